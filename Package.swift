@@ -1,0 +1,123 @@
+// swift-tools-version: 6.2
+// The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, and only
+// `Media` and `Catalog` see SQLite. `Sources/carousel/carousel.docc/Architecture.md` explains the walls.
+
+import PackageDescription
+
+/// Settings of every target: strict memory safety and no warnings, in debug and release alike.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    // Span-returning properties of our own types (`BufferLease.bytes`); swift-nio and swift-system build with it too.
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let textTable = Target.Dependency.product(name: "TextTable", package: "TextTable")
+
+/// A library target with the common settings.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+/// The test target of a module.
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"] + dependencies,
+        swiftSettings: settings)
+}
+
+let package = Package(
+    name: "carousel",
+    products: [
+        .executable(name: "carousel", targets: ["carousel"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
+    ],
+    targets: [
+        // MARK: The system
+        .target(name: "CPlatform"),
+        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+
+        // MARK: Foundations of the data plane
+        module("Bytes", ["CPlatform", "CISAL"]),
+        module("Platform", ["Bytes", "CPlatform"]),
+        module("SCSI", ["Bytes"]),
+        module("TargetCore", ["Bytes", "Platform", "SCSI"]),
+
+        // MARK: Media and devices
+        module("Media", ["Bytes", "Platform", grdb]),
+        module("Profiles", ["SCSI"]),
+        module("DiskDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),
+        module("TapeDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),
+        module("ChangerDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),
+
+        // MARK: Transports
+        module("ISCSI", ["Bytes", "SCSI"]),
+        module("ISCSIPort", ["Bytes", "Platform", "SCSI", "TargetCore", "ISCSI", logging]),
+        module("Initiator", ["Bytes", "Platform", "SCSI", "ISCSI"]),
+
+        // MARK: Control plane
+        module("Catalog", [grdb]),
+        module(
+            "Management",
+            [
+                "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Catalog", "DiskDevice", "TapeDevice",
+                "ChangerDevice", "ISCSI", "ISCSIPort", logging,
+            ]),
+        module("Console", ["Management", hummingbird, logging]),
+        .executableTarget(
+            name: "carousel",
+            dependencies: [
+                "Management", "Console", "Initiator", argumentParser, logging, nioCore, nioHTTP1, nioPosix, textTable,
+            ],
+            swiftSettings: settings),
+
+        // MARK: Tools that are no part of the product
+        .executableTarget(
+            name: "carousel-bench",
+            dependencies: ["Bytes", "Platform", "SCSI", "ISCSI", "Initiator", argumentParser, textTable],
+            swiftSettings: settings),
+
+        // MARK: Tests
+        .target(
+            name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport",
+            swiftSettings: settings),
+        tests("Bytes"),
+        tests("Platform"),
+        tests("SCSI"),
+        tests("TargetCore"),
+        tests("Media", [grdb]),
+        tests("Profiles"),
+        tests("DiskDevice"),
+        tests("TapeDevice"),
+        tests("ChangerDevice"),
+        tests("ISCSI"),
+        tests("ISCSIPort", ["Initiator", "ISCSI"]),
+        tests("Initiator"),
+        tests("Catalog"),
+        tests("Management", ["Catalog"]),
+        tests("Console", ["Management"]),
+        // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
+        .testTarget(name: "RepositoryTests", swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,119 @@
+import Bytes
+import Testing
+
+@Suite("Buffer pool")
+struct BufferPoolTests {
+    @Test("Requests are rounded up to the next class", arguments: [
+        (0, 4096), (1, 4096), (4096, 4096), (4097, 16384), (16384, 16384), (16385, 65536), (1_048_577, 4_194_304),
+        (16_777_215, 16_777_216),
+    ])
+    func classes(request: Int, capacity: Int) throws {
+        let pool = BufferPool(limit: 64 << 20)
+        let lease = try #require(pool.lease(capacity: request))
+        #expect(lease.capacity == capacity)
+        #expect(lease.count == 0)
+    }
+
+    @Test("The limit bounds what is mapped; kept buffers make room for other classes")
+    func limit() {
+        let pool = BufferPool(limit: 1 << 20)
+        do {
+            let first = pool.lease(capacity: 1 << 20)
+            #expect(first != nil)
+            let second = pool.lease(capacity: 1)
+            #expect(second == nil)
+            _ = consume first
+        }
+        #expect(pool.leasedBytes == 0)
+        #expect(pool.mappedBytes == 1 << 20)
+        let small = pool.lease(capacity: 1)
+        #expect(small != nil)
+        #expect(pool.mappedBytes == 4096)
+        let tooLarge = pool.lease(capacity: BufferPool.maximumLeaseLength + 1)
+        #expect(tooLarge == nil)
+    }
+
+    @Test("A lease shows what was put in, and only that")
+    func contents() throws {
+        let pool = BufferPool(limit: 1 << 20)
+        var lease = try #require(pool.lease(capacity: 16))
+        lease.assign([1, 2, 3])
+        lease.append([4, 5].rawSpan)
+        lease.extendWithZeros(to: 7)
+        #expect(lease.bytes.copyToArray() == [1, 2, 3, 4, 5, 0, 0])
+        lease.extendWithZeros(to: 2)
+        #expect(lease.count == 7)
+    }
+
+    @Test("Memory is reused, not mapped anew")
+    func reuse() throws {
+        let pool = BufferPool(limit: 1 << 20)
+        for _ in 0..<1000 {
+            let lease = try #require(pool.lease(capacity: 4096))
+            _ = consume lease
+        }
+        #expect(pool.mappedBytes == 4096)
+    }
+}
+
+@Suite("Big-endian fields and checksums")
+struct FieldTests {
+    @Test("Stores and loads are each other's inverse, at any alignment")
+    func fields() {
+        var bytes = [UInt8](repeating: 0, count: 32)
+        bytes.modifyBytes { target in
+            target.storeBE16(0x0102, at: 1)
+            target.storeBE24(0x030405, at: 3)
+            target.storeBE32(0x0607_0809, at: 7)
+            target.storeBE64(0x1011_1213_1415_1617, at: 13)
+        }
+        let span = bytes.rawSpan
+        #expect(span.loadBE16(at: 1) == 0x0102)
+        #expect(span.byte(at: 1) == 1)
+        #expect(span.loadBE24(at: 3) == 0x030405)
+        #expect(span.loadBE32(at: 7) == 0x0607_0809)
+        #expect(span.loadBE64(at: 13) == 0x1011_1213_1415_1617)
+    }
+
+    @Test("CRC32C gives the check value, and RFC 3720 appendix B.4's vectors")
+    func checksum() {
+        #expect(CRC32C.checksum(Array("123456789".utf8).rawSpan) == 0xE306_9283)
+        #expect(CRC32C.checksum([UInt8](repeating: 0, count: 32).rawSpan) == 0x8A91_36AA)
+        #expect(CRC32C.checksum([UInt8](repeating: 0xFF, count: 32).rawSpan) == 0x62A8_AB43)
+        let whole = CRC32C.checksum(Array("123456789".utf8).rawSpan)
+        let head = CRC32C.checksum(Array("1234".utf8).rawSpan)
+        #expect(CRC32C.checksum(Array("56789".utf8).rawSpan, previous: head) == whole)
+    }
+
+    @Test("The first difference and all-zero are found in the tail as in the words")
+    func comparison() {
+        let first = [UInt8](repeating: 0, count: 19)
+        for position in 0..<19 {
+            var second = first
+            second[position] = 1
+            #expect(first.rawSpan.firstDifference(from: second.rawSpan) == position)
+            #expect(!second.rawSpan.isAllZero)
+        }
+        #expect(first.rawSpan.firstDifference(from: first.rawSpan) == nil)
+        #expect(first.rawSpan.isAllZero)
+    }
+}
+
+@Suite("Slot table")
+struct SlotTableTests {
+    final class Thing {}
+
+    @Test("A stale name does not reach the slot's next use")
+    func generations() throws {
+        var table = SlotTable<Thing>(limit: 1)
+        let first = try #require(table.insert(Thing()))
+        #expect(table.insert(Thing()) == nil)
+        #expect(table.remove(first) != nil)
+        let second = try #require(table.insert(Thing()))
+        #expect(second.index == first.index)
+        #expect(table[first] == nil)
+        #expect(table.remove(first) == nil)
+        #expect(table[second] != nil)
+        #expect(SlotName(word: second.word) == second)
+    }
+}
