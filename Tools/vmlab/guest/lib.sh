@@ -1,0 +1,164 @@
+# shellcheck shell=bash
+# Helpers for guest scripts; read it with ". /lab/lib.sh". A script of checks ends with "finish", whose last line counts
+# them and which exits with 1 if any failed.
+
+passed=0
+failed=0
+
+step() { printf '\n== [%s s] %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
+
+pass() {
+    passed=$((passed + 1))
+    echo "  ok    $1"
+}
+
+fail() {
+    failed=$((failed + 1))
+    echo "  FAIL  $1"
+}
+
+# check WHAT COMMAND...: runs the command; shows its output only when it fails.
+check() {
+    local what=$1 output status
+    shift
+    output=$("$@" 2>&1)
+    status=$?
+    verdict "$what" $status || printf '%s\n' "$output" | tail -n 30 | sed 's/^/        /'
+    return $status
+}
+
+# show WHAT COMMAND...: like check, but always shows the output.
+show() {
+    local what=$1 status
+    shift
+    "$@" 2>&1 | sed 's/^/        /'
+    status=${PIPESTATUS[0]}
+    verdict "$what" "$status"
+}
+
+# refuse WHAT COMMAND...: like check, of a command that must fail.
+refuse() {
+    local what=$1 output status=0
+    shift
+    output=$("$@" 2>&1) && status=1
+    verdict "$what" $status || printf '%s\n' "$output" | tail -n 30 | sed 's/^/        /'
+    return $status
+}
+
+# expect WHAT WANTED GOT: the two texts are the same.
+expect() {
+    if [ "$2" = "$3" ]; then pass "$1"; else fail "$1: expected \"$2\", got \"$3\""; fi
+}
+
+verdict() { if [ "$2" -eq 0 ]; then pass "$1"; else fail "$1 (status $2)"; return 1; fi; }
+
+finish() {
+    printf '\n== [%s s] guest: %d passed, %d failed\n' "$(cut -d' ' -f1 /proc/uptime)" "$passed" "$failed"
+    [ "$failed" -eq 0 ]
+    exit
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds.
+wait_for() {
+    local tries=$(($1 * 5))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || return 1
+        sleep 0.2
+    done
+}
+
+# listens PORT: something accepts connections there.
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# --- iSCSI initiator --------------------------------------------------------------------------------
+
+# start_iscsid: the kernel's command time-outs stay as they are; only what waits for a lost or absent peer is shortened,
+# so that a script whose target dies ends within the time limit.
+start_iscsid() {
+    modprobe -a iscsi_tcp sd_mod st ch sg
+    mkdir -p /etc/iscsi /run/lock/iscsi
+    echo "InitiatorName=iqn.2000-01.org.example:initiator" >/etc/iscsi/initiatorname.iscsi
+    sed -i -e 's/^\(node.session.timeo.replacement_timeout\) *=.*/\1 = 30/' \
+        -e 's/^\(node.session.initial_login_retry_max\) *=.*/\1 = 2/' /etc/iscsi/iscsid.conf
+    iscsid -f >/tmp/iscsid.log 2>&1 &
+    wait_for 10 grep -q '@ISCSIADM_ABSTRACT_NAMESPACE' /proc/net/unix
+}
+
+# discover PORTAL and login PORTAL TARGET; login makes the node record itself where no discovery has.
+discover() { iscsiadm -m discovery -t sendtargets -p "$1"; }
+
+login() {
+    iscsiadm -m node -T "$2" -p "$1" >/dev/null 2>&1 || iscsiadm -m node -T "$2" -p "$1" -o new || return
+    iscsiadm -m node -T "$2" -p "$1" --login
+}
+
+logout() { iscsiadm -m node -T "$1" --logout; }
+
+# --- Devices ----------------------------------------------------------------------------------------
+
+# device LUN CLASS: the node in /dev of the newest SCSI host's unit LUN; CLASS is block, scsi_tape, scsi_changer or
+# scsi_generic. A tape's is the one that does not rewind.
+device() {
+    local unit found=
+    # shellcheck disable=SC2045  # sorted by number, which a pattern alone is not
+    for unit in $(ls -dv /sys/bus/scsi/devices/*:*:*:"$1" 2>/dev/null); do
+        case $2 in
+            scsi_tape) set -- "$1" "$2" "$unit"/scsi_tape/nst*[0-9] ;;
+            *) set -- "$1" "$2" "$unit/$2"/* ;;
+        esac
+        [ -e "$3" ] && found=/dev/${3##*/}
+    done
+    [ -n "$found" ] && echo "$found"
+}
+
+# wait_device LUN CLASS: the same, waiting for it to appear and printing it.
+wait_device() {
+    wait_for 15 device "$1" "$2" && wait_for 5 test -e "$(device "$1" "$2")" && device "$1" "$2"
+}
+
+# generic DEVICE: the SCSI generic node of a disk, tape or changer.
+generic() {
+    local node=${1##*/} found
+    found=$(echo /sys/class/*/"$node"/device/scsi_generic/*)
+    echo "/dev/${found##*/}"
+}
+
+# --- Tape -------------------------------------------------------------------------------------------
+
+# tape_file TAPE, tape_block TAPE, tape_flags TAPE: where st says the tape is, and its status words ("BOT ONLINE …").
+tape_file() { mt -f "$1" status | sed -n 's/^File number=\(-\{0,1\}[0-9]*\),.*/\1/p'; }
+tape_block() { mt -f "$1" status | sed -n 's/^File number=.*block number=\(-\{0,1\}[0-9]*\),.*/\1/p'; }
+tape_flags() { mt -f "$1" status | sed -n '/^General status/{n;s/^ *//;s/ *$//;p}'; }
+
+# tape_tell TAPE: the drive's own block address.
+tape_tell() { mt -f "$1" tell | sed -n 's/^At block \([0-9]*\)\..*/\1/p'; }
+
+# write_blocks TAPE SIZE COUNT, read_blocks TAPE SIZE [COUNT]: one file of that many blocks of /tmp/random; what a file holds.
+write_blocks() { dd if=/tmp/random of="$1" bs="$2" count="$3" iflag=fullblock status=none; }
+read_blocks() { dd if="$1" bs="$2" ${3:+count="$3"} status=none; }
+
+# same_blocks TAPE SIZE COUNT [SKIP]: the next file (or as many blocks of it) is what lies at that place of /tmp/random.
+same_blocks() {
+    cmp <(read_blocks "$1" "$2" "$3") <(dd if=/tmp/random bs="$2" count="$3" skip="${4:-0}" iflag=fullblock status=none)
+}
+
+# --- Disk -------------------------------------------------------------------------------------------
+
+# disk_mount_test DEVICE: makes a file system, puts 8 MB of random data in it, mounts it again, compares, checks it.
+disk_mount_test() {
+    local dir=/mnt/disk
+    mkdir -p $dir
+    head -c 8M /dev/urandom >/tmp/disk.random &&
+        mkfs.ext4 -q -F "$1" && mount "$1" $dir && cp /tmp/disk.random $dir/ && umount $dir &&
+        mount "$1" $dir && cmp /tmp/disk.random $dir/disk.random && umount $dir && e2fsck -f -n "$1"
+}
+
+# disk_raw_test DEVICE MEGABYTES: writes random data past the page cache, reads it back so, compares.
+disk_raw_test() {
+    head -c "$2M" /dev/urandom >/tmp/raw &&
+        dd if=/tmp/raw of="$1" bs=64k oflag=direct status=none &&
+        dd if="$1" of=/tmp/raw.back bs=64k count=$(($2 * 16)) iflag=direct,fullblock status=none &&
+        cmp /tmp/raw /tmp/raw.back
+}
