@@ -1,0 +1,163 @@
+import GRDB
+
+public import struct Foundation.Date
+
+extension Catalog {
+    /// Adds a cartridge to the library with the key `library`; the element must be empty.
+    public func addCartridge(
+        barcode: String, capacity: Int64, location: CartridgeLocation, library: Int64, created: Date
+    ) throws(CatalogError) -> CartridgeRecord {
+        try write { database in
+            try Self.insertCartridge(
+                barcode: barcode, capacity: capacity, location: location, library: library, created: created,
+                in: database)
+        }
+    }
+
+    /// The cartridges of the library with the key `library`, by barcode.
+    public func cartridges(library: Int64) throws(CatalogError) -> [CartridgeRecord] {
+        try read { database in
+            try Row.fetchAll(
+                database, sql: "SELECT * FROM cartridge WHERE library = ? ORDER BY barcode", arguments: [library]
+            ).map(CartridgeRecord.init(row:))
+        }
+    }
+
+    /// The cartridge `barcode` of the library with the key `library`, if there is one.
+    public func cartridge(_ barcode: String, library: Int64) throws(CatalogError) -> CartridgeRecord? {
+        try read { try Self.cartridge(barcode, library: library, in: $0) }
+    }
+
+    /// Removes the cartridge `barcode` of the library with the key `library`.
+    public func removeCartridge(_ barcode: String, library: Int64) throws(CatalogError) {
+        try write { database in
+            try database.execute(
+                sql: "DELETE FROM cartridge WHERE library = ? AND barcode = ?", arguments: [library, barcode])
+            guard database.changesCount == 1 else {
+                throw CatalogError.conflict("there is no cartridge '\(barcode)'")
+            }
+        }
+    }
+
+    /// Makes `moves` and their lines of history in one transaction; several at once are an exchange.
+    ///
+    /// - Throws: `CatalogError.conflict` when a cartridge is not at its origin, or a destination does not exist or
+    ///   is not empty after all origins were left.
+    public func apply(
+        _ moves: [CartridgeMove], library: Int64, cause: MoveCause, time: Date
+    ) throws(CatalogError) {
+        try write { database in
+            guard
+                let name = try String.fetchOne(
+                    database, sql: "SELECT name FROM library WHERE id = ?", arguments: [library])
+            else { throw CatalogError.conflict("there is no such library") }
+            // All leave before any arrives, so that an exchange never has two cartridges in one element.
+            for move in moves {
+                guard let cartridge = try Self.cartridge(move.barcode, library: library, in: database),
+                    cartridge.location == move.origin
+                else {
+                    throw CatalogError.conflict("cartridge '\(move.barcode)' is not in \(move.origin)")
+                }
+                try database.execute(
+                    sql: "UPDATE cartridge SET elementKind = NULL, elementNumber = NULL WHERE id = ?",
+                    arguments: [cartridge.id])
+            }
+            for move in moves {
+                try Self.place(move, library: library, in: database)
+                try database.execute(
+                    sql: """
+                        INSERT INTO move (time, library, barcode, origin, destination, cause)
+                        VALUES (?, ?, ?, ?, ?, ?)
+                        """,
+                    arguments: [
+                        time, name, move.barcode, move.origin.description, move.destination.description,
+                        cause.rawValue,
+                    ])
+            }
+            try database.execute(
+                sql: "DELETE FROM move WHERE id <= ?",
+                arguments: [database.lastInsertedRowID - Int64(Self.moveHistoryLimit)])
+        }
+    }
+
+    /// The last `limit` moves of the library `name`, the newest first.
+    public func moves(library name: String, limit: Int) throws(CatalogError) -> [MoveRecord] {
+        try read { database in
+            try Row.fetchAll(
+                database, sql: "SELECT * FROM move WHERE library = ? ORDER BY id DESC LIMIT ?",
+                arguments: [name, limit]
+            ).map { row in
+                MoveRecord(
+                    time: row["time"], library: row["library"], barcode: row["barcode"], origin: row["origin"],
+                    destination: row["destination"], cause: MoveCause(rawValue: row["cause"]) ?? .command)
+            }
+        }
+    }
+
+    private static func place(_ move: CartridgeMove, library: Int64, in database: Database) throws {
+        // The source element is the last storage element it left; a move between other kinds keeps it.
+        var source: ElementAddress?
+        if let origin = move.origin.element, origin.kind == .slot { source = origin }
+        let leavesLibrary = move.destination == .vault
+        do {
+            try database.execute(
+                sql: """
+                    UPDATE cartridge SET elementKind = ?, elementNumber = ?,
+                        sourceKind = CASE WHEN ? THEN NULL ELSE coalesce(?, sourceKind) END,
+                        sourceNumber = CASE WHEN ? THEN NULL ELSE coalesce(?, sourceNumber) END
+                    WHERE library = ? AND barcode = ?
+                    """,
+                arguments: [
+                    move.destination.element?.kind.rawValue, move.destination.element?.number,
+                    leavesLibrary, source?.kind.rawValue, leavesLibrary, source?.number, library, move.barcode,
+                ])
+        } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE {
+            throw CatalogError.conflict("\(move.destination) is not empty")
+        } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_CONSTRAINT_FOREIGNKEY {
+            throw CatalogError.conflict("there is no \(move.destination)")
+        }
+    }
+
+    @discardableResult
+    static func insertCartridge(
+        barcode: String, capacity: Int64, location: CartridgeLocation, library: Int64, created: Date,
+        in database: Database
+    ) throws -> CartridgeRecord {
+        let serialNumber = try randomSerialNumber(10, table: "cartridge", in: database)
+        try database.execute(
+            sql: """
+                INSERT INTO cartridge (library, barcode, serialNumber, capacity, elementKind, elementNumber, created)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                library, barcode, serialNumber, capacity, location.element?.kind.rawValue, location.element?.number,
+                created,
+            ])
+        return CartridgeRecord(
+            id: database.lastInsertedRowID, barcode: barcode, serialNumber: serialNumber, capacity: capacity,
+            location: location, source: nil, created: created)
+    }
+
+    private static func cartridge(
+        _ barcode: String, library: Int64, in database: Database
+    ) throws -> CartridgeRecord? {
+        try Row.fetchOne(
+            database, sql: "SELECT * FROM cartridge WHERE library = ? AND barcode = ?", arguments: [library, barcode]
+        ).map(CartridgeRecord.init(row:))
+    }
+}
+
+extension CartridgeRecord {
+    init(row: Row) {
+        func element(_ kindColumn: String, _ numberColumn: String) -> ElementAddress? {
+            let kind: String? = row[kindColumn]
+            let number: Int? = row[numberColumn]
+            guard let kind = kind.flatMap(ElementKind.init(rawValue:)), let number else { return nil }
+            return ElementAddress(kind: kind, number: number)
+        }
+        let location = element("elementKind", "elementNumber").map(CartridgeLocation.element) ?? .vault
+        self.init(
+            id: row["id"], barcode: row["barcode"], serialNumber: row["serialNumber"], capacity: row["capacity"],
+            location: location, source: element("sourceKind", "sourceNumber"), created: row["created"])
+    }
+}

@@ -1,0 +1,66 @@
+import GRDB
+
+public import struct Foundation.Date
+
+extension Catalog {
+    /// Adds a disk with a new identity and its target `targetName`, where it is logical unit 0.
+    public func addDisk(
+        name: String, targetName: String, image: String, imageIsExternal: Bool, size: Int64, blockSize: Int,
+        created: Date
+    ) throws(CatalogError) -> DiskRecord {
+        try write { database in
+            let identity = try LogicalUnitIdentity.insert(.disk, in: database)
+            try database.execute(
+                sql: """
+                    INSERT INTO disk (id, name, image, imageIsExternal, size, blockSize, created)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    """, arguments: [identity.id, name, image, imageIsExternal, size, blockSize, created])
+            try Self.addTarget(targetName, logicalUnits: [identity.id], in: database)
+            return DiskRecord(
+                identity: identity, name: name, image: image, imageIsExternal: imageIsExternal, size: size,
+                blockSize: blockSize, created: created)
+        }
+    }
+
+    /// The disks, by name.
+    public func disks() throws(CatalogError) -> [DiskRecord] {
+        try read { database in
+            try Row.fetchAll(database, sql: "SELECT * FROM disk JOIN logicalUnit USING (id) ORDER BY name")
+                .map(DiskRecord.init(row:))
+        }
+    }
+
+    /// The disk `name`, if there is one.
+    public func disk(named name: String) throws(CatalogError) -> DiskRecord? {
+        try read { database in
+            try Row.fetchOne(
+                database, sql: "SELECT * FROM disk JOIN logicalUnit USING (id) WHERE name = ?", arguments: [name]
+            ).map(DiskRecord.init(row:))
+        }
+    }
+
+    /// Sets the capacity of the disk `name` in bytes.
+    public func setSize(_ size: Int64, ofDisk name: String) throws(CatalogError) {
+        try write { database in
+            try database.execute(sql: "UPDATE disk SET size = ? WHERE name = ?", arguments: [size, name])
+            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no disk '\(name)'") }
+        }
+    }
+
+    /// Removes the disk `name`, its identity and its target.
+    public func removeDisk(named name: String) throws(CatalogError) {
+        try write { database in
+            try Self.removeLogicalUnits(
+                matching: "id = (SELECT id FROM disk WHERE name = ?)", arguments: [name], in: database)
+        }
+    }
+}
+
+extension DiskRecord {
+    init(row: Row) {
+        self.init(
+            identity: LogicalUnitIdentity(row: row), name: row["name"], image: row["image"],
+            imageIsExternal: row["imageIsExternal"], size: row["size"], blockSize: row["blockSize"],
+            created: row["created"])
+    }
+}

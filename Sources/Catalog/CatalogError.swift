@@ -1,0 +1,24 @@
+/// Why the catalog refused.
+public enum CatalogError: Error, Equatable, Sendable {
+    /// The file was written by a version of Carousel with a newer schema; nothing was changed.
+    case newerVersion(found: Int, supported: Int)
+    /// The file is no SQLite database, or one of another program; nothing was changed.
+    case notACatalog
+    /// A row that the change needs is not there, or one is in its way; nothing was changed.
+    case conflict(String)
+    /// SQLite failed: a full or failing file system, a damaged file.
+    case failed(String)
+}
+
+extension CatalogError: CustomStringConvertible {
+    /// One clause, without the file's path: the caller knows it.
+    public var description: String {
+        switch self {
+        case .newerVersion(let found, let supported):
+            "it has schema version \(found), and this Carousel knows versions up to \(supported)"
+        case .notACatalog: "it is not a Carousel catalog"
+        case .conflict(let reason): reason
+        case .failed(let reason): reason
+        }
+    }
+}

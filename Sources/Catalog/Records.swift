@@ -1,0 +1,172 @@
+public import struct Foundation.Date
+
+/// Who a logical unit is: made once from random and kept, unique in its catalog.
+public struct LogicalUnitIdentity: Hashable, Sendable {
+    /// The catalog's key of the logical unit.
+    public let id: Int64
+    /// The unit serial number (VPD page 80h), ASCII.
+    public let serialNumber: String
+    /// The NAA designator (VPD page 83h): 64 bits, of the locally assigned kind, so the first four bits are 3h.
+    public let naaIdentifier: UInt64
+}
+
+/// A disk and its image.
+public struct DiskRecord: Hashable, Sendable {
+    /// Who it is.
+    public let identity: LogicalUnitIdentity
+    /// The name given by the user.
+    public let name: String
+    /// The image: a path relative to the state folder, or an absolute one for an external image.
+    public let image: String
+    /// Whether the image belongs to the user and is kept when the disk is deleted.
+    public let imageIsExternal: Bool
+    /// The capacity in bytes, a multiple of `blockSize`.
+    public let size: Int64
+    /// The logical block length in bytes.
+    public let blockSize: Int
+    /// When it was made.
+    public let created: Date
+}
+
+/// A tape drive of a library.
+public struct DriveRecord: Hashable, Sendable {
+    /// Who it is.
+    public let identity: LogicalUnitIdentity
+    /// Its number in the library, from 1; also its logical unit number in the library's target.
+    public let number: Int
+    /// The name of its drive profile.
+    public let profile: String
+}
+
+/// A library; its identity is that of the medium changer.
+public struct LibraryRecord: Hashable, Sendable {
+    /// Who the medium changer is.
+    public let identity: LogicalUnitIdentity
+    /// The name given by the user.
+    public let name: String
+    /// The name of its library profile.
+    public let profile: String
+    /// How many storage elements it has.
+    public let slotCount: Int
+    /// How many import/export elements it has.
+    public let mailSlotCount: Int
+    /// The drives, by number.
+    public let drives: [DriveRecord]
+    /// When it was made.
+    public let created: Date
+}
+
+/// The kinds of elements that hold a cartridge at rest (SMC-3 clause 4.2: storage, data transfer, import/export).
+public enum ElementKind: String, Hashable, Sendable, CaseIterable {
+    /// A storage element.
+    case slot
+    /// A data transfer element.
+    case drive
+    /// An import/export element.
+    case mail
+}
+
+/// An element of a library by kind and number, the numbers from 1; written `slot:3`.
+public struct ElementAddress: Hashable, Sendable, CustomStringConvertible {
+    /// What it is.
+    public let kind: ElementKind
+    /// Which one of its kind, from 1.
+    public let number: Int
+
+    /// The element `number` of `kind`.
+    public init(kind: ElementKind, number: Int) {
+        self.kind = kind
+        self.number = number
+    }
+
+    /// As in the command line: `slot:3`.
+    public var description: String { "\(kind.rawValue):\(number)" }
+}
+
+/// Where a cartridge is.
+public enum CartridgeLocation: Hashable, Sendable, CustomStringConvertible {
+    /// In an element of its library.
+    case element(ElementAddress)
+    /// Exported: outside the library, kept for an import.
+    case vault
+
+    /// `slot:3` or `vault`.
+    public var description: String {
+        switch self {
+        case .element(let address): address.description
+        case .vault: "vault"
+        }
+    }
+
+    /// The element, unless the cartridge is in the vault.
+    public var element: ElementAddress? {
+        if case .element(let address) = self { address } else { nil }
+    }
+}
+
+/// A cartridge of a library.
+public struct CartridgeRecord: Hashable, Sendable {
+    /// The catalog's key.
+    public let id: Int64
+    /// The label, unique in the library.
+    public let barcode: String
+    /// The medium's own serial number, unique in the catalog.
+    public let serialNumber: String
+    /// The native capacity in bytes.
+    public let capacity: Int64
+    /// Where it is.
+    public let location: CartridgeLocation
+    /// The storage element it was last moved from (SMC-3: source storage element address), when there is one.
+    public let source: ElementAddress?
+    /// When it was made.
+    public let created: Date
+}
+
+/// A target and its logical units.
+public struct TargetRecord: Hashable, Sendable {
+    /// The iSCSI name.
+    public let name: String
+    /// The keys of its logical units, by logical unit number.
+    public let logicalUnits: [Int: Int64]
+}
+
+/// Who asked for a move.
+public enum MoveCause: String, Hashable, Sendable {
+    /// The command line.
+    case command
+    /// An initiator, through the medium changer.
+    case initiator
+}
+
+/// A move to make: one cartridge from where it is to where nothing is.
+public struct CartridgeMove: Hashable, Sendable {
+    /// The cartridge's label.
+    public let barcode: String
+    /// Where it is.
+    public let origin: CartridgeLocation
+    /// Where it goes.
+    public let destination: CartridgeLocation
+
+    /// The move of `barcode` from `origin` to `destination`.
+    public init(barcode: String, origin: CartridgeLocation, destination: CartridgeLocation) {
+        self.barcode = barcode
+        self.origin = origin
+        self.destination = destination
+    }
+}
+
+/// A line of the move history.
+public struct MoveRecord: Hashable, Sendable {
+    /// When it happened.
+    public let time: Date
+    /// The name of the library at that time.
+    public let library: String
+    /// The cartridge's label.
+    public let barcode: String
+    /// From where, in words.
+    public let origin: String
+    /// To where, in words.
+    public let destination: String
+    /// Who asked.
+    public let cause: MoveCause
+}

@@ -1,0 +1,211 @@
+import Foundation
+import GRDB
+import Testing
+
+@testable import Catalog
+
+/// A folder that goes away with the test.
+final class ScratchFolder {
+    let path: String
+
+    init() throws {
+        path = NSTemporaryDirectory() + "carousel-catalog-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    var catalog: String { path + "/catalog.sqlite" }
+}
+
+let newLibrary = NewLibrary(
+    name: "vtl", targetName: "iqn.2026-11.dev.carousel:vtl", profile: "p", driveProfile: "d", driveCount: 2,
+    slotCount: 4, mailSlotCount: 1)
+
+func element(_ kind: ElementKind, _ number: Int) -> CartridgeLocation {
+    .element(ElementAddress(kind: kind, number: number))
+}
+
+@Suite("Opening and migrating")
+struct OpeningTests {
+    @Test("a new catalog has the current version and is found again")
+    func newCatalog() throws {
+        let folder = try ScratchFolder()
+        let first = try Catalog(path: folder.catalog)
+        let disk = try first.addDisk(
+            name: "a", targetName: "iqn.2026-11.dev.carousel:a", image: "disks/a.img", imageIsExternal: false,
+            size: 1 << 20, blockSize: 512, created: Date(timeIntervalSince1970: 1_800_000_000))
+        try first.close()
+        let second = try Catalog(path: folder.catalog)
+        #expect(try second.disks() == [disk])
+        try second.close()
+        let raw = try DatabaseQueue(path: folder.catalog)
+        #expect(try raw.read { try Int.fetchOne($0, sql: "PRAGMA user_version") } == Schema.version)
+        #expect(try raw.read { try String.fetchAll($0, sql: "PRAGMA integrity_check") } == ["ok"])
+    }
+
+    @Test("there is one migration a version")
+    func migrationCount() { #expect(Schema.migrations.count == Schema.version) }
+
+    @Test("a catalog of a newer version is refused and not changed")
+    func newerVersion() throws {
+        let folder = try ScratchFolder()
+        try Catalog(path: folder.catalog).close()
+        do {
+            let raw = try DatabaseQueue(path: folder.catalog)
+            try raw.write { try $0.execute(sql: "PRAGMA user_version = 99") }
+            try raw.close()
+        }
+        let before = try Data(contentsOf: URL(fileURLWithPath: folder.catalog))
+        #expect(throws: CatalogError.newerVersion(found: 99, supported: Schema.version)) {
+            try Catalog(path: folder.catalog)
+        }
+        #expect(try Data(contentsOf: URL(fileURLWithPath: folder.catalog)) == before)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["catalog.sqlite"])
+    }
+
+    @Test("another program's database and plain garbage are refused")
+    func foreignFiles() throws {
+        let folder = try ScratchFolder()
+        try Data(repeating: 0x41, count: 8192).write(to: URL(fileURLWithPath: folder.catalog))
+        #expect(throws: CatalogError.notACatalog) { try Catalog(path: folder.catalog) }
+        let other = folder.path + "/other.sqlite"
+        let raw = try DatabaseQueue(path: other)
+        try raw.write { try $0.execute(sql: "CREATE TABLE t (a)") }
+        try raw.close()
+        #expect(throws: CatalogError.notACatalog) { try Catalog(path: other) }
+    }
+}
+
+@Suite("Constraints and identities")
+struct ConstraintTests {
+    let folder: ScratchFolder
+    let catalog: Catalog
+
+    init() throws {
+        folder = try ScratchFolder()
+        catalog = try Catalog(path: folder.catalog)
+    }
+
+    @Test("a name is used once, and a refused disk leaves no identity behind")
+    func uniqueNames() throws {
+        func add(_ name: String, size: Int64 = 4096) throws {
+            _ = try catalog.addDisk(
+                name: name, targetName: "t:\(name)", image: "disks/\(name).img", imageIsExternal: false, size: size,
+                blockSize: 512, created: Date())
+        }
+        try add("a")
+        #expect(throws: CatalogError.self) { try add("a") }
+        #expect(throws: CatalogError.self) { try add("odd", size: 513) }
+        #expect(try catalog.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM logicalUnit") } == 1)
+        #expect(try catalog.targets().map(\.name) == ["t:a"])
+        try catalog.removeDisk(named: "a")
+        #expect(try catalog.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM logicalUnit") } == 0)
+        #expect(try catalog.targets().isEmpty)
+        #expect(throws: CatalogError.self) { try catalog.removeDisk(named: "a") }
+    }
+
+    @Test("a library has the changer at unit 0, the drives after it, and identities of its own")
+    func library() throws {
+        let library = try catalog.addLibrary(newLibrary, cartridges: [("A1", 1000), ("A2", 1000)], created: Date())
+        let target = try #require(try catalog.targets().first)
+        #expect(target.logicalUnits[0] == library.identity.id)
+        #expect(target.logicalUnits[1] == library.drives[0].identity.id)
+        #expect(target.logicalUnits[2] == library.drives[1].identity.id)
+        let identities = [library.identity] + library.drives.map(\.identity)
+        #expect(Set(identities.map(\.serialNumber)).count == 3)
+        #expect(identities.allSatisfy { $0.naaIdentifier >> 60 == 3 })
+        let cartridges = try catalog.cartridges(library: library.identity.id)
+        #expect(cartridges.map(\.location) == [element(.slot, 1), element(.slot, 2)])
+        #expect(try catalog.library(named: "vtl")?.identity == library.identity)
+
+        #expect(throws: CatalogError.self) {
+            try catalog.addCartridge(
+                barcode: "A1", capacity: 1, location: .vault, library: library.identity.id, created: Date())
+        }
+        #expect(throws: CatalogError.self) {
+            try catalog.addCartridge(
+                barcode: "A3", capacity: 1, location: element(.slot, 2), library: library.identity.id, created: Date())
+        }
+        try catalog.removeLibrary(named: "vtl")
+        for table in ["logicalUnit", "drive", "element", "cartridge", "target", "logicalUnitMapping"] {
+            #expect(try catalog.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM \(table)") } == 0)
+        }
+    }
+
+    @Test("portals are replaced as a whole")
+    func portals() throws {
+        try catalog.setPortals([("127.0.0.1", 3260), ("::1", 3260)])
+        try catalog.setPortals([("127.0.0.1", 3261)])
+        let portals = try catalog.portals()
+        #expect(portals.count == 1)
+        #expect(portals.first?.port == 3261)
+    }
+}
+
+@Suite("Moves")
+struct MoveTests {
+    let folder: ScratchFolder
+    let catalog: Catalog
+    let library: Int64
+
+    init() throws {
+        folder = try ScratchFolder()
+        catalog = try Catalog(path: folder.catalog)
+        library = try catalog.addLibrary(newLibrary, cartridges: [("A1", 1000), ("A2", 1000)], created: Date())
+            .identity.id
+    }
+
+    func move(_ barcode: String, _ origin: CartridgeLocation, _ destination: CartridgeLocation) -> CartridgeMove {
+        CartridgeMove(barcode: barcode, origin: origin, destination: destination)
+    }
+
+    func apply(_ moves: CartridgeMove...) throws {
+        try catalog.apply(moves, library: library, cause: .initiator, time: Date())
+    }
+
+    func locations() throws -> [CartridgeLocation] { try catalog.cartridges(library: library).map(\.location) }
+
+    @Test("a move changes the place, keeps the source element and writes history")
+    func move() throws {
+        try apply(move("A1", element(.slot, 1), element(.drive, 2)))
+        let cartridge = try #require(try catalog.cartridge("A1", library: library))
+        #expect(cartridge.location == element(.drive, 2))
+        #expect(cartridge.source == ElementAddress(kind: .slot, number: 1))
+        try apply(move("A1", element(.drive, 2), element(.mail, 1)))
+        #expect(try catalog.cartridge("A1", library: library)?.source == ElementAddress(kind: .slot, number: 1))
+        try apply(move("A1", element(.mail, 1), .vault))
+        let exported = try #require(try catalog.cartridge("A1", library: library))
+        #expect(exported.location == .vault)
+        #expect(exported.source == nil)
+        let history = try catalog.moves(library: "vtl", limit: 2)
+        #expect(history.map(\.destination) == ["vault", "mail:1"])
+        #expect(history.map(\.cause) == [.initiator, .initiator])
+    }
+
+    @Test("a refused move changes nothing, not even the half that was possible")
+    func refusals() throws {
+        let before = try locations()
+        let refused: [[CartridgeMove]] = [
+            [move("A1", element(.slot, 1), element(.slot, 2))],
+            [move("A1", element(.slot, 1), element(.slot, 99))],
+            [move("A1", element(.slot, 3), element(.slot, 4))],
+            [move("A9", element(.slot, 1), element(.slot, 4))],
+            [move("A1", element(.slot, 1), element(.drive, 1)), move("A2", element(.slot, 2), element(.drive, 1))],
+        ]
+        for moves in refused {
+            #expect(throws: CatalogError.self) {
+                try catalog.apply(moves, library: library, cause: .command, time: Date())
+            }
+            #expect(try locations() == before)
+        }
+        #expect(try catalog.moves(library: "vtl", limit: 10).isEmpty)
+    }
+
+    @Test("an exchange is one transaction")
+    func exchange() throws {
+        try apply(
+            move("A1", element(.slot, 1), element(.slot, 2)), move("A2", element(.slot, 2), element(.slot, 1)))
+        #expect(try locations() == [element(.slot, 2), element(.slot, 1)])
+    }
+}
