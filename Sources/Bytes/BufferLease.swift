@@ -55,6 +55,11 @@
         self.count = count
     }
 
+    /// A copy of the data, for parameter lists and tests; never for payload.
+    public borrowing func copyToArray() -> [UInt8] {
+        bytes.copyToArray()
+    }
+
     /// Appends all of `source`, which must fit.
     public mutating func append(_ source: RawSpan) {
         let end = count

@@ -1,0 +1,207 @@
+internal import Bytes
+internal import SCSI
+
+/// Under which conditions a command is processed although most are not.
+public struct CommandConditions: OptionSet, Sendable {
+    /// The bits.
+    public let rawValue: UInt8
+    /// The conditions with those bits.
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    /// Processed while a unit attention is pending, which stays pending (SAM-5 clause 5.14.2).
+    public static let allowedWithUnitAttention = Self(rawValue: 1)
+    /// Processed although another I_T nexus holds a reservation (SPC-2 table 10, SPC-4 table 49).
+    public static let allowedWhenReserved = Self(rawValue: 2)
+    /// Processed while the unit is not ready (no medium, stopped).
+    public static let allowedWhenNotReady = Self(rawValue: 4)
+    /// Changes the medium, so that a write-protected one refuses it.
+    public static let writesMedium = Self(rawValue: 8)
+}
+
+/// How a command is ordered against others of its task set.
+public enum OrderingClass: UInt8, Sendable, CaseIterable {
+    /// Runs at once, whatever else runs or waits (implicit HEAD OF QUEUE: INQUIRY, REPORT LUNS, REQUEST SENSE).
+    case immediate
+    /// May run beside others of this class.
+    case shared
+    /// Runs alone.
+    case exclusive
+
+    /// Whether a new command of this class may start beside running ones.
+    func canStart(runningShared: Int, isExclusiveRunning: Bool) -> Bool {
+        switch self {
+        case .immediate: true
+        case .shared: !isExclusiveRunning
+        case .exclusive: !isExclusiveRunning && runningShared == 0
+        }
+    }
+}
+
+/// Which way a command moves data.
+public enum DataDirection: UInt8, Sendable {
+    /// No data.
+    case none
+    /// To the initiator.
+    case dataIn
+    /// From the initiator.
+    case dataOut
+}
+
+/// What is known about a command besides its handlers: everything that TargetCore checks, and what REPORT SUPPORTED
+/// OPERATION CODES says.
+public struct CommandAttributes: Sendable {
+    /// The operation code.
+    public let operationCode: UInt8
+    /// The service action in byte 1 bits 4–0, where the operation code has service actions.
+    public let serviceAction: UInt8?
+    /// The standard's name.
+    public let name: String
+    /// CDB USAGE DATA (SPC-5 clause 6.35.3): one where a bit of the command may be set; byte 0 is the operation code.
+    public let usage: [UInt8]
+    /// Which way data moves.
+    public let direction: DataDirection
+    /// When the command is processed.
+    public let conditions: CommandConditions
+    /// How it is ordered.
+    public let ordering: OrderingClass
+    /// RECOMMENDED COMMAND TIMEOUT, in seconds.
+    public let timeout: UInt32
+    /// The bits that must be zero, as four big-endian words.
+    let forbidden: InlineArray<4, UInt64>
+
+    /// The first byte and bit of `block` that must be zero and are not.
+    func invalidField(of block: borrowing CommandDescriptorBlock) -> (byte: Int, bit: Int)? {
+        for word in 0..<(usage.count + 7) / 8 {
+            let wrong = block.bytes.loadBE64(at: word * 8) & forbidden[word]
+            if wrong != 0 {
+                let leading = wrong.leadingZeroBitCount
+                return (word * 8 + leading / 8, 7 - leading % 8)
+            }
+        }
+        return nil
+    }
+}
+
+/// One row of a device type's command table: the attributes and the handlers.
+///
+/// `begin` checks fields and, for a command without Data-Out, does the work. A command with Data-Out answers
+/// `.awaitDataOut` from `begin`, and `execute` does the work when the data is there.
+public struct CommandDescriptor<Unit: LogicalUnit>: Sendable {
+    /// A handler.
+    public typealias Handler = @Sendable (Unit, SCSITask) -> CommandProgress
+
+    /// The attributes.
+    public let attributes: CommandAttributes
+    /// Checks and, without Data-Out, works.
+    public let begin: Handler
+    /// Works when the Data-Out is there.
+    public let execute: Handler?
+
+    /// A row. `usage` is the CDB usage data without byte 0, from byte 1 on; in byte 1 of a command with a service
+    /// action, bits 4–0 are added by themselves. NACA and the obsolete bits of CONTROL are never allowed, so the last
+    /// byte is normally zero.
+    public init(
+        _ operationCode: UInt8, serviceAction: UInt8? = nil, _ name: String, usage: [UInt8],
+        direction: DataDirection = .none, conditions: CommandConditions = [], ordering: OrderingClass = .shared,
+        timeout: UInt32 = 60, begin: @escaping Handler, execute: Handler? = nil
+    ) {
+        precondition(usage.count < CommandDescriptorBlock.maximumLength, "usage data is longer than a command")
+        var bytes = [operationCode] + usage
+        if let serviceAction { bytes[1] = bytes[1] & 0xE0 | serviceAction }
+        var forbidden = InlineArray<4, UInt64>(repeating: 0)
+        for (offset, mask) in bytes.enumerated() where offset > 0 {
+            let allowed = offset == 1 && serviceAction != nil ? mask | 0x1F : mask
+            forbidden[offset / 8] |= UInt64(~allowed) << UInt64(56 - offset % 8 * 8)
+        }
+        attributes = CommandAttributes(
+            operationCode: operationCode, serviceAction: serviceAction, name: name, usage: bytes, direction: direction,
+            conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden)
+        self.begin = begin
+        self.execute = execute
+    }
+}
+
+/// What a look-up of a command found.
+public enum CommandLookup: Sendable, Equatable {
+    /// The row with this index.
+    case command(Int)
+    /// The operation code is not supported.
+    case unknownOperationCode
+    /// The operation code is, the service action is not.
+    case unknownServiceAction
+}
+
+/// The attributes of all commands of a device type, found by operation code and service action in constant time.
+public struct CommandSet: Sendable {
+    /// The rows' attributes, by operation code, then service action.
+    public let attributes: [CommandAttributes]
+    /// By operation code: a row's index, or −1, or −2 − an index into `serviceActions`.
+    private let index: [Int16]
+    private let serviceActions: [[Int16]]
+
+    init(_ attributes: [CommandAttributes]) {
+        self.attributes = attributes
+        var index = [Int16](repeating: -1, count: 256)
+        var serviceActions: [[Int16]] = []
+        for (row, attribute) in attributes.enumerated() {
+            let code = Int(attribute.operationCode)
+            guard let serviceAction = attribute.serviceAction else {
+                precondition(index[code] == -1, "operation code \(code) stands twice in the table")
+                index[code] = Int16(row)
+                continue
+            }
+            if index[code] == -1 {
+                serviceActions.append([Int16](repeating: -1, count: 32))
+                index[code] = Int16(-2 - (serviceActions.count - 1))
+            }
+            precondition(index[code] <= -2, "operation code \(code) stands both with and without service action")
+            let table = Int(-2 - index[code])
+            precondition(serviceActions[table][Int(serviceAction)] == -1, "a service action stands twice in the table")
+            serviceActions[table][Int(serviceAction)] = Int16(row)
+        }
+        self.index = index
+        self.serviceActions = serviceActions
+    }
+
+    /// Finds the row for a command.
+    public func find(operationCode: UInt8, serviceAction: UInt8) -> CommandLookup {
+        let row = index[Int(operationCode)]
+        if row >= 0 { return .command(Int(row)) }
+        if row == -1 { return .unknownOperationCode }
+        let nested = serviceActions[Int(-2 - row)][Int(serviceAction & 0x1F)]
+        return nested >= 0 ? .command(Int(nested)) : .unknownServiceAction
+    }
+
+    /// Whether commands of that operation code have service actions.
+    public func hasServiceActions(_ operationCode: UInt8) -> Bool { index[Int(operationCode)] <= -2 }
+}
+
+/// The command table of a device type.
+public struct CommandTable<Unit: LogicalUnit>: Sendable {
+    /// The attributes of all rows.
+    public let commands: CommandSet
+    private let rows: [CommandDescriptor<Unit>]
+
+    /// The table of `rows`, in any order.
+    public init(_ rows: [CommandDescriptor<Unit>]) {
+        let sorted = rows.sorted {
+            ($0.attributes.operationCode, $0.attributes.serviceAction ?? 0)
+                < ($1.attributes.operationCode, $1.attributes.serviceAction ?? 0)
+        }
+        self.rows = sorted
+        commands = CommandSet(sorted.map(\.attributes))
+    }
+
+    /// Runs the first handler of a row.
+    public func begin(_ command: Int, _ unit: Unit, _ task: SCSITask) -> CommandProgress {
+        rows[command].begin(unit, task)
+    }
+
+    /// Runs the second handler of a row, which must have one.
+    public func execute(_ command: Int, _ unit: Unit, _ task: SCSITask) -> CommandProgress {
+        guard let execute = rows[command].execute else {
+            preconditionFailure("\(rows[command].attributes.name) asked for data but has no handler for it")
+        }
+        return execute(unit, task)
+    }
+}

@@ -1,0 +1,169 @@
+internal import Bytes
+internal import SCSI
+
+/// The rows of commands that SPC defines for all device types. A type's table takes those that it has.
+public enum CommonCommands {
+    /// TEST UNIT READY (SPC-5 clause 6.47).
+    public static func testUnitReady<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(OperationCode.testUnitReady, "TEST UNIT READY", usage: [0, 0, 0, 0, 0]) { _, task in
+            task.good()
+        }
+    }
+
+    /// INQUIRY (SPC-5 clause 6.6).
+    public static func inquiry<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(
+            OperationCode.inquiry, "INQUIRY", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
+            conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
+        ) { unit, task in unit.inquire(task) }
+    }
+
+    /// REQUEST SENSE (SPC-5 clause 6.39).
+    public static func requestSense<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(
+            OperationCode.requestSense, "REQUEST SENSE", usage: [0x01, 0, 0, 0xFF, 0], direction: .dataIn,
+            conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
+        ) { unit, task in
+            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+            let sense =
+                nexus.takeUnitAttention().map { SenseData(.unitAttention, $0) } ?? unit.polledSense(nexus)
+            let block = task.commandDescriptorBlock
+            return task.answer(
+                sense.encoded(isDescriptorFormat: block[1] & 1 != 0), allocationLength: Int(block[4]))
+        }
+    }
+
+    /// REPORT LUNS (SPC-5 clause 6.33).
+    public static func reportLUNs<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(
+            OperationCode.reportLUNs, "REPORT LUNS", usage: [0, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
+            direction: .dataIn,
+            conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
+        ) { _, task in
+            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+            let block = task.commandDescriptorBlock
+            let allocationLength = Int(block.bytes.loadBE32(at: 6))
+            // Well known logical units (01h) there are none; 00h and 02h then mean the same.
+            guard block[2] <= 2 else { return task.failInvalidField(byte: 2) }
+            let units = block[2] == 1 ? [] : nexus.iTNexus.logicalUnitNexuses.map(\.logicalUnitNumber)
+            var bytes: [UInt8] = []
+            bytes.reserveCapacity(8 + units.count * 8)
+            bytes.appendBE32(UInt32(units.count * 8))
+            bytes.appendBE32(0)
+            for unit in units { bytes.appendBE64(unit.rawValue) }
+            nexus.clearUnitAttention(.reportedLUNsDataHasChanged)
+            return task.answer(bytes, allocationLength: allocationLength)
+        }
+    }
+
+    /// MODE SENSE(6) and (10), MODE SELECT(6) and (10) (SPC-5 clauses 6.11 to 6.14).
+    public static func modeParameters<Unit: LogicalUnit>() -> [CommandDescriptor<Unit>] {
+        [
+            CommandDescriptor(
+                OperationCode.modeSense6, "MODE SENSE(6)", usage: [0x08, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
+                conditions: [.allowedWhenNotReady]
+            ) { unit, task in unit.modeSense(task, isLong: false) },
+            CommandDescriptor(
+                OperationCode.modeSense10, "MODE SENSE(10)", usage: [0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0],
+                direction: .dataIn, conditions: [.allowedWhenNotReady]
+            ) { unit, task in unit.modeSense(task, isLong: true) },
+            CommandDescriptor(
+                OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x11, 0, 0, 0xFF, 0], direction: .dataOut,
+                conditions: [.allowedWhenNotReady], ordering: .exclusive,
+                begin: { _, task in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
+                execute: { unit, task in unit.modeSelect(task, isLong: false) }),
+            CommandDescriptor(
+                OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
+                direction: .dataOut, conditions: [.allowedWhenNotReady], ordering: .exclusive,
+                begin: { _, task in
+                    .awaitDataOut(length: Int(task.commandDescriptorBlock.bytes.loadBE16(at: 7)))
+                },
+                execute: { unit, task in unit.modeSelect(task, isLong: true) }),
+        ]
+    }
+
+    /// RESERVE and RELEASE, (6) and (10), of the whole unit (SPC-2 clauses 7.15 to 7.22). Third-party and extent
+    /// reservations are obsolete and refused.
+    public static func reservations<Unit: LogicalUnit>() -> [CommandDescriptor<Unit>] {
+        let reserve: CommandDescriptor<Unit>.Handler = { unit, task in
+            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+            return unit.reservation.reserve(by: nexus) ? task.good() : task.end(.reservationConflict)
+        }
+        let release: CommandDescriptor<Unit>.Handler = { unit, task in
+            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+            unit.reservation.release(by: nexus)
+            return task.good()
+        }
+        let short: [UInt8] = [0, 0, 0, 0, 0]
+        let long: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0]
+        return [
+            CommandDescriptor(
+                OperationCode.reserve6, "RESERVE(6)", usage: short, conditions: [.allowedWhenNotReady], begin: reserve),
+            CommandDescriptor(
+                OperationCode.reserve10, "RESERVE(10)", usage: long, conditions: [.allowedWhenNotReady],
+                begin: reserve),
+            // A nexus that holds nothing may release: GOOD without effect (SPC-2 clause 7.17.1).
+            CommandDescriptor(
+                OperationCode.release6, "RELEASE(6)", usage: short,
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved], begin: release),
+            CommandDescriptor(
+                OperationCode.release10, "RELEASE(10)", usage: long,
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved], begin: release),
+        ]
+    }
+
+    /// REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5 clauses 6.35, 6.36).
+    public static func reportSupported<Unit: LogicalUnit>() -> [CommandDescriptor<Unit>] {
+        [
+            CommandDescriptor(
+                OperationCode.maintenanceIn, serviceAction: 0x0C, "REPORT SUPPORTED OPERATION CODES",
+                usage: [0, 0x87, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved], ordering: .immediate
+            ) { unit, task in unit.reportSupportedOperationCodes(task) },
+            CommandDescriptor(
+                OperationCode.maintenanceIn, serviceAction: 0x0D, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
+                usage: [0, 0x80, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved], ordering: .immediate
+            ) { _, task in
+                let block = task.commandDescriptorBlock
+                // ATS, ATSS, CTSS, LURS, QTS; ITNRS and QTSS in byte 1 (SPC-5 table 286).
+                var bytes: [UInt8] = [0xD9, 0x07, 0, 0]
+                if block[2] & 0x80 != 0 {
+                    // REPD: the extended format with a medium timeout descriptor of none.
+                    bytes[3] = 12
+                    bytes.append(contentsOf: repeatElement(0, count: 12))
+                }
+                return task.answer(bytes, allocationLength: Int(block.bytes.loadBE32(at: 6)))
+            },
+        ]
+    }
+
+    /// LOG SENSE (SPC-5 clause 6.8). Nothing can be saved, and LOG SELECT has no effect to offer.
+    public static func logSense<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(
+            OperationCode.logSense, "LOG SENSE", usage: [0, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
+            direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved]
+        ) { unit, task in unit.logSense(task) }
+    }
+
+    /// SEND DIAGNOSTIC with the default self-test, which passes (SPC-5 clause 6.42).
+    public static func sendDiagnostic<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(
+            OperationCode.sendDiagnostic, "SEND DIAGNOSTIC", usage: [0x04, 0, 0, 0, 0],
+            conditions: [.allowedWhenNotReady], ordering: .exclusive, timeout: 300
+        ) { _, task in task.good() }
+    }
+
+    /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14).
+    public static func preventAllowMediumRemoval<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+        CommandDescriptor(
+            OperationCode.preventAllowMediumRemoval, "PREVENT ALLOW MEDIUM REMOVAL", usage: [0, 0, 0, 0x03, 0],
+            conditions: [.allowedWhenNotReady]
+        ) { _, task in
+            let prevent = task.commandDescriptorBlock[4] & 0x03
+            guard prevent < 2 else { return task.failInvalidField(byte: 4, bit: 1) }
+            task.nexus?.preventsMediumRemoval = prevent == 1
+            return task.good()
+        }
+    }
+}

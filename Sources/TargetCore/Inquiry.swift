@@ -1,0 +1,94 @@
+internal import Bytes
+public import SCSI
+
+/// The fields of standard INQUIRY data that depend on the device type, not on the device (SPC-5 clause 6.6.2).
+public struct InquiryTraits: Sendable {
+    /// VERSION: SPC-4. Clients in the field, and libiscsi's tests, refuse newer values.
+    static let version: UInt8 = 0x06
+
+    /// PERIPHERAL DEVICE TYPE.
+    public var type: PeripheralDeviceType
+    /// RMB: whether the medium can be removed.
+    public var isRemovable: Bool
+    /// PROTECT: whether protection information or logical block protection is supported.
+    public var isProtectionSupported: Bool
+    /// The standards claimed, besides SAM-5, SPC-4 and iSCSI.
+    public var versionDescriptors: [UInt16]
+    /// Whether there is a device at all.
+    var isPresent: Bool
+
+    /// Traits of those values.
+    public init(
+        type: PeripheralDeviceType, isRemovable: Bool = false, isProtectionSupported: Bool = false,
+        versionDescriptors: [UInt16] = []
+    ) {
+        self.init(
+            type: type, isRemovable: isRemovable, isProtectionSupported: isProtectionSupported,
+            versionDescriptors: versionDescriptors, isPresent: true)
+    }
+
+    init(
+        type: PeripheralDeviceType, isRemovable: Bool = false, isProtectionSupported: Bool = false,
+        versionDescriptors: [UInt16] = [], isPresent: Bool
+    ) {
+        self.type = type
+        self.isRemovable = isRemovable
+        self.isProtectionSupported = isProtectionSupported
+        self.versionDescriptors = versionDescriptors
+        self.isPresent = isPresent
+    }
+
+    /// Standard INQUIRY data of 96 bytes (SPC-5 table 151).
+    public func standardData(_ identity: DeviceIdentity) -> [UInt8] {
+        var bytes: [UInt8] = [type.rawValue, isRemovable ? 0x80 : 0, Self.version, 0x02, 91]
+        bytes.append(isProtectionSupported ? 0x01 : 0)
+        bytes.append(0)
+        bytes.append(isPresent ? 0x02 : 0)  // CMDQUE
+        bytes.appendASCII(identity.vendor, count: 8)
+        bytes.appendASCII(identity.product, count: 16)
+        bytes.appendASCII(identity.revision, count: 4)
+        bytes.append(contentsOf: repeatElement(0, count: 22))
+        let claimed = isPresent ? [VersionDescriptor.sam5, VersionDescriptor.iSCSI, VersionDescriptor.spc4] : []
+        let descriptors = claimed + versionDescriptors
+        for index in 0..<8 { bytes.appendBE16(index < descriptors.count ? descriptors[index] : 0) }
+        bytes.append(contentsOf: repeatElement(0, count: 96 - bytes.count))
+        return bytes
+    }
+}
+
+extension LogicalUnit {
+    /// INQUIRY: standard data or a VPD page (SPC-5 clause 6.6).
+    func inquire(_ task: SCSITask) -> CommandProgress {
+        let block = task.commandDescriptorBlock
+        let allocationLength = Int(block.bytes.loadBE16(at: 3))
+        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+        guard block[1] & 1 != 0 else {
+            guard block[2] == 0 else { return task.failInvalidField(byte: 2) }
+            return task.answer(standardInquiryData(), allocationLength: allocationLength)
+        }
+        guard let content = vitalProductDataPage(block[2], nexus) else { return task.failInvalidField(byte: 2) }
+        var bytes = [standardInquiryData()[0], block[2]]
+        bytes.appendBE16(UInt16(content.count))
+        return task.answer(bytes + content, allocationLength: allocationLength)
+    }
+
+    /// The content of a VPD page, those of SPC included.
+    private func vitalProductDataPage(_ page: UInt8, _ nexus: LogicalUnitNexus) -> [UInt8]? {
+        guard traits.isPresent else { return page == 0 ? [0] : nil }
+        switch page {
+        case 0x00: return ([0x00, 0x80, 0x83] + vitalProductDataPages).sorted()
+        case 0x80: return Array(identity.serialNumber.utf8)
+        case 0x83: return deviceIdentification(nexus)
+        default: return vitalProductData(page: page, nexus: nexus)
+        }
+    }
+
+    /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the port, the target device.
+    private func deviceIdentification(_ nexus: LogicalUnitNexus) -> [UInt8] {
+        let name = nexus.iTNexus.target.name
+        return DesignationDescriptor.naa(identity.naa) + DesignationDescriptor.t10VendorID(identity)
+            + DesignationDescriptor.relativeTargetPort(1) + DesignationDescriptor.targetPortGroup(1)
+            + DesignationDescriptor.nameString("\(name),t,0x0001", association: 1)
+            + DesignationDescriptor.nameString(name, association: 2)
+    }
+}

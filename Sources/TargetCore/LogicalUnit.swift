@@ -1,0 +1,287 @@
+public import SCSI
+internal import Synchronization
+
+/// A logical unit: what SAM and SPC say of all device types. Device types are its subclasses.
+///
+/// A serial unit (`isSerial`) is used on one reactor only, and runs one command at a time. Any other is used on all
+/// reactors at once: its task sets are separate for each I_T nexus (TST 001b, SPC-5 clause 7.5.8), so that ordering
+/// needs no agreement between threads.
+open class LogicalUnit: @unchecked Sendable {
+    /// What the unit says it is.
+    public let identity: DeviceIdentity
+    /// The fields of standard INQUIRY data that are not the identity.
+    public let traits: InquiryTraits
+    /// The attributes of its commands.
+    public let commands: CommandSet
+    /// Whether one command at a time runs, over all nexuses.
+    public let isSerial: Bool
+    /// The mode pages.
+    public let modePages: ModePages
+
+    private let nexuses = Mutex<[LogicalUnitNexus]>([])
+    let reservation = Reservation()
+    /// The task set of a serial unit.
+    private var serialTaskSet = TaskSet()
+
+    /// A unit with its type's commands and mode pages.
+    public init(
+        identity: DeviceIdentity, traits: InquiryTraits, commands: CommandSet, isSerial: Bool = false,
+        modePages: ModePages = ModePages([])
+    ) {
+        self.identity = identity
+        self.traits = traits
+        self.commands = commands
+        self.isSerial = isSerial
+        self.modePages = modePages
+    }
+
+    // MARK: What a device type implements
+
+    /// Runs the first handler of a row of the type's table: `table.begin(command, self, task)`.
+    open func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
+        preconditionFailure("a device type must run its commands")
+    }
+
+    /// Runs the second handler of a row: `table.execute(command, self, task)`.
+    open func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
+        preconditionFailure("a device type whose commands take data must run them")
+    }
+
+    /// Goes on with a pending task whose file operation is complete (`task.fileRequest` has its result).
+    open func fileCompleted(_ task: SCSITask) -> CommandProgress {
+        preconditionFailure("a device type that starts file operations must finish them")
+    }
+
+    /// Why commands that need a ready unit cannot be processed now; nil when the unit is ready.
+    open func notReadySense(_ task: SCSITask) -> SenseData? { nil }
+
+    /// Why commands that change the medium cannot be processed now; nil when it may be written.
+    open func writeProtectionSense(_ task: SCSITask) -> SenseData? { nil }
+
+    /// What REQUEST SENSE reports when no unit attention waits.
+    open func polledSense(_ nexus: LogicalUnitNexus) -> SenseData {
+        SenseData(.noSense, .noAdditionalSenseInformation)
+    }
+
+    /// The bytes of a VPD page from byte 4 on; nil when the page is not supported. Pages 00h, 80h and 83h are made by
+    /// the base class.
+    open func vitalProductData(page: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? { nil }
+
+    /// The codes of the VPD pages that `vitalProductData` makes.
+    open var vitalProductDataPages: [UInt8] { [] }
+
+    /// DEVICE-SPECIFIC PARAMETER of the mode parameter header.
+    open func deviceSpecificModeParameter(_ nexus: LogicalUnitNexus) -> UInt8 { 0 }
+
+    /// MEDIUM TYPE of the mode parameter header.
+    open func modeMediumType(_ nexus: LogicalUnitNexus) -> UInt8 { 0 }
+
+    /// The mode parameter block descriptor, 8 bytes (or 16 when `isLong`), or none.
+    open func modeBlockDescriptor(_ nexus: LogicalUnitNexus, isLong: Bool) -> [UInt8] { [] }
+
+    /// A mode page as this nexus sees it: a chance to fill in fields that are not stored in the page.
+    open func modePageContent(_ page: ModePage, control: ModePageControl, nexus: LogicalUnitNexus) -> [UInt8] {
+        page.content(control)
+    }
+
+    /// Takes the header's device-specific parameter and the block descriptor (empty when there is none) of a MODE
+    /// SELECT. Called with `isCommitting` false first, to check everything before anything changes. The answer is a
+    /// sense value when they are refused.
+    open func selectModeHeader(
+        deviceSpecificParameter: UInt8, blockDescriptor: [UInt8], blockDescriptorOffset: Int, task: SCSITask,
+        isCommitting: Bool
+    ) -> SenseData? { nil }
+
+    /// Checks a changed mode page, which already satisfied its changeable mask; `offset` is the page's place in the
+    /// parameter list.
+    open func checkModePage(_ page: ModePage, newContent: [UInt8], offset: Int, task: SCSITask) -> SenseData? { nil }
+
+    /// Tells that a mode page has changed.
+    open func modePageChanged(_ page: ModePage, nexus: LogicalUnitNexus) {}
+
+    /// The log parameters of a log page, from byte 4 on; nil when there is no such page.
+    open func logPage(_ code: UInt8, subpage: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? { nil }
+
+    /// The codes of the log pages that `logPage` makes, sorted, without page 00h.
+    open var logPages: [UInt8] { [] }
+
+    /// Tells that a nexus has been added.
+    open func nexusEstablished(_ nexus: LogicalUnitNexus) {}
+
+    /// Tells that a nexus is gone.
+    open func nexusLost(_ nexus: LogicalUnitNexus) {}
+
+    /// The effects of a logical unit reset that are the type's own (SAM-5 clause 6.3.3).
+    open func reset() {}
+
+    /// The outcome of a command that the table does not have.
+    open func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
+        lookup == .unknownServiceAction
+            ? task.failInvalidField(byte: 1, bit: 4)
+            : task.fail(
+                SenseData(
+                    .illegalRequest, .invalidCommandOperationCode,
+                    fieldPointer: FieldPointer(isInCommand: true, byte: 0)))
+    }
+
+    /// Standard INQUIRY data.
+    open func standardInquiryData() -> [UInt8] { traits.standardData(identity) }
+
+    // MARK: Nexuses
+
+    /// The nexuses that use the unit.
+    public var attachedNexuses: [LogicalUnitNexus] { nexuses.withLock { $0 } }
+
+    func attach(_ nexus: LogicalUnitNexus) {
+        nexuses.withLock { $0.append(nexus) }
+        nexus.establishUnitAttention(.powerOnOrReset)
+        nexusEstablished(nexus)
+    }
+
+    func detach(_ nexus: LogicalUnitNexus) {
+        nexuses.withLock { $0.removeAll { $0 === nexus } }
+        nexus.preventsMediumRemoval = false
+        reservation.release(by: nexus)
+        nexusLost(nexus)
+    }
+
+    /// Lets a unit attention wait for all nexuses, or for all but one.
+    public func establishUnitAttention(_ code: AdditionalSenseCode, except: LogicalUnitNexus? = nil) {
+        for nexus in attachedNexuses where nexus !== except { nexus.establishUnitAttention(code) }
+    }
+
+    /// Whether any nexus prevents the removal of the medium.
+    public var isMediumRemovalPrevented: Bool {
+        nexuses.withLock { $0.contains(where: \.preventsMediumRemoval) }
+    }
+
+    // MARK: The way of a task
+
+    /// Takes a task from its nexus: finds its command, orders it, starts it.
+    final func admit(_ task: SCSITask, _ nexus: LogicalUnitNexus) {
+        let block = task.commandDescriptorBlock
+        let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
+        if case .command(let command) = lookup {
+            task.fields.command = command
+            let ordering = commands.attributes[command].ordering
+            task.fields.orderingClass =
+                ordering == .immediate
+                ? .immediate : isSerial || task.attribute == .ordered ? .exclusive : ordering
+        } else {
+            task.fields.command = -1
+            task.fields.orderingClass = .immediate
+        }
+        task.fields.state = .running
+        let mayStart = isSerial ? serialTaskSet.admit(task) : nexus.taskSet.value.admit(task)
+        if mayStart { start(task, nexus) }
+    }
+
+    /// Runs the checks that come before the command's own (SPC-5 clause 4.5), then its first handler.
+    private func start(_ task: SCSITask, _ nexus: LogicalUnitNexus) {
+        task.fields.state = .running
+        guard task.command >= 0 else {
+            if let attention = nexus.takeUnitAttention() {
+                return proceed(task, task.fail(.unitAttention, attention))
+            }
+            let block = task.commandDescriptorBlock
+            let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
+            return proceed(task, unknownCommand(lookup, task))
+        }
+        let attributes = commands.attributes[task.command]
+        if nexus.hasUnitAttention, !attributes.conditions.contains(.allowedWithUnitAttention),
+            let attention = nexus.takeUnitAttention()
+        {
+            return proceed(task, task.fail(.unitAttention, attention))
+        }
+        if reservation.conflicts(with: nexus), !attributes.conditions.contains(.allowedWhenReserved) {
+            return proceed(task, task.end(.reservationConflict))
+        }
+        if let field = attributes.invalidField(of: task.commandDescriptorBlock) {
+            return proceed(task, task.failInvalidField(byte: field.byte, bit: field.bit))
+        }
+        if !attributes.conditions.contains(.allowedWhenNotReady), let sense = notReadySense(task) {
+            return proceed(task, task.fail(sense))
+        }
+        if attributes.conditions.contains(.writesMedium), let sense = writeProtectionSense(task) {
+            return proceed(task, task.fail(sense))
+        }
+        proceed(task, begin(task.command, task))
+    }
+
+    /// Does what a handler asked for.
+    private func proceed(_ task: SCSITask, _ progress: CommandProgress) {
+        switch progress {
+        case .complete: end(task)
+        case .pending: task.fields.state = .pending
+        case .awaitDataOut(let length):
+            task.fields.requestedDataOutLength = length
+            guard length > 0 else { return proceed(task, execute(task.command, task)) }
+            guard length <= task.expectedDataOutLength else {
+                // The initiator offers less than the command needs: nothing is written (SPC-5 clause 4.2.5.6 leaves
+                // partial transfer to the port; an incomplete parameter list or block is of no use).
+                return proceed(task, task.fail(.illegalRequest, .invalidFieldInCommandInformationUnit))
+            }
+            task.fields.state = .awaitingDataOut
+            task.mover.requestDataOut(task, length: length)
+        }
+    }
+
+    final func dataOutArrived(_ task: SCSITask) {
+        precondition(task.state == .awaitingDataOut, "data arrived for a task that did not ask for it")
+        task.fields.state = .running
+        proceed(task, execute(task.command, task))
+    }
+
+    final func fileRequestCompleted(_ task: SCSITask) {
+        if task.isAborted { return end(task) }
+        task.fields.state = .running
+        proceed(task, fileCompleted(task))
+    }
+
+    /// Ends a task and starts those that waited for it.
+    final func end(_ task: SCSITask) {
+        guard let nexus = task.nexus else { preconditionFailure("a task ends once") }
+        task.fields.state = .ended
+        let wasAborted = task.isAborted
+        if isSerial { serialTaskSet.leave(task) } else { nexus.taskSet.value.leave(task) }
+        if wasAborted {
+            let whenAborted = task.whenAborted.take()
+            task.mover.taskAborted(task)
+            whenAborted?()
+        } else {
+            task.mover.taskEnded(task)
+        }
+        startWaiting(nexus)
+    }
+
+    private func startWaiting(_ nexus: LogicalUnitNexus) {
+        while let next = isSerial ? serialTaskSet.nextToStart() : nexus.taskSet.value.nextToStart() {
+            guard let nextNexus = next.nexus else { preconditionFailure("a waiting task has a nexus") }
+            start(next, nextNexus)
+        }
+    }
+
+    /// Aborts a task: at once when it waits, and when it comes back from the medium otherwise.
+    final func abort(_ task: SCSITask) {
+        guard let nexus = task.nexus, !task.isAborted else { return }
+        switch task.state {
+        case .idle, .ended, .running: return
+        case .pending: task.fields.isAborted = true
+        case .blocked:
+            task.fields.isAborted = true
+            if isSerial { serialTaskSet.removeBlocked(task) } else { nexus.taskSet.value.removeBlocked(task) }
+            task.fields.state = .ended
+            task.mover.taskAborted(task)
+        case .awaitingDataOut:
+            task.fields.isAborted = true
+            end(task)
+        }
+    }
+}
+
+extension SCSITask {
+    /// Aborts the task. The port's `taskAborted` follows, perhaps before this returns.
+    public func abort() {
+        nexus?.logicalUnit.abort(self)
+    }
+}

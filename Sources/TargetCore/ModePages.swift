@@ -1,0 +1,92 @@
+internal import Bytes
+internal import Synchronization
+
+/// Which values MODE SENSE asks for (SPC-5 table 184).
+public enum ModePageControl: UInt8, Sendable {
+    /// Current values.
+    case current = 0
+    /// Changeable values: ones where MODE SELECT may change a bit.
+    case changeable = 1
+    /// Default values.
+    case defaults = 2
+    /// Saved values; Carousel saves none.
+    case saved = 3
+}
+
+/// A mode page: its code and its content in three forms (SPC-5 clause 7.5).
+public struct ModePage: Sendable {
+    /// PAGE CODE.
+    public let code: UInt8
+    /// SUBPAGE CODE; zero means the page_0 format.
+    public let subpage: UInt8
+    /// The bytes after the page length field: the values now.
+    public var current: [UInt8]
+    /// Ones where MODE SELECT may change a bit.
+    public let changeable: [UInt8]
+    /// The values after a reset.
+    public let defaults: [UInt8]
+
+    /// A page whose current values are its defaults. `changeable` is padded with zeros.
+    public init(code: UInt8, subpage: UInt8 = 0, _ defaults: [UInt8], changeable: [UInt8] = []) {
+        precondition(changeable.count <= defaults.count, "a changeable mask is no longer than its page")
+        self.code = code
+        self.subpage = subpage
+        self.defaults = defaults
+        self.current = defaults
+        self.changeable = changeable + [UInt8](repeating: 0, count: defaults.count - changeable.count)
+    }
+
+    /// The content in one of its forms.
+    public func content(_ control: ModePageControl) -> [UInt8] {
+        switch control {
+        case .current, .saved: current
+        case .changeable: changeable
+        case .defaults: defaults
+        }
+    }
+
+    /// The page's header: page code (PS zero), subpage where there is one, page length.
+    func header(length: Int) -> [UInt8] {
+        if subpage == 0 { return [code, UInt8(length)] }
+        var bytes: [UInt8] = [0x40 | code, subpage]
+        bytes.appendBE16(UInt16(length))
+        return bytes
+    }
+}
+
+/// The mode pages of a logical unit; any thread may read and change them.
+public final class ModePages: Sendable {
+    private let pages: Mutex<[ModePage]>
+
+    /// Pages in any order.
+    public init(_ pages: [ModePage]) {
+        self.pages = Mutex(pages.sorted { ($0.code, $0.subpage) < ($1.code, $1.subpage) })
+    }
+
+    /// All pages, by code and subpage.
+    public var all: [ModePage] { pages.withLock { $0 } }
+
+    /// The page of that code, nil when there is none.
+    public func page(_ code: UInt8, subpage: UInt8 = 0) -> ModePage? {
+        pages.withLock { $0.first { $0.code == code && $0.subpage == subpage } }
+    }
+
+    /// Puts new current values in a page; true when they differ from the old ones.
+    @discardableResult
+    public func update(_ code: UInt8, subpage: UInt8 = 0, current: [UInt8]) -> Bool {
+        pages.withLock { pages in
+            guard let index = pages.firstIndex(where: { $0.code == code && $0.subpage == subpage }) else {
+                return false
+            }
+            defer { pages[index].current = current }
+            return pages[index].current != current
+        }
+    }
+
+    /// Puts all pages back to their defaults (a reset).
+    public func restoreDefaults() {
+        pages.withLock { pages in
+            for index in pages.indices { pages[index].current = pages[index].defaults }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+public import Bytes
+public import Platform
+public import SCSI
+
+/// How far a command handler has come.
+public enum CommandProgress: Sendable, Equatable {
+    /// The task has its status; nothing is outstanding.
+    case complete
+    /// An operation is outstanding; the handler, or the unit's `fileCompleted`, calls `task.finish()` later or
+    /// returns another progress.
+    case pending
+    /// The command needs this many bytes from the initiator; then its `execute` closure runs. Zero runs it at once.
+    case awaitDataOut(length: Int)
+}
+
+/// One command in its slot, from the port to the device and back.
+///
+/// A port makes its tasks once and uses them again and again, so a command costs no allocation. A task, its leases
+/// and its file request stay on the reactor that made it.
+public final class SCSITask {
+    /// Where a task is on its way.
+    public enum State: UInt8, Sendable {
+        /// The slot is free.
+        case idle
+        /// It waits for older tasks (its task set's order).
+        case blocked
+        /// It waits for Data-Out.
+        case awaitingDataOut
+        /// Its handler runs.
+        case running
+        /// It waits for the medium or another slow operation.
+        case pending
+        /// It has ended, and the port is sending its outcome.
+        case ended
+    }
+
+    /// The reactor whose thread all of the task's life happens on.
+    public let reactor: Reactor
+    /// The port's part.
+    public unowned let mover: any DataMover
+    /// The number that the port gave the slot.
+    public let slot: Int
+    /// For slow file operations of this task; completion arrives at the logical unit's `fileCompleted`.
+    public let fileRequest: FileRequest
+
+    /// The state that changes from command to command. It is internal and in one struct because each change of a
+    /// public stored property would call the runtime's exclusivity check; the accessors below are its public face.
+    struct Fields {
+        var commandDescriptorBlock = CommandDescriptorBlock()
+        var logicalUnitNumber = LogicalUnitNumber(rawValue: 0)
+        var attribute = TaskAttribute.simple
+        var expectedDataInLength = 0
+        var expectedDataOutLength = 0
+        var requestedDataOutLength = 0
+        var status = SCSIStatus.good
+        var sense: SenseData?
+        var state = State.idle
+        var isAborted = false
+        var command = 0
+        var step = 0
+        var progressCount = 0
+        var orderingClass = OrderingClass.shared
+    }
+    var fields = Fields()
+    /// The next task that waits in the same task set.
+    var nextBlocked: SCSITask?
+    /// Called once when an aborted task has come back from the medium (task management waits for it).
+    var whenAborted: (@Sendable () -> Void)?
+    /// The I_T_L nexus while the task is not idle.
+    private(set) var currentNexus: LogicalUnitNexus?
+
+    // MARK: What the initiator sent
+
+    /// The command.
+    public var commandDescriptorBlock: CommandDescriptorBlock { fields.commandDescriptorBlock }
+    /// The logical unit that it is for.
+    public var logicalUnitNumber: LogicalUnitNumber { fields.logicalUnitNumber }
+    /// Its ordering.
+    public var attribute: TaskAttribute { fields.attribute }
+    /// How many bytes the initiator is ready to take; zero when it expects none.
+    public var expectedDataInLength: Int { fields.expectedDataInLength }
+    /// How many bytes the initiator is ready to send; zero when it has none.
+    public var expectedDataOutLength: Int { fields.expectedDataOutLength }
+
+    // MARK: Data
+
+    /// The Data-Out; complete when `execute` runs, and the device may take it (`task.dataOut.take()`).
+    public var dataOut: BufferLease?
+    /// The Data-In; its `count` bytes are the whole answer, already limited by the command's allocation length or
+    /// transfer length. The port truncates to `expectedDataInLength` and computes the residual.
+    public var dataIn: BufferLease?
+    /// How many bytes of Data-Out the command asked for: the base of the write residual.
+    public var requestedDataOutLength: Int { fields.requestedDataOutLength }
+
+    // MARK: Outcome
+
+    /// The status.
+    public var status: SCSIStatus { fields.status }
+    /// The sense data when the status is CHECK CONDITION.
+    public var sense: SenseData? { fields.sense }
+
+    // MARK: State
+
+    /// The I_T_L nexus; set while the task is not idle.
+    public var nexus: LogicalUnitNexus? { currentNexus }
+    /// Where the task is.
+    public var state: State { fields.state }
+    /// Whether the task was aborted while something was outstanding.
+    public var isAborted: Bool { fields.isAborted }
+    /// The command's index in its unit's table.
+    public var command: Int { fields.command }
+    /// A handler's own place between steps of a pending command.
+    public var step: Int {
+        get { fields.step }
+        set { fields.step = newValue }
+    }
+    /// A handler's own number, for example how many blocks are done.
+    public var progressCount: Int {
+        get { fields.progressCount }
+        set { fields.progressCount = newValue }
+    }
+
+    /// A free task in `slot` of a port's table.
+    public init(slot: Int, reactor: Reactor, mover: any DataMover) {
+        self.slot = slot
+        self.reactor = reactor
+        self.mover = mover
+        fileRequest = FileRequest()
+        fileRequest.owner = self
+    }
+
+    /// Makes the task fresh for another command. It must be idle. Immediate data may be put into `dataOut` before.
+    public func prepare(
+        _ commandDescriptorBlock: CommandDescriptorBlock, logicalUnitNumber: LogicalUnitNumber,
+        attribute: TaskAttribute, expectedDataInLength: Int, expectedDataOutLength: Int
+    ) {
+        precondition(state == .idle, "a task in use cannot take another command")
+        fields = Fields(
+            commandDescriptorBlock: commandDescriptorBlock, logicalUnitNumber: logicalUnitNumber, attribute: attribute,
+            expectedDataInLength: expectedDataInLength, expectedDataOutLength: expectedDataOutLength)
+    }
+
+    /// Binds the task to its nexus for the time until `clear`.
+    func bind(_ nexus: LogicalUnitNexus) {
+        currentNexus = nexus
+    }
+
+    /// Gives the slot's leases and references back; the port calls it when the outcome is on its way.
+    public func clear() {
+        dataOut = nil
+        dataIn = nil
+        currentNexus = nil
+        fields.state = .idle
+    }
+
+    // MARK: For handlers
+
+    /// Ends the command with GOOD: `return task.good()`.
+    public func good() -> CommandProgress {
+        fields.status = .good
+        fields.sense = nil
+        return .complete
+    }
+
+    /// Ends the command with CHECK CONDITION and that sense data. Data-In set before is kept: a READ that met a
+    /// filemark has both.
+    public func fail(_ sense: SenseData) -> CommandProgress {
+        fields.status = .checkCondition
+        fields.sense = sense
+        return .complete
+    }
+
+    /// Ends the command with CHECK CONDITION.
+    public func fail(_ key: SenseKey, _ code: AdditionalSenseCode) -> CommandProgress {
+        fail(SenseData(key, code))
+    }
+
+    /// Ends the command with ILLEGAL REQUEST, INVALID FIELD IN CDB, pointing at `bit` (the field's most significant)
+    /// or all of `byte`.
+    public func failInvalidField(byte: Int, bit: Int? = nil) -> CommandProgress {
+        fail(
+            SenseData(
+                .illegalRequest, .invalidFieldInCDB,
+                fieldPointer: FieldPointer(isInCommand: true, byte: UInt16(byte), bit: bit.map { UInt8($0) })))
+    }
+
+    /// Ends the command with ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST, pointing at `bit` or all of `byte`.
+    public func failInvalidParameter(byte: Int, bit: Int? = nil) -> CommandProgress {
+        fail(
+            SenseData(
+                .illegalRequest, .invalidFieldInParameterList,
+                fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(byte), bit: bit.map { UInt8($0) })))
+    }
+
+    /// Ends the command with a status that carries no sense data.
+    public func end(_ status: SCSIStatus) -> CommandProgress {
+        fields.status = status
+        fields.sense = nil
+        return .complete
+    }
+
+    /// Puts a lease of at least `capacity` bytes into `dataIn`. False when the reactor's pool is exhausted: the task
+    /// then has TASK SET FULL, and the handler returns `.complete`.
+    public func leaseDataIn(_ capacity: Int) -> Bool {
+        dataIn = reactor.pool.lease(capacity: capacity)
+        let isLeased = dataIn != nil
+        if !isLeased { _ = end(.taskSetFull) }
+        return isLeased
+    }
+
+    /// Answers with the first `allocationLength` bytes of `bytes` and GOOD (SPC-5 clause 4.2.5.6).
+    public func answer(_ bytes: [UInt8], allocationLength: Int) -> CommandProgress {
+        let count = min(bytes.count, allocationLength)
+        guard count > 0 else { return good() }
+        guard count <= BufferPool.maximumLeaseLength, leaseDataIn(count) else { return end(.taskSetFull) }
+        dataIn?.append(bytes.rawSpan.extracting(0..<count))
+        return good()
+    }
+
+    /// The Data-Out as an array, for parameter lists; empty when there is none.
+    public func parameterList() -> [UInt8] {
+        guard let lease = dataOut.take() else { return [] }
+        let list = lease.copyToArray()
+        dataOut = consume lease
+        return list
+    }
+
+    /// Ends a pending task: its status is set. Called on the task's reactor.
+    public func finish() {
+        guard let nexus else { preconditionFailure("a task without a nexus cannot end") }
+        nexus.logicalUnit.end(self)
+    }
+
+    // MARK: For ports
+
+    /// Says that the Data-Out that was requested is complete.
+    public func dataOutArrived() {
+        guard let nexus else { preconditionFailure("data arrived for an idle task") }
+        nexus.logicalUnit.dataOutArrived(self)
+    }
+}
+
+extension SCSITask: FileRequestOwner {
+    /// Brings the completion of a slow file operation to the logical unit.
+    public func fileRequestCompleted(_ request: FileRequest) {
+        guard let nexus else { preconditionFailure("a file operation of an idle task") }
+        nexus.logicalUnit.fileRequestCompleted(self)
+    }
+}

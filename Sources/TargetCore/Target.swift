@@ -1,0 +1,78 @@
+public import Platform
+internal import SCSI
+internal import Synchronization
+
+/// A SCSI target device: a name and the logical units behind it.
+public final class Target: Sendable {
+    /// The iSCSI name (RFC 7143 section 4.2.7).
+    public let name: String
+    /// TargetAlias, for people.
+    public let alias: String
+    /// The reactor on which all sessions with this target run; nil when any will do. A target that has a tape drive
+    /// or a changer has one.
+    public let homeReactor: Reactor?
+
+    private struct State {
+        var logicalUnits: [Int: LogicalUnit] = [:]
+        var nexuses: [ObjectIdentifier: ITNexus] = [:]
+    }
+    private let state = Mutex(State())
+
+    /// A target with no logical units yet.
+    public init(name: String, alias: String, homeReactor: Reactor?) {
+        self.name = name
+        self.alias = alias
+        self.homeReactor = homeReactor
+    }
+
+    /// The logical units by number.
+    public var logicalUnits: [Int: LogicalUnit] { state.withLock { $0.logicalUnits } }
+    /// The nexuses that are logged in.
+    public var nexuses: [ITNexus] { state.withLock { Array($0.nexuses.values) } }
+
+    /// Puts a logical unit at `number`, for nexuses to come; those that are logged in learn of the change by
+    /// REPORTED LUNS DATA HAS CHANGED.
+    public func map(_ unit: LogicalUnit, at number: Int) {
+        let others = state.withLock { state in
+            precondition(state.logicalUnits[number] == nil, "two logical units cannot have one number")
+            state.logicalUnits[number] = unit
+            return Array(state.logicalUnits.values)
+        }
+        for other in others where other !== unit { other.establishUnitAttention(.reportedLUNsDataHasChanged) }
+    }
+
+    func attach(_ nexus: ITNexus) {
+        state.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nexus }
+    }
+
+    func detach(_ nexus: ITNexus) {
+        state.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nil }
+    }
+}
+
+/// The targets that ports offer: filled by the control plane, read at login and discovery.
+public final class TargetDirectory: Sendable {
+    private let targets = Mutex<[String: Target]>([:])
+
+    /// An empty directory.
+    public init() {}
+
+    /// The target of that name.
+    public subscript(name: String) -> Target? { targets.withLock { $0[name] } }
+
+    /// All targets by name, sorted.
+    public var all: [Target] { targets.withLock { $0.values.sorted { $0.name < $1.name } } }
+
+    /// Offers a target. No other may have its name.
+    public func add(_ target: Target) {
+        targets.withLock { targets in
+            precondition(targets[target.name] == nil, "two targets cannot have one name")
+            targets[target.name] = target
+        }
+    }
+
+    /// Offers a target no longer; sessions that exist stay.
+    public func remove(name: String) {
+        targets.withLock { $0[name] = nil }
+    }
+}

@@ -1,0 +1,150 @@
+internal import Platform
+public import SCSI
+internal import Synchronization
+
+/// What became of a task management function (SAM-5 clause 7.1).
+public enum TaskManagementResponse: UInt8, Sendable {
+    /// FUNCTION COMPLETE.
+    case complete = 0
+    /// The task that it refers to does not exist.
+    case taskDoesNotExist = 1
+    /// INCORRECT LOGICAL UNIT NUMBER.
+    case incorrectLogicalUnitNumber = 2
+    /// FUNCTION REJECTED: not supported.
+    case notSupported = 5
+    /// FUNCTION SUCCEEDED: a query found what it asked for.
+    case succeeded = 7
+}
+
+extension ITNexus {
+    /// Performs a task management function on the session's reactor, and calls `completion` there when all tasks
+    /// that it affects have ended.
+    ///
+    /// `reference` is the task that ABORT TASK or QUERY TASK names, nil when the port knows none of that tag. CLEAR
+    /// ACA, TASK REASSIGN and the port's own part of resets are not done here.
+    public func perform(
+        _ function: TaskManagementFunction, logicalUnitNumber: LogicalUnitNumber, reference: SCSITask?,
+        completion: @escaping @Sendable (TaskManagementResponse) -> Void
+    ) {
+        let nexus = logicalUnitNexus(logicalUnitNumber)
+        switch function {
+        case .abortTask:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            guard let reference, reference.nexus === nexus else { return completion(.taskDoesNotExist) }
+            let join = Join(completion)
+            join.abort { body in body(reference) }
+            join.finishIssuing()
+        case .queryTask:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            completion(reference?.nexus === nexus ? .succeeded : .complete)
+        case .abortTaskSet:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            let join = Join(completion)
+            join.abort { body in self.forEachTask { if $0.nexus === nexus { body($0) } } }
+            join.finishIssuing()
+        case .queryTaskSet:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            var isFound = false
+            forEachTask { if $0.nexus === nexus { isFound = true } }
+            completion(isFound ? .succeeded : .complete)
+        case .clearTaskSet:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            clear([nexus.logicalUnit], attention: .commandsClearedByAnotherInitiator, isReset: false, completion)
+        case .logicalUnitReset:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            clear([nexus.logicalUnit], attention: .busDeviceResetOccurred, isReset: true, completion)
+        case .targetWarmReset, .targetColdReset:
+            clear(
+                logicalUnitNexuses.map(\.logicalUnit), attention: .busDeviceResetOccurred, isReset: true, completion)
+        case .iTNexusReset:
+            let join = Join(completion)
+            join.abort { body in self.forEachTask { body($0) } }
+            for nexus in logicalUnitNexuses { nexus.establishUnitAttention(.iTNexusLossOccurred) }
+            join.finishIssuing()
+        case .queryAsynchronousEvent:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            completion(nexus.hasUnitAttention ? .succeeded : .complete)
+        case .clearACA, .taskReassign:
+            completion(.notSupported)
+        }
+    }
+
+    /// Aborts the tasks of all nexuses on `units`, each on its own reactor.
+    private func clear(
+        _ units: [LogicalUnit], attention: AdditionalSenseCode, isReset: Bool,
+        _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
+    ) {
+        let join = Join(completion)
+        let origin = reactor
+        for unit in units {
+            for nexus in unit.attachedNexuses {
+                let other = nexus.iTNexus
+                let abortAll: @Sendable () -> Void = {
+                    var hadTask = false
+                    join.abort { body in
+                        other.forEachTask {
+                            if $0.nexus === nexus {
+                                hadTask = true
+                                body($0)
+                            }
+                        }
+                    }
+                    if other !== self, hadTask || isReset { nexus.establishUnitAttention(attention) }
+                }
+                if isReset, other !== self { nexus.establishUnitAttention(attention) }
+                if other.reactor === origin {
+                    abortAll()
+                } else {
+                    join.enter()
+                    other.reactor.post {
+                        abortAll()
+                        origin.post { join.leave() }
+                    }
+                }
+            }
+            if isReset {
+                unit.reservation.clear()
+                for nexus in unit.attachedNexuses { nexus.preventsMediumRemoval = false }
+                unit.modePages.restoreDefaults()
+                unit.reset()
+            }
+        }
+        // The nexus that asked also learns of the reset (SAM-5 clause 6.3.3).
+        if isReset { for unit in units { unit.establishUnitAttention(attention) } }
+        join.finishIssuing()
+    }
+}
+
+/// Counts what a task management function waits for, and completes when all of it has ended.
+private final class Join: Sendable {
+    private let count = Atomic<Int>(1)
+    private let completion: @Sendable (TaskManagementResponse) -> Void
+
+    init(_ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
+        self.completion = completion
+    }
+
+    func enter() {
+        count.add(1, ordering: .relaxed)
+    }
+
+    func leave() {
+        if count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion(.complete) }
+    }
+
+    /// Aborts each task that `each` enumerates and waits for those that are with the medium.
+    func abort(_ each: ((SCSITask) -> Void) -> Void) {
+        each { task in
+            task.abort()
+            guard task.isAborted, task.state == .pending else { return }
+            enter()
+            let reactor = task.reactor
+            task.whenAborted = { reactor.post { self.leave() } }
+        }
+    }
+
+    /// Gives up the count that held the completion back while aborts were issued.
+    func finishIssuing() {
+        leave()
+    }
+}

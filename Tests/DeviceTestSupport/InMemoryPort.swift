@@ -1,0 +1,175 @@
+internal import Bytes
+internal import Dispatch
+public import Platform
+public import SCSI
+internal import Synchronization
+public import TargetCore
+
+/// What a command came back with.
+public struct CommandResult: Sendable {
+    /// The status.
+    public var status: SCSIStatus
+    /// The sense data, if any.
+    public var sense: SenseData?
+    /// The Data-In, truncated to what the initiator expected.
+    public var dataIn: [UInt8]
+    /// The length of the Data-In before truncation.
+    public var dataInLength: Int
+    /// Whether the task was aborted and got no response.
+    public var isAborted = false
+}
+
+/// A port without a wire: an I_T nexus that a test drives with plain calls.
+///
+/// Calls come from the test's thread; everything happens on the reactor.
+public final class InMemoryPort: DataMover, @unchecked Sendable {
+    /// How many commands can be outstanding.
+    public static let slotCount = 32
+
+    /// The nexus.
+    public private(set) var nexus: ITNexus {
+        get { storedNexus.withLock { $0! } }
+        set { storedNexus.withLock { $0 = newValue } }
+    }
+    private let storedNexus = Mutex<ITNexus?>(nil)
+    private let reactor: Reactor
+    private var tasks: [SCSITask] = []
+    private var payloads: [[UInt8]]
+    private var completions: [(@Sendable (CommandResult) -> Void)?]
+
+    /// Logs `initiator` in to `target` on `reactor`.
+    public init(_ initiator: String, target: Target, reactor: Reactor) {
+        self.reactor = reactor
+        payloads = Array(repeating: [], count: Self.slotCount)
+        completions = Array(repeating: nil, count: Self.slotCount)
+        tasks = (0..<Self.slotCount).map { SCSITask(slot: $0, reactor: reactor, mover: self) }
+        onReactor {
+            self.nexus = ITNexus(initiatorPortName: initiator, target: target, reactor: reactor, mover: self)
+        }
+    }
+
+    /// Runs `body` on the reactor and waits for it.
+    public func onReactor(_ body: @escaping @Sendable () -> Void) {
+        let done = DispatchSemaphore(value: 0)
+        reactor.post {
+            body()
+            done.signal()
+        }
+        done.wait()
+    }
+
+    /// Sends a command and calls `completion` with its outcome, on the reactor. Returns its slot.
+    @discardableResult
+    public func submit(
+        _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
+        expecting: Int = 1 << 24, completion: @escaping @Sendable (CommandResult) -> Void
+    ) -> Int {
+        let slot = Mutex(-1)
+        onReactor {
+            let free = self.tasks.firstIndex { $0.state == .idle }!
+            slot.withLock { $0 = free }
+            let task = self.tasks[free]
+            self.payloads[free] = dataOut
+            self.completions[free] = completion
+            task.prepare(
+                CommandDescriptorBlock(command), logicalUnitNumber: LogicalUnitNumber(logicalUnit),
+                attribute: attribute, expectedDataInLength: dataOut.isEmpty ? expecting : 0,
+                expectedDataOutLength: dataOut.count)
+            self.nexus.submit(task)
+        }
+        return slot.withLock { $0 }
+    }
+
+    /// Sends a command and waits for its outcome.
+    public func execute(
+        _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
+        expecting: Int = 1 << 24
+    ) -> CommandResult {
+        let done = DispatchSemaphore(value: 0)
+        let result = Mutex<CommandResult?>(nil)
+        submit(
+            command, logicalUnit: logicalUnit, attribute: attribute, dataOut: dataOut, expecting: expecting
+        ) { outcome in
+            result.withLock { $0 = outcome }
+            done.signal()
+        }
+        done.wait()
+        return result.withLock { $0! }
+    }
+
+    /// Sends TEST UNIT READY until no unit attention is left, and returns those that came.
+    @discardableResult
+    public func clearUnitAttentions(logicalUnit: Int = 0) -> [AdditionalSenseCode] {
+        var codes: [AdditionalSenseCode] = []
+        for _ in 0..<16 {
+            let result = execute([0, 0, 0, 0, 0, 0], logicalUnit: logicalUnit)
+            guard let sense = result.sense, sense.key == .unitAttention else { break }
+            codes.append(sense.additionalSenseCode)
+        }
+        return codes
+    }
+
+    /// Performs a task management function and waits for it. `slot` names the referenced task.
+    public func manage(
+        _ function: TaskManagementFunction, logicalUnit: Int = 0, slot: Int? = nil
+    ) -> TaskManagementResponse {
+        let done = DispatchSemaphore(value: 0)
+        let result = Mutex<TaskManagementResponse?>(nil)
+        onReactor {
+            let reference = slot.map { self.tasks[$0] }.flatMap { $0.state == .idle ? nil : $0 }
+            self.nexus.perform(
+                function, logicalUnitNumber: LogicalUnitNumber(logicalUnit), reference: reference
+            ) { response in
+                result.withLock { $0 = response }
+                done.signal()
+            }
+        }
+        done.wait()
+        return result.withLock { $0! }
+    }
+
+    /// Ends the nexus.
+    public func logOut() {
+        onReactor { self.nexus.lose() }
+    }
+
+    // MARK: DataMover
+
+    /// Copies the command's data, and says so at once.
+    public func requestDataOut(_ task: SCSITask, length: Int) {
+        guard var lease = reactor.pool.lease(capacity: length) else {
+            preconditionFailure("the test's pool is too small")
+        }
+        lease.append(payloads[task.slot].rawSpan.extracting(0..<length))
+        task.dataOut = consume lease
+        task.dataOutArrived()
+    }
+
+    /// Hands the outcome to the test.
+    public func taskEnded(_ task: SCSITask) {
+        var data: [UInt8] = []
+        var length = 0
+        if let lease = task.dataIn.take() {
+            length = lease.count
+            data = lease.bytes.extracting(0..<min(length, task.expectedDataInLength)).copyToArray()
+        }
+        finish(task, CommandResult(status: task.status, sense: task.sense, dataIn: data, dataInLength: length))
+    }
+
+    /// Tells the test that there will be no response.
+    public func taskAborted(_ task: SCSITask) {
+        finish(task, CommandResult(status: .taskAborted, sense: nil, dataIn: [], dataInLength: 0, isAborted: true))
+    }
+
+    /// Enumerates the outstanding tasks.
+    public func forEachTask(_ body: (SCSITask) -> Void) {
+        for task in tasks where task.state != .idle && task.state != .ended { body(task) }
+    }
+
+    private func finish(_ task: SCSITask, _ result: CommandResult) {
+        let completion = completions[task.slot]
+        completions[task.slot] = nil
+        task.clear()
+        completion?(result)
+    }
+}
