@@ -1,0 +1,127 @@
+internal import Bytes
+
+/// Why an initiator logs out (RFC 7143 section 11.14.1).
+@frozen public struct LogoutReason: RawRepresentable, Hashable, Sendable {
+    /// The seven bits on the wire.
+    public let rawValue: UInt8
+
+    /// The reason with those bits.
+    public init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    /// Close the session.
+    public static let closeSession = Self(rawValue: 0)
+    /// Close the connection.
+    public static let closeConnection = Self(rawValue: 1)
+    /// Remove the connection for recovery.
+    public static let removeConnectionForRecovery = Self(rawValue: 2)
+}
+
+/// How a logout ended (RFC 7143 section 11.15.1).
+@frozen public struct LogoutOutcome: RawRepresentable, Hashable, Sendable {
+    /// The byte on the wire.
+    public let rawValue: UInt8
+
+    /// The response with that byte.
+    public init(rawValue: UInt8) {
+        self.rawValue = rawValue
+    }
+
+    /// Connection or session closed successfully.
+    public static let closed = Self(rawValue: 0)
+    /// CID not found.
+    public static let connectionNotFound = Self(rawValue: 1)
+    /// Connection recovery is not supported.
+    public static let recoveryNotSupported = Self(rawValue: 2)
+    /// Cleanup failed.
+    public static let cleanupFailed = Self(rawValue: 3)
+}
+
+/// Logout Request (RFC 7143 section 11.14).
+@frozen public struct LogoutRequestPDU: PDUHeader {
+    /// Logout Request.
+    @inlinable public static var opcode: Opcode { .logoutRequest }
+
+    /// The I bit.
+    public var isImmediate = true
+    /// Why.
+    public var reason = LogoutReason.closeSession
+    /// The initiator's name of this request.
+    public var initiatorTaskTag: UInt32 = 0
+    /// The CID of the connection to close; reserved when the session is closed.
+    public var connectionID: UInt16 = 0
+    /// CmdSN.
+    public var cmdSN = SequenceNumber(0)
+    /// ExpStatSN.
+    public var expStatSN = SequenceNumber(0)
+
+    /// A request with default values in all fields.
+    public init() {}
+
+    public init?(parsing bytes: RawSpan) {
+        guard Self.matches(bytes) else { return nil }
+        isImmediate = bytes.isImmediate
+        reason = LogoutReason(rawValue: bytes.byte(at: 1) & 0x7F)
+        initiatorTaskTag = bytes.loadBE32(at: 16)
+        connectionID = bytes.loadBE16(at: 20)
+        cmdSN = SequenceNumber(bytes.loadBE32(at: 24))
+        expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
+    }
+
+    @_lifetime(bytes: copy bytes)
+    public func encode(into bytes: inout MutableRawSpan) {
+        bytes.storeHeaderStart(
+            Self.opcode, isImmediate: isImmediate, firstWord: UInt32(0x80 | reason.rawValue & 0x7F) << 16)
+        bytes.storeBE32(initiatorTaskTag, at: 16)
+        bytes.storeBE16(connectionID, at: 20)
+        bytes.storeBE32(cmdSN.rawValue, at: 24)
+        bytes.storeBE32(expStatSN.rawValue, at: 28)
+    }
+}
+
+/// Logout Response (RFC 7143 section 11.15).
+@frozen public struct LogoutResponsePDU: PDUHeader {
+    /// Logout Response.
+    @inlinable public static var opcode: Opcode { .logoutResponse }
+
+    /// How the logout ended.
+    public var response = LogoutOutcome.closed
+    /// The tag of the request.
+    public var initiatorTaskTag: UInt32 = 0
+    /// StatSN.
+    public var statSN = SequenceNumber(0)
+    /// ExpCmdSN.
+    public var expCmdSN = SequenceNumber(0)
+    /// MaxCmdSN.
+    public var maxCmdSN = SequenceNumber(0)
+    /// Time2Wait, in seconds.
+    public var time2Wait: UInt16 = 0
+    /// Time2Retain, in seconds.
+    public var time2Retain: UInt16 = 0
+
+    /// A response with default values in all fields.
+    public init() {}
+
+    public init?(parsing bytes: RawSpan) {
+        guard Self.matches(bytes) else { return nil }
+        response = LogoutOutcome(rawValue: bytes.byte(at: 2))
+        initiatorTaskTag = bytes.loadBE32(at: 16)
+        statSN = SequenceNumber(bytes.loadBE32(at: 24))
+        expCmdSN = SequenceNumber(bytes.loadBE32(at: 28))
+        maxCmdSN = SequenceNumber(bytes.loadBE32(at: 32))
+        time2Wait = bytes.loadBE16(at: 40)
+        time2Retain = bytes.loadBE16(at: 42)
+    }
+
+    @_lifetime(bytes: copy bytes)
+    public func encode(into bytes: inout MutableRawSpan) {
+        bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000 | UInt32(response.rawValue) << 8)
+        bytes.storeBE32(initiatorTaskTag, at: 16)
+        bytes.storeBE32(statSN.rawValue, at: 24)
+        bytes.storeBE32(expCmdSN.rawValue, at: 28)
+        bytes.storeBE32(maxCmdSN.rawValue, at: 32)
+        bytes.storeBE16(time2Wait, at: 40)
+        bytes.storeBE16(time2Retain, at: 42)
+    }
+}
