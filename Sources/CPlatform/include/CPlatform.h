@@ -1,16 +1,142 @@
 // CPlatform: the Linux calls that Swift's Glibc module lacks, as plain functions with a prefix.
 //
-// Only what cannot be reached from Swift belongs here. Functions return what the system call returns; on failure
-// that is the negated errno, so that nothing can run between the call and the reading of errno.
+// Only what cannot be reached from Swift, or what would take pointer casts there (socket addresses, ancillary
+// structures), belongs here. Functions return what the system call returns; on failure that is the negated errno, so
+// that nothing can run between the call and the reading of errno. Calls that a signal interrupts are repeated.
 #ifndef CPLATFORM_H
 #define CPLATFORM_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+// ---- memory.c
 
 /// Maps `length` bytes of fresh, private, zero-filled memory; NULL when there is none.
 void *_Nullable cplatform_map(size_t length);
 /// Unmaps what cplatform_map gave.
 void cplatform_unmap(void *_Nonnull address, size_t length);
+
+// ---- event.c: readiness, clock, threads, signals
+
+/// One readiness report: the EPOLL* bits and the word given at registration.
+struct cplatform_event {
+    uint32_t events;
+    uint64_t word;
+};
+
+/// The most reports one cplatform_epoll_wait gives.
+enum { CPLATFORM_EVENTS_MAX = 128 };
+/// Readiness bits, equal to EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP and EPOLLRDHUP.
+extern const uint32_t cplatform_epollin;
+extern const uint32_t cplatform_epollout;
+extern const uint32_t cplatform_epollerr;
+extern const uint32_t cplatform_epollhup;
+extern const uint32_t cplatform_epollrdhup;
+
+int cplatform_epoll_create(void);
+int cplatform_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t word);
+int cplatform_epoll_modify(int epoll, int descriptor, uint32_t events, uint64_t word);
+int cplatform_epoll_remove(int epoll, int descriptor);
+/// Waits for at most `timeout` milliseconds (-1: no limit); gives 0 when a signal interrupts it.
+int cplatform_epoll_wait(int epoll, struct cplatform_event *_Nonnull events, int capacity, int timeout);
+
+/// A non-blocking eventfd that counts from 0.
+int cplatform_eventfd(void);
+/// Makes the eventfd readable.
+int cplatform_eventfd_signal(int descriptor);
+/// Resets the eventfd.
+int cplatform_eventfd_clear(int descriptor);
+
+/// CLOCK_MONOTONIC in nanoseconds.
+int64_t cplatform_monotonic_nanoseconds(void);
+/// Names the calling thread (at most 15 bytes are kept) and blocks all signals that are not its own fault in it.
+void cplatform_thread_setup(const char *_Nonnull name);
+
+/// A counting semaphore that makes no system call while nobody waits.
+struct cplatform_semaphore;
+struct cplatform_semaphore *_Nullable cplatform_semaphore_create(void);
+void cplatform_semaphore_destroy(struct cplatform_semaphore *_Nonnull semaphore);
+void cplatform_semaphore_post(struct cplatform_semaphore *_Nonnull semaphore);
+void cplatform_semaphore_wait(struct cplatform_semaphore *_Nonnull semaphore);
+
+/// Routes `signal` to cplatform_signal_next.
+int cplatform_signal_catch(int signal);
+/// Ignores `signal`.
+int cplatform_signal_ignore(int signal);
+/// Waits for the next caught signal and gives its number.
+int cplatform_signal_next(void);
+
+// ---- socket.c: a `port` of -1 means that `host` is the path of a Unix socket; hosts are numeric
+
+/// Checks that `host` is a numeric address; gives 4 or 6, or -EINVAL.
+int cplatform_address_family(const char *_Nonnull host);
+/// A non-blocking listening socket. `buffer` sets both socket buffers of what it accepts, 0 keeps the system's.
+int cplatform_listen(const char *_Nonnull host, int port, int backlog, int buffer);
+/// Accepts one connection, non-blocking.
+int cplatform_accept(int descriptor);
+/// A connected stream socket, after at most `timeout` milliseconds, then non-blocking.
+int cplatform_connect(const char *_Nonnull host, int port, int timeout, int buffer);
+/// A pair of connected Unix stream sockets, non-blocking.
+int cplatform_socketpair(int *_Nonnull first, int *_Nonnull second);
+/// TCP_NODELAY; no error on a socket without it.
+void cplatform_set_no_delay(int descriptor);
+/// SO_KEEPALIVE with probes after `idle` seconds.
+void cplatform_set_keep_alive(int descriptor, int idle);
+/// Writes the numeric host (or path) of the own or the peer's address and its port (-1: Unix socket).
+int cplatform_socket_name(int descriptor, int peer, char *_Nonnull host, size_t capacity, int *_Nonnull port);
+/// One recvmsg into up to two pieces; MSG_DONTWAIT.
+ssize_t cplatform_receive(
+    int descriptor, void *_Nullable first, size_t first_length, void *_Nullable second, size_t second_length);
+/// One sendmsg of `count` pieces; MSG_DONTWAIT, no SIGPIPE.
+ssize_t cplatform_send(int descriptor, const struct iovec *_Nonnull pieces, size_t count);
+/// Shuts one side down for writing.
+int cplatform_shutdown_write(int descriptor);
+/// Waits until the socket is readable (or, with `writing`, writable): 1, or 0 after `timeout` milliseconds.
+int cplatform_wait_ready(int descriptor, int writing, int timeout);
+int cplatform_close(int descriptor);
+
+// ---- file.c
+
+enum {
+    CPLATFORM_OPEN_WRITE = 1,
+    CPLATFORM_OPEN_CREATE = 2,
+    CPLATFORM_OPEN_EXCLUSIVE = 4,
+    CPLATFORM_OPEN_TRUNCATE = 8,
+    CPLATFORM_OPEN_DATA_SYNC = 16,
+    CPLATFORM_OPEN_DIRECTORY = 32,
+};
+
+/// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.
+int cplatform_open(const char *_Nonnull path, int options, unsigned permissions);
+/// Reads only what the page cache holds (RWF_NOWAIT): -EAGAIN when it must wait, -EOPNOTSUPP where that is unknown.
+ssize_t cplatform_read_cached(int descriptor, void *_Nonnull buffer, size_t length, int64_t offset);
+ssize_t cplatform_read(int descriptor, void *_Nonnull buffer, size_t length, int64_t offset);
+/// Writes up to two pieces, the first may be empty.
+ssize_t cplatform_write(
+    int descriptor, const void *_Nullable first, size_t first_length, const void *_Nullable second,
+    size_t second_length, int64_t offset);
+int cplatform_synchronize_data(int descriptor);
+int cplatform_synchronize(int descriptor);
+int cplatform_punch_hole(int descriptor, int64_t offset, int64_t length);
+int cplatform_zero_range(int descriptor, int64_t offset, int64_t length);
+int cplatform_allocate(int descriptor, int64_t offset, int64_t length);
+int cplatform_truncate(int descriptor, int64_t length);
+/// The length in bytes of a file or block device.
+int64_t cplatform_size(int descriptor);
+/// The bytes of storage that a file takes.
+int64_t cplatform_allocated_size(int descriptor);
+/// The first offset from `offset` on with data (or a hole); -ENXIO when there is none.
+int64_t cplatform_seek_data(int descriptor, int64_t offset);
+int64_t cplatform_seek_hole(int descriptor, int64_t offset);
+/// 1 for a block device.
+int cplatform_is_block_device(int descriptor);
+/// 1 when the file lives in memory (tmpfs, ramfs), so that reading it never waits for a device.
+int cplatform_is_in_memory(int descriptor);
+/// Free bytes that an unprivileged writer can use on the file system of the file.
+int64_t cplatform_free_space(int descriptor);
+/// Takes a lock on the open file (OFD lock) without waiting; -EAGAIN when another open file has it.
+int cplatform_lock(int descriptor, int exclusive);
 
 #endif

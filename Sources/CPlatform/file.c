@@ -1,0 +1,110 @@
+#define _GNU_SOURCE
+#include "CPlatform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static int result(int value) { return value < 0 ? -errno : value; }
+
+// Repeats a call that a signal interrupted.
+#define RETRY(call)                        \
+    ({                                     \
+        __typeof__(call) value_;           \
+        do {                               \
+            value_ = (call);               \
+        } while (value_ < 0 && errno == EINTR); \
+        value_;                            \
+    })
+
+int cplatform_open(const char *path, int options, unsigned permissions) {
+    int flags = O_CLOEXEC | (options & CPLATFORM_OPEN_WRITE ? O_RDWR : O_RDONLY);
+    if (options & CPLATFORM_OPEN_CREATE) flags |= O_CREAT;
+    if (options & CPLATFORM_OPEN_EXCLUSIVE) flags |= O_EXCL;
+    if (options & CPLATFORM_OPEN_TRUNCATE) flags |= O_TRUNC;
+    if (options & CPLATFORM_OPEN_DATA_SYNC) flags |= O_DSYNC;
+    if (options & CPLATFORM_OPEN_DIRECTORY) flags |= O_DIRECTORY;
+    return result(RETRY(open(path, flags, permissions)));
+}
+
+ssize_t cplatform_read_cached(int descriptor, void *buffer, size_t length, int64_t offset) {
+    struct iovec piece = {buffer, length};
+    ssize_t count = RETRY(preadv2(descriptor, &piece, 1, offset, RWF_NOWAIT));
+    return count < 0 ? -errno : count;
+}
+
+ssize_t cplatform_read(int descriptor, void *buffer, size_t length, int64_t offset) {
+    ssize_t count = RETRY(pread(descriptor, buffer, length, offset));
+    return count < 0 ? -errno : count;
+}
+
+ssize_t cplatform_write(
+    int descriptor, const void *first, size_t first_length, const void *second, size_t second_length, int64_t offset) {
+    struct iovec pieces[2] = {{(void *)first, first_length}, {(void *)second, second_length}};
+    ssize_t count = first_length == 0    ? RETRY(pwrite(descriptor, second, second_length, offset))
+                    : second_length == 0 ? RETRY(pwrite(descriptor, first, first_length, offset))
+                                         : RETRY(pwritev(descriptor, pieces, 2, offset));
+    return count < 0 ? -errno : count;
+}
+
+int cplatform_synchronize_data(int descriptor) { return result(RETRY(fdatasync(descriptor))); }
+
+int cplatform_synchronize(int descriptor) { return result(RETRY(fsync(descriptor))); }
+
+int cplatform_punch_hole(int descriptor, int64_t offset, int64_t length) {
+    return result(RETRY(fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)));
+}
+
+int cplatform_zero_range(int descriptor, int64_t offset, int64_t length) {
+    return result(RETRY(fallocate(descriptor, FALLOC_FL_ZERO_RANGE, offset, length)));
+}
+
+int cplatform_allocate(int descriptor, int64_t offset, int64_t length) {
+    return result(RETRY(fallocate(descriptor, 0, offset, length)));
+}
+
+int cplatform_truncate(int descriptor, int64_t length) { return result(RETRY(ftruncate(descriptor, length))); }
+
+static int64_t seek(int descriptor, int64_t offset, int whence) {
+    off_t found = lseek(descriptor, offset, whence);
+    return found < 0 ? -errno : found;
+}
+
+// lseek, unlike fstat, tells the size of block devices too; positions are not used for anything else here.
+int64_t cplatform_size(int descriptor) { return seek(descriptor, 0, SEEK_END); }
+
+int64_t cplatform_seek_data(int descriptor, int64_t offset) { return seek(descriptor, offset, SEEK_DATA); }
+
+int64_t cplatform_seek_hole(int descriptor, int64_t offset) { return seek(descriptor, offset, SEEK_HOLE); }
+
+int64_t cplatform_allocated_size(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) < 0 ? -errno : (int64_t)status.st_blocks * 512;
+}
+
+int cplatform_is_block_device(int descriptor) {
+    struct stat status;
+    return fstat(descriptor, &status) < 0 ? -errno : S_ISBLK(status.st_mode);
+}
+
+int cplatform_is_in_memory(int descriptor) {
+    struct statfs status;
+    if (fstatfs(descriptor, &status) < 0) return -errno;
+    return status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
+}
+
+int64_t cplatform_free_space(int descriptor) {
+    struct statvfs status;
+    return fstatvfs(descriptor, &status) < 0 ? -errno : (int64_t)(status.f_bavail * status.f_frsize);
+}
+
+int cplatform_lock(int descriptor, int exclusive) {
+    struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+    int status = result(fcntl(descriptor, F_OFD_SETLK, &lock));
+    return status == -EACCES ? -EAGAIN : status;
+}

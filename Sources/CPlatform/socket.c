@@ -1,0 +1,182 @@
+#define _GNU_SOURCE
+#include "CPlatform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int result(int value) { return value < 0 ? -errno : value; }
+
+static int make_address(const char *host, int port, struct sockaddr_storage *address, socklen_t *length) {
+    memset(address, 0, sizeof *address);
+    if (port < 0) {
+        struct sockaddr_un *local = (struct sockaddr_un *)address;
+        if (strlen(host) >= sizeof local->sun_path) return -ENAMETOOLONG;
+        local->sun_family = AF_UNIX;
+        strcpy(local->sun_path, host);
+        *length = sizeof *local;
+        return 0;
+    }
+    char service[8];
+    snprintf(service, sizeof service, "%d", port);
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(host, service, &hints, &found) != 0) return -EINVAL;
+    memcpy(address, found->ai_addr, found->ai_addrlen);
+    *length = found->ai_addrlen;
+    freeaddrinfo(found);
+    return 0;
+}
+
+int cplatform_address_family(const char *host) {
+    struct sockaddr_storage address;
+    socklen_t length;
+    int status = make_address(host, 0, &address, &length);
+    if (status < 0) return status;
+    return address.ss_family == AF_INET ? 4 : 6;
+}
+
+static void set_option(int descriptor, int level, int name, int value) {
+    setsockopt(descriptor, level, name, &value, sizeof value);
+}
+
+// Linux caps the request at net.core.[rw]mem_max; that is good enough, so errors do not matter.
+static void set_buffers(int descriptor, int bytes) {
+    if (bytes <= 0) return;
+    set_option(descriptor, SOL_SOCKET, SO_SNDBUF, bytes);
+    set_option(descriptor, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+
+int cplatform_listen(const char *host, int port, int backlog, int buffer) {
+    struct sockaddr_storage address;
+    socklen_t length;
+    int status = make_address(host, port, &address, &length);
+    if (status < 0) return status;
+    int descriptor = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -errno;
+    if (address.ss_family != AF_UNIX) set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
+    // [::]:port and 0.0.0.0:port are two portals.
+    if (address.ss_family == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    set_buffers(descriptor, buffer);
+    if (bind(descriptor, (struct sockaddr *)&address, length) < 0 || listen(descriptor, backlog) < 0) {
+        status = -errno;
+        close(descriptor);
+        return status;
+    }
+    return descriptor;
+}
+
+int cplatform_accept(int descriptor) {
+    int accepted;
+    do {
+        accepted = accept4(descriptor, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    } while (accepted < 0 && errno == EINTR);
+    return result(accepted);
+}
+
+int cplatform_wait_ready(int descriptor, int writing, int timeout) {
+    struct pollfd item = {.fd = descriptor, .events = writing ? POLLOUT : POLLIN};
+    int count;
+    do {
+        count = poll(&item, 1, timeout);
+    } while (count < 0 && errno == EINTR);
+    return result(count);
+}
+
+int cplatform_connect(const char *host, int port, int timeout, int buffer) {
+    struct sockaddr_storage address;
+    socklen_t length;
+    int status = make_address(host, port, &address, &length);
+    if (status < 0) return status;
+    int descriptor = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (descriptor < 0) return -errno;
+    set_buffers(descriptor, buffer);
+    status = result(connect(descriptor, (struct sockaddr *)&address, length));
+    if (status == -EINPROGRESS) {
+        status = cplatform_wait_ready(descriptor, 1, timeout);
+        if (status == 0) status = -ETIMEDOUT;
+        if (status > 0) {
+            int error = 0;
+            socklen_t size = sizeof error;
+            getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
+            status = -error;
+        }
+    }
+    if (status < 0) {
+        close(descriptor);
+        return status;
+    }
+    return descriptor;
+}
+
+int cplatform_socketpair(int *first, int *second) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) return -errno;
+    *first = pair[0];
+    *second = pair[1];
+    return 0;
+}
+
+void cplatform_set_no_delay(int descriptor) { set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1); }
+
+void cplatform_set_keep_alive(int descriptor, int idle) {
+    set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, idle);
+}
+
+int cplatform_socket_name(int descriptor, int peer, char *host, size_t capacity, int *port) {
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    memset(&address, 0, sizeof address);
+    int status = peer ? getpeername(descriptor, (struct sockaddr *)&address, &length)
+                      : getsockname(descriptor, (struct sockaddr *)&address, &length);
+    if (status < 0) return -errno;
+    if (address.ss_family == AF_UNIX) {
+        const struct sockaddr_un *local = (const struct sockaddr_un *)&address;
+        *port = -1;
+        snprintf(host, capacity, "%.*s", (int)sizeof local->sun_path, local->sun_path);
+        return 0;
+    }
+    char service[8];
+    if (getnameinfo((struct sockaddr *)&address, length, host, capacity, service, sizeof service,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return -EINVAL;
+    *port = 0;
+    sscanf(service, "%d", port);
+    return 0;
+}
+
+ssize_t cplatform_receive(int descriptor, void *first, size_t first_length, void *second, size_t second_length) {
+    struct iovec pieces[2] = {{first, first_length}, {second, second_length}};
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+    if (first_length == 0) {
+        message.msg_iov = pieces + 1;
+        message.msg_iovlen = 1;
+    }
+    ssize_t count;
+    do {
+        count = recvmsg(descriptor, &message, MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
+ssize_t cplatform_send(int descriptor, const struct iovec *pieces, size_t count) {
+    struct msghdr message = {.msg_iov = (struct iovec *)pieces, .msg_iovlen = count};
+    ssize_t sent;
+    do {
+        sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+}
+
+int cplatform_shutdown_write(int descriptor) { return result(shutdown(descriptor, SHUT_WR)); }
+
+int cplatform_close(int descriptor) { return result(close(descriptor)); }

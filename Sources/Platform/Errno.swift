@@ -1,0 +1,33 @@
+internal import Glibc
+
+/// Error numbers that callers tell apart.
+public enum Errno {
+    /// EINVAL
+    public static let invalidArgument: Int32 = EINVAL
+    /// ENOSPC: the file system is full.
+    public static let noSpace: Int32 = ENOSPC
+    /// EDQUOT: the quota is used up.
+    public static let quotaExceeded: Int32 = EDQUOT
+    /// EAGAIN: it would block, or someone else has the lock.
+    public static let wouldBlock: Int32 = EAGAIN
+    /// EMFILE: this process has too many open files.
+    public static let tooManyOpenFiles: Int32 = EMFILE
+    /// ENFILE: the system has too many open files.
+    public static let tooManyOpenFilesInSystem: Int32 = ENFILE
+    /// EOPNOTSUPP: the file system cannot do it.
+    public static let notSupported: Int32 = EOPNOTSUPP
+    /// ENOENT
+    public static let noSuchFile: Int32 = ENOENT
+    /// EEXIST
+    public static let fileExists: Int32 = EEXIST
+    /// EIO
+    public static let inputOutput: Int32 = EIO
+    /// ENXIO: no data (or hole) from there on.
+    public static let noSuchAddress: Int32 = ENXIO
+    /// EADDRINUSE
+    public static let addressInUse: Int32 = EADDRINUSE
+    /// ECANCELED
+    public static let cancelled: Int32 = ECANCELED
+    /// ECONNABORTED: the peer was gone before it was accepted.
+    public static let connectionAborted: Int32 = ECONNABORTED
+}

@@ -1,0 +1,258 @@
+public import Bytes
+internal import CPlatform
+internal import Synchronization
+
+/// How a file is opened.
+public struct FileOptions: OptionSet, Sendable {
+    /// The bits.
+    public let rawValue: Int32
+
+    /// The options in `rawValue`.
+    public init(rawValue: Int32) {
+        self.rawValue = rawValue
+    }
+
+    /// Reading alone: no bit.
+    public static let readOnly: FileOptions = []
+    /// Reading and writing.
+    public static let readWrite = FileOptions(rawValue: 1)
+    /// Make the file when there is none.
+    public static let create = FileOptions(rawValue: 2)
+    /// With `create`: fail when there is one.
+    public static let exclusive = FileOptions(rawValue: 4)
+    /// Empty the file.
+    public static let truncate = FileOptions(rawValue: 8)
+    /// Every write is durable before it returns (O_DSYNC).
+    public static let dataSynchronous = FileOptions(rawValue: 16)
+    /// Only a directory will do.
+    public static let directory = FileOptions(rawValue: 32)
+}
+
+/// The outcome of reading or writing a file: a value, for the data path.
+public enum FileResult: Equatable, Sendable {
+    /// So many bytes; fewer than asked for only at the end of the file.
+    case done(Int)
+    /// The page cache does not hold all of it; nothing is promised about what was read.
+    case wouldBlock
+    /// The error number.
+    case failed(Int32)
+}
+
+/// An open file or block device, with positional I/O; closed when it is released.
+///
+/// All methods may be called on any thread at the same time.
+public final class File: Sendable {
+    /// The path it was opened with.
+    public let path: String
+    let fileDescriptor: Int32
+    /// Reading never waits for a device.
+    private let isInMemory: Bool
+    /// Set once the file system has refused RWF_NOWAIT.
+    private let lacksNoWait = Atomic<Bool>(false)
+
+    private init(path: String, fileDescriptor: Int32) {
+        self.path = path
+        self.fileDescriptor = fileDescriptor
+        isInMemory = cplatform_is_in_memory(fileDescriptor) == 1
+    }
+
+    deinit {
+        _ = cplatform_close(fileDescriptor)
+    }
+
+    /// Opens `path`; a file that is made gets `permissions` less the process's mask.
+    public static func open(
+        path: String, _ options: FileOptions = .readOnly, permissions: UInt32 = 0o600
+    ) throws(SystemError) -> File {
+        let operation: StaticString = options.contains(.create) ? "create" : "open"
+        let descriptor = try check(
+            unsafe path.withCString { unsafe cplatform_open($0, options.rawValue, permissions) }, operation, path)
+        return File(path: path, fileDescriptor: descriptor)
+    }
+
+    /// Makes the names in the directory `path` durable, after a file was made, renamed or removed there.
+    public static func synchronizeDirectory(path: String) throws(SystemError) {
+        let directory = try open(path: path, .directory)
+        _ = try check(cplatform_synchronize(directory.fileDescriptor), "synchronize", path)
+    }
+
+    // MARK: Payload
+
+    /// Reads `count` bytes from `fileOffset` on into `lease` at `offset` when the page cache holds them all; does not wait.
+    ///
+    /// `.done` with fewer bytes means the end of the file. The lease's `count` grows to cover what was read.
+    public func readCached(into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
+        if isInMemory { return read(into: &lease, at: offset, count: count, fileOffset: fileOffset) }
+        if lacksNoWait.load(ordering: .relaxed) { return .wouldBlock }
+        return unsafe transfer(&lease, offset, count) { memory, done in
+            let status = unsafe cplatform_read_cached(
+                fileDescriptor, memory + done, count - done, fileOffset + Int64(done))
+            if status == -Int(Errno.notSupported) {
+                lacksNoWait.store(true, ordering: .relaxed)
+                return -Int(Errno.wouldBlock)
+            }
+            return status
+        }
+    }
+
+    /// Reads `count` bytes from `fileOffset` on into `lease` at `offset`; may wait for the device.
+    ///
+    /// `.done` with fewer bytes means the end of the file. The lease's `count` grows to cover what was read.
+    public func read(into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
+        unsafe transfer(&lease, offset, count) { memory, done in
+            unsafe cplatform_read(fileDescriptor, memory + done, count - done, fileOffset + Int64(done))
+        }
+    }
+
+    /// Repeats `step` with the lease's memory at `offset` until `count` bytes are done, the file ends or an error comes.
+    private func transfer(
+        _ lease: inout BufferLease, _ offset: Int, _ count: Int, _ step: (UnsafeMutableRawPointer, Int) -> Int
+    ) -> FileResult {
+        precondition(offset >= 0 && count >= 0 && offset + count <= lease.capacity, "a transfer fits its lease")
+        let result = unsafe lease.withUnsafeMutableMemory { memory in
+            // Safe: the precondition keeps the transfer inside the lease.
+            let start = unsafe memory.baseAddress! + offset
+            return Self.repeatUntilDone(count) { unsafe step(start, $0) }
+        }
+        if case .done(let read) = result, offset + read > lease.count { lease.setCount(offset + read) }
+        return result
+    }
+
+    /// Writes `count` bytes of `lease` from `offset` on at `fileOffset`; may wait for the device.
+    public func write(from lease: borrowing BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
+        write(lease.bytes.extracting(offset..<offset + count), fileOffset: fileOffset)
+    }
+
+    /// Writes `header` and then `count` bytes of `lease` from `offset` on, contiguously at `fileOffset`: one system call unless the
+    /// file system takes less. `.done` counts both.
+    public func write(
+        header: RawSpan, from lease: borrowing BufferLease, at offset: Int, count: Int, fileOffset: Int64
+    ) -> FileResult {
+        let payload = lease.bytes.extracting(offset..<offset + count)
+        let headerCount = header.byteCount
+        return unsafe header.withUnsafeBytes { first in
+            unsafe payload.withUnsafeBytes { second in
+                Self.repeatUntilDone(headerCount + count) { done in
+                    let headerDone = min(done, headerCount)
+                    let payloadDone = done - headerDone
+                    // Safe: both pieces stay inside their spans; a nil base goes with a length of 0.
+                    return unsafe cplatform_write(
+                        fileDescriptor, first.baseAddress.map { unsafe $0 + headerDone }, headerCount - headerDone,
+                        second.baseAddress.map { unsafe $0 + payloadDone }, count - payloadDone,
+                        fileOffset + Int64(done))
+                }
+            }
+        }
+    }
+
+    // MARK: Spans
+
+    /// Writes all of `bytes` at `fileOffset`; may wait for the device.
+    public func write(_ bytes: RawSpan, fileOffset: Int64) -> FileResult {
+        unsafe bytes.withUnsafeBytes { buffer in
+            Self.repeatUntilDone(buffer.count) { done in
+                // Safe: the rest of the buffer from `done` on.
+                unsafe cplatform_write(
+                    fileDescriptor, nil, 0, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
+                    fileOffset + Int64(done))
+            }
+        }
+    }
+
+    /// Fills `bytes` from `fileOffset` on; fewer only at the end of the file. May wait for the device.
+    @_lifetime(bytes: copy bytes)
+    public func read(into bytes: inout MutableRawSpan, fileOffset: Int64) -> FileResult {
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            Self.repeatUntilDone(buffer.count) { done in
+                guard let start = buffer.baseAddress else { return 0 }
+                // Safe: the rest of the buffer from `done` on.
+                return unsafe cplatform_read(
+                    fileDescriptor, start + done, buffer.count - done, fileOffset + Int64(done))
+            }
+        }
+    }
+
+    /// Repeats `step` with the bytes done so far until `count` are done, it gives 0 (end of file) or an error.
+    private static func repeatUntilDone(_ count: Int, _ step: (Int) -> Int) -> FileResult {
+        var done = 0
+        while done < count {
+            let status = step(done)
+            if status == 0 { break }
+            if status < 0 {
+                return status == -Int(Errno.wouldBlock) ? .wouldBlock : .failed(Int32(-status))
+            }
+            done += status
+        }
+        return .done(done)
+    }
+
+    // MARK: The file as a whole; each gives 0 or the error number
+
+    /// Makes the data durable (fdatasync).
+    public func synchronizeData() -> Int32 { -cplatform_synchronize_data(fileDescriptor) }
+
+    /// Makes data and attributes durable (fsync).
+    public func synchronize() -> Int32 { -cplatform_synchronize(fileDescriptor) }
+
+    /// Frees the storage of a range, which then reads as zeros; the length of the file stays. On a block device, discards.
+    public func punchHole(at offset: Int64, length: Int64) -> Int32 {
+        -cplatform_punch_hole(fileDescriptor, offset, length)
+    }
+
+    /// Makes a range read as zeros and keeps its storage; EOPNOTSUPP where the file system can't.
+    public func zeroRange(at offset: Int64, length: Int64) -> Int32 {
+        -cplatform_zero_range(fileDescriptor, offset, length)
+    }
+
+    /// Reserves storage for a range.
+    public func allocate(at offset: Int64, length: Int64) -> Int32 {
+        -cplatform_allocate(fileDescriptor, offset, length)
+    }
+
+    /// Sets the length; what is added reads as zeros.
+    public func truncate(to length: Int64) -> Int32 { -cplatform_truncate(fileDescriptor, length) }
+
+    // MARK: Questions
+
+    /// The length in bytes of the file or block device.
+    public func size() throws(SystemError) -> Int64 { try checked(cplatform_size(fileDescriptor), "get size of") }
+
+    /// The bytes of storage that the file takes.
+    public func allocatedSize() throws(SystemError) -> Int64 {
+        try checked(cplatform_allocated_size(fileDescriptor), "get size of")
+    }
+
+    /// The free bytes of the file system that the file is on.
+    public func freeSpace() throws(SystemError) -> Int64 {
+        try checked(cplatform_free_space(fileDescriptor), "get free space of")
+    }
+
+    /// The first offset from `offset` on that has data; nil when only a hole follows.
+    public func nextData(from offset: Int64) -> Int64? {
+        let found = cplatform_seek_data(fileDescriptor, offset)
+        return found < 0 ? nil : found
+    }
+
+    /// The first offset from `offset` on that is in a hole; the end of the file counts as one. Nil beyond the end.
+    public func nextHole(from offset: Int64) -> Int64? {
+        let found = cplatform_seek_hole(fileDescriptor, offset)
+        return found < 0 ? nil : found
+    }
+
+    /// Whether it is a block device.
+    public var isBlockDevice: Bool { cplatform_is_block_device(fileDescriptor) == 1 }
+
+    /// Locks the file for this opening of it, until it is closed; false when another opening, in this process or any, has a lock that
+    /// excludes it. Needs `readWrite` when `exclusive`.
+    public func lock(exclusive: Bool = true) throws(SystemError) -> Bool {
+        let status = cplatform_lock(fileDescriptor, exclusive ? 1 : 0)
+        if status == -Errno.wouldBlock { return false }
+        _ = try check(status, "lock", path)
+        return true
+    }
+
+    private func checked(_ value: Int64, _ operation: StaticString) throws(SystemError) -> Int64 {
+        if value < 0 { throw SystemError(code: Int32(-value), operation: operation, path: path) }
+        return value
+    }
+}

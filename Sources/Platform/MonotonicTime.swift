@@ -1,0 +1,43 @@
+internal import CPlatform
+
+/// A moment of the monotonic clock, in nanoseconds since an arbitrary start.
+public struct MonotonicTime: Comparable, Hashable, Sendable {
+    /// Nanoseconds since the clock's start.
+    public let nanoseconds: Int64
+
+    /// The moment `nanoseconds` after the clock's start.
+    @inlinable
+    public init(nanoseconds: Int64) {
+        self.nanoseconds = nanoseconds
+    }
+
+    /// The present moment; costs a clock read (about 20 ns). On a reactor use `Reactor.now`.
+    public static func current() -> MonotonicTime {
+        MonotonicTime(nanoseconds: cplatform_monotonic_nanoseconds())
+    }
+
+    /// Whether `left` is earlier.
+    @inlinable
+    public static func < (left: MonotonicTime, right: MonotonicTime) -> Bool { left.nanoseconds < right.nanoseconds }
+
+    /// The moment `duration` later.
+    @inlinable
+    public static func + (time: MonotonicTime, duration: Duration) -> MonotonicTime {
+        MonotonicTime(nanoseconds: time.nanoseconds + duration.wholeNanoseconds)
+    }
+
+    /// The time from `right` to `left`.
+    @inlinable
+    public static func - (left: MonotonicTime, right: MonotonicTime) -> Duration {
+        .nanoseconds(left.nanoseconds - right.nanoseconds)
+    }
+}
+
+extension Duration {
+    /// The duration in whole nanoseconds.
+    @inlinable
+    public var wholeNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+    }
+}

@@ -1,0 +1,61 @@
+internal import CPlatform
+internal import Glibc
+
+/// A named operating system thread that blocks all signals; used for reactors, I/O workers and signal waiting.
+@safe public final class PlatformThread: @unchecked Sendable {
+    /// The thread's name, of which the system keeps 15 bytes.
+    public let name: String
+    private var thread = pthread_t()
+    private var isJoined = false
+
+    private init(name: String) {
+        self.name = name
+    }
+
+    /// Starts a thread that runs `body` and ends.
+    public static func start(
+        name: String, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) -> PlatformThread {
+        let made = PlatformThread(name: name)
+        // Ownership: the retained start block passes to the new thread, which releases it in `threadEntry`.
+        let start = unsafe Unmanaged.passRetained(ThreadStart(name: name, body: body))
+        let status = unsafe pthread_create(&made.thread, nil, threadEntry, start.toOpaque())
+        if status != 0 {
+            unsafe start.release()
+            throw SystemError(code: status, operation: "start thread", path: name)
+        }
+        return made
+    }
+
+    /// Waits for the thread's end. Call it once, from another thread.
+    public func join() {
+        precondition(!isJoined, "a thread is joined once")
+        isJoined = true
+        pthread_join(thread, nil)
+    }
+
+    /// A number that tells the calling thread from all others that run.
+    @inline(__always)
+    static var currentIdentifier: UInt { UInt(pthread_self()) }
+}
+
+/// What a new thread needs.
+private final class ThreadStart {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(name: String, body: @escaping @Sendable () -> Void) {
+        self.name = name
+        self.body = body
+    }
+}
+
+/// The entry of every thread; a C function, so that no isolation of Swift's is assumed on it.
+@c private func threadEntry(_ argument: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    guard let argument = unsafe argument else { return nil }
+    // Safe: `PlatformThread.start` passed a retained ThreadStart.
+    let start = unsafe Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
+    unsafe start.name.withCString { unsafe cplatform_thread_setup($0) }
+    start.body()
+    return nil
+}
