@@ -271,6 +271,14 @@ def deaf_reader(port, target):
     peer.close()
 
 
+def hold(port, target):
+    """Not hostile at all: logs in and stays."""
+    peer = login(port, target)
+    print("waiting", flush=True)
+    while receive_pdu(peer) is not None:
+        pass
+
+
 def crowd(port, target):
     """1000 connections that never log in: all dropped after the limit. Says "waiting" when all of them are open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
