@@ -73,6 +73,8 @@ public enum OperationCode {
     public static let prefetch10: UInt8 = 0x34
     /// SYNCHRONIZE CACHE(10).
     public static let synchronizeCache10: UInt8 = 0x35
+    /// READ DEFECT DATA(10).
+    public static let readDefectData10: UInt8 = 0x37
     /// WRITE SAME(10).
     public static let writeSame10: UInt8 = 0x41
     /// UNMAP.
@@ -83,6 +85,8 @@ public enum OperationCode {
     public static let compareAndWrite: UInt8 = 0x89
     /// WRITE(16).
     public static let write16: UInt8 = 0x8A
+    /// ORWRITE(16).
+    public static let orWrite16: UInt8 = 0x8B
     /// WRITE AND VERIFY(16).
     public static let writeAndVerify16: UInt8 = 0x8E
     /// VERIFY(16).
@@ -103,6 +107,8 @@ public enum OperationCode {
     public static let writeAndVerify12: UInt8 = 0xAE
     /// VERIFY(12).
     public static let verify12: UInt8 = 0xAF
+    /// READ DEFECT DATA(12).
+    public static let readDefectData12: UInt8 = 0xB7
 
     // MARK: Sequential access devices (SSC-5)
 

@@ -52,8 +52,14 @@ open class LogicalUnit: @unchecked Sendable {
         preconditionFailure("a device type that starts file operations must finish them")
     }
 
+    /// Lets go of what an aborted task holds when its file operation is complete; `fileCompleted` is not called then.
+    open func fileAbandoned(_ task: SCSITask) {}
+
     /// Why commands that need a ready unit cannot be processed now; nil when the unit is ready.
     open func notReadySense(_ task: SCSITask) -> SenseData? { nil }
+
+    /// Whether ports encode sense data in descriptor format: D_SENSE of the Control mode page (SPC-5 clause 7.5.10).
+    open var usesDescriptorSense: Bool { false }
 
     /// Why commands that change the medium cannot be processed now; nil when it may be written.
     open func writeProtectionSense(_ task: SCSITask) -> SenseData? { nil }
@@ -233,7 +239,10 @@ open class LogicalUnit: @unchecked Sendable {
     }
 
     final func fileRequestCompleted(_ task: SCSITask) {
-        if task.isAborted { return end(task) }
+        if task.isAborted {
+            fileAbandoned(task)
+            return end(task)
+        }
         task.fields.state = .running
         proceed(task, fileCompleted(task))
     }
