@@ -62,28 +62,6 @@ log_in() {
     show "sessions" carousel session list
 }
 
-identities() {
-    step "identities"
-    local node
-    for node in "$disk" "$(generic "$tape")" "$changer"; do
-        check "sg_inq $node" sg_inq "$node"
-        check "sg_vpd $node: supported pages" sg_vpd -p sv "$node"
-        check "sg_vpd $node: unit serial number" sg_vpd -p sn "$node"
-        check "sg_vpd $node: device identification" sg_vpd -p di "$node"
-        check "sg_luns $node" sg_luns "$node"
-        check "sg_opcodes $node" sg_opcodes "$node"
-        check "sg_turs $node" sg_turs "$node"
-        check "sg_requests $node" sg_requests "$node"
-    done
-    show "loaderinfo" loaderinfo -f "$changer"
-    check "sg_readcap" sg_readcap "$disk"
-    show "sg_readcap --16" sg_readcap --16 "$disk"
-    local page
-    for page in bl bdc lbpv; do check "sg_vpd of the disk: $page" sg_vpd -p $page "$disk"; done
-    check "sg_modes of the disk" sg_modes -a "$disk"
-    check "sg_modes of the changer" sg_modes -a "$changer"
-}
-
 changer_moves() {
     step "changer"
     show "mtx status" mtx -f "$changer" status
@@ -105,6 +83,29 @@ changer_moves() {
     check "slot 8 is full" changer_shows 'Storage Element 8:Full :VolumeTag=V00002L8'
     check "mtx load it again" mtx -f "$changer" load 8 1
     show "the daemon says the same" carousel library show library
+}
+
+identities() {
+    step "identities"
+    local node
+    for node in "$disk" "$(generic "$tape")" "$changer"; do
+        sg_turs -n 3 "$node" >/dev/null 2>&1 # takes the unit attentions of the login and of the loading away
+        check "sg_turs $node" sg_turs "$node"
+        check "sg_inq $node" sg_inq "$node"
+        check "sg_vpd $node: supported pages" sg_vpd -p sv "$node"
+        check "sg_vpd $node: unit serial number" sg_vpd -p sn "$node"
+        check "sg_vpd $node: device identification" sg_vpd -p di "$node"
+        check "sg_luns $node" sg_luns "$node"
+        check "sg_opcodes $node" sg_opcodes "$node"
+        check "sg_requests $node" sg_requests "$node"
+    done
+    show "loaderinfo" loaderinfo -f "$changer"
+    check "sg_readcap" sg_readcap "$disk"
+    show "sg_readcap --16" sg_readcap --16 "$disk"
+    local page
+    for page in bl bdc lbpv; do check "sg_vpd of the disk: $page" sg_vpd -p $page "$disk"; done
+    check "sg_modes of the disk" sg_modes -a "$disk"
+    check "sg_modes of the changer" sg_modes -a "$changer"
 }
 
 tape_positions() {
@@ -131,7 +132,7 @@ tape_positions() {
     check "mt bsr" mt -f "$tape" bsr 1
     expect "mt tell" 11 "$(tape_tell "$tape")"
     check "the block there is right" same_blocks "$tape" 64k 1 2
-    check "mt eom" mt -f "$tape" eom
+    check "mt eom" mt-gnu -f "$tape" eom
     expect "file number at the end of data" 3 "$(tape_file "$tape")"
     refuse "mt fsr beyond the end of data fails" mt -f "$tape" fsr 1
     local mode
@@ -147,23 +148,23 @@ tape_positions() {
 
 tape_writing() {
     step "mt: marks, erasing, block sizes"
-    check "mt eom" mt -f "$tape" eom
+    check "mt eod" mt -f "$tape" eod
     check "mt weof 2" mt -f "$tape" weof 2
     expect "mt tell after the marks" 17 "$(tape_tell "$tape")"
     check "mt asf 1" mt -f "$tape" asf 1
     check "a block in the middle" write_blocks "$tape" 64k 1
-    check "mt eom" mt -f "$tape" eom
+    check "mt eod" mt -f "$tape" eod
     expect "what was after it is gone" 7 "$(tape_tell "$tape")"
     check "mt asf 1" mt -f "$tape" asf 1
     check "mt erase in the middle" mt -f "$tape" erase
-    check "mt eom" mt -f "$tape" eom
+    check "mt eod" mt -f "$tape" eod
     expect "mt tell at the end of data" 5 "$(tape_tell "$tape")"
     check "rewind" mt -f "$tape" rewind
     check "the first file is still right" same_blocks "$tape" 64k 4
     check "rewind" mt -f "$tape" rewind
     check "mt erase" mt -f "$tape" erase
     check "rewind" mt -f "$tape" rewind
-    refuse "a blank tape has nothing to read" read_blocks "$tape" 64k 1
+    refuse "a blank tape has nothing to read" skip_blocks "$tape" 64k 1
 
     check "mt setblk 512" mt -f "$tape" setblk 512
     check "a file of 160 fixed blocks" write_blocks "$tape" 8k 10
@@ -181,7 +182,7 @@ tape_writing() {
     check "rewind" mt -f "$tape" rewind
     check "they are right" same_blocks "$tape" 1M 4
     check "rewind" mt -f "$tape" rewind
-    refuse "a block larger than the buffer is an error" read_blocks "$tape" 64k 1
+    refuse "a block larger than the buffer is an error" skip_blocks "$tape" 64k 1
     expect "and the tape stands behind it" 1 "$(tape_tell "$tape")"
     check "mt compression on" mt -f "$tape" compression 1
     check "mt compression off" mt -f "$tape" compression 0
@@ -199,7 +200,7 @@ removal() {
     check "mt load" mt -f "$tape" load
     check "mt status says it is back" sh -c "mt -f $tape status | grep -q 'BOT ONLINE'"
     check "mtx unload" mtx -f "$changer" unload 1 0
-    refuse "an empty drive has nothing to read" read_blocks "$tape" 64k 1
+    refuse "an empty drive has nothing to read" skip_blocks "$tape" 64k 1
     check "mtx load" mtx -f "$changer" load 1 0
 }
 
@@ -263,10 +264,10 @@ SCRIPT
     check "all blocks are there and right" same_blocks "$tape2" 64k "$blocks"
     expect "and nothing more before the mark" 0 "$(read_blocks "$tape2" 64k | wc -c)"
     check "the trailer is right" same_blocks "$tape2" 64k 1
-    check "mt eom" mt -f "$tape2" eom
+    check "mt eod" mt -f "$tape2" eod
     # Each trailer is a block and the file mark that closing the device writes.
     check "the tape holds all that was written" test "$(tape_tell "$tape2")" -ge $((blocks + 3 + 2 * trailers))
-    check "back to the larger cartridge" mtx -f "$changer" unload 5 1
+    check "back to the larger cartridge" mtx -f "$changer" unload 6 1
     check "mtx load it" mtx -f "$changer" load 2 1
 }
 
@@ -318,7 +319,7 @@ log_out() {
 }
 
 if [ $# -eq 0 ]; then
-    set -- identities changer_moves tape_positions tape_writing removal tar_trees end_of_tape disk_work restart
+    set -- changer_moves identities tape_positions tape_writing removal tar_trees end_of_tape disk_work restart
 fi
 set_up
 log_in
