@@ -45,8 +45,8 @@ make_library() {
         --slots 8 --mailslots 2 "${@:2}" >/dev/null
 }
 
-library_profile=ibm-ts3500
-drive_profile=ibm-lto8
+library_profile=ibm-03584l32
+drive_profile=ibm-ult3580-td8
 
 # url NAME LUN: the address of a logical unit, as libiscsi and QEMU write it.
 url() { echo "iscsi://127.0.0.1:$port/$(iqn "$1")/$2"; }

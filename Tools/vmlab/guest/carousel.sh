@@ -34,8 +34,8 @@ set_up() {
     install -m 755 /host/carousel /tmp/carousel
     head -c 48M /dev/urandom >/tmp/random
     check "the daemon starts" start_daemon || return
-    check "a library is created" carousel library create library --profile ibm-ts3500 --drives 2 \
-        --drive-profile ibm-lto8 --slots 8 --mailslots 2 --cartridges 4 --first-barcode V00001L8 --cartridge-size 128MiB
+    check "a library is created" carousel library create library --profile ibm-03584l32 --drives 2 \
+        --drive-profile ibm-ult3580-td8 --slots 8 --mailslots 2 --cartridges 4 --first-barcode V00001L8 --cartridge-size 128MiB
     check "a small cartridge is created" carousel tape create library SMALL1L8 --size 32MiB
     check "another one" carousel tape create library SMALL2L8 --size 32MiB
     check "a disk is created" carousel disk create disk --size 128MiB
