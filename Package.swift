@@ -65,7 +65,8 @@ let package = Package(
 
         // MARK: Media and devices
         module("Media", ["Bytes", "Platform", grdb]),
-        module("Profiles", ["SCSI"]),
+        // `BuiltIn` is a symbolic link to Media/profiles: the files travel inside the program.
+        .target(name: "Profiles", resources: [.embedInCode("BuiltIn")], swiftSettings: settings),
         module("DiskDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),
         module("TapeDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),
         module("ChangerDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),

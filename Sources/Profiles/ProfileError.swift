@@ -1,0 +1,21 @@
+/// Why a profile cannot be used: one sentence that names the file, the field and what is wrong with it.
+public struct ProfileError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The file's name, or the profile's when it was looked up.
+    public let file: String
+    /// The path of the field, such as `densities[0].code`; nil when the whole file is meant.
+    public let field: String?
+    /// What is wrong, as the end of a sentence.
+    public let problem: String
+
+    init(file: String, field: String? = nil, _ problem: String) {
+        self.file = file
+        self.field = field
+        self.problem = problem
+    }
+
+    /// `FILE: FIELD PROBLEM.`
+    public var description: String {
+        guard let field, !field.isEmpty else { return "\(file): \(problem)." }
+        return "\(file): \(field) \(problem)."
+    }
+}
