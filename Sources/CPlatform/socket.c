@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "CPlatform.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -25,6 +26,9 @@ static int make_address(const char *host, int port, struct sockaddr_storage *add
         *length = sizeof *local;
         return 0;
     }
+    // getaddrinfo also takes the short forms of inet_aton ("1.2.3"), which are more likely typing errors.
+    struct in_addr version4;
+    if (!strchr(host, ':') && inet_pton(AF_INET, host, &version4) != 1) return -EINVAL;
     char service[8];
     snprintf(service, sizeof service, "%d", port);
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};

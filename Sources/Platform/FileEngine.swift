@@ -115,6 +115,9 @@ public final class FileRequest: @unchecked Sendable {
     }
 
     private func write() -> FileResult {
+        // A copy of its own: a span of the stored property would be one of a temporary.
+        let stored = header
+        let headerBytes = stored.rawSpan.extracting(0..<headerCount)
         guard let payload = lease.take() else { return openFile.write(headerBytes, fileOffset: fileOffset) }
         let result =
             headerCount == 0
@@ -123,15 +126,6 @@ public final class FileRequest: @unchecked Sendable {
                 header: headerBytes, from: payload, at: leaseOffset, count: count, fileOffset: fileOffset)
         lease = consume payload
         return result
-    }
-
-    private var headerBytes: RawSpan {
-        @_lifetime(borrow self)
-        get {
-            let span = header.rawSpan.extracting(0..<headerCount)
-            // Safe: the header is a part of self and does not change while the request is submitted.
-            return unsafe _overrideLifetime(span, borrowing: self)
-        }
     }
 
     private static func result(_ code: Int32) -> FileResult { code == 0 ? .done(0) : .failed(code) }

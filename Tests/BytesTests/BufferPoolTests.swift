@@ -1,42 +1,44 @@
 import Bytes
+import TestSupport
 import Testing
 
 @Suite("Buffer pool")
 struct BufferPoolTests {
-    @Test("Requests are rounded up to the next class", arguments: [
-        (0, 4096), (1, 4096), (4096, 4096), (4097, 16384), (16384, 16384), (16385, 65536), (1_048_577, 4_194_304),
-        (16_777_215, 16_777_216),
-    ])
+    @Test(
+        "Requests are rounded up to the next class",
+        arguments: [
+            (0, 4096), (1, 4096), (4096, 4096), (4097, 16384), (16384, 16384), (16385, 65536), (1_048_577, 4_194_304),
+            (16_777_215, 16_777_216),
+        ])
     func classes(request: Int, capacity: Int) throws {
         let pool = BufferPool(limit: 64 << 20)
-        let lease = try #require(pool.lease(capacity: request))
+        let lease = try pool.required(request)
         #expect(lease.capacity == capacity)
         #expect(lease.count == 0)
     }
 
     @Test("The limit bounds what is mapped; kept buffers make room for other classes")
-    func limit() {
+    func limit() throws {
         let pool = BufferPool(limit: 1 << 20)
         do {
-            let first = pool.lease(capacity: 1 << 20)
-            #expect(first != nil)
-            let second = pool.lease(capacity: 1)
-            #expect(second == nil)
+            let first = try pool.required(1 << 20)
+            let hasMore = pool.canLease(1)
+            #expect(!hasMore)
             _ = consume first
         }
         #expect(pool.leasedBytes == 0)
         #expect(pool.mappedBytes == 1 << 20)
-        let small = pool.lease(capacity: 1)
-        #expect(small != nil)
+        let givesSmall = pool.canLease(1)
+        #expect(givesSmall)
         #expect(pool.mappedBytes == 4096)
-        let tooLarge = pool.lease(capacity: BufferPool.maximumLeaseLength + 1)
-        #expect(tooLarge == nil)
+        let givesTooLarge = pool.canLease(BufferPool.maximumLeaseLength + 1)
+        #expect(!givesTooLarge)
     }
 
     @Test("A lease shows what was put in, and only that")
     func contents() throws {
         let pool = BufferPool(limit: 1 << 20)
-        var lease = try #require(pool.lease(capacity: 16))
+        var lease = try pool.required(16)
         lease.assign([1, 2, 3])
         lease.append([4, 5].rawSpan)
         lease.extendWithZeros(to: 7)
@@ -49,7 +51,7 @@ struct BufferPoolTests {
     func reuse() throws {
         let pool = BufferPool(limit: 1 << 20)
         for _ in 0..<1000 {
-            let lease = try #require(pool.lease(capacity: 4096))
+            let lease = try pool.required(4096)
             _ = consume lease
         }
         #expect(pool.mappedBytes == 4096)
@@ -92,10 +94,12 @@ struct FieldTests {
             var second = first
             second[position] = 1
             #expect(first.rawSpan.firstDifference(from: second.rawSpan) == position)
-            #expect(!second.rawSpan.isAllZero)
+            let isAllZero = second.rawSpan.isAllZero
+            #expect(!isAllZero)
         }
         #expect(first.rawSpan.firstDifference(from: first.rawSpan) == nil)
-        #expect(first.rawSpan.isAllZero)
+        let isAllZero = first.rawSpan.isAllZero
+        #expect(isAllZero)
     }
 }
 
@@ -106,13 +110,18 @@ struct SlotTableTests {
     @Test("A stale name does not reach the slot's next use")
     func generations() throws {
         var table = SlotTable<Thing>(limit: 1)
-        let first = try #require(table.insert(Thing()))
-        #expect(table.insert(Thing()) == nil)
-        #expect(table.remove(first) != nil)
-        let second = try #require(table.insert(Thing()))
+        let inserted = table.insert(Thing())
+        let first = try #require(inserted)
+        let tooMany = table.insert(Thing())
+        #expect(tooMany == nil)
+        let removed = table.remove(first)
+        #expect(removed != nil)
+        let insertedAgain = table.insert(Thing())
+        let second = try #require(insertedAgain)
         #expect(second.index == first.index)
         #expect(table[first] == nil)
-        #expect(table.remove(first) == nil)
+        let removedStale = table.remove(first)
+        #expect(removedStale == nil)
         #expect(table[second] != nil)
         #expect(SlotName(word: second.word) == second)
     }

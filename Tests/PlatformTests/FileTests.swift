@@ -1,0 +1,213 @@
+import Bytes
+import Platform
+import Synchronization
+import TestSupport
+import Testing
+
+/// A file in a temporary place that is removed at the end.
+struct TemporaryFile: ~Copyable {
+    private let place = TemporaryPath()
+    let file: File
+
+    init(_ contents: [UInt8] = []) throws {
+        file = try File.open(path: place.path, [.readWrite, .create, .exclusive])
+        if !contents.isEmpty { #expect(file.write(contents.rawSpan, fileOffset: 0) == .done(contents.count)) }
+    }
+}
+
+@Suite("File")
+struct FileTests {
+    @Test("Errors name the operation, the file and the reason")
+    func errors() {
+        let error = #expect(throws: SystemError.self) { _ = try File.open(path: "/nonexistent/file") }
+        #expect(error?.description == "open /nonexistent/file: No such file or directory")
+    }
+
+    @Test("Reads end at the end of the file; the lease covers what was read")
+    func shortReads() throws {
+        let temporary = try TemporaryFile(Array(0..<100))
+        let pool = BufferPool(limit: 1 << 20)
+        var lease = try pool.required(4096)
+        let whole = temporary.file.read(into: &lease, at: 8, count: 200, fileOffset: 90)
+        #expect(whole == .done(10))
+        #expect(lease.count == 18)
+        let bytes = lease.bytes.extracting(8..<18).copyToArray()
+        #expect(bytes == Array(90..<100))
+        let beyond = temporary.file.read(into: &lease, at: 0, count: 10, fileOffset: 1000)
+        #expect(beyond == .done(0))
+    }
+
+    @Test("Just written data is read without waiting, also across the end of the file")
+    func cachedReads() throws {
+        let temporary = try TemporaryFile([UInt8](repeating: 5, count: 10000))
+        let pool = BufferPool(limit: 1 << 20)
+        var lease = try pool.required(65536)
+        let result = temporary.file.readCached(into: &lease, at: 0, count: 16384, fileOffset: 0)
+        // A file system without RWF_NOWAIT may say that it would block; it must not say anything else.
+        #expect(result == .done(10000) || result == .wouldBlock)
+        if result == .done(10000) { #expect(lease.count == 10000) }
+    }
+
+    @Test("Header and payload are written contiguously")
+    func headerAndPayload() throws {
+        let temporary = try TemporaryFile()
+        let pool = BufferPool(limit: 1 << 20)
+        var lease = try pool.required(16)
+        lease.assign([1, 2, 3, 4])
+        let written = temporary.file.write(
+            header: [9, 8].rawSpan, from: lease, at: 1, count: 3, fileOffset: 5)
+        #expect(written == .done(5))
+        var contents = [UInt8](repeating: 0xFF, count: 10)
+        let read = contents.modifyBytes { temporary.file.read(into: &$0, fileOffset: 0) }
+        #expect(read == .done(10))
+        #expect(contents == [0, 0, 0, 0, 0, 9, 8, 2, 3, 4])
+        let size = try temporary.file.size()
+        #expect(size == 10)
+    }
+
+    @Test("A punched hole reads as zeros and frees storage; the length stays")
+    func holes() throws {
+        let temporary = try TemporaryFile([UInt8](repeating: 1, count: 1 << 20))
+        let file = temporary.file
+        #expect(file.synchronizeData() == 0)
+        let before = try file.allocatedSize()
+        let status = file.punchHole(at: 0, length: 1 << 19)
+        #expect(status == 0)
+        let after = try file.allocatedSize()
+        let size = try file.size()
+        #expect(after < before)
+        #expect(size == 1 << 20)
+        #expect(file.nextData(from: 0) == 1 << 19)
+        #expect(file.nextHole(from: 1 << 19) == 1 << 20)
+        #expect(file.truncate(to: 100) == 0)
+        let free = try file.freeSpace()
+        #expect(free > 0)
+        #expect(!file.isBlockDevice)
+    }
+
+    @Test("A second opening of the file cannot take its lock")
+    func locks() throws {
+        let temporary = try TemporaryFile()
+        let second = try File.open(path: temporary.file.path, .readWrite)
+        let (first, refused) = (try temporary.file.lock(), try second.lock())
+        #expect(first)
+        #expect(!refused)
+    }
+}
+
+@Suite("File engine")
+struct FileEngineTests {
+    /// Submits requests and notes how they end, on the reactor.
+    final class Client: FileRequestOwner, @unchecked Sendable {
+        let reactor: Reactor
+        private(set) var requests: [FileRequest] = []
+        var completed: [Int] = []
+        var results: [FileResult] = []
+        var wasOnReactor = true
+
+        init(reactor: Reactor, count: Int) {
+            self.reactor = reactor
+            for number in 0..<count {
+                let request = FileRequest(owner: self)
+                request.context = number
+                requests.append(request)
+            }
+        }
+
+        func fileRequestCompleted(_ request: FileRequest) {
+            wasOnReactor = wasOnReactor && reactor.isCurrent
+            completed.append(request.context)
+            results.append(request.result)
+        }
+
+        func waitForCompletions(_ count: Int) async throws {
+            while await onReactor(reactor, { self.completed.count }) < count {
+                try await Task.sleep(for: .milliseconds(1))
+            }
+        }
+    }
+
+    @Test("A read comes back with its lease on the submitting reactor; writes take a header")
+    func readAndWrite() async throws {
+        let stage = try Stage()
+        let reactor = stage.reactor
+        let temporary = try TemporaryFile()
+        let file = temporary.file
+        let client = Client(reactor: reactor, count: 1)
+        await onReactor(reactor) {
+            let request = client.requests[0]
+            request.operation = .write
+            request.file = file
+            request.setHeader([0xAA, 0xBB].rawSpan)
+            request.lease = reactor.pool.lease(capacity: 4096)
+            request.lease?.assign([1, 2, 3])
+            request.count = 3
+            request.fileOffset = 0
+            #expect(reactor.fileEngine.submit(request, on: reactor))
+            #expect(request.isSubmitted)
+        }
+        try await client.waitForCompletions(1)
+        await onReactor(reactor) {
+            let request = client.requests[0]
+            #expect(!request.isSubmitted)
+            request.operation = .read
+            request.file = file
+            request.count = 100
+            #expect(reactor.fileEngine.submit(request, on: reactor))
+        }
+        try await client.waitForCompletions(2)
+        let (bytes, leased, onThread) = await onReactor(reactor) {
+            let lease = client.requests[0].lease.take()
+            var bytes: [UInt8] = []
+            if let lease { bytes = lease.bytes.copyToArray() }
+            return (bytes, reactor.pool.leasedBytes, client.wasOnReactor)
+        }
+        #expect(bytes == [0xAA, 0xBB, 1, 2, 3])
+        #expect(client.results == [.done(5), .done(5)])
+        #expect(leased == 0)
+        #expect(onThread)
+    }
+
+    /// Holds a worker until it is opened.
+    final class Gate: Sendable {
+        let isOpen = Atomic<Bool>(false)
+        let isReached = Atomic<Bool>(false)
+
+        func wait() {
+            isReached.store(true, ordering: .relaxed)
+            while !isOpen.load(ordering: .relaxed) { sleepMilliseconds(1) }
+        }
+    }
+
+    @Test("Requests run in order, the queue is bounded, and one that waits can be taken back")
+    func orderAndBounds() async throws {
+        let stage = try Stage(threads: 1, queueLimit: 8)
+        let reactor = stage.reactor
+        let gate = Gate()
+        let client = Client(reactor: reactor, count: 11)
+        await onReactor(reactor) {
+            client.requests[0].operation = .call {
+                gate.wait()
+                return 0
+            }
+            #expect(reactor.fileEngine.submit(client.requests[0], on: reactor))
+        }
+        while !gate.isReached.load(ordering: .relaxed) { try await Task.sleep(for: .milliseconds(1)) }
+        await onReactor(reactor) {
+            for number in 1...8 {
+                client.requests[number].operation = .call { Int32(number) }
+                #expect(reactor.fileEngine.submit(client.requests[number], on: reactor))
+            }
+            client.requests[9].operation = .call { 0 }
+            #expect(!reactor.fileEngine.submit(client.requests[9], on: reactor))
+            #expect(reactor.fileEngine.cancel(client.requests[3]))
+            #expect(!reactor.fileEngine.cancel(client.requests[3]))
+            #expect(!reactor.fileEngine.cancel(client.requests[0]))
+        }
+        gate.isOpen.store(true, ordering: .relaxed)
+        try await client.waitForCompletions(8)
+        let completed = await onReactor(reactor) { client.completed }
+        #expect(completed == [0, 1, 2, 4, 5, 6, 7, 8])
+        #expect(client.results == [.done(0)] + [1, 2, 4, 5, 6, 7, 8].map { .failed($0) })
+    }
+}
