@@ -41,7 +41,7 @@ public final class SCSITask {
     /// The number that the port gave the slot.
     public let slot: Int
     /// For slow file operations of this task; completion arrives at the logical unit's `fileCompleted`.
-    public let fileRequest: FileRequest
+    public private(set) lazy var fileRequest = FileRequest(owner: self)
 
     /// The state that changes from command to command. It is internal and in one struct because each change of a
     /// public stored property would call the runtime's exclusivity check; the accessors below are its public face.
@@ -125,8 +125,6 @@ public final class SCSITask {
         self.slot = slot
         self.reactor = reactor
         self.mover = mover
-        fileRequest = FileRequest()
-        fileRequest.owner = self
     }
 
     /// Makes the task fresh for another command. It must be idle. Immediate data may be put into `dataOut` before.

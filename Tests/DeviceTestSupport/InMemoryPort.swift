@@ -140,7 +140,7 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
         guard var lease = reactor.pool.lease(capacity: length) else {
             preconditionFailure("the test's pool is too small")
         }
-        lease.append(payloads[task.slot].rawSpan.extracting(0..<length))
+        lease.assign(Array(payloads[task.slot].prefix(length)))
         task.dataOut = consume lease
         task.dataOutArrived()
     }

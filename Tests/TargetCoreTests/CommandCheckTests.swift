@@ -1,0 +1,111 @@
+import Bytes
+import DeviceTestSupport
+import SCSI
+import TargetCore
+import Testing
+
+@Suite("Checks before a command's own")
+struct CommandCheckTests {
+    @Test("A new nexus learns of the power on once, and INQUIRY and REPORT LUNS do not take it away")
+    func unitAttentionOnce() throws {
+        let setting = Setting()
+        let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+        #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
+        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
+        #expect(port.clearUnitAttentions() == [.powerOnOrReset])
+        let other = InMemoryPort("iqn.2026-11.test:b", target: setting.target, reactor: setting.otherReactor)
+        #expect(other.clearUnitAttentions() == [.powerOnOrReset])
+        #expect(port.clearUnitAttentions() == [])
+    }
+
+    @Test("REQUEST SENSE takes the unit attention with GOOD")
+    func requestSense() throws {
+        let setting = Setting()
+        let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+        let result = port.execute([0x03, 0, 0, 0, 252, 0])
+        #expect(result.status == .good)
+        #expect(SenseData(parsing: result.dataIn.rawSpan)?.additionalSenseCode == .powerOnOrReset)
+        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+    }
+
+    @Test("Unit attentions are bounded, and then one says it all")
+    func unitAttentionLimit() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        for qualifier in 0..<20 {
+            setting.unit.establishUnitAttention(AdditionalSenseCode(0x2A, UInt8(qualifier)))
+        }
+        let codes = port.clearUnitAttentions()
+        #expect(codes.count <= LogicalUnitNexus.maximumUnitAttentions)
+        #expect(codes.first == .powerOnOrReset)
+    }
+
+    @Test(
+        "An unknown operation code, and a bit that must be zero, are named exactly",
+        arguments: [
+            ([0xFF, 0, 0, 0, 0, 0], AdditionalSenseCode.invalidCommandOperationCode, 0, nil as UInt8?),
+            ([0x00, 0, 0, 1, 0, 0], .invalidFieldInCDB, 3, 0),
+            ([0x00, 0x80, 0, 0, 0, 0], .invalidFieldInCDB, 1, 7),
+            ([0x00, 0, 0, 0, 0, 0x04], .invalidFieldInCDB, 5, 2),
+            ([0xA3, 0x1F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], .invalidFieldInCDB, 1, 4),
+        ])
+    func fields(command: [UInt8], code: AdditionalSenseCode, byte: Int, bit: UInt8?) throws {
+        let port = Setting().initiator()
+        let sense = try #require(port.execute(command).sense)
+        #expect(sense.key == .illegalRequest)
+        #expect(sense.additionalSenseCode == code)
+        #expect(sense.fieldPointer == FieldPointer(isInCommand: true, byte: UInt16(byte), bit: bit))
+    }
+
+    @Test("A reservation keeps others out, and ends with its nexus")
+    func reservation() throws {
+        let setting = Setting()
+        let first = setting.initiator("iqn.2026-11.test:a")
+        let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
+        #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
+        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(second.execute([0x16, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(second.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
+        #expect(second.execute([0x17, 0, 0, 0, 0, 0]).status == .good)
+        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        first.logOut()
+        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .good)
+    }
+
+    @Test("A unit that is not ready, or protected, refuses what needs it")
+    func conditions() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        setting.unit.isReady = false
+        #expect(port.execute([0, 0, 0, 0, 0, 0]).sense == SenseData(.notReady, .mediumNotPresent))
+        #expect(port.execute([0x1A, 0, 0x3F, 0, 255, 0]).status == .good)
+        setting.unit.isReady = true
+        setting.unit.isProtected = true
+        let result = port.execute([ExampleUnit.take, 0, 0, 0, 2, 0], dataOut: [1, 2])
+        #expect(result.sense == SenseData(.dataProtect, .writeProtected))
+        #expect(setting.unit.taken.isEmpty)
+    }
+
+    @Test("Data-Out arrives whole; less than the command needs changes nothing; more is not taken")
+    func dataOut() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        #expect(port.execute([ExampleUnit.take, 0, 0, 0, 3, 0], dataOut: [1, 2, 3]).status == .good)
+        #expect(port.execute([ExampleUnit.take, 0, 0, 0, 2, 0], dataOut: [1, 2, 3]).status == .good)
+        #expect(port.execute([ExampleUnit.take, 0, 0, 0, 0, 0]).status == .good)
+        let short = port.execute([ExampleUnit.take, 0, 0, 0, 3, 0], dataOut: [1])
+        #expect(short.sense?.additionalSenseCode == .invalidFieldInCommandInformationUnit)
+        #expect(setting.unit.taken == [[1, 2, 3], [1, 2], []])
+    }
+
+    @Test("A number without a unit answers INQUIRY with qualifier 011b and refuses the rest")
+    func absentUnit() throws {
+        let port = Setting().initiator()
+        #expect(port.execute([0x12, 0, 0, 0, 96, 0], logicalUnit: 5).dataIn.first == 0x7F)
+        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0], logicalUnit: 5).status == .good)
+        let sense = port.execute([0, 0, 0, 0, 0, 0], logicalUnit: 5).sense
+        #expect(sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
+        #expect(port.manage(.logicalUnitReset, logicalUnit: 5) == .incorrectLogicalUnitNumber)
+    }
+}

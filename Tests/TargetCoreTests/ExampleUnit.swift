@@ -1,0 +1,104 @@
+import Bytes
+import DeviceTestSupport
+import Platform
+import SCSI
+import TargetCore
+
+/// A small device type: commands that wait until the test lets them go, one that takes data, and mode pages.
+final class ExampleUnit: LogicalUnit, @unchecked Sendable {
+    static let wait: UInt8 = 0xC0
+    static let waitAlone: UInt8 = 0xC1
+    static let take: UInt8 = 0xC2
+
+    private static let ownCommands: [CommandDescriptor<ExampleUnit>] = [
+        CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0xFF, 0]) { unit, task in unit.hold(task) },
+        CommandDescriptor(waitAlone, "WAIT ALONE", usage: [0, 0, 0, 0xFF, 0], ordering: .exclusive) { unit, task in
+            unit.hold(task)
+        },
+        CommandDescriptor(
+            take, "TAKE", usage: [0, 0, 0, 0xFF, 0], direction: .dataOut, conditions: .writesMedium,
+            begin: { _, task in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
+            execute: { unit, task in
+                unit.taken.append(task.parameterList())
+                return task.good()
+            }),
+    ]
+    private static let commonCommands: [CommandDescriptor<ExampleUnit>] = [
+        CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
+        CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
+        CommonCommands.preventAllowMediumRemoval(),
+    ]
+    private static let table = CommandTable<ExampleUnit>(
+        ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
+            + CommonCommands.reportSupported())
+
+    /// The tasks that wait, by the byte 4 of their command; on the reactor.
+    var held: [UInt8: SCSITask] = [:]
+    /// In which order commands began.
+    var begun: [UInt8] = []
+    var taken: [[UInt8]] = []
+    var isReady = true
+    var isProtected = false
+    var resets = 0
+
+    init(isSerial: Bool = false) {
+        super.init(
+            identity: DeviceIdentity(
+                vendor: "CAROUSEL", product: "EXAMPLE", revision: "1", serialNumber: "EX0001",
+                naa: 0x3000_0000_0000_0001),
+            traits: InquiryTraits(type: .directAccessBlock, isRemovable: true), commands: Self.table.commands,
+            isSerial: isSerial,
+            modePages: ModePages([
+                ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0], changeable: [0x04]),
+                ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
+                ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
+            ]))
+    }
+
+    private func hold(_ task: SCSITask) -> CommandProgress {
+        held[task.commandDescriptorBlock[4]] = task
+        begun.append(task.commandDescriptorBlock[4])
+        return .pending
+    }
+
+    /// Ends the command that waits under that name; on the reactor.
+    func letGo(_ name: UInt8) {
+        guard let task = held.removeValue(forKey: name) else { return }
+        _ = task.good()
+        task.finish()
+    }
+
+    override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress { Self.table.begin(command, self, task) }
+    override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
+        Self.table.execute(command, self, task)
+    }
+    override func notReadySense(_ task: SCSITask) -> SenseData? {
+        isReady ? nil : SenseData(.notReady, .mediumNotPresent)
+    }
+    override func writeProtectionSense(_ task: SCSITask) -> SenseData? {
+        isProtected ? SenseData(.dataProtect, .writeProtected) : nil
+    }
+    override func reset() { resets += 1 }
+}
+
+/// A target with one example unit, and as many initiators as a test wants.
+final class Setting: @unchecked Sendable {
+    let reactor = TestReactors.first
+    let otherReactor = TestReactors.second
+    let unit: ExampleUnit
+    let target: Target
+
+    init(isSerial: Bool = false) {
+        unit = ExampleUnit(isSerial: isSerial)
+        target = Target(
+            name: "iqn.2026-11.dev.carousel:example", alias: "", homeReactor: isSerial ? TestReactors.first : nil)
+        target.map(unit, at: 0)
+    }
+
+    /// An initiator that has seen its unit attentions.
+    func initiator(_ name: String = "iqn.2026-11.test:a", on reactor: Reactor? = nil) -> InMemoryPort {
+        let port = InMemoryPort(name, target: target, reactor: reactor ?? self.reactor)
+        port.clearUnitAttentions()
+        return port
+    }
+}

@@ -1,0 +1,133 @@
+import DeviceTestSupport
+import SCSI
+import Synchronization
+import TargetCore
+import Testing
+
+@Suite("Order of tasks and task management")
+struct OrderingTests {
+    /// Starts a command that waits under `name`.
+    private func start(
+        _ port: InMemoryPort, _ operationCode: UInt8, _ name: UInt8, _ attribute: TaskAttribute = .simple,
+        completion: @escaping @Sendable (CommandResult) -> Void = { _ in }
+    ) -> Int {
+        port.submit([operationCode, 0, 0, 0, name, 0], attribute: attribute, expecting: 0, completion: completion)
+    }
+
+    @Test("Shared commands run side by side, an exclusive one waits and holds the newer ones back")
+    func exclusive() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        _ = start(port, ExampleUnit.wait, 1)
+        _ = start(port, ExampleUnit.wait, 2)
+        _ = start(port, ExampleUnit.waitAlone, 3)
+        _ = start(port, ExampleUnit.wait, 4)
+        #expect(setting.unit.begun == [1, 2])
+        #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good, "INQUIRY passes all")
+        port.onReactor { setting.unit.letGo(1) }
+        #expect(setting.unit.begun == [1, 2])
+        port.onReactor { setting.unit.letGo(2) }
+        #expect(setting.unit.begun == [1, 2, 3])
+        port.onReactor { setting.unit.letGo(3) }
+        #expect(setting.unit.begun == [1, 2, 3, 4])
+        port.onReactor { setting.unit.letGo(4) }
+    }
+
+    @Test("ORDERED waits for the older and holds the newer; HEAD OF QUEUE goes to the front")
+    func attributes() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        _ = start(port, ExampleUnit.wait, 1)
+        _ = start(port, ExampleUnit.wait, 2, .ordered)
+        _ = start(port, ExampleUnit.wait, 3)
+        _ = start(port, ExampleUnit.waitAlone, 4, .headOfQueue)
+        _ = start(port, ExampleUnit.wait, 5, .headOfQueue)
+        #expect(setting.unit.begun == [1, 5])
+        port.onReactor {
+            setting.unit.letGo(1)
+            setting.unit.letGo(5)
+        }
+        #expect(setting.unit.begun == [1, 5, 4])
+        for name in [4, 2, 3] as [UInt8] { port.onReactor { setting.unit.letGo(name) } }
+        #expect(setting.unit.begun == [1, 5, 4, 2, 3])
+    }
+
+    @Test("A serial unit runs one command at a time over all nexuses")
+    func serial() throws {
+        let setting = Setting(isSerial: true)
+        let first = setting.initiator("iqn.2026-11.test:a")
+        let second = setting.initiator("iqn.2026-11.test:b")
+        _ = start(first, ExampleUnit.wait, 1)
+        _ = start(second, ExampleUnit.wait, 2)
+        #expect(setting.unit.begun == [1])
+        first.onReactor { setting.unit.letGo(1) }
+        #expect(setting.unit.begun == [1, 2])
+        first.onReactor { setting.unit.letGo(2) }
+    }
+
+    @Test("ABORT TASK ends a waiting task at once, and waits for one that is with the medium")
+    func abortTask() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        let aborted = Mutex<[UInt8]>([])
+        let running = start(port, ExampleUnit.waitAlone, 1) { if $0.isAborted { aborted.withLock { $0.append(1) } } }
+        let waiting = start(port, ExampleUnit.waitAlone, 2) { if $0.isAborted { aborted.withLock { $0.append(2) } } }
+        #expect(port.manage(.queryTask, slot: running) == .succeeded)
+        #expect(port.manage(.abortTask, slot: waiting) == .complete)
+        #expect(aborted.withLock { $0 } == [2])
+        let isAnswered = Mutex(false)
+        port.onReactor {
+            port.nexus.perform(
+                .abortTaskSet, logicalUnitNumber: LogicalUnitNumber(0), reference: nil
+            ) { _ in isAnswered.withLock { $0 = true } }
+        }
+        #expect(!isAnswered.withLock { $0 }, "the function waits for the task that the medium has")
+        port.onReactor { setting.unit.letGo(1) }
+        port.onReactor {}
+        #expect(isAnswered.withLock { $0 })
+        #expect(aborted.withLock { $0 } == [2, 1])
+        #expect(port.manage(.abortTask, slot: running) == .taskDoesNotExist)
+        #expect(port.manage(.queryTaskSet) == .complete)
+        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+    }
+
+    @Test("LOGICAL UNIT RESET ends the tasks of all nexuses on all reactors and tells each once")
+    func logicalUnitReset() throws {
+        let setting = Setting()
+        let first = setting.initiator("iqn.2026-11.test:a")
+        let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
+        #expect(first.execute([0x1E, 0, 0, 0, 1, 0]).status == .good)
+        #expect(setting.unit.isMediumRemovalPrevented)
+        #expect(first.manage(.logicalUnitReset) == .complete)
+        #expect(setting.unit.resets == 1)
+        #expect(!setting.unit.isMediumRemovalPrevented)
+        #expect(first.clearUnitAttentions() == [.busDeviceResetOccurred])
+        #expect(second.clearUnitAttentions() == [.busDeviceResetOccurred])
+        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .good, "the reservation is gone")
+    }
+
+    @Test("The serialisation rules, each pair of classes", arguments: OrderingClass.allCases, OrderingClass.allCases)
+    func matrix(running: OrderingClass, new: OrderingClass) throws {
+        let passes: Bool =
+            switch (running, new) {
+            case (_, .immediate), (.immediate, _): true
+            case (.shared, .shared): true
+            default: false
+            }
+        let operationCode: [OrderingClass: UInt8] = [.shared: ExampleUnit.wait, .exclusive: ExampleUnit.waitAlone]
+        let setting = Setting()
+        let port = setting.initiator()
+        if let code = operationCode[running] { _ = start(port, code, 1) }
+        if let code = operationCode[new] {
+            _ = start(port, code, 2)
+            #expect(setting.unit.begun.contains(2) == passes)
+        } else {
+            #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
+        }
+        port.onReactor {
+            setting.unit.letGo(1)
+            setting.unit.letGo(2)
+        }
+    }
+}
