@@ -1,0 +1,163 @@
+internal import SCSI
+internal import TargetCore
+
+/// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
+extension DiskLogicalUnit {
+    static let table = CommandTable<DiskLogicalUnit>(
+        common + reads + writes + verifications + provisioning + maintenance)
+
+    /// Bits of byte 1: DPO, and FUA.
+    private static let dpo: UInt8 = 0x10
+    private static let fua: UInt8 = 0x08
+    /// Bits of byte 1 of VERIFY (two) and WRITE AND VERIFY (one): BYTCHK.
+    private static let byteCheck: UInt8 = 0x06
+    private static let byteCheckOnly: UInt8 = 0x02
+    /// Bit of byte 1 of SYNCHRONIZE CACHE and PRE-FETCH: IMMED.
+    private static let immediate: UInt8 = 0x02
+
+    /// How long commands may take that go through many blocks, in seconds.
+    private static let longTimeout: UInt32 = 300
+
+    // CDB usage data from byte 1 on of the medium access commands' four forms. GROUP NUMBER and CONTROL are zero.
+    private static let usage6: [UInt8] = [0x1F, 0xFF, 0xFF, 0xFF, 0]
+    private static func usage10(_ flags: UInt8) -> [UInt8] {
+        [flags] + full(4) + [0] + full(2) + [0]
+    }
+    private static func usage12(_ flags: UInt8) -> [UInt8] {
+        [flags] + full(8) + [0, 0]
+    }
+    private static func usage16(_ flags: UInt8) -> [UInt8] {
+        [flags] + full(12) + [0, 0]
+    }
+    private static func full(_ count: Int) -> [UInt8] { [UInt8](repeating: 0xFF, count: count) }
+
+    // MARK: Rows
+
+    private static var common: [CommandDescriptor<DiskLogicalUnit>] {
+        let single: [CommandDescriptor<DiskLogicalUnit>] = [
+            CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
+            CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
+        ]
+        return single + CommonCommands.modeParameters() + CommonCommands.reservations()
+            + CommonCommands.reportSupported()
+    }
+
+    private static var reads: [CommandDescriptor<DiskLogicalUnit>] {
+        func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+            CommandDescriptor(code, name, usage: usage, direction: .dataIn) { unit, task in unit.read(task) }
+        }
+        func prefetch(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+            CommandDescriptor(code, name, usage: usage) { unit, task in unit.prefetch(task) }
+        }
+        return [
+            row(OperationCode.read6, "READ(6)", usage6),
+            row(OperationCode.read10, "READ(10)", usage10(dpo | fua)),
+            row(OperationCode.read12, "READ(12)", usage12(dpo | fua)),
+            row(OperationCode.read16, "READ(16)", usage16(dpo | fua)),
+            prefetch(OperationCode.prefetch10, "PRE-FETCH(10)", usage10(immediate)),
+            prefetch(OperationCode.prefetch16, "PRE-FETCH(16)", usage16(immediate)),
+        ]
+    }
+
+    private static var writes: [CommandDescriptor<DiskLogicalUnit>] {
+        func row(
+            _ code: UInt8, _ name: String, _ usage: [UInt8],
+            _ execute: @escaping CommandDescriptor<DiskLogicalUnit>.Handler
+        ) -> CommandDescriptor<DiskLogicalUnit> {
+            CommandDescriptor(
+                code, name, usage: usage, direction: .dataOut, conditions: .writesMedium,
+                begin: { unit, task in unit.beginWrite(task) }, execute: execute)
+        }
+        return [
+            row(OperationCode.write6, "WRITE(6)", usage6) { unit, task in unit.write(task) },
+            row(OperationCode.write10, "WRITE(10)", usage10(dpo | fua)) { unit, task in unit.write(task) },
+            row(OperationCode.write12, "WRITE(12)", usage12(dpo | fua)) { unit, task in unit.write(task) },
+            row(OperationCode.write16, "WRITE(16)", usage16(dpo | fua)) { unit, task in unit.write(task) },
+            row(OperationCode.writeAndVerify10, "WRITE AND VERIFY(10)", usage10(dpo | byteCheckOnly)) { unit, task in
+                unit.writeAndVerify(task)
+            },
+            row(OperationCode.writeAndVerify12, "WRITE AND VERIFY(12)", usage12(dpo | byteCheckOnly)) { unit, task in
+                unit.writeAndVerify(task)
+            },
+            row(OperationCode.writeAndVerify16, "WRITE AND VERIFY(16)", usage16(dpo | byteCheckOnly)) { unit, task in
+                unit.writeAndVerify(task)
+            },
+            row(OperationCode.orWrite16, "ORWRITE(16)", usage16(dpo | fua)) { unit, task in unit.orWrite(task) },
+            CommandDescriptor(
+                OperationCode.compareAndWrite, "COMPARE AND WRITE",
+                usage: [dpo | fua] + full(8) + [0, 0, 0, 0xFF, 0, 0], direction: .dataOut, conditions: .writesMedium,
+                begin: { unit, task in unit.beginCompareAndWrite(task) },
+                execute: { unit, task in unit.compareAndWrite(task) }),
+        ]
+    }
+
+    private static var verifications: [CommandDescriptor<DiskLogicalUnit>] {
+        func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+            CommandDescriptor(
+                code, name, usage: usage, direction: .dataOut, timeout: longTimeout,
+                begin: { unit, task in unit.beginVerify(task) }, execute: { unit, task in unit.verify(task) })
+        }
+        return [
+            row(OperationCode.verify10, "VERIFY(10)", usage10(dpo | byteCheck)),
+            row(OperationCode.verify12, "VERIFY(12)", usage12(dpo | byteCheck)),
+            row(OperationCode.verify16, "VERIFY(16)", usage16(dpo | byteCheck)),
+        ]
+    }
+
+    private static var provisioning: [CommandDescriptor<DiskLogicalUnit>] {
+        func writeSame(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+            CommandDescriptor(
+                code, name, usage: usage, direction: .dataOut, conditions: .writesMedium, timeout: longTimeout,
+                begin: { unit, task in unit.beginWriteSame(task) },
+                execute: { unit, task in unit.writeSame(task) })
+        }
+        return [
+            CommandDescriptor(
+                OperationCode.unmap, "UNMAP", usage: [0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataOut,
+                conditions: .writesMedium, timeout: longTimeout, begin: { unit, task in unit.beginUnmap(task) },
+                execute: { unit, task in unit.unmap(task) }),
+            // UNMAP; ANCHOR is for resources that can be anchored, which a sparse file has not.
+            writeSame(OperationCode.writeSame10, "WRITE SAME(10)", usage10(0x08)),
+            // UNMAP, NDOB.
+            writeSame(OperationCode.writeSame16, "WRITE SAME(16)", usage16(0x09)),
+            CommandDescriptor(
+                OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)", usage: usage16(0),
+                direction: .dataIn
+            ) { unit, task in unit.getLBAStatus(task) },
+        ]
+    }
+
+    private static var maintenance: [CommandDescriptor<DiskLogicalUnit>] {
+        func synchronize(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+            CommandDescriptor(code, name, usage: usage, timeout: longTimeout) { unit, task in
+                unit.synchronizeCache(task)
+            }
+        }
+        return [
+            CommandDescriptor(
+                OperationCode.readCapacity10, "READ CAPACITY(10)", usage: [0, 0, 0, 0, 0, 0, 0, 0, 0],
+                direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved]
+            ) { unit, task in unit.readCapacity10(task) },
+            CommandDescriptor(
+                OperationCode.serviceActionIn16, serviceAction: 0x10, "READ CAPACITY(16)",
+                usage: [0, 0, 0, 0, 0, 0, 0, 0, 0] + full(4) + [0, 0], direction: .dataIn,
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved]
+            ) { unit, task in unit.readCapacity16(task) },
+            synchronize(OperationCode.synchronizeCache10, "SYNCHRONIZE CACHE(10)", usage10(immediate)),
+            synchronize(OperationCode.synchronizeCache16, "SYNCHRONIZE CACHE(16)", usage16(immediate)),
+            // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH and START. LOEJ is for removable media.
+            CommandDescriptor(
+                OperationCode.startStopUnit, "START STOP UNIT", usage: [0x01, 0, 0x0F, 0xF5, 0],
+                conditions: .allowedWhenNotReady, ordering: .exclusive
+            ) { unit, task in unit.startStop(task) },
+            CommandDescriptor(
+                OperationCode.readDefectData10, "READ DEFECT DATA(10)", usage: [0, 0x1F, 0, 0, 0, 0, 0xFF, 0xFF, 0],
+                direction: .dataIn
+            ) { unit, task in unit.readDefectData10(task) },
+            CommandDescriptor(
+                OperationCode.readDefectData12, "READ DEFECT DATA(12)", usage: [0x1F] + full(8) + [0, 0],
+                direction: .dataIn
+            ) { unit, task in unit.readDefectData12(task) },
+        ]
+    }
+}

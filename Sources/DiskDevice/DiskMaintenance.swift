@@ -1,0 +1,94 @@
+internal import Bytes
+internal import Platform
+internal import SCSI
+internal import TargetCore
+
+/// Capacity, cache, power and defects.
+extension DiskLogicalUnit {
+    // MARK: READ CAPACITY
+
+    /// READ CAPACITY(10) (SBC-4 clause 5.20).
+    func readCapacity10(_ task: SCSITask) -> CommandProgress {
+        var bytes: [UInt8] = []
+        // All ones: ask READ CAPACITY(16).
+        bytes.appendBE32(UInt32(exactly: blockCount - 1) ?? UInt32.max)
+        bytes.appendBE32(UInt32(blockSize))
+        return task.answer(bytes, allocationLength: bytes.count)
+    }
+
+    /// READ CAPACITY(16) (SBC-4 clause 5.21).
+    func readCapacity16(_ task: SCSITask) -> CommandProgress {
+        var bytes: [UInt8] = []
+        bytes.appendBE64(blockCount - 1)
+        bytes.appendBE32(UInt32(blockSize))
+        // No protection information; LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
+        bytes += [0, physicalBlockExponent]
+        // LBPME, LBPRZ; the lowest aligned block is 0.
+        bytes.appendBE16(0xC000)
+        bytes += [UInt8](repeating: 0, count: 16)
+        return task.answer(bytes, allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10)))
+    }
+
+    // MARK: SYNCHRONIZE CACHE(10) and (16) (SBC-4 clauses 5.33 and 5.34)
+
+    /// Makes everything durable, whatever range is named: a file has no finer way. With IMMED too the command ends
+    /// when it is done, so that GOOD always means durable.
+    func synchronizeCache(_ task: SCSITask) -> CommandProgress {
+        guard BlockExtent(task.commandDescriptorBlock).isInside(blockCount) else {
+            return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
+        }
+        return submit(task, .synchronizeData, .synchronize)
+    }
+
+    // MARK: START STOP UNIT (SBC-4 clause 5.31)
+
+    /// POWER CONDITION (SBC-4 table 82).
+    private enum PowerCondition: UInt8 {
+        case startValid = 0x0
+        case active = 0x1
+        case idle = 0x2
+        case standby = 0x3
+        case logicalUnitControl = 0x7
+        case forceIdleTimer = 0xA
+        case forceStandbyTimer = 0xB
+    }
+
+    func startStop(_ task: SCSITask) -> CommandProgress {
+        let block = task.commandDescriptorBlock
+        guard let condition = PowerCondition(rawValue: block[4] >> 4) else {
+            return task.failInvalidField(byte: 4, bit: 7)
+        }
+        // All conditions but stopped are alike to a file.
+        guard condition == .startValid else { return task.good() }
+        if block[4] & 0x01 != 0 {
+            isStopped = false
+            return task.good()
+        }
+        // NO_FLUSH.
+        if block[4] & 0x04 != 0 {
+            isStopped = true
+            return task.good()
+        }
+        return submit(task, .synchronizeData, .synchronizeBeforeStop)
+    }
+
+    func synchronizedBeforeStop(_ task: SCSITask) -> CommandProgress {
+        if let failure = synchronizationFailure(task) { return failure }
+        isStopped = true
+        return task.good()
+    }
+
+    // MARK: READ DEFECT DATA (SBC-3 clauses 5.15 and 5.16)
+
+    /// A file has neither a primary nor a grown defect: the lists are valid and empty.
+    func readDefectData10(_ task: SCSITask) -> CommandProgress {
+        let block = task.commandDescriptorBlock
+        return task.answer([0, block[2] & 0x1F, 0, 0], allocationLength: Int(block.bytes.loadBE16(at: 7)))
+    }
+
+    func readDefectData12(_ task: SCSITask) -> CommandProgress {
+        let block = task.commandDescriptorBlock
+        return task.answer(
+            [0, block[1] & 0x1F, 0, 0, 0, 0, 0, 0], allocationLength: Int(block.bytes.loadBE32(at: 6)))
+    }
+}

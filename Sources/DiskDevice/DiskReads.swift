@@ -1,0 +1,124 @@
+internal import Bytes
+internal import Media
+internal import Platform
+internal import SCSI
+internal import TargetCore
+
+/// READ and PRE-FETCH.
+extension DiskLogicalUnit {
+    /// READ(6), (10), (12) and (16) (SBC-4 clauses 5.15 to 5.18).
+    func read(_ task: SCSITask) -> CommandProgress {
+        let block = task.commandDescriptorBlock
+        let extent = BlockExtent(block)
+        if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
+        guard extent.count > 0 else { return task.good() }
+        if block.operationCode != OperationCode.read6, block[1] & 0x08 != 0 {
+            // FUA: what is read is on the medium, so what only the cache holds goes there first (SBC-4 clause 4.15).
+            return submit(task, .synchronizeData, .synchronizeBeforeRead)
+        }
+        return read(task, extent)
+    }
+
+    func synchronizedBeforeRead(_ task: SCSITask) -> CommandProgress {
+        synchronizationFailure(task) ?? read(task, BlockExtent(task.commandDescriptorBlock))
+    }
+
+    /// Reads at once what the page cache holds, and by the engine what it does not.
+    private func read(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress {
+        let count = byteCount(extent.count)
+        let offset = byteOffset(extent.first)
+        guard task.leaseDataIn(count), var lease = task.dataIn.take() else { return .complete }
+        if count <= Self.inlineReadLimit,
+            image.read(into: &lease, at: 0, count: count, offset: offset, mode: .cached) == .done
+        {
+            task.dataIn = consume lease
+            return task.good()
+        }
+        task.fileRequest.lease = consume lease
+        return submitTransfer(task, .read, count: count, offset: offset, .read)
+    }
+
+    func readCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        guard result == .done else { return findBadBlock(task) }
+        task.dataIn = task.fileRequest.lease.take()
+        return task.good()
+    }
+
+    // MARK: Blocks that cannot be read
+
+    /// Ends a command whose read has failed: reads one block after another, from `progressCount` on, to find the first bad
+    /// one. The file request still has its lease.
+    func findBadBlock(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        return submitTransfer(
+            task, .read, count: blockSize, offset: byteOffset(extent.first + UInt64(task.progressCount)),
+            .findBadBlock)
+    }
+
+    func badBlockSearchCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        if result == .done, task.progressCount + 1 < Int(extent.count) {
+            task.progressCount += 1
+            return findBadBlock(task)
+        }
+        task.fileRequest.lease = nil
+        // When each block alone can be read now, the first is as good as any.
+        let bad = result == .done ? 0 : UInt64(task.progressCount)
+        return task.fail(
+            SenseData(
+                .mediumError, .unrecoveredReadError, information: Int64(bitPattern: extent.first + bad)))
+    }
+
+    // MARK: PRE-FETCH (SBC-4 clauses 5.10 and 5.11)
+
+    /// The most bytes that one PRE-FETCH brings into the page cache: MAXIMUM PREFETCH LENGTH.
+    static let maximumPrefetchLength = 64 << 20
+
+    func prefetch(_ task: SCSITask) -> CommandProgress {
+        guard BlockExtent(task.commandDescriptorBlock).isInside(blockCount) else {
+            return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
+        }
+        return prefetchNext(task)
+    }
+
+    /// What to bring: a length of zero means all that follows (SBC-4 table 63).
+    private func prefetchExtent(_ task: SCSITask) -> BlockExtent {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        return extent.count > 0 ? extent : BlockExtent(first: extent.first, count: blockCount - extent.first)
+    }
+
+    private func prefetchNext(_ task: SCSITask) -> CommandProgress {
+        let extent = prefetchExtent(task)
+        let limit = min(extent.count, UInt64(Self.maximumPrefetchLength) >> blockShift)
+        let done = UInt64(task.progressCount)
+        guard done < limit else {
+            // CONDITION MET: the cache has all of it.
+            return limit == extent.count ? task.end(.conditionMet) : task.good()
+        }
+        guard let chunk = leaseChunk(task, blocks: limit - done) else { return task.end(.taskSetFull) }
+        return submitTransfer(
+            task, .read, count: byteCount(chunk), offset: byteOffset(extent.first + done), .prefetch)
+    }
+
+    func prefetchCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        let count = task.fileRequest.count
+        task.fileRequest.lease = nil
+        // A block that cannot be read is no error of PRE-FETCH; the READ to come reports it.
+        guard result == .done else { return task.good() }
+        task.progressCount += count >> Int(blockShift)
+        return prefetchNext(task)
+    }
+
+    // MARK: Chunks
+
+    /// The most bytes that a command moves at a time when it goes through a range that may be long.
+    static let chunkLength = 1 << 20
+
+    /// Gives the file request a lease for at most `blocks` blocks; how many, or nil when the pool is exhausted.
+    func leaseChunk(_ task: SCSITask, blocks: UInt64) -> UInt64? {
+        let chunk = min(blocks, UInt64(Self.chunkLength) >> blockShift)
+        task.fileRequest.lease = task.reactor.pool.lease(capacity: byteCount(chunk))
+        let isLeased = task.fileRequest.lease != nil
+        return isLeased ? chunk : nil
+    }
+}

@@ -1,0 +1,106 @@
+internal import Bytes
+internal import Media
+internal import Platform
+internal import SCSI
+internal import TargetCore
+
+/// VERIFY and WRITE AND VERIFY.
+extension DiskLogicalUnit {
+    /// BYTCHK (SBC-4 table 111).
+    private enum ByteCheck: UInt8 {
+        /// The medium is read; no Data-Out.
+        case mediumOnly = 0
+        /// Every block is compared with its block of the Data-Out.
+        case allBlocks = 1
+        /// Every block is compared with the one block of the Data-Out.
+        case sameBlock = 3
+    }
+
+    private func byteCheck(_ task: SCSITask) -> ByteCheck? {
+        ByteCheck(rawValue: task.commandDescriptorBlock[1] >> 1 & 0x03)
+    }
+
+    // MARK: VERIFY(10), (12) and (16) (SBC-4 clauses 5.38 to 5.40)
+
+    func beginVerify(_ task: SCSITask) -> CommandProgress {
+        guard let byteCheck = byteCheck(task) else { return task.failInvalidField(byte: 1, bit: 2) }
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        // Without a block of data for each block the length does not matter: it goes by chunks.
+        let limit = byteCheck == .allBlocks ? maximumTransferBlocks : UInt64.max
+        if let refusal = refusal(extent, limit: limit, task) { return refusal }
+        guard extent.count > 0 else { return task.good() }
+        switch byteCheck {
+        case .mediumOnly: return verifyNext(task)
+        case .allBlocks: return .awaitDataOut(length: byteCount(extent.count))
+        case .sameBlock: return .awaitDataOut(length: blockSize)
+        }
+    }
+
+    func verify(_ task: SCSITask) -> CommandProgress { verifyNext(task) }
+
+    /// Reads the next chunk, of which `progressCount` blocks are done.
+    private func verifyNext(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        let done = UInt64(task.progressCount)
+        guard done < extent.count else { return task.good() }
+        guard let chunk = leaseChunk(task, blocks: extent.count - done) else { return task.end(.taskSetFull) }
+        return submitTransfer(
+            task, .read, count: byteCount(chunk), offset: byteOffset(extent.first + done), .verify)
+    }
+
+    func verifyReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        guard result == .done, let found = task.fileRequest.lease.take() else { return findBadBlock(task) }
+        if let data = task.dataOut.take() {
+            let difference = difference(found, data, task)
+            task.dataOut = consume data
+            if let difference {
+                return task.fail(
+                    SenseData(.miscompare, .miscompareDuringVerify, information: Int64(difference)))
+            }
+        }
+        task.progressCount += found.count >> Int(blockShift)
+        return verifyNext(task)
+    }
+
+    /// The offset in the Data-Out of the first byte that is not what the medium has.
+    private func difference(
+        _ found: borrowing BufferLease, _ data: borrowing BufferLease, _ task: SCSITask
+    ) -> Int? {
+        switch byteCheck(task) {
+        case .allBlocks:
+            let start = task.progressCount << Int(blockShift)
+            let expected = data.bytes.extracting(start..<start + found.count)
+            return expected.firstDifference(from: found.bytes).map { start + $0 }
+        case .sameBlock:
+            for start in stride(from: 0, to: found.count, by: blockSize) {
+                let block = found.bytes.extracting(start..<start + blockSize)
+                if let difference = data.bytes.firstDifference(from: block) { return difference }
+            }
+            return nil
+        case .mediumOnly, nil: return nil
+        }
+    }
+
+    // MARK: WRITE AND VERIFY(10), (12) and (16) (SBC-4 clauses 5.47 to 5.49)
+
+    /// Writes to the medium, not to the cache alone, and reads it again.
+    func writeAndVerify(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        guard let data = task.dataOut.take() else { return task.good() }
+        task.fileRequest.lease = consume data
+        return submitTransfer(
+            task, .write, count: byteCount(extent.count), offset: byteOffset(extent.first), .writeBeforeVerify)
+    }
+
+    func writeBeforeVerifyCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        task.dataOut = task.fileRequest.lease.take()
+        if case .failed(let failure) = result {
+            return failWrite(task, failure, block: BlockExtent(task.commandDescriptorBlock).first)
+        }
+        return submit(task, .synchronizeData, .synchronizeBeforeVerify)
+    }
+
+    func synchronizedBeforeVerify(_ task: SCSITask) -> CommandProgress {
+        synchronizationFailure(task) ?? verifyNext(task)
+    }
+}

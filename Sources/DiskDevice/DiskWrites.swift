@@ -1,0 +1,113 @@
+internal import Bytes
+internal import Media
+internal import Platform
+internal import SCSI
+internal import TargetCore
+
+/// WRITE, COMPARE AND WRITE and ORWRITE.
+extension DiskLogicalUnit {
+    /// Checks a command whose Data-Out is its blocks, and asks for them.
+    func beginWrite(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
+        return .awaitDataOut(length: byteCount(extent.count))
+    }
+
+    /// WRITE(6), (10), (12) and (16) (SBC-4 clauses 5.43 to 5.46).
+    func write(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        guard let lease = task.dataOut.take() else { return task.good() }
+        return write(task, lease, leaseOffset: 0, extent)
+    }
+
+    /// Writes the blocks in `lease` from `leaseOffset` on: few at once to the page cache, many by the engine.
+    private func write(
+        _ task: SCSITask, _ lease: consuming BufferLease, leaseOffset: Int, _ extent: BlockExtent
+    ) -> CommandProgress {
+        let count = byteCount(extent.count)
+        let offset = byteOffset(extent.first)
+        if count <= Self.inlineWriteLimit {
+            switch image.write(from: lease, at: leaseOffset, count: count, offset: offset) {
+            case .done: return finishWrite(task)
+            case .failed(let failure): return failWrite(task, failure, block: extent.first)
+            case .wouldBlock: break
+            }
+        }
+        task.fileRequest.lease = consume lease
+        return submitTransfer(task, .write, leaseOffset: leaseOffset, count: count, offset: offset, .write)
+    }
+
+    func writeCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        task.fileRequest.lease = nil
+        if case .failed(let failure) = result {
+            return failWrite(task, failure, block: BlockExtent(task.commandDescriptorBlock).first)
+        }
+        return finishWrite(task)
+    }
+
+    // MARK: COMPARE AND WRITE (SBC-4 clause 5.4)
+
+    /// MAXIMUM COMPARE AND WRITE LENGTH, in blocks: all that the command can say.
+    static let maximumCompareAndWriteLength: UInt8 = 255
+
+    func beginCompareAndWrite(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        if let refusal = refusal(extent, limit: UInt64(Self.maximumCompareAndWriteLength), task) { return refusal }
+        // What the blocks should be, then what they become.
+        return .awaitDataOut(length: 2 * byteCount(extent.count))
+    }
+
+    func compareAndWrite(_ task: SCSITask) -> CommandProgress { readToChange(task, .compare) }
+
+    func compareReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        guard result == .done else { return findBadBlock(task) }
+        guard let found = task.fileRequest.lease.take(), let data = task.dataOut.take() else { return task.good() }
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        let count = byteCount(extent.count)
+        if let difference = found.firstDifference(fromStartOf: data) {
+            return task.fail(
+                SenseData(.miscompare, .miscompareDuringVerify, information: Int64(difference)))
+        }
+        return write(task, data, leaseOffset: count, extent)
+    }
+
+    // MARK: ORWRITE (SBC-4 clause 5.23)
+
+    func orWrite(_ task: SCSITask) -> CommandProgress { readToChange(task, .or) }
+
+    func orReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        guard result == .done else { return findBadBlock(task) }
+        guard let found = task.fileRequest.lease.take(), var data = task.dataOut.take() else { return task.good() }
+        data.formOr(found.bytes)
+        return write(task, data, leaseOffset: 0, BlockExtent(task.commandDescriptorBlock))
+    }
+
+    /// Reads the blocks that a command changes by what they are; it has the medium for itself.
+    private func readToChange(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        guard extent.count > 0 else { return task.good() }
+        let count = byteCount(extent.count)
+        guard let lease = task.reactor.pool.lease(capacity: count) else { return task.end(.taskSetFull) }
+        task.fileRequest.lease = consume lease
+        return submitTransfer(task, .read, count: count, offset: byteOffset(extent.first), step)
+    }
+}
+
+extension BufferLease {
+    /// The offset of the first byte that differs from `other`, which is at least as long.
+    fileprivate borrowing func firstDifference(fromStartOf other: borrowing BufferLease) -> Int? {
+        bytes.firstDifference(from: other.bytes.extracting(0..<count))
+    }
+
+    /// Sets every bit that is set in `other`, which is as long as the data.
+    fileprivate mutating func formOr(_ other: RawSpan) {
+        let count = self.count
+        precondition(other.byteCount == count && count % 8 == 0, "blocks are whole words")
+        // Bit by bit the byte order does not matter; the word is the unit only for speed.
+        for offset in stride(from: 0, to: count, by: 8) {
+            let word = bytes.loadBE64(at: offset) | other.loadBE64(at: offset)
+            var target = mutableBytes
+            target.storeBE64(word, at: offset)
+        }
+    }
+}
