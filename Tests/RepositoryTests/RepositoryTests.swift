@@ -1,0 +1,129 @@
+import Foundation
+import Testing
+
+/// Rules that every file of the repository keeps. They are what a reviewer would otherwise say again and again.
+@Suite("The repository's own rules")
+struct RepositoryTests {
+    struct SourceFile: Sendable, CustomTestStringConvertible {
+        let path: String
+        let module: String
+        let lines: [String]
+        var testDescription: String { path }
+    }
+
+    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    static func files(under folder: String, suffix: String) -> [SourceFile] {
+        let base = root.appending(path: folder)
+        guard let walker = FileManager.default.enumerator(atPath: base.path(percentEncoded: false)) else { return [] }
+        return walker.compactMap { $0 as? String }.filter { $0.hasSuffix(suffix) }.sorted().compactMap { path in
+            guard let text = try? String(contentsOf: base.appending(path: path), encoding: .utf8) else { return nil }
+            return SourceFile(
+                path: "\(folder)/\(path)", module: String(path.split(separator: "/").first ?? ""),
+                lines: text.components(separatedBy: "\n"))
+        }
+    }
+
+    static let sources = files(under: "Sources", suffix: ".swift")
+    static let tests = files(under: "Tests", suffix: ".swift")
+
+    /// The modules of the data plane: synchronous, without Foundation.
+    static let dataPlane: Set<String> = [
+        "Bytes", "Platform", "SCSI", "TargetCore", "DiskDevice", "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort",
+        "Initiator",
+    ]
+    /// Where memory may be touched directly.
+    static let unsafeModules: Set<String> = ["Bytes", "Platform", "Media", "carousel-bench"]
+
+    @Test("There are sources to look at")
+    func found() {
+        #expect(Self.sources.count > 100)
+        #expect(Self.tests.count > 10)
+    }
+
+    @Test("A file has one topic: at most 700 lines")
+    func length() {
+        for file in Self.sources + Self.tests where file.lines.count > 700 {
+            Issue.record("\(file.path) has \(file.lines.count) lines; split it by topic")
+        }
+    }
+
+    @Test("The data plane imports neither Foundation nor concurrency or databases")
+    func dataPlaneImports() {
+        let banned = ["Foundation", "GRDB", "NIOCore", "NIOPosix", "Hummingbird", "Dispatch"]
+        for file in Self.sources where Self.dataPlane.contains(file.module) {
+            for line in file.lines where line.contains("import ") && !line.hasPrefix("//") {
+                let name = line.split(separator: " ").last.map(String.init) ?? ""
+                if banned.contains(name) { Issue.record("\(file.path) imports \(name)") }
+            }
+        }
+    }
+
+    @Test("Nothing waits with `await` in the data plane")
+    func noAwait() {
+        for file in Self.sources where Self.dataPlane.contains(file.module) && file.module != "Initiator" {
+            for (number, line) in file.lines.enumerated() where line.contains("await ") && !line.contains("//") {
+                Issue.record("\(file.path):\(number + 1) awaits")
+            }
+        }
+    }
+
+    @Test("Only Media and Catalog see SQLite, only the program and the console see NIO")
+    func walls() {
+        let allowed: [String: Set<String>] = [
+            "GRDB": ["Media", "Catalog"], "Hummingbird": ["Console"], "NIOCore": ["carousel", "Console"],
+            "NIOPosix": ["carousel", "Console"],
+        ]
+        for file in Self.sources {
+            for line in file.lines where line.hasPrefix("import ") || line.contains(" import ") {
+                let name = line.split(separator: " ").last.map(String.init) ?? ""
+                if let modules = allowed[name], !modules.contains(file.module), !line.hasPrefix("//") {
+                    Issue.record("\(file.path) imports \(name)")
+                }
+            }
+        }
+    }
+
+    @Test("Unsafe code stays in the modules that are for it")
+    func unsafeCode() {
+        for file in Self.sources where !Self.unsafeModules.contains(file.module) {
+            for (number, line) in file.lines.enumerated() {
+                let code = line.components(separatedBy: "//").first ?? ""
+                if code.contains("unsafe ") || code.contains("@unsafe") {
+                    Issue.record("\(file.path):\(number + 1) has unsafe code")
+                }
+            }
+        }
+    }
+
+    @Test("Nothing is left over")
+    func leftOvers() {
+        // Put together at run time, so that this file does not find itself.
+        let marks = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "fatalError(\"unimpl"]
+        for file in Self.sources + Self.tests {
+            for (number, line) in file.lines.enumerated() {
+                if let mark = marks.first(where: { line.contains($0) }) {
+                    Issue.record("\(file.path):\(number + 1) has a left-over '\(mark)'")
+                }
+            }
+        }
+    }
+
+    @Test("Every Swift module has a page that says what it is")
+    func pages() {
+        for module in Set(Self.sources.map(\.module)).sorted() where module != "carousel-bench" {
+            let page = Self.root.appending(path: "Sources/\(module)/\(module).docc/\(module).md")
+            #expect(FileManager.default.fileExists(atPath: page.path(percentEncoded: false)), "\(module) has no page")
+        }
+    }
+
+    @Test("The top level holds what was agreed")
+    func topLevel() throws {
+        let agreed: Set<String> = ["Package.swift", "Sources", "Tests", "Media", "Tools", "README.md"]
+        let entries = try FileManager.default.contentsOfDirectory(atPath: Self.root.path(percentEncoded: false))
+        for entry in entries where !entry.hasPrefix(".") && entry != "Package.resolved" {
+            #expect(agreed.contains(entry), "\(entry) stands at the top level")
+        }
+    }
+}
