@@ -43,6 +43,13 @@ ssize_t cplatform_read(int descriptor, void *buffer, size_t length, int64_t offs
     return count < 0 ? -errno : count;
 }
 
+ssize_t cplatform_read_pieces(
+    int descriptor, void *first, size_t first_length, void *second, size_t second_length, int64_t offset, int cached) {
+    struct iovec pieces[2] = {{first, first_length}, {second, second_length}};
+    ssize_t count = RETRY(preadv2(descriptor, pieces, 2, offset, cached ? RWF_NOWAIT : 0));
+    return count < 0 ? -errno : count;
+}
+
 ssize_t cplatform_write(
     int descriptor, const void *first, size_t first_length, const void *second, size_t second_length, int64_t offset) {
     struct iovec pieces[2] = {{(void *)first, first_length}, {(void *)second, second_length}};

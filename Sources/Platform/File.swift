@@ -104,6 +104,46 @@ public final class File: Sendable {
         }
     }
 
+    /// Fills `header` and then `count` bytes of `lease` at `offset` from `fileOffset` on, in one system call where the file
+    /// system gives all at once. With `cached` it does not wait: `.wouldBlock` when the page cache lacks some of it.
+    ///
+    /// `.done` counts both; fewer bytes mean the end of the file. The lease's `count` grows to cover what was read.
+    @_lifetime(header: copy header)
+    public func read(
+        header: inout MutableRawSpan, into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64,
+        cached: Bool
+    ) -> FileResult {
+        let headerCount = header.byteCount
+        let noWait = cached && !isInMemory
+        if noWait, lacksNoWait.load(ordering: .relaxed) { return .wouldBlock }
+        precondition(offset >= 0 && count >= 0 && offset + count <= lease.capacity, "a transfer fits its lease")
+        let result = unsafe header.withUnsafeMutableBytes { first in
+            unsafe lease.withUnsafeMutableMemory { second in
+                Self.repeatUntilDone(headerCount + count) { done in
+                    let headerDone = min(done, headerCount)
+                    let payloadDone = done - headerDone
+                    // Safe: both pieces stay inside their memory; a nil base goes with a length of 0.
+                    let status = unsafe cplatform_read_pieces(
+                        fileDescriptor, first.baseAddress.map { unsafe $0 + headerDone }, headerCount - headerDone,
+                        second.baseAddress.map { unsafe $0 + offset + payloadDone }, count - payloadDone,
+                        fileOffset + Int64(done), noWait ? 1 : 0)
+                    return refusesNoWait(status, noWait) ? -Int(Errno.wouldBlock) : status
+                }
+            }
+        }
+        if case .done(let read) = result, read > headerCount, offset + read - headerCount > lease.count {
+            lease.setCount(offset + read - headerCount)
+        }
+        return result
+    }
+
+    /// Whether the file system has just refused RWF_NOWAIT; remembers it.
+    private func refusesNoWait(_ status: Int, _ noWait: Bool) -> Bool {
+        guard noWait, status == -Int(Errno.notSupported) else { return false }
+        lacksNoWait.store(true, ordering: .relaxed)
+        return true
+    }
+
     /// Repeats `step` with the lease's memory at `offset` until `count` bytes are done, the file ends or an error comes.
     private func transfer(
         _ lease: inout BufferLease, _ offset: Int, _ count: Int, _ step: (UnsafeMutableRawPointer, Int) -> Int
@@ -168,6 +208,22 @@ public final class File: Sendable {
                 // Safe: the rest of the buffer from `done` on.
                 return unsafe cplatform_read(
                     fileDescriptor, start + done, buffer.count - done, fileOffset + Int64(done))
+            }
+        }
+    }
+
+    /// Fills `bytes` from `fileOffset` on when the page cache holds them all; does not wait. Fewer only at the end of the file.
+    @_lifetime(bytes: copy bytes)
+    public func readCached(into bytes: inout MutableRawSpan, fileOffset: Int64) -> FileResult {
+        if isInMemory { return read(into: &bytes, fileOffset: fileOffset) }
+        if lacksNoWait.load(ordering: .relaxed) { return .wouldBlock }
+        return unsafe bytes.withUnsafeMutableBytes { buffer in
+            Self.repeatUntilDone(buffer.count) { done in
+                guard let start = buffer.baseAddress else { return 0 }
+                // Safe: the rest of the buffer from `done` on.
+                let status = unsafe cplatform_read_cached(
+                    fileDescriptor, start + done, buffer.count - done, fileOffset + Int64(done))
+                return refusesNoWait(status, true) ? -Int(Errno.wouldBlock) : status
             }
         }
     }

@@ -113,6 +113,10 @@ int cplatform_open(const char *_Nonnull path, int options, unsigned permissions)
 /// Reads only what the page cache holds (RWF_NOWAIT): -EAGAIN when it must wait, -EOPNOTSUPP where that is unknown.
 ssize_t cplatform_read_cached(int descriptor, void *_Nonnull buffer, size_t length, int64_t offset);
 ssize_t cplatform_read(int descriptor, void *_Nonnull buffer, size_t length, int64_t offset);
+/// Reads into two pieces, either may be empty; with `cached` only what the page cache holds, as cplatform_read_cached.
+ssize_t cplatform_read_pieces(
+    int descriptor, void *_Nullable first, size_t first_length, void *_Nullable second, size_t second_length,
+    int64_t offset, int cached);
 /// Writes up to two pieces, the first may be empty.
 ssize_t cplatform_write(
     int descriptor, const void *_Nullable first, size_t first_length, const void *_Nullable second,

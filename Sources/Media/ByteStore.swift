@@ -1,0 +1,85 @@
+internal import Bytes
+internal import Platform
+
+/// Whether an operation may wait for the device.
+public enum ReadMode: Sendable {
+    /// Only what the page cache holds: answers at once, with `.wouldBlock` if something is missing.
+    case cached
+    /// Waits for the device; for worker threads and the control plane.
+    case blocking
+}
+
+/// The bytes under a medium: what the formats of this module need from a file, and no more.
+///
+/// `FileByteStore` is the real one. Tests put a store in its place that fails at the n-th call or forgets what was
+/// not synchronised. All methods may be called on any thread. Calls that give a number give 0 or an error number.
+protocol ByteStore: AnyObject, Sendable {
+    /// Fills `header` and then `count` bytes of `lease` at `leaseOffset`; `.done` with fewer bytes means the end.
+    @_lifetime(header: copy header)
+    func read(
+        header: inout MutableRawSpan, into lease: inout BufferLease, at leaseOffset: Int, count: Int,
+        offset: Int64, mode: ReadMode
+    ) -> FileResult
+    /// Fills `bytes`; `.done` with fewer bytes means the end.
+    @_lifetime(bytes: copy bytes)
+    func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult
+    /// Writes `header` and then `count` bytes of `lease` from `leaseOffset` on.
+    func write(
+        header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
+    ) -> FileResult
+    /// Writes all of `bytes`.
+    func write(_ bytes: RawSpan, offset: Int64) -> FileResult
+    /// Makes everything that was written before the call durable.
+    func synchronizeData() -> Int32
+    /// Sets the length.
+    func truncate(to length: Int64) -> Int32
+    /// Frees the storage of a range, which then reads as zeros.
+    func punchHole(at offset: Int64, length: Int64) -> Int32
+    /// Makes a range read as zeros and keeps its storage.
+    func zeroRange(at offset: Int64, length: Int64) -> Int32
+    /// The length now.
+    func size() throws(SystemError) -> Int64
+    /// The first offset from `offset` on that has data, or nil.
+    func nextData(from offset: Int64) -> Int64?
+    /// The first offset from `offset` on that has none; the end counts as such. Nil beyond the end.
+    func nextHole(from offset: Int64) -> Int64?
+}
+
+/// A file or a block device as a byte store.
+final class FileByteStore: ByteStore {
+    let file: File
+
+    init(_ file: File) {
+        self.file = file
+    }
+
+    @_lifetime(header: copy header)
+    func read(
+        header: inout MutableRawSpan, into lease: inout BufferLease, at leaseOffset: Int, count: Int,
+        offset: Int64, mode: ReadMode
+    ) -> FileResult {
+        file.read(
+            header: &header, into: &lease, at: leaseOffset, count: count, fileOffset: offset, cached: mode == .cached)
+    }
+
+    @_lifetime(bytes: copy bytes)
+    func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
+        mode == .cached
+            ? file.readCached(into: &bytes, fileOffset: offset) : file.read(into: &bytes, fileOffset: offset)
+    }
+
+    func write(
+        header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
+    ) -> FileResult {
+        file.write(header: header, from: lease, at: leaseOffset, count: count, fileOffset: offset)
+    }
+
+    func write(_ bytes: RawSpan, offset: Int64) -> FileResult { file.write(bytes, fileOffset: offset) }
+    func synchronizeData() -> Int32 { file.synchronizeData() }
+    func truncate(to length: Int64) -> Int32 { file.truncate(to: length) }
+    func punchHole(at offset: Int64, length: Int64) -> Int32 { file.punchHole(at: offset, length: length) }
+    func zeroRange(at offset: Int64, length: Int64) -> Int32 { file.zeroRange(at: offset, length: length) }
+    func size() throws(SystemError) -> Int64 { try file.size() }
+    func nextData(from offset: Int64) -> Int64? { file.nextData(from: offset) }
+    func nextHole(from offset: Int64) -> Int64? { file.nextHole(from: offset) }
+}

@@ -1,0 +1,221 @@
+internal import Foundation
+internal import GRDB
+
+/// `index.sqlite` of a cartridge: where its objects are, and what changes besides its data.
+///
+/// It may be behind the data file, never ahead of what is durable there; `epoch` says what it was right for.
+final class CartridgeIndex: Sendable {
+    /// The schema that this source code writes.
+    static let schemaVersion = 1
+
+    /// Why an index cannot be used.
+    enum OpenError: Error {
+        case newerVersion
+        /// The file is damaged or something else than a database.
+        case notADatabase(String)
+        /// The host failed.
+        case unusable(String)
+
+        init(_ error: any Error) {
+            if let error = error as? OpenError {
+                self = error
+                return
+            }
+            switch (error as? DatabaseError)?.resultCode {
+            case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .notADatabase("\(error)")
+            default: self = .unusable("\(error)")
+            }
+        }
+    }
+
+    /// What an index holds.
+    struct Contents: Equatable, Sendable {
+        var uuid: [UInt8]
+        var epoch: UInt32
+        var extents: [ExtentRow]
+        var settings: CartridgeSettings
+    }
+
+    /// One run of objects as the index keeps it.
+    struct ExtentRow: Equatable, Sendable {
+        let kind: TapeObjectKind
+        let blockLength: UInt32
+        let storedLength: UInt32
+        let firstObject: UInt64
+        let count: UInt64
+        let fileOffset: Int64
+
+        init(_ extent: Extent) {
+            kind = extent.kind
+            blockLength = extent.blockLength
+            storedLength = extent.storedLength
+            firstObject = extent.firstObject
+            count = extent.count
+            fileOffset = extent.fileOffset
+        }
+
+        /// A row, or nil when its values are out of range.
+        init?(_ row: Row) {
+            guard let kind = UInt8(exactly: row[0] as Int64).flatMap(TapeObjectKind.init(rawValue:)),
+                let blockLength = UInt32(exactly: row[1] as Int64),
+                let storedLength = UInt32(exactly: row[2] as Int64),
+                let firstObject = UInt64(exactly: row[3] as Int64), let count = UInt64(exactly: row[4] as Int64)
+            else { return nil }
+            self.kind = kind
+            self.blockLength = blockLength
+            self.storedLength = storedLength
+            self.firstObject = firstObject
+            self.count = count
+            fileOffset = row[5]
+        }
+    }
+
+    let database: DatabaseQueue
+
+    private init(_ database: DatabaseQueue) {
+        self.database = database
+    }
+
+    private static var configuration: Configuration {
+        var configuration = Configuration()
+        configuration.label = "cartridge index"
+        // Ordered but not synchronised at each commit: the data file can always make up for lost rows.
+        configuration.journalMode = .wal
+        configuration.busyMode = .timeout(5)
+        return configuration
+    }
+
+    /// Opens or makes the index at `path`; nil means in memory.
+    static func open(path: String?) throws(OpenError) -> CartridgeIndex {
+        do {
+            let database = try path.map { try DatabaseQueue(path: $0, configuration: configuration) } ?? DatabaseQueue()
+            try prepare(database)
+            return CartridgeIndex(database)
+        } catch {
+            throw OpenError(error)
+        }
+    }
+
+    /// Takes over a database that is open already.
+    static func adopt(_ database: DatabaseQueue) throws(OpenError) -> CartridgeIndex {
+        do {
+            try prepare(database)
+        } catch {
+            throw OpenError(error)
+        }
+        return CartridgeIndex(database)
+    }
+
+    private static func prepare(_ database: DatabaseQueue) throws {
+        try database.write { database in
+            let version = try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0
+            if version > schemaVersion { throw OpenError.newerVersion }
+            if version == 0 { try database.execute(sql: schema) }
+        }
+    }
+
+    private static let schema = """
+        CREATE TABLE cartridge (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            uuid BLOB NOT NULL,
+            epoch INTEGER NOT NULL,
+            is_write_protected INTEGER NOT NULL DEFAULT 0,
+            load_count INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+        CREATE TABLE extent (
+            partition INTEGER NOT NULL,
+            first_object INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            count INTEGER NOT NULL,
+            block_length INTEGER NOT NULL,
+            stored_length INTEGER NOT NULL,
+            file_offset INTEGER NOT NULL,
+            PRIMARY KEY (partition, first_object)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE attribute (
+            partition INTEGER NOT NULL,
+            identifier INTEGER NOT NULL,
+            format INTEGER NOT NULL,
+            value BLOB NOT NULL,
+            PRIMARY KEY (partition, identifier)
+        ) STRICT, WITHOUT ROWID;
+        PRAGMA user_version = \(schemaVersion);
+        """
+
+    // MARK: Reading
+
+    /// What changes besides data; the defaults when the index is empty.
+    func settings() throws(OpenError) -> CartridgeSettings {
+        do {
+            return try database.read { try Self.settings($0) } ?? CartridgeSettings()
+        } catch {
+            throw OpenError(error)
+        }
+    }
+
+    /// All of the index, or nil when it is empty.
+    func contents(partition: UInt32) throws(OpenError) -> Contents? {
+        do {
+            return try database.read { try Self.contents($0, partition: partition) }
+        } catch {
+            throw OpenError(error)
+        }
+    }
+
+    private static func settings(_ database: Database) throws -> CartridgeSettings? {
+        guard
+            let head = try Row.fetchOne(database, sql: "SELECT is_write_protected, load_count FROM cartridge")
+        else { return nil }
+        guard let loadCount = UInt64(exactly: head[1] as Int64) else {
+            throw OpenError.notADatabase("numbers out of range")
+        }
+        var settings = CartridgeSettings(isWriteProtected: head[0], loadCount: loadCount)
+        for row in try Row.fetchAll(database, sql: "SELECT partition, identifier, format, value FROM attribute") {
+            let value = Array(row[3] as Data)
+            guard let partition = UInt8(exactly: row[0] as Int64), let identifier = UInt16(exactly: row[1] as Int64),
+                let format = UInt8(exactly: row[2] as Int64).flatMap(MediumAttribute.Format.init(rawValue:)),
+                !value.isEmpty, value.count <= MediumAttribute.maximumLength
+            else { throw OpenError.notADatabase("an attribute is out of range") }
+            settings.attributes[.init(partition: partition, identifier: identifier)] = MediumAttribute(
+                identifier: identifier, partition: partition, format: format, value: value)
+        }
+        return settings
+    }
+
+    private static func contents(_ database: Database, partition: UInt32) throws -> Contents? {
+        guard let settings = try settings(database),
+            let head = try Row.fetchOne(database, sql: "SELECT uuid, epoch FROM cartridge")
+        else { return nil }
+        guard let epoch = UInt32(exactly: head[1] as Int64) else {
+            throw OpenError.notADatabase("numbers out of range")
+        }
+        var extents: [ExtentRow] = []
+        let cursor = try Row.fetchCursor(
+            database,
+            sql: """
+                SELECT kind, block_length, stored_length, first_object, count, file_offset FROM extent
+                WHERE partition = ? ORDER BY first_object
+                """, arguments: [Int64(partition)])
+        while let row = try cursor.next() {
+            guard let extent = ExtentRow(row) else { throw OpenError.notADatabase("numbers out of range") }
+            extents.append(extent)
+        }
+        return Contents(uuid: Array(head[0] as Data), epoch: epoch, extents: extents, settings: settings)
+    }
+
+    // MARK: Writing
+
+    /// Fills a fresh index for an empty partition, durably.
+    func writeEmpty(_ superblock: Superblock) throws(OpenError) {
+        do {
+            try database.write { database in
+                try database.execute(
+                    sql: "INSERT INTO cartridge (id, uuid, epoch) VALUES (1, ?, ?)",
+                    arguments: [Data(superblock.identity.uuid), Int64(superblock.epoch.number)])
+            }
+            _ = try database.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+        } catch {
+            throw OpenError(error)
+        }
+    }
+}

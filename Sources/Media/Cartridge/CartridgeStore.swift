@@ -1,0 +1,210 @@
+internal import Bytes
+internal import Platform
+
+/// What can be said of a cartridge without loading it.
+public struct CartridgeSummary: Equatable, Sendable {
+    /// What it is.
+    public let identity: CartridgeIdentity
+    /// The bytes from the beginning of the partition to end of data; while it is loaded, as of a moment ago.
+    public let usedBytes: Int64
+    /// The write-protect tab.
+    public let isWriteProtected: Bool
+    /// How often it has been loaded.
+    public let loadCount: UInt64
+}
+
+/// The cartridges of a directory, each in a folder `BARCODE.tape`. For the control plane: everything waits for the device.
+public struct CartridgeStore: Sendable {
+    /// The least bytes of a cartridge.
+    public static let minimumCapacity: Int64 = 65536
+    /// The most bytes of a cartridge: 1 PiB.
+    public static let maximumCapacity: Int64 = 1 << 50
+    static let suffix = ".tape"
+    static let dataName = "partition0.data"
+    static let indexName = "index.sqlite"
+
+    /// The directory.
+    public let directory: String
+
+    /// The cartridges in `directory`, which must exist before one is made.
+    public init(directory: String) {
+        self.directory = directory
+    }
+
+    /// Whether `text` can be a bar code: 1 to 32 letters, digits, '-' and '_'. So it is a safe name of a folder too.
+    public static func isBarcode(_ text: String) -> Bool {
+        let bytes = text.utf8
+        return !bytes.isEmpty && bytes.count <= Superblock.textLength
+            && bytes.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                    true
+                default: false
+                }
+            }
+    }
+
+    /// The folder of a cartridge.
+    public func folder(of barcode: String) -> String { FilePath.join(directory, barcode + Self.suffix) }
+
+    func dataPath(of barcode: String) -> String { FilePath.join(folder(of: barcode), Self.dataName) }
+    func indexPath(of barcode: String) -> String { FilePath.join(folder(of: barcode), Self.indexName) }
+
+    /// The bar codes of all cartridges, sorted.
+    public func barcodes() throws(CartridgeError) -> [String] {
+        do throws(SystemError) {
+            return try FilePath.names(in: directory)
+                .filter { $0.hasSuffix(Self.suffix) }
+                .map { String($0.dropLast(Self.suffix.count)) }
+                .filter(Self.isBarcode).sorted()
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// Makes an empty cartridge; it is whole and durable on return, or not there at all.
+    ///
+    /// `mediumSerialNumber` nil makes one from the UUID. `capacity` is in bytes, record headers included.
+    public func create(
+        barcode: String, capacity: Int64, densityCode: UInt8, isWORM: Bool = false, mediumSerialNumber: String? = nil
+    ) throws(CartridgeError) {
+        try check(barcode)
+        guard capacity >= Self.minimumCapacity, capacity <= Self.maximumCapacity else {
+            throw .invalidCapacity(capacity)
+        }
+        guard !FilePath.exists(folder(of: barcode)) else { throw .exists(barcode: barcode) }
+        var generator = SystemRandomNumberGenerator()
+        let uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
+        let digits = uuid.prefix(5).map { String(UInt32($0) + 0x100, radix: 16).dropFirst() }.joined()
+        let identity = CartridgeIdentity(
+            uuid: uuid, barcode: barcode, mediumSerialNumber: mediumSerialNumber ?? digits.uppercased(),
+            capacity: capacity, densityCode: densityCode, isWORM: isWORM)
+        // Under another name first: a crash on the way leaves nothing that looks like a cartridge.
+        let unfinished = FilePath.join(directory, "." + barcode + Self.suffix)
+        if FilePath.exists(unfinished) { FilePath.remove(unfinished) }
+        do throws(SystemError) {
+            try FilePath.makeDirectory(unfinished)
+            try Self.createFiles(in: unfinished, identity)
+            try FilePath.rename(unfinished, to: folder(of: barcode))
+            try File.synchronizeDirectory(path: directory)
+        } catch {
+            FilePath.remove(unfinished)
+            throw error.code == Errno.fileExists ? .exists(barcode: barcode) : .system(error)
+        }
+    }
+
+    private static func createFiles(in folder: String, _ identity: CartridgeIdentity) throws(SystemError) {
+        let path = FilePath.join(folder, dataName)
+        let file = try File.open(path: path, [.readWrite, .create, .exclusive])
+        let superblock = Superblock(identity: identity, partition: 0)
+        let bytes = superblock.encoded()
+        for copy in 0..<2 {
+            let result = file.write(bytes.rawSpan, fileOffset: Int64(copy * Superblock.byteCount))
+            if case .failed(let code) = result { throw SystemError(code: code, operation: "write", path: path) }
+        }
+        let code = file.synchronize()
+        if code != 0 { throw SystemError(code: code, operation: "synchronize", path: path) }
+        do throws(CartridgeIndex.OpenError) {
+            let index = try CartridgeIndex.open(path: FilePath.join(folder, indexName))
+            try index.writeEmpty(superblock)
+        } catch {
+            throw SystemError(code: Errno.inputOutput, operation: "make an index in", path: folder)
+        }
+        try File.synchronizeDirectory(path: folder)
+    }
+
+    /// Opens a cartridge with an exclusive lock, which lasts as long as the object.
+    public func open(barcode: String) throws(CartridgeError) -> Cartridge {
+        let file = try lockedFile(barcode)
+        let opening = CartridgeOpening(store: FileByteStore(file), file: file, path: dataPath(of: barcode))
+        return try opening.open(index: try index(barcode, replacing: true))
+    }
+
+    /// Tells about a cartridge, loaded or not.
+    public func summary(barcode: String) throws(CartridgeError) -> CartridgeSummary {
+        try check(barcode)
+        let path = dataPath(of: barcode)
+        let file: File
+        let length: Int64
+        do throws(SystemError) {
+            file = try File.open(path: path)
+            length = try file.size()
+        } catch {
+            throw error.code == Errno.noSuchFile ? .missing(barcode: barcode) : .system(error)
+        }
+        let superblock = try CartridgeOpening(store: FileByteStore(file), file: file, path: path).superblock()
+            .superblock
+        var settings = CartridgeSettings()
+        if FilePath.exists(indexPath(of: barcode)) {
+            let index = try index(barcode, replacing: false)
+            do throws(CartridgeIndex.OpenError) {
+                settings = try index.settings()
+            } catch {
+                throw .damaged(path: indexPath(of: barcode), reason: "\(error)")
+            }
+        }
+        return CartridgeSummary(
+            identity: superblock.identity, usedBytes: max(0, length - Superblock.dataOffset),
+            isWriteProtected: settings.isWriteProtected, loadCount: settings.loadCount)
+    }
+
+    /// Removes a cartridge and all its data; refused while it is in use.
+    public func delete(barcode: String) throws(CartridgeError) {
+        let file = try lockedFile(barcode)
+        // First out of sight, in one step; then piece by piece.
+        let doomed = FilePath.join(directory, "." + barcode + Self.suffix)
+        if FilePath.exists(doomed) { FilePath.remove(doomed) }
+        do throws(SystemError) {
+            try FilePath.rename(folder(of: barcode), to: doomed)
+            try File.synchronizeDirectory(path: directory)
+            if let error = FilePath.remove(doomed) { throw error }
+        } catch {
+            throw .system(error)
+        }
+        withExtendedLifetime(file) {}
+    }
+
+    func lockedFile(_ barcode: String) throws(CartridgeError) -> File {
+        try check(barcode)
+        do throws(SystemError) {
+            let file = try File.open(path: dataPath(of: barcode), .readWrite)
+            guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock") }
+            return file
+        } catch {
+            switch error.code {
+            case Errno.noSuchFile: throw .missing(barcode: barcode)
+            case Errno.wouldBlock: throw .inUse(barcode: barcode)
+            default: throw .system(error)
+            }
+        }
+    }
+
+    /// The index; with `replacing` one that is no database any more gives way to a new one, under another name.
+    func index(_ barcode: String, replacing: Bool) throws(CartridgeError) -> CartridgeIndex {
+        let path = indexPath(of: barcode)
+        do throws(CartridgeIndex.OpenError) {
+            return try CartridgeIndex.open(path: path)
+        } catch {
+            switch error {
+            case .newerVersion: throw .newerVersion(path: path)
+            case .unusable(let reason): throw .damaged(path: path, reason: reason)
+            case .notADatabase(let reason):
+                guard replacing else { throw .damaged(path: path, reason: reason) }
+            }
+        }
+        for suffix in ["", "-wal", "-shm"] where FilePath.exists(path + suffix) {
+            FilePath.remove(path + ".damaged" + suffix)
+            do throws(SystemError) {
+                try FilePath.rename(path + suffix, to: path + ".damaged" + suffix)
+            } catch {
+                throw .system(error)
+            }
+        }
+        return try index(barcode, replacing: false)
+    }
+
+    private func check(_ barcode: String) throws(CartridgeError) {
+        guard Self.isBarcode(barcode) else { throw .invalidBarcode(barcode) }
+    }
+}

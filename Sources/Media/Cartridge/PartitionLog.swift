@@ -1,0 +1,277 @@
+internal import Bytes
+internal import Platform
+
+/// The data file of one partition: an append-only log of records behind two superblocks.
+///
+/// It knows where objects are and reads, appends and cuts them; position and capacity are the cartridge's. What is in
+/// memory changes only after the file has, so a failed call leaves the log as it was.
+final class PartitionLog {
+    /// Blocks up to this stride are gathered, so that many small ones cost one system call.
+    static let gatheredStride: Int64 = 16384
+    private static let stagingLength = 262_144
+
+    let store: any ByteStore
+    private(set) var superblock: Superblock
+    private(set) var table: ExtentTable
+    /// The copy (0 or 1) that holds `superblock` durably.
+    private var validCopy: Int
+    /// The highest generation and epoch that a failed write may have left in the other copy.
+    private var attemptedGeneration: UInt64
+    private var attemptedEpoch: UInt32
+    /// Nothing may be appended before a new epoch has begun: the file may hold more than the log knows.
+    private(set) var isTailUncertain = false
+    private let seed: UInt32
+    private var staging: [UInt8] = []
+
+    init(store: any ByteStore, superblock: Superblock, validCopy: Int, table: ExtentTable) {
+        self.store = store
+        self.superblock = superblock
+        self.validCopy = validCopy
+        self.table = table
+        attemptedGeneration = superblock.generation
+        attemptedEpoch = superblock.epoch.number
+        seed = superblock.seed
+    }
+
+    // MARK: Epochs
+
+    /// Whether appending at `object` needs `beginEpoch` first.
+    func needsEpoch(at object: UInt64) -> Bool { object < table.endObject || isTailUncertain }
+
+    /// Forgets `object` and all that follow, durably: the new epoch is on the medium before anything is cut off. Waits
+    /// for the device.
+    func beginEpoch(at object: UInt64) -> MediaFailure? {
+        precondition(object <= table.endObject, "an epoch begins on the tape")
+        // More overwrites than a 32-bit number counts: nothing can tell new records from old any more.
+        guard attemptedEpoch < .max else { return .corrupt }
+        attemptedEpoch += 1
+        attemptedGeneration += 1
+        let end = table.offset(of: object)
+        var next = superblock
+        next.generation = attemptedGeneration
+        next.beginEpoch(attemptedEpoch, firstObject: object, fileOffset: end)
+        // Until the copy is durable nobody can say which epoch a reader would find.
+        isTailUncertain = true
+        let copy = 1 - validCopy
+        switch store.write(next.encoded().rawSpan, offset: Int64(copy * Superblock.byteCount)) {
+        case .done: break
+        case .wouldBlock: return .device(Errno.wouldBlock)
+        case .failed(let code): return MediaFailure(errorNumber: code)
+        }
+        if let failure = MediaFailure.of(store.synchronizeData()) { return failure }
+        superblock = next
+        validCopy = copy
+        table.truncate(to: object)
+        isTailUncertain = false
+        // A tail that stays when this fails takes space but is of an old epoch, so it never comes back.
+        _ = store.truncate(to: end)
+        return nil
+    }
+
+    // MARK: Appending
+
+    /// Appends `count` blocks of `length` bytes each, from `lease` at `leaseOffset` on. Gives how many were appended.
+    func appendBlocks(
+        from lease: borrowing BufferLease, at leaseOffset: Int, length: UInt32, count: Int
+    ) -> (appended: Int, failure: MediaFailure?) {
+        var done = 0
+        let size = Int(length)
+        let stride = RecordHeader.stride(storedLength: length)
+        if count > 1, stride <= Self.gatheredStride {
+            return gather(kind: .block, length: length, count: count) { target, offset, index in
+                let start = leaseOffset + index * size
+                let payload = lease.bytes.extracting(start..<start + size)
+                target.store(payload, at: offset)
+                return CRC32C.checksum(payload)
+            }
+        }
+        var header = InlineArray<32, UInt8>(repeating: 0)
+        while done < count {
+            let start = leaseOffset + done * size
+            let record = RecordHeader(
+                kind: .block, epoch: superblock.epoch.number, object: table.endObject, length: length,
+                payloadChecksum: CRC32C.checksum(lease.bytes.extracting(start..<start + size)))
+            header.modifyBytes { record.encode(into: &$0, at: 0, seed: seed) }
+            let result = store.write(
+                header: header.rawSpan, from: lease, at: start, count: size, offset: table.endOffset)
+            if let failure = appendFailure(result) { return (done, failure) }
+            table.append(kind: .block, blockLength: length, storedLength: length)
+            done += 1
+        }
+        return (done, nil)
+    }
+
+    /// Appends `count` filemarks. Gives how many were appended.
+    func appendFilemarks(_ count: Int) -> (appended: Int, failure: MediaFailure?) {
+        gather(kind: .filemark, length: 0, count: count) { _, _, _ in 0 }
+    }
+
+    /// Appends `count` small records in as few writes as the staging memory allows. `fill` stores the payload of one and
+    /// gives its checksum.
+    private func gather(
+        kind: TapeObjectKind, length: UInt32, count: Int,
+        _ fill: (inout MutableRawSpan, _ offset: Int, _ index: Int) -> UInt32
+    ) -> (appended: Int, failure: MediaFailure?) {
+        prepareStaging()
+        let stride = Int(RecordHeader.stride(storedLength: length))
+        let perWrite = Self.stagingLength / stride
+        let epoch = superblock.epoch.number
+        var done = 0
+        while done < count {
+            let step = min(count - done, perWrite)
+            let first = table.endObject
+            staging.modifyBytes { target in
+                for index in 0..<step {
+                    let offset = index * stride
+                    // The padding after the last payload byte must not carry what the memory held before.
+                    target.fill(at: offset + stride - 8, count: 8)
+                    let checksum = fill(&target, offset + RecordHeader.byteCount, done + index)
+                    RecordHeader(
+                        kind: kind, epoch: epoch, object: first + UInt64(index), length: length,
+                        payloadChecksum: checksum
+                    ).encode(into: &target, at: offset, seed: seed)
+                }
+            }
+            let result = store.write(staging.rawSpan.extracting(0..<step * stride), offset: table.endOffset)
+            if let failure = appendFailure(result) { return (done, failure) }
+            table.append(kind: kind, blockLength: length, storedLength: length, count: UInt64(step))
+            done += step
+        }
+        return (done, nil)
+    }
+
+    /// The failure of a write at the end of the log, after cutting off what it may have left there.
+    private func appendFailure(_ result: FileResult) -> MediaFailure? {
+        let code: Int32
+        switch result {
+        case .done: return nil
+        case .wouldBlock: code = Errno.wouldBlock
+        case .failed(let number): code = number
+        }
+        // Part of the record may be in the file. It must not meet the reader again behind a shorter record.
+        if store.truncate(to: table.endOffset) != 0 { isTailUncertain = true }
+        return MediaFailure(errorNumber: code)
+    }
+
+    private func prepareStaging() {
+        if staging.isEmpty { staging = [UInt8](repeating: 0, count: Self.stagingLength) }
+    }
+
+    // MARK: Reading
+
+    /// The kind of `object`, its length, and how many of the same follow from it on, itself included.
+    func run(at object: UInt64) -> (kind: TapeObjectKind, length: Int, count: UInt64)? {
+        guard object < table.endObject else { return nil }
+        let extent = table.extent(holding: object)
+        return (extent.kind, Int(extent.blockLength), extent.endObject - object)
+    }
+
+    /// Where the payload of a block is in the file.
+    func payloadOffset(of object: UInt64) -> Int64 {
+        table.extent(holding: object).offset(of: object) + Int64(RecordHeader.byteCount)
+    }
+
+    /// Reads `count` blocks of one extent from `object` on into `lease`, one after another from `leaseOffset` on.
+    ///
+    /// Gives how many are whole and right before the first that is not.
+    func readBlocks(
+        from object: UInt64, count: Int, into lease: inout BufferLease, at leaseOffset: Int, mode: ReadMode
+    ) -> (read: Int, outcome: MediaResult) {
+        let extent = table.extent(holding: object)
+        precondition(
+            extent.kind == .block && UInt64(count) <= extent.endObject - object,
+            "blocks of one extent are read together")
+        if count > 1, extent.stride <= Self.gatheredStride {
+            return readGathered(extent, object, count, &lease, leaseOffset, mode)
+        }
+        let size = Int(extent.storedLength)
+        for index in 0..<count {
+            let outcome = readOne(extent, object + UInt64(index), &lease, leaseOffset + index * size, mode)
+            if outcome != .done { return (index, outcome) }
+        }
+        return (count, .done)
+    }
+
+    private func readOne(
+        _ extent: Extent, _ object: UInt64, _ lease: inout BufferLease, _ leaseOffset: Int, _ mode: ReadMode
+    ) -> MediaResult {
+        let size = Int(extent.storedLength)
+        var memory = InlineArray<32, UInt8>(repeating: 0)
+        let offset = extent.offset(of: object)
+        let store = store
+        let result = memory.modifyBytes { header in
+            store.read(header: &header, into: &lease, at: leaseOffset, count: size, offset: offset, mode: mode)
+        }
+        switch result {
+        case .done(RecordHeader.byteCount + size): break
+        case .done: return .failed(.truncated)
+        case .wouldBlock: return .wouldBlock
+        case .failed(let code): return .failed(MediaFailure(errorNumber: code))
+        }
+        let payload = lease.bytes.extracting(leaseOffset..<leaseOffset + size)
+        return isRight(memory.rawSpan, 0, payload, extent, object) ? .done : .failed(.corrupt)
+    }
+
+    private func readGathered(
+        _ extent: Extent, _ object: UInt64, _ count: Int, _ lease: inout BufferLease, _ leaseOffset: Int,
+        _ mode: ReadMode
+    ) -> (read: Int, outcome: MediaResult) {
+        prepareStaging()
+        // Held here while it is in use: a span into a property of an object has no lifetime to depend on.
+        var memory: [UInt8] = []
+        swap(&memory, &staging)
+        defer { swap(&memory, &staging) }
+        let stride = Int(extent.stride)
+        let size = Int(extent.storedLength)
+        let perRead = Self.stagingLength / stride
+        let store = store
+        var done = 0
+        while done < count {
+            let step = min(count - done, perRead)
+            // Without the padding of the last record, which the end of the file may lack.
+            let wanted = (step - 1) * stride + RecordHeader.byteCount + size
+            let offset = extent.offset(of: object + UInt64(done))
+            let result = memory.modifyBytes { bytes in
+                var part = bytes._mutatingExtracting(0..<wanted)
+                return store.read(into: &part, offset: offset, mode: mode)
+            }
+            switch result {
+            case .done(wanted): break
+            case .done: return (done, .failed(.truncated))
+            case .wouldBlock: return (done, .wouldBlock)
+            case .failed(let code): return (done, .failed(MediaFailure(errorNumber: code)))
+            }
+            let bytes = memory.rawSpan
+            for index in 0..<step {
+                let start = index * stride + RecordHeader.byteCount
+                let payload = bytes.extracting(start..<start + size)
+                let number = object + UInt64(done + index)
+                guard isRight(bytes, index * stride, payload, extent, number) else {
+                    return (done + index, .failed(.corrupt))
+                }
+                let place = leaseOffset + (done + index) * size
+                var target = lease.mutableBytes
+                target.store(payload, at: place)
+                if place + size > lease.count { lease.setCount(place + size) }
+            }
+            done += step
+        }
+        return (done, .done)
+    }
+
+    /// Whether a record is the one that the table says, and whole.
+    private func isRight(
+        _ bytes: RawSpan, _ offset: Int, _ payload: RawSpan, _ extent: Extent, _ object: UInt64
+    ) -> Bool {
+        guard let header = RecordHeader(bytes, at: offset, seed: seed) else { return false }
+        return header.kind == extent.kind && header.object == object && header.storedLength == extent.storedLength
+            && header.epoch <= superblock.epoch.number && header.payloadChecksum == CRC32C.checksum(payload)
+    }
+
+    // MARK: Opening
+
+    /// Adds a record that replay found; see `LogReplay`.
+    func adopt(_ header: RecordHeader) {
+        table.append(kind: header.kind, blockLength: header.logicalLength, storedLength: header.storedLength)
+    }
+}

@@ -1,0 +1,46 @@
+internal import Platform
+
+/// Why an operation on a medium did not succeed: a value, for the data path.
+public enum MediaFailure: Equatable, Sendable, CustomStringConvertible {
+    /// The host's file system (or the user's quota) has no room: space allocation failed, not a broken medium.
+    case hostFull
+    /// The file ends before what it must hold: a medium error.
+    case truncated
+    /// What was read does not carry the right checksum or header: a medium error.
+    case corrupt
+    /// The host's device failed with this error number: a hardware or medium error.
+    case device(Int32)
+
+    /// The failure that an error number stands for.
+    init(errorNumber: Int32) {
+        switch errorNumber {
+        case Errno.noSpace, Errno.quotaExceeded: self = .hostFull
+        default: self = .device(errorNumber)
+        }
+    }
+
+    /// The failure of a call that gives 0 or an error number.
+    static func of(_ errorNumber: Int32) -> MediaFailure? {
+        errorNumber == 0 ? nil : MediaFailure(errorNumber: errorNumber)
+    }
+
+    /// One sentence without a full stop.
+    public var description: String {
+        switch self {
+        case .hostFull: "the host's file system is full"
+        case .truncated: "the file is shorter than the medium"
+        case .corrupt: "the data do not match their checksum"
+        case .device(let code): SystemError(code: code, operation: "input or output").description
+        }
+    }
+}
+
+/// The outcome of a transfer between a medium and a lease.
+public enum MediaResult: Equatable, Sendable {
+    /// All bytes were transferred.
+    case done
+    /// The page cache does not hold everything; repeat it on a thread that may wait.
+    case wouldBlock
+    /// Nothing is promised about the bytes.
+    case failed(MediaFailure)
+}
