@@ -1,0 +1,141 @@
+/// The kind of a session (RFC 7143 section 13.21).
+public enum SessionType: String, Sendable {
+    /// A session to one target.
+    case normal = "Normal"
+    /// A session that only asks which targets there are.
+    case discovery = "Discovery"
+}
+
+/// What protects headers or data segments (RFC 7143 section 13.1).
+public enum DigestAlgorithm: String, Sendable, CaseIterable {
+    /// Nothing.
+    case none = "None"
+    /// CRC32C.
+    case crc32c = "CRC32C"
+}
+
+/// How the end of tasks in multi-task aborts is reported (RFC 7143 section 13.23).
+public enum TaskReporting: String, Sendable, CaseIterable {
+    /// As RFC 3720 says.
+    case rfc3720 = "RFC3720"
+    /// With response fences (section 4.2.2.3.3).
+    case responseFence = "ResponseFence"
+    /// FastAbort (section 4.2.3.4).
+    case fastAbort = "FastAbort"
+}
+
+/// The operational parameters in force on a connection and its session (RFC 7143 section 13).
+///
+/// The initial values are the RFC's defaults. In `OperationalSettings.preferred` the same fields say what one side
+/// wants.
+public struct NegotiatedParameters: Hashable, Sendable {
+    // MARK: Of the connection
+
+    /// HeaderDigest.
+    public var headerDigest = DigestAlgorithm.none
+    /// DataDigest.
+    public var dataDigest = DigestAlgorithm.none
+    /// MaxRecvDataSegmentLength of this side, in bytes: the limit of what it receives.
+    public var maxRecvDataSegmentLength = 8192
+    /// MaxRecvDataSegmentLength of the other side, in bytes: the limit of what this side sends.
+    public var maxSendDataSegmentLength = 8192
+
+    // MARK: Of the session
+
+    /// MaxConnections.
+    public var maxConnections = 1
+    /// InitialR2T: no unsolicited Data-Out PDUs.
+    public var initialR2T = true
+    /// ImmediateData: commands may carry data.
+    public var immediateData = true
+    /// MaxBurstLength, in bytes: the limit of a Data-In or solicited Data-Out sequence.
+    public var maxBurstLength = 262_144
+    /// FirstBurstLength, in bytes: the limit of unsolicited data of a command, immediate data included.
+    public var firstBurstLength = 65_536
+    /// DefaultTime2Wait, in seconds.
+    public var defaultTime2Wait = 2
+    /// DefaultTime2Retain, in seconds.
+    public var defaultTime2Retain = 20
+    /// MaxOutstandingR2T, of one command.
+    public var maxOutstandingR2T = 1
+    /// DataPDUInOrder.
+    public var dataPDUInOrder = true
+    /// DataSequenceInOrder.
+    public var dataSequenceInOrder = true
+    /// ErrorRecoveryLevel.
+    public var errorRecoveryLevel = 0
+    /// TaskReporting.
+    public var taskReporting = TaskReporting.rfc3720
+    /// iSCSIProtocolLevel: 2 means RFC 7144.
+    public var iSCSIProtocolLevel = 1
+
+    // MARK: iSER (RFC 7145 section 6)
+
+    /// RDMAExtensions: the connection goes over to iSER.
+    public var rdmaExtensions = false
+    /// TargetRecvDataSegmentLength, in bytes.
+    public var targetRecvDataSegmentLength = 8192
+    /// InitiatorRecvDataSegmentLength, in bytes.
+    public var initiatorRecvDataSegmentLength = 8192
+    /// MaxOutstandingUnexpectedPDUs of this side; 0 means no limit was declared.
+    public var maxOutstandingUnexpectedPDUs = 0
+    /// MaxOutstandingUnexpectedPDUs of the other side; 0 means no limit was declared.
+    public var peerMaxOutstandingUnexpectedPDUs = 0
+
+    /// The RFC's defaults.
+    public init() {}
+}
+
+/// What one side wants: its values for each key, and the lists it chooses from.
+public struct OperationalSettings: Hashable, Sendable {
+    /// Values for the numerical and boolean keys: limits of what this side accepts, and what it offers.
+    /// `maxSendDataSegmentLength` has no meaning here.
+    public var preferred: NegotiatedParameters
+    /// The header digests that are acceptable, in the order in which an initiator offers them.
+    public var headerDigests: [DigestAlgorithm] = [.none, .crc32c]
+    /// The data digests that are acceptable, in the order in which an initiator offers them.
+    public var dataDigests: [DigestAlgorithm] = [.none, .crc32c]
+    /// The kinds of task reporting that are acceptable, in the order in which an initiator offers them.
+    public var taskReporting: [TaskReporting] = [.rfc3720]
+
+    /// Settings around `preferred`.
+    public init(preferred: NegotiatedParameters = NegotiatedParameters()) {
+        self.preferred = preferred
+    }
+
+    /// Settings of a target that wants few round trips: unsolicited data up to 256 KiB, bursts of 1 MiB, and data
+    /// segments of 256 KiB.
+    public static let target: Self = {
+        var preferred = NegotiatedParameters()
+        preferred.initialR2T = false
+        preferred.maxRecvDataSegmentLength = 262_144
+        preferred.maxBurstLength = 1_048_576
+        preferred.firstBurstLength = 262_144
+        preferred.maxOutstandingR2T = 8
+        preferred.defaultTime2Retain = 0
+        return Self(preferred: preferred)
+    }()
+}
+
+/// The list keys as text, for the table.
+extension NegotiatedParameters {
+    var headerDigestName: String {
+        get { headerDigest.rawValue }
+        set { headerDigest = DigestAlgorithm(rawValue: newValue) ?? headerDigest }
+    }
+    var dataDigestName: String {
+        get { dataDigest.rawValue }
+        set { dataDigest = DigestAlgorithm(rawValue: newValue) ?? dataDigest }
+    }
+    var taskReportingName: String {
+        get { taskReporting.rawValue }
+        set { taskReporting = TaskReporting(rawValue: newValue) ?? taskReporting }
+    }
+}
+
+/// The acceptable values of the list keys as text, for the table.
+extension OperationalSettings {
+    var headerDigestNames: [String] { headerDigests.map(\.rawValue) }
+    var dataDigestNames: [String] { dataDigests.map(\.rawValue) }
+    var taskReportingNames: [String] { taskReporting.map(\.rawValue) }
+}

@@ -1,0 +1,61 @@
+/// One R2T of a plan.
+@frozen public struct ReadyToTransfer: Hashable, Sendable {
+    /// Buffer Offset, in bytes.
+    public let offset: Int
+    /// Desired Data Transfer Length, in bytes.
+    public let length: Int
+    /// R2TSN.
+    public let r2tSN: UInt32
+}
+
+/// Asks for a write's data that did not come unsolicited (RFC 7143 section 11.8): one R2T a burst, in order, no more
+/// than MaxOutstandingR2T at a time.
+@frozen public struct ReadyToTransferPlan: Sendable {
+    /// Where the data ends, in bytes: the expected data transfer length.
+    public let end: Int
+    /// The most bytes of one R2T.
+    public let burstLimit: Int
+    /// The most R2Ts that may be outstanding.
+    public let outstandingLimit: Int
+    /// Where the next R2T starts, in bytes.
+    public private(set) var offset: Int
+    /// How many R2Ts have been sent: at the end it is the ExpDataSN of the response.
+    public private(set) var r2tSN: UInt32 = 0
+    /// How many R2Ts wait for data.
+    public private(set) var outstanding = 0
+
+    /// A plan for the bytes from `start` (what came unsolicited) to `end`, with the limits in `parameters`.
+    public init(from start: Int, to end: Int, parameters: NegotiatedParameters) {
+        self.init(
+            from: start, to: end, burstLimit: parameters.maxBurstLength,
+            outstandingLimit: parameters.maxOutstandingR2T)
+    }
+
+    /// A plan for the bytes from `start` to `end`, with those limits (at least 1).
+    public init(from start: Int, to end: Int, burstLimit: Int, outstandingLimit: Int) {
+        precondition(start >= 0 && start <= end && burstLimit >= 1 && outstandingLimit >= 1, "a plan goes forward")
+        offset = start
+        self.end = end
+        self.burstLimit = burstLimit
+        self.outstandingLimit = outstandingLimit
+    }
+
+    /// Whether all data has been asked for and has come.
+    public var isComplete: Bool { offset == end && outstanding == 0 }
+
+    /// The next R2T to send now, or nil when none may or need be sent.
+    public mutating func next() -> ReadyToTransfer? {
+        guard offset < end, outstanding < outstandingLimit else { return nil }
+        let request = ReadyToTransfer(offset: offset, length: min(end - offset, burstLimit), r2tSN: r2tSN)
+        offset += request.length
+        r2tSN += 1
+        outstanding += 1
+        return request
+    }
+
+    /// Notes that the data of one R2T is complete.
+    public mutating func completed() {
+        precondition(outstanding > 0, "no R2T waits for data")
+        outstanding -= 1
+    }
+}
