@@ -1,0 +1,63 @@
+import Foundation
+import Hummingbird
+import HummingbirdCore
+public import Logging
+public import Management
+
+/// The API server of one daemon.
+public struct ControlServer: Sendable {
+    /// The longest request body in bytes.
+    public static let maximumBodyLength = 64 << 10
+    /// How many connections are served at a time; more wait.
+    public static let maximumConnections = 64
+    /// What `sun_path` of a Unix socket address holds, with its NUL (unix(7)).
+    static let maximumSocketPathLength = 107
+
+    private let controller: Controller
+    private let socketPath: String
+    private let logger: Logger
+
+    /// A server for `controller` on a socket in its state folder.
+    ///
+    /// - Throws: `ManagementError.Code.invalid` when the path of the socket is too long for the system.
+    public init(controller: Controller, logger: Logger) throws(ManagementError) {
+        self.controller = controller
+        socketPath = controller.folder.socketPath
+        self.logger = logger
+        guard socketPath.utf8.count <= Self.maximumSocketPathLength else {
+            throw ManagementError(
+                .invalid,
+                "the path of the control socket, \(socketPath), is longer than \(Self.maximumSocketPathLength) bytes; choose a shorter --state"
+            )
+        }
+    }
+
+    /// Serves until the task is cancelled, or, if it handles signals, until SIGTERM or SIGINT.
+    ///
+    /// - Parameters:
+    ///   - handlesSignals: Whether SIGTERM and SIGINT end the server.
+    ///   - onReady: Called once, when requests are answered.
+    public func run(handlesSignals: Bool, onReady: @escaping @Sendable () async -> Void) async throws {
+        // The lock of the state folder is ours, so a socket that is there was left by a process that was killed.
+        try? FileManager.default.removeItem(atPath: socketPath)
+        let socketPath = socketPath
+        var quiet = logger
+        quiet.logLevel = max(logger.logLevel, .warning)
+        let application = Application(
+            router: Self.router(controller),
+            configuration: ApplicationConfiguration(
+                address: .unixDomainSocket(path: socketPath), serverName: "carousel",
+                availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),
+            onServerRunning: { _ in
+                // Belt and braces: the folder is closed to others already.
+                try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socketPath)
+                await onReady()
+            }, logger: quiet)
+        defer { try? FileManager.default.removeItem(atPath: socketPath) }
+        if handlesSignals {
+            try await application.runService()
+        } else {
+            try await application.run()
+        }
+    }
+}

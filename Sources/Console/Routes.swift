@@ -1,0 +1,155 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Management
+import NIOCore
+
+extension ControlServer {
+    /// The routes of the API.
+    static func router(_ controller: Controller) -> Router<BasicRequestContext> {
+        let router = Router()
+        let api = router.group("v1")
+        api.get("status") { _, _ in await answer { try await controller.status() } }
+        api.get("sessions") { _, _ in await answer { await controller.sessions() } }
+        api.get("targets") { _, _ in await answer { try await controller.targets() } }
+        api.get("targets/:name") { _, context in
+            await answer { try await controller.target(try name("name", context)) }
+        }
+        addDiskRoutes(to: api, controller)
+        addLibraryRoutes(to: api, controller)
+        addCartridgeRoutes(to: api, controller)
+        return router
+    }
+
+    private static func addDiskRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
+        api.get("disks") { _, _ in await answer { try await controller.disks() } }
+        api.post("disks") { request, _ in
+            await answer(.created) { try await controller.createDisk(try await body(of: request)) }
+        }
+        api.get("disks/:name") { _, context in
+            await answer { try await controller.disk(try name("name", context)) }
+        }
+        api.patch("disks/:name") { request, context in
+            await answer { try await controller.resizeDisk(try name("name", context), try await body(of: request)) }
+        }
+        api.delete("disks/:name") { _, context in
+            await answer {
+                let disk = try name("name", context)
+                try await controller.deleteDisk(disk)
+                return Acknowledgement("deleted disk \(disk)")
+            }
+        }
+    }
+
+    private static func addLibraryRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
+        api.get("libraries") { _, _ in await answer { try await controller.libraries() } }
+        api.post("libraries") { request, _ in
+            await answer(.created) { try await controller.createLibrary(try await body(of: request)) }
+        }
+        api.get("libraries/:name") { _, context in
+            await answer { try await controller.library(try name("name", context)) }
+        }
+        api.delete("libraries/:name") { _, context in
+            await answer {
+                let library = try name("name", context)
+                try await controller.deleteLibrary(library)
+                return Acknowledgement("deleted library \(library)")
+            }
+        }
+        api.post("libraries/:name/move") { request, context in
+            await answer {
+                try await controller.move(library: try name("name", context), try await body(of: request))
+            }
+        }
+        api.post("libraries/:name/export") { request, context in
+            await answer {
+                try await controller.exportCartridge(library: try name("name", context), try await body(of: request))
+            }
+        }
+        api.post("libraries/:name/import") { request, context in
+            await answer {
+                try await controller.importCartridge(library: try name("name", context), try await body(of: request))
+            }
+        }
+    }
+
+    private static func addCartridgeRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
+        api.get("cartridges") { _, _ in await answer { try await controller.cartridges() } }
+        api.get("libraries/:name/cartridges") { _, context in
+            await answer { try await controller.cartridges(library: try name("name", context)) }
+        }
+        api.post("libraries/:name/cartridges") { request, context in
+            await answer(.created) {
+                try await controller.createCartridge(library: try name("name", context), try await body(of: request))
+            }
+        }
+        api.get("libraries/:name/cartridges/:barcode") { _, context in
+            await answer {
+                try await controller.cartridge(try name("barcode", context), library: try name("name", context))
+            }
+        }
+        api.delete("libraries/:name/cartridges/:barcode") { _, context in
+            await answer {
+                let barcode = try name("barcode", context)
+                try await controller.deleteCartridge(barcode, library: try name("name", context))
+                return Acknowledgement("deleted cartridge \(barcode)")
+            }
+        }
+    }
+
+    // MARK: Requests and answers
+
+    /// A part of the path.
+    private static func name(_ parameter: String, _ context: BasicRequestContext) throws(ManagementError) -> String {
+        guard let name = context.parameters.get(parameter) else {
+            throw ManagementError(.invalid, "the path lacks its \(parameter)")
+        }
+        return name
+    }
+
+    /// The decoded body.
+    private static func body<Value: Decodable>(of request: Request) async throws(ManagementError) -> Value {
+        let bytes: ByteBuffer
+        do {
+            bytes = try await request.body.collect(upTo: maximumBodyLength)
+        } catch {
+            throw ManagementError(.invalid, "the request body is longer than \(maximumBodyLength) bytes")
+        }
+        do {
+            return try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
+        } catch {
+            throw ManagementError(.invalid, "the request body is not the JSON of a \(Value.self)")
+        }
+    }
+
+    /// The answer with the result of `operation`, or with its refusal.
+    private static func answer(
+        _ status: HTTPResponse.Status = .ok, _ operation: () async throws -> some Encodable
+    ) async -> Response {
+        do {
+            return response(status, try APICoding.encode(try await operation()))
+        } catch let error as ManagementError {
+            return refusal(error)
+        } catch {
+            return refusal(ManagementError(.internal, "the daemon failed: \(error)"))
+        }
+    }
+
+    private static func refusal(_ error: ManagementError) -> Response {
+        let status: HTTPResponse.Status =
+            switch error.code {
+            case .invalid: .badRequest
+            case .notFound: .notFound
+            case .conflict, .inUse, .damaged: .conflict
+            case .system: .serviceUnavailable
+            case .internal: .internalServerError
+            }
+        return response(status, (try? APICoding.encode(ProblemBody(error))) ?? Data())
+    }
+
+    private static func response(_ status: HTTPResponse.Status, _ body: Data) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+    }
+}

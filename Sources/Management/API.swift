@@ -1,0 +1,317 @@
+public import struct Foundation.Date
+
+// The bodies of the HTTP API, shared by the daemon and the command line. Sizes are in bytes.
+
+/// The answer to a refused request.
+public struct ProblemBody: Codable, Sendable {
+    /// What went wrong.
+    public struct Problem: Codable, Sendable {
+        /// A `ManagementError.Code`.
+        public var code: String
+        /// One sentence.
+        public var message: String
+    }
+    /// What went wrong.
+    public var error: Problem
+
+    /// The answer for `error`.
+    public init(_ error: ManagementError) {
+        self.error = Problem(code: error.code.rawValue, message: error.message)
+    }
+}
+
+/// The answer to a request that has nothing else to say.
+public struct Acknowledgement: Codable, Sendable {
+    /// What was done, in words.
+    public var done: String
+
+    /// That `done` was done.
+    public init(_ done: String) { self.done = done }
+}
+
+/// The state of the daemon.
+public struct DaemonStatus: Codable, Sendable {
+    /// The version of Carousel.
+    public var version: String
+    /// The process.
+    public var processID: Int
+    /// The state folder.
+    public var stateFolder: String
+    /// When the daemon started to serve.
+    public var started: Date
+    /// Where it listens, as `address:port`.
+    public var portals: [String]
+    /// How many disks there are.
+    public var disks: Int
+    /// How many libraries there are.
+    public var libraries: Int
+    /// How many cartridges there are.
+    public var cartridges: Int
+    /// How many sessions are logged in.
+    public var sessions: Int
+    /// What is not served and why; empty when all is well.
+    public var problems: [String]
+}
+
+/// A disk to make.
+public struct DiskCreation: Codable, Sendable {
+    /// The name.
+    public var name: String
+    /// The capacity; may be nil with an image, whose length it then is.
+    public var size: Int64?
+    /// The logical block length, 512 or 4096.
+    public var blockSize: Int?
+    /// The absolute path of an existing file that becomes the medium.
+    public var image: String?
+
+    /// A disk to make.
+    public init(name: String, size: Int64?, blockSize: Int? = nil, image: String? = nil) {
+        self.name = name
+        self.size = size
+        self.blockSize = blockSize
+        self.image = image
+    }
+}
+
+/// A new size for a disk.
+public struct DiskResize: Codable, Sendable {
+    /// The capacity.
+    public var size: Int64
+
+    /// The new capacity.
+    public init(size: Int64) { self.size = size }
+}
+
+/// A disk.
+public struct DiskSummary: Codable, Sendable, Hashable {
+    /// The name.
+    public var name: String
+    /// The capacity.
+    public var size: Int64
+    /// The logical block length.
+    public var blockSize: Int
+    /// The absolute path of the image.
+    public var image: String
+    /// Whether the image is kept when the disk is deleted.
+    public var imageIsExternal: Bool
+    /// The iSCSI name of the target.
+    public var target: String
+    /// The unit serial number.
+    public var serialNumber: String
+    /// The NAA identifier, 16 hexadecimal digits.
+    public var naa: String
+    /// When it was made.
+    public var created: Date
+    /// How many sessions are logged in.
+    public var sessions: Int
+    /// Why it is not served; nil when it is.
+    public var problem: String?
+}
+
+/// A library to make.
+public struct LibraryCreation: Codable, Sendable {
+    /// The name.
+    public var name: String
+    /// The library profile.
+    public var profile: String
+    /// How many drives.
+    public var drives: Int
+    /// The profile of the drives.
+    public var driveProfile: String
+    /// How many storage elements.
+    public var slots: Int
+    /// How many import/export elements.
+    public var mailSlots: Int
+    /// How many cartridges, in the first slots.
+    public var cartridges: Int
+    /// The first barcode; the others count up.
+    public var firstBarcode: String?
+    /// The capacity of each cartridge; the native one of the drives when nil.
+    public var cartridgeSize: Int64?
+
+    /// A library to make.
+    public init(
+        name: String, profile: String, drives: Int, driveProfile: String, slots: Int, mailSlots: Int,
+        cartridges: Int = 0, firstBarcode: String? = nil, cartridgeSize: Int64? = nil
+    ) {
+        self.name = name
+        self.profile = profile
+        self.drives = drives
+        self.driveProfile = driveProfile
+        self.slots = slots
+        self.mailSlots = mailSlots
+        self.cartridges = cartridges
+        self.firstBarcode = firstBarcode
+        self.cartridgeSize = cartridgeSize
+    }
+}
+
+/// A drive of a library.
+public struct DriveSummary: Codable, Sendable, Hashable {
+    /// Its element, `drive:1`.
+    public var element: String
+    /// Its logical unit number.
+    public var logicalUnitNumber: Int
+    /// The name of its profile.
+    public var profile: String
+    /// The unit serial number.
+    public var serialNumber: String
+    /// The NAA identifier, 16 hexadecimal digits.
+    public var naa: String
+    /// The barcode of the cartridge in it.
+    public var barcode: String?
+}
+
+/// A library.
+public struct LibrarySummary: Codable, Sendable, Hashable {
+    /// The name.
+    public var name: String
+    /// The name of its profile.
+    public var profile: String
+    /// The iSCSI name of the target.
+    public var target: String
+    /// The unit serial number of the changer.
+    public var serialNumber: String
+    /// The NAA identifier of the changer, 16 hexadecimal digits.
+    public var naa: String
+    /// How many storage elements it has.
+    public var slots: Int
+    /// How many import/export elements it has.
+    public var mailSlots: Int
+    /// The drives.
+    public var drives: [DriveSummary]
+    /// How many cartridges are in the library.
+    public var cartridges: Int
+    /// How many of its cartridges are in the vault.
+    public var exported: Int
+    /// When it was made.
+    public var created: Date
+    /// How many sessions are logged in.
+    public var sessions: Int
+    /// Why it is not served; nil when it is.
+    public var problem: String?
+}
+
+/// A library with its cartridges and last moves.
+public struct LibraryDetail: Codable, Sendable {
+    /// The library.
+    public var library: LibrarySummary
+    /// The cartridges by place: drives, slots, mail slots, vault.
+    public var cartridges: [CartridgeSummary]
+    /// The last moves, the newest first.
+    public var moves: [MoveSummary]
+}
+
+/// A line of the move history.
+public struct MoveSummary: Codable, Sendable {
+    /// When.
+    public var time: Date
+    /// The cartridge.
+    public var barcode: String
+    /// From where.
+    public var origin: String
+    /// To where.
+    public var destination: String
+    /// Who asked: `command` or `initiator`.
+    public var cause: String
+}
+
+/// A move to make.
+public struct MoveRequest: Codable, Sendable {
+    /// The element that holds the cartridge, `slot:3`.
+    public var origin: String
+    /// The empty element that gets it.
+    public var destination: String
+
+    /// The move from `origin` to `destination`.
+    public init(origin: String, destination: String) {
+        self.origin = origin
+        self.destination = destination
+    }
+}
+
+/// A cartridge to move out of the library or back in.
+public struct CartridgeReference: Codable, Sendable {
+    /// The barcode.
+    public var barcode: String
+
+    /// The cartridge `barcode`.
+    public init(barcode: String) { self.barcode = barcode }
+}
+
+/// A cartridge to make.
+public struct CartridgeCreation: Codable, Sendable {
+    /// The barcode.
+    public var barcode: String
+    /// The native capacity; that of the drives when nil.
+    public var size: Int64?
+
+    /// A cartridge to make.
+    public init(barcode: String, size: Int64?) {
+        self.barcode = barcode
+        self.size = size
+    }
+}
+
+/// A cartridge.
+public struct CartridgeSummary: Codable, Sendable, Hashable {
+    /// The library.
+    public var library: String
+    /// The barcode.
+    public var barcode: String
+    /// The medium's serial number.
+    public var serialNumber: String
+    /// The native capacity.
+    public var capacity: Int64
+    /// How much of it is written, where that was asked for and is known.
+    public var used: Int64?
+    /// Where it is: `slot:3` or `vault`.
+    public var location: String
+    /// The slot it was last taken from.
+    public var source: String?
+    /// When it was made.
+    public var created: Date
+}
+
+/// A logical unit of a target.
+public struct LogicalUnitSummary: Codable, Sendable, Hashable {
+    /// The logical unit number.
+    public var number: Int
+    /// `disk`, `changer` or `drive`.
+    public var kind: String
+    /// What it is in words: `disk disk0`, `drive:1 of library vtl`.
+    public var device: String
+    /// The unit serial number.
+    public var serialNumber: String
+    /// The NAA identifier, 16 hexadecimal digits.
+    public var naa: String
+}
+
+/// A target.
+public struct TargetSummary: Codable, Sendable, Hashable {
+    /// The iSCSI name.
+    public var name: String
+    /// The logical units by number.
+    public var logicalUnits: [LogicalUnitSummary]
+    /// Where it is reached.
+    public var portals: [String]
+    /// How many sessions are logged in.
+    public var sessions: Int
+}
+
+/// A session that is logged in.
+public struct SessionSummary: Codable, Sendable, Hashable {
+    /// The iSCSI name of the initiator.
+    public var initiator: String
+    /// The iSCSI name of the target.
+    public var target: String
+    /// The initiator's addresses, one a connection, when they are known.
+    public var connections: [String]
+
+    /// A session of `initiator` with `target`.
+    public init(initiator: String, target: String, connections: [String]) {
+        self.initiator = initiator
+        self.target = target
+        self.connections = connections
+    }
+}

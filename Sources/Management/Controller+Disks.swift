@@ -1,0 +1,178 @@
+import Catalog
+import Foundation
+import Logging
+
+extension Controller {
+    /// The largest disk: what ext4 and XFS both hold sparsely is less, and then the file system says so.
+    static let maximumDiskSize: Int64 = 1 << 50
+
+    /// Makes a disk, its image unless it is given one, and its target.
+    @discardableResult
+    public func createDisk(_ request: DiskCreation) throws(ManagementError) -> DiskSummary {
+        try DeviceName.check(request.name, of: "disk")
+        let blockSize = request.blockSize ?? 512
+        guard blockSize == 512 || blockSize == 4096 else {
+            throw ManagementError(.invalid, "block size \(blockSize) is not offered; use 512 or 4096")
+        }
+        try checkNameIsFree(request.name)
+        let size: Int64
+        let image: String
+        if let external = request.image {
+            image = folder.resolved(external)
+            size = try checkExternalImage(image, size: request.size, blockSize: blockSize)
+        } else {
+            guard let requested = request.size else {
+                throw ManagementError(.invalid, "disk '\(request.name)' needs a size; give it with --size, as in 1GiB")
+            }
+            size = try Self.roundedUp(requested, blockSize: blockSize)
+            image = "disks/\(request.name).img"
+            guard !folder.exists(folder.imagePath(image)) else {
+                throw ManagementError(
+                    .conflict,
+                    "\(folder.imagePath(image)) exists already and belongs to no disk; move it away and use it with --image, or remove it"
+                )
+            }
+            try folder.createImage(at: folder.imagePath(image), size: size)
+        }
+        let isExternal = request.image != nil
+        do throws(ManagementError) {
+            let record = try query { () throws(CatalogError) in
+                try catalog.addDisk(
+                    name: request.name, targetName: DeviceName.targetName(request.name), image: image,
+                    imageIsExternal: isExternal, size: size, blockSize: blockSize, created: Date())
+            }
+            do throws(ManagementError) {
+                try assembly.startDisk(
+                    record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(request.name))
+            } catch {
+                try query { () throws(CatalogError) in try catalog.removeDisk(named: request.name) }
+                throw error
+            }
+            logger.info("disk created", metadata: ["disk": "\(request.name)", "size": "\(size)"])
+            return summary(of: record)
+        } catch {
+            if !isExternal { folder.remove(folder.imagePath(image)) }
+            throw error
+        }
+    }
+
+    /// The disks by name.
+    public func disks() throws(ManagementError) -> [DiskSummary] {
+        try query { () throws(CatalogError) in try catalog.disks() }.map { summary(of: $0) }
+    }
+
+    /// The disk `name`.
+    public func disk(_ name: String) throws(ManagementError) -> DiskSummary {
+        summary(of: try diskRecord(name))
+    }
+
+    /// Gives the disk `name` another size. Only its own growth is safe while an initiator uses it, so shrinking is
+    /// refused then.
+    public func resizeDisk(_ name: String, _ request: DiskResize) throws(ManagementError) -> DiskSummary {
+        let disk = try diskRecord(name)
+        let size = try Self.roundedUp(request.size, blockSize: disk.blockSize)
+        if size < disk.size { try checkUnused(name, kind: "disk", verb: "shrink") }
+        try checkImage(of: disk)
+        let path = folder.imagePath(disk.image)
+        // The image never is shorter than the catalog says: a longer one is harmless after a crash in between.
+        if size > disk.size {
+            try assembly.resizeDisk(disk, imagePath: path, to: size)
+            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }
+        } else if size < disk.size {
+            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }
+            do throws(ManagementError) {
+                try assembly.resizeDisk(disk, imagePath: path, to: size)
+            } catch {
+                try query { () throws(CatalogError) in try catalog.setSize(disk.size, ofDisk: name) }
+                throw error
+            }
+        }
+        logger.info("disk resized", metadata: ["disk": "\(name)", "size": "\(size)"])
+        return try self.disk(name)
+    }
+
+    /// Deletes the disk `name` with its image; an external image stays.
+    public func deleteDisk(_ name: String) throws(ManagementError) {
+        let disk = try diskRecord(name)
+        try checkUnused(name, kind: "disk", verb: "delete")
+        try query { () throws(CatalogError) in try catalog.removeDisk(named: name) }
+        if problems.removeValue(forKey: name) == nil {
+            assembly.stopDisk(disk, targetName: DeviceName.targetName(name))
+        }
+        if !disk.imageIsExternal { folder.remove(folder.imagePath(disk.image)) }
+        logger.info("disk deleted", metadata: ["disk": "\(name)"])
+    }
+
+    // MARK: Checks
+
+    func diskRecord(_ name: String) throws(ManagementError) -> DiskRecord {
+        guard let disk = try query({ () throws(CatalogError) in try catalog.disk(named: name) }) else {
+            throw ManagementError(.notFound, "there is no disk '\(name)'; 'carousel disk list' shows those there are")
+        }
+        return disk
+    }
+
+    /// Refuses a disk whose image is missing or shorter than the disk.
+    func checkImage(of disk: DiskRecord) throws(ManagementError) {
+        let path = folder.imagePath(disk.image)
+        guard let length = folder.fileLength(path) else {
+            throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is missing")
+        }
+        guard length >= disk.size else {
+            throw ManagementError(
+                .damaged,
+                "disk '\(disk.name)': its image \(path) is truncated, with \(length) of \(disk.size) bytes")
+        }
+    }
+
+    /// The size of a disk on the existing file `image`.
+    private func checkExternalImage(_ image: String, size: Int64?, blockSize: Int) throws(ManagementError) -> Int64 {
+        guard let length = folder.fileLength(image) else {
+            throw ManagementError(
+                .invalid,
+                folder.exists(image)
+                    ? "image \(image) is no regular file; give one, or leave out --image"
+                    : "image \(image) does not exist; make it with 'truncate -s SIZE \(image)', or leave out --image")
+        }
+        if let size, length != size {
+            throw ManagementError(
+                .invalid,
+                "image \(image) has \(length) bytes, \(length < size ? "fewer" : "more") than the \(size) of --size; leave out --size to use it as it is"
+            )
+        }
+        guard length > 0, length % Int64(blockSize) == 0 else {
+            throw ManagementError(
+                .invalid, "image \(image) has \(length) bytes, which are not whole blocks of \(blockSize)")
+        }
+        guard length <= Self.maximumDiskSize else { throw Self.tooLarge(length) }
+        let users = try query { () throws(CatalogError) in try catalog.disks() }
+        if let user = users.first(where: { folder.resolved(folder.imagePath($0.image)) == image }) {
+            throw ManagementError(.conflict, "image \(image) is already the medium of disk '\(user.name)'")
+        }
+        return length
+    }
+
+    /// `size` in whole blocks.
+    private static func roundedUp(_ size: Int64, blockSize: Int) throws(ManagementError) -> Int64 {
+        guard size > 0 else {
+            throw ManagementError(.invalid, "size \(size) is nothing; give at least one block of \(blockSize) bytes")
+        }
+        guard size <= maximumDiskSize else { throw tooLarge(size) }
+        let block = Int64(blockSize)
+        return (size + block - 1) / block * block
+    }
+
+    private static func tooLarge(_ size: Int64) -> ManagementError {
+        ManagementError(
+            .invalid,
+            "size \(size) is more than the largest disk of \(ByteSize.format(maximumDiskSize)); give a smaller one")
+    }
+
+    private func summary(of disk: DiskRecord) -> DiskSummary {
+        DiskSummary(
+            name: disk.name, size: disk.size, blockSize: disk.blockSize, image: folder.imagePath(disk.image),
+            imageIsExternal: disk.imageIsExternal, target: DeviceName.targetName(disk.name),
+            serialNumber: disk.identity.serialNumber, naa: disk.identity.naaText, created: disk.created,
+            sessions: sessionCount(disk.name), problem: problems[disk.name])
+    }
+}

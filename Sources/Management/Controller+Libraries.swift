@@ -1,0 +1,278 @@
+import Catalog
+import Foundation
+import Logging
+
+extension Controller {
+    /// The most drives of a library.
+    static let maximumDrives = 64
+    /// The most storage elements of a library.
+    static let maximumSlots = 8192
+    /// The most import/export elements of a library.
+    static let maximumMailSlots = 256
+    /// How many moves `library(_:)` tells of.
+    static let recentMoves = 20
+
+    /// Makes a library with its drives, elements, cartridges and target.
+    @discardableResult
+    public func createLibrary(_ request: LibraryCreation) throws(ManagementError) -> LibrarySummary {
+        try DeviceName.check(request.name, of: "library")
+        try checkCount(request.drives, in: 1...Self.maximumDrives, of: "drives")
+        try checkCount(request.slots, in: 1...Self.maximumSlots, of: "slots")
+        try checkCount(request.mailSlots, in: 0...Self.maximumMailSlots, of: "mail slots")
+        let new = NewLibrary(
+            name: request.name, targetName: DeviceName.targetName(request.name), profile: request.profile,
+            driveProfile: request.driveProfile, driveCount: request.drives, slotCount: request.slots,
+            mailSlotCount: request.mailSlots)
+        try assembly.check(new)
+        guard request.cartridges >= 0, request.cartridges <= request.slots else {
+            throw ManagementError(
+                .invalid,
+                "\(request.cartridges) cartridges do not fit \(request.slots) slots; give 0 to \(request.slots)")
+        }
+        let barcodes = try Barcode.series(from: request.firstBarcode ?? "V00001L8", count: request.cartridges)
+        for barcode in barcodes { try assembly.checkBarcode(barcode, libraryProfile: request.profile) }
+        let capacity = try checkCapacity(request.cartridgeSize, driveProfile: request.driveProfile)
+        try checkNameIsFree(request.name)
+        let path = folder.libraryPath(request.name)
+        guard !folder.exists(path) else {
+            throw ManagementError(
+                .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
+        }
+        try folder.createFolder(path)
+        do throws(ManagementError) {
+            let library = try query { () throws(CatalogError) in
+                try catalog.addLibrary(
+                    new,
+                    cartridges: barcodes.map { (barcode: $0, capacity: capacity) }, created: Date())
+            }
+            do throws(ManagementError) {
+                for cartridge in try cartridgeRecords(library) {
+                    try assembly.createCartridge(
+                        cartridge, at: folder.cartridgePath(cartridge.barcode, library: library.name),
+                        driveProfile: request.driveProfile)
+                }
+                try start(library)
+            } catch {
+                try query { () throws(CatalogError) in try catalog.removeLibrary(named: request.name) }
+                throw error
+            }
+            logger.info("library created", metadata: ["library": "\(request.name)"])
+            return try summary(of: library)
+        } catch {
+            folder.remove(path)
+            throw error
+        }
+    }
+
+    /// The libraries by name.
+    public func libraries() throws(ManagementError) -> [LibrarySummary] {
+        var summaries: [LibrarySummary] = []
+        for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
+            summaries.append(try summary(of: library))
+        }
+        return summaries
+    }
+
+    /// The library `name` with its cartridges and last moves.
+    public func library(_ name: String) throws(ManagementError) -> LibraryDetail {
+        let library = try libraryRecord(name)
+        let moves = try query { () throws(CatalogError) in
+            try catalog.moves(library: name, limit: Self.recentMoves)
+        }
+        return LibraryDetail(
+            library: try summary(of: library), cartridges: try cartridgeSummaries(library),
+            moves: moves.filter { $0.time >= library.created }.map {
+                MoveSummary(
+                    time: $0.time, barcode: $0.barcode, origin: $0.origin, destination: $0.destination,
+                    cause: $0.cause.rawValue)
+            })
+    }
+
+    /// Deletes the library `name` with all its cartridges.
+    public func deleteLibrary(_ name: String) throws(ManagementError) {
+        let library = try libraryRecord(name)
+        try checkUnused(name, kind: "library", verb: "delete")
+        try query { () throws(CatalogError) in try catalog.removeLibrary(named: name) }
+        if problems.removeValue(forKey: name) == nil {
+            assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
+        }
+        folder.remove(folder.libraryPath(name))
+        logger.info("library deleted", metadata: ["library": "\(name)"])
+    }
+
+    /// Moves the cartridge in one element to another.
+    public func move(library name: String, _ request: MoveRequest) throws(ManagementError) -> CartridgeSummary {
+        let library = try servedLibrary(name)
+        let origin = try ElementAddress.parse(request.origin)
+        let destination = try ElementAddress.parse(request.destination)
+        try check(origin, existsIn: library)
+        try check(destination, existsIn: library)
+        let cartridges = try cartridgeRecords(library)
+        guard let cartridge = cartridges.first(where: { $0.location == .element(origin) }) else {
+            throw ManagementError(.conflict, "\(origin) of library '\(name)' is empty; there is nothing to move")
+        }
+        try checkIsEmpty(destination, of: library, cartridges)
+        return try perform(.element(destination), of: cartridge, in: library)
+    }
+
+    /// Takes a cartridge out of the library to the vault.
+    public func exportCartridge(
+        library name: String, _ request: CartridgeReference
+    ) throws(ManagementError) -> CartridgeSummary {
+        let library = try servedLibrary(name)
+        let cartridge = try cartridgeRecord(request.barcode, library: library)
+        guard let element = cartridge.location.element else {
+            throw ManagementError(.conflict, "cartridge '\(cartridge.barcode)' is exported already")
+        }
+        guard element.kind != .drive else {
+            throw ManagementError(
+                .conflict,
+                "cartridge '\(cartridge.barcode)' is in \(element); move it to a mail slot first, with 'carousel library move \(name) \(element) mail:1'"
+            )
+        }
+        return try perform(.vault, of: cartridge, in: library)
+    }
+
+    /// Puts a cartridge from the vault into the first free mail slot.
+    public func importCartridge(
+        library name: String, _ request: CartridgeReference
+    ) throws(ManagementError) -> CartridgeSummary {
+        let library = try servedLibrary(name)
+        let cartridge = try cartridgeRecord(request.barcode, library: library)
+        if let element = cartridge.location.element {
+            throw ManagementError(
+                .conflict, "cartridge '\(cartridge.barcode)' is in the library already, in \(element)")
+        }
+        let cartridges = try cartridgeRecords(library)
+        guard let place = freeElement(.mail, of: library, cartridges) else {
+            throw ManagementError(
+                .conflict,
+                library.mailSlotCount == 0
+                    ? "library '\(name)' has no mail slots to import through"
+                    : "the mail slots of library '\(name)' are full; move a cartridge from one of them first")
+        }
+        return try perform(.element(place), of: cartridge, in: library)
+    }
+
+    // MARK: Shared by libraries and cartridges
+
+    /// Hands a library and its cartridges to the devices.
+    func start(_ library: LibraryRecord) throws(ManagementError) {
+        let path = folder.libraryPath(library.name)
+        guard folder.exists(path) else {
+            throw ManagementError(.damaged, "library '\(library.name)': its folder \(path) is missing")
+        }
+        try assembly.startLibrary(
+            library, cartridges: try cartridgeRecords(library), cartridgeFolder: path,
+            targetName: DeviceName.targetName(library.name))
+    }
+
+    func libraryRecord(_ name: String) throws(ManagementError) -> LibraryRecord {
+        guard let library = try query({ () throws(CatalogError) in try catalog.library(named: name) }) else {
+            throw ManagementError(
+                .notFound, "there is no library '\(name)'; 'carousel library list' shows those there are")
+        }
+        return library
+    }
+
+    /// The library `name`, if it runs.
+    func servedLibrary(_ name: String) throws(ManagementError) -> LibraryRecord {
+        let library = try libraryRecord(name)
+        if let problem = problems[name] {
+            throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
+        }
+        return library
+    }
+
+    /// Makes a move and tells of the result.
+    func perform(
+        _ destination: CartridgeLocation, of cartridge: CartridgeRecord, in library: LibraryRecord
+    ) throws(ManagementError) -> CartridgeSummary {
+        try assembly.move(
+            CartridgeMove(barcode: cartridge.barcode, origin: cartridge.location, destination: destination),
+            of: cartridge, in: library)
+        logger.info(
+            "cartridge moved",
+            metadata: [
+                "library": "\(library.name)", "cartridge": "\(cartridge.barcode)", "from": "\(cartridge.location)",
+                "to": "\(destination)",
+            ])
+        return summary(of: try cartridgeRecord(cartridge.barcode, library: library), in: library)
+    }
+
+    /// The first element of `kind` without a cartridge.
+    func freeElement(
+        _ kind: ElementKind, of library: LibraryRecord, _ cartridges: [CartridgeRecord]
+    ) -> ElementAddress? {
+        let taken = Set(cartridges.compactMap(\.location.element))
+        let count = Self.elementCount(kind, of: library)
+        return (0..<count).lazy.map { ElementAddress(kind: kind, number: $0 + 1) }.first { !taken.contains($0) }
+    }
+
+    /// The capacity of cartridges of that size, or of the usual one.
+    func checkCapacity(_ size: Int64?, driveProfile: String) throws(ManagementError) -> Int64 {
+        let capacity = size ?? assembly.nativeCapacity(driveProfile: driveProfile)
+        guard capacity >= Self.minimumCartridgeCapacity, capacity <= Self.maximumCartridgeCapacity else {
+            throw ManagementError(
+                .invalid,
+                "\(capacity) bytes are no size for a cartridge; give \(ByteSize.format(Self.minimumCartridgeCapacity)) to \(ByteSize.format(Self.maximumCartridgeCapacity))"
+            )
+        }
+        return capacity
+    }
+
+    // MARK: Checks
+
+    private static func elementCount(_ kind: ElementKind, of library: LibraryRecord) -> Int {
+        switch kind {
+        case .slot: library.slotCount
+        case .drive: library.drives.count
+        case .mail: library.mailSlotCount
+        }
+    }
+
+    private func check(_ element: ElementAddress, existsIn library: LibraryRecord) throws(ManagementError) {
+        let count = Self.elementCount(element.kind, of: library)
+        guard element.number <= count else {
+            throw ManagementError(
+                .notFound,
+                count == 0
+                    ? "library '\(library.name)' has no \(element.kind.rawValue) elements"
+                    : "library '\(library.name)' has no \(element); its last is \(element.kind.rawValue):\(count)")
+        }
+    }
+
+    private func checkIsEmpty(
+        _ element: ElementAddress, of library: LibraryRecord, _ cartridges: [CartridgeRecord]
+    ) throws(ManagementError) {
+        guard let other = cartridges.first(where: { $0.location == .element(element) }) else { return }
+        throw ManagementError(
+            .conflict,
+            "\(element) of library '\(library.name)' is full: it holds '\(other.barcode)'; choose an empty element")
+    }
+
+    private func checkCount(_ count: Int, in range: ClosedRange<Int>, of what: String) throws(ManagementError) {
+        guard range.contains(count) else {
+            throw ManagementError(
+                .invalid, "\(count) \(what) make no library; give \(range.lowerBound) to \(range.upperBound)")
+        }
+    }
+
+    private func summary(of library: LibraryRecord) throws(ManagementError) -> LibrarySummary {
+        let cartridges = try cartridgeRecords(library)
+        let drives = library.drives.map { drive in
+            let element = ElementAddress(kind: .drive, number: drive.number)
+            return DriveSummary(
+                element: element.description, logicalUnitNumber: drive.number, profile: drive.profile,
+                serialNumber: drive.identity.serialNumber, naa: drive.identity.naaText,
+                barcode: cartridges.first { $0.location == .element(element) }?.barcode)
+        }
+        let exported = cartridges.count { $0.location == .vault }
+        return LibrarySummary(
+            name: library.name, profile: library.profile, target: DeviceName.targetName(library.name),
+            serialNumber: library.identity.serialNumber, naa: library.identity.naaText, slots: library.slotCount,
+            mailSlots: library.mailSlotCount, drives: drives, cartridges: cartridges.count - exported,
+            exported: exported, created: library.created, sessions: sessionCount(library.name),
+            problem: problems[library.name])
+    }
+}

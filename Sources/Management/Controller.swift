@@ -1,0 +1,212 @@
+public import Catalog
+import Foundation
+public import Logging
+
+/// The control plane: turns requests into catalog rows and running devices.
+///
+/// Every operation checks everything first, then changes, and undoes what it did when a later step fails. The
+/// functions contain no suspension point, so they run one after another and none sees the half of another. They may
+/// wait for files, SQLite and reactors; as there is one controller, that holds up one thread of the pool at most.
+public actor Controller {
+    /// The version of Carousel.
+    public static let version = "0.1.0"
+
+    /// What a device assembly is made from.
+    public struct Resources: Sendable {
+        /// The catalog, for moves that initiators make.
+        public let catalog: Catalog
+        /// For state changes.
+        public let logger: Logger
+    }
+
+    /// The state folder.
+    public nonisolated let folder: StateFolder
+    let catalog: Catalog
+    let assembly: any DeviceAssembly
+    let logger: Logger
+    let started = Date()
+    /// The portals that are open.
+    var portals: [PortalAddress] = []
+    /// Why devices are not served, by name.
+    var problems: [String: String] = [:]
+    private var isShutDown = false
+
+    /// A control plane over the catalog of `folder`; nothing runs yet.
+    public init(
+        folder: StateFolder, logger: Logger,
+        makeAssembly: (Resources) throws(ManagementError) -> any DeviceAssembly
+    ) throws(ManagementError) {
+        self.folder = folder
+        self.logger = logger
+        do {
+            catalog = try Catalog(path: folder.catalogPath)
+        } catch {
+            throw Self.translated(error, path: folder.catalogPath)
+        }
+        assembly = try makeAssembly(Resources(catalog: catalog, logger: logger))
+    }
+
+    // MARK: Start and stop
+
+    /// Starts what the catalog holds, then listens.
+    ///
+    /// - Parameters:
+    ///   - portals: Where to listen; the portals of the last time when empty.
+    ///   - demo: Whether to fill an empty catalog with a library and a disk.
+    ///   - skipsDamaged: Whether to serve the rest when a disk or a library cannot be served.
+    public func start(
+        portals requested: [PortalAddress] = [], demo: Bool = false, skipsDamaged: Bool = false
+    ) throws(ManagementError) {
+        let disks = try query { () throws(CatalogError) in try catalog.disks() }
+        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
+        for disk in disks {
+            try startOrNote(disk.name, kind: "disk", skipsDamaged: skipsDamaged) { () throws(ManagementError) in
+                try checkImage(of: disk)
+                try assembly.startDisk(
+                    disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
+            }
+        }
+        for library in libraries {
+            try startOrNote(library.name, kind: "library", skipsDamaged: skipsDamaged) { () throws(ManagementError) in
+                try start(library)
+            }
+        }
+        if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
+        try openPortals(requested)
+    }
+
+    /// Stops listening, ends the sessions, closes everything. Does nothing when called again.
+    public func shutDown() {
+        guard !isShutDown else { return }
+        isShutDown = true
+        assembly.shutDown()
+        do {
+            try catalog.close()
+        } catch {
+            logger.error("the catalog did not close", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    private func openPortals(_ requested: [PortalAddress]) throws(ManagementError) {
+        var wanted = requested
+        if wanted.isEmpty {
+            wanted = try query { () throws(CatalogError) in
+                try catalog.portals().map { PortalAddress(address: $0.address, port: $0.port) }
+            }
+        }
+        if wanted.isEmpty { wanted = [.default] }
+        for portal in wanted {
+            let open = try assembly.openPortal(portal)
+            portals.append(open)
+            logger.info("listening", metadata: ["portal": "\(open)"])
+        }
+        // Only now, so that portals that could not be opened are not remembered.
+        let remembered = Set(wanted).map { (address: $0.address, port: $0.port) }
+        try query { () throws(CatalogError) in try catalog.setPortals(remembered) }
+    }
+
+    private func startOrNote(
+        _ name: String, kind: String, skipsDamaged: Bool, _ start: () throws(ManagementError) -> Void
+    ) throws(ManagementError) {
+        do {
+            try start()
+        } catch {
+            guard skipsDamaged else {
+                throw ManagementError(
+                    error.code,
+                    "\(error.message); repair it, or start with --skip-damaged to serve everything else")
+            }
+            problems[name] = error.message
+            logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
+        }
+    }
+
+    private func createDemo() throws(ManagementError) {
+        try createLibrary(
+            LibraryCreation(
+                name: "vtl", profile: "ibm-03584l32", drives: 2, driveProfile: "ibm-ult3580-td8", slots: 20,
+                mailSlots: 4,
+                cartridges: 8, firstBarcode: "V00001L8", cartridgeSize: 2 << 30))
+        try createDisk(DiskCreation(name: "disk0", size: 1 << 30))
+    }
+
+    // MARK: Queries
+
+    /// The state of the daemon.
+    public func status() throws(ManagementError) -> DaemonStatus {
+        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
+        var cartridges = 0
+        for library in libraries {
+            cartridges += try query { () throws(CatalogError) in
+                try catalog.cartridges(library: library.identity.id).count
+            }
+        }
+        return DaemonStatus(
+            version: Self.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
+            stateFolder: folder.path, started: started, portals: portals.map(\.description),
+            disks: try query { () throws(CatalogError) in try catalog.disks().count }, libraries: libraries.count,
+            cartridges: cartridges, sessions: assembly.sessions().count,
+            problems: problems.values.sorted())
+    }
+
+    /// The sessions that are logged in.
+    public func sessions() -> [SessionSummary] {
+        assembly.sessions().sorted { ($0.target, $0.initiator) < ($1.target, $1.initiator) }
+    }
+
+    // MARK: For the extensions by topic
+
+    /// How many sessions are logged in to the target of the device `name`.
+    func sessionCount(_ name: String) -> Int {
+        let target = DeviceName.targetName(name)
+        return assembly.sessions().count { $0.target == target }
+    }
+
+    /// Refuses when an initiator is logged in to the target of `name`.
+    func checkUnused(_ name: String, kind: String, verb: String) throws(ManagementError) {
+        let target = DeviceName.targetName(name)
+        guard let session = assembly.sessions().first(where: { $0.target == target }) else { return }
+        throw ManagementError(
+            .inUse,
+            "\(kind) '\(name)' is in use by \(session.initiator); log it out before you \(verb) the \(kind)")
+    }
+
+    /// Refuses when a disk or a library has the name, for their targets would too.
+    func checkNameIsFree(_ name: String) throws(ManagementError) {
+        if try query({ () throws(CatalogError) in try catalog.disk(named: name) }) != nil {
+            throw ManagementError(
+                .conflict,
+                "disk '\(name)' exists already; choose another name or delete it with 'carousel disk delete \(name)'")
+        }
+        if try query({ () throws(CatalogError) in try catalog.library(named: name) }) != nil {
+            throw ManagementError(
+                .conflict,
+                "library '\(name)' exists already; choose another name or delete it with 'carousel library delete \(name)'"
+            )
+        }
+    }
+
+    /// Runs a catalog function and words its error.
+    func query<Value>(_ body: () throws(CatalogError) -> Value) throws(ManagementError) -> Value {
+        do { return try body() } catch { throw Self.translated(error, path: folder.catalogPath) }
+    }
+
+    private static func translated(_ error: CatalogError, path: String) -> ManagementError {
+        switch error {
+        case .newerVersion:
+            ManagementError(.damaged, "\(path) is of a newer Carousel: \(error); use that version or another --state")
+        case .notACatalog:
+            ManagementError(.damaged, "\(path) is damaged: \(error); put it out of the way or use another --state")
+        case .conflict(let reason): ManagementError(.conflict, reason)
+        case .failed(let reason): ManagementError(.system, "the catalog \(path) failed: \(reason)")
+        }
+    }
+}
+
+extension LogicalUnitIdentity {
+    /// The NAA identifier as 16 hexadecimal digits.
+    var naaText: String {
+        let digits = String(naaIdentifier, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}

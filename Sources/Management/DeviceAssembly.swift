@@ -1,0 +1,43 @@
+public import Catalog
+
+/// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
+///
+/// The `Controller` calls all functions one after another; they may block, and must not call back into it. A function that throws has changed nothing.
+public protocol DeviceAssembly: Sendable {
+    /// Refuses a library that cannot be: unknown profiles, more elements than the profile has.
+    func check(_ library: NewLibrary) throws(ManagementError)
+    /// Refuses a barcode that the library of `libraryProfile` cannot read.
+    func checkBarcode(_ barcode: String, libraryProfile: String) throws(ManagementError)
+    /// The native capacity in bytes of cartridges for drives of `profile`.
+    func nativeCapacity(driveProfile: String) -> Int64
+
+    /// Opens the image and offers the disk's target.
+    func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
+    /// Makes the image and the running disk `size` bytes long; initiators learn of the change.
+    func resizeDisk(_ disk: DiskRecord, imagePath: String, to size: Int64) throws(ManagementError)
+    /// Offers the disk no longer and closes its image.
+    func stopDisk(_ disk: DiskRecord, targetName: String)
+
+    /// Makes the files of an empty cartridge at `path`, where nothing is.
+    func createCartridge(_ cartridge: CartridgeRecord, at path: String, driveProfile: String) throws(ManagementError)
+    /// How many bytes of the medium of `cartridge` are written.
+    func usedCapacity(of cartridge: CartridgeRecord, at path: String) -> Int64?
+    /// Offers the library's target; cartridges that are in drives are loaded again.
+    func startLibrary(
+        _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
+    ) throws(ManagementError)
+    /// Offers the library no longer and closes its cartridges.
+    func stopLibrary(_ library: LibraryRecord, targetName: String)
+    /// Moves a cartridge in the running library, and in the catalog with it: between elements, out to the vault or in
+    /// from there.
+    func move(
+        _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
+    ) throws(ManagementError)
+
+    /// Starts to listen and returns where, with the port that the system chose for port 0.
+    func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress
+    /// The sessions that are logged in.
+    func sessions() -> [SessionSummary]
+    /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time.
+    func shutDown()
+}

@@ -1,0 +1,34 @@
+/// Why the control plane refused or failed, in one sentence for a person.
+public struct ManagementError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What kind of refusal it is; the API and the exit codes of the command line follow from it.
+    public enum Code: String, Codable, Sendable, CaseIterable {
+        /// The request makes no sense: a bad name, size, barcode, element or number.
+        case invalid
+        /// What it names does not exist.
+        case notFound
+        /// It cannot be done as things stand: the name is taken, the slot is full.
+        case conflict
+        /// Somebody uses what it would change: an initiator is logged in.
+        case inUse
+        /// An image, a cartridge or the catalog is missing, too short or of another version.
+        case damaged
+        /// The system refused: no space, no permission, the port is taken.
+        case system
+        /// A defect of Carousel.
+        case `internal`
+    }
+
+    /// What kind of refusal it is.
+    public let code: Code
+    /// What is wrong, where, and what to do; without a full stop.
+    public let message: String
+
+    /// An error of that kind with that sentence.
+    public init(_ code: Code, _ message: String) {
+        self.code = code
+        self.message = message
+    }
+
+    /// The sentence.
+    public var description: String { message }
+}

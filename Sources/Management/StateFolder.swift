@@ -1,0 +1,140 @@
+public import Foundation
+import Glibc
+
+/// The folder that holds everything the daemon keeps, and the lock that makes one daemon its owner.
+public final class StateFolder: Sendable {
+    /// The absolute path.
+    public let path: String
+    /// Held open for the lock's sake; the kernel lets go of the lock when the process ends, however it ends.
+    private let lock: FileHandle
+
+    /// The folder that the environment means: `$CAROUSEL_STATE`, else `/var/lib/carousel` for root, else
+    /// `~/.local/state/carousel`.
+    public static func defaultPath(environment: [String: String] = ProcessInfo.processInfo.environment) -> String {
+        if let path = environment["CAROUSEL_STATE"], !path.isEmpty { return path }
+        return geteuid() == 0 ? "/var/lib/carousel" : NSHomeDirectory() + "/.local/state/carousel"
+    }
+
+    /// Where the control socket of the state folder at `path` is.
+    public static func socketPath(in path: String) -> String { absolute(path) + "/control.sock" }
+
+    /// `path` seen from the root, without `.` and `..`.
+    public static func absolute(_ path: String) -> String {
+        URL(fileURLWithPath: (path as NSString).expandingTildeInPath).standardizedFileURL.path
+    }
+
+    /// Makes the folder if needed and takes its lock.
+    ///
+    /// - Throws: `ManagementError.Code.conflict` when another daemon has it.
+    public init(path: String) throws(ManagementError) {
+        let path = Self.absolute(path)
+        self.path = path
+        do {
+            for folder in [path, path + "/disks", path + "/libraries"] {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            }
+        } catch {
+            throw ManagementError(
+                .system, "cannot make the state folder \(path): \(Self.reason(error)); choose another with --state")
+        }
+        let lockPath = path + "/lock"
+        if !FileManager.default.fileExists(atPath: lockPath) {
+            // Losing a race here is harmless: the other process made the same empty file.
+            _ = FileManager.default.createFile(
+                atPath: lockPath, contents: nil, attributes: [.posixPermissions: 0o600])
+        }
+        guard let lock = FileHandle(forUpdatingAtPath: lockPath) else {
+            throw ManagementError(.system, "cannot open \(lockPath); check who owns the state folder")
+        }
+        guard flock(lock.fileDescriptor, LOCK_EX | LOCK_NB) == 0 else {
+            let owner = (try? lock.readToEnd()).flatMap { String(data: $0, encoding: .utf8) } ?? ""
+            let name = owner.trimmingCharacters(in: .whitespacesAndNewlines)
+            throw ManagementError(
+                .conflict,
+                "state folder \(path) is in use by process \(name.isEmpty ? "unknown" : name); stop it or choose another with --state"
+            )
+        }
+        do {
+            try lock.truncate(atOffset: 0)
+            try lock.write(contentsOf: Data("\(getpid())\n".utf8))
+        } catch {
+            throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(error))")
+        }
+        self.lock = lock
+    }
+
+    /// The catalog's file.
+    public var catalogPath: String { path + "/catalog.sqlite" }
+    /// The control socket.
+    public var socketPath: String { Self.socketPath(in: path) }
+
+    /// Where the image `image` of a disk is: as it stands in the catalog, relative to the folder or absolute.
+    func imagePath(_ image: String) -> String { image.hasPrefix("/") ? image : path + "/" + image }
+
+    /// Where the cartridges of `library` are.
+    func libraryPath(_ library: String) -> String { path + "/libraries/" + library }
+
+    /// Where the cartridge `barcode` of `library` is.
+    func cartridgePath(_ barcode: String, library: String) -> String {
+        libraryPath(library) + "/" + barcode + ".tape"
+    }
+
+    // MARK: Files
+
+    /// Whether anything is at `path`.
+    func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
+
+    /// The length of the regular file at `path`; nil when there is none.
+    func fileLength(_ path: String) -> Int64? {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved(path))
+        guard attributes?[.type] as? FileAttributeType == .typeRegular else { return nil }
+        return (attributes?[.size] as? NSNumber)?.int64Value
+    }
+
+    /// `path` without symbolic links, so that two names of one file are found out.
+    func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
+
+    /// Makes a sparse file of `size` bytes; nothing may be at `path`, and nothing is when this throws.
+    func createImage(at path: String, size: Int64) throws(ManagementError) {
+        do {
+            try Data().write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
+        } catch {
+            throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
+        }
+        do {
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+            let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+            try file.truncate(atOffset: UInt64(size))
+            try file.synchronize()
+            try file.close()
+        } catch {
+            remove(path)
+            throw ManagementError(
+                .system, "cannot make \(path) \(ByteSize.format(size)) long: \(Self.reason(error))")
+        }
+    }
+
+    /// Makes the folder `path`, for the owner only.
+    func createFolder(_ path: String) throws(ManagementError) {
+        do {
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
+        }
+    }
+
+    /// Removes the file or folder at `path`, if there is one.
+    func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
+
+    /// What the system said, in a few words.
+    static func reason(_ error: any Error) -> String {
+        let error = error as NSError
+        let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
+        if underlying.domain == NSPOSIXErrorDomain, let code = POSIXErrorCode(rawValue: Int32(underlying.code)) {
+            return POSIXError(code).localizedDescription
+        }
+        return error.localizedDescription
+    }
+}
