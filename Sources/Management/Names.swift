@@ -145,3 +145,9 @@ public struct PortalAddress: Hashable, Sendable, CustomStringConvertible {
             }
     }
 }
+
+/// The syntax of elements, for those that need no catalog.
+public enum ElementSyntax {
+    /// Checks that `text` names an element, such as `slot:3`.
+    public static func check(_ text: String) throws(ManagementError) { _ = try ElementAddress.parse(text) }
+}

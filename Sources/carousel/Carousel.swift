@@ -1,0 +1,46 @@
+import ArgumentParser
+import Foundation
+import Management
+
+/// The root command.
+struct Carousel: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "carousel",
+        abstract: "Virtual tape libraries and disks on iSCSI.",
+        discussion: """
+            'carousel serve' runs the daemon; the other commands talk to it over a socket in its state folder. They find \
+            the folder by --state, else by $CAROUSEL_STATE, else it is /var/lib/carousel for root and \
+            ~/.local/state/carousel for others.
+
+            Sizes are bytes or have a unit: 4096, 64KiB, 500MB, 1GiB. Elements of a library are written slot:3, \
+            drive:1 and mail:1, with numbers from 1.
+
+            Exit codes: 0 done; 1 refused by the daemon, nothing changed; 64 the command line makes no sense; \
+            65 the catalog or a medium is damaged or newer than this program; 69 no daemon answers; 70 a defect of \
+            Carousel; 71 the system refused (no space, no permission); 75 the state folder or the port is in use.
+            """,
+        version: Controller.version,
+        subcommands: [
+            Serve.self, Status.self, Disk.self, Library.self, Tape.self, Target.self, Session.self,
+        ])
+}
+
+/// The entry point: errors are one sentence on standard error, with the exit code of their kind.
+@main
+enum Main {
+    static func main() async {
+        do {
+            var command = try await Carousel.asyncParseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let failure as CommandFailure {
+            FileHandle.standardError.write(Data("carousel: \(failure.message)\n".utf8))
+            exit(failure.status.rawValue)
+        } catch {
+            Carousel.exit(withError: error)
+        }
+    }
+}

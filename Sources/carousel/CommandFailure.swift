@@ -1,0 +1,48 @@
+import Management
+
+/// What the exit codes mean; the numbers above 63 are those of sysexits.h.
+enum ExitStatus: Int32 {
+    /// The daemon refused; nothing changed.
+    case refused = 1
+    /// The command line makes no sense.
+    case usage = 64
+    /// The catalog or a medium is damaged, or of a newer version.
+    case dataError = 65
+    /// No daemon answers.
+    case unavailable = 69
+    /// A defect of Carousel.
+    case software = 70
+    /// The system refused.
+    case systemError = 71
+    /// The state folder or the port is in use.
+    case temporaryFailure = 75
+}
+
+/// Why a command failed: the sentence for the user and the exit code.
+struct CommandFailure: Error {
+    let status: ExitStatus
+    let message: String
+
+    init(_ status: ExitStatus, _ message: String) {
+        self.status = status
+        self.message = message
+    }
+
+    /// A failure of the daemon to start.
+    init(starting error: ManagementError) {
+        let status: ExitStatus =
+            switch error.code {
+            case .invalid: .usage
+            case .conflict, .inUse: .temporaryFailure
+            case .notFound, .damaged: .dataError
+            case .system: .systemError
+            case .internal: .software
+            }
+        self.init(status, error.message)
+    }
+}
+
+/// Runs `body` on words of the command line: what it refuses is a mistake of usage.
+func parsing<Value>(_ body: () throws(ManagementError) -> Value) throws(CommandFailure) -> Value {
+    do { return try body() } catch { throw CommandFailure(.usage, error.message) }
+}

@@ -1,0 +1,85 @@
+import ArgumentParser
+import Console
+import Foundation
+import Glibc
+import Logging
+import Management
+
+/// `carousel serve`
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run the daemon in the foreground.",
+        discussion: """
+            The daemon serves what is in the state folder until SIGTERM or SIGINT: then it takes no new logins, asks \
+            initiators to log out, writes everything to its media and ends with exit code 0.
+
+            It listens on the portals given here, else on those of the last time, else on 127.0.0.1:3260, which only \
+            this machine reaches. There is no access control yet: give it an outside address, as in \
+            --portal 0.0.0.0:3260, on trusted networks only.
+            """)
+
+    @OptionGroup var state: StateOptions
+
+    @Option(
+        name: .customLong("portal"),
+        help: ArgumentHelp("Listen on this address and port; may be given several times.", valueName: "addr:port"))
+    var portals: [String] = []
+
+    @Flag(help: "Fill an empty state folder with a tape library 'vtl' and a disk 'disk0'.")
+    var demo = false
+
+    @Flag(help: "Serve everything else when a disk or a library is damaged, instead of refusing to start.")
+    var skipDamaged = false
+
+    @Option(help: ArgumentHelp("How much to log: debug, info, warning or error.", valueName: "level"))
+    var logLevel: String = "info"
+
+    func run() async throws {
+        let portals = try portals.map { text in
+            try parsing { () throws(ManagementError) in try PortalAddress.parse(text) }
+        }
+        guard let level = Logger.Level(rawValue: logLevel) else {
+            throw CommandFailure(.usage, "'\(logLevel)' is no log level; use debug, info, warning or error")
+        }
+        // All files are for their owner only.
+        umask(0o077)
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "carousel")
+        logger.logLevel = level
+        do {
+            try await serve(portals: portals, logger: logger)
+        } catch let error as ManagementError {
+            throw CommandFailure(starting: error)
+        }
+    }
+
+    private func serve(portals: [PortalAddress], logger: Logger) async throws {
+        let folder = try StateFolder(path: state.folder)
+        let controller = try Controller(folder: folder, logger: logger) { resources throws(ManagementError) in
+            try LocalDevices(resources)
+        }
+        let server = try ControlServer(controller: controller, logger: logger)
+        do {
+            try await controller.start(portals: portals, demo: demo, skipsDamaged: skipDamaged)
+        } catch {
+            await controller.shutDown()
+            throw error
+        }
+        do {
+            try await server.run(handlesSignals: true) { await Self.announce(controller) }
+        } catch {
+            await controller.shutDown()
+            throw ManagementError(.system, "the control socket \(folder.socketPath) failed: \(error)")
+        }
+        logger.info("stopping")
+        await controller.shutDown()
+        logger.info("stopped")
+    }
+
+    private static func announce(_ controller: Controller) async {
+        guard let status = try? await controller.status() else { return }
+        Output.print(
+            "carousel \(status.version) serves \(status.stateFolder) on \(status.portals.joined(separator: ", ")) "
+                + "(process \(status.processID); SIGTERM or Ctrl-C stops it)")
+    }
+}

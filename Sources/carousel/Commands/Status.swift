@@ -1,0 +1,30 @@
+import ArgumentParser
+import Management
+
+/// `carousel status`
+struct Status: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what the daemon does.",
+        discussion: "Exit code 0 means that it serves, 69 that no daemon answers for the state folder.")
+
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let status: DaemonStatus = try await state.daemon.get("status")
+        try output.show(status) { status in
+            Output.properties(
+                [
+                    ("version", status.version),
+                    ("process", "\(status.processID)"),
+                    ("state folder", status.stateFolder),
+                    ("serving since", Output.date(status.started)),
+                    ("portals", status.portals.joined(separator: ", ")),
+                    ("disks", "\(status.disks)"),
+                    ("libraries", "\(status.libraries)"),
+                    ("cartridges", "\(status.cartridges)"),
+                    ("sessions", "\(status.sessions)"),
+                ] + status.problems.map { ("not served", $0) })
+        }
+    }
+}

@@ -1,0 +1,121 @@
+import Foundation
+import Management
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// The daemon's API, seen from the command line: one connection a request.
+struct ControlClient: Sendable {
+    /// The longest answer in bytes: a library with as many cartridges as can be fits well.
+    private static let maximumAnswerLength = 64 << 20
+
+    let stateFolder: String
+
+    /// The answer to a GET.
+    func get<Answer: Decodable>(_ path: String) async throws -> Answer {
+        try await request(.GET, path, body: nil)
+    }
+
+    /// The answer to a DELETE.
+    func delete<Answer: Decodable>(_ path: String) async throws -> Answer {
+        try await request(.DELETE, path, body: nil)
+    }
+
+    /// The answer to a POST.
+    func post<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
+        try await request(.POST, path, body: try APICoding.encode(body))
+    }
+
+    /// The answer to a PATCH.
+    func patch<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
+        try await request(.PATCH, path, body: try APICoding.encode(body))
+    }
+
+    /// `name` as one part of a path.
+    static func escaped(_ name: String) -> String {
+        name.addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._")))
+            ?? name
+    }
+
+    private func request<Answer: Decodable>(_ method: HTTPMethod, _ path: String, body: Data?) async throws -> Answer {
+        let (status, answer) = try await exchange(method, "/v1/" + path, body: body ?? Data())
+        if (200..<300).contains(status) {
+            do {
+                return try APICoding.decode(Answer.self, from: answer)
+            } catch {
+                throw CommandFailure(.software, "the daemon's answer is not understood; are both of one version?")
+            }
+        }
+        if let problem = try? APICoding.decode(ProblemBody.self, from: answer) {
+            let isDefect = problem.error.code == ManagementError.Code.internal.rawValue
+            throw CommandFailure(isDefect ? .software : .refused, problem.error.message)
+        }
+        throw CommandFailure(.refused, "the daemon answered with HTTP status \(status) to \(method.rawValue) \(path)")
+    }
+
+    private func exchange(_ method: HTTPMethod, _ path: String, body: Data) async throws -> (Int, Data) {
+        let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
+        do {
+            channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup).connect(
+                unixDomainSocketPath: StateFolder.socketPath(in: stateFolder)
+            ) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                    return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
+                }
+            }
+        } catch {
+            throw CommandFailure(
+                .unavailable,
+                "no daemon answers for state folder \(stateFolder): \(Self.reason(error)); start it with 'carousel serve --state \(stateFolder)', or name another folder with --state"
+            )
+        }
+        do {
+            return try await channel.executeThenClose { inbound, outbound in
+                let headers: HTTPHeaders = [
+                    "host": "carousel", "content-type": "application/json", "content-length": "\(body.count)",
+                    "connection": "close",
+                ]
+                try await outbound.write(
+                    .head(HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)))
+                try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body))))
+                try await outbound.write(.end(nil))
+                return try await Self.answer(from: inbound)
+            }
+        } catch let failure as CommandFailure {
+            throw failure
+        } catch {
+            throw Self.brokenOff
+        }
+    }
+
+    private static func answer(
+        from inbound: NIOAsyncChannelInboundStream<HTTPClientResponsePart>
+    ) async throws -> (Int, Data) {
+        var status = 0
+        var data = Data()
+        for try await part in inbound {
+            switch part {
+            case .head(let head): status = Int(head.status.code)
+            case .body(let bytes):
+                data.append(contentsOf: bytes.readableBytesView)
+                guard data.count <= maximumAnswerLength else { throw brokenOff }
+            case .end: return (status, data)
+            }
+        }
+        throw brokenOff
+    }
+
+    private static let brokenOff = CommandFailure(
+        .unavailable, "the daemon ended before it answered; see its output, and ask it again for what was done")
+
+    private static func reason(_ error: any Error) -> String {
+        guard let error = error as? IOError else { return "\(error)" }
+        return switch error.errnoCode {
+        case ENOENT: "it has no control socket"
+        case ECONNREFUSED: "nothing listens on its control socket"
+        case EACCES: "its control socket belongs to another user"
+        default: POSIXErrorCode(rawValue: error.errnoCode).map { POSIXError($0).localizedDescription } ?? "\(error)"
+        }
+    }
+}

@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import Management
+import TextTable
+
+/// Which daemon is meant.
+struct StateOptions: ParsableArguments {
+    @Option(name: .customLong("state"), help: ArgumentHelp("The state folder.", valueName: "folder"))
+    var path: String?
+
+    /// The state folder, absolute.
+    var folder: String { StateFolder.absolute(path ?? StateFolder.defaultPath()) }
+
+    /// The daemon of the folder.
+    var daemon: ControlClient { ControlClient(stateFolder: folder) }
+}
+
+/// How a query prints.
+struct OutputOptions: ParsableArguments {
+    @Flag(name: .customLong("json"), help: "Print JSON instead of a table.")
+    var isJSON = false
+
+    /// Prints `value`: as JSON, or as `text` makes it.
+    func show<Value: Encodable>(_ value: Value, text: (Value) -> String) throws {
+        guard isJSON else { return Output.print(text(value)) }
+        let json = try APICoding.encode(value, isIndented: true)
+        Output.print(String(decoding: json, as: UTF8.self))
+    }
+}
+
+/// Text for a terminal.
+enum Output {
+    /// Prints `text` and a line end at once, also into a pipe.
+    static func print(_ text: String) {
+        FileHandle.standardOutput.write(Data((text + "\n").utf8))
+    }
+
+    /// A table with a header, or `empty` when there are no rows.
+    static func table(_ titles: [String], _ rows: [[String]], empty: String) -> String {
+        guard !rows.isEmpty else { return empty }
+        let table = TextTable<[String]> { row in
+            zip(titles, row).map { Column(title: $0, value: $1) }
+        }
+        guard let text = table.string(for: rows, style: Style.plain) else { return empty }
+        return text.split(separator: "\n").map(trimmedAtEnd).joined(separator: "\n")
+    }
+
+    /// Labels and values in two columns.
+    static func properties(_ properties: [(String, String?)]) -> String {
+        let width = properties.map(\.0.count).max() ?? 0
+        return properties.compactMap { label, value in
+            value.map { "\(label)\(String(repeating: " ", count: width - label.count))  \($0)" }
+        }.joined(separator: "\n")
+    }
+
+    /// A point in time, to the second.
+    static func date(_ date: Date) -> String { date.formatted(.iso8601) }
+
+    private static func trimmedAtEnd(_ line: Substring) -> Substring {
+        var line = line
+        while line.last == " " { line.removeLast() }
+        return line
+    }
+}
