@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2120
 # A daemon of our own for a test or a benchmark: state in `$work`, one portal on a free port of the loopback interface.
 # Needs common.sh, `bin` and `work`. Sets `state`, `port`, `daemon` (the process) and `daemon_log`.
 
@@ -10,12 +10,12 @@ daemon_log=
 # carousel ARGUMENT...: the command line on our daemon's state.
 carousel() { "$bin/carousel" "$@" --state "$state"; }
 
-# start_daemon: starts `carousel serve` (again, if it ended) and waits until it serves.
+# start_daemon [OPTION...]: starts `carousel serve` (again, if it ended) and waits until it serves.
 start_daemon() {
     state=${state:-$work/state}
     port=${port:-$(free_port)}
     daemon_log=$work/daemon.log
-    "$bin/carousel" serve --state "$state" --portal "127.0.0.1:$port" >>"$daemon_log" 2>&1 &
+    "$bin/carousel" serve --state "$state" --portal "127.0.0.1:$port" "$@" >>"$daemon_log" 2>&1 &
     daemon=$!
     children+=("$daemon")
     if ! wait_until 15 daemon_serves; then
