@@ -1,0 +1,95 @@
+import Bytes
+import DeviceTestSupport
+import DiskDevice
+import SCSI
+import TargetCore
+import Testing
+
+@Suite("The command table")
+struct FieldTests {
+    @Test("REPORT SUPPORTED OPERATION CODES lists what is there, and all that is listed is there")
+    func consistency() throws {
+        let bench = try DiskBench(blocks: 64)
+        let port = bench.initiator()
+        let list = port.execute([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0]).dataIn
+        let length = Int(list.rawSpan.loadBE32(at: 0))
+        #expect(length == list.count - 4 && length % 8 == 0)
+        #expect(length / 8 == bench.unit.commands.attributes.count)
+        for offset in stride(from: 4, to: list.count, by: 8) {
+            let code = list[offset]
+            let hasAction = list[offset + 5] & 1 != 0
+            let cdbLength = Int(list.rawSpan.loadBE16(at: offset + 6))
+            var command = [UInt8](repeating: 0, count: cdbLength)
+            command[0] = code
+            if hasAction { command[1] = list[offset + 3] }
+            let result = port.execute(command, dataOut: [UInt8](repeating: 0, count: 1024))
+            #expect(result.sense?.additionalSenseCode != .invalidCommandOperationCode)
+            #expect(CommandDescriptorBlock.length(ofOperationCode: code) == cdbLength)
+            let one = port.execute(
+                [0xA3, 0x0C, hasAction ? 2 : 1, code, 0, hasAction ? list[offset + 3] : 0, 0, 0, 0, 0xFF, 0, 0])
+            #expect(one.status == .good)
+            #expect(one.dataIn[1] & 7 == 3)
+            #expect(Int(one.dataIn.rawSpan.loadBE16(at: 2)) == cdbLength)
+            #expect(one.dataIn[4] == code)
+        }
+    }
+
+    @Test("The command set of the product is complete")
+    func completeness() throws {
+        let unit = try DiskBench(blocks: 64).unit
+        let codes = Set(unit.commands.attributes.map(\.operationCode))
+        let expected: [UInt8] = [
+            0x00, 0x03, 0x08, 0x0A, 0x12, 0x15, 0x16, 0x17, 0x1A, 0x1B, 0x1D, 0x25, 0x28, 0x2A, 0x2E, 0x2F, 0x34, 0x35,
+            0x37,
+            0x41, 0x42, 0x4D, 0x55, 0x56, 0x57, 0x5A, 0x88, 0x89, 0x8A, 0x8B, 0x8E, 0x8F, 0x90, 0x91, 0x93, 0x9E, 0xA0,
+            0xA3,
+            0xA8, 0xAA, 0xAE, 0xAF, 0xB7,
+        ]
+        #expect(codes == Set(expected))
+    }
+
+    @Test(
+        "Bits that a command does not have are refused by their place",
+        arguments: [
+            (CDB.ten(0x28, lba: 0, count: 1, flags: 0x01), 1, 0 as UInt8),
+            ([0x28, 0, 0, 0, 0, 0, 0x1F, 0, 1, 0], 6, 4),
+            ([0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0x04], 9, 2),
+            (CDB.sixteen(0x88, lba: 0, count: 1, flags: 0x02), 1, 1),
+            (CDB.ten(0x41, lba: 0, count: 1, flags: 0x10), 1, 4),
+            (CDB.sixteen(0x93, lba: 0, count: 1, flags: 0x02), 1, 1),
+            ([0x42, 0x01, 0, 0, 0, 0, 0, 0, 0, 0], 1, 0),
+            ([0x1B, 0, 0, 0, 0x02, 0], 4, 1),
+            ([0x25, 0, 0, 0, 0, 1, 0, 0, 0, 0], 5, 0),
+            (CDB.ten(0x2E, lba: 0, count: 1, flags: 0x04), 1, 2),
+        ])
+    func reservedBits(command: [UInt8], byte: Int, bit: UInt8) throws {
+        #expect(try DiskBench(blocks: 64).initiator().sense(command) == invalidField(byte, bit: bit))
+    }
+
+    @Test("An unknown operation code and an unknown service action")
+    func unknown() throws {
+        let port = try DiskBench(blocks: 64).initiator()
+        #expect(port.sense([0x01, 0, 0, 0, 0, 0])?.additionalSenseCode == .invalidCommandOperationCode)
+        #expect(port.sense(CDB.sixteen(0x9E, lba: 0, count: 32, flags: 0x1F)) == invalidField(1, bit: 4))
+    }
+
+    @Test("A read-only disk refuses every command that writes, and none that reads")
+    func readOnly() throws {
+        let port = try DiskBench(blocks: 64, isReadOnly: true).initiator()
+        let protected = SenseData(.dataProtect, .writeProtected)
+        let block = [UInt8](repeating: 1, count: 512)
+        for form in Form.allCases {
+            #expect(port.sense(form.command(form.writeCode, lba: 0, count: 1), dataOut: block) == protected)
+            #expect(port.execute(form.command(form.readCode, lba: 0, count: 1)).status == .good)
+        }
+        #expect(port.sense(CDB.ten(0x2E, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.sixteen(0x8B, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block) == protected)
+        #expect(port.sense(CDB.unmap(length: 24), dataOut: CDB.unmapList([(0, 1)])) == protected)
+        #expect(port.execute(CDB.ten(0x34, lba: 0, count: 1)).status == .conditionMet)
+        #expect(port.execute(CDB.ten(0x2F, lba: 0, count: 1)).status == .good)
+        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 1)).status == .good)
+    }
+}

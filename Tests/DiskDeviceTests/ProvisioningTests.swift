@@ -1,0 +1,118 @@
+import Bytes
+import DeviceTestSupport
+import DiskDevice
+import SCSI
+import TargetCore
+import TestSupport
+import Testing
+
+@Suite("UNMAP, WRITE SAME, GET LBA STATUS, PRE-FETCH")
+struct ProvisioningTests {
+    private func statusDescriptors(_ port: DiskInitiator, lba: UInt64 = 0, allocation: Int = 4096) -> [[UInt64]] {
+        let data = port.execute(CDB.sixteen(0x9E, lba: lba, count: allocation, flags: 0x12)).dataIn
+        return stride(from: 8, to: data.count - 15, by: 16).map {
+            [data.rawSpan.loadBE64(at: $0), UInt64(data.rawSpan.loadBE32(at: $0 + 8)), UInt64(data[$0 + 12])]
+        }
+    }
+
+    @Test("UNMAP makes blocks zero, frees storage and leaves the neighbours alone")
+    func unmap() throws {
+        let bench = try DiskBench(blocks: 8192)
+        let port = bench.initiator()
+        let data = [UInt8](repeating: 0xEE, count: 4096 * 512)
+        port.write(0, data)
+        let before = bench.allocatedBytes
+        let list = CDB.unmapList([(lba: 801, count: 1600), (lba: 5, count: 0), (lba: 3000, count: 8)])
+        #expect(port.execute(CDB.unmap(length: list.count), dataOut: list).status == .good)
+        #expect(port.read(800, 1).allSatisfy { $0 == 0xEE })
+        #expect(port.read(801, 1600).allSatisfy { $0 == 0 })
+        #expect(port.read(2401, 1).allSatisfy { $0 == 0xEE })
+        #expect(port.read(3000, 8).allSatisfy { $0 == 0 })
+        #expect(bench.allocatedBytes <= before - 700_000)
+    }
+
+    @Test("UNMAP with nothing to do, and with what cannot be done")
+    func unmapLists() throws {
+        let port = try DiskBench(blocks: 64).initiator()
+        port.write(0, [UInt8](repeating: 1, count: 64 * 512))
+        #expect(port.execute(CDB.unmap(length: 0)).status == .good)
+        #expect(port.execute(CDB.unmap(length: 8), dataOut: CDB.unmapList([])).status == .good)
+        #expect(
+            port.sense(CDB.unmap(length: 7), dataOut: [UInt8](repeating: 0, count: 7))
+                == SenseData(.illegalRequest, .parameterListLengthError))
+        // One bad descriptor, and nothing happens.
+        let bad = CDB.unmapList([(0, 8), (60, 5)])
+        #expect(port.sense(CDB.unmap(length: bad.count), dataOut: bad) == outOfRange)
+        let huge = CDB.unmapList([(UInt64.max, 1)])
+        #expect(port.sense(CDB.unmap(length: huge.count), dataOut: huge) == outOfRange)
+        #expect(port.read(0, 8).allSatisfy { $0 == 1 })
+        let many = CDB.unmapList([(lba: UInt64, count: UInt32)](repeating: (0, 1), count: 257))
+        #expect(port.sense(CDB.unmap(length: many.count), dataOut: many) == invalidParameter(2))
+        // A list that claims more than it has.
+        var short = CDB.unmapList([(8, 8)])
+        short[3] = 0xF0
+        #expect(port.execute(CDB.unmap(length: short.count), dataOut: short).status == .good)
+        #expect(port.read(8, 8).allSatisfy { $0 == 0 })
+    }
+
+    @Test("WRITE SAME repeats a block, or frees it", arguments: [Form.ten, .sixteen], [0x00, 0x08] as [UInt8])
+    func writeSame(form: Form, flags: UInt8) throws {
+        let bench = try DiskBench(blocks: 8192)
+        let port = bench.initiator()
+        let code: UInt8 = form == .ten ? 0x41 : 0x93
+        var random = SeededRandom(seed: 8)
+        let block = random.bytes(512)
+        #expect(port.execute(form.command(code, lba: 10, count: 5000, flags: flags), dataOut: block).status == .good)
+        let read = port.read(9, 5002)
+        #expect(read.prefix(512).allSatisfy { $0 == 0 } && read.suffix(512).allSatisfy { $0 == 0 })
+        #expect((1...5000).allSatisfy { Array(read[$0 * 512..<($0 + 1) * 512]) == block })
+        let zeros = [UInt8](repeating: 0, count: 512)
+        #expect(port.execute(form.command(code, lba: 16, count: 4000, flags: flags), dataOut: zeros).status == .good)
+        #expect(port.read(16, 4000).allSatisfy { $0 == 0 })
+        #expect(port.read(4016, 1) == block)
+        #expect(bench.allocatedBytes < 1_000_000)
+    }
+
+    @Test("WRITE SAME refuses zero blocks, too many, and what leaves the medium")
+    func writeSameLimits() throws {
+        let port = try DiskBench(blocks: 1 << 22).initiator()
+        let zeros = [UInt8](repeating: 0, count: 512)
+        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 0), dataOut: zeros) == invalidField(7))
+        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 0), dataOut: zeros) == invalidField(10))
+        #expect(port.execute(CDB.sixteen(0x93, lba: 0, count: 1 << 21, flags: 8), dataOut: zeros).status == .good)
+        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: (1 << 21) + 1), dataOut: zeros) == invalidField(10))
+        #expect(port.sense(CDB.sixteen(0x93, lba: (1 << 22) - 1, count: 2), dataOut: zeros) == outOfRange)
+        // NDOB: no data at all.
+        port.write(40, [UInt8](repeating: 1, count: 1024))
+        #expect(port.execute(CDB.sixteen(0x93, lba: 40, count: 1, flags: 0x09)).status == .good)
+        #expect(port.execute(CDB.sixteen(0x93, lba: 41, count: 1, flags: 0x01)).status == .good)
+        #expect(port.read(40, 2).allSatisfy { $0 == 0 })
+    }
+
+    @Test("GET LBA STATUS tells data from holes, and fits the allocation length")
+    func status() throws {
+        let port = try DiskBench(blocks: 4096).initiator()
+        #expect(statusDescriptors(port) == [[0, 4096, 1]])
+        port.write(1024, [UInt8](repeating: 1, count: 512 * 512))
+        #expect(statusDescriptors(port) == [[0, 1024, 1], [1024, 512, 0], [1536, 2560, 1]])
+        #expect(statusDescriptors(port, lba: 1030, allocation: 24) == [[1030, 506, 0]])
+        let list = CDB.unmapList([(1024, 512)])
+        #expect(port.execute(CDB.unmap(length: list.count), dataOut: list).status == .good)
+        #expect(statusDescriptors(port, lba: 1024).first?.last == 1)
+        #expect(port.execute(CDB.sixteen(0x9E, lba: 0, count: 4, flags: 0x12)).dataInLength == 4)
+        #expect(port.execute(CDB.sixteen(0x9E, lba: 0, count: 0, flags: 0x12)).status == .good)
+        #expect(port.sense(CDB.sixteen(0x9E, lba: 4096, count: 24, flags: 0x12)) == outOfRange)
+    }
+
+    @Test("PRE-FETCH meets its condition when the cache can hold all of it")
+    func prefetch() throws {
+        let bench = try DiskBench(blocks: 1 << 18)
+        let port = bench.initiator()
+        #expect(port.execute(CDB.ten(0x34, lba: 100, count: 64)).status == .conditionMet)
+        #expect(port.execute(CDB.sixteen(0x90, lba: 100, count: 64, flags: 0x02)).status == .conditionMet)
+        #expect(port.execute(CDB.ten(0x34, lba: (1 << 18) - 1, count: 0)).status == .conditionMet)
+        #expect(port.execute(CDB.sixteen(0x90, lba: 0, count: 0)).status == .good)
+        #expect(port.sense(CDB.ten(0x34, lba: 1 << 18, count: 1)) == outOfRange)
+        #expect(port.sense(CDB.ten(0x34, lba: (1 << 18) - 1, count: 2)) == outOfRange)
+    }
+}

@@ -1,0 +1,141 @@
+import Bytes
+import DeviceTestSupport
+import DiskDevice
+import SCSI
+import TargetCore
+import TestSupport
+import Testing
+
+@Suite("Durability, power, resizing and several initiators")
+struct StateTests {
+    private let block = [UInt8](repeating: 1, count: 512)
+
+    @Test("A write ends at once; with FUA it ends when the engine has made it durable")
+    func forceUnitAccess() throws {
+        let bench = try DiskBench(engineThreads: 1)
+        let port = bench.initiator()
+        let hold = bench.holdEngine(threads: 1, port: port)
+        #expect(port.write(0, block).status == .good)
+        let commands: [([UInt8], [UInt8])] = [
+            (CDB.ten(0x2A, lba: 1, count: 1, flags: 0x08), block),
+            (CDB.sixteen(0x8A, lba: 1, count: 1, flags: 0x08), block),
+            (CDB.ten(0x28, lba: 1, count: 1, flags: 0x08), []),
+            (CDB.ten(0x35, lba: 0, count: 0), []),
+            (CDB.sixteen(0x91, lba: 0, count: 8, flags: 0x02), []),
+        ]
+        let outcomes = commands.map { port.submit($0, dataOut: $1).outcome }
+        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(outcomes.allSatisfy { !$0.isThere })
+        hold.release()
+        #expect(outcomes.allSatisfy { $0.wait().status == .good })
+    }
+
+    @Test("Without a write cache every write is durable before it ends")
+    func noWriteCache() throws {
+        let bench = try DiskBench(engineThreads: 1)
+        let port = bench.initiator()
+        let caching: [UInt8] = [0, 0, 0, 0, 0x08, 18, 0] + [UInt8](repeating: 0, count: 17)
+        #expect(port.execute([0x15, 0x10, 0, 0, UInt8(caching.count), 0], dataOut: caching).status == .good)
+        let hold = bench.holdEngine(threads: 1, port: port)
+        let outcome = port.submit(CDB.ten(0x2A, lba: 1, count: 1), dataOut: block).outcome
+        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(!outcome.isThere)
+        hold.release()
+        #expect(outcome.wait().status == .good)
+    }
+
+    @Test("A full engine is BUSY, and the command can be repeated")
+    func busy() throws {
+        let bench = try DiskBench(engineThreads: 1)
+        let port = bench.initiator()
+        let hold = bench.holdEngine(threads: 1, port: port)
+        let filler = EngineHold(threads: 64)
+        port.port.onReactor { filler.begin(on: bench.reactor) }
+        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 0)).status == .busy)
+        #expect(port.execute(CDB.ten(0x2A, lba: 0, count: 1, flags: 8), dataOut: block).status == .busy)
+        #expect(port.execute(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block).status == .busy)
+        filler.release()
+        hold.release()
+        filler.waitUntilHeld()
+        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 0)).status == .good)
+        #expect(port.execute(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block).status == .good)
+    }
+
+    @Test("SYNCHRONIZE CACHE checks its range")
+    func synchronizeRange() throws {
+        let port = try DiskBench(blocks: 64).initiator()
+        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 64)).status == .good)
+        #expect(port.execute(CDB.ten(0x35, lba: 64, count: 0)).status == .good)
+        #expect(port.sense(CDB.ten(0x35, lba: 1, count: 64)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(0x91, lba: 65, count: 0)) == outOfRange)
+    }
+
+    @Test("A stopped disk is not ready for its medium until it is started")
+    func startStop() throws {
+        let bench = try DiskBench(blocks: 64)
+        let port = bench.initiator()
+        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        #expect(port.execute([0x1B, 0, 0, 0, 0, 0]).status == .good)
+        let notReady = SenseData(.notReady, .initializingCommandRequired)
+        #expect(other.sense(CDB.ten(0x28, lba: 0, count: 1)) == notReady)
+        #expect(port.write(0, block).sense == notReady)
+        #expect(port.sense([0, 0, 0, 0, 0, 0]) == notReady)
+        #expect(port.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
+        #expect(SenseData(parsing: port.execute([3, 0, 0, 0, 18, 0]).dataIn.rawSpan) == notReady)
+        #expect(port.execute([0x1B, 0, 0, 0, 1, 0]).status == .good)
+        #expect(port.write(0, block).status == .good)
+        #expect(port.execute([0x1B, 0, 0, 0, 0x04, 0]).status == .good)
+        #expect(port.execute([0x1B, 0, 0, 0, 0x30, 0]).status == .good)
+        #expect(port.sense([0x1B, 0, 0, 0, 0x50, 0]) == invalidField(4, bit: 7))
+        #expect(port.execute([0x1B, 1, 0, 0, 1, 0]).status == .good)
+        #expect(other.read(0, 1) == block)
+    }
+
+    @Test("A disk that grows says so once to each nexus, and does not shrink")
+    func resize() throws {
+        let bench = try DiskBench(blocks: 64)
+        let port = bench.initiator()
+        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        #expect(throws: DiskResizeError.smaller(capacity: 32768)) { try bench.unit.resize(to: 16384) }
+        try bench.unit.resize(to: 32768)
+        #expect(port.port.clearUnitAttentions() == [])
+        try bench.unit.resize(to: 65536)
+        for initiator in [port, other] {
+            #expect(
+                initiator.sense(CDB.ten(0x28, lba: 0, count: 1)) == SenseData(.unitAttention, .capacityDataHasChanged))
+            #expect(initiator.write(127, block).status == .good)
+        }
+        #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).dataIn.prefix(4) == [0, 0, 0, 127])
+        #expect(port.sense(CDB.ten(0x28, lba: 128, count: 1)) == outOfRange)
+    }
+
+    @Test("A reservation keeps another initiator from the medium, and ends with its session")
+    func reservation() throws {
+        let bench = try DiskBench(blocks: 64)
+        let port = bench.initiator()
+        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        #expect(port.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
+        #expect(other.execute(CDB.ten(0x28, lba: 0, count: 1)).status == .reservationConflict)
+        #expect(other.write(0, block).status == .reservationConflict)
+        #expect(other.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(other.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
+        #expect(other.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
+        #expect(other.execute(CDB.ten(0x25, lba: 0, count: 0)).status == .good)
+        #expect(port.write(0, block).status == .good)
+        port.port.logOut()
+        #expect(other.read(0, 1) == block)
+    }
+
+    @Test("What one initiator writes, another on another reactor reads")
+    func twoReactors() throws {
+        let bench = try DiskBench()
+        let port = bench.initiator()
+        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        var random = SeededRandom(seed: 9)
+        for lba in 0..<32 {
+            let data = random.bytes(512)
+            port.write(lba, data)
+            #expect(other.read(lba, 1) == data)
+        }
+    }
+}
