@@ -58,7 +58,12 @@ final class FileByteStore: ByteStore {
         header: inout MutableRawSpan, into lease: inout BufferLease, at leaseOffset: Int, count: Int,
         offset: Int64, mode: ReadMode
     ) -> FileResult {
-        file.read(
+        if header.byteCount == 0 {
+            return mode == .cached
+                ? file.readCached(into: &lease, at: leaseOffset, count: count, fileOffset: offset)
+                : file.read(into: &lease, at: leaseOffset, count: count, fileOffset: offset)
+        }
+        return file.read(
             header: &header, into: &lease, at: leaseOffset, count: count, fileOffset: offset, cached: mode == .cached)
     }
 

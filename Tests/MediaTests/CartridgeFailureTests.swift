@@ -1,0 +1,326 @@
+import Bytes
+import GRDB
+import Platform
+import TestSupport
+import Testing
+
+@testable import Media
+
+/// A fixed story told again and again, each time with another call failing; then a crash.
+@Suite("Cartridge on a failing host")
+struct CartridgeFailureTests {
+    /// What may be found after a crash: each candidate is the most that can be there; objects before `durable` must be.
+    struct Expectation {
+        var model: [ModelObject] = []
+        /// What else may be found, since an overwrite failed half-way.
+        var shortened: Int?
+        var durable = 0
+        /// What a failed write, which could not be taken back either, may have left behind the model.
+        var leftOver: [ModelObject] = []
+    }
+
+    @Test(
+        "The n-th call fails: an error now, and after a crash everything promised is there",
+        arguments: [Errno.noSpace, Errno.inputOutput], [false, true])
+    func failingCalls(errorNumber: Int32, fromThenOn: Bool) throws {
+        var call = 1
+        while true {
+            let tape = try TapeUnderTest()
+            tape.store.fail(at: call, errorNumber: errorNumber, fromThenOn: fromThenOn)
+            var expectation = Expectation()
+            var failures: [MediaFailure] = []
+            for step in 0..<14 { try tell(step, tape, &expectation, &failures) }
+            let hasFailed = tape.store.hasFailed
+            if hasFailed, fromThenOn {
+                #expect(failures.contains(MediaFailure(errorNumber: errorNumber)), "call \(call)")
+            }
+            tape.store.stopFailing()
+            for seed in 0..<6 as Range<UInt64> {
+                var generator = SeededRandom(seed: seed &* 1000 &+ UInt64(call))
+                _ = tape.cartridge.writer.drain()
+                let reopened = try tape.crash(using: &generator, index: try tape.copyIndex())
+                try verify(reopened, expectation, "call \(call), seed \(seed)")
+            }
+            if !hasFailed { break }
+            call += 1
+        }
+        #expect(call > 15, "the story has calls that can fail")
+    }
+
+    private func verify(_ tape: TapeUnderTest, _ expectation: Expectation, _ comment: String) throws {
+        let found = Int(tape.cartridge.endOfData)
+        let least = min(expectation.durable, expectation.shortened ?? .max)
+        let most = expectation.model + expectation.leftOver
+        #expect(found >= least && found <= most.count, "\(comment)")
+        let difference = try tape.difference(from: Array(most.prefix(found)))
+        #expect(difference == nil, "\(comment)")
+        // It works on.
+        tape.cartridge.spaceToEndOfData()
+        let block = ModelObject.block(name: 99, length: 99)
+        let result = try tape.append([block])
+        #expect(result.outcome == .done, "\(comment)")
+        #expect(tape.cartridge.synchronize() == nil, "\(comment)")
+    }
+
+    /// One step of the story; what it says of the medium goes to `expectation`.
+    private func tell(
+        _ step: Int, _ tape: TapeUnderTest, _ expectation: inout Expectation, _ failures: inout [MediaFailure]
+    ) throws {
+        let cartridge = tape.cartridge
+        switch step {
+        case 0, 2, 9, 12:
+            let blocks = (0..<3).map { ModelObject.block(name: UInt64(step * 10 + $0), length: 700) }
+            try append(blocks, tape, &expectation, &failures)
+        case 6:
+            try append([.block(name: 60, length: 30000)], tape, &expectation, &failures)
+        case 1, 7, 10: try append([.filemark, .filemark], tape, &expectation, &failures)
+        case 3, 8, 13:
+            if let failure = cartridge.synchronize() {
+                failures.append(failure)
+            } else {
+                expectation.durable = expectation.model.count
+            }
+        case 4: _ = cartridge.locate(object: 4)
+        case 11: _ = cartridge.locate(object: 6)
+        default:
+            // A drive may offload the preparation; then it does not come with the writing.
+            overwrite(tape, &expectation, &failures)
+        }
+    }
+
+    /// Says what is left when the position becomes the end of data.
+    private func overwrite(
+        _ tape: TapeUnderTest, _ expectation: inout Expectation, _ failures: inout [MediaFailure]
+    ) {
+        let cartridge = tape.cartridge
+        let position = Int(cartridge.position)
+        guard cartridge.needsOverwrite else { return }
+        if let failure = cartridge.prepareOverwrite() {
+            failures.append(failure)
+            expectation.shortened = min(position, expectation.shortened ?? .max)
+        } else {
+            expectation.model = Array(expectation.model.prefix(position))
+            expectation.durable = position
+            expectation.shortened = nil
+            expectation.leftOver = []
+        }
+    }
+
+    private func append(
+        _ objects: [ModelObject], _ tape: TapeUnderTest, _ expectation: inout Expectation,
+        _ failures: inout [MediaFailure]
+    ) throws {
+        overwrite(tape, &expectation, &failures)
+        guard !tape.cartridge.needsOverwrite else { return }
+        let result =
+            objects.first == .filemark
+            ? tape.cartridge.writeFilemarks(objects.count) : try tape.append(objects)
+        expectation.model += objects.prefix(result.count)
+        switch result.outcome {
+        case .done: #expect(result.count == objects.count)
+        case .failed(let failure):
+            failures.append(failure)
+            #expect(result.count < objects.count)
+            if tape.cartridge.needsOverwrite { expectation.leftOver = Array(objects.dropFirst(result.count)) }
+        case .endOfMedium: Issue.record("the capacity is not reached")
+        }
+        #expect(Int(tape.cartridge.endOfData) == expectation.model.count)
+    }
+
+    @Test("A full file system is told apart from the end of the medium, and writing goes on when there is room again")
+    func hostFull() throws {
+        let tape = try TapeUnderTest()
+        let block = ModelObject.block(name: 1, length: 30000)
+        let first = try tape.append([block])
+        #expect(first.outcome == .done)
+        tape.store.fail(at: 1, errorNumber: Errno.noSpace, fromThenOn: true)
+        let refused = try tape.append([.block(name: 2, length: 30000)])
+        #expect(refused == AppendResult(count: 0, outcome: .failed(.hostFull)))
+        tape.store.stopFailing()
+        let later: [ModelObject] = [.block(name: 3, length: 100)]
+        let accepted = try tape.append(later)
+        #expect(accepted.outcome == .done)
+        let difference = try tape.difference(from: [block] + later)
+        #expect(difference == nil)
+    }
+
+    @Test("After a failed synchronisation nothing is written or called durable until it is opened again")
+    func failedSynchronization() throws {
+        let tape = try TapeUnderTest()
+        _ = try tape.append([.block(name: 1, length: 100)])
+        tape.store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(tape.cartridge.synchronize() == .device(Errno.inputOutput))
+        #expect(tape.cartridge.synchronize() == .device(Errno.inputOutput))
+        #expect(!tape.cartridge.isDurable)
+        let refused = try tape.append([.block(name: 2, length: 100)])
+        #expect(refused == AppendResult(count: 0, outcome: .failed(.device(Errno.inputOutput))))
+        let reopened = try TapeUnderTest(store: tape.store, index: tape.index)
+        let accepted = try reopened.append([.block(name: 3, length: 100)])
+        #expect(accepted.outcome == .done)
+        #expect(reopened.cartridge.synchronize() == nil)
+    }
+}
+
+@Suite("Cartridge recovery")
+struct CartridgeRecoveryTests {
+    /// Three durable objects, and one that may be torn.
+    private func tape() throws -> (tape: TapeUnderTest, model: [ModelObject], durableLength: Int) {
+        let tape = try TapeUnderTest()
+        var model: [ModelObject] = [.block(name: 1, length: 100), .filemark, .block(name: 2, length: 50)]
+        _ = try tape.append([model[0]])
+        _ = tape.cartridge.writeFilemarks(1)
+        _ = try tape.append([model[2]])
+        #expect(tape.cartridge.synchronize() == nil)
+        _ = tape.cartridge.writer.drain()
+        let length = Int(Superblock.dataOffset + tape.cartridge.usedBytes)
+        model.append(.block(name: 3, length: 77))
+        _ = try tape.append([model[3]])
+        return (tape, model, length)
+    }
+
+    @Test("A last record that is cut off at any byte is not there, and what is appended instead is")
+    func tornTail() throws {
+        let (tape, model, durableLength) = try tape()
+        let whole = tape.store.content
+        for length in durableLength...whole.count {
+            let cut = SimulatedStore(Array(whole.prefix(length)))
+            let reopened = try TapeUnderTest(store: cut, index: try tape.copyIndex())
+            var expected = length == whole.count ? model : Array(model.dropLast())
+            var difference = try reopened.difference(from: expected)
+            #expect(difference == nil, "cut at \(length)")
+            reopened.cartridge.spaceToEndOfData()
+            expected.append(.block(name: 4, length: 60))
+            _ = try reopened.append(expected.suffix(1))
+            let again = try TapeUnderTest(store: cut, index: try reopened.copyIndex())
+            difference = try again.difference(from: expected)
+            #expect(difference == nil, "cut at \(length), appended")
+        }
+    }
+
+    @Test("A last record with any byte changed is not there")
+    func changedTail() throws {
+        let (tape, model, durableLength) = try tape()
+        let whole = tape.store.content
+        for place in durableLength..<whole.count {
+            var content = whole
+            content[place] ^= 0x40
+            let reopened = try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+            let difference = try reopened.difference(from: Array(model.dropLast()))
+            #expect(difference == nil, "byte \(place)")
+        }
+    }
+
+    @Test("A changed byte in a durable block is an error when it is read, and only there")
+    func corruptBlock() throws {
+        let (tape, model, durableLength) = try tape()
+        #expect(tape.cartridge.close() == nil)
+        var content = tape.store.content
+        content[durableLength - 10] ^= 1
+        let reopened = try TapeUnderTest(store: SimulatedStore(content), index: tape.index)
+        #expect(reopened.cartridge.locate(object: 2))
+        let (result, _) = try reopened.read(length: 50)
+        #expect(result == BlockReadResult(count: 0, outcome: .failed(.corrupt)))
+        #expect(reopened.cartridge.position == 2)
+        #expect(reopened.cartridge.space(blocks: 1).stop == .completed)
+        let (next, bytes) = try reopened.read(length: 77)
+        #expect(next.outcome == .done)
+        #expect(bytes == model[3].payload)
+    }
+
+    @Test("An index that is lost, or that knows of objects overwritten since, is made up for")
+    func lostIndex() throws {
+        let (tape, model, _) = try tape()
+        #expect(tape.cartridge.close() == nil)
+        let old = try tape.copyIndex()
+        let fresh = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: try DatabaseQueue())
+        var difference = try fresh.difference(from: model)
+        #expect(difference == nil)
+        // Two epochs later than the old index, with objects in other places.
+        _ = tape.cartridge.locate(object: 1)
+        let second: [ModelObject] = [.block(name: 11, length: 300), .block(name: 12, length: 300)]
+        _ = try tape.append(second)
+        _ = tape.cartridge.locate(object: 2)
+        let third: [ModelObject] = [
+            .block(name: 13, length: 5), .block(name: 14, length: 5), .block(name: 15, length: 5),
+        ]
+        _ = try tape.append(third)
+        #expect(tape.cartridge.synchronize() == nil)
+        let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: old)
+        difference = try reopened.difference(from: [model[0], second[0]] + third)
+        #expect(difference == nil)
+    }
+
+    @Test("Many overwrites, each further on, outgrow the history; an old index and a lost one still do")
+    func historyOverflow() throws {
+        let tape = try TapeUnderTest()
+        var model: [ModelObject] = []
+        let old = try tape.copyIndex()
+        for round in 0..<(Superblock.historyLimit + 20) {
+            // As backup programs append: over the last filemark.
+            if round > 0 { _ = tape.cartridge.space(filemarks: -1) }
+            model = Array(model.dropLast())
+            let block = ModelObject.block(name: UInt64(round), length: 10 + round)
+            _ = try tape.append([block])
+            _ = tape.cartridge.writeFilemarks(1)
+            model += [block, .filemark]
+            if round == 100 {
+                #expect(tape.cartridge.synchronize() == nil)
+                _ = tape.cartridge.writer.drain()
+            }
+        }
+        #expect(tape.cartridge.synchronize() == nil)
+        #expect(tape.cartridge.log.superblock.history.count == Superblock.historyLimit)
+        for index in [old, try DatabaseQueue()] {
+            let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: index)
+            let difference = try reopened.difference(from: model)
+            #expect(difference == nil)
+        }
+    }
+
+    @Test("A file shorter than its index says is damaged, and is left as it is")
+    func shortFile() throws {
+        let (tape, _, durableLength) = try tape()
+        #expect(tape.cartridge.close() == nil)
+        let short = SimulatedStore(Array(tape.store.content.prefix(durableLength)))
+        #expect(throws: CartridgeError.self) { try TapeUnderTest(store: short, index: tape.index) }
+        #expect(short.content.count == durableLength)
+    }
+
+    @Test("Without an index a gap before later objects is damage, not an end")
+    func gap() throws {
+        let (tape, _, _) = try tape()
+        #expect(tape.cartridge.close() == nil)
+        var content = tape.store.content
+        content[Int(Superblock.dataOffset) + 40] ^= 1
+        #expect(throws: CartridgeError.self) {
+            try TapeUnderTest(store: SimulatedStore(content), index: try DatabaseQueue())
+        }
+    }
+
+    @Test("One valid superblock is enough; none is damage; a newer format is refused")
+    func superblocks() throws {
+        let (tape, model, _) = try tape()
+        #expect(tape.cartridge.close() == nil)
+        for copy in 0..<2 {
+            var content = tape.store.content
+            content[copy * 4096 + 100] ^= 1
+            let reopened = try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+            let difference = try reopened.difference(from: model)
+            #expect(difference == nil)
+        }
+        var content = tape.store.content
+        content[100] ^= 1
+        content[4196] ^= 1
+        #expect(throws: CartridgeError.damaged(path: "test", reason: "neither of its two superblocks is valid")) {
+            try TapeUnderTest(store: SimulatedStore(content), index: tape.index)
+        }
+        content = tape.store.content
+        content[11] = 2
+        content.modifyBytes { bytes in
+            bytes.storeBE32(CRC32C.checksum(bytes.bytes.extracting(0..<4092)), at: 4092)
+        }
+        #expect(throws: CartridgeError.newerVersion(path: "test")) {
+            try TapeUnderTest(store: SimulatedStore(content), index: tape.index)
+        }
+    }
+}
