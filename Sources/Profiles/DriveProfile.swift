@@ -101,8 +101,7 @@ public struct BlockLimitsProfile: Sendable, Decodable {
 public struct DriveProfile: Sendable, Decodable {
     /// The names of timeouts that a profile may give; a command without one has `default`.
     static let timeoutNames = [
-        "default", "erase", "loadUnload", "locate", "modeSelect", "read", "rewind", "sendDiagnostic", "space",
-        "verify", "write", "writeFilemarks",
+        "default", "erase", "loadUnload", "locate", "read", "rewind", "space", "verify", "write", "writeFilemarks",
     ]
 
     /// The name that it is chosen by.
@@ -206,14 +205,10 @@ public struct DriveProfile: Sendable, Decodable {
         case loadUnload
         /// LOCATE.
         case locate
-        /// MODE SELECT.
-        case modeSelect
         /// READ.
         case read
         /// REWIND.
         case rewind
-        /// SEND DIAGNOSTIC.
-        case sendDiagnostic
         /// SPACE.
         case space
         /// VERIFY.

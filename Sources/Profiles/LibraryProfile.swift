@@ -32,7 +32,7 @@ public struct LibraryProfile: Sendable, Decodable {
     /// The names of timeouts that a profile may give; a command without one has `default`.
     static let timeoutNames = [
         "default", "exchangeMedium", "initializeElementStatus", "moveMedium", "positionToElement",
-        "readElementStatus", "sendDiagnostic",
+        "readElementStatus",
     ]
 
     /// The name that it is chosen by.
@@ -136,8 +136,6 @@ public struct LibraryProfile: Sendable, Decodable {
         case positionToElement
         /// READ ELEMENT STATUS.
         case readElementStatus
-        /// SEND DIAGNOSTIC.
-        case sendDiagnostic
         /// All others.
         case other = "default"
     }

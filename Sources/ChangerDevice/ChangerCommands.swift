@@ -1,0 +1,60 @@
+internal import Profiles
+internal import SCSI
+internal import TargetCore
+
+/// The command table of media changers.
+enum ChangerCommands {
+    private typealias Row = CommandDescriptor<ChangerLogicalUnit>
+
+    /// The table, with the timeouts of a profile.
+    static func table(_ profile: LibraryProfile) -> CommandTable<ChangerLogicalUnit> {
+        var rows: [Row] = [
+            CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
+            CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
+            CommonCommands.preventAllowMediumRemoval(),
+        ]
+        rows += CommonCommands.modeParameters()
+        rows += CommonCommands.reservations()
+        rows += CommonCommands.reportSupported()
+        rows += status(profile)
+        rows += moves(profile)
+        return CommandTable(rows)
+    }
+
+    private static func status(_ profile: LibraryProfile) -> [Row] {
+        [
+            // The inventory is always up to date, so there is nothing to look for.
+            Row(
+                OperationCode.initializeElementStatus, "INITIALIZE ELEMENT STATUS", usage: [0, 0, 0, 0, 0],
+                timeout: profile.timeout(.initializeElementStatus)
+            ) { _, task in task.good() },
+            Row(
+                OperationCode.initializeElementStatusWithRange, "INITIALIZE ELEMENT STATUS WITH RANGE",
+                usage: [0x03, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0, 0], timeout: profile.timeout(.initializeElementStatus)
+            ) { $0.initializeElementStatusWithRange($1) },
+            Row(
+                OperationCode.readElementStatus, "READ ELEMENT STATUS",
+                usage: [0x1F, 0xFF, 0xFF, 0xFF, 0xFF, 0x03, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
+                timeout: profile.timeout(.readElementStatus)
+            ) { $0.readElementStatus($1) },
+        ]
+    }
+
+    private static func moves(_ profile: LibraryProfile) -> [Row] {
+        [
+            Row(
+                OperationCode.moveMedium, "MOVE MEDIUM",
+                usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], timeout: profile.timeout(.moveMedium)
+            ) { $0.moveMedium($1) },
+            Row(
+                OperationCode.exchangeMedium, "EXCHANGE MEDIUM",
+                usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
+                timeout: profile.timeout(.exchangeMedium)
+            ) { $0.exchangeMedium($1) },
+            Row(
+                OperationCode.positionToElement, "POSITION TO ELEMENT",
+                usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], timeout: profile.timeout(.positionToElement)
+            ) { $0.positionToElement($1) },
+        ]
+    }
+}

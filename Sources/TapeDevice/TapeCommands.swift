@@ -1,0 +1,140 @@
+internal import Profiles
+internal import SCSI
+internal import TargetCore
+
+/// The command table of tape drives.
+enum TapeCommands {
+    private typealias Row = CommandDescriptor<TapeLogicalUnit>
+
+    /// The table, with the timeouts of a profile.
+    static func table(_ profile: DriveProfile) -> CommandTable<TapeLogicalUnit> {
+        var rows: [Row] = [
+            CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
+            CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
+            CommonCommands.preventAllowMediumRemoval(),
+        ]
+        rows += CommonCommands.modeParameters()
+        rows += CommonCommands.reservations()
+        rows += CommonCommands.reportSupported()
+        rows += transfers(profile)
+        rows += positioning(profile)
+        rows += medium(profile)
+        rows += reports()
+        rows += attributes()
+        return CommandTable(rows)
+    }
+
+    /// Commands that move blocks and filemarks.
+    private static func transfers(_ profile: DriveProfile) -> [Row] {
+        [
+            Row(
+                OperationCode.read6, "READ(6)", usage: [0x03, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
+                timeout: profile.timeout(.read)
+            ) { $0.read($1) },
+            Row(
+                OperationCode.write6, "WRITE(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataOut,
+                conditions: .writesMedium, timeout: profile.timeout(.write),
+                begin: { $0.beginWrite($1) }, execute: { $0.write($1) }),
+            Row(
+                OperationCode.writeFilemarks6, "WRITE FILEMARKS(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0],
+                conditions: .writesMedium, timeout: profile.timeout(.writeFilemarks)
+            ) { $0.writeFilemarks($1) },
+            Row(
+                OperationCode.verify6, "VERIFY(6)", usage: [0x05, 0xFF, 0xFF, 0xFF, 0],
+                timeout: profile.timeout(.verify)
+            ) { $0.read($1) },
+            Row(
+                OperationCode.erase6, "ERASE(6)", usage: [0x03, 0, 0, 0, 0], conditions: .writesMedium,
+                timeout: profile.timeout(.erase)
+            ) { $0.erase($1) },
+        ]
+    }
+
+    /// Commands that change the position.
+    private static func positioning(_ profile: DriveProfile) -> [Row] {
+        let identifier = [UInt8](repeating: 0xFF, count: 8)
+        return [
+            Row(
+                OperationCode.rewind, "REWIND", usage: [0x01, 0, 0, 0, 0], timeout: profile.timeout(.rewind)
+            ) { $0.rewind($1) },
+            Row(
+                OperationCode.space6, "SPACE(6)", usage: [0x0F, 0xFF, 0xFF, 0xFF, 0], timeout: profile.timeout(.space)
+            ) { $0.space6($1) },
+            Row(
+                OperationCode.space16, "SPACE(16)", usage: [0x0F, 0, 0] + identifier + [0, 0, 0, 0],
+                timeout: profile.timeout(.space)
+            ) { $0.space16($1) },
+            Row(
+                OperationCode.locate10, "LOCATE(10)", usage: [0x07, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0],
+                timeout: profile.timeout(.locate)
+            ) { $0.locate10($1) },
+            Row(
+                OperationCode.locate16, "LOCATE(16)", usage: [0x3B, 0, 0xFF] + identifier + [0, 0, 0, 0],
+                timeout: profile.timeout(.locate)
+            ) { $0.locate16($1) },
+        ]
+    }
+
+    /// Loading and unloading.
+    private static func medium(_ profile: DriveProfile) -> [Row] {
+        [
+            Row(
+                OperationCode.loadUnload, "LOAD UNLOAD", usage: [0x01, 0, 0, 0x0F, 0],
+                conditions: .allowedWhenNotReady, timeout: profile.timeout(.loadUnload)
+            ) { $0.loadUnload($1) }
+        ]
+    }
+
+    /// Commands that only tell something.
+    private static func reports() -> [Row] {
+        // The allocation length belongs to the extended form (SSC-5 table 62); other forms ignore it, because clients
+        // in the field fill it in for the long form too.
+        let readPosition: [UInt8] = [0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0]
+        return [
+            Row(
+                OperationCode.readBlockLimits, "READ BLOCK LIMITS", usage: [0x01, 0, 0, 0, 0], direction: .dataIn,
+                conditions: .allowedWhenNotReady
+            ) { $0.readBlockLimits($1) },
+            Row(
+                OperationCode.reportDensitySupport, "REPORT DENSITY SUPPORT",
+                usage: [0x01, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataIn, conditions: .allowedWhenNotReady
+            ) { $0.reportDensitySupport($1) },
+            Row(
+                OperationCode.readPosition, serviceAction: 0x00, "READ POSITION, SHORT FORM - BLOCK ID",
+                usage: readPosition, direction: .dataIn
+            ) { $0.readPositionShort($1) },
+            Row(
+                OperationCode.readPosition, serviceAction: 0x01, "READ POSITION, SHORT FORM - VENDOR SPECIFIC",
+                usage: readPosition, direction: .dataIn
+            ) { $0.readPositionShort($1) },
+            Row(
+                OperationCode.readPosition, serviceAction: 0x06, "READ POSITION, LONG FORM", usage: readPosition,
+                direction: .dataIn
+            ) { $0.readPositionLong($1) },
+            Row(
+                OperationCode.readPosition, serviceAction: 0x08, "READ POSITION, EXTENDED FORM", usage: readPosition,
+                direction: .dataIn
+            ) { $0.readPositionExtended($1) },
+        ]
+    }
+
+    /// Medium auxiliary memory.
+    private static func attributes() -> [Row] {
+        let actions: [(UInt8, String)] = [
+            (0x00, "ATTRIBUTE VALUES"), (0x01, "ATTRIBUTE LIST"), (0x02, "LOGICAL VOLUME LIST"),
+            (0x03, "PARTITION LIST"), (0x05, "SUPPORTED ATTRIBUTES"),
+        ]
+        let read = actions.map { action, name in
+            Row(
+                OperationCode.readAttribute, serviceAction: action, "READ ATTRIBUTE, \(name)",
+                usage: [0, 0, 0, 0, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01, 0], direction: .dataIn
+            ) { $0.readAttribute($1) }
+        }
+        return read + [
+            Row(
+                OperationCode.writeAttribute, "WRITE ATTRIBUTE",
+                usage: [0x01, 0, 0, 0, 0xFF, 0, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataOut,
+                conditions: .writesMedium, begin: { $0.beginWriteAttribute($1) }, execute: { $0.writeAttribute($1) })
+        ]
+    }
+}

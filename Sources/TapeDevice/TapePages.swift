@@ -1,0 +1,160 @@
+internal import Bytes
+internal import Media
+internal import Profiles
+internal import SCSI
+internal import TargetCore
+
+/// Mode page codes of tape drives (SSC-5 clause 8.5).
+enum TapeModePage {
+    /// Data Compression.
+    static let dataCompression: UInt8 = 0x0F
+    /// Device Configuration.
+    static let deviceConfiguration: UInt8 = 0x10
+    /// Medium Partition.
+    static let mediumPartition: UInt8 = 0x11
+    /// Medium Configuration.
+    static let mediumConfiguration: UInt8 = 0x1D
+}
+
+/// Mode pages, INQUIRY data and VPD pages.
+extension TapeLogicalUnit {
+    /// Density code that stands for the drive's own (SSC-5 clause 8.5.2: default density).
+    private static let defaultDensityCode: UInt8 = 0x00
+    /// Density code that means: as it is.
+    private static let unchangedDensityCode: UInt8 = 0x7F
+
+    // MARK: Header and block descriptor
+
+    /// WP, BUFFERED MODE and SPEED (zero: the default).
+    var deviceSpecificModeParameter: UInt8 {
+        (isWriteProtected ? 0x80 : 0) | state.bufferedMode << 4
+    }
+
+    /// The kind of cartridge that is loaded, zero without one.
+    var mediumType: UInt8 {
+        readyCartridge == nil ? 0 : state.density?.mediumType ?? 0
+    }
+
+    /// Density and block length; there is no long form for tapes.
+    func blockDescriptor(_ nexus: LogicalUnitNexus) -> [UInt8] {
+        let density = readyCartridge == nil ? nil : state.density
+        var bytes: [UInt8] = [(density ?? profile.defaultDensity).code, 0, 0, 0, 0]
+        bytes.appendBE24(UInt32(nexusState(nexus).blockLength))
+        return bytes
+    }
+
+    /// Takes buffered mode, which all nexuses share, and the block length, which is the nexus's own. The format follows the
+    /// cartridge, so a density code only has to be one that the drive has.
+    func selectHeader(
+        _ deviceSpecificParameter: UInt8, _ blockDescriptor: [UInt8], at blockDescriptorOffset: Int, _ task: SCSITask,
+        isCommitting: Bool
+    ) -> SenseData? {
+        let bufferedMode = deviceSpecificParameter >> 4 & 0x07
+        let parameterOffset = task.commandDescriptorBlock.operationCode == OperationCode.modeSelect6 ? 2 : 3
+        guard bufferedMode <= 1 else { return Self.invalidParameter(byte: parameterOffset, bit: 6) }
+        guard deviceSpecificParameter & 0x0F == 0 else { return Self.invalidParameter(byte: parameterOffset, bit: 3) }
+        var blockLength: Int?
+        if !blockDescriptor.isEmpty {
+            guard blockDescriptor.count == 8 else { return Self.invalidParameter(byte: blockDescriptorOffset) }
+            let density = blockDescriptor[0]
+            let isKnown =
+                density == Self.defaultDensityCode || density == Self.unchangedDensityCode
+                || profile.density(code: density) != nil
+            guard isKnown else { return Self.invalidParameter(byte: blockDescriptorOffset) }
+            guard blockDescriptor.rawSpan.loadBE24(at: 1) == 0 else {
+                return Self.invalidParameter(byte: blockDescriptorOffset + 1)
+            }
+            let length = Int(blockDescriptor.rawSpan.loadBE24(at: 5))
+            guard length == 0 || isAllowed(blockLength: length) else {
+                return Self.invalidParameter(byte: blockDescriptorOffset + 5)
+            }
+            blockLength = length
+        }
+        guard isCommitting, let nexus = task.nexus else { return nil }
+        if let blockLength { nexusState(nexus).blockLength = blockLength }
+        if bufferedMode != state.bufferedMode {
+            state.bufferedMode = bufferedMode
+            establishUnitAttention(.modeParametersChanged, except: nexus)
+        }
+        return nil
+    }
+
+    private static func invalidParameter(byte: Int, bit: UInt8? = nil) -> SenseData {
+        SenseData(
+            .illegalRequest, .invalidFieldInParameterList,
+            fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(byte), bit: bit))
+    }
+
+    // MARK: Pages
+
+    /// Fills in what depends on the cartridge: the size of the partition, WORM.
+    func content(of page: ModePage, _ control: ModePageControl) -> [UInt8] {
+        var content = page.content(control)
+        guard control != .changeable, page.subpage == 0, let cartridge = readyCartridge else { return content }
+        switch page.code {
+        case TapeModePage.mediumPartition:
+            // PARTITION SIZE in units of 10^9 bytes, as PARTITION UNITS of the profile says; at least one.
+            let units = UInt16(clamping: max(1, cartridge.capacity / 1_000_000_000))
+            content.modifyBytes { $0.storeBE16(units, at: 6) }
+        case TapeModePage.mediumConfiguration:
+            if cartridge.identity.isWORM { content[0] |= 0x01 }
+        default: break
+        }
+        return content
+    }
+
+    /// Refuses compression algorithms that there are none of.
+    func check(_ page: ModePage, _ newContent: [UInt8], at offset: Int) -> SenseData? {
+        // SELECT DATA COMPRESSION ALGORITHM: 0 none, 1 the default one.
+        if page.code == TapeModePage.deviceConfiguration, page.subpage == 0, newContent[12] > 1 {
+            return Self.invalidParameter(byte: offset + 12)
+        }
+        return nil
+    }
+
+    /// Keeps the two pages that speak of compression together, and what the data path needs of the pages.
+    func pageChanged(_ page: ModePage) {
+        if page.code == TapeModePage.dataCompression {
+            setByte(12, of: TapeModePage.deviceConfiguration, to: page.current[0] & 0x80 != 0 ? 1 : 0, mask: 0xFF)
+        } else if page.code == TapeModePage.deviceConfiguration, page.subpage == 0 {
+            setByte(0, of: TapeModePage.dataCompression, to: page.current[12] == 0 ? 0 : 0x80, mask: 0x80)
+        }
+        readModePages()
+    }
+
+    private func setByte(_ index: Int, of code: UInt8, to value: UInt8, mask: UInt8) {
+        guard var content = modePages.page(code)?.current else { return }
+        content[index] = content[index] & ~mask | value
+        modePages.update(code, current: content)
+    }
+
+    /// Remembers the bits of the Device Configuration page that the data path needs: REW and SWP.
+    func readModePages() {
+        guard let content = modePages.page(TapeModePage.deviceConfiguration)?.current else { return }
+        state.reportsEarlyWarningOnRead = content[6] & 0x01 != 0
+        state.isSoftwareWriteProtected = content[8] & 0x04 != 0
+    }
+
+    // MARK: INQUIRY
+
+    /// Standard INQUIRY data with the profile's vendor-specific bytes.
+    func inquiryData(_ standard: [UInt8]) -> [UInt8] {
+        var bytes = standard
+        bytes.replaceSubrange(36..<36 + profile.inquiryVendorSpecific.count, with: profile.inquiryVendorSpecific)
+        return bytes
+    }
+
+    /// Manufacturer-assigned Serial Number (SSC-5 clause 8.6.3).
+    private static let manufacturerSerialNumberPage: UInt8 = 0xB1
+
+    /// The profile's pages, and page B1h.
+    var productDataPages: [UInt8] {
+        profile.vitalProductData.map(\.page) + [Self.manufacturerSerialNumberPage]
+    }
+
+    /// The content of those pages.
+    func productData(_ page: UInt8) -> [UInt8]? {
+        if page == Self.manufacturerSerialNumberPage { return Array(identity.serialNumber.utf8) }
+        return profile.vitalProductData.first { $0.page == page }?.content
+    }
+}
