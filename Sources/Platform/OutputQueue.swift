@@ -8,12 +8,15 @@ internal import CPlatform
 /// flushes, waits until the socket is writable, or gives the connection up. It belongs to the thread of its leases; an empty
 /// queue may move to another.
 @safe public final class OutputQueue {
-    /// The most pieces of memory that wait (IOV_MAX, the most that one system call takes).
-    public static let pieceLimit = 1024
+    /// The most pieces that a queue can be made for (IOV_MAX, the most that one system call takes).
+    public static let maximumPieceLimit = 1024
+
+    /// The most pieces of memory that wait.
+    public let pieceLimit: Int
     /// The most leases held at a time.
-    public static let leaseLimit = 512
+    public let leaseLimit: Int
     /// The memory for headers, in bytes.
-    public static let headerCapacity = 65536
+    public let headerCapacity: Int
 
     /// A lease that the queue holds.
     public struct Payload {
@@ -58,22 +61,26 @@ internal import CPlatform
     private let headers: UnsafeMutableRawPointer
     private var state: State
 
-    /// An empty queue.
-    public init() {
-        unsafe pieces = .allocate(capacity: Self.pieceLimit)
-        unsafe ends = .allocate(capacity: Self.pieceLimit)
-        unsafe leases = .allocate(capacity: Self.leaseLimit)
-        unsafe slots = .allocate(capacity: Self.leaseLimit)
-        unsafe headers = .allocate(byteCount: Self.headerCapacity, alignment: 64)
-        for slot in 0..<Self.leaseLimit {
+    /// An empty queue with those limits.
+    public init(pieceLimit: Int = maximumPieceLimit, leaseLimit: Int = 512, headerCapacity: Int = 65536) {
+        precondition((1...Self.maximumPieceLimit).contains(pieceLimit), "one system call takes at most 1024 pieces")
+        self.pieceLimit = pieceLimit
+        self.leaseLimit = leaseLimit
+        self.headerCapacity = headerCapacity
+        unsafe pieces = .allocate(capacity: pieceLimit)
+        unsafe ends = .allocate(capacity: pieceLimit)
+        unsafe leases = .allocate(capacity: leaseLimit)
+        unsafe slots = .allocate(capacity: leaseLimit)
+        unsafe headers = .allocate(byteCount: headerCapacity, alignment: 64)
+        for slot in 0..<leaseLimit {
             unsafe (leases + slot).initialize(to: nil)
-            unsafe slots[slot] = Int32(Self.leaseLimit - 1 - slot)
+            unsafe slots[slot] = Int32(leaseLimit - 1 - slot)
         }
-        state = State(freeSlots: Self.leaseLimit)
+        state = State(freeSlots: leaseLimit)
     }
 
     deinit {
-        unsafe leases.deinitialize(count: Self.leaseLimit)
+        unsafe leases.deinitialize(count: leaseLimit)
         unsafe leases.deallocate()
         unsafe pieces.deallocate()
         unsafe ends.deallocate()
@@ -86,13 +93,13 @@ internal import CPlatform
     /// Whether nothing waits.
     public var isEmpty: Bool { state.head == state.tail }
     /// How many more pieces fit.
-    public var freePieces: Int { Self.pieceLimit - (state.tail - state.head) }
+    public var freePieces: Int { pieceLimit - (state.tail - state.head) }
     /// How many more leases fit.
     public var freeLeases: Int { state.freeSlots }
     /// How many bytes of headers surely fit.
     public var freeHeaderBytes: Int {
         if state.headerHead >= state.headerTail {
-            return max(Self.headerCapacity - state.headerHead, state.headerTail - 1)
+            return max(headerCapacity - state.headerHead, state.headerTail - 1)
         }
         return state.headerTail - state.headerHead - 1
     }
@@ -183,7 +190,7 @@ internal import CPlatform
     private func reserveHeader(_ count: Int) -> Int? {
         let start: Int
         if state.headerHead >= state.headerTail {
-            if Self.headerCapacity - state.headerHead >= count {
+            if headerCapacity - state.headerHead >= count {
                 start = state.headerHead
             } else if state.headerTail > count {
                 start = 0
@@ -215,7 +222,7 @@ internal import CPlatform
 
     /// Makes sure that one piece fits at the tail.
     private func makePieceRoom() -> Bool {
-        if state.tail < Self.pieceLimit { return true }
+        if state.tail < pieceLimit { return true }
         guard state.head > 0 else { return false }
         let count = state.tail - state.head
         // Safe: both arrays have pieceLimit elements of trivial types; update(from:) allows overlap.
@@ -239,9 +246,11 @@ internal import CPlatform
         return isEmpty ? .drained : .blocked
     }
 
-    /// Drops everything that is queued, and the leases with it. Payload that is held but not released stays.
+    /// Drops everything that is queued or held: the connection is over.
     public func discard() {
         consumeSent(state.queuedBytes)
+        state.freeSlots = 0
+        for slot in 0..<leaseLimit { drop(Int32(slot)) }
     }
 
     private func consumeSent(_ sent: Int) {

@@ -135,7 +135,7 @@ struct OutputQueueTests {
         #expect(blocked > 0)
         #expect(output.isEmpty && output.queuedBytes == 0)
         #expect(pool.leasedBytes == 0)
-        #expect(output.freeLeases == OutputQueue.leaseLimit)
+        #expect(output.freeLeases == output.leaseLimit)
     }
 
     @Test("A full queue refuses, and is whole again after sending")
@@ -144,8 +144,8 @@ struct OutputQueueTests {
         let output = OutputQueue()
         var count = 0
         while output.append(copying: [UInt8](repeating: 7, count: 100).rawSpan) { count += 1 }
-        #expect(count == OutputQueue.headerCapacity / 100)
-        #expect(output.freePieces == OutputQueue.pieceLimit - 1, "successive headers are one piece")
+        #expect(count == output.headerCapacity / 100)
+        #expect(output.freePieces == output.pieceLimit - 1, "successive headers are one piece")
         var bytes: [UInt8] = []
         while output.flush(to: near) == .blocked { drain(far, into: &bytes) }
         drain(far, into: &bytes)

@@ -1,0 +1,65 @@
+internal import Bytes
+internal import ISCSI
+internal import Platform
+internal import TargetCore
+
+// The login phase, and the step into full feature phase (RFC 7143 sections 6.3 and 11.12).
+extension Connection {
+    /// Takes a PDU of the login phase.
+    func receiveLogin(_ header: RawSpan, _ data: RawSpan) {
+        guard let step = login?.receive(header: header, data: data) else { return }
+        switch step {
+        case .reply(let reply):
+            send(reply.header, data: reply.text.rawSpan)
+        case .refused(let reply, let reason):
+            send(reply.header, data: reply.text.rawSpan)
+            closeAfterSending(.loginRefused(reason))
+        case .drop:
+            close(.notALogin)
+        case .finished(let reply, let result):
+            targetSessionHandle = result.targetSessionHandle
+            phase = .starting(reply, result)
+            login = nil
+            scheduleTurnEnd()
+        }
+    }
+
+    /// Leaves the portal's reactor for that of the session.
+    func moveToSession(_ reply: LoginReply, _ result: LoginResult) {
+        leaveReactor()
+        server.startSession(self, reply, result)
+    }
+
+    /// Begins full feature phase, on the session's reactor: the last login reply goes out, and digests begin after it.
+    func beginFullFeature(_ session: Session, _ reply: LoginReply, _ result: LoginResult) {
+        guard !isClosed else { return }
+        reactor = session.reactor
+        lastReception = reactor.now
+        self.session = session
+        parameters = result.parameters
+        status = result.statusSequence
+        text = TextMachine(sessionType: result.identity.sessionType, settings: .target)
+        output = OutputQueue()
+        session.begin(self)
+        phase = .fullFeature
+        guard register(), send(reply.header, data: reply.text.rawSpan) else { return }
+        framer = PDUFramer(
+            maximumDataSegmentLength: parameters.maxRecvDataSegmentLength,
+            hasHeaderDigest: parameters.headerDigest == .crc32c, hasDataDigest: parameters.dataDigest == .crc32c)
+        sendFramer = framer
+        receiveLimit = ReceiveBuffer.capacity / 4
+        watchForSilence()
+    }
+}
+
+/// What the login machine asks the server.
+struct PortAuthority: LoginAuthority {
+    unowned let server: ISCSIServer
+
+    func admit(_ identity: LoginIdentity) -> LoginAdmission { server.admit(identity) }
+
+    func establish(_ identity: LoginIdentity, _ parameters: NegotiatedParameters) -> SessionAdmission {
+        guard let handle = server.reserveHandle() else { return .refused(.outOfResources) }
+        return .established(targetSessionHandle: handle)
+    }
+}

@@ -1,0 +1,271 @@
+internal import Bytes
+internal import ISCSI
+internal import Platform
+internal import SCSI
+
+/// Why a connection ended, for the log.
+enum CloseReason: CustomStringConvertible {
+    case peerClosed
+    case failed(SystemError)
+    case framing(FramingError)
+    case protocolError(String)
+    case loginRefused(LoginStatus)
+    case loginTimedOut
+    case notALogin
+    case loggedOut
+    case noAnswerToPing
+    case answersNotTaken
+    case outOfMemory
+    case reinstated
+    case targetRemoved
+    case targetReset
+    case serverStopping
+
+    var description: String {
+        switch self {
+        case .peerClosed: "the peer closed it"
+        case .failed(let error): error.description
+        case .framing(let error): "framing error: \(error)"
+        case .protocolError(let text): "protocol error: \(text)"
+        case .loginRefused(let status): "login refused: \(status)"
+        case .loginTimedOut: "the login took too long"
+        case .notALogin: "the first PDU was no login"
+        case .loggedOut: "logged out"
+        case .noAnswerToPing: "no answer to NOP-In"
+        case .answersNotTaken: "the peer does not take its answers"
+        case .outOfMemory: "no buffer for a PDU"
+        case .reinstated: "the session was reinstated"
+        case .targetRemoved: "the target was removed"
+        case .targetReset: "target cold reset"
+        case .serverStopping: "the server stops"
+        }
+    }
+}
+
+/// One TCP connection of an initiator, from its acceptance to its end.
+///
+/// It belongs to one reactor: first to that of the portal, and from the end of its login on to that of its session. The
+/// other files of this folder that begin with `Connection` hold its parts by topic.
+final class Connection: @unchecked Sendable {
+    /// Where the connection is in its life.
+    enum Phase {
+        case login
+        /// The login is done; its last reply waits until the session is set up, perhaps on another reactor.
+        case starting(LoginReply, LoginResult)
+        case fullFeature
+        /// What is queued is sent, then the connection closes.
+        case closing(CloseReason)
+        case closed
+    }
+
+    let server: ISCSIServer
+    let socket: StreamSocket
+    let peerAddress: SocketAddress
+    let localAddress: SocketAddress
+    /// The reactor that the connection belongs to now.
+    var reactor: Reactor
+    var phase = Phase.login
+    var registration: RegistrationName?
+    private var interest = ReadyEvents.readable
+    private var timer: TimerName?
+
+    // Receiving.
+    var framer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
+    var incoming = IncomingPDU()
+    /// The start of a PDU that is not complete enough to look at; between two receptions.
+    var kept = KeptBytes()
+    var receiveLimit = 4096
+    var lastReception: MonotonicTime
+
+    // Sending.
+    var output = OutputQueue(pieceLimit: 16, leaseLimit: 1, headerCapacity: 16384)
+    var isWriteBlocked = false
+    var isTurnEndScheduled = false
+    /// Commands whose Data-In did not fit the output queue at once, oldest first.
+    var sending: [CommandSlot] = []
+
+    // Login, then full feature phase.
+    var login: LoginMachine<PortAuthority>?
+    var session: Session?
+    var parameters = NegotiatedParameters()
+    /// The limit of what goes out, and the digests that go with it.
+    var sendFramer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
+    var status = StatusSequence()
+    var text: TextMachine?
+    var held: [HeldRequest] = []
+    var pingTag: UInt32?
+    var nextPingTag: UInt32 = 1
+    var taskManagementCount = 0
+    /// The TSIH that was set aside for this connection.
+    var targetSessionHandle: UInt16?
+    var isLogoutRequested = false
+
+    init(server: ISCSIServer, socket: StreamSocket, reactor: Reactor) {
+        self.server = server
+        self.socket = socket
+        self.reactor = reactor
+        let unknown = SocketAddress(path: "unknown")
+        peerAddress = socket.peerAddress ?? unknown
+        localAddress = socket.localAddress ?? unknown
+        lastReception = reactor.now
+    }
+
+    /// Begins to listen to the peer, on the portal's reactor.
+    func begin() {
+        login = LoginMachine(
+            authority: PortAuthority(server: server), windowLimit: server.limits.commandWindow)
+        guard register() else { return }
+        timer = reactor.schedule(after: server.limits.loginDuration, self, token: 0)
+    }
+
+    /// Registers with the reactor; false, and the connection closed, when that fails.
+    func register() -> Bool {
+        interest = .readable
+        do throws(SystemError) {
+            registration = try reactor.register(socket.fileDescriptor, interest: interest, handler: self)
+            return true
+        } catch {
+            close(.failed(error))
+            return false
+        }
+    }
+
+    /// Leaves the reactor without closing the socket.
+    func leaveReactor() {
+        if let registration { reactor.unregister(registration) }
+        registration = nil
+        if let timer { reactor.cancel(timer) }
+        timer = nil
+    }
+
+    /// Starts the timer that watches for silence.
+    func watchForSilence() {
+        timer = reactor.schedule(after: server.limits.keepAliveInterval, self, token: 0)
+    }
+
+    var isClosed: Bool {
+        if case .closed = phase { return true }
+        return false
+    }
+
+    /// Whether PDUs are still taken from the peer.
+    var isOpen: Bool {
+        switch phase {
+        case .login, .starting, .fullFeature: true
+        case .closing, .closed: false
+        }
+    }
+
+    // MARK: End
+
+    /// Closes at once: what is queued is dropped, tasks are aborted, the session ends.
+    func close(_ reason: CloseReason) {
+        guard !isClosed else { return }
+        let wasInSession = session != nil
+        phase = .closed
+        leaveReactor()
+        sending.removeAll()
+        held.removeAll()
+        incoming.reset()
+        login = nil
+        session?.end()
+        output.discard()
+        socket.shutdownWriting()
+        server.connectionClosed(self, reason: reason, wasInSession: wasInSession)
+        session = nil
+    }
+
+    /// Closes when everything that is queued is sent.
+    func closeAfterSending(_ reason: CloseReason) {
+        guard isOpen else { return }
+        phase = .closing(reason)
+        scheduleTurnEnd()
+    }
+
+    // MARK: Output
+
+    /// Has `turnEnded` called at the end of this turn.
+    func scheduleTurnEnd() {
+        guard !isTurnEndScheduled, !isClosed else { return }
+        isTurnEndScheduled = true
+        reactor.afterEvents(self)
+    }
+
+    /// Sends what is queued; false when the connection is over.
+    @discardableResult
+    func flush() -> Bool {
+        guard !isWriteBlocked else { return true }
+        switch output.flush(to: socket, counters: reactor.counters) {
+        case .drained:
+            return true
+        case .blocked:
+            isWriteBlocked = true
+            updateInterest()
+            return true
+        case .failed(let code):
+            close(.failed(SystemError(code: code, operation: "send to", path: peerAddress.description)))
+            return false
+        }
+    }
+
+    /// Listens for room to write while there is none, and to the peer while it takes its answers.
+    func updateInterest() {
+        var wanted: ReadyEvents = []
+        if isWriteBlocked { wanted.insert(.writable) }
+        if isOpen, output.queuedBytes < server.limits.outputBacklog || !isWriteBlocked { wanted.insert(.readable) }
+        guard wanted != interest, let registration else { return }
+        interest = wanted
+        reactor.modify(registration, interest: wanted)
+    }
+}
+
+extension Connection: ReadyHandler {
+    func ready(_ events: ReadyEvents) {
+        if events.contains(.writable), isWriteBlocked {
+            isWriteBlocked = false
+            scheduleTurnEnd()
+        }
+        if !events.isDisjoint(with: [.readable, .failed]) {
+            guard isOpen else {
+                // Only an error is of interest now; the peer may well send more.
+                if !events.isDisjoint(with: .failed) { close(.peerClosed) }
+                return
+            }
+            receive()
+        }
+    }
+}
+
+extension Connection: TurnHandler {
+    func turnEnded() {
+        isTurnEndScheduled = false
+        guard !isClosed else { return }
+        guard sendQueuedData(), flush() else { return }
+        if output.isEmpty {
+            switch phase {
+            case .closing(let reason): return close(reason)
+            case .starting(let reply, let result): return moveToSession(reply, result)
+            case .login, .fullFeature, .closed: break
+            }
+        }
+        if !sending.isEmpty, !isWriteBlocked { scheduleTurnEnd() }
+        updateInterest()
+    }
+}
+
+extension Connection: TimerHandler {
+    func timerFired(_ token: UInt64) {
+        timer = nil
+        switch phase {
+        case .login, .starting: close(.loginTimedOut)
+        case .closing, .closed: close(.answersNotTaken)
+        case .fullFeature:
+            let silence = reactor.now - lastReception
+            if silence >= server.limits.keepAliveInterval {
+                guard pingTag == nil else { return close(.noAnswerToPing) }
+                ping()
+            }
+            if !isClosed { watchForSilence() }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+internal import ISCSI
+
+/// The limits of an iSCSI server: what one peer, or all of them, can make it hold.
+public struct PortLimits: Sendable {
+    /// The most connections at a time, over all portals.
+    public var connections = 4096
+    /// The most connections at a time that have not logged in.
+    public var loginConnections = 1024
+    /// How long a login may take.
+    public var loginDuration = LoginLimits.duration
+    /// The command window: the most commands of a session at a time.
+    public var commandWindow = 128
+    /// The most immediate commands of a session at a time, beside those of the window.
+    public var immediateCommands = 16
+    /// The most task management functions of a session at a time.
+    public var taskManagementFunctions = 16
+    /// The most PDUs other than commands that wait for an earlier CmdSN.
+    public var heldRequests = 16
+    /// Bytes queued for a peer beyond which nothing more is read from it until it takes its answers.
+    public var outputBacklog = 4 << 20
+    /// Bytes queued beyond which they are sent before the end of the turn, while they are in the processor's caches.
+    public var earlyFlush = 512 << 10
+    /// Bytes of Data-In that one connection sends in a turn before others have theirs.
+    public var turnOutput = 4 << 20
+    /// How long a peer may be silent before it is pinged with NOP-In, and again before it is given up.
+    public var keepAliveInterval = Duration.seconds(30)
+
+    /// The default limits.
+    public init() {}
+}
