@@ -112,7 +112,6 @@ public struct OperationalSettings: Hashable, Sendable {
         preferred.maxBurstLength = 1_048_576
         preferred.firstBurstLength = 262_144
         preferred.maxOutstandingR2T = 8
-        preferred.defaultTime2Retain = 0
         return Self(preferred: preferred)
     }()
 }

@@ -56,6 +56,7 @@ public import SCSI
     /// A message with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         dataSegmentLength = bytes.dataSegmentLength
@@ -70,6 +71,7 @@ public import SCSI
         parameter3 = bytes.loadBE16(at: 42)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000, dataSegmentLength: dataSegmentLength)

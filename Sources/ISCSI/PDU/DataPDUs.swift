@@ -27,6 +27,7 @@ public import SCSI
     @inlinable
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -40,6 +41,7 @@ public import SCSI
         bufferOffset = bytes.loadBE32(at: 40)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -91,6 +93,7 @@ public import SCSI
     @inlinable
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -112,6 +115,7 @@ public import SCSI
         bufferOffset = bytes.loadBE32(at: 40)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         var flags = residual.flags
@@ -161,6 +165,7 @@ public import SCSI
     @inlinable
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -175,6 +180,7 @@ public import SCSI
         desiredDataTransferLength = bytes.loadBE32(at: 44)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000)

@@ -58,6 +58,7 @@ internal import Bytes
     /// A request with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -77,9 +78,10 @@ internal import Bytes
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
-        var flags = currentStageCode & 0x03 << 2 | nextStageCode & 0x03
+        var flags = (currentStageCode & 0x03) << 2 | nextStageCode & 0x03
         if isTransit { flags |= 0x80 }
         if isContinued { flags |= 0x40 }
         // A Login Request is always immediate (section 11.12).
@@ -138,6 +140,7 @@ internal import Bytes
     /// A response with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -157,9 +160,10 @@ internal import Bytes
         status = LoginStatus(rawValue: bytes.loadBE16(at: 36))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
-        var flags = currentStageCode & 0x03 << 2 | nextStageCode & 0x03
+        var flags = (currentStageCode & 0x03) << 2 | nextStageCode & 0x03
         if isTransit { flags |= 0x80 }
         if isContinued { flags |= 0x40 }
         bytes.storeHeaderStart(

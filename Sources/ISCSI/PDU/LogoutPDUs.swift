@@ -59,6 +59,7 @@ internal import Bytes
     /// A request with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         isImmediate = bytes.isImmediate
@@ -69,6 +70,7 @@ internal import Bytes
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -103,6 +105,7 @@ internal import Bytes
     /// A response with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         response = LogoutOutcome(rawValue: bytes.byte(at: 2))
@@ -114,6 +117,7 @@ internal import Bytes
         time2Retain = bytes.loadBE16(at: 42)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000 | UInt32(response.rawValue) << 8)

@@ -24,6 +24,7 @@ public import SCSI
     /// A NOP-Out with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         isImmediate = bytes.isImmediate
@@ -35,6 +36,7 @@ public import SCSI
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -70,6 +72,7 @@ public import SCSI
     /// A NOP-In with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         dataSegmentLength = bytes.dataSegmentLength
@@ -81,6 +84,7 @@ public import SCSI
         maxCmdSN = SequenceNumber(bytes.loadBE32(at: 32))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000, dataSegmentLength: dataSegmentLength)

@@ -53,6 +53,7 @@ internal import Bytes
     /// A Reject with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         reason = RejectReason(rawValue: bytes.byte(at: 2))
@@ -63,6 +64,7 @@ internal import Bytes
         dataSN = bytes.loadBE32(at: 36)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(

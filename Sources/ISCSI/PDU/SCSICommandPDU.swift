@@ -37,6 +37,7 @@ public import SCSI
     @inlinable
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -56,6 +57,7 @@ public import SCSI
         cdb = CommandDescriptorBlock(bytes.extracting(32..<48))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         var flags = UInt32(attributes & 0x07)
@@ -115,6 +117,7 @@ public import SCSI
     @inlinable
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -134,6 +137,7 @@ public import SCSI
         expDataSN = bytes.loadBE32(at: 36)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         let flags = 0x80 | residual.flags | bidirectionalReadResidual.flags << 2

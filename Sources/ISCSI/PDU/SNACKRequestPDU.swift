@@ -44,6 +44,7 @@ public import SCSI
     /// A request with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         type = SNACKType(rawValue: bytes.byte(at: 1) & 0x0F)
@@ -55,6 +56,7 @@ public import SCSI
         runLength = bytes.loadBE32(at: 44)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: UInt32(0x80 | type.rawValue & 0x0F) << 16)

@@ -28,6 +28,7 @@ public import SCSI
     /// A request with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         isImmediate = bytes.isImmediate
@@ -41,6 +42,7 @@ public import SCSI
         expDataSN = bytes.loadBE32(at: 36)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -109,6 +111,7 @@ public import SCSI
     /// A response with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         response = TaskManagementOutcome(rawValue: bytes.byte(at: 2))
@@ -119,6 +122,7 @@ public import SCSI
         additionalResponseInformation = bytes.loadBE32(at: 36)
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000 | UInt32(response.rawValue) << 8)

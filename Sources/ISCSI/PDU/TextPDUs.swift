@@ -28,6 +28,7 @@ public import SCSI
     /// A request with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -42,6 +43,7 @@ public import SCSI
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         let flags: UInt32 = (isFinal ? 0x80 : 0) | (isContinued ? 0x40 : 0)
@@ -82,6 +84,7 @@ public import SCSI
     /// A response with default values in all fields.
     public init() {}
 
+    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -96,6 +99,7 @@ public import SCSI
         maxCmdSN = SequenceNumber(bytes.loadBE32(at: 32))
     }
 
+    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         let flags: UInt32 = (isFinal ? 0x80 : 0) | (isContinued ? 0x40 : 0)

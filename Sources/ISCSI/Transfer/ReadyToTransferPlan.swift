@@ -6,6 +6,14 @@
     public let length: Int
     /// R2TSN.
     public let r2tSN: UInt32
+
+    /// A request for `length` bytes from `offset` on.
+    @inlinable
+    public init(offset: Int, length: Int, r2tSN: UInt32) {
+        self.offset = offset
+        self.length = length
+        self.r2tSN = r2tSN
+    }
 }
 
 /// Asks for a write's data that did not come unsolicited (RFC 7143 section 11.8): one R2T a burst, in order, no more
