@@ -160,7 +160,7 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     public override func writeProtectionSense(_ task: SCSITask) -> SenseData? {
         guard let cartridge = readyCartridge else { return nil }
         if cartridge.isWriteProtected { return SenseData(.dataProtect, .hardwareWriteProtected) }
-        if state.density?.isWritable == false { return SenseData(.dataProtect, .cannotWriteIncompatibleFormat) }
+        if state.isFormatReadOnly { return SenseData(.dataProtect, .cannotWriteIncompatibleFormat) }
         if state.isSoftwareWriteProtected { return SenseData(.dataProtect, .softwareWriteProtected) }
         return nil
     }
@@ -168,7 +168,7 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     /// Whether the cartridge cannot be written: WP of the mode parameter header.
     var isWriteProtected: Bool {
         guard let cartridge = readyCartridge else { return false }
-        return cartridge.isWriteProtected || state.isSoftwareWriteProtected || state.density?.isWritable == false
+        return cartridge.isWriteProtected || state.isSoftwareWriteProtected || state.isFormatReadOnly
     }
 
     // MARK: Nexuses and resets

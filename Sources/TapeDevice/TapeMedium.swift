@@ -160,6 +160,7 @@ extension TapeLogicalUnit {
     private func forgetMedium() {
         state.medium = .none
         state.density = nil
+        state.isFormatReadOnly = false
         state.earlyWarningZone = 0
         state.isReadingFenced = false
         state.hasWriteFailed = false
@@ -182,6 +183,7 @@ extension TapeLogicalUnit {
                 return nil
             }
             state.density = density
+            state.isFormatReadOnly = !density.isWritable
             state.earlyWarningZone = profile.earlyWarning.bytes(capacity: cartridge.capacity)
             makeReady(cartridge, except: nil)
             return nil

@@ -24,6 +24,8 @@ struct TapeState {
     var medium = DriveMedium.none
     /// The format of the cartridge that is in the drive.
     var density: DensityProfile?
+    /// Whether the drive only reads that format.
+    var isFormatReadOnly = false
     /// The bytes between early warning and the end of the partition.
     var earlyWarningZone: Int64 = 0
     /// BUFFERED MODE: 0 or 1.
