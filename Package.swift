@@ -84,11 +84,11 @@ let package = Package(
                 "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Catalog", "DiskDevice", "TapeDevice",
                 "ChangerDevice", "ISCSI", "ISCSIPort", logging,
             ]),
-        module("Console", ["Management", hummingbird, logging]),
+        module("Console", ["Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Management", "Console", "Initiator", argumentParser, logging, nioCore, nioHTTP1, nioPosix, textTable,
+                "Management", "Console", "Initiator", argumentParser, logging, textTable,
             ],
             swiftSettings: settings),
 
@@ -103,6 +103,9 @@ let package = Package(
         .target(
             name: "DeviceTestSupport", dependencies: ["Bytes", "Platform", "SCSI", "TargetCore"],
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
+        .target(
+            name: "ManagementTestSupport", dependencies: ["Catalog", "Management", logging],
+            path: "Tests/ManagementTestSupport", swiftSettings: settings),
         tests("Bytes"),
         tests("Platform"),
         tests("SCSI"),
@@ -115,9 +118,9 @@ let package = Package(
         tests("ISCSI"),
         tests("ISCSIPort", ["Initiator", "ISCSI"]),
         tests("Initiator"),
-        tests("Catalog"),
-        tests("Management", ["Catalog"]),
-        tests("Console", ["Management"]),
+        tests("Catalog", [grdb]),
+        tests("Management", ["Catalog", "ManagementTestSupport", grdb]),
+        tests("Console", ["Management", "ManagementTestSupport"]),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
         .testTarget(name: "RepositoryTests", swiftSettings: settings),
     ],

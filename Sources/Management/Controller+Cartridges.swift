@@ -14,8 +14,9 @@ extension Controller {
     ) throws(ManagementError) -> CartridgeSummary {
         try Barcode.check(request.barcode)
         let library = try servedLibrary(name)
-        try assembly.checkBarcode(request.barcode, libraryProfile: library.profile)
         let driveProfile = library.drives.first?.profile ?? ""
+        try assembly.checkBarcode(
+            request.barcode, libraryProfile: library.profile, driveProfile: driveProfile)
         let capacity = try checkCapacity(request.size, driveProfile: driveProfile)
         let cartridges = try cartridgeRecords(library)
         if let other = cartridges.first(where: { $0.barcode == request.barcode }) {
@@ -41,7 +42,8 @@ extension Controller {
                     created: Date())
             }
             do throws(ManagementError) {
-                try assembly.createCartridge(cartridge, at: path, driveProfile: driveProfile)
+                try assembly.createCartridge(
+                    cartridge, in: folder.libraryPath(name), driveProfile: driveProfile)
                 return try perform(.element(slot), of: cartridge, in: library)
             } catch {
                 try query { () throws(CatalogError) in
@@ -70,7 +72,7 @@ extension Controller {
         let library = try libraryRecord(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
         var result = summary(of: cartridge, in: library)
-        result.used = assembly.usedCapacity(of: cartridge, at: folder.cartridgePath(barcode, library: name))
+        result.used = assembly.usedCapacity(of: cartridge, in: folder.libraryPath(name))
         return result
     }
 

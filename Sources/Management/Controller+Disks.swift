@@ -66,28 +66,24 @@ extension Controller {
         summary(of: try diskRecord(name))
     }
 
-    /// Gives the disk `name` another size. Only its own growth is safe while an initiator uses it, so shrinking is
-    /// refused then.
+    /// Makes the disk `name` larger. It cannot become smaller: initiators have no way to agree to losing blocks.
     public func resizeDisk(_ name: String, _ request: DiskResize) throws(ManagementError) -> DiskSummary {
         let disk = try diskRecord(name)
-        let size = try Self.roundedUp(request.size, blockSize: disk.blockSize)
-        if size < disk.size { try checkUnused(name, kind: "disk", verb: "shrink") }
-        try checkImage(of: disk)
-        let path = folder.imagePath(disk.image)
-        // The image never is shorter than the catalog says: a longer one is harmless after a crash in between.
-        if size > disk.size {
-            try assembly.resizeDisk(disk, imagePath: path, to: size)
-            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }
-        } else if size < disk.size {
-            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }
-            do throws(ManagementError) {
-                try assembly.resizeDisk(disk, imagePath: path, to: size)
-            } catch {
-                try query { () throws(CatalogError) in try catalog.setSize(disk.size, ofDisk: name) }
-                throw error
-            }
+        if let problem = problems[name] {
+            throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
         }
-        logger.info("disk resized", metadata: ["disk": "\(name)", "size": "\(size)"])
+        let size = try Self.roundedUp(request.size, blockSize: disk.blockSize)
+        guard size >= disk.size else {
+            throw ManagementError(
+                .invalid,
+                "disk '\(name)' has \(disk.size) bytes and cannot become smaller; make another disk and copy what fits")
+        }
+        if size > disk.size {
+            // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
+            try assembly.growDisk(disk, to: size)
+            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }
+            logger.info("disk resized", metadata: ["disk": "\(name)", "size": "\(size)"])
+        }
         return try self.disk(name)
     }
 
@@ -112,8 +108,10 @@ extension Controller {
         return disk
     }
 
-    /// Refuses a disk whose image is missing or shorter than the disk.
-    func checkImage(of disk: DiskRecord) throws(ManagementError) {
+    /// The disk as its image is: one that has grown, as a resize does before its row, is as large as the image.
+    ///
+    /// - Throws: `ManagementError.Code.damaged` when the image is missing or shorter than the disk.
+    func adoptingLength(of disk: DiskRecord) throws(ManagementError) -> DiskRecord {
         let path = folder.imagePath(disk.image)
         guard let length = folder.fileLength(path) else {
             throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is missing")
@@ -123,6 +121,15 @@ extension Controller {
                 .damaged,
                 "disk '\(disk.name)': its image \(path) is truncated, with \(length) of \(disk.size) bytes")
         }
+        guard length > disk.size else { return disk }
+        guard length % Int64(disk.blockSize) == 0 else {
+            throw ManagementError(
+                .damaged,
+                "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), no whole blocks")
+        }
+        try query { () throws(CatalogError) in try catalog.setSize(length, ofDisk: disk.name) }
+        logger.notice("disk is as large as its image", metadata: ["disk": "\(disk.name)", "size": "\(length)"])
+        return try diskRecord(disk.name)
     }
 
     /// The size of a disk on the existing file `image`.

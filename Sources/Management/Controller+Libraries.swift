@@ -30,7 +30,10 @@ extension Controller {
                 "\(request.cartridges) cartridges do not fit \(request.slots) slots; give 0 to \(request.slots)")
         }
         let barcodes = try Barcode.series(from: request.firstBarcode ?? "V00001L8", count: request.cartridges)
-        for barcode in barcodes { try assembly.checkBarcode(barcode, libraryProfile: request.profile) }
+        for barcode in barcodes {
+            try assembly.checkBarcode(
+                barcode, libraryProfile: request.profile, driveProfile: request.driveProfile)
+        }
         let capacity = try checkCapacity(request.cartridgeSize, driveProfile: request.driveProfile)
         try checkNameIsFree(request.name)
         let path = folder.libraryPath(request.name)
@@ -47,9 +50,7 @@ extension Controller {
             }
             do throws(ManagementError) {
                 for cartridge in try cartridgeRecords(library) {
-                    try assembly.createCartridge(
-                        cartridge, at: folder.cartridgePath(cartridge.barcode, library: library.name),
-                        driveProfile: request.driveProfile)
+                    try assembly.createCartridge(cartridge, in: path, driveProfile: request.driveProfile)
                 }
                 try start(library)
             } catch {

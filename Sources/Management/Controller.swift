@@ -5,8 +5,8 @@ public import Logging
 /// The control plane: turns requests into catalog rows and running devices.
 ///
 /// Every operation checks everything first, then changes, and undoes what it did when a later step fails. The
-/// functions contain no suspension point, so they run one after another and none sees the half of another. They may
-/// wait for files, SQLite and reactors; as there is one controller, that holds up one thread of the pool at most.
+/// functions but `shutDown`, the last, contain no suspension point, so they run one after another and none sees the
+/// half of another. They may wait for files, SQLite and reactors; as there is one controller, that holds up one thread of the pool at most.
 public actor Controller {
     /// The version of Carousel.
     public static let version = "0.1.0"
@@ -61,7 +61,7 @@ public actor Controller {
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
         for disk in disks {
             try startOrNote(disk.name, kind: "disk", skipsDamaged: skipsDamaged) { () throws(ManagementError) in
-                try checkImage(of: disk)
+                let disk = try adoptingLength(of: disk)
                 try assembly.startDisk(
                     disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
             }
@@ -71,15 +71,17 @@ public actor Controller {
                 try start(library)
             }
         }
-        if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
+        // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
+        // nothing is to stay behind when a port is taken.
         try openPortals(requested)
+        if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
     }
 
     /// Stops listening, ends the sessions, closes everything. Does nothing when called again.
-    public func shutDown() {
+    public func shutDown() async {
         guard !isShutDown else { return }
         isShutDown = true
-        assembly.shutDown()
+        await assembly.shutDown()
         do {
             try catalog.close()
         } catch {

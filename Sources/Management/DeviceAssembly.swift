@@ -2,26 +2,26 @@ public import Catalog
 
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
-/// The `Controller` calls all functions one after another; they may block, and must not call back into it. A function that throws has changed nothing.
+/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function that throws has changed nothing.
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
-    /// Refuses a barcode that the library of `libraryProfile` cannot read.
-    func checkBarcode(_ barcode: String, libraryProfile: String) throws(ManagementError)
+    /// Refuses a barcode that the library cannot read, or of a kind of cartridge that its drives cannot use.
+    func checkBarcode(_ barcode: String, libraryProfile: String, driveProfile: String) throws(ManagementError)
     /// The native capacity in bytes of cartridges for drives of `profile`.
     func nativeCapacity(driveProfile: String) -> Int64
 
     /// Opens the image and offers the disk's target.
     func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
-    /// Makes the image and the running disk `size` bytes long; initiators learn of the change.
-    func resizeDisk(_ disk: DiskRecord, imagePath: String, to size: Int64) throws(ManagementError)
+    /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the change.
+    func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
     /// Offers the disk no longer and closes its image.
     func stopDisk(_ disk: DiskRecord, targetName: String)
 
-    /// Makes the files of an empty cartridge at `path`, where nothing is.
-    func createCartridge(_ cartridge: CartridgeRecord, at path: String, driveProfile: String) throws(ManagementError)
-    /// How many bytes of the medium of `cartridge` are written.
-    func usedCapacity(of cartridge: CartridgeRecord, at path: String) -> Int64?
+    /// Makes the files of an empty cartridge, `BARCODE.tape` in `folder`.
+    func createCartridge(_ cartridge: CartridgeRecord, in folder: String, driveProfile: String) throws(ManagementError)
+    /// How many bytes of the medium of `cartridge` in `folder` are written; nil when that cannot be found out.
+    func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64?
     /// Offers the library's target; cartridges that are in drives are loaded again.
     func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
@@ -38,6 +38,6 @@ public protocol DeviceAssembly: Sendable {
     func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress
     /// The sessions that are logged in.
     func sessions() -> [SessionSummary]
-    /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time.
-    func shutDown()
+    /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
+    func shutDown() async
 }

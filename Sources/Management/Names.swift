@@ -41,16 +41,15 @@ public enum Barcode {
         let isAllowed = text.utf8.allSatisfy { character in
             switch character {
             case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"),
-                UInt8(ascii: "."), UInt8(ascii: "_"):
+                UInt8(ascii: "_"):
                 true
             default: false
             }
         }
-        guard isAllowed, !text.isEmpty, text.utf8.count <= maximumLength, !text.hasPrefix("."), !text.hasPrefix("-")
-        else {
+        guard isAllowed, !text.isEmpty, text.utf8.count <= maximumLength, !text.hasPrefix("-") else {
             throw ManagementError(
                 .invalid,
-                "'\(text)' is no barcode; use 1 to \(maximumLength) of A-Z, 0-9, '-', '.' and '_', with a letter or digit first"
+                "'\(text)' is no barcode; use 1 to \(maximumLength) of A-Z, 0-9, '-' and '_', with a letter or digit first"
             )
         }
     }

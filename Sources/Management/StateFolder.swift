@@ -64,6 +64,9 @@ public final class StateFolder: Sendable {
         self.lock = lock
     }
 
+    /// Lets another daemon have the folder, before this object goes away.
+    public func release() { _ = flock(lock.fileDescriptor, LOCK_UN) }
+
     /// The catalog's file.
     public var catalogPath: String { path + "/catalog.sqlite" }
     /// The control socket.

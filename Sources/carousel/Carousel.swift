@@ -1,4 +1,5 @@
 import ArgumentParser
+import Console
 import Foundation
 import Management
 
@@ -37,10 +38,16 @@ enum Main {
                 try command.run()
             }
         } catch let failure as CommandFailure {
-            FileHandle.standardError.write(Data("carousel: \(failure.message)\n".utf8))
-            exit(failure.status.rawValue)
+            fail(failure)
+        } catch let error as ControlClientError {
+            fail(CommandFailure(error))
         } catch {
             Carousel.exit(withError: error)
         }
+    }
+
+    private static func fail(_ failure: CommandFailure) -> Never {
+        FileHandle.standardError.write(Data("carousel: \(failure.message)\n".utf8))
+        exit(failure.status.rawValue)
     }
 }

@@ -1,3 +1,4 @@
+import Console
 import Management
 
 /// What the exit codes mean; the numbers above 63 are those of sysexits.h.
@@ -26,6 +27,15 @@ struct CommandFailure: Error {
     init(_ status: ExitStatus, _ message: String) {
         self.status = status
         self.message = message
+    }
+
+    /// A request that the daemon refused or did not answer.
+    init(_ error: ControlClientError) {
+        switch error {
+        case .unreachable(let message): self.init(.unavailable, message)
+        case .refused(let error): self.init(error.code == .internal ? .software : .refused, error.message)
+        case .notUnderstood(let message): self.init(.software, message)
+        }
     }
 
     /// A failure of the daemon to start.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Console
 import Management
 
 /// `carousel disk …`
@@ -73,11 +74,8 @@ struct Disk: AsyncParsableCommand {
 
     struct Resize: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a disk another size.",
-            discussion: """
-                A disk may grow while initiators use it. Shrinking cuts off what is beyond the new end, and is refused \
-                while an initiator is logged in.
-                """)
+            abstract: "Make a disk larger.",
+            discussion: "Initiators may go on using it, and learn of the new size. A disk cannot become smaller.")
 
         @Argument(help: "The name.")
         var name: String

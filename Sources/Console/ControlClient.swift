@@ -1,38 +1,51 @@
 import Foundation
-import Management
+public import Management
 import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// The daemon's API, seen from the command line: one connection a request.
-struct ControlClient: Sendable {
+/// Why a request to the daemon came to nothing.
+public enum ControlClientError: Error, Sendable, Hashable {
+    /// No daemon answers, or it ended before it did; one sentence.
+    case unreachable(String)
+    /// The daemon refused.
+    case refused(ManagementError)
+    /// The answer is none of this version; one sentence.
+    case notUnderstood(String)
+}
+
+/// The daemon's API, seen from a client: one connection a request.
+public struct ControlClient: Sendable {
     /// The longest answer in bytes: a library with as many cartridges as can be fits well.
     private static let maximumAnswerLength = 64 << 20
 
-    let stateFolder: String
+    private let stateFolder: String
+
+    /// A client of the daemon that owns `stateFolder`.
+    public init(stateFolder: String) { self.stateFolder = stateFolder }
 
     /// The answer to a GET.
-    func get<Answer: Decodable>(_ path: String) async throws -> Answer {
+    public func get<Answer: Decodable>(_ path: String) async throws -> Answer {
         try await request(.GET, path, body: nil)
     }
 
     /// The answer to a DELETE.
-    func delete<Answer: Decodable>(_ path: String) async throws -> Answer {
+    public func delete<Answer: Decodable>(_ path: String) async throws -> Answer {
         try await request(.DELETE, path, body: nil)
     }
 
     /// The answer to a POST.
-    func post<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
+    public func post<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
         try await request(.POST, path, body: try APICoding.encode(body))
     }
 
     /// The answer to a PATCH.
-    func patch<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
+    public func patch<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
         try await request(.PATCH, path, body: try APICoding.encode(body))
     }
 
     /// `name` as one part of a path.
-    static func escaped(_ name: String) -> String {
+    public static func escaped(_ name: String) -> String {
         name.addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._")))
             ?? name
     }
@@ -43,14 +56,16 @@ struct ControlClient: Sendable {
             do {
                 return try APICoding.decode(Answer.self, from: answer)
             } catch {
-                throw CommandFailure(.software, "the daemon's answer is not understood; are both of one version?")
+                throw ControlClientError.notUnderstood(
+                    "the daemon's answer is not understood; are both of one version?")
             }
         }
-        if let problem = try? APICoding.decode(ProblemBody.self, from: answer) {
-            let isDefect = problem.error.code == ManagementError.Code.internal.rawValue
-            throw CommandFailure(isDefect ? .software : .refused, problem.error.message)
+        guard let problem = try? APICoding.decode(ProblemBody.self, from: answer) else {
+            throw ControlClientError.notUnderstood(
+                "the daemon answered \(method.rawValue) \(path) with HTTP status \(status); are both of one version?")
         }
-        throw CommandFailure(.refused, "the daemon answered with HTTP status \(status) to \(method.rawValue) \(path)")
+        throw ControlClientError.refused(
+            ManagementError(ManagementError.Code(rawValue: problem.error.code) ?? .internal, problem.error.message))
     }
 
     private func exchange(_ method: HTTPMethod, _ path: String, body: Data) async throws -> (Int, Data) {
@@ -65,8 +80,7 @@ struct ControlClient: Sendable {
                 }
             }
         } catch {
-            throw CommandFailure(
-                .unavailable,
+            throw ControlClientError.unreachable(
                 "no daemon answers for state folder \(stateFolder): \(Self.reason(error)); start it with 'carousel serve --state \(stateFolder)', or name another folder with --state"
             )
         }
@@ -82,7 +96,7 @@ struct ControlClient: Sendable {
                 try await outbound.write(.end(nil))
                 return try await Self.answer(from: inbound)
             }
-        } catch let failure as CommandFailure {
+        } catch let failure as ControlClientError {
             throw failure
         } catch {
             throw Self.brokenOff
@@ -106,8 +120,8 @@ struct ControlClient: Sendable {
         throw brokenOff
     }
 
-    private static let brokenOff = CommandFailure(
-        .unavailable, "the daemon ended before it answered; see its output, and ask it again for what was done")
+    private static let brokenOff = ControlClientError.unreachable(
+        "the daemon ended before it answered; see its output, and ask it again for what was done")
 
     private static func reason(_ error: any Error) -> String {
         guard let error = error as? IOError else { return "\(error)" }

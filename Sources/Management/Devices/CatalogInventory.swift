@@ -1,0 +1,87 @@
+import Catalog
+import ChangerDevice
+import Dispatch
+import Foundation
+
+/// The catalog as the changer of one library sees it: a move is durable there before it counts.
+final class CatalogInventory: LibraryInventory {
+    private let catalog: Catalog
+    private let library: Int64
+    /// Off the reactor: a transaction waits for the storage device.
+    private let queue = DispatchQueue(label: "carousel.moves")
+
+    /// The inventory of the library with the key `library`.
+    init(_ catalog: Catalog, library: Int64) {
+        self.catalog = catalog
+        self.library = library
+    }
+
+    func commit(
+        _ moves: [MediumMove], by requester: MoveRequester, completion: @escaping @Sendable (String?) -> Void
+    ) {
+        let cause: MoveCause =
+            switch requester {
+            case .initiator: .initiator
+            case .operatorPanel: .command
+            }
+        queue.async { [catalog, library] in
+            do {
+                try catalog.apply(moves.map(CartridgeMove.init), library: library, cause: cause, time: Date())
+                completion(nil)
+            } catch {
+                completion("\(error)")
+            }
+        }
+    }
+}
+
+extension CartridgeMove {
+    /// The catalog's form of a changer's move.
+    init(_ move: MediumMove) {
+        self.init(
+            barcode: move.barcode, origin: CartridgeLocation(move.origin),
+            destination: CartridgeLocation(move.destination))
+    }
+}
+
+extension CartridgeLocation {
+    /// The catalog's form of a changer's place. What is outside the library is in the vault.
+    init(_ place: MediumPlace) {
+        switch place {
+        case .element(let element): self = .element(ElementAddress(element))
+        case .outside: self = .vault
+        }
+    }
+
+    /// The changer's form.
+    var place: MediumPlace {
+        switch self {
+        case .element(let address): .element(address.libraryElement)
+        case .vault: .outside
+        }
+    }
+}
+
+extension ElementAddress {
+    init(_ element: LibraryElement) {
+        let kind: ElementKind =
+            switch element.type {
+            case .storage: .slot
+            case .importExport: .mail
+            case .dataTransfer: .drive
+            case .mediumTransport: preconditionFailure("no cartridge rests in the robot's hand")
+            }
+        self.init(kind: kind, number: element.number)
+    }
+
+    /// The changer's form.
+    var libraryElement: LibraryElement {
+        let type: ElementType =
+            switch kind {
+            case .slot: .storage
+            case .mail: .importExport
+            case .drive: .dataTransfer
+            }
+        return LibraryElement(type, number)
+    }
+}

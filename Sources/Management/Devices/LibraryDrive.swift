@@ -1,0 +1,63 @@
+import ChangerDevice
+import Logging
+import Media
+import SCSI
+import TapeDevice
+import TargetCore
+
+/// A drive in its library: the robot's hand on one side, the cartridges' folder on the other.
+final class LibraryDrive: DriveBay {
+    let unit: TapeLogicalUnit
+    private let cartridges: CartridgeStore
+    private let logger: Logger
+    private let name: String
+
+    /// The drive `unit`, with cartridges from `cartridges`; `name` is for the log.
+    init(_ unit: TapeLogicalUnit, cartridges: CartridgeStore, name: String, logger: Logger) {
+        self.unit = unit
+        self.cartridges = cartridges
+        self.name = name
+        self.logger = logger
+    }
+
+    var identity: DeviceIdentity { unit.identity }
+    var preventsMediumRemoval: Bool { unit.isMediumRemovalPrevented }
+
+    func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
+        let cartridges = cartridges
+        unit.insertMedium(
+            opening: { () throws(CartridgeError) in try cartridges.open(barcode: barcode) },
+            completion: { error in
+                if let error { self.report("cartridge cannot be used", barcode, "\(error)") }
+                completion()
+            })
+    }
+
+    func unload(completion: @escaping @Sendable (BayRelease) -> Void) {
+        unit.removeMedium { removal in
+            switch removal {
+            case .removed(let failure):
+                if let failure { self.report("buffered data were lost", nil, failure.description) }
+                completion(.released)
+            case .empty: completion(.released)
+            case .prevented: completion(.prevented)
+            case .busy: completion(.failed)
+            }
+        }
+    }
+
+    /// Takes the cartridge out, whatever initiators want: the library or the daemon stops.
+    func close(completion: @escaping @Sendable () -> Void) {
+        unit.removeMedium(isForced: true) { removal in
+            if case .removed(let failure?) = removal {
+                self.report("buffered data were lost", nil, failure.description)
+            }
+            completion()
+        }
+    }
+
+    private func report(_ message: Logger.Message, _ barcode: String?, _ reason: String) {
+        logger.error(
+            message, metadata: ["drive": "\(name)", "cartridge": "\(barcode ?? "-")", "reason": "\(reason)"])
+    }
+}

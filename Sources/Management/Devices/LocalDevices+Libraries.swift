@@ -1,0 +1,202 @@
+public import Catalog
+import ChangerDevice
+import ISCSIPort
+import Logging
+import Media
+import Profiles
+import Synchronization
+import TapeDevice
+import TargetCore
+
+/// A library that runs.
+struct RunningLibrary {
+    let name: String
+    let changer: ChangerLogicalUnit
+    let drives: [LibraryDrive]
+    let target: Target
+}
+
+extension LocalDevices {
+    // MARK: Profiles
+
+    /// Refuses unknown profiles and more elements than a profile has.
+    public func check(_ library: NewLibrary) throws(ManagementError) {
+        let profile = try libraryProfile(library.profile)
+        _ = try driveProfile(library.driveProfile)
+        let counts = [
+            ("drives", library.driveCount, profile.dataTransfer), ("slots", library.slotCount, profile.storage),
+            ("mail slots", library.mailSlotCount, profile.importExport),
+        ]
+        for (what, count, range) in counts where count > range.maximumCount {
+            throw ManagementError(
+                .invalid,
+                "a library of profile '\(profile.name)' has at most \(range.maximumCount) \(what), not \(count)")
+        }
+    }
+
+    /// Refuses labels that the library's scanner or its drives refuse.
+    public func checkBarcode(
+        _ barcode: String, libraryProfile: String, driveProfile: String
+    ) throws(ManagementError) {
+        let library = try self.libraryProfile(libraryProfile)
+        if let problem = library.problem(withBarcode: barcode) {
+            throw ManagementError(
+                .invalid, "barcode '\(barcode)' \(problem) in a library of profile '\(library.name)'")
+        }
+        let drive = try self.driveProfile(driveProfile)
+        guard drive.density(barcode: barcode) != nil else {
+            throw ManagementError(
+                .invalid,
+                "barcode '\(barcode)' is of a kind of cartridge that drives of profile '\(drive.name)' cannot use; choose another ending"
+            )
+        }
+    }
+
+    /// The capacity of the drive's own format.
+    public func nativeCapacity(driveProfile: String) -> Int64 {
+        guard let profile = try? self.driveProfile(driveProfile) else { return 0 }
+        return Int64(profile.defaultDensity.capacityMegabytes) * 1_000_000
+    }
+
+    private func libraryProfile(_ name: String) throws(ManagementError) -> LibraryProfile {
+        do {
+            return try profiles.library(named: name)
+        } catch {
+            throw unknownProfile(name, "library", profiles.libraryNames)
+        }
+    }
+
+    private func driveProfile(_ name: String) throws(ManagementError) -> DriveProfile {
+        do {
+            return try profiles.drive(named: name)
+        } catch {
+            throw unknownProfile(name, "drive", profiles.driveNames)
+        }
+    }
+
+    private func unknownProfile(_ name: String, _ kind: String, _ known: [String]) -> ManagementError {
+        ManagementError(
+            .invalid, "there is no \(kind) profile '\(name)'; choose one of: \(known.joined(separator: ", "))")
+    }
+
+    // MARK: Cartridges
+
+    /// Makes an empty cartridge of the format that its label means.
+    public func createCartridge(
+        _ cartridge: CartridgeRecord, in folder: String, driveProfile: String
+    ) throws(ManagementError) {
+        let profile = try self.driveProfile(driveProfile)
+        let density = profile.density(barcode: cartridge.barcode) ?? profile.defaultDensity
+        do {
+            try CartridgeStore(directory: folder).create(
+                barcode: cartridge.barcode, capacity: cartridge.capacity, densityCode: density.code,
+                mediumSerialNumber: cartridge.serialNumber)
+        } catch {
+            throw ManagementError(.system, "cartridge '\(cartridge.barcode)' cannot be made: \(error)")
+        }
+    }
+
+    /// What the cartridge's files say.
+    public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? {
+        try? CartridgeStore(directory: folder).summary(barcode: cartridge.barcode).usedBytes
+    }
+
+    // MARK: Libraries
+
+    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target.
+    public func startLibrary(
+        _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
+    ) throws(ManagementError) {
+        let profile = try libraryProfile(library.profile)
+        let home = reactors[libraries.withLock { $0.count } % reactors.count]
+        let store = CartridgeStore(directory: cartridgeFolder)
+        var drives: [LibraryDrive] = []
+        for drive in library.drives {
+            let driveProfile = try driveProfile(drive.profile)
+            let identity = TapeLogicalUnit.identity(
+                serialNumber: drive.identity.serialNumber, naa: drive.identity.naaIdentifier, profile: driveProfile)
+            let unit = TapeLogicalUnit(identity: identity, profile: driveProfile, reactor: home)
+            drives.append(
+                LibraryDrive(
+                    unit, cartridges: store, name: "drive:\(drive.number) of \(library.name)", logger: logger))
+        }
+        let changer = ChangerLogicalUnit(
+            identity: ChangerLogicalUnit.identity(
+                serialNumber: library.identity.serialNumber, naa: library.identity.naaIdentifier, profile: profile),
+            profile: profile, reactor: home, drives: drives, slotCount: library.slotCount,
+            mailSlotCount: library.mailSlotCount, contents: Self.contents(cartridges),
+            inventory: CatalogInventory(catalog, library: library.identity.id))
+        let target = Target(name: targetName, alias: library.name, homeReactor: home)
+        target.map(changer, at: 0)
+        for (index, drive) in drives.enumerated() { target.map(drive.unit, at: index + 1) }
+        reload(cartridges, into: drives)
+        let running = RunningLibrary(name: library.name, changer: changer, drives: drives, target: target)
+        libraries.withLock { $0[library.identity.id] = running }
+        targets.add(target)
+    }
+
+    /// Offers the library no longer, and closes its cartridges.
+    public func stopLibrary(_ library: LibraryRecord, targetName: String) {
+        targets.remove(name: targetName)
+        server.closeSessions(targetName: targetName)
+        guard let running = libraries.withLock({ $0.removeValue(forKey: library.identity.id) }) else { return }
+        close(running)
+    }
+
+    /// Has the robot move the cartridge; the catalog follows by `CatalogInventory`.
+    public func move(
+        _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
+    ) throws(ManagementError) {
+        guard let running = libraries.withLock({ $0[library.identity.id] }) else {
+            throw ManagementError(.internal, "library '\(library.name)' does not run")
+        }
+        let outcome = Outcome<MoveRefusal?>()
+        running.changer.relocate(move.barcode, from: move.origin.place, to: move.destination.place) {
+            outcome.set($0)
+        }
+        guard let result = outcome.wait(atMost: Limit.moveWait) else {
+            throw ManagementError(
+                .system, "the move of cartridge '\(move.barcode)' takes long; 'carousel tape show' tells where it gets")
+        }
+        guard let refusal = result else { return }
+        throw ManagementError(
+            refusal == .removalPrevented ? .inUse : .conflict,
+            "cartridge '\(move.barcode)' was not moved from \(move.origin) to \(move.destination): \(refusal)")
+    }
+
+    /// Closes the cartridges of a library, all drives at once.
+    func close(_ library: RunningLibrary) {
+        let outcomes = library.drives.map { drive in
+            let outcome = Outcome<Bool>()
+            drive.close { outcome.set(true) }
+            return outcome
+        }
+        for outcome in outcomes where outcome.wait(atMost: Limit.closeWait) == nil {
+            logger.error("a drive did not close its cartridge in time", metadata: ["library": "\(library.name)"])
+        }
+    }
+
+    /// Loads the cartridges that were in drives when the daemon ended, all at once.
+    private func reload(_ cartridges: [CartridgeRecord], into drives: [LibraryDrive]) {
+        var outcomes: [Outcome<Bool>] = []
+        for cartridge in cartridges {
+            guard let element = cartridge.location.element, element.kind == .drive else { continue }
+            let outcome = Outcome<Bool>()
+            drives[element.number - 1].load(cartridge.barcode) { outcome.set(true) }
+            outcomes.append(outcome)
+        }
+        for outcome in outcomes where outcome.wait(atMost: Limit.moveWait) == nil {
+            logger.error("a drive did not load its cartridge in time")
+        }
+    }
+
+    private static func contents(_ cartridges: [CartridgeRecord]) -> [LibraryElement: ElementContent] {
+        var contents: [LibraryElement: ElementContent] = [:]
+        for cartridge in cartridges {
+            guard let element = cartridge.location.element else { continue }
+            contents[element.libraryElement] = ElementContent(
+                barcode: cartridge.barcode, source: cartridge.source?.libraryElement)
+        }
+        return contents
+    }
+}

@@ -1,0 +1,162 @@
+public import Catalog
+import DiskDevice
+import Dispatch
+import Foundation
+import ISCSIPort
+import Logging
+import Media
+import Platform
+import Profiles
+import SCSI
+import Synchronization
+import TargetCore
+
+/// The devices and ports of this process: disks, libraries and the iSCSI server on their reactors.
+public final class LocalDevices: DeviceAssembly {
+    /// Limits of the process.
+    enum Limit {
+        /// The most reactors, whatever the number of processors.
+        static let reactors = 16
+        /// Payload memory of a reactor in bytes.
+        static let reactorPool = 512 << 20
+        /// How long initiators get to log out when the daemon stops.
+        static let logoutGrace = Duration.seconds(2)
+        /// How long a move may take: a cartridge is written out and closed, another opened.
+        static let moveWait = DispatchTimeInterval.seconds(120)
+        /// How long a medium may take to be flushed and closed when the daemon stops.
+        static let closeWait = DispatchTimeInterval.seconds(30)
+    }
+
+    /// A disk that runs.
+    struct RunningDisk {
+        let unit: DiskLogicalUnit
+        let target: Target
+    }
+
+    let catalog: Catalog
+    let logger: Logger
+    let profiles: ProfileLibrary
+    let reactors: [Reactor]
+    let targets = TargetDirectory()
+    let disks = Mutex<[Int64: RunningDisk]>([:])
+    let libraries = Mutex<[Int64: RunningLibrary]>([:])
+    let server: ISCSIServer
+    private let fileEngine: FileEngine
+
+    /// Starts the reactors; nothing is served yet.
+    public init(_ resources: Controller.Resources) throws(ManagementError) {
+        catalog = resources.catalog
+        logger = resources.logger
+        do {
+            profiles = try ProfileLibrary()
+        } catch {
+            throw ManagementError(.internal, "a profile inside the program is wrong: \(error)")
+        }
+        do {
+            fileEngine = try FileEngine()
+            var reactors: [Reactor] = []
+            let count = max(1, min(Limit.reactors, ProcessInfo.processInfo.activeProcessorCount))
+            for index in 0..<count {
+                reactors.append(
+                    try Reactor.start(
+                        name: "reactor-\(index)", index: index, poolLimit: Limit.reactorPool, fileEngine: fileEngine))
+            }
+            self.reactors = reactors
+        } catch {
+            throw ManagementError(.system, "the reactors cannot be started: \(error)")
+        }
+        server = ISCSIServer(reactors: reactors, targets: targets, logger: resources.logger)
+    }
+
+    // MARK: Disks
+
+    /// Opens the image and offers the disk's target.
+    public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
+        let image: RawDiskImage
+        do {
+            image = try RawDiskImage.open(
+                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size)
+        } catch {
+            throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
+        }
+        let identity = DeviceIdentity(
+            vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
+            serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
+        let unit = DiskLogicalUnit(image: image, identity: identity)
+        let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
+        target.map(unit, at: 0)
+        disks.withLock { $0[disk.identity.id] = RunningDisk(unit: unit, target: target) }
+        targets.add(target)
+    }
+
+    /// Makes the running disk larger; its unit tells initiators.
+    public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
+        guard let running = disks.withLock({ $0[disk.identity.id] }) else {
+            throw ManagementError(.internal, "disk '\(disk.name)' does not run")
+        }
+        do {
+            try running.unit.resize(to: size)
+        } catch {
+            throw ManagementError(.system, "disk '\(disk.name)' keeps its size: \(error)")
+        }
+    }
+
+    /// Offers the disk no longer; sessions that slipped in are ended.
+    public func stopDisk(_ disk: DiskRecord, targetName: String) {
+        targets.remove(name: targetName)
+        server.closeSessions(targetName: targetName)
+        let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
+        if let failure = running?.unit.image.synchronize() {
+            logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
+        }
+    }
+
+    // MARK: Ports
+
+    /// Listens on the portal.
+    public func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress {
+        guard let address = SocketAddress(portal.description) else {
+            throw ManagementError(.invalid, "'\(portal)' is no address to listen on; give one of this machine")
+        }
+        do {
+            let open = try server.addPortal(address)
+            return PortalAddress(address: open.host, port: Int(open.port ?? 0))
+        } catch  where error.code == Errno.addressInUse {
+            throw ManagementError(
+                .inUse, "port \(portal.port) of \(portal.address) is in use; stop its owner or choose another --portal")
+        } catch {
+            throw ManagementError(
+                .system, "cannot listen on \(portal): \(error.reason); choose another --portal")
+        }
+    }
+
+    /// The sessions of targets; discovery sessions do not count.
+    public func sessions() -> [SessionSummary] {
+        server.sessions().compactMap { session in
+            session.targetName.map {
+                SessionSummary(
+                    initiator: session.initiatorName, target: $0, connections: [session.peerAddress.description])
+            }
+        }
+    }
+
+    // MARK: End
+
+    /// Ends sessions, then media, then threads: each step needs the next ones.
+    public func shutDown() async {
+        await server.stop(gracePeriod: Limit.logoutGrace)
+        closeMedia()
+        fileEngine.stop()
+        for reactor in reactors { reactor.stop() }
+    }
+
+    private func closeMedia() {
+        for (_, library) in libraries.withLock({ $0 }) { close(library) }
+        for (_, disk) in disks.withLock({ $0 }) {
+            if let failure = disk.unit.image.synchronize() {
+                logger.error(
+                    "disk was not written out", metadata: ["disk": "\(disk.target.alias)", "reason": "\(failure)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+import Console
+import Foundation
+import Logging
+import Management
+import ManagementTestSupport
+import Testing
+
+@Suite("The API over its socket")
+struct ConsoleTests {
+    /// Runs `body` with a client of a server over fake devices.
+    func serving(_ body: (ControlClient, ControllerFixture) async throws -> Void) async throws {
+        let fixture = try ControllerFixture()
+        let server = try ControlServer(
+            controller: fixture.controller, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let (ready, continuation) = AsyncStream<Void>.makeStream()
+        let task = Task { try await server.run(handlesSignals: false) { continuation.finish() } }
+        for await _ in ready {}
+        do {
+            try await body(ControlClient(stateFolder: fixture.path), fixture)
+        } catch {
+            Issue.record(error)
+        }
+        task.cancel()
+        _ = await task.result
+        #expect(!FileManager.default.fileExists(atPath: fixture.path + "/control.sock"))
+    }
+
+    func refusal(_ request: () async throws -> some Sendable) async -> ManagementError? {
+        do {
+            _ = try await request()
+        } catch ControlClientError.refused(let error) {
+            return error
+        } catch {
+            Issue.record(error)
+        }
+        return nil
+    }
+
+    @Test("every route answers")
+    func routes() async throws {
+        try await serving { client, fixture in
+            let library = try await fixture.makeLibrary()
+            let disk: DiskSummary = try await client.post("disks", DiskCreation(name: "a", size: 1 << 20))
+            let disks: [DiskSummary] = try await client.get("disks")
+            #expect(disks.map(\.serialNumber) == [disk.serialNumber])
+            let larger: DiskSummary = try await client.patch("disks/a", DiskResize(size: 2 << 20))
+            #expect(larger.size == 2 << 20)
+            let shown: DiskSummary = try await client.get("disks/a")
+            #expect(shown == larger)
+            let libraries: [LibrarySummary] = try await client.get("libraries")
+            #expect(libraries.map(\.serialNumber) == [library.serialNumber])
+            let moved: CartridgeSummary = try await client.post(
+                "libraries/vtl/move", MoveRequest(origin: "slot:1", destination: "drive:1"))
+            #expect(moved.location == "drive:1")
+            let detail: LibraryDetail = try await client.get("libraries/vtl")
+            #expect(detail.moves.count == 1)
+            let exported: CartridgeSummary = try await client.post(
+                "libraries/vtl/export", CartridgeReference(barcode: "A00002L8"))
+            #expect(exported.location == "vault")
+            let imported: CartridgeSummary = try await client.post(
+                "libraries/vtl/import", CartridgeReference(barcode: "A00002L8"))
+            #expect(imported.location == "mail:1")
+            let made: CartridgeSummary = try await client.post(
+                "libraries/vtl/cartridges", CartridgeCreation(barcode: "B1", size: 1 << 20))
+            #expect(made.capacity == 1 << 20)
+            let cartridge: CartridgeSummary = try await client.get("libraries/vtl/cartridges/B1")
+            #expect(cartridge.used == 42)
+            let all: [CartridgeSummary] = try await client.get("cartridges")
+            let own: [CartridgeSummary] = try await client.get("libraries/vtl/cartridges")
+            #expect(all == own)
+            let targets: [TargetSummary] = try await client.get("targets")
+            let target: TargetSummary = try await client.get("targets/iqn.2026-11.dev.carousel%3Avtl")
+            #expect(targets.contains(target))
+            let sessions: [SessionSummary] = try await client.get("sessions")
+            #expect(sessions.isEmpty)
+            let status: DaemonStatus = try await client.get("status")
+            #expect(status.cartridges == 3)
+            let _: Acknowledgement = try await client.delete("libraries/vtl/cartridges/B1")
+            let _: Acknowledgement = try await client.delete("libraries/vtl")
+            let _: Acknowledgement = try await client.delete("disks/a")
+            #expect(fixture.files() == ["disks", "libraries", "control.sock"])
+        }
+    }
+
+    @Test("a refusal keeps its code and its sentence")
+    func refusals() async throws {
+        try await serving { client, fixture in
+            let missing = await refusal { () -> DiskSummary in try await client.get("disks/x") }
+            #expect(missing?.code == .notFound)
+            #expect(missing?.message.contains("'x'") == true)
+            let invalid = await refusal { () -> DiskSummary in
+                try await client.post("disks", DiskCreation(name: "A", size: 1))
+            }
+            #expect(invalid?.code == .invalid)
+            try await fixture.makeLibrary()
+            fixture.devices.logIn(to: "vtl")
+            let used = await refusal { () -> Acknowledgement in try await client.delete("libraries/vtl") }
+            #expect(used?.code == .inUse)
+        }
+    }
+
+    @Test("bodies that are no requests are refused")
+    func badBodies() async throws {
+        try await serving { client, _ in
+            let wrong = await refusal { () -> DiskSummary in try await client.post("disks", ["name": 1]) }
+            #expect(wrong?.code == .invalid)
+            let long = String(repeating: "a", count: ControlServer.maximumBodyLength)
+            let tooLong = await refusal { () -> DiskSummary in
+                try await client.post("disks", DiskCreation(name: long, size: 1))
+            }
+            #expect(tooLong?.code == .invalid)
+            let status: DaemonStatus = try await client.get("status")
+            #expect(status.disks == 0)
+        }
+    }
+
+    @Test("the socket is for its owner only")
+    func access() async throws {
+        try await serving { _, fixture in
+            let attributes = try FileManager.default.attributesOfItem(atPath: fixture.path + "/control.sock")
+            #expect(attributes[.posixPermissions] as? Int == 0o600)
+        }
+    }
+
+    @Test("without a daemon the client says so")
+    func noDaemon() async throws {
+        let client = ControlClient(stateFolder: NSTemporaryDirectory() + "nobody-\(UUID().uuidString)")
+        do {
+            let _: DaemonStatus = try await client.get("status")
+            Issue.record("somebody answered")
+        } catch ControlClientError.unreachable(let message) {
+            #expect(message.contains("carousel serve"))
+        }
+    }
+
+    @Test("a state folder whose socket path is too long is refused")
+    func longPath() async throws {
+        let path = NSTemporaryDirectory() + String(repeating: "x", count: 100)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let (controller, _) = try ControllerFixture.make(path)
+        #expect(throws: ManagementError.self) {
+            try ControlServer(controller: controller, logger: Logger(label: "test"))
+        }
+    }
+}

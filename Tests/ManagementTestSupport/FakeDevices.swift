@@ -1,0 +1,188 @@
+public import Catalog
+import Foundation
+import Logging
+public import Management
+import Synchronization
+
+/// Devices that only take notes: the controller's side of the door can be tested without reactors.
+public final class FakeDevices: DeviceAssembly {
+    private struct Notes {
+        var disks: [String: Int64] = [:]
+        var libraries: Set<String> = []
+        var sessions: [SessionSummary] = []
+        var failure: ManagementError?
+        var failingCartridge: String?
+        var isShutDown = false
+    }
+
+    private let notes = Mutex(Notes())
+    private let catalog: Catalog
+
+    init(_ catalog: Catalog) { self.catalog = catalog }
+
+    /// The sizes of the disks that run, by name.
+    public var disks: [String: Int64] { notes.withLock { $0.disks } }
+    /// The libraries that run.
+    public var libraries: Set<String> { notes.withLock { $0.libraries } }
+    /// Whether the end has come.
+    public var isShutDown: Bool { notes.withLock { $0.isShutDown } }
+
+    /// Makes starts, growth and moves fail.
+    public func fail(with error: ManagementError?) { notes.withLock { $0.failure = error } }
+    /// Makes the making of that cartridge fail.
+    public func fail(atCartridge barcode: String?) { notes.withLock { $0.failingCartridge = barcode } }
+    /// Has an initiator log in to the target of the disk or library.
+    public func logIn(to name: String) {
+        let session = SessionSummary(
+            initiator: "iqn.test:i", target: DeviceName.targetName(name), connections: ["127.0.0.1:1"])
+        notes.withLock { $0.sessions.append(session) }
+    }
+
+    private func note(_ change: (inout Notes) -> Void) throws(ManagementError) {
+        let failure = notes.withLock { notes in
+            if notes.failure == nil { change(&notes) }
+            return notes.failure
+        }
+        if let failure { throw failure }
+    }
+
+    /// As a device would, without one.
+    public func check(_ library: NewLibrary) throws(ManagementError) {
+        guard library.profile == "p", library.driveProfile == "d" else {
+            throw ManagementError(.invalid, "there is no such profile")
+        }
+    }
+
+    /// As a device would, without one.
+    public func checkBarcode(_ barcode: String, libraryProfile: String, driveProfile: String) throws(ManagementError) {}
+
+    /// As a device would, without one.
+    public func nativeCapacity(driveProfile: String) -> Int64 { 1 << 30 }
+
+    /// As a device would, without one.
+    public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
+        try note { $0.disks[disk.name] = disk.size }
+    }
+
+    /// As a device would, without one.
+    public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
+        try note { $0.disks[disk.name] = size }
+    }
+
+    /// As a device would, without one.
+    public func stopDisk(_ disk: DiskRecord, targetName: String) {
+        notes.withLock { $0.disks[disk.name] = nil }
+    }
+
+    /// As a device would, without one.
+    public func createCartridge(
+        _ cartridge: CartridgeRecord, in folder: String, driveProfile: String
+    ) throws(ManagementError) {
+        let path = "\(folder)/\(cartridge.barcode).tape"
+        if notes.withLock({ $0.failingCartridge }) == cartridge.barcode {
+            throw ManagementError(.system, "no space for \(path)")
+        }
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        } catch {
+            throw ManagementError(.system, "\(error)")
+        }
+    }
+
+    /// As a device would, without one.
+    public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? { 42 }
+
+    /// As a device would, without one.
+    public func startLibrary(
+        _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
+    ) throws(ManagementError) {
+        try note { $0.libraries.insert(library.name) }
+    }
+
+    /// As a device would, without one.
+    public func stopLibrary(_ library: LibraryRecord, targetName: String) {
+        notes.withLock { _ = $0.libraries.remove(library.name) }
+    }
+
+    /// As a device would, without one.
+    public func move(
+        _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
+    ) throws(ManagementError) {
+        try note { _ in }
+        do {
+            try catalog.apply([move], library: library.identity.id, cause: .command, time: Date())
+        } catch {
+            throw ManagementError(.conflict, "\(error)")
+        }
+    }
+
+    /// As a device would, without one.
+    public func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress {
+        guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
+        return portal
+    }
+
+    /// As a device would, without one.
+    public func sessions() -> [SessionSummary] { notes.withLock { $0.sessions } }
+
+    /// As a device would, without one.
+    public func shutDown() async { notes.withLock { $0.isShutDown = true } }
+}
+
+/// A controller on a scratch state folder, over fake devices.
+public final class ControllerFixture: Sendable {
+    /// The state folder.
+    public let path: String
+    /// The controller.
+    public let controller: Controller
+    /// Its devices.
+    public let devices: FakeDevices
+
+    /// A controller on a new folder.
+    public init() throws {
+        path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+        (controller, devices) = try Self.make(path)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Another controller on the folder at `path`.
+    public static func make(_ path: String) throws -> (Controller, FakeDevices) {
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let made = Mutex<FakeDevices?>(nil)
+        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) { resources in
+            let devices = FakeDevices(resources.catalog)
+            made.withLock { $0 = devices }
+            return devices
+        }
+        guard let devices = made.withLock({ $0 }) else { throw ManagementError(.internal, "no devices") }
+        return (controller, devices)
+    }
+
+    /// Everything in the state folder but the catalog and the lock.
+    public func files() -> Set<String> {
+        let entries = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
+        return Set(entries.filter { !$0.hasPrefix("catalog") && $0 != "lock" })
+    }
+
+    /// Makes a library of the fake profiles.
+    @discardableResult
+    public func makeLibrary(
+        _ name: String = "vtl", slots: Int = 4, cartridges: Int = 2
+    ) async throws -> LibrarySummary {
+        try await controller.createLibrary(
+            LibraryCreation(
+                name: name, profile: "p", drives: 2, driveProfile: "d", slots: slots, mailSlots: 1,
+                cartridges: cartridges, firstBarcode: "A00001L8", cartridgeSize: 1 << 20))
+    }
+
+    /// The refusal of `operation`; nil when there was none.
+    public func refusal(_ operation: () async throws -> some Sendable) async -> ManagementError? {
+        do {
+            _ = try await operation()
+            return nil
+        } catch {
+            return error as? ManagementError
+        }
+    }
+}

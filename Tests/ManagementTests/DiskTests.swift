@@ -1,0 +1,137 @@
+import Foundation
+import ManagementTestSupport
+import Testing
+
+@testable import Management
+
+@Suite("Disks")
+struct DiskTests {
+    let fixture: ControllerFixture
+    let controller: Controller
+    let devices: FakeDevices
+
+    init() throws {
+        fixture = try ControllerFixture()
+        controller = fixture.controller
+        devices = fixture.devices
+    }
+
+    @Test("a disk has an image of its size, a target, and runs; deleting leaves nothing")
+    func lifecycle() async throws {
+        let disk = try await controller.createDisk(DiskCreation(name: "a", size: 1_000_000, blockSize: 4096))
+        #expect(disk.size == 1_003_520)
+        #expect(disk.target == "iqn.2026-11.dev.carousel:a")
+        #expect(devices.disks == ["a": 1_003_520])
+        let attributes = try FileManager.default.attributesOfItem(atPath: fixture.path + "/disks/a.img")
+        #expect(attributes[.size] as? Int == 1_003_520)
+        #expect(attributes[.posixPermissions] as? Int == 0o600)
+        #expect(try await controller.target("a").logicalUnits.map(\.kind) == ["disk"])
+        let larger = try await controller.resizeDisk("a", DiskResize(size: 2 << 20))
+        #expect(larger.size == 2 << 20)
+        #expect(larger.serialNumber == disk.serialNumber)
+        try await controller.deleteDisk("a")
+        #expect(fixture.files() == ["disks", "libraries"])
+        #expect(devices.disks.isEmpty)
+        #expect(try await controller.targets().isEmpty)
+    }
+
+    @Test(
+        "a request that makes no sense changes nothing",
+        arguments: [
+            DiskCreation(name: "A", size: 1 << 20),
+            DiskCreation(name: "../a", size: 1 << 20),
+            DiskCreation(name: "a", size: nil),
+            DiskCreation(name: "a", size: 0),
+            DiskCreation(name: "a", size: -512),
+            DiskCreation(name: "a", size: .max),
+            DiskCreation(name: "a", size: 1 << 20, blockSize: 520),
+            DiskCreation(name: "a", size: 1 << 20, image: "/nowhere/at/all.img"),
+            DiskCreation(name: "a", size: nil, image: "/"),
+        ])
+    func badInput(request: DiskCreation) async throws {
+        let before = fixture.files()
+        let refusal = await fixture.refusal { try await controller.createDisk(request) }
+        #expect(refusal?.code == .invalid)
+        #expect(fixture.files() == before)
+        #expect(try await controller.disks().isEmpty)
+    }
+
+    @Test("a name is used once, for disks and libraries together")
+    func takenNames() async throws {
+        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await fixture.makeLibrary()
+        for name in ["a", "vtl"] {
+            let refusal = await fixture.refusal {
+                try await controller.createDisk(DiskCreation(name: name, size: 1 << 20))
+            }
+            #expect(refusal?.code == .conflict)
+        }
+        #expect(await fixture.refusal { try await fixture.makeLibrary("a") }?.code == .conflict)
+    }
+
+    @Test("names that are not there are named in the refusal")
+    func unknownNames() async throws {
+        let refusals = [
+            await fixture.refusal { try await controller.disk("x") },
+            await fixture.refusal { try await controller.deleteDisk("x") },
+            await fixture.refusal { try await controller.resizeDisk("x", DiskResize(size: 1)) },
+            await fixture.refusal { try await controller.target("x") },
+        ]
+        #expect(refusals.allSatisfy { $0?.code == .notFound && $0?.message.contains("'x'") == true })
+    }
+
+    @Test("a device that does not start leaves neither row nor file")
+    func rollback() async throws {
+        let before = fixture.files()
+        devices.fail(with: ManagementError(.system, "no"))
+        let refusal = await fixture.refusal { try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20)) }
+        #expect(refusal?.message == "no")
+        #expect(fixture.files() == before)
+        #expect(try await controller.disks().isEmpty)
+        devices.fail(with: nil)
+        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        devices.fail(with: ManagementError(.system, "no"))
+        let growth = await fixture.refusal { try await controller.resizeDisk("a", DiskResize(size: 1 << 21)) }
+        #expect(growth?.message == "no")
+        #expect(try await controller.disk("a").size == 1 << 20)
+    }
+
+    @Test("an external image keeps its content, is used once, and stays")
+    func externalImage() async throws {
+        let image = fixture.path + "/mine.img"
+        try Data(repeating: 7, count: 8192).write(to: URL(fileURLWithPath: image))
+        let sizes: [Int64] = [4096, 1 << 20]
+        for size in sizes {
+            let refusal = await fixture.refusal {
+                try await controller.createDisk(DiskCreation(name: "a", size: size, image: image))
+            }
+            #expect(refusal?.code == .invalid)
+        }
+        let disk = try await controller.createDisk(DiskCreation(name: "a", size: nil, image: image))
+        #expect(disk.size == 8192)
+        #expect(disk.imageIsExternal)
+        let twice = await fixture.refusal {
+            try await controller.createDisk(DiskCreation(name: "b", size: nil, image: image))
+        }
+        #expect(twice?.code == .conflict)
+        try await controller.deleteDisk("a")
+        #expect(try Data(contentsOf: URL(fileURLWithPath: image)) == Data(repeating: 7, count: 8192))
+    }
+
+    @Test("a disk does not become smaller")
+    func shrinking() async throws {
+        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        let shrinkage = await fixture.refusal { try await controller.resizeDisk("a", DiskResize(size: 4096)) }
+        #expect(shrinkage?.code == .invalid)
+        #expect(try await controller.disk("a").size == 1 << 20)
+    }
+
+    @Test("a disk in use is not deleted, but grows")
+    func inUse() async throws {
+        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        devices.logIn(to: "a")
+        #expect(await fixture.refusal { try await controller.deleteDisk("a") }?.code == .inUse)
+        #expect(try await controller.resizeDisk("a", DiskResize(size: 2 << 20)).size == 2 << 20)
+        #expect(try await controller.disk("a").sessions == 1)
+    }
+}

@@ -1,0 +1,123 @@
+import Catalog
+import Foundation
+import GRDB
+import ManagementTestSupport
+import Testing
+
+@testable import Management
+
+@Suite("Start and stop")
+struct StartTests {
+    let fixture: ControllerFixture
+
+    init() throws { fixture = try ControllerFixture() }
+
+    /// The same state folder under a new controller, as after a restart.
+    func restart() async throws -> (Controller, FakeDevices) {
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        return try ControllerFixture.make(fixture.path)
+    }
+
+    @Test("everything is started again as it was")
+    func restarting() async throws {
+        let disk = try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await fixture.makeLibrary()
+        let (controller, devices) = try await restart()
+        try await controller.start()
+        #expect(try await controller.disk("a") == disk)
+        #expect(devices.libraries == ["vtl"])
+        #expect(try await controller.status().portals == ["127.0.0.1:3260"])
+        await controller.shutDown()
+        #expect(devices.isShutDown)
+    }
+
+    @Test("portals are remembered once they could be opened")
+    func portals() async throws {
+        let other = PortalAddress(address: "::1", port: 3261)
+        try await fixture.controller.start(portals: [other])
+        let (controller, _) = try await restart()
+        let busy = await fixture.refusal {
+            try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 1)])
+        }
+        #expect(busy?.code == .inUse)
+        await controller.shutDown()
+        controller.folder.release()
+        let (again, _) = try ControllerFixture.make(fixture.path)
+        try await again.start()
+        #expect(try await again.status().portals == ["[::1]:3261"])
+    }
+
+    @Test("a missing or truncated image stops the start, or only its disk")
+    func damagedImages() async throws {
+        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await fixture.controller.createDisk(DiskCreation(name: "b", size: 1 << 20))
+        let image = fixture.path + "/disks/a.img"
+        try Data(count: 100).write(to: URL(fileURLWithPath: image))
+        var (controller, devices) = try await restart()
+        let truncated = await fixture.refusal { try await controller.start() }
+        #expect(truncated?.code == .damaged)
+        #expect(truncated?.message.contains("truncated") == true)
+        try FileManager.default.removeItem(atPath: image)
+        await controller.shutDown()
+        controller.folder.release()
+        (controller, devices) = try ControllerFixture.make(fixture.path)
+        #expect(await fixture.refusal { try await controller.start() }?.message.contains("missing") == true)
+        await controller.shutDown()
+        controller.folder.release()
+        (controller, devices) = try ControllerFixture.make(fixture.path)
+        try await controller.start(skipsDamaged: true)
+        #expect(Array(devices.disks.keys) == ["b"])
+        #expect(try await controller.status().problems.count == 1)
+        #expect(try await controller.disk("a").problem != nil)
+        try await controller.deleteDisk("a")
+        #expect(try await controller.status().problems.isEmpty)
+    }
+
+    @Test("a disk is as large as an image that has grown")
+    func grownImage() async throws {
+        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        let image = try FileHandle(forUpdating: URL(fileURLWithPath: fixture.path + "/disks/a.img"))
+        try image.truncate(atOffset: 2 << 20)
+        let (controller, _) = try await restart()
+        try await controller.start()
+        #expect(try await controller.disk("a").size == 2 << 20)
+    }
+
+    @Test("a state folder has one daemon, and the other is named")
+    func exclusive() throws {
+        let process = ProcessInfo.processInfo.processIdentifier
+        do {
+            _ = try StateFolder(path: fixture.path)
+            Issue.record("the folder was taken twice")
+        } catch {
+            #expect(error.code == .conflict)
+            #expect(error.message.contains("in use by process \(process)"))
+        }
+    }
+
+    @Test("a catalog of a newer version is refused and not changed")
+    func newerVersion() async throws {
+        let catalog = fixture.path + "/catalog.sqlite"
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let raw = try DatabaseQueue(path: catalog)
+        try await raw.write { try $0.execute(sql: "PRAGMA user_version = 99") }
+        try raw.close()
+        let before = try Data(contentsOf: URL(fileURLWithPath: catalog))
+        let refusal = await fixture.refusal { try ControllerFixture.make(fixture.path).0 }
+        #expect(refusal?.code == .damaged)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: catalog)) == before)
+    }
+
+    @Test("a thousand cartridges start quickly")
+    func manyCartridges() async throws {
+        try await fixture.makeLibrary(slots: 1000, cartridges: 1000)
+        let clock = ContinuousClock()
+        let began = clock.now
+        let (controller, _) = try await restart()
+        try await controller.start()
+        #expect(clock.now - began < .seconds(2))
+        #expect(try await controller.status().cartridges == 1000)
+    }
+}
