@@ -1,0 +1,185 @@
+import Bytes
+import ISCSI
+import ISCSIPort
+import Initiator
+import Platform
+import SCSI
+import Synchronization
+import TargetCore
+import Testing
+
+/// A disk of blocks of 512 bytes in memory, with one command that waits until the test lets it go.
+final class MemoryUnit: LogicalUnit, @unchecked Sendable {
+    static let blockLength = 512
+    static let blockCount = 16384
+    static let wait: UInt8 = 0xC0
+
+    private static let table = CommandTable<MemoryUnit>(
+        [
+            CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.reportLUNs(),
+            CommandDescriptor(
+                OperationCode.read10, "READ(10)", usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0],
+                direction: .dataIn
+            ) { unit, task in unit.read(task) },
+            CommandDescriptor(
+                OperationCode.write10, "WRITE(10)", usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0],
+                direction: .dataOut, begin: { unit, task in unit.checkWrite(task) },
+                execute: { unit, task in unit.write(task) }),
+            CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0, 0]) { unit, task in
+                unit.held.append(task)
+                unit.heldCounter.add(1, ordering: .relaxed)
+                return .pending
+            },
+        ])
+
+    private var contents = [UInt8](repeating: 0, count: blockLength * blockCount)
+    private var held: [SCSITask] = []
+    private let heldCounter = Atomic<Int>(0)
+    /// How many commands have been made to wait.
+    var heldCount: Int { heldCounter.load(ordering: .relaxed) }
+
+    init() {
+        super.init(
+            identity: DeviceIdentity(
+                vendor: "CAROUSEL", product: "MEMORY", revision: "1", serialNumber: "M1", naa: 0x3000_0000_0000_0001),
+            traits: InquiryTraits(type: .directAccessBlock), commands: Self.table.commands)
+    }
+
+    override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress { Self.table.begin(command, self, task) }
+    override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
+        Self.table.execute(command, self, task)
+    }
+
+    /// Ends the commands that wait; on the reactor.
+    func letGo() {
+        for task in held {
+            _ = task.good()
+            task.finish()
+        }
+        held = []
+    }
+
+    private func range(_ task: SCSITask) -> Range<Int>? {
+        let block = task.commandDescriptorBlock
+        let start = Int(block.bytes.loadBE32(at: 2)) * Self.blockLength
+        let end = start + Int(block.bytes.loadBE16(at: 7)) * Self.blockLength
+        return end <= contents.count ? start..<end : nil
+    }
+
+    private func read(_ task: SCSITask) -> CommandProgress {
+        guard let range = range(task) else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
+        guard !range.isEmpty else { return task.good() }
+        guard task.leaseDataIn(range.count) else { return .complete }
+        let bytes = Array(contents[range])
+        task.dataIn?.append(bytes.rawSpan)
+        return task.good()
+    }
+
+    private func checkWrite(_ task: SCSITask) -> CommandProgress {
+        guard let range = range(task) else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
+        return .awaitDataOut(length: range.count)
+    }
+
+    private func write(_ task: SCSITask) -> CommandProgress {
+        guard let range = range(task) else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
+        guard !range.isEmpty else { return task.good() }
+        let bytes = task.parameterList()
+        guard bytes.count == range.count else { return task.fail(.hardwareError, .noAdditionalSenseInformation) }
+        contents.replaceSubrange(range, with: bytes)
+        return task.good()
+    }
+}
+
+/// A server on two reactors with one target, and initiators for it.
+final class Stage: @unchecked Sendable {
+    static let targetName = "iqn.2026-11.dev.carousel:memory"
+    let engine: FileEngine
+    let reactors: [Reactor]
+    let unit = MemoryUnit()
+    let target: Target
+    let targets = TargetDirectory()
+    let server: ISCSIServer
+    let address: SocketAddress
+
+    init(limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20) throws {
+        idle = try StreamSocket.pair()
+        engine = try FileEngine(threads: 1)
+        var reactors: [Reactor] = []
+        for index in 0..<2 {
+            reactors.append(
+                try Reactor.start(name: "port-\(index)", index: index, poolLimit: poolLimit, fileEngine: engine))
+        }
+        self.reactors = reactors
+        target = Target(name: Self.targetName, alias: "memory", homeReactor: nil)
+        target.map(unit, at: 0)
+        targets.add(target)
+        server = ISCSIServer(reactors: reactors, targets: targets, limits: limits)
+        address = try server.addPortal(#require(SocketAddress("127.0.0.1:0")))
+    }
+
+    deinit {
+        let server = server
+        let reactors = reactors
+        let engine = engine
+        // A reactor's end must not wait for the test's thread.
+        Task.detached {
+            await server.stop(gracePeriod: .milliseconds(1))
+            engine.stop()
+            for reactor in reactors { reactor.stop() }
+        }
+    }
+
+    /// Logs in with settings that `change` has changed, and takes the unit attention of the new nexus.
+    func initiator(_ change: (inout InitiatorSettings) -> Void = { _ in }) throws -> BlockingInitiator {
+        var settings = InitiatorSettings(targetName: Self.targetName)
+        change(&settings)
+        let initiator = try BlockingInitiator.logIn(to: address, settings)
+        _ = try initiator.waitUntilReady(LogicalUnitNumber(0))
+        return initiator
+    }
+
+    /// An initiator without login.
+    func rawInitiator() throws -> BlockingInitiator {
+        try BlockingInitiator(connectingTo: address, InitiatorSettings(targetName: Self.targetName))
+    }
+
+    /// Waits until `condition` holds; false after five seconds.
+    func eventually(_ condition: () -> Bool) -> Bool {
+        let deadline = MonotonicTime.current() + .seconds(5)
+        while !condition() {
+            if MonotonicTime.current() > deadline { return false }
+            _ = idle.0.waitUntilReady(timeout: .milliseconds(2))
+        }
+        return true
+    }
+    /// A socket on which nothing ever comes: waiting for it is a sleep.
+    private let idle: (StreamSocket, StreamSocket)
+
+    /// Lets waiting commands go.
+    func letGo() {
+        for reactor in reactors { reactor.post { [unit] in unit.letGo() } }
+    }
+}
+
+/// READ(10).
+func read10(_ block: Int, _ count: Int) -> CommandDescriptorBlock {
+    var bytes: [UInt8] = [OperationCode.read10, 0]
+    bytes.appendBE32(UInt32(block))
+    bytes.append(0)
+    bytes.appendBE16(UInt16(count))
+    return CommandDescriptorBlock(bytes + [0])
+}
+
+/// WRITE(10).
+func write10(_ block: Int, _ count: Int) -> CommandDescriptorBlock {
+    var bytes: [UInt8] = [OperationCode.write10, 0]
+    bytes.appendBE32(UInt32(block))
+    bytes.append(0)
+    bytes.appendBE16(UInt16(count))
+    return CommandDescriptorBlock(bytes + [0])
+}
+
+/// Bytes that tell their place.
+func pattern(_ count: Int, seed: Int = 0) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: ($0 &* 31) ^ ($0 >> 8) ^ seed) }
+}
