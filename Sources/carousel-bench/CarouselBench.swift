@@ -1,0 +1,10 @@
+internal import ArgumentParser
+
+/// The load generator and the durability checker: tools for measuring and testing, no part of the product.
+@main
+struct CarouselBench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "carousel-bench",
+        abstract: "Measures iSCSI targets, and checks that they keep what they acknowledge.",
+        subcommands: [LoadSubcommand.self, DurabilitySubcommand.self])
+}
