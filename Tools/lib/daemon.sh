@@ -26,7 +26,7 @@ start_daemon() {
 }
 
 # daemon_serves: it accepts connections and answers the command line.
-daemon_serves() { is_running "$daemon" && answers "$port" && carousel status; }
+daemon_serves() { is_running "$daemon" && answers "$port" && carousel status >/dev/null; }
 
 # stop_daemon: SIGTERM; fails when it does not end by itself in 10 s.
 stop_daemon() { end_process "$daemon" 10; }
