@@ -197,6 +197,43 @@ struct CartridgeRecoveryTests {
         }
     }
 
+    @Test("What a crash left behind a gap stays away, even if cutting it off is lost at the next crash")
+    func resurrection() throws {
+        let (tape, model, gapOffset) = try tape()
+        let last: [ModelObject] = [.block(name: 4, length: 77)]
+        _ = try tape.append(last)
+        // The first crash takes the record at the gap, but not the one behind it.
+        let recordLength = Int(Cartridge.recordLength(ofBlock: 77))
+        var content = tape.store.content
+        let behind = Array(content[(gapOffset + recordLength)...])
+        content.replaceSubrange(gapOffset..<gapOffset + recordLength, with: repeatElement(0, count: recordLength))
+        let reopened = try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+        #expect(reopened.cartridge.endOfData == 3)
+        reopened.cartridge.spaceToEndOfData()
+        let instead: [ModelObject] = [.block(name: 5, length: 77)]
+        _ = try reopened.append(instead)
+        // The second crash keeps the new record and forgets that the file was cut.
+        let padding = [UInt8](repeating: 0, count: gapOffset + recordLength - reopened.store.content.count)
+        let again = try TapeUnderTest(
+            store: SimulatedStore(reopened.store.content + padding + behind), index: try reopened.copyIndex())
+        let difference = try again.difference(from: model.dropLast() + instead)
+        #expect(difference == nil)
+    }
+
+    @Test("What is written during a synchronisation is not durable after it, nor in the index")
+    func overlappingSynchronization() throws {
+        let tape = try TapeUnderTest()
+        _ = try tape.append([.block(name: 1, length: 100)])
+        let point = tape.cartridge.beginSynchronize()
+        let code = tape.cartridge.synchronizeData()
+        _ = try tape.append([.block(name: 2, length: 100)])
+        #expect(tape.cartridge.completeSynchronize(point, errorNumber: code) == nil)
+        #expect(!tape.cartridge.isDurable)
+        _ = tape.cartridge.writer.drain()
+        let contents = try CartridgeIndex.adopt(tape.index).contents(partition: 0)
+        #expect(contents?.extents.map(\.count) == [1])
+    }
+
     @Test("A last record with any byte changed is not there")
     func changedTail() throws {
         let (tape, model, durableLength) = try tape()
