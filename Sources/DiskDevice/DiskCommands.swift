@@ -18,16 +18,19 @@ extension DiskLogicalUnit {
     /// How long commands may take that go through many blocks, in seconds.
     private static let longTimeout: UInt32 = 300
 
-    // CDB usage data from byte 1 on of the medium access commands' four forms. GROUP NUMBER and CONTROL are zero.
+    /// GROUP NUMBER: taken, and without effect, as nothing is collected by group (SBC-4 clause 4.22).
+    private static let group: UInt8 = 0x1F
+
+    // CDB usage data from byte 1 on of the medium access commands' four forms. CONTROL is zero.
     private static let usage6: [UInt8] = [0x1F, 0xFF, 0xFF, 0xFF, 0]
     private static func usage10(_ flags: UInt8) -> [UInt8] {
-        [flags] + full(4) + [0] + full(2) + [0]
+        [flags] + full(4) + [group] + full(2) + [0]
     }
     private static func usage12(_ flags: UInt8) -> [UInt8] {
-        [flags] + full(8) + [0, 0]
+        [flags] + full(8) + [group, 0]
     }
     private static func usage16(_ flags: UInt8) -> [UInt8] {
-        [flags] + full(12) + [0, 0]
+        [flags] + full(12) + [group, 0]
     }
     private static func full(_ count: Int) -> [UInt8] { [UInt8](repeating: 0xFF, count: count) }
 
@@ -82,10 +85,14 @@ extension DiskLogicalUnit {
             row(OperationCode.writeAndVerify16, "WRITE AND VERIFY(16)", usage16(dpo | byteCheckOnly)) { unit, task in
                 unit.writeAndVerify(task)
             },
-            row(OperationCode.orWrite16, "ORWRITE(16)", usage16(dpo | fua)) { unit, task in unit.orWrite(task) },
+            CommandDescriptor(
+                OperationCode.orWrite16, "ORWRITE(16)", usage: usage16(dpo | fua), direction: .dataOut,
+                conditions: .writesMedium, begin: { unit, task in unit.beginOrWrite(task) },
+                execute: { unit, task in unit.orWrite(task) }),
             CommandDescriptor(
                 OperationCode.compareAndWrite, "COMPARE AND WRITE",
-                usage: [dpo | fua] + full(8) + [0, 0, 0, 0xFF, 0, 0], direction: .dataOut, conditions: .writesMedium,
+                usage: [dpo | fua] + full(8) + [0, 0, 0, 0xFF, group, 0], direction: .dataOut,
+                conditions: .writesMedium,
                 begin: { unit, task in unit.beginCompareAndWrite(task) },
                 execute: { unit, task in unit.compareAndWrite(task) }),
         ]
@@ -113,7 +120,7 @@ extension DiskLogicalUnit {
         }
         return [
             CommandDescriptor(
-                OperationCode.unmap, "UNMAP", usage: [0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataOut,
+                OperationCode.unmap, "UNMAP", usage: [0, 0, 0, 0, 0, group, 0xFF, 0xFF, 0], direction: .dataOut,
                 conditions: .writesMedium, timeout: longTimeout, begin: { unit, task in unit.beginUnmap(task) },
                 execute: { unit, task in unit.unmap(task) }),
             // UNMAP; ANCHOR is for resources that can be anchored, which a sparse file has not.
@@ -121,7 +128,8 @@ extension DiskLogicalUnit {
             // UNMAP, NDOB.
             writeSame(OperationCode.writeSame16, "WRITE SAME(16)", usage16(0x09)),
             CommandDescriptor(
-                OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)", usage: usage16(0),
+                OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)",
+                usage: [0] + full(12) + [0, 0],
                 direction: .dataIn
             ) { unit, task in unit.getLBAStatus(task) },
         ]

@@ -84,7 +84,7 @@ extension DiskLogicalUnit {
         bytes.appendBE32(granularity)
         // UGAVALID, alignment 0.
         bytes.appendBE32(0x8000_0000)
-        bytes.appendBE64(UInt64(Self.maximumWriteSameLength >> Int(blockShift)))
+        bytes.appendBE64(Self.maximumWriteSameLength)
         // No atomic writes.
         return bytes + [UInt8](repeating: 0, count: 60 - bytes.count)
     }

@@ -60,8 +60,8 @@ extension DiskLogicalUnit {
 
     // MARK: WRITE SAME(10) and (16) (SBC-4 clauses 5.50 and 5.51)
 
-    /// The most bytes that one WRITE SAME fills: MAXIMUM WRITE SAME LENGTH.
-    static let maximumWriteSameLength = 1 << 30
+    /// The most blocks that one WRITE SAME fills: MAXIMUM WRITE SAME LENGTH.
+    static let maximumWriteSameLength: UInt64 = 32768
 
     func beginWriteSame(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock
@@ -70,10 +70,14 @@ extension DiskLogicalUnit {
         guard extent.count > 0 else {
             return task.failInvalidField(byte: BlockExtent.lengthOffset(block.operationCode))
         }
-        let limit = UInt64(Self.maximumWriteSameLength) >> blockShift
-        if let refusal = refusal(extent, limit: limit, task) { return refusal }
+        if let refusal = refusal(extent, limit: Self.maximumWriteSameLength, task) { return refusal }
         let hasNoData = block.operationCode == OperationCode.writeSame16 && block[1] & 0x01 != 0
-        return .awaitDataOut(length: hasNoData ? 0 : blockSize)
+        let length = hasNoData ? 0 : blockSize
+        // One block is repeated; an initiator that offers more means another command or another block length.
+        guard task.expectedDataOutLength <= length else {
+            return task.fail(.illegalRequest, .invalidFieldInCommandInformationUnit)
+        }
+        return .awaitDataOut(length: length)
     }
 
     func writeSame(_ task: SCSITask) -> CommandProgress {

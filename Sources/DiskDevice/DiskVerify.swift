@@ -38,9 +38,16 @@ extension DiskLogicalUnit {
 
     func verify(_ task: SCSITask) -> CommandProgress { verifyNext(task) }
 
-    /// Reads the next chunk, of which `progressCount` blocks are done.
-    private func verifyNext(_ task: SCSITask) -> CommandProgress {
+    /// The blocks to verify: those that there are data for, or, where there need not be data, all that the command names.
+    private func verifiedExtent(_ task: SCSITask) -> BlockExtent {
         let extent = BlockExtent(task.commandDescriptorBlock)
+        guard byteCheck(task) != .sameBlock, let length = task.dataOut?.count else { return extent }
+        return BlockExtent(first: extent.first, count: UInt64(length) >> blockShift)
+    }
+
+    /// Reads the next chunk, when `progressCount` blocks are done.
+    private func verifyNext(_ task: SCSITask) -> CommandProgress {
+        let extent = verifiedExtent(task)
         let done = UInt64(task.progressCount)
         guard done < extent.count else { return task.good() }
         guard let chunk = leaseChunk(task, blocks: extent.count - done) else { return task.end(.taskSetFull) }
@@ -85,8 +92,8 @@ extension DiskLogicalUnit {
 
     /// Writes to the medium, not to the cache alone, and reads it again.
     func writeAndVerify(_ task: SCSITask) -> CommandProgress {
-        let extent = BlockExtent(task.commandDescriptorBlock)
         guard let data = task.dataOut.take() else { return task.good() }
+        let extent = writtenExtent(task, data)
         task.fileRequest.lease = consume data
         return submitTransfer(
             task, .write, count: byteCount(extent.count), offset: byteOffset(extent.first), .writeBeforeVerify)

@@ -6,18 +6,25 @@ internal import TargetCore
 
 /// WRITE, COMPARE AND WRITE and ORWRITE.
 extension DiskLogicalUnit {
-    /// Checks a command whose Data-Out is its blocks, and asks for them.
+    /// Checks a command whose Data-Out is its blocks, and asks for them. When the initiator has fewer whole blocks than
+    /// the command names, these are written.
     func beginWrite(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
-        return .awaitDataOut(length: byteCount(extent.count))
+        return .awaitDataOut(length: byteCount(extent.count), blockLength: blockSize)
+    }
+
+    /// The blocks that a command has data for.
+    func writtenExtent(_ task: SCSITask, _ data: borrowing BufferLease) -> BlockExtent {
+        let first = BlockExtent(task.commandDescriptorBlock).first
+        return BlockExtent(first: first, count: UInt64(data.count) >> blockShift)
     }
 
     /// WRITE(6), (10), (12) and (16) (SBC-4 clauses 5.43 to 5.46).
     func write(_ task: SCSITask) -> CommandProgress {
-        let extent = BlockExtent(task.commandDescriptorBlock)
-        guard let lease = task.dataOut.take() else { return task.good() }
-        return write(task, lease, leaseOffset: 0, extent)
+        guard let data = task.dataOut.take() else { return task.good() }
+        let extent = writtenExtent(task, data)
+        return write(task, data, leaseOffset: 0, extent)
     }
 
     /// Writes the blocks in `lease` from `leaseOffset` on: few at once to the page cache, many by the engine.
@@ -54,7 +61,13 @@ extension DiskLogicalUnit {
         let extent = BlockExtent(task.commandDescriptorBlock)
         if let refusal = refusal(extent, limit: UInt64(Self.maximumCompareAndWriteLength), task) { return refusal }
         // What the blocks should be, then what they become.
-        return .awaitDataOut(length: 2 * byteCount(extent.count))
+        let length = 2 * byteCount(extent.count)
+        // GOOD means that the initiator owns what the blocks guard. So the length must be what it meant: one byte holds no
+        // more than 255 blocks.
+        guard task.expectedDataOutLength <= length else {
+            return task.failInvalidField(byte: BlockExtent.lengthOffset(OperationCode.compareAndWrite))
+        }
+        return .awaitDataOut(length: length)
     }
 
     func compareAndWrite(_ task: SCSITask) -> CommandProgress { readToChange(task, .compare) }
@@ -72,6 +85,12 @@ extension DiskLogicalUnit {
     }
 
     // MARK: ORWRITE (SBC-4 clause 5.23)
+
+    func beginOrWrite(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
+        return .awaitDataOut(length: byteCount(extent.count))
+    }
 
     func orWrite(_ task: SCSITask) -> CommandProgress { readToChange(task, .or) }
 

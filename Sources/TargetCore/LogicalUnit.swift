@@ -219,16 +219,20 @@ open class LogicalUnit: @unchecked Sendable {
         switch progress {
         case .complete: end(task)
         case .pending: task.fields.state = .pending
-        case .awaitDataOut(let length):
+        case .awaitDataOut(let length, let blockLength):
             task.fields.requestedDataOutLength = length
-            guard length > 0 else { return proceed(task, execute(task.command, task)) }
-            guard length <= task.expectedDataOutLength else {
-                // The initiator offers less than the command needs: nothing is written (SPC-5 clause 4.2.5.6 leaves
-                // partial transfer to the port; an incomplete parameter list or block is of no use).
+            let offered = min(length, task.expectedDataOutLength)
+            guard offered == length || blockLength > 0 && offered % blockLength == 0 else {
+                // An incomplete parameter list or block is of no use: nothing is taken.
                 return proceed(task, task.fail(.illegalRequest, .invalidFieldInCommandInformationUnit))
             }
+            guard offered > 0 else {
+                // Data that came with the command unasked is not for it.
+                task.dataOut = nil
+                return proceed(task, execute(task.command, task))
+            }
             task.fields.state = .awaitingDataOut
-            task.mover.requestDataOut(task, length: length)
+            task.mover.requestDataOut(task, length: offered)
         }
     }
 

@@ -10,7 +10,10 @@ public enum CommandProgress: Sendable, Equatable {
     /// returns another progress.
     case pending
     /// The command needs this many bytes from the initiator; then its `execute` closure runs. Zero runs it at once.
-    case awaitDataOut(length: Int)
+    ///
+    /// When the initiator offers less, nothing is transferred and the command fails; unless it has a `blockLength`
+    /// above zero and the offer is a whole number of such blocks: then it works with these.
+    case awaitDataOut(length: Int, blockLength: Int = 0)
 }
 
 /// One command in its slot, from the port to the device and back.

@@ -52,7 +52,7 @@ struct FieldTests {
         "Bits that a command does not have are refused by their place",
         arguments: [
             (CDB.ten(0x28, lba: 0, count: 1, flags: 0x01), 1, 0 as UInt8),
-            ([0x28, 0, 0, 0, 0, 0, 0x1F, 0, 1, 0], 6, 4),
+            ([0x28, 0, 0, 0, 0, 0, 0x3F, 0, 1, 0], 6, 5),
             ([0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0x04], 9, 2),
             (CDB.sixteen(0x88, lba: 0, count: 1, flags: 0x02), 1, 1),
             (CDB.ten(0x41, lba: 0, count: 1, flags: 0x10), 1, 4),

@@ -75,13 +75,16 @@ struct ProvisioningTests {
 
     @Test("WRITE SAME refuses zero blocks, too many, and what leaves the medium")
     func writeSameLimits() throws {
-        let port = try DiskBench(blocks: 1 << 22).initiator()
+        let port = try DiskBench(blocks: 1 << 17).initiator()
         let zeros = [UInt8](repeating: 0, count: 512)
         #expect(port.sense(CDB.ten(0x41, lba: 0, count: 0), dataOut: zeros) == invalidField(7))
         #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 0), dataOut: zeros) == invalidField(10))
-        #expect(port.execute(CDB.sixteen(0x93, lba: 0, count: 1 << 21, flags: 8), dataOut: zeros).status == .good)
-        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: (1 << 21) + 1), dataOut: zeros) == invalidField(10))
-        #expect(port.sense(CDB.sixteen(0x93, lba: (1 << 22) - 1, count: 2), dataOut: zeros) == outOfRange)
+        #expect(port.execute(CDB.sixteen(0x93, lba: 0, count: 32768, flags: 8), dataOut: zeros).status == .good)
+        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 32769), dataOut: zeros) == invalidField(10))
+        #expect(port.sense(CDB.sixteen(0x93, lba: (1 << 17) - 1, count: 2), dataOut: zeros) == outOfRange)
+        let odd = SenseData(.illegalRequest, .invalidFieldInCommandInformationUnit)
+        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 1), dataOut: zeros + zeros) == odd)
+        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 256)) == odd)
         // NDOB: no data at all.
         port.write(40, [UInt8](repeating: 1, count: 1024))
         #expect(port.execute(CDB.sixteen(0x93, lba: 40, count: 1, flags: 0x09)).status == .good)

@@ -114,12 +114,21 @@ struct ReadWriteTests {
         #expect(port.sense(CDB.ten(0x28, lba: 3, count: 32769)) == invalidField(7))
     }
 
-    @Test("An initiator that offers less than the command needs writes nothing")
+    @Test("An initiator that offers less than the command needs: whole blocks are written, and no part of one")
     func tooLittleData() throws {
         let port = try DiskBench().initiator()
-        let result = port.execute(CDB.ten(0x2A, lba: 0, count: 2), dataOut: [UInt8](repeating: 1, count: 512))
-        #expect(result.sense?.additionalSenseCode == .invalidFieldInCommandInformationUnit)
-        #expect(port.read(0, 2) == [UInt8](repeating: 0, count: 1024))
+        let ones = [UInt8](repeating: 1, count: 512)
+        let part = port.execute(CDB.ten(0x2A, lba: 0, count: 2), dataOut: [UInt8](repeating: 1, count: 700))
+        #expect(part.sense == SenseData(.illegalRequest, .invalidFieldInCommandInformationUnit))
+        #expect(port.read(0, 2).allSatisfy { $0 == 0 })
+        for (lba, code) in [(0, 0x2A), (10, 0x2E)] as [(Int, UInt8)] {
+            #expect(port.execute(CDB.ten(code, lba: lba, count: 2), dataOut: ones).status == .good)
+            #expect(port.read(lba, 2) == ones + [UInt8](repeating: 0, count: 512))
+            #expect(port.execute(CDB.ten(code, lba: lba, count: 2)).status == .good)
+        }
+        #expect(port.sense(CDB.ten(0x2F, lba: 0, count: 2, flags: 2), dataOut: ones) != nil)
+        #expect(port.sense(CDB.sixteen(0x8B, lba: 0, count: 2), dataOut: ones) != nil)
+        #expect(port.sense(CDB.compareAndWrite(lba: 0, count: 1), dataOut: ones) != nil)
     }
 
     @Test("What the page cache does not hold is read by the engine, without keeping the reactor")

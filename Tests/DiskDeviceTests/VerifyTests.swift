@@ -78,6 +78,8 @@ struct VerifyTests {
         #expect(port.execute(CDB.compareAndWrite(lba: 7, count: 2, flags: 0x18), dataOut: new + old).status == .good)
         #expect(port.read(7, 2) == old)
         #expect(port.execute(CDB.compareAndWrite(lba: 7, count: 0)).status == .good)
+        // 256 blocks would be a length of zero.
+        #expect(port.sense(CDB.compareAndWrite(lba: 7, count: 0), dataOut: old + new) == invalidField(13))
         #expect(port.sense(CDB.compareAndWrite(lba: 4095, count: 2), dataOut: old + new) == outOfRange)
         #expect(port.sense(CDB.compareAndWrite(lba: 7, count: 1, flags: 0x20), dataOut: old) == invalidField(1, bit: 5))
     }
