@@ -90,10 +90,13 @@ public struct ControlClient: Sendable {
                     "host": "carousel", "content-type": "application/json", "content-length": "\(body.count)",
                     "connection": "close",
                 ]
-                try await outbound.write(
-                    .head(HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)))
-                try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: body))))
-                try await outbound.write(.end(nil))
+                // All parts at once: the daemon may answer and close as soon as it has a request without a body, and a
+                // part written after that would fail.
+                try await outbound.write(contentsOf: [
+                    .head(HTTPRequestHead(version: .http1_1, method: method, uri: path, headers: headers)),
+                    .body(.byteBuffer(ByteBuffer(bytes: body))),
+                    .end(nil),
+                ])
                 return try await Self.answer(from: inbound)
             }
         } catch let failure as ControlClientError {
