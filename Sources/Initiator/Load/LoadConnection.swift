@@ -148,13 +148,10 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
         let length = plan.blockLength
         lease.extendWithZeros(to: length)
         var bytes = lease.mutableBytes
-        var value = plan.seed | 1
+        var random = SplitMix64(seed: plan.seed)
         var offset = 0
         while offset + 8 <= length {
-            value ^= value << 13
-            value ^= value >> 7
-            value ^= value << 17
-            bytes.storeBE64(value, at: offset)
+            bytes.storeBE64(random.next(), at: offset)
             offset += 8
         }
     }
@@ -167,6 +164,7 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
 
     // MARK: Readiness
 
+    /// The socket is ready.
     public func ready(_ events: ReadyEvents) {
         if !events.isDisjoint(with: [.readable, .failed]) { receive() }
         if state.isRunning { send() }

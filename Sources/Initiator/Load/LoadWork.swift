@@ -23,7 +23,7 @@ struct LoadCommand {
 /// The endless list of commands of a plan.
 struct LoadWork {
     private let plan: LoadPlan
-    private var random: UInt64
+    private var random: SplitMix64
     /// The next address of a sequential load, in logical blocks.
     private var nextBlock: UInt64
     private var recordsSinceFilemark = 0
@@ -32,7 +32,7 @@ struct LoadWork {
 
     init(_ plan: LoadPlan) {
         self.plan = plan
-        random = plan.seed
+        random = SplitMix64(seed: plan.seed)
         nextBlock =
             switch plan.unit {
             case .disk(_, let region): region.lowerBound
@@ -61,7 +61,7 @@ struct LoadWork {
         switch plan.pattern {
         case .random:
             // Aligned to the command's length, as the requests of file systems and databases are.
-            address = region.lowerBound + nextRandom() % (UInt64(region.count) / blocks) * blocks
+            address = region.lowerBound + random.next() % (UInt64(region.count) / blocks) * blocks
         case .sequential:
             if nextBlock + blocks > region.upperBound { nextBlock = region.lowerBound }
             address = nextBlock
@@ -71,7 +71,7 @@ struct LoadWork {
             switch plan.operation {
             case .read: false
             case .write: true
-            case .mixed: nextRandom() & 1 == 1
+            case .mixed: random.next() & 1 == 1
             }
         return LoadCommand(
             isWrite: isWrite, length: plan.blockLength, cdb: diskCDB(isWrite: isWrite, address, UInt32(blocks)))
@@ -123,14 +123,5 @@ struct LoadWork {
             cdb.storeBE24(count, at: 2)
         }
         return CommandDescriptorBlock(bytes.rawSpan)
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
-    private mutating func nextRandom() -> UInt64 {
-        random &+= 0x9E37_79B9_7F4A_7C15
-        var value = random
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
     }
 }
