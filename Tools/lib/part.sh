@@ -36,16 +36,16 @@ skip() {
     printf '  skip  %s\n' "$1"
 }
 
-# check WHAT COMMAND...: passes when the command succeeds; shows its output when it does not.
+# check WHAT COMMAND...: passes when the command succeeds; shows its output when it does not. The command runs in this shell,
+# so a function may set variables.
 check() {
-    local what=$1 output status=0
-    shift
-    output=$("$@" 2>&1) || status=$?
-    if [ $status -eq 0 ]; then
-        pass "$what"
+    local check_status=0
+    "${@:2}" >"$work/check.output" 2>&1 || check_status=$?
+    if [ $check_status -eq 0 ]; then
+        pass "$1"
     else
-        fail "$what (status $status)"
-        [ -z "$output" ] || printf '%s\n' "$output" | tail -n 30 | sed 's/^/        /'
+        fail "$1 (status $check_status)"
+        tail -n 30 "$work/check.output" | sed 's/^/        /'
     fi
 }
 

@@ -17,14 +17,13 @@ fail() {
     echo "  FAIL  $1"
 }
 
-# check WHAT COMMAND...: runs the command; shows its output only when it fails.
+# check WHAT COMMAND...: runs the command, in this shell; shows its output only when it fails.
 check() {
-    local what=$1 output status
-    shift
-    output=$("$@" 2>&1)
-    status=$?
-    verdict "$what" $status || printf '%s\n' "$output" | tail -n 30 | sed 's/^/        /'
-    return $status
+    local check_status
+    "${@:2}" >/tmp/check.output 2>&1
+    check_status=$?
+    verdict "$1" $check_status || tail -n 30 /tmp/check.output | sed 's/^/        /'
+    return $check_status
 }
 
 # show WHAT COMMAND...: like check, but always shows the output.
@@ -38,11 +37,11 @@ show() {
 
 # refuse WHAT COMMAND...: like check, of a command that must fail.
 refuse() {
-    local what=$1 output status=0
-    shift
-    output=$("$@" 2>&1) && status=1
-    verdict "$what" $status || printf '%s\n' "$output" | tail -n 30 | sed 's/^/        /'
-    return $status
+    if "${@:2}" >/tmp/check.output 2>&1; then
+        fail "$1: it should have failed"
+    else
+        pass "$1"
+    fi
 }
 
 # expect WHAT WANTED GOT: the two texts are the same.
