@@ -26,15 +26,14 @@ extension Connection {
 
     /// Leaves the portal's reactor for that of the session.
     func moveToSession(_ reply: LoginReply, _ result: LoginResult) {
-        leaveReactor()
+        leavePortal()
         server.startSession(self, reply, result)
     }
 
     /// Begins full feature phase, on the session's reactor: the last login reply goes out, and digests begin after it.
     func beginFullFeature(_ session: Session, _ reply: LoginReply, _ result: LoginResult) {
         guard !isClosed else { return }
-        reactor = session.reactor
-        lastReception = reactor.now
+        arrive(at: session.reactor)
         self.session = session
         parameters = result.parameters
         status = result.statusSequence

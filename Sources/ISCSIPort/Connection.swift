@@ -62,8 +62,12 @@ final class Connection: @unchecked Sendable {
     let socket: StreamSocket
     let peerAddress: SocketAddress
     let localAddress: SocketAddress
+    /// The reactor of the portal, where the login happens.
+    let portalReactor: Reactor
     /// The reactor that the connection belongs to now.
-    var reactor: Reactor
+    private(set) var reactor: Reactor
+    /// The login is done: the connection is on its way to its session's reactor, or there.
+    private(set) var hasLeftPortal = false
     var phase = Phase.login
     var registration: RegistrationName?
     private var interest = ReadyEvents.readable
@@ -104,6 +108,7 @@ final class Connection: @unchecked Sendable {
         self.server = server
         self.socket = socket
         self.reactor = reactor
+        portalReactor = reactor
         let unknown = SocketAddress(path: "unknown")
         peerAddress = socket.peerAddress ?? unknown
         localAddress = socket.localAddress ?? unknown
@@ -138,6 +143,18 @@ final class Connection: @unchecked Sendable {
         timer = nil
     }
 
+    /// Leaves the portal's reactor for good.
+    func leavePortal() {
+        leaveReactor()
+        hasLeftPortal = true
+    }
+
+    /// Arrives at the session's reactor.
+    func arrive(at reactor: Reactor) {
+        self.reactor = reactor
+        lastReception = reactor.now
+    }
+
     /// Starts the timer that watches for silence.
     func watchForSilence() {
         timer = reactor.schedule(after: server.limits.keepAliveInterval, self, token: 0)
@@ -161,7 +178,6 @@ final class Connection: @unchecked Sendable {
     /// Closes at once: what is queued is dropped, tasks are aborted, the session ends.
     func close(_ reason: CloseReason) {
         guard !isClosed else { return }
-        let wasInSession = session != nil
         phase = .closed
         leaveReactor()
         sending.removeAll()
@@ -171,7 +187,7 @@ final class Connection: @unchecked Sendable {
         session?.end()
         output.discard()
         socket.shutdownWriting()
-        server.connectionClosed(self, reason: reason, wasInSession: wasInSession)
+        server.connectionClosed(self, reason: reason, wasInLogin: !hasLeftPortal)
         session = nil
     }
 
@@ -180,6 +196,11 @@ final class Connection: @unchecked Sendable {
         guard isOpen else { return }
         phase = .closing(reason)
         scheduleTurnEnd()
+    }
+
+    /// Ends a connection that has a session, on the session's reactor: gently when it has arrived there.
+    func end(_ reason: CloseReason) {
+        if session == nil { close(reason) } else { closeAfterSending(reason) }
     }
 
     // MARK: Output

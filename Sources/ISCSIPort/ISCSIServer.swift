@@ -88,10 +88,10 @@ public final class ISCSIServer: Sendable {
         connection.begin()
     }
 
-    func connectionClosed(_ connection: Connection, reason: CloseReason, wasInSession: Bool) {
+    func connectionClosed(_ connection: Connection, reason: CloseReason, wasInLogin: Bool) {
         let record = registry.withLock { registry -> SessionRecord? in
             guard registry.connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return nil }
-            if !wasInSession { registry.loginCount -= 1 }
+            if wasInLogin { registry.loginCount -= 1 }
             return connection.targetSessionHandle.flatMap { registry.removeSession($0) }
         }
         if let record {
@@ -130,7 +130,7 @@ public final class ISCSIServer: Sendable {
     func startSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
         let identity = result.identity
         let target = identity.sessionType == .normal ? identity.targetName.flatMap { targets[$0] } : nil
-        if identity.sessionType == .normal, target == nil { return connection.close(.targetRemoved) }
+        let isTargetGone = identity.sessionType == .normal && target == nil
         let (session, former) = registry.withLock { registry in
             let place = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
             let session = Session(
@@ -141,6 +141,7 @@ public final class ISCSIServer: Sendable {
             registry.loginCount -= 1
             return (session, registry.addSession(record))
         }
+        if isTargetGone { return connection.close(.targetRemoved) }
         logger.info(
             "session started",
             metadata: [
@@ -245,9 +246,7 @@ public final class ISCSIServer: Sendable {
     private func close(_ reason: CloseReason, _ isMeant: (SessionRecord) -> Bool) {
         let records = registry.withLock { registry in registry.sessions.values.filter(isMeant) }
         for record in records {
-            record.session.reactor.post {
-                record.connection.closeAfterSending(reason)
-            }
+            record.session.reactor.post { record.connection.end(reason) }
         }
     }
 
@@ -267,15 +266,15 @@ public final class ISCSIServer: Sendable {
             record.session.reactor.post { record.connection.requestLogout(seconds: seconds) }
         }
         await waitUntilEmpty(for: gracePeriod)
-        let left = registry.withLock { Array($0.connections.values) }
-        for connection in left {
-            for reactor in reactors {
-                // A connection knows its reactor only on it; on the others this does nothing.
-                reactor.post {
-                    if connection.reactor === reactor { connection.close(.serverStopping) }
-                }
+        let (inLogin, inSession) = registry.withLock { registry in
+            (Array(registry.connections.values), Array(registry.sessions.values))
+        }
+        for connection in inLogin {
+            connection.portalReactor.post {
+                if !connection.hasLeftPortal { connection.close(.serverStopping) }
             }
         }
+        for record in inSession { record.session.reactor.post { record.connection.close(.serverStopping) } }
         await waitUntilEmpty(for: .seconds(2))
     }
 
