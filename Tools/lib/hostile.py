@@ -254,21 +254,27 @@ def random_session(port, target):
         expect_dropped(peer, DROP_SECONDS, "random PDUs")
 
 
-def deaf_reader(port, target):
-    """Asks for 1 GiB in reads of 1 MiB and never takes an answer: kept small, and dropped or kept, but others go on."""
-    peer = login(port, target)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    peer.settimeout(3)
+def deaf_readers(port, target):
+    """16 peers ask for 1 GiB each in reads of 1 MiB and take no answers: what they make the daemon hold is bounded."""
     blocks = 2048
     read = b"\x28\0" + b"\0" * 4 + b"\0" + struct.pack(">H", blocks) + b"\0" + b"\0" * 6
-    try:
-        for number in range(1, 1025):
-            peer.sendall(header(COMMAND, 0xC1, 0, 0, number, struct.pack(">III", blocks * 512, number, 1) + read))
-    except (TimeoutError, ConnectionResetError, BrokenPipeError):
-        pass
+    peers = []
+    for _ in range(16):
+        peer = login(port, target)
+        peers.append(peer)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.settimeout(0.3)
+        commands = b"".join(
+            header(COMMAND, 0xC1, 0, 0, number, struct.pack(">III", blocks * 512, number, 1) + read)
+            for number in range(1, 1025))
+        try:
+            peer.sendall(commands)
+        except (TimeoutError, ConnectionResetError, BrokenPipeError):
+            pass
     print("waiting", flush=True)
     sys.stdin.read()  # the script looks at the daemon meanwhile
-    peer.close()
+    for peer in peers:
+        peer.close()
 
 
 def hold(port, target):
