@@ -17,11 +17,9 @@ public final class ITNexus: Sendable {
     private let absent: ReactorConfined<LogicalUnitNexus?>
     private let isLost = Atomic<Bool>(false)
     /// The port's side, which knows the tasks.
-    private let mover: ReactorConfined<WeakMover>
-
-    private struct WeakMover {
-        weak var mover: (any DataMover)?
-    }
+    ///
+    /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
+    private let mover: ReactorConfined<(any DataMover)?>
 
     /// The nexus of `initiatorPortName` with `target`: every logical unit that the target shows is attached, with
     /// the unit attention of a new nexus. On `reactor`.
@@ -29,7 +27,7 @@ public final class ITNexus: Sendable {
         self.initiatorPortName = initiatorPortName
         self.target = target
         self.reactor = reactor
-        self.mover = ReactorConfined(WeakMover(mover: mover))
+        self.mover = ReactorConfined(mover)
         units = ReactorConfined([])
         absent = ReactorConfined(nil)
         let map = target.logicalUnits
@@ -69,7 +67,7 @@ public final class ITNexus: Sendable {
 
     /// Calls `body` with every task that has not ended.
     func forEachTask(_ body: (SCSITask) -> Void) {
-        mover.value.mover?.forEachTask(body)
+        mover.value?.forEachTask(body)
     }
 
     /// Ends the nexus: its tasks are aborted, reservations and preventions that end with it are released
@@ -80,6 +78,7 @@ public final class ITNexus: Sendable {
         for case .some(let nexus) in units.value { nexus.logicalUnit.detach(nexus) }
         target.detach(self)
         units.value = []
+        mover.value = nil
     }
 }
 
