@@ -99,9 +99,9 @@ extension ControlServer {
 
     // MARK: Requests and answers
 
-    /// A part of the path.
+    /// A part of the path, decoded.
     private static func name(_ parameter: String, _ context: BasicRequestContext) throws(ManagementError) -> String {
-        guard let name = context.parameters.get(parameter) else {
+        guard let name = context.parameters.get(parameter)?.removingPercentEncoding else {
             throw ManagementError(.invalid, "the path lacks its \(parameter)")
         }
         return name

@@ -42,8 +42,8 @@ extension Controller {
                     created: Date())
             }
             do throws(ManagementError) {
-                try assembly.createCartridge(
-                    cartridge, in: folder.libraryPath(name), driveProfile: driveProfile)
+                try assembly.createCartridges(
+                    [cartridge], in: folder.libraryPath(name), driveProfile: driveProfile)
                 return try perform(.element(slot), of: cartridge, in: library)
             } catch {
                 try query { () throws(CatalogError) in

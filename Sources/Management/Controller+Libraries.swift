@@ -49,9 +49,8 @@ extension Controller {
                     cartridges: barcodes.map { (barcode: $0, capacity: capacity) }, created: Date())
             }
             do throws(ManagementError) {
-                for cartridge in try cartridgeRecords(library) {
-                    try assembly.createCartridge(cartridge, in: path, driveProfile: request.driveProfile)
-                }
+                try assembly.createCartridges(
+                    try cartridgeRecords(library), in: path, driveProfile: request.driveProfile)
                 try start(library)
             } catch {
                 try query { () throws(CatalogError) in try catalog.removeLibrary(named: request.name) }

@@ -98,9 +98,7 @@ public actor Controller {
         }
         if wanted.isEmpty { wanted = [.default] }
         for portal in wanted {
-            let open = try assembly.openPortal(portal)
-            portals.append(open)
-            logger.info("listening", metadata: ["portal": "\(open)"])
+            portals.append(try assembly.openPortal(portal))
         }
         // Only now, so that portals that could not be opened are not remembered.
         let remembered = Set(wanted).map { (address: $0.address, port: $0.port) }

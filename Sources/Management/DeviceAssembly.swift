@@ -2,7 +2,7 @@ public import Catalog
 
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
-/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function that throws has changed nothing.
+/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function that throws has changed nothing, if it does not say otherwise.
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
@@ -18,8 +18,10 @@ public protocol DeviceAssembly: Sendable {
     /// Offers the disk no longer and closes its image.
     func stopDisk(_ disk: DiskRecord, targetName: String)
 
-    /// Makes the files of an empty cartridge, `BARCODE.tape` in `folder`.
-    func createCartridge(_ cartridge: CartridgeRecord, in folder: String, driveProfile: String) throws(ManagementError)
+    /// Makes the files of empty cartridges, `BARCODE.tape` in `folder`; when it throws, some may be there.
+    func createCartridges(
+        _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
+    ) throws(ManagementError)
     /// How many bytes of the medium of `cartridge` in `folder` are written; nil when that cannot be found out.
     func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64?
     /// Offers the library's target; cartridges that are in drives are loaded again.

@@ -1,5 +1,6 @@
 public import Foundation
 import Glibc
+import Platform
 
 /// The folder that holds everything the daemon keeps, and the lock that makes one daemon its owner.
 public final class StateFolder: Sendable {
@@ -98,7 +99,7 @@ public final class StateFolder: Sendable {
     /// `path` without symbolic links, so that two names of one file are found out.
     func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
 
-    /// Makes a sparse file of `size` bytes; nothing may be at `path`, and nothing is when this throws.
+    /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
         do {
             try Data().write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
@@ -111,6 +112,7 @@ public final class StateFolder: Sendable {
             try file.truncate(atOffset: UInt64(size))
             try file.synchronize()
             try file.close()
+            try File.synchronizeDirectory(path: URL(fileURLWithPath: path).deletingLastPathComponent().path)
         } catch {
             remove(path)
             throw ManagementError(
@@ -118,11 +120,12 @@ public final class StateFolder: Sendable {
         }
     }
 
-    /// Makes the folder `path`, for the owner only.
+    /// Makes the folder `path`, for the owner only; its name is durable on return.
     func createFolder(_ path: String) throws(ManagementError) {
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            try File.synchronizeDirectory(path: URL(fileURLWithPath: path).deletingLastPathComponent().path)
         } catch {
             throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
         }
@@ -133,6 +136,7 @@ public final class StateFolder: Sendable {
 
     /// What the system said, in a few words.
     static func reason(_ error: any Error) -> String {
+        if let error = error as? SystemError { return error.reason }
         let error = error as NSError
         let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
         if underlying.domain == NSPOSIXErrorDomain, let code = POSIXErrorCode(rawValue: Int32(underlying.code)) {

@@ -47,7 +47,7 @@ enum Main {
     }
 
     private static func fail(_ failure: CommandFailure) -> Never {
-        FileHandle.standardError.write(Data("carousel: \(failure.message)\n".utf8))
+        try? FileHandle.standardError.write(contentsOf: Data("carousel: \(failure.message)\n".utf8))
         exit(failure.status.rawValue)
     }
 }

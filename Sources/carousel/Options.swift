@@ -33,7 +33,8 @@ struct OutputOptions: ParsableArguments {
 enum Output {
     /// Prints `text` and a line end at once, also into a pipe.
     static func print(_ text: String) {
-        FileHandle.standardOutput.write(Data((text + "\n").utf8))
+        // A reader that has gone away is no reason to stop: the daemon prints too.
+        try? FileHandle.standardOutput.write(contentsOf: Data((text + "\n").utf8))
     }
 
     /// A table with a header, or `empty` when there are no rows.

@@ -75,17 +75,19 @@ public final class FakeDevices: DeviceAssembly {
     }
 
     /// As a device would, without one.
-    public func createCartridge(
-        _ cartridge: CartridgeRecord, in folder: String, driveProfile: String
+    public func createCartridges(
+        _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError) {
-        let path = "\(folder)/\(cartridge.barcode).tape"
-        if notes.withLock({ $0.failingCartridge }) == cartridge.barcode {
-            throw ManagementError(.system, "no space for \(path)")
-        }
-        do {
-            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-        } catch {
-            throw ManagementError(.system, "\(error)")
+        for cartridge in cartridges {
+            let path = "\(folder)/\(cartridge.barcode).tape"
+            if notes.withLock({ $0.failingCartridge }) == cartridge.barcode {
+                throw ManagementError(.system, "no space for \(path)")
+            }
+            do {
+                try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+            } catch {
+                throw ManagementError(.system, "\(error)")
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 public import Catalog
 import ChangerDevice
+import Dispatch
 import ISCSIPort
 import Logging
 import Media
@@ -81,11 +82,34 @@ extension LocalDevices {
 
     // MARK: Cartridges
 
-    /// Makes an empty cartridge of the format that its label means.
-    public func createCartridge(
-        _ cartridge: CartridgeRecord, in folder: String, driveProfile: String
+    /// Makes empty cartridges of the formats that their labels mean, several at a time: making one waits for the
+    /// storage device again and again.
+    public func createCartridges(
+        _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError) {
         let profile = try self.driveProfile(driveProfile)
+        let failure = Mutex<ManagementError?>(nil)
+        let group = DispatchGroup()
+        let workers = min(Limit.cartridgeMakers, cartridges.count)
+        for worker in 0..<workers {
+            DispatchQueue.global().async(group: group) {
+                for index in stride(from: worker, to: cartridges.count, by: workers) {
+                    guard failure.withLock({ $0 == nil }) else { return }
+                    do throws(ManagementError) {
+                        try Self.create(cartridges[index], in: folder, profile)
+                    } catch {
+                        failure.withLock { $0 = error }
+                    }
+                }
+            }
+        }
+        group.wait()
+        if let failure = failure.withLock({ $0 }) { throw failure }
+    }
+
+    private static func create(
+        _ cartridge: CartridgeRecord, in folder: String, _ profile: DriveProfile
+    ) throws(ManagementError) {
         let density = profile.density(barcode: cartridge.barcode) ?? profile.defaultDensity
         do {
             try CartridgeStore(directory: folder).create(

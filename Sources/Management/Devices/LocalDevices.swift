@@ -19,6 +19,8 @@ public final class LocalDevices: DeviceAssembly {
         static let reactors = 16
         /// Payload memory of a reactor in bytes.
         static let reactorPool = 512 << 20
+        /// How many cartridges are made at a time.
+        static let cartridgeMakers = 16
         /// How long initiators get to log out when the daemon stops.
         static let logoutGrace = Duration.seconds(2)
         /// How long a move may take: a cartridge is written out and closed, another opened.
@@ -45,6 +47,7 @@ public final class LocalDevices: DeviceAssembly {
 
     /// Starts the reactors; nothing is served yet.
     public init(_ resources: Controller.Resources) throws(ManagementError) {
+        OpenFileLimit.raise()
         catalog = resources.catalog
         logger = resources.logger
         do {
