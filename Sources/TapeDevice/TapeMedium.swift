@@ -39,7 +39,7 @@ extension TapeLogicalUnit {
             if isHeld {
                 state.medium = .held(cartridge)
             } else {
-                makeReady(cartridge, except: task.nexus)
+                makeReady(cartridge)
             }
             return task.good()
         }
@@ -81,14 +81,15 @@ extension TapeLogicalUnit {
         return task.fail(.mediumError, .writeError)
     }
 
-    /// The cartridge can be used from now on; other nexuses learn of it.
-    private func makeReady(_ cartridge: Cartridge, except nexus: LogicalUnitNexus?) {
+    /// The cartridge can be used from now on; every nexus learns of it, also one that sent a LOAD: initiators such as Linux'
+    /// st know where the tape is only after that.
+    private func makeReady(_ cartridge: Cartridge) {
         cartridge.rewind()
         cartridge.countLoad()
         state.medium = .ready(cartridge)
         state.isReadingFenced = false
         state.counters.loads += 1
-        establishUnitAttention(.mediumMayHaveChanged, except: nexus)
+        establishUnitAttention(.mediumMayHaveChanged)
     }
 
     // MARK: The robot
@@ -185,7 +186,7 @@ extension TapeLogicalUnit {
             state.density = density
             state.isFormatReadOnly = !density.isWritable
             state.earlyWarningZone = profile.earlyWarning.bytes(capacity: cartridge.capacity)
-            makeReady(cartridge, except: nil)
+            makeReady(cartridge)
             return nil
         }
     }

@@ -50,7 +50,7 @@ struct TapeMediumTests {
         second.logOut()
     }
 
-    @Test("UNLOAD, then LOAD: the others learn of it")
+    @Test("UNLOAD, then LOAD: every nexus learns of it")
     func unloadAndLoad() throws {
         let bench = try TapeBench()
         let second = bench.secondPort()
@@ -60,6 +60,7 @@ struct TapeMediumTests {
         #expect(text(bench.port.execute(Self.testUnitReady)) == "2/3A00")
         #expect(text(bench.port.execute(Self.unload)) == "good")
         #expect(text(bench.port.execute(Self.load)) == "good")
+        #expect(bench.port.clearUnitAttentions() == [.mediumMayHaveChanged])
         #expect(second.clearUnitAttentions() == [.mediumMayHaveChanged])
         #expect(text(bench.port.execute(Self.testUnitReady)) == "good")
         #expect(bench.position == 0)
@@ -75,6 +76,7 @@ struct TapeMediumTests {
         #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x09, 0])) == "good")
         #expect(text(bench.port.execute(Self.testUnitReady)) == "2/0402")
         #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x03, 0])) == "good")
+        #expect(bench.port.clearUnitAttentions() == [.mediumMayHaveChanged])
         #expect(text(bench.port.execute(Self.testUnitReady)) == "good")
         #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x04, 0])) == "5/2400")
     }
