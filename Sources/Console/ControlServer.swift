@@ -10,26 +10,15 @@ public struct ControlServer: Sendable {
     public static let maximumBodyLength = 64 << 10
     /// How many connections are served at a time; more wait.
     public static let maximumConnections = 64
-    /// What `sun_path` of a Unix socket address holds, with its NUL (unix(7)).
-    static let maximumSocketPathLength = 107
-
     private let controller: Controller
     private let socketPath: String
     private let logger: Logger
 
-    /// A server for `controller` on a socket in its state folder.
-    ///
-    /// - Throws: `ManagementError.Code.invalid` when the path of the socket is too long for the system.
-    public init(controller: Controller, logger: Logger) throws(ManagementError) {
+    /// A server for `controller` on the socket in its state folder.
+    public init(controller: Controller, logger: Logger) {
         self.controller = controller
         socketPath = controller.folder.socketPath
         self.logger = logger
-        guard socketPath.utf8.count <= Self.maximumSocketPathLength else {
-            throw ManagementError(
-                .invalid,
-                "the path of the control socket, \(socketPath), is longer than \(Self.maximumSocketPathLength) bytes; choose a shorter --state"
-            )
-        }
     }
 
     /// Serves until the task is cancelled, or, if it handles signals, until SIGTERM or SIGINT.

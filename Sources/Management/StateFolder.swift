@@ -16,6 +16,9 @@ public final class StateFolder: Sendable {
         return geteuid() == 0 ? "/var/lib/carousel" : NSHomeDirectory() + "/.local/state/carousel"
     }
 
+    /// What `sun_path` of a Unix socket address holds beside its NUL, in bytes (unix(7)).
+    static let maximumSocketPathLength = 107
+
     /// Where the control socket of the state folder at `path` is.
     public static func socketPath(in path: String) -> String { absolute(path) + "/control.sock" }
 
@@ -30,6 +33,12 @@ public final class StateFolder: Sendable {
     public init(path: String) throws(ManagementError) {
         let path = Self.absolute(path)
         self.path = path
+        guard Self.socketPath(in: path).utf8.count <= Self.maximumSocketPathLength else {
+            throw ManagementError(
+                .invalid,
+                "state folder \(path) has too long a path for the control socket in it, which may have \(Self.maximumSocketPathLength) bytes; choose a shorter --state"
+            )
+        }
         do {
             for folder in [path, path + "/disks", path + "/libraries"] {
                 try FileManager.default.createDirectory(
@@ -137,10 +146,8 @@ public final class StateFolder: Sendable {
     /// What the system said, in a few words.
     static func reason(_ error: any Error) -> String {
         if let error = error as? SystemError { return error.reason }
-        let error = error as NSError
-        let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
-        if underlying.domain == NSPOSIXErrorDomain, let code = POSIXErrorCode(rawValue: Int32(underlying.code)) {
-            return POSIXError(code).localizedDescription
+        if let error = (error as? CocoaError)?.underlying as? POSIXError {
+            return SystemError(code: error.code.rawValue, operation: "use").reason
         }
         return error.localizedDescription
     }

@@ -99,6 +99,13 @@ struct StartTests {
         }
     }
 
+    @Test("a path that is too long for the socket is refused before anything is made")
+    func longPath() {
+        let path = NSTemporaryDirectory() + String(repeating: "x", count: 100)
+        #expect(throws: ManagementError.self) { try StateFolder(path: path) }
+        #expect(!FileManager.default.fileExists(atPath: path))
+    }
+
     @Test("a catalog of a newer version is refused and not changed")
     func newerVersion() async throws {
         let catalog = fixture.path + "/catalog.sqlite"

@@ -58,7 +58,7 @@ struct Serve: AsyncParsableCommand {
         let controller = try Controller(folder: folder, logger: logger) { resources throws(ManagementError) in
             try LocalDevices(resources)
         }
-        let server = try ControlServer(controller: controller, logger: logger)
+        let server = ControlServer(controller: controller, logger: logger)
         do {
             try await controller.start(portals: portals, demo: demo, skipsDamaged: skipDamaged)
         } catch {
