@@ -97,8 +97,21 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
     }
 
     override public func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        guard changesMedium(command) else { return Self.table.execute(command, self, task) }
+        guard changesMedium(command) else { return executeBesideMedium(command, task) }
         return enterGate(task) ? settle(task, Self.table.execute(command, self, task)) : .pending
+    }
+
+    /// Runs a command that leaves the medium alone: VERIFY, or MODE SELECT. A write cache that MODE SELECT switches off
+    /// leaves nothing behind in it, because an initiator that knows of no cache never synchronises it.
+    private func executeBesideMedium(_ command: Int, _ task: SCSITask) -> CommandProgress {
+        let code = task.commandDescriptorBlock.operationCode
+        guard code == OperationCode.modeSelect6 || code == OperationCode.modeSelect10 else {
+            return Self.table.execute(command, self, task)
+        }
+        let hadWriteCache = isWriteCacheEnabled
+        let progress = Self.table.execute(command, self, task)
+        guard progress == .complete, hadWriteCache, !isWriteCacheEnabled else { return progress }
+        return submit(task, .synchronizeData, .synchronize)
     }
 
     override public func fileCompleted(_ task: SCSITask) -> CommandProgress {

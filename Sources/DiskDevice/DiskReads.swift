@@ -46,8 +46,8 @@ extension DiskLogicalUnit {
 
     // MARK: Blocks that cannot be read
 
-    /// Ends a command whose read has failed: reads one block after another, from `progressCount` on, to find the first bad
-    /// one. The file request still has its lease.
+    /// Ends a command whose read has failed: reads one block after another, from `progressCount` on, to find the
+    /// first bad one. The file request still has its lease.
     func findBadBlock(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         return submitTransfer(

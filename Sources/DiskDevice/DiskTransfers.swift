@@ -124,8 +124,8 @@ extension DiskLogicalUnit {
 
     // MARK: Failures
 
-    /// Ends a command that could not write all of what begins at `block` (where it is known). A full host is no medium error: it can end,
-    /// and initiators that know thin provisioning pause (SBC-4 clause 4.7.3.6).
+    /// Ends a command that could not write all of what begins at `block`, where that is known. A full host is no medium
+    /// error: it can end, and initiators that know thin provisioning wait for that (SBC-4 clause 4.7.3.6).
     func failWrite(_ task: SCSITask, _ failure: MediaFailure, block: UInt64?) -> CommandProgress {
         let information = block.map { Int64(bitPattern: $0) }
         if failure == .hostFull {

@@ -38,7 +38,8 @@ extension DiskLogicalUnit {
 
     func verify(_ task: SCSITask) -> CommandProgress { verifyNext(task) }
 
-    /// The blocks to verify: those that there are data for, or, where there need not be data, all that the command names.
+    /// The blocks to verify: those that there are data for, or, where there need not be data, all that the command
+    /// names.
     private func verifiedExtent(_ task: SCSITask) -> BlockExtent {
         let extent = BlockExtent(task.commandDescriptorBlock)
         guard byteCheck(task) != .sameBlock, let length = task.dataOut?.count else { return extent }

@@ -62,8 +62,8 @@ extension DiskLogicalUnit {
         if let refusal = refusal(extent, limit: UInt64(Self.maximumCompareAndWriteLength), task) { return refusal }
         // What the blocks should be, then what they become.
         let length = 2 * byteCount(extent.count)
-        // GOOD means that the initiator owns what the blocks guard. So the length must be what it meant: one byte holds no
-        // more than 255 blocks.
+        // GOOD means that the initiator owns what the blocks guard. So the length must be what it meant: one byte holds
+        // no more than 255 blocks.
         guard task.expectedDataOutLength <= length else {
             return task.failInvalidField(byte: BlockExtent.lengthOffset(OperationCode.compareAndWrite))
         }

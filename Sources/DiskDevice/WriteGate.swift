@@ -4,9 +4,9 @@ internal import TargetCore
 
 /// Lets many commands change the medium at a time, or one alone.
 ///
-/// COMPARE AND WRITE and ORWRITE are "an uninterrupted series of actions" (SBC-4 clauses 5.4 and 5.23): no write may fall
-/// between their read and their write. All other writers pay one atomic addition at each end; who must wait
-/// is parked off the data path and goes on in a later turn of its reactor.
+/// COMPARE AND WRITE and ORWRITE are "an uninterrupted series of actions" (SBC-4 clauses 5.4 and 5.23): no write may
+/// fall between their read and their write. All other writers pay one atomic addition at each end; who must wait is
+/// parked off the data path and goes on in a later turn of its reactor.
 final class WriteGate: Sendable {
     /// In `word`: a command is inside alone, or waits until the others have left. Below: how many others are inside.
     private static let closed = 1 << 32

@@ -20,18 +20,20 @@ final class DiskBench: @unchecked Sendable {
     let target: Target
     private let file: TemporaryPath
 
+    /// A bench with a fresh image, or with `image`.
     init(
         blocks: Int = 4096, blockSize: Int = 512, engineThreads: Int = 2, isReadOnly: Bool = false,
-        physicalBlockExponent: UInt8 = 0
+        physicalBlockExponent: UInt8 = 0, image: RawDiskImage? = nil
     ) throws {
         file = TemporaryPath(prefix: "carousel-disk")
         engine = try FileEngine(threads: engineThreads, queueLimit: 64)
         reactor = try Reactor.start(name: "disk-test", poolLimit: 1 << 26, fileEngine: engine)
         otherReactor = try Reactor.start(name: "disk-test2", index: 1, poolLimit: 1 << 26, fileEngine: engine)
-        image = try RawDiskImage.create(
-            path: file.path, capacity: Int64(blocks * blockSize), blockSize: blockSize)
+        self.image =
+            try image
+            ?? RawDiskImage.create(path: file.path, capacity: Int64(blocks * blockSize), blockSize: blockSize)
         unit = DiskLogicalUnit(
-            image: image,
+            image: self.image,
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1),

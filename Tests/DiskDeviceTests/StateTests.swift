@@ -35,7 +35,13 @@ struct StateTests {
         let bench = try DiskBench(engineThreads: 1)
         let port = bench.initiator()
         let caching: [UInt8] = [0, 0, 0, 0, 0x08, 18, 0] + [UInt8](repeating: 0, count: 17)
-        #expect(port.execute([0x15, 0x10, 0, 0, UInt8(caching.count), 0], dataOut: caching).status == .good)
+        let first = bench.holdEngine(threads: 1, port: port)
+        let change = port.submit([0x15, 0x10, 0, 0, UInt8(caching.count), 0], dataOut: caching).outcome
+        // MODE SELECT itself waits until what the cache held is durable.
+        #expect(port.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
+        #expect(!change.isThere)
+        first.release()
+        #expect(change.wait().status == .good)
         let hold = bench.holdEngine(threads: 1, port: port)
         let outcome = port.submit(CDB.ten(0x2A, lba: 1, count: 1), dataOut: block).outcome
         #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
