@@ -166,7 +166,8 @@ struct SessionTests {
     @Test("Stopping asks for a logout and then closes")
     func stopping() async throws {
         let stage = try Stage()
-        let initiator = try stage.initiator()
+        // Other tests may hold the threads that `stop` needs for a while.
+        let initiator = try stage.initiator { $0.timeout = .seconds(120) }
         async let stopped: Void = stage.server.stop(gracePeriod: .seconds(2))
         let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
         #expect(message.event == .logoutRequested && message.parameter3 == 2)

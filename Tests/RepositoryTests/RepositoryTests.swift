@@ -60,9 +60,13 @@ struct RepositoryTests {
         }
     }
 
+    /// The one file of the data plane that the control plane awaits: stopping a server waits for its connections.
+    static let controlFaces: Set<String> = ["Sources/ISCSIPort/ISCSIServer.swift"]
+
     @Test("Nothing waits with `await` in the data plane")
     func noAwait() {
-        for file in Self.sources where Self.dataPlane.contains(file.module) && file.module != "Initiator" {
+        for file in Self.sources
+        where Self.dataPlane.contains(file.module) && !Self.controlFaces.contains(file.path) {
             for (number, line) in file.lines.enumerated() where line.contains("await ") && !line.contains("//") {
                 Issue.record("\(file.path):\(number + 1) awaits")
             }
