@@ -70,10 +70,24 @@ public final class ITNexus: Sendable {
         mover.value?.forEachTask(body)
     }
 
+    /// Aborts the tasks that `isMeant` selects and that wait for others; whether there was one. It comes before the abort of
+    /// those that they wait for, which would start them.
+    @discardableResult
+    func abortWaiting(where isMeant: (SCSITask) -> Bool) -> Bool {
+        var hadTask = false
+        forEachTask { task in
+            guard task.state == .blocked, isMeant(task) else { return }
+            hadTask = true
+            task.abort()
+        }
+        return hadTask
+    }
+
     /// Ends the nexus: its tasks are aborted, reservations and preventions that end with it are released
     /// (SAM-5 clause 6.3.4). The port calls it once, on the reactor.
     public func lose() {
         guard isLost.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
+        abortWaiting { _ in true }
         forEachTask { $0.abort() }
         for case .some(let nexus) in units.value { nexus.logicalUnit.detach(nexus) }
         target.detach(self)

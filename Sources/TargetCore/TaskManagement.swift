@@ -32,7 +32,7 @@ extension ITNexus {
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             guard let reference, reference.nexus === nexus else { return completion(.taskDoesNotExist) }
             let join = Join(completion)
-            join.abort { body in body(reference) }
+            join.abort(reference)
             join.finishIssuing()
         case .queryTask:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
@@ -40,7 +40,7 @@ extension ITNexus {
         case .abortTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             let join = Join(completion)
-            join.abort { body in self.forEachTask { if $0.nexus === nexus { body($0) } } }
+            join.abortTasks(of: self) { $0.nexus === nexus }
             join.finishIssuing()
         case .queryTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
@@ -58,7 +58,7 @@ extension ITNexus {
                 logicalUnitNexuses.map(\.logicalUnit), attention: .busDeviceResetOccurred, isReset: true, completion)
         case .iTNexusReset:
             let join = Join(completion)
-            join.abort { body in self.forEachTask { body($0) } }
+            join.abortTasks(of: self) { _ in true }
             for nexus in logicalUnitNexuses { nexus.establishUnitAttention(.iTNexusLossOccurred) }
             join.finishIssuing()
         case .queryAsynchronousEvent:
@@ -77,18 +77,14 @@ extension ITNexus {
         let join = Join(completion)
         let origin = reactor
         for unit in units {
+            // On a serial unit tasks of one nexus may wait for those of another, all on this reactor.
+            for nexus in unit.attachedNexuses where nexus.iTNexus.reactor === origin {
+                nexus.iTNexus.abortWaiting { $0.nexus === nexus }
+            }
             for nexus in unit.attachedNexuses {
                 let other = nexus.iTNexus
                 let abortAll: @Sendable () -> Void = {
-                    var hadTask = false
-                    join.abort { body in
-                        other.forEachTask {
-                            if $0.nexus === nexus {
-                                hadTask = true
-                                body($0)
-                            }
-                        }
-                    }
+                    let hadTask = join.abortTasks(of: other) { $0.nexus === nexus }
                     if other !== self, hadTask || isReset { nexus.establishUnitAttention(attention) }
                 }
                 if isReset, other !== self { nexus.establishUnitAttention(attention) }
@@ -96,10 +92,12 @@ extension ITNexus {
                     abortAll()
                 } else {
                     join.enter()
-                    other.reactor.post {
+                    let isPosted = other.reactor.post {
                         abortAll()
-                        origin.post { join.leave() }
+                        if !origin.post({ join.leave() }) { join.leave() }
                     }
+                    // A reactor that stops has no tasks to wait for.
+                    if !isPosted { join.leave() }
                 }
             }
             if isReset {
@@ -132,15 +130,30 @@ private final class Join: Sendable {
         if count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion(.complete) }
     }
 
-    /// Aborts each task that `each` enumerates and waits for those that are with the medium.
-    func abort(_ each: ((SCSITask) -> Void) -> Void) {
-        each { task in
-            task.abort()
-            guard task.isAborted, task.state == .pending else { return }
-            enter()
-            let reactor = task.reactor
-            task.whenAborted = { reactor.post { self.leave() } }
+    /// Aborts a task and, when it is with the medium, waits for its return.
+    func abort(_ task: SCSITask) {
+        task.abort()
+        guard task.isAborted, task.state == .pending else { return }
+        enter()
+        let reactor = task.reactor
+        // Another function may wait for the same task.
+        let others = task.whenAborted
+        task.whenAborted = {
+            others?()
+            if !reactor.post({ self.leave() }) { self.leave() }
         }
+    }
+
+    /// Aborts the tasks of a nexus that `isMeant` selects; whether there was one.
+    @discardableResult
+    func abortTasks(of nexus: ITNexus, where isMeant: (SCSITask) -> Bool) -> Bool {
+        var hadTask = nexus.abortWaiting(where: isMeant)
+        nexus.forEachTask { task in
+            guard isMeant(task) else { return }
+            hadTask = true
+            abort(task)
+        }
+        return hadTask
     }
 
     /// Gives up the count that held the completion back while aborts were issued.
