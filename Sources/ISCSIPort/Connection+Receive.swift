@@ -260,10 +260,14 @@ extension Connection {
         incoming.destination = .control
         incoming.leaseOffset = 0
         incoming.lease = reactor.pool.lease(capacity: incoming.dataLength)
-        let isLeased = incoming.lease != nil
-        if !isLeased { close(.outOfMemory) }
-        return isLeased
+        if hasLease { return true }
+        incoming.lease = reserve.lease(capacity: incoming.dataLength)
+        if hasLease { return true }
+        close(.outOfMemory)
+        return false
     }
+
+    private var hasLease: Bool { incoming.lease != nil }
 
     /// The data segment is complete; `trailer` is its padding and digest.
     private func finishIncoming(trailer: RawSpan) {

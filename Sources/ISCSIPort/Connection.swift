@@ -11,6 +11,7 @@ enum CloseReason: CustomStringConvertible {
     case protocolError(String)
     case loginRefused(LoginStatus)
     case loginTimedOut
+    case displaced
     case notALogin
     case loggedOut
     case noAnswerToPing
@@ -29,6 +30,7 @@ enum CloseReason: CustomStringConvertible {
         case .protocolError(let text): "protocol error: \(text)"
         case .loginRefused(let status): "login refused: \(status)"
         case .loginTimedOut: "the login took too long"
+        case .displaced: "it had not logged in when others needed its place"
         case .notALogin: "the first PDU was no login"
         case .loggedOut: "logged out"
         case .noAnswerToPing: "no answer to NOP-In"
@@ -80,6 +82,10 @@ final class Connection: @unchecked Sendable {
     var kept = KeptBytes()
     var receiveLimit = 4096
     var lastReception: MonotonicTime
+    /// A buffer for a request that is no command, when the reactor's pool has none left: pings and logouts work all the same.
+    private(set) lazy var reserve = BufferPool(limit: Self.reserveLimit)
+    /// The longest data segment that a target here declares to take (MaxRecvDataSegmentLength).
+    private static let reserveLimit = 262_144
 
     // Sending.
     var output = OutputQueue(pieceLimit: 16, leaseLimit: 1, headerCapacity: 16384)
@@ -189,6 +195,11 @@ final class Connection: @unchecked Sendable {
         socket.shutdownWriting()
         server.connectionClosed(self, reason: reason, wasInLogin: !hasLeftPortal)
         session = nil
+    }
+
+    /// Closes for the sake of newer connections, on the portal's reactor, unless it has logged in meanwhile.
+    func makeRoom() {
+        if !hasLeftPortal { close(.displaced) }
     }
 
     /// Closes when everything that is queued is sent.

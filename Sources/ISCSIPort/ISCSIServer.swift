@@ -70,28 +70,32 @@ public final class ISCSIServer: Sendable {
     // MARK: Connections
 
     /// Takes a new connection, on the portal's reactor, or closes it at a limit.
+    ///
+    /// When too many have not logged in, the oldest of them makes room: peers that connect and stay silent keep nobody out for
+    /// longer than it takes to replace all of them.
     func accept(_ socket: StreamSocket, on reactor: Reactor) {
         let connection = Connection(server: self, socket: socket, reactor: reactor)
-        let isAdmitted = registry.withLock { registry in
-            guard
-                !registry.isStopping, registry.connections.count < limits.connections,
-                registry.loginCount < limits.loginConnections
-            else { return false }
-            registry.connections[ObjectIdentifier(connection)] = connection
-            registry.loginCount += 1
-            return true
+        let (isAdmitted, displaced) = registry.withLock { registry -> (Bool, Connection?) in
+            guard !registry.isStopping, registry.connections.count < limits.connections else { return (false, nil) }
+            return (true, registry.add(connection, loginLimit: limits.loginConnections))
         }
         guard isAdmitted else {
             logger.debug("connection refused at a limit", metadata: ["peer": "\(connection.peerAddress)"])
             return
         }
         connection.begin()
+        guard let displaced else { return }
+        if displaced.portalReactor === reactor {
+            displaced.makeRoom()
+        } else {
+            displaced.portalReactor.post { displaced.makeRoom() }
+        }
     }
 
     func connectionClosed(_ connection: Connection, reason: CloseReason, wasInLogin: Bool) {
         let record = registry.withLock { registry -> SessionRecord? in
             guard registry.connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return nil }
-            if wasInLogin { registry.loginCount -= 1 }
+            if wasInLogin { registry.endLogin(connection) }
             return connection.targetSessionHandle.flatMap { registry.removeSession($0) }
         }
         if let record {
@@ -138,7 +142,7 @@ public final class ISCSIServer: Sendable {
                 limits: limits, window: result.commandWindow)
             let record = SessionRecord(
                 session: session, connection: connection, parameters: result.parameters, start: .current())
-            registry.loginCount -= 1
+            registry.endLogin(connection)
             return (session, registry.addSession(record))
         }
         if isTargetGone { return connection.close(.targetRemoved) }

@@ -4,7 +4,7 @@ internal import ISCSI
 public struct PortLimits: Sendable {
     /// The most connections at a time, over all portals.
     public var connections = 4096
-    /// The most connections at a time that have not logged in.
+    /// The most connections at a time that have not logged in; when more come, the oldest of them are closed.
     public var loginConnections = 1024
     /// How long a login may take.
     public var loginDuration = LoginLimits.duration

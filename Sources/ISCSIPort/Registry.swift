@@ -31,13 +31,26 @@ private struct SessionKey: Hashable {
 struct Registry: ~Copyable {
     var portals: [Portal] = []
     var connections: [ObjectIdentifier: Connection] = [:]
-    /// Connections that have not logged in.
-    var loginCount = 0
+    /// Connections that have not logged in, oldest first; without those that had to make room and are about to close.
+    var logins: [Connection] = []
     private(set) var sessions: [UInt16: SessionRecord] = [:]
     var isStopping = false
     private var handles: Set<UInt16> = []
     private var nextHandle: UInt16 = 0
     private var byKey: [SessionKey: UInt16] = [:]
+
+    /// Enters a new connection, at most `limit` that have not logged in: beyond that the oldest of them is given, to be closed.
+    mutating func add(_ connection: Connection, loginLimit limit: Int) -> Connection? {
+        let displaced = logins.count >= limit ? logins.removeFirst() : nil
+        connections[ObjectIdentifier(connection)] = connection
+        logins.append(connection)
+        return displaced
+    }
+
+    /// Notes that a connection has logged in or is closed.
+    mutating func endLogin(_ connection: Connection) {
+        if let position = logins.firstIndex(where: { $0 === connection }) { logins.remove(at: position) }
+    }
 
     /// Sets a TSIH aside, never 0; nil when all are taken.
     mutating func reserveHandle() -> UInt16? {
