@@ -11,6 +11,31 @@ struct OutstandingTransfer {
     var sequence: DataOutSequence
 }
 
+/// How a command ends that the transport could not carry.
+struct TransportFailure {
+    let status: SCSIStatus
+    let sense: SenseData?
+
+    private init(_ code: AdditionalSenseCode) {
+        status = .checkCondition
+        sense = SenseData(.abortedCommand, code)
+    }
+
+    private init(status: SCSIStatus) {
+        self.status = status
+        sense = nil
+    }
+
+    /// Unsolicited data that was not agreed (RFC 7143 section 11.4.7.2).
+    static let unexpectedUnsolicitedData = TransportFailure(.unexpectedUnsolicitedData)
+    /// Data that does not continue what came before (RFC 7143 section 11.4.7.2).
+    static let incorrectAmountOfData = TransportFailure(.notEnoughUnsolicitedData)
+    /// A data digest error (RFC 7143 section 11.4.7.2).
+    static let dataDigestError = TransportFailure(.protocolServiceCRCError)
+    /// No buffer for the command's data: a status with which initiators wait before they try again, without counting tries.
+    static let outOfBuffers = TransportFailure(status: .taskSetFull)
+}
+
 /// One command of a session: the task for the devices, and what the transport keeps about it.
 ///
 /// Slots are made when they are first needed and used again and again.
@@ -55,7 +80,7 @@ final class CommandSlot {
     private var transfers = InlineArray<8, OutstandingTransfer?>(repeating: nil)
     private var nextTransferSerial: UInt32 = 0
     /// What the transport found wrong; answered when the devices have let go of the task.
-    var transportSense: SenseData?
+    var transportFailure: TransportFailure?
 
     // Data-In on its way into the output queue.
     var payload: OutputQueue.Payload?
@@ -89,7 +114,7 @@ final class CommandSlot {
     func end() {
         isUsed = false
         generation &+= 1
-        transportSense = nil
+        transportFailure = nil
         payload = nil
         task.clear()
     }

@@ -17,7 +17,7 @@ extension Connection {
     /// Sends the outcome of a task, which the devices have ended.
     func answer(_ slot: CommandSlot) {
         let task = slot.task
-        if let sense = slot.transportSense { return respond(slot, status: .checkCondition, sense: sense) }
+        if let failure = slot.transportFailure { return respond(slot, failure) }
         guard let lease = task.dataIn.take() else {
             return respond(slot, status: task.status, sense: task.sense)
         }
@@ -35,6 +35,11 @@ extension Connection {
         }
         if slot.isUsed, slot.payload != nil { sending.append(slot) }
         scheduleTurnEnd()
+    }
+
+    /// Ends a command that the transport could not carry.
+    func respond(_ slot: CommandSlot, _ failure: TransportFailure) {
+        respond(slot, status: failure.status, sense: failure.sense)
     }
 
     /// Ends a command with SCSI Response and gives its slot back.

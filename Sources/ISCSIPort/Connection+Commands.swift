@@ -4,38 +4,30 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-extension SenseData {
-    /// Unsolicited data that was not agreed (RFC 7143 section 11.4.7.2).
-    static let unexpectedUnsolicitedData = SenseData(.abortedCommand, .unexpectedUnsolicitedData)
-    /// Data that does not continue what came before (RFC 7143 section 11.4.7.2).
-    static let incorrectAmountOfData = SenseData(.abortedCommand, .notEnoughUnsolicitedData)
-    /// No buffer for the command's data: the initiator may try again.
-    static let outOfBuffers = SenseData(.abortedCommand, .insufficientResources)
-    /// A data digest error (RFC 7143 section 11.4.7.2).
-    static let dataDigestError = SenseData(.abortedCommand, .protocolServiceCRCError)
-}
-
 // SCSI Command and SCSI Data-Out (RFC 7143 sections 11.3 and 11.7).
 extension Connection {
     /// Takes a command's header: a slot with room for its immediate data, or nil when the command is ignored or was answered
     /// already, and its data segment is to be discarded.
     func beginCommand(_ header: RawSpan) -> CommandSlot? {
         guard let session, let command = SCSICommandPDU(parsing: header) else { return nil }
-        let verdict = session.window.receive(command.cmdSN, isImmediate: command.isImmediate)
+        var window = session.window
+        let verdict = window.receive(command.cmdSN, isImmediate: command.isImmediate)
         switch verdict {
         case .ignore: return nil
-        case .keep where session.isHolding(command.cmdSN): return nil
+        case .keep where hasReceived(command.cmdSN): return nil
         case .deliver, .keep: break
         }
-        if let reason = refusal(of: command, in: session) {
+        // The CmdSN of a rejected command does not count as received: the initiator closes the gap with another command of
+        // that CmdSN or with ABORT TASK (section 7.3).
+        if let reason = refusal(of: command, header, in: session) {
             reject(header, reason)
-            deliverHeld()
             return nil
         }
         guard let slot = session.takeSlot(isImmediate: command.isImmediate) else {
             reject(header, .tooManyImmediateCommands)
             return nil
         }
+        session.window = window
         slot.begin(command)
         session.setTag(of: slot)
         if case .keep = verdict { session.hold(slot) }
@@ -44,29 +36,30 @@ extension Connection {
     }
 
     /// Why the command cannot be taken at all.
-    private func refusal(of command: SCSICommandPDU, in session: Session) -> RejectReason? {
+    private func refusal(of command: SCSICommandPDU, _ header: RawSpan, in session: Session) -> RejectReason? {
         guard session.nexus != nil else { return .protocolError }
         guard command.taskAttribute != nil, command.initiatorTaskTag != reservedTag else { return .invalidPDUField }
         if !command.isRead, !command.isWrite, command.expectedDataTransferLength != 0 { return .invalidPDUField }
+        if command.additionalHeaderLength > 0, additionalSegments(of: command, header) == nil {
+            return .invalidPDUField
+        }
         if session.slot(withTag: command.initiatorTaskTag) != nil { return .taskInProgress }
         return nil
+    }
+
+    /// The command's additional header segments; nil when they are malformed.
+    private func additionalSegments(of command: SCSICommandPDU, _ header: RawSpan) -> AdditionalHeaderSegments? {
+        try? AdditionalHeaderSegments(
+            parsing: header.extracting(BasicHeaderSegment.length..<header.byteCount), cdb: command.cdb)
     }
 
     /// Prepares the slot's task and its room for data; false when the command has been answered.
     private func prepare(_ slot: CommandSlot, _ command: SCSICommandPDU, _ header: RawSpan) -> Bool {
         var block = command.cdb
         var readLength = Int(command.expectedDataTransferLength)
-        if command.additionalHeaderLength > 0 {
-            do throws(AdditionalHeaderSegments.ParsingError) {
-                let segments = try AdditionalHeaderSegments(
-                    parsing: header.extracting(BasicHeaderSegment.length..<header.byteCount), cdb: block)
-                if let extended = segments.extendedCDB { block = extended }
-                if command.isWrite { readLength = Int(segments.bidirectionalReadLength ?? 0) }
-            } catch {
-                reject(header, .invalidPDUField)
-                abandon(slot)
-                return false
-            }
+        if command.additionalHeaderLength > 0, let segments = additionalSegments(of: command, header) {
+            if let extended = segments.extendedCDB { block = extended }
+            if command.isWrite { readLength = Int(segments.bidirectionalReadLength ?? 0) }
         }
         slot.expectedDataOutLength = command.isWrite ? Int(command.expectedDataTransferLength) : 0
         slot.expectedDataInLength = command.isRead ? readLength : 0
@@ -91,23 +84,23 @@ extension Connection {
         return isLeased || refuse(slot, .outOfBuffers)
     }
 
-    /// Answers a command that the devices have not seen with CHECK CONDITION; gives false for the caller to pass on.
-    private func refuse(_ slot: CommandSlot, _ sense: SenseData) -> Bool {
+    /// Answers a command that the devices have not seen; gives false for the caller to pass on.
+    private func refuse(_ slot: CommandSlot, _ failure: TransportFailure) -> Bool {
         if slot.isHeld {
             // Its CmdSN must be used up in its turn.
-            slot.transportSense = sense
+            slot.transportFailure = failure
             slot.isCancelled = true
             return false
         }
-        respond(slot, status: .checkCondition, sense: sense)
+        respond(slot, failure)
         deliverHeld()
         return false
     }
 
-    /// Gives up a slot whose command was rejected.
-    private func abandon(_ slot: CommandSlot) {
-        session?.free(slot)
-        deliverHeld()
+    /// Whether what has that CmdSN, which is ahead of its turn, is here already.
+    func hasReceived(_ cmdSN: SequenceNumber) -> Bool {
+        guard let session else { return false }
+        return session.isHolding(cmdSN) || session.isSkipping(cmdSN) || held.contains { $0.cmdSN == cmdSN }
     }
 
     /// The command and its immediate data are here: gives it to its logical unit when its turn is.
@@ -137,17 +130,19 @@ extension Connection {
 
     /// Delivers what waited for the CmdSN that has just been delivered.
     func deliverHeld() {
-        guard let session, session.heldCount > 0 || !held.isEmpty else { return }
+        guard let session, session.heldCount > 0 || session.skippedCount > 0 || !held.isEmpty else { return }
         while isOpen {
             if let slot = session.takeNextHeld() {
                 _ = session.window.receive(slot.cmdSN, isImmediate: false)
-                if let sense = slot.transportSense {
-                    respond(slot, status: .checkCondition, sense: sense)
+                if let failure = slot.transportFailure {
+                    respond(slot, failure)
                 } else if slot.isCancelled {
                     session.free(slot)
                 } else {
                     session.nexus?.submit(slot.task)
                 }
+            } else if session.takeNextSkipped() {
+                _ = session.window.receive(session.window.expCmdSN, isImmediate: false)
             } else if let position = held.firstIndex(where: { $0.cmdSN == session.window.expCmdSN }) {
                 let request = held.remove(at: position)
                 receiveControl(request.header.bytes, request.data.rawSpan)
@@ -265,11 +260,11 @@ extension Connection {
         progressDataOut(slot)
     }
 
-    /// Ends a command whose data transfer went wrong: CHECK CONDITION follows as soon as the device lets go of the task.
-    private func fail(_ slot: CommandSlot, _ sense: SenseData) {
-        guard slot.transportSense == nil else { return }
+    /// Ends a command whose data transfer went wrong: the answer follows as soon as the device lets go of the task.
+    private func fail(_ slot: CommandSlot, _ failure: TransportFailure) {
+        guard slot.transportFailure == nil else { return }
         slot.removeTransfers()
-        slot.transportSense = sense
+        slot.transportFailure = failure
         if slot.isHeld || slot.task.nexus == nil {
             slot.isCancelled = true
         } else {

@@ -40,9 +40,7 @@ extension Connection {
     }
 
     private func hold(_ header: RawSpan, _ data: RawSpan, _ cmdSN: SequenceNumber) {
-        guard let copy = BasicHeaderSegment(parsing: header), !held.contains(where: { $0.cmdSN == cmdSN }) else {
-            return
-        }
+        guard let copy = BasicHeaderSegment(parsing: header), !hasReceived(cmdSN) else { return }
         guard held.count < server.limits.heldRequests, data.byteCount <= Self.controlDataLimit else {
             return close(.protocolError("too many requests ahead of their turn"))
         }
@@ -161,6 +159,10 @@ extension Connection {
     }
 
     // MARK: Task management
+    //
+    // Functions that abort tasks do not wait for Data-Out that the initiator still owes for them, as section 4.2.3.3 has it:
+    // initiators that reset a unit send no more of it. Data that comes nevertheless has a Target Transfer Tag, or the task tag of
+    // unsolicited data, that leads to no task, and is discarded; a tag is used again only after 2²² R2Ts of its slot.
 
     private func manageTasks(_ header: RawSpan) {
         guard let session, let nexus = session.nexus, let request = TaskManagementRequestPDU(parsing: header) else {
@@ -173,10 +175,13 @@ extension Connection {
         guard let function = request.function else { return answerTaskManagement(tag, .functionNotSupported) }
         let referenced = session.slot(withTag: request.referencedTaskTag)
         if function == .taskReassign { return answerTaskManagement(tag, .reassignmentNotSupported) }
-        if function == .abortTask, let referenced, referenced.isHeld {
-            referenced.isCancelled = true
-            return answerTaskManagement(tag, .functionComplete)
+        if function == .abortTask {
+            let isEnded = referenced.map { withdraw($0, ifMeantBy: request) } ?? skip(request, in: session)
+            if isEnded { return answerTaskManagement(tag, .functionComplete) }
+        } else {
+            withdrawCommands(function, request, in: session, nexus)
         }
+        guard isOpen else { return }
         taskManagementCount += 1
         nexus.perform(
             function, logicalUnitNumber: request.logicalUnitNumber, reference: referenced?.task
@@ -188,6 +193,57 @@ extension Connection {
             }
             finishTaskManagement(function, tag, response)
         }
+    }
+
+    /// Whether the CmdSN of a task that ABORT TASK names and that is not here is in the window and before the function's own:
+    /// it then counts as received, so that the initiator's gap is closed (section 11.6.1).
+    private func skip(_ request: TaskManagementRequestPDU, in session: Session) -> Bool {
+        var window = session.window
+        let cmdSN = request.refCmdSN
+        guard cmdSN.precedes(request.cmdSN), window.receive(cmdSN, isImmediate: false) != .ignore else { return false }
+        if !hasReceived(cmdSN) { session.skip(cmdSN) }
+        return true
+    }
+
+    /// Ends, for a function on many tasks, those commands that are not with the devices: nothing may follow the function's answer
+    /// for a task that it aborts, and its tasks are all whose CmdSN is before its own (section 4.2.3.3).
+    private func withdrawCommands(
+        _ function: TaskManagementFunction, _ request: TaskManagementRequestPDU, in session: Session, _ nexus: ITNexus
+    ) {
+        let isOneUnit: Bool
+        switch function {
+        case .abortTaskSet, .clearTaskSet, .logicalUnitReset: isOneUnit = true
+        case .iTNexusReset, .targetWarmReset, .targetColdReset: isOneUnit = false
+        default: return
+        }
+        let number = request.logicalUnitNumber
+        if isOneUnit, nexus.logicalUnitNexus(number) == nil { return }
+        func isMeant(_ slot: CommandSlot) -> Bool { !isOneUnit || slot.logicalUnitNumber.number == number.number }
+        session.forEachHeld { slot in
+            if isMeant(slot), slot.cmdSN.precedes(request.cmdSN) { _ = withdraw(slot) }
+        }
+        for slot in sending where isMeant(slot) { _ = withdraw(slot) }
+    }
+
+    private func withdraw(_ slot: CommandSlot, ifMeantBy request: TaskManagementRequestPDU) -> Bool {
+        slot.logicalUnitNumber.number == request.logicalUnitNumber.number && withdraw(slot)
+    }
+
+    /// Ends a command that waits for its turn, or whose Data-In is not all sent, without an answer; false when it is with its
+    /// logical unit.
+    private func withdraw(_ slot: CommandSlot) -> Bool {
+        if slot.isHeld {
+            // Its CmdSN is used up in its turn.
+            slot.isCancelled = true
+            slot.transportFailure = nil
+            return true
+        }
+        guard let position = sending.firstIndex(where: { $0 === slot }) else { return false }
+        sending.remove(at: position)
+        let isReleased = slot.payload.map(output.release) ?? true
+        session?.free(slot)
+        if !isReleased { close(.answersNotTaken) }
+        return true
     }
 
     private func finishTaskManagement(

@@ -46,6 +46,8 @@ final class Session: @unchecked Sendable {
     private var immediateInFlight = 0
     /// Commands that wait for an earlier CmdSN.
     private(set) var heldCount = 0
+    /// CmdSNs ahead of their turn that ABORT TASK has made count as received; all are in the window, which bounds them.
+    private var skipped: [SequenceNumber] = []
 
     init(
         identity: LoginIdentity, targetSessionHandle: UInt16, target: Target?, reactor: Reactor, limits: PortLimits,
@@ -156,6 +158,30 @@ final class Session: @unchecked Sendable {
         heldCount > 0 && slots.contains { $0.isUsed && $0.isHeld && $0.cmdSN == cmdSN }
     }
 
+    /// Calls `body` with every held command.
+    func forEachHeld(_ body: (CommandSlot) -> Void) {
+        guard heldCount > 0 else { return }
+        for slot in slots where slot.isUsed && slot.isHeld { body(slot) }
+    }
+
+    /// How many CmdSNs count as received before their turn, although nothing came with them.
+    var skippedCount: Int { skipped.count }
+
+    /// Whether nothing is to come with that CmdSN.
+    func isSkipping(_ cmdSN: SequenceNumber) -> Bool { skipped.contains(cmdSN) }
+
+    /// Lets a CmdSN of the window count as received when its turn comes.
+    func skip(_ cmdSN: SequenceNumber) {
+        skipped.append(cmdSN)
+    }
+
+    /// Whether the next CmdSN counts as received; it is forgotten then.
+    func takeNextSkipped() -> Bool {
+        guard let position = skipped.firstIndex(of: window.expCmdSN) else { return false }
+        skipped.remove(at: position)
+        return true
+    }
+
     /// Opens the command window as far as the free slots allow.
     func openWindow() {
         window.open(inFlight: numberedInFlight)
@@ -178,8 +204,8 @@ extension Session: DataMover {
 
     func taskAborted(_ task: SCSITask) {
         let slot = slots[task.slot]
-        guard let connection, let sense = slot.transportSense else { return free(slot) }
-        connection.respond(slot, status: .checkCondition, sense: sense)
+        guard let connection, let failure = slot.transportFailure else { return free(slot) }
+        connection.respond(slot, failure)
     }
 
     func forEachTask(_ body: (SCSITask) -> Void) {

@@ -26,13 +26,15 @@ final class MemoryUnit: LogicalUnit, @unchecked Sendable {
                 direction: .dataOut, begin: { unit, task in unit.checkWrite(task) },
                 execute: { unit, task in unit.write(task) }),
             CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0, 0]) { unit, task in
-                unit.held.append(task)
+                unit.lock.withLock { _ in unit.held.append(task) }
                 unit.heldCounter.add(1, ordering: .relaxed)
                 return .pending
             },
         ])
 
     private var contents = [UInt8](repeating: 0, count: blockLength * blockCount)
+    private let lock = Mutex(())
+    /// Behind the lock, because the sessions are on several reactors.
     private var held: [SCSITask] = []
     private let heldCounter = Atomic<Int>(0)
     /// How many commands have been made to wait.
@@ -50,13 +52,17 @@ final class MemoryUnit: LogicalUnit, @unchecked Sendable {
         Self.table.execute(command, self, task)
     }
 
-    /// Ends the commands that wait; on the reactor.
+    /// Ends the commands that wait on the reactor that it is called on.
     func letGo() {
-        for task in held {
+        var own: [SCSITask] = []
+        lock.withLock { _ in
+            own = held.filter(\.reactor.isCurrent)
+            held.removeAll(where: \.reactor.isCurrent)
+        }
+        for task in own {
             _ = task.good()
             task.finish()
         }
-        held = []
     }
 
     private func range(_ task: SCSITask) -> Range<Int>? {
@@ -154,6 +160,20 @@ final class Stage: @unchecked Sendable {
     }
     /// A socket on which nothing ever comes: waiting for it is a sleep.
     private let idle: (StreamSocket, StreamSocket)
+
+    /// The bytes that leases of all reactors hold.
+    var leasedBytes: Int {
+        let total = Mutex(0)
+        let count = Atomic(0)
+        for reactor in reactors {
+            reactor.post {
+                total.withLock { $0 += reactor.pool.leasedBytes }
+                count.add(1, ordering: .releasing)
+            }
+        }
+        while count.load(ordering: .acquiring) < reactors.count { _ = idle.0.waitUntilReady(timeout: .milliseconds(1)) }
+        return total.withLock { $0 }
+    }
 
     /// Lets waiting commands go.
     func letGo() {

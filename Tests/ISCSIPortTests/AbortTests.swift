@@ -1,0 +1,233 @@
+import Bytes
+import ISCSI
+import ISCSIPort
+import Initiator
+import Platform
+import SCSI
+import Synchronization
+import TargetCore
+import Testing
+
+@Suite("Aborts, lost connections and lack of buffers")
+struct AbortTests {
+    private let unit = LogicalUnitNumber(0)
+    private let wait = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0])
+
+    /// Sends a write whose data must be asked for, and gives its tag with the R2T.
+    private func startWrite(_ initiator: BlockingInitiator, blocks: Int) throws -> (UInt32, ReadyToTransferPDU) {
+        var command = SCSICommandPDU()
+        command.isWrite = true
+        command.expectedDataTransferLength = UInt32(blocks * MemoryUnit.blockLength)
+        command.initiatorTaskTag = initiator.takeTag()
+        command.cmdSN = initiator.takeCmdSN()
+        command.cdb = write10(0, blocks)
+        try initiator.send(command)
+        let request = try #require(try initiator.receive().parsed(as: ReadyToTransferPDU.self))
+        return (command.initiatorTaskTag, request)
+    }
+
+    /// The header that answers an R2T.
+    private func dataOut(_ tag: UInt32, _ request: ReadyToTransferPDU) -> DataOutPDU {
+        var data = DataOutPDU()
+        data.initiatorTaskTag = tag
+        data.targetTransferTag = request.targetTransferTag
+        data.dataSegmentLength = Int(request.desiredDataTransferLength)
+        return data
+    }
+
+    @Test(
+        "Data-Out of aborted tasks is discarded, even when their slot is in use again",
+        arguments: [TaskManagementFunction.abortTaskSet, .clearTaskSet, .logicalUnitReset])
+    func staleDataOut(function: TaskManagementFunction) throws {
+        let stage = try Stage()
+        let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+        let (staleTag, stale) = try startWrite(initiator, blocks: 2)
+        let outcome = try initiator.manageTasks(function, on: unit)
+        #expect(outcome == .functionComplete)
+        try initiator.send(dataOut(staleTag, stale), data: pattern(1024, seed: 1))
+        _ = try initiator.waitUntilReady(unit)
+        let (tag, request) = try startWrite(initiator, blocks: 2)
+        try initiator.send(dataOut(staleTag, stale), data: pattern(1024, seed: 1))
+        var mixed = dataOut(tag, request)
+        mixed.targetTransferTag = stale.targetTransferTag
+        try initiator.send(mixed, data: pattern(1024, seed: 1))
+        try initiator.send(dataOut(tag, request), data: pattern(1024, seed: 2))
+        let response = try #require(try initiator.receive().parsed(as: SCSIResponsePDU.self))
+        #expect(response.initiatorTaskTag == tag && response.status == .good)
+        let read = try initiator.execute(read10(0, 2), on: unit, expectedDataInLength: 1024)
+        #expect(read.dataIn == pattern(1024, seed: 2))
+    }
+
+    @Test("Nothing of an aborted task follows the answer of the function, not even Data-In that waits to be sent")
+    func dataInWaiting() throws {
+        var limits = PortLimits()
+        limits.outputBacklog = 256 << 10
+        let stage = try Stage(limits: limits)
+        let initiator = try stage.initiator()
+        // All in one piece, so that the function is looked at while nothing has been read of 48 MiB.
+        var bytes: [UInt8] = []
+        for _ in 0..<48 {
+            var command = SCSICommandPDU()
+            command.isRead = true
+            command.expectedDataTransferLength = 1 << 20
+            command.initiatorTaskTag = initiator.takeTag()
+            command.cmdSN = initiator.takeCmdSN()
+            command.cdb = read10(0, 2048)
+            bytes += BasicHeaderSegment(command).bytes.copyToArray()
+        }
+        var request = TaskManagementRequestPDU()
+        request.functionCode = TaskManagementFunction.abortTaskSet.rawValue
+        request.initiatorTaskTag = initiator.takeTag()
+        request.cmdSN = initiator.nextCmdSN
+        bytes += BasicHeaderSegment(request).bytes.copyToArray()
+        try initiator.connection.send(bytes: bytes)
+        var ended = 0
+        var outcome: TaskManagementOutcome?
+        while outcome == nil {
+            let pdu = try initiator.receive()
+            if pdu.parsed(as: DataInPDU.self)?.hasStatus == true { ended += 1 }
+            outcome = pdu.parsed(as: TaskManagementResponsePDU.self)?.response
+        }
+        #expect(outcome == .functionComplete)
+        #expect(ended < 48)
+        // A PDU of a command would be a protocol violation now.
+        let echo = try initiator.ping([1, 2, 3])
+        #expect(echo == [1, 2, 3])
+        let read = try initiator.execute(read10(0, 8), on: unit, expectedDataInLength: 4096)
+        #expect(read.isGood)
+        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+
+    @Test("A task is aborted by several functions, and each is answered when the medium gives it back")
+    func abortedTwice() throws {
+        let stage = try Stage()
+        let initiator = try stage.initiator()
+        let cmdSN = initiator.nextCmdSN
+        let tag = try initiator.start(wait, on: unit)
+        let isHeld = stage.eventually { stage.unit.heldCount == 1 }
+        #expect(isHeld)
+        var tags: Set<UInt32> = []
+        for function in [TaskManagementFunction.abortTask, .abortTask, .abortTaskSet, .logicalUnitReset] {
+            var request = TaskManagementRequestPDU()
+            request.functionCode = function.rawValue
+            request.initiatorTaskTag = initiator.takeTag()
+            if function == .abortTask {
+                request.referencedTaskTag = tag
+                request.refCmdSN = cmdSN
+            }
+            request.cmdSN = initiator.nextCmdSN
+            try initiator.send(request)
+            tags.insert(request.initiatorTaskTag)
+        }
+        let echo = try initiator.ping()
+        #expect(echo.isEmpty)
+        stage.letGo()
+        for _ in 0..<4 {
+            let response = try #require(try initiator.receive().parsed(as: TaskManagementResponsePDU.self))
+            #expect(response.response == .functionComplete)
+            tags.remove(response.initiatorTaskTag)
+        }
+        #expect(tags.isEmpty)
+        _ = try initiator.waitUntilReady(unit)
+    }
+
+    @Test("The abort of a task does not start one that is aborted with it")
+    func blockedTask() throws {
+        let stage = try Stage()
+        let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+        var ordered = SCSICommandPDU()
+        ordered.isWrite = true
+        ordered.attributes = TaskAttribute.ordered.rawValue
+        ordered.expectedDataTransferLength = 512
+        ordered.initiatorTaskTag = initiator.takeTag()
+        ordered.cmdSN = initiator.takeCmdSN()
+        ordered.cdb = write10(0, 1)
+        try initiator.send(ordered)
+        _ = try #require(try initiator.receive().parsed(as: ReadyToTransferPDU.self))
+        _ = try initiator.start(wait, on: unit)
+        let outcome = try initiator.manageTasks(.abortTaskSet, on: unit)
+        #expect(outcome == .functionComplete)
+        #expect(stage.unit.heldCount == 0)
+    }
+
+    @Test("A session is reinstated while its tasks are with the medium")
+    func reinstatement() throws {
+        let stage = try Stage()
+        let identifier = InitiatorSessionID.random()
+        let first = try stage.initiator { $0.initiatorSessionID = identifier }
+        for _ in 0..<5 { _ = try first.start(wait, on: unit) }
+        let isHeld = stage.eventually { stage.unit.heldCount == 5 }
+        #expect(isHeld)
+        let second = try stage.initiator { $0.initiatorSessionID = identifier }
+        try first.connection.waitUntilClosed()
+        let tag = try second.start(wait, on: unit)
+        let isHeldAgain = stage.eventually { stage.unit.heldCount == 6 }
+        #expect(isHeldAgain)
+        stage.letGo()
+        let outcome = try second.outcome(of: tag)
+        #expect(outcome.isGood)
+        #expect(stage.target.nexuses.count == 1)
+    }
+
+    @Test("A connection that ends in the middle of a Data-Out leaves no buffer and no data behind")
+    func closedInDataOut() throws {
+        let stage = try Stage()
+        do {
+            let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+            let (tag, request) = try startWrite(initiator, blocks: 256)
+            let header = BasicHeaderSegment(dataOut(tag, request)).bytes.copyToArray()
+            try initiator.connection.send(bytes: header + pattern(70_000))
+            let isLeased = stage.eventually { stage.leasedBytes >= 131_072 }
+            #expect(isLeased)
+        }
+        let isReturned = stage.eventually { stage.server.connectionCount == 0 && stage.leasedBytes == 0 }
+        #expect(isReturned)
+        let read = try stage.initiator().execute(read10(0, 256), on: unit, expectedDataInLength: 131_072)
+        #expect(read.dataIn == [UInt8](repeating: 0, count: 131_072))
+    }
+
+    @Test(
+        "Without buffers, commands that need them end with TASK SET FULL and all else works", arguments: [4096, 65536])
+    func exhaustedPool(limit: Int) throws {
+        let stage = try Stage(poolLimit: limit)
+        for immediateData in [true, false] {
+            let initiator = try stage.initiator { settings in
+                settings.operational.preferred.immediateData = immediateData
+                settings.operational.preferred.initialR2T = !immediateData
+            }
+            for _ in 0..<3 {
+                let read = try initiator.execute(read10(0, 256), on: unit, expectedDataInLength: 131_072)
+                #expect(read.status == .taskSetFull)
+                let write = try initiator.execute(write10(0, 256), on: unit, dataOut: pattern(131_072))
+                #expect(write.status == .taskSetFull)
+                let echo = try initiator.ping(pattern(200_000))
+                #expect(echo == Array(pattern(200_000)[..<8192]))
+                let small = try initiator.execute(write10(0, 1), on: unit, dataOut: pattern(512))
+                #expect(small.isGood)
+                let back = try initiator.execute(read10(0, 1), on: unit, expectedDataInLength: 512)
+                #expect(back.dataIn == pattern(512))
+            }
+            let outcome = try initiator.logOut()
+            #expect(outcome == .closed)
+        }
+        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+
+    @Test("Peers that connect and stay silent do not keep others from logging in")
+    func silentCrowd() throws {
+        var limits = PortLimits()
+        limits.loginConnections = 8
+        let stage = try Stage(limits: limits)
+        let silent = try (0..<40).map { _ in try stage.rawInitiator() }
+        for _ in 0..<3 {
+            let read = try stage.initiator().execute(read10(0, 1), on: unit, expectedDataInLength: 512)
+            #expect(read.isGood)
+        }
+        // The oldest made room at once, long before their time was over.
+        for raw in silent[..<32] { try raw.connection.waitUntilClosed() }
+        let isBounded = stage.eventually { stage.server.connectionCount <= 8 }
+        #expect(isBounded)
+    }
+}
