@@ -31,6 +31,8 @@ protocol ByteStore: AnyObject, Sendable {
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Makes everything that was written before the call durable.
     func synchronizeData() -> Int32
+    /// How far apart it is worth asking whether a range is cached, in bytes.
+    var cacheProbeInterval: Int64 { get }
     /// Sets the length.
     func truncate(to length: Int64) -> Int32
     /// Frees the storage of a range, which then reads as zeros.
@@ -79,6 +81,7 @@ final class FileByteStore: ByteStore {
         file.write(header: header, from: lease, at: leaseOffset, count: count, fileOffset: offset)
     }
 
+    var cacheProbeInterval: Int64 { 4 << 20 }
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult { file.write(bytes, fileOffset: offset) }
     func synchronizeData() -> Int32 { file.synchronizeData() }
     func truncate(to length: Int64) -> Int32 { file.truncate(to: length) }

@@ -50,9 +50,14 @@ public final class File: Sendable {
     /// Set once the file system has refused RWF_NOWAIT.
     private let lacksNoWait = Atomic<Bool>(false)
 
-    private init(path: String, fileDescriptor: Int32) {
+    /// The most bytes of one system call of a plain write.
+    private let writePieceLength: Int
+
+    private init(path: String, fileDescriptor: Int32, writePieceLength: Int) {
+        precondition(writePieceLength > 0, "a piece has bytes")
         self.path = path
         self.fileDescriptor = fileDescriptor
+        self.writePieceLength = writePieceLength
         isInMemory = cplatform_is_in_memory(fileDescriptor) == 1
     }
 
@@ -61,13 +66,17 @@ public final class File: Sendable {
     }
 
     /// Opens `path`; a file that is made gets `permissions` less the process's mask.
+    ///
+    /// `writePieceLength` bounds what one system call of a plain write hands to the kernel, in bytes. The page cache takes
+    /// pages in units as large as the writes that first filled them, and ext4 (from Linux 6.16 on) walks through every block
+    /// of such a unit at each later write to it: a file that is written at random later wants small pieces.
     public static func open(
-        path: String, _ options: FileOptions = .readOnly, permissions: UInt32 = 0o600
+        path: String, _ options: FileOptions = .readOnly, permissions: UInt32 = 0o600, writePieceLength: Int = .max
     ) throws(SystemError) -> File {
         let operation: StaticString = options.contains(.create) ? "create" : "open"
         let descriptor = try check(
             unsafe path.withCString { unsafe cplatform_open($0, options.rawValue, permissions) }, operation, path)
-        return File(path: path, fileDescriptor: descriptor)
+        return File(path: path, fileDescriptor: descriptor, writePieceLength: writePieceLength)
     }
 
     /// Makes the names in the directory `path` durable, after a file was made, renamed or removed there.
@@ -193,8 +202,8 @@ public final class File: Sendable {
             Self.repeatUntilDone(buffer.count) { done in
                 // Safe: the rest of the buffer from `done` on.
                 unsafe cplatform_write(
-                    fileDescriptor, nil, 0, buffer.baseAddress.map { unsafe $0 + done }, buffer.count - done,
-                    fileOffset + Int64(done))
+                    fileDescriptor, nil, 0, buffer.baseAddress.map { unsafe $0 + done },
+                    min(buffer.count - done, writePieceLength), fileOffset + Int64(done))
             }
         }
     }

@@ -213,13 +213,12 @@ extension TapeLogicalUnit {
                 return task.fail(.dataProtect, .wormOverwriteAttempted)
             }
             state.isReadingFenced = false
-            guard cartridge.needsOverwrite else { return task.good() }
             task.fileRequest.operation = .call { [unowned cartridge, offloaded] in
-                offloaded.failure = cartridge.prepareOverwrite()
+                offloaded.failure = cartridge.erase()
                 return 0
             }
             if submit(task, .erase) { return .pending }
-            offloaded.failure = cartridge.prepareOverwrite()
+            offloaded.failure = cartridge.erase()
             return eraseCompleted(task)
         }
     }

@@ -213,11 +213,34 @@ struct CartridgeRecoveryTests {
         let instead: [ModelObject] = [.block(name: 5, length: 77)]
         _ = try reopened.append(instead)
         // The second crash keeps the new record and forgets that the file was cut.
-        let padding = [UInt8](repeating: 0, count: gapOffset + recordLength - reopened.store.content.count)
+        let front = Array(reopened.store.content.prefix(gapOffset + recordLength))
+        let padding = [UInt8](repeating: 0, count: gapOffset + recordLength - front.count)
         let again = try TapeUnderTest(
-            store: SimulatedStore(reopened.store.content + padding + behind), index: try reopened.copyIndex())
+            store: SimulatedStore(front + padding + behind), index: try reopened.copyIndex())
         let difference = try again.difference(from: model.dropLast() + instead)
         #expect(difference == nil)
+    }
+
+    @Test("An overwrite keeps cached pages of the old tail; ERASE and closing give them back")
+    func oldTail() throws {
+        let tape = try TapeUnderTest()
+        let long = (0..<10).map { ModelObject.block(name: UInt64($0), length: 300) }
+        _ = try tape.append(long)
+        let full = tape.store.content.count
+        tape.cartridge.rewind()
+        let short: [ModelObject] = [.block(name: 99, length: 300)]
+        _ = try tape.append(short)
+        let kept = tape.store.content.count
+        #expect(kept > Int(tape.cartridge.log.table.endOffset) && kept <= full)
+        let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: try tape.copyIndex())
+        let difference = try reopened.difference(from: short)
+        #expect(difference == nil, "the old records do not come back")
+        #expect(tape.cartridge.close() == nil)
+        #expect(tape.store.content.count == Int(tape.cartridge.log.table.endOffset))
+        reopened.cartridge.rewind()
+        #expect(reopened.cartridge.erase() == nil)
+        #expect(reopened.store.content.count == Int(reopened.cartridge.log.table.endOffset))
+        #expect(reopened.cartridge.endOfData == 0)
     }
 
     @Test("What is written during a synchronisation is not durable after it, nor in the index")

@@ -134,6 +134,9 @@ final class SimulatedStore: ByteStore {
         return .done(count)
     }
 
+    /// Short, so that old tails stay behind overwrites in these small files too.
+    var cacheProbeInterval: Int64 { 100 }
+
     func write(
         header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
     ) -> FileResult {

@@ -44,6 +44,7 @@ extension Cartridge {
 
     /// Makes everything durable, the index and the attributes too, before the cartridge is released. Waits for the device.
     public func close() -> MediaFailure? {
+        log.trimTail()
         let failure = isDurable ? nil : synchronize()
         _ = writer.drain()
         absorbReport()

@@ -137,8 +137,7 @@ public final class Cartridge: @unchecked Sendable {
 
     /// Makes the position the end of data, durably: what followed never comes back, whatever happens. Waits for the device.
     ///
-    /// It is also ERASE from the position on (SSC-5 clause 7.2). On failure the objects may be there or not after
-    /// reopening; until then they are.
+    /// On failure the objects may be there or not after reopening; until then they are.
     public func prepareOverwrite() -> MediaFailure? {
         absorbReport()
         if let stickyFailure { return stickyFailure }
@@ -149,6 +148,14 @@ public final class Cartridge: @unchecked Sendable {
         checkpointOffset = log.table.endOffset + Self.checkpointInterval
         submitBatch(endObject: position, synchronizesData: false)
         return nil
+    }
+
+    /// Makes the position the end of data as `prepareOverwrite` does, and gives the storage of what followed back at once
+    /// (ERASE, SSC-5 clause 7.2). Waits for the device.
+    public func erase() -> MediaFailure? {
+        let failure = prepareOverwrite()
+        if failure == nil { log.trimTail() }
+        return failure
     }
 
     /// Writes `count` blocks of `length` bytes each, which lie one after another in `lease` from `leaseOffset` on.

@@ -20,6 +20,8 @@ final class PartitionLog {
     private var attemptedEpoch: UInt32
     /// Nothing may be appended before a new epoch has begun: the file may hold more than the log knows.
     private(set) var isTailUncertain = false
+    /// The file is longer than the log: an overwrite kept cached pages of the old tail.
+    private var hasOldTail = false
     private let seed: UInt32
     private var staging: [UInt8] = []
 
@@ -63,9 +65,35 @@ final class PartitionLog {
         validCopy = copy
         table.truncate(to: object)
         isTailUncertain = false
-        // A tail that stays when this fails takes space but is of an old epoch, so it never comes back.
-        _ = store.truncate(to: end)
+        cutTail(after: end)
         return nil
+    }
+
+    /// The most of an old tail that stays for reuse, in bytes. Replay after a crash looks for later records only beyond
+    /// `LogReplay.tailLimit`, so with this limit it never has to read a tail that stayed.
+    static let reusedTailLimit = LogReplay.tailLimit
+
+    /// Cuts off what follows `end`, except as much of it as the page cache holds: writing into cached pages is several times
+    /// faster than into new ones. (Into pages that are not cached it would be slower: each edge of a record that is no page
+    /// boundary would be read first.) What stays is of an old epoch, so it never comes back; `trimTail` takes it away.
+    private func cutTail(after end: Int64) {
+        var kept = end
+        var probe = InlineArray<1, UInt8>(repeating: 0)
+        while kept - end < Self.reusedTailLimit {
+            let place = kept + store.cacheProbeInterval
+            let store = store
+            let result = probe.modifyBytes { store.read(into: &$0, offset: place - 1, mode: .cached) }
+            guard case .done(1) = result else { break }
+            kept = place
+        }
+        _ = store.truncate(to: kept)
+        hasOldTail = kept > end
+    }
+
+    /// Takes away what an overwrite has left behind the end.
+    func trimTail() {
+        guard hasOldTail, store.truncate(to: table.endOffset) == 0 else { return }
+        hasOldTail = false
     }
 
     // MARK: Appending
