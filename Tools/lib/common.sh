@@ -117,14 +117,16 @@ make_work_folder() {
 
 clean_up() {
     local pid
-    for pid in "${children[@]}"; do end_process "$pid"; done
+    for pid in "${children[@]}"; do end_process "$pid" || true; done
     [ -z "$work" ] || rm -rf "$work"
 }
 
-# end_process PID [SECONDS]: SIGTERM, and SIGKILL when it is still there after the time. Fails in the latter case.
+# end_process PID [SECONDS]: ends a child process with SIGTERM, and with SIGKILL when it is still there after the time. Fails
+# in the latter case.
 end_process() {
     local pid=$1 tries=$((${2:-10} * 20))
-    kill -TERM "$pid" 2>/dev/null || return 0
+    is_running "$pid" || return 0
+    kill -TERM "$pid"
     while is_running "$pid"; do
         tries=$((tries - 1))
         if [ $tries -le 0 ]; then
@@ -137,11 +139,10 @@ end_process() {
     wait "$pid" 2>/dev/null || true
 }
 
-# is_running PID: the process exists and has not ended (one that nobody has waited for yet has).
+# is_running PID: it is a child of this script that has not ended. (The number of one that has may belong to another process.)
 is_running() {
-    local state
-    state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) || return 1
-    [ -n "$state" ] && [ "$state" != Z ]
+    [ -r "/proc/$1/status" ] &&
+        awk -v parent=$$ '/^State:/ { ended = $2 == "Z" } /^PPid:/ { exit !($2 == parent && !ended) }' "/proc/$1/status" 2>/dev/null
 }
 
 # wait_until SECONDS COMMAND...: until the command succeeds; fails when it has not within the time.

@@ -198,7 +198,7 @@ removal() {
     check "mt offline" mt -f "$tape" offline
     check "mt status says so" sh -c "mt -f $tape status | grep -q DR_OPEN"
     check "mt load" mt -f "$tape" load
-    check "mt status says it is back" sh -c "mt -f $tape status | grep -q ONLINE"
+    check "mt status says it is back" sh -c "mt -f $tape status | grep -q 'BOT ONLINE'"
     check "mtx unload" mtx -f "$changer" unload 1 0
     # st would wait two minutes for a cartridge in a plain open.
     refuse "an empty drive has nothing to read" dd if="$tape" of=/dev/null bs=64k count=1 iflag=nonblock status=none
