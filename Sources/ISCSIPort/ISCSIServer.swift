@@ -143,7 +143,9 @@ public final class ISCSIServer: Sendable {
             let record = SessionRecord(
                 session: session, connection: connection, parameters: result.parameters, start: .current())
             registry.endLogin(connection)
-            return (session, registry.addSession(record))
+            let former = registry.addSession(record)
+            session.isWaitingForFormer = former != nil
+            return (session, former)
         }
         if isTargetGone { return connection.close(.targetRemoved) }
         logger.info(
@@ -156,7 +158,12 @@ public final class ISCSIServer: Sendable {
         if let former {
             former.session.reactor.post {
                 former.connection.close(.reinstated)
-                session.reactor.post(begin)
+                former.session.afterLastCommand {
+                    session.reactor.post {
+                        begin()
+                        session.formerHasEnded()
+                    }
+                }
             }
         } else if session.reactor.isCurrent {
             begin()

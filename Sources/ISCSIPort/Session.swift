@@ -36,6 +36,10 @@ final class Session: @unchecked Sendable {
     private(set) var nexus: ITNexus?
     /// Keeps the session alive while devices work on commands of a connection that is gone.
     private var keepAlive: Session?
+    /// The session that this one reinstates still has commands with devices.
+    var isWaitingForFormer = false
+    /// What waits for the end of this session's last command: the session that reinstates it.
+    private var successors: [@Sendable () -> Void] = []
 
     private var slots: [CommandSlot] = []
     private var freeSlots: [Int] = []
@@ -82,6 +86,26 @@ final class Session: @unchecked Sendable {
         if numberedInFlight + immediateInFlight > 0 { keepAlive = self }
     }
 
+    /// Runs `body` when the session has ended and the devices have let go of its last command, and of that of the session which it
+    /// reinstated itself. A write that is still on its way must not overtake one of the next session (section 6.3.5).
+    func afterLastCommand(_ body: @escaping @Sendable () -> Void) {
+        successors.append(body)
+        runSuccessors()
+    }
+
+    /// The commands of the session that this one reinstates have ended.
+    func formerHasEnded() {
+        isWaitingForFormer = false
+        runSuccessors()
+    }
+
+    private func runSuccessors() {
+        guard connection == nil, !isWaitingForFormer, numberedInFlight + immediateInFlight == 0 else { return }
+        let ready = successors
+        successors = []
+        for body in ready { body() }
+    }
+
     // MARK: Slots
 
     /// A slot for a new command, or nil when the immediate commands are at their limit. The window bounds the others.
@@ -113,7 +137,10 @@ final class Session: @unchecked Sendable {
         tags[slot.index] = reservedTag
         slot.end()
         freeSlots.append(slot.index)
-        if connection == nil, numberedInFlight + immediateInFlight == 0 { keepAlive = nil }
+        if connection == nil, numberedInFlight + immediateInFlight == 0 {
+            runSuccessors()
+            keepAlive = nil
+        }
     }
 
     /// The command in flight with that Initiator Task Tag.
