@@ -81,7 +81,7 @@ final class FileByteStore: ByteStore {
         file.write(header: header, from: lease, at: leaseOffset, count: count, fileOffset: offset)
     }
 
-    var cacheProbeInterval: Int64 { 4 << 20 }
+    var cacheProbeInterval: Int64 { 16 << 20 }
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult { file.write(bytes, fileOffset: offset) }
     func synchronizeData() -> Int32 { file.synchronizeData() }
     func truncate(to length: Int64) -> Int32 { file.truncate(to: length) }

@@ -48,7 +48,7 @@ public final class Cartridge: @unchecked Sendable {
     public static let maximumBlockLength: UInt32 = 16_777_215
     /// After so many bytes that were not synchronised the cartridge starts to synchronise them by itself, so that
     /// opening after a crash has little to replay.
-    static let checkpointInterval: Int64 = 64 << 20
+    static let checkpointInterval: Int64 = 512 << 20
 
     /// What the cartridge is.
     public let identity: CartridgeIdentity

@@ -69,9 +69,9 @@ final class PartitionLog {
         return nil
     }
 
-    /// The most of an old tail that stays for reuse, in bytes. Replay after a crash looks for later records only beyond
-    /// `LogReplay.tailLimit`, so with this limit it never has to read a tail that stayed.
-    static let reusedTailLimit = LogReplay.tailLimit
+    /// The most of an old tail that stays for reuse, in bytes. Opening after a crash may have to look through what is longer
+    /// than `LogReplay.tailLimit`, which takes about a second.
+    static let reusedTailLimit: Int64 = 4 << 30
 
     /// Cuts off what follows `end`, except as much of it as the page cache holds: writing into cached pages is several times
     /// faster than into new ones. (Into pages that are not cached it would be slower: each edge of a record that is no page
