@@ -27,7 +27,7 @@ extension DiskLogicalUnit {
     private func read(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress {
         let count = byteCount(extent.count)
         let offset = byteOffset(extent.first)
-        guard task.leaseDataIn(count), var lease = task.dataIn.take() else { return .complete }
+        guard var lease = task.lease(count) else { return .complete }
         if count <= Self.inlineReadLimit,
             image.read(into: &lease, at: 0, count: count, offset: offset, mode: .cached) == .done
         {

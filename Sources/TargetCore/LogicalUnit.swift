@@ -193,22 +193,23 @@ open class LogicalUnit: @unchecked Sendable {
             let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
             return proceed(task, unknownCommand(lookup, task))
         }
-        let attributes = commands.attributes[task.command]
-        if nexus.hasUnitAttention, !attributes.conditions.contains(.allowedWithUnitAttention),
+        // A copy of all attributes would count references.
+        let conditions = commands.attributes[task.command].conditions
+        if nexus.hasUnitAttention, !conditions.contains(.allowedWithUnitAttention),
             let attention = nexus.takeUnitAttention()
         {
             return proceed(task, task.fail(.unitAttention, attention))
         }
-        if reservation.conflicts(with: nexus), !attributes.conditions.contains(.allowedWhenReserved) {
+        if reservation.conflicts(with: nexus), !conditions.contains(.allowedWhenReserved) {
             return proceed(task, task.end(.reservationConflict))
         }
-        if let field = attributes.invalidField(of: task.commandDescriptorBlock) {
+        if let field = commands.attributes[task.command].invalidField(of: task.commandDescriptorBlock) {
             return proceed(task, task.failInvalidField(byte: field.byte, bit: field.bit))
         }
-        if !attributes.conditions.contains(.allowedWhenNotReady), let sense = notReadySense(task) {
+        if !conditions.contains(.allowedWhenNotReady), let sense = notReadySense(task) {
             return proceed(task, task.fail(sense))
         }
-        if attributes.conditions.contains(.writesMedium), let sense = writeProtectionSense(task) {
+        if conditions.contains(.writesMedium), let sense = writeProtectionSense(task) {
             return proceed(task, task.fail(sense))
         }
         proceed(task, begin(task.command, task))
@@ -256,7 +257,7 @@ open class LogicalUnit: @unchecked Sendable {
         guard let nexus = task.nexus else { preconditionFailure("a task ends once") }
         task.fields.state = .ended
         let wasAborted = task.isAborted
-        if isSerial { serialTaskSet.leave(task) } else { nexus.taskSet.value.leave(task) }
+        let hasWaiting = isSerial ? serialTaskSet.leave(task) : nexus.taskSet.value.leave(task)
         if wasAborted {
             let whenAborted = task.whenAborted.take()
             task.mover.taskAborted(task)
@@ -264,7 +265,7 @@ open class LogicalUnit: @unchecked Sendable {
         } else {
             task.mover.taskEnded(task)
         }
-        startWaiting(nexus)
+        if hasWaiting { startWaiting(nexus) }
     }
 
     private func startWaiting(_ nexus: LogicalUnitNexus) {

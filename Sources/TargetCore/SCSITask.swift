@@ -203,10 +203,17 @@ public final class SCSITask {
     /// Puts a lease of at least `capacity` bytes into `dataIn`. False when the reactor's pool is exhausted: the task
     /// then has TASK SET FULL, and the handler returns `.complete`.
     public func leaseDataIn(_ capacity: Int) -> Bool {
-        dataIn = reactor.pool.lease(capacity: capacity)
-        let isLeased = dataIn != nil
-        if !isLeased { _ = end(.taskSetFull) }
-        return isLeased
+        guard let lease = lease(capacity) else { return false }
+        dataIn = consume lease
+        return true
+    }
+
+    /// A lease of at least `capacity` bytes. Nil when the reactor's pool is exhausted: the task then has TASK SET FULL, and the
+    /// handler returns `.complete`.
+    public func lease(_ capacity: Int) -> BufferLease? {
+        let lease = reactor.pool.lease(capacity: capacity)
+        if lease == nil { _ = end(.taskSetFull) }
+        return lease
     }
 
     /// Answers with the first `allocationLength` bytes of `bytes` and GOOD (SPC-5 clause 4.2.5.6).

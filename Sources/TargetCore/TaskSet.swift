@@ -37,14 +37,15 @@ struct TaskSet {
         return false
     }
 
-    /// Takes a task that ran out of the count.
-    mutating func leave(_ task: SCSITask) {
+    /// Takes a task that ran out of the count; whether others wait.
+    mutating func leave(_ task: SCSITask) -> Bool {
         switch task.fields.orderingClass {
         case .immediate: break
         case .shared: runningShared -= 1
         case .exclusive: isExclusiveRunning = false
         }
         precondition(runningShared >= 0, "more tasks left the task set than entered it")
+        return firstBlocked != nil
     }
 
     /// The next waiting task, counted as running, if it may start now.

@@ -91,6 +91,27 @@ struct OrderingTests {
         #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
     }
 
+    @Test("Several functions wait for the same task, and none starts a task that it aborts")
+    func abortTwice() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        _ = start(port, ExampleUnit.waitAlone, 1)
+        _ = start(port, ExampleUnit.wait, 2)
+        let answers = Mutex(0)
+        port.onReactor {
+            for function in [TaskManagementFunction.abortTaskSet, .clearTaskSet, .iTNexusReset] {
+                port.nexus.perform(function, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { response in
+                    if response == .complete { answers.withLock { $0 += 1 } }
+                }
+            }
+        }
+        #expect(answers.withLock { $0 } == 0)
+        port.onReactor { setting.unit.letGo(1) }
+        port.onReactor {}
+        #expect(answers.withLock { $0 } == 3)
+        #expect(setting.unit.begun == [1])
+    }
+
     @Test("LOGICAL UNIT RESET ends the tasks of all nexuses on all reactors and tells each once")
     func logicalUnitReset() throws {
         let setting = Setting()
