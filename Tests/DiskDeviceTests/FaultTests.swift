@@ -105,6 +105,7 @@ private final class FailingStore: ByteStore {
     func write(
         header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
     ) -> FileResult { .failed(code) }
+    var cacheProbeInterval: Int64 { good.cacheProbeInterval }
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult { .failed(code) }
     func synchronizeData() -> Int32 { good.synchronizeData() }
     func truncate(to length: Int64) -> Int32 { code }

@@ -62,7 +62,7 @@ extension Cartridge {
         absorbReport()
         guard stickyFailure == nil else { return }
         if submitBatch(endObject: endOfData, synchronizesData: true) {
-            checkpointOffset = log.table.endOffset + Self.checkpointInterval
+            checkpointOffset = log.table.endOffset + checkpointInterval
         }
     }
 

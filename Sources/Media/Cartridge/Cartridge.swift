@@ -48,7 +48,9 @@ public final class Cartridge: @unchecked Sendable {
     public static let maximumBlockLength: UInt32 = 16_777_215
     /// After so many bytes that were not synchronised the cartridge starts to synchronise them by itself, so that
     /// opening after a crash has little to replay.
-    static let checkpointInterval: Int64 = 512 << 20
+    var checkpointInterval: Int64 = 512 << 20 {
+        didSet { checkpointOffset = log.table.endOffset + checkpointInterval }
+    }
 
     /// What the cartridge is.
     public let identity: CartridgeIdentity
@@ -81,7 +83,7 @@ public final class Cartridge: @unchecked Sendable {
         identity = log.superblock.identity
         indexEpoch = log.superblock.epoch.number
         durableObjects = log.table.endObject
-        checkpointOffset = log.table.endOffset + Self.checkpointInterval
+        checkpointOffset = log.table.endOffset + checkpointInterval
     }
 
     // MARK: Where things are
@@ -145,7 +147,7 @@ public final class Cartridge: @unchecked Sendable {
         if let failure = log.beginEpoch(at: position) { return failure }
         durableObjects = position
         indexedObjects = min(indexedObjects, position)
-        checkpointOffset = log.table.endOffset + Self.checkpointInterval
+        checkpointOffset = log.table.endOffset + checkpointInterval
         submitBatch(endObject: position, synchronizesData: false)
         return nil
     }
