@@ -48,7 +48,7 @@ public final class Cartridge: @unchecked Sendable {
     public static let maximumBlockLength: UInt32 = 16_777_215
     /// After so many bytes that were not synchronised the cartridge starts to synchronise them by itself, so that
     /// opening after a crash has little to replay.
-    var checkpointInterval: Int64 = 512 << 20 {
+    var checkpointInterval = LogReplay.tailLimit {
         didSet { checkpointOffset = log.table.endOffset + checkpointInterval }
     }
 
