@@ -36,6 +36,8 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
     private var tasks: [SCSITask] = []
     private var payloads: [[UInt8]]
     private var completions: [(@Sendable (CommandResult) -> Void)?]
+    /// The port itself while tasks of a lost nexus have not come back: they do not keep it.
+    private var keptAlive: InMemoryPort?
 
     /// Logs `initiator` in to `target` on `reactor`.
     public init(_ initiator: String, target: Target, reactor: Reactor) {
@@ -128,10 +130,15 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
         return result.withLock { $0! }
     }
 
-    /// Ends the nexus.
+    /// Ends the nexus. Tasks that are with the medium come back later; the port stays for them.
     public func logOut() {
-        onReactor { self.nexus.lose() }
+        onReactor {
+            self.nexus.lose()
+            if self.hasTasks { self.keptAlive = self }
+        }
     }
+
+    private var hasTasks: Bool { tasks.contains { $0.state != .idle } }
 
     // MARK: DataMover
 
@@ -170,6 +177,7 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
         let completion = completions[task.slot]
         completions[task.slot] = nil
         task.clear()
+        if keptAlive != nil, !hasTasks { keptAlive = nil }
         completion?(result)
     }
 }

@@ -95,6 +95,8 @@ final class EngineHold: FileRequestOwner, @unchecked Sendable {
     private let entered = DispatchSemaphore(value: 0)
     private let gate = DispatchSemaphore(value: 0)
     private var requests: [FileRequest] = []
+    /// Itself until all requests have come back: a test may end before they do.
+    private var keptAlive: EngineHold?
 
     init(threads: Int) {
         self.threads = threads
@@ -103,11 +105,13 @@ final class EngineHold: FileRequestOwner, @unchecked Sendable {
     func begin(on reactor: Reactor) {
         let entered = entered
         let gate = gate
+        keptAlive = self
         for _ in 0..<threads {
             let request = FileRequest(owner: self)
             request.operation = .call {
                 entered.signal()
-                gate.wait()
+                // A test that fails before it releases the threads must not hold the others up for ever.
+                _ = gate.wait(timeout: .now() + 60)
                 return 0
             }
             requests.append(request)
@@ -123,7 +127,10 @@ final class EngineHold: FileRequestOwner, @unchecked Sendable {
         for _ in 0..<threads { gate.signal() }
     }
 
-    func fileRequestCompleted(_ request: FileRequest) {}
+    func fileRequestCompleted(_ request: FileRequest) {
+        requests.removeAll { $0 === request }
+        if requests.isEmpty { keptAlive = nil }
+    }
 }
 
 /// An outcome that a test waits for, or sees not to be there yet.
