@@ -88,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Management", "Console", "Initiator", argumentParser, logging, textTable,
+                "Management", "Console", argumentParser, logging, textTable,
             ],
             swiftSettings: settings),
 
