@@ -21,16 +21,19 @@ public final class ITNexus: Sendable {
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
     private let mover: ReactorConfined<(any DataMover)?>
 
-    /// The nexus of `initiatorPortName` with `target`: every logical unit that the target shows is attached, with
-    /// the unit attention of a new nexus. On `reactor`.
-    public init(initiatorPortName: String, target: Target, reactor: Reactor, mover: any DataMover) {
+    /// The nexus of `initiatorPortName` with `target`: every logical unit of `logicalUnits` (the target's own when nil) is
+    /// attached, with the unit attention of a new nexus. On `reactor`.
+    public init(
+        initiatorPortName: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor,
+        mover: any DataMover
+    ) {
         self.initiatorPortName = initiatorPortName
         self.target = target
         self.reactor = reactor
         self.mover = ReactorConfined(mover)
         units = ReactorConfined([])
         absent = ReactorConfined(nil)
-        let map = target.logicalUnits
+        let map = (logicalUnits ?? target.logicalUnits).all
         var table = [LogicalUnitNexus?](repeating: nil, count: (map.keys.max() ?? -1) + 1)
         for (number, unit) in map {
             let nexus = LogicalUnitNexus(

@@ -12,11 +12,10 @@ public final class Target: Sendable {
     /// or a changer has one.
     public let homeReactor: Reactor?
 
-    private struct State {
-        var logicalUnits: [Int: LogicalUnit] = [:]
-        var nexuses: [ObjectIdentifier: ITNexus] = [:]
-    }
-    private let state = Mutex(State())
+    /// The logical units that initiators see for whom nothing else is mapped.
+    public let logicalUnits = LogicalUnitMap()
+
+    private let sessions = Mutex<[ObjectIdentifier: ITNexus]>([:])
 
     /// A target with no logical units yet.
     public init(name: String, alias: String, homeReactor: Reactor?) {
@@ -25,28 +24,23 @@ public final class Target: Sendable {
         self.homeReactor = homeReactor
     }
 
-    /// The logical units by number.
-    public var logicalUnits: [Int: LogicalUnit] { state.withLock { $0.logicalUnits } }
     /// The nexuses that are logged in.
-    public var nexuses: [ITNexus] { state.withLock { Array($0.nexuses.values) } }
+    public var nexuses: [ITNexus] { sessions.withLock { Array($0.values) } }
 
-    /// Puts a logical unit at `number`, for nexuses to come; those that are logged in learn of the change by
-    /// REPORTED LUNS DATA HAS CHANGED.
-    public func map(_ unit: LogicalUnit, at number: Int) {
-        let others = state.withLock { state in
-            precondition(state.logicalUnits[number] == nil, "two logical units cannot have one number")
-            state.logicalUnits[number] = unit
-            return Array(state.logicalUnits.values)
-        }
-        for other in others where other !== unit { other.establishUnitAttention(.reportedLUNsDataHasChanged) }
+    /// Puts a logical unit at `number` of `map` (the target's own when nil), for nexuses to come; those that are logged in and use
+    /// the map learn of the change by REPORTED LUNS DATA HAS CHANGED.
+    public func map(_ unit: LogicalUnit, at number: Int, of map: LogicalUnitMap? = nil) {
+        let map = map ?? logicalUnits
+        map.insert(unit, at: number)
+        for other in map.all.values where other !== unit { other.establishUnitAttention(.reportedLUNsDataHasChanged) }
     }
 
     func attach(_ nexus: ITNexus) {
-        state.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nexus }
+        sessions.withLock { $0[ObjectIdentifier(nexus)] = nexus }
     }
 
     func detach(_ nexus: ITNexus) {
-        state.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nil }
+        sessions.withLock { $0[ObjectIdentifier(nexus)] = nil }
     }
 }
 

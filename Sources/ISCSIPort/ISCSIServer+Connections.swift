@@ -1,0 +1,49 @@
+internal import ISCSI
+internal import Logging
+internal import Platform
+internal import Synchronization
+internal import TargetCore
+
+// Connections from their acceptance to their end.
+extension ISCSIServer {
+    /// Takes a new connection, on the portal's reactor, or closes it at a limit.
+    ///
+    /// When too many have not logged in, the oldest of them makes room: peers that connect and stay silent keep nobody out for
+    /// longer than it takes to replace all of them.
+    func accept(_ socket: StreamSocket, on reactor: Reactor) {
+        let connection = Connection(server: self, socket: socket, reactor: reactor)
+        let (isAdmitted, displaced) = registry.withLock { registry -> (Bool, Connection?) in
+            guard !registry.isStopping, registry.connections.count < limits.connections else { return (false, nil) }
+            return (true, registry.add(connection, loginLimit: limits.loginConnections))
+        }
+        guard isAdmitted else {
+            logger.debug("connection refused at a limit", metadata: ["peer": "\(connection.peerAddress)"])
+            return
+        }
+        connection.begin()
+        guard let displaced else { return }
+        if displaced.portalReactor === reactor {
+            displaced.makeRoom()
+        } else {
+            displaced.portalReactor.post { displaced.makeRoom() }
+        }
+    }
+
+    func connectionClosed(_ connection: Connection, reason: CloseReason, wasInLogin: Bool) {
+        let record = registry.withLock { registry -> SessionRecord? in
+            guard registry.connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return nil }
+            if wasInLogin { registry.endLogin(connection) }
+            return connection.targetSessionHandle.flatMap { registry.removeSession($0) }
+        }
+        if let record {
+            logger.info(
+                "session ended",
+                metadata: [
+                    "initiator": "\(record.session.identity.initiatorName)",
+                    "target": "\(record.session.target?.name ?? "discovery")", "reason": "\(reason)",
+                ])
+        } else {
+            logger.debug("connection ended", metadata: ["peer": "\(connection.peerAddress)", "reason": "\(reason)"])
+        }
+    }
+}

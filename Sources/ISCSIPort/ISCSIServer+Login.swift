@@ -1,0 +1,78 @@
+internal import ISCSI
+internal import Logging
+internal import Platform
+internal import Synchronization
+internal import TargetCore
+
+// Logins, and the sessions that they begin (RFC 7143 section 6.3).
+extension ISCSIServer {
+    /// Whether a login may go on (called on a reactor).
+    func admit(_ identity: LoginIdentity) -> LoginAdmission {
+        if registry.withLock({ $0.isStopping }) { return .refused(.serviceUnavailable) }
+        // One connection a session: there is none to join.
+        guard identity.targetSessionHandle == 0 else { return .refused(.sessionDoesNotExist) }
+        var alias: String?
+        if let name = identity.targetName {
+            guard let target = targets[name] else { return .refused(.targetNotFound) }
+            if !target.alias.isEmpty { alias = target.alias }
+        }
+        return .granted(LoginGrant(targetPortalGroupTag: Self.portalGroupTag, targetAlias: alias))
+    }
+
+    /// Sets a TSIH aside; nil when all are taken.
+    func reserveHandle() -> UInt16? {
+        registry.withLock { $0.reserveHandle() }
+    }
+
+    /// Makes the session of a finished login and brings the connection to it, after a session that it reinstates has ended.
+    func startSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
+        let identity = result.identity
+        let target = identity.sessionType == .normal ? identity.targetName.flatMap { targets[$0] } : nil
+        let isTargetGone = identity.sessionType == .normal && target == nil
+        let (session, former) = registry.withLock { registry in
+            let place = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
+            let session = Session(
+                identity: identity, targetSessionHandle: result.targetSessionHandle, target: target, reactor: place,
+                limits: limits, window: result.commandWindow)
+            let record = SessionRecord(
+                session: session, connection: connection, parameters: result.parameters, start: .current())
+            registry.endLogin(connection)
+            let former = registry.addSession(record)
+            session.isWaitingForFormer = former != nil
+            return (session, former)
+        }
+        if isTargetGone { return connection.close(.targetRemoved) }
+        logger.info(
+            "session started",
+            metadata: [
+                "initiator": "\(identity.initiatorName)", "target": "\(target?.name ?? "discovery")",
+                "peer": "\(connection.peerAddress)", "reactor": "\(session.reactor.name)",
+            ])
+        let begin: @Sendable () -> Void = { connection.beginFullFeature(session, reply, result) }
+        if let former {
+            former.session.reactor.post {
+                former.connection.close(.reinstated)
+                former.session.afterLastCommand {
+                    session.reactor.post {
+                        begin()
+                        session.formerHasEnded()
+                    }
+                }
+            }
+        } else if session.reactor.isCurrent {
+            begin()
+        } else {
+            session.reactor.post(begin)
+        }
+    }
+
+    /// The reactor with the fewest sessions.
+    private func leastLoaded(_ registry: borrowing Registry) -> Reactor {
+        var counts = [Int](repeating: 0, count: reactors.count)
+        for record in registry.sessions.values {
+            if let index = reactors.firstIndex(where: { $0 === record.session.reactor }) { counts[index] += 1 }
+        }
+        let least = counts.indices.min { counts[$0] < counts[$1] } ?? 0
+        return reactors[least]
+    }
+}
