@@ -1,6 +1,7 @@
 // swift-tools-version: 6.2
-// The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, and only
-// `Media` and `Catalog` see SQLite. `Sources/carousel/carousel.docc/Architecture.md` explains the walls.
+// The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, only `Media` and
+// `Catalog` see SQLite, only `Authentication` sees cryptography. `Sources/carousel/carousel.docc/Architecture.md`
+// explains the walls.
 
 import PackageDescription
 
@@ -18,6 +19,7 @@ let settings: [SwiftSetting] = [
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -46,6 +48,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
@@ -73,6 +76,7 @@ let package = Package(
 
         // MARK: Transports
         module("ISCSI", ["Bytes", "SCSI"]),
+        module("Authentication", ["ISCSI", crypto]),
         module("ISCSIPort", ["Bytes", "Platform", "SCSI", "TargetCore", "ISCSI", logging]),
         module("Initiator", ["Bytes", "Platform", "SCSI", "ISCSI"]),
 
@@ -116,6 +120,7 @@ let package = Package(
         tests("TapeDevice", ["DeviceTestSupport"]),
         tests("ChangerDevice", ["DeviceTestSupport"]),
         tests("ISCSI"),
+        tests("Authentication", ["ISCSI"]),
         tests("ISCSIPort", ["Initiator", "ISCSI"]),
         tests("Initiator"),
         tests("Catalog", [grdb]),
