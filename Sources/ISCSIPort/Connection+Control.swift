@@ -114,7 +114,7 @@ extension Connection {
         agreed.maxSendDataSegmentLength = min(parameters.maxSendDataSegmentLength, Self.controlDataLimit)
         let limited = agreed.maxSendDataSegmentLength
         let step = machine.receive(request, data: data, parameters: &agreed) { scope in
-            server.discover(scope, session, through: localAddress)
+            server.discover(scope, session, on: self)
         }
         text = machine
         if agreed.maxSendDataSegmentLength != limited {

@@ -53,12 +53,12 @@ extension Connection {
 
 /// What the login machine asks the server.
 struct PortAuthority: LoginAuthority {
-    unowned let server: ISCSIServer
+    unowned let connection: Connection
 
-    func admit(_ identity: LoginIdentity) -> LoginAdmission { server.admit(identity) }
+    func admit(_ identity: LoginIdentity) -> LoginAdmission { connection.server.admit(identity, connection) }
 
     func establish(_ identity: LoginIdentity, _ parameters: NegotiatedParameters) -> SessionAdmission {
-        guard let handle = server.reserveHandle() else { return .refused(.outOfResources) }
+        guard let handle = connection.server.reserveHandle() else { return .refused(.outOfResources) }
         return .established(targetSessionHandle: handle)
     }
 }

@@ -2,6 +2,7 @@ internal import Bytes
 internal import ISCSI
 internal import Platform
 internal import SCSI
+internal import TargetCore
 
 /// Why a connection ended, for the log.
 enum CloseReason: CustomStringConvertible {
@@ -19,6 +20,9 @@ enum CloseReason: CustomStringConvertible {
     case outOfMemory
     case reinstated
     case targetRemoved
+    case accessWithdrawn
+    case closedByOperator
+    case drained
     case targetReset
     case serverStopping
 
@@ -38,6 +42,9 @@ enum CloseReason: CustomStringConvertible {
         case .outOfMemory: "no buffer for a PDU"
         case .reinstated: "the session was reinstated"
         case .targetRemoved: "the target was removed"
+        case .accessWithdrawn: "the initiator may not use the target any more, or sees other logical units"
+        case .closedByOperator: "it was closed by the operator"
+        case .drained: "its portal was drained"
         case .targetReset: "target cold reset"
         case .serverStopping: "the server stops"
         }
@@ -64,8 +71,10 @@ final class Connection: @unchecked Sendable {
     let socket: StreamSocket
     let peerAddress: SocketAddress
     let localAddress: SocketAddress
+    /// The portal that the connection came in on.
+    let portal: Portal
     /// The reactor of the portal, where the login happens.
-    let portalReactor: Reactor
+    var portalReactor: Reactor { portal.reactor }
     /// The reactor that the connection belongs to now.
     private(set) var reactor: Reactor
     /// The login is done: the connection is on its way to its session's reactor, or there.
@@ -96,6 +105,8 @@ final class Connection: @unchecked Sendable {
 
     // Login, then full feature phase.
     var login: LoginMachine<PortAuthority>?
+    /// The logical units that the login was granted: those of the map, the target's own when nil.
+    var grantedLogicalUnits: LogicalUnitMap?
     var session: Session?
     var parameters = NegotiatedParameters()
     /// The limit of what goes out, and the digests that go with it.
@@ -110,11 +121,11 @@ final class Connection: @unchecked Sendable {
     var targetSessionHandle: UInt16?
     var isLogoutRequested = false
 
-    init(server: ISCSIServer, socket: StreamSocket, reactor: Reactor) {
+    init(server: ISCSIServer, socket: StreamSocket, portal: Portal) {
         self.server = server
         self.socket = socket
-        self.reactor = reactor
-        portalReactor = reactor
+        self.portal = portal
+        reactor = portal.reactor
         let unknown = SocketAddress(path: "unknown")
         peerAddress = socket.peerAddress ?? unknown
         localAddress = socket.localAddress ?? unknown
@@ -124,7 +135,7 @@ final class Connection: @unchecked Sendable {
     /// Begins to listen to the peer, on the portal's reactor.
     func begin() {
         login = LoginMachine(
-            authority: PortAuthority(server: server), windowLimit: server.limits.commandWindow)
+            authority: PortAuthority(connection: self), windowLimit: server.limits.commandWindow)
         guard register() else { return }
         timer = reactor.schedule(after: server.limits.loginDuration, self, token: 0)
     }

@@ -10,8 +10,8 @@ extension ISCSIServer {
     ///
     /// When too many have not logged in, the oldest of them makes room: peers that connect and stay silent keep nobody out for
     /// longer than it takes to replace all of them.
-    func accept(_ socket: StreamSocket, on reactor: Reactor) {
-        let connection = Connection(server: self, socket: socket, reactor: reactor)
+    func accept(_ socket: StreamSocket, from portal: Portal) {
+        let connection = Connection(server: self, socket: socket, portal: portal)
         let (isAdmitted, displaced) = registry.withLock { registry -> (Bool, Connection?) in
             guard !registry.isStopping, registry.connections.count < limits.connections else { return (false, nil) }
             return (true, registry.add(connection, loginLimit: limits.loginConnections))
@@ -22,7 +22,7 @@ extension ISCSIServer {
         }
         connection.begin()
         guard let displaced else { return }
-        if displaced.portalReactor === reactor {
+        if displaced.portalReactor === portal.reactor {
             displaced.makeRoom()
         } else {
             displaced.portalReactor.post { displaced.makeRoom() }

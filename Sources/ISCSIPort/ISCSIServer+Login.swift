@@ -7,16 +7,11 @@ internal import TargetCore
 // Logins, and the sessions that they begin (RFC 7143 section 6.3).
 extension ISCSIServer {
     /// Whether a login may go on (called on a reactor).
-    func admit(_ identity: LoginIdentity) -> LoginAdmission {
+    func admit(_ identity: LoginIdentity, _ connection: Connection) -> LoginAdmission {
         if registry.withLock({ $0.isStopping }) { return .refused(.serviceUnavailable) }
         // One connection a session: there is none to join.
         guard identity.targetSessionHandle == 0 else { return .refused(.sessionDoesNotExist) }
-        var alias: String?
-        if let name = identity.targetName {
-            guard let target = targets[name] else { return .refused(.targetNotFound) }
-            if !target.alias.isEmpty { alias = target.alias }
-        }
-        return .granted(LoginGrant(targetPortalGroupTag: Self.portalGroupTag, targetAlias: alias))
+        return authorize(identity, connection)
     }
 
     /// Sets a TSIH aside; nil when all are taken.
@@ -32,8 +27,9 @@ extension ISCSIServer {
         let (session, former) = registry.withLock { registry in
             let place = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
             let session = Session(
-                identity: identity, targetSessionHandle: result.targetSessionHandle, target: target, reactor: place,
-                limits: limits, window: result.commandWindow)
+                identity: identity, targetSessionHandle: result.targetSessionHandle, target: target,
+                logicalUnits: connection.grantedLogicalUnits, reactor: place, limits: limits,
+                window: result.commandWindow)
             let record = SessionRecord(
                 session: session, connection: connection, parameters: result.parameters, start: .current())
             registry.endLogin(connection)
@@ -42,6 +38,8 @@ extension ISCSIServer {
             return (session, former)
         }
         if isTargetGone { return connection.close(.targetRemoved) }
+        // Asked once more, now that the session can be found: access may have been withdrawn during the login.
+        guard mayStay(session, connection) else { return connection.close(.accessWithdrawn) }
         logger.info(
             "session started",
             metadata: [

@@ -11,11 +11,17 @@ extension ISCSIServer {
         let records = registry.withLock { $0.sessions.values.sorted { $0.handle < $1.handle } }
         return records.map { record in
             let session = record.session
+            let connection = record.connection
             return SessionSummary(
                 targetSessionHandle: record.handle, initiatorName: session.identity.initiatorName,
                 initiatorAlias: session.identity.initiatorAlias,
                 initiatorSessionID: session.identity.initiatorSessionID, targetName: session.target?.name,
-                peerAddress: record.connection.peerAddress, localAddress: record.connection.localAddress,
+                portalGroupTag: connection.portal.groupTag,
+                connections: [
+                    ConnectionSummary(
+                        connectionID: session.identity.connectionID, peerAddress: connection.peerAddress,
+                        localAddress: connection.localAddress, portal: connection.portal.socket.address)
+                ],
                 parameters: record.parameters, start: record.start, reactor: session.reactor.index,
                 commands: session.counters.commands, sentBytes: session.counters.sentBytes,
                 receivedBytes: session.counters.receivedBytes)
@@ -30,16 +36,50 @@ extension ISCSIServer {
         close(.targetRemoved) { $0.session.target?.name == targetName }
     }
 
+    /// Asks the initiator of the session with that TSIH to log out, and closes it after `gracePeriod`. False when there is no such
+    /// session.
+    public func closeSession(_ targetSessionHandle: UInt16, gracePeriod: Duration) -> Bool {
+        guard let record = registry.withLock({ $0.sessions[targetSessionHandle] }) else { return false }
+        requestLogout(within: gracePeriod) { $0 === record.connection }
+        record.session.reactor.post {
+            let ending = SessionEnding { record.connection.end(.closedByOperator) }
+            record.session.reactor.schedule(after: gracePeriod, ending, token: 0)
+        }
+        return true
+    }
+
     /// Ends all sessions with the target of `connection`, from its reactor.
     func closeSessions(of connection: Connection, _ reason: CloseReason) {
         let name = connection.session?.target?.name
         close(reason) { $0.session.target?.name == name }
     }
 
-    private func close(_ reason: CloseReason, _ isMeant: (SessionRecord) -> Bool) {
-        let records = registry.withLock { registry in registry.sessions.values.filter(isMeant) }
+    /// Sends the Async Message that asks for a logout (RFC 7143 section 11.9.1) on the connections that `isMeant` selects.
+    func requestLogout(within gracePeriod: Duration, on isMeant: (Connection) -> Bool) {
+        let records = registry.withLock { registry in
+            registry.sessions.values.filter { isMeant($0.connection) && $0.session.target != nil }
+        }
+        let seconds = Int(gracePeriod.components.seconds)
         for record in records {
+            record.session.reactor.post { record.connection.requestLogout(seconds: seconds) }
+        }
+    }
+
+    func close(_ reason: CloseReason, _ isMeant: (SessionRecord) -> Bool) {
+        let records = registry.withLock { registry in Array(registry.sessions.values) }
+        for record in records where isMeant(record) {
             record.session.reactor.post { record.connection.end(reason) }
         }
     }
+}
+
+/// What happens to a session when the time to log out is over.
+private final class SessionEnding: TimerHandler {
+    private let body: () -> Void
+
+    init(_ body: @escaping () -> Void) {
+        self.body = body
+    }
+
+    func timerFired(_ token: UInt64) { body() }
 }

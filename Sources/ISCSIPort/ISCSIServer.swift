@@ -9,9 +9,6 @@ public import TargetCore
 ///
 /// Portals and targets can be added and removed while it runs. Methods may be called on any thread but a reactor's.
 public final class ISCSIServer: Sendable {
-    /// The tag of the one target portal group that all portals form.
-    public static let portalGroupTag: UInt16 = 1
-
     /// The limits.
     public let limits: PortLimits
     let reactors: [Reactor]

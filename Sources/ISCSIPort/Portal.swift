@@ -1,4 +1,5 @@
 internal import Platform
+internal import Synchronization
 
 /// A listening socket on a reactor: it accepts connections, which begin their login there.
 final class Portal: @unchecked Sendable {
@@ -6,17 +7,29 @@ final class Portal: @unchecked Sendable {
     private static let acceptLimit = 64
     /// How long the portal rests when the process has no descriptor left.
     private static let restAfterExhaustion = Duration.milliseconds(200)
+    private static let restToken: UInt64 = 0
+    private static let drainToken: UInt64 = 1
 
     let socket: ListenSocket
     let reactor: Reactor
+    /// The tag of the portal group that it belongs to (RFC 7143 section 4.2.7.1).
+    let groupTag: UInt16
     private unowned let server: ISCSIServer
+    private let isDrainingFlag = Atomic<Bool>(false)
+    // On the reactor only.
     private var registration: RegistrationName?
+    private var rest: TimerName?
+    private var drainEnd: TimerName?
 
-    init(server: ISCSIServer, socket: ListenSocket, reactor: Reactor) {
+    init(server: ISCSIServer, socket: ListenSocket, groupTag: UInt16, reactor: Reactor) {
         self.server = server
         self.socket = socket
+        self.groupTag = groupTag
         self.reactor = reactor
     }
+
+    /// Whether new logins of normal sessions are sent elsewhere. On any thread.
+    var isDraining: Bool { isDrainingFlag.load(ordering: .acquiring) }
 
     /// Begins to accept, on the reactor.
     func begin() {
@@ -29,6 +42,33 @@ final class Portal: @unchecked Sendable {
 
     /// Accepts no more, on the reactor.
     func end() {
+        stopAccepting()
+        for timer in [rest, drainEnd] {
+            if let timer { reactor.cancel(timer) }
+        }
+        rest = nil
+        drainEnd = nil
+    }
+
+    /// Sends new logins elsewhere from now on, and closes what came in here and is left after `gracePeriod`.
+    func drain(for gracePeriod: Duration) {
+        isDrainingFlag.store(true, ordering: .releasing)
+        reactor.post { [self] in
+            if let drainEnd { reactor.cancel(drainEnd) }
+            drainEnd = reactor.schedule(after: gracePeriod, self, token: Self.drainToken)
+        }
+    }
+
+    /// Takes logins again, and closes nothing more.
+    func resume() {
+        isDrainingFlag.store(false, ordering: .releasing)
+        reactor.post { [self] in
+            if let drainEnd { reactor.cancel(drainEnd) }
+            drainEnd = nil
+        }
+    }
+
+    private func stopAccepting() {
         if let registration { reactor.unregister(registration) }
         registration = nil
     }
@@ -40,13 +80,13 @@ extension Portal: ReadyHandler {
             switch socket.accept() {
             case .accepted(let accepted):
                 accepted.setNoDelay()
-                server.accept(accepted, on: reactor)
+                server.accept(accepted, from: self)
             case .wouldBlock:
                 return
             case .failed(Errno.tooManyOpenFiles), .failed(Errno.tooManyOpenFilesInSystem):
                 // The connection stays in the backlog; without a rest it would be reported at once again.
-                end()
-                reactor.schedule(after: Self.restAfterExhaustion, self, token: 0)
+                stopAccepting()
+                rest = reactor.schedule(after: Self.restAfterExhaustion, self, token: Self.restToken)
                 return
             case .failed:
                 // The peer was gone before it was accepted.
@@ -57,5 +97,13 @@ extension Portal: ReadyHandler {
 }
 
 extension Portal: TimerHandler {
-    func timerFired(_ token: UInt64) { begin() }
+    func timerFired(_ token: UInt64) {
+        if token == Self.drainToken {
+            drainEnd = nil
+            server.closeConnections(through: self)
+        } else {
+            rest = nil
+            begin()
+        }
+    }
 }

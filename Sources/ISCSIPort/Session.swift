@@ -27,6 +27,8 @@ final class Session: @unchecked Sendable {
     let identity: LoginIdentity
     let targetSessionHandle: UInt16
     let target: Target?
+    /// The logical units that the initiator sees; those of the target when nil.
+    let logicalUnits: LogicalUnitMap?
     let reactor: Reactor
     let limits: PortLimits
     let counters = SessionCounters()
@@ -54,12 +56,13 @@ final class Session: @unchecked Sendable {
     private var skipped: [SequenceNumber] = []
 
     init(
-        identity: LoginIdentity, targetSessionHandle: UInt16, target: Target?, reactor: Reactor, limits: PortLimits,
-        window: CommandWindow
+        identity: LoginIdentity, targetSessionHandle: UInt16, target: Target?, logicalUnits: LogicalUnitMap?,
+        reactor: Reactor, limits: PortLimits, window: CommandWindow
     ) {
         self.identity = identity
         self.targetSessionHandle = targetSessionHandle
         self.target = target
+        self.logicalUnits = logicalUnits
         self.reactor = reactor
         self.limits = limits
         self.window = window
@@ -74,7 +77,8 @@ final class Session: @unchecked Sendable {
         let isid = String(identity.initiatorSessionID.rawValue, radix: 16)
         let padded = String(repeating: "0", count: 12 - isid.count) + isid
         nexus = ITNexus(
-            initiatorPortName: "\(identity.initiatorName),i,0x\(padded)", target: target, reactor: reactor, mover: self)
+            initiatorPortName: "\(identity.initiatorName),i,0x\(padded)", target: target, logicalUnits: logicalUnits,
+            reactor: reactor, mover: self)
     }
 
     /// Ends the session: the nexus is lost and its tasks are aborted. Those that are with the medium come back later.

@@ -13,11 +13,11 @@ public struct SessionSummary: Sendable {
     public let initiatorSessionID: InitiatorSessionID
     /// The target's name; nil in a discovery session.
     public let targetName: String?
-    /// The initiator's address.
-    public let peerAddress: SocketAddress
-    /// The portal's address that the initiator used.
-    public let localAddress: SocketAddress
-    /// What was negotiated.
+    /// The tag of the portal group that the session came in on.
+    public let portalGroupTag: UInt16
+    /// The connections, by CID.
+    public let connections: [ConnectionSummary]
+    /// What was negotiated, on the leading connection.
     public let parameters: NegotiatedParameters
     /// When the session began.
     public let start: MonotonicTime
@@ -29,4 +29,16 @@ public struct SessionSummary: Sendable {
     public let sentBytes: Int
     /// Bytes received as Data-Out.
     public let receivedBytes: Int
+}
+
+/// What the control plane shows of a connection of a session.
+public struct ConnectionSummary: Sendable, Hashable {
+    /// The CID.
+    public let connectionID: UInt16
+    /// The initiator's address.
+    public let peerAddress: SocketAddress
+    /// The address that the initiator used.
+    public let localAddress: SocketAddress
+    /// The address that the portal listens on, perhaps a wildcard.
+    public let portal: SocketAddress
 }

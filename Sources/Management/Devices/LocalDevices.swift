@@ -138,7 +138,7 @@ public final class LocalDevices: DeviceAssembly {
         server.sessions().compactMap { session in
             session.targetName.map {
                 SessionSummary(
-                    initiator: session.initiatorName, target: $0, connections: [session.peerAddress.description])
+                    initiator: session.initiatorName, target: $0, connections: session.connections.map(\.peerAddress.description))
             }
         }
     }
