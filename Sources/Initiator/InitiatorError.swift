@@ -17,6 +17,8 @@ public enum InitiatorError: Error, Sendable, Equatable, CustomStringConvertible 
     case loginRefused(LoginStatus, address: String?)
     /// The negotiation of parameters failed.
     case negotiation(NegotiationFailure)
+    /// The target wants another authentication than the settings have, or did not prove itself.
+    case authentication
     /// The target rejected a PDU.
     case rejected(RejectReason)
     /// The target did what the standard does not allow.
@@ -35,6 +37,7 @@ public enum InitiatorError: Error, Sendable, Equatable, CustomStringConvertible 
         case .loginRefused(let status, let address):
             "the target refused the login: \(status)\(address.map { ", go to \($0)" } ?? "")"
         case .negotiation(let failure): "the login failed: \(failure)"
+        case .authentication: "the login failed: the target did not authenticate as the settings ask"
         case .rejected(let reason): "the target rejected a PDU with reason \(reason.rawValue)"
         case .protocolViolation(let text): "the target broke the protocol: \(text)"
         case .commandWindowClosed: "the target's command window is closed"

@@ -13,15 +13,25 @@ public struct InitiatorSettings: Sendable {
     public var targetName: String?
     /// The ISID; random at first, so that no session of the same initiator is reinstated.
     public var initiatorSessionID = InitiatorSessionID.random()
-    /// The TSIH: 0 for a new session.
+    /// The TSIH: 0 for a new session, else the session to join (with its `initiatorSessionID` and a `connectionID` of its
+    /// own) or whose connection of that `connectionID` is replaced.
     public var targetSessionHandle: UInt16 = 0
     /// The CID.
     public var connectionID: UInt16 = 0
-    /// The session's first CmdSN.
+    /// The CmdSN of the login: a new session's first, or the next of a session that is joined.
     public var firstCmdSN = SequenceNumber(1)
-    /// What is offered in the negotiation.
+    /// The parameters of the session that the connection joins; nil for a new session.
+    public var sessionParameters: NegotiatedParameters?
+    /// What is offered in the negotiation: `operational.preferred.errorRecoveryLevel`, `maxConnections` and so on.
     public var operational = OperationalSettings.initiator
-    /// Whether the login begins with the SecurityNegotiation stage, offering `AuthMethod=None`.
+    /// The CHAP name and secret of the initiator; nil logs in without authentication.
+    public var credential: CHAPCredential?
+    /// What the target has to prove to know (mutual CHAP); nil does not ask. It needs `credential`, with another secret.
+    public var targetCredential: CHAPCredential?
+    /// Digests and random numbers, needed with `credential`: `CHAPProvider.standard` of module `Authentication`, or one with
+    /// other `algorithms`, which are offered in their order.
+    public var authenticationProvider: CHAPProvider?
+    /// Whether a login without `credential` begins with the SecurityNegotiation stage, offering `AuthMethod=None`.
     public var startsWithSecurityStage = true
     /// Parameters to send beyond those of `operational`, right or wrong, in the operational stage.
     public var additionalParameters: [TextParameter] = []
@@ -42,6 +52,17 @@ public struct InitiatorSettings: Sendable {
 
     /// Settings for a discovery session.
     public static var discovery: Self { Self() }
+
+    /// Settings for a further connection `connectionID` of the session that `report` tells of and that began with these
+    /// settings; `cmdSN` is the session's next CmdSN.
+    public func joining(_ report: LoginReport, connectionID: UInt16, cmdSN: SequenceNumber) -> Self {
+        var settings = self
+        settings.targetSessionHandle = report.targetSessionHandle
+        settings.connectionID = connectionID
+        settings.sessionParameters = report.parameters
+        settings.firstCmdSN = cmdSN
+        return settings
+    }
 }
 
 extension OperationalSettings {

@@ -13,8 +13,9 @@ struct CHAPTests {
     private func authority(mutual: Bool = false) -> StubAuthority {
         var authority = StubAuthority()
         authority.grant.authentication = .chap(
-            initiator: CHAPCredential(name: "host", secret: secret),
-            target: mutual ? CHAPCredential(name: "target", secret: Array("other secret".utf8)) : nil, toyProvider)
+            initiators: [CHAPCredential(name: "host", secret: secret)],
+            target: mutual ? CHAPCredential(name: "target", secret: Array("other secret".utf8)) : nil,
+            provider: toyProvider)
         return authority
     }
 
@@ -88,7 +89,7 @@ struct CHAPTests {
         #expect(try refusal { response, _ in ["CHAP_R": response] } == .missingParameter)
         #expect(try refusal { _, _ in ["CHAP_N": "host"] } == .missingParameter)
         #expect(try refusal { _, _ in [:] } == .missingParameter)
-        #expect(try refusal { _, _ in ["CHAP_N": "host", "CHAP_R": "zz"] } == .initiatorError)
+        #expect(try refusal { _, _ in ["CHAP_N": "host", "CHAP_R": "zz"] } == .authenticationFailure)
         #expect(
             try refusal(mutual: true) { response, challenge in
                 ["CHAP_N": "host", "CHAP_R": response, "CHAP_I": "1", "CHAP_C": challenge]
@@ -117,7 +118,7 @@ struct CHAPTests {
         let early: KeyValuePairs<String, String> = [
             "InitiatorName": initiatorName, "TargetName": targetName, "CHAP_A": "5",
         ]
-        #expect(refusal(.securityNegotiation, nil, early) == .initiatorError)
+        #expect(refusal(.securityNegotiation, nil, early) == .authenticationFailure)
         var (machine, script) = (self.machine(), LoginScript())
         _ = script.send(&machine, stage: .securityNegotiation, to: .operationalNegotiation, identity)
         let step = script.send(&machine, stage: .operationalNegotiation, to: .fullFeaturePhase)
@@ -189,7 +190,7 @@ struct LoginConversationTests {
     func chap() throws {
         var authority = StubAuthority()
         authority.grant.authentication = .chap(
-            initiator: CHAPCredential(name: "host", secret: [1, 2, 3]), target: nil, toyProvider)
+            initiators: [CHAPCredential(name: "host", secret: [1, 2, 3])], target: nil, provider: toyProvider)
         var configuration = configuration()
         configuration.provider = toyProvider
         configuration.credential = CHAPCredential(name: "host", secret: [1, 2, 3])

@@ -35,8 +35,10 @@ struct NegotiationTests {
         Offer("HeaderDigest", "", "Reject"), Offer("HeaderDigest", "crc32c", "Reject"),
         Offer("DataDigest", "CRC32C,None", "CRC32C"), Offer("DataDigest", "None", "None"),
         Offer("DataDigest", "MD5", "Reject"),
-        Offer("TaskReporting", "RFC3720", "RFC3720"), Offer("TaskReporting", "FastAbort,RFC3720", "RFC3720"),
-        Offer("TaskReporting", "FastAbort", "Reject"),
+        Offer("TaskReporting", "RFC3720", "RFC3720"), Offer("TaskReporting", "RFC3720,FastAbort", "RFC3720"),
+        Offer("TaskReporting", "ResponseFence,FastAbort", "ResponseFence"),
+        Offer("TaskReporting", "FastAbort", "FastAbort"), Offer("TaskReporting", "X-new,FastAbort", "FastAbort"),
+        Offer("TaskReporting", "fastabort", "Reject"), Offer("TaskReporting", "", "Reject"),
         // Booleans.
         Offer("InitialR2T", "Yes", "Yes"), Offer("InitialR2T", "No", "No"), Offer("InitialR2T", "yes", "Reject"),
         Offer("InitialR2T", "1", "Reject"), Offer("ImmediateData", "Yes", "Yes"), Offer("ImmediateData", "No", "No"),
@@ -60,7 +62,8 @@ struct NegotiationTests {
         Offer("MaxOutstandingR2T", "1", "1"), Offer("MaxOutstandingR2T", "65535", "8"),
         Offer("MaxOutstandingR2T", "0", "Reject"), Offer("ErrorRecoveryLevel", "2", "0"),
         Offer("ErrorRecoveryLevel", "0", "0"), Offer("ErrorRecoveryLevel", "3", "Reject"),
-        Offer("iSCSIProtocolLevel", "2", "1"), Offer("iSCSIProtocolLevel", "0", "0"),
+        Offer("iSCSIProtocolLevel", "1", "1"), Offer("iSCSIProtocolLevel", "2", "2"),
+        Offer("iSCSIProtocolLevel", "31", "2"), Offer("iSCSIProtocolLevel", "0", "0"),
         Offer("iSCSIProtocolLevel", "32", "Reject"),
         // Declarations: no answer, unless they are bad.
         Offer("MaxRecvDataSegmentLength", "512", nil), Offer("MaxRecvDataSegmentLength", "16777215", nil),
@@ -230,7 +233,11 @@ struct NegotiationTests {
         let offers = Dictionary(uniqueKeysWithValues: negotiation.offers().map { ($0.key, $0.value) })
         #expect(offers["HeaderDigest"] == "None,CRC32C" && offers["InitialR2T"] == "No")
         #expect(offers["MaxBurstLength"] == "1048576" && offers["MaxRecvDataSegmentLength"] == "262144")
-        #expect(offers["TaskReporting"] == nil && offers["iSCSIProtocolLevel"] == nil)
+        #expect(offers["TaskReporting"] == "FastAbort,ResponseFence,RFC3720" && offers["iSCSIProtocolLevel"] == "2")
+        var plain = ParameterNegotiation(role: .initiator, settings: OperationalSettings())
+        let plainKeys = Set(plain.offers().map(\.key))
+        #expect(plainKeys.contains("MaxBurstLength") && !plainKeys.contains("MaxRecvDataSegmentLength"))
+        #expect(plainKeys.isDisjoint(with: ["TaskReporting", "iSCSIProtocolLevel", "RDMAExtensions"]))
         #expect(offers["RDMAExtensions"] == nil && offers["IFMarker"] == nil && offers["TargetName"] == nil)
     }
 

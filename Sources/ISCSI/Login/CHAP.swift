@@ -1,5 +1,3 @@
-internal import Bytes
-
 /// A CHAP algorithm by its number (RFC 7143 section 12.1.3 and IANA's "PPP Authentication Algorithms").
 public enum CHAPAlgorithm: UInt8, Sendable, CaseIterable {
     /// MD5.
@@ -14,9 +12,14 @@ public enum CHAPAlgorithm: UInt8, Sendable, CaseIterable {
 
 /// A name and its secret.
 public struct CHAPCredential: Hashable, Sendable {
+    /// The least bytes of a secret: 96 bits, where IPsec does not protect the connection (RFC 7143 section 9.2.1).
+    public static let minimumSecretLength = 12
+    /// The most bytes of a secret, as of any text value.
+    public static let maximumSecretLength = 255
+
     /// CHAP_N.
     public var name: String
-    /// The secret, 12 bytes or more where IPsec does not protect the connection (section 9.2.1).
+    /// The secret.
     public var secret: [UInt8]
 
     /// A credential of that name and secret.
@@ -28,7 +31,7 @@ public struct CHAPCredential: Hashable, Sendable {
 
 /// What CHAP needs from outside: digests and random numbers, so that the protocol depends on no cryptography package.
 public struct CHAPProvider: Sendable {
-    /// The algorithms that `digest` can do.
+    /// The algorithms that are allowed, of those that `digest` can do, in the order in which an initiator offers them.
     public var algorithms: [CHAPAlgorithm]
     /// The digest of a message.
     public var digest: @Sendable (CHAPAlgorithm, [UInt8]) -> [UInt8]
@@ -51,113 +54,129 @@ public struct CHAPProvider: Sendable {
     ) -> [UInt8] {
         digest(algorithm, [identifier] + secret + challenge)
     }
+
+    /// A new challenge with its identifier.
+    func challenge() -> CHAPChallenge {
+        let bytes = random(CHAPChallenge.length + 1)
+        return CHAPChallenge(identifier: bytes.first ?? 0, bytes: Array(bytes.dropFirst()))
+    }
 }
 
 /// What an initiator has to prove before it may go on.
 public enum AuthenticationPolicy: Sendable {
     /// Nothing.
     case none
-    /// That it knows the secret of `initiator`; it may ask the same of the target, which then answers as `target`.
-    case chap(initiator: CHAPCredential, target: CHAPCredential?, CHAPProvider)
+    /// That it knows the secret of one of `initiators`, whose names differ. It may ask the same of the target, which then
+    /// answers as `target`; without one such a login fails. See `validate` for what the credentials must be like.
+    case chap(initiators: [CHAPCredential], target: CHAPCredential?, provider: CHAPProvider)
+
+    /// The most credentials of initiators in one policy: a login tries them all.
+    public static let maximumInitiatorCount = 256
+
+    /// Checks the credentials of a policy before it comes into force: lengths, and that no secret serves both directions
+    /// (RFC 7143 section 9.2.1).
+    public static func validate(
+        initiators: [CHAPCredential], target: CHAPCredential?
+    ) throws(CHAPConfigurationError) {
+        guard !initiators.isEmpty else { throw .noInitiator }
+        guard initiators.count <= maximumInitiatorCount else { throw .tooManyInitiators }
+        for credential in initiators { try check(credential) }
+        if let target { try check(target) }
+        var names: Set<String> = []
+        for credential in initiators where !names.insert(credential.name).inserted {
+            throw .repeatedName(credential.name)
+        }
+        if let target, let same = initiators.first(where: { $0.secret == target.secret }) {
+            throw .sharedSecret(same.name)
+        }
+    }
+
+    private static func check(_ credential: CHAPCredential) throws(CHAPConfigurationError) {
+        guard (1...TextCodec.maximumValueLength).contains(credential.name.utf8.count) else {
+            throw .nameLength(credential.name)
+        }
+        guard credential.name.utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) else {
+            throw .nameCharacters(credential.name)
+        }
+        guard credential.secret.count >= CHAPCredential.minimumSecretLength else {
+            throw .shortSecret(credential.name)
+        }
+        guard credential.secret.count <= CHAPCredential.maximumSecretLength else { throw .longSecret(credential.name) }
+    }
 }
 
-/// The target's side of CHAP (RFC 7143 section 12.1.3): any order of keys but the RFC's fails.
-struct CHAPTarget: Sendable {
-    /// The length of a challenge, in bytes: that of the longest digest.
-    static let challengeLength = 32
+/// Why credentials cannot be used for CHAP.
+public enum CHAPConfigurationError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// There is no initiator's credential.
+    case noInitiator
+    /// There are more than `AuthenticationPolicy.maximumInitiatorCount`.
+    case tooManyInitiators
+    /// The name is empty or longer than 255 bytes.
+    case nameLength(String)
+    /// The name has control characters.
+    case nameCharacters(String)
+    /// Two initiators have the name.
+    case repeatedName(String)
+    /// The secret of that name is shorter than 12 bytes.
+    case shortSecret(String)
+    /// The secret of that name is longer than 255 bytes.
+    case longSecret(String)
+    /// The initiator of that name has the target's secret.
+    case sharedSecret(String)
 
-    enum Outcome: Sendable {
-        /// Send these; the exchange goes on.
-        case reply([TextParameter])
-        /// Send these; the initiator has proved itself.
-        case authenticated([TextParameter])
-        /// The login fails.
-        case failed(LoginStatus)
-    }
-
-    private enum State: Sendable {
-        case awaitingAlgorithms
-        case awaitingResponse(CHAPAlgorithm, identifier: UInt8, challenge: [UInt8])
-        case done
-    }
-
-    let initiator: CHAPCredential
-    let target: CHAPCredential?
-    let provider: CHAPProvider
-    private var state = State.awaitingAlgorithms
-
-    init(initiator: CHAPCredential, target: CHAPCredential?, provider: CHAPProvider) {
-        self.initiator = initiator
-        self.target = target
-        self.provider = provider
-    }
-
-    /// Takes the CHAP keys of one text.
-    mutating func receive(_ keys: [String: String]) -> Outcome {
-        switch state {
-        case .awaitingAlgorithms: return challenge(keys)
-        case .awaitingResponse(let algorithm, let identifier, let challenge):
-            return verify(keys, algorithm, identifier: identifier, challenge: challenge)
-        case .done: return .failed(.initiatorError)
+    /// The mistake as a sentence.
+    public var description: String {
+        switch self {
+        case .noInitiator: "CHAP needs at least one initiator's name and secret."
+        case .tooManyInitiators: "CHAP takes at most \(AuthenticationPolicy.maximumInitiatorCount) initiators' names."
+        case .nameLength(let name): "The CHAP name \"\(name.prefix(40))\" must have 1 to 255 bytes."
+        case .nameCharacters(let name): "The CHAP name \"\(name.prefix(40))\" must not have control characters."
+        case .repeatedName(let name): "The CHAP name \"\(name)\" is given to two initiators; give each its own."
+        case .shortSecret(let name): "The CHAP secret of \"\(name)\" must have at least 12 bytes."
+        case .longSecret(let name): "The CHAP secret of \"\(name)\" must have at most 255 bytes."
+        case .sharedSecret(let name):
+            "The CHAP secret of \"\(name)\" is also the target's; the two directions need different secrets."
         }
     }
+}
 
-    private mutating func challenge(_ keys: [String: String]) -> Outcome {
-        guard let offer = keys["CHAP_A"] else { return .failed(.missingParameter) }
-        guard keys.count == 1 else { return .failed(.initiatorError) }
-        let algorithms = offer.split(separator: ",").compactMap { UInt8($0).flatMap(CHAPAlgorithm.init(rawValue:)) }
-        guard let algorithm = algorithms.first(where: provider.algorithms.contains) else {
-            return .failed(.authenticationFailure)
-        }
-        let identifier = provider.random(1)[0]
-        let challenge = provider.random(Self.challengeLength)
-        state = .awaitingResponse(algorithm, identifier: identifier, challenge: challenge)
-        return .reply([
-            TextParameter("CHAP_A", String(algorithm.rawValue)),
-            TextParameter("CHAP_I", String(identifier)),
-            TextParameter("CHAP_C", TextCodec.formatBinary(challenge)),
-        ])
+/// A challenge and its identifier, as one side sent them.
+struct CHAPChallenge: Hashable, Sendable {
+    /// The length of our own challenges, in bytes: that of the longest digest.
+    static let length = 32
+
+    /// CHAP_I.
+    var identifier: UInt8
+    /// CHAP_C.
+    var bytes: [UInt8]
+
+    /// CHAP_I and CHAP_C.
+    var parameters: [TextParameter] {
+        [TextParameter("CHAP_I", String(identifier)), TextParameter("CHAP_C", TextCodec.formatBinary(bytes))]
+    }
+}
+
+extension CHAPChallenge {
+    /// The challenge in the values of CHAP_I, a number of one byte in any encoding, and CHAP_C, at least a byte; nil when
+    /// they are malformed.
+    init?(identifier: String, challenge: String) {
+        guard let number = Self.identifier(identifier), let bytes = TextCodec.binary(challenge) else { return nil }
+        self.init(identifier: number, bytes: bytes)
     }
 
-    private mutating func verify(
-        _ keys: [String: String], _ algorithm: CHAPAlgorithm, identifier: UInt8, challenge: [UInt8]
-    ) -> Outcome {
-        guard let name = keys["CHAP_N"], let responseText = keys["CHAP_R"] else { return .failed(.missingParameter) }
-        guard keys["CHAP_A"] == nil else { return .failed(.initiatorError) }
-        guard let response = TextCodec.binary(responseText) else { return .failed(.initiatorError) }
-        let expected = provider.response(
-            algorithm, identifier: identifier, secret: initiator.secret, challenge: challenge)
-        // Both are compared in full, so that time tells nothing about which was wrong, or where.
-        let isRightName = Self.isEqual(Array(name.utf8), Array(initiator.name.utf8))
-        let isRightResponse = Self.isEqual(response, expected)
-        guard isRightName && isRightResponse else { return .failed(.authenticationFailure) }
-        state = .done
-        guard let counterIdentifier = keys["CHAP_I"] ?? keys["CHAP_C"] else { return .authenticated([]) }
-        return answer(
-            identifier: counterIdentifier, challenge: keys["CHAP_C"], hasIdentifier: keys["CHAP_I"] != nil,
-            algorithm: algorithm, own: challenge)
+    private static func identifier(_ text: String) -> UInt8? {
+        if let number = TextCodec.number(text) { return UInt8(exactly: number) }
+        guard let bytes = TextCodec.binary(text), bytes.dropLast().allSatisfy({ $0 == 0 }) else { return nil }
+        return bytes.last
     }
+}
 
-    /// The target's proof, when the initiator challenged it.
-    private func answer(
-        identifier: String, challenge: String?, hasIdentifier: Bool, algorithm: CHAPAlgorithm, own: [UInt8]
-    ) -> Outcome {
-        guard hasIdentifier, let challenge else { return .failed(.missingParameter) }
-        guard let identifier = TextCodec.number(identifier).flatMap({ UInt8(exactly: $0) }),
-            let bytes = TextCodec.binary(challenge)
-        else { return .failed(.initiatorError) }
-        // A challenge sent back is an attempt to let the target answer its own (section 9.2.1).
-        guard let target, bytes != own else { return .failed(.authenticationFailure) }
-        let response = provider.response(algorithm, identifier: identifier, secret: target.secret, challenge: bytes)
-        return .authenticated([
-            TextParameter("CHAP_N", target.name),
-            TextParameter("CHAP_R", TextCodec.formatBinary(response)),
-        ])
+/// Equality in a time that depends on `given` only, which the other side chose.
+func isEqualInConstantTime(_ given: [UInt8], _ secret: [UInt8]) -> Bool {
+    var difference = given.count ^ secret.count
+    for (position, byte) in given.enumerated() {
+        let other = secret.isEmpty ? 0 : secret[position % secret.count]
+        difference |= Int(byte ^ other)
     }
-
-    /// Equality in a time that depends on the lengths only.
-    static func isEqual(_ left: [UInt8], _ right: [UInt8]) -> Bool {
-        guard left.count == right.count else { return false }
-        return zip(left, right).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
-    }
+    return difference == 0
 }

@@ -42,17 +42,21 @@ public struct LoginGrant: Sendable {
     public var authentication: AuthenticationPolicy
     /// The command numbering of the session that the connection joins; nil for a new session.
     public var joinedWindow: CommandWindow?
+    /// The parameters of the session that the connection joins; nil for a new session.
+    public var joinedParameters: NegotiatedParameters?
 
     /// A grant of those parts.
     public init(
         targetPortalGroupTag: UInt16, targetAlias: String? = nil, settings: OperationalSettings = .target,
-        authentication: AuthenticationPolicy = .none, joinedWindow: CommandWindow? = nil
+        authentication: AuthenticationPolicy = .none, joinedWindow: CommandWindow? = nil,
+        joinedParameters: NegotiatedParameters? = nil
     ) {
         self.targetPortalGroupTag = targetPortalGroupTag
         self.targetAlias = targetAlias
         self.settings = settings
         self.authentication = authentication
         self.joinedWindow = joinedWindow
+        self.joinedParameters = joinedParameters
     }
 }
 

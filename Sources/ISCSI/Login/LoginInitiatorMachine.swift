@@ -22,10 +22,18 @@ public struct InitiatorLoginConfiguration: Sendable {
     public var firstCmdSN = SequenceNumber(1)
     /// What the initiator wants in the negotiation.
     public var settings = OperationalSettings()
+    /// The parameters of the session that the connection joins; nil for a new session.
+    public var sessionParameters: NegotiatedParameters?
     /// Its CHAP credential; nil logs in without authentication.
     public var credential: CHAPCredential?
-    /// Digests and random numbers, needed with `credential`.
+    /// What the target has to prove to know (mutual CHAP); nil does not ask. It needs `credential`, with another secret.
+    public var targetCredential: CHAPCredential?
+    /// Digests and random numbers, needed with `credential`; its `algorithms` are offered in their order.
     public var provider: CHAPProvider?
+    /// Whether a login without credential begins with SecurityNegotiation, where it offers `AuthMethod=None`.
+    public var startsWithSecurityStage = false
+    /// Parameters to send beyond those of `settings`, right or wrong, in the operational stage.
+    public var additionalParameters: [TextParameter] = []
 
     /// A configuration for a session of `sessionType`; a normal one names its target.
     public init(
@@ -53,8 +61,10 @@ public struct InitiatorLoginResult: Sendable {
     public let targetSessionHandle: UInt16
     /// The portal group tag that the target told, if it did.
     public let targetPortalGroupTag: UInt16?
-    /// The parameters in force from the next PDU on.
+    /// The parameters in force from the next PDU on: those of the connection, and those of the session.
     public let parameters: NegotiatedParameters
+    /// All that the target said, in order.
+    public let targetParameters: [TextParameter]
     /// The first CmdSN of full feature phase.
     public let cmdSN: SequenceNumber
     /// MaxCmdSN of the last response.
@@ -71,6 +81,8 @@ public enum InitiatorLoginFailure: Error, Hashable, Sendable {
     case moved(address: String, permanently: Bool)
     /// The target broke the protocol.
     case protocolError
+    /// The target answered an offer wrongly.
+    case negotiation(NegotiationFailure)
     /// The target wants an authentication that the configuration has not, or did not prove itself.
     case authentication
 }
@@ -89,22 +101,32 @@ public enum InitiatorLoginStep: Sendable {
 public struct LoginInitiatorMachine: Sendable {
     private let configuration: InitiatorLoginConfiguration
     private var negotiation: ParameterNegotiation
+    private var chap: CHAPInitiator?
     private var stage: LoginStage
     private var expStatSN = SequenceNumber(0)
     private var assembler = TextAssembler(limit: LoginLimits.textLength)
+    /// The rest of a text that needs more than one request.
+    private var outgoing: OutgoingText?
+    private var wantsTransit = false
+    private var hasChosenMethod = false
     private var responseCount = 0
     private var targetPortalGroupTag: UInt16?
-    private var hasOfferedAlgorithms = false
-    private var isAuthenticated = false
+    private var targetParameters: [TextParameter] = []
 
     /// A machine for that configuration.
     public init(_ configuration: InitiatorLoginConfiguration) {
         self.configuration = configuration
-        stage = configuration.credential == nil ? .operationalNegotiation : .securityNegotiation
+        if let credential = configuration.credential, let provider = configuration.provider {
+            chap = CHAPInitiator(credential: credential, target: configuration.targetCredential, provider: provider)
+        }
+        stage =
+            configuration.credential == nil && !configuration.startsWithSecurityStage
+            ? .operationalNegotiation : .securityNegotiation
         negotiation = ParameterNegotiation(
             role: .initiator, settings: configuration.settings,
             phase: configuration.targetSessionHandle == 0 ? .leadingLogin : .furtherLogin,
-            sessionType: configuration.sessionType)
+            sessionType: configuration.sessionType,
+            parameters: configuration.sessionParameters?.ofSession ?? NegotiatedParameters())
     }
 
     /// The first request.
@@ -113,11 +135,13 @@ public struct LoginInitiatorMachine: Sendable {
         if let alias = configuration.initiatorAlias { parameters.append(TextParameter("InitiatorAlias", alias)) }
         if let name = configuration.targetName { parameters.append(TextParameter("TargetName", name)) }
         parameters.append(TextParameter("SessionType", configuration.sessionType.rawValue))
-        if stage == .securityNegotiation {
-            parameters.append(TextParameter("AuthMethod", "\(SecurityNegotiation.chapMethod)"))
-            return request(parameters, isTransit: false)
+        guard stage == .securityNegotiation else {
+            return send(parameters + operationalParameters(), isTransit: true)
         }
-        return request(parameters + negotiation.offers(), isTransit: true)
+        let needsProof = configuration.credential != nil
+        parameters.append(
+            TextParameter("AuthMethod", needsProof ? SecurityNegotiation.chapMethod : SecurityNegotiation.noMethod))
+        return send(parameters, isTransit: !needsProof)
     }
 
     /// Takes a response: its header and its data segment without padding.
@@ -136,91 +160,132 @@ public struct LoginInitiatorMachine: Sendable {
         guard responseCount <= LoginLimits.requestCount, response.initiatorTaskTag == configuration.initiatorTaskTag,
             assembler.append(data)
         else { throw .protocolError }
+        guard response.status == .success else { throw refusal(response) }
+        guard response.initiatorSessionID == configuration.initiatorSessionID,
+            !(response.isTransit && response.isContinued), response.currentStage == stage
+        else { throw .protocolError }
         expStatSN = response.statSN.advanced(by: 1)
-        if response.isContinued, response.status == .success { return .send(request([], isTransit: false)) }
+        if outgoing != nil {
+            // The target waits for the rest of the text.
+            guard data.byteCount == 0, !response.isTransit, !response.isContinued else { throw .protocolError }
+            return .send(nextPart())
+        }
+        if response.isContinued { return .send(request([], isTransit: wantsTransit)) }
+        let answers = try take()
+        guard response.isTransit else {
+            let isReady = stage == .operationalNegotiation || chap?.hasAnswered ?? true
+            return .send(send(answers, isTransit: isReady))
+        }
+        return try transit(response, answers)
+    }
+
+    /// Takes a complete text and gives what it has to be answered with.
+    private mutating func take() throws(InitiatorLoginFailure) -> [TextParameter] {
         let parameters: [TextParameter]
         do throws(TextCodec.ParsingError) {
             parameters = try assembler.finish()
         } catch {
             throw .protocolError
         }
-        guard response.status == .success else {
-            let address = parameters.first { $0.key == "TargetAddress" }?.value
-            if response.status.statusClass == 1, let address {
-                throw .moved(address: address, permanently: response.status == .targetMovedPermanently)
-            }
-            throw .refused(response.status)
-        }
-        guard response.currentStage == stage else { throw .protocolError }
+        targetParameters += parameters
         if let tag = parameters.first(where: { $0.key == "TargetPortalGroupTag" })?.value {
-            targetPortalGroupTag = UInt16(tag)
+            guard let number = TextCodec.number(tag).flatMap({ UInt16(exactly: $0) }) else { throw .protocolError }
+            targetPortalGroupTag = number
         }
-        var answers = stage == .securityNegotiation ? try secure(parameters) : try negotiate(parameters)
-        guard response.isTransit else {
-            return .send(
-                request(answers, isTransit: stage == .operationalNegotiation ? answers.isEmpty : isAuthenticated))
+        let (own, others) = stage == .securityNegotiation ? SecurityNegotiation.split(parameters) : ([], parameters)
+        let proofs = stage == .securityNegotiation ? try secure(own) : []
+        do throws(NegotiationFailure) {
+            let answers =
+                stage == .securityNegotiation
+                ? try negotiation.receiveInSecurityStage(others) : try negotiation.receive(others)
+            return answers + proofs
+        } catch {
+            throw .negotiation(error)
         }
-        guard let next = response.nextStage, next.rawValue > stage.rawValue else { throw .protocolError }
-        stage = next
-        guard next == .fullFeaturePhase else {
-            answers += negotiation.offers()
-            return .send(request(answers, isTransit: true))
+    }
+
+    /// Takes the target's security keys and gives the answers.
+    private mutating func secure(_ list: [TextParameter]) throws(InitiatorLoginFailure) -> [TextParameter] {
+        let keys = Dictionary(list.map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
+        guard keys.count == list.count else { throw .protocolError }
+        if let method = keys["AuthMethod"] {
+            guard !hasChosenMethod, keys.count == 1 else { throw .protocolError }
+            hasChosenMethod = true
+            switch method {
+            case SecurityNegotiation.chapMethod:
+                guard var chap else { throw .authentication }
+                defer { self.chap = chap }
+                return chap.begin()
+            case SecurityNegotiation.noMethod where configuration.credential == nil: return []
+            default: throw .authentication
+            }
         }
-        guard negotiation.isSettled else { throw .protocolError }
+        guard var chap, hasChosenMethod else {
+            guard keys.isEmpty else { throw .protocolError }
+            return []
+        }
+        defer { self.chap = chap }
+        return try chap.receive(keys)
+    }
+
+    /// Follows the target to the next stage.
+    private mutating func transit(
+        _ response: LoginResponsePDU, _ answers: [TextParameter]
+    ) throws(InitiatorLoginFailure) -> InitiatorLoginStep {
+        guard wantsTransit, response.nextStage == wantedStage else { throw .protocolError }
+        if stage == .securityNegotiation {
+            guard configuration.credential == nil || chap?.isDone == true else { throw .authentication }
+            stage = .operationalNegotiation
+            return .send(send(answers + operationalParameters(), isTransit: true))
+        }
+        guard answers.isEmpty, negotiation.isSettled, response.targetSessionHandle != 0 else { throw .protocolError }
+        stage = .fullFeaturePhase
         return .finished(
             InitiatorLoginResult(
                 targetSessionHandle: response.targetSessionHandle, targetPortalGroupTag: targetPortalGroupTag,
-                parameters: negotiation.result, cmdSN: configuration.firstCmdSN, maxCmdSN: response.maxCmdSN,
-                expStatSN: expStatSN))
+                parameters: negotiation.result, targetParameters: targetParameters, cmdSN: configuration.firstCmdSN,
+                maxCmdSN: response.maxCmdSN, expStatSN: expStatSN))
     }
 
-    private mutating func negotiate(
-        _ parameters: [TextParameter]
-    ) throws(InitiatorLoginFailure) -> [TextParameter] {
-        do throws(NegotiationFailure) {
-            return try negotiation.receive(parameters)
-        } catch {
-            throw .protocolError
+    private mutating func refusal(_ response: LoginResponsePDU) -> InitiatorLoginFailure {
+        let parameters = (try? assembler.finish()) ?? []
+        let address = parameters.first { $0.key == "TargetAddress" }?.value
+        if response.status.statusClass == 1, let address {
+            return .moved(address: address, permanently: response.status == .targetMovedPermanently)
         }
+        return .refused(response.status)
     }
 
-    /// The initiator's side of one-way CHAP.
-    private mutating func secure(_ parameters: [TextParameter]) throws(InitiatorLoginFailure) -> [TextParameter] {
-        let (own, others) = SecurityNegotiation.split(parameters)
-        let answers = try negotiate(others)
-        let keys = Dictionary(own.map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
-        guard let credential = configuration.credential, let provider = configuration.provider else {
-            throw .authentication
-        }
-        if let method = keys["AuthMethod"] {
-            guard method == SecurityNegotiation.chapMethod, !hasOfferedAlgorithms else { throw .authentication }
-            hasOfferedAlgorithms = true
-            let algorithms = provider.algorithms.map { String($0.rawValue) }.joined(separator: ",")
-            return answers + [TextParameter("CHAP_A", algorithms)]
-        }
-        guard let number = keys["CHAP_A"] else { return answers }
-        guard hasOfferedAlgorithms, let algorithm = UInt8(number).flatMap(CHAPAlgorithm.init(rawValue:)),
-            provider.algorithms.contains(algorithm), let identifierText = keys["CHAP_I"],
-            let identifier = TextCodec.number(identifierText).flatMap({ UInt8(exactly: $0) }),
-            let challenge = keys["CHAP_C"].flatMap({ TextCodec.binary($0) })
-        else { throw .protocolError }
-        isAuthenticated = true
-        let response = provider.response(
-            algorithm, identifier: identifier, secret: credential.secret, challenge: challenge)
-        return answers + [
-            TextParameter("CHAP_N", credential.name), TextParameter("CHAP_R", TextCodec.formatBinary(response)),
-        ]
+    // MARK: Requests
+
+    private var wantedStage: LoginStage {
+        stage == .securityNegotiation ? .operationalNegotiation : .fullFeaturePhase
     }
 
-    private func request(_ parameters: [TextParameter], isTransit: Bool) -> LoginSubmission {
-        let text = TextCodec.format(parameters)
+    private mutating func operationalParameters() -> [TextParameter] {
+        negotiation.offers() + configuration.additionalParameters
+    }
+
+    /// Begins to send a text, and with its last part the wish to leave the stage.
+    private mutating func send(_ parameters: [TextParameter], isTransit: Bool) -> LoginSubmission {
+        outgoing = OutgoingText(parameters)
+        wantsTransit = isTransit
+        return nextPart()
+    }
+
+    private mutating func nextPart() -> LoginSubmission {
+        var text = outgoing ?? OutgoingText([])
+        let part = text.next(limit: LoginLimits.dataSegmentLength)
+        outgoing = text.isExhausted ? nil : text
+        return request(part, isTransit: wantsTransit && text.isExhausted, isContinued: !text.isExhausted)
+    }
+
+    private func request(_ text: [UInt8], isTransit: Bool, isContinued: Bool = false) -> LoginSubmission {
         var header = LoginRequestPDU()
         header.isTransit = isTransit
+        header.isContinued = isContinued
         header.currentStageCode = stage.rawValue
-        if isTransit {
-            let next: LoginStage = stage == .securityNegotiation ? .operationalNegotiation : .fullFeaturePhase
-            header.nextStageCode = next.rawValue
-        }
+        if isTransit { header.nextStageCode = wantedStage.rawValue }
         header.dataSegmentLength = text.count
         header.initiatorSessionID = configuration.initiatorSessionID
         header.targetSessionHandle = configuration.targetSessionHandle

@@ -16,7 +16,10 @@ public struct LoginResult: Sendable {
     public let targetSessionHandle: UInt16
     /// The portal group tag that the initiator was told.
     public let targetPortalGroupTag: UInt16
-    /// The parameters in force from the next PDU on.
+    /// The name that the initiator proved to have by CHAP; nil when it had to prove nothing.
+    public let authenticatedName: String?
+    /// The parameters in force from the next PDU on: those of the connection, and those of the session, which for a
+    /// joined session are the ones that the grant told.
     public let parameters: NegotiatedParameters
     /// The connection's StatSN counter.
     public let statusSequence: StatusSequence
@@ -119,6 +122,9 @@ public struct LoginMachine<Authority: LoginAuthority> {
                 request.connectionID == first.connectionID, request.cmdSN == first.cmdSN, current == stage
             else { throw LoginFailure(.initiatorError) }
         } else {
+            guard request.initiatorTaskTag != reservedTag, request.initiatorSessionID.hasDefinedFormat else {
+                throw LoginFailure(.initiatorError)
+            }
             first = request
             stage = current
         }
@@ -146,7 +152,11 @@ public struct LoginMachine<Authority: LoginAuthority> {
             return try send(request)
         }
         var answers: [TextParameter] = []
-        if identity == nil { answers += try begin(request, parameters) }
+        if let identity {
+            guard identity.isConsistent(with: parameters) else { throw LoginFailure(.initiatorError) }
+        } else {
+            answers += try begin(request, parameters)
+        }
         do throws(NegotiationFailure) {
             answers += try negotiate(parameters, request)
         } catch {
@@ -165,6 +175,9 @@ public struct LoginMachine<Authority: LoginAuthority> {
         guard let initiatorName = ISCSIName.normalized(name) else { throw LoginFailure(.initiatorError) }
         guard let sessionType = SessionType(rawValue: value("SessionType") ?? SessionType.normal.rawValue) else {
             throw LoginFailure(.sessionTypeNotSupported)
+        }
+        guard sessionType == .normal || request.targetSessionHandle == 0 else {
+            throw LoginFailure(.cannotIncludeInSession)
         }
         var targetName: String?
         if let name = value("TargetName") {
@@ -188,9 +201,16 @@ public struct LoginMachine<Authority: LoginAuthority> {
         }
         self.identity = identity
         self.grant = grant
+        var settings = grant.settings
+        if sessionType == .discovery {
+            // A discovery session has one connection and no recovery beyond its end.
+            settings.preferred.errorRecoveryLevel = 0
+            settings.preferred.maxConnections = 1
+        }
         negotiation = ParameterNegotiation(
-            role: .target, settings: grant.settings,
-            phase: request.targetSessionHandle == 0 ? .leadingLogin : .furtherLogin, sessionType: sessionType)
+            role: .target, settings: settings,
+            phase: request.targetSessionHandle == 0 ? .leadingLogin : .furtherLogin, sessionType: sessionType,
+            parameters: grant.joinedParameters?.ofSession ?? NegotiatedParameters())
         // The first response of a normal session names the portal group (section 13.9).
         guard sessionType == .normal else { return [] }
         var answers = [TextParameter("TargetPortalGroupTag", String(grant.targetPortalGroupTag))]
@@ -209,6 +229,8 @@ public struct LoginMachine<Authority: LoginAuthority> {
             let (own, others) = SecurityNegotiation.split(parameters)
             var answers = try negotiation.receiveInSecurityStage(others)
             answers += security.receive(own, policy: grant.authentication, isTransit: &isTransitGranted)
+            // Where the defaults will not do, the operational stage cannot be left out.
+            if request.nextStage == .fullFeaturePhase, !negotiation.acceptsAllValues { isTransitGranted = false }
             return answers
         }
         security.skip(policy: grant.authentication)
@@ -256,7 +278,8 @@ public struct LoginMachine<Authority: LoginAuthority> {
             last,
             LoginResult(
                 identity: identity, targetSessionHandle: handle, targetPortalGroupTag: grant.targetPortalGroupTag,
-                parameters: negotiation.result, statusSequence: statusSequence, commandWindow: window(request)))
+                authenticatedName: security.authenticatedName, parameters: negotiation.result,
+                statusSequence: statusSequence, commandWindow: window(request)))
     }
 
     private mutating func refuse(
@@ -293,5 +316,24 @@ public struct LoginMachine<Authority: LoginAuthority> {
     /// immediate, does not use it up (section 11.12.8).
     private func window(_ request: LoginRequestPDU) -> CommandWindow {
         grant?.joinedWindow ?? CommandWindow(first: request.cmdSN, limit: windowLimit)
+    }
+}
+
+extension InitiatorSessionID {
+    /// Whether the T field has a value that is defined: 11b is reserved (section 11.12.5).
+    var hasDefinedFormat: Bool { rawValue >> 46 != 3 }
+}
+
+extension LoginIdentity {
+    /// Whether a later text of the login says nothing else about who logs in and to what.
+    func isConsistent(with parameters: [TextParameter]) -> Bool {
+        parameters.allSatisfy { parameter in
+            switch parameter.key {
+            case "InitiatorName": ISCSIName.normalized(parameter.value) == initiatorName
+            case "TargetName": targetName != nil && ISCSIName.normalized(parameter.value) == targetName
+            case "SessionType": parameter.value == sessionType.rawValue
+            default: true
+            }
+        }
     }
 }

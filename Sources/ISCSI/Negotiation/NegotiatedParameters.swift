@@ -84,6 +84,22 @@ public struct NegotiatedParameters: Hashable, Sendable {
 
     /// The RFC's defaults.
     public init() {}
+
+    /// What the login of a further connection starts from: the session's parameters, and the defaults for those of the
+    /// connection.
+    public var ofSession: Self {
+        let defaults = Self()
+        var parameters = self
+        parameters.headerDigest = defaults.headerDigest
+        parameters.dataDigest = defaults.dataDigest
+        parameters.maxRecvDataSegmentLength = defaults.maxRecvDataSegmentLength
+        parameters.maxSendDataSegmentLength = defaults.maxSendDataSegmentLength
+        parameters.targetRecvDataSegmentLength = defaults.targetRecvDataSegmentLength
+        parameters.initiatorRecvDataSegmentLength = defaults.initiatorRecvDataSegmentLength
+        parameters.maxOutstandingUnexpectedPDUs = defaults.maxOutstandingUnexpectedPDUs
+        parameters.peerMaxOutstandingUnexpectedPDUs = defaults.peerMaxOutstandingUnexpectedPDUs
+        return parameters
+    }
 }
 
 /// What one side wants: its values for each key, and the lists it chooses from.
@@ -104,7 +120,7 @@ public struct OperationalSettings: Hashable, Sendable {
     }
 
     /// Settings of a target that wants few round trips: unsolicited data up to 256 KiB, bursts of 1 MiB, and data
-    /// segments of 256 KiB.
+    /// segments of 256 KiB; every kind of task reporting, and protocol level 2 (RFC 7144).
     public static let target: Self = {
         var preferred = NegotiatedParameters()
         preferred.initialR2T = false
@@ -112,7 +128,10 @@ public struct OperationalSettings: Hashable, Sendable {
         preferred.maxBurstLength = 1_048_576
         preferred.firstBurstLength = 262_144
         preferred.maxOutstandingR2T = 8
-        return Self(preferred: preferred)
+        preferred.iSCSIProtocolLevel = 2
+        var settings = Self(preferred: preferred)
+        settings.taskReporting = [.fastAbort, .responseFence, .rfc3720]
+        return settings
     }()
 }
 

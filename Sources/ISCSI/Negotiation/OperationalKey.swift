@@ -133,9 +133,10 @@ public struct OperationalKey: Sendable {
         OperationalKey(
             "TargetPortalGroupTag", .declaredText, .login, "RFC 7143 13.9", senders: .target,
             repetition: .sameValue, security: true),
+        // Initiators in use say it in the login of further connections too.
         OperationalKey(
-            "SessionType", .declaredText, .leadingLogin, "RFC 7143 13.21", senders: .initiator,
-            repetition: .sameValue, security: true),
+            "SessionType", .declaredText, .login, "RFC 7143 13.21", senders: .initiator, repetition: .sameValue,
+            security: true),
         OperationalKey("SendTargets", .declaredText, .fullFeature, "RFC 7143 13.3", senders: .initiator),
 
         // MARK: Of the connection

@@ -8,6 +8,8 @@ public enum NegotiationFailure: Error, Hashable, Sendable {
     case invalidAnswer(String)
     /// The key may not appear in the SecurityNegotiation stage (section 12).
     case notASecurityKey(String)
+    /// The key may only appear in the SecurityNegotiation stage (section 12).
+    case securityKey(String)
 }
 
 /// The negotiation of operational parameters of one connection, at either side (RFC 7143 section 6.2).
@@ -117,12 +119,33 @@ public struct ParameterNegotiation: Sendable {
         }
         if role == .target {
             guard received[key.name] == nil, !acceptsCurrentValue(of: key) else { return nil }
-        } else if key.isNewerThanRFC3720, acceptsCurrentValue(of: key) {
+        } else if key.isNewerThanRFC3720, wantsCurrentValue(of: key) {
             // Old targets need not hear of keys that would change nothing.
             return nil
         }
         offered[key.name] = value
         return value
+    }
+
+    /// Whether every value in force is one that a target's settings allow, so that it can do without offers of its own.
+    public var acceptsAllValues: Bool {
+        OperationalKey.table.allSatisfy { key in
+            !isUsable(key) || isIrrelevant(key) || received[key.name] != nil || acceptsCurrentValue(of: key)
+        }
+    }
+
+    /// Whether the value that holds without negotiation is the one that the settings like best.
+    private func wantsCurrentValue(of key: OperationalKey) -> Bool {
+        switch key.rule {
+        case .list(let path, let acceptable):
+            settings[keyPath: acceptable].first == parameters[keyPath: path]
+        case .booleanAnd(let path), .booleanOr(let path):
+            parameters[keyPath: path] == settings.preferred[keyPath: path]
+        case .minimum(let path, _), .maximum(let path, _):
+            parameters[keyPath: path] == settings.preferred[keyPath: path]
+        case .declaredNumber, .declaredText, .ignored, .obsolete:
+            true
+        }
     }
 
     /// Whether the value that holds without negotiation is one that the settings allow.
@@ -181,6 +204,10 @@ public struct ParameterNegotiation: Sendable {
 
     private mutating func receive(_ parameter: TextParameter) throws(NegotiationFailure) -> String? {
         let (name, value) = (parameter.key, parameter.value)
+        if SecurityNegotiation.isKey(name) {
+            guard phase == .fullFeature else { throw .securityKey(name) }
+            return Answer.reject
+        }
         guard let key = OperationalKey.byName[name] else {
             // An unknown key's answer is never answered itself.
             return value == Answer.notUnderstood ? nil : Answer.notUnderstood

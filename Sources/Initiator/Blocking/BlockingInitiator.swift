@@ -60,8 +60,7 @@ public final class BlockingInitiator {
     /// Logs in.
     @discardableResult
     public func logIn() throws(InitiatorError) -> LoginReport {
-        var exchange = LoginExchange(connection: connection, settings: settings)
-        let report = try exchange.run()
+        let report = try LoginExchange(connection: connection, settings: settings).run()
         loginReport = report
         parameters = report.parameters
         expStatSN = report.lastResponse.statSN.advanced(by: 1)
