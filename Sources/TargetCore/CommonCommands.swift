@@ -45,13 +45,15 @@ public enum CommonCommands {
             let allocationLength = Int(block.bytes.loadBE32(at: 6))
             // Well known logical units (01h) there are none; 00h and 02h then mean the same.
             guard block[2] <= 2 else { return task.failInvalidField(byte: 2) }
-            let units = block[2] == 1 ? [] : nexus.iTNexus.logicalUnitNexuses.map(\.logicalUnitNumber)
+            let iTNexus = nexus.iTNexus
+            iTNexus.inventoryWillBeReported()
+            let listed = block[2] == 1 ? 0 : (max(allocationLength, 8) - 1) / 8
+            let (count, numbers) = block[2] == 1 ? (0, []) : iTNexus.logicalUnits.inventory(limit: listed)
             var bytes: [UInt8] = []
-            bytes.reserveCapacity(8 + units.count * 8)
-            bytes.appendBE32(UInt32(units.count * 8))
+            bytes.reserveCapacity(8 + numbers.count * 8)
+            bytes.appendBE32(UInt32(count * 8))
             bytes.appendBE32(0)
-            for unit in units { bytes.appendBE64(unit.rawValue) }
-            nexus.clearUnitAttention(.reportedLUNsDataHasChanged)
+            for number in numbers { bytes.appendBE64(LogicalUnitNumber(number).rawValue) }
             return task.answer(bytes, allocationLength: allocationLength)
         }
     }

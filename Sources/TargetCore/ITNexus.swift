@@ -12,17 +12,24 @@ public final class ITNexus: Sendable {
     public let target: Target
     /// The reactor on which everything of this nexus happens.
     public let reactor: Reactor
-    /// The logical units by number. An initiator sees only what this table holds.
-    private let units: ReactorConfined<[LogicalUnitNexus?]>
+    /// The logical units that the initiator sees.
+    public let logicalUnits: LogicalUnitMap
+    /// The I_T_L nexuses of the numbers that the initiator has addressed.
+    private let table: ReactorConfined<LogicalUnitTable<LogicalUnitNexus>>
     private let absent: ReactorConfined<LogicalUnitNexus?>
     private let isLost = Atomic<Bool>(false)
+    /// Whether the map has changed since the last REPORT LUNS.
+    private let hasNewInventory = Atomic<Bool>(false)
+    /// Whether each I_T_L nexus has REPORTED LUNS DATA HAS CHANGED waiting, or will have in a moment.
+    private let isInventoryNoticed = Atomic<Bool>(false)
     /// The port's side, which knows the tasks.
     ///
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
     private let mover: ReactorConfined<(any DataMover)?>
 
-    /// The nexus of `initiatorPortName` with `target`: every logical unit of `logicalUnits` (the target's own when nil) is
-    /// attached, with the unit attention of a new nexus. On `reactor`.
+    /// The nexus of `initiatorPortName` with `target`, for the logical units of a map (the target's own when nil). On `reactor`.
+    ///
+    /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its number.
     public init(
         initiatorPortName: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor,
         mover: any DataMover
@@ -31,30 +38,43 @@ public final class ITNexus: Sendable {
         self.target = target
         self.reactor = reactor
         self.mover = ReactorConfined(mover)
-        units = ReactorConfined([])
+        self.logicalUnits = logicalUnits ?? target.logicalUnits
+        table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)
-        let map = (logicalUnits ?? target.logicalUnits).all
-        var table = [LogicalUnitNexus?](repeating: nil, count: (map.keys.max() ?? -1) + 1)
-        for (number, unit) in map {
-            let nexus = LogicalUnitNexus(
-                iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number))
-            table[number] = nexus
-            unit.attach(nexus)
-        }
-        units.value = table
         absent.value = LogicalUnitNexus(
-            iTNexus: self, logicalUnit: AbsentLogicalUnit(), logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
+            iTNexus: self, logicalUnit: AbsentLogicalUnit.shared, logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
         target.attach(self)
+        self.logicalUnits.attach(self)
     }
 
-    /// The part of the nexus for a logical unit number, nil when the initiator sees no such unit.
+    /// The part of the nexus for a logical unit number, nil when the initiator sees no such unit. It begins with the unit attention
+    /// of a new nexus (SAM-5 clause 5.14) when the number is met for the first time.
     public func logicalUnitNexus(_ logicalUnitNumber: LogicalUnitNumber) -> LogicalUnitNexus? {
-        guard let number = logicalUnitNumber.number, number < units.value.count else { return nil }
-        return units.value[number]
+        guard let number = logicalUnitNumber.number else { return nil }
+        return table.value[number] ?? establish(number)
     }
 
-    /// All attached logical units.
-    public var logicalUnitNexuses: [LogicalUnitNexus] { units.value.compactMap(\.self) }
+    private func establish(_ number: Int) -> LogicalUnitNexus? {
+        guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number] else { return nil }
+        let nexus = LogicalUnitNexus(iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number))
+        table.value[number] = nexus
+        unit.attach(nexus)
+        if hasNewInventory.load(ordering: .acquiring) {
+            nexus.establishUnitAttention(.reportedLUNsDataHasChanged)
+        }
+        return nexus
+    }
+
+    /// The I_T_L nexuses of the numbers that the initiator has addressed, in their order.
+    public var logicalUnitNexuses: [LogicalUnitNexus] {
+        var nexuses: [LogicalUnitNexus] = []
+        nexuses.reserveCapacity(table.value.count)
+        table.value.forEach { nexuses.append($0) }
+        return nexuses
+    }
+
+    /// How many I_T_L nexuses the table has room for: a measure of the memory that the nexus costs.
+    var tableCapacity: Int { table.value.capacity }
 
     /// Takes a prepared task. Its outcome comes by the port's `taskEnded`, perhaps before this returns.
     public func submit(_ task: SCSITask) {
@@ -86,21 +106,74 @@ public final class ITNexus: Sendable {
         return hadTask
     }
 
+    // MARK: Changes of the map
+
+    /// Lets REPORTED LUNS DATA HAS CHANGED wait at every logical unit (SPC-5 clause 6.33). On any thread, after the change.
+    func inventoryHasChanged() {
+        hasNewInventory.store(true, ordering: .sequentiallyConsistent)
+        guard !isInventoryNoticed.exchange(true, ordering: .sequentiallyConsistent) else { return }
+        reactor.post { [self] in
+            guard hasNewInventory.load(ordering: .acquiring) else { return }
+            table.value.forEach { $0.establishUnitAttention(.reportedLUNsDataHasChanged) }
+        }
+    }
+
+    /// A logical unit has told the initiator of the change; of the next one it must do so again.
+    func inventoryNoticeTaken() {
+        isInventoryNoticed.store(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// Forgets the changes until now: the initiator is about to learn of them by REPORT LUNS, from any of its logical units.
+    func inventoryWillBeReported() {
+        isInventoryNoticed.store(false, ordering: .sequentiallyConsistent)
+        guard hasNewInventory.exchange(false, ordering: .sequentiallyConsistent) else { return }
+        table.value.forEach { $0.clearUnitAttention(.reportedLUNsDataHasChanged) }
+    }
+
+    /// Ends the I_T_L nexus of a unit that is no longer in the map: its tasks end, and `countdown` waits for those that are with the
+    /// medium. On the reactor.
+    func withdraw(_ unit: LogicalUnit, at number: Int, _ countdown: Countdown) {
+        guard let nexus = table.value[number], nexus.logicalUnit === unit else { return }
+        table.value[number] = nil
+        forEachTask { task in
+            if task.state == .blocked, task.nexus === nexus { unit.abort(task, isUnitGone: true) }
+        }
+        forEachTask { task in
+            guard task.nexus === nexus else { return }
+            unit.abort(task, isUnitGone: true)
+            guard task.isAborted, task.state == .pending else { return }
+            countdown.enter()
+            // A task management function may wait for the same task.
+            let others = task.whenAborted
+            task.whenAborted = {
+                others?()
+                countdown.leave()
+            }
+        }
+        unit.detach(nexus)
+    }
+
+    // MARK: End
+
     /// Ends the nexus: its tasks are aborted, reservations and preventions that end with it are released
     /// (SAM-5 clause 6.3.4). The port calls it once, on the reactor.
     public func lose() {
         guard isLost.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
         abortWaiting { _ in true }
         forEachTask { $0.abort() }
-        for case .some(let nexus) in units.value { nexus.logicalUnit.detach(nexus) }
+        logicalUnits.detach(self)
+        table.value.forEach { $0.logicalUnit.detach($0) }
         target.detach(self)
-        units.value = []
+        table.value = LogicalUnitTable()
         mover.value = nil
     }
 }
 
 /// What a logical unit number answers that has no unit (SPC-5 clause 6.6.1, SAM-5 clause 5.9.4).
 final class AbsentLogicalUnit: LogicalUnit, @unchecked Sendable {
+    /// The one that all nexuses use: it keeps nothing.
+    static let shared = AbsentLogicalUnit()
+
     private static let table = CommandTable<AbsentLogicalUnit>([
         CommonCommands.inquiry(), CommonCommands.reportLUNs(), CommonCommands.requestSense(),
     ])

@@ -139,13 +139,24 @@ open class LogicalUnit: @unchecked Sendable {
     public var attachedNexuses: [LogicalUnitNexus] { nexuses.withLock { $0 } }
 
     func attach(_ nexus: LogicalUnitNexus) {
-        nexuses.withLock { $0.append(nexus) }
+        nexuses.withLock { list in
+            nexus.listPosition = list.count
+            list.append(nexus)
+        }
         nexus.establishUnitAttention(.powerOnOrReset)
         nexusEstablished(nexus)
     }
 
     func detach(_ nexus: LogicalUnitNexus) {
-        nexuses.withLock { $0.removeAll { $0 === nexus } }
+        nexuses.withLock { list in
+            let position = nexus.listPosition
+            guard position >= 0, let last = list.popLast() else { return }
+            if last !== nexus {
+                list[position] = last
+                last.listPosition = position
+            }
+            nexus.listPosition = -1
+        }
         nexus.preventsMediumRemoval = false
         reservation.release(by: nexus)
         nexusLost(nexus)
@@ -178,7 +189,7 @@ open class LogicalUnit: @unchecked Sendable {
             task.fields.orderingClass = .immediate
         }
         task.fields.state = .running
-        let mayStart = isSerial ? serialTaskSet.admit(task) : nexus.taskSet.value.admit(task)
+        let mayStart = isSerial ? serialTaskSet.admit(task) : nexus.taskSet.admit(task)
         if mayStart { start(task, nexus) }
     }
 
@@ -257,10 +268,10 @@ open class LogicalUnit: @unchecked Sendable {
         guard let nexus = task.nexus else { preconditionFailure("a task ends once") }
         task.fields.state = .ended
         let wasAborted = task.isAborted
-        let hasWaiting = isSerial ? serialTaskSet.leave(task) : nexus.taskSet.value.leave(task)
+        let hasWaiting = isSerial ? serialTaskSet.leave(task) : nexus.taskSet.leave(task)
         if wasAborted {
             let whenAborted = task.whenAborted.take()
-            task.mover.taskAborted(task)
+            endAborted(task)
             whenAborted?()
         } else {
             task.mover.taskEnded(task)
@@ -268,24 +279,38 @@ open class LogicalUnit: @unchecked Sendable {
         if hasWaiting { startWaiting(nexus) }
     }
 
+    /// Tells the port of the end of an aborted task.
+    private func endAborted(_ task: SCSITask) {
+        guard task.fields.isUnitGone else { return task.mover.taskAborted(task) }
+        task.dataIn = nil
+        _ = task.fail(.illegalRequest, .logicalUnitNotSupported)
+        task.mover.taskEnded(task)
+    }
+
     private func startWaiting(_ nexus: LogicalUnitNexus) {
-        while let next = isSerial ? serialTaskSet.nextToStart() : nexus.taskSet.value.nextToStart() {
+        while let next = isSerial ? serialTaskSet.nextToStart() : nexus.taskSet.nextToStart() {
             guard let nextNexus = next.nexus else { preconditionFailure("a waiting task has a nexus") }
             start(next, nextNexus)
         }
     }
 
-    /// Aborts a task: at once when it waits, and when it comes back from the medium otherwise.
-    final func abort(_ task: SCSITask) {
-        guard let nexus = task.nexus, !task.isAborted else { return }
+    /// Aborts a task: at once when it waits, and when it comes back from the medium otherwise. The initiator gets no answer, unless
+    /// it is the unit that is gone.
+    final func abort(_ task: SCSITask, isUnitGone: Bool = false) {
+        guard let nexus = task.nexus else { return }
+        guard !task.isAborted else {
+            if !isUnitGone { task.fields.isUnitGone = false }
+            return
+        }
+        task.fields.isUnitGone = isUnitGone
         switch task.state {
         case .idle, .ended, .running: return
         case .pending: task.fields.isAborted = true
         case .blocked:
             task.fields.isAborted = true
-            if isSerial { serialTaskSet.removeBlocked(task) } else { nexus.taskSet.value.removeBlocked(task) }
+            if isSerial { serialTaskSet.removeBlocked(task) } else { nexus.taskSet.removeBlocked(task) }
             task.fields.state = .ended
-            task.mover.taskAborted(task)
+            endAborted(task)
         case .awaitingDataOut:
             task.fields.isAborted = true
             end(task)

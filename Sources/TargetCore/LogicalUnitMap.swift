@@ -1,36 +1,115 @@
+internal import Platform
 internal import Synchronization
 
 /// Which logical unit an initiator finds under which number (SAM-5 clause 4.7).
 ///
 /// A target has one map for everyone, and one more for each group of initiators that sees something else. Read when a nexus meets a
-/// number for the first time and for REPORT LUNS, changed by the control plane.
+/// number for the first time and for REPORT LUNS, changed by the control plane. It knows the nexuses that use it: they learn of
+/// changes. One logical unit may be in several maps, and in one more than once.
 public final class LogicalUnitMap: Sendable {
     /// The numbers that flat space addressing reaches (SAM-5 clause 4.7.7.4).
     public static let numbers = 0..<16384
 
-    private let units = Mutex<[Int: LogicalUnit]>([:])
+    private struct State {
+        var units = LogicalUnitTable<LogicalUnit>()
+        var nexuses: [ObjectIdentifier: ITNexus] = [:]
+    }
+    private let state = Mutex(State())
 
     /// A map without logical units.
     public init() {}
 
     /// The logical unit at `number`.
-    public subscript(number: Int) -> LogicalUnit? { units.withLock { $0[number] } }
+    public subscript(number: Int) -> LogicalUnit? {
+        guard Self.numbers.contains(number) else { return nil }
+        return state.withLock { $0.units[number] }
+    }
 
     /// All logical units by number.
-    public var all: [Int: LogicalUnit] { units.withLock { $0 } }
-
-    /// Puts a unit at a number that is free.
-    func insert(_ unit: LogicalUnit, at number: Int) {
-        precondition(Self.numbers.contains(number), "a logical unit number must fit flat space addressing")
-        units.withLock { units in
-            precondition(units[number] == nil, "two logical units cannot have one number")
-            units[number] = unit
+    public var all: [Int: LogicalUnit] {
+        state.withLock { state in
+            var all: [Int: LogicalUnit] = [:]
+            all.reserveCapacity(state.units.count)
+            state.units.forEach { number, unit in
+                all[number] = unit
+                return true
+            }
+            return all
         }
     }
 
-    /// Takes the unit at `number` out.
-    @discardableResult
-    func remove(at number: Int) -> LogicalUnit? {
-        units.withLock { $0.removeValue(forKey: number) }
+    /// How many logical units there are.
+    public var count: Int { state.withLock { $0.units.count } }
+
+    /// How many logical units there are, and the lowest `limit` of their numbers, sorted.
+    func inventory(limit: Int) -> (count: Int, numbers: [Int]) {
+        state.withLock { state in
+            var numbers: [Int] = []
+            let listed = min(limit, state.units.count)
+            guard listed > 0 else { return (state.units.count, []) }
+            numbers.reserveCapacity(listed)
+            state.units.forEach { number, _ in
+                numbers.append(number)
+                return numbers.count < listed
+            }
+            return (state.units.count, numbers)
+        }
+    }
+
+    /// The logical units, each once.
+    var distinctUnits: [LogicalUnit] {
+        state.withLock { state in
+            var known: Set<ObjectIdentifier> = []
+            var units: [LogicalUnit] = []
+            state.units.forEach { unit in
+                if known.insert(ObjectIdentifier(unit)).inserted { units.append(unit) }
+            }
+            return units
+        }
+    }
+
+    // MARK: Changes
+
+    /// Puts a unit at a number that is free, and tells the nexuses.
+    func insert(_ unit: LogicalUnit, at number: Int) {
+        precondition(Self.numbers.contains(number), "a logical unit number must fit flat space addressing")
+        let nexuses = state.withLock { state in
+            precondition(state.units[number] == nil, "two logical units cannot have one number")
+            state.units[number] = unit
+            return Array(state.nexuses.values)
+        }
+        for nexus in nexuses { nexus.inventoryHasChanged() }
+    }
+
+    /// Takes the unit at `number` out, and away from the nexuses that use it. `countdown` waits for their tasks.
+    func remove(at number: Int, _ countdown: Countdown) -> LogicalUnit? {
+        guard Self.numbers.contains(number) else { return nil }
+        let (unit, nexuses) = state.withLock { state in
+            let unit = state.units[number]
+            state.units[number] = nil
+            return (unit, unit == nil ? [] : Array(state.nexuses.values))
+        }
+        guard let unit else { return nil }
+        for nexus in nexuses {
+            countdown.enter()
+            let isPosted = nexus.reactor.post {
+                nexus.withdraw(unit, at: number, countdown)
+                countdown.leave()
+            }
+            // A reactor that stops has no tasks to wait for.
+            if !isPosted { countdown.leave() }
+            nexus.inventoryHasChanged()
+        }
+        return unit
+    }
+
+    // MARK: Nexuses
+
+    func attach(_ nexus: ITNexus) {
+        state.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nexus }
+    }
+
+    func detach(_ nexus: ITNexus) {
+        state.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nil }
     }
 }

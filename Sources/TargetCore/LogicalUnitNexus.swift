@@ -4,8 +4,8 @@ internal import Synchronization
 /// One I_T_L nexus: what a logical unit remembers for one initiator port.
 ///
 /// Tasks and the task set belong to the session's reactor; unit attentions and the prevention of medium removal may
-/// be changed by other threads.
-public final class LogicalUnitNexus: Sendable {
+/// be changed by other threads. There may be ten thousand in a session, so it is one small object.
+public final class LogicalUnitNexus: @unchecked Sendable {
     /// The most unit attentions that wait for one nexus. When more conditions arise, they are replaced by
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED, which covers them all (SAM-5 clause 5.14.4).
     public static let maximumUnitAttentions = 8
@@ -17,13 +17,15 @@ public final class LogicalUnitNexus: Sendable {
     /// Its number in this nexus.
     public let logicalUnitNumber: LogicalUnitNumber
 
-    private let attentions = Mutex<[AdditionalSenseCode]>([])
+    private let attentions = Mutex(UnitAttentions())
     private let hasAttention = Atomic<Bool>(false)
     private let prevention = Atomic<Bool>(false)
     /// The order of this nexus's own tasks; used when the unit is not serial. On the session's reactor only.
-    let taskSet = ReactorConfined(TaskSet())
+    var taskSet = TaskSet()
     /// State that a device type keeps for each nexus (for example a block length); on the session's reactor only.
-    private let deviceState = ReactorConfined<(any AnyObject & Sendable)?>(nil)
+    private var deviceState: (any AnyObject & Sendable)?
+    /// The place in the unit's list of nexuses, which its lock guards; negative when it is not there.
+    var listPosition = -1
 
     init(iTNexus: ITNexus, logicalUnit: LogicalUnit, logicalUnitNumber: LogicalUnitNumber) {
         self.iTNexus = iTNexus
@@ -39,34 +41,27 @@ public final class LogicalUnitNexus: Sendable {
     /// Lets a unit attention wait for this nexus, once for each code.
     public func establishUnitAttention(_ code: AdditionalSenseCode) {
         attentions.withLock { waiting in
-            guard !waiting.contains(code) else { return }
-            if waiting.count >= Self.maximumUnitAttentions {
-                waiting = [.powerOnOrReset]
-            } else if code.code == AdditionalSenseCode.powerOnOrReset.code {
-                // A reset has the highest priority (SAM-5 clause 5.14.4).
-                waiting.insert(code, at: 0)
-            } else {
-                waiting.append(code)
-            }
+            waiting.add(code)
+            hasAttention.store(true, ordering: .releasing)
         }
-        hasAttention.store(true, ordering: .releasing)
     }
 
-    /// Takes the unit attention that comes first; nil when none waits.
+    /// Takes the unit attention that comes first; nil when none waits. On the session's reactor.
     public func takeUnitAttention() -> AdditionalSenseCode? {
         guard hasUnitAttention else { return nil }
-        return attentions.withLock { waiting in
-            guard !waiting.isEmpty else { return nil }
-            let first = waiting.removeFirst()
+        let first = attentions.withLock { waiting in
+            let first = waiting.takeFirst()
             if waiting.isEmpty { hasAttention.store(false, ordering: .releasing) }
             return first
         }
+        if first == .reportedLUNsDataHasChanged { iTNexus.inventoryNoticeTaken() }
+        return first
     }
 
     /// Drops a waiting unit attention that is no longer true.
     public func clearUnitAttention(_ code: AdditionalSenseCode) {
         attentions.withLock { waiting in
-            waiting.removeAll { $0 == code }
+            waiting.remove(code)
             if waiting.isEmpty { hasAttention.store(false, ordering: .releasing) }
         }
     }
@@ -84,10 +79,50 @@ public final class LogicalUnitNexus: Sendable {
     /// The state that the device type keeps for this nexus, made by `make` when there is none yet. On the session's
     /// reactor only.
     public func state<State: AnyObject & Sendable>(orMake make: () -> State) -> State {
-        if let state = deviceState.value as? State { return state }
+        if let state = deviceState as? State { return state }
         let state = make()
-        deviceState.value = state
+        deviceState = state
         return state
+    }
+}
+
+/// The unit attentions that wait for one nexus, in the order in which they are reported; without memory of its own.
+private struct UnitAttentions {
+    private var codes = InlineArray<8, AdditionalSenseCode>(repeating: .powerOnOrReset)
+    private var count = 0
+
+    var isEmpty: Bool { count == 0 }
+
+    mutating func add(_ code: AdditionalSenseCode) {
+        for index in 0..<count where codes[index] == code { return }
+        if count >= LogicalUnitNexus.maximumUnitAttentions {
+            codes[0] = .powerOnOrReset
+            count = 1
+        } else if code.code == AdditionalSenseCode.powerOnOrReset.code {
+            // A reset has the highest priority (SAM-5 clause 5.14.4).
+            for index in stride(from: count, to: 0, by: -1) { codes[index] = codes[index - 1] }
+            codes[0] = code
+            count += 1
+        } else {
+            codes[count] = code
+            count += 1
+        }
+    }
+
+    mutating func takeFirst() -> AdditionalSenseCode? {
+        guard count > 0 else { return nil }
+        let first = codes[0]
+        remove(first)
+        return first
+    }
+
+    mutating func remove(_ code: AdditionalSenseCode) {
+        var kept = 0
+        for index in 0..<count where codes[index] != code {
+            codes[kept] = codes[index]
+            kept += 1
+        }
+        count = kept
     }
 }
 

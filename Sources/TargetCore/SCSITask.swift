@@ -59,6 +59,8 @@ public final class SCSITask {
         var sense: SenseData?
         var state = State.idle
         var isAborted = false
+        /// The task was aborted because its logical unit is no longer mapped: the initiator learns that.
+        var isUnitGone = false
         var command = 0
         var step = 0
         var progressCount = 0

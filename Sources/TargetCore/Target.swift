@@ -27,12 +27,24 @@ public final class Target: Sendable {
     /// The nexuses that are logged in.
     public var nexuses: [ITNexus] { sessions.withLock { Array($0.values) } }
 
-    /// Puts a logical unit at `number` of `map` (the target's own when nil), for nexuses to come; those that are logged in and use
-    /// the map learn of the change by REPORTED LUNS DATA HAS CHANGED.
+    /// Puts a logical unit at `number` of `map` (the target's own when nil), which must be free. Initiators that are logged in and
+    /// use the map learn of it by REPORTED LUNS DATA HAS CHANGED (SPC-5 clause 6.33) and can use the unit at once.
     public func map(_ unit: LogicalUnit, at number: Int, of map: LogicalUnitMap? = nil) {
-        let map = map ?? logicalUnits
-        map.insert(unit, at: number)
-        for other in map.all.values where other !== unit { other.establishUnitAttention(.reportedLUNsDataHasChanged) }
+        (map ?? logicalUnits).insert(unit, at: number)
+    }
+
+    /// Takes the logical unit at `number` of `map` (the target's own when nil) away, and gives it; nil when there is none.
+    ///
+    /// Its tasks end, when the medium has let go of them, with ILLEGAL REQUEST, LOGICAL UNIT NOT SUPPORTED, which is also the answer to
+    /// later commands (SAM-5 clause 5.9.4); initiators that are logged in learn of it by REPORTED LUNS DATA HAS CHANGED. The unit stays
+    /// at other numbers and in other maps. `completion` is called, on any thread, when no task uses the unit by this number any more.
+    @discardableResult
+    public func unmap(
+        at number: Int, of map: LogicalUnitMap? = nil, completion: @escaping @Sendable () -> Void = {}
+    ) -> LogicalUnit? {
+        let countdown = Countdown(completion)
+        defer { countdown.leave() }
+        return (map ?? logicalUnits).remove(at: number, countdown)
     }
 
     func attach(_ nexus: ITNexus) {

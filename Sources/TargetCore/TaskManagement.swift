@@ -55,7 +55,7 @@ extension ITNexus {
             clear([nexus.logicalUnit], attention: .busDeviceResetOccurred, isReset: true, completion)
         case .targetWarmReset, .targetColdReset:
             clear(
-                logicalUnitNexuses.map(\.logicalUnit), attention: .busDeviceResetOccurred, isReset: true, completion)
+                logicalUnits.distinctUnits, attention: .busDeviceResetOccurred, isReset: true, completion)
         case .iTNexusReset:
             let join = Join(completion)
             join.abortTasks(of: self) { _ in true }
