@@ -1,0 +1,256 @@
+# shellcheck shell=bash
+# The iSCSI front end against the kernel's initiator: negotiated lengths, digests, CHAP, two paths with one that dies, drain of a
+# portal and a restart of the daemon, each under writes that are read back and compared. /host has the program `carousel`.
+# Each topic is a function; the list of them is at the end of the file.
+. /lab/lib.sh
+
+state=/tmp/state
+portal=127.0.0.1:3260
+second=10.99.0.1:3260
+target=iqn.2026-11.dev.carousel:disk
+
+# --- The daemon and its disk --------------------------------------------------------------------------
+
+carousel() { /tmp/carousel "$@" --state $state; }
+
+start_daemon() {
+    /tmp/carousel serve --state $state "$@" >>/tmp/daemon.log 2>&1 &
+    daemon=$!
+    wait_for 20 listens 3260 && wait_for 10 carousel status
+}
+
+# stop_daemon: SIGTERM; its exit status.
+stop_daemon() {
+    kill -TERM "$daemon"
+    wait "$daemon"
+}
+
+set_up() {
+    step "daemon and disk"
+    install -m 755 /host/carousel /tmp/carousel
+    head -c 24M /dev/urandom >/tmp/random
+    # An address of its own, which can be taken away as a pulled cable would.
+    check "a second address" sh -c 'modprobe dummy && ip link add second type dummy && ip link set second up &&
+        ip address add 10.99.0.1/32 dev second'
+    check "the daemon starts on two portals" start_daemon --portal $portal --portal $second || return
+    check "a disk is created" carousel disk create disk --size 64MiB
+    check "iscsid starts" start_iscsid
+    check "discovery" discover $portal
+}
+
+# set_node NAME VALUE...: settings of the node record at the first portal.
+set_node() {
+    while [ $# -gt 0 ]; do
+        iscsiadm -m node -T $target -p $portal -o update -n "$1" -v "$2" || return
+        shift 2
+    done
+}
+
+# negotiated NAME: what the session agreed on.
+negotiated() { iscsiadm -m session -P 2 | sed -n "s/^[[:space:]]*$1: //p" | head -n 1; }
+
+# log_in, log_out: the first portal; log_in sets `disk`.
+log_in() {
+    iscsiadm -m node -T $target -p $portal --login && wait_for 15 device 0 block && disk=$(device 0 block) &&
+        wait_for 5 test -b "$disk"
+}
+
+log_out() { iscsiadm -m node -T $target -p "${1:-$portal}" --logout && wait_for 10 sh -c "! test -e '$disk'"; }
+
+# compare_writes DEVICE [SIZE]: writes of SIZE past the page cache, then reads, are the same.
+compare_writes() {
+    dd if=/tmp/random of="$1" bs="${2:-1M}" oflag=direct status=none &&
+        dd if="$1" bs="${2:-1M}" count=$((24 * 1024 * 1024)) iflag=direct,count_bytes,fullblock status=none |
+        cmp - /tmp/random
+}
+
+# --- Writes that go on while something happens -----------------------------------------------------------
+
+# begin_writes DEVICE: rounds of writes in the background, each of other data, until end_writes.
+begin_writes() {
+    writes_device=$1
+    rm -f /tmp/writes.stop
+    echo 0 >/tmp/writes.rounds
+    (
+        round=0
+        while [ ! -e /tmp/writes.stop ]; do
+            round=$((round + 1))
+            dd if=/tmp/random of="$1" bs=64k oflag=direct conv=notrunc seek=$((round % 7)) count=320 \
+                iflag=fullblock status=none || exit 1
+            echo $round >/tmp/writes.rounds
+        done
+    ) &
+    writer=$!
+    wait_for 20 wrote 2
+}
+
+# wrote ROUNDS: that many rounds have ended.
+wrote() { [ "$(cat /tmp/writes.rounds)" -ge "$1" ]; }
+
+# wrote_more ROUNDS: that many more have ended within a minute.
+wrote_more() {
+    local wanted=$(($(cat /tmp/writes.rounds) + $1))
+    wait_for 90 wrote $wanted
+}
+
+# end_writes: no write has failed, and the last round is on the device.
+end_writes() {
+    local round
+    : >/tmp/writes.stop
+    wait "$writer" || { echo "a write failed"; return 1; }
+    round=$(cat /tmp/writes.rounds)
+    echo "$round rounds"
+    cmp <(dd if="$writes_device" bs=64k skip=$((round % 7)) count=320 iflag=direct status=none) \
+        <(dd if=/tmp/random bs=64k count=320 iflag=fullblock status=none)
+}
+
+# --- Topics -----------------------------------------------------------------------------------------------
+
+# lengths: InitialR2T and ImmediateData in all combinations, with small, middle and large limits.
+lengths() {
+    step "negotiated lengths"
+    local r2t immediate burst first receive
+    for r2t in Yes No; do
+        for immediate in Yes No; do
+            while read -r burst first receive; do
+                check "settings" set_node node.session.iscsi.InitialR2T $r2t \
+                    node.session.iscsi.ImmediateData $immediate node.session.iscsi.MaxBurstLength "$burst" \
+                    node.session.iscsi.FirstBurstLength "$first" \
+                    'node.conn[0].iscsi.MaxRecvDataSegmentLength' "$receive"
+                check "login: InitialR2T=$r2t ImmediateData=$immediate burst $burst first $first receive $receive" log_in ||
+                    continue
+                expect "InitialR2T" $r2t "$(negotiated InitialR2T)"
+                expect "ImmediateData" $immediate "$(negotiated ImmediateData)"
+                check "MaxBurstLength is at most $burst" test "$(negotiated MaxBurstLength)" -le "$burst"
+                expect "MaxRecvDataSegmentLength" "$receive" "$(negotiated MaxRecvDataSegmentLength)"
+                check "writes and reads are the same" compare_writes "$disk"
+                check "and in small pieces" disk_raw_test "$disk" 1
+                check "logout" log_out
+            done <<LENGTHS
+4096 4096 4096
+65536 16384 131072
+16776192 16776192 16776192
+LENGTHS
+        done
+    done
+    set_node node.session.iscsi.InitialR2T No node.session.iscsi.ImmediateData Yes \
+        node.session.iscsi.MaxBurstLength 16776192 node.session.iscsi.FirstBurstLength 262144 \
+        'node.conn[0].iscsi.MaxRecvDataSegmentLength' 262144
+}
+
+digests() {
+    step "digests"
+    local header data
+    while read -r header data; do
+        check "settings" set_node 'node.conn[0].iscsi.HeaderDigest' "$header" 'node.conn[0].iscsi.DataDigest' "$data"
+        check "login: HeaderDigest $header, DataDigest $data" log_in || continue
+        expect "HeaderDigest" "${header%%,*}" "$(negotiated HeaderDigest)"
+        expect "DataDigest" "${data%%,*}" "$(negotiated DataDigest)"
+        check "writes and reads are the same" compare_writes "$disk"
+        check "logout" log_out
+    done <<DIGESTS
+CRC32C None
+None CRC32C
+CRC32C CRC32C
+CRC32C,None None,CRC32C
+DIGESTS
+    set_node 'node.conn[0].iscsi.HeaderDigest' None 'node.conn[0].iscsi.DataDigest' None
+}
+
+# sessions_are N: that many sessions are logged in and well.
+sessions_are() { [ "$(iscsiadm -m session -P 1 2>/dev/null | grep -c 'iSCSI Session State: LOGGED_IN')" -eq "$1" ]; }
+
+# paths STATE N: the multipath device has that many paths in the state (active or failed).
+paths() { [ "$(multipathd show paths raw format '%t' | grep -cw "$1")" -eq "$2" ]; }
+
+# two_paths: sets `map`, the multipath device over both portals.
+two_paths() {
+    cat >/etc/multipath.conf <<CONF
+defaults {
+    find_multipaths no
+    user_friendly_names yes
+    polling_interval 1
+    max_polling_interval 2
+    path_checker tur
+    path_grouping_policy multibus
+    no_path_retry 60
+    fast_io_fail_tmo 3
+}
+blacklist {
+    devnode "^vd"
+}
+CONF
+    modprobe -a dm_mod dm_multipath dm_round_robin scsi_dh_alua 2>/dev/null
+    mkdir -p /run/udev
+    /lib/systemd/systemd-udevd --daemon && udevadm trigger && multipathd && discover $portal && discover $second &&
+        iscsiadm -m node -T $target -o update -n node.session.timeo.replacement_timeout -v 5 &&
+        iscsiadm -m node -T $target -o update -n 'node.conn[0].timeo.noop_out_interval' -v 2 &&
+        iscsiadm -m node -T $target -o update -n 'node.conn[0].timeo.noop_out_timeout' -v 2 &&
+        iscsiadm -m node -T $target --login && wait_for 20 sessions_are 2 && wait_for 30 paths active 2 &&
+        map=/dev/mapper/mpatha && wait_for 10 test -b "$map"
+}
+
+multipath_io() {
+    step "two paths, one of which dies"
+    check "two sessions, one multipath device" two_paths || { multipathd show paths; multipath -ll -v3; return; }
+    show "multipath -ll" multipath -ll
+    check "writes and reads are the same" compare_writes "$map"
+    check "writes begin" begin_writes "$map"
+    check "the second address vanishes" ip address delete 10.99.0.1/32 dev second
+    check "its path fails" wait_for 30 paths failed 1
+    check "the writes go on" wrote_more 3
+    check "the second address comes back" ip address add 10.99.0.1/32 dev second
+    check "its path comes back" wait_for 60 paths active 2
+    check "the writes go on" wrote_more 3
+    check "no write has failed and the last are there" end_writes
+}
+
+# drain: the portal in use asks its initiator to leave, which finds the other portal.
+drain() {
+    step "drain of a portal"
+    check "writes begin" begin_writes "$map"
+    check "the second portal is drained" carousel portal drain $second --seconds 5
+    check "the writes go on" wrote_more 3
+    check "nobody is left on it" wait_for 20 sh -c "! iscsiadm -m session | grep -q $second"
+    show "portals" carousel portal list
+    check "it takes sessions again" carousel portal resume $second
+    check "the initiator comes back" sh -c "iscsiadm -m node -T $target -p $second --login || true"
+    check "two paths" wait_for 60 paths active 2
+    check "the writes go on" wrote_more 3
+    check "no write has failed and the last are there" end_writes
+    check "the map is flushed" multipath -F
+    check "logout of both" iscsiadm -m node -T $target --logout
+}
+
+# restart: the daemon goes and comes back under writes of one session, which is recovered.
+restart() {
+    step "restart under writes"
+    iscsiadm -m node -T $target -o update -n node.session.timeo.replacement_timeout -v 60
+    multipathd shutdown 2>/dev/null
+    wait_for 10 sessions_are 0
+    check "login" log_in || return
+    check "writes begin" begin_writes "$disk"
+    check "the daemon ends on SIGTERM with status 0" stop_daemon
+    check "the daemon starts again" start_daemon || return
+    check "the session comes back" wait_for 60 sessions_are 1
+    check "the writes go on" wrote_more 3
+    kill -KILL "$daemon"
+    wait "$daemon" 2>/dev/null
+    check "the daemon starts again after SIGKILL" start_daemon || return
+    check "the session comes back" wait_for 60 sessions_are 1
+    check "the writes go on" wrote_more 3
+    check "no write has failed and the last are there" end_writes
+    check "logout" log_out
+}
+
+if [ $# -eq 0 ]; then set -- lengths digests multipath_io restart; fi
+set_up
+for topic in "$@"; do $topic; done
+check "the daemon ends on SIGTERM with status 0" stop_daemon
+# shellcheck disable=SC2154  # counted by lib.sh
+if [ "$failed" -gt 0 ]; then
+    step "the daemon's output, and the kernel's last words"
+    tail -n 40 /tmp/daemon.log
+    dmesg | tail -n 40
+fi
+finish
