@@ -8,13 +8,13 @@ internal import TargetCore
 extension ISCSIServer {
     /// Takes a new connection, on the portal's reactor, or closes it at a limit.
     ///
-    /// When too many have not logged in, the oldest of them makes room: peers that connect and stay silent keep nobody out for
-    /// longer than it takes to replace all of them.
+    /// When too many from one address, or of all, have not logged in, the oldest of these makes room: peers that connect and stay
+    /// silent keep nobody out for longer than it takes to replace all of them, and those of another address not at all.
     func accept(_ socket: StreamSocket, from portal: Portal) {
         let connection = Connection(server: self, socket: socket, portal: portal)
         let (isAdmitted, displaced) = registry.withLock { registry -> (Bool, Connection?) in
             guard !registry.isStopping, registry.connections.count < limits.connections else { return (false, nil) }
-            return (true, registry.add(connection, loginLimit: limits.loginConnections))
+            return (true, registry.add(connection, limits))
         }
         guard isAdmitted else {
             logger.debug("connection refused at a limit", metadata: ["peer": "\(connection.peerAddress)"])

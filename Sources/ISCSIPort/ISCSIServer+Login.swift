@@ -14,9 +14,9 @@ extension ISCSIServer {
         return authorize(identity, connection)
     }
 
-    /// Sets a TSIH aside; nil when all are taken.
+    /// Sets a TSIH aside; nil when there are too many sessions.
     func reserveHandle() -> UInt16? {
-        registry.withLock { $0.reserveHandle() }
+        registry.withLock { $0.reserveHandle(limit: limits.sessions) }
     }
 
     /// Makes the session of a finished login and brings the connection to it, after a session that it reinstates has ended.
@@ -66,11 +66,11 @@ extension ISCSIServer {
 
     /// The reactor with the fewest sessions.
     private func leastLoaded(_ registry: borrowing Registry) -> Reactor {
-        var counts = [Int](repeating: 0, count: reactors.count)
-        for record in registry.sessions.values {
-            if let index = reactors.firstIndex(where: { $0 === record.session.reactor }) { counts[index] += 1 }
+        var (least, count) = (reactors[0], Int.max)
+        for reactor in reactors {
+            let own = registry.sessionCount(on: reactor)
+            if own < count { (least, count) = (reactor, own) }
         }
-        let least = counts.indices.min { counts[$0] < counts[$1] } ?? 0
-        return reactors[least]
+        return least
     }
 }

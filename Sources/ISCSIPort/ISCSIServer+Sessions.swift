@@ -28,6 +28,12 @@ extension ISCSIServer {
         }
     }
 
+    /// How many sessions the target of that name has.
+    public func sessionCount(targetName: String) -> Int { registry.withLock { $0.sessionCounts[targetName] ?? 0 } }
+
+    /// How many sessions each target has that has any, by name.
+    public func sessionCounts() -> [String: Int] { registry.withLock { $0.sessionCounts } }
+
     /// How many connections there are, logged in or not.
     public var connectionCount: Int { registry.withLock { $0.connections.count } }
 

@@ -25,6 +25,7 @@ public final class ISCSIServer: Sendable {
     ) {
         precondition(!reactors.isEmpty, "a server needs a reactor")
         precondition(limits.commandWindow + limits.immediateCommands <= 1 << CommandSlot.indexBits, "too many slots")
+        precondition((1..<Int(UInt16.max)).contains(limits.sessions), "every session needs a TSIH")
         self.reactors = reactors
         self.targets = targets
         self.access = access

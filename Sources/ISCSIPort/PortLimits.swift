@@ -2,10 +2,15 @@ internal import ISCSI
 
 /// The limits of an iSCSI server: what one peer, or all of them, can make it hold.
 public struct PortLimits: Sendable {
-    /// The most connections at a time, over all portals.
-    public var connections = 4096
-    /// The most connections at a time that have not logged in; when more come, the oldest of them are closed.
+    /// The most connections at a time, over all portals; more are closed when they come.
+    public var connections = 8192
+    /// The most sessions at a time, at most 65,534; further logins are refused with Out of resources (RFC 7143 section 11.13.5).
+    public var sessions = 4096
+    /// The most connections at a time that have not logged in; when more come, the oldest of them are closed. Each holds at most
+    /// some 100 KiB: a PDU of `LoginLimits.dataSegmentLength` in, `LoginLimits.textLength` collected, and as much on its way out.
     public var loginConnections = 1024
+    /// The most of them from one IPv4 address or one IPv6 network of 64 bits; when more come, the oldest of these are closed.
+    public var loginConnectionsPerAddress = 256
     /// How long a login may take.
     public var loginDuration = LoginLimits.duration
     /// The command window: the most commands of a session at a time.
