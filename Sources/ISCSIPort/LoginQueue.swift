@@ -47,31 +47,35 @@ struct LoginQueue<Element: AnyObject> {
         let entry = Place(element: element, origin: origin)
         if place == places.count { places.append(entry) } else { places[place] = entry }
         index[ObjectIdentifier(element)] = place
-        append(place, to: &all, \.inAll)
-        append(place, to: &lines[origin, default: Line()], \.inOrigin)
+        Self.append(place, to: &all, \.inAll, &places)
+        Self.append(place, to: &lines[origin, default: Line()], \.inOrigin, &places)
     }
 
     /// Lets `element` leave; nothing happens when it is not in the queue.
     mutating func remove(_ element: Element) {
         guard let place = index.removeValue(forKey: ObjectIdentifier(element)) else { return }
         let origin = places[place].origin
-        remove(place, from: &all, \.inAll)
+        Self.remove(place, from: &all, \.inAll, &places)
         if var line = lines[origin] {
-            remove(place, from: &line, \.inOrigin)
+            Self.remove(place, from: &line, \.inOrigin, &places)
             lines[origin] = line.count > 0 ? line : nil
         }
         places[place].element = nil
         free.append(place)
     }
 
-    private mutating func append(_ place: Int, to line: inout Line, _ link: WritableKeyPath<Place, Link>) {
+    private static func append(
+        _ place: Int, to line: inout Line, _ link: WritableKeyPath<Place, Link>, _ places: inout [Place]
+    ) {
         places[place][keyPath: link].older = line.newest
         if line.count > 0 { places[line.newest][keyPath: link].newer = place } else { line.oldest = place }
         line.newest = place
         line.count += 1
     }
 
-    private mutating func remove(_ place: Int, from line: inout Line, _ link: WritableKeyPath<Place, Link>) {
+    private static func remove(
+        _ place: Int, from line: inout Line, _ link: WritableKeyPath<Place, Link>, _ places: inout [Place]
+    ) {
         let (older, newer) = (places[place][keyPath: link].older, places[place][keyPath: link].newer)
         if older >= 0 { places[older][keyPath: link].newer = newer } else { line.oldest = newer }
         if newer >= 0 { places[newer][keyPath: link].older = older } else { line.newest = older }
