@@ -79,6 +79,7 @@ let package = Package(
         module("Authentication", ["ISCSI", crypto]),
         module("ISCSIPort", ["Bytes", "Platform", "SCSI", "TargetCore", "ISCSI", logging]),
         module("Initiator", ["Bytes", "Platform", "SCSI", "ISCSI"]),
+        module("Conformance", ["Bytes", "Platform", "SCSI", "ISCSI", "Authentication", "Initiator"]),
 
         // MARK: Control plane
         module("Catalog", [grdb]),
@@ -92,7 +93,7 @@ let package = Package(
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Management", "Console", argumentParser, logging, textTable,
+                "Management", "Console", "Conformance", "Initiator", "ISCSI", "SCSI", argumentParser, logging, textTable,
             ],
             swiftSettings: settings),
 
@@ -123,6 +124,9 @@ let package = Package(
         tests("Authentication", ["ISCSI"]),
         tests("ISCSIPort", ["Initiator", "ISCSI"]),
         tests("Initiator"),
+        tests(
+            "Conformance",
+            ["Platform", "ISCSI", "ISCSIPort", "Authentication", "TargetCore", "DiskDevice", "Media", "Initiator"]),
         tests("Catalog", [grdb]),
         tests("Management", ["Catalog", "ManagementTestSupport", grdb]),
         tests("Console", ["Management", "ManagementTestSupport"]),

@@ -23,6 +23,7 @@ struct Carousel: AsyncParsableCommand {
         version: Controller.version,
         subcommands: [
             Serve.self, Status.self, Disk.self, Library.self, Tape.self, Target.self, Session.self,
+            ConformanceRun.self,
         ])
 }
 

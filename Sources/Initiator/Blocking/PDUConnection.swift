@@ -71,6 +71,13 @@ public final class PDUConnection {
     public func send(
         _ header: BasicHeaderSegment, additionalHeader: [UInt8] = [], data: [UInt8] = []
     ) throws(InitiatorError) {
+        try send(bytes: encoded(header, additionalHeader: additionalHeader, data: data))
+    }
+
+    /// The bytes that `send` sends for a PDU, for tests that change them on the way.
+    public func encoded(
+        _ header: BasicHeaderSegment, additionalHeader: [UInt8] = [], data: [UInt8] = []
+    ) -> [UInt8] {
         var bytes = header.bytes.copyToArray()
         bytes += additionalHeader
         if outgoing.hasHeaderDigest { bytes.appendBE32(Digest.value(of: bytes.rawSpan)) }
@@ -82,7 +89,7 @@ public final class PDUConnection {
                 bytes.appendBE32(Digest.value(of: bytes.rawSpan.extracting(start..<bytes.count)))
             }
         }
-        try send(bytes: bytes)
+        return bytes
     }
 
     /// Sends `bytes` as they are.
@@ -117,21 +124,38 @@ public final class PDUConnection {
     public func receive() throws(InitiatorError) -> ReceivedPDU {
         while true {
             if let pdu = try nextBuffered() { return pdu }
-            try receiveMore()
+            try receiveMore(timeout: timeout)
         }
     }
 
-    /// Waits until the target closes the connection; what it sends before is dropped.
-    public func waitUntilClosed() throws(InitiatorError) {
+    /// Waits for the next PDU until `deadline`, whatever comes meanwhile.
+    public func receive(by deadline: MonotonicTime) throws(InitiatorError) -> ReceivedPDU {
+        while true {
+            if let pdu = try nextBuffered() { return pdu }
+            try receiveMore(timeout: Self.remaining(until: deadline))
+        }
+    }
+
+    /// Waits until the target closes the connection; what it sends before is dropped. `deadline` ends the wait whatever comes.
+    public func waitUntilClosed(by deadline: MonotonicTime? = nil) throws(InitiatorError) {
         do throws(InitiatorError) {
             while true {
-                try receiveMore()
+                let limit: Duration
+                if let deadline { limit = try Self.remaining(until: deadline) } else { limit = timeout }
+                try receiveMore(timeout: limit)
                 input.removeAll(keepingCapacity: true)
                 consumed = 0
             }
         } catch .connectionClosed {
             return
         }
+    }
+
+    private static func remaining(until deadline: MonotonicTime) throws(InitiatorError) -> Duration {
+        let now = MonotonicTime.current()
+        guard now < deadline else { throw .timedOut }
+        // Less than a millisecond would be rounded down to a poll that does not wait.
+        return max(deadline - now, .milliseconds(1))
     }
 
     private func nextBuffered() throws(InitiatorError) -> ReceivedPDU? {
@@ -170,7 +194,7 @@ public final class PDUConnection {
         return pdu.loadBE32(at: layout.dataDigestOffset) == Digest.value(of: covered)
     }
 
-    private func receiveMore() throws(InitiatorError) {
+    private func receiveMore(timeout: Duration) throws(InitiatorError) {
         if consumed > 0 {
             input.removeSubrange(0..<consumed)
             consumed = 0

@@ -1,0 +1,167 @@
+import ArgumentParser
+import Conformance
+import ISCSI
+import Initiator
+import SCSI
+
+/// `carousel conformance`
+struct ConformanceRun: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "conformance",
+        abstract: "Test any iSCSI target against RFC 7143 and RFC 7144.",
+        discussion: """
+            The target is named by a URL: iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon of Carousel.
+
+            Without --data-loss nothing is written to the logical unit and nothing is reset; the tests that need it are \
+            skipped. The target is meant to be idle: other initiators may disturb the tests, and be disturbed.
+
+            Exit codes: 0 every test passed or was skipped; 1 a test failed or found nothing out; 64 the command line makes no \
+            sense; 69 the target cannot be tested at all.
+            """)
+
+    @Argument(help: "The logical unit to test; LUN 0 when none is named.")
+    var url: String?
+    @Option(name: .customLong("group"), help: "Run only this GROUP or GROUP.SUBJECT; may be repeated.")
+    var groups: [String] = []
+    @Option(name: .customLong("test"), help: "Run only this test; may be repeated.")
+    var names: [String] = []
+    @Option(help: ArgumentHelp("The target's CHAP name and secret, to test mutual CHAP.", valueName: "user%secret"))
+    var mutual: String?
+    @Flag(help: "Allow tests to overwrite the logical unit and to reset the target.")
+    var dataLoss = false
+    @Flag(help: "List the tests with the rules that they check, and run none.")
+    var list = false
+    @OptionGroup var output: OutputOptions
+
+    func run() throws {
+        let tests = try chosenTests()
+        if list {
+            try output.show(tests.map(ConformanceResult.init)) { _ in
+                Output.table(["TEST", "CLAUSE", "RULE"], tests.map { [$0.name, $0.clause, $0.rule] }, empty: "")
+            }
+            return
+        }
+        let target = try target()
+        let report: ConformanceReport
+        do throws(ConformanceSuite.Failure) {
+            report = try ConformanceSuite.run(tests, against: target) { entry in
+                if !output.isJSON, let line = Self.line(entry) { Output.print(line) }
+            }
+        } catch {
+            throw CommandFailure(.unavailable, error.description)
+        }
+        try output.show(ConformanceResults(report)) { _ in Self.summary(report) }
+        guard report.isClean else {
+            throw CommandFailure(
+                .refused, "\(report.total.failed + report.total.inconclusive) of \(tests.count) tests did not pass")
+        }
+    }
+
+    private func chosenTests() throws -> [ConformanceTest] {
+        for group in groups where ConformanceSuite.tests(groups: [group]).isEmpty {
+            throw CommandFailure(.usage, "there is no group \"\(group)\"; --list shows the tests")
+        }
+        for name in names where ConformanceSuite.tests(names: [name]).isEmpty {
+            throw CommandFailure(.usage, "there is no test \"\(name)\"; --list shows the tests")
+        }
+        return ConformanceSuite.tests(groups: groups, names: names)
+    }
+
+    private func target() throws -> ConformanceTarget {
+        guard let text = url else {
+            throw CommandFailure(.usage, "which target? name it: iscsi://HOST:PORT/TARGET-NAME[/LUN]")
+        }
+        guard let url = ISCSIURL(text), let name = url.targetName else {
+            throw CommandFailure(
+                .usage,
+                "\"\(text)\" names no target; write iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN] with a numeric host"
+            )
+        }
+        var target = ConformanceTarget(portal: url.portal, targetName: name)
+        target.logicalUnitNumber = LogicalUnitNumber(url.logicalUnit ?? 0)
+        target.credential = url.credential
+        target.allowsDataLoss = dataLoss
+        if let mutual {
+            guard let credential = ISCSIURL.credential(mutual) else {
+                throw CommandFailure(.usage, "--mutual is written USER%SECRET")
+            }
+            target.mutualCredential = credential
+        }
+        return target
+    }
+
+    /// A line about a test that did not pass; nil for the others.
+    private static func line(_ entry: ConformanceReport.Entry) -> String? {
+        switch entry.verdict {
+        case .passed, .skipped: nil
+        case .failed(let reason): "FAILED \(entry.test.name) (\(entry.test.clause))\n       \(reason)"
+        case .inconclusive(let reason): "OPEN   \(entry.test.name) (\(entry.test.clause))\n       \(reason)"
+        }
+    }
+
+    private static func summary(_ report: ConformanceReport) -> String {
+        let counts = report.subjects + [report.total]
+        let table = Output.table(
+            ["GROUP", "PASSED", "FAILED", "SKIPPED", "OPEN", "TOTAL"],
+            counts.map {
+                [$0.name, "\($0.passed)", "\($0.failed)", "\($0.skipped)", "\($0.inconclusive)", "\($0.total)"]
+            }, empty: "no tests")
+        return (report.survey.map { "target: \($0)" } + ["", table]).joined(separator: "\n")
+    }
+}
+
+/// A test, and its verdict once it has run, as `--json` prints it.
+private struct ConformanceResult: Encodable {
+    let name: String
+    let clause: String
+    let rule: String
+    var verdict: String?
+    var reason: String?
+
+    init(_ test: ConformanceTest) {
+        name = test.name
+        clause = test.clause
+        rule = test.rule
+    }
+
+    init(_ entry: ConformanceReport.Entry) {
+        self.init(entry.test)
+        switch entry.verdict {
+        case .passed: verdict = "passed"
+        case .failed(let text): (verdict, reason) = ("failed", text)
+        case .skipped(let text): (verdict, reason) = ("skipped", text)
+        case .inconclusive(let text): (verdict, reason) = ("inconclusive", text)
+        }
+    }
+}
+
+/// A report as `--json` prints it.
+private struct ConformanceResults: Encodable {
+    struct Count: Encodable {
+        let name: String
+        let passed: Int
+        let failed: Int
+        let skipped: Int
+        let inconclusive: Int
+
+        init(_ count: ConformanceReport.Count) {
+            name = count.name
+            passed = count.passed
+            failed = count.failed
+            skipped = count.skipped
+            inconclusive = count.inconclusive
+        }
+    }
+
+    let survey: [String]
+    let groups: [Count]
+    let total: Count
+    let tests: [ConformanceResult]
+
+    init(_ report: ConformanceReport) {
+        survey = report.survey
+        groups = report.groups.map(Count.init)
+        total = Count(report.total)
+        tests = report.entries.map(ConformanceResult.init)
+    }
+}

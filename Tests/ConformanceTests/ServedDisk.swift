@@ -1,0 +1,74 @@
+import Authentication
+import DiskDevice
+import ISCSI
+import ISCSIPort
+import Media
+import Platform
+import SCSI
+import TargetCore
+import TestSupport
+import Testing
+
+/// Access for those who prove that they know a secret.
+private struct CHAPAccess: AccessControl {
+    let policy: AuthenticationPolicy
+
+    func access(_ request: AccessRequest, to target: Target) -> TargetAccess { .granted(policy) }
+    func discoveryAuthentication(_ request: AccessRequest) -> AuthenticationPolicy { policy }
+    func isVisible(_ target: Target, to request: AccessRequest) -> Bool { true }
+    func portalGroupTags(of target: Target) -> Set<UInt16>? { nil }
+}
+
+/// A server with one target of two disks, on a port of the loopback interface.
+final class ServedDisk {
+    static let targetName = "iqn.2026-11.dev.carousel:conformance"
+    let address: SocketAddress
+    private let engine: FileEngine
+    private let reactors: [Reactor]
+    private let server: ISCSIServer
+    private let files: [TemporaryFile]
+
+    /// A file that goes away with its owner.
+    private final class TemporaryFile {
+        let path = TemporaryPath(prefix: "carousel-conformance")
+    }
+
+    init(authentication: AuthenticationPolicy = .none) throws {
+        engine = try FileEngine(threads: 2)
+        var reactors: [Reactor] = []
+        for index in 0..<2 {
+            reactors.append(
+                try Reactor.start(
+                    name: "conformance-\(index)", index: index, poolLimit: 256 << 20, fileEngine: engine))
+        }
+        self.reactors = reactors
+        let target = Target(name: Self.targetName, alias: "conformance", homeReactor: nil)
+        files = [TemporaryFile(), TemporaryFile()]
+        for (number, file) in files.enumerated() {
+            let image = try RawDiskImage.create(path: file.path.path, capacity: 8 << 20, blockSize: 512)
+            let unit = DiskLogicalUnit(
+                image: image,
+                identity: DeviceIdentity(
+                    vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "C000000\(number)",
+                    naa: 0x3000_0000_0000_00C1 + UInt64(number)),
+                physicalBlockExponent: 0, isReadOnly: false)
+            target.map(unit, at: number)
+        }
+        let targets = TargetDirectory()
+        targets.add(target)
+        server = ISCSIServer(reactors: reactors, targets: targets, access: CHAPAccess(policy: authentication))
+        address = try server.addPortal(#require(SocketAddress("127.0.0.1:0")))
+    }
+
+    deinit {
+        let server = server
+        let reactors = reactors
+        let engine = engine
+        // A reactor's end must not wait for the test's thread.
+        Task.detached {
+            await server.stop(gracePeriod: .milliseconds(1))
+            engine.stop()
+            for reactor in reactors { reactor.stop() }
+        }
+    }
+}
