@@ -122,13 +122,23 @@ extension Connection {
         return false
     }
 
+    /// After that many PDUs their answers go out, when no other connection has something to do: the initiator works on them
+    /// while this thread works on the rest. With one system call for all of them each side would wait for the other.
+    private static let answersTogether = 8
+
     /// Handles every complete PDU in `bytes` and keeps the rest.
     private func parse(_ bytes: RawSpan) {
         var offset = 0
+        var handled = 0
         while isOpen {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             guard let consumed = parseOne(rest) else { break }
             offset += consumed
+            handled += 1
+            if handled == Self.answersTogether, reactor.readyCount == 1 {
+                handled = 0
+                guard flush() else { return }
+            }
             guard output.freeHeaderBytes >= Self.reservedHeaderBytes || makeOutputRoom() else { return }
         }
         guard isOpen else { return }

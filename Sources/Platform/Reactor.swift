@@ -96,6 +96,7 @@ public struct RegistrationName: Hashable, Sendable {
     private var runningCompletions: [FileRequest] = []
     private var isStopping = false
     private var time = MonotonicTime.current()
+    private var eventCount = 0
 
     private init(index: Int, name: String, poolLimit: Int, fileEngine: FileEngine) throws(SystemError) {
         self.index = index
@@ -132,6 +133,9 @@ public struct RegistrationName: Hashable, Sendable {
 
     /// The clock, read once a turn.
     public var now: MonotonicTime { time }
+
+    /// How many descriptors were found ready in this turn, mail counted as one.
+    public var readyCount: Int { eventCount }
 
     // MARK: From any thread
 
@@ -239,6 +243,7 @@ public struct RegistrationName: Hashable, Sendable {
             }
             precondition(count >= 0, "waiting on an own epoll descriptor does not fail")
             time = .current()
+            eventCount = Int(count)
             counters.countTurn(events: Int(count))
             for event in events[0..<Int(count)] { dispatch(event) }
             while let due = timers.popDue(at: time) { due.handler.timerFired(due.token) }
