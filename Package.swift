@@ -78,6 +78,7 @@ let package = Package(
         module("ISCSI", ["Bytes", "SCSI"]),
         module("Authentication", ["ISCSI", crypto]),
         module("ISCSIPort", ["Bytes", "Platform", "SCSI", "TargetCore", "ISCSI", logging]),
+        module("ISNS", ["Bytes"]),
         module("Initiator", ["Bytes", "Platform", "SCSI", "ISCSI"]),
         module("Conformance", ["Bytes", "Platform", "SCSI", "ISCSI", "Authentication", "Initiator"]),
 
@@ -123,6 +124,7 @@ let package = Package(
         tests("ISCSI"),
         tests("Authentication", ["ISCSI"]),
         tests("ISCSIPort", ["Initiator", "ISCSI"]),
+        tests("ISNS", ["Bytes"]),
         tests("Initiator"),
         tests(
             "Conformance",
