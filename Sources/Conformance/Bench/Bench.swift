@@ -68,6 +68,11 @@ final class Bench {
         return other
     }
 
+    /// Whether a login with `plan` succeeds, and what was negotiated.
+    func attemptLogIn(_ plan: LoginPlan) throws -> Wire.LoginOutcome {
+        try connect().attemptLogIn(plan)
+    }
+
     /// The target still lets initiators in and answers them.
     func expectTargetServes() throws {
         let wire = try logIn()

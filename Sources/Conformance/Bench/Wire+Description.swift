@@ -40,7 +40,7 @@ extension Wire {
 
     static func describe(_ response: LoginResponsePDU, _ data: [UInt8]) -> String {
         let status = response.status
-        var words = "Login Response (status \(hex(status.statusClass))\(hex(status.statusDetail).dropFirst(2))"
+        var words = "Login Response (status \(hex(status))"
         if status != .success { return words + " \(status))" }
         words += ", T \(response.isTransit ? 1 : 0), C \(response.isContinued ? 1 : 0)"
         words += ", CSG \(response.currentStageCode), NSG \(response.nextStageCode)"
@@ -53,6 +53,11 @@ extension Wire {
         let limit = 120
         let line = String(decoding: data.map { $0 == 0 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
         return line.count > limit ? line.prefix(limit) + "…" : line.hasSuffix(" ") ? String(line.dropLast()) : line
+    }
+
+    /// Class and detail, four hexadecimal digits.
+    static func hex(_ status: LoginStatus) -> String {
+        String(hex(status.statusClass).dropFirst(2) + hex(status.statusDetail).dropFirst(2))
     }
 
     /// Two hexadecimal digits after `0x`.

@@ -97,8 +97,11 @@ extension Wire {
     /// Logs in as `plan` says, and gives what was negotiated.
     @discardableResult
     func tryLogIn(_ plan: LoginPlan) throws -> Negotiated {
-        try openOperationalStage(plan)
-        return try finishLogIn(plan.offers)
+        switch try attemptLogIn(plan) {
+        case .negotiated(let negotiated): return negotiated
+        case .refused(let status):
+            throw TestEnd.failed(expected: "a login that succeeds", got: "status \(Self.hex(status)) \(status)")
+        }
     }
 
     /// Begins the login of `plan` and goes through the security stage as far as the target's authentication needs it. The next
@@ -131,21 +134,57 @@ extension Wire {
     }
 
     /// Negotiates `offers` and enters full feature phase.
-    func finishLogIn(_ offers: [TextParameter]) throws -> Negotiated {
+    func completeLogIn(_ offers: [TextParameter]) throws {
+        do {
+            _ = try finishLogIn(offers)
+        } catch LoginRefusal.status(let status) {
+            throw TestEnd.failed(expected: "a login that succeeds", got: "status \(Self.hex(status)) \(status)")
+        }
+    }
+
+    private func finishLogIn(_ offers: [TextParameter]) throws -> Negotiated {
         try sendOperational(offers)
         negotiated.offers += offers
-        var answer = try expectLoginAnswer()
+        var answer = try acceptedAnswer()
         for _ in 0..<Self.requestLimit {
             negotiated.answers += answer.text
             if answer.header.isTransit { break }
             try sendLogin(1, to: answer.header.isContinued ? nil : 3, replies(to: answer.text))
-            answer = try expectLoginAnswer()
+            answer = try acceptedAnswer()
         }
         try require(
             answer.header.isTransit && answer.header.nextStageCode == 3, "transit to full feature phase",
             got: Self.describe(answer.header, answer.data))
         enterFullFeaturePhase(answer.header)
         return negotiated
+    }
+
+    /// How a login with offers that the target may refuse ended.
+    enum LoginOutcome {
+        case negotiated(Negotiated)
+        case refused(LoginStatus)
+
+        var summary: String {
+            switch self {
+            case .negotiated: "a login that succeeds"
+            case .refused(let status): "a login that is refused with \(status)"
+            }
+        }
+    }
+
+    /// Logs in as `plan` says, which the target may refuse.
+    func attemptLogIn(_ plan: LoginPlan) throws -> LoginOutcome {
+        try openOperationalStage(plan)
+        do {
+            return .negotiated(try finishLogIn(plan.offers))
+        } catch LoginRefusal.status(let status) {
+            return .refused(status)
+        }
+    }
+
+    /// The status of a Login Response that refuses: never leaves this type.
+    private enum LoginRefusal: Error {
+        case status(LoginStatus)
     }
 
     /// Answers to keys that the target offers by itself: its own value is always admissible, `None` for lists.
@@ -178,6 +217,12 @@ extension Wire {
             maximumDataSegmentLength: negotiated.ownMaxRecvDataSegmentLength, hasHeaderDigest: hasHeaderDigest,
             hasDataDigest: hasDataDigest)
         connection.outgoing = connection.incoming
+    }
+
+    private func acceptedAnswer() throws -> LoginAnswer {
+        let answer = try loginAnswer("a Login Response")
+        guard answer.header.status == .success else { throw LoginRefusal.status(answer.header.status) }
+        return answer
     }
 
     // MARK: CHAP

@@ -68,7 +68,7 @@ enum LoginTests {
             try require(
                 !first.header.isTransit && first.header.currentStageCode == 1, "T 0 and CSG 1",
                 got: Wire.describe(first.header, first.data))
-            _ = try wire.finishLogIn(wire.plan.offers)
+            try wire.completeLogIn(wire.plan.offers)
             try wire.ping()
         },
     ]

@@ -18,7 +18,8 @@ public enum ConformanceSuite {
 
     /// All tests, group by group.
     public static let tests: [ConformanceTest] = [
-        LoginTests.all
+        LoginTests.all, LoginSessionTests.all, NumberKeyTests.all, KeyTests.all, DiscoveryTests.all, TextTests.all,
+        NumberingTests.all,
     ].flatMap { $0 }
 
     /// The tests whose name is `name` or begins with one of `groups` (GROUP or GROUP.SUBJECT); all when nothing is chosen.
