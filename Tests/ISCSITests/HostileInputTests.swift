@@ -111,6 +111,85 @@ struct HostileInputTests {
         #expect(steps <= LoginLimits.requestCount + 1)
     }
 
+    @Test("No random order of security keys gets past CHAP", arguments: 0..<32 as Range<UInt64>)
+    func authentication(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var authority = StubAuthority()
+        authority.grant.authentication = .chap(
+            initiators: [CHAPCredential(name: "host", secret: Array("twelve bytes".utf8))],
+            target: CHAPCredential(name: "target", secret: Array("other secret".utf8)), provider: toyProvider)
+        let keys: [(String, [String])] = [
+            ("AuthMethod", ["CHAP", "None", "CHAP,None", ""]), ("CHAP_A", ["5", "7,5", "99", ""]),
+            ("CHAP_N", ["host", "target", "0x", ""]), ("CHAP_R", ["0x00", "0b", "zz", "0x0011223344556677"]),
+            ("CHAP_I", ["1", "256", "0b", ""]), ("CHAP_C", ["0x11", "0b////", ""]), ("MaxBurstLength", ["512"]),
+        ]
+        for _ in 0..<200 {
+            var (machine, script) = (LoginMachine(authority: authority, windowLimit: 32), LoginScript())
+            var parameters = [TextParameter("InitiatorName", initiatorName), TextParameter("TargetName", targetName)]
+            var step: LoginStep
+            repeat {
+                for _ in 0..<Int.random(in: 0...2, using: &random) {
+                    let (key, values) = keys.randomElement(using: &random)!
+                    parameters.append(TextParameter(key, values.randomElement(using: &random)!))
+                }
+                let stage: LoginStage =
+                    Int.random(in: 0..<8, using: &random) == 0 ? .operationalNegotiation : .securityNegotiation
+                let next: [LoginStage?] = [nil, .operationalNegotiation, .fullFeaturePhase]
+                step = script.send(
+                    &machine, stage: stage, to: next.randomElement(using: &random)!,
+                    text: TextCodec.format(parameters))
+                parameters = []
+                #expect(step.result == nil && step.reply?.header.isTransit == false)
+            } while step.refusal == nil
+        }
+    }
+
+    @Test(
+        "An initiator's login at a target of random replies ends within its limit", arguments: 0..<32 as Range<UInt64>)
+    func initiatorLogins(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let keys = OperationalKey.table.map(\.name) + ["AuthMethod", "CHAP_A", "CHAP_C", "CHAP_I", "CHAP_N", "CHAP_R"]
+        let values = ["Yes", "No", "None", "CHAP", "5", "0x01", "65536", "", "Reject", "NotUnderstood", targetName]
+        for _ in 0..<100 {
+            var configuration = InitiatorLoginConfiguration(initiatorName: initiatorName, targetName: targetName)
+            if Bool.random(using: &random) {
+                configuration.credential = CHAPCredential(name: "host", secret: [1])
+                configuration.targetCredential = CHAPCredential(name: "target", secret: [2])
+                configuration.provider = toyProvider
+            }
+            configuration.startsWithSecurityStage = Bool.random(using: &random)
+            var machine = LoginInitiatorMachine(configuration)
+            _ = machine.start()
+            var count = 0
+            var isOver = false
+            while !isOver {
+                var response = LoginResponsePDU()
+                response.initiatorTaskTag = configuration.initiatorTaskTag
+                response.initiatorSessionID = configuration.initiatorSessionID
+                response.isTransit = Bool.random(using: &random)
+                response.isContinued = Int.random(in: 0..<4, using: &random) == 0
+                response.currentStageCode = UInt8.random(in: 0...1, using: &random)
+                response.nextStageCode = UInt8.random(in: 0...3, using: &random)
+                response.targetSessionHandle = UInt16.random(in: 0...1, using: &random)
+                var text = (0..<Int.random(in: 0...3, using: &random)).flatMap { _ in
+                    TextCodec.format([
+                        TextParameter(keys.randomElement(using: &random)!, values.randomElement(using: &random)!)
+                    ])
+                }
+                if Int.random(in: 0..<10, using: &random) == 0 { text += random.bytes(9) }
+                count += 1
+                switch machine.receive(response, data: text.rawSpan) {
+                case .send: break
+                case .finished:
+                    #expect(configuration.credential == nil, "nobody proved anything")
+                    isOver = true
+                case .failed: isOver = true
+                }
+            }
+            #expect(count <= LoginLimits.requestCount + 1)
+        }
+    }
+
     @Test("Text requests of random flags", arguments: 0..<16 as Range<UInt64>)
     func textRequests(seed: UInt64) {
         var random = SeededRandom(seed: seed)

@@ -1,7 +1,8 @@
 import ISCSI
 import Testing
 
-/// One offer to a target with the settings `OperationalSettings.target`, and its answer.
+/// One offer to a target with the settings `OperationalSettings.target`, four connections and ErrorRecoveryLevel 1, and its
+/// answer.
 struct Offer: Sendable, CustomTestStringConvertible {
     let key: String
     let value: String
@@ -55,12 +56,12 @@ struct NegotiationTests {
         Offer("MaxBurstLength", "0x", "Reject"), Offer("MaxBurstLength", "Irrelevant", "Reject"),
         Offer("FirstBurstLength", "512", "512"), Offer("FirstBurstLength", "16777215", "262144"),
         Offer("FirstBurstLength", "100", "Reject"), Offer("MaxConnections", "1", "1"),
-        Offer("MaxConnections", "65535", "1"), Offer("MaxConnections", "0", "Reject"),
+        Offer("MaxConnections", "65535", "4"), Offer("MaxConnections", "0", "Reject"),
         Offer("MaxConnections", "65536", "Reject"), Offer("DefaultTime2Wait", "0", "2"),
         Offer("DefaultTime2Wait", "3600", "3600"), Offer("DefaultTime2Wait", "3601", "Reject"),
         Offer("DefaultTime2Retain", "30", "20"), Offer("DefaultTime2Retain", "0", "0"),
         Offer("MaxOutstandingR2T", "1", "1"), Offer("MaxOutstandingR2T", "65535", "8"),
-        Offer("MaxOutstandingR2T", "0", "Reject"), Offer("ErrorRecoveryLevel", "2", "0"),
+        Offer("MaxOutstandingR2T", "0", "Reject"), Offer("ErrorRecoveryLevel", "2", "1"),
         Offer("ErrorRecoveryLevel", "0", "0"), Offer("ErrorRecoveryLevel", "3", "Reject"),
         Offer("iSCSIProtocolLevel", "1", "1"), Offer("iSCSIProtocolLevel", "2", "2"),
         Offer("iSCSIProtocolLevel", "31", "2"), Offer("iSCSIProtocolLevel", "0", "0"),
@@ -85,7 +86,10 @@ struct NegotiationTests {
 
     @Test("Each key's answer", arguments: offers)
     func answers(offer: Offer) throws {
-        var negotiation = negotiation()
+        var settings = OperationalSettings.target
+        settings.preferred.maxConnections = 4
+        settings.preferred.errorRecoveryLevel = 1
+        var negotiation = negotiation(settings)
         let answers = try negotiation.receive([TextParameter(offer.key, offer.value)])
         #expect(answers == offer.answer.map { [TextParameter(offer.key, $0)] } ?? [])
     }

@@ -3,7 +3,7 @@ import ISCSI
 import TestSupport
 import Testing
 
-/// The text format, names, and text negotiation in full feature phase (RFC 7143 sections 4.2.7, 6.1, 11.10, appendix C).
+/// The text format, names and addresses (RFC 7143 sections 4.2.7, 6.1, 13.8).
 @Suite("Text")
 struct TextTests {
     @Test("Pairs and their bytes")
@@ -85,96 +85,8 @@ struct TextTests {
             DiscoveredTarget(name: "iqn.2026-11.dev:a", addresses: ["192.0.2.1:3260,1", "192.0.2.2:3260,1"]),
             DiscoveredTarget(name: "iqn.2026-11.dev:b", addresses: []),
         ]
-        let parameters = SendTargets.response(targets)
+        let parameters = targets.flatMap { SendTargets.response($0) }
         #expect(parameters.map(\.key) == ["TargetName", "TargetAddress", "TargetAddress", "TargetName"])
         #expect(SendTargets.parse(parameters) == targets)
-    }
-
-    // MARK: Text negotiation
-
-    private func ask(
-        _ machine: inout TextMachine, _ parameters: inout NegotiatedParameters, tag: UInt32 = reservedTag,
-        final: Bool = true, continued: Bool = false, _ pairs: [TextParameter],
-        targets: (SendTargets.Scope) -> [DiscoveredTarget] = { _ in [] }
-    ) -> (TextResponsePDU, [UInt8])? {
-        var request = TextRequestPDU()
-        request.isFinal = final
-        request.isContinued = continued
-        request.initiatorTaskTag = 5
-        request.targetTransferTag = tag
-        let text = TextCodec.format(pairs)
-        switch machine.receive(request, data: text.rawSpan, parameters: &parameters, targets: targets) {
-        case .respond(let response, let text): return (response, text)
-        case .reject: return nil
-        }
-    }
-
-    @Test("SendTargets in one answer and in many")
-    func sendTargets() throws {
-        let targets = (0..<50).map {
-            DiscoveredTarget(name: "iqn.2026-11.dev.carousel:t\($0)", addresses: ["192.0.2.1:3260,1"])
-        }
-        var machine = TextMachine(sessionType: .discovery, settings: .target)
-        var parameters = NegotiatedParameters()
-        parameters.maxSendDataSegmentLength = 512
-        let request = [TextParameter("SendTargets", "All")]
-        var (response, text) = try #require(
-            ask(&machine, &parameters, request) { $0 == .all ? targets : [] })
-        var whole = text
-        var tags: Set<UInt32> = []
-        while !response.isFinal {
-            #expect(response.isContinued && text.count == 512)
-            #expect(response.targetTransferTag != reservedTag)
-            #expect(tags.insert(response.targetTransferTag).inserted, "each continuation has a tag of its own")
-            (response, text) = try #require(ask(&machine, &parameters, tag: response.targetTransferTag, []))
-            whole += text
-        }
-        #expect(response.targetTransferTag == reservedTag && !response.isContinued && !machine.isActive)
-        #expect(SendTargets.parse(try TextCodec.parse(whole.rawSpan)) == targets)
-    }
-
-    @Test("SendTargets without a value belongs to normal sessions")
-    func sessionScope() throws {
-        var parameters = NegotiatedParameters()
-        var discovery = TextMachine(sessionType: .discovery, settings: .target)
-        let refused = try #require(ask(&discovery, &parameters, [TextParameter("SendTargets", "")]))
-        #expect(refused.1 == TextCodec.format([TextParameter("SendTargets", "Reject")]))
-        var normal = TextMachine(sessionType: .normal, settings: .target)
-        let answer = try #require(
-            ask(&normal, &parameters, [TextParameter("SendTargets", "")]) { scope in
-                [DiscoveredTarget(name: "\(scope)", addresses: [])]
-            })
-        #expect(answer.1 == TextCodec.format([TextParameter("TargetName", "session")]))
-    }
-
-    @Test("Parameters that may change in full feature phase")
-    func renegotiation() throws {
-        var machine = TextMachine(sessionType: .normal, settings: .target)
-        var parameters = NegotiatedParameters()
-        let answer = try #require(
-            ask(
-                &machine, &parameters,
-                [TextParameter("MaxRecvDataSegmentLength", "4096"), TextParameter("MaxBurstLength", "1024")]))
-        #expect(parameters.maxSendDataSegmentLength == 4096 && parameters.maxBurstLength == 262_144)
-        #expect(answer.1 == TextCodec.format([TextParameter("MaxBurstLength", "Reject")]))
-    }
-
-    @Test("Wrong tags, wrong bits, repeated keys and long texts are rejected")
-    func rejected() {
-        var parameters = NegotiatedParameters()
-        var machine = TextMachine(sessionType: .normal, settings: .target)
-        let wrongTag = ask(&machine, &parameters, tag: 9, []) != nil
-        let wrongBits = ask(&machine, &parameters, final: true, continued: true, []) != nil
-        let alias = TextParameter("InitiatorAlias", "a"), other = TextParameter("InitiatorAlias", "b")
-        let repeated = ask(&machine, &parameters, [alias, other]) != nil
-        #expect(!wrongTag && !wrongBits && !repeated)
-        let long = TextParameter("X-a", String(repeating: "a", count: 200))
-        var response = ask(&machine, &parameters, final: false, continued: true, Array(repeating: long, count: 60))
-        #expect(response?.0.isFinal == false && response?.1.isEmpty == true)
-        let tag = response?.0.targetTransferTag ?? 0
-        response = ask(
-            &machine, &parameters, tag: tag, final: false, continued: true, Array(repeating: long, count: 60))
-        #expect(response == nil)
-        #expect(!machine.isActive)
     }
 }

@@ -263,7 +263,8 @@ public struct LoginInitiatorMachine: Sendable {
     }
 
     private mutating func operationalParameters() -> [TextParameter] {
-        negotiation.offers() + configuration.additionalParameters
+        negotiation.expectAnyAnswers(to: configuration.additionalParameters)
+        return negotiation.offers() + configuration.additionalParameters
     }
 
     /// Begins to send a text, and with its last part the wish to leave the stage.

@@ -62,6 +62,7 @@ public struct ParameterNegotiation: Sendable {
 
     private var received: [String: String] = [:]
     private var offered: [String: String] = [:]
+    private var unchecked: Set<String> = []
     private var hasOffered = false
 
     /// A negotiation that starts from `parameters`: the defaults in a leading login.
@@ -125,6 +126,11 @@ public struct ParameterNegotiation: Sendable {
         }
         offered[key.name] = value
         return value
+    }
+
+    /// Says that the caller sends `list` itself, right or wrong: answers to these are taken as they are and change nothing.
+    mutating func expectAnyAnswers(to list: [TextParameter]) {
+        unchecked.formUnion(list.map(\.key))
     }
 
     /// Whether every value in force is one that a target's settings allow, so that it can do without offers of its own.
@@ -204,6 +210,7 @@ public struct ParameterNegotiation: Sendable {
 
     private mutating func receive(_ parameter: TextParameter) throws(NegotiationFailure) -> String? {
         let (name, value) = (parameter.key, parameter.value)
+        if offered[name] == nil, unchecked.remove(name) != nil { return nil }
         if SecurityNegotiation.isKey(name) {
             guard phase == .fullFeature else { throw .securityKey(name) }
             return Answer.reject

@@ -14,22 +14,27 @@ public struct DiscoveredTarget: Hashable, Sendable {
 
 /// The SendTargets key (RFC 7143 section 13.3 and appendix C).
 public enum SendTargets {
+    /// The most targets in one answer.
+    public static let maximumTargetCount = 65_536
+    /// The most bytes of an answer that an initiator should take.
+    public static let maximumAnswerLength = 32 << 20
+
     /// What an initiator asks for.
     public enum Scope: Hashable, Sendable {
         /// `SendTargets=All`: every target that the initiator may see.
         case all
-        /// `SendTargets=<name>`: one target.
+        /// `SendTargets=<name>`: one target, its name normalised.
         case target(String)
         /// `SendTargets=`: the target of this session; only in normal sessions.
         case session
     }
 
-    /// The scope that `value` asks for.
-    public static func scope(_ value: String) -> Scope {
+    /// The scope that `value` asks for, or nil when it is none: `All` is spelled exactly so, and names are iSCSI names.
+    public static func scope(_ value: String) -> Scope? {
         switch value {
         case "All": .all
         case "": .session
-        default: .target(value)
+        default: ISCSIName.normalized(value).map(Scope.target)
         }
     }
 
@@ -39,14 +44,10 @@ public enum SendTargets {
         return "\(isBare ? "[\(host)]" : host):\(port),\(portalGroupTag)"
     }
 
-    /// The parameters of the answer: each target's name, then its addresses.
-    public static func response(_ targets: [DiscoveredTarget]) -> [TextParameter] {
-        var parameters: [TextParameter] = []
-        for target in targets {
-            parameters.append(TextParameter("TargetName", target.name))
-            parameters += target.addresses.map { TextParameter("TargetAddress", $0) }
-        }
-        return parameters
+    /// The parameters of the answer for one target: its name, then its addresses.
+    public static func response(_ target: DiscoveredTarget) -> [TextParameter] {
+        [TextParameter("TargetName", target.name)]
+            + target.addresses.map { TextParameter("TargetAddress", $0) }
     }
 
     /// The targets in an answer, for initiators. Addresses before the first name are ignored.

@@ -44,17 +44,19 @@ public enum TextCodec {
         case valueTooLong
         /// A value is not UTF-8 or has control characters.
         case invalidValue
-        /// There are more than `maximumParameterCount` pairs.
+        /// There are more pairs than the limit.
         case tooManyParameters
     }
 
-    /// The pairs in `text`. Additional NULs between pairs are skipped.
-    public static func parse(_ text: RawSpan) throws(ParsingError) -> [TextParameter] {
+    /// The pairs in `text`, at most `limit`. Additional NULs between pairs are skipped.
+    public static func parse(
+        _ text: RawSpan, limit: Int = maximumParameterCount
+    ) throws(ParsingError) -> [TextParameter] {
         var parameters: [TextParameter] = []
         var start = 0
         for offset in 0..<text.byteCount where text.byte(at: offset) == 0 {
             if offset > start {
-                guard parameters.count < maximumParameterCount else { throw .tooManyParameters }
+                guard parameters.count < limit else { throw .tooManyParameters }
                 parameters.append(try parsePair(text.extracting(start..<offset)))
             }
             start = offset + 1
@@ -80,7 +82,9 @@ public enum TextCodec {
             let byte = valueBytes.byte(at: offset)
             guard byte >= 0x20 && byte != 0x7F else { throw .invalidValue }
         }
-        guard let value = String(validating: valueBytes.copyToArray(), as: UTF8.self) else { throw .invalidValue }
+        guard let value = String(validating: valueBytes.copyToArray(), as: UTF8.self) else {
+            throw .invalidValue
+        }
         return TextParameter(key, value)
     }
 
@@ -96,7 +100,8 @@ public enum TextCodec {
     private static func isKeyCharacter(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "+"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"),
+            UInt8(ascii: "+"),
             UInt8(ascii: "@"), UInt8(ascii: "_"), UInt8(ascii: "/"), UInt8(ascii: "#"):
             true
         default: false
@@ -107,13 +112,16 @@ public enum TextCodec {
     public static func format(_ parameters: [TextParameter]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(parameters.reduce(0) { $0 + $1.encodedLength })
-        for parameter in parameters {
-            bytes += parameter.key.utf8
-            bytes.append(UInt8(ascii: "="))
-            bytes += parameter.value.utf8
-            bytes.append(0)
-        }
+        for parameter in parameters { append(parameter, to: &bytes) }
         return bytes
+    }
+
+    /// Adds the text of `parameter` to `bytes`.
+    static func append(_ parameter: TextParameter, to bytes: inout [UInt8]) {
+        bytes += parameter.key.utf8
+        bytes.append(UInt8(ascii: "="))
+        bytes += parameter.value.utf8
+        bytes.append(0)
     }
 
     /// A numerical value (section 6.1): decimal, or hexadecimal after `0x`; nil when it is neither or above 2⁶⁴−1.
@@ -122,7 +130,9 @@ public enum TextCodec {
         let isHexadecimal = value.hasPrefix("0x") || value.hasPrefix("0X")
         let digits = isHexadecimal ? utf8.dropFirst(2) : utf8[...]
         // `UInt64(_:radix:)` also takes a sign, which the format does not have.
-        guard let first = digits.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-") else { return nil }
+        guard let first = digits.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-") else {
+            return nil
+        }
         return UInt64(Substring(digits), radix: isHexadecimal ? 16 : 10)
     }
 
@@ -141,7 +151,9 @@ public enum TextCodec {
         var bytes: [UInt8] = []
         var high: UInt8 = 0
         for (position, digit) in digits.enumerated() {
-            guard let nibble = Character(Unicode.Scalar(digit)).hexDigitValue, digit < 0x80 else { return nil }
+            guard let nibble = Character(Unicode.Scalar(digit)).hexDigitValue, digit < 0x80 else {
+                return nil
+            }
             // An odd number of digits leaves the first byte with one digit.
             if (position + digits.count) % 2 == 0 {
                 high = UInt8(nibble)

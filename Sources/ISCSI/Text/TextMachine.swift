@@ -9,11 +9,13 @@ public enum TextStep: Sendable {
 }
 
 /// The target's side of text negotiations in full feature phase of one connection (RFC 7143 sections 6.4, 11.10, 11.11):
-/// discovery, and the keys that may change after the login. One negotiation at a time.
+/// discovery, and the keys that may change after the login.
+///
+/// There is one negotiation at a time: a request without target transfer tag ends the one under way. An answer to SendTargets is a
+/// snapshot of the targets at its first request. A negotiation that fails leaves all parameters as they were.
 public struct TextMachine: Sendable {
     /// The most bytes of a request's text, spread over PDUs with the C bit.
     public static let textLimit = 16_384
-
     private let sessionType: SessionType
     private let settings: OperationalSettings
     private var assembler = TextAssembler(limit: TextMachine.textLimit)
@@ -21,6 +23,7 @@ public struct TextMachine: Sendable {
     private var initiatorTaskTag: UInt32?
     private var targetTransferTag: UInt32 = 0
     private var negotiation: ParameterNegotiation?
+    private var isIdle = false
 
     /// A machine for a connection of such a session.
     public init(sessionType: SessionType, settings: OperationalSettings) {
@@ -28,26 +31,44 @@ public struct TextMachine: Sendable {
         self.settings = settings
     }
 
-    /// Whether a negotiation is under way.
+    /// Whether a negotiation is under way: the initiator has to send another request.
     public var isActive: Bool { initiatorTaskTag != nil }
+
+    /// Tells that time has passed: a negotiation that saw no request between two calls ends, and keeps nothing. A request
+    /// that continues it is rejected. The owner of the connection calls this every half minute or so.
+    public mutating func elapse() {
+        if isIdle { abandon() }
+        isIdle = true
+    }
+
+    private mutating func abandon() {
+        assembler = TextAssembler(limit: Self.textLimit)
+        outgoing = nil
+        initiatorTaskTag = nil
+        negotiation = nil
+    }
 
     /// Takes a request and its data segment without padding.
     ///
     /// - Parameters:
-    ///   - parameters: The parameters in force; changed ones are in force after the response.
+    ///   - parameters: The parameters in force; those that the negotiation changed are in force after its last response.
     ///   - targets: The targets that the initiator may see in a discovery session; the own one in a normal session.
     public mutating func receive(
         _ request: TextRequestPDU, data: RawSpan, parameters: inout NegotiatedParameters,
         targets: (SendTargets.Scope) -> [DiscoveredTarget]
     ) -> TextStep {
+        isIdle = false
         // F says the initiator is done, C that it is not: both at once is an error (section 11.10.1-2).
         guard !(request.isFinal && request.isContinued) else { return fail(.protocolError) }
+        guard request.initiatorTaskTag != reservedTag else { return fail(.invalidPDUField) }
         if request.targetTransferTag == reservedTag {
             // A negotiation that starts anew ends an old one (section 11.10.4).
-            reset()
+            abandon()
             initiatorTaskTag = request.initiatorTaskTag
         } else {
-            guard request.initiatorTaskTag == initiatorTaskTag, request.targetTransferTag == targetTransferTag else {
+            guard request.initiatorTaskTag == initiatorTaskTag,
+                request.targetTransferTag == targetTransferTag
+            else {
                 return fail(.invalidPDUField)
             }
         }
@@ -61,18 +82,18 @@ public struct TextMachine: Sendable {
         }
         if outgoing == nil {
             do throws(NegotiationFailure) {
-                outgoing = try answer(list, &parameters, targets)
+                outgoing = try answer(list, parameters, targets)
             } catch {
                 return fail(.protocolError)
             }
         } else if !list.isEmpty {
             return fail(.protocolError)
         }
-        return continueAnswer(to: request, limit: parameters.maxSendDataSegmentLength)
+        return continueAnswer(to: request, &parameters)
     }
 
     private mutating func answer(
-        _ list: [TextParameter], _ parameters: inout NegotiatedParameters,
+        _ list: [TextParameter], _ parameters: NegotiatedParameters,
         _ targets: (SendTargets.Scope) -> [DiscoveredTarget]
     ) throws(NegotiationFailure) -> OutgoingText {
         var negotiation =
@@ -81,26 +102,31 @@ public struct TextMachine: Sendable {
                 role: .target, settings: settings, phase: .fullFeature, sessionType: sessionType,
                 parameters: parameters)
         var answers = try negotiation.receive(list)
-        parameters = negotiation.parameters
         self.negotiation = negotiation
+        var discovered: [DiscoveredTarget] = []
         for parameter in list where parameter.key == "SendTargets" {
-            let scope = SendTargets.scope(parameter.value)
             // Without a target of its own, a discovery session cannot be asked for it (appendix C).
-            guard scope != .session || sessionType == .normal else {
+            if let scope = SendTargets.scope(parameter.value), scope != .session || sessionType == .normal {
+                discovered += targets(scope).prefix(SendTargets.maximumTargetCount)
+            } else {
                 answers.append(TextParameter(parameter.key, ParameterNegotiation.Answer.reject))
-                continue
             }
-            answers += SendTargets.response(targets(scope))
         }
-        return OutgoingText(answers)
+        return OutgoingText(answers, targets: discovered)
     }
 
-    private mutating func continueAnswer(to request: TextRequestPDU, limit: Int) -> TextStep {
-        guard var text = outgoing else { return fail(.protocolError) }
-        let part = text.next(limit: limit)
-        outgoing = text.isExhausted ? nil : text
+    private mutating func continueAnswer(
+        to request: TextRequestPDU, _ parameters: inout NegotiatedParameters
+    ) -> TextStep {
+        guard let part = outgoing?.next(limit: parameters.maxSendDataSegmentLength) else {
+            return fail(.protocolError)
+        }
+        let isExhausted = outgoing?.isExhausted ?? true
+        if isExhausted { outgoing = nil }
         // The target has nothing to add to the last part; it is the initiator's F bit that ends the negotiation.
-        return respond(to: request, part, isFinal: text.isExhausted && request.isFinal, isContinued: !text.isExhausted)
+        let isFinal = isExhausted && request.isFinal
+        if isFinal, let negotiation { parameters = negotiation.result }
+        return respond(to: request, part, isFinal: isFinal, isContinued: !isExhausted)
     }
 
     private mutating func respond(
@@ -112,7 +138,7 @@ public struct TextMachine: Sendable {
         response.dataSegmentLength = text.count
         response.initiatorTaskTag = request.initiatorTaskTag
         if isFinal {
-            reset()
+            abandon()
         } else {
             // Each continuation has a tag of its own; the reserved one is skipped.
             targetTransferTag = targetTransferTag &+ 1
@@ -124,14 +150,7 @@ public struct TextMachine: Sendable {
     }
 
     private mutating func fail(_ reason: RejectReason) -> TextStep {
-        reset()
+        abandon()
         return .reject(reason)
-    }
-
-    private mutating func reset() {
-        assembler = TextAssembler(limit: Self.textLimit)
-        outgoing = nil
-        initiatorTaskTag = nil
-        negotiation = nil
     }
 }

@@ -18,7 +18,8 @@ extension BlockingInitiator {
     /// Exchanges texts in full feature phase: sends `parameters`, asks for more as long as the target says so, and gives all
     /// that it said.
     public func exchangeText(_ parameters: [TextParameter]) throws(InitiatorError) -> [TextParameter] {
-        var assembler = TextAssembler(limit: OutgoingText.maximumLength)
+        var assembler = TextAssembler(
+            limit: SendTargets.maximumAnswerLength, parameterLimit: SendTargets.maximumAnswerLength)
         var outgoing = OutgoingText(parameters)
         let tag = takeTag()
         var lastResponse = TextResponsePDU()
