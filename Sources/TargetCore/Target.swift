@@ -58,27 +58,43 @@ public final class Target: Sendable {
 
 /// The targets that ports offer: filled by the control plane, read at login and discovery.
 public final class TargetDirectory: Sendable {
-    private let targets = Mutex<[String: Target]>([:])
+    private struct State {
+        var targets: [String: Target] = [:]
+        /// All of them by name, until one comes or goes.
+        var sorted: [Target]?
+    }
+    private let state = Mutex(State())
 
     /// An empty directory.
     public init() {}
 
     /// The target of that name.
-    public subscript(name: String) -> Target? { targets.withLock { $0[name] } }
+    public subscript(name: String) -> Target? { state.withLock { $0.targets[name] } }
 
-    /// All targets by name, sorted.
-    public var all: [Target] { targets.withLock { $0.values.sorted { $0.name < $1.name } } }
+    /// All targets by name, sorted. Sorting is done once after each change.
+    public var all: [Target] {
+        state.withLock { state in
+            if let sorted = state.sorted { return sorted }
+            let sorted = state.targets.values.sorted { $0.name < $1.name }
+            state.sorted = sorted
+            return sorted
+        }
+    }
 
     /// Offers a target. No other may have its name.
     public func add(_ target: Target) {
-        targets.withLock { targets in
-            precondition(targets[target.name] == nil, "two targets cannot have one name")
-            targets[target.name] = target
+        state.withLock { state in
+            precondition(state.targets[target.name] == nil, "two targets cannot have one name")
+            state.targets[target.name] = target
+            state.sorted = nil
         }
     }
 
     /// Offers a target no longer; sessions that exist stay.
     public func remove(name: String) {
-        targets.withLock { $0[name] = nil }
+        state.withLock { state in
+            state.targets[name] = nil
+            state.sorted = nil
+        }
     }
 }

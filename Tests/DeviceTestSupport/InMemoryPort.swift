@@ -39,14 +39,15 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
     /// The port itself while tasks of a lost nexus have not come back: they do not keep it.
     private var keptAlive: InMemoryPort?
 
-    /// Logs `initiator` in to `target` on `reactor`.
-    public init(_ initiator: String, target: Target, reactor: Reactor) {
+    /// Logs `initiator` in to `target` on `reactor`, for the logical units of a map (the target's own when nil).
+    public init(_ initiator: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor) {
         self.reactor = reactor
         payloads = Array(repeating: [], count: Self.slotCount)
         completions = Array(repeating: nil, count: Self.slotCount)
         tasks = (0..<Self.slotCount).map { SCSITask(slot: $0, reactor: reactor, mover: self) }
         onReactor {
-            self.nexus = ITNexus(initiatorPortName: initiator, target: target, reactor: reactor, mover: self)
+            self.nexus = ITNexus(
+                initiatorPortName: initiator, target: target, logicalUnits: logicalUnits, reactor: reactor, mover: self)
         }
     }
 

@@ -1,0 +1,204 @@
+import Bytes
+import DeviceTestSupport
+import SCSI
+import Synchronization
+import Testing
+
+@testable import TargetCore
+
+@Suite("Maps of logical units")
+struct LogicalUnitMapTests {
+    private static let testUnitReady: [UInt8] = [0, 0, 0, 0, 0, 0]
+
+    /// The numbers that REPORT LUNS lists, and the length that it states.
+    private func report(
+        _ port: InMemoryPort, select: UInt8 = 0, allocation: UInt32 = 1 << 20, logicalUnit: Int = 0
+    ) -> (numbers: [Int], listLength: Int) {
+        var command: [UInt8] = [0xA0, 0, select, 0, 0, 0]
+        command.appendBE32(allocation)
+        let data = port.execute(command + [0, 0], logicalUnit: logicalUnit).dataIn
+        guard data.count >= 8 else { return ([], -1) }
+        let numbers = stride(from: 8, to: data.count - 7, by: 8).compactMap {
+            LogicalUnitNumber(rawValue: data.rawSpan.loadBE64(at: $0)).number
+        }
+        return (numbers, Int(data.rawSpan.loadBE32(at: 0)))
+    }
+
+    @Test("REPORT LUNS lists the numbers sorted, as far as the allocation length goes, with the length of all")
+    func reportLUNs() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        let numbers = [0, 7, 255, 256, 300, 16383]
+        for number in numbers.reversed() where number != 0 { setting.target.map(ExampleUnit(), at: number) }
+        #expect(report(port).numbers == numbers)
+        #expect(report(port).listLength == 48)
+        #expect(report(port, select: 2).numbers == numbers)
+        #expect(report(port, select: 1).listLength == 0)
+        #expect(report(port, allocation: 24) == (numbers: [0, 7], listLength: 48))
+        #expect(report(port, allocation: 16) == (numbers: [0], listLength: 48))
+        #expect(report(port, allocation: 8) == (numbers: [], listLength: 48))
+        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0]).dataIn == [0, 0, 0, 48])
+        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataInLength == 0)
+        let refused = port.execute([0xA0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+        #expect(refused.sense?.fieldPointer == FieldPointer(isInCommand: true, byte: 2))
+        #expect(report(port, logicalUnit: 99).numbers == numbers, "a number without a unit reports too")
+    }
+
+    @Test("A nexus keeps nothing for units that its initiator never addressed")
+    func laziness() throws {
+        let setting = Setting()
+        for number in 1..<10_000 { setting.target.map(ExampleUnit(), at: number) }
+        let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+        port.onReactor {
+            #expect(port.nexus.logicalUnitNexuses.isEmpty)
+            #expect(port.nexus.tableCapacity == 0)
+        }
+        #expect(report(port).numbers == Array(0..<10_000))
+        #expect(port.clearUnitAttentions(logicalUnit: 9_999) == [.powerOnOrReset])
+        #expect(port.clearUnitAttentions(logicalUnit: 70) == [.powerOnOrReset])
+        port.onReactor {
+            #expect(port.nexus.logicalUnitNexuses.map(\.logicalUnitNumber.number) == [0, 70, 9_999])
+            #expect(port.nexus.tableCapacity == 192)
+        }
+        #expect(setting.target.logicalUnits[70]?.attachedNexuses.count == 1)
+        #expect(setting.target.logicalUnits[71]?.attachedNexuses.isEmpty == true)
+        #expect(port.manage(.logicalUnitReset, logicalUnit: 4711) == .complete, "a reset may come first")
+        port.logOut()
+        #expect(setting.target.logicalUnits[70]?.attachedNexuses.isEmpty == true)
+        #expect(setting.target.logicalUnits[4711]?.attachedNexuses.isEmpty == true)
+    }
+
+    @Test("A change of the map is told once at each unit, until REPORT LUNS, which tells all of it")
+    func notice() throws {
+        let setting = Setting()
+        setting.target.map(ExampleUnit(), at: 1)
+        let port = setting.initiator()
+        port.clearUnitAttentions(logicalUnit: 1)
+        setting.target.map(ExampleUnit(), at: 2)
+        setting.target.map(ExampleUnit(), at: 3)
+        #expect(port.clearUnitAttentions() == [.reportedLUNsDataHasChanged])
+        // Unit 0 has told; of another change it must tell again, and unit 1 tells once of both.
+        setting.target.map(ExampleUnit(), at: 4)
+        #expect(port.clearUnitAttentions() == [.reportedLUNsDataHasChanged])
+        #expect(port.clearUnitAttentions(logicalUnit: 1) == [.reportedLUNsDataHasChanged])
+        // A unit that is met before REPORT LUNS tells of the change too.
+        #expect(port.clearUnitAttentions(logicalUnit: 2) == [.powerOnOrReset, .reportedLUNsDataHasChanged])
+        setting.target.map(ExampleUnit(), at: 5)
+        port.onReactor {}
+        #expect(report(port).numbers == [0, 1, 2, 3, 4, 5])
+        for number in [0, 1, 2] { #expect(port.clearUnitAttentions(logicalUnit: number) == []) }
+        #expect(port.clearUnitAttentions(logicalUnit: 5) == [.powerOnOrReset])
+        let later = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        #expect(later.clearUnitAttentions(logicalUnit: 5) == [.powerOnOrReset], "a new nexus missed nothing")
+    }
+
+    @Test("Initiators see only their own map, and learn only of its changes")
+    func ownMap() throws {
+        let setting = Setting()
+        let own = LogicalUnitMap()
+        let everyone = setting.initiator("iqn.2026-11.test:a")
+        let one = InMemoryPort(
+            "iqn.2026-11.test:b", target: setting.target, logicalUnits: own, reactor: setting.otherReactor)
+        #expect(report(one).numbers.isEmpty)
+        #expect(one.execute(Self.testUnitReady).sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
+        setting.target.map(setting.unit, at: 3, of: own)
+        #expect(report(one).numbers == [3])
+        #expect(one.clearUnitAttentions(logicalUnit: 3) == [.powerOnOrReset])
+        #expect(everyone.clearUnitAttentions() == [])
+        // It is the same unit: what one reserves is reserved for the other.
+        #expect(one.execute([0x16, 0, 0, 0, 0, 0], logicalUnit: 3).status == .good)
+        #expect(everyone.execute(Self.testUnitReady).status == .reservationConflict)
+        setting.target.unmap(at: 3, of: own)
+        one.onReactor {}
+        #expect(everyone.execute(Self.testUnitReady).status == .good, "what was reserved through the map is free")
+        let refused = one.execute(Self.testUnitReady, logicalUnit: 3)
+        #expect(refused.sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
+    }
+
+    @Test("Unmapping ends each task with its status, when the medium lets go, and says when all have ended")
+    func unmap() throws {
+        let setting = Setting()
+        setting.target.map(ExampleUnit(), at: 1)
+        let port = setting.initiator()
+        let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        port.clearUnitAttentions(logicalUnit: 1)
+        let ended = Mutex<[UInt8: CommandResult]>([:])
+        for name in [1, 2, 3] as [UInt8] {
+            let operation = name == 1 ? ExampleUnit.waitAlone : ExampleUnit.wait
+            port.submit([operation, 0, 0, 0, name, 0], expecting: 0) { result in ended.withLock { $0[name] = result } }
+        }
+        let isDone = Mutex(false)
+        #expect(setting.target.unmap(at: 0) { isDone.withLock { $0 = true } } === setting.unit)
+        port.onReactor {}
+        other.onReactor {}
+        #expect(ended.withLock { $0.keys.sorted() } == [2, 3], "those that waited end at once")
+        #expect(!isDone.withLock { $0 })
+        let gone = SenseData(.illegalRequest, .logicalUnitNotSupported)
+        #expect(port.execute(Self.testUnitReady).sense == gone)
+        #expect(other.execute(Self.testUnitReady).sense == gone)
+        #expect(port.manage(.abortTaskSet) == .incorrectLogicalUnitNumber)
+        #expect(setting.unit.attachedNexuses.isEmpty)
+        port.onReactor { setting.unit.letGo(1) }
+        #expect(isDone.withLock { $0 })
+        #expect(setting.unit.begun == [1], "nothing that waited was started")
+        for name in [1, 2, 3] as [UInt8] {
+            let result = try #require(ended.withLock { $0[name] })
+            #expect(!result.isAborted)
+            #expect(result.sense == gone)
+        }
+        #expect(port.clearUnitAttentions(logicalUnit: 1) == [.reportedLUNsDataHasChanged])
+        #expect(report(port).numbers == [1])
+        #expect(setting.target.unmap(at: 0) == nil)
+        // The number is free for another unit, which is a new one for the initiator.
+        setting.target.map(ExampleUnit(), at: 0)
+        #expect(report(port).numbers == [0, 1])
+        #expect(port.clearUnitAttentions() == [.powerOnOrReset])
+    }
+
+    @Test("A session that ends while an unmapped unit still works gets no answer, and the count comes to its end")
+    func unmapThenLogOut() throws {
+        let setting = Setting()
+        let port = setting.initiator()
+        let outcome = Mutex<CommandResult?>(nil)
+        port.submit([ExampleUnit.wait, 0, 0, 0, 1, 0], expecting: 0) { result in outcome.withLock { $0 = result } }
+        let isDone = Mutex(false)
+        setting.target.unmap(at: 0) { isDone.withLock { $0 = true } }
+        port.onReactor {}
+        port.logOut()
+        port.onReactor { setting.unit.letGo(1) }
+        #expect(outcome.withLock { $0?.isAborted } == true)
+        #expect(isDone.withLock { $0 })
+    }
+
+    @Test("A target reset reaches units that the initiator has not addressed, each once, and others on them")
+    func targetReset() throws {
+        let setting = Setting()
+        let twice = ExampleUnit()
+        setting.target.map(twice, at: 1)
+        setting.target.map(twice, at: 300)
+        let port = setting.initiator()
+        let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        other.clearUnitAttentions(logicalUnit: 300)
+        #expect(port.manage(.targetWarmReset) == .complete)
+        #expect(setting.unit.resets == 1)
+        #expect(twice.resets == 1)
+        #expect(other.clearUnitAttentions(logicalUnit: 300) == [.busDeviceResetOccurred])
+        #expect(port.clearUnitAttentions(logicalUnit: 1) == [.powerOnOrReset], "a new nexus has its own attention")
+    }
+}
+
+@Suite("The directory of targets")
+struct TargetDirectoryTests {
+    @Test("All targets are sorted by name, after each change")
+    func sorted() {
+        let directory = TargetDirectory()
+        for name in ["c", "a", "b"] { directory.add(Target(name: name, alias: "", homeReactor: nil)) }
+        #expect(directory.all.map(\.name) == ["a", "b", "c"])
+        directory.remove(name: "b")
+        #expect(directory.all.map(\.name) == ["a", "c"])
+        directory.add(Target(name: "aa", alias: "", homeReactor: nil))
+        #expect(directory.all.map(\.name) == ["a", "aa", "c"])
+        #expect(directory["aa"]?.name == "aa")
+        #expect(directory["b"] == nil)
+    }
+}
