@@ -90,6 +90,7 @@ let package = Package(
                 "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Catalog", "DiskDevice", "TapeDevice",
                 "ChangerDevice", "ISCSI", "ISCSIPort", logging,
             ]),
+        module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
         module("Console", ["Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
         .executableTarget(
             name: "carousel",
@@ -125,6 +126,7 @@ let package = Package(
         tests("Authentication", ["ISCSI"]),
         tests("ISCSIPort", ["Initiator", "ISCSI"]),
         tests("ISNS", ["Bytes"]),
+        tests("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
         tests("Initiator"),
         tests(
             "Conformance",

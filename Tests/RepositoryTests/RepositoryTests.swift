@@ -73,11 +73,11 @@ struct RepositoryTests {
         }
     }
 
-    @Test("Only Media and Catalog see SQLite, only program and console NIO, only Authentication cryptography")
+    @Test("Only Media and Catalog see SQLite, only program, console and iSNS client NIO, only Authentication cryptography")
     func walls() {
         let allowed: [String: Set<String>] = [
-            "GRDB": ["Media", "Catalog"], "Hummingbird": ["Console"], "NIOCore": ["carousel", "Console"],
-            "NIOPosix": ["carousel", "Console"], "Crypto": ["Authentication"],
+            "GRDB": ["Media", "Catalog"], "Hummingbird": ["Console"], "NIOCore": ["carousel", "Console", "ISNSClient"],
+            "NIOPosix": ["carousel", "Console", "ISNSClient"], "Crypto": ["Authentication"],
         ]
         for file in Self.sources {
             for line in file.lines where line.hasPrefix("import ") || line.contains(" import ") {
