@@ -123,11 +123,11 @@ let package = Package(
         tests("TapeDevice", ["DeviceTestSupport"]),
         tests("ChangerDevice", ["DeviceTestSupport"]),
         tests("ISCSI"),
-        tests("Authentication", ["ISCSI"]),
+        tests("Authentication", ["Bytes", "ISCSI"]),
         tests("ISCSIPort", ["Initiator", "ISCSI"]),
         tests("ISNS", ["Bytes"]),
         tests("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
-        tests("Initiator"),
+        tests("Initiator", ["Authentication"]),
         tests(
             "Conformance",
             ["Platform", "ISCSI", "ISCSIPort", "Authentication", "TargetCore", "DiskDevice", "Media", "Initiator"]),

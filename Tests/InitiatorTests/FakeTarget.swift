@@ -25,6 +25,10 @@ final class FakeTarget: Sendable {
         /// Whether a ping comes before each answer.
         var pings = false
         var refusal: LoginStatus?
+        /// What an initiator has to prove.
+        var authentication = AuthenticationPolicy.none
+        /// The parameters of the session that a further connection joins.
+        var joinedParameters: NegotiatedParameters?
         /// Whether the initiator may stop reading at any time.
         var mayBeAbandoned = false
     }
@@ -81,7 +85,10 @@ private struct Doorman: LoginAuthority {
 
     func admit(_ identity: LoginIdentity) -> LoginAdmission {
         if let status = behavior.refusal { return .refused(status) }
-        return .granted(LoginGrant(targetPortalGroupTag: 1, settings: behavior.settings))
+        return .granted(
+            LoginGrant(
+                targetPortalGroupTag: 1, settings: behavior.settings, authentication: behavior.authentication,
+                joinedParameters: behavior.joinedParameters))
     }
 
     func establish(_ identity: LoginIdentity, _ parameters: NegotiatedParameters) -> SessionAdmission {
