@@ -88,14 +88,15 @@ let package = Package(
             "Management",
             [
                 "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Catalog", "DiskDevice", "TapeDevice",
-                "ChangerDevice", "ISCSI", "ISCSIPort", logging,
+                "ChangerDevice", "ISCSI", "ISCSIPort", "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
         module("Console", ["Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Management", "Console", "Conformance", "Initiator", "ISCSI", "SCSI", argumentParser, logging, textTable,
+                "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI", argumentParser, logging,
+                textTable,
             ],
             swiftSettings: settings),
 
@@ -132,7 +133,9 @@ let package = Package(
             "Conformance",
             ["Platform", "ISCSI", "ISCSIPort", "Authentication", "TargetCore", "DiskDevice", "Media", "Initiator"]),
         tests("Catalog", [grdb]),
-        tests("Management", ["Catalog", "ManagementTestSupport", grdb]),
+        tests(
+            "Management",
+            ["Catalog", "ISCSI", "ISCSIPort", "Platform", "TargetCore", "ManagementTestSupport", grdb]),
         tests("Console", ["Management", "ManagementTestSupport"]),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
         .testTarget(name: "RepositoryTests", swiftSettings: settings),

@@ -4,54 +4,207 @@ extension Catalog {
     /// The targets, by name.
     public func targets() throws(CatalogError) -> [TargetRecord] {
         try read { database in
-            var units: [Int64: [Int: Int64]] = [:]
-            for row in try Row.fetchAll(database, sql: "SELECT * FROM logicalUnitMapping") {
-                units[row["target"], default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
+            let units = try Self.mappings(database)
+            let access = try Self.access(database)
+            var tags: [Int64: [Int]] = [:]
+            for row in try Row.fetchAll(database, sql: "SELECT * FROM targetPortalGroup ORDER BY portalGroupTag") {
+                tags[row["target"], default: []].append(row["portalGroupTag"])
             }
             return try Row.fetchAll(database, sql: "SELECT * FROM target ORDER BY name").map { row in
-                TargetRecord(name: row["name"], logicalUnits: units[row["id"]] ?? [:])
+                let id: Int64 = row["id"]
+                let redirection: String? = row["redirection"]
+                return TargetRecord(
+                    id: id, name: row["name"], device: row["device"], logicalUnits: units[id] ?? [:],
+                    portalGroupTags: tags[id],
+                    redirection: redirection.map {
+                        TargetRedirection(address: $0, isPermanent: row["redirectionIsPermanent"])
+                    }, access: access[id] ?? [])
             }
         }
     }
 
-    /// The portals that were served last, as pairs of address and port.
-    public func portals() throws(CatalogError) -> [(address: String, port: Int)] {
+    /// Whether there is a target of that name.
+    public func hasTarget(named name: String) throws(CatalogError) -> Bool {
         try read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM portal ORDER BY address, port").map {
-                (address: $0["address"], port: $0["port"])
-            }
+            try Bool.fetchOne(
+                database, sql: "SELECT EXISTS (SELECT 1 FROM target WHERE name = ?)", arguments: [name]) ?? false
         }
     }
 
-    /// Remembers `portals` instead of those before.
-    public func setPortals(_ portals: [(address: String, port: Int)]) throws(CatalogError) {
+    /// Whether anything was set for the target of the device with the key `device`, or one of its logical units, `units`, is shown
+    /// at other targets or to groups.
+    public func hasAccessSettings(device: Int64, units: [Int64]) throws(CatalogError) -> Bool {
+        try read { database in
+            let isSet = try Bool.fetchOne(
+                database,
+                sql: """
+                    SELECT EXISTS (
+                        SELECT 1 FROM target WHERE device = ? AND (
+                            redirection IS NOT NULL
+                            OR EXISTS (SELECT 1 FROM targetPortalGroup WHERE targetPortalGroup.target = target.id)
+                            OR EXISTS (SELECT 1 FROM targetAccess WHERE targetAccess.target = target.id)))
+                    """, arguments: [device])
+            if isSet == true { return true }
+            for unit in units {
+                let isShown = try Bool.fetchOne(
+                    database,
+                    sql: """
+                        SELECT EXISTS (SELECT 1 FROM groupLogicalUnitMapping WHERE logicalUnit = :unit)
+                            OR EXISTS (
+                                SELECT 1 FROM logicalUnitMapping JOIN target ON target.id = logicalUnitMapping.target
+                                WHERE logicalUnit = :unit AND device IS NOT :device)
+                        """, arguments: ["unit": unit, "device": device])
+                if isShown == true { return true }
+            }
+            return false
+        }
+    }
+
+    private static func mappings(_ database: Database) throws -> [Int64: [Int: Int64]] {
+        var units: [Int64: [Int: Int64]] = [:]
+        for row in try Row.fetchAll(database, sql: "SELECT * FROM logicalUnitMapping") {
+            units[row["target"], default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
+        }
+        return units
+    }
+
+    private static func access(_ database: Database) throws -> [Int64: [TargetAccessRecord]] {
+        struct Key: Hashable {
+            let target: Int64
+            let group: Int64
+        }
+        var units: [Key: [Int: Int64]] = [:]
+        for row in try Row.fetchAll(database, sql: "SELECT * FROM groupLogicalUnitMapping") {
+            let key = Key(target: row["target"], group: row["initiatorGroup"])
+            units[key, default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
+        }
+        var access: [Int64: [TargetAccessRecord]] = [:]
+        let rows = try Row.fetchAll(
+            database,
+            sql: """
+                SELECT targetAccess.* FROM targetAccess JOIN initiatorGroup ON initiatorGroup.id = initiatorGroup
+                ORDER BY rank, initiatorGroup.id
+                """)
+        for row in rows {
+            let key = Key(target: row["target"], group: row["initiatorGroup"])
+            let hasOwnMap: Bool = row["hasOwnMap"]
+            access[key.target, default: []].append(
+                TargetAccessRecord(group: key.group, logicalUnits: hasOwnMap ? units[key] ?? [:] : nil))
+        }
+        return access
+    }
+
+    // MARK: Changes
+
+    /// Adds the target `name`, made for itself, without logical units.
+    public func addTarget(named name: String) throws(CatalogError) {
         try write { database in
-            try database.execute(sql: "DELETE FROM portal")
-            for portal in portals {
+            try database.execute(sql: "INSERT INTO target (name) VALUES (?)", arguments: [name])
+        }
+    }
+
+    /// Removes the target with the key `target`, which was made for itself; its logical units stay.
+    public func removeTarget(_ target: Int64) throws(CatalogError) {
+        try write { database in
+            try database.execute(sql: "DELETE FROM target WHERE id = ? AND device IS NULL", arguments: [target])
+            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such target to remove") }
+        }
+    }
+
+    /// Puts logical units at free numbers of the target with the key `target`.
+    public func map(_ logicalUnits: [Int: Int64], to target: Int64) throws(CatalogError) {
+        try write { try Self.insertMappings(logicalUnits, target: target, in: $0) }
+    }
+
+    /// Takes the logical units at `numbers` from the target with the key `target`.
+    public func unmap(_ numbers: [Int], from target: Int64) throws(CatalogError) {
+        try write { database in
+            for number in numbers {
                 try database.execute(
-                    sql: "INSERT INTO portal (address, port) VALUES (?, ?)", arguments: [portal.address, portal.port])
+                    sql: "DELETE FROM logicalUnitMapping WHERE target = ? AND logicalUnitNumber = ?",
+                    arguments: [target, number])
+                guard database.changesCount == 1 else {
+                    throw CatalogError.conflict("there is no logical unit \(number)")
+                }
             }
         }
     }
 
-    /// Adds the target `name` with `logicalUnits` from logical unit number 0 on.
+    /// Lets the group with the key `group` log in to the target with the key `target`, and see `logicalUnits`: those of the
+    /// target when nil. What the group saw before is replaced.
+    public func setAccess(
+        of group: Int64, to target: Int64, logicalUnits: [Int: Int64]?
+    ) throws(CatalogError) {
+        try write { database in
+            try database.execute(
+                sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
+            try database.execute(
+                sql: "INSERT INTO targetAccess (target, initiatorGroup, hasOwnMap) VALUES (?, ?, ?)",
+                arguments: [target, group, logicalUnits != nil])
+            for (number, unit) in logicalUnits ?? [:] {
+                try database.execute(
+                    sql: """
+                        INSERT INTO groupLogicalUnitMapping (target, initiatorGroup, logicalUnitNumber, logicalUnit)
+                        VALUES (?, ?, ?, ?)
+                        """, arguments: [target, group, number, unit])
+            }
+        }
+    }
+
+    /// Takes the access of the group with the key `group` to the target with the key `target` away.
+    public func removeAccess(of group: Int64, to target: Int64) throws(CatalogError) {
+        try write { database in
+            try database.execute(
+                sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
+            guard database.changesCount == 1 else { throw CatalogError.conflict("the group has no access") }
+        }
+    }
+
+    /// Lets the portal groups with `tags` offer the target with the key `target`, or all when nil.
+    public func setPortalGroupTags(_ tags: [Int]?, ofTarget target: Int64) throws(CatalogError) {
+        try write { database in
+            try database.execute(sql: "DELETE FROM targetPortalGroup WHERE target = ?", arguments: [target])
+            for tag in tags ?? [] {
+                try database.execute(
+                    sql: "INSERT INTO targetPortalGroup (target, portalGroupTag) VALUES (?, ?)",
+                    arguments: [target, tag])
+            }
+        }
+    }
+
+    /// Sends logins to the target with the key `target` elsewhere, or no longer when nil.
+    public func setRedirection(_ redirection: TargetRedirection?, ofTarget target: Int64) throws(CatalogError) {
+        try write { database in
+            try database.execute(
+                sql: "UPDATE target SET redirection = ?, redirectionIsPermanent = ? WHERE id = ?",
+                arguments: [redirection?.address, redirection?.isPermanent ?? false, target])
+        }
+    }
+
+    // MARK: For the extensions by topic
+
+    /// Adds the target `name` with `logicalUnits` from logical unit number 0 on; it goes with the first of them.
     static func addTarget(_ name: String, logicalUnits: [Int64], in database: Database) throws {
-        try database.execute(sql: "INSERT INTO target (name) VALUES (?)", arguments: [name])
+        try database.execute(
+            sql: "INSERT INTO target (name, device) VALUES (?, ?)", arguments: [name, logicalUnits.first])
         let target = database.lastInsertedRowID
-        for (number, unit) in logicalUnits.enumerated() {
+        let numbered = Dictionary(uniqueKeysWithValues: logicalUnits.enumerated().map { ($0.offset, $0.element) })
+        try insertMappings(numbered, target: target, in: database)
+    }
+
+    private static func insertMappings(_ logicalUnits: [Int: Int64], target: Int64, in database: Database) throws {
+        for (number, unit) in logicalUnits {
             try database.execute(
                 sql: "INSERT INTO logicalUnitMapping (target, logicalUnitNumber, logicalUnit) VALUES (?, ?, ?)",
                 arguments: [target, number, unit])
         }
     }
 
-    /// Removes the logical units that `condition` selects, what hangs on them, and targets left without any.
+    /// Removes the logical units that `condition` selects, what hangs on them, and the targets that were made for them.
     static func removeLogicalUnits(
         matching condition: String, arguments: StatementArguments, in database: Database
     ) throws {
         try database.execute(sql: "DELETE FROM logicalUnit WHERE \(condition)", arguments: arguments)
         guard database.changesCount > 0 else { throw CatalogError.conflict("there is nothing of that name") }
-        try database.execute(
-            sql: "DELETE FROM target WHERE id NOT IN (SELECT target FROM logicalUnitMapping)")
     }
 }

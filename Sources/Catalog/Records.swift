@@ -124,10 +124,75 @@ public struct CartridgeRecord: Hashable, Sendable {
 
 /// A target and its logical units.
 public struct TargetRecord: Hashable, Sendable {
+    /// The catalog's key.
+    public let id: Int64
     /// The iSCSI name.
     public let name: String
+    /// The key of the logical unit that it was made for and goes with; nil for a target made for itself.
+    public let device: Int64?
     /// The keys of its logical units, by logical unit number.
     public let logicalUnits: [Int: Int64]
+    /// The tags of the portal groups that offer it, sorted; nil when all do.
+    public let portalGroupTags: [Int]?
+    /// Where logins are sent instead.
+    public let redirection: TargetRedirection?
+    /// Who may log in, by rank of the group; everyone when empty.
+    public let access: [TargetAccessRecord]
+}
+
+/// Where logins to a target are sent instead (RFC 7143 section 11.13.5).
+public struct TargetRedirection: Hashable, Sendable {
+    /// `address:port`.
+    public let address: String
+    /// Whether it is for good.
+    public let isPermanent: Bool
+
+    /// A redirection to `address`.
+    public init(address: String, isPermanent: Bool) {
+        self.address = address
+        self.isPermanent = isPermanent
+    }
+}
+
+/// That an initiator group may log in to a target.
+public struct TargetAccessRecord: Hashable, Sendable {
+    /// The key of the group.
+    public let group: Int64
+    /// The keys of the logical units that the group sees, by number; nil when they are those of the target.
+    public let logicalUnits: [Int: Int64]?
+}
+
+/// A group of initiators.
+public struct InitiatorGroupRecord: Hashable, Sendable {
+    /// The catalog's key.
+    public let id: Int64
+    /// The name given by the user.
+    public let name: String
+    /// Its place among the groups: where several match, that with the lowest rank counts, then that which was made first.
+    public let rank: Int
+    /// The patterns of initiators' names, sorted.
+    public let namePatterns: [String]
+    /// The ranges of addresses, sorted.
+    public let addressRanges: [String]
+    /// When it was made.
+    public let created: Date
+}
+
+/// Where the daemon listens.
+public struct PortalRecord: Hashable, Sendable {
+    /// The numeric address.
+    public let address: String
+    /// The TCP port; 0 lets the system choose.
+    public let port: Int
+    /// The tag of its portal group, 1 to 65535.
+    public let portalGroupTag: Int
+
+    /// The portal at `address` and `port`.
+    public init(address: String, port: Int, portalGroupTag: Int) {
+        self.address = address
+        self.port = port
+        self.portalGroupTag = portalGroupTag
+    }
 }
 
 /// Who asked for a move.

@@ -10,14 +10,13 @@ extension ControlServer {
         let router = Router()
         let api = router.group("v1")
         api.get("status") { _, _ in await answer { try await controller.status() } }
-        api.get("sessions") { _, _ in await answer { await controller.sessions() } }
-        api.get("targets") { _, _ in await answer { try await controller.targets() } }
-        api.get("targets/:name") { _, context in
-            await answer { try await controller.target(try name("name", context)) }
-        }
         addDiskRoutes(to: api, controller)
         addLibraryRoutes(to: api, controller)
         addCartridgeRoutes(to: api, controller)
+        addTargetRoutes(to: api, controller)
+        addAccessRoutes(to: api, controller)
+        addPortalRoutes(to: api, controller)
+        addSessionRoutes(to: api, controller)
         return router
     }
 
@@ -100,7 +99,7 @@ extension ControlServer {
     // MARK: Requests and answers
 
     /// A part of the path, decoded.
-    private static func name(_ parameter: String, _ context: BasicRequestContext) throws(ManagementError) -> String {
+    static func name(_ parameter: String, _ context: BasicRequestContext) throws(ManagementError) -> String {
         guard let name = context.parameters.get(parameter)?.removingPercentEncoding else {
             throw ManagementError(.invalid, "the path lacks its \(parameter)")
         }
@@ -108,7 +107,7 @@ extension ControlServer {
     }
 
     /// The decoded body.
-    private static func body<Value: Decodable>(of request: Request) async throws(ManagementError) -> Value {
+    static func body<Value: Decodable>(of request: Request) async throws(ManagementError) -> Value {
         let bytes: ByteBuffer
         do {
             bytes = try await request.body.collect(upTo: maximumBodyLength)
@@ -123,7 +122,7 @@ extension ControlServer {
     }
 
     /// The answer with the result of `operation`, or with its refusal.
-    private static func answer(
+    static func answer(
         _ status: HTTPResponse.Status = .ok, _ operation: () async throws -> some Encodable
     ) async -> Response {
         do {

@@ -291,27 +291,70 @@ public struct LogicalUnitSummary: Codable, Sendable, Hashable {
 public struct TargetSummary: Codable, Sendable, Hashable {
     /// The iSCSI name.
     public var name: String
-    /// The logical units by number.
+    /// The logical units by number, as everyone sees them for whom nothing else is mapped.
     public var logicalUnits: [LogicalUnitSummary]
     /// Where it is reached.
     public var portals: [String]
+    /// The tags of the portal groups that offer it; nil when all do.
+    public var portalGroups: [Int]?
+    /// Who may log in, in the order in which it is decided; everyone when empty.
+    public var access: [TargetAccessSummary]
+    /// Whether initiators have to prove who they are.
+    public var hasCHAP: Bool
+    /// Where logins are sent instead.
+    public var redirect: String?
+    /// Whether that is for good.
+    public var isRedirectPermanent: Bool
+    /// Whether it was made for itself, not with a disk or a library.
+    public var isOwn: Bool
     /// How many sessions are logged in.
     public var sessions: Int
 }
 
 /// A session that is logged in.
 public struct SessionSummary: Codable, Sendable, Hashable {
+    /// The TSIH: the session's number at this daemon.
+    public var handle: Int
     /// The iSCSI name of the initiator.
     public var initiator: String
+    /// What the initiator calls itself.
+    public var initiatorAlias: String?
+    /// The ISID, 12 hexadecimal digits.
+    public var isid: String
     /// The iSCSI name of the target.
     public var target: String
-    /// The initiator's addresses, one a connection, when they are known.
-    public var connections: [String]
+    /// The tag of the portal group.
+    public var portalGroup: Int
+    /// The connections by CID.
+    public var connections: [ConnectionSummary]
+    /// The negotiated keys of the session, and those of the leading connection, as they were declared.
+    public var parameters: [String: String]
+    /// For how many seconds it has been logged in.
+    public var age: Int
+    /// How many commands have ended.
+    public var commands: Int
+    /// How many bytes were sent as Data-In.
+    public var sentBytes: Int
+    /// How many bytes were received as Data-Out.
+    public var receivedBytes: Int
 
     /// A session of `initiator` with `target`.
-    public init(initiator: String, target: String, connections: [String]) {
+    public init(
+        handle: Int, initiator: String, initiatorAlias: String? = nil, isid: String, target: String,
+        portalGroup: Int = 1, connections: [ConnectionSummary], parameters: [String: String] = [:], age: Int = 0,
+        commands: Int = 0, sentBytes: Int = 0, receivedBytes: Int = 0
+    ) {
+        self.handle = handle
         self.initiator = initiator
+        self.initiatorAlias = initiatorAlias
+        self.isid = isid
         self.target = target
+        self.portalGroup = portalGroup
         self.connections = connections
+        self.parameters = parameters
+        self.age = age
+        self.commands = commands
+        self.sentBytes = sentBytes
+        self.receivedBytes = receivedBytes
     }
 }

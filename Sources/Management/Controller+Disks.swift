@@ -58,7 +58,8 @@ extension Controller {
 
     /// The disks by name.
     public func disks() throws(ManagementError) -> [DiskSummary] {
-        try query { () throws(CatalogError) in try catalog.disks() }.map { summary(of: $0) }
+        let sessions = sessionCounts()
+        return try query { () throws(CatalogError) in try catalog.disks() }.map { summary(of: $0, sessions) }
     }
 
     /// The disk `name`.
@@ -90,8 +91,11 @@ extension Controller {
     /// Deletes the disk `name` with its image; an external image stays.
     public func deleteDisk(_ name: String) throws(ManagementError) {
         let disk = try diskRecord(name)
-        try checkUnused(name, kind: "disk", verb: "delete")
+        let units = [disk.identity.id]
+        try checkUnused(name, units: units, kind: "disk", verb: "delete")
+        let hasSettings = try hasFrontEndSettings(name, units: units)
         try query { () throws(CatalogError) in try catalog.removeDisk(named: name) }
+        if hasSettings { forgetFrontEndSettings(name) }
         if problems.removeValue(forKey: name) == nil {
             assembly.stopDisk(disk, targetName: DeviceName.targetName(name))
         }
@@ -175,11 +179,12 @@ extension Controller {
             "size \(size) is more than the largest disk of \(ByteSize.format(maximumDiskSize)); give a smaller one")
     }
 
-    private func summary(of disk: DiskRecord) -> DiskSummary {
-        DiskSummary(
+    private func summary(of disk: DiskRecord, _ sessions: [String: Int]? = nil) -> DiskSummary {
+        let target = DeviceName.targetName(disk.name)
+        return DiskSummary(
             name: disk.name, size: disk.size, blockSize: disk.blockSize, image: folder.imagePath(disk.image),
-            imageIsExternal: disk.imageIsExternal, target: DeviceName.targetName(disk.name),
+            imageIsExternal: disk.imageIsExternal, target: target,
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaText, created: disk.created,
-            sessions: sessionCount(disk.name), problem: problems[disk.name])
+            sessions: (sessions ?? sessionCounts())[target] ?? 0, problem: problems[disk.name])
     }
 }

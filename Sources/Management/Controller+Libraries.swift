@@ -91,8 +91,11 @@ extension Controller {
     /// Deletes the library `name` with all its cartridges.
     public func deleteLibrary(_ name: String) throws(ManagementError) {
         let library = try libraryRecord(name)
-        try checkUnused(name, kind: "library", verb: "delete")
+        let units = [library.identity.id] + library.drives.map(\.identity.id)
+        try checkUnused(name, units: units, kind: "library", verb: "delete")
+        let hasSettings = try hasFrontEndSettings(name, units: units)
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: name) }
+        if hasSettings { forgetFrontEndSettings(name) }
         if problems.removeValue(forKey: name) == nil {
             assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
         }
@@ -272,7 +275,8 @@ extension Controller {
             name: library.name, profile: library.profile, target: DeviceName.targetName(library.name),
             serialNumber: library.identity.serialNumber, naa: library.identity.naaText, slots: library.slotCount,
             mailSlots: library.mailSlotCount, drives: drives, cartridges: cartridges.count - exported,
-            exported: exported, created: library.created, sessions: sessionCount(library.name),
+            exported: exported, created: library.created,
+            sessions: sessionCounts()[DeviceName.targetName(library.name)] ?? 0,
             problem: problems[library.name])
     }
 }

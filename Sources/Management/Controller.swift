@@ -26,7 +26,9 @@ public actor Controller {
     let logger: Logger
     let started = Date()
     /// The portals that are open.
-    var portals: [PortalAddress] = []
+    var portals: [ServedPortal] = []
+    /// The secrets of CHAP.
+    var secrets: SecretStore
     /// Why devices are not served, by name.
     var problems: [String: String] = [:]
     private var isShutDown = false
@@ -38,6 +40,7 @@ public actor Controller {
     ) throws(ManagementError) {
         self.folder = folder
         self.logger = logger
+        secrets = try SecretStore(path: folder.secretsPath)
         do {
             catalog = try Catalog(path: folder.catalogPath)
         } catch {
@@ -71,6 +74,7 @@ public actor Controller {
                 try start(library)
             }
         }
+        try configureFrontEnd()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)
@@ -87,22 +91,6 @@ public actor Controller {
         } catch {
             logger.error("the catalog did not close", metadata: ["reason": "\(error)"])
         }
-    }
-
-    private func openPortals(_ requested: [PortalAddress]) throws(ManagementError) {
-        var wanted = requested
-        if wanted.isEmpty {
-            wanted = try query { () throws(CatalogError) in
-                try catalog.portals().map { PortalAddress(address: $0.address, port: $0.port) }
-            }
-        }
-        if wanted.isEmpty { wanted = [.default] }
-        for portal in wanted {
-            portals.append(try assembly.openPortal(portal))
-        }
-        // Only now, so that portals that could not be opened are not remembered.
-        let remembered = Set(wanted).map { (address: $0.address, port: $0.port) }
-        try query { () throws(CatalogError) in try catalog.setPortals(remembered) }
     }
 
     private func startOrNote(
@@ -143,29 +131,29 @@ public actor Controller {
         }
         return DaemonStatus(
             version: Self.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
-            stateFolder: folder.path, started: started, portals: portals.map(\.description),
+            stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: try query { () throws(CatalogError) in try catalog.disks().count }, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessions().count,
             problems: problems.values.sorted())
     }
 
-    /// The sessions that are logged in.
-    public func sessions() -> [SessionSummary] {
-        assembly.sessions().sorted { ($0.target, $0.initiator) < ($1.target, $1.initiator) }
-    }
-
     // MARK: For the extensions by topic
 
-    /// How many sessions are logged in to the target of the device `name`.
-    func sessionCount(_ name: String) -> Int {
-        let target = DeviceName.targetName(name)
-        return assembly.sessions().count { $0.target == target }
+    /// How many sessions are logged in, by target.
+    func sessionCounts() -> [String: Int] {
+        Dictionary(assembly.sessions().map { ($0.target, 1) }, uniquingKeysWith: +)
     }
 
-    /// Refuses when an initiator is logged in to the target of `name`.
-    func checkUnused(_ name: String, kind: String, verb: String) throws(ManagementError) {
-        let target = DeviceName.targetName(name)
-        guard let session = assembly.sessions().first(where: { $0.target == target }) else { return }
+    /// Refuses when an initiator is logged in to the target of `name`, or to another that shows one of its logical units.
+    func checkUnused(_ name: String, units: [Int64], kind: String, verb: String) throws(ManagementError) {
+        var names: Set<String> = [DeviceName.targetName(name)]
+        if let device = units.first,
+            try query({ () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) })
+        {
+            let targets = try query { () throws(CatalogError) in try catalog.targets() }
+            for target in targets where !target.shownUnits.isDisjoint(with: units) { names.insert(target.name) }
+        }
+        guard let session = assembly.sessions().first(where: { names.contains($0.target) }) else { return }
         throw ManagementError(
             .inUse,
             "\(kind) '\(name)' is in use by \(session.initiator); log it out before you \(verb) the \(kind)")
@@ -184,6 +172,16 @@ public actor Controller {
                 "library '\(name)' exists already; choose another name or delete it with 'carousel library delete \(name)'"
             )
         }
+        try checkTargetIsFree(name)
+    }
+
+    /// Refuses when a target that was made for itself has the name.
+    func checkTargetIsFree(_ name: String) throws(ManagementError) {
+        let target = DeviceName.targetName(name)
+        guard try query({ () throws(CatalogError) in try catalog.hasTarget(named: target) }) else { return }
+        throw ManagementError(
+            .conflict,
+            "target '\(target)' exists already; choose another name or delete it with 'carousel target delete \(name)'")
     }
 
     /// Runs a catalog function and words its error.

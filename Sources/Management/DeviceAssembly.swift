@@ -36,10 +36,24 @@ public protocol DeviceAssembly: Sendable {
         _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
     ) throws(ManagementError)
 
+    /// Makes targets, maps and access what `plan` says, from now on; sessions that may not stay are ended.
+    func configure(_ plan: FrontEndPlan)
+
     /// Starts to listen and returns where, with the port that the system chose for port 0.
-    func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress
+    func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress
+    /// Listens no longer.
+    func closePortal(_ portal: PortalAddress)
+    /// Sends new logins elsewhere, asks the initiators that came in here to log out, and closes what is left after the time.
+    func drainPortal(_ portal: PortalAddress, seconds: Int)
+    /// Takes logins at a drained portal again.
+    func resumePortal(_ portal: PortalAddress)
+    /// The portals that are open.
+    func portals() -> [PortalSummary]
+
     /// The sessions that are logged in.
     func sessions() -> [SessionSummary]
+    /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
+    func closeSession(_ handle: Int, seconds: Int)
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
     func shutDown() async
 }

@@ -10,6 +10,11 @@ public enum DeviceName {
     /// The iSCSI name of the target of `name`.
     public static func targetName(_ name: String) -> String { targetPrefix + name }
 
+    /// What people call the target of that iSCSI name: what stands behind our prefix, or the whole name.
+    public static func alias(ofTarget name: String) -> String {
+        name.hasPrefix(targetPrefix) ? String(name.dropFirst(targetPrefix.count)) : name
+    }
+
     /// Checks that `name` may be the name of a disk or a library.
     public static func check(_ name: String, of what: String) throws(ManagementError) {
         let isAllowed = name.utf8.allSatisfy { character in
@@ -128,20 +133,15 @@ public struct PortalAddress: Hashable, Sendable, CustomStringConvertible {
             port = text[text.index(after: colon)...]
         }
         guard port.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }), let number = Int(port),
-            (0...65535).contains(number), isNumericAddress(String(address))
+            (0...65535).contains(number), let literal = IPAddress(String(address)),
+            !text.hasPrefix("[") || literal.isIPv6
         else { throw refusal() }
-        return PortalAddress(address: String(address), port: number)
+        return PortalAddress(address: Self.text(of: literal, zone: address), port: number)
     }
 
-    private static func isNumericAddress(_ text: String) -> Bool {
-        if text.contains(":") {
-            return text.utf8.count <= 45 && text.allSatisfy { $0.isHexDigit || $0 == ":" || $0 == "." }
-        }
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        return parts.count == 4
-            && parts.allSatisfy { part in
-                part.allSatisfy { $0.isASCII && $0.isNumber } && UInt8(part) != nil
-            }
+    /// The canonical form of `literal`, with the zone that `text` has behind it.
+    private static func text(of literal: IPAddress, zone text: Substring) -> String {
+        literal.description + (text.firstIndex(of: "%").map { text[$0...] } ?? "")
     }
 }
 

@@ -79,6 +79,8 @@ public final class StateFolder: Sendable {
 
     /// The catalog's file.
     public var catalogPath: String { path + "/catalog.sqlite" }
+    /// The file of CHAP secrets.
+    var secretsPath: String { path + "/chap.json" }
     /// The control socket.
     public var socketPath: String { Self.socketPath(in: path) }
 

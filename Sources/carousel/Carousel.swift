@@ -22,7 +22,8 @@ struct Carousel: AsyncParsableCommand {
             """,
         version: Controller.version,
         subcommands: [
-            Serve.self, Status.self, Disk.self, Library.self, Tape.self, Target.self, Session.self,
+            Serve.self, Status.self, Disk.self, Library.self, Tape.self, Target.self, Portal.self, Access.self,
+            CHAP.self, Session.self,
             ConformanceRun.self,
         ])
 }

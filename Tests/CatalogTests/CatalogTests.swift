@@ -135,11 +135,17 @@ struct ConstraintTests {
 
     @Test("portals are replaced as a whole")
     func portals() throws {
-        try catalog.setPortals([("127.0.0.1", 3260), ("::1", 3260)])
-        try catalog.setPortals([("127.0.0.1", 3261)])
-        let portals = try catalog.portals()
-        #expect(portals.count == 1)
-        #expect(portals.first?.port == 3261)
+        try catalog.setPortals([
+            PortalRecord(address: "127.0.0.1", port: 3260, portalGroupTag: 1),
+            PortalRecord(address: "::1", port: 3260, portalGroupTag: 2),
+        ])
+        let last = PortalRecord(address: "127.0.0.1", port: 3261, portalGroupTag: 65535)
+        try catalog.setPortals([last])
+        #expect(try catalog.portals() == [last])
+        #expect(throws: CatalogError.self) {
+            try catalog.setPortals([PortalRecord(address: "127.0.0.1", port: 1, portalGroupTag: 0)])
+        }
+        #expect(try catalog.portals() == [last])
     }
 }
 

@@ -5,6 +5,27 @@ import Management
 import ManagementTestSupport
 import Testing
 
+/// Any JSON, to be looked through as text.
+enum AnyJSON: Decodable {
+    case text(String)
+    case list([AnyJSON])
+    case object([String: AnyJSON])
+    case other
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let text = try? container.decode(String.self) {
+            self = .text(text)
+        } else if let list = try? container.decode([AnyJSON].self) {
+            self = .list(list)
+        } else if let object = try? container.decode([String: AnyJSON].self) {
+            self = .object(object)
+        } else {
+            self = .other
+        }
+    }
+}
+
 @Suite("The API over its socket")
 struct ConsoleTests {
     /// Runs `body` with a client of a server over fake devices.
@@ -79,6 +100,63 @@ struct ConsoleTests {
             let _: Acknowledgement = try await client.delete("libraries/vtl")
             let _: Acknowledgement = try await client.delete("disks/a")
             #expect(fixture.files() == ["disks", "libraries", "control.sock"])
+        }
+    }
+
+    @Test("every route of portals, access and sessions answers, and no answer has a secret")
+    func accessRoutes() async throws {
+        try await serving { client, fixture in
+            try await fixture.controller.start()
+            try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+            let portal: PortalSummary = try await client.post(
+                "portals", PortalCreation(portal: "[::1]:3261", group: 2))
+            #expect(portal.portal == "[::1]:3261")
+            let path = "portals/" + ControlClient.escaped(portal.portal)
+            let drained: PortalSummary = try await client.post(path + "/drain", GracePeriod(seconds: 1))
+            #expect(drained.isDraining)
+            let resumed: PortalSummary = try await client.post(path + "/resume", [String: String]())
+            #expect(!resumed.isDraining)
+            let group: InitiatorGroupSummary = try await client.post(
+                "groups", InitiatorGroupCreation(name: "g", names: ["*"], addresses: [], rank: nil))
+            let extended: InitiatorGroupSummary = try await client.post(
+                "groups/g/add", InitiatorGroupChange(addresses: ["::/0"]))
+            #expect(extended.addresses == ["::/0"])
+            let reduced: InitiatorGroupSummary = try await client.post(
+                "groups/g/remove", InitiatorGroupChange(addresses: ["::/0"]))
+            #expect(reduced == group)
+            let groups: [InitiatorGroupSummary] = try await client.get("groups")
+            let shown: InitiatorGroupSummary = try await client.get("groups/g")
+            #expect(groups == [shown])
+            let _: TargetSummary = try await client.post("targets", TargetCreation(name: "t"))
+            let mapped: TargetSummary = try await client.post(
+                "targets/t/map", TargetMapping(group: "g", logicalUnits: [3: "a"]))
+            #expect(mapped.access.first?.logicalUnits?.map(\.number) == [3])
+            let offered: TargetSummary = try await client.post("targets/t/portals", TargetPortalGroups(groups: [2]))
+            #expect(offered.portalGroups == [2])
+            let moved: TargetSummary = try await client.post(
+                "targets/t/redirect", TargetRedirect(address: "192.0.2.1:1", isPermanent: false))
+            #expect(moved.redirect == "192.0.2.1:1")
+            let secret = CHAPSecret(name: "u", secret: Data("swordfish-swordfish".utf8))
+            let setting = CHAPSetting(
+                place: CHAPPlace(target: "t"), initiator: secret, target: nil, algorithms: nil)
+            let answer: [String: AnyJSON] = try await client.post("chap/set", setting)
+            #expect(!"\(answer)".contains(secret.secret.base64EncodedString()))
+            let places: [CHAPSummary] = try await client.get("chap")
+            #expect(places.map(\.users) == [["u"]])
+            let _: Acknowledgement = try await client.post(
+                "chap/clear", CHAPClearing(place: CHAPPlace(target: "t"), user: nil))
+            let open: TargetSummary = try await client.post("targets/t/unmap", TargetUnmapping(group: "g", numbers: []))
+            #expect(open.access.isEmpty)
+            let _: Acknowledgement = try await client.delete("targets/t")
+            let _: Acknowledgement = try await client.delete("groups/g")
+            let _: Acknowledgement = try await client.delete(path)
+            let portals: [PortalSummary] = try await client.get("portals")
+            #expect(portals.map(\.group) == [1])
+            fixture.devices.logIn(to: "a")
+            let session: SessionSummary = try await client.get("sessions/1")
+            let closed: [SessionSummary] = try await client.post(
+                "sessions/close", SessionClosing(handle: 1, initiator: nil, target: nil, seconds: 1))
+            #expect(closed == [session])
         }
     }
 

@@ -107,7 +107,9 @@ final class Stage: @unchecked Sendable {
     let server: ISCSIServer
     let address: SocketAddress
 
-    init(limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20) throws {
+    init(
+        access: any AccessControl = OpenAccess(), limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20
+    ) throws {
         idle = try StreamSocket.pair()
         engine = try FileEngine(threads: 1)
         var reactors: [Reactor] = []
@@ -119,7 +121,7 @@ final class Stage: @unchecked Sendable {
         target = Target(name: Self.targetName, alias: "memory", homeReactor: nil)
         target.map(unit, at: 0)
         targets.add(target)
-        server = ISCSIServer(reactors: reactors, targets: targets, limits: limits)
+        server = ISCSIServer(reactors: reactors, targets: targets, access: access, limits: limits)
         address = try server.addPortal(#require(SocketAddress("127.0.0.1:0")))
     }
 

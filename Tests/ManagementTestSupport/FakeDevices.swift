@@ -11,6 +11,8 @@ public final class FakeDevices: DeviceAssembly {
         var libraries: Set<String> = []
         var sessions: [SessionSummary] = []
         var failure: ManagementError?
+        var plan: FrontEndPlan?
+        var portals: [PortalSummary] = []
         var failingCartridge: String?
         var isShutDown = false
     }
@@ -24,6 +26,8 @@ public final class FakeDevices: DeviceAssembly {
     public var disks: [String: Int64] { notes.withLock { $0.disks } }
     /// The libraries that run.
     public var libraries: Set<String> { notes.withLock { $0.libraries } }
+    /// What the front end was told to be, last.
+    public var plan: FrontEndPlan? { notes.withLock { $0.plan } }
     /// Whether the end has come.
     public var isShutDown: Bool { notes.withLock { $0.isShutDown } }
 
@@ -33,9 +37,14 @@ public final class FakeDevices: DeviceAssembly {
     public func fail(atCartridge barcode: String?) { notes.withLock { $0.failingCartridge = barcode } }
     /// Has an initiator log in to the target of the disk or library.
     public func logIn(to name: String) {
-        let session = SessionSummary(
-            initiator: "iqn.test:i", target: DeviceName.targetName(name), connections: ["127.0.0.1:1"])
-        notes.withLock { $0.sessions.append(session) }
+        notes.withLock { notes in
+            let connection = ConnectionSummary(
+                connectionID: 0, peer: "127.0.0.1:1", local: "127.0.0.1:3260", portal: "127.0.0.1:3260")
+            notes.sessions.append(
+                SessionSummary(
+                    handle: notes.sessions.count + 1, initiator: "iqn.2026-11.test:i", isid: "800000000000",
+                    target: DeviceName.targetName(name), connections: [connection]))
+        }
     }
 
     private func note(_ change: (inout Notes) -> Void) throws(ManagementError) {
@@ -119,9 +128,41 @@ public final class FakeDevices: DeviceAssembly {
     }
 
     /// As a device would, without one.
-    public func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress {
+    public func configure(_ plan: FrontEndPlan) { notes.withLock { $0.plan = plan } }
+
+    /// As a device would, without one.
+    public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
         guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
+        let summary = PortalSummary(portal: portal.description, group: group, isDraining: false, connections: 0)
+        notes.withLock { $0.portals.append(summary) }
         return portal
+    }
+
+    /// As a device would, without one.
+    public func closePortal(_ portal: PortalAddress) {
+        notes.withLock { $0.portals.removeAll { $0.portal == portal.description } }
+    }
+
+    /// As a device would, without one.
+    public func drainPortal(_ portal: PortalAddress, seconds: Int) { setDraining(portal, true) }
+
+    /// As a device would, without one.
+    public func resumePortal(_ portal: PortalAddress) { setDraining(portal, false) }
+
+    private func setDraining(_ portal: PortalAddress, _ isDraining: Bool) {
+        notes.withLock { notes in
+            for index in notes.portals.indices where notes.portals[index].portal == portal.description {
+                notes.portals[index].isDraining = isDraining
+            }
+        }
+    }
+
+    /// As a device would, without one.
+    public func portals() -> [PortalSummary] { notes.withLock { $0.portals } }
+
+    /// As a device would, without one.
+    public func closeSession(_ handle: Int, seconds: Int) {
+        notes.withLock { $0.sessions.removeAll { $0.handle == handle } }
     }
 
     /// As a device would, without one.

@@ -156,6 +156,10 @@ extension LocalDevices {
         reload(cartridges, into: drives)
         let running = RunningLibrary(name: library.name, changer: changer, drives: drives, target: target)
         libraries.withLock { $0[library.identity.id] = running }
+        units.withLock { units in
+            units[library.identity.id] = changer
+            for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
+        }
         targets.add(target)
     }
 
@@ -163,6 +167,10 @@ extension LocalDevices {
     public func stopLibrary(_ library: LibraryRecord, targetName: String) {
         targets.remove(name: targetName)
         server.closeSessions(targetName: targetName)
+        units.withLock { units in
+            units[library.identity.id] = nil
+            for drive in library.drives { units[drive.identity.id] = nil }
+        }
         guard let running = libraries.withLock({ $0.removeValue(forKey: library.identity.id) }) else { return }
         close(running)
     }

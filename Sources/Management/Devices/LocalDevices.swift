@@ -42,6 +42,10 @@ public final class LocalDevices: DeviceAssembly {
     let targets = TargetDirectory()
     let disks = Mutex<[Int64: RunningDisk]>([:])
     let libraries = Mutex<[Int64: RunningLibrary]>([:])
+    /// All logical units that run, by the catalog's key.
+    let units = Mutex<[Int64: LogicalUnit]>([:])
+    let frontEnd = Mutex(FrontEndState())
+    let access = AccessTable()
     let server: ISCSIServer
     private let fileEngine: FileEngine
 
@@ -68,7 +72,7 @@ public final class LocalDevices: DeviceAssembly {
         } catch {
             throw ManagementError(.system, "the reactors cannot be started: \(error)")
         }
-        server = ISCSIServer(reactors: reactors, targets: targets, logger: resources.logger)
+        server = ISCSIServer(reactors: reactors, targets: targets, access: access, logger: resources.logger)
     }
 
     // MARK: Disks
@@ -89,6 +93,7 @@ public final class LocalDevices: DeviceAssembly {
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
         disks.withLock { $0[disk.identity.id] = RunningDisk(unit: unit, target: target) }
+        units.withLock { $0[disk.identity.id] = unit }
         targets.add(target)
     }
 
@@ -108,38 +113,10 @@ public final class LocalDevices: DeviceAssembly {
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         targets.remove(name: targetName)
         server.closeSessions(targetName: targetName)
+        units.withLock { $0[disk.identity.id] = nil }
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
         if let failure = running?.unit.image.synchronize() {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
-        }
-    }
-
-    // MARK: Ports
-
-    /// Listens on the portal.
-    public func openPortal(_ portal: PortalAddress) throws(ManagementError) -> PortalAddress {
-        guard let address = SocketAddress(portal.description) else {
-            throw ManagementError(.invalid, "'\(portal)' is no address to listen on; give one of this machine")
-        }
-        do {
-            let open = try server.addPortal(address)
-            return PortalAddress(address: open.host, port: Int(open.port ?? 0))
-        } catch  where error.code == Errno.addressInUse {
-            throw ManagementError(
-                .inUse, "port \(portal.port) of \(portal.address) is in use; stop its owner or choose another --portal")
-        } catch {
-            throw ManagementError(
-                .system, "cannot listen on \(portal): \(error.reason); choose another --portal")
-        }
-    }
-
-    /// The sessions of targets; discovery sessions do not count.
-    public func sessions() -> [SessionSummary] {
-        server.sessions().compactMap { session in
-            session.targetName.map {
-                SessionSummary(
-                    initiator: session.initiatorName, target: $0, connections: session.connections.map(\.peerAddress.description))
-            }
         }
     }
 

@@ -14,8 +14,10 @@ struct Serve: AsyncParsableCommand {
             initiators to log out, writes everything to its media and ends with exit code 0.
 
             It listens on the portals given here, else on those of the last time, else on 127.0.0.1:3260, which only \
-            this machine reaches. There is no access control yet: give it an outside address, as in \
-            --portal 0.0.0.0:3260, on trusted networks only.
+            this machine reaches. 'carousel portal' changes them while it runs.
+
+            A target is open to everyone who reaches a portal until a group of initiators is mapped to it: see 'carousel \
+            access' and 'carousel target map', and 'carousel chap' for passwords. Neither encrypts what is on the wire.
             """)
 
     @OptionGroup var state: StateOptions

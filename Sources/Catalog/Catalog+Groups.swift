@@ -1,0 +1,70 @@
+import GRDB
+
+public import struct Foundation.Date
+
+extension Catalog {
+    /// The initiator groups, by rank.
+    public func initiatorGroups() throws(CatalogError) -> [InitiatorGroupRecord] {
+        try read { database in
+            var names: [Int64: [String]] = [:]
+            var addresses: [Int64: [String]] = [:]
+            for row in try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroupMember ORDER BY pattern") {
+                let isName = row["kind"] == "name"
+                if isName {
+                    names[row["initiatorGroup"], default: []].append(row["pattern"])
+                } else {
+                    addresses[row["initiatorGroup"], default: []].append(row["pattern"])
+                }
+            }
+            return try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroup ORDER BY rank, id").map { row in
+                InitiatorGroupRecord(
+                    id: row["id"], name: row["name"], rank: row["rank"], namePatterns: names[row["id"]] ?? [],
+                    addressRanges: addresses[row["id"]] ?? [], created: row["created"])
+            }
+        }
+    }
+
+    /// Adds the group `name` with its members.
+    public func addInitiatorGroup(
+        name: String, rank: Int, namePatterns: [String], addressRanges: [String], created: Date
+    ) throws(CatalogError) {
+        try write { database in
+            try database.execute(
+                sql: "INSERT INTO initiatorGroup (name, rank, created) VALUES (?, ?, ?)",
+                arguments: [name, rank, created])
+            try Self.insertMembers(namePatterns, addressRanges, of: database.lastInsertedRowID, in: database)
+        }
+    }
+
+    /// Replaces rank and members of the group with the key `group`.
+    public func setInitiatorGroup(
+        _ group: Int64, rank: Int, namePatterns: [String], addressRanges: [String]
+    ) throws(CatalogError) {
+        try write { database in
+            try database.execute(sql: "UPDATE initiatorGroup SET rank = ? WHERE id = ?", arguments: [rank, group])
+            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such group") }
+            try database.execute(sql: "DELETE FROM initiatorGroupMember WHERE initiatorGroup = ?", arguments: [group])
+            try Self.insertMembers(namePatterns, addressRanges, of: group, in: database)
+        }
+    }
+
+    /// Removes the group with the key `group`, which no target may count on.
+    public func removeInitiatorGroup(_ group: Int64) throws(CatalogError) {
+        try write { database in
+            try database.execute(sql: "DELETE FROM initiatorGroup WHERE id = ?", arguments: [group])
+            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such group") }
+        }
+    }
+
+    private static func insertMembers(
+        _ namePatterns: [String], _ addressRanges: [String], of group: Int64, in database: Database
+    ) throws {
+        for (kind, patterns) in [("name", namePatterns), ("address", addressRanges)] {
+            for pattern in patterns {
+                try database.execute(
+                    sql: "INSERT INTO initiatorGroupMember (initiatorGroup, kind, pattern) VALUES (?, ?, ?)",
+                    arguments: [group, kind, pattern])
+            }
+        }
+    }
+}

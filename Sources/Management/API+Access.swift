@@ -1,0 +1,294 @@
+public import Foundation
+
+// The bodies of the API for portals, access, maps of logical units, CHAP and sessions.
+
+// MARK: Portals
+
+/// A portal to open.
+public struct PortalCreation: Codable, Sendable {
+    /// `address:port`.
+    public var portal: String
+    /// The tag of its portal group, 1 to 65535; 1 when nil.
+    public var group: Int?
+
+    /// A portal to open.
+    public init(portal: String, group: Int?) {
+        self.portal = portal
+        self.group = group
+    }
+}
+
+/// How a portal is freed of its sessions, or sessions are closed.
+public struct GracePeriod: Codable, Sendable {
+    /// How long initiators get to log out, in seconds.
+    public var seconds: Int
+
+    /// That many seconds.
+    public init(seconds: Int) { self.seconds = seconds }
+}
+
+/// A portal.
+public struct PortalSummary: Codable, Sendable, Hashable {
+    /// `address:port`.
+    public var portal: String
+    /// The tag of its portal group.
+    public var group: Int
+    /// Whether new logins are sent elsewhere.
+    public var isDraining: Bool
+    /// How many connections came in through it, logged in or not.
+    public var connections: Int
+
+    /// A portal at `portal`.
+    public init(portal: String, group: Int, isDraining: Bool, connections: Int) {
+        self.portal = portal
+        self.group = group
+        self.isDraining = isDraining
+        self.connections = connections
+    }
+}
+
+// MARK: Initiator groups
+
+/// An initiator group to make.
+public struct InitiatorGroupCreation: Codable, Sendable {
+    /// The name.
+    public var name: String
+    /// The patterns of initiators' names.
+    public var names: [String]
+    /// The ranges of addresses.
+    public var addresses: [String]
+    /// Its place among the groups; after all others when nil.
+    public var rank: Int?
+
+    /// A group to make.
+    public init(name: String, names: [String], addresses: [String], rank: Int?) {
+        self.name = name
+        self.names = names
+        self.addresses = addresses
+        self.rank = rank
+    }
+}
+
+/// Members to add to a group or to remove from it, or a new rank.
+public struct InitiatorGroupChange: Codable, Sendable {
+    /// The patterns of initiators' names.
+    public var names: [String]
+    /// The ranges of addresses.
+    public var addresses: [String]
+    /// The new rank.
+    public var rank: Int?
+
+    /// A change.
+    public init(names: [String] = [], addresses: [String] = [], rank: Int? = nil) {
+        self.names = names
+        self.addresses = addresses
+        self.rank = rank
+    }
+}
+
+/// An initiator group.
+public struct InitiatorGroupSummary: Codable, Sendable, Hashable {
+    /// The name.
+    public var name: String
+    /// Where several groups match an initiator, that with the lowest rank counts.
+    public var rank: Int
+    /// The patterns of initiators' names.
+    public var names: [String]
+    /// The ranges of addresses.
+    public var addresses: [String]
+    /// The targets that the group was given access to.
+    public var targets: [String]
+    /// When it was made.
+    public var created: Date
+}
+
+// MARK: Targets
+
+/// A target to make.
+public struct TargetCreation: Codable, Sendable {
+    /// The name: the end of an iSCSI name, or a whole one.
+    public var name: String
+
+    /// A target of that name.
+    public init(name: String) { self.name = name }
+}
+
+/// Logical units to show at a target.
+public struct TargetMapping: Codable, Sendable {
+    /// The group that sees them; everyone when nil.
+    public var group: String?
+    /// Devices by logical unit number: `disk0`, `vtl`, `vtl/drive:1`.
+    public var logicalUnits: [Int: String]
+
+    /// A mapping.
+    public init(group: String?, logicalUnits: [Int: String]) {
+        self.group = group
+        self.logicalUnits = logicalUnits
+    }
+}
+
+/// Logical units to show no longer.
+public struct TargetUnmapping: Codable, Sendable {
+    /// The group that saw them; everyone when nil.
+    public var group: String?
+    /// The numbers; with a group and none, the group's access ends.
+    public var numbers: [Int]
+
+    /// An end of a mapping.
+    public init(group: String?, numbers: [Int]) {
+        self.group = group
+        self.numbers = numbers
+    }
+}
+
+/// The portal groups that offer a target.
+public struct TargetPortalGroups: Codable, Sendable {
+    /// Their tags; all when nil.
+    public var groups: [Int]?
+
+    /// Those groups.
+    public init(groups: [Int]?) { self.groups = groups }
+}
+
+/// Where logins to a target are sent instead.
+public struct TargetRedirect: Codable, Sendable {
+    /// `address:port`; nowhere when nil.
+    public var address: String?
+    /// Whether initiators are to remember it.
+    public var isPermanent: Bool
+
+    /// A redirection.
+    public init(address: String?, isPermanent: Bool) {
+        self.address = address
+        self.isPermanent = isPermanent
+    }
+}
+
+/// What a group has of a target.
+public struct TargetAccessSummary: Codable, Sendable, Hashable {
+    /// The group.
+    public var group: String
+    /// The logical units that it sees by number; those of the target when nil.
+    public var logicalUnits: [LogicalUnitSummary]?
+}
+
+// MARK: CHAP
+
+/// Where CHAP is asked for: at a target, of a group, or at discovery; exactly one.
+public struct CHAPPlace: Codable, Sendable, Hashable {
+    /// The target.
+    public var target: String?
+    /// The initiator group.
+    public var group: String?
+    /// Whether discovery sessions are meant.
+    public var isDiscovery: Bool
+
+    /// A place.
+    public init(target: String? = nil, group: String? = nil, isDiscovery: Bool = false) {
+        self.target = target
+        self.group = group
+        self.isDiscovery = isDiscovery
+    }
+}
+
+/// A name and its secret; the only body that holds one, and only on its way to the daemon.
+public struct CHAPSecret: Codable, Sendable {
+    /// CHAP_N.
+    public var name: String
+    /// The secret's bytes.
+    public var secret: Data
+
+    /// That name and secret.
+    public init(name: String, secret: Data) {
+        self.name = name
+        self.secret = secret
+    }
+}
+
+/// Names and secrets to set.
+public struct CHAPSetting: Codable, Sendable {
+    /// Where.
+    public var place: CHAPPlace
+    /// An initiator's, which is added, or replaces that of the name.
+    public var initiator: CHAPSecret?
+    /// The target's own.
+    public var target: CHAPSecret?
+    /// The algorithms to allow, by name; as before, or all, when nil.
+    public var algorithms: [String]?
+
+    /// A setting.
+    public init(place: CHAPPlace, initiator: CHAPSecret?, target: CHAPSecret?, algorithms: [String]?) {
+        self.place = place
+        self.initiator = initiator
+        self.target = target
+        self.algorithms = algorithms
+    }
+}
+
+/// Names to forget.
+public struct CHAPClearing: Codable, Sendable {
+    /// Where.
+    public var place: CHAPPlace
+    /// The initiator's name; everything at the place when nil.
+    public var user: String?
+
+    /// What to forget.
+    public init(place: CHAPPlace, user: String?) {
+        self.place = place
+        self.user = user
+    }
+}
+
+/// Who has to prove what at one place, without the secrets.
+public struct CHAPSummary: Codable, Sendable, Hashable {
+    /// Where.
+    public var place: CHAPPlace
+    /// The initiators' names.
+    public var users: [String]
+    /// The target's own name.
+    public var mutualUser: String?
+    /// The algorithms that are allowed.
+    public var algorithms: [String]
+}
+
+// MARK: Sessions
+
+/// Sessions to close: that with the TSIH, or those of an initiator.
+public struct SessionClosing: Codable, Sendable {
+    /// The TSIH.
+    public var handle: Int?
+    /// The initiator.
+    public var initiator: String?
+    /// Only those with this target.
+    public var target: String?
+    /// How long initiators get to log out, in seconds.
+    public var seconds: Int
+
+    /// What to close.
+    public init(handle: Int?, initiator: String?, target: String?, seconds: Int) {
+        self.handle = handle
+        self.initiator = initiator
+        self.target = target
+        self.seconds = seconds
+    }
+}
+
+/// A connection of a session.
+public struct ConnectionSummary: Codable, Sendable, Hashable {
+    /// The CID.
+    public var connectionID: Int
+    /// The initiator's address.
+    public var peer: String
+    /// The address that the initiator used.
+    public var local: String
+    /// Where the portal listens.
+    public var portal: String
+
+    /// A connection.
+    public init(connectionID: Int, peer: String, local: String, portal: String) {
+        self.connectionID = connectionID
+        self.peer = peer
+        self.local = local
+        self.portal = portal
+    }
+}

@@ -1,0 +1,61 @@
+public import ISCSI
+
+/// What the iSCSI front end is to offer to whom: the whole of it, as catalog and secrets say.
+public struct FrontEndPlan: Sendable {
+    /// The targets.
+    public var targets: [TargetPlan]
+    /// What initiators have to prove before they may discover; nothing when nil.
+    public var discoveryCredentials: CredentialSet?
+}
+
+/// What a target is to be.
+public struct TargetPlan: Sendable {
+    /// The iSCSI name.
+    public var name: String
+    /// TargetAlias.
+    public var alias: String
+    /// Whether a disk or a library brings the target with it; others are made and removed as the plan says.
+    public var belongsToDevice: Bool
+    /// The library whose changer or drives are among its logical units: its sessions run where the library does.
+    public var library: Int64?
+    /// The keys of the logical units that everyone sees, by number.
+    public var logicalUnits: [Int: Int64]
+    /// The portal groups that offer it; all when nil.
+    public var portalGroupTags: Set<UInt16>?
+    /// Who gets in, in the order in which it is decided; everyone when empty.
+    public var groups: [TargetGroupPlan]
+    /// Where logins are sent instead.
+    public var redirection: Redirection?
+    /// What initiators have to prove where no group says something else.
+    public var credentials: CredentialSet?
+
+    /// Where logins are sent.
+    public struct Redirection: Hashable, Sendable {
+        /// `address:port`.
+        public var address: String
+        /// Whether it is for good.
+        public var isPermanent: Bool
+    }
+}
+
+/// What an initiator group has of a target.
+public struct TargetGroupPlan: Sendable {
+    /// The catalog's key of the group.
+    public var group: Int64
+    /// Who belongs to it.
+    public var members: InitiatorMembership
+    /// The keys of the logical units that it sees, by number; those of the target when nil.
+    public var logicalUnits: [Int: Int64]?
+    /// What its members have to prove; what the target says when nil.
+    public var credentials: CredentialSet?
+}
+
+/// The names and secrets of one place where CHAP is asked for.
+public struct CredentialSet: Hashable, Sendable {
+    /// Those of initiators, one of which must be known.
+    public var initiators: [CHAPCredential]
+    /// The target's own, for initiators that ask it to prove itself too.
+    public var target: CHAPCredential?
+    /// The algorithms that are allowed.
+    public var algorithms: [CHAPAlgorithm]
+}

@@ -1,0 +1,131 @@
+import Bytes
+import Foundation
+import ISCSI
+import Platform
+
+/// Where CHAP is asked for.
+public enum CredentialScope: Hashable, Sendable, Codable {
+    /// At the target of that iSCSI name.
+    case target(String)
+    /// Of the members of that initiator group, where it was given access to a target.
+    case group(String)
+    /// In discovery sessions.
+    case discovery
+}
+
+/// The secrets of CHAP, in a file of their own that only the daemon's user can read.
+///
+/// A change is written to another file, which takes the place of the first: `set` has it on the storage device before it returns,
+/// and no crash leaves a half. Nothing here prints a secret, and errors do not quote what a file holds.
+struct SecretStore {
+    /// The most places with secrets.
+    static let maximumEntryCount = 4096
+    private static let version = 1
+
+    private struct FileContent: Codable {
+        var version: Int
+        var entries: [Entry]
+    }
+
+    private struct Entry: Codable {
+        var scope: CredentialScope
+        var initiators: [Credential]
+        var target: Credential?
+        var algorithms: [UInt8]
+    }
+
+    private struct Credential: Codable {
+        var name: String
+        var secret: Data
+    }
+
+    private let path: String
+    private(set) var entries: [CredentialScope: CredentialSet] = [:]
+
+    /// The secrets in the file at `path`; none when there is no file.
+    ///
+    /// - Throws: `ManagementError.Code.damaged` when others may read the file, or it is none of ours.
+    init(path: String) throws(ManagementError) {
+        self.path = path
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        try Self.checkOwnership(of: path)
+        let content: FileContent
+        do {
+            content = try JSONDecoder().decode(
+                FileContent.self, from: try Data(contentsOf: URL(fileURLWithPath: path)))
+        } catch {
+            throw ManagementError(
+                .damaged,
+                "the CHAP secrets in \(path) cannot be read; put the file back from a copy, or remove it and set them again"
+            )
+        }
+        guard content.version == Self.version else {
+            throw ManagementError(
+                .damaged, "the CHAP secrets in \(path) are of a newer Carousel; use that version or another --state")
+        }
+        for entry in content.entries {
+            entries[entry.scope] = CredentialSet(
+                initiators: entry.initiators.map { CHAPCredential(name: $0.name, secret: Array($0.secret)) },
+                target: entry.target.map { CHAPCredential(name: $0.name, secret: Array($0.secret)) },
+                algorithms: entry.algorithms.compactMap(CHAPAlgorithm.init(rawValue:)))
+        }
+    }
+
+    private static func checkOwnership(of path: String) throws(ManagementError) {
+        // Of the name itself: a symbolic link could point where others write.
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
+            attributes[.type] as? FileAttributeType == .typeRegular,
+            let mode = attributes[.posixPermissions] as? NSNumber
+        else { throw ManagementError(.damaged, "\(path) must be a regular file; put the CHAP secrets back there") }
+        guard mode.intValue & 0o077 == 0 else {
+            let text = String(mode.intValue & 0o777, radix: 8)
+            throw ManagementError(
+                .damaged,
+                "others may read the CHAP secrets in \(path), which has mode \(text); run 'chmod 600 \(path)' and set new secrets"
+            )
+        }
+    }
+
+    /// Replaces what counts at `scope`, or removes it when nil; durable on return, unchanged when it throws.
+    mutating func set(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
+        var changed = entries
+        changed[scope] = credentials
+        guard changed.count <= Self.maximumEntryCount else {
+            throw ManagementError(
+                .conflict, "there are CHAP secrets at \(Self.maximumEntryCount) places already; clear some first")
+        }
+        let list = changed.map { scope, credentials in
+            Entry(
+                scope: scope,
+                initiators: credentials.initiators.map { Credential(name: $0.name, secret: Data($0.secret)) },
+                target: credentials.target.map { Credential(name: $0.name, secret: Data($0.secret)) },
+                algorithms: credentials.algorithms.map(\.rawValue))
+        }
+        do {
+            let data = try JSONEncoder().encode(FileContent(version: Self.version, entries: list))
+            try Self.replace(path, with: [UInt8](data))
+        } catch {
+            throw ManagementError(.system, "cannot write the CHAP secrets to \(path): \(StateFolder.reason(error))")
+        }
+        entries = changed
+    }
+
+    private static func replace(_ path: String, with bytes: [UInt8]) throws {
+        let temporary = path + ".new"
+        // What a crash left there may be half; a new file has the right mode from its first moment.
+        try? FileManager.default.removeItem(atPath: temporary)
+        let file = try File.open(path: temporary, [.readWrite, .create, .exclusive], permissions: 0o600)
+        do {
+            if case .failed(let code) = file.write(bytes.rawSpan, fileOffset: 0) {
+                throw SystemError(code: code, operation: "write", path: temporary)
+            }
+            let status = file.synchronize()
+            guard status == 0 else { throw SystemError(code: status, operation: "synchronize", path: temporary) }
+            try File.rename(temporary, to: path)
+        } catch {
+            try? FileManager.default.removeItem(atPath: temporary)
+            throw error
+        }
+        try File.synchronizeDirectory(path: URL(fileURLWithPath: path).deletingLastPathComponent().path)
+    }
+}

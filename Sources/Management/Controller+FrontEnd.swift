@@ -1,0 +1,87 @@
+import Catalog
+import Foundation
+import ISCSI
+import Logging
+
+// From catalog and secrets to the front end: the whole plan each time, so that nothing depends on the order of changes.
+extension Controller {
+    /// Makes the front end what catalog and secrets say.
+    func configureFrontEnd() throws(ManagementError) {
+        assembly.configure(try frontEndPlan())
+    }
+
+    private func frontEndPlan() throws(ManagementError) -> FrontEndPlan {
+        let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
+        var members: [Int64: InitiatorMembership] = [:]
+        var names: [Int64: String] = [:]
+        for group in groups {
+            members[group.id] = try membership(of: group)
+            names[group.id] = group.name
+        }
+        let libraries = try unitLibraries()
+        let targets = try query { () throws(CatalogError) in try catalog.targets() }.map { target in
+            TargetPlan(
+                name: target.name, alias: DeviceName.alias(ofTarget: target.name),
+                belongsToDevice: target.device != nil,
+                library: target.shownUnits.lazy.compactMap { libraries[$0] }.first,
+                logicalUnits: target.logicalUnits,
+                portalGroupTags: target.portalGroupTags.map { Set($0.map { UInt16($0) }) },
+                groups: target.access.compactMap { access in
+                    members[access.group].map { members in
+                        TargetGroupPlan(
+                            group: access.group, members: members, logicalUnits: access.logicalUnits,
+                            credentials: names[access.group].flatMap { secrets.entries[.group($0)] }
+                                ?? secrets.entries[.target(target.name)])
+                    }
+                },
+                redirection: target.redirection.map {
+                    TargetPlan.Redirection(address: $0.address, isPermanent: $0.isPermanent)
+                }, credentials: secrets.entries[.target(target.name)])
+        }
+        return FrontEndPlan(targets: targets, discoveryCredentials: secrets.entries[.discovery])
+    }
+
+    private func membership(of group: InitiatorGroupRecord) throws(ManagementError) -> InitiatorMembership {
+        var names: [NamePattern] = []
+        for pattern in group.namePatterns { names.append(try NamePattern.parse(pattern)) }
+        var addresses: [AddressRange] = []
+        for range in group.addressRanges { addresses.append(try AddressRange.parse(range)) }
+        return InitiatorMembership(names: names, addresses: addresses)
+    }
+
+    /// The libraries by the keys of their changers and drives.
+    func unitLibraries() throws(ManagementError) -> [Int64: Int64] {
+        var libraries: [Int64: Int64] = [:]
+        for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
+            libraries[library.identity.id] = library.identity.id
+            for drive in library.drives { libraries[drive.identity.id] = library.identity.id }
+        }
+        return libraries
+    }
+
+    // MARK: Devices that go away
+
+    /// Whether anything but the device's own target depends on the disk or library `name`.
+    func hasFrontEndSettings(_ name: String, units: [Int64]) throws(ManagementError) -> Bool {
+        guard let device = units.first else { return false }
+        if secrets.entries[.target(DeviceName.targetName(name))] != nil { return true }
+        return try query { () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) }
+    }
+
+    /// Lets the front end forget the disk or library `name`, which the catalog has forgotten: there is no way back from here.
+    func forgetFrontEndSettings(_ name: String) {
+        forgetSecrets(at: .target(DeviceName.targetName(name)))
+        do {
+            try configureFrontEnd()
+        } catch {
+            logger.error("access is not up to date", metadata: ["reason": "\(error.message)"])
+        }
+    }
+}
+
+extension TargetRecord {
+    /// The keys of all logical units that anybody sees at the target.
+    var shownUnits: Set<Int64> {
+        access.reduce(into: Set(logicalUnits.values)) { $0.formUnion(($1.logicalUnits ?? [:]).values) }
+    }
+}

@@ -1,0 +1,196 @@
+import Catalog
+import ISCSI
+import ISCSIPort
+import Logging
+import Platform
+import Synchronization
+import TargetCore
+
+/// What the front end has beyond the targets that devices bring along.
+struct FrontEndState {
+    /// The place of a map: what a group sees of a target.
+    struct MapName: Hashable {
+        let target: String
+        let group: Int64
+    }
+    var maps: [MapName: LogicalUnitMap] = [:]
+    /// The targets that were made for themselves.
+    var ownTargets: Set<String> = []
+}
+
+extension LocalDevices {
+    // MARK: Targets, maps and access
+
+    /// Goes from what is to what `plan` says, target by target; then the rules change at once, and sessions are looked through.
+    public func configure(_ plan: FrontEndPlan) {
+        let units = units.withLock { $0 }
+        frontEnd.withLock { state in
+            var rules = AccessTable.Rules(discovery: AuthenticationPolicy(plan.discoveryCredentials))
+            var maps: [FrontEndState.MapName: LogicalUnitMap] = [:]
+            var ownTargets: Set<String> = []
+            for planned in plan.targets {
+                guard let target = target(for: planned) else { continue }
+                if !planned.belongsToDevice { ownTargets.insert(planned.name) }
+                Self.bring(target.logicalUnits, of: target, to: planned.logicalUnits, units)
+                var groups: [AccessTable.Rule.Group] = []
+                for group in planned.groups {
+                    var map: LogicalUnitMap?
+                    if let wanted = group.logicalUnits {
+                        let name = FrontEndState.MapName(target: planned.name, group: group.group)
+                        let kept = state.maps[name] ?? LogicalUnitMap()
+                        Self.bring(kept, of: target, to: wanted, units)
+                        maps[name] = kept
+                        map = kept
+                    }
+                    groups.append(
+                        AccessTable.Rule.Group(
+                            members: group.members, logicalUnits: map,
+                            authentication: AuthenticationPolicy(group.credentials)))
+                }
+                guard planned.isRestricted else { continue }
+                rules.targets[planned.name] = AccessTable.Rule(
+                    portalGroupTags: planned.portalGroupTags, groups: groups, redirection: planned.redirection,
+                    authentication: AuthenticationPolicy(planned.credentials))
+            }
+            access.replace(with: rules)
+            for name in state.ownTargets.subtracting(ownTargets) {
+                targets.remove(name: name)
+                server.closeSessions(targetName: name)
+            }
+            state.maps = maps
+            state.ownTargets = ownTargets
+        }
+        server.reviewAccess()
+    }
+
+    /// The running target that `plan` means; nil when its device is not served.
+    ///
+    /// A target that gets its first unit of a library is replaced by one whose sessions run where the library does. The control
+    /// plane has seen to it that nobody is logged in.
+    private func target(for plan: TargetPlan) -> Target? {
+        let home = plan.library.flatMap { library in libraries.withLock { $0[library]?.target.homeReactor } }
+        let present = targets[plan.name]
+        if let present, home == nil || present.homeReactor != nil { return present }
+        guard present != nil || !plan.belongsToDevice else { return nil }
+        let target = Target(name: plan.name, alias: plan.alias, homeReactor: home)
+        if present != nil { targets.remove(name: plan.name) }
+        targets.add(target)
+        return target
+    }
+
+    /// Makes `map` hold the units with the keys `wanted`, less those that are not served.
+    private static func bring(
+        _ map: LogicalUnitMap, of target: Target, to wanted: [Int: Int64], _ units: [Int64: LogicalUnit]
+    ) {
+        let present = map.all
+        for (number, unit) in present where wanted[number].flatMap({ units[$0] }) !== unit {
+            target.unmap(at: number, of: map)
+        }
+        for (number, key) in wanted {
+            guard let unit = units[key], present[number] !== unit else { continue }
+            target.map(unit, at: number, of: map)
+        }
+    }
+
+    // MARK: Portals
+
+    /// Listens on the portal.
+    public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
+        guard let address = SocketAddress(portal.description), let tag = UInt16(exactly: group) else {
+            throw ManagementError(.invalid, "'\(portal)' is no address to listen on; give one of this machine")
+        }
+        do {
+            let open = try server.addPortal(address, portalGroupTag: tag)
+            return PortalAddress(address: open.host, port: Int(open.port ?? 0))
+        } catch  where error.code == Errno.addressInUse {
+            throw ManagementError(
+                .inUse, "port \(portal.port) of \(portal.address) is in use; stop its owner or choose another portal")
+        } catch {
+            throw ManagementError(
+                .system, "cannot listen on \(portal): \(error.reason); choose another portal")
+        }
+    }
+
+    /// Listens no longer.
+    public func closePortal(_ portal: PortalAddress) {
+        if let address = SocketAddress(portal.description) { server.removePortal(address) }
+    }
+
+    /// Frees the portal of its sessions.
+    public func drainPortal(_ portal: PortalAddress, seconds: Int) {
+        guard let address = SocketAddress(portal.description) else { return }
+        _ = server.drainPortal(address, gracePeriod: .seconds(seconds))
+    }
+
+    /// Takes logins again.
+    public func resumePortal(_ portal: PortalAddress) {
+        if let address = SocketAddress(portal.description) { _ = server.resumePortal(address) }
+    }
+
+    /// The portals.
+    public func portals() -> [PortalSummary] {
+        server.portalSummaries().map {
+            PortalSummary(
+                portal: $0.address.description, group: Int($0.portalGroupTag), isDraining: $0.isDraining,
+                connections: $0.connections)
+        }
+    }
+
+    // MARK: Sessions
+
+    /// The sessions of targets; discovery sessions do not count.
+    public func sessions() -> [SessionSummary] {
+        let now = MonotonicTime.current()
+        return server.sessions().compactMap { session in
+            session.targetName.map { target in
+                let isid = String(session.initiatorSessionID.rawValue, radix: 16)
+                return SessionSummary(
+                    handle: Int(session.targetSessionHandle), initiator: session.initiatorName,
+                    initiatorAlias: session.initiatorAlias,
+                    isid: String(repeating: "0", count: 12 - isid.count) + isid, target: target,
+                    portalGroup: Int(session.portalGroupTag),
+                    connections: session.connections.map {
+                        ConnectionSummary(
+                            connectionID: Int($0.connectionID), peer: $0.peerAddress.description,
+                            local: $0.localAddress.description, portal: $0.portal.description)
+                    }, parameters: Self.text(of: session.parameters),
+                    age: Int((now - session.start).components.seconds), commands: session.commands,
+                    sentBytes: session.sentBytes, receivedBytes: session.receivedBytes)
+            }
+        }
+    }
+
+    /// Asks for a logout and closes what is left.
+    public func closeSession(_ handle: Int, seconds: Int) {
+        guard let handle = UInt16(exactly: handle) else { return }
+        _ = server.closeSession(handle, gracePeriod: .seconds(seconds))
+    }
+
+    /// The keys as login texts have them (RFC 7143 section 13).
+    private static func text(of parameters: NegotiatedParameters) -> [String: String] {
+        func word(_ value: Bool) -> String { value ? "Yes" : "No" }
+        return [
+            "HeaderDigest": parameters.headerDigest.rawValue, "DataDigest": parameters.dataDigest.rawValue,
+            "MaxRecvDataSegmentLength": "\(parameters.maxRecvDataSegmentLength)",
+            "InitiatorMaxRecvDataSegmentLength": "\(parameters.maxSendDataSegmentLength)",
+            "MaxConnections": "\(parameters.maxConnections)", "InitialR2T": word(parameters.initialR2T),
+            "ImmediateData": word(parameters.immediateData), "MaxBurstLength": "\(parameters.maxBurstLength)",
+            "FirstBurstLength": "\(parameters.firstBurstLength)",
+            "DefaultTime2Wait": "\(parameters.defaultTime2Wait)",
+            "DefaultTime2Retain": "\(parameters.defaultTime2Retain)",
+            "MaxOutstandingR2T": "\(parameters.maxOutstandingR2T)",
+            "DataPDUInOrder": word(parameters.dataPDUInOrder),
+            "DataSequenceInOrder": word(parameters.dataSequenceInOrder),
+            "ErrorRecoveryLevel": "\(parameters.errorRecoveryLevel)",
+            "TaskReporting": parameters.taskReporting.rawValue,
+            "iSCSIProtocolLevel": "\(parameters.iSCSIProtocolLevel)",
+        ]
+    }
+}
+
+extension TargetPlan {
+    /// Whether a login depends on anything but the target's name.
+    fileprivate var isRestricted: Bool {
+        portalGroupTags != nil || !groups.isEmpty || redirection != nil || credentials != nil
+    }
+}

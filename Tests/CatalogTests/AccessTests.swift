@@ -1,0 +1,146 @@
+import Foundation
+import GRDB
+import Testing
+
+@testable import Catalog
+
+@Suite("Targets, groups and maps")
+struct AccessTests {
+    let folder: ScratchFolder
+    let catalog: Catalog
+
+    init() throws {
+        folder = try ScratchFolder()
+        catalog = try Catalog(path: folder.catalog)
+    }
+
+    func disk(_ name: String) throws -> Int64 {
+        try catalog.addDisk(
+            name: name, targetName: "t:\(name)", image: "disks/\(name).img", imageIsExternal: false, size: 4096,
+            blockSize: 512, created: Date()
+        ).identity.id
+    }
+
+    func target(_ name: String) throws -> TargetRecord {
+        try #require(try catalog.targets().first { $0.name == name })
+    }
+
+    func group(_ name: String, rank: Int = 10, names: [String] = ["iqn.*"], addresses: [String] = []) throws -> Int64 {
+        try catalog.addInitiatorGroup(
+            name: name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
+        return try #require(try catalog.initiatorGroups().first { $0.name == name }).id
+    }
+
+    @Test("a catalog of version 1 keeps its portals and targets, and targets know their device")
+    func migration() throws {
+        let path = folder.path + "/old.sqlite"
+        let raw = try DatabaseQueue(path: path)
+        try raw.write { database in
+            try Schema.migrations[0](database)
+            try database.execute(
+                sql: """
+                    PRAGMA application_id = \(Schema.applicationID);
+                    PRAGMA user_version = 1;
+                    INSERT INTO portal VALUES ('127.0.0.1', 3260);
+                    INSERT INTO logicalUnit VALUES (7, 'disk', 'S', 1);
+                    INSERT INTO disk VALUES (7, 'a', 'disks/a.img', 0, 4096, 512, '2026-11-01 00:00:00.000');
+                    INSERT INTO target VALUES (3, 't:a');
+                    INSERT INTO logicalUnitMapping VALUES (3, 0, 7);
+                    """)
+        }
+        try raw.close()
+        let catalog = try Catalog(path: path)
+        #expect(try catalog.portals() == [PortalRecord(address: "127.0.0.1", port: 3260, portalGroupTag: 1)])
+        let target = TargetRecord(
+            id: 3, name: "t:a", device: 7, logicalUnits: [0: 7], portalGroupTags: nil, redirection: nil, access: [])
+        #expect(try catalog.targets() == [target])
+        try catalog.removeDisk(named: "a")
+        #expect(try catalog.targets().isEmpty)
+    }
+
+    @Test("a target made for itself lives without units, and loses those whose device goes")
+    func ownTarget() throws {
+        let (a, b) = (try disk("a"), try disk("b"))
+        try catalog.addTarget(named: "t:x")
+        let own = try target("t:x")
+        try catalog.map([0: a, 5: b], to: own.id)
+        #expect(throws: CatalogError.self) { try catalog.map([6: a], to: own.id) }
+        #expect(throws: CatalogError.self) { try catalog.map([5: a], to: own.id) }
+        #expect(try target("t:x").logicalUnits == [0: a, 5: b])
+        try catalog.removeDisk(named: "a")
+        #expect(try target("t:x").logicalUnits == [5: b])
+        #expect(throws: CatalogError.self) { try catalog.unmap([5, 6], from: own.id) }
+        try catalog.unmap([5], from: own.id)
+        #expect(try target("t:x").logicalUnits.isEmpty)
+        let ofDevice = try target("t:b").id
+        #expect(throws: CatalogError.self) { try catalog.removeTarget(ofDevice) }
+        try catalog.removeTarget(own.id)
+        #expect(try catalog.targets().map(\.name) == ["t:b"])
+    }
+
+    @Test("a device whose target is as it was made, and shown nowhere else, has no settings")
+    func settings() throws {
+        let (a, b) = (try disk("a"), try disk("b"))
+        func isSet() throws -> Bool { try catalog.hasAccessSettings(device: a, units: [a]) }
+        #expect(try !isSet())
+        let (own, other) = (try target("t:a").id, try target("t:b").id)
+        try catalog.setPortalGroupTags([1], ofTarget: own)
+        #expect(try isSet())
+        try catalog.setPortalGroupTags(nil, ofTarget: own)
+        try catalog.map([1: b], to: own)
+        #expect(try !isSet())
+        #expect(try catalog.hasAccessSettings(device: b, units: [b]))
+        let group = try group("g")
+        try catalog.setAccess(of: group, to: other, logicalUnits: [0: a])
+        #expect(try isSet())
+        try catalog.setAccess(of: group, to: own, logicalUnits: nil)
+        try catalog.removeAccess(of: group, to: other)
+        #expect(try isSet())
+        try catalog.removeAccess(of: group, to: own)
+        #expect(try !isSet())
+        #expect(try catalog.hasTarget(named: "t:a"))
+        #expect(try !catalog.hasTarget(named: "t:c"))
+    }
+
+    @Test("groups come by rank, with their members, and cannot go while a target counts on them")
+    func groups() throws {
+        let second = try group("b", rank: 20, names: ["iqn.2026-11.*", "eui.*"], addresses: ["10.0.0.0/8"])
+        let first = try group("c", rank: 10, names: [], addresses: ["::1/128"])
+        let third = try group("a", rank: 20)
+        #expect(try catalog.initiatorGroups().map(\.name) == ["c", "b", "a"])
+        #expect(try catalog.initiatorGroups()[1].namePatterns == ["eui.*", "iqn.2026-11.*"])
+        #expect(try catalog.initiatorGroups()[1].addressRanges == ["10.0.0.0/8"])
+        #expect(throws: CatalogError.self) { try group("a") }
+        try catalog.setInitiatorGroup(third, rank: 1, namePatterns: [], addressRanges: ["10.0.0.1/32"])
+        #expect(try catalog.initiatorGroups().map(\.id) == [third, first, second])
+        #expect(try catalog.initiatorGroups()[0].namePatterns.isEmpty)
+        let unit = try disk("a")
+        let target = try target("t:a").id
+        try catalog.setAccess(of: second, to: target, logicalUnits: nil)
+        #expect(throws: CatalogError.self) { try catalog.removeInitiatorGroup(second) }
+        try catalog.setAccess(of: first, to: target, logicalUnits: [3: unit])
+        let access = try self.target("t:a").access
+        #expect(access.map(\.group) == [first, second])
+        #expect(access.map(\.logicalUnits) == [[3: unit], nil])
+        try catalog.removeAccess(of: second, to: target)
+        #expect(throws: CatalogError.self) { try catalog.removeAccess(of: second, to: target) }
+        try catalog.removeInitiatorGroup(second)
+        try catalog.removeDisk(named: "a")
+        try catalog.removeInitiatorGroup(first)
+        #expect(try catalog.initiatorGroups().map(\.id) == [third])
+    }
+
+    @Test("portal groups and redirection of a target are replaced as a whole")
+    func targetSettings() throws {
+        _ = try disk("a")
+        let id = try target("t:a").id
+        try catalog.setPortalGroupTags([2, 1], ofTarget: id)
+        try catalog.setRedirection(TargetRedirection(address: "192.0.2.1:3260", isPermanent: true), ofTarget: id)
+        #expect(try target("t:a").portalGroupTags == [1, 2])
+        #expect(try target("t:a").redirection == TargetRedirection(address: "192.0.2.1:3260", isPermanent: true))
+        try catalog.setPortalGroupTags(nil, ofTarget: id)
+        try catalog.setRedirection(nil, ofTarget: id)
+        #expect(try target("t:a").portalGroupTags == nil)
+        #expect(try target("t:a").redirection == nil)
+    }
+}

@@ -1,0 +1,192 @@
+import ISCSI
+import ISCSIPort
+import Initiator
+import Platform
+import SCSI
+import Synchronization
+import TargetCore
+import Testing
+
+/// Access as the test says, for the stage's one target.
+final class ScriptedAccess: AccessControl {
+    struct Script: Sendable {
+        var access = TargetAccess.granted(.none)
+        var isVisible = true
+        var tags: Set<UInt16>?
+        var requests: [AccessRequest] = []
+    }
+    let script = Mutex(Script())
+
+    func change(_ body: (inout Script) -> Void) { script.withLock { body(&$0) } }
+
+    func access(_ request: AccessRequest, to target: Target) -> TargetAccess {
+        script.withLock {
+            $0.requests.append(request)
+            return $0.access
+        }
+    }
+    func discoveryAuthentication(_ request: AccessRequest) -> AuthenticationPolicy { .none }
+    func isVisible(_ target: Target, to request: AccessRequest) -> Bool { script.withLock { $0.isVisible } }
+    func portalGroupTags(of target: Target) -> Set<UInt16>? { script.withLock { $0.tags } }
+}
+
+@Suite("Access and portals")
+struct AccessTests {
+    let access = ScriptedAccess()
+    let stage: Stage
+
+    init() throws { stage = try Stage(access: access) }
+
+    /// How a login to `portal` is refused; nil when it is not.
+    func refusal(at portal: SocketAddress? = nil) throws -> (status: LoginStatus, address: String?)? {
+        do throws(InitiatorError) {
+            _ = try BlockingInitiator.logIn(
+                to: portal ?? stage.address, InitiatorSettings(targetName: Stage.targetName))
+            return nil
+        } catch {
+            guard case .loginRefused(let status, let address) = error else { throw error }
+            return (status, address)
+        }
+    }
+
+    func discovered(at portal: SocketAddress? = nil) throws -> [DiscoveredTarget] {
+        try BlockingInitiator.logIn(to: portal ?? stage.address, .discovery).sendTargets()
+    }
+
+    @Test("Who may not use a target is refused, and who may not see it is not told")
+    func refusals() throws {
+        access.change { $0.access = .refused(.authorizationFailure) }
+        #expect(try refusal()?.status == .authorizationFailure)
+        #expect(try discovered().count == 1)
+        access.change { $0.isVisible = false }
+        #expect(try discovered().isEmpty)
+        access.change { $0.access = .moved(address: "192.0.2.1:3260", permanently: false) }
+        let moved = try refusal()
+        #expect(moved?.status == .targetMovedTemporarily && moved?.address == "192.0.2.1:3260")
+        access.change { $0.access = .moved(address: "[2001:db8::1]:3260", permanently: true) }
+        let gone = try refusal()
+        #expect(gone?.status == .targetMovedPermanently && gone?.address == "[2001:db8::1]:3260")
+        #expect(stage.server.sessions().isEmpty)
+        let request = try #require(access.script.withLock { $0.requests.first })
+        #expect(request.initiatorName == InitiatorSettings.defaultName)
+        #expect(request.peerAddress.host == "127.0.0.1" && request.localAddress == stage.address)
+        #expect(request.portalGroupTag == 1)
+    }
+
+    @Test("An initiator sees the logical units of its map only")
+    func maps() throws {
+        let map = LogicalUnitMap()
+        stage.target.map(stage.unit, at: 5, of: map)
+        access.change { $0.access = .granted(.none, map) }
+        let initiator = try BlockingInitiator.logIn(
+            to: stage.address, InitiatorSettings(targetName: Stage.targetName))
+        _ = try initiator.waitUntilReady(LogicalUnitNumber(5))
+        let report = CommandDescriptorBlock([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+        let list = try initiator.execute(report, on: LogicalUnitNumber(0), expectedDataInLength: 256)
+        #expect(list.dataIn == [0, 0, 0, 8, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0])
+        let inquiry = CommandDescriptorBlock([OperationCode.inquiry, 0, 0, 0, 36, 0])
+        let absent = try initiator.execute(inquiry, on: LogicalUnitNumber(0), expectedDataInLength: 36)
+        #expect(absent.dataIn.first == 0x7F)
+        let present = try initiator.execute(inquiry, on: LogicalUnitNumber(5), expectedDataInLength: 36)
+        #expect(present.dataIn.first == 0)
+        let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(5), expectedDataInLength: 512)
+        #expect(read.isGood)
+        let denied = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+        #expect(!denied.isGood)
+    }
+
+    @Test("Sessions end when access ends, or other logical units would be seen; others stay")
+    func review() throws {
+        let initiator = try stage.initiator()
+        stage.server.reviewAccess()
+        let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+        #expect(read.isGood)
+        access.change { $0.access = .granted(.none, LogicalUnitMap()) }
+        stage.server.reviewAccess()
+        try initiator.connection.waitUntilClosed()
+        access.change { $0.access = .granted(.none) }
+        let second = try stage.initiator()
+        access.change { $0.access = .refused(.authorizationFailure) }
+        stage.server.reviewAccess()
+        try second.connection.waitUntilClosed()
+        let isEmpty = stage.eventually { stage.server.sessions().isEmpty }
+        #expect(isEmpty)
+    }
+
+    @Test("A target is offered by its portal groups only, with their tags")
+    func portalGroups() throws {
+        let second = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 7)
+        let all = try discovered()
+        #expect(all.first?.addresses == ["\(stage.address),1", "\(second),7"])
+        #expect(try discovered(at: second).first?.addresses == ["\(second),7", "\(stage.address),1"])
+        access.change { $0.tags = [7] }
+        #expect(try discovered().first?.addresses == ["\(second),7"])
+        #expect(try refusal()?.status == .targetNotFound)
+        let initiator = try BlockingInitiator.logIn(to: second, InitiatorSettings(targetName: Stage.targetName))
+        let session = try #require(stage.server.sessions().first { $0.targetName != nil })
+        #expect(session.portalGroupTag == 7)
+        #expect(session.connections.first?.portal == second)
+        access.change { $0.tags = [1] }
+        stage.server.reviewAccess()
+        try initiator.connection.waitUntilClosed()
+        access.change { $0.tags = [9] }
+        #expect(try discovered().isEmpty)
+    }
+
+    @Test("A wildcard portal is told as the address that the initiator used")
+    func wildcard() throws {
+        let wildcard = try stage.server.addPortal(#require(SocketAddress("0.0.0.0:0")), portalGroupTag: 2)
+        let port = try #require(wildcard.port)
+        let used = try #require(SocketAddress("127.0.0.2:\(port)"))
+        #expect(try discovered(at: used).first?.addresses == ["127.0.0.2:\(port),2", "\(stage.address),1"])
+    }
+
+    @Test("A drained portal asks for logouts, sends logins elsewhere, closes what is left, and can be taken up again")
+    func draining() throws {
+        let initiator = try stage.initiator { $0.timeout = .seconds(60) }
+        #expect(stage.server.drainPortal(stage.address, gracePeriod: .seconds(1)))
+        let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
+        #expect(message.event == .logoutRequested && message.parameter3 == 1)
+        #expect(try refusal()?.status == .serviceUnavailable)
+        #expect(try discovered().count == 1)
+        let other = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 2)
+        #expect(try refusal()?.address == other.description)
+        let own = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")))
+        let moved = try refusal()
+        #expect(moved?.status == .targetMovedTemporarily && moved?.address == own.description)
+        access.change { $0.tags = [1] }
+        stage.server.removePortal(own)
+        #expect(try refusal()?.status == .serviceUnavailable)
+        try initiator.connection.waitUntilClosed()
+        #expect(stage.server.portalSummaries().first?.isDraining == true)
+        #expect(stage.server.resumePortal(stage.address))
+        #expect(try refusal() == nil)
+        #expect(!stage.server.drainPortal(own, gracePeriod: .seconds(1)))
+        #expect(!stage.server.resumePortal(own))
+    }
+
+    @Test("Resuming a portal leaves those in peace that have not gone")
+    func resuming() throws {
+        let initiator = try stage.initiator { $0.timeout = .seconds(60) }
+        #expect(stage.server.drainPortal(stage.address, gracePeriod: .seconds(3600)))
+        _ = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
+        #expect(stage.server.resumePortal(stage.address))
+        #expect(stage.server.portalSummaries().map(\.isDraining) == [false])
+        let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+        #expect(read.isGood)
+    }
+
+    @Test("A session is asked to log out, and closed when it does not")
+    func closing() throws {
+        let initiator = try stage.initiator { $0.timeout = .seconds(60) }
+        let other = try stage.initiator()
+        let handle = try #require(stage.server.sessions().map(\.targetSessionHandle).min())
+        #expect(stage.server.closeSession(handle, gracePeriod: .seconds(1)))
+        let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
+        #expect(message.event == .logoutRequested && message.parameter3 == 1)
+        try initiator.connection.waitUntilClosed()
+        let read = try other.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+        #expect(read.isGood)
+        #expect(!stage.server.closeSession(0, gracePeriod: .seconds(1)))
+    }
+}

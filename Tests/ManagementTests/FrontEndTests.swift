@@ -1,0 +1,143 @@
+import Foundation
+import ISCSI
+import ISCSIPort
+import Logging
+import Platform
+import Synchronization
+import TargetCore
+import Testing
+
+@testable import Management
+
+@Suite("The front end of real devices", .serialized)
+struct FrontEndTests {
+    let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+
+    /// Runs `body` with a controller that serves two disks and two libraries on a free port, and stops it.
+    func serving(_ body: (Controller, LocalDevices) async throws -> Void) async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let made = Mutex<LocalDevices?>(nil)
+        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
+            resources throws(ManagementError) in
+            let devices = try LocalDevices(resources)
+            made.withLock { $0 = devices }
+            return devices
+        }
+        do {
+            let devices = try #require(made.withLock { $0 })
+            try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
+            for name in ["a", "b"] { try await controller.createDisk(DiskCreation(name: name, size: 1 << 20)) }
+            for name in ["x", "y"] {
+                try await controller.createLibrary(
+                    LibraryCreation(
+                        name: name, profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 2,
+                        mailSlots: 0))
+            }
+            try await body(controller, devices)
+        } catch {
+            Issue.record(error)
+        }
+        await controller.shutDown()
+        controller.folder.release()
+    }
+
+    func request(_ name: String, from address: String = "192.0.2.1:5000") throws -> AccessRequest {
+        AccessRequest(
+            initiatorName: name, peerAddress: try #require(SocketAddress(address)),
+            localAddress: try #require(SocketAddress("127.0.0.1:3260")), portalGroupTag: 1)
+    }
+
+    /// The numbers that the initiator would see; nil when it does not get in.
+    func numbers(_ devices: LocalDevices, _ target: String, for request: AccessRequest) throws -> [Int]? {
+        let target = try #require(devices.targets[DeviceName.targetName(target)])
+        guard case .granted(_, let map) = devices.access.access(request, to: target) else { return nil }
+        return (map ?? target.logicalUnits).all.keys.sorted()
+    }
+
+    @Test("maps follow the catalog, unit by unit")
+    func maps() async throws {
+        try await serving { controller, devices in
+            let anyone = try request("iqn.2026-11.test:z")
+            let member = try request("iqn.2026-11.test:m")
+            _ = try await controller.createTarget(TargetCreation(name: "t"))
+            #expect(try numbers(devices, "t", for: anyone) == [])
+            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [2: "a", 9: "b"]))
+            #expect(try numbers(devices, "t", for: anyone) == [2, 9])
+            let target = try #require(devices.targets[DeviceName.targetName("t")])
+            #expect(target.logicalUnits[9] === devices.targets[DeviceName.targetName("b")]?.logicalUnits[0])
+            _ = try await controller.createInitiatorGroup(
+                InitiatorGroupCreation(name: "g", names: ["iqn.2026-11.test:m"], addresses: [], rank: nil))
+            _ = try await controller.map(target: "t", TargetMapping(group: "g", logicalUnits: [0: "b"]))
+            #expect(try numbers(devices, "t", for: anyone) == nil)
+            #expect(!devices.access.isVisible(target, to: anyone))
+            #expect(devices.access.isVisible(target, to: member))
+            #expect(try numbers(devices, "t", for: member) == [0])
+            _ = try await controller.map(target: "t", TargetMapping(group: "g", logicalUnits: [1: "a"]))
+            #expect(try numbers(devices, "t", for: member) == [0, 1])
+            _ = try await controller.unmap(target: "t", TargetUnmapping(group: "g", numbers: [0]))
+            #expect(try numbers(devices, "t", for: member) == [1])
+            try await controller.deleteDisk("a")
+            #expect(try numbers(devices, "t", for: member) == [])
+            #expect(target.logicalUnits.all.keys.sorted() == [9])
+            _ = try await controller.unmap(target: "t", TargetUnmapping(group: "g", numbers: []))
+            #expect(try numbers(devices, "t", for: anyone) == [9])
+            try await controller.deleteTarget("t")
+            #expect(devices.targets[DeviceName.targetName("t")] == nil)
+        }
+    }
+
+    @Test("the first group that matches decides; addresses count too")
+    func ranks() async throws {
+        try await serving { controller, devices in
+            for (name, names, addresses, rank) in [
+                ("near", ["*"], ["10.0.0.0/8"], 20), ("all", ["*"], [], 30), ("one", ["iqn.2026-11.test:1"], [], 10),
+            ] {
+                _ = try await controller.createInitiatorGroup(
+                    InitiatorGroupCreation(name: name, names: names, addresses: addresses, rank: rank))
+            }
+            _ = try await controller.map(target: "a", TargetMapping(group: "near", logicalUnits: [1: "b"]))
+            let near = try request("iqn.2026-11.test:2", from: "10.1.2.3:1")
+            let far = try request("iqn.2026-11.test:2", from: "[fd00::1]:1")
+            let one = try request("iqn.2026-11.test:1", from: "10.1.2.3:1")
+            #expect(try numbers(devices, "a", for: near) == [1])
+            #expect(try numbers(devices, "a", for: far) == nil)
+            #expect(try numbers(devices, "a", for: one) == [1])
+            _ = try await controller.map(target: "a", TargetMapping(group: "all", logicalUnits: [:]))
+            _ = try await controller.map(target: "a", TargetMapping(group: "one", logicalUnits: [7: "b"]))
+            #expect(try numbers(devices, "a", for: near) == [1])
+            #expect(try numbers(devices, "a", for: far) == [0])
+            #expect(try numbers(devices, "a", for: one) == [7])
+            _ = try await controller.extendInitiatorGroup("one", InitiatorGroupChange(rank: 40))
+            #expect(try numbers(devices, "a", for: one) == [1])
+        }
+    }
+
+    @Test("sessions of a target run where its library does; redirection and CHAP are asked for")
+    func homes() async throws {
+        try await serving { controller, devices in
+            let home = try #require(devices.targets[DeviceName.targetName("y")]?.homeReactor)
+            _ = try await controller.createTarget(TargetCreation(name: "t"))
+            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [0: "a"]))
+            #expect(devices.targets[DeviceName.targetName("t")]?.homeReactor == nil)
+            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [5: "y/drive:1"]))
+            let target = try #require(devices.targets[DeviceName.targetName("t")])
+            #expect(target.homeReactor === home)
+            #expect(target.logicalUnits.all.keys.sorted() == [0, 5])
+            let anyone = try request("iqn.2026-11.test:z")
+            _ = try await controller.setCredentials(
+                CHAPSetting(
+                    place: CHAPPlace(target: "t"),
+                    initiator: CHAPSecret(name: "u", secret: Data("swordfish-swordfish".utf8)), target: nil,
+                    algorithms: ["sha3-256", "sha-256"]))
+            guard case .granted(.chap(let initiators, _, let provider), nil) = devices.access.access(anyone, to: target)
+            else { throw ManagementError(.internal, "no CHAP is asked for") }
+            #expect(initiators.map(\.name) == ["u"])
+            #expect(Set(provider.algorithms) == [.sha256, .sha3256])
+            _ = try await controller.redirect(
+                target: "t", TargetRedirect(address: "192.0.2.9:3260", isPermanent: true))
+            guard case .moved("192.0.2.9:3260", permanently: true) = devices.access.access(anyone, to: target)
+            else { throw ManagementError(.internal, "it is not redirected") }
+        }
+    }
+}
