@@ -94,6 +94,14 @@ public struct CommandWindow: Sendable {
         maxCmdSN = first.advanced(by: limit - 1)
     }
 
+    /// A window in the middle of its life, of at most `limit` commands.
+    public init(expCmdSN: SequenceNumber, maxCmdSN: SequenceNumber, limit: Int) {
+        precondition(limit >= 1 && limit <= Self.maximumLimit, "a command window has 1 to 65535 commands")
+        self.limit = limit
+        self.expCmdSN = expCmdSN
+        self.maxCmdSN = maxCmdSN
+    }
+
     /// What to do with a command numbered `cmdSN`. An immediate command carries a number but is delivered at once and
     /// uses none up. `deliver` of a numbered command moves ExpCmdSN on.
     public mutating func receive(_ cmdSN: SequenceNumber, isImmediate: Bool) -> Verdict {

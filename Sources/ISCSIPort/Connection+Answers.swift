@@ -9,8 +9,8 @@ extension Connection {
     /// Leases of the output queue that Data-In of one PDU leaves to Data-In of many.
     private static let reservedLeases = 160
     /// Header bytes and pieces of the output queue that Data-In leaves to other answers.
-    private static let reservedHeaderBytes = 32768
-    private static let reservedPieces = 64
+    static let dataInHeaderReserve = 32768
+    static let dataInPieceReserve = 64
 
     // MARK: The end of a command
 
@@ -28,7 +28,11 @@ extension Connection {
         guard let payload = output.hold(lease) else { return close(.answersNotTaken) }
         session?.counters.count(sent: count)
         slot.payload = payload
-        slot.dataInPlan = DataInPlan(length: count, parameters: parameters)
+        if recovery == nil {
+            slot.dataInPlan = DataInPlan(length: count, parameters: parameters)
+        } else {
+            planDataIn(slot, length: count)
+        }
         if sending.isEmpty, output.freeLeases >= Self.reservedLeases {
             _ = sendDataIn(slot)
             if output.queuedBytes >= server.limits.earlyFlush { flush() }
@@ -39,6 +43,7 @@ extension Connection {
 
     /// Ends a command that the transport could not carry.
     func respond(_ slot: CommandSlot, _ failure: TransportFailure) {
+        slot.transportFailure = failure
         respond(slot, status: failure.status, sense: failure.sense)
     }
 
@@ -51,22 +56,35 @@ extension Connection {
                 ? Residual(expected: slot.expectedDataInLength, actual: 0)
                 : Residual(expected: slot.expectedDataOutLength, actual: slot.task.requestedDataOutLength)
         }
+        var response = response(of: slot, status: code)
+        let isDescriptorFormat = slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false
+        response.statSN = status.take()
+        // Before the window goes into the response, which shows that the command has ended.
+        if recovery == nil { session.free(slot) } else { keepAnswer(slot, in: session) }
+        session.openWindow()
+        response.expCmdSN = session.window.expCmdSN
+        response.maxCmdSN = session.window.maxCmdSN
+        send(response, sense: code == .checkCondition ? sense : nil, isDescriptorFormat: isDescriptorFormat)
+    }
+
+    /// The SCSI Response of a command, without its numbers.
+    func response(of slot: CommandSlot, status code: SCSIStatus) -> SCSIResponsePDU {
         var response = SCSIResponsePDU()
         response.status = code
         response.residual = slot.residual
         response.initiatorTaskTag = slot.initiatorTaskTag
+        response.snackTag = slot.snackTag
         response.expDataSN = slot.dataInPlan?.dataSN ?? slot.transferPlan?.r2tSN ?? 0
-        let isDescriptorFormat = slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false
-        // Freed first, so that the window in the response shows the slot.
-        session.free(slot)
-        session.openWindow()
-        response.statSN = status.take()
-        response.expCmdSN = session.window.expCmdSN
-        response.maxCmdSN = session.window.maxCmdSN
-        guard code == .checkCondition, let sense else {
-            send(response)
+        return response
+    }
+
+    /// Sends a SCSI Response with sense data, if there is some.
+    func send(_ header: SCSIResponsePDU, sense: SenseData?, isDescriptorFormat: Bool) {
+        guard let sense else {
+            send(header)
             return
         }
+        var response = header
         var bytes = InlineArray<66, UInt8>(repeating: 0)
         let length = bytes.modifyBytes { target in
             let length = sense.write(into: &target, at: 2, isDescriptorFormat: isDescriptorFormat)
@@ -79,9 +97,13 @@ extension Connection {
 
     // MARK: Data-In
 
+    /// Whether Data-In, or answers that are to be sent again, wait for room in the output queue.
+    var hasDataToSend: Bool { !sending.isEmpty || recovery?.resends.isEmpty == false }
+
     /// Sends Data-In of waiting commands as far as there is room and the turn allows; false when the connection is over.
     func sendQueuedData() -> Bool {
-        guard !sending.isEmpty else { return true }
+        guard hasDataToSend else { return true }
+        guard sendAgain() else { return false }
         var sent = 0
         while let slot = sending.first, !isWriteBlocked, sent < server.limits.turnOutput {
             let before = output.queuedBytes
@@ -106,9 +128,11 @@ extension Connection {
     private func sendDataIn(_ slot: CommandSlot) -> Bool {
         guard let session, let payload = slot.payload else { return true }
         guard var plan = slot.dataInPlan else { return true }
-        let isCollapsed = DataInPlan.mayCollapse(
-            status: slot.task.status, hasSense: slot.task.sense != nil, length: plan.length)
-        while output.freeHeaderBytes > Self.reservedHeaderBytes, output.freePieces > Self.reservedPieces,
+        let isCollapsed =
+            DataInPlan.mayCollapse(
+                status: slot.task.status, hasSense: slot.task.sense != nil, length: plan.length)
+            && slot.snackTag == 0 && !plan.isExhausted
+        while output.freeHeaderBytes > Self.dataInHeaderReserve, output.freePieces > Self.dataInPieceReserve,
             output.queuedBytes < server.limits.outputBacklog, let segment = plan.next()
         {
             var pdu = DataInPDU()
@@ -117,17 +141,24 @@ extension Connection {
             pdu.initiatorTaskTag = slot.initiatorTaskTag
             pdu.dataSN = segment.dataSN
             pdu.bufferOffset = UInt32(segment.offset)
+            if recovery != nil { requestAcknowledgement(&pdu, slot, segment) }
             if segment.isLast, isCollapsed {
                 pdu.hasStatus = true
                 pdu.status = slot.task.status
                 pdu.residual = slot.residual
                 pdu.statSN = status.take()
-                session.free(slot)
+                if recovery == nil {
+                    session.free(slot)
+                } else {
+                    slot.dataInPlan = plan
+                    slot.isStatusInData = true
+                    keepAnswer(slot, in: session)
+                }
                 session.openWindow()
             }
             pdu.expCmdSN = session.window.expCmdSN
             pdu.maxCmdSN = session.window.maxCmdSN
-            guard appendData(pdu, payload, segment) else {
+            guard appendData(pdu, payload, segment, releases: segment.isLast && recovery == nil) else {
                 close(.answersNotTaken)
                 return true
             }
@@ -138,15 +169,17 @@ extension Connection {
         }
         if !isCollapsed {
             slot.dataInPlan = plan
-            slot.payload = nil
+            if recovery == nil { slot.payload = nil }
             respond(slot, status: slot.task.status, sense: slot.task.sense)
         }
         return true
     }
 
     /// Queues a header, a part of a payload, and padding and digest.
-    private func appendData(_ pdu: DataInPDU, _ payload: OutputQueue.Payload, _ segment: DataInSegment) -> Bool {
-        let (offset, count, isLast) = (segment.offset, segment.length, segment.isLast)
+    func appendData(
+        _ pdu: DataInPDU, _ payload: OutputQueue.Payload, _ segment: DataInSegment, releases: Bool
+    ) -> Bool {
+        let (offset, count) = (segment.offset, segment.length)
         let layout = sendFramer.layout(dataSegmentLength: count)
         let isHeaderQueued = output.appendHeader(count: layout.dataOffset) { bytes in
             pdu.encode(into: &bytes)
@@ -154,7 +187,7 @@ extension Connection {
         }
         let trailerLength = layout.totalLength - layout.dataOffset - count
         guard trailerLength > 0 else {
-            return isHeaderQueued && output.append(payload, offset: offset, count: count, release: isLast)
+            return isHeaderQueued && output.append(payload, offset: offset, count: count, release: releases)
         }
         var digest: UInt32 = 0
         if layout.dataDigestLength > 0 {
@@ -162,7 +195,7 @@ extension Connection {
             let data = output.withBytes(of: payload, offset: offset, count: count) { CRC32C.checksum($0) }
             digest = CRC32C.checksum(zeros.rawSpan.extracting(0..<layout.padLength), previous: data).byteSwapped
         }
-        return isHeaderQueued && output.append(payload, offset: offset, count: count, release: isLast)
+        return isHeaderQueued && output.append(payload, offset: offset, count: count, release: releases)
             && output.appendHeader(count: trailerLength) { bytes in
                 bytes.fill(at: 0, count: trailerLength)
                 if layout.dataDigestLength > 0 { bytes.storeBE32(digest, at: layout.padLength) }
@@ -180,6 +213,20 @@ extension Connection {
     /// Queues a PDU without data; false, and the connection closed, when the peer has let the queue fill up.
     @discardableResult
     func send<Header: PDUHeader>(_ header: Header) -> Bool {
+        if recovery != nil { keepIfNumbered(header, data: nil) }
+        return enqueue(header)
+    }
+
+    /// Queues a PDU with a copy of `data`, whose length its header must carry.
+    @discardableResult
+    func send<Header: PDUHeader>(_ header: Header, data: RawSpan) -> Bool {
+        if recovery != nil { keepIfNumbered(header, data: data) }
+        return enqueue(header, data: data)
+    }
+
+    /// Queues a PDU without data that is kept already, or need not be.
+    @discardableResult
+    func enqueue<Header: PDUHeader>(_ header: Header) -> Bool {
         let layout = sendFramer.layout(dataSegmentLength: 0)
         let isQueued = output.appendHeader(count: layout.totalLength) { bytes in
             header.encode(into: &bytes)
@@ -188,9 +235,9 @@ extension Connection {
         return finishSending(isQueued)
     }
 
-    /// Queues a PDU with a copy of `data`, whose length its header must carry.
+    /// Queues a PDU with a copy of `data` that is kept already, or need not be.
     @discardableResult
-    func send<Header: PDUHeader>(_ header: Header, data: RawSpan) -> Bool {
+    func enqueue<Header: PDUHeader>(_ header: Header, data: RawSpan) -> Bool {
         let layout = sendFramer.layout(dataSegmentLength: data.byteCount)
         let isQueued = output.appendHeader(count: layout.totalLength) { bytes in
             header.encode(into: &bytes)

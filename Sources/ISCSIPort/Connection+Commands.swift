@@ -4,7 +4,7 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-// SCSI Command and SCSI Data-Out (RFC 7143 sections 11.3 and 11.7).
+// SCSI Command (RFC 7143 section 11.3).
 extension Connection {
     /// Takes a command's header: a slot with room for its immediate data, or nil when the command is ignored or was answered
     /// already, and its data segment is to be discarded.
@@ -14,7 +14,10 @@ extension Connection {
         let verdict = window.receive(command.cmdSN, isImmediate: command.isImmediate)
         switch verdict {
         case .ignore: return nil
-        case .keep where hasReceived(command.cmdSN): return nil
+        case .keep where session.hasReceived(command.cmdSN): return nil
+        // The first command that is expected may be here but for its data.
+        case .deliver where session.heldCount > 0 && !command.isImmediate && session.hasReceived(command.cmdSN):
+            return nil
         case .deliver, .keep: break
         }
         // The CmdSN of a rejected command does not count as received: the initiator closes the gap with another command of
@@ -27,10 +30,15 @@ extension Connection {
             reject(header, .tooManyImmediateCommands)
             return nil
         }
-        session.window = window
-        slot.begin(command)
+        slot.begin(command, place: place)
         session.setTag(of: slot)
-        if case .keep = verdict { session.hold(slot) }
+        if command.dataSegmentLength > 0, !command.isImmediate, session.ordersArrivals {
+            slot.isArriving = true
+            session.hold(slot)
+        } else {
+            session.window = window
+            if case .keep = verdict { session.hold(slot) }
+        }
         guard prepare(slot, command, header) else { return nil }
         return slot
     }
@@ -79,7 +87,8 @@ extension Connection {
             }
         }
         let capacity = min(slot.expectedDataOutLength, BufferPool.maximumLeaseLength)
-        slot.task.dataOut = reactor.pool.lease(capacity: capacity)
+        let mayLease = slot.unsolicitedData == nil && !slot.isHeld || session?.owe(slot, capacity) == true
+        if mayLease { slot.task.dataOut = reactor.pool.lease(capacity: capacity) }
         let isLeased = slot.task.dataOut != nil
         return isLeased || refuse(slot, .outOfBuffers)
     }
@@ -90,32 +99,37 @@ extension Connection {
             // Its CmdSN must be used up in its turn.
             slot.transportFailure = failure
             slot.isCancelled = true
-            return false
+            slot.isArriving = false
+            session?.settleDataOut(slot)
+        } else {
+            respond(slot, failure)
         }
-        respond(slot, failure)
-        deliverHeld()
+        session?.deliverHeld()
         return false
-    }
-
-    /// Whether what has that CmdSN, which is ahead of its turn, is here already.
-    func hasReceived(_ cmdSN: SequenceNumber) -> Bool {
-        guard let session else { return false }
-        return session.isHolding(cmdSN) || session.isSkipping(cmdSN) || held.contains { $0.cmdSN == cmdSN }
     }
 
     /// The command and its immediate data are here: gives it to its logical unit when its turn is.
     func finishCommand(_ slot: CommandSlot, dataLength: Int, isDataValid: Bool) {
+        guard let session else { return }
         slot.receivedDataOut = dataLength
         if !isDataValid {
-            // The data is useless, so the command ends here (section 7.8); its CmdSN is used up.
             let header = rejectedHeader(of: slot)
             reject(header.bytes, .dataDigestError)
-            _ = refuse(slot, .dataDigestError)
+            if parameters.errorRecoveryLevel > 0, !slot.isCancelled {
+                // The initiator sends the command again, with the same CmdSN (sections 7.2.1 and 7.8).
+                session.free(slot)
+            } else {
+                // Nobody sends it again, so the command ends here and its CmdSN is used up.
+                _ = refuse(slot, .dataDigestError)
+            }
             return
         }
-        guard !slot.isHeld else { return }
-        session?.nexus?.submit(slot.task)
-        deliverHeld()
+        if slot.isArriving {
+            slot.isArriving = false
+        } else if !slot.isHeld {
+            session.nexus?.submit(slot.task)
+        }
+        session.deliverHeld()
     }
 
     /// The header of a command as far as Reject needs it.
@@ -126,149 +140,5 @@ extension Connection {
         command.cmdSN = slot.cmdSN
         command.cdb = slot.task.commandDescriptorBlock
         return BasicHeaderSegment(command)
-    }
-
-    /// Delivers what waited for the CmdSN that has just been delivered.
-    func deliverHeld() {
-        guard let session, session.heldCount > 0 || session.skippedCount > 0 || !held.isEmpty else { return }
-        while isOpen {
-            if let slot = session.takeNextHeld() {
-                _ = session.window.receive(slot.cmdSN, isImmediate: false)
-                if let failure = slot.transportFailure {
-                    respond(slot, failure)
-                } else if slot.isCancelled {
-                    session.free(slot)
-                } else {
-                    session.nexus?.submit(slot.task)
-                }
-            } else if session.takeNextSkipped() {
-                _ = session.window.receive(session.window.expCmdSN, isImmediate: false)
-            } else if let position = held.firstIndex(where: { $0.cmdSN == session.window.expCmdSN }) {
-                let request = held.remove(at: position)
-                receiveControl(request.header.bytes, request.data.rawSpan)
-            } else {
-                return
-            }
-        }
-    }
-
-    // MARK: Data-Out
-
-    /// Asks for the Data-Out that the device wants and that is not here, or says that all of it is.
-    func progressDataOut(_ slot: CommandSlot) {
-        // Unsolicited data comes to its end first: R2Ts begin behind it (section 13.14).
-        guard slot.requestedDataOut > 0, slot.unsolicitedData == nil else { return }
-        if slot.receivedDataOut >= slot.requestedDataOut { return deliverDataOut(slot) }
-        if slot.transferPlan == nil {
-            let isLeased = slot.task.dataOut != nil || leaseDataOut(slot)
-            guard isLeased else { return fail(slot, .outOfBuffers) }
-            slot.transferPlan = ReadyToTransferPlan(
-                from: slot.receivedDataOut, to: slot.requestedDataOut, burstLimit: parameters.maxBurstLength,
-                outstandingLimit: min(parameters.maxOutstandingR2T, CommandSlot.maximumOutstandingTransfers))
-        }
-        solicit(slot)
-    }
-
-    private func leaseDataOut(_ slot: CommandSlot) -> Bool {
-        slot.task.dataOut = reactor.pool.lease(capacity: slot.requestedDataOut)
-        return slot.task.dataOut != nil
-    }
-
-    /// All the data that the device asked for is here; what came beyond it is left out.
-    private func deliverDataOut(_ slot: CommandSlot) {
-        if var lease = slot.task.dataOut.take() {
-            lease.setCount(slot.requestedDataOut)
-            slot.task.dataOut = consume lease
-        }
-        session?.counters.count(received: slot.receivedDataOut)
-        slot.requestedDataOut = 0
-        slot.task.dataOutArrived()
-    }
-
-    /// Sends R2Ts as far as the initiator takes them.
-    private func solicit(_ slot: CommandSlot) {
-        guard let session else { return }
-        while let request = slot.transferPlan?.next() {
-            var pdu = ReadyToTransferPDU()
-            pdu.logicalUnitNumber = slot.logicalUnitNumber
-            pdu.initiatorTaskTag = slot.initiatorTaskTag
-            pdu.targetTransferTag = slot.addTransfer(request)
-            pdu.statSN = status.next
-            pdu.expCmdSN = session.window.expCmdSN
-            pdu.maxCmdSN = session.window.maxCmdSN
-            pdu.r2tSN = request.r2tSN
-            pdu.bufferOffset = UInt32(request.offset)
-            pdu.desiredDataTransferLength = UInt32(request.length)
-            guard send(pdu) else { return }
-        }
-    }
-
-    /// Takes a Data-Out's header: the slot whose lease the data continues, or nil when it is to be discarded.
-    func beginDataOut(_ header: RawSpan) -> CommandSlot? {
-        guard let session, let pdu = DataOutPDU(parsing: header) else { return nil }
-        // Data of a command or R2T that has ended already is discarded (section 7.6).
-        let slot: CommandSlot
-        do throws(DataOutError) {
-            if pdu.targetTransferTag == reservedTag {
-                guard let found = session.slot(withTag: pdu.initiatorTaskTag), var sequence = found.unsolicitedData
-                else { return nil }
-                slot = found
-                slot.dataOutProgress = try sequence.receive(pdu)
-                slot.unsolicitedData = sequence
-            } else {
-                guard
-                    let found = session.slot(at: CommandSlot.index(ofTag: pdu.targetTransferTag)),
-                    var transfer = found.currentTransfer, transfer.tag == pdu.targetTransferTag,
-                    found.initiatorTaskTag == pdu.initiatorTaskTag
-                else { return nil }
-                slot = found
-                slot.dataOutProgress = try transfer.sequence.receive(pdu)
-                slot.currentTransfer = transfer
-            }
-        } catch {
-            fail(slot, .incorrectAmountOfData)
-            return nil
-        }
-        // A device that was content with less than the unsolicited data has the lease by now.
-        guard slot.task.dataOut != nil, slot.receivedDataOut + pdu.dataSegmentLength <= leaseCapacity(slot) else {
-            fail(slot, .incorrectAmountOfData)
-            return nil
-        }
-        return slot
-    }
-
-    private func leaseCapacity(_ slot: CommandSlot) -> Int {
-        guard let lease = slot.task.dataOut.take() else { return 0 }
-        let capacity = lease.capacity
-        slot.task.dataOut = consume lease
-        return capacity
-    }
-
-    /// A Data-Out is complete and its data in the lease.
-    func finishDataOut(_ slot: CommandSlot, _ header: RawSpan, dataLength: Int, isDataValid: Bool) {
-        guard isDataValid else {
-            reject(header, .dataDigestError)
-            return fail(slot, .dataDigestError)
-        }
-        slot.receivedDataOut += dataLength
-        guard slot.dataOutProgress == .complete else { return }
-        if slot.unsolicitedData != nil {
-            slot.unsolicitedData = nil
-        } else {
-            slot.removeCurrentTransfer()
-        }
-        progressDataOut(slot)
-    }
-
-    /// Ends a command whose data transfer went wrong: the answer follows as soon as the device lets go of the task.
-    private func fail(_ slot: CommandSlot, _ failure: TransportFailure) {
-        guard slot.transportFailure == nil else { return }
-        slot.removeTransfers()
-        slot.transportFailure = failure
-        if slot.isHeld || slot.task.nexus == nil {
-            slot.isCancelled = true
-        } else {
-            slot.task.abort()
-        }
     }
 }

@@ -17,7 +17,6 @@ extension Connection {
         case .drop:
             close(.notALogin)
         case .finished(let reply, let result):
-            targetSessionHandle = result.targetSessionHandle
             phase = .starting(reply, result)
             login = nil
             scheduleTurnEnd()
@@ -33,21 +32,42 @@ extension Connection {
     /// Begins full feature phase, on the session's reactor: the last login reply goes out, and digests begin after it.
     func beginFullFeature(_ session: Session, _ reply: LoginReply, _ result: LoginResult) {
         guard !isClosed else { return }
+        guard !session.isEnded else { return close(.sessionEnded) }
         arrive(at: session.reactor)
-        self.session = session
         parameters = result.parameters
         status = result.statusSequence
         text = TextMachine(sessionType: result.identity.sessionType, settings: .target)
         output = OutputQueue()
-        session.begin(self)
+        session.begin()
+        session.add(self)
+        guard !isClosed else { return }
+        self.session = session
         phase = .fullFeature
-        guard register(), send(reply.header, data: reply.text.rawSpan) else { return }
+        var header = reply.header
+        header.expCmdSN = session.window.expCmdSN
+        header.maxCmdSN = session.window.maxCmdSN
+        guard register(), send(header, data: reply.text.rawSpan) else { return }
+        if parameters.errorRecoveryLevel > 0 { recovery = ConnectionRecovery(first: status.next) }
         framer = PDUFramer(
             maximumDataSegmentLength: parameters.maxRecvDataSegmentLength,
             hasHeaderDigest: parameters.headerDigest == .crc32c, hasDataDigest: parameters.dataDigest == .crc32c)
         sendFramer = framer
         receiveLimit = ReceiveBuffer.capacity / 4
         watchForSilence()
+    }
+
+    /// Ends a login whose session cannot begin, on the session's reactor: the last reply says so instead.
+    func refuseStart(_ session: Session, _ reply: LoginReply, _ status: LoginStatus) {
+        guard !isClosed else { return }
+        arrive(at: session.reactor)
+        var header = reply.header
+        header.isTransit = false
+        header.nextStageCode = 0
+        header.status = status
+        header.dataSegmentLength = 0
+        phase = .closing(.loginRefused(status))
+        if register() { send(header) }
+        session.end(.loginRefused(status))
     }
 }
 
@@ -58,7 +78,6 @@ struct PortAuthority: LoginAuthority {
     func admit(_ identity: LoginIdentity) -> LoginAdmission { connection.server.admit(identity, connection) }
 
     func establish(_ identity: LoginIdentity, _ parameters: NegotiatedParameters) -> SessionAdmission {
-        guard let handle = connection.server.reserveHandle() else { return .refused(.outOfResources) }
-        return .established(targetSessionHandle: handle)
+        connection.server.establish(identity, connection)
     }
 }

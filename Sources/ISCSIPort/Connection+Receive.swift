@@ -197,6 +197,10 @@ extension Connection {
     /// Handles a PDU that is completely in the receive buffer.
     private func dispatch(_ header: RawSpan, _ data: RawSpan, isDataValid: Bool) {
         guard case .fullFeature = phase else { return dispatchControl(header, data, isDataValid: isDataValid) }
+        if recovery != nil {
+            acknowledge(header)
+            guard isOpen else { return }
+        }
         switch header.opcode {
         case .scsiCommand:
             guard let slot = beginCommand(header) else { return }
@@ -209,8 +213,8 @@ extension Connection {
             guard let slot = beginDataOut(header) else { return }
             if var lease = slot.task.dataOut.take() {
                 var target = lease.mutableBytes
-                target.store(data, at: slot.receivedDataOut)
-                lease.setCount(max(lease.count, slot.receivedDataOut + data.byteCount))
+                target.store(data, at: slot.dataOutOffset)
+                lease.setCount(max(lease.count, slot.dataOutOffset + data.byteCount))
                 slot.task.dataOut = consume lease
             }
             finishDataOut(slot, header, dataLength: data.byteCount, isDataValid: isDataValid)
@@ -266,6 +270,10 @@ extension Connection {
     /// Finds the lease that the data segment goes into; false when it is to be discarded.
     private func takeDestination(_ header: RawSpan) -> Bool {
         if case .fullFeature = phase {
+            if recovery != nil {
+                acknowledge(header)
+                guard isOpen else { return false }
+            }
             switch header.opcode {
             case .scsiCommand:
                 guard let slot = beginCommand(header) else { return false }
@@ -277,7 +285,7 @@ extension Connection {
                 guard let slot = beginDataOut(header) else { return false }
                 incoming.destination = .dataOut(slot.reference)
                 incoming.lease = slot.task.dataOut.take()
-                incoming.leaseOffset = slot.receivedDataOut
+                incoming.leaseOffset = slot.dataOutOffset
                 return true
             default: break
             }
@@ -309,11 +317,11 @@ extension Connection {
         switch incoming.destination {
         case .command(let reference):
             // The command may have been aborted by another nexus while its data came.
-            guard let slot = session?.slot(reference) else { return }
+            guard let slot = session?.slot(reference), !slot.isAnswered else { return }
             slot.task.dataOut = consume lease
             finishCommand(slot, dataLength: length, isDataValid: isValid)
         case .dataOut(let reference):
-            guard let slot = session?.slot(reference) else { return }
+            guard let slot = session?.slot(reference), !slot.isAnswered else { return }
             slot.task.dataOut = consume lease
             finishDataOut(slot, header.bytes, dataLength: length, isDataValid: isValid)
         case .control:

@@ -17,8 +17,12 @@ enum CloseReason: CustomStringConvertible {
     case loggedOut
     case noAnswerToPing
     case answersNotTaken
+    case answersNotAcknowledged
     case outOfMemory
     case reinstated
+    case connectionReinstated
+    case recoveryTimedOut
+    case sessionEnded
     case targetRemoved
     case accessWithdrawn
     case closedByOperator
@@ -39,8 +43,12 @@ enum CloseReason: CustomStringConvertible {
         case .loggedOut: "logged out"
         case .noAnswerToPing: "no answer to NOP-In"
         case .answersNotTaken: "the peer does not take its answers"
+        case .answersNotAcknowledged: "the peer does not acknowledge its answers"
         case .outOfMemory: "no buffer for a PDU"
         case .reinstated: "the session was reinstated"
+        case .connectionReinstated: "the connection was reinstated"
+        case .recoveryTimedOut: "no connection came to recover it"
+        case .sessionEnded: "its session has ended"
         case .targetRemoved: "the target was removed"
         case .accessWithdrawn: "the initiator may not use the target any more, or sees other logical units"
         case .closedByOperator: "it was closed by the operator"
@@ -108,17 +116,20 @@ final class Connection: @unchecked Sendable {
     /// The logical units that the login was granted: those of the map, the target's own when nil.
     var grantedLogicalUnits: LogicalUnitMap?
     var session: Session?
+    /// The CID and the TSIH, once the login is done; written before the registry knows them.
+    var connectionID: UInt16 = 0
+    var targetSessionHandle: UInt16?
+    /// The connection's place in its session.
+    var place = CommandSlot.nowhere
+    /// What is kept to be sent again; nil at ErrorRecoveryLevel 0.
+    var recovery: ConnectionRecovery?
     var parameters = NegotiatedParameters()
     /// The limit of what goes out, and the digests that go with it.
     var sendFramer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
     var status = StatusSequence()
     var text: TextMachine?
-    var held: [HeldRequest] = []
     var pingTag: UInt32?
     var nextPingTag: UInt32 = 1
-    var taskManagementCount = 0
-    /// The TSIH that was set aside for this connection.
-    var targetSessionHandle: UInt16?
     var isLogoutRequested = false
 
     init(server: ISCSIServer, socket: StreamSocket, portal: Portal) {
@@ -192,20 +203,28 @@ final class Connection: @unchecked Sendable {
 
     // MARK: End
 
-    /// Closes at once: what is queued is dropped, tasks are aborted, the session ends.
+    /// Closes at once: what is queued is dropped, and tasks end unless another connection may take them over.
     func close(_ reason: CloseReason) {
         guard !isClosed else { return }
         phase = .closed
         leaveReactor()
-        sending.removeAll()
-        held.removeAll()
-        incoming.reset()
         login = nil
-        session?.end()
+        // Before the buffers go, because commands that wait for another connection keep theirs.
+        session?.remove(self, .failed, reason)
+        leaveSession()
+        incoming.reset()
+        recovery = nil
         output.discard()
         socket.shutdownWriting()
-        server.connectionClosed(self, reason: reason, wasInLogin: !hasLeftPortal)
+        server.connectionClosed(self, reason: reason)
+    }
+
+    /// Has nothing to do with its session any more; what is queued may still be sent.
+    func leaveSession() {
         session = nil
+        place = CommandSlot.nowhere
+        sending.removeAll()
+        recovery?.resends.removeAll()
     }
 
     /// Closes for the sake of newer connections, on the portal's reactor, unless it has logged in meanwhile.
@@ -291,7 +310,7 @@ extension Connection: TurnHandler {
             case .login, .fullFeature, .closed: break
             }
         }
-        if !sending.isEmpty, !isWriteBlocked { scheduleTurnEnd() }
+        if hasDataToSend, !isWriteBlocked { scheduleTurnEnd() }
         updateInterest()
     }
 }
@@ -308,6 +327,8 @@ extension Connection: TimerHandler {
                 guard pingTag == nil else { return close(.noAnswerToPing) }
                 ping()
             }
+            session?.watchDataOut(of: self)
+            text?.elapse()
             if !isClosed { watchForSilence() }
         }
     }

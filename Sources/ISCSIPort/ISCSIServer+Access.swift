@@ -54,7 +54,7 @@ extension ISCSIServer {
     /// A session cannot be given another map while it lasts: the numbers that it uses would mean other devices. Initiators that
     /// still have access log in again by themselves.
     public func reviewAccess() {
-        close(.accessWithdrawn) { !mayStay($0.session, $0.connection) }
+        close(.accessWithdrawn) { record in record.connections.contains { !mayStay(record.session, $0) } }
     }
 
     /// The way to the target while the portal of `connection` is drained: another portal of the group, or of a group that offers

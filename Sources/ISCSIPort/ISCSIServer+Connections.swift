@@ -29,21 +29,18 @@ extension ISCSIServer {
         }
     }
 
-    func connectionClosed(_ connection: Connection, reason: CloseReason, wasInLogin: Bool) {
-        let record = registry.withLock { registry -> SessionRecord? in
-            guard registry.connections.removeValue(forKey: ObjectIdentifier(connection)) != nil else { return nil }
-            if wasInLogin { registry.endLogin(connection) }
-            return connection.targetSessionHandle.flatMap { registry.removeSession($0) }
-        }
-        if let record {
-            logger.info(
-                "session ended",
-                metadata: [
-                    "initiator": "\(record.session.identity.initiatorName)",
-                    "target": "\(record.session.target?.name ?? "discovery")", "reason": "\(reason)",
-                ])
-        } else {
-            logger.debug("connection ended", metadata: ["peer": "\(connection.peerAddress)", "reason": "\(reason)"])
-        }
+    func connectionClosed(_ connection: Connection, reason: CloseReason) {
+        guard registry.withLock({ $0.remove(connection) }) else { return }
+        logger.debug("connection ended", metadata: ["peer": "\(connection.peerAddress)", "reason": "\(reason)"])
+    }
+
+    func sessionEnded(_ session: Session, reason: CloseReason) {
+        guard registry.withLock({ $0.removeSession(session.targetSessionHandle) }) != nil else { return }
+        logger.info(
+            "session ended",
+            metadata: [
+                "initiator": "\(session.identity.initiatorName)",
+                "target": "\(session.target?.name ?? "discovery")", "reason": "\(reason)",
+            ])
     }
 }

@@ -9,27 +9,74 @@ extension ISCSIServer {
     /// Whether a login may go on (called on a reactor).
     func admit(_ identity: LoginIdentity, _ connection: Connection) -> LoginAdmission {
         if registry.withLock({ $0.isStopping }) { return .refused(.serviceUnavailable) }
-        // One connection a session: there is none to join.
-        guard identity.targetSessionHandle == 0 else { return .refused(.sessionDoesNotExist) }
-        return authorize(identity, connection)
+        let admission = authorize(identity, connection)
+        guard case .granted(var grant) = admission else { return admission }
+        grant.settings.preferred.maxConnections = limits.sessionConnections
+        guard identity.targetSessionHandle != 0 else { return .granted(grant) }
+        let found = registry.withLock { $0.sessionToJoin(identity, portalGroupTag: connection.portal.groupTag) }
+        switch found {
+        case .failure(let refusal): return .refused(refusal.status)
+        case .success(let record):
+            grant.joinedWindow = record.session.recentWindow
+            grant.joinedParameters = record.parameters
+            return .granted(grant)
+        }
     }
 
-    /// Sets a TSIH aside; nil when there are too many sessions.
-    func reserveHandle() -> UInt16? {
-        registry.withLock { $0.reserveHandle(limit: limits.sessions) }
+    /// Sets aside what the session needs, or the connection's place in the one that it joins.
+    func establish(_ identity: LoginIdentity, _ connection: Connection) -> SessionAdmission {
+        registry.withLock { registry in
+            guard identity.targetSessionHandle != 0 else {
+                guard let handle = registry.reserveHandle(for: connection, limit: limits.sessions) else {
+                    return .refused(.outOfResources)
+                }
+                return .established(targetSessionHandle: handle)
+            }
+            switch registry.sessionToJoin(identity, portalGroupTag: connection.portal.groupTag) {
+            case .failure(let refusal): return .refused(refusal.status)
+            case .success:
+                registry.reservePlace(for: connection, identity)
+                return .established(targetSessionHandle: identity.targetSessionHandle)
+            }
+        }
     }
 
-    /// Makes the session of a finished login and brings the connection to it, after a session that it reinstates has ended.
+    /// Brings a connection whose login is done to its session: one that it joins, or a new one, which begins when the one that it
+    /// reinstates has ended.
     func startSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
+        connection.connectionID = result.identity.connectionID
+        connection.targetSessionHandle = result.targetSessionHandle
+        if result.identity.targetSessionHandle != 0 {
+            joinSession(connection, reply, result)
+        } else {
+            newSession(connection, reply, result)
+        }
+    }
+
+    private func joinSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
+        let joined = registry.withLock { registry in
+            registry.endLogin(connection)
+            return registry.join(connection, result.targetSessionHandle)
+        }
+        guard let session = joined?.session else { return connection.close(.sessionEnded) }
+        guard mayStay(session, connection) else { return connection.close(.accessWithdrawn) }
+        logger.debug(
+            "connection joined",
+            metadata: ["initiator": "\(session.identity.initiatorName)", "peer": "\(connection.peerAddress)"])
+        run(on: session.reactor) { connection.beginFullFeature(session, reply, result) }
+    }
+
+    private func newSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
         let identity = result.identity
         let target = identity.sessionType == .normal ? identity.targetName.flatMap { targets[$0] } : nil
         let isTargetGone = identity.sessionType == .normal && target == nil
         let (session, former) = registry.withLock { registry in
             let place = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
             let session = Session(
-                identity: identity, targetSessionHandle: result.targetSessionHandle, target: target,
-                logicalUnits: connection.grantedLogicalUnits, reactor: place, limits: limits,
-                window: result.commandWindow)
+                server: self, identity: identity, targetSessionHandle: result.targetSessionHandle,
+                portalGroupTag: connection.portal.groupTag, target: target,
+                logicalUnits: connection.grantedLogicalUnits,
+                reactor: place, parameters: result.parameters, window: result.commandWindow)
             let record = SessionRecord(
                 session: session, connection: connection, parameters: result.parameters, start: .current())
             registry.endLogin(connection)
@@ -37,31 +84,38 @@ extension ISCSIServer {
             session.isWaitingForFormer = former != nil
             return (session, former)
         }
-        if isTargetGone { return connection.close(.targetRemoved) }
-        // Asked once more, now that the session can be found: access may have been withdrawn during the login.
-        guard mayStay(session, connection) else { return connection.close(.accessWithdrawn) }
         logger.info(
             "session started",
             metadata: [
                 "initiator": "\(identity.initiatorName)", "target": "\(target?.name ?? "discovery")",
                 "peer": "\(connection.peerAddress)", "reactor": "\(session.reactor.name)",
             ])
-        let begin: @Sendable () -> Void = { connection.beginFullFeature(session, reply, result) }
-        if let former {
-            former.session.reactor.post {
-                former.connection.close(.reinstated)
-                former.session.afterLastCommand {
+        // Asked once more, now that the session can be found: access may have been withdrawn during the login.
+        let withdrawal: CloseReason? =
+            isTargetGone ? .targetRemoved : mayStay(session, connection) ? nil : .accessWithdrawn
+        let begin: @Sendable () -> Void = {
+            connection.beginFullFeature(session, reply, result)
+            if let withdrawal { session.end(withdrawal) }
+            // The connection was closed on its way.
+            if session.connectionCount == 0 { session.end(.sessionEnded) }
+        }
+        guard let former = former?.session else { return run(on: session.reactor, begin) }
+        run(on: session.reactor) {
+            session.waitForFormer(connection, reply)
+            former.reactor.post {
+                former.end(.reinstated)
+                former.afterLastCommand {
                     session.reactor.post {
-                        begin()
+                        if session.mayBeginNow { begin() }
                         session.formerHasEnded()
                     }
                 }
             }
-        } else if session.reactor.isCurrent {
-            begin()
-        } else {
-            session.reactor.post(begin)
         }
+    }
+
+    private func run(on reactor: Reactor, _ body: @escaping @Sendable () -> Void) {
+        if reactor.isCurrent { body() } else { reactor.post(body) }
     }
 
     /// The reactor with the fewest sessions.

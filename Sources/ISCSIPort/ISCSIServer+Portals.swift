@@ -96,7 +96,13 @@ extension ISCSIServer {
                 if !connection.hasLeftPortal { connection.close(.drained) }
             }
         }
-        close(.drained) { $0.connection.portal === portal && $0.session.target != nil }
+        for record in registry.withLock({ Array($0.sessions.values) }) where record.session.target != nil {
+            let connections = record.connections.filter { $0.portal === portal }
+            guard !connections.isEmpty else { continue }
+            record.session.reactor.post {
+                for connection in connections { connection.end(.drained) }
+            }
+        }
     }
 
     func portalFailed(_ portal: Portal, _ error: SystemError) {

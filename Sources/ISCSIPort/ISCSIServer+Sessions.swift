@@ -11,17 +11,16 @@ extension ISCSIServer {
         let records = registry.withLock { $0.sessions.values.sorted { $0.handle < $1.handle } }
         return records.map { record in
             let session = record.session
-            let connection = record.connection
             return SessionSummary(
                 targetSessionHandle: record.handle, initiatorName: session.identity.initiatorName,
                 initiatorAlias: session.identity.initiatorAlias,
                 initiatorSessionID: session.identity.initiatorSessionID, targetName: session.target?.name,
-                portalGroupTag: connection.portal.groupTag,
-                connections: [
+                portalGroupTag: session.portalGroupTag,
+                connections: record.connections.map { connection in
                     ConnectionSummary(
-                        connectionID: session.identity.connectionID, peerAddress: connection.peerAddress,
+                        connectionID: connection.connectionID, peerAddress: connection.peerAddress,
                         localAddress: connection.localAddress, portal: connection.portal.socket.address)
-                ],
+                },
                 parameters: record.parameters, start: record.start, reactor: session.reactor.index,
                 commands: session.counters.commands, sentBytes: session.counters.sentBytes,
                 receivedBytes: session.counters.receivedBytes)
@@ -46,9 +45,9 @@ extension ISCSIServer {
     /// session.
     public func closeSession(_ targetSessionHandle: UInt16, gracePeriod: Duration) -> Bool {
         guard let record = registry.withLock({ $0.sessions[targetSessionHandle] }) else { return false }
-        requestLogout(within: gracePeriod) { $0 === record.connection }
+        requestLogout(within: gracePeriod) { $0.targetSessionHandle == targetSessionHandle }
         record.session.reactor.post {
-            let ending = SessionEnding { record.connection.end(.closedByOperator) }
+            let ending = SessionEnding { record.session.end(.closedByOperator) }
             record.session.reactor.schedule(after: gracePeriod, ending, token: 0)
         }
         return true
@@ -62,19 +61,20 @@ extension ISCSIServer {
 
     /// Sends the Async Message that asks for a logout (RFC 7143 section 11.9.1) on the connections that `isMeant` selects.
     func requestLogout(within gracePeriod: Duration, on isMeant: (Connection) -> Bool) {
-        let records = registry.withLock { registry in
-            registry.sessions.values.filter { isMeant($0.connection) && $0.session.target != nil }
-        }
+        let records = registry.withLock { registry in registry.sessions.values.filter { $0.session.target != nil } }
         let seconds = Int(gracePeriod.components.seconds)
         for record in records {
-            record.session.reactor.post { record.connection.requestLogout(seconds: seconds) }
+            let connections = record.connections.filter(isMeant)
+            record.session.reactor.post {
+                for connection in connections { connection.requestLogout(seconds: seconds) }
+            }
         }
     }
 
     func close(_ reason: CloseReason, _ isMeant: (SessionRecord) -> Bool) {
         let records = registry.withLock { registry in Array(registry.sessions.values) }
         for record in records where isMeant(record) {
-            record.session.reactor.post { record.connection.end(reason) }
+            record.session.reactor.post { record.session.end(reason) }
         }
     }
 }

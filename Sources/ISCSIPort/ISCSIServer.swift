@@ -24,7 +24,10 @@ public final class ISCSIServer: Sendable {
         logger: Logger = Logger(label: "carousel.iscsi")
     ) {
         precondition(!reactors.isEmpty, "a server needs a reactor")
-        precondition(limits.commandWindow + limits.immediateCommands <= 1 << CommandSlot.indexBits, "too many slots")
+        let slots =
+            limits.sessionConnections * limits.unacknowledgedAnswers + 2
+            * (limits.commandWindow + limits.immediateCommands)
+        precondition(slots <= 1 << CommandSlot.indexBits, "too many slots")
         precondition((1..<Int(UInt16.max)).contains(limits.sessions), "every session needs a TSIH")
         self.reactors = reactors
         self.targets = targets
@@ -47,7 +50,9 @@ public final class ISCSIServer: Sendable {
         for portal in portals { portal.reactor.post { portal.end() } }
         let seconds = max(1, Int(gracePeriod.components.seconds))
         for record in records {
-            record.session.reactor.post { record.connection.requestLogout(seconds: seconds) }
+            record.session.reactor.post {
+                for connection in record.connections { connection.requestLogout(seconds: seconds) }
+            }
         }
         await waitUntilEmpty(for: gracePeriod)
         let (inLogin, inSession) = registry.withLock { registry in
@@ -58,7 +63,12 @@ public final class ISCSIServer: Sendable {
                 if !connection.hasLeftPortal { connection.close(.serverStopping) }
             }
         }
-        for record in inSession { record.session.reactor.post { record.connection.close(.serverStopping) } }
+        for record in inSession {
+            record.session.reactor.post {
+                for connection in record.connections { connection.close(.serverStopping) }
+                record.session.end(.serverStopping)
+            }
+        }
         await waitUntilEmpty(for: .seconds(2))
     }
 

@@ -13,21 +13,34 @@ public struct PortLimits: Sendable {
     public var loginConnectionsPerAddress = 256
     /// How long a login may take.
     public var loginDuration = LoginLimits.duration
+    /// The most connections of a session.
+    public var sessionConnections = 8
     /// The command window: the most commands of a session at a time.
     public var commandWindow = 128
     /// The most immediate commands of a session at a time, beside those of the window.
     public var immediateCommands = 16
     /// The most task management functions of a session at a time.
     public var taskManagementFunctions = 16
-    /// The most PDUs other than commands that wait for an earlier CmdSN.
-    public var heldRequests = 16
+    /// The most PDUs other than commands that wait for an earlier CmdSN, of a session.
+    public var heldRequests = 128
+    /// How long a function that ends many tasks waits for the commands before it.
+    public var taskManagementWait = Duration.seconds(3)
+    /// Bytes of buffers for Data-Out that a session may owe at a time; commands beyond them end with TASK SET FULL.
+    public var owedDataOut = 128 << 20
+    /// The most answers of a connection that are not acknowledged, at ErrorRecoveryLevel 1 and 2; beyond them it closes.
+    public var unacknowledgedAnswers = 256
+    /// Bytes of Data-In that a session keeps to send them again; beyond them the oldest cannot be had again.
+    public var retainedData = 64 << 20
+    /// How long a session waits for the commands of the one that it reinstates before its login fails.
+    public var reinstatementWait = Duration.seconds(30)
     /// Bytes queued for a peer beyond which nothing more is read from it until it takes its answers.
     public var outputBacklog = 4 << 20
     /// Bytes queued beyond which they are sent before the end of the turn, while they are in the processor's caches.
     public var earlyFlush = 512 << 10
     /// Bytes of Data-In that one connection sends in a turn before others have theirs.
     public var turnOutput = 4 << 20
-    /// How long a peer may be silent before it is pinged with NOP-In, and again before it is given up.
+    /// How long a peer may be silent before it is pinged with NOP-In, and again before it is given up. Data-Out
+    /// that has not gone on for as long ends its command.
     public var keepAliveInterval = Duration.seconds(30)
 
     /// The default limits.

@@ -5,18 +5,36 @@ internal import TargetCore
 /// A session as the registry knows it.
 struct SessionRecord: Sendable {
     let session: Session
-    let connection: Connection
+    /// The connections that have logged in; none while the session waits for one to recover it.
+    var connections: [Connection]
     let parameters: NegotiatedParameters
     let start: MonotonicTime
+    /// The CIDs of connections whose login is about to end.
+    fileprivate var joining: [ObjectIdentifier: UInt16] = [:]
+
+    init(session: Session, connection: Connection, parameters: NegotiatedParameters, start: MonotonicTime) {
+        self.session = session
+        connections = [connection]
+        self.parameters = parameters
+        self.start = start
+    }
 
     var handle: UInt16 { session.targetSessionHandle }
+
+    /// Whether one more connection with that CID would be too many.
+    fileprivate func isFull(for connectionID: UInt16) -> Bool {
+        var identifiers = Set(connections.map(\.connectionID)).union(joining.values)
+        identifiers.insert(connectionID)
+        return identifiers.count > parameters.maxConnections
+    }
 }
 
-/// What makes a session the same as another (RFC 7143 section 6.3.5): the initiator port and the target.
+/// What makes a session the same as another (RFC 7143 section 6.3.5): the initiator port and the target port.
 private struct SessionKey: Hashable {
     let initiatorName: String
     let initiatorSessionID: InitiatorSessionID
     let targetName: String
+    let portalGroupTag: UInt16
 
     /// Nil for discovery sessions: any number of them may be.
     init?(_ session: Session) {
@@ -24,18 +42,21 @@ private struct SessionKey: Hashable {
         initiatorName = session.identity.initiatorName
         initiatorSessionID = session.identity.initiatorSessionID
         targetName = target.name
+        portalGroupTag = session.portalGroupTag
     }
 }
 
 /// All connections and sessions of a server; touched at accept, login, close and by the control plane only.
 struct Registry: ~Copyable {
     var portals: [Portal] = []
-    var connections: [ObjectIdentifier: Connection] = [:]
+    private(set) var connections: [ObjectIdentifier: Connection] = [:]
     /// Connections that have not logged in; without those that had to make room and are about to close.
     private(set) var logins = LoginQueue<Connection>()
     private(set) var sessions: [UInt16: SessionRecord] = [:]
     var isStopping = false
     private var handles: Set<UInt16> = []
+    /// TSIHs set aside for connections whose login is about to end, and those that such connections are about to join.
+    private var expectations: [ObjectIdentifier: UInt16] = [:]
     private var nextHandle: UInt16 = 0
     private var byKey: [SessionKey: UInt16] = [:]
     private var sessionsOfReactor: [ObjectIdentifier: Int] = [:]
@@ -68,16 +89,38 @@ struct Registry: ~Copyable {
     /// How many sessions each target has that has any.
     var sessionCounts: [String: Int] { sessionsOfTarget }
 
-    /// Sets a TSIH aside, never 0; nil when there are `limit` sessions, which is below 65,535.
-    mutating func reserveHandle(limit: Int) -> UInt16? {
+    /// Takes a connection out, with what was set aside for it; false when it is out already.
+    mutating func remove(_ connection: Connection) -> Bool {
+        let identifier = ObjectIdentifier(connection)
+        guard connections.removeValue(forKey: identifier) != nil else { return false }
+        endLogin(connection)
+        if let handle = expectations.removeValue(forKey: identifier) {
+            if sessions[handle] == nil {
+                handles.remove(handle)
+            } else {
+                sessions[handle]?.joining[identifier] = nil
+            }
+        }
+        if let handle = connection.targetSessionHandle {
+            sessions[handle]?.connections.removeAll { $0 === connection }
+        }
+        return true
+    }
+
+    // MARK: Sessions
+
+    /// Sets a TSIH aside for the session of a connection, never 0; nil when there are `limit` sessions, which is below 65,535.
+    mutating func reserveHandle(for connection: Connection, limit: Int) -> UInt16? {
         guard handles.count < limit else { return nil }
         repeat { nextHandle &+= 1 } while nextHandle == 0 || handles.contains(nextHandle)
         handles.insert(nextHandle)
+        expectations[ObjectIdentifier(connection)] = nextHandle
         return nextHandle
     }
 
     /// Enters a session and gives the one that it reinstates, if there is one.
     mutating func addSession(_ record: SessionRecord) -> SessionRecord? {
+        for connection in record.connections { expectations[ObjectIdentifier(connection)] = nil }
         sessions[record.handle] = record
         count(record, by: 1)
         guard let key = SessionKey(record.session) else { return nil }
@@ -85,10 +128,43 @@ struct Registry: ~Copyable {
         return former.flatMap { sessions[$0] }
     }
 
-    /// Takes a session out, and frees its TSIH in any case.
+    /// The session that a login with that TSIH may join, or why it may not (section 6.3.1, with the statuses of 11.13.5).
+    func sessionToJoin(_ identity: LoginIdentity, portalGroupTag: UInt16) -> Result<SessionRecord, LoginRefusal> {
+        guard let record = sessions[identity.targetSessionHandle] else {
+            return .failure(LoginRefusal(.sessionDoesNotExist))
+        }
+        let session = record.session
+        guard identity.sessionType == .normal, session.target != nil,
+            session.identity.initiatorName == identity.initiatorName,
+            session.identity.initiatorSessionID == identity.initiatorSessionID,
+            session.target?.name == identity.targetName
+        else { return .failure(LoginRefusal(.sessionDoesNotExist)) }
+        // A session does not span portal groups (section 4.2.4).
+        guard session.portalGroupTag == portalGroupTag else { return .failure(LoginRefusal(.cannotIncludeInSession)) }
+        guard !record.isFull(for: identity.connectionID) else { return .failure(LoginRefusal(.tooManyConnections)) }
+        return .success(record)
+    }
+
+    /// Sets a place in a session aside for a connection.
+    mutating func reservePlace(for connection: Connection, _ identity: LoginIdentity) {
+        let identifier = ObjectIdentifier(connection)
+        expectations[identifier] = identity.targetSessionHandle
+        sessions[identity.targetSessionHandle]?.joining[identifier] = identity.connectionID
+    }
+
+    /// Enters a connection into the session where a place was set aside; nil when that has ended.
+    mutating func join(_ connection: Connection, _ handle: UInt16) -> SessionRecord? {
+        let identifier = ObjectIdentifier(connection)
+        expectations[identifier] = nil
+        guard sessions[handle]?.joining.removeValue(forKey: identifier) != nil else { return nil }
+        sessions[handle]?.connections.append(connection)
+        return sessions[handle]
+    }
+
+    /// Takes a session out and frees its TSIH.
     mutating func removeSession(_ handle: UInt16) -> SessionRecord? {
-        handles.remove(handle)
         guard let record = sessions.removeValue(forKey: handle) else { return nil }
+        handles.remove(handle)
         count(record, by: -1)
         if let key = SessionKey(record.session), byKey[key] == handle { byKey[key] = nil }
         return record
@@ -99,5 +175,14 @@ struct Registry: ~Copyable {
         guard let name = record.session.target?.name else { return }
         let count = (sessionsOfTarget[name] ?? 0) + step
         sessionsOfTarget[name] = count > 0 ? count : nil
+    }
+}
+
+/// Why a login is refused.
+struct LoginRefusal: Error {
+    let status: LoginStatus
+
+    init(_ status: LoginStatus) {
+        self.status = status
     }
 }

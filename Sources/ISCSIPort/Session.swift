@@ -4,75 +4,96 @@ internal import SCSI
 internal import Synchronization
 internal import TargetCore
 
-/// Counts of one session: written on its reactor, read on any thread.
-final class SessionCounters: Sendable {
-    private let commandCount = Atomic<Int>(0)
-    private let sentByteCount = Atomic<Int>(0)
-    private let receivedByteCount = Atomic<Int>(0)
-
-    var commands: Int { commandCount.load(ordering: .relaxed) }
-    var sentBytes: Int { sentByteCount.load(ordering: .relaxed) }
-    var receivedBytes: Int { receivedByteCount.load(ordering: .relaxed) }
-
-    // One writer, so a load and a store make an addition.
-    func countCommand() { commandCount.store(commands &+ 1, ordering: .relaxed) }
-    func count(sent: Int) { sentByteCount.store(sentBytes &+ sent, ordering: .relaxed) }
-    func count(received: Int) { receivedByteCount.store(receivedBytes &+ received, ordering: .relaxed) }
-}
-
 /// A session in full feature phase: the command numbering, the commands in flight, and the I_T nexus.
 ///
-/// It has one connection (MaxConnections is 1). Everything happens on `reactor`.
+/// Its connections share all of that. Everything happens on `reactor`. The other files of this folder that begin with `Session`
+/// hold its parts by topic.
 final class Session: @unchecked Sendable {
+    let server: ISCSIServer
     let identity: LoginIdentity
     let targetSessionHandle: UInt16
+    /// The tag of the portal group that all its connections come in on.
+    let portalGroupTag: UInt16
     let target: Target?
-    /// The logical units that the initiator sees; those of the target when nil.
+    /// The logical units that the initiator sees; the target's own when nil.
     let logicalUnits: LogicalUnitMap?
     let reactor: Reactor
     let limits: PortLimits
+    /// What was negotiated for the session as a whole, by its first connection.
+    let parameters: NegotiatedParameters
     let counters = SessionCounters()
-    /// The connection, until it closes.
-    var connection: Connection?
-    var window: CommandWindow
     private(set) var nexus: ITNexus?
-    /// Keeps the session alive while devices work on commands of a connection that is gone.
+
+    /// The connections by place; a free place is nil.
+    var connections: [Connection?] = []
+    var connectionCount = 0
+    /// Connections that failed, whose tasks wait for another one.
+    var failedConnections: [FailedConnection] = []
+    var nextFailure: UInt64 = 0
+    private(set) var isEnded = false
+
+    /// The command numbering.
+    var window: CommandWindow
+    /// ExpCmdSN and MaxCmdSN of late, for logins on other reactors.
+    private let publishedWindow: Atomic<UInt64>
+
+    /// Keeps the session alive while devices work on commands when it has ended.
     private var keepAlive: Session?
     /// The session that this one reinstates still has commands with devices.
     var isWaitingForFormer = false
+    /// The timer of that wait.
+    var formerTimer: TimerName?
+    /// The connection that waits with it.
+    var waitingConnection: (Connection, LoginReply)?
     /// What waits for the end of this session's last command: the session that reinstates it.
     private var successors: [@Sendable () -> Void] = []
 
-    private var slots: [CommandSlot] = []
+    private(set) var slots: [CommandSlot] = []
     private var freeSlots: [Int] = []
-    /// The Initiator Task Tag of each slot, `reservedTag` while it is free: close together, for quick searches.
+    /// The Initiator Task Tag of each slot, `reservedTag` while it is free or answered: close together, for quick searches.
     private var tags: [UInt32] = []
     /// Commands in flight that count for the window, and the others.
     private(set) var numberedInFlight = 0
     private var immediateInFlight = 0
+    /// Bytes of buffers for Data-Out that the initiator still owes.
+    private(set) var owedDataOut = 0
+    /// Bytes of Data-In that are kept to be sent again.
+    var retainedData = 0
+
+    // Order.
     /// Commands that wait for an earlier CmdSN.
-    private(set) var heldCount = 0
-    /// CmdSNs ahead of their turn that ABORT TASK has made count as received; all are in the window, which bounds them.
-    private var skipped: [SequenceNumber] = []
+    var heldCount = 0
+    /// CmdSNs ahead of their turn that count as received although nothing comes with them; all are in the window, which bounds them.
+    var skipped: [SequenceNumber] = []
+    /// PDUs other than commands that wait for an earlier CmdSN.
+    var heldRequests: [HeldRequest] = []
+    var isDelivering = false
+    var nextHeldFunction: UInt64 = 0
+    /// Task management functions that have not ended.
+    var taskManagementCount = 0
 
     init(
-        identity: LoginIdentity, targetSessionHandle: UInt16, target: Target?, logicalUnits: LogicalUnitMap?,
-        reactor: Reactor, limits: PortLimits, window: CommandWindow
+        server: ISCSIServer, identity: LoginIdentity, targetSessionHandle: UInt16, portalGroupTag: UInt16,
+        target: Target?,
+        logicalUnits: LogicalUnitMap?, reactor: Reactor, parameters: NegotiatedParameters, window: CommandWindow
     ) {
+        self.server = server
         self.identity = identity
         self.targetSessionHandle = targetSessionHandle
+        self.portalGroupTag = portalGroupTag
         self.target = target
         self.logicalUnits = logicalUnits
         self.reactor = reactor
-        self.limits = limits
+        self.parameters = parameters
         self.window = window
+        limits = server.limits
+        publishedWindow = Atomic(Self.word(of: window))
     }
 
-    /// Begins the session on its reactor: the nexus with the target comes into being.
-    func begin(_ connection: Connection) {
+    /// Brings the nexus with the target into being, on the session's reactor.
+    func begin() {
         precondition(reactor.isCurrent, "a session lives on its reactor")
-        self.connection = connection
-        guard let target else { return }
+        guard nexus == nil, let target else { return }
         // The name of the initiator port: name, separator, ISID (RFC 7143 section 4.2.7.1, SAM-5 annex A).
         let isid = String(identity.initiatorSessionID.rawValue, radix: 16)
         let padded = String(repeating: "0", count: 12 - isid.count) + isid
@@ -81,13 +102,37 @@ final class Session: @unchecked Sendable {
             reactor: reactor, mover: self)
     }
 
-    /// Ends the session: the nexus is lost and its tasks are aborted. Those that are with the medium come back later.
-    func end() {
-        guard connection != nil else { return }
-        connection = nil
+    /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are aborted. Those
+    /// that are with the medium come back later.
+    func end(_ reason: CloseReason) {
+        guard !isEnded else { return }
+        isEnded = true
+        let former = connections
+        connections = []
+        connectionCount = 0
+        forgetFailures()
+        heldRequests = []
+        for slot in slots where slot.isUsed {
+            slot.place = CommandSlot.nowhere
+            slot.isOrphaned = false
+        }
+        for case .some(let connection) in former {
+            connection.leaveSession()
+            connection.closeAfterSending(reason)
+        }
+        waitingConnection?.0.close(reason)
+        waitingConnection = nil
         nexus?.lose()
-        for slot in slots where slot.isUsed && (slot.task.state == .idle || slot.task.state == .ended) { free(slot) }
-        if numberedInFlight + immediateInFlight > 0 { keepAlive = self }
+        for slot in slots where slot.isUsed {
+            if slot.isAnswered {
+                release(slot)
+            } else if slot.task.state == .idle || slot.task.state == .ended {
+                free(slot)
+            }
+        }
+        if inFlight > 0 { keepAlive = self }
+        server.sessionEnded(self, reason: reason)
+        runSuccessors()
     }
 
     /// Runs `body` when the session has ended and the devices have let go of its last command, and of that of the session which it
@@ -97,18 +142,27 @@ final class Session: @unchecked Sendable {
         runSuccessors()
     }
 
+    /// Whether the session has neither ended nor given up the wait for the one that it reinstates.
+    var mayBeginNow: Bool { !isEnded && waitingConnection != nil }
+
     /// The commands of the session that this one reinstates have ended.
     func formerHasEnded() {
         isWaitingForFormer = false
+        waitingConnection = nil
+        if let formerTimer { reactor.cancel(formerTimer) }
+        formerTimer = nil
         runSuccessors()
     }
 
     private func runSuccessors() {
-        guard connection == nil, !isWaitingForFormer, numberedInFlight + immediateInFlight == 0 else { return }
+        guard isEnded, !isWaitingForFormer, inFlight == 0 else { return }
         let ready = successors
         successors = []
         for body in ready { body() }
     }
+
+    /// Commands that have not ended.
+    private var inFlight: Int { numberedInFlight + immediateInFlight }
 
     // MARK: Slots
 
@@ -134,23 +188,70 @@ final class Session: @unchecked Sendable {
         tags[slot.index] = slot.initiatorTaskTag
     }
 
-    /// Gives a slot back.
+    /// Gives a slot back whose command has ended.
     func free(_ slot: CommandSlot) {
+        if slot.isAnswered { return release(slot) }
+        endCount(of: slot)
+        recycle(slot)
+        guard isEnded, inFlight == 0 else { return }
+        runSuccessors()
+        keepAlive = nil
+    }
+
+    /// The command of a slot has its answer, which is kept until the initiator acknowledges it: it counts for the window no longer.
+    func keepAnswered(_ slot: CommandSlot) {
+        guard !slot.isAnswered else { return }
+        endCount(of: slot)
+        slot.isAnswered = true
+        slot.task.dataOut = nil
+    }
+
+    /// Gives a slot back whose answer was acknowledged.
+    func release(_ slot: CommandSlot) {
+        recycle(slot)
+    }
+
+    private func endCount(of slot: CommandSlot) {
         if slot.isImmediate { immediateInFlight -= 1 } else { numberedInFlight -= 1 }
         if slot.isHeld { heldCount -= 1 }
+        slot.isHeld = false
+        settleDataOut(slot)
         tags[slot.index] = reservedTag
+    }
+
+    /// The Data-In of an answered command is no longer kept.
+    func settleRetained(_ slot: CommandSlot) {
+        retainedData -= slot.retainedLength
+        slot.retainedLength = 0
+    }
+
+    private func recycle(_ slot: CommandSlot) {
+        settleRetained(slot)
         slot.end()
         freeSlots.append(slot.index)
-        if connection == nil, numberedInFlight + immediateInFlight == 0 {
-            runSuccessors()
-            keepAlive = nil
-        }
     }
 
     /// The command in flight with that Initiator Task Tag.
     func slot(withTag tag: UInt32) -> CommandSlot? {
-        guard numberedInFlight + immediateInFlight > 0, let index = tags.firstIndex(of: tag) else { return nil }
+        guard inFlight > 0, let index = tags.firstIndex(of: tag) else { return nil }
         return slots[index]
+    }
+
+    /// The command with that Initiator Task Tag that belongs to the connection at `place`: one in flight, else one whose answer is
+    /// kept, the latest.
+    func command(withTag tag: UInt32, at place: Int) -> CommandSlot? {
+        if let slot = slot(withTag: tag) { return slot.place == place ? slot : nil }
+        return slots.last { $0.isUsed && $0.isAnswered && $0.place == place && $0.initiatorTaskTag == tag }
+    }
+
+    /// The command with that Initiator Task Tag whose connection is gone.
+    func orphan(withTag tag: UInt32) -> CommandSlot? {
+        slots.first { $0.isUsed && $0.isOrphaned && $0.initiatorTaskTag == tag }
+    }
+
+    /// Whether the command with that Initiator Task Tag belongs to a connection that is there.
+    func isAllegiant(_ tag: UInt32) -> Bool {
+        slots.contains { $0.isUsed && $0.place >= 0 && $0.initiatorTaskTag == tag }
     }
 
     /// The slot of that number, if it is in use.
@@ -165,57 +266,76 @@ final class Session: @unchecked Sendable {
         return slot.isUsed && slot.generation == reference.generation ? slot : nil
     }
 
-    // MARK: Order
-
-    /// Keeps a command until the CmdSNs before its own have come.
-    func hold(_ slot: CommandSlot) {
-        slot.isHeld = true
-        heldCount += 1
+    /// The connection that a command belongs to (its allegiance, section 4.2.5.1); nil when it is gone.
+    func connection(of slot: CommandSlot) -> Connection? {
+        slot.place >= 0 ? connections[slot.place] : nil
     }
 
-    /// The held command whose turn it is, no longer held.
-    func takeNextHeld() -> CommandSlot? {
-        guard heldCount > 0 else { return nil }
-        for slot in slots where slot.isUsed && slot.isHeld && slot.cmdSN == window.expCmdSN {
-            slot.isHeld = false
-            heldCount -= 1
-            return slot
+    /// Ends a command that waits for its turn, or whose outcome is not all sent, without an answer; false when it is with its
+    /// logical unit, or answered.
+    func withdraw(_ slot: CommandSlot) -> Bool {
+        if slot.isHeld {
+            // Its CmdSN is used up in its turn.
+            slot.isCancelled = true
+            slot.transportFailure = nil
+            settleDataOut(slot)
+            return true
         }
-        return nil
-    }
-
-    /// Whether a command with that CmdSN is held.
-    func isHolding(_ cmdSN: SequenceNumber) -> Bool {
-        heldCount > 0 && slots.contains { $0.isUsed && $0.isHeld && $0.cmdSN == cmdSN }
-    }
-
-    /// Calls `body` with every held command.
-    func forEachHeld(_ body: (CommandSlot) -> Void) {
-        guard heldCount > 0 else { return }
-        for slot in slots where slot.isUsed && slot.isHeld { body(slot) }
-    }
-
-    /// How many CmdSNs count as received before their turn, although nothing came with them.
-    var skippedCount: Int { skipped.count }
-
-    /// Whether nothing is to come with that CmdSN.
-    func isSkipping(_ cmdSN: SequenceNumber) -> Bool { skipped.contains(cmdSN) }
-
-    /// Lets a CmdSN of the window count as received when its turn comes.
-    func skip(_ cmdSN: SequenceNumber) {
-        skipped.append(cmdSN)
-    }
-
-    /// Whether the next CmdSN counts as received; it is forgotten then.
-    func takeNextSkipped() -> Bool {
-        guard let position = skipped.firstIndex(of: window.expCmdSN) else { return false }
-        skipped.remove(at: position)
+        guard slot.task.state == .ended, !slot.isAnswered else { return false }
+        connection(of: slot)?.withdrawData(slot)
+        // A connection that had to be closed for it has ended the command already.
+        if slot.isUsed, slot.task.state == .ended { free(slot) }
         return true
     }
+
+    // MARK: Data-Out that is owed
+
+    /// Ends the commands of a connection whose data has not gone on since the last look (section 7.9).
+    func watchDataOut(of connection: Connection) {
+        guard owedDataOut > 0 else { return }
+        for slot in slots where slot.isUsed && slot.owedDataOut > 0 && !slot.isHeld && slot.place == connection.place {
+            if slot.watchedDataOut == slot.receivedDataOut {
+                connection.fail(slot, .incorrectAmountOfData)
+            } else {
+                slot.watchedDataOut = slot.receivedDataOut
+            }
+            if isEnded { return }
+        }
+    }
+
+    /// Counts the buffer for data that the initiator is still to send; false when the session holds too many such bytes already.
+    func owe(_ slot: CommandSlot, _ length: Int) -> Bool {
+        guard slot.owedDataOut == 0 else { return true }
+        guard owedDataOut + length <= limits.owedDataOut else { return false }
+        slot.owedDataOut = length
+        owedDataOut += length
+        return true
+    }
+
+    /// The data has come, or will not come any more.
+    func settleDataOut(_ slot: CommandSlot) {
+        owedDataOut -= slot.owedDataOut
+        slot.owedDataOut = 0
+    }
+
+    // MARK: The window
 
     /// Opens the command window as far as the free slots allow.
     func openWindow() {
         window.open(inFlight: numberedInFlight)
+        publishedWindow.store(Self.word(of: window), ordering: .relaxed)
+    }
+
+    /// The command numbering of late, on any thread: what the responses of a login that joins the session show.
+    var recentWindow: CommandWindow {
+        let word = publishedWindow.load(ordering: .relaxed)
+        return CommandWindow(
+            expCmdSN: SequenceNumber(UInt32(truncatingIfNeeded: word >> 32)),
+            maxCmdSN: SequenceNumber(UInt32(truncatingIfNeeded: word)), limit: limits.commandWindow)
+    }
+
+    private static func word(of window: CommandWindow) -> UInt64 {
+        UInt64(window.expCmdSN.rawValue) << 32 | UInt64(window.maxCmdSN.rawValue)
     }
 }
 
@@ -223,20 +343,31 @@ extension Session: DataMover {
     func requestDataOut(_ task: SCSITask, length: Int) {
         let slot = slots[task.slot]
         slot.requestedDataOut = length
-        connection?.progressDataOut(slot)
+        if let connection = connection(of: slot) {
+            connection.progressDataOut(slot)
+        } else if !slot.isOrphaned {
+            task.abort()
+        }
     }
 
     func taskEnded(_ task: SCSITask) {
         let slot = slots[task.slot]
         counters.countCommand()
-        guard let connection else { return free(slot) }
-        connection.answer(slot)
+        if let connection = connection(of: slot) {
+            connection.answer(slot)
+        } else if !slot.isOrphaned {
+            free(slot)
+        }
     }
 
     func taskAborted(_ task: SCSITask) {
         let slot = slots[task.slot]
-        guard let connection, let failure = slot.transportFailure else { return free(slot) }
-        connection.respond(slot, failure)
+        guard let failure = slot.transportFailure else { return free(slot) }
+        if let connection = connection(of: slot) {
+            connection.respond(slot, failure)
+        } else if !slot.isOrphaned {
+            free(slot)
+        }
     }
 
     func forEachTask(_ body: (SCSITask) -> Void) {

@@ -146,6 +146,13 @@ internal import CPlatform
         return true
     }
 
+    /// Takes a payload back out of the queue of a connection that is over: nothing may be sent from the queue any more, only
+    /// `discard` is left. Nil when it was dropped already.
+    public func take(_ payload: Payload) -> BufferLease? {
+        // Safe: the slot is one of the queue's; it stays initialised, to nil.
+        unsafe leases[Int(payload.slot)].take()
+    }
+
     /// Drops the payload once everything that is queued now is sent; false when there is no room to note it.
     public func release(_ payload: Payload) -> Bool {
         if isEmpty {

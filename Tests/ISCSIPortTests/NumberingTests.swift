@@ -50,6 +50,19 @@ private struct Numbered {
     }
 }
 
+extension BlockingInitiator {
+    /// Sends an immediate ping and gives whether its echo is the next thing that comes.
+    func receiveEcho() throws -> Bool {
+        var ping = NOPOutPDU()
+        ping.isImmediate = true
+        ping.initiatorTaskTag = takeTag()
+        ping.cmdSN = nextCmdSN
+        ping.expStatSN = expStatSN
+        try send(ping)
+        return try receive().parsed(as: NOPInPDU.self)?.initiatorTaskTag == ping.initiatorTaskTag
+    }
+}
+
 @Suite("Command numbering")
 struct NumberingTests {
     @Test("A command that is answered with an error ahead of its turn uses its CmdSN up in its turn")
@@ -150,11 +163,66 @@ struct NumberingTests {
         let third = try numbered.send(2) { $0.logicalUnitNumber = LogicalUnitNumber(3) }
         numbered.initiator.nextCmdSN = numbered.cmdSN(3)
         let outcome = try numbered.initiator.manageTasks(.abortTaskSet, on: LogicalUnitNumber(0))
-        #expect(outcome == .functionComplete)
+        #expect(outcome == .functionComplete, "after a time, although a command before it has not come")
         let first = try numbered.send(0)
         var response = try numbered.response()
         #expect(response == (first, .good))
         response = try numbered.response()
         #expect(response == (third, .checkCondition), "there is no such unit")
+    }
+
+    @Test("An immediate function on many tasks waits for the commands before it, which are among its tasks")
+    func functionWaits() throws {
+        var limits = PortLimits()
+        limits.taskManagementWait = .seconds(60)
+        let stage = try Stage(limits: limits)
+        let numbered = Numbered(try stage.initiator())
+        var request = TaskManagementRequestPDU()
+        request.functionCode = TaskManagementFunction.abortTaskSet.rawValue
+        request.initiatorTaskTag = numbered.initiator.takeTag()
+        request.cmdSN = numbered.cmdSN(1)
+        try numbered.initiator.send(request)
+        let echo = try numbered.initiator.receiveEcho()
+        #expect(echo)
+        try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0]) }
+        // The task is with the medium: the function is answered when it comes back, and the task is not.
+        let isHeld = stage.eventually { stage.unit.heldCount == 1 }
+        #expect(isHeld)
+        stage.letGo()
+        let response = try #require(try numbered.initiator.receive().parsed(as: TaskManagementResponsePDU.self))
+        #expect(response.response == .functionComplete && response.initiatorTaskTag == request.initiatorTaskTag)
+    }
+
+    @Test("A reset of the target closes the numbering up to its own CmdSN")
+    func resetPlugs() throws {
+        let stage = try Stage()
+        let numbered = Numbered(try stage.initiator())
+        numbered.initiator.nextCmdSN = numbered.cmdSN(3)
+        let outcome = try numbered.initiator.manageTasks(.targetWarmReset, on: LogicalUnitNumber(0))
+        #expect(outcome == .functionComplete)
+        try numbered.send(0)
+        let fourth = try numbered.send(3)
+        let response = try numbered.response()
+        #expect(response == (fourth, .checkCondition), "the unit attention; what came late was ignored")
+    }
+
+    @Test("More pings than the window ahead of their turn neither close the connection nor get lost")
+    func pingsAhead() throws {
+        let stage = try Stage()
+        let numbered = Numbered(try stage.initiator())
+        var ping = NOPOutPDU()
+        for ahead in (1..<200).reversed() {
+            ping.initiatorTaskTag = UInt32(ahead)
+            ping.cmdSN = numbered.cmdSN(ahead)
+            ping.dataSegmentLength = 4
+            try numbered.initiator.send(ping, data: [1, 2, 3, 4])
+        }
+        try numbered.send(0)
+        let response = try numbered.response()
+        #expect(response.1 == .good)
+        for ahead in 1..<128 {
+            let echo = try #require(try numbered.initiator.receive().parsed(as: NOPInPDU.self))
+            #expect(echo.initiatorTaskTag == UInt32(ahead))
+        }
     }
 }

@@ -123,7 +123,9 @@ struct SessionTests {
     @Test("Tasks are aborted; queries tell whether they are there")
     func taskManagement() throws {
         let stage = try Stage()
-        let initiator = try stage.initiator()
+        let initiator = try stage.initiator {
+            $0.operational.preferred.iSCSIProtocolLevel = 2
+        }
         let unit = LogicalUnitNumber(0)
         let cmdSN = initiator.nextCmdSN
         let tag = try initiator.start(CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0]), on: unit)

@@ -128,6 +128,8 @@ public struct OperationalSettings: Hashable, Sendable {
         preferred.maxBurstLength = 1_048_576
         preferred.firstBurstLength = 262_144
         preferred.maxOutstandingR2T = 8
+        preferred.maxConnections = 8
+        preferred.errorRecoveryLevel = 2
         preferred.iSCSIProtocolLevel = 2
         var settings = Self(preferred: preferred)
         settings.taskReporting = [.fastAbort, .responseFence, .rfc3720]

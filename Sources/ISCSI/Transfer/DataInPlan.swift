@@ -24,9 +24,9 @@ public import SCSI
     /// The most bytes of a sequence.
     public let burstLimit: Int
     /// How many bytes have been planned.
-    public private(set) var offset = 0
+    public private(set) var offset: Int
     /// How many PDUs have been planned: at the end it is the ExpDataSN of the response.
-    public private(set) var dataSN: UInt32 = 0
+    public private(set) var dataSN: UInt32
     private var burstOffset = 0
 
     /// A plan for `length` bytes with the limits in `parameters`.
@@ -35,12 +35,16 @@ public import SCSI
             length: length, segmentLimit: parameters.maxSendDataSegmentLength, burstLimit: parameters.maxBurstLength)
     }
 
-    /// A plan for `length` bytes (at least 0) with those limits (at least 1).
-    public init(length: Int, segmentLimit: Int, burstLimit: Int) {
+    /// A plan for `length` bytes (at least 0) with those limits (at least 1), of which the first `offset` bytes are done with
+    /// `dataSN` PDUs.
+    public init(length: Int, segmentLimit: Int, burstLimit: Int, offset: Int = 0, dataSN: UInt32 = 0) {
         precondition(length >= 0 && segmentLimit >= 1 && burstLimit >= 1, "lengths are positive")
+        precondition((0...length).contains(offset), "a plan starts within its data")
         self.length = length
         self.segmentLimit = segmentLimit
         self.burstLimit = burstLimit
+        self.offset = offset
+        self.dataSN = dataSN
     }
 
     /// Whether all of the answer has been planned.
@@ -58,6 +62,11 @@ public import SCSI
             burstOffset = isFinal ? 0 : burstOffset + count
         }
         return DataInSegment(offset: offset, length: count, dataSN: dataSN, isFinal: isFinal, isLast: isLast)
+    }
+
+    /// Goes on without giving PDUs until the next one is number `dataSN`, or all of the answer has been planned.
+    public mutating func skip(to dataSN: UInt32) {
+        while self.dataSN < dataSN, next() != nil {}
     }
 
     /// Whether a command that ends so may put its status into its last Data-In PDU (phase collapse, section 11.7.3):

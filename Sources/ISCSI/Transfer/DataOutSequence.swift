@@ -34,6 +34,9 @@
     public private(set) var offset: Int
     /// The DataSN of the next PDU.
     public private(set) var dataSN: UInt32 = 0
+    /// Whether data of the sequence was damaged or lost: what follows up to the F bit is discarded, and asked for again from
+    /// `offset` on (RFC 7143 section 7.8).
+    public private(set) var isBroken = false
 
     /// The sequence that answers `request`.
     public init(answering request: ReadyToTransfer) {
@@ -69,6 +72,13 @@
         offset = reached
         self.dataSN += 1
         return isFinal ? .complete : .more
+    }
+
+    /// Notes that data from `offset` on was damaged or lost.
+    public mutating func breakOff(at offset: Int) {
+        precondition(offset <= self.offset, "what was not received cannot be damaged")
+        self.offset = offset
+        isBroken = true
     }
 
     /// Takes one PDU.

@@ -28,7 +28,7 @@
     /// Where the next R2T starts, in bytes.
     public private(set) var offset: Int
     /// How many R2Ts have been sent: at the end it is the ExpDataSN of the response.
-    public private(set) var r2tSN: UInt32 = 0
+    public private(set) var r2tSN: UInt32
     /// How many R2Ts wait for data.
     public private(set) var outstanding = 0
 
@@ -39,13 +39,14 @@
             outstandingLimit: parameters.maxOutstandingR2T)
     }
 
-    /// A plan for the bytes from `start` to `end`, with those limits (at least 1).
-    public init(from start: Int, to end: Int, burstLimit: Int, outstandingLimit: Int) {
+    /// A plan for the bytes from `start` to `end`, with those limits (at least 1), whose first R2T is number `r2tSN`.
+    public init(from start: Int, to end: Int, burstLimit: Int, outstandingLimit: Int, r2tSN: UInt32 = 0) {
         precondition(start >= 0 && start <= end && burstLimit >= 1 && outstandingLimit >= 1, "a plan goes forward")
         offset = start
         self.end = end
         self.burstLimit = burstLimit
         self.outstandingLimit = outstandingLimit
+        self.r2tSN = r2tSN
     }
 
     /// Whether all data has been asked for and has come.
@@ -59,6 +60,13 @@
         r2tSN += 1
         outstanding += 1
         return request
+    }
+
+    /// An R2T in place of an outstanding one whose data was damaged: a recovery R2T (section 7.8) for `length` bytes from `offset` on.
+    public mutating func recover(offset: Int, length: Int) -> ReadyToTransfer {
+        precondition(outstanding > 0, "no R2T waits for data")
+        defer { r2tSN += 1 }
+        return ReadyToTransfer(offset: offset, length: length, r2tSN: r2tSN)
     }
 
     /// Notes that the data of one R2T is complete.

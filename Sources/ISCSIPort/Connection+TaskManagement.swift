@@ -1,0 +1,166 @@
+internal import Bytes
+internal import ISCSI
+internal import Platform
+internal import SCSI
+internal import TargetCore
+
+// Task management (RFC 7143 sections 4.2.3, 7.2.2, 11.5 and 11.6, RFC 7144).
+//
+// Functions that abort tasks do not wait for Data-Out that the initiator still owes for them, as section 4.2.3.3 has it:
+// initiators that reset a unit send no more of it. Data that comes nevertheless has a Target Transfer Tag, or the task tag of
+// unsolicited data, that leads to no task, and is discarded; a tag is used again only after 2²⁰ transfers of its slot.
+extension Connection {
+    /// Lets an immediate function that ends many tasks wait for those commands before it that have not come yet: they are among its
+    /// tasks (section 4.2.3.3). With several connections they may well be on their way. False when there is nothing to wait for.
+    func holdFunction(_ header: RawSpan, _ cmdSN: SequenceNumber, in session: Session) -> Bool {
+        guard session.window.expCmdSN.precedes(cmdSN), !session.window.maxCmdSN.advanced(by: 1).precedes(cmdSN),
+            let request = TaskManagementRequestPDU(parsing: header), let copy = BasicHeaderSegment(parsing: header)
+        else { return false }
+        switch request.function {
+        case .abortTaskSet, .clearTaskSet, .logicalUnitReset: break
+        case .targetWarmReset, .targetColdReset, .iTNexusReset:
+            // What has not come counts as received (section 4.2.3.3): the whole numbering up to the function is closed.
+            plug(upTo: cmdSN, in: session)
+            return false
+        default: return false
+        }
+        let waiting = session.heldRequests.count { $0.function != nil }
+        guard waiting < server.limits.taskManagementFunctions else { return false }
+        session.nextHeldFunction += 1
+        session.heldRequests.append(
+            HeldRequest(
+                cmdSN: cmdSN, header: copy, data: [], connection: self, function: session.nextHeldFunction))
+        session.scheduleFunction(session.nextHeldFunction)
+        return true
+    }
+
+    private func plug(upTo end: SequenceNumber, in session: Session) {
+        var cmdSN = session.window.expCmdSN
+        while cmdSN.precedes(end) {
+            if !session.hasReceived(cmdSN) { session.skip(cmdSN) }
+            cmdSN = cmdSN.advanced(by: 1)
+        }
+    }
+
+    /// Takes a Task Management Function Request whose turn has come.
+    func manageTasks(_ header: RawSpan) {
+        guard let session, let nexus = session.nexus, let request = TaskManagementRequestPDU(parsing: header) else {
+            return reject(header, .protocolError)
+        }
+        let tag = request.initiatorTaskTag
+        guard session.taskManagementCount < server.limits.taskManagementFunctions else {
+            if request.isImmediate { return reject(header, .tooManyImmediateCommands) }
+            return answerTaskManagement(tag, .functionRejected)
+        }
+        guard let function = request.function, isSupported(function) else {
+            return answerTaskManagement(tag, .functionNotSupported)
+        }
+        if function == .taskReassign { return reassign(request, in: session) }
+        let referenced = session.slot(withTag: request.referencedTaskTag)
+        if function == .abortTask {
+            let isEnded = referenced.map { withdraw($0, ifMeantBy: request) } ?? skip(request, in: session)
+            if isEnded { return answerTaskManagement(tag, .functionComplete) }
+        } else {
+            withdrawCommands(function, request, in: session, nexus)
+        }
+        guard isOpen else { return }
+        session.taskManagementCount += 1
+        nexus.perform(
+            function, logicalUnitNumber: request.logicalUnitNumber, reference: referenced?.task
+        ) { [self] response in
+            // The last task that ends may do so on another reactor.
+            guard reactor.isCurrent else {
+                reactor.post { [self] in finishTaskManagement(function, tag, response, session) }
+                return
+            }
+            finishTaskManagement(function, tag, response, session)
+        }
+    }
+
+    /// Whether the function is one of RFC 7143, or of RFC 7144 when that was negotiated.
+    private func isSupported(_ function: TaskManagementFunction) -> Bool {
+        switch function {
+        case .queryTask, .queryTaskSet, .iTNexusReset, .queryAsynchronousEvent: parameters.iSCSIProtocolLevel >= 2
+        default: true
+        }
+    }
+
+    /// Whether the CmdSN of a task that ABORT TASK names and that is not here is in the window and before the function's own:
+    /// it then counts as received, so that the initiator's gap is closed (section 11.6.1).
+    private func skip(_ request: TaskManagementRequestPDU, in session: Session) -> Bool {
+        var window = session.window
+        let cmdSN = request.refCmdSN
+        guard cmdSN.precedes(request.cmdSN), window.receive(cmdSN, isImmediate: false) != .ignore else { return false }
+        if !session.hasReceived(cmdSN) { session.skip(cmdSN) }
+        return true
+    }
+
+    /// Ends, for a function on many tasks, those commands that are not with the devices: nothing may follow the function's answer
+    /// for a task that it aborts, and its tasks are all whose CmdSN is before its own (section 4.2.3.3).
+    private func withdrawCommands(
+        _ function: TaskManagementFunction, _ request: TaskManagementRequestPDU, in session: Session, _ nexus: ITNexus
+    ) {
+        let isOneUnit: Bool
+        switch function {
+        case .abortTaskSet, .clearTaskSet, .logicalUnitReset: isOneUnit = true
+        case .iTNexusReset, .targetWarmReset, .targetColdReset: isOneUnit = false
+        default: return
+        }
+        let number = request.logicalUnitNumber
+        if isOneUnit, nexus.logicalUnitNexus(number) == nil { return }
+        for slot in session.slots where slot.isUsed {
+            guard !isOneUnit || slot.logicalUnitNumber.number == number.number else { continue }
+            if !slot.isHeld || slot.cmdSN.precedes(request.cmdSN) { _ = session.withdraw(slot) }
+        }
+    }
+
+    private func withdraw(_ slot: CommandSlot, ifMeantBy request: TaskManagementRequestPDU) -> Bool {
+        slot.logicalUnitNumber.number == request.logicalUnitNumber.number && session?.withdraw(slot) == true
+    }
+
+    /// Lets go of the Data-In of a command that is not sent completely.
+    func withdrawData(_ slot: CommandSlot) {
+        sending.removeAll { $0 === slot }
+        recovery?.cancelResends(of: slot)
+        guard let payload = slot.payload else { return }
+        slot.payload = nil
+        if !output.release(payload) { close(.answersNotTaken) }
+    }
+
+    private func finishTaskManagement(
+        _ function: TaskManagementFunction, _ tag: UInt32, _ response: TaskManagementResponse, _ session: Session
+    ) {
+        session.taskManagementCount -= 1
+        guard isOpen, self.session != nil else { return }
+        answerTaskManagement(tag, TaskManagementOutcome(rawValue: response.rawValue))
+        // A cold reset also ends the connections (section 11.5.1).
+        if function == .targetColdReset, response == .complete { server.closeSessions(of: self, .targetReset) }
+    }
+
+    private func answerTaskManagement(_ tag: UInt32, _ outcome: TaskManagementOutcome) {
+        guard let session else { return }
+        session.openWindow()
+        var response = TaskManagementResponsePDU()
+        response.response = outcome
+        response.initiatorTaskTag = tag
+        response.statSN = status.take()
+        response.expCmdSN = session.window.expCmdSN
+        response.maxCmdSN = session.window.maxCmdSN
+        send(response)
+    }
+
+    // MARK: TASK REASSIGN
+
+    /// Gives a command whose connection is gone a new one (section 7.2.2).
+    private func reassign(_ request: TaskManagementRequestPDU, in session: Session) {
+        let tag = request.initiatorTaskTag
+        guard parameters.errorRecoveryLevel == 2 else { return answerTaskManagement(tag, .reassignmentNotSupported) }
+        guard let slot = session.orphan(withTag: request.referencedTaskTag) else {
+            let isAllegiant = session.isAllegiant(request.referencedTaskTag)
+            return answerTaskManagement(tag, isAllegiant ? .taskStillAllegiant : .taskDoesNotExist)
+        }
+        guard !slot.isDataInLost else { return answerTaskManagement(tag, .functionRejected) }
+        answerTaskManagement(tag, .functionComplete)
+        if isOpen { resume(slot, expDataSN: request.expDataSN) }
+    }
+}

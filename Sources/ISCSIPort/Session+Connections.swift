@@ -1,0 +1,186 @@
+internal import ISCSI
+internal import Platform
+internal import TargetCore
+
+/// A connection that is gone whose tasks wait for another one to take them over (RFC 7143 section 7.2.2).
+struct FailedConnection {
+    /// The CID.
+    let connectionID: UInt16
+    /// Which failure it was; its tasks carry the number.
+    let number: UInt64
+    /// When the tasks end: Time2Wait and Time2Retain after the failure.
+    let timer: TimerName
+}
+
+/// How a connection leaves its session.
+enum Departure {
+    /// It broke, or the initiator removed it for recovery: at ErrorRecoveryLevel 2 its tasks wait for reassignment.
+    case failed
+    /// It was logged out: its tasks end.
+    case loggedOut
+}
+
+// The connections of a session: how they come and go (RFC 7143 sections 6.3.4, 7.1.4.3 and 8.2).
+extension Session {
+    /// What a timer of the session means: the upper bits of its token.
+    private enum TimerKind {
+        static let failure: UInt64 = 0 << 62
+        static let former: UInt64 = 1 << 62
+        static let function: UInt64 = 2 << 62
+        static let mask: UInt64 = 3 << 62
+    }
+
+    /// The connection with that CID.
+    func connection(withID connectionID: UInt16) -> Connection? {
+        for case .some(let connection) in connections where connection.connectionID == connectionID {
+            return connection
+        }
+        return nil
+    }
+
+    /// Takes a connection in. One with the same CID is replaced, which is its implicit logout (section 6.3.4).
+    func add(_ connection: Connection) {
+        self.connection(withID: connection.connectionID)?.close(.connectionReinstated)
+        // The end of the former connection may have ended the session, when nothing keeps it.
+        guard !isEnded else { return connection.close(.sessionEnded) }
+        connection.place = connections.firstIndex { $0 == nil } ?? connections.count
+        if connection.place == connections.count {
+            connections.append(connection)
+        } else {
+            connections[connection.place] = connection
+        }
+        connectionCount += 1
+    }
+
+    /// Whether commands whose data is still on its way must not use up their CmdSN before it is here: those of another connection
+    /// could pass them, and with data digests at ErrorRecoveryLevel 1 they may be sent again.
+    var ordersArrivals: Bool { connectionCount > 1 || parameters.errorRecoveryLevel > 0 }
+
+    /// Takes a connection out. The session ends with its last connection, unless its tasks wait for another one.
+    func remove(_ connection: Connection, _ departure: Departure, _ reason: CloseReason) {
+        let place = connection.place
+        guard place >= 0 else { return }
+        connections[place] = nil
+        connectionCount -= 1
+        connection.leaveSession()
+        let retention = parameters.defaultTime2Wait + parameters.defaultTime2Retain
+        let isRetained =
+            departure == .failed && parameters.errorRecoveryLevel == 2 && parameters.defaultTime2Retain > 0
+        for position in heldRequests.indices where heldRequests[position].connection === connection {
+            heldRequests[position].connection = nil
+        }
+        if isRetained {
+            nextFailure += 1
+            let timer = reactor.schedule(after: .seconds(retention), self, token: TimerKind.failure | nextFailure)
+            failedConnections.append(
+                FailedConnection(connectionID: connection.connectionID, number: nextFailure, timer: timer))
+            for slot in slots where slot.isUsed && slot.place == place { orphan(slot, from: connection) }
+            limitFailures()
+        } else if connectionCount > 0 || !failedConnections.isEmpty {
+            endTasks { $0.place == place }
+            deliverHeld()
+        } else {
+            end(reason)
+        }
+    }
+
+    /// A command has lost its connection and waits for another.
+    private func orphan(_ slot: CommandSlot, from connection: Connection) {
+        if slot.isArriving { return free(slot) }
+        slot.place = CommandSlot.nowhere
+        slot.isOrphaned = true
+        slot.failure = nextFailure
+        slot.forgetDataOut()
+        connection.returnPayload(of: slot)
+    }
+
+    /// Failures beyond the number of connections that a session may have: the oldest is over.
+    private func limitFailures() {
+        guard failedConnections.count > limits.sessionConnections, let oldest = failedConnections.first else { return }
+        endFailure(oldest.number)
+    }
+
+    /// Ends the tasks that still wait after a failure; the session ends with them when it has no connection.
+    private func endFailure(_ number: UInt64) {
+        guard let position = failedConnections.firstIndex(where: { $0.number == number }) else { return }
+        reactor.cancel(failedConnections.remove(at: position).timer)
+        if connectionCount == 0, failedConnections.isEmpty { return end(.recoveryTimedOut) }
+        endTasks { $0.isOrphaned && $0.failure == number }
+        deliverHeld()
+    }
+
+    /// Whether a connection with that CID has failed and its tasks wait; they end now unless they are still wanted.
+    func closeFailed(connectionID: UInt16, keepingTasks: Bool) -> Bool {
+        let failures = failedConnections.filter { $0.connectionID == connectionID }
+        guard !failures.isEmpty else { return false }
+        if !keepingTasks { for failure in failures { endFailure(failure.number) } }
+        return true
+    }
+
+    /// Forgets the failures, whose tasks end by other means.
+    func forgetFailures() {
+        for failure in failedConnections { reactor.cancel(failure.timer) }
+        failedConnections = []
+    }
+
+    /// Ends those tasks that `isMeant` selects, without answers.
+    private func endTasks(where isMeant: (CommandSlot) -> Bool) {
+        var meant: [CommandSlot] = []
+        for slot in slots where slot.isUsed && isMeant(slot) {
+            slot.place = CommandSlot.nowhere
+            slot.isOrphaned = false
+            slot.forgetDataOut()
+            meant.append(slot)
+        }
+        // Those that wait for others end before the end of those others would start them.
+        for slot in meant where slot.task.state == .blocked { slot.task.abort() }
+        for slot in meant where slot.isUsed { endTask(of: slot) }
+    }
+
+    private func endTask(of slot: CommandSlot) {
+        if slot.isArriving || slot.isAnswered { return free(slot) }
+        if slot.isHeld {
+            // Its CmdSN is used up in its turn.
+            slot.isCancelled = true
+            slot.transportFailure = nil
+            slot.task.dataOut = nil
+            return
+        }
+        switch slot.task.state {
+        case .idle, .ended: free(slot)
+        case .blocked, .awaitingDataOut, .running, .pending:
+            slot.transportFailure = nil
+            slot.task.abort()
+        }
+    }
+
+    // MARK: Timers
+
+    /// Waits for the end of the session that this one reinstates, at most for `limits.reinstatementWait`.
+    func waitForFormer(_ connection: Connection, _ reply: LoginReply) {
+        guard isWaitingForFormer, !isEnded else { return }
+        waitingConnection = (connection, reply)
+        formerTimer = reactor.schedule(after: limits.reinstatementWait, self, token: TimerKind.former)
+    }
+
+    /// Wakes the session when a task management function has waited long enough for the commands before it.
+    func scheduleFunction(_ number: UInt64) {
+        reactor.schedule(after: limits.taskManagementWait, self, token: TimerKind.function | number)
+    }
+}
+
+extension Session: TimerHandler {
+    func timerFired(_ token: UInt64) {
+        guard !isEnded else { return }
+        let number = token & ~TimerKind.mask
+        switch token & TimerKind.mask {
+        case TimerKind.former:
+            formerTimer = nil
+            guard isWaitingForFormer, let (connection, reply) = waitingConnection else { return }
+            waitingConnection = nil
+            connection.refuseStart(self, reply, .serviceUnavailable)
+        case TimerKind.function: deliverFunction(number)
+        default: endFailure(number)
+        }
+    }
+}

@@ -1,0 +1,274 @@
+import Bytes
+import ISCSI
+import ISCSIPort
+import Initiator
+import Platform
+import SCSI
+import TargetCore
+import Testing
+
+/// RFC 7143 sections 4.2.2.1, 4.2.5.1, 6.3.4, 6.3.5 and 11.14.
+@Suite("Several connections of a session")
+struct MultipleConnectionTests {
+    @Test("Commands are delivered in the order of CmdSN over all connections, and answered on their own")
+    func order() throws {
+        let session = try SharedSession(Stage())
+        try session.join(1)
+        #expect(session.stage.server.sessions().first?.connections.map(\.connectionID) == [0, 1])
+        let first = session.write(0, 1, immediate: 512)
+        let second = session.read(0, 1)
+        try session.send(second, on: 1)
+        let isQuiet = try session.isQuiet(1)
+        #expect(isQuiet)
+        try session.send(first, data: pattern(512), on: 0)
+        let written = try session.receive(SCSIResponsePDU.self, on: 0)
+        #expect(written.initiatorTaskTag == first.initiatorTaskTag && written.status == .good)
+        let read = try session.readOutcome(on: 1)
+        #expect(read.tag == second.initiatorTaskTag && read.data == pattern(512))
+    }
+
+    @Test("A command is not passed while its immediate data is on its way")
+    func arriving() throws {
+        let session = try SharedSession(Stage())
+        try session.join(1)
+        let write = session.write(8, 64, immediate: 32768)
+        let bytes = BasicHeaderSegment(write).bytes.copyToArray() + pattern(32768, seed: 3)
+        try session[0].connection.send(bytes: Array(bytes[..<20000]))
+        let read = session.read(8, 64)
+        try session.send(read, on: 1)
+        let isQuiet = try session.isQuiet(1)
+        #expect(isQuiet)
+        try session[0].connection.send(bytes: Array(bytes[20000...]))
+        let outcome = try session.readOutcome(on: 1)
+        #expect(outcome.status == .good && outcome.data == pattern(32768, seed: 3))
+    }
+
+    @Test("A connection that breaks in the middle of a command has not used its CmdSN")
+    func brokenArrival() throws {
+        let session = try SharedSession(Stage())
+        try session.join(1)
+        let write = session.write(8, 64, immediate: 32768)
+        try session[0].connection.send(bytes: BasicHeaderSegment(write).bytes.copyToArray() + pattern(5000))
+        let read = session.read(8, 1)
+        try session.send(read, on: 1)
+        try session.drop(0)
+        let isQuiet = try session.isQuiet(1)
+        #expect(isQuiet)
+        try session.send(write, data: pattern(32768), on: 1)
+        let written = try session.receive(SCSIResponsePDU.self, on: 1)
+        #expect(written.initiatorTaskTag == write.initiatorTaskTag && written.status == .good)
+        let outcome = try session.readOutcome(on: 1)
+        #expect(outcome.data == Array(pattern(32768)[..<512]))
+    }
+
+    @Test("R2T and data belong to the command's connection; data on another is discarded")
+    func allegiance() throws {
+        let session = try SharedSession(Stage()) { $0.operational.preferred.immediateData = false }
+        try session.join(1)
+        let write = session.write(0, 2)
+        try session.send(write, on: 1)
+        let request = try session.receive(ReadyToTransferPDU.self, on: 1)
+        try session.answer(request, from: pattern(1024, seed: 9), on: 0)
+        let isQuiet = try session.isQuiet(0)
+        #expect(isQuiet)
+        try session.answer(request, from: pattern(1024), on: 1)
+        let response = try session.receive(SCSIResponsePDU.self, on: 1)
+        #expect(response.status == .good)
+        try session.send(session.read(0, 2), on: 0)
+        let read = try session.readOutcome(on: 0)
+        #expect(read.data == pattern(1024))
+    }
+
+    @Test("A login that cannot join a session gets the status that says why")
+    func refusals() throws {
+        var limits = PortLimits()
+        limits.sessionConnections = 2
+        let stage = try Stage(limits: limits)
+        let otherGroup = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 2)
+        let session = try SharedSession(stage)
+        #expect(session.report.parameters.maxConnections == 2)
+        func status(
+            _ connectionID: UInt16, at address: SocketAddress? = nil, _ change: (inout InitiatorSettings) -> Void
+        ) throws -> LoginStatus? {
+            do {
+                try session.join(connectionID, at: address, change)
+                return nil
+            } catch InitiatorError.loginRefused(let status, _) {
+                return status
+            }
+        }
+        let unknown = try status(1) { $0.targetSessionHandle &+= 1000 }
+        #expect(unknown == .sessionDoesNotExist)
+        let otherPort = try status(1) { $0.initiatorSessionID = .random() }
+        #expect(otherPort == .sessionDoesNotExist)
+        let otherName = try status(1) { $0.initiatorName += "2" }
+        #expect(otherName == .sessionDoesNotExist)
+        let spanning = try status(1, at: otherGroup) { _ in }
+        #expect(spanning == .cannotIncludeInSession)
+        let joined = try status(1) { _ in }
+        #expect(joined == nil)
+        let tooMany = try status(2) { _ in }
+        #expect(tooMany == .tooManyConnections)
+        let replaced = try status(1) { _ in }
+        #expect(replaced == nil, "a connection that is replaced is not one more")
+        #expect(stage.server.sessions().count == 1 && stage.server.connectionCount == 2)
+    }
+
+    @Test("A login with a CID that is there replaces that connection, whose tasks end")
+    func connectionReinstatement() throws {
+        let session = try SharedSession(Stage())
+        let former = try session.join(1)
+        try session.send(session.wait(), on: 1)
+        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        #expect(isHeld)
+        try session.join(1)
+        try former.connection.waitUntilClosed()
+        session.stage.letGo()
+        for connectionID in [UInt16(0), 1] {
+            try session.send(session.read(0, 1), on: connectionID)
+            let read = try session.readOutcome(on: connectionID)
+            #expect(read.status == .good)
+        }
+        #expect(session.stage.server.connectionCount == 2)
+        #expect(session.stage.target.nexuses.count == 1)
+    }
+
+    @Test("The session outlives a connection but not its last one, below ErrorRecoveryLevel 2", arguments: [0, 1])
+    func lostConnections(level: Int) throws {
+        let session = try SharedSession(Stage(), errorRecoveryLevel: level)
+        try session.join(1)
+        try session.send(session.wait(), on: 0)
+        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        #expect(isHeld)
+        try session.drop(0)
+        session.stage.letGo()
+        try session.send(session.read(0, 1), on: 1)
+        let read = try session.readOutcome(on: 1)
+        #expect(read.status == .good)
+        try session.drop(1)
+        let isOver = session.stage.eventually {
+            session.stage.server.sessions().isEmpty && session.stage.target.nexuses.isEmpty
+        }
+        #expect(isOver)
+        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+
+    @Test("Logout closes the connection that it names, or says that there is none; with the last one the session ends")
+    func logoutOfConnections() throws {
+        let session = try SharedSession(Stage())
+        try session.join(1)
+        try session.join(2)
+        let unknown = try session.logOut(.closeConnection, connectionID: 9, on: 0)
+        #expect(unknown.response == .connectionNotFound)
+        let recovery = try session.logOut(.removeConnectionForRecovery, connectionID: 1, on: 0)
+        #expect(recovery.response == .recoveryNotSupported)
+        let other = try session.logOut(.closeConnection, connectionID: 2, on: 0)
+        #expect(other.response == .closed)
+        try session[2].connection.waitUntilClosed()
+        let own = try session.logOut(.closeConnection, connectionID: 0, on: 0)
+        #expect(own.response == .closed)
+        try session[0].connection.waitUntilClosed()
+        try session.send(session.read(0, 1), on: 1)
+        let read = try session.readOutcome(on: 1)
+        #expect(read.status == .good)
+        let last = try session.logOut(.closeConnection, connectionID: 1, on: 1)
+        #expect(last.response == .closed)
+        let isOver = session.stage.eventually { session.stage.server.sessions().isEmpty }
+        #expect(isOver)
+    }
+
+    @Test("Logout of the session closes all connections")
+    func logoutOfSession() throws {
+        let session = try SharedSession(Stage())
+        try session.join(1)
+        try session.send(session.wait(), on: 1)
+        let response = try session.logOut(.closeSession, on: 0)
+        #expect(response.response == .closed)
+        try session[0].connection.waitUntilClosed()
+        try session[1].connection.waitUntilClosed()
+        let isOver = session.stage.eventually { session.stage.server.connectionCount == 0 }
+        #expect(isOver)
+        session.stage.letGo()
+    }
+
+    @Test("A session that is reinstated loses all its connections")
+    func sessionReinstatement() throws {
+        let session = try SharedSession(Stage())
+        try session.join(1)
+        let successor = try BlockingInitiator.logIn(to: session.stage.address, session.settings)
+        try session[0].connection.waitUntilClosed()
+        try session[1].connection.waitUntilClosed()
+        let read = try successor.waitUntilReady(session.unit)
+        #expect(read.isGood)
+        #expect(session.stage.server.sessions().count == 1 && session.stage.server.connectionCount == 1)
+    }
+
+    @Test("A reinstatement does not wait for ever for the commands of the former session")
+    func boundedReinstatement() throws {
+        var limits = PortLimits()
+        limits.reinstatementWait = .milliseconds(50)
+        let session = try SharedSession(Stage(limits: limits))
+        try session.send(session.wait(), on: 0)
+        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        #expect(isHeld)
+        do {
+            _ = try BlockingInitiator.logIn(to: session.stage.address, session.settings)
+            Issue.record("the devices have not let go")
+        } catch InitiatorError.loginRefused(let status, _) {
+            #expect(status == .serviceUnavailable)
+        }
+        session.stage.letGo()
+        let isOver = session.stage.eventually { session.stage.server.sessions().isEmpty }
+        #expect(isOver)
+        let later = try session.stage.initiator { $0.initiatorSessionID = session.settings.initiatorSessionID }
+        let read = try later.waitUntilReady(session.unit)
+        #expect(read.isGood)
+    }
+
+    @Test("Functions on many tasks reach the tasks of all connections")
+    func abortEverywhere() throws {
+        let session = try SharedSession(Stage()) { $0.operational.preferred.immediateData = false }
+        try session.join(1)
+        try session.send(session.write(0, 2), on: 1)
+        let request = try session.receive(ReadyToTransferPDU.self, on: 1)
+        let outcome = try session.manage(.abortTaskSet, on: 0)
+        #expect(outcome == .functionComplete)
+        try session.answer(request, from: pattern(1024), on: 1)
+        let isQuiet = try session.isQuiet(1)
+        #expect(isQuiet)
+        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+
+    @Test(
+        "A session that withholds its data has TASK SET FULL beyond its share of buffers, and loses what does not go on"
+    )
+    func owedData() throws {
+        var limits = PortLimits()
+        limits.owedDataOut = 65536
+        limits.keepAliveInterval = .milliseconds(100)
+        let session = try SharedSession(Stage(limits: limits)) { $0.operational.preferred.immediateData = false }
+        let owed = session.write(0, 128)
+        try session.send(owed, on: 0)
+        _ = try session.receive(ReadyToTransferPDU.self, on: 0)
+        try session.send(session.write(0, 1), on: 0)
+        let refused = try session.receive(SCSIResponsePDU.self, on: 0)
+        #expect(refused.status == .taskSetFull)
+        var failed: SCSIResponsePDU?
+        while failed == nil {
+            let pdu = try session[0].receive()
+            failed = pdu.parsed()
+            if let ping: NOPInPDU = pdu.parsed() {
+                var answer = NOPOutPDU()
+                answer.isImmediate = true
+                answer.targetTransferTag = ping.targetTransferTag
+                answer.cmdSN = session.cmdSN
+                try session.send(answer, on: 0)
+            }
+        }
+        #expect(failed?.initiatorTaskTag == owed.initiatorTaskTag && failed?.status == .checkCondition)
+        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+}
