@@ -125,6 +125,12 @@ struct LoginMachineTests {
         let first = script.send(&machine, stage: .operationalNegotiation, to: .fullFeaturePhase, text: text)
         #expect(first.reply?.header.isContinued == true && first.reply?.header.isTransit == false)
         #expect(first.reply?.text.count == 8192)
+        for (isContinued, other) in [(false, "X-a=1\0"), (true, "")] {
+            var (interrupted, otherScript) = (machine, script)
+            let step = otherScript.send(
+                &interrupted, stage: .operationalNegotiation, isContinued: isContinued, text: Array(other.utf8))
+            #expect(step.refusal == .initiatorError, "the initiator may only ask for the rest")
+        }
         let second = script.send(&machine, stage: .operationalNegotiation, to: .fullFeaturePhase)
         #expect(second.result != nil)
         let whole = try #require(first.reply?.text) + #require(second.reply?.text)

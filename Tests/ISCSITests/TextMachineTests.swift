@@ -325,8 +325,11 @@ struct TextMachineTests {
         var bench = Bench()
         bench.targets = targets(100)
         bench.parameters.maxSendDataSegmentLength = 512
-        let response = try #require(bench.ask(["SendTargets": "All"]).response?.header)
-        #expect(bench.ask(tag: response.targetTransferTag, ["InitiatorAlias": "a"]).rejection == .protocolError)
+        let tag = try #require(bench.ask(["SendTargets": "All"]).response?.header.targetTransferTag)
+        var (keys, part, nothing) = (bench, bench, bench)
+        #expect(keys.ask(tag: tag, ["InitiatorAlias": "a"]).rejection == .protocolError)
+        #expect(part.ask(tag: tag, final: false, continued: true, [:]).rejection == .protocolError)
+        #expect(nothing.ask(tag: tag, text: [0, 0]).response?.header.isContinued == true, "NULs are no keys")
     }
 }
 

@@ -138,7 +138,10 @@ public struct LoginMachine<Authority: LoginAuthority> {
     // MARK: Texts
 
     private mutating func receive(_ request: LoginRequestPDU, _ data: RawSpan) throws(LoginFailure) -> LoginStep {
-        guard assembler.append(data) else { throw LoginFailure(.initiatorError) }
+        // While the answer goes out the initiator only asks for its rest.
+        guard outgoing == nil || !request.isContinued, assembler.append(data) else {
+            throw LoginFailure(.initiatorError)
+        }
         if request.isContinued { return .reply(reply(to: request, text: [])) }
         let parameters: [TextParameter]
         do throws(TextCodec.ParsingError) {
@@ -147,7 +150,6 @@ public struct LoginMachine<Authority: LoginAuthority> {
             throw LoginFailure(.initiatorError)
         }
         if outgoing != nil {
-            // The initiator only asks for the rest of a long answer.
             guard parameters.isEmpty else { throw LoginFailure(.initiatorError) }
             return try send(request)
         }

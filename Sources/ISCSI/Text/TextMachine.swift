@@ -72,7 +72,8 @@ public struct TextMachine: Sendable {
                 return fail(.invalidPDUField)
             }
         }
-        guard assembler.append(data) else { return fail(.protocolError) }
+        // While the answer goes out the initiator only asks for its rest.
+        guard outgoing == nil || !request.isContinued, assembler.append(data) else { return fail(.protocolError) }
         if request.isContinued { return respond(to: request, [], isFinal: false) }
         let list: [TextParameter]
         do throws(TextCodec.ParsingError) {
