@@ -101,9 +101,10 @@ let package = Package(
             swiftSettings: settings),
 
         // MARK: Tools that are no part of the product
+        .target(name: "CBench"),
         .executableTarget(
             name: "carousel-bench",
-            dependencies: ["Bytes", "Platform", "SCSI", "ISCSI", "Initiator", argumentParser, textTable],
+            dependencies: ["CBench", "Bytes", "Platform", "SCSI", "ISCSI", "Initiator", argumentParser],
             swiftSettings: settings),
 
         // MARK: Tests
@@ -137,6 +138,8 @@ let package = Package(
             "Management",
             ["Catalog", "ISCSI", "ISCSIPort", "Platform", "TargetCore", "ManagementTestSupport", grdb]),
         tests("Console", ["Management", "ManagementTestSupport"]),
+        .testTarget(
+            name: "carousel-benchTests", dependencies: ["carousel-bench", "Bytes", "Initiator"], swiftSettings: settings),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
         .testTarget(name: "RepositoryTests", swiftSettings: settings),
     ],

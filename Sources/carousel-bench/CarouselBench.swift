@@ -6,5 +6,5 @@ struct CarouselBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "carousel-bench",
         abstract: "Measures iSCSI targets, and checks that they keep what they acknowledge.",
-        subcommands: [LoadSubcommand.self, DurabilitySubcommand.self])
+        subcommands: [LoadSubcommand.self, CompareSubcommand.self, DurabilitySubcommand.self])
 }

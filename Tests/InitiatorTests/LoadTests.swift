@@ -120,7 +120,19 @@ import Testing
             #expect((64...1016).contains(address) && address % 8 == 0)
             if command.isWrite { writes += 1 }
         }
-        #expect((800...1200).contains(writes))
+        #expect((500...700).contains(writes), "three of ten are writes")
+    }
+
+    @Test("a limited plan ends by itself, and a BUSY target is asked again only when it has ended a command")
+    func limit() async throws {
+        var limited = plan(.write, depth: 4)
+        limited.operationLimit = 50
+        var behavior = FakeTarget.Behavior()
+        behavior.busyCount = 3
+        let report = try await run(limited, behavior)
+        #expect(report.failure == nil)
+        #expect(report.operations == 50)
+        #expect(report.busyCount == 3)
     }
 
     @Test("a tape gets filemarks, and is rewound at its end when nothing is under way")

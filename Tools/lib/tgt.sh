@@ -19,6 +19,9 @@ start_tgt() {
     truncate -s "$1M" "$work/tgt.disk"
     tgtimg --op new --device-type tape --barcode BENCH1L8 --size "$1" --type data --file "$work/tgt.tape" >/dev/null
     tgt_admin --mode target --op new --tid 1 -T "$tgt_name"
+    # Digests for those who ask for them.
+    tgt_admin --mode target --op update --tid 1 --name HeaderDigest --value CRC32C
+    tgt_admin --mode target --op update --tid 1 --name DataDigest --value CRC32C
     tgt_admin --mode logicalunit --op new --tid 1 --lun 1 --bstype rdwr -b "$work/tgt.disk"
     tgt_admin --mode logicalunit --op new --tid 1 --lun 2 --device-type tape -b "$work/tgt.tape"
     tgt_admin --mode target --op bind --tid 1 -I ALL

@@ -239,6 +239,7 @@ extension LoadConnection {
 
     private func free(_ slot: Int) {
         state.slots[slot].isActive = false
+        if !state.retrySlots.isEmpty { state.retryAllowance += 1 }
         state.freeSlots.append(slot)
     }
 }

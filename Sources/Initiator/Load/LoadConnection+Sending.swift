@@ -23,7 +23,8 @@ extension LoadConnection {
             }
             guard !state.maxCmdSN.precedes(state.nextCmdSN) else { return true }
             guard hasRoom else { return false }
-            if let slot = state.retrySlots.popLast() {
+            if mayRetry, let slot = state.retrySlots.popLast() {
+                state.retryAllowance = max(state.retryAllowance - 1, 0)
                 start(state.slots[slot].command, in: slot, now)
             } else if let slot = state.freeSlots.last {
                 let underWay = plan.depth - state.freeSlots.count
@@ -34,6 +35,12 @@ extension LoadConnection {
                 return true
             }
         }
+    }
+
+    /// Whether a command that was refused may be sent again: another has ended, or none is under way.
+    private var mayRetry: Bool {
+        !state.retrySlots.isEmpty
+            && (state.retryAllowance > 0 || state.freeSlots.count + state.retrySlots.count == plan.depth)
     }
 
     private func start(_ command: LoadCommand, in slot: Int, _ now: Int64) {

@@ -48,6 +48,9 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
         var freeSlots: [Int]
         /// Slots whose command must be sent again.
         var retrySlots: [Int] = []
+        /// How many of them may be sent: one for each command that has ended since, so that a target that says BUSY is left to
+        /// its work.
+        var retryAllowance = 0
         /// A ring of transfers, `transferCount` of them from `firstTransfer` on.
         var transfers: [Transfer]
         var firstTransfer = 0
@@ -124,6 +127,11 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
         state.report.latencies.reset()
         state.report = LoadReport(failure: failure, latencies: state.report.latencies)
         state.isMeasuring = true
+    }
+
+    /// Whether the plan's operation limit is reached and nothing is under way, or the connection has ended.
+    public var isDone: Bool {
+        !state.isRunning || (state.work.isExhausted && state.freeSlots.count == plan.depth)
     }
 
     /// Stops measuring and gives the result.

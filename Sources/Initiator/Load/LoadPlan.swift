@@ -32,7 +32,7 @@ public enum LoadOperation: String, Sendable, CaseIterable {
     case read
     /// Writes.
     case write
-    /// Reads and writes in random order, as many of each.
+    /// Reads and writes in random order, `LoadPlan.mixedReadShare` reads in a hundred commands.
     case mixed
 }
 
@@ -58,6 +58,8 @@ public struct LoadPlan: Sendable {
     public static let maximumDepth = 1024
     /// The most bytes of one command.
     public static let maximumBlockLength = 16 << 20
+    /// How many of a hundred commands of a mixed load are reads.
+    public static let mixedReadShare: UInt64 = 70
 
     /// Where the commands go.
     public var logicalUnitNumber: LogicalUnitNumber
@@ -73,6 +75,8 @@ public struct LoadPlan: Sendable {
     public var depth: Int
     /// Where the connection's random numbers start.
     public var seed: UInt64
+    /// After that many reads and writes no more are begun; nil goes on until `stop`.
+    public var operationLimit: Int?
 
     /// A plan of those parts.
     public init(

@@ -27,12 +27,15 @@ struct LoadWork {
     /// The next address of a sequential load, in logical blocks.
     private var nextBlock: UInt64
     private var recordsSinceFilemark = 0
+    /// How many more reads and writes may be begun.
+    private var remaining: Int
     /// The tape must go back to its start before the next record, when no command is under way any more.
     private(set) var mustRewind = false
 
     init(_ plan: LoadPlan) {
         self.plan = plan
         random = SplitMix64(seed: plan.seed)
+        remaining = plan.operationLimit ?? .max
         nextBlock =
             switch plan.unit {
             case .disk(_, let region): region.lowerBound
@@ -40,8 +43,10 @@ struct LoadWork {
             }
     }
 
-    /// The next command, or nil when those under way must end first; `underWay` says how many there are.
+    /// The next command, or nil when those under way must end first (`underWay` says how many there are) or the plan's limit is
+    /// reached.
     mutating func next(underWay: Int) -> LoadCommand? {
+        guard remaining > 0 else { return nil }
         switch plan.unit {
         case .disk(let logicalBlockLength, let region):
             return diskCommand(logicalBlockLength: logicalBlockLength, region: region)
@@ -50,12 +55,16 @@ struct LoadWork {
         }
     }
 
+    /// Whether the plan's limit is reached.
+    var isExhausted: Bool { remaining == 0 }
+
     /// The tape has reached an end.
     mutating func endOfTape() { mustRewind = true }
 
     // MARK: Disk
 
     private mutating func diskCommand(logicalBlockLength: Int, region: Range<UInt64>) -> LoadCommand {
+        remaining -= 1
         let blocks = UInt64(plan.blockLength / logicalBlockLength)
         let address: UInt64
         switch plan.pattern {
@@ -71,7 +80,7 @@ struct LoadWork {
             switch plan.operation {
             case .read: false
             case .write: true
-            case .mixed: random.next() & 1 == 1
+            case .mixed: random.next() % 100 >= LoadPlan.mixedReadShare
             }
         return LoadCommand(
             isWrite: isWrite, length: plan.blockLength, cdb: diskCDB(isWrite: isWrite, address, UInt32(blocks)))
@@ -110,6 +119,7 @@ struct LoadWork {
             return LoadCommand(purpose: .filemark, cdb: tapeCDB(OperationCode.writeFilemarks6, 1))
         }
         recordsSinceFilemark += 1
+        remaining -= 1
         let code = isWrite ? OperationCode.write6 : OperationCode.read6
         return LoadCommand(
             isWrite: isWrite, length: plan.blockLength, cdb: tapeCDB(code, UInt32(plan.blockLength)))

@@ -12,8 +12,67 @@ struct LoadRun {
         self.loads = loads
     }
 
-    /// Works for `warmup` seconds, then measures for `seconds`.
-    func measure(warmup: Double, seconds: Double) async throws -> LoadReport {
+    /// What was measured.
+    struct Outcome {
+        var report: LoadReport
+        /// How long it took.
+        var seconds: Double
+        /// How much the clock given to `measure` went on.
+        var processorNanoseconds: Int64
+    }
+
+    /// Works for `warmup` seconds, then measures for `seconds`, during which `processorNanoseconds`, a clock of the target's
+    /// processor time, is watched.
+    func measure(
+        warmup: Double, seconds: Double, processorNanoseconds: @escaping @Sendable () -> Int64 = { 0 }
+    ) async throws -> Outcome {
+        try await withReactor { reactor in
+            let loads = loads
+            try await Task.sleep(for: .seconds(warmup))
+            let (begin, processorBegin) = try await onReactor(reactor) {
+                for load in loads { load.beginMeasuring() }
+                return (MonotonicTime.current(), processorNanoseconds())
+            }
+            try await Task.sleep(for: .seconds(seconds))
+            return try await onReactor(reactor) {
+                let elapsed = MonotonicTime.current().nanoseconds - begin.nanoseconds
+                let processor = processorNanoseconds() - processorBegin
+                var total = LoadReport()
+                for load in loads {
+                    total.add(load.endMeasuring())
+                    load.stop()
+                }
+                return Outcome(
+                    report: total, seconds: Double(elapsed) / 1_000_000_000, processorNanoseconds: processor)
+            }
+        }
+    }
+
+    /// Works until all loads have ended by themselves, at most `limit` seconds.
+    func finish(limit: Double) async throws -> LoadReport {
+        try await withReactor { reactor in
+            let loads = loads
+            let deadline = MonotonicTime.current() + .seconds(limit)
+            try await onReactor(reactor) { for load in loads { load.beginMeasuring() } }
+            while try await !onReactor(reactor, { loads.allSatisfy(\.isDone) }) {
+                guard MonotonicTime.current() < deadline else {
+                    throw Complaint("it takes more than \(limit) s to write once")
+                }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            return try await onReactor(reactor) {
+                var total = LoadReport()
+                for load in loads {
+                    total.add(load.endMeasuring())
+                    load.stop()
+                }
+                return total
+            }
+        }
+    }
+
+    /// Starts the loads on a reactor of their own, which lasts as long as `body`.
+    private func withReactor<Result>(_ body: (Reactor) async throws -> Result) async throws -> Result {
         let files = try FileEngine(threads: 1)
         let reactor = try Reactor.start(name: "load", poolLimit: Self.poolLimit, fileEngine: files)
         defer {
@@ -24,17 +83,7 @@ struct LoadRun {
         try await onReactor(reactor) { () throws(InitiatorError) in
             for load in loads { try load.start(on: reactor) }
         }
-        try await Task.sleep(for: .seconds(warmup))
-        try await onReactor(reactor) { for load in loads { load.beginMeasuring() } }
-        try await Task.sleep(for: .seconds(seconds))
-        return try await onReactor(reactor) {
-            var total = LoadReport()
-            for load in loads {
-                total.add(load.endMeasuring())
-                load.stop()
-            }
-            return total
-        }
+        return try await body(reactor)
     }
 
     /// Runs `body` on the reactor's thread and waits for it.

@@ -1,9 +1,6 @@
 internal import ArgumentParser
 internal import Foundation
-internal import ISCSI
 internal import Initiator
-internal import Platform
-internal import SCSI
 
 /// `carousel-bench load`.
 struct LoadSubcommand: AsyncParsableCommand {
@@ -72,54 +69,16 @@ struct LoadSubcommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let loads = try prepare()
-        let report = try await LoadRun(loads).measure(warmup: warmup, seconds: seconds)
-        let result = LoadResult(report, seconds: seconds)
+        let preparation = LoadPreparation(
+            address: url, operation: operation, pattern: pattern, blockLength: blockSize.bytes, depth: depth,
+            connections: connections, hasHeaderDigest: headerDigest, hasDataDigest: dataDigest,
+            recordsPerFilemark: filemarkEvery)
+        let run = try await LoadRun(preparation.logIn()).measure(warmup: warmup, seconds: seconds)
+        let report = run.report
+        let result = LoadResult(report, seconds: run.seconds)
         print(json ? try result.json() : result.text)
         if let failure = report.failure { throw Complaint("a connection ended early: \(failure)") }
         if report.errors > 0 { throw ExitCode.failure }
-    }
-
-    /// Logs all connections in and divides the work among them.
-    private func prepare() throws -> [LoadConnection] {
-        var settings = InitiatorSettings(targetName: url.targetName)
-        settings.socketBufferSize = StreamSocket.storageBufferSize
-        if headerDigest { settings.operational.headerDigests = [.crc32c] }
-        if dataDigest { settings.operational.dataDigests = [.crc32c] }
-        var loads: [LoadConnection] = []
-        for index in 0..<connections {
-            settings.initiatorSessionID = .random()
-            let probe = try LogicalUnitProbe(url, settings)
-            let plan = LoadPlan(
-                logicalUnitNumber: probe.logicalUnitNumber, unit: try unit(probe, connection: index),
-                operation: operation, pattern: pattern, blockLength: blockSize.bytes, depth: depth,
-                seed: .random(in: .min ... .max))
-            loads.append(LoadConnection(probe.initiator.handOver(), plan))
-        }
-        return loads
-    }
-
-    private func unit(_ probe: LogicalUnitProbe, connection: Int) throws -> LoadUnit {
-        switch try probe.kind() {
-        case .tape:
-            guard operation != .mixed, connections == 1 else {
-                throw Complaint("a tape is read or written, over one connection")
-            }
-            try probe.execute("REWIND", [OperationCode.rewind, 0, 0, 0, 0, 0])
-            return .tape(recordsPerFilemark: filemarkEvery)
-        case .disk(let length, let count):
-            guard blockSize.bytes % length == 0 else {
-                throw Complaint("the disk has logical blocks of \(length) bytes, so --block-size must be a multiple")
-            }
-            // A sequential load has a part of the disk for each connection.
-            let parts = pattern == .sequential ? UInt64(connections) : 1
-            let part = count / parts
-            guard part * UInt64(length) >= UInt64(blockSize.bytes) else {
-                throw Complaint("the disk is too small: \(count) blocks of \(length) bytes")
-            }
-            let start = pattern == .sequential ? part * UInt64(connection) : 0
-            return .disk(logicalBlockLength: length, region: start..<(start + part))
-        }
     }
 }
 

@@ -1,0 +1,19 @@
+// What carousel-bench needs of C: processor clocks of processes, and the bare loop that is the floor of all comparisons.
+#pragma once
+
+#include <stdint.h>
+
+/// The processor time of a process so far, user and system, in nanoseconds; negative when there is no such process.
+int64_t cbench_process_nanoseconds(int process);
+
+/// A bare responder: one thread that logs every initiator in and answers READ and WRITE from one file.
+struct cbench_loop;
+
+/// Starts a loop on a port of 127.0.0.1 that the system chooses and that goes to `port`. NULL, with errno set, when it cannot.
+struct cbench_loop *cbench_loop_start(const char *path, uint16_t *port);
+
+/// The processor time of the loop's thread so far, in nanoseconds.
+int64_t cbench_loop_nanoseconds(struct cbench_loop *loop);
+
+/// Ends the loop and its connections.
+void cbench_loop_stop(struct cbench_loop *loop);

@@ -1,0 +1,10 @@
+#include "CBench.h"
+
+#include <time.h>
+
+int64_t cbench_process_nanoseconds(int process) {
+    clockid_t clock;
+    struct timespec time;
+    if (clock_getcpuclockid(process, &clock) != 0 || clock_gettime(clock, &time) < 0) return -1;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
