@@ -50,9 +50,10 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
 public final class RawDiskImage: Sendable {
     /// The block sizes that an image can have, in bytes.
     public static let blockSizes = [512, 4096]
-    /// What one system call writes at most, in bytes: measured on ext4, a 4 KiB write into pages that were filled 32 KiB at a
-    /// time takes 2 µs, into pages filled 1 MiB at a time 7 to 15 µs, and long writes lose little.
-    static let writePieceLength = 32768
+    /// What one system call writes at most, in bytes. Measured on ext4: a 4 KiB write takes 1.3 µs into pages that were filled
+    /// 4 KiB at a time, 1.9 at 16 KiB, 2.5 at 32 KiB, 4 at 64 KiB and 23 at 1 MiB; a write of 64 KiB takes 14 µs in pieces of
+    /// 4 KiB, 5.8 in pieces of 16 KiB and 5 in larger ones.
+    static let writePieceLength = 16384
 
     /// The path of the file.
     public let path: String
