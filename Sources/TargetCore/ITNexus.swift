@@ -93,6 +93,11 @@ public final class ITNexus: Sendable {
         mover.value?.forEachTask(body)
     }
 
+    /// Tells the port that a function of another nexus is about to end the tasks of a logical unit.
+    func announceClearing(of nexus: LogicalUnitNexus) {
+        mover.value?.tasksWillBeCleared(on: nexus)
+    }
+
     /// Aborts the tasks that `isMeant` selects and that wait for others; whether there was one. It comes before the abort of
     /// those that they wait for, which would start them.
     @discardableResult
@@ -165,6 +170,8 @@ public final class ITNexus: Sendable {
         table.value.forEach { $0.logicalUnit.detach($0) }
         target.detach(self)
         table.value = LogicalUnitTable()
+        // It refers to this object.
+        absent.value = nil
         mover.value = nil
     }
 }

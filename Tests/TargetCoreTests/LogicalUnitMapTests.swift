@@ -44,6 +44,23 @@ struct LogicalUnitMapTests {
         #expect(report(port, logicalUnit: 99).numbers == numbers, "a number without a unit reports too")
     }
 
+    @Test("A nexus that is lost goes away")
+    func end() {
+        let setting = Setting()
+        weak var nexus: ITNexus?
+        do {
+            let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+            port.clearUnitAttentions()
+            _ = port.execute(Self.testUnitReady, logicalUnit: 99)
+            nexus = port.nexus
+            #expect(nexus != nil)
+            port.logOut()
+        }
+        // When the reactor has done something else, it has let go of what it did for the port.
+        for _ in 0..<2 { setting.initiator().onReactor {} }
+        #expect(nexus == nil)
+    }
+
     @Test("A nexus keeps nothing for units that its initiator never addressed")
     func laziness() throws {
         let setting = Setting()
