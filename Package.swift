@@ -88,7 +88,7 @@ let package = Package(
             "Management",
             [
                 "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Catalog", "DiskDevice", "TapeDevice",
-                "ChangerDevice", "ISCSI", "ISCSIPort", "Authentication", logging,
+                "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
         module("Console", ["Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
@@ -113,7 +113,7 @@ let package = Package(
             name: "DeviceTestSupport", dependencies: ["Bytes", "Platform", "SCSI", "TargetCore"],
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
-            name: "ManagementTestSupport", dependencies: ["Catalog", "Management", logging],
+            name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", logging],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
         tests("Bytes"),
         tests("Platform"),

@@ -17,6 +17,7 @@ extension ControlServer {
         addAccessRoutes(to: api, controller)
         addPortalRoutes(to: api, controller)
         addSessionRoutes(to: api, controller)
+        addNameServiceRoutes(to: api, controller)
         return router
     }
 

@@ -29,6 +29,8 @@ public actor Controller {
     var portals: [ServedPortal] = []
     /// The secrets of CHAP.
     var secrets: SecretStore
+    /// The iSNS server that is registered with.
+    var nameService: NameService?
     /// Why devices are not served, by name.
     var problems: [String: String] = [:]
     private var isShutDown = false
@@ -75,6 +77,7 @@ public actor Controller {
             }
         }
         try configureFrontEnd()
+        try startNameService()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)
@@ -85,6 +88,7 @@ public actor Controller {
     public func shutDown() async {
         guard !isShutDown else { return }
         isShutDown = true
+        await nameService?.stop()
         await assembly.shutDown()
         do {
             try catalog.close()

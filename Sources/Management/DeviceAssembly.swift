@@ -1,4 +1,5 @@
 public import Catalog
+public import ISNSClient
 
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
@@ -49,6 +50,11 @@ public protocol DeviceAssembly: Sendable {
     func resumePortal(_ portal: PortalAddress)
     /// The portals that are open.
     func portals() -> [PortalSummary]
+
+    /// The targets and portals that are offered at this moment, for iSNS.
+    func offer() -> Offer
+    /// Changes what discovery domains say; sessions that may not stay are ended. On any thread.
+    func changeDomains(_ change: DomainChange)
 
     /// The sessions that are logged in.
     func sessions() -> [SessionSummary]

@@ -23,7 +23,7 @@ struct Carousel: AsyncParsableCommand {
         version: Controller.version,
         subcommands: [
             Serve.self, Status.self, Disk.self, Library.self, Tape.self, Target.self, Portal.self, Access.self,
-            CHAP.self, Session.self,
+            CHAP.self, ISNS.self, Session.self,
             ConformanceRun.self,
         ])
 }

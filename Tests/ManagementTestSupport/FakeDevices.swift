@@ -1,5 +1,6 @@
 public import Catalog
 import Foundation
+public import ISNSClient
 import Logging
 public import Management
 import Synchronization
@@ -15,6 +16,7 @@ public final class FakeDevices: DeviceAssembly {
         var portals: [PortalSummary] = []
         var failingCartridge: String?
         var isShutDown = false
+        var domains: [DomainChange] = []
     }
 
     private let notes = Mutex(Notes())
@@ -159,6 +161,15 @@ public final class FakeDevices: DeviceAssembly {
 
     /// As a device would, without one.
     public func portals() -> [PortalSummary] { notes.withLock { $0.portals } }
+
+    /// As a device would, without one.
+    public func offer() -> Offer { Offer(portals: [], targets: []) }
+
+    /// As a device would, without one.
+    public func changeDomains(_ change: DomainChange) { notes.withLock { $0.domains.append(change) } }
+
+    /// What discovery domains said, in order.
+    public var domains: [DomainChange] { notes.withLock { $0.domains } }
 
     /// As a device would, without one.
     public func closeSession(_ handle: Int, seconds: Int) {

@@ -46,6 +46,7 @@ public final class LocalDevices: DeviceAssembly {
     let units = Mutex<[Int64: LogicalUnit]>([:])
     let frontEnd = Mutex(FrontEndState())
     let access = AccessTable()
+    let domains = DiscoveryDomains()
     let server: ISCSIServer
     private let fileEngine: FileEngine
 
@@ -72,7 +73,9 @@ public final class LocalDevices: DeviceAssembly {
         } catch {
             throw ManagementError(.system, "the reactors cannot be started: \(error)")
         }
-        server = ISCSIServer(reactors: reactors, targets: targets, access: access, logger: resources.logger)
+        server = ISCSIServer(
+            reactors: reactors, targets: targets, access: DomainAccess(base: access, domains: domains),
+            logger: resources.logger)
     }
 
     // MARK: Disks

@@ -1,0 +1,93 @@
+import Catalog
+import ISNSClient
+import Logging
+
+// iSNS (RFC 4171): the server that targets and portals are registered with.
+extension Controller {
+    /// Registers with another iSNS server, or with one at all, now and from the next start on.
+    public func setNameServer(_ setting: NameServiceSetting) throws(ManagementError) {
+        let (host, port) = try Self.parseNameServer(setting.server)
+        let former = try query { () throws(CatalogError) in try catalog.nameServer() }
+        let record = NameServerRecord(
+            host: host, port: port, controlsAccess: setting.accessControl ?? false,
+            entityIdentifier: former?.entityIdentifier ?? Self.newEntityIdentifier())
+        try query { () throws(CatalogError) in try catalog.setNameServer(record) }
+        serve(record)
+        logger.info("iSNS server set", metadata: ["server": "\(record.text)"])
+    }
+
+    /// Takes the registration back; discovery domains decide nothing any more.
+    public func clearNameServer() throws(ManagementError) {
+        guard let former = nameService else {
+            throw ManagementError(.notFound, "no iSNS server is set; 'carousel isns set' sets one")
+        }
+        try query { () throws(CatalogError) in try catalog.setNameServer(nil) }
+        nameService = nil
+        former.retire()
+        assembly.changeDomains(.open)
+        Task { await former.stop() }
+        logger.info("iSNS server cleared", metadata: ["server": "\(former.record.text)"])
+    }
+
+    /// How it stands with iSNS. Suspends, and changes nothing.
+    public func nameServiceStatus() async -> NameServiceStatus {
+        await nameService?.status() ?? NameServiceStatus()
+    }
+
+    /// Begins with the server that the catalog has, if it has one; before the portals are open, so that nobody slips in.
+    func startNameService() throws(ManagementError) {
+        guard let record = try query({ () throws(CatalogError) in try catalog.nameServer() }) else { return }
+        serve(record)
+    }
+
+    private func serve(_ record: NameServerRecord) {
+        let former = nameService
+        let service = NameService(record, assembly: assembly, logger: logger)
+        nameService = service
+        former?.retire()
+        assembly.changeDomains(record.controlsAccess ? .unknown : .open)
+        Task { await service.start(after: former) }
+    }
+
+    /// Host and port of `host`, `host:port`, `[address]:port`, or a bare IPv6 address.
+    static func parseNameServer(_ text: String) throws(ManagementError) -> (host: String, port: Int) {
+        func refusal() -> ManagementError {
+            ManagementError(
+                .invalid,
+                "'\(text)' is no iSNS server; write a name or an address, and a port if it is not 3205, as in isns.example.com or 192.0.2.7:3205"
+            )
+        }
+        var host = Substring(text)
+        var port = Substring("\(NameServiceClient.defaultPort)")
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]") else { throw refusal() }
+            host = text[text.index(after: text.startIndex)..<end]
+            let rest = text[text.index(after: end)...]
+            guard rest.isEmpty || rest.hasPrefix(":"), IPAddress(String(host))?.isIPv6 == true else { throw refusal() }
+            if !rest.isEmpty { port = rest.dropFirst() }
+        } else if let colon = text.firstIndex(of: ":"), text.lastIndex(of: ":") == colon {
+            host = text[..<colon]
+            port = text[text.index(after: colon)...]
+        }
+        let isAddress = IPAddress(String(host)) != nil
+        let isName = host.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."):
+                true
+            default: false
+            }
+        }
+        guard isAddress || isName, (1...253).contains(host.utf8.count), !host.hasPrefix("-"), !host.hasPrefix("."),
+            port.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }), let number = Int(port),
+            (1...65535).contains(number)
+        else { throw refusal() }
+        return (String(host), number)
+    }
+
+    /// A name that no other daemon has.
+    private static func newEntityIdentifier() -> String {
+        let digits = String(UInt64.random(in: .min ... .max), radix: 16)
+        return "carousel-" + String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
