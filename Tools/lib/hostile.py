@@ -8,6 +8,7 @@ Ends with 0 when the daemon behaved, else with a sentence and 1. Only the standa
 
 import random
 import resource
+import select
 import socket
 import struct
 import sys
@@ -23,8 +24,17 @@ LOGIN_SECONDS = 25
 DROP_SECONDS = 10
 
 
-def connect(port):
-    peer = socket.create_connection(("127.0.0.1", port), timeout=DROP_SECONDS)
+def connect(port, source="127.0.0.1", receive_buffer=None):
+    peer = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if receive_buffer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    peer.settimeout(DROP_SECONDS)
+    peer.bind((source, 0))
+    try:
+        peer.connect(("127.0.0.1", port))
+    except OSError:
+        peer.close()
+        raise
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return peer
 
@@ -42,9 +52,22 @@ def padded(data):
     return data + b"\0" * (-len(data) % 4)
 
 
+class Refused(AssertionError):
+    """The login was refused with `status`, class and detail."""
+
+    def __init__(self, status):
+        super().__init__(f"login refused with status {status:04x}h")
+        self.status = status
+
+
 def login(port, target, **keys):
     """A connection in full feature phase, through one login request in the operational stage."""
-    peer = connect(port)
+    return login_answer(port, target, **keys)[0]
+
+
+def login_answer(port, target, receive_buffer=None, **keys):
+    """The connection in full feature phase, and the keys that the target answered with."""
+    peer = connect(port, receive_buffer=receive_buffer)
     offer = dict(InitiatorName="iqn.2000-01.org.example:hostile", SessionType="Normal", TargetName=target,
                  HeaderDigest="None", DataDigest="None", **keys)
     data = text(**offer)
@@ -53,9 +76,12 @@ def login(port, target, **keys):
     peer.sendall(header(LOGIN | IMMEDIATE, 0x87, len(data), isid, 1, struct.pack(">HHII", 0, 0, 1, 0)) + padded(data))
     answer = receive_pdu(peer)
     assert answer is not None and answer[0] & 0x3F == LOGIN_RESPONSE, "no login response"
-    assert answer[36] == 0, f"login refused with status {answer[36]:02x}{answer[37]:02x}h"
+    if answer[36] != 0:
+        peer.close()
+        raise Refused(answer[36] << 8 | answer[37])
     assert answer[1] & 0x80, "the login did not end in one step"
-    return peer
+    values = answer[BHS:BHS + int.from_bytes(answer[5:8], "big")].split(b"\0")
+    return peer, dict(value.decode().split("=", 1) for value in values if value)
 
 
 def receive_exactly(peer, count):
@@ -271,10 +297,8 @@ def deaf_readers(port, target):
             peer.sendall(commands)
         except (TimeoutError, ConnectionResetError, BrokenPipeError):
             pass
-    print("waiting", flush=True)
-    sys.stdin.read()  # the script looks at the daemon meanwhile
-    for peer in peers:
-        peer.close()
+    wait_for_script()  # it looks at the daemon meanwhile
+    close_all(peers)
 
 
 def hold(port, target):
@@ -285,20 +309,226 @@ def hold(port, target):
         pass
 
 
-def crowd(port, target):
-    """1000 connections that never log in: all dropped after the limit. Says "waiting" when all of them are open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+def is_over():
+    """Whether the script has seen enough."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def wait_for_script():
+    print("waiting", flush=True)
+    sys.stdin.read()
+
+
+def raise_file_limit(wanted):
+    """How many connections this process may have, at most `wanted`."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, wanted + 64), hard))
+    return min(hard - 64, wanted)
+
+
+def close_all(peers):
+    for peer in peers:
+        peer.close()
+
+
+def exchange(peers, data, reads=True):
+    """Sends `data` again and again on all connections at once, reads what comes, and forgets it, until the script has seen enough."""
+    rest = {peer: memoryview(data) for peer in peers}
+    for peer in peers:
+        peer.setblocking(False)
+    print("waiting", flush=True)
+    while not is_over():
+        readable, writable, _ = select.select(list(rest) if reads else [], list(rest), [], 0.2)
+        for peer in readable:
+            try:
+                if not peer.recv(1 << 20):
+                    del rest[peer]
+            except BlockingIOError:
+                pass
+            except ConnectionResetError:
+                del rest[peer]
+        for peer in writable:
+            if peer not in rest:
+                continue
+            try:
+                rest[peer] = rest[peer][peer.send(rest[peer]):] or memoryview(data)
+            except BlockingIOError:
+                pass
+            except (ConnectionResetError, BrokenPipeError):
+                del rest[peer]
+    return len(rest)
+
+
+def horde(port, target):
+    """10,000 connections from 40 addresses that never log in."""
     peers = []
-    for _ in range(1000):
+    for number in range(raise_file_limit(10000)):
         try:
-            peers.append(connect(port))
+            peers.append(connect(port, f"127.0.0.{2 + number % 40}"))
         except (ConnectionResetError, ConnectionRefusedError, TimeoutError):
             pass  # turned away at the door is dropped, too
-    print("waiting", flush=True)
+    wait_for_script()
     end = time.monotonic() + LOGIN_SECONDS
     for peer in peers:
         expect_dropped(peer, max(end - time.monotonic(), 0.1), "a silent connection")
+
+
+def drip(port, target):
+    """250 connections that log in at one octet a minute, and 50 sessions that send one octet of a PDU and no more."""
+    peers = [connect(port) for _ in range(250)]
+    sessions = [login(port, target) for _ in range(50)]
+    for peer in peers + sessions:
+        peer.sendall(b"\x43")
+    print("waiting", flush=True)
+    end = time.monotonic() + LOGIN_SECONDS
+    for peer in peers:
+        expect_dropped(peer, max(end - time.monotonic(), 0.1), "a login of one octet a minute")
+    for peer in sessions:
+        peer.settimeout(0.01)
+        try:
+            assert peer.recv(1, socket.MSG_PEEK), "a session was dropped for being slow"
+        except TimeoutError:
+            pass
+    sys.stdin.read()
+    close_all(sessions)
+
+
+PINGS = b"".join(
+    header(NOP_OUT | IMMEDIATE, 0x80, 4096, 0, number, struct.pack(">III", 0xFFFFFFFF, 1, 1)) + b"p" * 4096
+    for number in range(1, 257))
+
+
+def ping_flood(port, target):
+    """8 sessions that send pings of 4 KiB as fast as they can, and read the answers."""
+    peers = [login(port, target, MaxRecvDataSegmentLength="65536") for _ in range(8)]
+    assert exchange(peers, PINGS) == len(peers), "a session that reads its answers was dropped"
+    close_all(peers)
+
+
+def deaf_ping_flood(port, target):
+    """8 sessions that send pings as fast as they can, and read nothing."""
+    peers = [login(port, target, MaxRecvDataSegmentLength="65536") for _ in range(8)]
+    for peer in peers:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    exchange(peers, PINGS, reads=False)
+    close_all(peers)
+
+
+def unacknowledged(port, target):
+    """65,536 commands whose answers are read and never acknowledged by ExpStatSN, at each error recovery level."""
+    inquiry = b"\x12\0\0\0\x24\0" + b"\0" * 10
+    ends = []
+    peers = []
+    for level in ("0", "1", "2"):
+        peer, keys = login_answer(port, target, ErrorRecoveryLevel=level)
+        peers.append(peer)
+        sent, answered, limit = 0, 0, 64
+        try:
+            while answered < 65536:
+                while sent < 65536 and sent < limit:
+                    sent += 1
+                    peer.sendall(header(COMMAND, 0xC1, 0, 0, sent, struct.pack(">III", 36, sent, 0) + inquiry))
+                answer = receive_pdu(peer)
+                if answer is None:
+                    break
+                opcode = answer[0] & 0x3F
+                if opcode == SCSI_RESPONSE or opcode == DATA_IN and answer[1] & 1:
+                    answered += 1
+                    limit = min(sent + 64, int.from_bytes(answer[32:36], "big"))
+        except (ConnectionResetError, BrokenPipeError):
+            pass
+        except TimeoutError:
+            pass  # the window stays closed until answers are acknowledged
+        ends.append(f"level {keys.get('ErrorRecoveryLevel', '0')}: {answered}")
+    print("waiting", "answered at", ", ".join(ends), flush=True)
+    sys.stdin.read()
+    close_all(peers)
+
+
+def held_back(port, target):
+    """8 sessions that each send 65,536 commands after a gap in CmdSN that they never close."""
+    inquiry = b"\x12\0\0\0\x24\0" + b"\0" * 10
+    data = b"".join(
+        header(COMMAND, 0xC1, 0, 0, number, struct.pack(">III", 36, number, 1) + inquiry) for number in range(2, 65537))
+    peers = [login(port, target) for _ in range(8)]
+    for peer in peers:
+        send_quietly(peer, data)
+    for peer in peers:
+        expect_answer(peer, "commands after a gap")
+    wait_for_script()
+    close_all(peers)
+
+
+def absurd_numbers(port, target):
+    """Offers of numbers that no one can mean: each is refused with its status, or agreed on within its range."""
+    ranges = {"MaxBurstLength": (512, 16777215), "FirstBurstLength": (512, 16777215), "MaxRecvDataSegmentLength": (512, 16777215),
+              "MaxConnections": (1, 65535), "MaxOutstandingR2T": (1, 65535), "DefaultTime2Wait": (0, 3600),
+              "DefaultTime2Retain": (0, 3600), "ErrorRecoveryLevel": (0, 2)}
+    outcomes = []
+    for key, (least, most) in ranges.items():
+        for value in ("0", "1", str(most), str(most + 1), "4294967296", "99999999999999999999999", "-1", "0x", "0xFFFFFFFFFFFF", "",
+                      "1e9", "9" * 200):
+            try:
+                peer, keys = login_answer(port, target, **{key: value})
+            except Refused as refusal:
+                assert refusal.status >> 8 == 2, f"{key}={value}: {refusal}"
+                outcomes.append("refused")
+                continue
+            answer = keys.get(key, "")
+            assert answer in ("", "Reject", "Irrelevant", "NotUnderstood") or least <= int(answer, 0) <= most, f"{key}={value}: {answer}"
+            expect_answer(peer, f"{key}={value}")
+            peer.close()
+            outcomes.append("answered")
+    print("waiting", f"{outcomes.count('answered')} offers answered, {outcomes.count('refused')} refused", flush=True)
+    sys.stdin.read()
+
+
+def hoarders(port, target):
+    """8 sessions with the largest bursts that announce 128 writes of 16 MiB each and send none of the data."""
+    peers = []
+    for _ in range(8):
+        peer = login(port, target, MaxBurstLength="16777215", FirstBurstLength="16777215", MaxOutstandingR2T="65535",
+                     MaxRecvDataSegmentLength="16777215", InitialR2T="Yes", ImmediateData="No")
+        peers.append(peer)
+        blocks = 32768
+        write = b"\x2a\0" + b"\0" * 4 + b"\0" + struct.pack(">H", blocks) + b"\0" * 7
+        peer.sendall(b"".join(
+            header(COMMAND, 0xA1, 0, 0, number, struct.pack(">III", blocks * 512, number, 1) + write)
+            for number in range(1, 129)))
+    for peer in peers:
+        expect_answer(peer, "writes without data")
+    wait_for_script()
+    close_all(peers)
+
+
+def session_storm(port, target):
+    """Sessions with a new ISID each, until the target has no more room: it says so with Out of resources."""
+    wanted = raise_file_limit(6000)
+    peers, refusals = [], []
+    for _ in range(wanted):
+        try:
+            peers.append(login(port, target))
+        except Refused as refusal:
+            assert refusal.status == 0x0302, f"session {len(peers) + 1}: {refusal}"
+            refusals.append(refusal)
+            if len(refusals) >= 100:
+                break
+    assert refusals or len(peers) == wanted, "nothing was refused"
+    print("waiting", f"{len(peers)} sessions, then Out of resources", flush=True)
+    sys.stdin.read()
+    close_all(peers)
+
+
+def management_flood(port, target):
+    """8 sessions that ask for every task management function, for units and tasks that are there and for others, without end."""
+    requests = b"".join(
+        header(TASK_MANAGEMENT | IMMEDIATE, 0x80 | function, 0, lun, function, struct.pack(">III", 7, 1, 1) + struct.pack(">I", 1))
+        for function in list(range(1, 15)) + [0, 127] for lun in (0, 5 << 48, 0xC101 << 48))
+    # The functions that end connections are left out of the flood: cold resets (7) are tried once.
+    flood = b"".join(requests[start:start + BHS] for start in range(0, len(requests), BHS) if requests[start + 1] & 0x7F != 7)
+    peers = [login(port, target) for _ in range(8)]
+    assert exchange(peers, flood * 32) == len(peers), "a session that reads its answers was dropped"
+    close_all(peers)
 
 
 if __name__ == "__main__":
