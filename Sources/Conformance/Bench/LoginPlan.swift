@@ -45,6 +45,9 @@ struct LoginPlan {
         for (key, value) in offers { offer(key, value) }
     }
 
+    /// A login in which every write waits for an R2T.
+    static var solicited: LoginPlan { LoginPlan(["InitialR2T": "Yes", "ImmediateData": "No"]) }
+
     /// A login to a discovery session.
     static var discovery: LoginPlan {
         var plan = LoginPlan()

@@ -85,6 +85,19 @@ extension Wire {
         return order
     }
 
+    /// Takes what comes for the command of `tag` until nothing more comes at once; waits for the first PDU.
+    func takePending(_ tag: UInt32) throws {
+        let first = try next("an R2T or the end of the write")
+        guard try take(first) else {
+            throw TestEnd.failed(expected: "an R2T or the end of the write", got: Self.describe(first))
+        }
+        while let pdu = try nextWithin(bench.target.silence) {
+            guard try take(pdu) else {
+                throw TestEnd.failed(expected: "an R2T or the end of the write", got: Self.describe(pdu))
+            }
+        }
+    }
+
     /// Takes a PDU of a command under way; false when it is none.
     func take(_ pdu: ReceivedPDU) throws -> Bool {
         let tag = pdu.header.initiatorTaskTag
@@ -99,6 +112,7 @@ extension Wire {
             }
             progress.result.dataIn.replaceSubrange(Int(dataIn.bufferOffset)..<end, with: pdu.data)
             progress.result.dataInHeaders.append(dataIn)
+            if dataIn.isAcknowledgeRequested { try acknowledge(dataIn) }
             if dataIn.hasStatus {
                 progress.result.status = dataIn.status
                 progress.result.residual = dataIn.residual
@@ -123,6 +137,17 @@ extension Wire {
         }
         tasks[tag] = progress
         return true
+    }
+
+    /// Says by a DataACK SNACK that all data up to `dataIn` has come (section 11.16.2).
+    private func acknowledge(_ dataIn: DataInPDU) throws {
+        var request = SNACKRequestPDU()
+        request.type = .dataACK
+        request.logicalUnitNumber = dataIn.logicalUnitNumber
+        request.targetTransferTag = dataIn.targetTransferTag
+        request.expStatSN = expStatSN
+        request.begRun = dataIn.dataSN + 1
+        try send(request)
     }
 
     /// Sends the data that `request` asks for.
@@ -175,19 +200,37 @@ extension Wire {
         throw TestEnd.inconclusive("the logical unit reports unit attentions without end")
     }
 
-    /// Sends a WRITE(10) of `blocks` blocks without data and waits for its R2T: a task that stays until its data comes. Nothing is
-    /// written as long as none comes. Needs InitialR2T=Yes.
-    func startPendingWrite(_ blocks: Int = 1, on unit: LogicalUnitNumber? = nil) throws -> (
-        tag: UInt32, cmdSN: SequenceNumber, request: ReadyToTransferPDU
-    ) {
+    /// A WRITE(10) under way that waits for its data.
+    struct PendingWrite {
+        let tag: UInt32
+        let cmdSN: SequenceNumber
+        let request: ReadyToTransferPDU
+        /// What the blocks hold already, so that it does no harm to send it.
+        let data: [UInt8]
+    }
+
+    /// Sends a WRITE(10) of `blocks` blocks without data and waits for its R2T: a task that stays until its data comes. Its data is what the
+    /// blocks hold already. Needs InitialR2T=Yes and ImmediateData=No.
+    func startPendingWrite(_ blocks: Int = 1, on unit: LogicalUnitNumber? = nil) throws -> PendingWrite {
         let length = bench.survey.blockLength
-        var command = Command.write(0, Command.pattern(blocks * length, seed: 1), blockLength: length)
+        var read = Command.read(0, blocks, blockLength: length)
+        read.logicalUnitNumber = unit
+        let data = try runGood(read, "a read to end with GOOD").dataIn
+        var command = Command.write(0, data, blockLength: length)
         command.logicalUnitNumber = unit
         let header = header(command)
         tasks[header.initiatorTaskTag] = CommandProgress(command: command, answersRequests: false)
         try send(header)
         let (request, _) = try expect(ReadyToTransferPDU.self, "an R2T for the write")
-        return (header.initiatorTaskTag, header.cmdSN, request)
+        return PendingWrite(tag: header.initiatorTaskTag, cmdSN: header.cmdSN, request: request, data: data)
+    }
+
+    /// Sends the data that `pending` waits for.
+    func sendData(_ pending: PendingWrite) throws {
+        let start = Int(pending.request.bufferOffset)
+        let end = start + Int(pending.request.desiredDataTransferLength)
+        try require(end <= pending.data.count, "an R2T within the write", got: "one up to \(end)")
+        try sendData(pending.data, start..<end, pending.request)
     }
 
     // MARK: Other requests

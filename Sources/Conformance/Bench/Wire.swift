@@ -183,20 +183,25 @@ final class Wire {
 
     /// Nothing comes for a short while. A ping shows then that the target is only silent, not dead.
     func expectNothing(_ why: @autoclosure () -> String) throws {
-        let end = MonotonicTime.current() + bench.target.silence
+        if let pdu = try nextWithin(bench.target.silence) {
+            throw TestEnd.failed(expected: why(), got: Self.describe(pdu))
+        }
+    }
+
+    /// The next PDU when one comes within `limit`.
+    func nextWithin(_ limit: Duration) throws -> ReceivedPDU? {
+        let end = MonotonicTime.current() + limit
         while true {
+            let pdu: ReceivedPDU
             do throws(InitiatorError) {
-                let pdu = try connection.receive(by: end)
-                note(pdu)
-                if (try? handle(pdu)) == true { continue }
-                throw InitiatorError.protocolViolation(Self.describe(pdu))
+                pdu = try connection.receive(by: end)
             } catch .timedOut {
-                return
-            } catch .protocolViolation(let got) {
-                throw TestEnd.failed(expected: why(), got: got)
+                return nil
             } catch {
-                throw TestEnd.failed(expected: why(), got: Self.describe(error))
+                throw TestEnd.failed(expected: "a connection that stays open", got: Self.describe(error))
             }
+            note(pdu)
+            if try !handle(pdu) { return pdu }
         }
     }
 

@@ -225,7 +225,7 @@ enum NumberingTests {
             "FullFeature.StatusNumbering.ReadyToTransfer", "11.8.3",
             "An R2T shows the next StatSN and does not use it up.", .disk
         ) { bench in
-            let wire = try bench.logInToUnit(LoginPlan(["InitialR2T": "Yes", "ImmediateData": "No"]))
+            let wire = try bench.logInToUnit(.solicited)
             let pending = try wire.startPendingWrite()
             _ = try wire.manageTasks(.abortTask, task: (pending.tag, pending.cmdSN))
             try require(

@@ -74,7 +74,7 @@ enum LoginSessionTests {
             "Login.Session.ReinstatementEndsTasks", "6.3.5",
             "A command of the old session is not answered on the new one, and its tag is free there.", .disk
         ) { bench in
-            let old = try bench.logInToUnit(LoginPlan(["InitialR2T": "Yes", "ImmediateData": "No"]))
+            let old = try bench.logInToUnit(.solicited)
             let pending = try old.startPendingWrite()
             let new = try bench.logIn(old.plan)
             try old.expectClosedEventually("the old session's connection to be closed")

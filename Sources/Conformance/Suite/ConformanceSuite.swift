@@ -19,7 +19,9 @@ public enum ConformanceSuite {
     /// All tests, group by group.
     public static let tests: [ConformanceTest] = [
         LoginTests.all, LoginSessionTests.all, NumberKeyTests.all, KeyTests.all, DiscoveryTests.all, TextTests.all,
-        NumberingTests.all,
+        NumberingTests.all, CommandFieldTests.all, DataInTests.all, DataOutTests.all, ControlTests.all,
+        TaskManagementTests.all,
+        DigestTests.all, CHAPTests.all, SNACKTests.all, ReassignTests.all, ConnectionTests.all,
     ].flatMap { $0 }
 
     /// The tests whose name is `name` or begins with one of `groups` (GROUP or GROUP.SUBJECT); all when nothing is chosen.
