@@ -43,7 +43,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
 let package = Package(
     name: "carousel",
     products: [
-        .executable(name: "carousel", targets: ["carousel"])
+        .executable(name: "carousel", targets: ["carousel"]),
+        // For the package in Tests/Fuzz, which is built with libFuzzer.
+        .library(name: "FuzzTargets", targets: ["FuzzTargets"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -115,6 +117,13 @@ let package = Package(
         .target(
             name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", logging],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "DiskDevice", "TapeDevice",
+                "ChangerDevice", "ISCSI", "ISCSIPort", "DeviceTestSupport", logging,
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: settings),
         tests("Bytes"),
         tests("Platform"),
         tests("SCSI"),
@@ -138,6 +147,8 @@ let package = Package(
             "Management",
             ["Catalog", "ISCSI", "ISCSIPort", "Platform", "TargetCore", "ManagementTestSupport", grdb]),
         tests("Console", ["Management", "ManagementTestSupport"]),
+        // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         .testTarget(
             name: "carousel-benchTests", dependencies: ["carousel-bench", "Bytes", "Initiator"], swiftSettings: settings),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.

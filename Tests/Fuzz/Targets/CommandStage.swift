@@ -1,0 +1,120 @@
+internal import ChangerDevice
+internal import DiskDevice
+internal import Dispatch
+internal import Foundation
+internal import Media
+internal import Platform
+internal import Profiles
+internal import SCSI
+internal import TapeDevice
+internal import TargetCore
+
+/// A disk, a tape drive with a cartridge, and a library whose robot moves nothing real. All runs of a process share them.
+final class CommandStage: Sendable {
+    static let shared = CommandStage()
+
+    /// A device in a target of its own.
+    struct Device: Sendable {
+        let target: Target
+        /// What brings it back to where a run begins.
+        let preparation: [[UInt8]]
+    }
+
+    let reactor: Reactor
+    let devices: [Device]
+
+    private static let folder = FileManager.default.temporaryDirectory
+        .appending(path: "carousel-fuzz-\(UUID().uuidString)")
+
+    private init() {
+        do {
+            try FileManager.default.createDirectory(at: Self.folder, withIntermediateDirectories: true)
+            atexit { try? FileManager.default.removeItem(at: CommandStage.folder) }
+            let engine = try FileEngine(threads: 2)
+            reactor = try Reactor.start(name: "devices", poolLimit: 256 << 20, fileEngine: engine)
+            let profiles = try ProfileLibrary()
+            devices = [
+                try Self.disk(), try Self.tape(profiles.drive(named: "ibm-ult3580-td8"), reactor),
+                try Self.changer(profiles.library(named: "ibm-03584l32"), reactor),
+            ]
+        } catch {
+            preconditionFailure("the devices can be made: \(error)")
+        }
+    }
+
+    private static func target(_ name: String, _ unit: LogicalUnit) -> Target {
+        let target = Target(name: "iqn.2026-11.dev.carousel:\(name)", alias: "", homeReactor: nil)
+        target.map(unit, at: 0)
+        return target
+    }
+
+    private static func disk() throws -> Device {
+        let image = try RawDiskImage.create(
+            path: folder.appending(path: "disk").path(percentEncoded: false), capacity: 1 << 20, blockSize: 512)
+        let unit = DiskLogicalUnit(
+            image: image,
+            identity: DeviceIdentity(
+                vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
+                naa: 0x3000_0000_0000_00D1))
+        return Device(target: target("disk", unit), preparation: [])
+    }
+
+    private static func tape(_ profile: DriveProfile, _ reactor: Reactor) throws -> Device {
+        let store = CartridgeStore(directory: folder.path(percentEncoded: false))
+        let drive = TapeLogicalUnit(
+            identity: TapeLogicalUnit.identity(
+                serialNumber: "1097000001", naa: 0x3000_0000_0000_0001, profile: profile),
+            profile: profile, reactor: reactor)
+        try store.create(barcode: "F00001L8", capacity: 16 << 20, densityCode: 0x5E)
+        let done = DispatchSemaphore(value: 0)
+        drive.insertMedium(opening: { () throws(CartridgeError) in try store.open(barcode: "F00001L8") }) { error in
+            precondition(error == nil, "a new cartridge can be loaded")
+            done.signal()
+        }
+        done.wait()
+        // LOAD, and REWIND.
+        return Device(target: target("tape", drive), preparation: [[0x1B, 0, 0, 0, 1, 0], [0x01, 0, 0, 0, 0, 0]])
+    }
+
+    private static func changer(_ profile: LibraryProfile, _ reactor: Reactor) throws -> Device {
+        var contents: [LibraryElement: ElementContent] = [:]
+        for (index, barcode) in ["A00001L8", "B00001L8", "C00001L8"].enumerated() {
+            contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
+        }
+        let unit = ChangerLogicalUnit(
+            identity: ChangerLogicalUnit.identity(
+                serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
+            profile: profile, reactor: reactor, drives: [EmptyBay("1097000001"), EmptyBay("1097000002")], slotCount: 5,
+            mailSlotCount: 2, contents: contents, inventory: WillingInventory())
+        return Device(target: target("library", unit), preparation: [])
+    }
+}
+
+/// A drive that loads and unloads whatever the robot brings.
+private final class EmptyBay: DriveBay {
+    let identity: DeviceIdentity
+
+    init(_ serialNumber: String) {
+        identity = DeviceIdentity(
+            vendor: "IBM", product: "ULT3580-TD8", revision: "N9M1", serialNumber: serialNumber, naa: 1)
+    }
+
+    var preventsMediumRemoval: Bool { false }
+
+    func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
+        DispatchQueue.global().async(execute: completion)
+    }
+
+    func unload(completion: @escaping @Sendable (BayRelease) -> Void) {
+        DispatchQueue.global().async { completion(.released) }
+    }
+}
+
+/// An inventory that agrees to every move.
+private final class WillingInventory: LibraryInventory {
+    func commit(
+        _ moves: [MediumMove], by requester: MoveRequester, completion: @escaping @Sendable (String?) -> Void
+    ) {
+        DispatchQueue.global().async { completion(nil) }
+    }
+}
