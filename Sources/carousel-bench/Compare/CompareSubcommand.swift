@@ -12,7 +12,7 @@ struct CompareSubcommand: AsyncParsableCommand {
             the first use of memory and storage. The bare loop runs in this process and answers READ and WRITE from \
             a file, with nothing but epoll, recv, pread, pwrite and send.
 
-            The exit status is 1 when a goal is missed.
+            The exit status is 1 when a goal is missed or a job failed.
             """)
 
     /// Which jobs to run.
@@ -79,12 +79,19 @@ struct CompareSubcommand: AsyncParsableCommand {
         if let floorFile { contestants.append(Contestant(try BareLoop(path: floorFile))) }
         try await fill(contestants)
         var results = Results()
+        var hasFailed = false
         show(ResultTable.heading)
         for job in jobs {
             for _ in 0..<rounds {
                 for contestant in contestants {
                     guard let unit = contestant.unit(for: job) else { continue }
-                    results.add(try await measure(job, unit, contestant), of: job, on: contestant.side)
+                    do {
+                        results.add(try await measure(job, unit, contestant), of: job, on: contestant.side)
+                    } catch {
+                        // The other jobs are worth knowing all the same.
+                        show("\(job.name) on \(contestant.side.rawValue): \(error)")
+                        hasFailed = true
+                    }
                 }
             }
             for line in ResultTable.rows(of: job, in: results) { show(line) }
@@ -92,7 +99,7 @@ struct CompareSubcommand: AsyncParsableCommand {
         let goals = Goal.all(in: results)
         if !goals.isEmpty { show("\ngoals") }
         for line in ResultTable.lines(of: goals) { show(line) }
-        if !goals.allSatisfy(\.isReached) { throw ExitCode.failure }
+        if hasFailed || !goals.allSatisfy(\.isReached) { throw ExitCode.failure }
     }
 
     /// Lines come at once, even into a pipe.
@@ -108,7 +115,7 @@ struct CompareSubcommand: AsyncParsableCommand {
         let run = try await LoadRun(preparation.logIn()).measure(
             warmup: Self.warmup, seconds: seconds, processorNanoseconds: contestant.processorNanoseconds)
         if let problem = run.report.failure.map({ "\($0)" }) ?? run.report.firstError {
-            throw Complaint("\(job.name) on \(contestant.side.rawValue): \(problem)")
+            throw Complaint(problem)
         }
         return Measurement(run.report, seconds: run.seconds, processorNanoseconds: run.processorNanoseconds)
     }
