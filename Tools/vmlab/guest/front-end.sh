@@ -157,6 +157,64 @@ DIGESTS
     set_node 'node.conn[0].iscsi.HeaderDigest' None 'node.conn[0].iscsi.DataDigest' None
 }
 
+# set_secrets ALGORITHM: the daemon asks for `host`, and proves itself as `target`, by that algorithm only.
+set_secrets() {
+    echo "initiators secret" | carousel chap set --target disk --user host --secret-file - --algorithms "$1" &&
+        echo "the target's own" | carousel chap set --target disk --user target --secret-file - --mutual
+}
+
+# set_chap ALGORITHMS SECRET [TARGET_SECRET]: how the initiator proves itself, and what it expects of the target.
+set_chap() {
+    set_node node.session.auth.authmethod CHAP node.session.auth.chap_algs "$1" \
+        node.session.auth.username host node.session.auth.password "$2" \
+        node.session.auth.username_in "${3:+target}" node.session.auth.password_in "$3"
+}
+
+# discover_chap SECRET: discovery by `finder`.
+discover_chap() {
+    iscsiadm -m discoverydb -t sendtargets -p $portal -o new >/dev/null
+    iscsiadm -m discoverydb -t sendtargets -p $portal -o update -n discovery.sendtargets.auth.authmethod -v CHAP \
+        -n discovery.sendtargets.auth.username -v finder -n discovery.sendtargets.auth.password -v "$1" &&
+        iscsiadm -m discoverydb -t sendtargets -p $portal --discover
+}
+
+chap() {
+    step "CHAP"
+    local ours theirs
+    while read -r ours theirs; do
+        check "secrets with $ours" set_secrets "$ours"
+        check "settings" set_chap "$theirs" "initiators secret"
+        check "login with $theirs" log_in || continue
+        check "writes and reads are the same" compare_writes "$disk"
+        check "logout" log_out
+        check "settings" set_chap "$theirs" "initiators secret" "the target's own"
+        check "login in both directions" log_in && check "logout" log_out
+        check "settings" set_chap "$theirs" "initiators secret" "not the target's"
+        refuse "a target with another secret is not trusted" log_in
+        check "settings" set_chap "$theirs" "another's secret"
+        refuse "another secret is refused" log_in
+    done <<ALGORITHMS
+md5 MD5
+sha1 SHA1
+sha-256 SHA256
+sha3-256 SHA3-256
+ALGORITHMS
+    check "settings" set_chap MD5 "initiators secret"
+    refuse "an algorithm that is not allowed is refused" log_in
+    check "the target forgets" carousel chap clear --target disk
+    check "settings" set_node node.session.auth.authmethod None
+    check "login without" log_in && check "logout" log_out
+    check "a secret for discovery" sh -c "echo 'finders secret' | /tmp/carousel chap set --discovery --user finder \
+        --secret-file - --state $state"
+    refuse "discovery without it is refused" discover $portal
+    show "discovery with it" discover_chap "finders secret"
+    refuse "discovery with another is refused" discover_chap "another's secret"
+    check "discovery for all" carousel chap clear --discovery
+    check "no secret is in the log" sh -c "! grep -q secret /tmp/daemon.log"
+    iscsiadm -m discoverydb -t sendtargets -p $portal -o delete >/dev/null 2>&1
+    check "discovery" discover $portal
+}
+
 # sessions_are N: that many sessions are logged in and well.
 sessions_are() { [ "$(iscsiadm -m session -P 1 2>/dev/null | grep -c 'iSCSI Session State: LOGGED_IN')" -eq "$1" ]; }
 
@@ -205,17 +263,24 @@ multipath_io() {
     check "no write has failed and the last are there" end_writes
 }
 
-# drain: the portal in use asks its initiator to leave, which finds the other portal.
+# connections PORTAL: how many there are through it, as the daemon says.
+connections() { carousel portal list --json | jq ".[] | select(.portal == \"$1\") | .connections"; }
+
+# is_left PORTAL: nobody is on it.
+is_left() { [ "$(connections "$1")" -eq 0 ]; }
+
+# drain: a portal asks its initiator to leave, which is sent to the other portal when it logs in again.
 drain() {
     step "drain of a portal"
     check "writes begin" begin_writes "$map"
     check "the second portal is drained" carousel portal drain $second --seconds 5
+    check "nobody is left on it" wait_for 30 is_left $second
     check "the writes go on" wrote_more 3
-    check "nobody is left on it" wait_for 20 sh -c "! iscsiadm -m session | grep -q $second"
-    show "portals" carousel portal list
-    check "it takes sessions again" carousel portal resume $second
-    check "the initiator comes back" sh -c "iscsiadm -m node -T $target -p $second --login || true"
+    check "its session has gone over to the other" wait_for 30 sessions_are 2
+    expect "connections of the other portal" 2 "$(connections $portal)"
     check "two paths" wait_for 60 paths active 2
+    show "portals" carousel portal list
+    check "it takes logins again" carousel portal resume $second
     check "the writes go on" wrote_more 3
     check "no write has failed and the last are there" end_writes
     check "the map is flushed" multipath -F
@@ -243,7 +308,7 @@ restart() {
     check "logout" log_out
 }
 
-if [ $# -eq 0 ]; then set -- lengths digests multipath_io restart; fi
+if [ $# -eq 0 ]; then set -- lengths digests chap multipath_io drain restart; fi
 set_up
 for topic in "$@"; do $topic; done
 check "the daemon ends on SIGTERM with status 0" stop_daemon
