@@ -58,7 +58,7 @@ extension Controller {
 
     /// The disks by name.
     public func disks() throws(ManagementError) -> [DiskSummary] {
-        let sessions = sessionCounts()
+        let sessions = assembly.sessionCounts()
         return try query { () throws(CatalogError) in try catalog.disks() }.map { summary(of: $0, sessions) }
     }
 
@@ -185,6 +185,6 @@ extension Controller {
             name: disk.name, size: disk.size, blockSize: disk.blockSize, image: folder.imagePath(disk.image),
             imageIsExternal: disk.imageIsExternal, target: target,
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaText, created: disk.created,
-            sessions: (sessions ?? sessionCounts())[target] ?? 0, problem: problems[disk.name])
+            sessions: (sessions ?? assembly.sessionCounts())[target] ?? 0, problem: problems[disk.name])
     }
 }

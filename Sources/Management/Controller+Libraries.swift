@@ -276,7 +276,7 @@ extension Controller {
             serialNumber: library.identity.serialNumber, naa: library.identity.naaText, slots: library.slotCount,
             mailSlots: library.mailSlotCount, drives: drives, cartridges: cartridges.count - exported,
             exported: exported, created: library.created,
-            sessions: sessionCounts()[DeviceName.targetName(library.name)] ?? 0,
+            sessions: assembly.sessionCounts()[DeviceName.targetName(library.name)] ?? 0,
             problem: problems[library.name])
     }
 }

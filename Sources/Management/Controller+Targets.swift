@@ -49,7 +49,7 @@ extension Controller {
     /// The targets by name.
     public func targets() throws(ManagementError) -> [TargetSummary] {
         let units = try deviceUnits()
-        let sessions = sessionCounts()
+        let sessions = assembly.sessionCounts()
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let names = Dictionary(groups.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
         return try query { () throws(CatalogError) in try catalog.targets() }.map { target in

@@ -137,16 +137,11 @@ public actor Controller {
             version: Self.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: try query { () throws(CatalogError) in try catalog.disks().count }, libraries: libraries.count,
-            cartridges: cartridges, sessions: assembly.sessions().count,
+            cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
             problems: problems.values.sorted())
     }
 
     // MARK: For the extensions by topic
-
-    /// How many sessions are logged in, by target.
-    func sessionCounts() -> [String: Int] {
-        Dictionary(assembly.sessions().map { ($0.target, 1) }, uniquingKeysWith: +)
-    }
 
     /// Refuses when an initiator is logged in to the target of `name`, or to another that shows one of its logical units.
     func checkUnused(_ name: String, units: [Int64], kind: String, verb: String) throws(ManagementError) {

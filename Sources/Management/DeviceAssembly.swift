@@ -39,6 +39,8 @@ public protocol DeviceAssembly: Sendable {
 
     /// Makes targets, maps and access what `plan` says, from now on; sessions that may not stay are ended.
     func configure(_ plan: FrontEndPlan)
+    /// Shows the disks with those keys at free numbers of the target `name`, to everyone who sees what the target itself shows.
+    func map(_ logicalUnits: [Int: Int64], atTarget name: String)
 
     /// Starts to listen and returns where, with the port that the system chose for port 0.
     func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress
@@ -58,6 +60,8 @@ public protocol DeviceAssembly: Sendable {
 
     /// The sessions that are logged in.
     func sessions() -> [SessionSummary]
+    /// How many sessions are logged in, by target; targets without any may be left out.
+    func sessionCounts() -> [String: Int]
     /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
     func closeSession(_ handle: Int, seconds: Int)
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.

@@ -93,6 +93,16 @@ struct AccessTests {
         #expect(read.isGood)
         let denied = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(!denied.isGood)
+        // Those who use the map learn of a change, and can use what is new.
+        stage.target.map(stage.unit, at: 6, of: map)
+        let testUnitReady = CommandDescriptorBlock([0, 0, 0, 0, 0, 0])
+        let told = try initiator.execute(testUnitReady, on: LogicalUnitNumber(5))
+        #expect(told.sense?.additionalSenseCode == .reportedLUNsDataHasChanged)
+        _ = try initiator.waitUntilReady(LogicalUnitNumber(6))
+        stage.target.unmap(at: 6, of: map)
+        let toldAgain = try initiator.execute(testUnitReady, on: LogicalUnitNumber(5))
+        #expect(toldAgain.sense?.additionalSenseCode == .reportedLUNsDataHasChanged)
+        #expect(stage.target.logicalUnits.all.keys.sorted() == [0])
     }
 
     @Test("Sessions end when access ends, or other logical units would be seen; others stay")

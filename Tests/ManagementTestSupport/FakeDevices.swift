@@ -133,6 +133,14 @@ public final class FakeDevices: DeviceAssembly {
     public func configure(_ plan: FrontEndPlan) { notes.withLock { $0.plan = plan } }
 
     /// As a device would, without one.
+    public func map(_ logicalUnits: [Int: Int64], atTarget name: String) {
+        notes.withLock { notes in
+            guard let index = notes.plan?.targets.firstIndex(where: { $0.name == name }) else { return }
+            notes.plan?.targets[index].logicalUnits.merge(logicalUnits) { first, _ in first }
+        }
+    }
+
+    /// As a device would, without one.
     public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
         guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
         let summary = PortalSummary(portal: portal.description, group: group, isDraining: false, connections: 0)
@@ -178,6 +186,11 @@ public final class FakeDevices: DeviceAssembly {
 
     /// As a device would, without one.
     public func sessions() -> [SessionSummary] { notes.withLock { $0.sessions } }
+
+    /// As a device would, without one.
+    public func sessionCounts() -> [String: Int] {
+        Dictionary(sessions().map { ($0.target, 1) }, uniquingKeysWith: +)
+    }
 
     /// As a device would, without one.
     public func shutDown() async { notes.withLock { $0.isShutDown = true } }

@@ -32,7 +32,12 @@ final class AccessTable: AccessControl {
 
     /// From now on `rules` count.
     func replace(with rules: Rules) {
-        self.rules.withLock { $0 = rules }
+        // The former ones, which may be many, are released when nobody waits for the lock.
+        let former = self.rules.withLock { present in
+            defer { present = rules }
+            return present
+        }
+        withExtendedLifetime(former) {}
     }
 
     private func rule(_ target: Target) -> Rule? { rules.withLock { $0.targets[target.name] } }

@@ -63,6 +63,15 @@ extension LocalDevices {
         server.reviewAccess()
     }
 
+    /// Shows disks at free numbers of a target. Those that are not served are left out, as in a plan.
+    public func map(_ logicalUnits: [Int: Int64], atTarget name: String) {
+        guard let target = targets[name] else { return }
+        let units = units.withLock { units in logicalUnits.compactMapValues { units[$0] } }
+        for (number, unit) in units.sorted(by: { $0.key < $1.key }) where target.logicalUnits[number] == nil {
+            target.map(unit, at: number)
+        }
+    }
+
     /// The running target that `plan` means; nil when its device is not served.
     ///
     /// A target that gets its first unit of a library is replaced by one whose sessions run where the library does. The control
@@ -159,6 +168,9 @@ extension LocalDevices {
             }
         }
     }
+
+    /// How many sessions are logged in.
+    public func sessionCounts() -> [String: Int] { server.sessionCounts() }
 
     /// Asks for a logout and closes what is left.
     public func closeSession(_ handle: Int, seconds: Int) {
