@@ -270,6 +270,16 @@ struct LoginConversationTests {
         #expect(reflected.failure == .authentication)
     }
 
+    @Test("A target is asked for its proof only by an initiator that proves itself; without, the login fails")
+    func proofWithoutCredential() throws {
+        for startsWithSecurityStage in [false, true] {
+            var configuration = chapConfiguration(mutual: true)
+            configuration.credential = nil
+            configuration.startsWithSecurityStage = startsWithSecurityStage
+            #expect(try converse(configuration, StubAuthority()).failure == .authentication)
+        }
+    }
+
     @Test("A target that does without the authentication that the initiator wants")
     func noAuthentication() throws {
         let (configuration, authority) = (chapConfiguration(mutual: false), chapAuthority())

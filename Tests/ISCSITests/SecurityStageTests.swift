@@ -89,6 +89,62 @@ struct SecurityStageTests {
         }
     }
 
+    /// How far a login with CHAP has come.
+    private enum Progress: CaseIterable {
+        case start, chosen, challenged, done
+
+        /// The status that a text with those keys, all of them right, ends the login with; nil when it goes on.
+        func refusal(of keys: Set<String>) -> LoginStatus? {
+            if self != .start, keys.contains("AuthMethod") { return .initiatorError }
+            switch self {
+            case .start:
+                return keys.isEmpty || keys == ["AuthMethod"] ? nil : .authenticationFailure
+            case .chosen:
+                guard keys.contains("CHAP_A") else { return .missingParameter }
+                return keys == ["CHAP_A"] ? nil : .authenticationFailure
+            case .challenged:
+                guard keys.isSuperset(of: ["CHAP_N", "CHAP_R"]), keys.contains("CHAP_I") == keys.contains("CHAP_C")
+                else { return .missingParameter }
+                return keys.contains("CHAP_A") ? .authenticationFailure : nil
+            case .done:
+                return keys.isEmpty ? nil : .authenticationFailure
+            }
+        }
+    }
+
+    @Test("Every set of keys at every point of CHAP")
+    func everySet() throws {
+        let secret = Array("twelve bytes".utf8)
+        var authority = StubAuthority()
+        authority.grant.authentication = .chap(
+            initiators: [CHAPCredential(name: "host", secret: secret)],
+            target: CHAPCredential(name: "target", secret: Array("other secret".utf8)), provider: toyProvider)
+        let random = toyProvider.random(33)
+        let response = toyProvider.response(
+            .md5, identifier: random[0], secret: secret, challenge: Array(random.dropFirst()))
+        let values = [
+            TextParameter("AuthMethod", "CHAP"), TextParameter("CHAP_A", "5"), TextParameter("CHAP_I", "1"),
+            TextParameter("CHAP_C", "0x0102"), TextParameter("CHAP_N", "host"),
+            TextParameter("CHAP_R", TextCodec.formatBinary(response)),
+        ]
+        let identity = [TextParameter("InitiatorName", initiatorName), TextParameter("TargetName", targetName)]
+        let way = [[values[0]], [values[1]], [values[4], values[5]]]
+        for (position, progress) in Progress.allCases.enumerated() {
+            for subset in 0..<(1 << values.count) {
+                var (machine, script) = (LoginMachine(authority: authority, windowLimit: 32), LoginScript())
+                for (number, step) in way.prefix(position).enumerated() {
+                    let text = TextCodec.format(number == 0 ? identity + step : step)
+                    #expect(script.send(&machine, stage: .securityNegotiation, text: text).refusal == nil)
+                }
+                let keys = values.indices.filter { subset >> $0 & 1 != 0 }.map { values[$0] }
+                let text = TextCodec.format(position == 0 ? identity + keys : keys)
+                let step = script.send(&machine, stage: .securityNegotiation, text: text)
+                let expected = progress.refusal(of: Set(keys.map(\.key)))
+                #expect(step.refusal == expected, "\(progress) with \(keys)")
+            }
+        }
+    }
+
     @Test("Keys of methods that are unknown here are not understood; security keys have no place in later stages")
     func otherKeys() throws {
         let unknown = start(

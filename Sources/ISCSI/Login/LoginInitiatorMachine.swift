@@ -238,6 +238,8 @@ public struct LoginInitiatorMachine: Sendable {
             stage = .operationalNegotiation
             return .send(send(answers + operationalParameters(), isTransit: true))
         }
+        // A target that shall prove itself has to, in whatever stage the login began.
+        guard configuration.targetCredential == nil || chap?.isDone == true else { throw .authentication }
         guard answers.isEmpty, negotiation.isSettled, response.targetSessionHandle != 0 else { throw .protocolError }
         stage = .fullFeaturePhase
         return .finished(
