@@ -14,7 +14,7 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
     /// The longest READ, in bytes, that is answered on the reactor when the page cache holds it.
     static let inlineReadLimit = 1 << 20
     /// The longest WRITE, in bytes, that goes to the page cache on the reactor.
-    static let inlineWriteLimit = 1 << 18
+    static let inlineWriteLimit = 1 << 20
 
     /// The medium.
     public let image: RawDiskImage
