@@ -56,6 +56,36 @@ struct BufferPoolTests {
         }
         #expect(pool.mappedBytes == 4096)
     }
+
+    @Test("Every free buffer of every class is given out again before another is mapped")
+    func freeBuffers() throws {
+        let pool = BufferPool(limit: 64 << 20)
+        #expect(BufferPool.classSizes == (0..<7).map { 4096 << (2 * $0) })
+        for size in BufferPool.classSizes.dropLast() {
+            var mapped = 0
+            for round in 0..<3 {
+                var first = try pool.required(size)
+                var second = try pool.required(size)
+                var third = try pool.required(size)
+                for value in [UInt8(1), 2, 3] {
+                    let bytes = [UInt8](repeating: value, count: size)
+                    switch value {
+                    case 1: first.assign(bytes)
+                    case 2: second.assign(bytes)
+                    default: third.assign(bytes)
+                    }
+                }
+                let areDistinct = first.bytes.byte(at: 0) == 1 && second.bytes.byte(at: 0) == 2
+                #expect(areDistinct, "no two leases share memory")
+                if round == 0 { mapped = pool.mappedBytes }
+                #expect(pool.mappedBytes == mapped)
+                _ = consume second
+                _ = consume first
+                _ = consume third
+            }
+            #expect(pool.leasedBytes == 0)
+        }
+    }
 }
 
 @Suite("Big-endian fields and checksums")
