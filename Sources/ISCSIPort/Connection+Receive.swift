@@ -124,7 +124,7 @@ extension Connection {
 
     /// After that many PDUs their answers go out, when no other connection has something to do: the initiator works on them
     /// while this thread works on the rest. With one system call for all of them each side would wait for the other.
-    private static let answersTogether = 8
+    private static let answersTogether = 16
 
     /// Handles every complete PDU in `bytes` and keeps the rest.
     private func parse(_ bytes: RawSpan) {
