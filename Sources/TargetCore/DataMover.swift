@@ -16,4 +16,12 @@ public protocol DataMover: AnyObject {
 
     /// Calls `body` with each task of the nexus that has been submitted and has not ended.
     func forEachTask(_ body: (SCSITask) -> Void)
+
+    /// A function of another nexus is about to end the tasks of a logical unit; their `taskAborted` follows.
+    func tasksWillBeCleared(on nexus: LogicalUnitNexus)
+}
+
+extension DataMover {
+    /// Nothing, unless the port tells initiators of it.
+    public func tasksWillBeCleared(on nexus: LogicalUnitNexus) {}
 }

@@ -20,8 +20,8 @@ public final class ITNexus: Sendable {
     private let isLost = Atomic<Bool>(false)
     /// Whether the map has changed since the last REPORT LUNS.
     private let hasNewInventory = Atomic<Bool>(false)
-    /// Whether each I_T_L nexus has REPORTED LUNS DATA HAS CHANGED waiting, or will have in a moment.
-    private let isInventoryNoticed = Atomic<Bool>(false)
+    /// Whether the map has changed and the I_T_L nexuses have not learned of it.
+    private let hasUntoldChange = Atomic<Bool>(false)
     /// The port's side, which knows the tasks.
     ///
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
@@ -50,6 +50,7 @@ public final class ITNexus: Sendable {
     /// The part of the nexus for a logical unit number, nil when the initiator sees no such unit. It begins with the unit attention
     /// of a new nexus (SAM-5 clause 5.14) when the number is met for the first time.
     public func logicalUnitNexus(_ logicalUnitNumber: LogicalUnitNumber) -> LogicalUnitNexus? {
+        if hasUntoldChange.load(ordering: .acquiring) { tellOfChange() }
         guard let number = logicalUnitNumber.number else { return nil }
         return table.value[number] ?? establish(number)
     }
@@ -113,25 +114,22 @@ public final class ITNexus: Sendable {
 
     // MARK: Changes of the map
 
-    /// Lets REPORTED LUNS DATA HAS CHANGED wait at every logical unit (SPC-5 clause 6.33). On any thread, after the change.
+    /// Lets REPORTED LUNS DATA HAS CHANGED wait at every logical unit (SPC-5 clause 6.33) before the next command or task management
+    /// function. On any thread, after the change.
     func inventoryHasChanged() {
-        hasNewInventory.store(true, ordering: .sequentiallyConsistent)
-        guard !isInventoryNoticed.exchange(true, ordering: .sequentiallyConsistent) else { return }
-        reactor.post { [self] in
-            guard hasNewInventory.load(ordering: .acquiring) else { return }
-            table.value.forEach { $0.establishUnitAttention(.reportedLUNsDataHasChanged) }
-        }
+        hasNewInventory.store(true, ordering: .releasing)
+        hasUntoldChange.store(true, ordering: .releasing)
     }
 
-    /// A logical unit has told the initiator of the change; of the next one it must do so again.
-    func inventoryNoticeTaken() {
-        isInventoryNoticed.store(false, ordering: .sequentiallyConsistent)
+    private func tellOfChange() {
+        guard hasUntoldChange.exchange(false, ordering: .acquiringAndReleasing) else { return }
+        guard hasNewInventory.load(ordering: .acquiring) else { return }
+        table.value.forEach { $0.establishUnitAttention(.reportedLUNsDataHasChanged) }
     }
 
     /// Forgets the changes until now: the initiator is about to learn of them by REPORT LUNS, from any of its logical units.
     func inventoryWillBeReported() {
-        isInventoryNoticed.store(false, ordering: .sequentiallyConsistent)
-        guard hasNewInventory.exchange(false, ordering: .sequentiallyConsistent) else { return }
+        guard hasNewInventory.exchange(false, ordering: .acquiringAndReleasing) else { return }
         table.value.forEach { $0.clearUnitAttention(.reportedLUNsDataHasChanged) }
     }
 

@@ -46,16 +46,14 @@ public final class LogicalUnitNexus: @unchecked Sendable {
         }
     }
 
-    /// Takes the unit attention that comes first; nil when none waits. On the session's reactor.
+    /// Takes the unit attention that comes first; nil when none waits.
     public func takeUnitAttention() -> AdditionalSenseCode? {
         guard hasUnitAttention else { return nil }
-        let first = attentions.withLock { waiting in
+        return attentions.withLock { waiting in
             let first = waiting.takeFirst()
             if waiting.isEmpty { hasAttention.store(false, ordering: .releasing) }
             return first
         }
-        if first == .reportedLUNsDataHasChanged { iTNexus.inventoryNoticeTaken() }
-        return first
     }
 
     /// Drops a waiting unit attention that is no longer true.
