@@ -39,6 +39,17 @@ extension Catalog {
         }
     }
 
+    /// The disks among the logical units with `keys`, in no order. It costs what is asked for.
+    public func disks(keys: some Collection<Int64>) throws(CatalogError) -> [DiskRecord] {
+        try read { database in
+            let statement = try database.makeStatement(
+                sql: "SELECT * FROM disk JOIN logicalUnit USING (id) WHERE id = ?")
+            return try keys.compactMap { key in
+                try Row.fetchOne(statement, arguments: [key]).map(DiskRecord.init(row:))
+            }
+        }
+    }
+
     /// Sets the capacity of the disk `name` in bytes.
     public func setSize(_ size: Int64, ofDisk name: String) throws(CatalogError) {
         try write { database in

@@ -3,24 +3,47 @@ import GRDB
 extension Catalog {
     /// The targets, by name.
     public func targets() throws(CatalogError) -> [TargetRecord] {
+        try read { try Self.targets($0, id: nil) }
+    }
+
+    /// The target that has one of `names`, if there is one. It costs what that target has.
+    public func target(named names: [String]) throws(CatalogError) -> TargetRecord? {
         try read { database in
-            let units = try Self.mappings(database)
-            let access = try Self.access(database)
-            var tags: [Int64: [Int]] = [:]
-            for row in try Row.fetchAll(database, sql: "SELECT * FROM targetPortalGroup ORDER BY portalGroupTag") {
-                tags[row["target"], default: []].append(row["portalGroupTag"])
+            for name in names {
+                let id = try Int64.fetchOne(database, sql: "SELECT id FROM target WHERE name = ?", arguments: [name])
+                if let id { return try Self.targets(database, id: id).first }
             }
-            return try Row.fetchAll(database, sql: "SELECT * FROM target ORDER BY name").map { row in
-                let id: Int64 = row["id"]
-                let redirection: String? = row["redirection"]
-                return TargetRecord(
-                    id: id, name: row["name"], device: row["device"], logicalUnits: units[id] ?? [:],
-                    portalGroupTags: tags[id],
-                    redirection: redirection.map {
-                        TargetRedirection(address: $0, isPermanent: row["redirectionIsPermanent"])
-                    }, access: access[id] ?? [])
-            }
+            return nil
         }
+    }
+
+    /// All targets by name, or the one with the key `id`.
+    private static func targets(_ database: Database, id: Int64?) throws -> [TargetRecord] {
+        let units = try mappings(database, target: id)
+        let access = try access(database, target: id)
+        var tags: [Int64: [Int]] = [:]
+        let groups = try rows(
+            database, "SELECT * FROM targetPortalGroup", target: id, column: "target", order: "portalGroupTag")
+        for row in groups { tags[row["target"], default: []].append(row["portalGroupTag"]) }
+        return try rows(database, "SELECT * FROM target", target: id, column: "id", order: "name").map { row in
+            let id: Int64 = row["id"]
+            let redirection: String? = row["redirection"]
+            return TargetRecord(
+                id: id, name: row["name"], device: row["device"], logicalUnits: units[id] ?? [:],
+                portalGroupTags: tags[id],
+                redirection: redirection.map {
+                    TargetRedirection(address: $0, isPermanent: row["redirectionIsPermanent"])
+                }, access: access[id] ?? [])
+        }
+    }
+
+    /// The rows of a query that belong to the target with the key `target`, or to any when nil.
+    private static func rows(
+        _ database: Database, _ query: String, target: Int64?, column: String, order: String
+    ) throws -> [Row] {
+        guard let target else { return try Row.fetchAll(database, sql: "\(query) ORDER BY \(order)") }
+        return try Row.fetchAll(
+            database, sql: "\(query) WHERE \(column) = ? ORDER BY \(order)", arguments: [target])
     }
 
     /// Whether there is a target of that name.
@@ -60,32 +83,37 @@ extension Catalog {
         }
     }
 
-    private static func mappings(_ database: Database) throws -> [Int64: [Int: Int64]] {
+    private static func mappings(_ database: Database, target: Int64?) throws -> [Int64: [Int: Int64]] {
         var units: [Int64: [Int: Int64]] = [:]
-        for row in try Row.fetchAll(database, sql: "SELECT * FROM logicalUnitMapping") {
+        let mapped = try rows(
+            database, "SELECT * FROM logicalUnitMapping", target: target, column: "target", order: "logicalUnitNumber")
+        for row in mapped {
             units[row["target"], default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
         }
         return units
     }
 
-    private static func access(_ database: Database) throws -> [Int64: [TargetAccessRecord]] {
+    private static func access(
+        _ database: Database, target: Int64?
+    ) throws -> [Int64: [TargetAccessRecord]] {
         struct Key: Hashable {
             let target: Int64
             let group: Int64
         }
         var units: [Key: [Int: Int64]] = [:]
-        for row in try Row.fetchAll(database, sql: "SELECT * FROM groupLogicalUnitMapping") {
+        let mapped = try rows(
+            database, "SELECT * FROM groupLogicalUnitMapping", target: target, column: "target",
+            order: "logicalUnitNumber")
+        for row in mapped {
             let key = Key(target: row["target"], group: row["initiatorGroup"])
             units[key, default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
         }
         var access: [Int64: [TargetAccessRecord]] = [:]
-        let rows = try Row.fetchAll(
+        let granted = try rows(
             database,
-            sql: """
-                SELECT targetAccess.* FROM targetAccess JOIN initiatorGroup ON initiatorGroup.id = initiatorGroup
-                ORDER BY rank, initiatorGroup.id
-                """)
-        for row in rows {
+            "SELECT targetAccess.* FROM targetAccess JOIN initiatorGroup ON initiatorGroup.id = initiatorGroup",
+            target: target, column: "target", order: "rank, initiatorGroup.id")
+        for row in granted {
             let key = Key(target: row["target"], group: row["initiatorGroup"])
             let hasOwnMap: Bool = row["hasOwnMap"]
             access[key.target, default: []].append(

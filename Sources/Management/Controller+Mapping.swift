@@ -9,7 +9,7 @@ extension Controller {
     /// A group without devices of its own sees those of the target. Numbers that a group has already are added to.
     public func map(target name: String, _ request: TargetMapping) throws(ManagementError) -> TargetSummary {
         let target = try targetRecord(name)
-        let devices = try deviceUnits()
+        let devices = try deviceUnits(named: request.logicalUnits.values)
         var wanted: [Int: Int64] = [:]
         for (number, device) in request.logicalUnits {
             guard LogicalUnitMap.numbers.contains(number) else {
@@ -35,7 +35,12 @@ extension Controller {
                 try catalog.map(wanted, to: target.id)
             }
         }
-        try configureFrontEnd()
+        if group == nil, wanted.values.allSatisfy({ devices.units[$0]?.library == nil }) {
+            // Disks for everyone change nothing else, and nothing else is looked at.
+            assembly.map(wanted, atTarget: target.name)
+        } else {
+            try configureFrontEnd()
+        }
         return try self.target(name)
     }
 
@@ -105,20 +110,22 @@ extension Controller {
     private func checkNumbers(
         _ wanted: [Int: Int64], present: [Int: Int64], target: TargetRecord, _ devices: DeviceUnits
     ) throws(ManagementError) {
+        // Turned around, so that a number of each unit is found without looking through all.
+        let presentNumbers = Dictionary(present.map { ($0.value, $0.key) }, uniquingKeysWith: min)
+        let wantedNumbers = Dictionary(wanted.map { ($0.value, [$0.key]) }, uniquingKeysWith: +)
         for (number, unit) in wanted.sorted(by: { $0.key < $1.key }) {
             let device = devices.units[unit]?.description ?? "the device"
             if let other = present[number] {
-                let name = devices.units[other]?.description ?? "another device"
+                let name = try deviceUnits(keys: [other]).units[other]?.description ?? "another device"
                 throw ManagementError(
                     .conflict,
                     "logical unit \(number) of target '\(target.name)' is \(name) already; take it away or choose another number"
                 )
             }
-            let taken = present.first { $0.value == unit } ?? wanted.first { $0.value == unit && $0.key != number }
-            if let taken {
+            if let taken = presentNumbers[unit] ?? wantedNumbers[unit]?.filter({ $0 != number }).min() {
                 throw ManagementError(
                     .conflict,
-                    "\(device) would be logical unit \(number) and \(taken.key) of target '\(target.name)'; give it one number"
+                    "\(device) would be logical unit \(number) and \(taken) of target '\(target.name)'; give it one number"
                 )
             }
         }

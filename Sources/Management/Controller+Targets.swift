@@ -48,11 +48,16 @@ struct DeviceUnits {
 extension Controller {
     /// The targets by name.
     public func targets() throws(ManagementError) -> [TargetSummary] {
-        let units = try deviceUnits()
+        try summaries(of: query { () throws(CatalogError) in try catalog.targets() })
+    }
+
+    private func summaries(of targets: [TargetRecord]) throws(ManagementError) -> [TargetSummary] {
+        // One target must not cost what all devices cost.
+        let units = targets.count == 1 ? try deviceUnits(keys: targets[0].shownUnits) : try deviceUnits()
         let sessions = assembly.sessionCounts()
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let names = Dictionary(groups.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
-        return try query { () throws(CatalogError) in try catalog.targets() }.map { target in
+        return targets.map { target in
             let access = target.access.compactMap { access in
                 names[access.group].map {
                     TargetAccessSummary(group: $0, logicalUnits: access.logicalUnits.map(units.summaries))
@@ -74,7 +79,7 @@ extension Controller {
     /// The target `name`, given as an iSCSI name or as the name of its disk or library.
     public func target(_ name: String) throws(ManagementError) -> TargetSummary {
         let record = try targetRecord(name)
-        guard let target = try targets().first(where: { $0.name == record.name }) else {
+        guard let target = try summaries(of: [record]).first else {
             throw ManagementError(.internal, "target '\(name)' has gone")
         }
         return target
@@ -82,17 +87,35 @@ extension Controller {
 
     func targetRecord(_ name: String) throws(ManagementError) -> TargetRecord {
         let wanted = [name, DeviceName.targetName(name), ISCSIName.normalized(name) ?? name]
-        let targets = try query { () throws(CatalogError) in try catalog.targets() }
-        guard let target = targets.first(where: { wanted.contains($0.name) }) else {
+        guard let target = try query({ () throws(CatalogError) in try catalog.target(named: wanted) }) else {
             throw ManagementError(
                 .notFound, "there is no target '\(name)'; 'carousel target list' shows those there are")
         }
         return target
     }
 
+    /// All logical units.
     func deviceUnits() throws(ManagementError) -> DeviceUnits {
+        try deviceUnits(query { () throws(CatalogError) in try catalog.disks() })
+    }
+
+    /// The logical units with `keys`, and those of all libraries, of which there are few.
+    func deviceUnits(keys: some Collection<Int64>) throws(ManagementError) -> DeviceUnits {
+        try deviceUnits(query { () throws(CatalogError) in try catalog.disks(keys: keys) })
+    }
+
+    /// The logical units that `names` mean, and those of all libraries.
+    func deviceUnits(named names: some Collection<String>) throws(ManagementError) -> DeviceUnits {
+        var disks: [DiskRecord] = []
+        for name in Set(names) {
+            if let disk = try query({ () throws(CatalogError) in try catalog.disk(named: name) }) { disks.append(disk) }
+        }
+        return try deviceUnits(disks)
+    }
+
+    private func deviceUnits(_ disks: [DiskRecord]) throws(ManagementError) -> DeviceUnits {
         var units = DeviceUnits()
-        for disk in try query({ () throws(CatalogError) in try catalog.disks() }) {
+        for disk in disks {
             units.add(
                 disk.name,
                 DeviceUnits.Unit(

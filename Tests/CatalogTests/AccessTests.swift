@@ -31,6 +31,24 @@ struct AccessTests {
         return try #require(try catalog.initiatorGroups().first { $0.name == name }).id
     }
 
+    @Test("a target looked up by one of several names is the one of the list, with its own maps, groups and tags only")
+    func lookup() throws {
+        let (a, b) = (try disk("a"), try disk("b"))
+        let members = try group("g")
+        let first = try target("t:a")
+        let second = try target("t:b")
+        try catalog.map([5: b], to: first.id)
+        try catalog.setAccess(of: members, to: first.id, logicalUnits: [3: a])
+        try catalog.setAccess(of: members, to: second.id, logicalUnits: nil)
+        try catalog.setPortalGroupTags([2, 1], ofTarget: second.id)
+        for name in ["t:a", "t:b"] {
+            let found = try catalog.target(named: ["nothing", name])
+            #expect(try found == target(name))
+        }
+        #expect(try catalog.target(named: ["t:b", "t:a"])?.name == "t:b")
+        #expect(try catalog.target(named: ["t:c"]) == nil)
+    }
+
     @Test("a catalog of version 1 keeps its portals and targets, and targets know their device")
     func migration() throws {
         let path = folder.path + "/old.sqlite"
