@@ -12,6 +12,7 @@ extension Connection {
     /// Takes a PDU of full feature phase that is neither SCSI Command nor Data-Out.
     func receiveControl(_ header: RawSpan, _ data: RawSpan) {
         guard let session else { return }
+        countRequest()
         switch header.opcode {
         case .nopOut, .textRequest, .taskManagementRequest, .logoutRequest: break
         case .snackRequest: return receiveSNACK(header)

@@ -131,6 +131,7 @@ final class Connection: @unchecked Sendable {
     var pingTag: UInt32?
     var nextPingTag: UInt32 = 1
     var isLogoutRequested = false
+    var pace: RequestPace
 
     init(server: ISCSIServer, socket: StreamSocket, portal: Portal) {
         self.server = server
@@ -141,6 +142,7 @@ final class Connection: @unchecked Sendable {
         peerAddress = socket.peerAddress ?? unknown
         localAddress = socket.localAddress ?? unknown
         lastReception = reactor.now
+        pace = RequestPace(rate: server.limits.requestsPerSecond)
     }
 
     /// Begins to listen to the peer, on the portal's reactor.
@@ -274,7 +276,8 @@ final class Connection: @unchecked Sendable {
     func updateInterest() {
         var wanted: ReadyEvents = []
         if isWriteBlocked { wanted.insert(.writable) }
-        if isOpen, output.queuedBytes < server.limits.outputBacklog || !isWriteBlocked { wanted.insert(.readable) }
+        let takesAnswers = output.queuedBytes < server.limits.outputBacklog || !isWriteBlocked
+        if isOpen, takesAnswers, !pace.isPaused { wanted.insert(.readable) }
         guard wanted != interest, let registration else { return }
         interest = wanted
         reactor.modify(registration, interest: wanted)

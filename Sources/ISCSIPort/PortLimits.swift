@@ -17,6 +17,9 @@ public struct PortLimits: Sendable {
     public var sessionConnections = 8
     /// The command window: the most commands of a session at a time.
     public var commandWindow = 128
+    /// Requests of a connection a second that are no commands (pings, texts, task management), on average; a connection with more is
+    /// not read from for a while.
+    public var requestsPerSecond = 2000
     /// The most immediate commands of a session at a time, beside those of the window.
     public var immediateCommands = 16
     /// The most task management functions of a session at a time.
@@ -27,6 +30,9 @@ public struct PortLimits: Sendable {
     public var taskManagementWait = Duration.seconds(3)
     /// Bytes of buffers for Data-Out that a session may owe at a time; commands beyond them end with TASK SET FULL.
     public var owedDataOut = 128 << 20
+    /// Bytes of them that a session may owe in any case; beyond these it may owe half of what the reactor's pool has left, so that
+    /// others find buffers however many sessions announce data that does not come.
+    public var assuredDataOut = 64 << 10
     /// The most answers of a connection that are not acknowledged, at ErrorRecoveryLevel 1 and 2; beyond them it closes.
     public var unacknowledgedAnswers = 256
     /// Bytes of Data-In that a session keeps to send them again; beyond them the oldest cannot be had again.

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import ISCSI
 internal import Platform
 internal import SCSI
@@ -306,7 +307,8 @@ final class Session: @unchecked Sendable {
     /// Counts the buffer for data that the initiator is still to send; false when the session holds too many such bytes already.
     func owe(_ slot: CommandSlot, _ length: Int) -> Bool {
         guard slot.owedDataOut == 0 else { return true }
-        guard owedDataOut + length <= limits.owedDataOut else { return false }
+        let share = max(limits.assuredDataOut, (reactor.pool.limit - reactor.pool.leasedBytes) / 2)
+        guard owedDataOut + length <= min(limits.owedDataOut, share) else { return false }
         slot.owedDataOut = length
         owedDataOut += length
         return true
