@@ -29,7 +29,7 @@ enum {
     RECEIVE = 262144,        // of one reception, and of one data segment
     SEND = 8 << 20,          // of what is sent together
     EARLY = 512 << 10,       // sent before all commands of a reception are done
-    TOGETHER = 8,            // answers that are sent before the rest is done, when no other connection waits
+    TOGETHER = 16,           // answers that are sent before the rest is done, when no other connection waits
     TAGS = 1024,             // commands of a connection
     WINDOW = 128,
     EVENTS = 64,
