@@ -38,11 +38,7 @@ final class Bench {
     /// A session in full feature phase. A target that refuses cannot be tested further.
     func logIn(_ plan: LoginPlan = LoginPlan()) throws -> Wire {
         let wire = try connect()
-        do {
-            try wire.logIn(plan)
-        } catch TestEnd.failed(let reason) {
-            throw TestEnd.failed("the login that the test needs does not succeed: \(reason)")
-        }
+        try Self.needed("the login that the test needs does not succeed") { try wire.logIn(plan) }
         return wire
     }
 
@@ -53,6 +49,17 @@ final class Bench {
         return wire
     }
 
+    /// Runs a login that a test needs; says so when it fails.
+    private static func needed(_ what: String, _ login: () throws -> Void) throws {
+        do {
+            try login()
+        } catch TestEnd.failed(let reason) {
+            throw TestEnd.failed("\(what): \(reason)")
+        } catch let refusal as LoginRefusal {
+            throw TestEnd.failed("\(what): status \(Wire.hex(refusal.status)) \(refusal.status)")
+        }
+    }
+
     /// Another connection of `wire`'s session, in full feature phase.
     func join(_ wire: Wire, connectionID: UInt16) throws -> Wire {
         let other = try connect(of: wire.session)
@@ -60,11 +67,7 @@ final class Bench {
         plan.targetSessionHandle = wire.session.targetSessionHandle
         plan.connectionID = connectionID
         plan.offers = LoginPlan.connectionOffers(plan.offers)
-        do {
-            try other.logIn(plan)
-        } catch TestEnd.failed(let reason) {
-            throw TestEnd.failed("a further connection of the session does not log in: \(reason)")
-        }
+        try Self.needed("a further connection of the session does not log in") { try other.logIn(plan) }
         return other
     }
 

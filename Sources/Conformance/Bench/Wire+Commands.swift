@@ -85,17 +85,21 @@ extension Wire {
         return order
     }
 
-    /// Takes what comes for the command of `tag` until nothing more comes at once; waits for the first PDU.
-    func takePending(_ tag: UInt32) throws {
-        let first = try next("an R2T or the end of the write")
-        guard try take(first) else {
-            throw TestEnd.failed(expected: "an R2T or the end of the write", got: Self.describe(first))
+    /// Takes the next PDU, which must be of a command under way.
+    func takeNext(of tag: UInt32) throws {
+        let pdu = try next("an R2T or the end of the write")
+        guard try take(pdu) else {
+            throw TestEnd.failed(expected: "an R2T or the end of the write", got: Self.describe(pdu))
         }
-        while let pdu = try nextWithin(bench.target.silence) {
-            guard try take(pdu) else {
-                throw TestEnd.failed(expected: "an R2T or the end of the write", got: Self.describe(pdu))
-            }
+    }
+
+    /// Takes the next PDU when one comes within `limit` before the end of the command; false when none does.
+    func takeNext(of tag: UInt32, within limit: Duration) throws -> Bool {
+        guard tasks[tag]?.isFinished == false, let pdu = try nextWithin(limit) else { return false }
+        guard try take(pdu) else {
+            throw TestEnd.failed(expected: "an R2T or the end of the write", got: Self.describe(pdu))
         }
+        return true
     }
 
     /// Takes a PDU of a command under way; false when it is none.

@@ -4,6 +4,15 @@ internal import ISCSI
 internal import Initiator
 internal import SCSI
 
+/// A Login Response that refuses where a login was to succeed.
+struct LoginRefusal: Error {
+    let status: LoginStatus
+    let expected: String
+
+    /// The failure of a test that needs the login.
+    var end: TestEnd { .failed(expected: expected, got: "a login that is refused with \(Wire.hex(status)) \(status)") }
+}
+
 /// The Login Phase, step by step or as a whole.
 extension Wire {
     /// The Login Requests of one login.
@@ -57,8 +66,9 @@ extension Wire {
         -> LoginAnswer
     {
         let answer = try loginAnswer(expected())
-        try require(
-            answer.header.status == .success, expected(), got: Self.describe(answer.header, answer.data))
+        guard answer.header.status == .success else {
+            throw LoginRefusal(status: answer.header.status, expected: expected())
+        }
         return answer
     }
 
@@ -99,19 +109,33 @@ extension Wire {
     func tryLogIn(_ plan: LoginPlan) throws -> Negotiated {
         switch try attemptLogIn(plan) {
         case .negotiated(let negotiated): return negotiated
-        case .refused(let status):
-            throw TestEnd.failed(expected: "a login that succeeds", got: "status \(Self.hex(status)) \(status)")
+        case .refused(let status): throw LoginRefusal(status: status, expected: "a login that succeeds")
         }
     }
 
     /// Begins the login of `plan` and goes through the security stage as far as the target's authentication needs it. The next
-    /// request is in the operational stage; `finishLogIn` or `sendOperational` sends it.
+    /// request is in the operational stage; `completeLogIn` or `sendOperational` sends it.
     func openOperationalStage(_ plan: LoginPlan) throws {
         self.plan = plan
         negotiated = Negotiated()
         hasSentIdentity = false
         guard let credential = bench.target.credential else { return }
-        try openSecurityStage(plan)
+        // Discovery may be open although the target is not.
+        if plan.sessionType == "Discovery" {
+            hasSentIdentity = true
+            try sendLogin(0, to: 1, plan.identity(bench.target) + [TextParameter("AuthMethod", "CHAP,None")])
+            let answer = try expectLoginAnswer()
+            negotiated.answers += answer.text
+            if answer.value("AuthMethod") == "None" {
+                if !answer.header.isTransit {
+                    try sendLogin(0, to: 1, [])
+                    _ = try expectLoginAnswer()
+                }
+                return
+            }
+        } else {
+            try openSecurityStage(plan)
+        }
         let challenge = try requestChallenge()
         let response = challenge.response(credential.secret)
         try sendLogin(
@@ -135,28 +159,19 @@ extension Wire {
 
     /// Negotiates `offers` and enters full feature phase.
     func completeLogIn(_ offers: [TextParameter]) throws {
-        do {
-            _ = try finishLogIn(offers)
-        } catch LoginRefusal.status(let status) {
-            throw TestEnd.failed(expected: "a login that succeeds", got: "status \(Self.hex(status)) \(status)")
-        }
-    }
-
-    private func finishLogIn(_ offers: [TextParameter]) throws -> Negotiated {
         try sendOperational(offers)
         negotiated.offers += offers
-        var answer = try acceptedAnswer()
+        var answer = try expectLoginAnswer("a login that succeeds")
         for _ in 0..<Self.requestLimit {
             negotiated.answers += answer.text
             if answer.header.isTransit { break }
             try sendLogin(1, to: answer.header.isContinued ? nil : 3, replies(to: answer.text))
-            answer = try acceptedAnswer()
+            answer = try expectLoginAnswer("a login that succeeds")
         }
         try require(
             answer.header.isTransit && answer.header.nextStageCode == 3, "transit to full feature phase",
             got: Self.describe(answer.header, answer.data))
         enterFullFeaturePhase(answer.header)
-        return negotiated
     }
 
     /// How a login with offers that the target may refuse ended.
@@ -174,17 +189,13 @@ extension Wire {
 
     /// Logs in as `plan` says, which the target may refuse.
     func attemptLogIn(_ plan: LoginPlan) throws -> LoginOutcome {
-        try openOperationalStage(plan)
         do {
-            return .negotiated(try finishLogIn(plan.offers))
-        } catch LoginRefusal.status(let status) {
-            return .refused(status)
+            try openOperationalStage(plan)
+            try completeLogIn(plan.offers)
+            return .negotiated(negotiated)
+        } catch let refusal as LoginRefusal {
+            return .refused(refusal.status)
         }
-    }
-
-    /// The status of a Login Response that refuses: never leaves this type.
-    private enum LoginRefusal: Error {
-        case status(LoginStatus)
     }
 
     /// Answers to keys that the target offers by itself: its own value is always admissible, `None` for lists.
@@ -217,12 +228,6 @@ extension Wire {
             maximumDataSegmentLength: negotiated.ownMaxRecvDataSegmentLength, hasHeaderDigest: hasHeaderDigest,
             hasDataDigest: hasDataDigest)
         connection.outgoing = connection.incoming
-    }
-
-    private func acceptedAnswer() throws -> LoginAnswer {
-        let answer = try loginAnswer("a Login Response")
-        guard answer.header.status == .success else { throw LoginRefusal.status(answer.header.status) }
-        return answer
     }
 
     // MARK: CHAP

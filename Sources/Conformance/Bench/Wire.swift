@@ -221,6 +221,12 @@ final class Wire {
         }
     }
 
+    /// Nothing more comes after a logout: the target closes the connection, at the latest when this side has closed its half.
+    func expectEnd() throws {
+        connection.socket.shutdownWriting()
+        try expectClosed("nothing but the end of the connection after the Logout Response")
+    }
+
     /// The target closes the connection; what it says before does not matter.
     func expectClosedEventually(_ why: @autoclosure () -> String) throws {
         do throws(InitiatorError) {

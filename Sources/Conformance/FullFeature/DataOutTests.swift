@@ -98,11 +98,6 @@ enum DataOutTests {
             let burst = wire.negotiated.number("MaxBurstLength") ?? 1024
             let fault = fault(result.requests, from: 0, to: 16 * bench.survey.blockLength, burst: burst)
             try require(fault == nil, "R2Ts of at most \(burst) bytes in order", got: fault ?? "")
-            if let response = result.responseHeader {
-                try require(
-                    Int(response.expDataSN) == result.requests.count, "ExpDataSN \(result.requests.count)",
-                    got: "\(response.expDataSN)")
-            }
         },
         ConformanceTest(
             "FullFeature.R2T.Outstanding", "13.17",
@@ -118,18 +113,21 @@ enum DataOutTests {
                 let length = bench.survey.blockLength
                 let command = Command.write(block, Command.pattern(32 * length, seed: most), blockLength: length)
                 let tag = try wire.start(command, answersRequests: false)
-                try wire.takePending(tag)
                 var answered = 0
                 while wire.tasks[tag]?.isFinished == false {
-                    let requests = wire.tasks[tag]?.result.requests ?? []
-                    try require(
-                        requests.count - answered <= limit, "at most \(limit) R2Ts out",
-                        got: "\(requests.count - answered)")
-                    if answered < requests.count {
+                    var requests = wire.tasks[tag]?.result.requests ?? []
+                    if answered == requests.count {
+                        try wire.takeNext(of: tag)
+                    } else {
+                        // All that come without an answer to the earlier ones are out together.
+                        while try wire.takeNext(of: tag, within: bench.target.silence) {}
+                        requests = wire.tasks[tag]?.result.requests ?? []
+                        try require(
+                            requests.count - answered <= limit, "at most \(limit) R2Ts out",
+                            got: "\(requests.count - answered)")
                         try wire.answer(requests[answered], command)
                         answered += 1
                     }
-                    try wire.takePending(tag)
                 }
                 let result = try wire.finish(tag)
                 try require(result.isGood, "GOOD", got: result.summary)
@@ -366,7 +364,9 @@ enum DataOutTests {
             let wire = try bench.logInToUnit(.solicited)
             let pending = try wire.startPendingWrite()
             let outcome = try wire.manageTasks(.abortTask, task: (pending.tag, pending.cmdSN))
-            try require(outcome == .functionComplete, "response 0", got: "response \(outcome.rawValue)")
+            guard outcome == .functionComplete else {
+                throw TestEnd.skipped("the task cannot be aborted: response \(outcome.rawValue)")
+            }
             try wire.sendData(pending)
             let tag = try wire.sendPing()
             let pdu = try wire.next("the ping's echo")

@@ -158,11 +158,10 @@ enum NumberingTests {
         },
         ConformanceTest(
             "FullFeature.CommandNumbering.OtherRequests", "4.2.2.1",
-            "NOP-Out, Text and task management that are not immediate use CmdSN like commands."
+            "NOP-Out and task management that are not immediate use CmdSN like commands."
         ) { bench in
             let wire = try bench.logInToUnit()
             try wire.ping(isImmediate: false)
-            _ = try wire.exchangeText([TextParameter("X-dev.carousel.a", "1")])
             var request = wire.taskManagementRequest(TaskManagementFunction.abortTask.rawValue)
             request.isImmediate = false
             request.cmdSN = wire.session.takeCmdSN()

@@ -62,6 +62,8 @@ public enum ConformanceSuite {
             return .passed
         } catch let end as TestEnd {
             return end.verdict
+        } catch let refusal as LoginRefusal {
+            return refusal.end.verdict
         } catch let error as InitiatorError {
             return .inconclusive(error.description)
         } catch {
