@@ -75,6 +75,8 @@ final class CommandSlot {
     // Recovery (ErrorRecoveryLevel 1 and 2).
     /// The answer is on its way to the initiator, and kept until that acknowledges it.
     var isAnswered = false
+    /// All of the answer has gone to the output queue of the command's connection.
+    var isSent = false
     /// The connection failed, and the command waits to be taken over by another one.
     var isOrphaned = false
     /// Which failure of a connection that was.
@@ -177,6 +179,7 @@ final class CommandSlot {
     private func forgetRecovery() {
         hasRecovered = false
         isAnswered = false
+        isSent = false
         isOrphaned = false
         failure = 0
         snackTag = 0
@@ -272,7 +275,7 @@ final class CommandSlot {
 }
 
 /// A reference to one use of a slot, kept while data of its command arrives.
-struct SlotReference {
+struct SlotReference: Equatable {
     let index: Int
     let generation: UInt32
 }

@@ -16,6 +16,8 @@ extension Connection {
 
     /// Sends the outcome of a task, which the devices have ended.
     func answer(_ slot: CommandSlot) {
+        // It is about to be taken over by another connection.
+        if recovery != nil, !isOpen { return }
         let task = slot.task
         if let failure = slot.transportFailure { return respond(slot, failure) }
         guard let lease = task.dataIn.take() else {
@@ -37,7 +39,7 @@ extension Connection {
             _ = sendDataIn(slot)
             if output.queuedBytes >= server.limits.earlyFlush { flush() }
         }
-        if slot.isUsed, slot.payload != nil { sending.append(slot) }
+        if slot.isUsed, slot.payload != nil, !slot.isSent { sending.append(slot) }
         scheduleTurnEnd()
     }
 
@@ -49,7 +51,7 @@ extension Connection {
 
     /// Ends a command with SCSI Response and gives its slot back.
     func respond(_ slot: CommandSlot, status code: SCSIStatus, sense: SenseData? = nil, isResidualKnown: Bool = false) {
-        guard let session else { return }
+        guard let session, recovery == nil || isOpen else { return }
         if !isResidualKnown, slot.dataInPlan == nil {
             slot.residual =
                 slot.expectedDataInLength > 0

@@ -100,6 +100,7 @@ extension Connection {
             slot.transportFailure = failure
             slot.isCancelled = true
             slot.isArriving = false
+            slot.task.dataOut = nil
             session?.settleDataOut(slot)
         } else {
             respond(slot, failure)

@@ -170,8 +170,22 @@ extension Connection {
         if request.reason == .closeSession {
             session.end(.loggedOut)
         } else if let other {
-            session.remove(other, isRecovery ? .failed : .loggedOut, .loggedOut)
-            other.closeAfterSending(.loggedOut)
+            isRecovery ? other.leaveForRecovery(isOwn: other === self) : other.leaveLoggedOut()
         }
+    }
+
+    /// Closes after a logout; commands that have not ended get no answer.
+    private func leaveLoggedOut() {
+        session?.remove(self, .loggedOut, .loggedOut)
+        closeAfterSending(.loggedOut)
+    }
+
+    /// Closes so that another connection can take the commands over. What is queued refers to their buffers: it is sent before these
+    /// go back, or not at all.
+    private func leaveForRecovery(isOwn: Bool) {
+        guard isOwn else { return close(.loggedOut) }
+        sending.removeAll()
+        recovery?.resends.removeAll()
+        closeAfterSending(.loggedOut)
     }
 }

@@ -141,7 +141,7 @@ extension Connection {
         guard isDataValid else {
             reject(header, .dataDigestError)
             guard parameters.errorRecoveryLevel > 0 else { return fail(slot, .dataDigestError) }
-            return breakOff(slot)
+            return breakOff(slot, isEnd: slot.dataOutProgress == .complete)
         }
         slot.receivedDataOut += dataLength
         guard slot.dataOutProgress == .complete else { return }
@@ -154,14 +154,14 @@ extension Connection {
     }
 
     /// The data of a Data-Out was damaged: it is asked for again when its sequence has ended (section 7.8).
-    private func breakOff(_ slot: CommandSlot) {
+    func breakOff(_ slot: CommandSlot, isEnd: Bool) {
         if slot.unsolicitedData != nil {
             slot.unsolicitedData?.breakOff(at: slot.dataOutOffset)
         } else if var transfer = slot[transfer: slot.dataOutTransfer] {
             transfer.sequence.breakOff(at: slot.dataOutOffset)
             slot[transfer: slot.dataOutTransfer] = transfer
         }
-        if slot.dataOutProgress == .complete { recoverDataOut(slot) }
+        if isEnd { recoverDataOut(slot) }
     }
 
     /// Asks again for the rest of a sequence whose data was damaged or lost: a recovery R2T (section 7.8).

@@ -48,6 +48,9 @@ extension Connection {
         header.maxCmdSN = session.window.maxCmdSN
         guard register(), send(header, data: reply.text.rawSpan) else { return }
         if parameters.errorRecoveryLevel > 0 { recovery = ConnectionRecovery(first: status.next) }
+        acknowledgedStatSN = status.next
+        readsAcknowledgements =
+            recovery != nil || parameters.taskReporting != .rfc3720 && parameters.maxConnections > 1
         framer = PDUFramer(
             maximumDataSegmentLength: parameters.maxRecvDataSegmentLength,
             hasHeaderDigest: parameters.headerDigest == .crc32c, hasDataDigest: parameters.dataDigest == .crc32c)

@@ -197,7 +197,7 @@ extension Connection {
     /// Handles a PDU that is completely in the receive buffer.
     private func dispatch(_ header: RawSpan, _ data: RawSpan, isDataValid: Bool) {
         guard case .fullFeature = phase else { return dispatchControl(header, data, isDataValid: isDataValid) }
-        if recovery != nil {
+        if readsAcknowledgements {
             acknowledge(header)
             guard isOpen else { return }
         }
@@ -270,7 +270,7 @@ extension Connection {
     /// Finds the lease that the data segment goes into; false when it is to be discarded.
     private func takeDestination(_ header: RawSpan) -> Bool {
         if case .fullFeature = phase {
-            if recovery != nil {
+            if readsAcknowledgements {
                 acknowledge(header)
                 guard isOpen else { return false }
             }

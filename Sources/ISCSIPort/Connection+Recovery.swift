@@ -23,6 +23,7 @@ extension Connection {
     /// Keeps the outcome of a command, which was just given the last StatSN, in its slot.
     func keepAnswer(_ slot: CommandSlot, in session: Session) {
         slot.hasRecovered = true
+        slot.isSent = true
         session.keepAnswered(slot)
         recovery?.keep(.command(slot.reference))
         guard slot.payload != nil, slot.retainedLength == 0 else { return }
@@ -52,25 +53,30 @@ extension Connection {
     }
 
     /// Gives the buffers of a command back to it: it goes on on another connection.
-    func returnPayload(of slot: CommandSlot) {
+    func returnBuffers(of slot: CommandSlot) {
         if let payload = slot.payload { slot.task.dataIn = output.take(payload) }
         slot.payload = nil
-        if case .dataOut(let reference) = incoming.destination,
-            incoming.stage == .payload || incoming.stage == .trailer,
-            reference.index == slot.index, let lease = incoming.lease.take()
-        {
-            slot.task.dataOut = consume lease
-        }
+        guard case .dataOut(let reference) = incoming.destination, reference == slot.reference,
+            incoming.stage == .payload || incoming.stage == .trailer, let lease = incoming.lease.take()
+        else { return }
+        slot.task.dataOut = consume lease
+        // The PDU is counted, and has not come to its end.
+        breakOff(slot, isEnd: false)
     }
 
     // MARK: Acknowledgement
 
     /// Reads ExpStatSN of a PDU: what the initiator has is no longer kept.
     func acknowledge(_ header: RawSpan) {
-        guard let recovery, let session else { return }
+        guard let session else { return }
         let expStatSN = SequenceNumber(header.loadBE32(at: 28))
         // What was never sent cannot be acknowledged.
         guard status.unacknowledgedCount(expStatSN: expStatSN) != nil else { return }
+        if acknowledgedStatSN.precedes(expStatSN) {
+            acknowledgedStatSN = expStatSN
+            if session.isFenced { session.checkFence() }
+        }
+        guard let recovery, !isClosed else { return }
         while recovery.count > 0, recovery.first.precedes(expStatSN), !isClosed {
             guard case .command(let reference) = recovery.removeFirst(), let slot = session.slot(reference) else {
                 continue
@@ -127,6 +133,7 @@ extension Connection {
         if expDataSN > slot.acknowledgedDataSN { _ = acknowledgeData(of: slot, upTo: expDataSN) }
         slot.snackTag = 0
         slot.isStatusInData = false
+        slot.isSent = false
         if slot.isHeld { return }
         if let failure = slot.transportFailure {
             if slot.task.state == .ended || slot.task.state == .idle { respond(slot, failure) }

@@ -64,6 +64,7 @@ extension Connection {
             withdrawCommands(function, request, in: session, nexus)
         }
         guard isOpen else { return }
+        announceTermination(by: function, request, in: session, nexus)
         session.taskManagementCount += 1
         nexus.perform(
             function, logicalUnitNumber: request.logicalUnitNumber, reference: referenced?.task
@@ -82,6 +83,21 @@ extension Connection {
         switch function {
         case .queryTask, .queryTaskSet, .iTNexusReset, .queryAsynchronousEvent: parameters.iSCSIProtocolLevel >= 2
         default: true
+        }
+    }
+
+    /// Tells the other connections of the session what a function is about to end, for FastAbort.
+    private func announceTermination(
+        by function: TaskManagementFunction, _ request: TaskManagementRequestPDU, in session: Session, _ nexus: ITNexus
+    ) {
+        guard parameters.taskReporting == .fastAbort, session.connectionCount > 1 else { return }
+        switch function {
+        case .abortTaskSet, .clearTaskSet, .logicalUnitReset:
+            guard let unit = nexus.logicalUnitNexus(request.logicalUnitNumber) else { return }
+            session.announceTermination(of: unit, except: self)
+        case .targetWarmReset, .targetColdReset, .iTNexusReset:
+            for unit in nexus.logicalUnitNexuses { session.announceTermination(of: unit, except: self) }
+        default: return
         }
     }
 
@@ -132,9 +148,17 @@ extension Connection {
     ) {
         session.taskManagementCount -= 1
         guard isOpen, self.session != nil else { return }
-        answerTaskManagement(tag, TaskManagementOutcome(rawValue: response.rawValue))
-        // A cold reset also ends the connections (section 11.5.1).
-        if function == .targetColdReset, response == .complete { server.closeSessions(of: self, .targetReset) }
+        let answer = { [self] in
+            guard isOpen, self.session != nil else { return }
+            answerTaskManagement(tag, TaskManagementOutcome(rawValue: response.rawValue))
+            // A cold reset also ends the connections (section 11.5.1).
+            if function == .targetColdReset, response == .complete { server.closeSessions(of: self, .targetReset) }
+        }
+        switch function {
+        case .abortTaskSet, .clearTaskSet, .logicalUnitReset, .targetWarmReset, .targetColdReset, .iTNexusReset:
+            session.fence(on: self, answer)
+        default: answer()
+        }
     }
 
     private func answerTaskManagement(_ tag: UInt32, _ outcome: TaskManagementOutcome) {

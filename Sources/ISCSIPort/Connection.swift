@@ -127,6 +127,10 @@ final class Connection: @unchecked Sendable {
     /// The limit of what goes out, and the digests that go with it.
     var sendFramer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
     var status = StatusSequence()
+    /// Whether ExpStatSN of what comes in matters: to what is kept, or to response fences.
+    var readsAcknowledgements = false
+    /// The highest ExpStatSN that came in.
+    var acknowledgedStatSN = SequenceNumber(0)
     var text: TextMachine?
     var pingTag: UInt32?
     var nextPingTag: UInt32 = 1

@@ -27,6 +27,7 @@ extension Session {
         static let failure: UInt64 = 0 << 62
         static let former: UInt64 = 1 << 62
         static let function: UInt64 = 2 << 62
+        static let fence: UInt64 = 3 << 62
         static let mask: UInt64 = 3 << 62
     }
 
@@ -40,9 +41,7 @@ extension Session {
 
     /// Takes a connection in. One with the same CID is replaced, which is its implicit logout (section 6.3.4).
     func add(_ connection: Connection) {
-        self.connection(withID: connection.connectionID)?.close(.connectionReinstated)
-        // The end of the former connection may have ended the session, when nothing keeps it.
-        guard !isEnded else { return connection.close(.sessionEnded) }
+        let former = self.connection(withID: connection.connectionID)
         connection.place = connections.firstIndex { $0 == nil } ?? connections.count
         if connection.place == connections.count {
             connections.append(connection)
@@ -50,6 +49,8 @@ extension Session {
             connections[connection.place] = connection
         }
         connectionCount += 1
+        // Last, so that the session is not without a connection in between.
+        former?.close(.connectionReinstated)
     }
 
     /// Whether commands whose data is still on its way must not use up their CmdSN before it is here: those of another connection
@@ -75,9 +76,11 @@ extension Session {
             failedConnections.append(
                 FailedConnection(connectionID: connection.connectionID, number: nextFailure, timer: timer))
             for slot in slots where slot.isUsed && slot.place == place { orphan(slot, from: connection) }
+            checkFence()
             limitFailures()
         } else if connectionCount > 0 || !failedConnections.isEmpty {
             endTasks { $0.place == place }
+            checkFence()
             deliverHeld()
         } else {
             end(reason)
@@ -90,8 +93,8 @@ extension Session {
         slot.place = CommandSlot.nowhere
         slot.isOrphaned = true
         slot.failure = nextFailure
+        connection.returnBuffers(of: slot)
         slot.forgetDataOut()
-        connection.returnPayload(of: slot)
     }
 
     /// Failures beyond the number of connections that a session may have: the oldest is over.
@@ -163,6 +166,11 @@ extension Session {
         formerTimer = reactor.schedule(after: limits.reinstatementWait, self, token: TimerKind.former)
     }
 
+    /// Wakes the session when a fence has waited long enough for the initiator.
+    func scheduleFence(_ number: UInt64) {
+        reactor.schedule(after: limits.taskManagementWait, self, token: TimerKind.fence | number)
+    }
+
     /// Wakes the session when a task management function has waited long enough for the commands before it.
     func scheduleFunction(_ number: UInt64) {
         reactor.schedule(after: limits.taskManagementWait, self, token: TimerKind.function | number)
@@ -180,6 +188,7 @@ extension Session: TimerHandler {
             waitingConnection = nil
             connection.refuseStart(self, reply, .serviceUnavailable)
         case TimerKind.function: deliverFunction(number)
+        case TimerKind.fence: giveUpFence(number)
         default: endFailure(number)
         }
     }

@@ -70,6 +70,15 @@ final class Session: @unchecked Sendable {
     var heldRequests: [HeldRequest] = []
     var isDelivering = false
     var nextHeldFunction: UInt64 = 0
+    /// Responses that are fenced, the one that is waited for first.
+    var fences: [ResponseFence] = []
+    var nextFence: UInt64 = 0
+    /// Whether outcomes of commands are held back.
+    var isFenced = false
+    /// Whether the next outcome begins a fence.
+    var fencesNextResponse = false
+    /// Commands whose outcome is held back.
+    var fencedSlots: [SlotReference] = []
     /// Task management functions that have not ended.
     var taskManagementCount = 0
 
@@ -123,6 +132,9 @@ final class Session: @unchecked Sendable {
         }
         waitingConnection?.0.close(reason)
         waitingConnection = nil
+        fences = []
+        fencedSlots = []
+        isFenced = false
         nexus?.lose()
         for slot in slots where slot.isUsed {
             if slot.isAnswered {
@@ -355,6 +367,7 @@ extension Session: DataMover {
     func taskEnded(_ task: SCSITask) {
         let slot = slots[task.slot]
         counters.countCommand()
+        if isFenced { return holdBehindFence(slot) }
         if let connection = connection(of: slot) {
             connection.answer(slot)
         } else if !slot.isOrphaned {
@@ -364,9 +377,15 @@ extension Session: DataMover {
 
     func taskAborted(_ task: SCSITask) {
         let slot = slots[task.slot]
-        guard let failure = slot.transportFailure else { return free(slot) }
+        guard slot.transportFailure != nil else { return free(slot) }
+        if isFenced { return holdBehindFence(slot) }
+        endOfTask(slot)
+    }
+
+    /// Sends the outcome of a command, or lets go of it when there is nobody to send it to.
+    func endOfTask(_ slot: CommandSlot) {
         if let connection = connection(of: slot) {
-            connection.respond(slot, failure)
+            connection.answer(slot)
         } else if !slot.isOrphaned {
             free(slot)
         }

@@ -79,11 +79,13 @@ extension ITNexus {
         for unit in units {
             // On a serial unit tasks of one nexus may wait for those of another, all on this reactor.
             for nexus in unit.attachedNexuses where nexus.iTNexus.reactor === origin {
+                if nexus.iTNexus !== self { nexus.iTNexus.announceClearing(of: nexus) }
                 nexus.iTNexus.abortWaiting { $0.nexus === nexus }
             }
             for nexus in unit.attachedNexuses {
                 let other = nexus.iTNexus
                 let abortAll: @Sendable () -> Void = {
+                    if other.reactor !== origin { other.announceClearing(of: nexus) }
                     let hadTask = join.abortTasks(of: other) { $0.nexus === nexus }
                     if other !== self, hadTask || isReset { nexus.establishUnitAttention(attention) }
                 }

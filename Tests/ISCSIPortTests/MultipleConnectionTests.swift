@@ -133,6 +133,18 @@ struct MultipleConnectionTests {
         #expect(session.stage.target.nexuses.count == 1)
     }
 
+    @Test("Even the only connection can be replaced", arguments: [0, 1, 2])
+    func onlyConnectionReinstatement(level: Int) throws {
+        let session = try SharedSession(Stage(), errorRecoveryLevel: level)
+        let former = session[0]
+        try session.join(0)
+        try former.connection.waitUntilClosed()
+        try session.send(session.read(0, 1), on: 0)
+        let read = try session.readOutcome(on: 0)
+        #expect(read.status == .good, "no unit attention: the nexus was not lost")
+        #expect(session.stage.server.connectionCount == 1)
+    }
+
     @Test("The session outlives a connection but not its last one, below ErrorRecoveryLevel 2", arguments: [0, 1])
     func lostConnections(level: Int) throws {
         let session = try SharedSession(Stage(), errorRecoveryLevel: level)

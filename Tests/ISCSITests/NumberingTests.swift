@@ -49,6 +49,15 @@ struct NumberingTests {
         #expect(window.maxCmdSN == SequenceNumber(8))
     }
 
+    @Test("A window in the middle of its life goes on")
+    func continued() {
+        var window = CommandWindow(expCmdSN: SequenceNumber(10), maxCmdSN: SequenceNumber(12), limit: 8)
+        #expect(window.receive(SequenceNumber(13), isImmediate: false) == .ignore)
+        #expect(window.receive(SequenceNumber(10), isImmediate: false) == .deliver)
+        window.open(inFlight: 0)
+        #expect(window.expCmdSN == SequenceNumber(11) && window.maxCmdSN == SequenceNumber(18))
+    }
+
     @Test("StatSN and what is not acknowledged")
     func status() {
         var status = StatusSequence(first: SequenceNumber(.max))

@@ -62,6 +62,40 @@ struct TransferTests {
         }
     }
 
+    @Test("A plan goes on from what is acknowledged, and skips what need not be sent again")
+    func continuedPlan() {
+        var plan = DataInPlan(length: 10, segmentLimit: 2, burstLimit: 4, offset: 4, dataSN: 7)
+        let first = plan.next()
+        #expect(first?.offset == 4 && first?.length == 2 && first?.dataSN == 7)
+        #expect(first?.isFinal == false && first?.isLast == false)
+        var rest = plan
+        rest.skip(to: 9)
+        let last = rest.next()
+        #expect(last?.offset == 8 && last?.length == 2 && last?.dataSN == 9)
+        #expect(last?.isFinal == true && last?.isLast == true)
+        plan.skip(to: .max)
+        #expect(plan.isExhausted && plan.dataSN == 10)
+        let done = DataInPlan(length: 4, segmentLimit: 2, burstLimit: 4, offset: 4, dataSN: 2)
+        #expect(done.isExhausted)
+    }
+
+    @Test("Damaged data is asked for again from where it began, under a number of its own")
+    func recovery() throws {
+        var plan = ReadyToTransferPlan(from: 0, to: 2000, burstLimit: 1000, outstandingLimit: 1, r2tSN: 3)
+        let next = plan.next()
+        let request = try #require(next)
+        #expect(request == ReadyToTransfer(offset: 0, length: 1000, r2tSN: 3))
+        var sequence = DataOutSequence(answering: request)
+        #expect(try sequence.receive(dataSN: 0, bufferOffset: 0, length: 300, isFinal: false) == .more)
+        sequence.breakOff(at: 200)
+        #expect(sequence.isBroken && sequence.offset == 200 && sequence.end == 1000)
+        let recovery = plan.recover(offset: sequence.offset, length: sequence.end - sequence.offset)
+        #expect(recovery == ReadyToTransfer(offset: 200, length: 800, r2tSN: 4))
+        #expect(plan.next() == nil && plan.outstanding == 1, "it stands for the one before")
+        plan.completed()
+        #expect(plan.next() == ReadyToTransfer(offset: 1000, length: 1000, r2tSN: 5))
+    }
+
     @Test("Status travels with the data only when nothing has to be explained")
     func collapse() {
         #expect(DataInPlan.mayCollapse(status: .good, hasSense: false, length: 1))
