@@ -135,10 +135,20 @@ enum DigestTests {
             let new = Command.pattern(length, seed: 33)
             var command = Command.write(40, new, blockLength: length)
             command.immediateData = new
-            try wire.startIgnored(command, change: breakEnd)
+            let tag = try wire.startIgnored(command, change: breakEnd)
             let isClosed = try wire.expectRejectOrClosed([.dataDigestError], "a Reject with reason 02")
             let after = isClosed ? try bench.logInToUnit() : wire
-            if !isClosed { wire.session.nextCmdSN = wire.session.expCmdSN }
+            if !isClosed {
+                // Nothing more need come, but at ErrorRecoveryLevel 0 the command may also end with an error.
+                if let pdu = try wire.nextWithin(bench.target.silence) {
+                    let response: SCSIResponsePDU? = pdu.parsed()
+                    try require(
+                        response?.initiatorTaskTag == tag
+                            && response.map { CommandResult($0, pdu.data).isGood } == false,
+                        "the command not to be executed", got: Wire.describe(pdu))
+                }
+                wire.session.nextCmdSN = wire.session.expCmdSN
+            }
             let unchanged = try after.runGood(.read(40, 1, blockLength: length))
             try require(unchanged.dataIn == old, "the data of before", got: "other data")
             if isClosed { return }
