@@ -136,8 +136,8 @@ extension Connection {
 
     /// A Data-Out is complete and its data in the lease.
     func finishDataOut(_ slot: CommandSlot, _ header: RawSpan, dataLength: Int, isDataValid: Bool) {
-        // The command may have got its answer while the data came.
-        guard !slot.isAnswered else { return }
+        // The command may have failed while the data came.
+        guard !slot.isAnswered, slot.transportFailure == nil else { return }
         guard isDataValid else {
             reject(header, .dataDigestError)
             guard parameters.errorRecoveryLevel > 0 else { return fail(slot, .dataDigestError) }

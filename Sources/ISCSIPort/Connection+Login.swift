@@ -32,7 +32,9 @@ extension Connection {
     /// Begins full feature phase, on the session's reactor: the last login reply goes out, and digests begin after it.
     func beginFullFeature(_ session: Session, _ reply: LoginReply, _ result: LoginResult) {
         guard !isClosed else { return }
-        guard !session.isEnded else { return close(.sessionEnded) }
+        // No connection joins a session that has not begun.
+        let isEarly = result.identity.targetSessionHandle != 0 && session.isWaitingForFormer
+        guard !session.isEnded, !isEarly else { return close(.sessionEnded) }
         arrive(at: session.reactor)
         parameters = result.parameters
         status = result.statusSequence

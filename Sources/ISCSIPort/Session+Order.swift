@@ -98,7 +98,7 @@ extension Session {
         } else if slot.isCancelled {
             free(slot)
         } else {
-            settleDataOut(slot)
+            if slot.unsolicitedData == nil { settleDataOut(slot) }
             nexus?.submit(slot.task)
         }
     }

@@ -179,8 +179,10 @@ final class Session: @unchecked Sendable {
 
     // MARK: Slots
 
-    /// A slot for a new command, or nil when the immediate commands are at their limit. The window bounds the others.
+    /// A slot for a new command, or nil when the immediate commands are at their limit. The window bounds the others. With answers
+    /// that wait for an acknowledgement or another connection, all slots together have the limit of their numbers.
     func takeSlot(isImmediate: Bool) -> CommandSlot? {
+        guard !freeSlots.isEmpty || slots.count < 1 << CommandSlot.indexBits else { return nil }
         if isImmediate {
             guard immediateInFlight < limits.immediateCommands else { return nil }
             immediateInFlight += 1

@@ -239,6 +239,43 @@ struct AbortTests {
         #expect(isReturned)
     }
 
+    @Test("Data that comes after its command was given up is dropped, even when its PDU had begun before")
+    func lateData() throws {
+        var limits = PortLimits()
+        limits.keepAliveInterval = .milliseconds(400)
+        let stage = try Stage(limits: limits)
+        let initiator = try stage.initiator()
+        var command = SCSICommandPDU()
+        command.isWrite = true
+        command.isFinal = false
+        command.expectedDataTransferLength = 65536
+        command.initiatorTaskTag = initiator.takeTag()
+        command.cmdSN = initiator.takeCmdSN()
+        command.cdb = wait
+        try initiator.send(command)
+        var data = DataOutPDU()
+        data.initiatorTaskTag = command.initiatorTaskTag
+        data.dataSegmentLength = 65536
+        let bytes = BasicHeaderSegment(data).bytes.copyToArray() + pattern(65536)
+        // Never silent, but so slow that no PDU comes to its end between two looks.
+        let start = MonotonicTime.current()
+        var sent = 0
+        while MonotonicTime.current() - start < .milliseconds(1300) {
+            try initiator.connection.send(bytes: Array(bytes[sent..<sent + 8]))
+            sent += 8
+            _ = stage.pause(.milliseconds(2))
+        }
+        try initiator.connection.send(bytes: Array(bytes[sent...]))
+        // A transfer tag of the same slot, which has none.
+        data.targetTransferTag = 1 << 12
+        data.dataSegmentLength = 512
+        try initiator.send(data, data: pattern(512))
+        stage.letGo()
+        var response: SCSIResponsePDU?
+        while response == nil { response = try initiator.receive().parsed() }
+        #expect(response?.initiatorTaskTag == command.initiatorTaskTag && response?.status == .checkCondition)
+    }
+
     @Test("Peers that connect and stay silent do not keep others from logging in")
     func silentCrowd() throws {
         var limits = PortLimits()

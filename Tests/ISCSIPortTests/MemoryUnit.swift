@@ -160,6 +160,9 @@ final class Stage: @unchecked Sendable {
         }
         return true
     }
+    /// Waits, for a peer that takes its time.
+    func pause(_ duration: Duration) -> Bool { idle.0.waitUntilReady(timeout: duration) }
+
     /// A socket on which nothing ever comes: waiting for it is a sleep.
     private let idle: (StreamSocket, StreamSocket)
 
