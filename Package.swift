@@ -97,7 +97,8 @@ let package = Package(
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI", argumentParser, logging,
+                "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI", argumentParser,
+                logging,
                 textTable,
             ],
             swiftSettings: settings),
@@ -150,7 +151,8 @@ let package = Package(
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         .testTarget(
-            name: "carousel-benchTests", dependencies: ["carousel-bench", "Bytes", "Initiator"], swiftSettings: settings),
+            name: "carousel-benchTests", dependencies: ["carousel-bench", "Bytes", "Initiator"], swiftSettings: settings
+        ),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
         .testTarget(name: "RepositoryTests", swiftSettings: settings),
     ],

@@ -73,7 +73,7 @@ struct RepositoryTests {
         }
     }
 
-    @Test("Only Media and Catalog see SQLite, only program, console and iSNS client NIO, only Authentication cryptography")
+    @Test("SQLite is for Media and Catalog, NIO for program, console and iSNS client, cryptography for Authentication")
     func walls() {
         let allowed: [String: Set<String>] = [
             "GRDB": ["Media", "Catalog"], "Hummingbird": ["Console"], "NIOCore": ["carousel", "Console", "ISNSClient"],
