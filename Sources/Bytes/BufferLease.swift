@@ -68,6 +68,13 @@
         count = end + source.byteCount
     }
 
+    /// Puts `source`, which must fit, at `offset`; `count` grows to cover it.
+    public mutating func store(_ source: RawSpan, at offset: Int) {
+        var target = mutableBytes
+        target.store(source, at: offset)
+        count = max(count, offset + source.byteCount)
+    }
+
     /// Replaces the contents by `source`, which must fit.
     public mutating func assign(_ source: [UInt8]) {
         var target = mutableBytes

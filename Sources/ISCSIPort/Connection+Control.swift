@@ -107,7 +107,7 @@ extension Connection {
 
     /// Asks the initiator to log out within `seconds`.
     func requestLogout(seconds: Int) {
-        guard case .fullFeature = phase, let session, !isLogoutRequested else { return }
+        guard isFullFeature, let session, !isLogoutRequested else { return }
         isLogoutRequested = true
         var message = AsyncMessagePDU()
         message.event = .logoutRequested

@@ -29,10 +29,7 @@ extension Connection {
 
     /// All the data that the device asked for is here; what came beyond it is left out.
     private func deliverDataOut(_ slot: CommandSlot) {
-        if var lease = slot.task.dataOut.take() {
-            lease.setCount(slot.requestedDataOut)
-            slot.task.dataOut = consume lease
-        }
+        slot.task.dataOut?.setCount(slot.requestedDataOut)
         session?.counters.count(received: slot.receivedDataOut)
         if slot.owedDataOut > 0 { session?.settleDataOut(slot) }
         slot.requestedDataOut = 0

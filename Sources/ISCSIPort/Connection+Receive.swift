@@ -76,16 +76,27 @@ extension Connection {
     /// How often the rest of a data segment is asked for before the reactor goes to sleep: that is some 15 µs, less than
     /// sleeping and being woken takes, and the peer is sending it right now.
     private static let restTries = 48
+    /// A reception of so many PDUs is a busy peer's, who has sent more meanwhile: to receive is cheaper than to wait first.
+    private static let busyReception = 8
 
-    /// Receives once, and the rest of a data segment that has begun with it.
+    /// Receives once, then the rest of a data segment that has begun with it, and what a busy peer has sent meanwhile.
     func receive() {
         var receptions = 1
         var tries = 0
         receiveOnce()
-        while isOpen, incoming.stage == .payload, receptions < Self.receptionLimit, tries < Self.restTries {
-            if receiveOnce() { receptions += 1 } else { tries += 1 }
+        while isOpen, receptions < Self.receptionLimit {
+            if incoming.stage == .payload {
+                guard tries < Self.restTries else { return }
+                if receiveOnce() { receptions += 1 } else { tries += 1 }
+            } else {
+                guard receivedPDUs >= Self.busyReception, mayReceiveMore, receiveOnce() else { return }
+                receptions += 1
+            }
         }
     }
+
+    /// Whether the peer may go on although the reactor has not looked at others meanwhile.
+    private var mayReceiveMore: Bool { reactor.readyCount == 1 && !isWriteBlocked && !pace.isPaused }
 
     /// One reception and everything that follows from it; false when there was nothing to receive.
     @discardableResult
@@ -129,14 +140,14 @@ extension Connection {
     /// Handles every complete PDU in `bytes` and keeps the rest.
     private func parse(_ bytes: RawSpan) {
         var offset = 0
-        var handled = 0
+        receivedPDUs = 0
         while isOpen {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             guard let consumed = parseOne(rest) else { break }
             offset += consumed
-            handled += 1
-            if handled == Self.answersTogether, reactor.readyCount == 1 {
-                handled = 0
+            receivedPDUs += 1
+            unsentPDUs += 1
+            if unsentPDUs >= Self.answersTogether, reactor.readyCount == 1 {
                 guard flush() else { return }
             }
             guard output.freeHeaderBytes >= Self.reservedHeaderBytes || makeOutputRoom() else { return }
@@ -196,7 +207,7 @@ extension Connection {
 
     /// Handles a PDU that is completely in the receive buffer.
     private func dispatch(_ header: RawSpan, _ data: RawSpan, isDataValid: Bool) {
-        guard case .fullFeature = phase else { return dispatchControl(header, data, isDataValid: isDataValid) }
+        guard isFullFeature else { return dispatchControl(header, data, isDataValid: isDataValid) }
         if readsAcknowledgements {
             acknowledge(header)
             guard isOpen else { return }
@@ -204,19 +215,11 @@ extension Connection {
         switch header.opcode {
         case .scsiCommand:
             guard let slot = beginCommand(header) else { return }
-            if data.byteCount > 0, var lease = slot.task.dataOut.take() {
-                lease.append(data)
-                slot.task.dataOut = consume lease
-            }
+            if data.byteCount > 0 { slot.task.storeDataOut(data, at: 0) }
             finishCommand(slot, dataLength: data.byteCount, isDataValid: isDataValid)
         case .dataOut:
             guard let slot = beginDataOut(header) else { return }
-            if var lease = slot.task.dataOut.take() {
-                var target = lease.mutableBytes
-                target.store(data, at: slot.dataOutOffset)
-                lease.setCount(max(lease.count, slot.dataOutOffset + data.byteCount))
-                slot.task.dataOut = consume lease
-            }
+            slot.task.storeDataOut(data, at: slot.dataOutOffset)
             finishDataOut(slot, header, dataLength: data.byteCount, isDataValid: isDataValid)
         default:
             dispatchControl(header, data, isDataValid: isDataValid)
@@ -269,7 +272,7 @@ extension Connection {
 
     /// Finds the lease that the data segment goes into; false when it is to be discarded.
     private func takeDestination(_ header: RawSpan) -> Bool {
-        if case .fullFeature = phase {
+        if isFullFeature {
             if readsAcknowledgements {
                 acknowledge(header)
                 guard isOpen else { return false }

@@ -73,6 +73,15 @@ final class Connection: @unchecked Sendable {
         /// What is queued is sent, then the connection closes.
         case closing(CloseReason)
         case closed
+
+        /// `isOpen` and `isFullFeature` of the connection.
+        var flags: (Bool, Bool) {
+            switch self {
+            case .login, .starting: (true, false)
+            case .fullFeature: (true, true)
+            case .closing, .closed: (false, false)
+            }
+        }
     }
 
     let server: ISCSIServer
@@ -87,7 +96,13 @@ final class Connection: @unchecked Sendable {
     private(set) var reactor: Reactor
     /// The login is done: the connection is on its way to its session's reactor, or there.
     private(set) var hasLeftPortal = false
-    var phase = Phase.login
+    var phase = Phase.login {
+        didSet { (isOpen, isFullFeature) = phase.flags }
+    }
+    /// Whether PDUs are still taken from the peer. Kept beside the phase, whose values are costly to look at for every PDU.
+    private(set) var isOpen = true
+    /// Whether the login is done and the session set up.
+    private(set) var isFullFeature = false
     var registration: RegistrationName?
     private var interest = ReadyEvents.readable
     private var timer: TimerName?
@@ -98,6 +113,8 @@ final class Connection: @unchecked Sendable {
     /// The start of a PDU that is not complete enough to look at; between two receptions.
     var kept = KeptBytes()
     var receiveLimit = 4096
+    /// How many PDUs the last reception had.
+    var receivedPDUs = 0
     var lastReception: MonotonicTime
     /// A buffer for a request that is no command, when the reactor's pool has none left: pings and logouts work all the same.
     private(set) lazy var reserve = BufferPool(limit: Self.reserveLimit)
@@ -107,6 +124,8 @@ final class Connection: @unchecked Sendable {
     // Sending.
     var output = OutputQueue(pieceLimit: 16, leaseLimit: 1, headerCapacity: 16384)
     var isWriteBlocked = false
+    /// PDUs whose answers may still be queued.
+    var unsentPDUs = 0
     var isTurnEndScheduled = false
     /// Commands whose Data-In did not fit the output queue at once, oldest first.
     var sending: [CommandSlot] = []
@@ -199,14 +218,6 @@ final class Connection: @unchecked Sendable {
         return false
     }
 
-    /// Whether PDUs are still taken from the peer.
-    var isOpen: Bool {
-        switch phase {
-        case .login, .starting, .fullFeature: true
-        case .closing, .closed: false
-        }
-    }
-
     // MARK: End
 
     /// Closes at once: what is queued is dropped, and tasks end unless another connection may take them over.
@@ -263,6 +274,7 @@ final class Connection: @unchecked Sendable {
     @discardableResult
     func flush() -> Bool {
         guard !isWriteBlocked else { return true }
+        unsentPDUs = 0
         switch output.flush(to: socket, counters: reactor.counters) {
         case .drained:
             return true

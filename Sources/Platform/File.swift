@@ -52,16 +52,23 @@ public final class File: Sendable {
 
     /// The most bytes of one system call of a plain write.
     private let writePieceLength: Int
+    /// What is read most of the file, in memory.
+    private let window: FileWindow?
 
-    private init(path: String, fileDescriptor: Int32, writePieceLength: Int) {
+    private init(path: String, fileDescriptor: Int32, writePieceLength: Int, pageKeeper: PageKeeper?) {
         precondition(writePieceLength > 0, "a piece has bytes")
         self.path = path
         self.fileDescriptor = fileDescriptor
         self.writePieceLength = writePieceLength
+        window = pageKeeper.flatMap { keeper in
+            FileWindow(
+                fileDescriptor: fileDescriptor, length: Int(cplatform_size(fileDescriptor)), keeper: keeper)
+        }
         isInMemory = cplatform_is_in_memory(fileDescriptor) == 1
     }
 
     deinit {
+        window?.close()
         _ = cplatform_close(fileDescriptor)
     }
 
@@ -70,13 +77,17 @@ public final class File: Sendable {
     /// `writePieceLength` bounds what one system call of a plain write hands to the kernel, in bytes. The page cache takes
     /// pages in units as large as the writes that first filled them, and ext4 (from Linux 6.16 on) walks through every block
     /// of such a unit at each later write to it: a file that is written at random later wants small pieces.
+    ///
+    /// `pageKeeper` keeps in memory what `readCached` reads most of the file's present length.
     public static func open(
-        path: String, _ options: FileOptions = .readOnly, permissions: UInt32 = 0o600, writePieceLength: Int = .max
+        path: String, _ options: FileOptions = .readOnly, permissions: UInt32 = 0o600, writePieceLength: Int = .max,
+        pageKeeper: PageKeeper? = nil
     ) throws(SystemError) -> File {
         let operation: StaticString = options.contains(.create) ? "create" : "open"
         let descriptor = try check(
             unsafe path.withCString { unsafe cplatform_open($0, options.rawValue, permissions) }, operation, path)
-        return File(path: path, fileDescriptor: descriptor, writePieceLength: writePieceLength)
+        return File(
+            path: path, fileDescriptor: descriptor, writePieceLength: writePieceLength, pageKeeper: pageKeeper)
     }
 
     /// Makes the names in the directory `path` durable, after a file was made, renamed or removed there.
@@ -91,6 +102,9 @@ public final class File: Sendable {
     ///
     /// `.done` with fewer bytes means the end of the file. The lease's `count` grows to cover what was read.
     public func readCached(into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
+        if let window, copy(from: window, into: &lease, at: offset, count: count, fileOffset: fileOffset) {
+            return .done(count)
+        }
         if isInMemory { return read(into: &lease, at: offset, count: count, fileOffset: fileOffset) }
         if lacksNoWait.load(ordering: .relaxed) { return .wouldBlock }
         return unsafe transfer(&lease, offset, count) { memory, done in
@@ -102,6 +116,19 @@ public final class File: Sendable {
             }
             return status
         }
+    }
+
+    /// Reads what the window has of the file; false when it has not all of it.
+    private func copy(
+        from window: FileWindow, into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64
+    ) -> Bool {
+        precondition(offset >= 0 && count >= 0 && offset + count <= lease.capacity, "a transfer fits its lease")
+        let isCopied = unsafe lease.withUnsafeMutableMemory { memory in
+            // Safe: the precondition keeps the transfer inside the lease.
+            unsafe window.copy(count, at: fileOffset, to: memory.baseAddress! + offset)
+        }
+        if isCopied, offset + count > lease.count { lease.setCount(offset + count) }
+        return isCopied
     }
 
     /// Reads `count` bytes from `fileOffset` on into `lease` at `offset`; may wait for the device.

@@ -243,6 +243,11 @@ public final class SCSITask {
 
     // MARK: For ports
 
+    /// Puts data of the initiator into the Data-Out at `offset`, if there is a lease for it; its `count` grows to cover them.
+    public func storeDataOut(_ bytes: RawSpan, at offset: Int) {
+        dataOut?.store(bytes, at: offset)
+    }
+
     /// Says that the Data-Out that was requested is complete.
     public func dataOutArrived() {
         guard let nexus else { preconditionFailure("data arrived for an idle task") }

@@ -18,6 +18,19 @@ void *_Nullable cplatform_map(size_t length);
 /// Unmaps what cplatform_map gave.
 void cplatform_unmap(void *_Nonnull address, size_t length);
 
+// ---- mapping.c: files in the address space
+
+/// Maps the first `length` bytes of a file for reading; NULL when that cannot be.
+void *_Nullable cplatform_map_file(int descriptor, size_t length);
+/// Brings pages of a mapping into memory and keeps them there (mlock); 0 or the negated errno. May wait for a device.
+int cplatform_lock_pages(const void *_Nonnull address, size_t length);
+/// Lets the kernel take the pages away again.
+void cplatform_unlock_pages(const void *_Nonnull address, size_t length);
+/// Has cplatform_copy_mapped survive faults (SIGBUS); other faults go where they went before. Any thread, any number of times.
+void cplatform_catch_faults(void);
+/// Copies from a mapped file; 0, or -EFAULT when the file has become shorter or the device cannot read it.
+int cplatform_copy_mapped(void *_Nonnull target, const void *_Nonnull source, size_t count);
+
 // ---- event.c: readiness, clock, threads, signals
 
 /// One readiness report: the EPOLL* bits and the word given at registration.

@@ -19,6 +19,8 @@ public final class LocalDevices: DeviceAssembly {
         static let reactors = 16
         /// Payload memory of a reactor in bytes.
         static let reactorPool = 512 << 20
+        /// Which part of the machine's memory may hold what is read most of disks, unless the user says how much.
+        static let keptMemoryShare: UInt64 = 8
         /// How many cartridges are made at a time.
         static let cartridgeMakers = 16
         /// How long initiators get to log out when the daemon stops.
@@ -49,9 +51,11 @@ public final class LocalDevices: DeviceAssembly {
     let domains = DiscoveryDomains()
     let server: ISCSIServer
     private let fileEngine: FileEngine
+    private let pageKeeper: PageKeeper
 
-    /// Starts the reactors; nothing is served yet.
-    public init(_ resources: Controller.Resources) throws(ManagementError) {
+    /// Starts the reactors; nothing is served yet. `keptMemory` is the most bytes of disks that are kept in memory to be read
+    /// quickly; nil means an eighth of the machine's memory.
+    public init(_ resources: Controller.Resources, keptMemory: Int64? = nil) throws(ManagementError) {
         OpenFileLimit.raise()
         catalog = resources.catalog
         logger = resources.logger
@@ -62,6 +66,8 @@ public final class LocalDevices: DeviceAssembly {
         }
         do {
             fileEngine = try FileEngine()
+            pageKeeper = try PageKeeper(
+                limit: Int(keptMemory ?? Int64(ProcessInfo.processInfo.physicalMemory / Limit.keptMemoryShare)))
             var reactors: [Reactor] = []
             let count = max(1, min(Limit.reactors, ProcessInfo.processInfo.activeProcessorCount))
             for index in 0..<count {
@@ -85,7 +91,7 @@ public final class LocalDevices: DeviceAssembly {
         let image: RawDiskImage
         do {
             image = try RawDiskImage.open(
-                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size)
+                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size, pageKeeper: pageKeeper)
         } catch {
             throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
         }
@@ -130,6 +136,7 @@ public final class LocalDevices: DeviceAssembly {
         await server.stop(gracePeriod: Limit.logoutGrace)
         closeMedia()
         fileEngine.stop()
+        pageKeeper.stop()
         for reactor in reactors { reactor.stop() }
     }
 

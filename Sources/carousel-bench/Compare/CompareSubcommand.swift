@@ -108,6 +108,9 @@ struct CompareSubcommand: AsyncParsableCommand {
     }
 
     private func measure(_ job: Job, _ unit: LogicalUnitURL, _ contestant: Contestant) async throws -> Measurement {
+        // What the run before has left in the page cache would be written during this one, by the kernel's own threads and on
+        // the same processors.
+        sync()
         let preparation = LoadPreparation(
             address: unit, operation: job.operation, pattern: job.pattern, blockLength: job.blockLength,
             depth: job.depth, connections: job.connections, hasHeaderDigest: job.hasDigests,
@@ -122,19 +125,31 @@ struct CompareSubcommand: AsyncParsableCommand {
 
     /// Writes all of each disk, and tapes as far as jobs will: in 64 KiB, because ext4 goes through a whole folio of the page
     /// cache for each small write into it, and larger writes make larger folios; the 4 KiB jobs would measure only that.
+    ///
+    /// Then all of each disk is read twice: the page cache moves a page from one list to another at its second use, and the
+    /// first jobs would measure that.
     private func fill(_ contestants: [Contestant]) async throws {
         for unit in [Job.Unit.disk, .tape] {
             guard let job = jobs.first(where: { $0.unit == unit })?.withoutDigests else { continue }
             for contestant in contestants {
                 guard let address = contestant.unit(for: job) else { continue }
-                let preparation = LoadPreparation(
-                    address: address, operation: .write, pattern: .sequential, blockLength: 65536,
-                    depth: unit == .disk ? 8 : 1, connections: 1, isOnePass: true, tapeBytes: tapeLength.bytes)
-                let report = try await LoadRun(preparation.logIn()).finish(limit: Self.fillLimit)
-                if let problem = report.failure.map({ "\($0)" }) ?? report.firstError {
-                    throw Complaint("filling the \(unit.rawValue) of \(contestant.side.rawValue): \(problem)")
-                }
+                try await goOver(address, unit, .write, contestant)
+                guard unit == .disk else { continue }
+                for _ in 0..<2 { try await goOver(address, unit, .read, contestant) }
             }
+        }
+    }
+
+    /// Reads or writes all of a unit once.
+    private func goOver(
+        _ address: LogicalUnitURL, _ unit: Job.Unit, _ operation: LoadOperation, _ contestant: Contestant
+    ) async throws {
+        let preparation = LoadPreparation(
+            address: address, operation: operation, pattern: .sequential, blockLength: 65536,
+            depth: unit == .disk ? 8 : 1, connections: 1, isOnePass: true, tapeBytes: tapeLength.bytes)
+        let report = try await LoadRun(preparation.logIn()).finish(limit: Self.fillLimit)
+        if let problem = report.failure.map({ "\($0)" }) ?? report.firstError {
+            throw Complaint("preparing the \(unit.rawValue) of \(contestant.side.rawValue): \(problem)")
         }
     }
 }
