@@ -115,3 +115,8 @@ int cplatform_lock(int descriptor, int exclusive) {
     int status = result(fcntl(descriptor, F_OFD_SETLK, &lock));
     return status == -EACCES ? -EAGAIN : status;
 }
+
+int cplatform_unlock(int descriptor) {
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    return result(fcntl(descriptor, F_OFD_SETLK, &lock));
+}

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -23,15 +24,18 @@ static _Thread_local sigjmp_buf *copying;
 static struct sigaction former;
 
 static void fault(int number, siginfo_t *information, void *context) {
-    if (copying) siglongjmp(*copying, 1);
+    // One that somebody sent has no code of the kernel's.
+    bool is_fault = information->si_code > 0;
+    if (is_fault && copying) siglongjmp(*copying, 1);
     // No copy of ours: as if this handler were not there.
     if (former.sa_flags & SA_SIGINFO) {
         former.sa_sigaction(number, information, context);
     } else if (former.sa_handler != SIG_DFL && former.sa_handler != SIG_IGN) {
         former.sa_handler(number);
     } else {
-        // Returning repeats the access, now without a handler.
+        // After the return the access is repeated, now without a handler.
         signal(number, SIG_DFL);
+        if (!is_fault) raise(number);
     }
 }
 

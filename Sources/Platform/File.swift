@@ -68,7 +68,11 @@ public final class File: Sendable {
     }
 
     deinit {
-        window?.close()
+        if let window {
+            window.close()
+            // The keeper may have the mapping for a moment longer, and that keeps the lock.
+            _ = cplatform_unlock(fileDescriptor)
+        }
         _ = cplatform_close(fileDescriptor)
     }
 
@@ -288,12 +292,14 @@ public final class File: Sendable {
 
     /// Frees the storage of a range, which then reads as zeros; the length of the file stays. On a block device, discards.
     public func punchHole(at offset: Int64, length: Int64) -> Int32 {
-        -cplatform_punch_hole(fileDescriptor, offset, length)
+        window?.discard(from: offset, length: length)
+        return -cplatform_punch_hole(fileDescriptor, offset, length)
     }
 
     /// Makes a range read as zeros and keeps its storage; EOPNOTSUPP where the file system can't.
     public func zeroRange(at offset: Int64, length: Int64) -> Int32 {
-        -cplatform_zero_range(fileDescriptor, offset, length)
+        window?.discard(from: offset, length: length)
+        return -cplatform_zero_range(fileDescriptor, offset, length)
     }
 
     /// Reserves storage for a range.
@@ -302,7 +308,10 @@ public final class File: Sendable {
     }
 
     /// Sets the length; what is added reads as zeros.
-    public func truncate(to length: Int64) -> Int32 { -cplatform_truncate(fileDescriptor, length) }
+    public func truncate(to length: Int64) -> Int32 {
+        window?.discard(from: length, length: .max)
+        return -cplatform_truncate(fileDescriptor, length)
+    }
 
     // MARK: Questions
 

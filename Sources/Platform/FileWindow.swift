@@ -20,8 +20,6 @@ internal import Synchronization
     private enum Mark {
         /// The keeper has been asked.
         static let asked: UInt16 = 0x4000
-        /// It cannot be kept.
-        static let refused: UInt16 = 0x6000
         /// It is kept, and was not read since the keeper last looked.
         static let kept: UInt16 = 0x8000
         /// It is kept and was read.
@@ -75,21 +73,25 @@ internal import Synchronization
     func copy(_ count: Int, at offset: Int64, to target: UnsafeMutableRawPointer) -> Bool {
         guard count > 0, offset >= 0, offset <= Int64(length - count) else { return false }
         let start = Int(offset)
-        for index in start >> Self.extentShift...(start + count - 1) >> Self.extentShift {
-            guard isKept(index, count) else { return false }
+        let end = start + count
+        var isKept = true
+        for index in start >> Self.extentShift...(end - 1) >> Self.extentShift {
+            let first = index << Self.extentShift
+            let part = min(end, first + Self.extentLength) - max(start, first)
+            if !self.isKept(index, reading: part) { isKept = false }
         }
         // Safe: the range is inside the mapping, and the caller's memory has room for it. Pages that the file has lost (someone
         // has cut it) give false.
-        return unsafe cplatform_copy_mapped(target, base + start, count) == 0
+        return isKept && (unsafe cplatform_copy_mapped(target, base + start, count) == 0)
     }
 
-    private func isKept(_ index: Int, _ count: Int) -> Bool {
+    private func isKept(_ index: Int, reading count: Int) -> Bool {
         // Safe: callers stay below extentCount.
         let word = unsafe extents[index].load(ordering: .relaxed)
         if word == Mark.read { return true }
         if word == Mark.kept {
             // The keeper may be giving it up just now; then the pages are still there for this one copy.
-            _ = unsafe extents[index].compareExchange(expected: word, desired: Mark.read, ordering: .relaxed)
+            _ = change(index, word, to: Mark.read)
             return true
         }
         if word < Self.askingHeat { warm(index, word, count) }
@@ -98,45 +100,65 @@ internal import Synchronization
 
     /// Counts a read of an extent that is not kept. A count that another thread overtakes is lost, which does not matter.
     private func warm(_ index: Int, _ word: UInt16, _ count: Int) {
-        let heat = word + UInt16(min(count >> Self.heatShift, Int(Self.askingHeat)))
-        let isWarm = heat >= Self.askingHeat
-        let asks = isWarm && keeper.hasRoom
-        let next = isWarm ? (asks ? Mark.asked : 0) : heat
-        let isChanged = unsafe extents[index].compareExchange(expected: word, desired: next, ordering: .relaxed).exchanged
-        // With the queue full, the next read asks again.
-        if isChanged, asks, !keeper.ask(self, index) {
-            unsafe extents[index].store(Self.askingHeat - 1, ordering: .relaxed)
+        let heat = word + UInt16(count >> Self.heatShift)
+        guard heat >= Self.askingHeat else {
+            _ = change(index, word, to: heat)
+            return
+        }
+        let asks = keeper.hasRoom
+        guard change(index, word, to: asks ? Mark.asked : 0), asks else { return }
+        // With the queue full, some more reads ask again.
+        if !keeper.ask(self, index) { decline(index, heat: Self.askingHeat / 2) }
+    }
+
+    /// Changes an extent's word if it still is `word`.
+    private func change(_ index: Int, _ word: UInt16, to next: UInt16) -> Bool {
+        unsafe extents[index].compareExchange(expected: word, desired: next, ordering: .relaxed).exchanged
+    }
+
+    /// A range of the file is about to lose its pages: its storage is freed, or it is cut off. What comes in their place would
+    /// have to be waited for, so extents there count as not kept until they are warm again.
+    func discard(from offset: Int64, length count: Int64) {
+        let start = min(max(offset, 0), Int64(length))
+        let end = count < Int64(length) - start ? start + count : Int64(length)
+        guard start < end else { return }
+        for index in Int(start) >> Self.extentShift...Int(end - 1) >> Self.extentShift {
+            if unsafe extents[index].load(ordering: .relaxed) != 0 { decline(index) }
         }
     }
 
     // MARK: For the keeper
 
-    /// Brings an extent into memory and keeps it there; false when that cannot be. On the keeper's thread.
+    /// Brings an extent that asked into memory and keeps it there; false when that cannot be. On the keeper's thread.
     func lock(_ index: Int) -> Bool {
         let start = index << Self.extentShift
         // Safe: the range is inside the mapping.
-        guard unsafe cplatform_lock_pages(base + start, min(Self.extentLength, length - start)) == 0 else {
-            unlock(index)
-            unsafe extents[index].store(Mark.refused, ordering: .relaxed)
-            return false
-        }
-        unsafe extents[index].store(Mark.read, ordering: .relaxed)
-        return true
+        let status = unsafe cplatform_lock_pages(base + start, min(Self.extentLength, length - start))
+        // Its pages may have been discarded meanwhile.
+        if status == 0, change(index, Mark.asked, to: Mark.read) { return true }
+        unlock(index)
+        return false
     }
 
-    /// Whether an extent was read since the last question; one that was not is given up. On the keeper's thread.
-    func keepsIfRead(_ index: Int) -> Bool {
-        if unsafe extents[index].exchange(Mark.kept, ordering: .relaxed) == Mark.read { return true }
-        guard unsafe extents[index].compareExchange(expected: Mark.kept, desired: 0, ordering: .relaxed).exchanged else {
+    /// Whether an extent is still kept, and was read since the last question if that `mayGo`; otherwise it is given up. On the
+    /// keeper's thread.
+    func staysKept(_ index: Int, mayGo: Bool) -> Bool {
+        // Safe: the keeper knows only extents that asked.
+        let word = unsafe extents[index].load(ordering: .relaxed)
+        if word == Mark.read {
+            _ = change(index, word, to: Mark.kept)
             return true
         }
+        // It was discarded and is warm again, or a reader is quicker.
+        if word == Mark.asked { return true }
+        if word == Mark.kept, !mayGo || !change(index, word, to: 0) { return true }
         unlock(index)
         return false
     }
 
     /// An extent that asked is not kept for now.
-    func decline(_ index: Int) {
-        unsafe extents[index].store(0, ordering: .relaxed)
+    func decline(_ index: Int, heat: UInt16 = 0) {
+        unsafe extents[index].store(heat, ordering: .relaxed)
     }
 
     private func unlock(_ index: Int) {

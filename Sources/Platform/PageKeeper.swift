@@ -4,9 +4,9 @@ internal import Synchronization
 /// Keeps what is read most of some files in memory, up to a limit, so that reactors read it by copying (`FileWindow`).
 ///
 /// A thread of its own brings parts of files into memory and locks them there (mlock); reactors only ask. When the limit is
-/// reached, parts that nobody has read for `idleDuration` make room, and when there are none, nothing changes for that time.
-/// Where the process may not lock memory (RLIMIT_MEMLOCK), less is kept, or nothing: files are then read through the page
-/// cache as they would be without a keeper.
+/// reached, or the process may not lock more (RLIMIT_MEMLOCK), parts that nobody has read for `idleDuration` make room, and
+/// when there are none, nothing changes for that time. What is not kept is read through the page cache, as it would be
+/// without a keeper.
 @safe public final class PageKeeper: Sendable {
     /// The most extents, whatever the limit: each may divide a mapping of the process, which may have 65,530.
     public static let maximumExtents = 16384
@@ -14,8 +14,8 @@ internal import Synchronization
     static let queueLimit = 256
     /// How long a part stays that nobody reads.
     static let idleDuration = Duration.seconds(10)
-    /// After so many refusals in a row by the system, it is not asked again.
-    static let refusalLimit = 8
+    /// The most extents that make room at a time: after a quiet hour everything is idle.
+    static let evictionLimit = 256
 
     /// A part of a file.
     private struct Extent {
@@ -97,12 +97,12 @@ internal import Synchronization
             state.kept.removeAll { $0.window === window }
             keptCount.store(state.kept.count, ordering: .relaxed)
         }
+        reopening.store(.min, ordering: .relaxed)
     }
 
     // MARK: The thread
 
     private func work() {
-        var refusals = 0
         var lastLook = MonotonicTime(nanoseconds: 0)
         while true {
             unsafe cplatform_semaphore_wait(semaphore)
@@ -111,41 +111,51 @@ internal import Synchronization
             }
             if isStopping { return }
             guard let next else { continue }
-            if refusals == Self.refusalLimit || !makeRoom(&lastLook) {
-                next.window.decline(next.index)
-            } else if next.window.lock(next.index) {
-                refusals = 0
+            if keptCount.load(ordering: .relaxed) < extentLimit || makeRoom(&lastLook), next.window.lock(next.index) {
                 keep([next])
             } else {
-                refusals += 1
-                if refusals == Self.refusalLimit { reopening.store(.max, ordering: .relaxed) }
+                next.window.decline(next.index)
+                // The system's limit may be lower than ours: then idle extents make room as well.
+                _ = makeRoom(&lastLook)
+                reopening.store((.current() + idleDuration).nanoseconds, ordering: .relaxed)
             }
         }
     }
 
-    /// Counts extents as kept, unless their file was closed meanwhile.
+    /// Counts extents as kept, unless their file was closed meanwhile. One that was discarded may be there already.
     private func keep(_ extents: [Extent]) {
         state.withLock { state in
-            for extent in extents where !extent.window.isClosed { state.kept.append(extent) }
+            for extent in extents where !extent.window.isClosed {
+                let isThere = state.kept.contains { $0.index == extent.index && $0.window === extent.window }
+                if !isThere { state.kept.append(extent) }
+            }
             keptCount.store(state.kept.count, ordering: .relaxed)
         }
     }
 
-    /// Makes room for an extent; false when all that is kept was read since the last look, or that was just now.
+    /// Gives up some of what was not read since the last look, and what was discarded; whether that made room. Looks follow
+    /// each other no sooner than `idleDuration`.
     private func makeRoom(_ lastLook: inout MonotonicTime) -> Bool {
-        if keptCount.load(ordering: .relaxed) < extentLimit { return true }
         let now = MonotonicTime.current()
-        if lastLook + idleDuration <= now {
-            lastLook = now
-            // Unlocking waits for other memory work of the process, so reactors that ask must not wait for it.
-            let looked = state.withLock { state in
-                defer { state.kept = [] }
-                return state.kept
-            }
-            keep(looked.filter { $0.window.keepsIfRead($0.index) })
-            if keptCount.load(ordering: .relaxed) < extentLimit { return true }
+        guard lastLook + idleDuration <= now else { return false }
+        lastLook = now
+        let looked = state.withLock { $0.kept }
+        var given: [Extent] = []
+        for extent in looked where !extent.window.staysKept(extent.index, mayGo: given.count < Self.evictionLimit) {
+            given.append(extent)
         }
-        reopening.store((lastLook + idleDuration).nanoseconds, ordering: .relaxed)
-        return false
+        // Unlocking waits for other memory work of the process, so it is done before reactors that ask have to wait for it.
+        state.withLock { state in
+            var index = 0
+            state.kept.removeAll { extent in
+                // What is given up stands in the order of the list.
+                guard index < given.count, given[index].window === extent.window, given[index].index == extent.index
+                else { return false }
+                index += 1
+                return true
+            }
+            keptCount.store(state.kept.count, ordering: .relaxed)
+        }
+        return keptCount.load(ordering: .relaxed) < extentLimit
     }
 }

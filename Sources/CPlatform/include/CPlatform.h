@@ -155,5 +155,7 @@ int cplatform_is_in_memory(int descriptor);
 int64_t cplatform_free_space(int descriptor);
 /// Takes a lock on the open file (OFD lock) without waiting; -EAGAIN when another open file has it.
 int cplatform_lock(int descriptor, int exclusive);
+/// Takes back what cplatform_lock has locked.
+int cplatform_unlock(int descriptor);
 
 #endif
