@@ -80,7 +80,8 @@ public final class File: Sendable {
     ///
     /// `writePieceLength` bounds what one system call of a plain write hands to the kernel, in bytes. The page cache takes
     /// pages in units as large as the writes that first filled them, and ext4 (from Linux 6.16 on) walks through every block
-    /// of such a unit at each later write to it: a file that is written at random later wants small pieces.
+    /// of such a unit at each later write to it: a file that is written at random later wants small pieces. Where `pageKeeper`
+    /// keeps pages, they are there already, and writes go in one piece.
     ///
     /// `pageKeeper` keeps in memory what `readCached` reads most of the file's present length.
     public static func open(
@@ -229,12 +230,16 @@ public final class File: Sendable {
 
     /// Writes all of `bytes` at `fileOffset`; may wait for the device.
     public func write(_ bytes: RawSpan, fileOffset: Int64) -> FileResult {
-        unsafe bytes.withUnsafeBytes { buffer in
+        var pieceLength = writePieceLength
+        if bytes.byteCount > pieceLength, let window, window.holds(bytes.byteCount, at: fileOffset) {
+            pieceLength = .max
+        }
+        return unsafe bytes.withUnsafeBytes { buffer in
             Self.repeatUntilDone(buffer.count) { done in
                 // Safe: the rest of the buffer from `done` on.
                 unsafe cplatform_write(
                     fileDescriptor, nil, 0, buffer.baseAddress.map { unsafe $0 + done },
-                    min(buffer.count - done, writePieceLength), fileOffset + Int64(done))
+                    min(buffer.count - done, pieceLength), fileOffset + Int64(done))
             }
         }
     }

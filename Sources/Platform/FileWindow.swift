@@ -4,7 +4,7 @@ internal import Synchronization
 /// A file in the process's address space. What a `PageKeeper` keeps of it in memory is read by copying: without a system call,
 /// which costs more than the copy, and without waiting, because those pages cannot leave.
 ///
-/// The file is seen in extents of `extentLength` bytes. An extent that is read again and again through the page cache becomes
+/// The file is seen in extents of `extentLength` bytes. An extent that is used again and again through the page cache becomes
 /// warm and asks to be kept; everything that is not kept is none of the window's business. Writes go past the window, and it
 /// shows them: a mapping and the page cache are the same memory. The length is the file's when the window was made; what the
 /// file gains later is not in it. Any thread may read.
@@ -12,7 +12,7 @@ internal import Synchronization
     /// The bytes of an extent: what is kept or not as a whole.
     static let extentLength = 1 << extentShift
     private static let extentShift = 21
-    /// How much of an extent is read before it asks to be kept, in units of 512 bytes: all of it twice.
+    /// How much of an extent is used before it asks to be kept, in units of 512 bytes: all of it twice.
     static let askingHeat = UInt16(2 * extentLength >> heatShift)
     private static let heatShift = 9
 
@@ -71,21 +71,26 @@ internal import Synchronization
     /// Copies `count` bytes at `offset` to `target` when all of them are kept; false when they must be read in another way. The
     /// target may then hold anything.
     func copy(_ count: Int, at offset: Int64, to target: UnsafeMutableRawPointer) -> Bool {
+        // Safe: what is held is inside the mapping, and the caller's memory has room for it. Pages that the file has lost
+        // (someone has cut it) give false.
+        holds(count, at: offset) && (unsafe cplatform_copy_mapped(target, base + Int(offset), count) == 0)
+    }
+
+    /// Whether all of `count` bytes at `offset` are kept. The question counts as a use of them.
+    func holds(_ count: Int, at offset: Int64) -> Bool {
         guard count > 0, offset >= 0, offset <= Int64(length - count) else { return false }
         let start = Int(offset)
         let end = start + count
-        var isKept = true
+        var areKept = true
         for index in start >> Self.extentShift...(end - 1) >> Self.extentShift {
             let first = index << Self.extentShift
             let part = min(end, first + Self.extentLength) - max(start, first)
-            if !self.isKept(index, reading: part) { isKept = false }
+            if !isKept(index, using: part) { areKept = false }
         }
-        // Safe: the range is inside the mapping, and the caller's memory has room for it. Pages that the file has lost (someone
-        // has cut it) give false.
-        return isKept && (unsafe cplatform_copy_mapped(target, base + start, count) == 0)
+        return areKept
     }
 
-    private func isKept(_ index: Int, reading count: Int) -> Bool {
+    private func isKept(_ index: Int, using count: Int) -> Bool {
         // Safe: callers stay below extentCount.
         let word = unsafe extents[index].load(ordering: .relaxed)
         if word == Mark.read { return true }
@@ -98,7 +103,7 @@ internal import Synchronization
         return false
     }
 
-    /// Counts a read of an extent that is not kept. A count that another thread overtakes is lost, which does not matter.
+    /// Counts a use of an extent that is not kept. A count that another thread overtakes is lost, which does not matter.
     private func warm(_ index: Int, _ word: UInt16, _ count: Int) {
         let heat = word + UInt16(count >> Self.heatShift)
         guard heat >= Self.askingHeat else {

@@ -59,7 +59,7 @@ private final class Sample {
         let made = try File.open(path: place.path, [.readWrite, .create, .exclusive])
         let bytes = pattern(length)
         #expect(made.write(bytes.rawSpan, fileOffset: 0) == .done(length))
-        file = try File.open(path: place.path, .readWrite, pageKeeper: keeper)
+        file = try File.open(path: place.path, .readWrite, writePieceLength: 8192, pageKeeper: keeper)
         contents = bytes
     }
 
@@ -154,6 +154,11 @@ struct PageKeeperTests {
         try sample.warm(0..<2)
         soon { keeper.keptBytes == 2 * extent }
         sample.write(pattern(5000, seed: 2), at: extent - 1234)
+        try sample.check(extent - piece / 2, piece)
+        // Longer than a piece of a write, in one extent and across two.
+        sample.write(pattern(40000, seed: 5), at: 1 << 20)
+        try sample.check((1 << 20) - 100, piece)
+        sample.write(pattern(40000, seed: 6), at: extent - 20001)
         try sample.check(extent - piece / 2, piece)
         let status = sample.file.punchHole(at: 8192, length: 40960)
         #expect(status == 0)

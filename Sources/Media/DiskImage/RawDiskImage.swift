@@ -50,9 +50,10 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
 public final class RawDiskImage: Sendable {
     /// The block sizes that an image can have, in bytes.
     public static let blockSizes = [512, 4096]
-    /// What one system call writes at most, in bytes: it decides in which units the page cache holds the file. Measured on
-    /// ext4: a 4 KiB write takes 1.3 µs into pages that were filled 4 KiB at a time, 1.5 at 8 KiB, 1.8 at 16 KiB, 4 at 64 KiB and
-    /// 23 at 1 MiB; a write of 64 KiB takes 14 µs in pieces of 4 KiB, 7 in pieces of 8 KiB, 5.8 of 16 KiB and 5 in larger ones.
+    /// What one system call writes at most, in bytes, where no page keeper has the pages: it decides in which units the page
+    /// cache holds the file. Measured on ext4: a 4 KiB write takes 1.3 µs into pages that were filled 4 KiB at a time, 1.6 at
+    /// 8 KiB, 1.9 at 16 KiB, 4 at 64 KiB and 23 at 1 MiB. A later write of 64 KiB in one piece takes 7, 5.1 and 4.5 µs after
+    /// pieces of 4, 8 and 16 KiB.
     static let writePieceLength = 8192
 
     /// The path of the file.
