@@ -1,3 +1,4 @@
+import DeviceTestSupport
 import ISCSI
 import ISCSIPort
 import Initiator

@@ -1,4 +1,5 @@
 import Bytes
+import DeviceTestSupport
 import ISCSI
 import ISCSIPort
 import Initiator

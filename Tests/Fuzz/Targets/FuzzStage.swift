@@ -1,4 +1,5 @@
 internal import Bytes
+internal import DeviceTestSupport
 internal import Dispatch
 internal import ISCSI
 internal import ISCSIPort
@@ -18,7 +19,7 @@ final class FuzzStage: @unchecked Sendable {
     let limits: PortLimits
     private let reactor: Reactor
     private let server: ISCSIServer
-    private let units = [FuzzUnit(number: 0), FuzzUnit(number: 1)]
+    private let units = (0..<2).map { MemoryUnit(number: $0, blockCount: 2048, filledWith: 0x5A) }
 
     /// How long the server may take for anything.
     static let patience = Duration.seconds(10)

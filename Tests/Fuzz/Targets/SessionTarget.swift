@@ -1,4 +1,5 @@
 internal import Bytes
+internal import DeviceTestSupport
 internal import ISCSI
 internal import SCSI
 
@@ -178,7 +179,7 @@ struct SessionProgram {
         command.expStatSN = expStatSN
         command.logicalUnitNumber = LogicalUnitNumber(Int(kind >> 6))
         var additional: [UInt8] = []
-        var length = Int(blocks) * FuzzUnit.blockLength
+        var length = Int(blocks) * MemoryUnit.blockLength
         switch kind & 0x0F {
         case 0, 1, 2:
             command.isRead = true
@@ -186,8 +187,8 @@ struct SessionProgram {
         case 3, 4, 5, 6:
             command.isWrite = true
             command.cdb = CommandDescriptorBlock([0x2A, 0, 0, 0, 0, kind >> 4 & 3, 0, 0, blocks, 0])
-        case 7: command.cdb = CommandDescriptorBlock([FuzzUnit.wait, 0, 0, 0, 0, 0])
-        case 8: command.cdb = CommandDescriptorBlock([FuzzUnit.letGo, 0, 0, 0, 0, 0])
+        case 7: command.cdb = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0])
+        case 8: command.cdb = CommandDescriptorBlock([MemoryUnit.letGo, 0, 0, 0, 0, 0])
         case 9:
             command.isRead = true
             command.cdb = CommandDescriptorBlock([0x12, 0, 0, 0, blocks, 0])

@@ -2,20 +2,24 @@ internal import Bytes
 internal import Platform
 internal import SCSI
 internal import Synchronization
-internal import TargetCore
+public import TargetCore
 
-/// A disk of 2048 blocks of 512 bytes in memory, and two commands of its own: one that waits, and one that lets all that
-/// wait go on.
-final class FuzzUnit: LogicalUnit, @unchecked Sendable {
-    static let blockLength = 512
-    static let blockCount = 2048
-    static let wait: UInt8 = 0xC0
-    static let letGo: UInt8 = 0xC1
+/// A disk of blocks of 512 bytes in memory, with two commands of its own: one that waits, and one that lets all go on that wait
+/// on its reactor.
+public final class MemoryUnit: LogicalUnit, @unchecked Sendable {
+    /// The bytes of a block.
+    public static let blockLength = 512
+    /// How many blocks there are unless a test says otherwise.
+    public static let blockCount = 16384
+    /// The operation code of the command that waits.
+    public static let wait: UInt8 = 0xC0
+    /// The operation code of the command that ends the waiting.
+    public static let letGo: UInt8 = 0xC1
 
     private static let table = CommandTable(
         ownCommands + CommonCommands.reservations() + CommonCommands.reportSupported())
 
-    private static var ownCommands: [CommandDescriptor<FuzzUnit>] {
+    private static var ownCommands: [CommandDescriptor<MemoryUnit>] {
         [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.reportLUNs(),
             CommonCommands.requestSense(),
@@ -28,7 +32,8 @@ final class FuzzUnit: LogicalUnit, @unchecked Sendable {
                 direction: .dataOut, begin: { unit, task in unit.checkWrite(task) },
                 execute: { unit, task in unit.write(task) }),
             CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0, 0]) { unit, task in
-                unit.waiting.withLock { $0.append(Waiting(task)) }
+                unit.held.withLock { $0.append(Held(task)) }
+                unit.heldCounter.add(1, ordering: .relaxed)
                 return .pending
             },
             CommandDescriptor(letGo, "LET GO", usage: [0, 0, 0, 0, 0], ordering: .immediate) { unit, task in
@@ -39,35 +44,43 @@ final class FuzzUnit: LogicalUnit, @unchecked Sendable {
     }
 
     /// A task that waits; it is only touched on its reactor.
-    private struct Waiting: @unchecked Sendable {
+    private struct Held: @unchecked Sendable {
         let task: SCSITask
 
         init(_ task: SCSITask) { self.task = task }
     }
 
-    private var contents = [UInt8](repeating: 0x5A, count: blockLength * blockCount)
-    private let waiting = Mutex<[Waiting]>([])
+    private var contents: [UInt8]
+    private let held = Mutex<[Held]>([])
+    private let heldCounter = Atomic<Int>(0)
+    /// How many commands have been made to wait.
+    public var heldCount: Int { heldCounter.load(ordering: .relaxed) }
 
-    init(number: Int) {
+    /// The unit of a number, which makes its identity, filled with one byte.
+    public init(number: Int = 1, blockCount: Int = MemoryUnit.blockCount, filledWith byte: UInt8 = 0) {
+        contents = [UInt8](repeating: byte, count: Self.blockLength * blockCount)
         super.init(
             identity: DeviceIdentity(
-                vendor: "CAROUSEL", product: "FUZZ", revision: "1", serialNumber: "F\(number)",
+                vendor: "CAROUSEL", product: "MEMORY", revision: "1", serialNumber: "M\(number)",
                 naa: 0x3000_0000_0000_0100 + UInt64(number)),
             traits: InquiryTraits(type: .directAccessBlock), commands: Self.table.commands)
     }
 
-    override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress { Self.table.begin(command, self, task) }
-    override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
+    override public func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
+        Self.table.begin(command, self, task)
+    }
+
+    override public func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
         Self.table.execute(command, self, task)
     }
 
-    /// Ends the commands that wait, on the reactor.
-    func letGo() {
-        let tasks = waiting.withLock { list in
-            defer { list = [] }
-            return list
+    /// Ends the commands that wait on the reactor that it is called on.
+    public func letGo() {
+        let own = held.withLock { held in
+            defer { held.removeAll { $0.task.reactor.isCurrent } }
+            return held.filter { $0.task.reactor.isCurrent }
         }
-        for entry in tasks {
+        for entry in own {
             _ = entry.task.good()
             entry.task.finish()
         }

@@ -1,4 +1,5 @@
 import Bytes
+import DeviceTestSupport
 import ISCSI
 import ISCSIPort
 import Initiator
@@ -7,94 +8,6 @@ import SCSI
 import Synchronization
 import TargetCore
 import Testing
-
-/// A disk of blocks of 512 bytes in memory, with one command that waits until the test lets it go.
-final class MemoryUnit: LogicalUnit, @unchecked Sendable {
-    static let blockLength = 512
-    static let blockCount = 16384
-    static let wait: UInt8 = 0xC0
-
-    private static let table = CommandTable<MemoryUnit>(
-        [
-            CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.reportLUNs(),
-            CommandDescriptor(
-                OperationCode.read10, "READ(10)", usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0],
-                direction: .dataIn
-            ) { unit, task in unit.read(task) },
-            CommandDescriptor(
-                OperationCode.write10, "WRITE(10)", usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0],
-                direction: .dataOut, begin: { unit, task in unit.checkWrite(task) },
-                execute: { unit, task in unit.write(task) }),
-            CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0, 0]) { unit, task in
-                unit.lock.withLock { _ in unit.held.append(task) }
-                unit.heldCounter.add(1, ordering: .relaxed)
-                return .pending
-            },
-        ])
-
-    private var contents = [UInt8](repeating: 0, count: blockLength * blockCount)
-    private let lock = Mutex(())
-    /// Behind the lock, because the sessions are on several reactors.
-    private var held: [SCSITask] = []
-    private let heldCounter = Atomic<Int>(0)
-    /// How many commands have been made to wait.
-    var heldCount: Int { heldCounter.load(ordering: .relaxed) }
-
-    init() {
-        super.init(
-            identity: DeviceIdentity(
-                vendor: "CAROUSEL", product: "MEMORY", revision: "1", serialNumber: "M1", naa: 0x3000_0000_0000_0001),
-            traits: InquiryTraits(type: .directAccessBlock), commands: Self.table.commands)
-    }
-
-    override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress { Self.table.begin(command, self, task) }
-    override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        Self.table.execute(command, self, task)
-    }
-
-    /// Ends the commands that wait on the reactor that it is called on.
-    func letGo() {
-        var own: [SCSITask] = []
-        lock.withLock { _ in
-            own = held.filter(\.reactor.isCurrent)
-            held.removeAll(where: \.reactor.isCurrent)
-        }
-        for task in own {
-            _ = task.good()
-            task.finish()
-        }
-    }
-
-    private func range(_ task: SCSITask) -> Range<Int>? {
-        let block = task.commandDescriptorBlock
-        let start = Int(block.bytes.loadBE32(at: 2)) * Self.blockLength
-        let end = start + Int(block.bytes.loadBE16(at: 7)) * Self.blockLength
-        return end <= contents.count ? start..<end : nil
-    }
-
-    private func read(_ task: SCSITask) -> CommandProgress {
-        guard let range = range(task) else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
-        guard !range.isEmpty else { return task.good() }
-        guard task.leaseDataIn(range.count) else { return .complete }
-        let bytes = Array(contents[range])
-        task.dataIn?.append(bytes.rawSpan)
-        return task.good()
-    }
-
-    private func checkWrite(_ task: SCSITask) -> CommandProgress {
-        guard let range = range(task) else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
-        return .awaitDataOut(length: range.count)
-    }
-
-    private func write(_ task: SCSITask) -> CommandProgress {
-        guard let range = range(task) else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
-        guard !range.isEmpty else { return task.good() }
-        let bytes = task.parameterList()
-        guard bytes.count == range.count else { return task.fail(.hardwareError, .noAdditionalSenseInformation) }
-        contents.replaceSubrange(range, with: bytes)
-        return task.good()
-    }
-}
 
 /// A server on two reactors with one target, and initiators for it.
 final class Stage: @unchecked Sendable {
