@@ -112,7 +112,10 @@ struct MultipleConnectionTests {
         #expect(tooMany == .tooManyConnections)
         let replaced = try status(1) { _ in }
         #expect(replaced == nil, "a connection that is replaced is not one more")
-        #expect(stage.server.sessions().count == 1 && stage.server.connectionCount == 2)
+        let isReplaced = stage.eventually {
+            stage.server.sessions().count == 1 && stage.server.connectionCount == 2
+        }
+        #expect(isReplaced)
     }
 
     @Test("A login with a CID that is there replaces that connection, whose tasks end")
@@ -143,7 +146,8 @@ struct MultipleConnectionTests {
         try session.send(session.read(0, 1), on: 0)
         let read = try session.readOutcome(on: 0)
         #expect(read.status == .good, "no unit attention: the nexus was not lost")
-        #expect(session.stage.server.connectionCount == 1)
+        let isReplaced = session.stage.eventually { session.stage.server.connectionCount == 1 }
+        #expect(isReplaced)
     }
 
     @Test("The session outlives a connection but not its last one, below ErrorRecoveryLevel 2", arguments: [0, 1])
@@ -214,7 +218,11 @@ struct MultipleConnectionTests {
         try session[1].connection.waitUntilClosed()
         let read = try successor.waitUntilReady(session.unit)
         #expect(read.isGood)
-        #expect(session.stage.server.sessions().count == 1 && session.stage.server.connectionCount == 1)
+        // The peer sees a socket's end before the server has let go of the connection.
+        let isAlone = session.stage.eventually {
+            session.stage.server.sessions().count == 1 && session.stage.server.connectionCount == 1
+        }
+        #expect(isAlone)
     }
 
     @Test("A reinstatement does not wait for ever for the commands of the former session")
