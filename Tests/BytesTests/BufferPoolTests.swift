@@ -47,6 +47,18 @@ struct BufferPoolTests {
         #expect(lease.count == 7)
     }
 
+    @Test("Data that comes in pieces, in any order, makes the lease as long as the last byte")
+    func pieces() throws {
+        let pool = BufferPool(limit: 1 << 20)
+        var lease = try pool.required(16)
+        lease.store([3, 4].rawSpan, at: 2)
+        #expect(lease.count == 4)
+        lease.store([1, 2].rawSpan, at: 0)
+        lease.store([5].rawSpan, at: 4)
+        let bytes = lease.copyToArray()
+        #expect(bytes == [1, 2, 3, 4, 5])
+    }
+
     @Test("Memory is reused, not mapped anew")
     func reuse() throws {
         let pool = BufferPool(limit: 1 << 20)
