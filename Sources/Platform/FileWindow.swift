@@ -34,12 +34,18 @@ internal import Synchronization
     /// The file is closed. Under the keeper's lock.
     private(set) var isClosed = false
 
-    /// A window onto the first `length` bytes of a file; nil when there is no room for it in the address space.
+    /// A window onto the first `length` bytes of a file; nil when there is no room for it in the address space, or the keeper
+    /// has files enough.
     init?(fileDescriptor: Int32, length: Int, keeper: PageKeeper) {
-        guard length > 0, let base = unsafe cplatform_map_file(fileDescriptor, length) else { return nil }
+        guard length > 0, keeper.admitFile() else { return nil }
+        guard let base = unsafe cplatform_map_file(fileDescriptor, length) else {
+            keeper.dismissFile()
+            return nil
+        }
         let count = (length + Self.extentLength - 1) >> Self.extentShift
         guard let words = unsafe cplatform_map(count * MemoryLayout<Atomic<UInt16>>.stride) else {
             unsafe cplatform_unmap(base, length)
+            keeper.dismissFile()
             return nil
         }
         cplatform_catch_faults()
@@ -54,6 +60,7 @@ internal import Synchronization
     deinit {
         unsafe cplatform_unmap(extents, extentCount * MemoryLayout<Atomic<UInt16>>.stride)
         unsafe cplatform_unmap(base, length)
+        keeper.dismissFile()
     }
 
     /// Gives up what is kept; the file is closing. The mapping goes with the last reference.

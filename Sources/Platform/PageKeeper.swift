@@ -8,8 +8,10 @@ internal import Synchronization
 /// when there are none, nothing changes for that time. What is not kept is read through the page cache, as it would be
 /// without a keeper.
 @safe public final class PageKeeper: Sendable {
-    /// The most extents, whatever the limit: each may divide a mapping of the process, which may have 65,530.
+    /// The most extents, whatever the limit: each may divide a mapping of the process, which may have 65,530, in three.
     public static let maximumExtents = 16384
+    /// The most files: each takes two mappings. Others are read as without a keeper.
+    public static let maximumFiles = 8192
     /// The most requests that wait for the thread.
     static let queueLimit = 256
     /// How long a part stays that nobody reads.
@@ -32,11 +34,13 @@ internal import Synchronization
     /// The most bytes that are kept.
     public let limit: Int
     private let extentLimit: Int
+    private let fileLimit: Int
     private let idleDuration: Duration
     private let state = Mutex(State())
     /// Requests before that time are in vain: nothing can make room.
     private let reopening = Atomic<Int64>(.min)
     private let keptCount = Atomic<Int>(0)
+    private let fileCount = Atomic<Int>(0)
     // Safe: made in init, destroyed in deinit, and a POSIX semaphore in between, which any thread may use.
     private nonisolated(unsafe) let semaphore: OpaquePointer
     private let thread = Mutex<PlatformThread?>(nil)
@@ -46,9 +50,12 @@ internal import Synchronization
         try self.init(limit: limit, idleDuration: Self.idleDuration)
     }
 
-    init(limit: Int, idleDuration: Duration) throws(SystemError) {
+    init(
+        limit: Int, idleDuration: Duration, fileLimit: Int = PageKeeper.maximumFiles
+    ) throws(SystemError) {
         precondition(limit >= 0, "a limit is not negative")
         self.limit = limit
+        self.fileLimit = fileLimit
         self.idleDuration = idleDuration
         extentLimit = min(limit / FileWindow.extentLength, Self.maximumExtents)
         guard let semaphore = unsafe cplatform_semaphore_create() else { preconditionFailure("no memory") }
@@ -74,6 +81,18 @@ internal import Synchronization
     }
 
     // MARK: For windows
+
+    /// Counts one more file; false at `maximumFiles`.
+    func admitFile() -> Bool {
+        if fileCount.add(1, ordering: .relaxed).newValue <= fileLimit { return true }
+        dismissFile()
+        return false
+    }
+
+    /// A file's mappings are gone, or never came.
+    func dismissFile() {
+        fileCount.subtract(1, ordering: .relaxed)
+    }
 
     /// Whether asking may help.
     var hasRoom: Bool { MonotonicTime.current().nanoseconds >= reopening.load(ordering: .relaxed) }

@@ -329,6 +329,23 @@ struct PageKeeperTests {
         #expect(keeper.keptBytes == 0)
     }
 
+    @Test("With files enough, more are read without a window, until one closes")
+    func files() throws {
+        let keeper = try PageKeeper(limit: extent, idleDuration: .seconds(10), fileLimit: 2)
+        defer { keeper.stop() }
+        let sample = try Sample(length: extent)
+        func window() -> FileWindow? {
+            FileWindow(fileDescriptor: sample.file.fileDescriptor, length: extent, keeper: keeper)
+        }
+        var first = window()
+        let second = window()
+        #expect(first != nil && second != nil)
+        #expect(window() == nil)
+        first = nil
+        #expect(window() != nil)
+        second?.close()
+    }
+
     @Test("A limit of nothing keeps nothing, and reads are right")
     func nothing() throws {
         let keeper = try PageKeeper(limit: 0)
