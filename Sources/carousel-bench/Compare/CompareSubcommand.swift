@@ -126,8 +126,8 @@ struct CompareSubcommand: AsyncParsableCommand {
     /// Writes all of each disk, and tapes as far as jobs will: in 64 KiB, because ext4 goes through a whole folio of the page
     /// cache for each small write into it, and larger writes make larger folios; the 4 KiB jobs would measure only that.
     ///
-    /// Then all of each disk is read twice: the page cache moves a page from one list to another at its second use, and the
-    /// first jobs would measure that.
+    /// Then all of each disk is read twice: the page cache moves a page from one list to another at its second use, and
+    /// Carousel keeps in memory what was read twice over, as far as its limit goes; the first jobs would measure that.
     private func fill(_ contestants: [Contestant]) async throws {
         for unit in [Job.Unit.disk, .tape] {
             guard let job = jobs.first(where: { $0.unit == unit })?.withoutDigests else { continue }
