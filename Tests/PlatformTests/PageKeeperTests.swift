@@ -126,16 +126,22 @@ private func withWindow(
     try body(keeper, sample, window)
 }
 
+/// A file of two extents, both kept, and its keeper, to be stopped at the end.
+private func keptSample() throws -> (PageKeeper, Sample) {
+    let keeper = try PageKeeper(limit: 4 * extent)
+    let sample = try Sample(length: 2 * extent, keeper: keeper)
+    try sample.warm(0..<2)
+    soon { keeper.keptBytes == 2 * extent }
+    return (keeper, sample)
+}
+
 /// One at a time: together they might lock more than the process may.
 @Suite("Page keeper", .serialized)
 struct PageKeeperTests {
     @Test("What was read twice over is kept and read as it is, also unaligned and across extents", .locksMemory)
     func reading() throws {
-        let keeper = try PageKeeper(limit: 4 * extent)
+        let (keeper, sample) = try keptSample()
         defer { keeper.stop() }
-        let sample = try Sample(length: 2 * extent, keeper: keeper)
-        try sample.warm(0..<2)
-        soon { keeper.keptBytes == 2 * extent }
         for offset in onePass(0..<2) { try sample.check(offset, piece) }
         try sample.check(extent - piece / 2, piece)
         try sample.check(extent - 777, 1555)
@@ -148,11 +154,8 @@ struct PageKeeperTests {
 
     @Test("What is written or freed later is what reads give", .locksMemory)
     func writing() throws {
-        let keeper = try PageKeeper(limit: 4 * extent)
+        let (keeper, sample) = try keptSample()
         defer { keeper.stop() }
-        let sample = try Sample(length: 2 * extent, keeper: keeper)
-        try sample.warm(0..<2)
-        soon { keeper.keptBytes == 2 * extent }
         sample.write(pattern(5000, seed: 2), at: extent - 1234)
         try sample.check(extent - piece / 2, piece)
         // Longer than a piece of a write, in one extent and across two.
@@ -247,11 +250,8 @@ struct PageKeeperTests {
 
     @Test("A file that somebody cuts is read as far as it goes, and wholly when it has grown again", .locksMemory)
     func cutting() throws {
-        let keeper = try PageKeeper(limit: 4 * extent)
+        let (keeper, sample) = try keptSample()
         defer { keeper.stop() }
-        let sample = try Sample(length: 2 * extent, keeper: keeper)
-        try sample.warm(0..<2)
-        soon { keeper.keptBytes == 2 * extent }
         let other = try File.open(path: sample.file.path, .readWrite)
         #expect(other.truncate(to: Int64(extent)) == 0)
         try sample.check(extent - piece, piece)
@@ -344,6 +344,17 @@ struct PageKeeperTests {
         first = nil
         #expect(window() != nil)
         second?.close()
+    }
+
+    @Test("A keeper that has stopped takes no requests, and reads are right")
+    func stopping() throws {
+        let keeper = try PageKeeper(limit: 4 * extent)
+        let sample = try Sample(length: 2 * extent, keeper: keeper)
+        keeper.stop()
+        try sample.warm(0..<2)
+        try sample.warm(0..<2)
+        #expect(keeper.keptBytes == 0)
+        for offset in onePass(0..<2) { try sample.check(offset, piece) }
     }
 
     @Test("A limit of nothing keeps nothing, and reads are right")
