@@ -82,7 +82,7 @@ public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
     public override var vitalProductDataPages: [UInt8] { profile.vitalProductData.map(\.page) }
 
     /// The content of those pages.
-    public override func vitalProductData(page: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? {
+    public override func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         profile.vitalProductData.first { $0.page == page }?.content
     }
 
@@ -90,7 +90,7 @@ public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
     public override var logPages: [UInt8] { [ChangerPages.tapeAlert] }
 
     /// The TapeAlert page: all flags are inactive, since nothing in a virtual library wears out.
-    public override func logPage(_ code: UInt8, subpage: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? {
+    public override func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         guard code == ChangerPages.tapeAlert, subpage == 0 else { return nil }
         return (UInt8(1)...64).flatMap { [0, $0, 0x03, 1, 0] }
     }

@@ -133,14 +133,14 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
         return SenseData(.dataProtect, isReadOnly ? .writeProtected : .softwareWriteProtected)
     }
 
-    override public func polledSense(_ nexus: LogicalUnitNexus) -> SenseData {
+    override public func polledSense(_ nexus: ITLNexus) -> SenseData {
         isStopped
             ? SenseData(.notReady, .initializingCommandRequired) : SenseData(.noSense, .noAdditionalSenseInformation)
     }
 
     override public var usesDescriptorSense: Bool { descriptorSense.load(ordering: .relaxed) }
 
-    override public func nexusEstablished(_ nexus: LogicalUnitNexus) {
+    override public func nexusEstablished(_ nexus: ITLNexus) {
         // What was lost before it logged in is not this initiator's data.
         _ = lossRecord(nexus)
     }
@@ -150,19 +150,19 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
         isStopped = false
     }
 
-    override public func modePageChanged(_ page: ModePage, nexus: LogicalUnitNexus) {
+    override public func modePageChanged(_ page: ModePage, nexus: ITLNexus) {
         apply(page)
     }
 
     override public var vitalProductDataPages: [UInt8] { Self.ownVitalProductDataPages }
 
-    override public func vitalProductData(page: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? {
+    override public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         ownVitalProductData(page)
     }
 
-    override public func deviceSpecificModeParameter(_ nexus: LogicalUnitNexus) -> UInt8 { deviceSpecificModeParameter }
+    override public func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 { deviceSpecificModeParameter }
 
-    override public func modeBlockDescriptor(_ nexus: LogicalUnitNexus, isLong: Bool) -> [UInt8] {
+    override public func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
         blockDescriptor(isLong: isLong)
     }
 
@@ -175,7 +175,7 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
 
     override public var logPages: [UInt8] { [Self.informationalExceptionsLog] }
 
-    override public func logPage(_ code: UInt8, subpage: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? {
+    override public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         code == Self.informationalExceptionsLog && subpage == 0 ? Self.informationalExceptionsLogContent : nil
     }
 

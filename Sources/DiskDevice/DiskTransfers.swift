@@ -179,7 +179,7 @@ extension DiskLogicalUnit {
     }
 
     /// What this nexus has been told about lost writes.
-    func lossRecord(_ nexus: LogicalUnitNexus) -> LossRecord {
+    func lossRecord(_ nexus: ITLNexus) -> LossRecord {
         nexus.state(orMake: { LossRecord(losses: lostWrites.load(ordering: .relaxed)) })
     }
 }

@@ -93,10 +93,10 @@ extension Connection {
         guard parameters.taskReporting == .fastAbort, session.connectionCount > 1 else { return }
         switch function {
         case .abortTaskSet, .clearTaskSet, .logicalUnitReset:
-            guard let unit = nexus.logicalUnitNexus(request.logicalUnitNumber) else { return }
+            guard let unit = nexus.unitNexus(request.logicalUnitNumber) else { return }
             session.announceTermination(of: unit, except: self)
         case .targetWarmReset, .targetColdReset, .iTNexusReset:
-            for unit in nexus.logicalUnitNexuses { session.announceTermination(of: unit, except: self) }
+            for unit in nexus.unitNexuses { session.announceTermination(of: unit, except: self) }
         default: return
         }
     }
@@ -123,7 +123,7 @@ extension Connection {
         default: return
         }
         let number = request.logicalUnitNumber
-        if isOneUnit, nexus.logicalUnitNexus(number) == nil { return }
+        if isOneUnit, nexus.unitNexus(number) == nil { return }
         for slot in session.slots where slot.isUsed {
             guard !isOneUnit || slot.logicalUnitNumber.number == number.number else { continue }
             if !slot.isHeld || slot.cmdSN.precedes(request.cmdSN) { _ = session.withdraw(slot) }

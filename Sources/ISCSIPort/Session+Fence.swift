@@ -116,7 +116,7 @@ extension Session {
 
     /// Tells, for FastAbort, the connections but one that have tasks on a logical unit that these are about to be ended
     /// (section 4.2.3.4).
-    func announceTermination(of nexus: LogicalUnitNexus, except issuer: Connection?) {
+    func announceTermination(of nexus: ITLNexus, except issuer: Connection?) {
         guard parameters.taskReporting == .fastAbort else { return }
         var places: Set<Int> = []
         for slot in slots where slot.isUsed && !slot.isAnswered && slot.place >= 0 {
@@ -128,7 +128,7 @@ extension Session {
         }
     }
 
-    func tasksWillBeCleared(on nexus: LogicalUnitNexus) {
+    func tasksWillBeCleared(on nexus: ITLNexus) {
         announceTermination(of: nexus, except: nil)
         expectFence()
     }

@@ -109,7 +109,7 @@ final class Session: @unchecked Sendable {
         let padded = String(repeating: "0", count: 12 - isid.count) + isid
         nexus = ITNexus(
             initiatorPortName: "\(identity.initiatorName),i,0x\(padded)", target: target, logicalUnits: logicalUnits,
-            reactor: reactor, mover: self)
+            reactor: reactor, port: self)
     }
 
     /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are aborted. Those
@@ -192,7 +192,7 @@ final class Session: @unchecked Sendable {
         }
         if let index = freeSlots.popLast() { return slots[index] }
         let index = slots.count
-        slots.append(CommandSlot(index: index, task: SCSITask(slot: index, reactor: reactor, mover: self)))
+        slots.append(CommandSlot(index: index, task: SCSITask(slot: index, reactor: reactor, port: self)))
         tags.append(reservedTag)
         freeSlots.reserveCapacity(slots.count)
         return slots[index]
@@ -355,7 +355,7 @@ final class Session: @unchecked Sendable {
     }
 }
 
-extension Session: DataMover {
+extension Session: TaskPort {
     func requestDataOut(_ task: SCSITask, length: Int) {
         let slot = slots[task.slot]
         slot.requestedDataOut = length

@@ -96,6 +96,13 @@ public struct SenseData: Hashable, Sendable {
         self.isIncorrectLength = isIncorrectLength
     }
 
+    /// The same sense data as a deferred error (SPC-5 clause 4.4.7).
+    public var deferred: SenseData {
+        var sense = self
+        sense.isDeferred = true
+        return sense
+    }
+
     /// Writes the data at `offset` in fixed or descriptor format and returns its length in bytes.
     @_lifetime(target: copy target)
     public func write(into target: inout MutableRawSpan, at offset: Int = 0, isDescriptorFormat: Bool = false) -> Int {

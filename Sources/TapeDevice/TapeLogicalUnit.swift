@@ -174,7 +174,7 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     // MARK: Nexuses and resets
 
     /// What the drive keeps for a nexus.
-    func nexusState(_ nexus: LogicalUnitNexus) -> TapeNexusState {
+    func nexusState(_ nexus: ITLNexus) -> TapeNexusState {
         nexus.state { TapeNexusState() }
     }
 
@@ -199,15 +199,15 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     // MARK: What TargetCore asks for; overrides have to stand in the class itself
 
     /// WP, BUFFERED MODE and SPEED.
-    public override func deviceSpecificModeParameter(_ nexus: LogicalUnitNexus) -> UInt8 {
+    public override func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 {
         deviceSpecificModeParameter
     }
 
     /// The kind of cartridge.
-    public override func modeMediumType(_ nexus: LogicalUnitNexus) -> UInt8 { mediumType }
+    public override func modeMediumType(_ nexus: ITLNexus) -> UInt8 { mediumType }
 
     /// Density and block length.
-    public override func modeBlockDescriptor(_ nexus: LogicalUnitNexus, isLong: Bool) -> [UInt8] {
+    public override func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
         blockDescriptor(nexus)
     }
 
@@ -222,7 +222,7 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
 
     /// Fills in what depends on the cartridge.
     public override func modePageContent(
-        _ page: ModePage, control: ModePageControl, nexus: LogicalUnitNexus
+        _ page: ModePage, control: ModePageControl, nexus: ITLNexus
     ) -> [UInt8] {
         content(of: page, control)
     }
@@ -235,7 +235,7 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     }
 
     /// Keeps what depends on a page.
-    public override func modePageChanged(_ page: ModePage, nexus: LogicalUnitNexus) {
+    public override func modePageChanged(_ page: ModePage, nexus: ITLNexus) {
         pageChanged(page)
     }
 
@@ -246,13 +246,13 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     public override var vitalProductDataPages: [UInt8] { productDataPages }
 
     /// Their content.
-    public override func vitalProductData(page: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? { productData(page) }
+    public override func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? { productData(page) }
 
     /// The log pages.
     public override var logPages: [UInt8] { logPageCodes }
 
     /// Their parameters.
-    public override func logPage(_ code: UInt8, subpage: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? {
+    public override func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         logParameters(code, subpage: subpage)
     }
 }

@@ -36,7 +36,7 @@ extension TapeLogicalUnit {
     }
 
     /// Density and block length; there is no long form for tapes.
-    func blockDescriptor(_ nexus: LogicalUnitNexus) -> [UInt8] {
+    func blockDescriptor(_ nexus: ITLNexus) -> [UInt8] {
         let density = readyCartridge == nil ? nil : state.density
         var bytes: [UInt8] = [(density ?? profile.defaultDensity).code, 0, 0, 0, 0]
         bytes.appendBE24(UInt32(nexusState(nexus).blockLength))

@@ -26,7 +26,8 @@ public enum CommonCommands {
         ) { unit, task in
             guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
             let sense =
-                nexus.takeUnitAttention().map { SenseData(.unitAttention, $0) } ?? unit.polledSense(nexus)
+                nexus.takeUnitAttention().map { SenseData(.unitAttention, $0) } ?? nexus.takeDeferredError()
+                ?? unit.polledSense(nexus)
             let block = task.commandDescriptorBlock
             return task.answer(
                 sense.encoded(isDescriptorFormat: block[1] & 1 != 0), allocationLength: Int(block[4]))

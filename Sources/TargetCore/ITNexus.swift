@@ -15,8 +15,8 @@ public final class ITNexus: Sendable {
     /// The logical units that the initiator sees.
     public let logicalUnits: LogicalUnitMap
     /// The I_T_L nexuses of the numbers that the initiator has addressed.
-    private let table: ReactorConfined<LogicalUnitTable<LogicalUnitNexus>>
-    private let absent: ReactorConfined<LogicalUnitNexus?>
+    private let table: ReactorConfined<LogicalUnitTable<ITLNexus>>
+    private let absent: ReactorConfined<ITLNexus?>
     private let isLost = Atomic<Bool>(false)
     /// Whether the map has changed since the last REPORT LUNS.
     private let hasNewInventory = Atomic<Bool>(false)
@@ -25,23 +25,23 @@ public final class ITNexus: Sendable {
     /// The port's side, which knows the tasks.
     ///
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
-    private let mover: ReactorConfined<(any DataMover)?>
+    private let port: ReactorConfined<(any TaskPort)?>
 
     /// The nexus of `initiatorPortName` with `target`, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its number.
     public init(
         initiatorPortName: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor,
-        mover: any DataMover
+        port: any TaskPort
     ) {
         self.initiatorPortName = initiatorPortName
         self.target = target
         self.reactor = reactor
-        self.mover = ReactorConfined(mover)
+        self.port = ReactorConfined(port)
         self.logicalUnits = logicalUnits ?? target.logicalUnits
         table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)
-        absent.value = LogicalUnitNexus(
+        absent.value = ITLNexus(
             iTNexus: self, logicalUnit: AbsentLogicalUnit.shared, logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
         target.attach(self)
         self.logicalUnits.attach(self)
@@ -49,15 +49,15 @@ public final class ITNexus: Sendable {
 
     /// The part of the nexus for a logical unit number, nil when the initiator sees no such unit. It begins with the unit attention
     /// of a new nexus (SAM-5 clause 5.14) when the number is met for the first time.
-    public func logicalUnitNexus(_ logicalUnitNumber: LogicalUnitNumber) -> LogicalUnitNexus? {
+    public func unitNexus(_ logicalUnitNumber: LogicalUnitNumber) -> ITLNexus? {
         if hasUntoldChange.load(ordering: .acquiring) { tellOfChange() }
         guard let number = logicalUnitNumber.number else { return nil }
         return table.value[number] ?? establish(number)
     }
 
-    private func establish(_ number: Int) -> LogicalUnitNexus? {
+    private func establish(_ number: Int) -> ITLNexus? {
         guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number] else { return nil }
-        let nexus = LogicalUnitNexus(iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number))
+        let nexus = ITLNexus(iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number))
         table.value[number] = nexus
         unit.attach(nexus)
         if hasNewInventory.load(ordering: .acquiring) {
@@ -67,8 +67,8 @@ public final class ITNexus: Sendable {
     }
 
     /// The I_T_L nexuses of the numbers that the initiator has addressed, in their order.
-    public var logicalUnitNexuses: [LogicalUnitNexus] {
-        var nexuses: [LogicalUnitNexus] = []
+    public var unitNexuses: [ITLNexus] {
+        var nexuses: [ITLNexus] = []
         nexuses.reserveCapacity(table.value.count)
         table.value.forEach { nexuses.append($0) }
         return nexuses
@@ -79,7 +79,7 @@ public final class ITNexus: Sendable {
 
     /// Takes a prepared task. Its outcome comes by the port's `taskEnded`, perhaps before this returns.
     public func submit(_ task: SCSITask) {
-        if let nexus = logicalUnitNexus(task.logicalUnitNumber) {
+        if let nexus = unitNexus(task.logicalUnitNumber) {
             task.bind(nexus)
             nexus.logicalUnit.admit(task, nexus)
         } else {
@@ -91,12 +91,12 @@ public final class ITNexus: Sendable {
 
     /// Calls `body` with every task that has not ended.
     func forEachTask(_ body: (SCSITask) -> Void) {
-        mover.value?.forEachTask(body)
+        port.value?.forEachTask(body)
     }
 
     /// Tells the port that a function of another nexus is about to end the tasks of a logical unit.
-    func announceClearing(of nexus: LogicalUnitNexus) {
-        mover.value?.tasksWillBeCleared(on: nexus)
+    func announceClearing(of nexus: ITLNexus) {
+        port.value?.tasksWillBeCleared(on: nexus)
     }
 
     /// Aborts the tasks that `isMeant` selects and that wait for others; whether there was one. It comes before the abort of
@@ -170,7 +170,7 @@ public final class ITNexus: Sendable {
         table.value = LogicalUnitTable()
         // It refers to this object.
         absent.value = nil
-        mover.value = nil
+        port.value = nil
     }
 }
 
@@ -193,7 +193,7 @@ final class AbsentLogicalUnit: LogicalUnit, @unchecked Sendable {
         Self.table.begin(command, self, task)
     }
 
-    override func polledSense(_ nexus: LogicalUnitNexus) -> SenseData {
+    override func polledSense(_ nexus: ITLNexus) -> SenseData {
         SenseData(.illegalRequest, .logicalUnitNotSupported)
     }
 

@@ -73,7 +73,7 @@ extension LogicalUnit {
     }
 
     /// The content of a VPD page, those of SPC included.
-    private func vitalProductDataPage(_ page: UInt8, _ nexus: LogicalUnitNexus) -> [UInt8]? {
+    private func vitalProductDataPage(_ page: UInt8, _ nexus: ITLNexus) -> [UInt8]? {
         guard traits.isPresent else { return page == 0 ? [0] : nil }
         switch page {
         case 0x00: return ([0x00, 0x80, 0x83] + vitalProductDataPages).sorted()
@@ -84,7 +84,7 @@ extension LogicalUnit {
     }
 
     /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the port, the target device.
-    private func deviceIdentification(_ nexus: LogicalUnitNexus) -> [UInt8] {
+    private func deviceIdentification(_ nexus: ITLNexus) -> [UInt8] {
         let name = nexus.iTNexus.target.name
         return DesignationDescriptor.naa(identity.naa) + DesignationDescriptor.t10VendorID(identity)
             + DesignationDescriptor.relativeTargetPort(1) + DesignationDescriptor.targetPortGroup(1)

@@ -18,7 +18,7 @@ open class LogicalUnit: @unchecked Sendable {
     /// The mode pages.
     public let modePages: ModePages
 
-    private let nexuses = Mutex<[LogicalUnitNexus]>([])
+    private let nexuses = Mutex<[ITLNexus]>([])
     let reservation = Reservation()
     /// The task set of a serial unit.
     private var serialTaskSet = TaskSet()
@@ -65,28 +65,28 @@ open class LogicalUnit: @unchecked Sendable {
     open func writeProtectionSense(_ task: SCSITask) -> SenseData? { nil }
 
     /// What REQUEST SENSE reports when no unit attention waits.
-    open func polledSense(_ nexus: LogicalUnitNexus) -> SenseData {
+    open func polledSense(_ nexus: ITLNexus) -> SenseData {
         SenseData(.noSense, .noAdditionalSenseInformation)
     }
 
     /// The bytes of a VPD page from byte 4 on; nil when the page is not supported. Pages 00h, 80h and 83h are made by
     /// the base class.
-    open func vitalProductData(page: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? { nil }
+    open func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? { nil }
 
     /// The codes of the VPD pages that `vitalProductData` makes.
     open var vitalProductDataPages: [UInt8] { [] }
 
     /// DEVICE-SPECIFIC PARAMETER of the mode parameter header.
-    open func deviceSpecificModeParameter(_ nexus: LogicalUnitNexus) -> UInt8 { 0 }
+    open func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 { 0 }
 
     /// MEDIUM TYPE of the mode parameter header.
-    open func modeMediumType(_ nexus: LogicalUnitNexus) -> UInt8 { 0 }
+    open func modeMediumType(_ nexus: ITLNexus) -> UInt8 { 0 }
 
     /// The mode parameter block descriptor, 8 bytes (or 16 when `isLong`), or none.
-    open func modeBlockDescriptor(_ nexus: LogicalUnitNexus, isLong: Bool) -> [UInt8] { [] }
+    open func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] { [] }
 
     /// A mode page as this nexus sees it: a chance to fill in fields that are not stored in the page.
-    open func modePageContent(_ page: ModePage, control: ModePageControl, nexus: LogicalUnitNexus) -> [UInt8] {
+    open func modePageContent(_ page: ModePage, control: ModePageControl, nexus: ITLNexus) -> [UInt8] {
         page.content(control)
     }
 
@@ -103,19 +103,19 @@ open class LogicalUnit: @unchecked Sendable {
     open func checkModePage(_ page: ModePage, newContent: [UInt8], offset: Int, task: SCSITask) -> SenseData? { nil }
 
     /// Tells that a mode page has changed.
-    open func modePageChanged(_ page: ModePage, nexus: LogicalUnitNexus) {}
+    open func modePageChanged(_ page: ModePage, nexus: ITLNexus) {}
 
     /// The log parameters of a log page, from byte 4 on; nil when there is no such page.
-    open func logPage(_ code: UInt8, subpage: UInt8, nexus: LogicalUnitNexus) -> [UInt8]? { nil }
+    open func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? { nil }
 
     /// The codes of the log pages that `logPage` makes, sorted, without page 00h.
     open var logPages: [UInt8] { [] }
 
     /// Tells that a nexus has been added.
-    open func nexusEstablished(_ nexus: LogicalUnitNexus) {}
+    open func nexusEstablished(_ nexus: ITLNexus) {}
 
     /// Tells that a nexus is gone.
-    open func nexusLost(_ nexus: LogicalUnitNexus) {}
+    open func nexusLost(_ nexus: ITLNexus) {}
 
     /// The effects of a logical unit reset that are the type's own (SAM-5 clause 6.3.3).
     open func reset() {}
@@ -136,9 +136,9 @@ open class LogicalUnit: @unchecked Sendable {
     // MARK: Nexuses
 
     /// The nexuses that use the unit.
-    public var attachedNexuses: [LogicalUnitNexus] { nexuses.withLock { $0 } }
+    public var attachedNexuses: [ITLNexus] { nexuses.withLock { $0 } }
 
-    func attach(_ nexus: LogicalUnitNexus) {
+    func attach(_ nexus: ITLNexus) {
         nexuses.withLock { list in
             nexus.listPosition = list.count
             list.append(nexus)
@@ -147,7 +147,7 @@ open class LogicalUnit: @unchecked Sendable {
         nexusEstablished(nexus)
     }
 
-    func detach(_ nexus: LogicalUnitNexus) {
+    func detach(_ nexus: ITLNexus) {
         nexuses.withLock { list in
             let position = nexus.listPosition
             guard position >= 0, let last = list.popLast() else { return }
@@ -163,8 +163,13 @@ open class LogicalUnit: @unchecked Sendable {
     }
 
     /// Lets a unit attention wait for all nexuses, or for all but one.
-    public func establishUnitAttention(_ code: AdditionalSenseCode, except: LogicalUnitNexus? = nil) {
+    public func establishUnitAttention(_ code: AdditionalSenseCode, except: ITLNexus? = nil) {
         for nexus in attachedNexuses where nexus !== except { nexus.establishUnitAttention(code) }
+    }
+
+    /// Establishes a deferred error for every nexus whose buffered writes may be lost. Any thread.
+    public func establishDeferredError(_ sense: SenseData) {
+        for nexus in attachedNexuses where nexus.hasBufferedWrites { nexus.establishDeferredError(sense) }
     }
 
     /// Whether any nexus prevents the removal of the medium.
@@ -175,7 +180,7 @@ open class LogicalUnit: @unchecked Sendable {
     // MARK: The way of a task
 
     /// Takes a task from its nexus: finds its command, orders it, starts it.
-    final func admit(_ task: SCSITask, _ nexus: LogicalUnitNexus) {
+    final func admit(_ task: SCSITask, _ nexus: ITLNexus) {
         let block = task.commandDescriptorBlock
         let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
         if case .command(let command) = lookup {
@@ -194,7 +199,7 @@ open class LogicalUnit: @unchecked Sendable {
     }
 
     /// Runs the checks that come before the command's own (SPC-5 clause 4.5), then its first handler.
-    private func start(_ task: SCSITask, _ nexus: LogicalUnitNexus) {
+    private func start(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fields.state = .running
         guard task.command >= 0 else {
             if let attention = nexus.takeUnitAttention() {
@@ -210,6 +215,11 @@ open class LogicalUnit: @unchecked Sendable {
             let attention = nexus.takeUnitAttention()
         {
             return proceed(task, task.fail(.unitAttention, attention))
+        }
+        if nexus.hasDeferredError, !conditions.contains(.allowedWithUnitAttention),
+            let sense = nexus.takeDeferredError()
+        {
+            return proceed(task, task.fail(sense))
         }
         if reservation.conflicts(with: nexus), !conditions.contains(.allowedWhenReserved) {
             return proceed(task, task.end(.reservationConflict))
@@ -244,7 +254,7 @@ open class LogicalUnit: @unchecked Sendable {
                 return proceed(task, execute(task.command, task))
             }
             task.fields.state = .awaitingDataOut
-            task.mover.requestDataOut(task, length: offered)
+            task.port.requestDataOut(task, length: offered)
         }
     }
 
@@ -274,20 +284,20 @@ open class LogicalUnit: @unchecked Sendable {
             endAborted(task)
             whenAborted?()
         } else {
-            task.mover.taskEnded(task)
+            task.port.taskEnded(task)
         }
         if hasWaiting { startWaiting(nexus) }
     }
 
     /// Tells the port of the end of an aborted task.
     private func endAborted(_ task: SCSITask) {
-        guard task.fields.isUnitGone else { return task.mover.taskAborted(task) }
+        guard task.fields.isUnitGone else { return task.port.taskAborted(task) }
         task.dataIn = nil
         _ = task.fail(.illegalRequest, .logicalUnitNotSupported)
-        task.mover.taskEnded(task)
+        task.port.taskEnded(task)
     }
 
-    private func startWaiting(_ nexus: LogicalUnitNexus) {
+    private func startWaiting(_ nexus: ITLNexus) {
         while let next = isSerial ? serialTaskSet.nextToStart() : nexus.taskSet.nextToStart() {
             guard let nextNexus = next.nexus else { preconditionFailure("a waiting task has a nexus") }
             start(next, nextNexus)

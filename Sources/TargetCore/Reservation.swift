@@ -8,17 +8,17 @@ final class Reservation: Sendable {
     private let isHeld = Atomic<Bool>(false)
 
     private struct WeakNexus {
-        weak var nexus: LogicalUnitNexus?
+        weak var nexus: ITLNexus?
     }
 
     /// Whether another nexus than `nexus` holds the reservation.
-    func conflicts(with nexus: LogicalUnitNexus) -> Bool {
+    func conflicts(with nexus: ITLNexus) -> Bool {
         guard isHeld.load(ordering: .acquiring) else { return false }
         return holder.withLock { $0.nexus.map { $0 !== nexus } ?? false }
     }
 
     /// Reserves for `nexus`; false when another one holds the reservation.
-    func reserve(by nexus: LogicalUnitNexus) -> Bool {
+    func reserve(by nexus: ITLNexus) -> Bool {
         holder.withLock { holder in
             if let current = holder.nexus, current !== nexus { return false }
             holder.nexus = nexus
@@ -28,7 +28,7 @@ final class Reservation: Sendable {
     }
 
     /// Releases when `nexus` is the holder; else nothing happens, which is no error (SPC-2 clause 7.17).
-    func release(by nexus: LogicalUnitNexus) {
+    func release(by nexus: ITLNexus) {
         holder.withLock { holder in
             guard holder.nexus === nexus else { return }
             holder.nexus = nil

@@ -40,7 +40,7 @@ public final class SCSITask {
     /// The reactor whose thread all of the task's life happens on.
     public let reactor: Reactor
     /// The port's part.
-    public unowned let mover: any DataMover
+    public unowned let port: any TaskPort
     /// The number that the port gave the slot.
     public let slot: Int
     /// For slow file operations of this task; completion arrives at the logical unit's `fileCompleted`.
@@ -72,7 +72,7 @@ public final class SCSITask {
     /// Called once when an aborted task has come back from the medium (task management waits for it).
     var whenAborted: (@Sendable () -> Void)?
     /// The I_T_L nexus while the task is not idle.
-    private(set) var currentNexus: LogicalUnitNexus?
+    private(set) var currentNexus: ITLNexus?
 
     // MARK: What the initiator sent
 
@@ -107,7 +107,7 @@ public final class SCSITask {
     // MARK: State
 
     /// The I_T_L nexus; set while the task is not idle.
-    public var nexus: LogicalUnitNexus? { currentNexus }
+    public var nexus: ITLNexus? { currentNexus }
     /// Where the task is.
     public var state: State { fields.state }
     /// Whether the task was aborted while something was outstanding.
@@ -126,10 +126,10 @@ public final class SCSITask {
     }
 
     /// A free task in `slot` of a port's table.
-    public init(slot: Int, reactor: Reactor, mover: any DataMover) {
+    public init(slot: Int, reactor: Reactor, port: any TaskPort) {
         self.slot = slot
         self.reactor = reactor
-        self.mover = mover
+        self.port = port
     }
 
     /// Makes the task fresh for another command. It must be idle. Immediate data may be put into `dataOut` before.
@@ -144,7 +144,7 @@ public final class SCSITask {
     }
 
     /// Binds the task to its nexus for the time until `clear`.
-    func bind(_ nexus: LogicalUnitNexus) {
+    func bind(_ nexus: ITLNexus) {
         currentNexus = nexus
     }
 

@@ -26,7 +26,7 @@ extension ITNexus {
         _ function: TaskManagementFunction, logicalUnitNumber: LogicalUnitNumber, reference: SCSITask?,
         completion: @escaping @Sendable (TaskManagementResponse) -> Void
     ) {
-        let nexus = logicalUnitNexus(logicalUnitNumber)
+        let nexus = unitNexus(logicalUnitNumber)
         switch function {
         case .abortTask:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
@@ -59,7 +59,7 @@ extension ITNexus {
         case .iTNexusReset:
             let join = Join(completion)
             join.abortTasks(of: self) { _ in true }
-            for nexus in logicalUnitNexuses { nexus.establishUnitAttention(.iTNexusLossOccurred) }
+            for nexus in unitNexuses { nexus.establishUnitAttention(.iTNexusLossOccurred) }
             join.finishIssuing()
         case .queryAsynchronousEvent:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }

@@ -22,7 +22,7 @@ public struct CommandResult: Sendable {
 /// A port without a wire: an I_T nexus that a test drives with plain calls.
 ///
 /// Calls come from the test's thread; everything happens on the reactor.
-public final class InMemoryPort: DataMover, @unchecked Sendable {
+public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// How many commands can be outstanding.
     public static let slotCount = 32
 
@@ -44,10 +44,10 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
         self.reactor = reactor
         payloads = Array(repeating: [], count: Self.slotCount)
         completions = Array(repeating: nil, count: Self.slotCount)
-        tasks = (0..<Self.slotCount).map { SCSITask(slot: $0, reactor: reactor, mover: self) }
+        tasks = (0..<Self.slotCount).map { SCSITask(slot: $0, reactor: reactor, port: self) }
         onReactor {
             self.nexus = ITNexus(
-                initiatorPortName: initiator, target: target, logicalUnits: logicalUnits, reactor: reactor, mover: self)
+                initiatorPortName: initiator, target: target, logicalUnits: logicalUnits, reactor: reactor, port: self)
         }
     }
 
@@ -141,7 +141,7 @@ public final class InMemoryPort: DataMover, @unchecked Sendable {
 
     private var hasTasks: Bool { tasks.contains { $0.state != .idle } }
 
-    // MARK: DataMover
+    // MARK: TaskPort
 
     /// Copies the command's data, and says so at once.
     public func requestDataOut(_ task: SCSITask, length: Int) {

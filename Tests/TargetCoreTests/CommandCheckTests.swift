@@ -28,6 +28,28 @@ struct CommandCheckTests {
         #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
     }
 
+    @Test("A deferred error reaches the nexuses with buffered writes, once, and the command that reports it is not performed")
+    func deferredError() throws {
+        let setting = Setting()
+        let writer = setting.initiator()
+        let other = setting.initiator("iqn.2026-11.test:b")
+        let loss = SenseData(.mediumError, .writeError)
+        for nexus in setting.unit.attachedNexuses where nexus.iTNexus.initiatorPortName == "iqn.2026-11.test:a" {
+            nexus.hasBufferedWrites = true
+        }
+        setting.unit.establishDeferredError(loss)
+        #expect(writer.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
+        #expect(writer.execute([ExampleUnit.take, 0, 0, 0, 2, 0], dataOut: [1, 2]).sense == loss.deferred)
+        #expect(setting.unit.taken.isEmpty)
+        #expect(writer.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
+        #expect(other.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
+        #expect(loss.deferred.encoded().first == 0x71)
+        #expect(loss.deferred.encoded(isDescriptorFormat: true).first == 0x73)
+        setting.unit.establishDeferredError(loss)
+        let polled = writer.execute([OperationCode.requestSense, 0, 0, 0, 252, 0])
+        #expect(SenseData(parsing: polled.dataIn.rawSpan) == loss.deferred)
+    }
+
     @Test("Unit attentions are bounded, and then one says it all")
     func unitAttentionLimit() throws {
         let setting = Setting()
@@ -36,7 +58,7 @@ struct CommandCheckTests {
             setting.unit.establishUnitAttention(AdditionalSenseCode(0x2A, UInt8(qualifier)))
         }
         let codes = port.clearUnitAttentions()
-        #expect(codes.count <= LogicalUnitNexus.maximumUnitAttentions)
+        #expect(codes.count <= ITLNexus.maximumUnitAttentions)
         #expect(codes.first == .powerOnOrReset)
     }
 

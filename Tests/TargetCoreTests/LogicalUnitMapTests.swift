@@ -67,14 +67,14 @@ struct LogicalUnitMapTests {
         for number in 1..<10_000 { setting.target.map(ExampleUnit(), at: number) }
         let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
         port.onReactor {
-            #expect(port.nexus.logicalUnitNexuses.isEmpty)
+            #expect(port.nexus.unitNexuses.isEmpty)
             #expect(port.nexus.tableCapacity == 0)
         }
         #expect(report(port).numbers == Array(0..<10_000))
         #expect(port.clearUnitAttentions(logicalUnit: 9_999) == [.powerOnOrReset])
         #expect(port.clearUnitAttentions(logicalUnit: 70) == [.powerOnOrReset])
         port.onReactor {
-            #expect(port.nexus.logicalUnitNexuses.map(\.logicalUnitNumber.number) == [0, 70, 9_999])
+            #expect(port.nexus.unitNexuses.map(\.logicalUnitNumber.number) == [0, 70, 9_999])
             #expect(port.nexus.tableCapacity == 192)
         }
         #expect(setting.target.logicalUnits[70]?.attachedNexuses.count == 1)

@@ -1,7 +1,7 @@
-/// What a port does for tasks: it moves their data and carries their outcome (the datamover of RFC 5047).
+/// What a SCSI target port does for tasks: it moves their data and carries their outcome (SAM-5 clause 5.4).
 ///
 /// A port implements it once a connection or session; all calls come on the reactor of the session.
-public protocol DataMover: AnyObject {
+public protocol TaskPort: AnyObject {
     /// Brings the first `length` bytes of the command's Data-Out into `task.dataOut`, then calls
     /// `task.dataOutArrived()`: at once when they are there already. `length` is above zero and at most
     /// `task.expectedDataOutLength`.
@@ -18,10 +18,10 @@ public protocol DataMover: AnyObject {
     func forEachTask(_ body: (SCSITask) -> Void)
 
     /// A function of another nexus is about to end the tasks of a logical unit; their `taskAborted` follows.
-    func tasksWillBeCleared(on nexus: LogicalUnitNexus)
+    func tasksWillBeCleared(on nexus: ITLNexus)
 }
 
-extension DataMover {
+extension TaskPort {
     /// Nothing, unless the port tells initiators of it.
-    public func tasksWillBeCleared(on nexus: LogicalUnitNexus) {}
+    public func tasksWillBeCleared(on nexus: ITLNexus) {}
 }

@@ -5,7 +5,7 @@ internal import Synchronization
 ///
 /// Tasks and the task set belong to the session's reactor; unit attentions and the prevention of medium removal may
 /// be changed by other threads. There may be ten thousand in a session, so it is one small object.
-public final class LogicalUnitNexus: @unchecked Sendable {
+public final class ITLNexus: @unchecked Sendable {
     /// The most unit attentions that wait for one nexus. When more conditions arise, they are replaced by
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED, which covers them all (SAM-5 clause 5.14.4).
     public static let maximumUnitAttentions = 8
@@ -20,6 +20,9 @@ public final class LogicalUnitNexus: @unchecked Sendable {
     private let attentions = Mutex(UnitAttentions())
     private let hasAttention = Atomic<Bool>(false)
     private let prevention = Atomic<Bool>(false)
+    private let deferred = Mutex<SenseData?>(nil)
+    private let hasDeferred = Atomic<Bool>(false)
+    private let bufferedWrites = Atomic<Bool>(false)
     /// The order of this nexus's own tasks; used when the unit is not serial. On the session's reactor only.
     var taskSet = TaskSet()
     /// State that a device type keeps for each nexus (for example a block length); on the session's reactor only.
@@ -72,6 +75,40 @@ public final class LogicalUnitNexus: @unchecked Sendable {
         set { prevention.store(newValue, ordering: .releasing) }
     }
 
+    // MARK: Deferred errors (SPC-5 clause 4.4.7)
+
+    /// Whether a write command of this nexus ended with GOOD whose data a durable end of a command has not covered since:
+    /// the device server sets it with each such command, and clears it when the nexus's own durable end succeeds. Whoever
+    /// loses buffered data on any thread reads it to find the nexuses that are concerned.
+    public var hasBufferedWrites: Bool {
+        get { bufferedWrites.load(ordering: .relaxed) }
+        set { bufferedWrites.store(newValue, ordering: .relaxed) }
+    }
+
+    /// Whether a deferred error is pending.
+    public var hasDeferredError: Bool { hasDeferred.load(ordering: .acquiring) }
+
+    /// Establishes a deferred error: `sense` describes what became of earlier commands of this nexus that ended with GOOD.
+    /// The next command that is not INQUIRY, REPORT LUNS or REQUEST SENSE ends with CHECK CONDITION and `sense` in the
+    /// deferred form (response code 71h or 73h) and is not performed; REQUEST SENSE reports it as parameter data. One is
+    /// kept: the first, as the later ones follow from it. Any thread.
+    public func establishDeferredError(_ sense: SenseData) {
+        deferred.withLock { pending in
+            guard pending == nil else { return }
+            pending = sense.deferred
+            hasDeferred.store(true, ordering: .releasing)
+        }
+    }
+
+    /// Takes the pending deferred error, which is then reported.
+    public func takeDeferredError() -> SenseData? {
+        guard hasDeferredError else { return nil }
+        return deferred.withLock { pending in
+            hasDeferred.store(false, ordering: .releasing)
+            return pending.take()
+        }
+    }
+
     // MARK: Device state
 
     /// The state that the device type keeps for this nexus, made by `make` when there is none yet. On the session's
@@ -93,7 +130,7 @@ private struct UnitAttentions {
 
     mutating func add(_ code: AdditionalSenseCode) {
         for index in 0..<count where codes[index] == code { return }
-        if count >= LogicalUnitNexus.maximumUnitAttentions {
+        if count >= ITLNexus.maximumUnitAttentions {
             codes[0] = .powerOnOrReset
             count = 1
         } else if code.code == AdditionalSenseCode.powerOnOrReset.code {
