@@ -24,13 +24,12 @@ extension Connection {
             return false
         default: return false
         }
-        let waiting = session.heldRequests.count { $0.function != nil }
+        let waiting = session.heldRequests.count { $0.deadline != nil }
         guard waiting < server.limits.taskManagementFunctions else { return false }
-        session.nextHeldFunction += 1
+        let deadline = reactor.now + server.limits.taskManagementWait
         session.heldRequests.append(
-            HeldRequest(
-                cmdSN: cmdSN, header: copy, data: [], connection: self, function: session.nextHeldFunction))
-        session.scheduleFunction(session.nextHeldFunction)
+            HeldRequest(cmdSN: cmdSN, header: copy, data: [], connection: self, deadline: deadline))
+        session.wake(at: deadline)
         return true
     }
 
@@ -48,7 +47,8 @@ extension Connection {
             return reject(header, .protocolError)
         }
         let tag = request.initiatorTaskTag
-        guard session.taskManagementCount < server.limits.taskManagementFunctions else {
+        // Those whose answers wait behind a fence count, too.
+        guard session.taskManagementCount + session.fences.count < server.limits.taskManagementFunctions else {
             if request.isImmediate { return reject(header, .tooManyImmediateCommands) }
             return answerTaskManagement(tag, .functionRejected)
         }

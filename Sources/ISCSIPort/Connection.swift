@@ -19,6 +19,7 @@ enum CloseReason: CustomStringConvertible {
     case answersNotTaken
     case answersNotAcknowledged
     case outOfMemory
+    case outOfTimers
     case reinstated
     case connectionReinstated
     case recoveryTimedOut
@@ -45,6 +46,7 @@ enum CloseReason: CustomStringConvertible {
         case .answersNotTaken: "the peer does not take its answers"
         case .answersNotAcknowledged: "the peer does not acknowledge its answers"
         case .outOfMemory: "no buffer for a PDU"
+        case .outOfTimers: "no timer to watch it with"
         case .reinstated: "the session was reinstated"
         case .connectionReinstated: "the connection was reinstated"
         case .recoveryTimedOut: "no connection came to recover it"
@@ -105,7 +107,10 @@ final class Connection: @unchecked Sendable {
     private(set) var isFullFeature = false
     var registration: RegistrationName?
     private var interest = ReadyEvents.readable
+    /// Watches over the login, then for silence.
     private var timer: TimerName?
+    /// The end of a pause in reading.
+    var pauseTimer: TimerName?
 
     // Receiving.
     var framer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
@@ -173,7 +178,12 @@ final class Connection: @unchecked Sendable {
         login = LoginMachine(
             authority: PortAuthority(connection: self), windowLimit: server.limits.commandWindow)
         guard register() else { return }
-        timer = reactor.schedule(after: server.limits.loginDuration, self, token: 0)
+        startTimer(server.limits.loginDuration)
+    }
+
+    private func startTimer(_ delay: Duration) {
+        timer = reactor.schedule(after: delay, self, token: Self.watchToken)
+        if timer == nil { close(.outOfTimers) }
     }
 
     /// Registers with the reactor; false, and the connection closed, when that fails.
@@ -192,8 +202,11 @@ final class Connection: @unchecked Sendable {
     func leaveReactor() {
         if let registration { reactor.unregister(registration) }
         registration = nil
-        if let timer { reactor.cancel(timer) }
+        for timer in [timer, pauseTimer] {
+            if let timer { reactor.cancel(timer) }
+        }
         timer = nil
+        pauseTimer = nil
     }
 
     /// Leaves the portal's reactor for good.
@@ -210,7 +223,7 @@ final class Connection: @unchecked Sendable {
 
     /// Starts the timer that watches for silence.
     func watchForSilence() {
-        timer = reactor.schedule(after: server.limits.keepAliveInterval, self, token: 0)
+        startTimer(server.limits.keepAliveInterval)
     }
 
     var isClosed: Bool {
@@ -335,7 +348,12 @@ extension Connection: TurnHandler {
 }
 
 extension Connection: TimerHandler {
+    private static let watchToken: UInt64 = 0
+    /// The token of `pauseTimer`.
+    static let pauseToken: UInt64 = 1
+
     func timerFired(_ token: UInt64) {
+        if token == Self.pauseToken { return endPause() }
         timer = nil
         switch phase {
         case .login, .starting: close(.loginTimedOut)

@@ -46,10 +46,7 @@ extension ISCSIServer {
     public func closeSession(_ targetSessionHandle: UInt16, gracePeriod: Duration) -> Bool {
         guard let record = registry.withLock({ $0.sessions[targetSessionHandle] }) else { return false }
         requestLogout(within: gracePeriod) { $0.targetSessionHandle == targetSessionHandle }
-        record.session.reactor.post {
-            let ending = SessionEnding { record.session.end(.closedByOperator) }
-            record.session.reactor.schedule(after: gracePeriod, ending, token: 0)
-        }
+        record.session.reactor.post { record.session.close(after: gracePeriod) }
         return true
     }
 
@@ -77,15 +74,4 @@ extension ISCSIServer {
             record.session.reactor.post { record.session.end(reason) }
         }
     }
-}
-
-/// What happens to a session when the time to log out is over.
-private final class SessionEnding: TimerHandler {
-    private let body: () -> Void
-
-    init(_ body: @escaping () -> Void) {
-        self.body = body
-    }
-
-    func timerFired(_ token: UInt64) { body() }
 }

@@ -56,6 +56,7 @@ final class Portal: @unchecked Sendable {
         reactor.post { [self] in
             if let drainEnd { reactor.cancel(drainEnd) }
             drainEnd = reactor.schedule(after: gracePeriod, self, token: Self.drainToken)
+            if drainEnd == nil { server.closeConnections(through: self) }
         }
     }
 
@@ -85,8 +86,8 @@ extension Portal: ReadyHandler {
                 return
             case .failed(Errno.tooManyOpenFiles), .failed(Errno.tooManyOpenFilesInSystem):
                 // The connection stays in the backlog; without a rest it would be reported at once again.
-                stopAccepting()
                 rest = reactor.schedule(after: Self.restAfterExhaustion, self, token: Self.restToken)
+                if rest != nil { stopAccepting() }
                 return
             case .failed:
                 // The peer was gone before it was accepted.

@@ -39,26 +39,16 @@ extension Connection {
     }
 
     private func pauseReading() {
-        let wait = pace.wait(at: reactor.now)
-        pace.isPaused = wait != nil
+        guard let wait = pace.wait(at: reactor.now) else { return pace.isPaused = false }
+        pauseTimer = reactor.schedule(after: wait, self, token: Self.pauseToken)
         // What was received already is still handled; the interest changes at the end of the turn.
-        if let wait { reactor.schedule(after: wait, PauseEnd(self), token: 0) }
+        pace.isPaused = pauseTimer != nil
     }
 
-    fileprivate func endPause() {
-        guard !isClosed else { return }
+    /// The pause is over, or must go on.
+    func endPause() {
+        pauseTimer = nil
         pauseReading()
         updateInterest()
     }
-}
-
-/// The end of a pause; it keeps the connection for that long.
-private final class PauseEnd: TimerHandler {
-    private let connection: Connection
-
-    init(_ connection: Connection) {
-        self.connection = connection
-    }
-
-    func timerFired(_ token: UInt64) { connection.endPause() }
 }

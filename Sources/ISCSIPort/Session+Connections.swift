@@ -9,7 +9,7 @@ struct FailedConnection {
     /// Which failure it was; its tasks carry the number.
     let number: UInt64
     /// When the tasks end: Time2Wait and Time2Retain after the failure.
-    let timer: TimerName
+    let deadline: MonotonicTime
 }
 
 /// How a connection leaves its session.
@@ -22,15 +22,6 @@ enum Departure {
 
 // The connections of a session: how they come and go (RFC 7143 sections 6.3.4, 7.1.4.3 and 8.2).
 extension Session {
-    /// What a timer of the session means: the upper bits of its token.
-    private enum TimerKind {
-        static let failure: UInt64 = 0 << 62
-        static let former: UInt64 = 1 << 62
-        static let function: UInt64 = 2 << 62
-        static let fence: UInt64 = 3 << 62
-        static let mask: UInt64 = 3 << 62
-    }
-
     /// The connection with that CID.
     func connection(withID connectionID: UInt16) -> Connection? {
         for case .some(let connection) in connections where connection.connectionID == connectionID {
@@ -72,9 +63,10 @@ extension Session {
         }
         if isRetained {
             nextFailure += 1
-            let timer = reactor.schedule(after: .seconds(retention), self, token: TimerKind.failure | nextFailure)
+            let deadline = reactor.now + .seconds(retention)
             failedConnections.append(
-                FailedConnection(connectionID: connection.connectionID, number: nextFailure, timer: timer))
+                FailedConnection(connectionID: connection.connectionID, number: nextFailure, deadline: deadline))
+            wake(at: deadline)
             for slot in slots where slot.isUsed && slot.place == place { orphan(slot, from: connection) }
             checkFence()
             limitFailures()
@@ -104,9 +96,9 @@ extension Session {
     }
 
     /// Ends the tasks that still wait after a failure; the session ends with them when it has no connection.
-    private func endFailure(_ number: UInt64) {
+    func endFailure(_ number: UInt64) {
         guard let position = failedConnections.firstIndex(where: { $0.number == number }) else { return }
-        reactor.cancel(failedConnections.remove(at: position).timer)
+        failedConnections.remove(at: position)
         if connectionCount == 0, failedConnections.isEmpty { return end(.recoveryTimedOut) }
         endTasks { $0.isOrphaned && $0.failure == number }
         deliverHeld()
@@ -122,7 +114,6 @@ extension Session {
 
     /// Forgets the failures, whose tasks end by other means.
     func forgetFailures() {
-        for failure in failedConnections { reactor.cancel(failure.timer) }
         failedConnections = []
     }
 
@@ -154,42 +145,6 @@ extension Session {
         case .blocked, .awaitingDataOut, .running, .pending:
             slot.transportFailure = nil
             slot.task.abort()
-        }
-    }
-
-    // MARK: Timers
-
-    /// Waits for the end of the session that this one reinstates, at most for `limits.reinstatementWait`.
-    func waitForFormer(_ connection: Connection, _ reply: LoginReply) {
-        guard isWaitingForFormer, !isEnded else { return }
-        waitingConnection = (connection, reply)
-        formerTimer = reactor.schedule(after: limits.reinstatementWait, self, token: TimerKind.former)
-    }
-
-    /// Wakes the session when a fence has waited long enough for the initiator.
-    func scheduleFence(_ number: UInt64) {
-        reactor.schedule(after: limits.taskManagementWait, self, token: TimerKind.fence | number)
-    }
-
-    /// Wakes the session when a task management function has waited long enough for the commands before it.
-    func scheduleFunction(_ number: UInt64) {
-        reactor.schedule(after: limits.taskManagementWait, self, token: TimerKind.function | number)
-    }
-}
-
-extension Session: TimerHandler {
-    func timerFired(_ token: UInt64) {
-        guard !isEnded else { return }
-        let number = token & ~TimerKind.mask
-        switch token & TimerKind.mask {
-        case TimerKind.former:
-            formerTimer = nil
-            guard isWaitingForFormer, let (connection, reply) = waitingConnection else { return }
-            waitingConnection = nil
-            connection.refuseStart(self, reply, .serviceUnavailable)
-        case TimerKind.function: deliverFunction(number)
-        case TimerKind.fence: giveUpFence(number)
-        default: endFailure(number)
         }
     }
 }

@@ -1,4 +1,5 @@
 internal import ISCSI
+internal import Platform
 internal import SCSI
 internal import TargetCore
 
@@ -8,8 +9,10 @@ struct ResponseFence {
     let connection: Connection
     /// Sends the response.
     let send: () -> Void
-    /// Which fence it is, for the time limit.
+    /// Which fence it is.
     let number: UInt64
+    /// When the initiator has had long enough to acknowledge; nil before the fence is waited for.
+    var deadline: MonotonicTime?
     /// The response is sent.
     var isSent = false
     /// The StatSNs that ExpStatSN of each connection has to reach.
@@ -58,7 +61,9 @@ extension Session {
     /// Waits for the acknowledgement of all that was sent until now, and asks for it by NOP-In.
     private func raiseFence() {
         fences[0].awaited = connections.compactMap { $0 }.filter(\.hasUnacknowledgedStatus).map { ($0, $0.status.next) }
-        scheduleFence(fences[0].number)
+        let deadline = reactor.now + limits.taskManagementWait
+        fences[0].deadline = deadline
+        wake(at: deadline)
         for awaited in fences[0].awaited { awaited.connection.ping() }
         checkFence()
     }

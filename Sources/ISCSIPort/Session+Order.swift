@@ -1,5 +1,6 @@
 internal import Bytes
 internal import ISCSI
+internal import Platform
 internal import TargetCore
 
 /// A PDU other than a command that waits for an earlier CmdSN.
@@ -9,8 +10,8 @@ struct HeldRequest {
     let data: [UInt8]
     /// Where it came in; nil when that connection is gone, and nothing but the CmdSN is left to use up.
     var connection: Connection?
-    /// For a task management function that waits although it is immediate: its number, for the time limit.
-    var function: UInt64?
+    /// For a task management function that waits although it is immediate: until when.
+    var deadline: MonotonicTime?
 }
 
 // Delivery in the order of CmdSN, over all connections (RFC 7143 section 4.2.2.1).
@@ -24,7 +25,7 @@ extension Session {
     /// Whether what has that CmdSN, which is in the window, is here already.
     func hasReceived(_ cmdSN: SequenceNumber) -> Bool {
         if heldCount > 0, slots.contains(where: { $0.isUsed && $0.isHeld && $0.cmdSN == cmdSN }) { return true }
-        return skipped.contains(cmdSN) || heldRequests.contains { $0.function == nil && $0.cmdSN == cmdSN }
+        return skipped.contains(cmdSN) || heldRequests.contains { $0.deadline == nil && $0.cmdSN == cmdSN }
     }
 
     /// Calls `body` with every held command.
@@ -48,7 +49,7 @@ extension Session {
 
     /// Delivers what has ExpCmdSN, if it is here.
     private func deliverNext() -> Bool {
-        if let position = heldRequests.firstIndex(where: { $0.function != nil && !window.expCmdSN.precedes($0.cmdSN) })
+        if let position = heldRequests.firstIndex(where: { $0.deadline != nil && !window.expCmdSN.precedes($0.cmdSN) })
         {
             deliver(heldRequests.remove(at: position))
             return true
@@ -62,7 +63,7 @@ extension Session {
             useUp(skipped.remove(at: position))
             return true
         }
-        if let position = heldRequests.firstIndex(where: { $0.function == nil && $0.cmdSN == window.expCmdSN }) {
+        if let position = heldRequests.firstIndex(where: { $0.deadline == nil && $0.cmdSN == window.expCmdSN }) {
             let request = heldRequests.remove(at: position)
             useUp(request.cmdSN)
             deliver(request)
@@ -107,10 +108,11 @@ extension Session {
         request.connection?.deliverControl(request.header.bytes, request.data.rawSpan)
     }
 
-    /// A task management function has waited long enough: it goes ahead without the commands that have not come.
-    func deliverFunction(_ number: UInt64) {
-        guard let position = heldRequests.firstIndex(where: { $0.function == number }) else { return }
-        deliver(heldRequests.remove(at: position))
-        deliverHeld()
+    /// Task management functions that have waited until `now` go ahead without the commands that have not come.
+    func deliverFunctions(dueAt now: MonotonicTime) {
+        while !isEnded, let position = heldRequests.firstIndex(where: { $0.deadline.map { $0 <= now } ?? false }) {
+            deliver(heldRequests.remove(at: position))
+            deliverHeld()
+        }
     }
 }

@@ -42,8 +42,8 @@ final class Session: @unchecked Sendable {
     private var keepAlive: Session?
     /// The session that this one reinstates still has commands with devices.
     var isWaitingForFormer = false
-    /// The timer of that wait.
-    var formerTimer: TimerName?
+    /// When that wait is over.
+    var formerDeadline: MonotonicTime?
     /// The connection that waits with it.
     var waitingConnection: (Connection, LoginReply)?
     /// What waits for the end of this session's last command: the session that reinstates it.
@@ -69,7 +69,6 @@ final class Session: @unchecked Sendable {
     /// PDUs other than commands that wait for an earlier CmdSN.
     var heldRequests: [HeldRequest] = []
     var isDelivering = false
-    var nextHeldFunction: UInt64 = 0
     /// Responses that are fenced, the one that is waited for first.
     var fences: [ResponseFence] = []
     var nextFence: UInt64 = 0
@@ -81,6 +80,14 @@ final class Session: @unchecked Sendable {
     var fencedSlots: [SlotReference] = []
     /// Task management functions that have not ended.
     var taskManagementCount = 0
+
+    // Deadlines.
+    /// When the session ends that its initiator was asked to log out of.
+    var closingDeadline: MonotonicTime?
+    /// The timer for the earliest of all deadlines, or for one that has passed without being reached.
+    var timer: TimerName?
+    /// What that timer is for.
+    var timerDeadline: MonotonicTime?
 
     init(
         server: ISCSIServer, identity: LoginIdentity, targetSessionHandle: UInt16, portalGroupTag: UInt16,
@@ -135,6 +142,7 @@ final class Session: @unchecked Sendable {
         fences = []
         fencedSlots = []
         isFenced = false
+        cancelTimer()
         nexus?.lose()
         for slot in slots where slot.isUsed {
             if slot.isAnswered {
@@ -162,8 +170,7 @@ final class Session: @unchecked Sendable {
     func formerHasEnded() {
         isWaitingForFormer = false
         waitingConnection = nil
-        if let formerTimer { reactor.cancel(formerTimer) }
-        formerTimer = nil
+        formerDeadline = nil
         runSuccessors()
     }
 

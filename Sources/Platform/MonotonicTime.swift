@@ -11,6 +11,9 @@ public struct MonotonicTime: Comparable, Hashable, Sendable {
         self.nanoseconds = nanoseconds
     }
 
+    /// Later than any other moment.
+    public static let distantFuture = MonotonicTime(nanoseconds: .max)
+
     /// The present moment; costs a clock read (about 20 ns). On a reactor use `Reactor.now`.
     public static func current() -> MonotonicTime {
         MonotonicTime(nanoseconds: cplatform_monotonic_nanoseconds())

@@ -46,6 +46,8 @@ public struct RegistrationName: Hashable, Sendable {
     public static let maximumRegistrations = 1 << 16
     /// The most messages that wait in the mailbox.
     public static let mailboxLimit = 1 << 14
+    /// The most pending timers, unless `start` is told otherwise. Connections, sessions and portals have a handful each.
+    public static let timerLimit = 1 << 17
 
     /// The reactor's number among its like.
     public let index: Int
@@ -89,7 +91,7 @@ public struct RegistrationName: Hashable, Sendable {
 
     // State of the thread.
     private var registrations = SlotTable<Registration>(limit: maximumRegistrations)
-    private var timers = Timers()
+    private var timers: Timers
     private var turnHandlers: [any TurnHandler] = []
     private var endingHandlers: [any TurnHandler] = []
     private var runningWork: [@Sendable () -> Void] = []
@@ -98,8 +100,11 @@ public struct RegistrationName: Hashable, Sendable {
     private var time = MonotonicTime.current()
     private var eventCount = 0
 
-    private init(index: Int, name: String, poolLimit: Int, fileEngine: FileEngine) throws(SystemError) {
+    private init(
+        index: Int, name: String, poolLimit: Int, timerLimit: Int, fileEngine: FileEngine
+    ) throws(SystemError) {
         self.index = index
+        timers = Timers(limit: timerLimit)
         self.name = name
         self.fileEngine = fileEngine
         pool = BufferPool(limit: poolLimit)
@@ -119,11 +124,13 @@ public struct RegistrationName: Hashable, Sendable {
         _ = cplatform_close(epoll)
     }
 
-    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes. Any thread.
+    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes and at most `timerLimit` pending
+    /// timers. Any thread.
     public static func start(
-        name: String, index: Int = 0, poolLimit: Int, fileEngine: FileEngine
+        name: String, index: Int = 0, poolLimit: Int, timerLimit: Int = timerLimit, fileEngine: FileEngine
     ) throws(SystemError) -> Reactor {
-        let reactor = try Reactor(index: index, name: name, poolLimit: poolLimit, fileEngine: fileEngine)
+        let reactor = try Reactor(
+            index: index, name: name, poolLimit: poolLimit, timerLimit: timerLimit, fileEngine: fileEngine)
         reactor.thread = try PlatformThread.start(name: name) { reactor.run() }
         return reactor
     }
@@ -133,6 +140,9 @@ public struct RegistrationName: Hashable, Sendable {
 
     /// The clock, read once a turn.
     public var now: MonotonicTime { time }
+
+    /// How many timers are pending.
+    public var pendingTimers: Int { timers.count }
 
     /// How many descriptors were found ready in this turn, mail counted as one.
     public var readyCount: Int { eventCount }
@@ -215,8 +225,9 @@ public struct RegistrationName: Hashable, Sendable {
     // MARK: Timers and turns
 
     /// Calls `handler` with `token` after `delay`, rounded up to a millisecond. The handler is kept until then.
-    @discardableResult
-    public func schedule(after delay: Duration, _ handler: any TimerHandler, token: UInt64) -> TimerName {
+    ///
+    /// Nil when the reactor has as many pending timers as it may have: the handler is not called.
+    public func schedule(after delay: Duration, _ handler: any TimerHandler, token: UInt64) -> TimerName? {
         timers.schedule(at: time + delay, handler: handler, token: token)
     }
 

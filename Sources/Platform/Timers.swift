@@ -14,9 +14,6 @@ public protocol TimerHandler: AnyObject {
 /// The pending timers of a reactor, in a binary heap by deadline; cancelled ones stay in the heap until they are due
 /// or outnumber the others.
 struct Timers {
-    /// The most pending timers of a reactor; owners (connections, sessions, units) are bounded well below.
-    static let limit = 1 << 17
-
     private final class Timer {
         let handler: any TimerHandler
         let token: UInt64
@@ -32,8 +29,13 @@ struct Timers {
         let name: SlotName
     }
 
-    private var table = SlotTable<Timer>(limit: limit)
+    private var table: SlotTable<Timer>
     private var heap: [Entry] = []
+
+    /// No timers yet, and at most `limit` pending at a time.
+    init(limit: Int) {
+        table = SlotTable(limit: limit)
+    }
 
     /// The earliest deadline, possibly of a cancelled timer.
     var nextDeadline: MonotonicTime? { heap.first?.deadline }
@@ -41,10 +43,9 @@ struct Timers {
     /// How many timers are pending.
     var count: Int { table.count }
 
-    mutating func schedule(at deadline: MonotonicTime, handler: any TimerHandler, token: UInt64) -> TimerName {
-        guard let name = table.insert(Timer(handler: handler, token: token)) else {
-            preconditionFailure("owners of timers are bounded below the limit")
-        }
+    /// The name of the new timer; nil at the limit.
+    mutating func schedule(at deadline: MonotonicTime, handler: any TimerHandler, token: UInt64) -> TimerName? {
+        guard let name = table.insert(Timer(handler: handler, token: token)) else { return nil }
         heap.append(Entry(deadline: deadline, name: name))
         siftUp(heap.count - 1)
         return TimerName(slot: name)
@@ -65,7 +66,7 @@ struct Timers {
     }
 
     mutating func removeAll() {
-        table = SlotTable(limit: Self.limit)
+        table = SlotTable(limit: table.limit)
         heap = []
     }
 

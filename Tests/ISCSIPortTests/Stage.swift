@@ -21,14 +21,17 @@ final class Stage: @unchecked Sendable {
     let address: SocketAddress
 
     init(
-        access: any AccessControl = OpenAccess(), limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20
+        access: any AccessControl = OpenAccess(), limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20,
+        timerLimit: Int = Reactor.timerLimit
     ) throws {
         idle = try StreamSocket.pair()
         engine = try FileEngine(threads: 1)
         var reactors: [Reactor] = []
         for index in 0..<2 {
             reactors.append(
-                try Reactor.start(name: "port-\(index)", index: index, poolLimit: poolLimit, fileEngine: engine))
+                try Reactor.start(
+                    name: "port-\(index)", index: index, poolLimit: poolLimit, timerLimit: timerLimit,
+                    fileEngine: engine))
         }
         self.reactors = reactors
         target = Target(name: Self.targetName, alias: "memory", homeReactor: nil)
@@ -80,12 +83,18 @@ final class Stage: @unchecked Sendable {
     private let idle: (StreamSocket, StreamSocket)
 
     /// The bytes that leases of all reactors hold.
-    var leasedBytes: Int {
+    var leasedBytes: Int { sum { $0.pool.leasedBytes } }
+
+    /// The timers that are pending on all reactors.
+    var pendingTimers: Int { sum(\.pendingTimers) }
+
+    /// The sum of a number of each reactor, taken on its thread.
+    private func sum(_ number: @escaping @Sendable (Reactor) -> Int) -> Int {
         let total = Mutex(0)
         let count = Atomic(0)
         for reactor in reactors {
             reactor.post {
-                total.withLock { $0 += reactor.pool.leasedBytes }
+                total.withLock { $0 += number(reactor) }
                 count.add(1, ordering: .releasing)
             }
         }

@@ -59,20 +59,42 @@ struct ReactorTests {
         let reactor = stage.reactor
         let ticker = Ticker()
         await onReactor(reactor) {
-            reactor.schedule(after: .milliseconds(30), ticker, token: 3)
-            reactor.schedule(after: .milliseconds(10), ticker, token: 1)
+            _ = reactor.schedule(after: .milliseconds(30), ticker, token: 3)
+            _ = reactor.schedule(after: .milliseconds(10), ticker, token: 1)
             let cancelled = reactor.schedule(after: .milliseconds(15), ticker, token: 9)
-            reactor.schedule(after: .milliseconds(20), ticker, token: 2)
-            reactor.cancel(cancelled)
-            reactor.cancel(cancelled)
+            _ = reactor.schedule(after: .milliseconds(20), ticker, token: 2)
+            for _ in 0..<2 { if let cancelled { reactor.cancel(cancelled) } }
             // Cancelling must not let the heap grow.
-            for _ in 0..<10000 { reactor.cancel(reactor.schedule(after: .seconds(60), ticker, token: 0)) }
+            for _ in 0..<10000 {
+                if let timer = reactor.schedule(after: .seconds(60), ticker, token: 0) { reactor.cancel(timer) }
+            }
             for _ in 0..<3 { reactor.afterEvents(ticker) }
         }
         while ticker.fired.withLock({ $0.count }) < 3 { try await Task.sleep(for: .milliseconds(2)) }
         let fired = ticker.fired.withLock { $0 }
         #expect(fired == [1, 2, 3])
         #expect(ticker.turns.load(ordering: .relaxed) == 3)
+    }
+
+    @Test("At the limit of timers none is scheduled, and those that are go on")
+    func timerLimit() async throws {
+        let engine = try FileEngine(threads: 1)
+        let reactor = try Reactor.start(name: "few", poolLimit: 1 << 20, timerLimit: 2, fileEngine: engine)
+        let ticker = Ticker()
+        await onReactor(reactor) {
+            let late = reactor.schedule(after: .seconds(60), ticker, token: 1)
+            #expect(late != nil)
+            #expect(reactor.schedule(after: .zero, ticker, token: 2) != nil)
+            #expect(reactor.schedule(after: .zero, ticker, token: 3) == nil)
+            #expect(reactor.pendingTimers == 2)
+            if let late { reactor.cancel(late) }
+            #expect(reactor.schedule(after: .zero, ticker, token: 4) != nil)
+            #expect(reactor.schedule(after: .zero, ticker, token: 5) == nil)
+        }
+        while ticker.fired.withLock({ $0.count }) < 2 { try await Task.sleep(for: .milliseconds(1)) }
+        #expect(ticker.fired.withLock { $0 } == [2, 4])
+        engine.stop()
+        reactor.stop()
     }
 
     /// Of two ready sockets, whichever is handled first closes the other and puts a new socket in its place.
