@@ -531,6 +531,18 @@ def management_flood(port, target):
     close_all(peers)
 
 
+def held_functions(port, target):
+    """24 sessions that send an ABORT TASK SET that has to wait for the command behind it, again and again."""
+    pairs = []
+    for number in range(1, 12001):
+        # Octets 20 to 31: the referenced task, CmdSN (of the command after the next), ExpStatSN.
+        pairs.append(header(TASK_MANAGEMENT | IMMEDIATE, 0x82, 0, 0, 0x100000 + number, struct.pack(">III", 0xFFFFFFFF, number + 1, 1)))
+        pairs.append(header(COMMAND, 0x81, 0, 0, number, struct.pack(">III", 0, number, 1) + b"\0" * 16))
+    peers = [login(port, target) for _ in range(24)]
+    assert exchange(peers, b"".join(pairs)) == len(peers), "a session that reads its answers was dropped"
+    close_all(peers)
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[1].startswith(("_", "-")):
         sys.exit(__doc__)
