@@ -1,3 +1,4 @@
+import Authentication
 import Catalog
 import Foundation
 import ISCSI
@@ -81,6 +82,9 @@ extension Controller {
                 throw ManagementError(
                     .invalid,
                     "'\(name)' is no CHAP algorithm; choose of \(algorithmNames.map(\.0).joined(separator: ", "))")
+            }
+            guard CHAPProvider.standard.algorithms.contains(algorithm) else {
+                throw ManagementError(.invalid, "libcrypto does not allow '\(name)' on this machine")
             }
             algorithms.insert(algorithm)
         }

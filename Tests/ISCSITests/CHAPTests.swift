@@ -30,7 +30,7 @@ struct CHAPTests {
         let bytes: [UInt8]
 
         func response(_ secret: [UInt8]) -> [UInt8] {
-            toyProvider.response(algorithm, identifier: identifier, secret: secret, challenge: bytes)
+            toyResponse(algorithm, identifier: identifier, secret: secret, challenge: bytes)
         }
     }
 
@@ -106,20 +106,39 @@ struct CHAPTests {
     func fresh() throws {
         let count = Mutex<UInt8>(0)
         let provider = CHAPProvider(
-            algorithms: [.md5], digest: toyProvider.digest,
+            algorithms: [.md5], digest: toyDigest,
             random: { length in
                 let seed = count.withLock {
                     $0 += 1
                     return $0
                 }
                 return [UInt8](repeating: seed, count: length)
-            })
+            }, areEqual: ==)
         var challenges: Set<[UInt8]> = []
         for _ in 0..<4 {
             var (machine, script) = (self.machine(provider: provider), LoginScript())
             challenges.insert(try challenge(&machine, &script).bytes)
         }
         #expect(challenges.count == 4 && challenges.allSatisfy { $0.count == 32 })
+    }
+
+    @Test("When the library gives no random numbers or no digest, the login fails as the target's error")
+    func failingProvider() throws {
+        var mute = toyProvider
+        mute.random = { _ throws(CHAPProviderFailure) in throw CHAPProviderFailure() }
+        var (machine, script) = (self.machine(provider: mute), LoginScript())
+        _ = script.send(&machine, stage: .securityNegotiation, to: .operationalNegotiation, identity)
+        let refused = script.send(&machine, stage: .securityNegotiation, to: .operationalNegotiation, ["CHAP_A": "5"])
+        #expect(refused.refusal == .targetError)
+
+        var broken = toyProvider
+        broken.digest = { _, _ throws(CHAPProviderFailure) in throw CHAPProviderFailure() }
+        (machine, script) = (self.machine(provider: broken), LoginScript())
+        let challenge = try challenge(&machine, &script)
+        let step = script.send(
+            &machine, stage: .securityNegotiation, to: .operationalNegotiation,
+            ["CHAP_N": "host", "CHAP_R": hex(challenge.response(Self.secret))])
+        #expect(step.refusal == .targetError)
     }
 
     // MARK: Proofs
@@ -173,8 +192,8 @@ struct CHAPTests {
                 algorithms: [.md5],
                 digest: { algorithm, message in
                     digests.withLock { $0 += 1 }
-                    return toyProvider.digest(algorithm, message)
-                }, random: toyProvider.random)
+                    return toyDigest(algorithm, message)
+                }, random: toyProvider.random, areEqual: ==)
             let initiators = ["a", "b", "c"].map { CHAPCredential(name: $0, secret: Array("secret of \($0)".utf8)) }
             var (machine, script) = (self.machine(initiators: initiators, provider: provider), LoginScript())
             _ = try challenge(&machine, &script)
@@ -252,7 +271,7 @@ struct CHAPTests {
                     "CHAP_C": hex(counter),
                 ]
             }
-            let expected = toyProvider.response(
+            let expected = toyResponse(
                 algorithm, identifier: identifier, secret: Self.otherSecret, challenge: counter)
             #expect(try step.parameters() == ["CHAP_N": "target", "CHAP_R": hex(expected)])
             #expect(step.reply?.header.isTransit == true)

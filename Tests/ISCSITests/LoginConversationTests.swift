@@ -71,7 +71,7 @@ struct LoginConversationTests {
     /// Like the initiator's, with other random numbers: a challenge equal to its own would be a reflection.
     private var targetProvider: CHAPProvider {
         var provider = toyProvider
-        provider.random = { count in (0..<count).map { UInt8(truncatingIfNeeded: $0 + 99) } }
+        provider.random = { count in toyRandom(count, startingAt: 99) }
         return provider
     }
 
@@ -257,8 +257,8 @@ struct LoginConversationTests {
             #expect(outcome.target == nil)
         }
         // Our own proof sent back proves nothing.
-        let challenge = toyProvider.random(33)
-        let echo = toyProvider.response(
+        let challenge = toyRandom(33)
+        let echo = toyResponse(
             .sha256, identifier: challenge[0], secret: Self.secret, challenge: Array(challenge[1...]))
         let reflected = try converse(configuration, authority) { number, reply in
             if number == 2 {

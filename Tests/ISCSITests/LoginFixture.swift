@@ -25,13 +25,22 @@ struct StubAuthority: LoginAuthority {
 
 /// A provider whose digest is no cryptography, but differs with every input byte and its place.
 let toyProvider = CHAPProvider(
-    algorithms: [.sha256, .md5],
-    digest: { algorithm, message in
-        var sum = UInt64(algorithm.rawValue)
-        for byte in message { sum = (sum ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-        return (0..<8).map { UInt8(truncatingIfNeeded: sum >> (8 * UInt64($0))) }
-    },
-    random: { count in (0..<count).map { UInt8(truncatingIfNeeded: $0 + 17) } })
+    algorithms: [.sha256, .md5], digest: toyDigest, random: { count in toyRandom(count) }, areEqual: ==)
+
+func toyDigest(_ algorithm: CHAPAlgorithm, _ message: [UInt8]) -> [UInt8] {
+    var sum = UInt64(algorithm.rawValue)
+    for byte in message { sum = (sum ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+    return (0..<8).map { UInt8(truncatingIfNeeded: sum >> (8 * UInt64($0))) }
+}
+
+func toyRandom(_ count: Int, startingAt first: Int = 17) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: $0 + first) }
+}
+
+/// The response of `toyProvider`, which computes every one.
+func toyResponse(_ algorithm: CHAPAlgorithm, identifier: UInt8, secret: [UInt8], challenge: [UInt8]) -> [UInt8] {
+    toyDigest(algorithm, [identifier] + secret + challenge)
+}
 
 extension LoginStep {
     /// The reply, whatever comes after it.

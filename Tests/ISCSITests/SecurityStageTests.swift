@@ -119,8 +119,8 @@ struct SecurityStageTests {
         authority.grant.authentication = .chap(
             initiators: [CHAPCredential(name: "host", secret: secret)],
             target: CHAPCredential(name: "target", secret: Array("other secret".utf8)), provider: toyProvider)
-        let random = toyProvider.random(33)
-        let response = toyProvider.response(
+        let random = toyRandom(33)
+        let response = toyResponse(
             .md5, identifier: random[0], secret: secret, challenge: Array(random.dropFirst()))
         let values = [
             TextParameter("AuthMethod", "CHAP"), TextParameter("CHAP_A", "5"), TextParameter("CHAP_I", "1"),

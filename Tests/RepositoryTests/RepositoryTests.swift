@@ -35,6 +35,8 @@ struct RepositoryTests {
     ]
     /// Where memory may be touched directly.
     static let unsafeModules: Set<String> = ["Bytes", "Platform", "Media", "carousel-bench"]
+    /// And the one file elsewhere: the calls of libcrypto.
+    static let unsafeFiles: Set<String> = ["Sources/Authentication/LibCrypto.swift"]
 
     @Test("There are sources to look at")
     func found() {
@@ -77,7 +79,7 @@ struct RepositoryTests {
     func walls() {
         let allowed: [String: Set<String>] = [
             "GRDB": ["Media", "Catalog"], "Hummingbird": ["Console"], "NIOCore": ["carousel", "Console", "ISNSClient"],
-            "NIOPosix": ["carousel", "Console", "ISNSClient"], "Crypto": ["Authentication"],
+            "NIOPosix": ["carousel", "Console", "ISNSClient"], "CCrypto": ["Authentication"], "Crypto": [],
         ]
         for file in Self.sources {
             for line in file.lines where line.hasPrefix("import ") || line.contains(" import ") {
@@ -91,7 +93,8 @@ struct RepositoryTests {
 
     @Test("Unsafe code stays in the modules that are for it")
     func unsafeCode() {
-        for file in Self.sources where !Self.unsafeModules.contains(file.module) {
+        for file in Self.sources
+        where !Self.unsafeModules.contains(file.module) && !Self.unsafeFiles.contains(file.path) {
             for (number, line) in file.lines.enumerated() {
                 let code = line.components(separatedBy: "//").first ?? ""
                 if code.contains("unsafe ") || code.contains("@unsafe") {

@@ -137,7 +137,7 @@ extension Wire {
             try openSecurityStage(plan)
         }
         let challenge = try requestChallenge()
-        let response = challenge.response(credential.secret)
+        let response = try challenge.response(credential.secret)
         try sendLogin(
             0, to: 1,
             [TextParameter("CHAP_N", credential.name), TextParameter("CHAP_R", TextCodec.formatBinary(response))])
@@ -238,8 +238,8 @@ extension Wire {
         var identifier: UInt8
         var challenge: [UInt8]
 
-        func response(_ secret: [UInt8]) -> [UInt8] {
-            CHAPProvider.standard.response(algorithm, identifier: identifier, secret: secret, challenge: challenge)
+        func response(_ secret: [UInt8]) throws -> [UInt8] {
+            try CHAPProvider.standard.response(algorithm, identifier: identifier, secret: secret, challenge: challenge)
         }
     }
 

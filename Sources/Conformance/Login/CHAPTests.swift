@@ -33,20 +33,21 @@ enum CHAPTests {
 
     /// Answers a challenge with `text`, after the security stage was opened with the usual keys.
     private static func respond(
-        _ bench: Bench, _ algorithms: String = "5,7,6,8", _ text: (Wire.Challenge, CHAPCredential) -> [TextParameter]
+        _ bench: Bench, _ algorithms: String = "5,7,6,8",
+        _ text: (Wire.Challenge, CHAPCredential) throws -> [TextParameter]
     ) throws -> Wire {
         let credential = try credential(bench)
         let wire = try bench.connect()
         try wire.openSecurityStage()
         let challenge = try wire.requestChallenge(algorithms)
-        try wire.sendLogin(0, to: 1, text(challenge, credential))
+        try wire.sendLogin(0, to: 1, try text(challenge, credential))
         return wire
     }
 
-    private static func right(_ challenge: Wire.Challenge, _ credential: CHAPCredential) -> [TextParameter] {
+    private static func right(_ challenge: Wire.Challenge, _ credential: CHAPCredential) throws -> [TextParameter] {
         [
             TextParameter("CHAP_N", credential.name),
-            TextParameter("CHAP_R", hexadecimal(challenge.response(credential.secret))),
+            TextParameter("CHAP_R", hexadecimal(try challenge.response(credential.secret))),
         ]
     }
 
@@ -126,7 +127,7 @@ enum CHAPTests {
                 try require(
                     answer.header.status == .success, "a challenge", got: Wire.describe(answer.header, answer.data))
                 let challenge = try wire.challenge(in: answer, of: "\(number)")
-                try wire.sendLogin(0, to: 1, right(challenge, credential))
+                try wire.sendLogin(0, to: 1, try right(challenge, credential))
                 try expectAccepted(wire, "the response by algorithm \(number) to be accepted")
             }
         } + [
@@ -140,7 +141,7 @@ enum CHAPTests {
                 try wire.sendLogin(0, to: nil, [TextParameter("CHAP_A", "250,99,5")])
                 let answer = try wire.expectLoginAnswer("a challenge")
                 let challenge = try wire.challenge(in: answer, of: "5")
-                try wire.sendLogin(0, to: 1, right(challenge, try credential(bench)))
+                try wire.sendLogin(0, to: 1, try right(challenge, try credential(bench)))
                 try expectAccepted(wire, "the response to be accepted")
             },
             ConformanceTest(
@@ -202,7 +203,7 @@ enum CHAPTests {
             let first = try bench.connect()
             try first.openSecurityStage()
             let old = try first.requestChallenge("5")
-            let wire = try respond(bench, "5") { _, _ in right(old, credential) }
+            let wire = try respond(bench, "5") { _, _ in try right(old, credential) }
             try wire.expectRefusal([.authenticationFailure], "status 0201")
         },
     ]
@@ -210,28 +211,28 @@ enum CHAPTests {
     private static let names = [
         ConformanceTest("CHAP.Name.Right", "12.1.3", "The right name and response are accepted.", .credential) {
             bench in
-            try expectAccepted(try respond(bench) { right($0, $1) }, "the response to be accepted")
+            try expectAccepted(try respond(bench) { try right($0, $1) }, "the response to be accepted")
         },
         ConformanceTest(
             "CHAP.Name.Unknown", "11.13.5", "An unknown name is refused with status 0201.", .credential
         ) { bench in
             let wire = try respond(bench) { challenge, credential in
-                [TextParameter("CHAP_N", credential.name + "x"), right(challenge, credential)[1]]
+                [TextParameter("CHAP_N", credential.name + "x"), try right(challenge, credential)[1]]
             }
             try wire.expectRefusal([.authenticationFailure], "status 0201")
         },
         ConformanceTest("CHAP.Name.Missing", "12.1.3", "A response without a name is refused.", .credential) { bench in
-            let wire = try respond(bench) { [right($0, $1)[1]] }
+            let wire = try respond(bench) { [try right($0, $1)[1]] }
             try wire.expectRefusal([], "the response without a name to be refused")
         },
         ConformanceTest("CHAP.Name.Empty", "12.1.3", "An empty name is refused.", .credential) { bench in
-            let wire = try respond(bench) { [TextParameter("CHAP_N", ""), right($0, $1)[1]] }
+            let wire = try respond(bench) { [TextParameter("CHAP_N", ""), try right($0, $1)[1]] }
             try wire.expectRefusal([], "the empty name to be refused")
         },
         ConformanceTest(
             "CHAP.Name.Twice", "6.3", "A name that is given twice is refused.", .credential
         ) { bench in
-            let wire = try respond(bench) { [right($0, $1)[0]] + right($0, $1) }
+            let wire = try respond(bench) { try [right($0, $1)[0]] + right($0, $1) }
             try wire.expectRefusal([], "the repeated name to be refused")
         },
         ConformanceTest(
@@ -239,7 +240,7 @@ enum CHAPTests {
             "A name that begins like a hexadecimal number is text: it is unknown, not malformed.", .credential
         ) { bench in
             for name in ["0xabc", "0babc"] {
-                let wire = try respond(bench) { [TextParameter("CHAP_N", name), right($0, $1)[1]] }
+                let wire = try respond(bench) { [TextParameter("CHAP_N", name), try right($0, $1)[1]] }
                 try wire.expectRefusal([.authenticationFailure], "status 0201 for CHAP_N=\(name)")
             }
         },
@@ -250,7 +251,7 @@ enum CHAPTests {
         _ bench: Bench, _ why: String, _ response: (String) -> String?
     ) throws {
         let wire = try respond(bench) { challenge, credential in
-            let text = right(challenge, credential)
+            let text = try right(challenge, credential)
             return [text[0]] + (response(text[1].value).map { [TextParameter("CHAP_R", $0)] } ?? [])
         }
         try wire.expectRefusal([], why)
@@ -263,7 +264,7 @@ enum CHAPTests {
             let wire = try respond(bench) { challenge, credential in
                 [
                     TextParameter("CHAP_N", credential.name),
-                    TextParameter("CHAP_R", base64(challenge.response(credential.secret))),
+                    TextParameter("CHAP_R", base64(try challenge.response(credential.secret))),
                 ]
             }
             try expectAccepted(wire, "the response in base64 to be accepted")
@@ -272,7 +273,7 @@ enum CHAPTests {
             "CHAP.Response.UpperCase", "6.1", "Hexadecimal digits may be upper case.", .credential
         ) { bench in
             let wire = try respond(bench) { challenge, credential in
-                let text = right(challenge, credential)
+                let text = try right(challenge, credential)
                 return [text[0], TextParameter("CHAP_R", "0X" + text[1].value.dropFirst(2).uppercased())]
             }
             try expectAccepted(wire, "the response in upper case to be accepted")
@@ -281,7 +282,7 @@ enum CHAPTests {
             "CHAP.Response.Wrong", "11.13.5", "A wrong response is refused with status 0201.", .credential
         ) { bench in
             let wire = try respond(bench) { challenge, credential in
-                var response = challenge.response(credential.secret)
+                var response = try challenge.response(credential.secret)
                 response[0] ^= 1
                 return [TextParameter("CHAP_N", credential.name), TextParameter("CHAP_R", hexadecimal(response))]
             }
@@ -330,7 +331,7 @@ enum CHAPTests {
         let wire = try bench.connect()
         try wire.openSecurityStage()
         let challenge = try wire.requestChallenge()
-        try wire.sendLogin(0, to: 1, right(challenge, credential) + own(challenge))
+        try wire.sendLogin(0, to: 1, try right(challenge, credential) + own(challenge))
         return (wire, challenge.algorithm, target)
     }
 
@@ -343,7 +344,7 @@ enum CHAPTests {
         let answer = try wire.expectLoginAnswer("the target to prove itself")
         try require(
             answer.value("CHAP_N") == target.name, "CHAP_N=\(target.name)", got: answer.value("CHAP_N") ?? "none")
-        let expected = CHAPProvider.standard.response(
+        let expected = try CHAPProvider.standard.response(
             algorithm, identifier: 0x5A, secret: target.secret, challenge: ownChallenge)
         let response = answer.value("CHAP_R").flatMap { TextCodec.binary($0) }
         try require(response == expected, "the right CHAP_R", got: answer.value("CHAP_R") ?? "none")

@@ -29,35 +29,52 @@ public struct CHAPCredential: Hashable, Sendable {
     }
 }
 
-/// What CHAP needs from outside: digests and random numbers, so that the protocol depends on no cryptography package.
+/// The cryptographic library did not compute a digest or give random numbers.
+public struct CHAPProviderFailure: Error, Hashable, Sendable {
+    /// The failure.
+    public init() {}
+}
+
+/// What CHAP needs from outside: digests, comparisons and random numbers, so that the protocol depends on no cryptographic
+/// library.
 public struct CHAPProvider: Sendable {
+    /// The digest of a message.
+    public typealias Digest = @Sendable (CHAPAlgorithm, [UInt8]) throws(CHAPProviderFailure) -> [UInt8]
+    /// That many bytes from a cryptographically strong source.
+    public typealias Random = @Sendable (Int) throws(CHAPProviderFailure) -> [UInt8]
+    /// Whether the first, which the other side chose, equals the second, which is secret; the time it takes depends on the
+    /// first only.
+    public typealias Comparison = @Sendable ([UInt8], [UInt8]) -> Bool
+
     /// The algorithms that are allowed, of those that `digest` can do, in the order in which an initiator offers them.
     public var algorithms: [CHAPAlgorithm]
-    /// The digest of a message.
-    public var digest: @Sendable (CHAPAlgorithm, [UInt8]) -> [UInt8]
-    /// That many bytes from a cryptographically strong source.
-    public var random: @Sendable (Int) -> [UInt8]
+    /// Computes digests.
+    public var digest: Digest
+    /// Draws random numbers.
+    public var random: Random
+    /// Compares names and responses.
+    public var areEqual: Comparison
 
     /// A provider of those functions.
     public init(
-        algorithms: [CHAPAlgorithm], digest: @escaping @Sendable (CHAPAlgorithm, [UInt8]) -> [UInt8],
-        random: @escaping @Sendable (Int) -> [UInt8]
+        algorithms: [CHAPAlgorithm], digest: @escaping Digest, random: @escaping Random, areEqual: @escaping Comparison
     ) {
         self.algorithms = algorithms
         self.digest = digest
         self.random = random
+        self.areEqual = areEqual
     }
 
     /// The response to a challenge (RFC 1994 section 4.1): the digest of identifier, secret and challenge.
     public func response(
         _ algorithm: CHAPAlgorithm, identifier: UInt8, secret: [UInt8], challenge: [UInt8]
-    ) -> [UInt8] {
-        digest(algorithm, [identifier] + secret + challenge)
+    ) throws(CHAPProviderFailure) -> [UInt8] {
+        try digest(algorithm, [identifier] + secret + challenge)
     }
 
     /// A new challenge with its identifier.
-    func challenge() -> CHAPChallenge {
-        let bytes = random(CHAPChallenge.length + 1)
+    func challenge() throws(CHAPProviderFailure) -> CHAPChallenge {
+        let bytes = try random(CHAPChallenge.length + 1)
         return CHAPChallenge(identifier: bytes.first ?? 0, bytes: Array(bytes.dropFirst()))
     }
 }
@@ -169,14 +186,4 @@ extension CHAPChallenge {
         guard let bytes = TextCodec.binary(text), bytes.dropLast().allSatisfy({ $0 == 0 }) else { return nil }
         return bytes.last
     }
-}
-
-/// Equality in a time that depends on `given` only, which the other side chose.
-func isEqualInConstantTime(_ given: [UInt8], _ secret: [UInt8]) -> Bool {
-    var difference = given.count ^ secret.count
-    for (position, byte) in given.enumerated() {
-        let other = secret.isEmpty ? 0 : secret[position % secret.count]
-        difference |= Int(byte ^ other)
-    }
-    return difference == 0
 }

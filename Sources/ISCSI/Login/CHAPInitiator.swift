@@ -59,8 +59,7 @@ struct CHAPInitiator: Sendable {
         guard let algorithm = CHAPAlgorithm(rawValue: number), provider.algorithms.contains(algorithm) else {
             throw .authentication
         }
-        let response = provider.response(
-            algorithm, identifier: challenge.identifier, secret: credential.secret, challenge: challenge.bytes)
+        let response = try response(of: credential.secret, algorithm, challenge)
         let answer = [
             TextParameter("CHAP_N", credential.name), TextParameter("CHAP_R", TextCodec.formatBinary(response)),
         ]
@@ -68,9 +67,21 @@ struct CHAPInitiator: Sendable {
             state = .done
             return answer
         }
-        let own = provider.challenge()
-        state = .awaitingProof(algorithm, own)
-        return answer + own.parameters
+        guard let counter = try? provider.challenge() else { throw .authentication }
+        state = .awaitingProof(algorithm, counter)
+        return answer + counter.parameters
+    }
+
+    /// The response to a challenge of who knows `secret`.
+    private func response(
+        of secret: [UInt8], _ algorithm: CHAPAlgorithm, _ challenge: CHAPChallenge
+    ) throws(InitiatorLoginFailure) -> [UInt8] {
+        do {
+            return try provider.response(
+                algorithm, identifier: challenge.identifier, secret: secret, challenge: challenge.bytes)
+        } catch {
+            throw .authentication
+        }
     }
 
     private mutating func verify(
@@ -78,15 +89,12 @@ struct CHAPInitiator: Sendable {
     ) throws(InitiatorLoginFailure) {
         // What the target has not said yet it may still say; leaving the stage without it fails elsewhere.
         if keys.isEmpty { return }
-        func response(of secret: [UInt8]) -> [UInt8] {
-            provider.response(algorithm, identifier: challenge.identifier, secret: secret, challenge: challenge.bytes)
-        }
         guard keys.count == 2, let name = keys["CHAP_N"], let proof = keys["CHAP_R"].flatMap({ TextCodec.binary($0) })
         else { throw .protocolError }
         // Our own secret proves nothing about the target (section 9.2.1).
-        guard let target, isEqualInConstantTime(Array(name.utf8), Array(target.name.utf8)),
-            isEqualInConstantTime(proof, response(of: target.secret)),
-            !isEqualInConstantTime(proof, response(of: credential.secret))
+        guard let target, provider.areEqual(Array(name.utf8), Array(target.name.utf8)),
+            provider.areEqual(proof, try response(of: target.secret, algorithm, challenge)),
+            !provider.areEqual(proof, try response(of: credential.secret, algorithm, challenge))
         else { throw .authentication }
         state = .done
     }

@@ -83,7 +83,8 @@ public enum InitiatorLoginFailure: Error, Hashable, Sendable {
     case protocolError
     /// The target answered an offer wrongly.
     case negotiation(NegotiationFailure)
-    /// The target wants an authentication that the configuration has not, or did not prove itself.
+    /// The target wants an authentication that the configuration has not or the provider cannot compute, or did not prove
+    /// itself.
     case authentication
 }
 

@@ -4,13 +4,12 @@ internal import ISCSI
 /// The input is how an initiator answers CHAP, and a value for every place that takes one.
 enum CHAPTarget {
     /// The identifier and challenge that the provider makes.
-    private static let identifier = FuzzIdentity.provider.random(33)[0]
-    private static let challenge = Array(FuzzIdentity.provider.random(33).dropFirst())
+    private static let identifier = FuzzIdentity.random(33)[0]
+    private static let challenge = Array(FuzzIdentity.random(33).dropFirst())
 
     /// The right response of `credential`.
     static func proof(of credential: CHAPCredential, _ algorithm: CHAPAlgorithm) -> [UInt8] {
-        FuzzIdentity.provider.response(
-            algorithm, identifier: identifier, secret: credential.secret, challenge: challenge)
+        FuzzIdentity.digest(algorithm, [identifier] + credential.secret + challenge)
     }
 
     static func run(_ input: [UInt8]) throws(FuzzFinding) {
@@ -99,8 +98,7 @@ enum CHAPTarget {
         let proof = try? TextCodec.parse(last.text.rawSpan).first { $0.key == "CHAP_R" }
         guard let counter, let proof, let number = TextCodec.number(answer[2].value).flatMap(UInt8.init(exactly:))
         else { throw FuzzFinding(description: "the target proves itself when it is asked to") }
-        let expected = FuzzIdentity.provider.response(
-            chosen, identifier: number, secret: FuzzIdentity.target.secret, challenge: counter)
+        let expected = FuzzIdentity.digest(chosen, [number] + FuzzIdentity.target.secret + counter)
         try require(TextCodec.binary(proof.value) == expected, "the target's proof is right")
         try require(counter != challenge, "a challenge that is sent back is not answered")
     }

@@ -10,13 +10,15 @@ enum FuzzIdentity {
     static let target = CHAPCredential(name: "disk", secret: Array("the-target-secret".utf8))
 
     static let provider = CHAPProvider(
-        algorithms: [.sha256, .md5],
-        digest: { algorithm, message in
-            var sum = UInt64(algorithm.rawValue)
-            for byte in message { sum = (sum ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-            return (0..<8).map { UInt8(truncatingIfNeeded: sum >> (8 * UInt64($0))) }
-        },
-        random: { count in (0..<count).map { UInt8(truncatingIfNeeded: $0 + 17) } })
+        algorithms: [.sha256, .md5], digest: digest, random: { count in random(count) }, areEqual: ==)
+
+    static func digest(_ algorithm: CHAPAlgorithm, _ message: [UInt8]) -> [UInt8] {
+        var sum = UInt64(algorithm.rawValue)
+        for byte in message { sum = (sum ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+        return (0..<8).map { UInt8(truncatingIfNeeded: sum >> (8 * UInt64($0))) }
+    }
+
+    static func random(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 + 17) } }
 
     /// What an initiator may have to prove: nothing, itself, or itself to a target that proves itself too.
     static func policy(_ selector: UInt8) -> AuthenticationPolicy {

@@ -1,0 +1,5 @@
+// libcrypto of OpenSSL 3: digests, random numbers, comparison in constant time.
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
