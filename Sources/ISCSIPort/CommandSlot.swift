@@ -100,6 +100,8 @@ final class CommandSlot {
     // Data-Out.
     /// The bytes that count as owed by the initiator.
     var owedDataOut = 0
+    /// When the initiator began to owe them, on the command's present connection.
+    var dataOutStart = MonotonicTime.distantFuture
     /// What `receivedDataOut` was when the session last looked for data that does not come.
     var watchedDataOut = -1
     /// How many bytes the device asked for and still waits for.

@@ -29,6 +29,7 @@ extension Connection {
         guard count > 0 else { return respond(slot, status: task.status, sense: task.sense, isResidualKnown: true) }
         guard let payload = output.hold(lease) else { return close(.answersNotTaken) }
         session?.counters.count(sent: count)
+        turnWork += count
         slot.payload = payload
         if recovery == nil {
             slot.dataInPlan = DataInPlan(length: count, parameters: parameters)

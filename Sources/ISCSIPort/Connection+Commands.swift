@@ -15,8 +15,8 @@ extension Connection {
         switch verdict {
         case .ignore: return nil
         case .keep where session.hasReceived(command.cmdSN): return nil
-        // The first command that is expected may be here but for its data.
-        case .deliver where session.heldCount > 0 && !command.isImmediate && session.hasReceived(command.cmdSN):
+        // The first command that is expected may be here, but for its data or for the turn that it waits for.
+        case .deliver where session.isHolding && !command.isImmediate && session.hasReceived(command.cmdSN):
             return nil
         case .deliver, .keep: break
         }

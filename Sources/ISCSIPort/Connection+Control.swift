@@ -23,8 +23,8 @@ extension Connection {
         if header.isImmediate {
             if holdFunction(header, cmdSN, in: session) { return }
         } else {
-            // The PDU that is expected may be here already, but for its data.
-            if session.heldCount > 0, session.hasReceived(cmdSN) { return }
+            // The PDU that is expected may be here already, but for its data or for the turn that it waits for.
+            if session.isHolding, session.hasReceived(cmdSN) { return }
             switch session.window.receive(cmdSN, isImmediate: false) {
             case .ignore: return
             case .keep: return hold(header, data, cmdSN, in: session)

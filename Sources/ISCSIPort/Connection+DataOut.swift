@@ -31,6 +31,7 @@ extension Connection {
     private func deliverDataOut(_ slot: CommandSlot) {
         slot.task.dataOut?.setCount(slot.requestedDataOut)
         session?.counters.count(received: slot.receivedDataOut)
+        turnWork += slot.receivedDataOut
         if slot.owedDataOut > 0 { session?.settleDataOut(slot) }
         slot.requestedDataOut = 0
         slot.task.dataOutArrived()

@@ -79,8 +79,16 @@ extension Connection {
     /// A reception of so many PDUs is a busy peer's, who has sent more meanwhile: to receive is cheaper than to wait first.
     private static let busyReception = 8
 
+    /// What a PDU costs beside the data that it moves, in bytes of the same cost.
+    static let pduWork = 8192
+
     /// Receives once, then the rest of a data segment that has begun with it, and what a busy peer has sent meanwhile.
     func receive() {
+        if postponed != nil {
+            guard turnWork < server.limits.turnWork else { return }
+            handlePostponed()
+            guard isOpen, postponed == nil else { return }
+        }
         var receptions = 1
         var tries = 0
         receiveOnce()
@@ -96,7 +104,10 @@ extension Connection {
     }
 
     /// Whether the peer may go on although the reactor has not looked at others meanwhile.
-    private var mayReceiveMore: Bool { reactor.readyCount == 1 && !isWriteBlocked && !pace.isPaused }
+    private var mayReceiveMore: Bool {
+        reactor.readyCount == 1 && !isWriteBlocked && !pace.isPaused && turnWork < server.limits.turnWork
+            && postponed == nil
+    }
 
     /// One reception and everything that follows from it; false when there was nothing to receive.
     @discardableResult
@@ -147,6 +158,10 @@ extension Connection {
             offset += consumed
             receivedPDUs += 1
             unsentPDUs += 1
+            turnWork += Self.pduWork
+            if turnWork >= server.limits.turnWork, isFullFeature, postpone(bytes.extracting(offset..<bytes.byteCount)) {
+                return
+            }
             if unsentPDUs >= Self.answersTogether, reactor.readyCount == 1 {
                 guard flush() else { return }
             }
@@ -154,6 +169,26 @@ extension Connection {
         }
         guard isOpen else { return }
         kept.keep(bytes.extracting(offset..<bytes.byteCount))
+    }
+
+    /// Keeps PDUs for the next turn, because this one has had its share of work; false when there is nothing to keep, or no buffer.
+    private func postpone(_ bytes: RawSpan) -> Bool {
+        guard isOpen, bytes.byteCount > 0, var lease = reactor.pool.lease(capacity: bytes.byteCount) else {
+            return false
+        }
+        lease.append(bytes)
+        postponed = consume lease
+        // Everything is in the lease.
+        kept.keep(bytes.extracting(0..<0))
+        scheduleTurnEnd()
+        return true
+    }
+
+    /// Handles what was left over from an earlier turn.
+    func handlePostponed() {
+        guard let lease = postponed.take() else { return }
+        parse(lease.bytes)
+        scheduleTurnEnd()
     }
 
     /// Room in the output queue that any PDU's answer fits.

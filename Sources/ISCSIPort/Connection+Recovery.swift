@@ -129,6 +129,7 @@ extension Connection {
         slot.place = place
         slot.isOrphaned = false
         slot.hasRecovered = true
+        slot.dataOutStart = reactor.now
         // 0 or what was never sent leaves the acknowledged data as it is (section 11.5.6).
         if expDataSN > slot.acknowledgedDataSN { _ = acknowledgeData(of: slot, upTo: expDataSN) }
         slot.snackTag = 0

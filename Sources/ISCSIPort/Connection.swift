@@ -129,6 +129,10 @@ final class Connection: @unchecked Sendable {
     // Sending.
     var output = OutputQueue(pieceLimit: 16, leaseLimit: 1, headerCapacity: 16384)
     var isWriteBlocked = false
+    /// What the peer's PDUs of this turn have cost: the bytes of data that they moved, and `pduWork` for each.
+    var turnWork = 0
+    /// PDUs that came when the turn had its share of work; the next turns handle them before anything else is received.
+    var postponed: BufferLease?
     /// PDUs whose answers may still be queued.
     var unsentPDUs = 0
     var isTurnEndScheduled = false
@@ -244,6 +248,7 @@ final class Connection: @unchecked Sendable {
         leaveSession()
         incoming.reset()
         recovery = nil
+        postponed = nil
         output.discard()
         socket.shutdownWriting()
         server.connectionClosed(self, reason: reason)
@@ -293,23 +298,33 @@ final class Connection: @unchecked Sendable {
             return true
         case .blocked:
             isWriteBlocked = true
-            updateInterest()
-            return true
+            return updateInterest()
         case .failed(let code):
             close(.failed(SystemError(code: code, operation: "send to", path: peerAddress.description)))
             return false
         }
     }
 
-    /// Listens for room to write while there is none, and to the peer while it takes its answers.
-    func updateInterest() {
+    /// Whether PDUs of the peer are taken: it takes its answers, and has not asked for too much.
+    var mayReceive: Bool {
+        isOpen && !pace.isPaused && (!isWriteBlocked || output.queuedBytes < server.limits.outputBacklog)
+    }
+
+    /// Listens for room to write while there is none, and to the peer while it may go on; false when the connection is over.
+    @discardableResult
+    func updateInterest() -> Bool {
         var wanted: ReadyEvents = []
         if isWriteBlocked { wanted.insert(.writable) }
-        let takesAnswers = output.queuedBytes < server.limits.outputBacklog || !isWriteBlocked
-        if isOpen, takesAnswers, !pace.isPaused { wanted.insert(.readable) }
-        guard wanted != interest, let registration else { return }
+        if mayReceive { wanted.insert(.readable) }
+        guard wanted != interest, let registration else { return true }
         interest = wanted
-        reactor.modify(registration, interest: wanted)
+        do throws(SystemError) {
+            try reactor.modify(registration, interest: wanted)
+            return true
+        } catch {
+            close(.failed(error))
+            return false
+        }
     }
 }
 
@@ -334,7 +349,9 @@ extension Connection: TurnHandler {
     func turnEnded() {
         isTurnEndScheduled = false
         guard !isClosed else { return }
-        guard sendQueuedData(), flush() else { return }
+        if postponed != nil, mayReceive, turnWork < server.limits.turnWork { handlePostponed() }
+        turnWork = 0
+        guard !isClosed, sendQueuedData(), flush() else { return }
         if output.isEmpty {
             switch phase {
             case .closing(let reason): return close(reason)
@@ -342,7 +359,7 @@ extension Connection: TurnHandler {
             case .login, .fullFeature, .closed: break
             }
         }
-        if hasDataToSend, !isWriteBlocked { scheduleTurnEnd() }
+        if hasDataToSend && !isWriteBlocked || postponed != nil && mayReceive { scheduleTurnEnd() }
         updateInterest()
     }
 }

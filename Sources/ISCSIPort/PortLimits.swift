@@ -45,9 +45,15 @@ public struct PortLimits: Sendable {
     public var earlyFlush = 512 << 10
     /// Bytes of Data-In that one connection sends in a turn before others have theirs.
     public var turnOutput = 4 << 20
+    /// Bytes that the commands of one connection, or held commands of one session, move in a turn before others have theirs. Each PDU
+    /// counts as 8 KiB beside its data, so that a turn of a connection takes some 1 to 2 ms at most.
+    public var turnWork = 4 << 20
     /// How long a peer may be silent before it is pinged with NOP-In, and again before it is given up. Data-Out
     /// that has not gone on for as long ends its command.
     public var keepAliveInterval = Duration.seconds(30)
+    /// How long the Data-Out of a command may take in all, from its first byte on; its command ends then, however steadily the data
+    /// comes, by `keepAliveInterval` later at most.
+    public var dataOutDuration = Duration.seconds(120)
 
     /// The default limits.
     public init() {}

@@ -5,7 +5,7 @@ internal import Synchronization
 final class Portal: @unchecked Sendable {
     /// The most connections accepted in one turn, so that a flood of them leaves time for others.
     private static let acceptLimit = 64
-    /// How long the portal rests when the process has no descriptor left.
+    /// How long the portal rests when the system has no descriptor or memory for a connection.
     private static let restAfterExhaustion = Duration.milliseconds(200)
     private static let restToken: UInt64 = 0
     private static let drainToken: UInt64 = 1
@@ -20,6 +20,8 @@ final class Portal: @unchecked Sendable {
     private var registration: RegistrationName?
     private var rest: TimerName?
     private var drainEnd: TimerName?
+    /// The last try to listen has failed, and was logged.
+    private var hasFailed = false
 
     init(server: ISCSIServer, socket: ListenSocket, groupTag: UInt16, reactor: Reactor) {
         self.server = server
@@ -35,9 +37,18 @@ final class Portal: @unchecked Sendable {
     func begin() {
         do throws(SystemError) {
             registration = try reactor.register(socket.fileDescriptor, interest: .readable, handler: self)
+            hasFailed = false
         } catch {
-            server.portalFailed(self, error)
+            if !hasFailed { server.portalFailed(self, error) }
+            hasFailed = true
+            takeRest()
         }
+    }
+
+    /// Tries again after a while. Without a timer left for that, it goes on as it is.
+    private func takeRest() {
+        rest = reactor.schedule(after: Self.restAfterExhaustion, self, token: Self.restToken)
+        if rest != nil { stopAccepting() }
     }
 
     /// Accepts no more, on the reactor.
@@ -84,14 +95,11 @@ extension Portal: ReadyHandler {
                 server.accept(accepted, from: self)
             case .wouldBlock:
                 return
-            case .failed(Errno.tooManyOpenFiles), .failed(Errno.tooManyOpenFilesInSystem):
-                // The connection stays in the backlog; without a rest it would be reported at once again.
-                rest = reactor.schedule(after: Self.restAfterExhaustion, self, token: Self.restToken)
-                if rest != nil { stopAccepting() }
-                return
-            case .failed:
-                // The peer was gone before it was accepted.
+            case .lost:
                 continue
+            case .failed:
+                // The connection stays in the backlog; without a rest it would be reported at once again.
+                return takeRest()
             }
         }
     }

@@ -49,6 +49,6 @@ extension Connection {
     func endPause() {
         pauseTimer = nil
         pauseReading()
-        updateInterest()
+        if updateInterest() { scheduleTurnEnd() }
     }
 }

@@ -25,7 +25,16 @@ extension Session {
         if let timerDeadline, timerDeadline <= deadline { return }
         cancelTimer()
         timer = reactor.schedule(after: deadline - reactor.now, self, token: 0)
-        if timer != nil { timerDeadline = deadline } else { reactor.afterEvents(self) }
+        guard timer == nil else { return timerDeadline = deadline }
+        hasNoTimer = true
+        scheduleTurnEnd()
+    }
+
+    /// Has `turnEnded` called at the end of this turn.
+    func scheduleTurnEnd() {
+        guard !isTurnEndScheduled else { return }
+        isTurnEndScheduled = true
+        reactor.afterEvents(self)
     }
 
     func cancelTimer() {
@@ -73,9 +82,14 @@ extension Session: TimerHandler {
 }
 
 extension Session: TurnHandler {
-    /// The reactor has no timer left: nothing waits.
     func turnEnded() {
+        isTurnEndScheduled = false
         guard !isEnded else { return }
-        expire(at: .distantFuture)
+        if hasNoTimer {
+            hasNoTimer = false
+            expire(at: .distantFuture)
+        }
+        deliveryWork = 0
+        deliverHeld()
     }
 }

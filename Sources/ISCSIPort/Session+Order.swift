@@ -22,6 +22,9 @@ extension Session {
         heldCount += 1
     }
 
+    /// Whether anything waits for its turn.
+    var isHolding: Bool { heldCount > 0 || !skipped.isEmpty || !heldRequests.isEmpty }
+
     /// Whether what has that CmdSN, which is in the window, is here already.
     func hasReceived(_ cmdSN: SequenceNumber) -> Bool {
         if heldCount > 0, slots.contains(where: { $0.isUsed && $0.isHeld && $0.cmdSN == cmdSN }) { return true }
@@ -41,10 +44,15 @@ extension Session {
 
     /// Delivers everything whose turn has come.
     func deliverHeld() {
-        guard heldCount > 0 || !skipped.isEmpty || !heldRequests.isEmpty, !isDelivering else { return }
+        guard isHolding, !isDelivering else { return }
         isDelivering = true
         defer { isDelivering = false }
-        while !isEnded, deliverNext() {}
+        while !isEnded {
+            // The rest is delivered in the next turn.
+            guard deliveryWork < limits.turnWork else { return scheduleTurnEnd() }
+            guard deliverNext() else { return }
+            deliveryWork += Connection.pduWork
+        }
     }
 
     /// Delivers what has ExpCmdSN, if it is here.
@@ -99,6 +107,7 @@ extension Session {
         } else if slot.isCancelled {
             free(slot)
         } else {
+            deliveryWork += slot.expectedDataInLength + slot.receivedDataOut
             if slot.unsolicitedData == nil { settleDataOut(slot) }
             nexus?.submit(slot.task)
         }

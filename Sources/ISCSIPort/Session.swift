@@ -69,6 +69,9 @@ final class Session: @unchecked Sendable {
     /// PDUs other than commands that wait for an earlier CmdSN.
     var heldRequests: [HeldRequest] = []
     var isDelivering = false
+    /// What held commands that were delivered in this turn have cost, as `turnWork` of a connection.
+    var deliveryWork = 0
+    var isTurnEndScheduled = false
     /// Responses that are fenced, the one that is waited for first.
     var fences: [ResponseFence] = []
     var nextFence: UInt64 = 0
@@ -88,6 +91,8 @@ final class Session: @unchecked Sendable {
     var timer: TimerName?
     /// What that timer is for.
     var timerDeadline: MonotonicTime?
+    /// The reactor has no timer left: nothing waits longer than to the end of the turn.
+    var hasNoTimer = false
 
     init(
         server: ISCSIServer, identity: LoginIdentity, targetSessionHandle: UInt16, portalGroupTag: UInt16,
@@ -312,11 +317,12 @@ final class Session: @unchecked Sendable {
 
     // MARK: Data-Out that is owed
 
-    /// Ends the commands of a connection whose data has not gone on since the last look (section 7.9).
+    /// Ends the commands of a connection whose data has not gone on since the last look, or has taken too long in all (section 7.9).
     func watchDataOut(of connection: Connection) {
         guard owedDataOut > 0 else { return }
         for slot in slots where slot.isUsed && slot.owedDataOut > 0 && !slot.isHeld && slot.place == connection.place {
-            if slot.watchedDataOut == slot.receivedDataOut {
+            if slot.watchedDataOut == slot.receivedDataOut || slot.dataOutStart + limits.dataOutDuration <= reactor.now
+            {
                 connection.fail(slot, .incorrectAmountOfData)
             } else {
                 slot.watchedDataOut = slot.receivedDataOut
@@ -331,6 +337,7 @@ final class Session: @unchecked Sendable {
         let share = max(limits.assuredDataOut, (reactor.pool.limit - reactor.pool.leasedBytes) / 2)
         guard owedDataOut + length <= min(limits.owedDataOut, share) else { return false }
         slot.owedDataOut = length
+        slot.dataOutStart = reactor.now
         owedDataOut += length
         return true
     }

@@ -20,6 +20,8 @@ public enum Errno {
     public static let noSuchFile: Int32 = ENOENT
     /// EEXIST
     public static let fileExists: Int32 = EEXIST
+    /// ENOMEM: the system has no memory for it.
+    public static let noMemory: Int32 = ENOMEM
     /// EIO
     public static let inputOutput: Int32 = EIO
     /// ENXIO: no data (or hole) from there on.
@@ -28,6 +30,13 @@ public enum Errno {
     public static let addressInUse: Int32 = EADDRINUSE
     /// ECANCELED
     public static let cancelled: Int32 = ECANCELED
+    /// ENOBUFS: the system has no memory for a socket.
+    public static let noBuffers: Int32 = ENOBUFS
     /// ECONNABORTED: the peer was gone before it was accepted.
     public static let connectionAborted: Int32 = ECONNABORTED
+    /// What accept(2) gives for a connection that had failed before: it concerns that one only.
+    static let ofConnectionsBeforeAcceptance: [Int32] = [
+        ECONNABORTED, EPERM, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH,
+        ETIMEDOUT, ECONNRESET,
+    ]
 }

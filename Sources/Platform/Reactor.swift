@@ -206,12 +206,12 @@ public struct RegistrationName: Hashable, Sendable {
         return RegistrationName(slot: slot)
     }
 
-    /// Changes what the registration is interested in.
-    public func modify(_ registration: RegistrationName, interest: ReadyEvents) {
+    /// Changes what the registration is interested in; fails as epoll does.
+    public func modify(_ registration: RegistrationName, interest: ReadyEvents) throws(SystemError) {
         guard let found = registrations[registration.slot] else { return }
         counters.countSystemCall()
         let status = cplatform_epoll_modify(epoll, found.fileDescriptor, interest.rawValue, registration.slot.word)
-        precondition(status == 0, "the descriptor of a registration was closed")
+        _ = try check(status, "watch descriptor with", name)
     }
 
     /// Ends the registration; call it before the descriptor is closed. Its handler is not called again, not even for events

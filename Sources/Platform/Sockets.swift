@@ -12,7 +12,10 @@ public final class ListenSocket: Sendable {
         case accepted(StreamSocket)
         /// None waits.
         case wouldBlock
-        /// The error number; EMFILE and ENFILE pass when descriptors are closed.
+        /// The connection had failed before it was accepted; the next one may be there.
+        case lost
+        /// The error number: the system has no descriptor or memory left for a connection (EMFILE, ENFILE, ENOMEM, ENOBUFS), or
+        /// accepts none for another reason. The connection still waits, so asking again at once gives the same.
         case failed(Int32)
     }
 
@@ -41,8 +44,13 @@ public final class ListenSocket: Sendable {
     /// Accepts one connection.
     public func accept() -> AcceptResult {
         let status = cplatform_accept(fileDescriptor)
-        if status >= 0 { return .accepted(StreamSocket(fileDescriptor: status)) }
-        return status == -Errno.wouldBlock ? .wouldBlock : .failed(-status)
+        return status >= 0 ? .accepted(StreamSocket(fileDescriptor: status)) : Self.failure(-status)
+    }
+
+    /// What an error number of accept(2) means.
+    static func failure(_ code: Int32) -> AcceptResult {
+        if code == Errno.wouldBlock { return .wouldBlock }
+        return Errno.ofConnectionsBeforeAcceptance.contains(code) ? .lost : .failed(code)
     }
 }
 

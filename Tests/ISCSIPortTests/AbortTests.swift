@@ -63,6 +63,7 @@ struct AbortTests {
     func dataInWaiting() throws {
         var limits = PortLimits()
         limits.outputBacklog = 256 << 10
+        limits.turnWork = 256 << 20
         let stage = try Stage(limits: limits)
         let initiator = try stage.initiator()
         // All in one piece, so that the function is looked at while nothing has been read of 48 MiB.

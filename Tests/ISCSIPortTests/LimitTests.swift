@@ -67,4 +67,83 @@ struct LimitTests {
     private func load(_ stage: Stage, _ reactor: Reactor) -> Int {
         stage.server.registry.withLock { $0.sessionCount(on: reactor) }
     }
+
+    /// Notes how many commands a session ends between two ends of turns of its reactor, at most.
+    private final class TurnWatch: TurnHandler, @unchecked Sendable {
+        let stage: Stage
+        let reactor: Reactor
+        let most = Atomic<Int>(0)
+        let isOver = Atomic<Bool>(false)
+        var last = 0
+
+        init(_ stage: Stage) {
+            self.stage = stage
+            reactor = stage.reactors[0]
+            reactor.post { self.turnEnded() }
+        }
+
+        func turnEnded() {
+            let commands = stage.server.sessions().first?.commands ?? 0
+            most.max(commands - last, ordering: .relaxed)
+            last = commands
+            if !isOver.load(ordering: .relaxed) { reactor.afterEvents(self) }
+        }
+    }
+
+    @Test("In one turn a connection has its share of work, and has all of it in the end", arguments: [false, true])
+    func turnWork(areHeld: Bool) throws {
+        var limits = PortLimits()
+        limits.turnWork = 64 << 10
+        let stage = try Stage(limits: limits)
+        let session = try SharedSession(stage)
+        let watch = TurnWatch(stage)
+        // Each counts for 8 KiB and its data, 8 KiB or half of that; a turn has its share when it is reached.
+        var commands = (0..<64).map { $0 % 2 == 0 ? session.read($0, 16) : session.write($0, 8, immediate: 4096) }
+        let tags = commands.map(\.initiatorTaskTag)
+        if areHeld { commands.append(commands.removeFirst()) }
+        let bytes = commands.flatMap { command in
+            session[0].connection.encoded(
+                BasicHeaderSegment(command),
+                data: pattern(command.dataSegmentLength, seed: Int(command.initiatorTaskTag)))
+        }
+        try session[0].connection.send(bytes: bytes)
+        for tag in tags {
+            let outcome = try session.readOutcome(on: 0)
+            #expect(outcome.tag == tag && outcome.status == .good)
+        }
+        let isQuiet = try session.isQuiet(0)
+        #expect(isQuiet)
+        watch.isOver.store(true, ordering: .relaxed)
+        let most = watch.most.load(ordering: .relaxed)
+        #expect(most > 0 && most <= 6)
+        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+
+    @Test("Data-Out that goes on for ever ends its command, however steadily it comes")
+    func dataOutDuration() throws {
+        var limits = PortLimits()
+        limits.keepAliveInterval = .milliseconds(40)
+        limits.dataOutDuration = .milliseconds(120)
+        let stage = try Stage(limits: limits)
+        let session = try SharedSession(stage) { $0.operational.preferred.immediateData = false }
+        try session.send(session.write(0, 4096), on: 0)
+        let request = try session.receive(ReadyToTransferPDU.self, on: 0)
+        let data = pattern(512)
+        var response: SCSIResponsePDU?
+        // Steadily, a block every 2 ms, which would take 8 s.
+        for number in 0..<4096 where response == nil {
+            var part = session.dataOut(request, data)
+            part.isFinal = false
+            part.dataSN = UInt32(number)
+            part.bufferOffset = UInt32(number * data.count)
+            try session.send(part, data: data, on: 0)
+            while session[0].connection.socket.waitUntilReady(timeout: .milliseconds(2)), response == nil {
+                response = try session[0].receive().parsed()
+            }
+        }
+        #expect(response?.status == .checkCondition)
+        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
 }

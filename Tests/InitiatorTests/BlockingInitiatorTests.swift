@@ -96,6 +96,18 @@ import Testing
         #expect(target.join() == nil)
     }
 
+    @Test("Data-In beyond what the command expects is no reason to make room for it")
+    func dataInBeyond() throws {
+        var behavior = FakeTarget.Behavior()
+        behavior.dataInShift = 0xF000_0000
+        behavior.mayBeAbandoned = true
+        let initiator = try FakeTarget(behavior).logIn()
+        #expect(throws: InitiatorError.protocolViolation("Data-In goes beyond what the command expects")) {
+            _ = try initiator.execute(
+                block(OperationCode.read10, 0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+        }
+    }
+
     @Test("commands can be under way together")
     func queue() throws {
         let target = try FakeTarget()

@@ -16,6 +16,8 @@ final class FakeTarget: Sendable {
         var collapsesPhase = true
         /// The most bytes of a Data-In.
         var dataInLength = 262_144
+        /// How far beside its place Data-In says that it is, in bytes.
+        var dataInShift = 0
         /// The most bytes of an R2T.
         var readyToTransferLength = 262_144
         /// How many commands are refused with BUSY at first.
@@ -302,7 +304,7 @@ private struct FakeService {
             part.expCmdSN = expCmdSN
             part.maxCmdSN = maxCmdSN
             part.dataSN = dataSN
-            part.bufferOffset = UInt32(offset)
+            part.bufferOffset = UInt32(offset + behavior.dataInShift)
             if next == end, behavior.collapsesPhase {
                 part.hasStatus = true
                 part.residual = residual

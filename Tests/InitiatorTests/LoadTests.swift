@@ -94,6 +94,22 @@ import Testing
         #expect(report.firstError == "sense 05/21/00")
     }
 
+    @Test("what a target sends after it has broken the protocol is not looked at, however much it is")
+    func afterTheEnd() throws {
+        let (near, far) = try StreamSocket.pair()
+        let load = LoadConnection(
+            EstablishedSession(
+                socket: near, parameters: NegotiatedParameters(), nextCmdSN: SequenceNumber(1),
+                maxCmdSN: SequenceNumber(64), expStatSN: SequenceNumber(1)), plan(.read))
+        load.state.isRunning = true
+        var reject = RejectPDU()
+        reject.reason = .protocolError
+        let bytes = BasicHeaderSegment(reject).bytes.copyToArray() + [UInt8](repeating: 0, count: 100_000)
+        load.handle(bytes.rawSpan, now: 0)
+        #expect(load.state.report.failure == .rejected(.protocolError) && !load.state.isRunning)
+        withExtendedLifetime(far) {}
+    }
+
     @Test("sequential addresses follow each other and start again; long addresses take 16-byte commands")
     func addresses() throws {
         var work = LoadWork(

@@ -1,7 +1,8 @@
 import Bytes
-import Platform
 import TestSupport
 import Testing
+
+@testable import Platform
 
 @Suite("Socket addresses")
 struct SocketAddressTests {
@@ -35,6 +36,28 @@ struct SocketAddressTests {
 
 @Suite("Stream sockets")
 struct SocketTests {
+    @Test("What accept(2) tells of one connection is told from what the system lacks for all")
+    func acceptFailures() {
+        for code in [Errno.connectionAborted, Errno.notSupported] {
+            guard case .lost = ListenSocket.failure(code) else {
+                Issue.record("\(code) is of that connection")
+                continue
+            }
+        }
+        for code in [
+            Errno.tooManyOpenFiles, Errno.tooManyOpenFilesInSystem, Errno.noMemory, Errno.noBuffers, Errno.inputOutput,
+        ] {
+            guard case .failed(code) = ListenSocket.failure(code) else {
+                Issue.record("\(code) is of all connections")
+                continue
+            }
+        }
+        guard case .wouldBlock = ListenSocket.failure(Errno.wouldBlock) else {
+            Issue.record("none waits")
+            return
+        }
+    }
+
     @Test("A connection over TCP knows both its ends", arguments: ["127.0.0.1:0", "[::1]:0"])
     func connection(text: String) throws {
         let listener = try ListenSocket(listeningOn: #require(SocketAddress(text)), bufferSize: 1 << 20)

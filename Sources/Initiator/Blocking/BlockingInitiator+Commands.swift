@@ -6,6 +6,7 @@ public import SCSI
 struct CommandExchange {
     let logicalUnitNumber: LogicalUnitNumber
     let dataOut: [UInt8]
+    let expectedDataInLength: Int
     var outcome = CommandOutcome()
     var isFinished = false
     /// How many bytes of `outcome.dataIn` are there: one more than the last offset.
@@ -85,7 +86,9 @@ extension BlockingInitiator {
         }
         command.dataSegmentLength = immediateLength
         command.isFinal = unsolicitedEnd <= immediateLength
-        exchanges[tag] = CommandExchange(logicalUnitNumber: logicalUnitNumber, dataOut: dataOut)
+        exchanges[tag] = CommandExchange(
+            logicalUnitNumber: logicalUnitNumber, dataOut: dataOut,
+            expectedDataInLength: max(expectedDataInLength, Int(command.expectedDataTransferLength)))
         try connection.send(
             BasicHeaderSegment(command), additionalHeader: additional, data: Array(dataOut[0..<immediateLength]))
         if !command.isFinal {
@@ -156,6 +159,9 @@ extension BlockingInitiator {
         exchange.outcome.dataInCount += 1
         let offset = Int(dataIn.bufferOffset)
         let end = offset + data.count
+        guard end <= exchange.expectedDataInLength else {
+            throw .protocolViolation("Data-In goes beyond what the command expects")
+        }
         if offset == exchange.outcome.dataIn.count {
             exchange.outcome.dataIn += data
         } else {

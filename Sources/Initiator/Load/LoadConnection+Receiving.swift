@@ -33,7 +33,7 @@ extension LoadConnection {
             handleSmall(available, layout, now)
             offset += layout.totalLength
         }
-        if offset == bytes.byteCount {
+        if offset == bytes.byteCount || !state.isRunning {
             state.keptCount = 0
         } else {
             keep(bytes.extracting(offset..<bytes.byteCount))

@@ -189,17 +189,25 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
                 if !isComplete { continue }
                 if state.isWaitingForRoom {
                     state.isWaitingForRoom = false
-                    reactor.modify(registration, interest: .readable)
+                    listen(.readable, registration, reactor)
                 }
             case .blocked:
                 if !state.isWaitingForRoom {
                     state.isWaitingForRoom = true
-                    reactor.modify(registration, interest: [.readable, .writable])
+                    listen([.readable, .writable], registration, reactor)
                 }
             case .failed(let code):
                 fail(.system(SystemError(code: code, operation: "send")))
             }
             return
+        }
+    }
+
+    private func listen(_ interest: ReadyEvents, _ registration: RegistrationName, _ reactor: Reactor) {
+        do throws(SystemError) {
+            try reactor.modify(registration, interest: interest)
+        } catch {
+            fail(.system(error))
         }
     }
 

@@ -33,7 +33,7 @@ struct LoadPreparation {
                 logicalUnitNumber: probe.logicalUnitNumber, unit: unit, operation: operation, pattern: pattern,
                 blockLength: blockLength, depth: depth, seed: .random(in: .min ... .max))
             if isOnePass { plan.operationLimit = operationCount(of: unit) }
-            loads.append(LoadConnection(probe.initiator.handOver(), plan))
+            loads.append(LoadConnection(try probe.initiator.handOver(), plan))
         }
         return loads
     }
