@@ -112,7 +112,7 @@ let package = Package(
         // MARK: Tests
         .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: settings),
         .target(
-            name: "DeviceTestSupport", dependencies: ["Bytes", "Platform", "SCSI", "TargetCore"],
+            name: "DeviceTestSupport", dependencies: ["Bytes", "Platform", "SCSI", "TargetCore", "TestSupport"],
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
             name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", logging],
@@ -128,7 +128,7 @@ let package = Package(
         tests("Platform"),
         tests("SCSI"),
         tests("TargetCore", ["DeviceTestSupport"]),
-        tests("Media", [grdb]),
+        tests("Media", ["DeviceTestSupport", grdb]),
         tests("Profiles"),
         tests("DiskDevice", ["DeviceTestSupport"]),
         tests("TapeDevice", ["DeviceTestSupport"]),

@@ -121,7 +121,7 @@ extension ChangerLogicalUnit {
         guard let drive = job.drivesToUnload.first else { return commit() }
         // By way of the mailbox even when the drive answers at once: a task must not end inside its own handler.
         drives[drive].unload { release in
-            self.reactor.post { self.unloaded(release) }
+            self.reactor.postCompletion { self.unloaded(release) }
         }
     }
 
@@ -140,7 +140,7 @@ extension ChangerLogicalUnit {
         let requester: MoveRequester
         if case .task = job.requester { requester = .initiator } else { requester = .operatorPanel }
         inventory.commit(job.moves, by: requester) { failure in
-            self.reactor.post { self.committed(failure) }
+            self.reactor.postCompletion { self.committed(failure) }
         }
     }
 
@@ -161,7 +161,7 @@ extension ChangerLogicalUnit {
         guard !job.drivesToLoad.isEmpty else { return finish() }
         let next = job.drivesToLoad.removeFirst()
         drives[next.drive].load(next.barcode) {
-            self.reactor.post { self.loadNext() }
+            self.reactor.postCompletion { self.loadNext() }
         }
     }
 

@@ -70,7 +70,7 @@ extension DiskLogicalUnit {
     func submit(_ task: SCSITask, _ operation: FileRequest.Operation, _ step: DiskStep) -> CommandProgress {
         let request = task.fileRequest
         request.operation = operation
-        request.file = file
+        request.store = file
         task.step = step.rawValue
         guard task.reactor.fileEngine.submit(request, on: task.reactor) else {
             request.lease = nil

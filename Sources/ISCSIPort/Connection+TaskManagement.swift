@@ -71,7 +71,7 @@ extension Connection {
         ) { [self] response in
             // The last task that ends may do so on another reactor.
             guard reactor.isCurrent else {
-                reactor.post { [self] in finishTaskManagement(function, tag, response, session) }
+                reactor.postCompletion { [self] in finishTaskManagement(function, tag, response, session) }
                 return
             }
             finishTaskManagement(function, tag, response, session)

@@ -25,7 +25,7 @@ extension ISCSIServer {
         if displaced.portalReactor === portal.reactor {
             displaced.makeRoom()
         } else {
-            displaced.portalReactor.post { displaced.makeRoom() }
+            displaced.portalReactor.postCompletion { displaced.makeRoom() }
         }
     }
 

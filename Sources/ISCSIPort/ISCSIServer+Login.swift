@@ -102,10 +102,10 @@ extension ISCSIServer {
         guard let former = former?.session else { return run(on: session.reactor, begin) }
         run(on: session.reactor) {
             session.waitForFormer(connection, reply)
-            former.reactor.post {
+            former.reactor.postCompletion {
                 former.end(.reinstated)
                 former.afterLastCommand {
-                    session.reactor.post {
+                    session.reactor.postCompletion {
                         if session.mayBeginNow { begin() }
                         session.formerHasEnded()
                     }
@@ -115,7 +115,7 @@ extension ISCSIServer {
     }
 
     private func run(on reactor: Reactor, _ body: @escaping @Sendable () -> Void) {
-        if reactor.isCurrent { body() } else { reactor.post(body) }
+        if reactor.isCurrent { body() } else { reactor.postCompletion(body) }
     }
 
     /// The reactor with the fewest sessions.

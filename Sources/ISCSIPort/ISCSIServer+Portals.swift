@@ -33,7 +33,7 @@ extension ISCSIServer {
             registry.portals.append(portal)
             return portal
         }
-        portal.reactor.post { portal.begin() }
+        portal.reactor.postCompletion { portal.begin() }
         logger.info("listening", metadata: ["portal": "\(socket.address)", "group": "\(portalGroupTag)"])
         return socket.address
     }
@@ -45,7 +45,7 @@ extension ISCSIServer {
             registry.portals.removeAll { $0.socket.address == address }
             return removed
         }
-        for portal in removed { portal.reactor.post { portal.end() } }
+        for portal in removed { portal.reactor.postCompletion { portal.end() } }
     }
 
     /// The addresses that are listened on.
@@ -92,14 +92,14 @@ extension ISCSIServer {
     func closeConnections(through portal: Portal) {
         let inLogin = registry.withLock { $0.connections.values.filter { $0.portal === portal } }
         for connection in inLogin {
-            connection.portalReactor.post {
+            connection.portalReactor.postCompletion {
                 if !connection.hasLeftPortal { connection.close(.drained) }
             }
         }
         for record in registry.withLock({ Array($0.sessions.values) }) where record.session.target != nil {
             let connections = record.connections.filter { $0.portal === portal }
             guard !connections.isEmpty else { continue }
-            record.session.reactor.post {
+            record.session.reactor.postCompletion {
                 for connection in connections { connection.end(.drained) }
             }
         }

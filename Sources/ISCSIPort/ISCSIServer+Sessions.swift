@@ -46,7 +46,7 @@ extension ISCSIServer {
     public func closeSession(_ targetSessionHandle: UInt16, gracePeriod: Duration) -> Bool {
         guard let record = registry.withLock({ $0.sessions[targetSessionHandle] }) else { return false }
         requestLogout(within: gracePeriod) { $0.targetSessionHandle == targetSessionHandle }
-        record.session.reactor.post { record.session.close(after: gracePeriod) }
+        record.session.reactor.postCompletion { record.session.close(after: gracePeriod) }
         return true
     }
 
@@ -62,7 +62,7 @@ extension ISCSIServer {
         let seconds = Int(gracePeriod.components.seconds)
         for record in records {
             let connections = record.connections.filter(isMeant)
-            record.session.reactor.post {
+            record.session.reactor.postCompletion {
                 for connection in connections { connection.requestLogout(seconds: seconds) }
             }
         }
@@ -71,7 +71,7 @@ extension ISCSIServer {
     func close(_ reason: CloseReason, _ isMeant: (SessionRecord) -> Bool) {
         let records = registry.withLock { registry in Array(registry.sessions.values) }
         for record in records where isMeant(record) {
-            record.session.reactor.post { record.session.end(reason) }
+            record.session.reactor.postCompletion { record.session.end(reason) }
         }
     }
 }

@@ -47,10 +47,10 @@ public final class ISCSIServer: Sendable {
             defer { registry.portals = [] }
             return (registry.portals, Array(registry.sessions.values))
         }
-        for portal in portals { portal.reactor.post { portal.end() } }
+        for portal in portals { portal.reactor.postCompletion { portal.end() } }
         let seconds = max(1, Int(gracePeriod.components.seconds))
         for record in records {
-            record.session.reactor.post {
+            record.session.reactor.postCompletion {
                 for connection in record.connections { connection.requestLogout(seconds: seconds) }
             }
         }
@@ -59,12 +59,12 @@ public final class ISCSIServer: Sendable {
             (Array(registry.connections.values), Array(registry.sessions.values))
         }
         for connection in inLogin {
-            connection.portalReactor.post {
+            connection.portalReactor.postCompletion {
                 if !connection.hasLeftPortal { connection.close(.serverStopping) }
             }
         }
         for record in inSession {
-            record.session.reactor.post {
+            record.session.reactor.postCompletion {
                 for connection in record.connections { connection.close(.serverStopping) }
                 record.session.end(.serverStopping)
             }

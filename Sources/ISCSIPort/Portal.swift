@@ -64,7 +64,7 @@ final class Portal: @unchecked Sendable {
     /// Sends new logins elsewhere from now on, and closes what came in here and is left after `gracePeriod`.
     func drain(for gracePeriod: Duration) {
         isDrainingFlag.store(true, ordering: .releasing)
-        reactor.post { [self] in
+        reactor.postCompletion { [self] in
             if let drainEnd { reactor.cancel(drainEnd) }
             drainEnd = reactor.schedule(after: gracePeriod, self, token: Self.drainToken)
             if drainEnd == nil { server.closeConnections(through: self) }
@@ -74,7 +74,7 @@ final class Portal: @unchecked Sendable {
     /// Takes logins again, and closes nothing more.
     func resume() {
         isDrainingFlag.store(false, ordering: .releasing)
-        reactor.post { [self] in
+        reactor.postCompletion { [self] in
             if let drainEnd { reactor.cancel(drainEnd) }
             drainEnd = nil
         }

@@ -36,6 +36,22 @@ public struct MonotonicTime: Comparable, Hashable, Sendable {
     }
 }
 
+/// Where a reactor has its time from: the system's clock, or one that a test moves.
+public struct MonotonicClock: Sendable {
+    /// CLOCK_MONOTONIC.
+    public static let system = MonotonicClock { .current() }
+
+    private let read: @Sendable () -> MonotonicTime
+
+    /// A clock that `read` tells the time of; it is called on any thread and never goes back.
+    public init(_ read: @escaping @Sendable () -> MonotonicTime) {
+        self.read = read
+    }
+
+    /// The present moment.
+    public var now: MonotonicTime { read() }
+}
+
 extension Duration {
     /// The duration in whole nanoseconds.
     @inlinable

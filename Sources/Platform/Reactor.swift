@@ -75,9 +75,19 @@ public struct RegistrationName: Hashable, Sendable {
     /// What other threads put in, under the lock.
     private struct Mailbox {
         var work: [@Sendable () -> Void] = []
-        var completed: [FileRequest] = []
+        /// How many of `work` could have been refused.
+        var messageCount = 0
+        /// Completed requests, as a list through `FileRequest.next`: what was accepted always comes back.
+        var firstCompleted: FileRequest?
+        var lastCompleted: FileRequest?
         var isSignalled = false
         var isStopping = false
+
+        /// Whether the reactor must be woken, which is asked for once a turn.
+        mutating func mustSignal() -> Bool {
+            defer { isSignalled = true }
+            return !isSignalled
+        }
     }
 
     /// The word of the wake-up descriptor; no slot has a generation of 0.
@@ -95,17 +105,19 @@ public struct RegistrationName: Hashable, Sendable {
     private var turnHandlers: [any TurnHandler] = []
     private var endingHandlers: [any TurnHandler] = []
     private var runningWork: [@Sendable () -> Void] = []
-    private var runningCompletions: [FileRequest] = []
     private var isStopping = false
-    private var time = MonotonicTime.current()
+    private let clock: MonotonicClock
+    private var time: MonotonicTime
     private var eventCount = 0
 
     private init(
-        index: Int, name: String, poolLimit: Int, timerLimit: Int, fileEngine: FileEngine
+        index: Int, name: String, poolLimit: Int, timerLimit: Int, fileEngine: FileEngine, clock: MonotonicClock
     ) throws(SystemError) {
         self.index = index
         timers = Timers(limit: timerLimit)
         self.name = name
+        self.clock = clock
+        time = clock.now
         self.fileEngine = fileEngine
         pool = BufferPool(limit: poolLimit)
         counters = ReactorCounters()
@@ -115,8 +127,6 @@ public struct RegistrationName: Hashable, Sendable {
         _ = try check(cplatform_epoll_add(epoll, wake, ReadyEvents.readable.rawValue, Self.wakeWord), "register", name)
         turnHandlers.reserveCapacity(256)
         endingHandlers.reserveCapacity(256)
-        runningCompletions.reserveCapacity(fileEngine.queueLimit)
-        mailbox.withLock { $0.completed.reserveCapacity(fileEngine.queueLimit) }
     }
 
     deinit {
@@ -126,11 +136,15 @@ public struct RegistrationName: Hashable, Sendable {
 
     /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes and at most `timerLimit` pending
     /// timers. Any thread.
+    ///
+    /// A `clock` that a test moves is read when the reactor wakes: post something after moving it.
     public static func start(
-        name: String, index: Int = 0, poolLimit: Int, timerLimit: Int = timerLimit, fileEngine: FileEngine
+        name: String, index: Int = 0, poolLimit: Int, timerLimit: Int = timerLimit, fileEngine: FileEngine,
+        clock: MonotonicClock = .system
     ) throws(SystemError) -> Reactor {
         let reactor = try Reactor(
-            index: index, name: name, poolLimit: poolLimit, timerLimit: timerLimit, fileEngine: fileEngine)
+            index: index, name: name, poolLimit: poolLimit, timerLimit: timerLimit, fileEngine: fileEngine,
+            clock: clock)
         reactor.thread = try PlatformThread.start(name: name) { reactor.run() }
         return reactor
     }
@@ -151,25 +165,50 @@ public struct RegistrationName: Hashable, Sendable {
 
     /// Runs `work` on the reactor in one of its next turns. Any thread; for control work, not per command.
     ///
-    /// False when the reactor is stopping or `mailboxLimit` messages wait: `work` is then dropped.
+    /// False when the reactor is stopping or `mailboxLimit` messages wait: `work` is then dropped. What ends something
+    /// that was accepted goes by `postCompletion`.
     @discardableResult
     public func post(_ work: @escaping @Sendable () -> Void) -> Bool {
         let (accepted, mustSignal) = mailbox.withLock { box in
-            guard !box.isStopping, box.work.count < Self.mailboxLimit else { return (false, false) }
+            guard !box.isStopping, box.messageCount < Self.mailboxLimit else { return (false, false) }
+            box.messageCount += 1
             box.work.append(work)
-            defer { box.isSignalled = true }
-            return (true, !box.isSignalled)
+            return (true, box.mustSignal())
         }
         if mustSignal { _ = cplatform_eventfd_signal(wake) }
         return accepted
     }
 
-    /// Hands a finished file request to its owner on the reactor's thread. Any thread.
+    /// Runs `work`, which ends something that was accepted before, on the reactor in one of its next turns, in order with
+    /// posted work. Any thread.
+    ///
+    /// It is never refused for want of room: what was accepted bounds it, one end for each. False, and `work` is dropped,
+    /// only when the reactor is stopping.
+    @discardableResult
+    public func postCompletion(_ work: @escaping @Sendable () -> Void) -> Bool {
+        let (accepted, mustSignal) = mailbox.withLock { box in
+            guard !box.isStopping else { return (false, false) }
+            box.work.append(work)
+            return (true, box.mustSignal())
+        }
+        if mustSignal { _ = cplatform_eventfd_signal(wake) }
+        return accepted
+    }
+
+    /// Hands `request`, which is not submitted, to its owner in one of the next turns, as if it had been performed: a
+    /// wake-up that costs no memory and cannot be refused. Any thread, when no other uses the request.
+    public func postCompletion(of request: FileRequest) {
+        request.begin(on: self)
+        request.skip()
+        complete(request)
+    }
+
+    /// Hands a finished request to its owner on the reactor's thread. Any thread.
     func complete(_ request: FileRequest) {
         let mustSignal = mailbox.withLock { box in
-            box.completed.append(request)
-            defer { box.isSignalled = true }
-            return !box.isSignalled
+            if let last = box.lastCompleted { last.next = request } else { box.firstCompleted = request }
+            box.lastCompleted = request
+            return box.mustSignal()
         }
         if mustSignal { _ = cplatform_eventfd_signal(wake) }
     }
@@ -253,7 +292,7 @@ public struct RegistrationName: Hashable, Sendable {
                 unsafe cplatform_epoll_wait(epoll, buffer.baseAddress!, capacity, waitMilliseconds)
             }
             precondition(count >= 0, "waiting on an own epoll descriptor does not fail")
-            time = .current()
+            time = clock.now
             eventCount = Int(count)
             counters.countTurn(events: Int(count))
             for event in events[0..<Int(count)] { dispatch(event) }
@@ -269,7 +308,7 @@ public struct RegistrationName: Hashable, Sendable {
     private var waitMilliseconds: Int32 {
         if !turnHandlers.isEmpty { return 0 }
         guard let deadline = timers.nextDeadline else { return -1 }
-        let rest = deadline.nanoseconds - MonotonicTime.current().nanoseconds
+        let rest = deadline.nanoseconds - clock.now.nanoseconds
         // Rounded up: waking early would only mean to wait again.
         return rest <= 0 ? 0 : Int32(min((rest + 999_999) / 1_000_000, 60_000))
     }
@@ -285,14 +324,19 @@ public struct RegistrationName: Hashable, Sendable {
     private func takeMail() {
         counters.countSystemCall()
         _ = cplatform_eventfd_clear(wake)
+        var completed: FileRequest?
         isStopping = mailbox.withLock { box in
             box.isSignalled = false
+            box.messageCount = 0
             swap(&box.work, &runningWork)
-            swap(&box.completed, &runningCompletions)
+            completed = box.firstCompleted.take()
+            box.lastCompleted = nil
             return box.isStopping
         }
-        for request in runningCompletions { request.deliver() }
-        runningCompletions.removeAll(keepingCapacity: true)
+        while let request = completed {
+            completed = request.next.take()
+            request.deliver()
+        }
         for work in runningWork { work() }
         runningWork.removeAll(keepingCapacity: true)
     }

@@ -81,11 +81,11 @@ struct FaultTests {
 
 /// A store that reads, and fails with one error number when it should write.
 private final class FailingStore: ByteStore {
-    private let good: FileByteStore
+    private let good: File
     private let code: Int32
 
     init(_ file: File, code: Int32) {
-        good = FileByteStore(file)
+        good = file
         self.code = code
     }
 

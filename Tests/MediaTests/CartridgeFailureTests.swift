@@ -1,4 +1,5 @@
 import Bytes
+import DeviceTestSupport
 import GRDB
 import Platform
 import TestSupport

@@ -1,5 +1,7 @@
 import Bytes
+import DeviceTestSupport
 import GRDB
+import Platform
 import TestSupport
 import Testing
 

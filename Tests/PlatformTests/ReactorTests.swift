@@ -97,6 +97,28 @@ struct ReactorTests {
         reactor.stop()
     }
 
+    @Test("A reactor's timers go by its clock")
+    func movedClock() async throws {
+        let nanoseconds = Shared()
+        let engine = try FileEngine(threads: 1)
+        let reactor = try Reactor.start(
+            name: "clock", poolLimit: 1 << 20, fileEngine: engine,
+            clock: MonotonicClock { MonotonicTime(nanoseconds: nanoseconds.value.load(ordering: .relaxed)) })
+        let ticker = Ticker()
+        await onReactor(reactor) { _ = reactor.schedule(after: .seconds(3600), ticker, token: 1) }
+        await onReactor(reactor) {}
+        #expect(ticker.fired.withLock { $0 } == [])
+        nanoseconds.value.store(3600 * 1_000_000_000, ordering: .relaxed)
+        // Timers fire at the end of the turn that runs what is posted.
+        await onReactor(reactor) {}
+        #expect(await onReactor(reactor) { reactor.now } == MonotonicTime(nanoseconds: 3600 * 1_000_000_000))
+        #expect(ticker.fired.withLock { $0 } == [1])
+        reactor.stop()
+        engine.stop()
+    }
+
+    final class Shared: Sendable { let value = Atomic<Int64>(0) }
+
     /// Of two ready sockets, whichever is handled first closes the other and puts a new socket in its place.
     final class Replacer: ReadyHandler, @unchecked Sendable {
         let reactor: Reactor

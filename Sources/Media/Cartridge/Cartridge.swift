@@ -1,5 +1,5 @@
 public import Bytes
-internal import Platform
+public import Platform
 
 /// What the next read would meet.
 public enum TapeObject: Equatable, Sendable {

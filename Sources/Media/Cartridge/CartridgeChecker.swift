@@ -44,7 +44,7 @@ public struct CartridgeChecker: Sendable {
     public func check(barcode: String) throws(CartridgeError) -> CartridgeReport {
         let file = try cartridges.lockedFile(barcode)
         let path = cartridges.dataPath(of: barcode)
-        let store = FileByteStore(file)
+        let store = file
         let superblock = try CartridgeOpening(store: store, file: file, path: path).superblock().superblock
         var report = CartridgeReport(identity: superblock.identity)
         let table: ExtentTable
@@ -62,7 +62,7 @@ public struct CartridgeChecker: Sendable {
     public func rebuildIndex(barcode: String) throws(CartridgeError) -> CartridgeReport {
         let file = try cartridges.lockedFile(barcode)
         let path = cartridges.dataPath(of: barcode)
-        let store = FileByteStore(file)
+        let store = file
         let superblock = try CartridgeOpening(store: store, file: file, path: path).superblock().superblock
         var report = CartridgeReport(identity: superblock.identity)
         let table: ExtentTable

@@ -117,7 +117,7 @@ public struct CartridgeStore: Sendable {
     /// Opens a cartridge with an exclusive lock, which lasts as long as the object.
     public func open(barcode: String) throws(CartridgeError) -> Cartridge {
         let file = try lockedFile(barcode)
-        let opening = CartridgeOpening(store: FileByteStore(file), file: file, path: dataPath(of: barcode))
+        let opening = CartridgeOpening(store: file, file: file, path: dataPath(of: barcode))
         return try opening.open(index: try index(barcode, replacing: true))
     }
 
@@ -133,7 +133,7 @@ public struct CartridgeStore: Sendable {
         } catch {
             throw error.code == Errno.noSuchFile ? .missing(barcode: barcode) : .system(error)
         }
-        let superblock = try CartridgeOpening(store: FileByteStore(file), file: file, path: path).superblock()
+        let superblock = try CartridgeOpening(store: file, file: file, path: path).superblock()
             .superblock
         var settings = CartridgeSettings()
         if FilePath.exists(indexPath(of: barcode)) {

@@ -98,7 +98,7 @@ public final class RawDiskImage: Sendable {
             throw DiskImageError(error, path: path)
         }
         return RawDiskImage(
-            store: FileByteStore(file), file: file, path: path, blockSize: blockSize, capacity: capacity)
+            store: file, file: file, path: path, blockSize: blockSize, capacity: capacity)
     }
 
     /// Opens an image with an exclusive lock, which lasts as long as the object.
@@ -124,7 +124,7 @@ public final class RawDiskImage: Sendable {
             throw .capacityMismatch(path: path, length: length, expected: expectedCapacity)
         }
         return RawDiskImage(
-            store: FileByteStore(file), file: file, path: path, blockSize: blockSize, capacity: length)
+            store: file, file: file, path: path, blockSize: blockSize, capacity: length)
     }
 
     private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {

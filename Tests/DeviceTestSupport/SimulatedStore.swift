@@ -1,13 +1,11 @@
-import Bytes
-import Platform
-import Synchronization
-import TestSupport
-
-@testable import Media
+public import Bytes
+public import Platform
+internal import Synchronization
+public import TestSupport
 
 /// A byte store in memory that forgets at a crash what was not synchronised, in any combination, and that can fail at a
-/// chosen call.
-final class SimulatedStore: ByteStore {
+/// chosen call. It stands under all input and output of a medium.
+public final class SimulatedStore: ByteStore {
     private enum Change {
         case write(offset: Int, bytes: [UInt8])
         case truncate(Int)
@@ -25,25 +23,40 @@ final class SimulatedStore: ByteStore {
         var failsFromThenOn = false
         var errorNumber = Errno.inputOutput
         var hasFailed = false
+        var isCached = true
     }
 
     private let state: Mutex<State>
+    private let forgetsAfterFailedSynchronization: Bool
 
-    init(_ content: [UInt8] = []) {
+    /// A store with `content`, which is durable.
+    ///
+    /// As Linux does, it can forget at a failed synchronisation that the changes were to be written: they are still read,
+    /// and the next synchronisation succeeds without them.
+    public init(_ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false) {
         state = Mutex(State(content: content, durable: content))
+        self.forgetsAfterFailedSynchronization = forgetsAfterFailedSynchronization
     }
 
-    /// A store with the first superblocks of an empty cartridge.
-    static func empty(capacity: Int64 = 1 << 30) -> SimulatedStore {
-        let superblock = Superblock(identity: testIdentity(capacity: capacity), partition: 0)
-        return SimulatedStore(superblock.encoded() + superblock.encoded())
+    /// What a crash cannot take.
+    public var durable: [UInt8] { state.withLock { $0.durable } }
+
+    /// How many changing calls there have been since the last `fail(at:errorNumber:fromThenOn:)`.
+    public var callCount: Int { state.withLock { $0.calls } }
+
+    /// Whether reads that may not wait are answered.
+    public var isCached: Bool {
+        get { state.withLock { $0.isCached } }
+        set { state.withLock { $0.isCached = newValue } }
     }
 
-    var content: [UInt8] { state.withLock { $0.content } }
-    var hasFailed: Bool { state.withLock { $0.hasFailed } }
+    /// What reads see.
+    public var content: [UInt8] { state.withLock { $0.content } }
+    /// Whether a call has failed.
+    public var hasFailed: Bool { state.withLock { $0.hasFailed } }
 
     /// Makes the `call`-th changing call from now on fail, counted from 1; and with `fromThenOn` all later ones.
-    func fail(at call: Int, errorNumber: Int32, fromThenOn: Bool) {
+    public func fail(at call: Int, errorNumber: Int32, fromThenOn: Bool) {
         state.withLock { state in
             state.calls = 0
             state.failingCall = call
@@ -53,12 +66,13 @@ final class SimulatedStore: ByteStore {
         }
     }
 
-    func stopFailing() {
+    /// Lets all calls succeed.
+    public func stopFailing() {
         state.withLock { $0.failingCall = nil }
     }
 
     /// What could be on the medium after a crash now.
-    func afterCrash(using generator: inout SeededRandom) -> SimulatedStore {
+    public func afterCrash(using generator: inout SeededRandom) -> SimulatedStore {
         let (durable, changes) = state.withLock { ($0.durable, $0.changes) }
         var content = durable
         let lossRate = [0, 10, 50, 100].randomElement(using: &generator) ?? 0
@@ -74,6 +88,13 @@ final class SimulatedStore: ByteStore {
             }
         }
         return SimulatedStore(content)
+    }
+
+    private static func apply(_ content: inout [UInt8], _ change: Change) {
+        switch change {
+        case .truncate(let length): resize(&content, to: length)
+        case .write(let offset, let bytes): apply(&content, offset, bytes)
+        }
     }
 
     private static func resize(_ content: inout [UInt8], to length: Int) {
@@ -106,11 +127,13 @@ final class SimulatedStore: ByteStore {
 
     // MARK: ByteStore
 
+    /// Fills `header` and the lease.
     @_lifetime(header: copy header)
-    func read(
+    public func read(
         header: inout MutableRawSpan, into lease: inout BufferLease, at leaseOffset: Int, count: Int,
         offset: Int64, mode: ReadMode
     ) -> FileResult {
+        if mode == .cached, !isCached { return .wouldBlock }
         let content = content
         let available = max(0, content.count - Int(offset))
         let inHeader = min(header.byteCount, available)
@@ -126,8 +149,10 @@ final class SimulatedStore: ByteStore {
         return .done(inHeader + inLease)
     }
 
+    /// Fills `bytes`.
     @_lifetime(bytes: copy bytes)
-    func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
+    public func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
+        if mode == .cached, !isCached { return .wouldBlock }
         let content = content
         let count = min(bytes.byteCount, max(0, content.count - Int(offset)))
         if count > 0 { bytes.store(content.rawSpan.extracting(Int(offset)..<Int(offset) + count), at: 0) }
@@ -135,16 +160,18 @@ final class SimulatedStore: ByteStore {
     }
 
     /// Short, so that old tails stay behind overwrites in these small files too.
-    var cacheProbeInterval: Int64 { 100 }
+    public var cacheProbeInterval: Int64 { 100 }
 
-    func write(
+    /// Writes header and payload.
+    public func write(
         header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
     ) -> FileResult {
         let payload = lease.bytes.extracting(leaseOffset..<leaseOffset + count)
         return write(header.copyToArray() + payload.copyToArray(), offset)
     }
 
-    func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes.copyToArray(), offset) }
+    /// Writes all of `bytes`.
+    public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes.copyToArray(), offset) }
 
     private func write(_ bytes: [UInt8], _ offset: Int64) -> FileResult {
         state.withLock { state in
@@ -161,16 +188,21 @@ final class SimulatedStore: ByteStore {
         }
     }
 
-    func synchronizeData() -> Int32 {
+    /// Makes all changes durable, or none.
+    public func synchronizeData() -> Int32 {
         state.withLock { state in
-            if let code = Self.failure(&state) { return code }
-            state.durable = state.content
+            if let code = Self.failure(&state) {
+                if forgetsAfterFailedSynchronization { state.changes = [] }
+                return code
+            }
+            for change in state.changes { Self.apply(&state.durable, change) }
             state.changes = []
             return 0
         }
     }
 
-    func truncate(to length: Int64) -> Int32 {
+    /// Sets the length.
+    public func truncate(to length: Int64) -> Int32 {
         state.withLock { state in
             if let code = Self.failure(&state) { return code }
             state.changes.append(.truncate(Int(length)))
@@ -179,16 +211,21 @@ final class SimulatedStore: ByteStore {
         }
     }
 
-    func punchHole(at offset: Int64, length: Int64) -> Int32 { zeroRange(at: offset, length: length) }
+    /// Writes zeros.
+    public func punchHole(at offset: Int64, length: Int64) -> Int32 { zeroRange(at: offset, length: length) }
 
-    func zeroRange(at offset: Int64, length: Int64) -> Int32 {
+    /// Writes zeros.
+    public func zeroRange(at offset: Int64, length: Int64) -> Int32 {
         if case .failed(let code) = write([UInt8](repeating: 0, count: Int(length)), offset) { return code }
         return 0
     }
 
-    func size() -> Int64 { Int64(content.count) }
-    func nextData(from offset: Int64) -> Int64? { offset < size() ? offset : nil }
-    func nextHole(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
+    /// The length.
+    public func size() -> Int64 { Int64(content.count) }
+    /// All of it is data.
+    public func nextData(from offset: Int64) -> Int64? { offset < size() ? offset : nil }
+    /// The end.
+    public func nextHole(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
 
     private static func failure(_ state: inout State) -> Int32? {
         state.calls += 1
@@ -197,11 +234,4 @@ final class SimulatedStore: ByteStore {
         state.hasFailed = true
         return state.errorNumber
     }
-}
-
-/// The identity of cartridges under test.
-func testIdentity(capacity: Int64 = 1 << 30) -> CartridgeIdentity {
-    CartridgeIdentity(
-        uuid: (0..<16).map { UInt8($0) }, barcode: "V00001L8", mediumSerialNumber: "0123456789", capacity: capacity,
-        densityCode: 0x5E, isWORM: false)
 }

@@ -1,5 +1,4 @@
-internal import Bytes
-internal import Platform
+public import Bytes
 
 /// Whether an operation may wait for the device.
 public enum ReadMode: Sendable {
@@ -9,11 +8,11 @@ public enum ReadMode: Sendable {
     case blocking
 }
 
-/// The bytes under a medium: what the formats of this module need from a file, and no more.
+/// The bytes under a medium: what the formats of media need from a file, and no more.
 ///
-/// `FileByteStore` is the real one. Tests put a store in its place that fails at the n-th call or forgets what was
+/// `File` is the real one. Tests put a store in its place that fails at the n-th call or forgets what was
 /// not synchronised. All methods may be called on any thread. Calls that give a number give 0 or an error number.
-protocol ByteStore: AnyObject, Sendable {
+public protocol ByteStore: AnyObject, Sendable {
     /// Fills `header` and then `count` bytes of `lease` at `leaseOffset`; `.done` with fewer bytes means the end.
     @_lifetime(header: copy header)
     func read(
@@ -47,47 +46,39 @@ protocol ByteStore: AnyObject, Sendable {
     func nextHole(from offset: Int64) -> Int64?
 }
 
-/// A file or a block device as a byte store.
-final class FileByteStore: ByteStore {
-    let file: File
-
-    init(_ file: File) {
-        self.file = file
-    }
-
+extension File: ByteStore {
+    /// As `read(into:at:count:fileOffset:)`, `readCached(into:at:count:fileOffset:)` or
+    /// `read(header:into:at:count:fileOffset:cached:)` do.
     @_lifetime(header: copy header)
-    func read(
+    public func read(
         header: inout MutableRawSpan, into lease: inout BufferLease, at leaseOffset: Int, count: Int,
         offset: Int64, mode: ReadMode
     ) -> FileResult {
         if header.byteCount == 0 {
             return mode == .cached
-                ? file.readCached(into: &lease, at: leaseOffset, count: count, fileOffset: offset)
-                : file.read(into: &lease, at: leaseOffset, count: count, fileOffset: offset)
+                ? readCached(into: &lease, at: leaseOffset, count: count, fileOffset: offset)
+                : read(into: &lease, at: leaseOffset, count: count, fileOffset: offset)
         }
-        return file.read(
+        return read(
             header: &header, into: &lease, at: leaseOffset, count: count, fileOffset: offset, cached: mode == .cached)
     }
 
+    /// As `read(into:fileOffset:)` or `readCached(into:fileOffset:)` do.
     @_lifetime(bytes: copy bytes)
-    func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
-        mode == .cached
-            ? file.readCached(into: &bytes, fileOffset: offset) : file.read(into: &bytes, fileOffset: offset)
+    public func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
+        mode == .cached ? readCached(into: &bytes, fileOffset: offset) : read(into: &bytes, fileOffset: offset)
     }
 
-    func write(
+    /// As `write(header:from:at:count:fileOffset:)` does.
+    public func write(
         header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
     ) -> FileResult {
-        file.write(header: header, from: lease, at: leaseOffset, count: count, fileOffset: offset)
+        write(header: header, from: lease, at: leaseOffset, count: count, fileOffset: offset)
     }
 
-    var cacheProbeInterval: Int64 { 16 << 20 }
-    func write(_ bytes: RawSpan, offset: Int64) -> FileResult { file.write(bytes, fileOffset: offset) }
-    func synchronizeData() -> Int32 { file.synchronizeData() }
-    func truncate(to length: Int64) -> Int32 { file.truncate(to: length) }
-    func punchHole(at offset: Int64, length: Int64) -> Int32 { file.punchHole(at: offset, length: length) }
-    func zeroRange(at offset: Int64, length: Int64) -> Int32 { file.zeroRange(at: offset, length: length) }
-    func size() throws(SystemError) -> Int64 { try file.size() }
-    func nextData(from offset: Int64) -> Int64? { file.nextData(from: offset) }
-    func nextHole(from offset: Int64) -> Int64? { file.nextHole(from: offset) }
+    /// As `write(_:fileOffset:)` does.
+    public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, fileOffset: offset) }
+
+    /// 16 MiB: a question costs a system call.
+    public var cacheProbeInterval: Int64 { 16 << 20 }
 }

@@ -1,0 +1,164 @@
+public import Bytes
+
+/// What a file request calls when it is done, on the reactor that submitted it.
+public protocol FileRequestOwner: AnyObject {
+    /// The request is done: `request.result` tells how, and its lease is back.
+    func fileRequestCompleted(_ request: FileRequest)
+}
+
+/// What performs the requests that it has prepared: a disk image, a cartridge.
+///
+/// Between a request and its bytes stands the medium, so that a medium can map addresses, count losses of written data
+/// where they occur, and refuse.
+public protocol Medium: AnyObject, Sendable {
+    /// Does the work of `request` on a thread that may wait. `FileRequest.perform(on:)` does the plain operations.
+    func perform(_ request: FileRequest) -> FileResult
+}
+
+/// One operation at a time that may wait: made once by its owner, filled in, submitted to a lane, and reused after its
+/// completion.
+///
+/// While it is submitted only the lane and its engine touch it.
+public final class FileRequest: @unchecked Sendable {
+    /// The most bytes of a header that goes before the payload of a write.
+    public static let maximumHeaderLength = 64
+
+    /// What is to be done.
+    public enum Operation: Sendable {
+        /// Read `count` bytes at `fileOffset` into the lease at `leaseOffset`.
+        case read
+        /// Write the header, if there is one, and `count` bytes of the lease from `leaseOffset` on at `fileOffset`.
+        case write
+        /// Make written data durable.
+        case synchronizeData
+        /// Free the storage of `count` bytes at `fileOffset`.
+        case punchHole
+        /// Make `count` bytes at `fileOffset` zero and keep their storage.
+        case zeroRange
+        /// Run the closure, which gives 0 or an error number. For rare control work.
+        case call(@Sendable () -> Int32)
+    }
+
+    /// Who is told of the completion; it keeps the request, not the other way round.
+    public unowned let owner: any FileRequestOwner
+    /// What is to be done.
+    public var operation = Operation.read
+    /// Who does it; released at completion. Nil means the plain operation on `store`.
+    public var medium: (any Medium)?
+    /// The bytes of a request without a medium; released at completion.
+    public var store: (any ByteStore)?
+    /// The payload; it stays here during the operation.
+    public var lease: BufferLease?
+    /// Where in the lease the payload is.
+    public var leaseOffset = 0
+    /// How many bytes of payload, or of the file.
+    public var count = 0
+    /// Where in the file.
+    public var fileOffset: Int64 = 0
+    /// For the owner: which step of its work this is.
+    public var context = 0
+    /// How it ended. `.done` of a write counts header and payload; of operations without payload it is `.done(0)`.
+    public private(set) var result = FileResult.done(0)
+
+    private var header = InlineArray<64, UInt8>(repeating: 0)
+    private var headerCount = 0
+    /// The request behind this one in its lane, or in its reactor's list of completed requests.
+    var next: FileRequest?
+    private(set) var reactor: Reactor?
+
+    /// A request of `owner`.
+    public init(owner: any FileRequestOwner) {
+        self.owner = owner
+    }
+
+    /// Whether it is submitted and not completed.
+    public var isSubmitted: Bool { reactor != nil }
+
+    /// Puts a copy of `bytes`, at most `maximumHeaderLength`, before the payload of the next write. An empty span takes it away.
+    public func setHeader(_ bytes: RawSpan) {
+        precondition(bytes.byteCount <= Self.maximumHeaderLength, "a header has at most 64 bytes")
+        header.modifyBytes { $0.store(bytes, at: 0) }
+        headerCount = bytes.byteCount
+    }
+
+    /// Does the plain operation on `store`; for a medium, on a thread that may wait.
+    public func perform(on store: any ByteStore) -> FileResult {
+        switch operation {
+        case .read: read(store)
+        case .write: write(store)
+        case .synchronizeData: Self.result(store.synchronizeData())
+        case .punchHole: Self.result(store.punchHole(at: fileOffset, length: Int64(count)))
+        case .zeroRange: Self.result(store.zeroRange(at: fileOffset, length: Int64(count)))
+        case .call(let body): Self.result(body())
+        }
+    }
+
+    // MARK: For lanes and reactors
+
+    /// Marks the request as submitted by an owner on `reactor`.
+    func begin(on reactor: Reactor) {
+        precondition(!isSubmitted, "a request does one operation at a time")
+        self.reactor = reactor
+    }
+
+    /// Does the work.
+    func perform() {
+        if let medium {
+            result = medium.perform(self)
+        } else if case .call(let body) = operation {
+            result = Self.result(body())
+        } else {
+            guard let store else { preconditionFailure("a file request needs a medium or a store") }
+            result = perform(on: store)
+        }
+    }
+
+    /// Ends the request without its work.
+    func fail(_ code: Int32) {
+        result = .failed(code)
+    }
+
+    /// Ends a request that has no work.
+    func skip() {
+        result = .done(0)
+    }
+
+    /// Hands the request back to its owner, on the submitting reactor's thread. The lease stays.
+    func deliver() {
+        medium = nil
+        store = nil
+        reactor = nil
+        headerCount = 0
+        owner.fileRequestCompleted(self)
+    }
+
+    // MARK: Plain operations
+
+    private func read(_ store: any ByteStore) -> FileResult {
+        guard var payload = lease.take() else { preconditionFailure("reading needs a lease") }
+        var nothing = MutableRawSpan()
+        let result = store.read(
+            header: &nothing, into: &payload, at: leaseOffset, count: count, offset: fileOffset, mode: .blocking)
+        lease = consume payload
+        return result
+    }
+
+    private func write(_ store: any ByteStore) -> FileResult {
+        // A copy of its own: a span of the stored property would be one of a temporary.
+        let stored = header
+        let headerBytes = stored.rawSpan.extracting(0..<headerCount)
+        guard let payload = lease.take() else { return store.write(headerBytes, offset: fileOffset) }
+        let result =
+            headerCount == 0
+            ? writePayload(payload, store)
+            : store.write(header: headerBytes, from: payload, at: leaseOffset, count: count, offset: fileOffset)
+        lease = consume payload
+        return result
+    }
+
+    private func writePayload(_ payload: borrowing BufferLease, _ store: any ByteStore) -> FileResult {
+        store.write(payload.bytes.extracting(leaseOffset..<leaseOffset + count), offset: fileOffset)
+    }
+
+    private static func result(_ code: Int32) -> FileResult { code == 0 ? .done(0) : .failed(code) }
+}
