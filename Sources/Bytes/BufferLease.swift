@@ -13,21 +13,27 @@
     /// How many bytes from the start hold data; at most `capacity`.
     public private(set) var count: Int
     @usableFromInline let pool: Unmanaged<BufferPool>
-    let sizeClass: Int
+    private let firstPage: Int32
 
-    init(memory: UnsafeMutableRawPointer, capacity: Int, pool: BufferPool, sizeClass: Int) {
+    init(memory: UnsafeMutableRawPointer, capacity: Int, pool: BufferPool, firstPage: Int32) {
         unsafe self.memory = memory
         self.capacity = capacity
         self.count = 0
         unsafe self.pool = Unmanaged.passRetained(pool)
-        self.sizeClass = sizeClass
+        self.firstPage = firstPage
     }
 
     deinit {
         // Safe: `pool` was retained in init and is released once, here; `memory` came from it.
         let owner = unsafe pool.takeRetainedValue()
-        unsafe owner.takeBack(memory, sizeClass: sizeClass)
+        owner.takeBack(firstPage)
     }
+
+    /// The number of the region of the pool's arena that the memory is in.
+    public var region: Int { Int(firstPage) / BufferPool.regionPages }
+
+    /// Where the memory begins in its region, in bytes.
+    public var offset: Int { Int(firstPage) % BufferPool.regionPages * BufferPool.pageLength }
 
     /// The bytes that hold data.
     public var bytes: RawSpan {
@@ -43,7 +49,7 @@
     public var mutableBytes: MutableRawSpan {
         @_lifetime(&self)
         mutating get {
-            // Safe: the mapping is `capacity` bytes long, zero-filled by the kernel at first, and this is its one owner.
+            // Safe: the memory is `capacity` bytes long, zero-filled by the kernel at first, and this is its one owner.
             let span = unsafe MutableRawSpan(_unsafeStart: memory, byteCount: capacity)
             return unsafe _overrideLifetime(span, mutating: &self)
         }

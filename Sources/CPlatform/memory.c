@@ -1,11 +1,40 @@
 #define _GNU_SOURCE
 #include "CPlatform.h"
 
+#include <errno.h>
+#include <stdint.h>
 #include <sys/mman.h>
 
-void *cplatform_map(size_t length) {
-    void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+static void *map(size_t length, int flags) {
+    int always = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, always | flags, -1, 0);
     return address == MAP_FAILED ? NULL : address;
+}
+
+void *cplatform_map(size_t length) { return map(length, 0); }
+
+void *cplatform_map_aligned(size_t length, size_t alignment, int huge_pages) {
+    // Huge pages of the system's pool come aligned to their size, and without MAP_NORESERVE the mapping fails when
+    // there are too few of them; with it, the first use of the memory would end the process.
+    if (huge_pages) {
+        void *huge = mmap(
+            NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+        return huge == MAP_FAILED ? NULL : huge;
+    }
+    char *start = map(length + alignment, 0);
+    if (!start) return NULL;
+    size_t before = -(uintptr_t)start & (alignment - 1);
+    if (before > 0) munmap(start, before);
+    if (before < alignment) munmap(start + before + length, alignment - before);
+    return start + before;
+}
+
+int cplatform_advise_huge_pages(void *address, size_t length) {
+    return madvise(address, length, MADV_HUGEPAGE) == 0 ? 0 : -errno;
+}
+
+int cplatform_give_back(void *address, size_t length) {
+    return madvise(address, length, MADV_DONTNEED) == 0 ? 0 : -errno;
 }
 
 void cplatform_unmap(void *address, size_t length) {

@@ -39,14 +39,15 @@ public struct RegistrationName: Hashable, Sendable {
 
 /// One thread that waits for readiness, timers and messages, and runs everything to completion.
 ///
-/// All methods run on the reactor's own thread unless they say otherwise. A turn is: one wait, the ready handlers, messages
-/// and completed file requests, due timers, and last the handlers that asked for the turn's end.
+/// All methods run on the reactor's own thread unless they say otherwise. A turn is: one wait, the ready handlers,
+/// messages and completed file requests, due timers, pollers, and last the handlers that asked for the turn's end.
 @safe public final class Reactor: @unchecked Sendable {
     /// The most registered descriptors.
     public static let maximumRegistrations = 1 << 16
     /// The most messages that wait in the mailbox.
     public static let mailboxLimit = 1 << 14
-    /// The most pending timers, unless `start` is told otherwise. Connections, sessions and portals have a handful each.
+    /// The most pending timers, unless `start` is told otherwise. Connections, sessions and portals have a handful
+    /// each.
     public static let timerLimit = 1 << 17
 
     /// The reactor's number among its like.
@@ -109,6 +110,11 @@ public struct RegistrationName: Hashable, Sendable {
     private let clock: MonotonicClock
     private var time: MonotonicTime
     private var eventCount = 0
+    /// When idle memory of the pool is given back next; nil while there is none.
+    private var poolUpkeep: MonotonicTime?
+    var pollers: [any Poller] = []
+    /// When pollers, or anything else, had work last.
+    var lastPolledWork = MonotonicTime(nanoseconds: 0)
 
     private init(
         index: Int, name: String, poolLimit: Int, timerLimit: Int, fileEngine: FileEngine, clock: MonotonicClock
@@ -134,8 +140,8 @@ public struct RegistrationName: Hashable, Sendable {
         _ = cplatform_close(epoll)
     }
 
-    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes and at most `timerLimit` pending
-    /// timers. Any thread.
+    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes and at most `timerLimit`
+    /// pending timers. Any thread.
     ///
     /// A `clock` that a test moves is read when the reactor wakes: post something after moving it.
     public static func start(
@@ -215,8 +221,8 @@ public struct RegistrationName: Hashable, Sendable {
 
     /// Ends the loop after the messages that wait already, and waits for the thread. Any other thread, once.
     ///
-    /// Registered handlers are released on the reactor's thread. Stop the owners of file requests first: a completion that
-    /// arrives later is not delivered.
+    /// Registered handlers are released on the reactor's thread. Stop the owners of file requests first: a completion
+    /// that arrives later is not delivered.
     public func stop() {
         precondition(!isCurrent, "a reactor cannot wait for itself")
         mailbox.withLock { $0.isStopping = true }
@@ -253,8 +259,8 @@ public struct RegistrationName: Hashable, Sendable {
         _ = try check(status, "watch descriptor with", name)
     }
 
-    /// Ends the registration; call it before the descriptor is closed. Its handler is not called again, not even for events
-    /// that this turn has found already.
+    /// Ends the registration; call it before the descriptor is closed. Its handler is not called again, not even for
+    /// events that this turn has found already.
     public func unregister(_ registration: RegistrationName) {
         guard let found = registrations.remove(registration.slot) else { return }
         counters.countSystemCall()
@@ -287,9 +293,10 @@ public struct RegistrationName: Hashable, Sendable {
         var events = [cplatform_event](repeating: cplatform_event(), count: Int(CPLATFORM_EVENTS_MAX))
         while !isStopping {
             let capacity = Int32(events.count)
+            let wait = mayWait() ? waitMilliseconds : 0
             let count = unsafe events.withUnsafeMutableBufferPointer { buffer in
                 // Safe: the buffer has `capacity` elements and outlives the call.
-                unsafe cplatform_epoll_wait(epoll, buffer.baseAddress!, capacity, waitMilliseconds)
+                unsafe cplatform_epoll_wait(epoll, buffer.baseAddress!, capacity, wait)
             }
             precondition(count >= 0, "waiting on an own epoll descriptor does not fail")
             time = clock.now
@@ -297,17 +304,21 @@ public struct RegistrationName: Hashable, Sendable {
             counters.countTurn(events: Int(count))
             for event in events[0..<Int(count)] { dispatch(event) }
             while let due = timers.popDue(at: time) { due.handler.timerFired(due.token) }
+            poll(hasWork: count > 0)
             endTurn()
+            maintainPool()
         }
         registrations = SlotTable(limit: Self.maximumRegistrations)
         timers.removeAll()
         turnHandlers = []
+        pollers = []
     }
 
     /// How long the next wait may take.
     private var waitMilliseconds: Int32 {
         if !turnHandlers.isEmpty { return 0 }
-        guard let deadline = timers.nextDeadline else { return -1 }
+        guard var deadline = timers.nextDeadline ?? poolUpkeep else { return -1 }
+        if let poolUpkeep, poolUpkeep < deadline { deadline = poolUpkeep }
         let rest = deadline.nanoseconds - clock.now.nanoseconds
         // Rounded up: waking early would only mean to wait again.
         return rest <= 0 ? 0 : Int32(min((rest + 999_999) / 1_000_000, 60_000))
@@ -346,5 +357,21 @@ public struct RegistrationName: Hashable, Sendable {
         swap(&turnHandlers, &endingHandlers)
         for handler in endingHandlers { handler.turnEnded() }
         endingHandlers.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: The pool
+
+    /// How often idle memory of the pool is given back while there is some.
+    private static let upkeepInterval = Duration.seconds(1)
+
+    /// Gives idle memory of the pool back when that is due.
+    private func maintainPool() {
+        guard pool.hasIdleMemory else {
+            poolUpkeep = nil
+            return
+        }
+        if let poolUpkeep, poolUpkeep > time { return }
+        if poolUpkeep != nil { pool.giveBackIdleMemory() }
+        poolUpkeep = time + Self.upkeepInterval
     }
 }

@@ -5,34 +5,53 @@ import Testing
 @Suite("Buffer pool")
 struct BufferPoolTests {
     @Test(
-        "Requests are rounded up to the next class",
+        "Requests are rounded up to pages, and from eight pages on by at most an eighth",
         arguments: [
-            (0, 4096), (1, 4096), (4096, 4096), (4097, 16384), (16384, 16384), (16385, 65536), (1_048_577, 4_194_304),
-            (16_777_215, 16_777_216),
+            (-1, 1), (0, 1), (1, 1), (4096, 1), (4097, 2), (7 * 4096 + 1, 8), (9 * 4096, 9), (65536, 16), (65537, 18),
+            (260 << 10, 72), (1 << 20, 256), (1 << 20 + 1, 288), (15 << 20, 3840), (16 << 20, 4096),
         ])
-    func classes(request: Int, capacity: Int) throws {
+    func sizes(request: Int, pages: Int) throws {
         let pool = BufferPool(limit: 64 << 20)
         let lease = try pool.required(request)
-        #expect(lease.capacity == capacity)
+        #expect(lease.capacity == pages * 4096)
         #expect(lease.count == 0)
     }
 
-    @Test("The limit bounds what is mapped; kept buffers make room for other classes")
-    func limit() throws {
-        let pool = BufferPool(limit: 1 << 20)
-        do {
-            let first = try pool.required(1 << 20)
-            let hasMore = pool.canLease(1)
-            #expect(!hasMore)
-            _ = consume first
+    @Test("No request, however long, gets more than an eighth too much")
+    func waste() throws {
+        let pool = BufferPool(limit: 64 << 20)
+        for pages in 1...4096 {
+            let lease = try pool.required(pages * 4096)
+            #expect(lease.capacity >= pages * 4096 && lease.capacity <= pages * 4096 * 9 / 8)
         }
         #expect(pool.leasedBytes == 0)
-        #expect(pool.mappedBytes == 1 << 20)
-        let givesSmall = pool.canLease(1)
-        #expect(givesSmall)
-        #expect(pool.mappedBytes == 4096)
-        let givesTooLarge = pool.canLease(BufferPool.maximumLeaseLength + 1)
+    }
+
+    @Test("The limit bounds what is leased; all of it can be, in any sizes, and again after it has come back")
+    func limit() throws {
+        let pool = BufferPool(limit: 1 << 20)
+        for size in [4096, 65536, 1 << 20, 12288, 4096] {
+            var leases: [BufferLeaseBox] = []
+            while let lease = pool.lease(capacity: size) { leases.append(BufferLeaseBox(lease)) }
+            #expect(leases.count == 1 << 20 / size)
+            #expect(pool.leasedBytes == leases.count * size)
+            #expect(pool.mappedBytes == 1 << 20)
+        }
+        #expect(pool.leasedBytes == 0)
+        let givesTooMuch = pool.canLease(1 << 20 + 1)
+        #expect(!givesTooMuch)
+        let givesTooLarge = BufferPool(limit: 64 << 20).canLease(BufferPool.maximumLeaseLength + 1)
         #expect(!givesTooLarge)
+        let givesMost = pool.canLease(.max)
+        #expect(!givesMost)
+    }
+
+    @Test("A transfer of 260 KiB takes 288 KiB of the limit, not 1 MiB")
+    func oddTransfers() throws {
+        let pool = BufferPool(limit: 16 << 20)
+        var leases: [BufferLeaseBox] = []
+        while let lease = pool.lease(capacity: 260 << 10) { leases.append(BufferLeaseBox(lease)) }
+        #expect(leases.count == (16 << 20) / (288 << 10))
     }
 
     @Test("A lease shows what was put in, and only that")
@@ -59,112 +78,58 @@ struct BufferPoolTests {
         #expect(bytes == [1, 2, 3, 4, 5])
     }
 
-    @Test("Memory is reused, not mapped anew")
+    @Test("Memory that has come back is used first: a thousand leases in turn touch one piece of it")
     func reuse() throws {
-        let pool = BufferPool(limit: 1 << 20)
+        let pool = BufferPool(limit: 256 << 20)
         for _ in 0..<1000 {
-            let lease = try pool.required(4096)
-            _ = consume lease
+            let lease = try pool.required(65536)
+            #expect(lease.region == 0 && lease.offset == 0)
         }
-        #expect(pool.mappedBytes == 4096)
+        #expect(pool.mappedBytes == BufferArena.regionLength)
+        #expect(pool.residentBytes == BufferArena.chunkLength)
     }
 
-    @Test("Every free buffer of every class is given out again before another is mapped")
-    func freeBuffers() throws {
-        let pool = BufferPool(limit: 64 << 20)
-        #expect(BufferPool.classSizes == (0..<7).map { 4096 << (2 * $0) })
-        for size in BufferPool.classSizes.dropLast() {
-            var mapped = 0
-            for round in 0..<3 {
-                var first = try pool.required(size)
-                var second = try pool.required(size)
-                var third = try pool.required(size)
-                for value in [UInt8(1), 2, 3] {
-                    let bytes = [UInt8](repeating: value, count: size)
-                    switch value {
-                    case 1: first.assign(bytes)
-                    case 2: second.assign(bytes)
-                    default: third.assign(bytes)
-                    }
-                }
-                let areDistinct = first.bytes.byte(at: 0) == 1 && second.bytes.byte(at: 0) == 2
-                #expect(areDistinct, "no two leases share memory")
-                if round == 0 { mapped = pool.mappedBytes }
-                #expect(pool.mappedBytes == mapped)
-                _ = consume second
-                _ = consume first
-                _ = consume third
+    @Test("A lease outlives the last other reference to its pool")
+    func lifetime() throws {
+        var pool: BufferPool? = BufferPool(limit: 1 << 20)
+        var lease = pool?.lease(capacity: 100)
+        pool = nil
+        lease?.assign([1, 2, 3])
+        let bytes = lease?.copyToArray()
+        #expect(bytes == [1, 2, 3])
+    }
+
+    @Test("Leases of random sizes never overlap, keep what is written to them, and add up", arguments: UInt64(0)..<24)
+    func model(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let limit = [1 << 20, 66 << 20, 200 << 20][Int(seed % 3)]
+        let pool = BufferPool(limit: limit)
+        var held: [LeaseModel.Entry] = []
+        var model = LeaseModel(limit: limit)
+        for step in 0..<2000 {
+            let wantsLease = held.isEmpty || Int.random(in: 0..<100, using: &random) < (step / 250 % 2 == 0 ? 70 : 30)
+            if wantsLease {
+                let size = Int.random(in: 1...4096 << Int.random(in: 0...12, using: &random), using: &random)
+                guard let lease = pool.lease(capacity: size) else { continue }
+                let box = BufferLeaseBox(lease)
+                #expect(box.capacity >= size && box.address % 4096 == 0)
+                let isFree = model.add(region: box.region, offset: box.offset, length: box.capacity)
+                #expect(isFree, "no two overlap")
+                box.mark(UInt64(step))
+                held.append(LeaseModel.Entry(box: box, mark: UInt64(step)))
+            } else {
+                let entry = held.remove(at: Int.random(in: 0..<held.count, using: &random))
+                #expect(entry.box.isMarked(entry.mark), "nobody else has written there")
+                model.remove(region: entry.box.region, offset: entry.box.offset)
             }
-            #expect(pool.leasedBytes == 0)
+            #expect(pool.leasedBytes == model.total)
+            #expect(pool.leasedBytes <= pool.mappedBytes && pool.mappedBytes <= limit)
+            if step % 10 == 0 { pool.giveBackIdleMemory() }
         }
-    }
-}
-
-@Suite("Big-endian fields and checksums")
-struct FieldTests {
-    @Test("Stores and loads are each other's inverse, at any alignment")
-    func fields() {
-        var bytes = [UInt8](repeating: 0, count: 32)
-        bytes.modifyBytes { target in
-            target.storeBE16(0x0102, at: 1)
-            target.storeBE24(0x030405, at: 3)
-            target.storeBE32(0x0607_0809, at: 7)
-            target.storeBE64(0x1011_1213_1415_1617, at: 13)
-        }
-        let span = bytes.rawSpan
-        #expect(span.loadBE16(at: 1) == 0x0102)
-        #expect(span.byte(at: 1) == 1)
-        #expect(span.loadBE24(at: 3) == 0x030405)
-        #expect(span.loadBE32(at: 7) == 0x0607_0809)
-        #expect(span.loadBE64(at: 13) == 0x1011_1213_1415_1617)
-    }
-
-    @Test("CRC32C gives the check value, and RFC 3720 appendix B.4's vectors")
-    func checksum() {
-        #expect(CRC32C.checksum(Array("123456789".utf8).rawSpan) == 0xE306_9283)
-        #expect(CRC32C.checksum([UInt8](repeating: 0, count: 32).rawSpan) == 0x8A91_36AA)
-        #expect(CRC32C.checksum([UInt8](repeating: 0xFF, count: 32).rawSpan) == 0x62A8_AB43)
-        let whole = CRC32C.checksum(Array("123456789".utf8).rawSpan)
-        let head = CRC32C.checksum(Array("1234".utf8).rawSpan)
-        #expect(CRC32C.checksum(Array("56789".utf8).rawSpan, previous: head) == whole)
-    }
-
-    @Test("The first difference and all-zero are found in the tail as in the words")
-    func comparison() {
-        let first = [UInt8](repeating: 0, count: 19)
-        for position in 0..<19 {
-            var second = first
-            second[position] = 1
-            #expect(first.rawSpan.firstDifference(from: second.rawSpan) == position)
-            let isAllZero = second.rawSpan.isAllZero
-            #expect(!isAllZero)
-        }
-        #expect(first.rawSpan.firstDifference(from: first.rawSpan) == nil)
-        let isAllZero = first.rawSpan.isAllZero
-        #expect(isAllZero)
-    }
-}
-
-@Suite("Slot table")
-struct SlotTableTests {
-    final class Thing {}
-
-    @Test("A stale name does not reach the slot's next use")
-    func generations() throws {
-        var table = SlotTable<Thing>(limit: 1)
-        let inserted = table.insert(Thing())
-        let first = try #require(inserted)
-        let tooMany = table.insert(Thing())
-        #expect(tooMany == nil)
-        let removed = table.remove(first)
-        #expect(removed != nil)
-        let insertedAgain = table.insert(Thing())
-        let second = try #require(insertedAgain)
-        #expect(second.index == first.index)
-        #expect(table[first] == nil)
-        let removedStale = table.remove(first)
-        #expect(removedStale == nil)
-        #expect(table[second] != nil)
-        #expect(SlotName(word: second.word) == second)
+        held = []
+        #expect(pool.leasedBytes == 0)
+        // All of it is in one piece again.
+        let wholeRegion = pool.canLease(min(BufferPool.maximumLeaseLength, limit))
+        #expect(wholeRegion)
     }
 }

@@ -15,7 +15,15 @@
 
 /// Maps `length` bytes of fresh, private, zero-filled memory; NULL when there is none.
 void *_Nullable cplatform_map(size_t length);
-/// Unmaps what cplatform_map gave.
+/// Maps `length` bytes like cplatform_map, at a multiple of `alignment`; both are multiples of the page size. With
+/// `huge_pages` the memory is made of the system's reserved huge pages (hugetlb); NULL when there are too few.
+void *_Nullable cplatform_map_aligned(size_t length, size_t alignment, int huge_pages);
+/// Asks for huge pages where memory allows it (MADV_HUGEPAGE); 0 or the negated errno.
+int cplatform_advise_huge_pages(void *_Nonnull address, size_t length);
+/// Gives the pages of a range back to the system (MADV_DONTNEED): they read as zeros when they are used next. 0 or the
+/// negated errno.
+int cplatform_give_back(void *_Nonnull address, size_t length);
+/// Unmaps what a function above gave.
 void cplatform_unmap(void *_Nonnull address, size_t length);
 
 // ---- mapping.c: files in the address space
@@ -26,7 +34,8 @@ void *_Nullable cplatform_map_file(int descriptor, size_t length);
 int cplatform_lock_pages(const void *_Nonnull address, size_t length);
 /// Lets the kernel take the pages away again.
 void cplatform_unlock_pages(const void *_Nonnull address, size_t length);
-/// Has cplatform_copy_mapped survive faults (SIGBUS); other faults go where they went before. Any thread, any number of times.
+/// Has cplatform_copy_mapped survive faults (SIGBUS); other faults go where they went before. Any thread, any number of
+/// times.
 void cplatform_catch_faults(void);
 /// Copies from a mapped file; 0, or -EFAULT when the file has become shorter or the device cannot read it.
 int cplatform_copy_mapped(void *_Nonnull target, const void *_Nonnull source, size_t count);

@@ -1,0 +1,136 @@
+internal import CPlatform
+
+/// What the memory of an arena is made of.
+public enum PageChoice: String, Sendable, CaseIterable {
+    /// Pages of the usual size.
+    case standard
+    /// Huge pages where the kernel finds some (transparent huge pages), which needs no set-up.
+    case transparent
+    /// Huge pages that the system has reserved (hugetlb).
+    case reserved
+}
+
+/// A range of memory that stays mapped at the same place as long as its arena lives, and from which leases are carved.
+@safe public struct BufferRegion {
+    /// Its number in the arena, from 0: `BufferLease.region` of every lease in it.
+    public let index: Int
+    /// Its size in bytes.
+    public let length: Int
+    /// What it is made of: what was chosen, or what there was instead.
+    public let pages: PageChoice
+    let base: UnsafeMutableRawPointer
+
+    /// The memory, for a port that registers it with its network adapter. It stays valid until `regionWillBeUnmapped`.
+    public func withUnsafeMutableMemory<Result, Failure: Error>(
+        _ body: (UnsafeMutableRawBufferPointer) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try unsafe body(UnsafeMutableRawBufferPointer(start: base, count: length))
+    }
+}
+
+/// A port that needs to know the memory of leases before they are used, to register it with its network adapter. Called
+/// on the arena's thread.
+public protocol BufferRegionObserver: AnyObject {
+    /// Whether registered memory is pinned. The system cannot take back pinned pages behind the adapter's back, so the
+    /// arena then gives back none.
+    var pinsPages: Bool { get }
+    /// The region is mapped, and leases of it will follow; false when it could not be registered. No lease is taken
+    /// from it then, neither for this observer nor for others.
+    func regionWasMapped(_ region: BufferRegion) -> Bool
+    /// The arena ends: the registration must end before this returns.
+    func regionWillBeUnmapped(_ region: BufferRegion)
+}
+
+/// The memory of a `BufferPool`: a few large regions, mapped one after the other as they are needed, never unmapped
+/// before the arena ends, so that they can be registered for remote direct memory access (RDMA).
+///
+/// It belongs to the thread of its pool.
+@safe public final class BufferArena {
+    /// The size of a region, in bytes. An arena whose limit is no multiple of it has a smaller last one.
+    public static let regionLength = 64 << 20
+    /// What memory is given back in, in bytes: the size of a huge page.
+    public static let chunkLength = 2 << 20
+    /// The most observers of an arena.
+    public static let maximumObservers = 16
+
+    /// The most bytes of all regions together.
+    public let limit: Int
+    /// What regions are made of where it can be had.
+    public let pages: PageChoice
+    /// The regions mapped so far.
+    public private(set) var regions: [BufferRegion] = []
+    /// Whether memory of the regions may be given back: not while an observer pins it.
+    public private(set) var isPinned = false
+    private var observers: [any BufferRegionObserver] = []
+    /// The start of each region that is mapped, by its number. Safe: made in init, gone in deinit.
+    let bases: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+
+    init(limit: Int, pages: PageChoice) {
+        self.limit = limit
+        self.pages = pages
+        let count = (limit + Self.regionLength - 1) / Self.regionLength
+        unsafe bases = .allocate(capacity: count)
+        unsafe bases.initialize(repeating: nil, count: count)
+    }
+
+    deinit {
+        for region in regions {
+            for observer in observers { observer.regionWillBeUnmapped(region) }
+            unsafe cplatform_unmap(region.base, region.length)
+        }
+        unsafe bases.deallocate()
+    }
+
+    /// Tells `observer` of all regions, those that are there at once. False, and nothing observed, when it cannot
+    /// register one of them or `maximumObservers` are there; it is told that those it has registered end.
+    public func addObserver(_ observer: any BufferRegionObserver) -> Bool {
+        guard observers.count < Self.maximumObservers else { return false }
+        for (index, region) in regions.enumerated() where !observer.regionWasMapped(region) {
+            for registered in regions[..<index] { observer.regionWillBeUnmapped(registered) }
+            return false
+        }
+        observers.append(observer)
+        isPinned = isPinned || observer.pinsPages
+        return true
+    }
+
+    /// Ends the observation; the observer has ended its registrations, or does so itself.
+    public func removeObserver(_ observer: any BufferRegionObserver) {
+        observers.removeAll { $0 === observer }
+        isPinned = observers.contains { $0.pinsPages }
+    }
+
+    /// Maps the next region; its size in bytes, or nil when the limit is reached, there is no memory, or an observer
+    /// refuses it.
+    func grow() -> Int? {
+        let length = min(Self.regionLength, limit - regions.count * Self.regionLength)
+        guard length > 0, let region = map(length) else { return nil }
+        for (index, observer) in observers.enumerated() where !observer.regionWasMapped(region) {
+            for informed in observers[..<index] { informed.regionWillBeUnmapped(region) }
+            unsafe cplatform_unmap(region.base, region.length)
+            return nil
+        }
+        unsafe bases[regions.count] = region.base
+        regions.append(region)
+        return length
+    }
+
+    private func map(_ length: Int) -> BufferRegion? {
+        let index = regions.count
+        let isWhole = length % Self.chunkLength == 0
+        if pages == .reserved, isWhole, let base = unsafe cplatform_map_aligned(length, Self.chunkLength, 1) {
+            return unsafe BufferRegion(index: index, length: length, pages: .reserved, base: base)
+        }
+        guard let base = unsafe cplatform_map_aligned(length, Self.chunkLength, 0) else { return nil }
+        let isAdvised = pages != .standard && (unsafe cplatform_advise_huge_pages(base, length) == 0)
+        return unsafe BufferRegion(
+            index: index, length: length, pages: isAdvised ? .transparent : .standard, base: base)
+    }
+
+    /// Gives a range of a region back to the system: its pages read as zeros when they are used next. False when it
+    /// stays.
+    func giveBack(region: Int, offset: Int, length: Int) -> Bool {
+        // Safe: the range is in the region, and no lease is in the range.
+        unsafe !isPinned && cplatform_give_back(regions[region].base + offset, length) == 0
+    }
+}
