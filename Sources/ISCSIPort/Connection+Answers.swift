@@ -182,7 +182,12 @@ extension Connection {
     func appendData(
         _ pdu: DataInPDU, _ payload: OutputQueue.Payload, _ segment: DataInSegment, releases: Bool
     ) -> Bool {
-        let (offset, count) = (segment.offset, segment.length)
+        append(pdu, payload, offset: segment.offset, count: segment.length, releases: releases)
+    }
+
+    private func append<Header: PDUHeader>(
+        _ pdu: Header, _ payload: OutputQueue.Payload, offset: Int, count: Int, releases: Bool
+    ) -> Bool {
         let layout = sendFramer.layout(dataSegmentLength: count)
         let isHeaderQueued = output.appendHeader(count: layout.dataOffset) { bytes in
             pdu.encode(into: &bytes)
@@ -241,6 +246,7 @@ extension Connection {
     /// Queues a PDU with a copy of `data` that is kept already, or need not be.
     @discardableResult
     func enqueue<Header: PDUHeader>(_ header: Header, data: RawSpan) -> Bool {
+        if data.byteCount > Self.controlDataLimit { return enqueueLong(header, data) }
         let layout = sendFramer.layout(dataSegmentLength: data.byteCount)
         let isQueued = output.appendHeader(count: layout.totalLength) { bytes in
             header.encode(into: &bytes)
@@ -253,6 +259,17 @@ extension Connection {
             bytes.storeBE32(digest, at: layout.dataDigestOffset)
         }
         return finishSending(isQueued)
+    }
+
+    /// Queues a PDU whose data has a buffer of its own.
+    private func enqueueLong<Header: PDUHeader>(_ header: Header, _ data: RawSpan) -> Bool {
+        guard var lease = reactor.pool.lease(capacity: data.byteCount) else {
+            close(.outOfMemory)
+            return false
+        }
+        lease.append(data)
+        guard let payload = output.hold(lease) else { return finishSending(false) }
+        return finishSending(append(header, payload, offset: 0, count: data.byteCount, releases: true))
     }
 
     private func finishSending(_ isQueued: Bool) -> Bool {

@@ -6,8 +6,11 @@ internal import TargetCore
 
 // NOP, Text, Logout, and what is rejected (RFC 7143 sections 11.10, 11.14, 11.17 and 11.18).
 extension Connection {
-    /// The most bytes of a text or ping that go into one PDU.
+    /// The most bytes of a PDU's data that go out as a copy in the output queue, and that are kept of one which waits for its turn; more
+    /// goes out from a buffer of its own.
     static let controlDataLimit = 8192
+    /// How many targets of a discovery are looked at for as much as another request costs.
+    private static let targetsOfRequest = 64
 
     /// Takes a PDU of full feature phase that is neither SCSI Command nor Data-Out.
     func receiveControl(_ header: RawSpan, _ data: RawSpan) {
@@ -51,13 +54,9 @@ extension Connection {
         guard session.heldRequests.count < server.limits.heldRequests else {
             return reject(header, .longOperationReject)
         }
-        // Of a ping no more is sent back.
-        guard data.byteCount <= Self.controlDataLimit || header.opcode == .nopOut else {
-            return reject(header, .longOperationReject)
-        }
-        let kept = data.extracting(0..<min(data.byteCount, Self.controlDataLimit))
+        guard data.byteCount <= Self.controlDataLimit else { return reject(header, .longOperationReject) }
         session.heldRequests.append(
-            HeldRequest(cmdSN: cmdSN, header: copy, data: kept.copyToArray(), connection: self))
+            HeldRequest(cmdSN: cmdSN, header: copy, data: data.copyToArray(), connection: self))
     }
 
     /// Rejects a PDU; its header goes back as data.
@@ -72,14 +71,23 @@ extension Connection {
         send(pdu, data: header.extracting(0..<BasicHeaderSegment.length))
     }
 
+    /// The most bytes of data that an answer can have: as many as the initiator takes, or few when buffers are scarce.
+    private var answerLimit: Int {
+        // A buffer may be four times as long as what it is for.
+        let isRoomy = reactor.pool.limit - reactor.pool.leasedBytes >= 4 * parameters.maxSendDataSegmentLength
+        return isRoomy
+            ? parameters.maxSendDataSegmentLength : min(parameters.maxSendDataSegmentLength, Self.controlDataLimit)
+    }
+
     // MARK: NOP
 
     private func answerPing(_ header: RawSpan, _ data: RawSpan) {
         guard let session, let ping = NOPOutPDU(parsing: header) else { return }
         if ping.targetTransferTag != reservedTag, ping.targetTransferTag == pingTag { pingTag = nil }
         guard ping.initiatorTaskTag != reservedTag else { return }
-        // The data comes back as far as the initiator takes it (section 11.19), and one answer fits the output queue.
-        let count = min(data.byteCount, parameters.maxSendDataSegmentLength, Self.controlDataLimit)
+        // The data comes back as far as the initiator takes it (section 11.19).
+        let count = min(data.byteCount, answerLimit)
+        countRequest(weight: count / Self.controlDataLimit)
         session.openWindow()
         var answer = NOPInPDU()
         answer.dataSegmentLength = count
@@ -123,8 +131,10 @@ extension Connection {
     private func answerText(_ header: RawSpan, _ data: RawSpan) {
         guard let session, let request = TextRequestPDU(parsing: header), var machine = text else { return }
         var agreed = parameters
-        let step = machine.receive(request, data: data, parameters: &agreed) { scope in
-            server.discover(scope, session, on: self)
+        var discovered = 0
+        let step = machine.receive(request, data: data, parameters: &agreed, partLimit: answerLimit) { scope in
+            discovered = scope == .all ? server.targets.all.count : 1
+            return server.discover(scope, session, on: self)
         }
         text = machine
         parameters = agreed
@@ -132,6 +142,7 @@ extension Connection {
         case .reject(let reason):
             reject(header, reason)
         case .respond(var response, let text):
+            countRequest(weight: discovered / Self.targetsOfRequest + text.count / Self.controlDataLimit)
             session.openWindow()
             response.statSN = status.take()
             response.expCmdSN = session.window.expCmdSN

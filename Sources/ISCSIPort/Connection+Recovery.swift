@@ -85,7 +85,11 @@ extension Connection {
             session.release(slot)
         }
         // Far more than the window allows: the initiator takes its answers and never says so (section 4.2.2.2).
-        if recovery.count > session.limits.unacknowledgedAnswers { close(.answersNotAcknowledged) }
+        if recovery.count > session.limits.unacknowledgedAnswers
+            || recovery.dataLength > session.limits.unacknowledgedText
+        {
+            close(.answersNotAcknowledged)
+        }
     }
 
     // MARK: Data-In

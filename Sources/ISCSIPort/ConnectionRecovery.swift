@@ -26,6 +26,8 @@ final class ConnectionRecovery {
     private(set) var first: SequenceNumber
     private var answers: [Answer] = []
     private var head = 0
+    /// The bytes of data of answers that are no outcomes of commands.
+    private(set) var dataLength = 0
     var resends: [Resend] = []
 
     /// Keeps answers from StatSN `first` on.
@@ -39,6 +41,7 @@ final class ConnectionRecovery {
     /// Keeps the next answer.
     func keep(_ answer: Answer) {
         answers.append(answer)
+        if case .other(_, let data) = answer { dataLength += data.count }
     }
 
     /// The answer with that StatSN, if it is kept.
@@ -50,6 +53,7 @@ final class ConnectionRecovery {
     /// Takes the oldest answer out: it is acknowledged.
     func removeFirst() -> Answer {
         let answer = answers[head]
+        if case .other(_, let data) = answer { dataLength -= data.count }
         head += 1
         first = first.advanced(by: 1)
         if head == answers.count {

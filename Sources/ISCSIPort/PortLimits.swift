@@ -18,7 +18,7 @@ public struct PortLimits: Sendable {
     /// The command window: the most commands of a session at a time.
     public var commandWindow = 128
     /// Requests of a connection a second that are no commands (pings, texts, task management), on average; a connection with more is
-    /// not read from for a while.
+    /// not read from for a while. Texts count once more for every 8 KiB of an answer, and for every 64 targets to choose from.
     public var requestsPerSecond = 2000
     /// The most immediate commands of a session at a time, beside those of the window.
     public var immediateCommands = 16
@@ -35,6 +35,8 @@ public struct PortLimits: Sendable {
     public var assuredDataOut = 64 << 10
     /// The most answers of a connection that are not acknowledged, at ErrorRecoveryLevel 1 and 2; beyond them it closes.
     public var unacknowledgedAnswers = 256
+    /// Bytes of data of such answers, those of commands left out; beyond them the connection closes.
+    public var unacknowledgedText = 32 << 20
     /// Bytes of Data-In that a session keeps to send them again; beyond them the oldest cannot be had again.
     public var retainedData = 64 << 20
     /// How long a session waits for the commands of the one that it reinstates before its login fails.

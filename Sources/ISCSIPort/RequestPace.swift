@@ -21,10 +21,10 @@ struct RequestPace {
         interval = Duration.seconds(1) / rate
     }
 
-    /// Counts a request.
-    mutating func count(at now: MonotonicTime) {
+    /// Counts a request, or one that costs as much as `weight` of them.
+    mutating func count(_ weight: Int = 1, at now: MonotonicTime) {
         let earliest = MonotonicTime(nanoseconds: now.nanoseconds - Self.burst.wholeNanoseconds)
-        due = max(due, earliest) + interval
+        due = max(due, earliest) + interval * weight
     }
 
     /// How long the peer has to wait; nil when it need not.
@@ -32,9 +32,10 @@ struct RequestPace {
 }
 
 extension Connection {
-    /// Counts a request that is no command, and stops reading for a while when there have been too many.
-    func countRequest() {
-        pace.count(at: reactor.now)
+    /// Counts a request that is no command, or as much as `weight` of them, and stops reading for a while when there have been too
+    /// many.
+    func countRequest(weight: Int = 1) {
+        pace.count(weight, at: reactor.now)
         if !pace.isPaused { pauseReading() }
     }
 

@@ -1,3 +1,4 @@
+import Bytes
 import DeviceTestSupport
 import ISCSI
 import ISCSIPort
@@ -199,5 +200,49 @@ struct AccessTests {
         let read = try other.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
         #expect(!stage.server.closeSession(0, gracePeriod: .seconds(1)))
+    }
+
+    @Test(
+        "Discovery answers in one PDU up to what the initiator declares, however scarce buffers are in several",
+        arguments: [(declared: 262_144, count: 1), (declared: 65_536, count: 2)])
+    func discoveryInOnePDU(declared: Int, count: Int) throws {
+        for number in 0..<1000 {
+            stage.targets.add(Target(name: "iqn.2026-11.dev.carousel:t\(number)", alias: "", homeReactor: nil))
+        }
+        var settings = InitiatorSettings.discovery
+        settings.operational.preferred.maxRecvDataSegmentLength = declared
+        let initiator = try BlockingInitiator.logIn(to: stage.address, settings)
+        var request = TextRequestPDU()
+        let text = Array("SendTargets=All\0".utf8)
+        request.isFinal = true
+        request.dataSegmentLength = text.count
+        request.cmdSN = initiator.nextCmdSN
+        request.initiatorTaskTag = initiator.takeTag()
+        try initiator.send(request, data: text)
+        var answer: [UInt8] = []
+        for number in 1...count {
+            let pdu = try initiator.receive()
+            answer += pdu.data
+            let response = try #require(pdu.parsed(as: TextResponsePDU.self))
+            #expect(response.isFinal == (number == count) && response.isContinued == (number < count))
+            guard !response.isFinal else { break }
+            #expect(pdu.data.count == declared)
+            var next = TextRequestPDU()
+            next.isFinal = true
+            next.initiatorTaskTag = request.initiatorTaskTag
+            next.targetTransferTag = response.targetTransferTag
+            next.cmdSN = request.cmdSN.advanced(by: number)
+            try initiator.send(next)
+        }
+        #expect(SendTargets.parse(try TextCodec.parse(answer.rawSpan, limit: 4000)).count == 1001)
+        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        #expect(isReturned)
+    }
+
+    @Test("A ping comes back whole as far as the initiator takes it")
+    func longPing() throws {
+        let initiator = try stage.initiator()
+        let echo = try initiator.ping(pattern(200_000))
+        #expect(echo == pattern(200_000))
     }
 }

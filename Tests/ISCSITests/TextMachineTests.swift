@@ -13,6 +13,7 @@ struct TextMachineTests {
     private struct Bench {
         var machine: TextMachine
         var parameters = NegotiatedParameters()
+        var partLimit = OutgoingText.maximumPartLength
         var targets: [DiscoveredTarget] = []
         /// The scopes that were asked for.
         var scopes: [SendTargets.Scope] = []
@@ -32,7 +33,9 @@ struct TextMachineTests {
             request.logicalUnitNumber = LogicalUnitNumber(3)
             var asked: [SendTargets.Scope] = []
             let list = targets
-            let step = machine.receive(request, data: text.rawSpan, parameters: &parameters) { scope in
+            let step = machine.receive(
+                request, data: text.rawSpan, parameters: &parameters, partLimit: partLimit
+            ) { scope in
                 asked.append(scope)
                 return list
             }
@@ -107,17 +110,23 @@ struct TextMachineTests {
         }
     }
 
-    @Test("Ten thousand targets at eight addresses, in parts that no limit of the other side makes larger")
-    func manyTargets() throws {
-        for (limit, part) in [(2048, 2048), (16_777_215, OutgoingText.maximumPartLength)] {
-            var bench = Bench()
-            bench.targets = targets(10_000, addresses: 8)
-            bench.parameters.maxSendDataSegmentLength = limit
-            let (text, count) = try bench.read(bench.ask(["SendTargets": "All"]))
-            #expect(count == (text.count + part - 1) / part)
-            let parameters = try TextCodec.parse(text.rawSpan, limit: 90_000)
-            #expect(SendTargets.parse(parameters) == bench.targets)
-        }
+    @Test(
+        "Ten thousand targets at eight addresses, in parts as long as the other side takes and memory allows",
+        arguments: [
+            (declared: 2048, partLimit: OutgoingText.maximumPartLength, part: 2048),
+            (declared: 262_144, partLimit: OutgoingText.maximumPartLength, part: 262_144),
+            (declared: 16_777_215, partLimit: OutgoingText.maximumPartLength, part: 16_777_215),
+            (declared: 16_777_215, partLimit: 8192, part: 8192),
+        ])
+    func manyTargets(declared: Int, partLimit: Int, part: Int) throws {
+        var bench = Bench()
+        bench.targets = targets(10_000, addresses: 8)
+        bench.parameters.maxSendDataSegmentLength = declared
+        bench.partLimit = partLimit
+        let (text, count) = try bench.read(bench.ask(["SendTargets": "All"]))
+        #expect(count == (text.count + part - 1) / part)
+        let parameters = try TextCodec.parse(text.rawSpan, limit: 90_000)
+        #expect(SendTargets.parse(parameters) == bench.targets)
     }
 
     @Test("What is not yet sent is not written: a part costs one part and one target at most")

@@ -36,8 +36,8 @@ public struct TextAssembler: Sendable {
 /// The targets of a discovery are written into text only when their turn comes: what is kept meanwhile is the list itself,
 /// and each part costs as much as it is long.
 public struct OutgoingText: Sendable {
-    /// The most bytes of a part, however much the other side takes: an output queue has room for some of them.
-    public static let maximumPartLength = 8192
+    /// The most bytes of a part: no side can declare that it takes more (MaxRecvDataSegmentLength, section 13.12).
+    public static let maximumPartLength = 16_777_215
 
     /// What is written and not yet taken: never more than one part and one target.
     private var written: [UInt8]

@@ -52,10 +52,12 @@ public struct TextMachine: Sendable {
     ///
     /// - Parameters:
     ///   - parameters: The parameters in force; those that the negotiation changed are in force after its last response.
+    ///   - partLimit: The most bytes of the response's data segment, below what the initiator takes. Many initiators cannot collect
+    ///     an answer from several PDUs, so it should be reached only for want of memory.
     ///   - targets: The targets that the initiator may see in a discovery session; the own one in a normal session.
     public mutating func receive(
         _ request: TextRequestPDU, data: RawSpan, parameters: inout NegotiatedParameters,
-        targets: (SendTargets.Scope) -> [DiscoveredTarget]
+        partLimit: Int = OutgoingText.maximumPartLength, targets: (SendTargets.Scope) -> [DiscoveredTarget]
     ) -> TextStep {
         isIdle = false
         // F says the initiator is done, C that it is not: both at once is an error (section 11.10.1-2).
@@ -90,7 +92,7 @@ public struct TextMachine: Sendable {
         } else if !list.isEmpty {
             return fail(.protocolError)
         }
-        return continueAnswer(to: request, &parameters)
+        return continueAnswer(to: request, &parameters, partLimit)
     }
 
     private mutating func answer(
@@ -117,9 +119,9 @@ public struct TextMachine: Sendable {
     }
 
     private mutating func continueAnswer(
-        to request: TextRequestPDU, _ parameters: inout NegotiatedParameters
+        to request: TextRequestPDU, _ parameters: inout NegotiatedParameters, _ partLimit: Int
     ) -> TextStep {
-        guard let part = outgoing?.next(limit: parameters.maxSendDataSegmentLength) else {
+        guard let part = outgoing?.next(limit: min(parameters.maxSendDataSegmentLength, partLimit)) else {
             return fail(.protocolError)
         }
         let isExhausted = outgoing?.isExhausted ?? true
