@@ -4,10 +4,10 @@ internal import TargetCore
 
 /// The command table of media changers.
 enum ChangerCommands {
-    private typealias Row = CommandDescriptor<ChangerLogicalUnit>
+    private typealias Row = CommandDescriptor<ChangerDeviceServer>
 
     /// The table, with the timeouts of a profile.
-    static func table(_ profile: LibraryProfile) -> CommandTable<ChangerLogicalUnit> {
+    static func table(_ profile: LibraryProfile) -> CommandTable<ChangerDeviceServer> {
         var rows: [Row] = [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
             CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
@@ -27,16 +27,16 @@ enum ChangerCommands {
             Row(
                 OperationCode.initializeElementStatus, "INITIALIZE ELEMENT STATUS", usage: [0, 0, 0, 0, 0],
                 timeout: profile.timeout(.initializeElementStatus)
-            ) { _, task in task.good() },
+            ) { _, task, _ in task.good() },
             Row(
                 OperationCode.initializeElementStatusWithRange, "INITIALIZE ELEMENT STATUS WITH RANGE",
                 usage: [0x03, 0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0, 0], timeout: profile.timeout(.initializeElementStatus)
-            ) { $0.initializeElementStatusWithRange($1) },
+            ) { device, task, _ in device.initializeElementStatusWithRange(task) },
             Row(
                 OperationCode.readElementStatus, "READ ELEMENT STATUS",
                 usage: [0x1F, 0xFF, 0xFF, 0xFF, 0xFF, 0x03, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
                 timeout: profile.timeout(.readElementStatus)
-            ) { $0.readElementStatus($1) },
+            ) { device, task, _ in device.readElementStatus(task) },
         ]
     }
 
@@ -45,16 +45,16 @@ enum ChangerCommands {
             Row(
                 OperationCode.moveMedium, "MOVE MEDIUM",
                 usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], timeout: profile.timeout(.moveMedium)
-            ) { $0.moveMedium($1) },
+            ) { device, task, _ in device.moveMedium(task) },
             Row(
                 OperationCode.exchangeMedium, "EXCHANGE MEDIUM",
                 usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
                 timeout: profile.timeout(.exchangeMedium)
-            ) { $0.exchangeMedium($1) },
+            ) { device, task, _ in device.exchangeMedium(task) },
             Row(
                 OperationCode.positionToElement, "POSITION TO ELEMENT",
                 usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0], timeout: profile.timeout(.positionToElement)
-            ) { $0.positionToElement($1) },
+            ) { device, task, _ in device.positionToElement(task) },
         ]
     }
 }

@@ -4,7 +4,7 @@ internal import SCSI
 internal import TargetCore
 
 /// MOVE MEDIUM, EXCHANGE MEDIUM and POSITION TO ELEMENT (SMC-3 clauses 6.6, 6.3 and 6.8).
-extension ChangerLogicalUnit {
+extension ChangerDeviceServer {
     func moveMedium(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock
         guard isTransport(Int(block.bytes.loadBE16(at: 2))),
@@ -50,7 +50,7 @@ extension ChangerLogicalUnit {
 }
 
 /// The operator's door.
-extension ChangerLogicalUnit {
+extension ChangerDeviceServer {
     /// Moves a cartridge on behalf of the operator: between elements, into the library or out of it. Any thread;
     /// `completion` is called on the changer's reactor with nil when the move is durable and, for a drive, the cartridge is
     /// loaded, else with the reason why nothing was moved.

@@ -4,7 +4,7 @@ internal import SCSI
 internal import TargetCore
 
 /// READ ELEMENT STATUS and INITIALIZE ELEMENT STATUS WITH RANGE (SMC-3 clauses 6.12 and 6.5).
-extension ChangerLogicalUnit {
+extension ChangerDeviceServer {
     /// Bytes of the header, of a page header, and of the parts of a descriptor.
     private static let headerLength = 8
     private static let pageHeaderLength = 8

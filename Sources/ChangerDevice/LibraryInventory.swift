@@ -29,7 +29,7 @@ public enum BayRelease: Sendable, Equatable {
     case failed
 }
 
-/// A drive of the library, as the robot sees it. The control plane implements it with a `TapeLogicalUnit`.
+/// A drive of the library, as the robot sees it. The control plane implements it with a `TapeDeviceServer`.
 ///
 /// Functions are called on the changer's reactor and must not wait; each `completion` is called once, on any thread.
 public protocol DriveBay: AnyObject, Sendable {
@@ -58,7 +58,7 @@ public enum MoveRefusal: Error, Hashable, Sendable, CustomStringConvertible {
     case driveBusy
     /// The inventory did not take the move; the reason.
     case notCommitted(String)
-    /// `ChangerLogicalUnit.maximumWaitingMoves` moves wait already, or the library is stopping.
+    /// `ChangerDeviceServer.maximumWaitingMoves` moves wait already, or the library is stopping.
     case tooManyMoves
 
     /// One sentence without a full stop.

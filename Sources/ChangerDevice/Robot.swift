@@ -42,7 +42,7 @@ final class RobotJob {
 /// The robot: one job at a time, each in steps. Drives give their cartridges (rewound, durable, closed); the inventory
 /// makes the moves durable; then they count, and drives load what they got. When a step fails nothing was moved, and drives
 /// that gave a cartridge load it again.
-extension ChangerLogicalUnit {
+extension ChangerDeviceServer {
     /// Checks a job and begins it; the reason when it is impossible. The robot rests.
     func begin(_ job: RobotJob) -> MoveRefusal? {
         do throws(MoveRefusal) {
@@ -103,7 +103,7 @@ extension ChangerLogicalUnit {
 
     /// Mail slots are locked for the operator while an initiator prevents medium removal (SMC-3 clause 6.9).
     private func checkMailSlots(_ origin: MediumPlace, _ destination: MediumPlace) throws(MoveRefusal) {
-        guard isMediumRemovalPrevented, origin == .outside || destination == .outside else { return }
+        guard attachedNexuses.isMediumRemovalPrevented, origin == .outside || destination == .outside else { return }
         for case .element(let element) in [origin, destination] where element.type == .importExport {
             throw .removalPrevented
         }
@@ -181,7 +181,7 @@ extension ChangerLogicalUnit {
 
     private func tellInitiators(of moves: [MediumMove]) {
         let isDoorUsed = moves.contains { $0.origin == .outside || $0.destination == .outside }
-        establishUnitAttention(isDoorUsed ? .importOrExportElementAccessed : .mediumMayHaveChanged)
+        attachedNexuses.establishUnitAttention(isDoorUsed ? .importOrExportElementAccessed : .mediumMayHaveChanged)
     }
 
     /// Begins the next waiting job that is possible.

@@ -2,8 +2,8 @@ internal import SCSI
 internal import TargetCore
 
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
-extension DiskLogicalUnit {
-    static let table = CommandTable<DiskLogicalUnit>(
+extension DiskDeviceServer {
+    static let table = CommandTable<DiskDeviceServer>(
         common + reads + writes + verifications + provisioning + maintenance)
 
     /// Bits of byte 1: DPO, and FUA.
@@ -36,8 +36,8 @@ extension DiskLogicalUnit {
 
     // MARK: Rows
 
-    private static var common: [CommandDescriptor<DiskLogicalUnit>] {
-        let single: [CommandDescriptor<DiskLogicalUnit>] = [
+    private static var common: [CommandDescriptor<DiskDeviceServer>] {
+        let single: [CommandDescriptor<DiskDeviceServer>] = [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
             CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
         ]
@@ -45,12 +45,12 @@ extension DiskLogicalUnit {
             + CommonCommands.reportSupported()
     }
 
-    private static var reads: [CommandDescriptor<DiskLogicalUnit>] {
-        func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
-            CommandDescriptor(code, name, usage: usage, direction: .dataIn) { unit, task in unit.read(task) }
+    private static var reads: [CommandDescriptor<DiskDeviceServer>] {
+        func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
+            CommandDescriptor(code, name, usage: usage, direction: .dataIn) { device, task, _ in device.read(task) }
         }
-        func prefetch(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
-            CommandDescriptor(code, name, usage: usage) { unit, task in unit.prefetch(task) }
+        func prefetch(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
+            CommandDescriptor(code, name, usage: usage) { device, task, _ in device.prefetch(task) }
         }
         return [
             row(OperationCode.read6, "READ(6)", usage6),
@@ -62,47 +62,47 @@ extension DiskLogicalUnit {
         ]
     }
 
-    private static var writes: [CommandDescriptor<DiskLogicalUnit>] {
+    private static var writes: [CommandDescriptor<DiskDeviceServer>] {
         func row(
             _ code: UInt8, _ name: String, _ usage: [UInt8],
-            _ execute: @escaping CommandDescriptor<DiskLogicalUnit>.Handler
-        ) -> CommandDescriptor<DiskLogicalUnit> {
+            _ execute: @escaping CommandDescriptor<DiskDeviceServer>.Handler
+        ) -> CommandDescriptor<DiskDeviceServer> {
             CommandDescriptor(
                 code, name, usage: usage, direction: .dataOut, conditions: .writesMedium,
-                begin: { unit, task in unit.beginWrite(task) }, execute: execute)
+                begin: { device, task, _ in device.beginWrite(task) }, execute: execute)
         }
         return [
-            row(OperationCode.write6, "WRITE(6)", usage6) { unit, task in unit.write(task) },
-            row(OperationCode.write10, "WRITE(10)", usage10(dpo | fua)) { unit, task in unit.write(task) },
-            row(OperationCode.write12, "WRITE(12)", usage12(dpo | fua)) { unit, task in unit.write(task) },
-            row(OperationCode.write16, "WRITE(16)", usage16(dpo | fua)) { unit, task in unit.write(task) },
-            row(OperationCode.writeAndVerify10, "WRITE AND VERIFY(10)", usage10(dpo | byteCheckOnly)) { unit, task in
+            row(OperationCode.write6, "WRITE(6)", usage6) { device, task, _ in device.write(task) },
+            row(OperationCode.write10, "WRITE(10)", usage10(dpo | fua)) { device, task, _ in device.write(task) },
+            row(OperationCode.write12, "WRITE(12)", usage12(dpo | fua)) { device, task, _ in device.write(task) },
+            row(OperationCode.write16, "WRITE(16)", usage16(dpo | fua)) { device, task, _ in device.write(task) },
+            row(OperationCode.writeAndVerify10, "WRITE AND VERIFY(10)", usage10(dpo | byteCheckOnly)) { unit, task, _ in
                 unit.writeAndVerify(task)
             },
-            row(OperationCode.writeAndVerify12, "WRITE AND VERIFY(12)", usage12(dpo | byteCheckOnly)) { unit, task in
+            row(OperationCode.writeAndVerify12, "WRITE AND VERIFY(12)", usage12(dpo | byteCheckOnly)) { unit, task, _ in
                 unit.writeAndVerify(task)
             },
-            row(OperationCode.writeAndVerify16, "WRITE AND VERIFY(16)", usage16(dpo | byteCheckOnly)) { unit, task in
+            row(OperationCode.writeAndVerify16, "WRITE AND VERIFY(16)", usage16(dpo | byteCheckOnly)) { unit, task, _ in
                 unit.writeAndVerify(task)
             },
             CommandDescriptor(
                 OperationCode.orWrite16, "ORWRITE(16)", usage: usage16(dpo | fua), direction: .dataOut,
-                conditions: .writesMedium, begin: { unit, task in unit.beginOrWrite(task) },
-                execute: { unit, task in unit.orWrite(task) }),
+                conditions: .writesMedium, begin: { device, task, _ in device.beginOrWrite(task) },
+                execute: { device, task, _ in device.orWrite(task) }),
             CommandDescriptor(
                 OperationCode.compareAndWrite, "COMPARE AND WRITE",
                 usage: [dpo | fua] + full(8) + [0, 0, 0, 0xFF, group, 0], direction: .dataOut,
                 conditions: .writesMedium,
-                begin: { unit, task in unit.beginCompareAndWrite(task) },
-                execute: { unit, task in unit.compareAndWrite(task) }),
+                begin: { device, task, _ in device.beginCompareAndWrite(task) },
+                execute: { device, task, _ in device.compareAndWrite(task) }),
         ]
     }
 
-    private static var verifications: [CommandDescriptor<DiskLogicalUnit>] {
-        func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+    private static var verifications: [CommandDescriptor<DiskDeviceServer>] {
+        func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
             CommandDescriptor(
                 code, name, usage: usage, direction: .dataOut, timeout: longTimeout,
-                begin: { unit, task in unit.beginVerify(task) }, execute: { unit, task in unit.verify(task) })
+                begin: { device, task, _ in device.beginVerify(task) }, execute: { device, task, _ in device.verify(task) })
         }
         return [
             row(OperationCode.verify10, "VERIFY(10)", usage10(dpo | byteCheck)),
@@ -111,18 +111,18 @@ extension DiskLogicalUnit {
         ]
     }
 
-    private static var provisioning: [CommandDescriptor<DiskLogicalUnit>] {
-        func writeSame(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
+    private static var provisioning: [CommandDescriptor<DiskDeviceServer>] {
+        func writeSame(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
             CommandDescriptor(
                 code, name, usage: usage, direction: .dataOut, conditions: .writesMedium, timeout: longTimeout,
-                begin: { unit, task in unit.beginWriteSame(task) },
-                execute: { unit, task in unit.writeSame(task) })
+                begin: { device, task, _ in device.beginWriteSame(task) },
+                execute: { device, task, _ in device.writeSame(task) })
         }
         return [
             CommandDescriptor(
                 OperationCode.unmap, "UNMAP", usage: [0, 0, 0, 0, 0, group, 0xFF, 0xFF, 0], direction: .dataOut,
-                conditions: .writesMedium, timeout: longTimeout, begin: { unit, task in unit.beginUnmap(task) },
-                execute: { unit, task in unit.unmap(task) }),
+                conditions: .writesMedium, timeout: longTimeout, begin: { device, task, _ in device.beginUnmap(task) },
+                execute: { device, task, _ in device.unmap(task) }),
             // UNMAP; ANCHOR is for resources that can be anchored, which a sparse file has not.
             writeSame(OperationCode.writeSame10, "WRITE SAME(10)", usage10(0x08)),
             // UNMAP, NDOB.
@@ -131,13 +131,13 @@ extension DiskLogicalUnit {
                 OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)",
                 usage: [0] + full(12) + [0, 0],
                 direction: .dataIn
-            ) { unit, task in unit.getLBAStatus(task) },
+            ) { device, task, _ in device.getLBAStatus(task) },
         ]
     }
 
-    private static var maintenance: [CommandDescriptor<DiskLogicalUnit>] {
-        func synchronize(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskLogicalUnit> {
-            CommandDescriptor(code, name, usage: usage, timeout: longTimeout) { unit, task in
+    private static var maintenance: [CommandDescriptor<DiskDeviceServer>] {
+        func synchronize(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
+            CommandDescriptor(code, name, usage: usage, timeout: longTimeout) { unit, task, _ in
                 unit.synchronizeCache(task)
             }
         }
@@ -145,27 +145,27 @@ extension DiskLogicalUnit {
             CommandDescriptor(
                 OperationCode.readCapacity10, "READ CAPACITY(10)", usage: [0, 0, 0, 0, 0, 0, 0, 0, 0],
                 direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved]
-            ) { unit, task in unit.readCapacity10(task) },
+            ) { device, task, _ in device.readCapacity10(task) },
             CommandDescriptor(
                 OperationCode.serviceActionIn16, serviceAction: 0x10, "READ CAPACITY(16)",
                 usage: [0, 0, 0, 0, 0, 0, 0, 0, 0] + full(4) + [0, 0], direction: .dataIn,
                 conditions: [.allowedWhenNotReady, .allowedWhenReserved]
-            ) { unit, task in unit.readCapacity16(task) },
+            ) { device, task, _ in device.readCapacity16(task) },
             synchronize(OperationCode.synchronizeCache10, "SYNCHRONIZE CACHE(10)", usage10(immediate)),
             synchronize(OperationCode.synchronizeCache16, "SYNCHRONIZE CACHE(16)", usage16(immediate)),
             // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH and START. LOEJ is for removable media.
             CommandDescriptor(
                 OperationCode.startStopUnit, "START STOP UNIT", usage: [0x01, 0, 0x0F, 0xF5, 0],
                 conditions: .allowedWhenNotReady, ordering: .exclusive
-            ) { unit, task in unit.startStop(task) },
+            ) { device, task, _ in device.startStop(task) },
             CommandDescriptor(
                 OperationCode.readDefectData10, "READ DEFECT DATA(10)", usage: [0, 0x1F, 0, 0, 0, 0, 0xFF, 0xFF, 0],
                 direction: .dataIn
-            ) { unit, task in unit.readDefectData10(task) },
+            ) { device, task, _ in device.readDefectData10(task) },
             CommandDescriptor(
                 OperationCode.readDefectData12, "READ DEFECT DATA(12)", usage: [0x1F] + full(8) + [0, 0],
                 direction: .dataIn
-            ) { unit, task in unit.readDefectData12(task) },
+            ) { device, task, _ in device.readDefectData12(task) },
         ]
     }
 }

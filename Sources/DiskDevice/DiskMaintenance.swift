@@ -4,7 +4,7 @@ internal import SCSI
 internal import TargetCore
 
 /// Capacity, cache, power and defects.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     // MARK: READ CAPACITY
 
     /// READ CAPACITY(10) (SBC-4 clause 5.20).

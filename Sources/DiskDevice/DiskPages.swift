@@ -1,6 +1,6 @@
 internal import Bytes
-internal import SCSI
-internal import TargetCore
+public import SCSI
+public import TargetCore
 
 /// The mode pages of a disk and the bits in them that have an effect.
 enum DiskModePage {
@@ -39,7 +39,7 @@ enum DiskModePage {
 }
 
 /// VPD pages, the mode parameter header and log pages.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     // MARK: VPD (SBC-4 clause 6.6)
 
     private static let blockLimits: UInt8 = 0xB0
@@ -51,13 +51,11 @@ extension DiskLogicalUnit {
     /// What a transfer best does not exceed, in bytes.
     private static let optimalTransferLength = 1 << 20
 
-    /// The codes of the pages that SPC does not make.
-    static var ownVitalProductDataPages: [UInt8] {
-        [blockLimits, blockDeviceCharacteristics, logicalBlockProvisioning]
+    public var vitalProductDataPages: [UInt8] {
+        [Self.blockLimits, Self.blockDeviceCharacteristics, Self.logicalBlockProvisioning]
     }
 
-    /// A page's bytes from byte 4 on.
-    func ownVitalProductData(_ page: UInt8) -> [UInt8]? {
+    public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         switch page {
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
@@ -91,14 +89,13 @@ extension DiskLogicalUnit {
 
     // MARK: Mode parameters (SBC-4 clause 6.5.1)
 
-    /// DEVICE-SPECIFIC PARAMETER.
-    var deviceSpecificModeParameter: UInt8 {
+    public func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 {
         // WP, and DPOFUA: READ and WRITE have DPO and FUA.
         (isWriteProtected ? 0x80 : 0) | 0x10
     }
 
     /// The short or long LBA mode parameter block descriptor (SBC-4 clauses 6.5.2.2 and 6.5.2.3).
-    func blockDescriptor(isLong: Bool) -> [UInt8] {
+    public func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
         var bytes: [UInt8] = []
         if isLong {
             bytes.appendBE64(blockCount)
@@ -113,16 +110,16 @@ extension DiskLogicalUnit {
 
     /// The capacity and the block length are not changed by MODE SELECT: a block descriptor repeats them, or says zero
     /// blocks, which means as many as there are.
-    func blockDescriptorFailure(_ blockDescriptor: [UInt8], offset: Int) -> SenseData? {
-        let isLong = blockDescriptor.count == 16
-        let present = self.blockDescriptor(isLong: isLong)
+    public func selectModeHeader(
+        _ header: ModeSelectHeader, nexus: ITLNexus, isCommitting: Bool
+    ) -> SenseData? {
+        let isLong = header.blockDescriptor.count == 16
+        let present = modeBlockDescriptor(nexus, isLong: isLong)
         let countLength = isLong ? 8 : 4
-        let hasNoCount = blockDescriptor.prefix(countLength).allSatisfy { $0 == 0 }
-        for (index, byte) in blockDescriptor.enumerated() where byte != present[index] {
+        let hasNoCount = header.blockDescriptor.prefix(countLength).allSatisfy { $0 == 0 }
+        for (index, byte) in header.blockDescriptor.enumerated() where byte != present[index] {
             if index < countLength, hasNoCount { continue }
-            return SenseData(
-                .illegalRequest, .invalidFieldInParameterList,
-                fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(offset + index)))
+            return .invalidParameter(byte: header.blockDescriptorOffset + index)
         }
         return nil
     }
@@ -130,8 +127,13 @@ extension DiskLogicalUnit {
     // MARK: Log pages (SPC-5 clause 7.3)
 
     /// Informational Exceptions.
-    static let informationalExceptionsLog: UInt8 = 0x2F
+    private static let informationalExceptionsLog: UInt8 = 0x2F
 
-    /// Informational Exceptions has one parameter: no exception, temperature not known (FFh).
-    static let informationalExceptionsLogContent: [UInt8] = [0x00, 0x00, 0x03, 0x03, 0x00, 0x00, 0xFF]
+    public var logPages: [UInt8] { [Self.informationalExceptionsLog] }
+
+    public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
+        guard code == Self.informationalExceptionsLog, subpage == 0 else { return nil }
+        // One parameter: no exception, temperature not known (FFh).
+        return [0x00, 0x00, 0x03, 0x03, 0x00, 0x00, 0xFF]
+    }
 }

@@ -5,7 +5,7 @@ internal import SCSI
 internal import TargetCore
 
 /// UNMAP, WRITE SAME and GET LBA STATUS.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     // MARK: UNMAP (SBC-4 clause 5.35)
 
     /// MAXIMUM UNMAP LBA COUNT: no limit.

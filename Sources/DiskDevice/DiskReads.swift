@@ -5,7 +5,7 @@ internal import SCSI
 internal import TargetCore
 
 /// READ and PRE-FETCH.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     /// READ(6), (10), (12) and (16) (SBC-4 clauses 5.15 to 5.18).
     func read(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock

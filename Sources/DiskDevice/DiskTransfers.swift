@@ -44,7 +44,7 @@ final class LossRecord: Sendable {
 }
 
 /// The steps that handlers are made of.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     /// MAXIMUM TRANSFER LENGTH in blocks.
     var maximumTransferBlocks: UInt64 { UInt64(Self.maximumTransferLength) >> blockShift }
 
@@ -92,7 +92,7 @@ extension DiskLogicalUnit {
     }
 
     /// Goes on where the task's file operation leaves it.
-    func fileStepCompleted(_ task: SCSITask) -> CommandProgress {
+    func fileStepCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         guard let step = DiskStep(rawValue: task.step) else { preconditionFailure("a step that no handler set") }
         let result = transferResult(task)
         switch step {

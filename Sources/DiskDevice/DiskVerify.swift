@@ -5,7 +5,7 @@ internal import SCSI
 internal import TargetCore
 
 /// VERIFY and WRITE AND VERIFY.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     /// BYTCHK (SBC-4 table 111).
     private enum ByteCheck: UInt8 {
         /// The medium is read; no Data-Out.

@@ -5,7 +5,7 @@ internal import SCSI
 internal import TargetCore
 
 /// WRITE, COMPARE AND WRITE and ORWRITE.
-extension DiskLogicalUnit {
+extension DiskDeviceServer {
     /// Checks a command whose Data-Out is its blocks, and asks for them. When the initiator has fewer whole blocks than
     /// the command names, these are written.
     func beginWrite(_ task: SCSITask) -> CommandProgress {

@@ -14,7 +14,7 @@ final class WriteGate: Sendable {
     /// A task on its way to its own reactor; only that thread uses it.
     private struct Parked: @unchecked Sendable {
         let task: SCSITask
-        let unit: DiskLogicalUnit
+        let unit: DiskDeviceServer
 
         /// Goes on with the task: inside the gate, or to try again.
         func wake(isInside: Bool) {
@@ -33,7 +33,7 @@ final class WriteGate: Sendable {
     private let waiting = Mutex(Waiting())
 
     /// Enters beside others; false when the task is parked.
-    func enter(_ task: SCSITask, for unit: DiskLogicalUnit) -> Bool {
+    func enter(_ task: SCSITask, for unit: DiskDeviceServer) -> Bool {
         if word.add(1, ordering: .acquiring).newValue < Self.closed { return true }
         let parked = Parked(task: task, unit: unit)
         return waiting.withLock { waiting in
@@ -57,7 +57,7 @@ final class WriteGate: Sendable {
     }
 
     /// Enters alone; false when the task is parked.
-    func enterAlone(_ task: SCSITask, for unit: DiskLogicalUnit) -> Bool {
+    func enterAlone(_ task: SCSITask, for unit: DiskDeviceServer) -> Bool {
         let parked = Parked(task: task, unit: unit)
         return waiting.withLock { waiting in
             if word.load(ordering: .acquiring) >= Self.closed {

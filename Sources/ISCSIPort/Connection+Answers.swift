@@ -21,12 +21,14 @@ extension Connection {
         let task = slot.task
         if let failure = slot.transportFailure { return respond(slot, failure) }
         guard let lease = task.dataIn.take() else {
-            return respond(slot, status: task.status, sense: task.sense)
+            return respond(slot, status: task.status, sense: task.reportedSense)
         }
         let total = lease.count
         let count = min(total, slot.expectedDataInLength)
         slot.residual = Residual(expected: slot.expectedDataInLength, actual: total)
-        guard count > 0 else { return respond(slot, status: task.status, sense: task.sense, isResidualKnown: true) }
+        guard count > 0 else {
+            return respond(slot, status: task.status, sense: task.reportedSense, isResidualKnown: true)
+        }
         guard let payload = output.hold(lease) else { return close(.answersNotTaken) }
         session?.counters.count(sent: count)
         turnWork += count
@@ -47,11 +49,11 @@ extension Connection {
     /// Ends a command that the transport could not carry.
     func respond(_ slot: CommandSlot, _ failure: TransportFailure) {
         slot.transportFailure = failure
-        respond(slot, status: failure.status, sense: failure.sense)
+        respond(slot, status: failure.status, sense: failure.sense.map { .fields($0) })
     }
 
     /// Ends a command with SCSI Response and gives its slot back.
-    func respond(_ slot: CommandSlot, status code: SCSIStatus, sense: SenseData? = nil, isResidualKnown: Bool = false) {
+    func respond(_ slot: CommandSlot, status code: SCSIStatus, sense: Sense? = nil, isResidualKnown: Bool = false) {
         guard let session, recovery == nil || isOpen else { return }
         if !isResidualKnown, slot.dataInPlan == nil {
             slot.residual =
@@ -82,7 +84,7 @@ extension Connection {
     }
 
     /// Sends a SCSI Response with sense data, if there is some.
-    func send(_ header: SCSIResponsePDU, sense: SenseData?, isDescriptorFormat: Bool) {
+    func send(_ header: SCSIResponsePDU, sense: Sense?, isDescriptorFormat: Bool) {
         guard let sense else {
             send(header)
             return
@@ -133,7 +135,7 @@ extension Connection {
         guard var plan = slot.dataInPlan else { return true }
         let isCollapsed =
             DataInPlan.mayCollapse(
-                status: slot.task.status, hasSense: slot.task.sense != nil, length: plan.length)
+                status: slot.task.status, hasSense: slot.task.reportedSense != nil, length: plan.length)
             && slot.snackTag == 0 && !plan.isExhausted
         while output.freeHeaderBytes > Self.dataInHeaderReserve, output.freePieces > Self.dataInPieceReserve,
             output.queuedBytes < server.limits.outputBacklog, let segment = plan.next()
@@ -173,7 +175,7 @@ extension Connection {
         if !isCollapsed {
             slot.dataInPlan = plan
             if recovery == nil { slot.payload = nil }
-            respond(slot, status: slot.task.status, sense: slot.task.sense)
+            respond(slot, status: slot.task.status, sense: slot.task.reportedSense)
         }
         return true
     }

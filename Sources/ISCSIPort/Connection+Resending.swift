@@ -107,7 +107,7 @@ extension Connection {
         response.statSN = statSN
         response.expCmdSN = session.window.expCmdSN
         response.maxCmdSN = session.window.maxCmdSN
-        let sense = failure == nil ? slot.task.sense : failure?.sense
+        let sense = failure == nil ? slot.task.reportedSense : failure?.sense.map { .fields($0) }
         send(
             response, sense: status == .checkCondition ? sense : nil,
             isDescriptorFormat: slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false)

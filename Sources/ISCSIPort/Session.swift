@@ -116,12 +116,11 @@ final class Session: @unchecked Sendable {
     func begin() {
         precondition(reactor.isCurrent, "a session lives on its reactor")
         guard nexus == nil, let target else { return }
-        // The name of the initiator port: name, separator, ISID (RFC 7143 section 4.2.7.1, SAM-5 annex A).
-        let isid = String(identity.initiatorSessionID.rawValue, radix: 16)
-        let padded = String(repeating: "0", count: 12 - isid.count) + isid
         nexus = ITNexus(
-            initiatorPortName: "\(identity.initiatorName),i,0x\(padded)", target: target, logicalUnits: logicalUnits,
-            reactor: reactor, port: self)
+            initiatorPort: InitiatorPort(
+                iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
+            targetPort: TargetPort(iSCSITarget: target.name, portalGroupTag: portalGroupTag), target: target,
+            logicalUnits: logicalUnits, reactor: reactor, port: self)
     }
 
     /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are aborted. Those

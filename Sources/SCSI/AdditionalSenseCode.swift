@@ -133,6 +133,8 @@ extension AdditionalSenseCode {
     public static let inquiryDataHasChanged = Self(0x3F, 0x03)
     /// REPORTED LUNS DATA HAS CHANGED.
     public static let reportedLUNsDataHasChanged = Self(0x3F, 0x0E)
+    /// INVALID MESSAGE ERROR.
+    public static let invalidMessageError = Self(0x49, 0x00)
     /// INTERNAL TARGET FAILURE.
     public static let internalTargetFailure = Self(0x44, 0x00)
     /// PROTOCOL SERVICE CRC ERROR.

@@ -24,8 +24,6 @@ public enum VersionDescriptor {
     public static let ssc4: UInt16 = 0x0520
     /// SMC-3 (no version claimed).
     public static let smc3: UInt16 = 0x0480
-    /// iSCSI (no version claimed).
-    public static let iSCSI: UInt16 = 0x0960
 }
 
 /// What a logical unit says it is: the source of standard INQUIRY data and of the identification VPD pages.
@@ -69,28 +67,28 @@ public enum DesignationDescriptor {
         return [0x02, 0x01, 0x00, UInt8(text.count)] + text
     }
 
-    /// The relative target port identifier, binary, association 1, protocol identifier iSCSI (5h).
-    public static func relativeTargetPort(_ identifier: UInt16) -> [UInt8] {
-        var bytes: [UInt8] = [0x51, 0x94, 0x00, 0x04, 0x00, 0x00]
+    /// The relative target port identifier of a port of that PROTOCOL IDENTIFIER, binary, association 1.
+    public static func relativeTargetPort(_ identifier: UInt16, _ transport: UInt8) -> [UInt8] {
+        var bytes: [UInt8] = [transport << 4 | 0x01, 0x94, 0x00, 0x04, 0x00, 0x00]
         bytes.appendBE16(identifier)
         return bytes
     }
 
-    /// The target port group, binary, association 1.
-    public static func targetPortGroup(_ group: UInt16) -> [UInt8] {
-        var bytes: [UInt8] = [0x51, 0x95, 0x00, 0x04, 0x00, 0x00]
+    /// The target port group of a port of that PROTOCOL IDENTIFIER, binary, association 1.
+    public static func targetPortGroup(_ group: UInt16, _ transport: UInt8) -> [UInt8] {
+        var bytes: [UInt8] = [transport << 4 | 0x01, 0x95, 0x00, 0x04, 0x00, 0x00]
         bytes.appendBE16(group)
         return bytes
     }
 
     /// A SCSI name string (UTF-8, NUL-ended, padded to a multiple of four) with an association: 0 logical unit,
-    /// 1 target port, 2 target device.
-    public static func nameString(_ name: String, association: UInt8) -> [UInt8] {
+    /// 1 target port, 2 target device; the latter two with the PROTOCOL IDENTIFIER of their transport.
+    public static func nameString(_ name: String, association: UInt8, _ transport: UInt8) -> [UInt8] {
         var text = Array(name.utf8)
         text.append(0)
         while text.count % 4 != 0 { text.append(0) }
         // PIV and the protocol identifier are for ports and devices only.
-        let head: [UInt8] = association == 0 ? [0x03, 0x08] : [0x53, 0x80 | association << 4 | 0x08]
+        let head: [UInt8] = association == 0 ? [0x03, 0x08] : [transport << 4 | 0x03, 0x80 | association << 4 | 0x08]
         return head + [0x00, UInt8(truncatingIfNeeded: text.count)] + text
     }
 }

@@ -96,6 +96,20 @@ public struct SenseData: Hashable, Sendable {
         self.isIncorrectLength = isIncorrectLength
     }
 
+    /// ILLEGAL REQUEST, INVALID FIELD IN CDB, pointing at `bit` (the field's most significant) or all of `byte`.
+    public static func invalidField(byte: Int, bit: UInt8? = nil) -> SenseData {
+        SenseData(
+            .illegalRequest, .invalidFieldInCDB,
+            fieldPointer: FieldPointer(isInCommand: true, byte: UInt16(truncatingIfNeeded: byte), bit: bit))
+    }
+
+    /// ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST, pointing at `bit` (the field's most significant) or all of `byte`.
+    public static func invalidParameter(byte: Int, bit: UInt8? = nil) -> SenseData {
+        SenseData(
+            .illegalRequest, .invalidFieldInParameterList,
+            fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(truncatingIfNeeded: byte), bit: bit))
+    }
+
     /// The same sense data as a deferred error (SPC-5 clause 4.4.7).
     public var deferred: SenseData {
         var sense = self
@@ -213,5 +227,29 @@ public struct SenseData: Hashable, Sendable {
         default: return nil
         }
         isDeferred = bytes.byte(at: 0) & 1 != 0
+    }
+}
+
+/// Sense data on its way to an initiator: made here, or passed on from another device as it came.
+public enum Sense: Hashable, Sendable {
+    /// The most bytes of sense data (SPC-5 clause 4.4.1).
+    public static let maximumLength = 252
+
+    /// Made here; the logical unit's D_SENSE bit says in which format it goes out.
+    case fields(SenseData)
+    /// The bytes of another device, at most `maximumLength`, in the format that it has chosen.
+    case verbatim([UInt8])
+
+    /// Writes the data at `offset` and returns its length in bytes.
+    @_lifetime(target: copy target)
+    public func write(into target: inout MutableRawSpan, at offset: Int, isDescriptorFormat: Bool) -> Int {
+        switch self {
+        case .fields(let sense):
+            return sense.write(into: &target, at: offset, isDescriptorFormat: isDescriptorFormat)
+        case .verbatim(let bytes):
+            let length = min(bytes.count, Self.maximumLength)
+            target.store(bytes.rawSpan.extracting(0..<length), at: offset)
+            return length
+        }
     }
 }

@@ -5,7 +5,7 @@ internal import SCSI
 internal import TargetCore
 
 /// READ ATTRIBUTE and WRITE ATTRIBUTE: medium auxiliary memory (SPC-5 clauses 6.17, 6.49 and 7.4).
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     /// The longest list of attributes that WRITE ATTRIBUTE takes, in bytes.
     static let maximumAttributeList = 1 << 16
     /// Identifiers that hosts may write: host common, and vendor-specific host attributes (SPC-5 table 291).

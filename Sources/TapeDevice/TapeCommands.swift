@@ -4,10 +4,10 @@ internal import TargetCore
 
 /// The command table of tape drives.
 enum TapeCommands {
-    private typealias Row = CommandDescriptor<TapeLogicalUnit>
+    private typealias Row = CommandDescriptor<TapeDeviceServer>
 
     /// The table, with the timeouts of a profile.
-    static func table(_ profile: DriveProfile) -> CommandTable<TapeLogicalUnit> {
+    static func table(_ profile: DriveProfile) -> CommandTable<TapeDeviceServer> {
         var rows: [Row] = [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
             CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
@@ -30,23 +30,23 @@ enum TapeCommands {
             Row(
                 OperationCode.read6, "READ(6)", usage: [0x03, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
                 timeout: profile.timeout(.read)
-            ) { $0.read($1) },
+            ) { device, task, nexus in device.read(task, nexus) },
             Row(
                 OperationCode.write6, "WRITE(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataOut,
                 conditions: .writesMedium, timeout: profile.timeout(.write),
-                begin: { $0.beginWrite($1) }, execute: { $0.write($1) }),
+                begin: { device, task, nexus in device.beginWrite(task, nexus) }, execute: { device, task, nexus in device.write(task, nexus) }),
             Row(
                 OperationCode.writeFilemarks6, "WRITE FILEMARKS(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0],
                 conditions: .writesMedium, timeout: profile.timeout(.writeFilemarks)
-            ) { $0.writeFilemarks($1) },
+            ) { device, task, _ in device.writeFilemarks(task) },
             Row(
                 OperationCode.verify6, "VERIFY(6)", usage: [0x05, 0xFF, 0xFF, 0xFF, 0],
                 timeout: profile.timeout(.verify)
-            ) { $0.read($1) },
+            ) { device, task, nexus in device.read(task, nexus) },
             Row(
                 OperationCode.erase6, "ERASE(6)", usage: [0x03, 0, 0, 0, 0], conditions: .writesMedium,
                 timeout: profile.timeout(.erase)
-            ) { $0.erase($1) },
+            ) { device, task, _ in device.erase(task) },
         ]
     }
 
@@ -56,22 +56,22 @@ enum TapeCommands {
         return [
             Row(
                 OperationCode.rewind, "REWIND", usage: [0x01, 0, 0, 0, 0], timeout: profile.timeout(.rewind)
-            ) { $0.rewind($1) },
+            ) { device, task, _ in device.rewind(task) },
             Row(
                 OperationCode.space6, "SPACE(6)", usage: [0x0F, 0xFF, 0xFF, 0xFF, 0], timeout: profile.timeout(.space)
-            ) { $0.space6($1) },
+            ) { device, task, _ in device.space6(task) },
             Row(
                 OperationCode.space16, "SPACE(16)", usage: [0x0F, 0, 0] + identifier + [0, 0, 0, 0],
                 timeout: profile.timeout(.space)
-            ) { $0.space16($1) },
+            ) { device, task, _ in device.space16(task) },
             Row(
                 OperationCode.locate10, "LOCATE(10)", usage: [0x07, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0],
                 timeout: profile.timeout(.locate)
-            ) { $0.locate10($1) },
+            ) { device, task, _ in device.locate10(task) },
             Row(
                 OperationCode.locate16, "LOCATE(16)", usage: [0x3B, 0, 0xFF] + identifier + [0, 0, 0, 0],
                 timeout: profile.timeout(.locate)
-            ) { $0.locate16($1) },
+            ) { device, task, _ in device.locate16(task) },
         ]
     }
 
@@ -81,7 +81,7 @@ enum TapeCommands {
             Row(
                 OperationCode.loadUnload, "LOAD UNLOAD", usage: [0x01, 0, 0, 0x0F, 0],
                 conditions: .allowedWhenNotReady, timeout: profile.timeout(.loadUnload)
-            ) { $0.loadUnload($1) }
+            ) { device, task, _ in device.loadUnload(task) }
         ]
     }
 
@@ -94,27 +94,27 @@ enum TapeCommands {
             Row(
                 OperationCode.readBlockLimits, "READ BLOCK LIMITS", usage: [0x01, 0, 0, 0, 0], direction: .dataIn,
                 conditions: .allowedWhenNotReady
-            ) { $0.readBlockLimits($1) },
+            ) { device, task, _ in device.readBlockLimits(task) },
             Row(
                 OperationCode.reportDensitySupport, "REPORT DENSITY SUPPORT",
                 usage: [0x01, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataIn, conditions: .allowedWhenNotReady
-            ) { $0.reportDensitySupport($1) },
+            ) { device, task, _ in device.reportDensitySupport(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x00, "READ POSITION, SHORT FORM - BLOCK ID",
                 usage: readPosition, direction: .dataIn
-            ) { $0.readPositionShort($1) },
+            ) { device, task, _ in device.readPositionShort(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x01, "READ POSITION, SHORT FORM - VENDOR SPECIFIC",
                 usage: readPosition, direction: .dataIn
-            ) { $0.readPositionShort($1) },
+            ) { device, task, _ in device.readPositionShort(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x06, "READ POSITION, LONG FORM", usage: readPosition,
                 direction: .dataIn
-            ) { $0.readPositionLong($1) },
+            ) { device, task, _ in device.readPositionLong(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x08, "READ POSITION, EXTENDED FORM", usage: readPosition,
                 direction: .dataIn
-            ) { $0.readPositionExtended($1) },
+            ) { device, task, _ in device.readPositionExtended(task) },
         ]
     }
 
@@ -128,13 +128,13 @@ enum TapeCommands {
             Row(
                 OperationCode.readAttribute, serviceAction: action, "READ ATTRIBUTE, \(name)",
                 usage: [0, 0, 0, 0, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01, 0], direction: .dataIn
-            ) { $0.readAttribute($1) }
+            ) { device, task, _ in device.readAttribute(task) }
         }
         return read + [
             Row(
                 OperationCode.writeAttribute, "WRITE ATTRIBUTE",
                 usage: [0x01, 0, 0, 0, 0xFF, 0, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataOut,
-                conditions: .writesMedium, begin: { $0.beginWriteAttribute($1) }, execute: { $0.writeAttribute($1) })
+                conditions: .writesMedium, begin: { device, task, _ in device.beginWriteAttribute(task) }, execute: { device, task, _ in device.writeAttribute(task) })
         ]
     }
 }

@@ -1,7 +1,7 @@
 internal import Bytes
 internal import Media
 internal import Profiles
-internal import TargetCore
+public import TargetCore
 
 /// Log pages of tape drives.
 private enum TapeLogPage {
@@ -14,14 +14,14 @@ private enum TapeLogPage {
 }
 
 /// LOG SENSE (SPC-5 clause 6.8).
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     /// The pages that there are.
-    var logPageCodes: [UInt8] {
+    public var logPages: [UInt8] {
         [TapeLogPage.sequentialAccess, TapeLogPage.tapeAlert, TapeLogPage.tapeCapacity]
     }
 
     /// The parameters of a page.
-    func logParameters(_ code: UInt8, subpage: UInt8) -> [UInt8]? {
+    public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         guard subpage == 0 else { return nil }
         switch code {
         case TapeLogPage.sequentialAccess: return sequentialAccessParameters()

@@ -17,7 +17,7 @@ public enum MediumRemoval: Equatable, Sendable {
 }
 
 /// LOAD UNLOAD (SSC-5 clause 7.2), and the robot's hand.
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     func loadUnload(_ task: SCSITask) -> CommandProgress {
         let byte = task.commandDescriptorBlock[4]
         let isLoad = byte & 0x01 != 0
@@ -52,12 +52,12 @@ extension TapeLogicalUnit {
         case .unusable, .ejected: return task.good()
         case .held(let cartridge):
             if !isHeld {
-                guard !isMediumRemovalPrevented else { return task.fail(.illegalRequest, .mediumRemovalPrevented) }
+                guard !attachedNexuses.isMediumRemovalPrevented else { return task.fail(.illegalRequest, .mediumRemovalPrevented) }
                 state.medium = .ejected(cartridge)
             }
             return task.good()
         case .ready(let cartridge):
-            guard isHeld || !isMediumRemovalPrevented else {
+            guard isHeld || !attachedNexuses.isMediumRemovalPrevented else {
                 return task.fail(.illegalRequest, .mediumRemovalPrevented)
             }
             cartridge.rewind()
@@ -87,9 +87,10 @@ extension TapeLogicalUnit {
         cartridge.rewind()
         cartridge.countLoad()
         state.medium = .ready(cartridge)
+        state.mediumGeneration &+= 1
         state.isReadingFenced = false
         state.counters.loads += 1
-        establishUnitAttention(.mediumMayHaveChanged)
+        attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
     }
 
     // MARK: The robot
@@ -109,6 +110,7 @@ extension TapeLogicalUnit {
                     preconditionFailure("a drive takes one cartridge")
                 }
                 self.state.medium = .moving
+                self.state.mediumGeneration &+= 1
                 self.mechanism.open(open, completion)
             }
         }
@@ -134,7 +136,7 @@ extension TapeLogicalUnit {
             forgetMedium()
             completion(.removed(nil))
         case .ready(let cartridge), .held(let cartridge), .ejected(let cartridge):
-            guard isForced || !isMediumRemovalPrevented else { return completion(.prevented) }
+            guard isForced || !attachedNexuses.isMediumRemovalPrevented else { return completion(.prevented) }
             let hadFailed = state.hasWriteFailed
             forgetMedium()
             state.medium = .moving
@@ -160,6 +162,7 @@ extension TapeLogicalUnit {
 
     private func forgetMedium() {
         state.medium = .none
+        state.mediumGeneration &+= 1
         state.density = nil
         state.isFormatReadOnly = false
         state.earlyWarningZone = 0
@@ -204,7 +207,7 @@ extension TapeLogicalUnit {
 
 /// Opens and closes cartridges on a worker, one at a time, for one drive.
 final class LoadMechanism: FileRequestOwner, @unchecked Sendable {
-    private unowned let unit: TapeLogicalUnit
+    private unowned let unit: TapeDeviceServer
     private lazy var request = FileRequest(owner: self)
     // Used by the reactor and a worker in turn.
     private var opened: Result<Cartridge, CartridgeError>?
@@ -213,7 +216,7 @@ final class LoadMechanism: FileRequestOwner, @unchecked Sendable {
     private var whenOpened: (@Sendable (CartridgeError?) -> Void)?
     private var whenClosed: ((MediaFailure?) -> Void)?
 
-    init(unit: TapeLogicalUnit) {
+    init(unit: TapeDeviceServer) {
         self.unit = unit
     }
 

@@ -1,8 +1,8 @@
 internal import Bytes
 internal import Media
 internal import Profiles
-internal import SCSI
-internal import TargetCore
+public import SCSI
+public import TargetCore
 
 /// Mode page codes of tape drives (SSC-5 clause 8.5).
 enum TapeModePage {
@@ -17,7 +17,7 @@ enum TapeModePage {
 }
 
 /// Mode pages, INQUIRY data and VPD pages.
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     /// Density code that stands for the drive's own (SSC-5 clause 8.5.2: default density).
     private static let defaultDensityCode: UInt8 = 0x00
     /// Density code that means: as it is.
@@ -26,17 +26,17 @@ extension TapeLogicalUnit {
     // MARK: Header and block descriptor
 
     /// WP, BUFFERED MODE and SPEED (zero: the default).
-    var deviceSpecificModeParameter: UInt8 {
+    public func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 {
         (isWriteProtected ? 0x80 : 0) | state.bufferedMode << 4
     }
 
     /// The kind of cartridge that is loaded, zero without one.
-    var mediumType: UInt8 {
+    public func modeMediumType(_ nexus: ITLNexus) -> UInt8 {
         readyCartridge == nil ? 0 : state.density?.mediumType ?? 0
     }
 
     /// Density and block length; there is no long form for tapes.
-    func blockDescriptor(_ nexus: ITLNexus) -> [UInt8] {
+    public func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
         let density = readyCartridge == nil ? nil : state.density
         var bytes: [UInt8] = [(density ?? profile.defaultDensity).code, 0, 0, 0, 0]
         bytes.appendBE24(UInt32(nexusState(nexus).blockLength))
@@ -45,50 +45,47 @@ extension TapeLogicalUnit {
 
     /// Takes buffered mode, which all nexuses share, and the block length, which is the nexus's own. The format follows the
     /// cartridge, so a density code only has to be one that the drive has.
-    func selectHeader(
-        _ deviceSpecificParameter: UInt8, _ blockDescriptor: [UInt8], at blockDescriptorOffset: Int, _ task: SCSITask,
-        isCommitting: Bool
+    public func selectModeHeader(
+        _ header: ModeSelectHeader, nexus: ITLNexus, isCommitting: Bool
     ) -> SenseData? {
-        let bufferedMode = deviceSpecificParameter >> 4 & 0x07
-        let parameterOffset = task.commandDescriptorBlock.operationCode == OperationCode.modeSelect6 ? 2 : 3
-        guard bufferedMode <= 1 else { return Self.invalidParameter(byte: parameterOffset, bit: 6) }
-        guard deviceSpecificParameter & 0x0F == 0 else { return Self.invalidParameter(byte: parameterOffset, bit: 3) }
+        let bufferedMode = header.deviceSpecificParameter >> 4 & 0x07
+        let parameterOffset = header.deviceSpecificParameterOffset
+        let blockDescriptor = header.blockDescriptor
+        let blockDescriptorOffset = header.blockDescriptorOffset
+        guard bufferedMode <= 1 else { return .invalidParameter(byte: parameterOffset, bit: 6) }
+        guard header.deviceSpecificParameter & 0x0F == 0 else {
+            return .invalidParameter(byte: parameterOffset, bit: 3)
+        }
         var blockLength: Int?
         if !blockDescriptor.isEmpty {
-            guard blockDescriptor.count == 8 else { return Self.invalidParameter(byte: blockDescriptorOffset) }
+            guard blockDescriptor.count == 8 else { return .invalidParameter(byte: blockDescriptorOffset) }
             let density = blockDescriptor[0]
             let isKnown =
                 density == Self.defaultDensityCode || density == Self.unchangedDensityCode
                 || profile.density(code: density) != nil
-            guard isKnown else { return Self.invalidParameter(byte: blockDescriptorOffset) }
+            guard isKnown else { return .invalidParameter(byte: blockDescriptorOffset) }
             guard blockDescriptor.rawSpan.loadBE24(at: 1) == 0 else {
-                return Self.invalidParameter(byte: blockDescriptorOffset + 1)
+                return .invalidParameter(byte: blockDescriptorOffset + 1)
             }
             let length = Int(blockDescriptor.rawSpan.loadBE24(at: 5))
             guard length == 0 || isAllowed(blockLength: length) else {
-                return Self.invalidParameter(byte: blockDescriptorOffset + 5)
+                return .invalidParameter(byte: blockDescriptorOffset + 5)
             }
             blockLength = length
         }
-        guard isCommitting, let nexus = task.nexus else { return nil }
+        guard isCommitting else { return nil }
         if let blockLength { nexusState(nexus).blockLength = blockLength }
         if bufferedMode != state.bufferedMode {
             state.bufferedMode = bufferedMode
-            establishUnitAttention(.modeParametersChanged, except: nexus)
+            attachedNexuses.establishUnitAttention(.modeParametersChanged, except: nexus)
         }
         return nil
     }
 
-    private static func invalidParameter(byte: Int, bit: UInt8? = nil) -> SenseData {
-        SenseData(
-            .illegalRequest, .invalidFieldInParameterList,
-            fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(byte), bit: bit))
-    }
-
     // MARK: Pages
 
-    /// Fills in what depends on the cartridge: the size of the partition, WORM.
-    func content(of page: ModePage, _ control: ModePageControl) -> [UInt8] {
+    /// With the size of the partition and WORM, which the cartridge decides.
+    public func modePageContent(_ page: ModePage, control: ModePageControl, nexus: ITLNexus) -> [UInt8] {
         var content = page.content(control)
         guard control != .changeable, page.subpage == 0, let cartridge = readyCartridge else { return content }
         switch page.code {
@@ -103,23 +100,28 @@ extension TapeLogicalUnit {
         return content
     }
 
-    /// Refuses compression algorithms that there are none of.
-    func check(_ page: ModePage, _ newContent: [UInt8], at offset: Int) -> SenseData? {
+    /// Refuses compression algorithms that the drive does not have.
+    public func checkModePage(_ page: ModePage, newContent: [UInt8], offset: Int, nexus: ITLNexus) -> SenseData? {
         // SELECT DATA COMPRESSION ALGORITHM: 0 none, 1 the default one.
         if page.code == TapeModePage.deviceConfiguration, page.subpage == 0, newContent[12] > 1 {
-            return Self.invalidParameter(byte: offset + 12)
+            return .invalidParameter(byte: offset + 12)
         }
         return nil
     }
 
-    /// Keeps the two pages that speak of compression together, and what the data path needs of the pages.
-    func pageChanged(_ page: ModePage) {
-        if page.code == TapeModePage.dataCompression {
-            setByte(12, of: TapeModePage.deviceConfiguration, to: page.current[0] & 0x80 != 0 ? 1 : 0, mask: 0xFF)
-        } else if page.code == TapeModePage.deviceConfiguration, page.subpage == 0 {
-            setByte(0, of: TapeModePage.dataCompression, to: page.current[12] == 0 ? 0 : 0x80, mask: 0x80)
+    /// Keeps the two pages that speak of compression equal, and what the data path needs of the pages.
+    public func modeSelectEnding(
+        _ task: SCSITask, _ nexus: ITLNexus, changed pages: [ModePage]
+    ) -> CommandProgress {
+        for page in pages {
+            if page.code == TapeModePage.dataCompression {
+                setByte(12, of: TapeModePage.deviceConfiguration, to: page.current[0] & 0x80 != 0 ? 1 : 0, mask: 0xFF)
+            } else if page.code == TapeModePage.deviceConfiguration, page.subpage == 0 {
+                setByte(0, of: TapeModePage.dataCompression, to: page.current[12] == 0 ? 0 : 0x80, mask: 0x80)
+            }
         }
         readModePages()
+        return task.good()
     }
 
     private func setByte(_ index: Int, of code: UInt8, to value: UInt8, mask: UInt8) {
@@ -138,7 +140,7 @@ extension TapeLogicalUnit {
     // MARK: INQUIRY
 
     /// Standard INQUIRY data with the profile's vendor-specific bytes.
-    func inquiryData(_ standard: [UInt8]) -> [UInt8] {
+    public func standardInquiryData(_ standard: [UInt8]) -> [UInt8] {
         var bytes = standard
         bytes.replaceSubrange(36..<36 + profile.inquiryVendorSpecific.count, with: profile.inquiryVendorSpecific)
         return bytes
@@ -148,12 +150,11 @@ extension TapeLogicalUnit {
     private static let manufacturerSerialNumberPage: UInt8 = 0xB1
 
     /// The profile's pages, and page B1h.
-    var productDataPages: [UInt8] {
+    public var vitalProductDataPages: [UInt8] {
         profile.vitalProductData.map(\.page) + [Self.manufacturerSerialNumberPage]
     }
 
-    /// The content of those pages.
-    func productData(_ page: UInt8) -> [UInt8]? {
+    public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         if page == Self.manufacturerSerialNumberPage { return Array(identity.serialNumber.utf8) }
         return profile.vitalProductData.first { $0.page == page }?.content
     }

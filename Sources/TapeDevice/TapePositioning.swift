@@ -8,7 +8,7 @@ internal import TargetCore
 ///
 /// REWIND makes written data durable before it ends, unless IMMED is one. SPACE and LOCATE do not: what they leave
 /// in the host's cache is there for every reader, and WRITE FILEMARKS is how clients ask for durability.
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     func rewind(_ task: SCSITask) -> CommandProgress {
         withMedium(task) { cartridge in
             state.isReadingFenced = false

@@ -34,9 +34,9 @@ struct ReadParameters {
 ///
 /// Both go block by block; VERIFY checks each block's checksum and lets the data go. What was read before the command
 /// stopped is in `task.dataIn`, exactly so many bytes, and the position is behind the object that stopped it.
-extension TapeLogicalUnit {
-    func read(_ task: SCSITask) -> CommandProgress {
-        let parameters = ReadParameters(task, blockLength: blockLength(task))
+extension TapeDeviceServer {
+    func read(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        let parameters = ReadParameters(task, blockLength: blockLength(nexus))
         if parameters.isFixed {
             if parameters.suppressesIncorrectLength { return task.failInvalidField(byte: 1, bit: 1) }
             guard parameters.blockLength > 0 else { return task.failInvalidField(byte: 1, bit: 0) }
@@ -100,9 +100,9 @@ extension TapeLogicalUnit {
     }
 
     /// Goes on when a worker has read.
-    func readCompleted(_ task: SCSITask, _ cartridge: Cartridge) -> CommandProgress {
+    func readCompleted(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
         task.dataIn = task.fileRequest.lease.take()
-        let parameters = ReadParameters(task, blockLength: blockLength(task))
+        let parameters = ReadParameters(task, blockLength: blockLength(nexus))
         if let progress = accept(cartridge.offloadedReadResult, task, parameters, cartridge) { return progress }
         return readOn(task, parameters, cartridge)
     }

@@ -5,7 +5,7 @@ internal import SCSI
 internal import TargetCore
 
 /// READ BLOCK LIMITS, READ POSITION and REPORT DENSITY SUPPORT (SSC-5 clauses 6.7, 6.10 and 6.14).
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     func readBlockLimits(_ task: SCSITask) -> CommandProgress {
         if task.commandDescriptorBlock[1] & 0x01 != 0 {
             // MLOI: the highest logical object identifier that a position can have.

@@ -22,6 +22,8 @@ enum DriveMedium {
 struct TapeState {
     /// What is in the drive.
     var medium = DriveMedium.none
+    /// A number that changes whenever a cartridge comes or goes.
+    var mediumGeneration: UInt32 = 0
     /// The format of the cartridge that is in the drive.
     var density: DensityProfile?
     /// Whether the drive only reads that format.

@@ -29,12 +29,12 @@ private struct WriteParameters {
 }
 
 /// WRITE(6), WRITE FILEMARKS(6) and ERASE(6) (SSC-5 clauses 6.20, 6.21 and 6.2).
-extension TapeLogicalUnit {
+extension TapeDeviceServer {
     // MARK: WRITE
 
     /// Checks a WRITE(6) before its data are fetched.
-    func beginWrite(_ task: SCSITask) -> CommandProgress {
-        let parameters = WriteParameters(task, blockLength: blockLength(task))
+    func beginWrite(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        let parameters = WriteParameters(task, blockLength: blockLength(nexus))
         if parameters.isFixed {
             guard parameters.length > 0 else { return task.failInvalidField(byte: 1, bit: 0) }
             guard parameters.blocks <= Self.maximumTransferLength / parameters.length else {
@@ -57,9 +57,9 @@ extension TapeLogicalUnit {
     }
 
     /// Writes the blocks that have come.
-    func write(_ task: SCSITask) -> CommandProgress {
+    func write(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         withMedium(task) { cartridge in
-            let parameters = WriteParameters(task, blockLength: blockLength(task))
+            let parameters = WriteParameters(task, blockLength: blockLength(nexus))
             guard let lease = task.dataOut.take() else { preconditionFailure("a WRITE has its data") }
             if cartridge.needsOverwrite || parameters.length * parameters.blocks > Self.inlineWriteLimit {
                 cartridge.prepareAppend(
@@ -78,8 +78,10 @@ extension TapeLogicalUnit {
     }
 
     /// Goes on when a worker has written.
-    func appendCompleted(_ task: SCSITask, _ cartridge: Cartridge, isAbandoned: Bool) -> CommandProgress {
-        let parameters = WriteParameters(task, blockLength: blockLength(task))
+    func appendCompleted(
+        _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isAbandoned: Bool
+    ) -> CommandProgress {
+        let parameters = WriteParameters(task, blockLength: blockLength(nexus))
         return finishWrite(task, cartridge, parameters, cartridge.offloadedAppendResult, isAbandoned: isAbandoned)
     }
 

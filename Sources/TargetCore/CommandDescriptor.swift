@@ -1,14 +1,14 @@
 internal import Bytes
-internal import SCSI
+public import SCSI
 
 /// Under which conditions a command is processed although most are not.
 public struct CommandConditions: OptionSet, Sendable {
-    /// The bits.
+    /// A bit for each condition.
     public let rawValue: UInt8
-    /// The conditions with those bits.
+    /// The conditions of those bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    /// Processed while a unit attention is pending, which stays pending (SAM-5 clause 5.14.2).
+    /// Processed while a unit attention or a deferred error is pending, which stays pending (SAM-5 clause 5.14.2).
     public static let allowedWithUnitAttention = Self(rawValue: 1)
     /// Processed although another I_T nexus holds a reservation (SPC-2 table 10, SPC-4 table 49).
     public static let allowedWhenReserved = Self(rawValue: 2)
@@ -39,12 +39,14 @@ public enum OrderingClass: UInt8, Sendable, CaseIterable {
 
 /// Which way a command moves data.
 public enum DataDirection: UInt8, Sendable {
-    /// No data.
+    /// The command transfers none.
     case none
-    /// To the initiator.
+    /// From the device server to the initiator.
     case dataIn
-    /// From the initiator.
+    /// From the initiator to the device server.
     case dataOut
+    /// As the initiator says it: the command is not known here (a wildcard row).
+    case unknown
 }
 
 /// What is known about a command besides its handlers: everything that TargetCore checks, and what REPORT SUPPORTED
@@ -68,6 +70,8 @@ public struct CommandAttributes: Sendable {
     public let timeout: UInt32
     /// The bits that must be zero, as four big-endian words.
     let forbidden: InlineArray<4, UInt64>
+    /// The conditions of a nexus in which the command is not simply performed.
+    let stops: GateConditions
 
     /// The first byte and bit of `block` that must be zero and are not.
     func invalidField(of block: borrowing CommandDescriptorBlock) -> (byte: Int, bit: Int)? {
@@ -85,17 +89,21 @@ public struct CommandAttributes: Sendable {
 /// One row of a device type's command table: the attributes and the handlers.
 ///
 /// `begin` checks fields and, for a command without Data-Out, does the work. A command with Data-Out answers
-/// `.awaitDataOut` from `begin`, and `execute` does the work when the data is there.
-public struct CommandDescriptor<Unit: LogicalUnit>: Sendable {
-    /// A handler.
-    public typealias Handler = @Sendable (Unit, SCSITask) -> CommandProgress
+/// `.awaitDataOut` from `begin`, which only checks, and `execute` does the work when the data is there.
+public struct CommandDescriptor<Device: DeviceServer>: Sendable {
+    /// A handler, for a task of a nexus.
+    public typealias Handler = @Sendable (Device, SCSITask, ITLNexus) -> CommandProgress
+    /// Whether a command is performed although another nexus holds a reservation.
+    public typealias ReservationException = @Sendable (borrowing CommandDescriptorBlock) -> Bool
 
-    /// The attributes.
+    /// What is known about the command besides its handlers.
     public let attributes: CommandAttributes
     /// Checks and, without Data-Out, works.
     public let begin: Handler
     /// Works when the Data-Out is there.
     public let execute: Handler?
+    /// For commands whose conflict with a reservation depends on their fields (SPC-2 table 10).
+    let passesReservation: ReservationException?
 
     /// A row. `usage` is the CDB usage data without byte 0, from byte 1 on; in byte 1 of a command with a service
     /// action, bits 4–0 are added by themselves. NACA and the obsolete bits of CONTROL are never allowed, so the last
@@ -103,7 +111,8 @@ public struct CommandDescriptor<Unit: LogicalUnit>: Sendable {
     public init(
         _ operationCode: UInt8, serviceAction: UInt8? = nil, _ name: String, usage: [UInt8],
         direction: DataDirection = .none, conditions: CommandConditions = [], ordering: OrderingClass = .shared,
-        timeout: UInt32 = 60, begin: @escaping Handler, execute: Handler? = nil
+        timeout: UInt32 = 60, passesReservation: ReservationException? = nil, begin: @escaping Handler,
+        execute: Handler? = nil
     ) {
         precondition(usage.count < CommandDescriptorBlock.maximumLength, "usage data is longer than a command")
         var bytes = [operationCode] + usage
@@ -113,11 +122,38 @@ public struct CommandDescriptor<Unit: LogicalUnit>: Sendable {
             let allowed = offset == 1 && serviceAction != nil ? mask | 0x1F : mask
             forbidden[offset / 8] |= UInt64(~allowed) << UInt64(56 - offset % 8 * 8)
         }
+        self.init(
+            operationCode, serviceAction, name, bytes, forbidden, direction, conditions, ordering, timeout,
+            passesReservation, begin, execute)
+    }
+
+    /// The row for every operation code that the table does not have: a bridge's, which passes commands on that it does
+    /// not know. No bit is refused. `begin` answers `.awaitDataOut(length: task.expectedDataOutLength)` for data from the
+    /// initiator, since only the initiator knows which way data moves.
+    public static func wildcard(
+        conditions: CommandConditions = [], ordering: OrderingClass = .shared, timeout: UInt32 = 60,
+        begin: @escaping Handler, execute: @escaping Handler
+    ) -> Self {
+        Self(
+            0, nil, "ANY", [0], InlineArray<4, UInt64>(repeating: 0), .unknown, conditions, ordering, timeout, nil,
+            begin, execute)
+    }
+
+    private init(
+        _ operationCode: UInt8, _ serviceAction: UInt8?, _ name: String, _ usage: [UInt8],
+        _ forbidden: InlineArray<4, UInt64>, _ direction: DataDirection, _ conditions: CommandConditions,
+        _ ordering: OrderingClass, _ timeout: UInt32, _ passesReservation: ReservationException?,
+        _ begin: @escaping Handler, _ execute: Handler?
+    ) {
+        var stops: GateConditions = .intercepted
+        if !conditions.contains(.allowedWithUnitAttention) { stops.formUnion([.unitAttention, .deferredError]) }
+        if !conditions.contains(.allowedWhenReserved) { stops.insert(.reservationConflict) }
         attributes = CommandAttributes(
-            operationCode: operationCode, serviceAction: serviceAction, name: name, usage: bytes, direction: direction,
-            conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden)
+            operationCode: operationCode, serviceAction: serviceAction, name: name, usage: usage, direction: direction,
+            conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden, stops: stops)
         self.begin = begin
         self.execute = execute
+        self.passesReservation = passesReservation
     }
 }
 
@@ -133,17 +169,21 @@ public enum CommandLookup: Sendable, Equatable {
 
 /// The attributes of all commands of a device type, found by operation code and service action in constant time.
 public struct CommandSet: Sendable {
-    /// The rows' attributes, by operation code, then service action.
-    public let attributes: [CommandAttributes]
+    /// The attributes of the listed rows by operation code, then service action; the wildcard row, if there is one, is last.
+    private let rows: [CommandAttributes]
+    private let listedCount: Int
+    private let passesReservation: [(@Sendable (borrowing CommandDescriptorBlock) -> Bool)?]
     /// By operation code: a row's index, or −1, or −2 − an index into `serviceActions`.
     private let index: [Int16]
     private let serviceActions: [[Int16]]
 
-    init(_ attributes: [CommandAttributes]) {
-        self.attributes = attributes
+    init<Device>(_ listed: [CommandDescriptor<Device>], wildcard: CommandDescriptor<Device>?) {
+        rows = listed.map(\.attributes) + (wildcard.map { [$0.attributes] } ?? [])
+        listedCount = listed.count
+        passesReservation = listed.map(\.passesReservation) + (wildcard == nil ? [] : [nil])
         var index = [Int16](repeating: -1, count: 256)
         var serviceActions: [[Int16]] = []
-        for (row, attribute) in attributes.enumerated() {
+        for (row, attribute) in listed.map(\.attributes).enumerated() {
             let code = Int(attribute.operationCode)
             guard let serviceAction = attribute.serviceAction else {
                 precondition(index[code] == -1, "operation code \(code) stands twice in the table")
@@ -163,8 +203,19 @@ public struct CommandSet: Sendable {
         self.serviceActions = serviceActions
     }
 
-    /// Finds the row for a command.
+    /// The attributes of all listed rows, by operation code, then service action.
+    public var attributes: [CommandAttributes] { Array(rows.prefix(listedCount)) }
+
+    /// Finds the row for a command; the wildcard row for one that is not listed, where there is one.
     public func find(operationCode: UInt8, serviceAction: UInt8) -> CommandLookup {
+        let found = findListed(operationCode: operationCode, serviceAction: serviceAction)
+        if listedCount == rows.count { return found }
+        if case .command = found { return found }
+        return .command(listedCount)
+    }
+
+    /// Finds the row for a command that the table lists.
+    func findListed(operationCode: UInt8, serviceAction: UInt8) -> CommandLookup {
         let row = index[Int(operationCode)]
         if row >= 0 { return .command(Int(row)) }
         if row == -1 { return .unknownOperationCode }
@@ -174,34 +225,54 @@ public struct CommandSet: Sendable {
 
     /// Whether commands of that operation code have service actions.
     public func hasServiceActions(_ operationCode: UInt8) -> Bool { index[Int(operationCode)] <= -2 }
+
+    // What the way of a command asks, one field each: a copy of all attributes would count references.
+
+    /// Under which conditions the command of a row is performed.
+    public func conditions(_ row: Int) -> CommandConditions { rows[row].conditions }
+    /// How the command of a row is ordered.
+    func ordering(_ row: Int) -> OrderingClass { rows[row].ordering }
+    /// Which way the command of a row moves data.
+    func direction(_ row: Int) -> DataDirection { rows[row].direction }
+    /// The conditions of a nexus in which the command of a row is not simply performed.
+    func stops(_ row: Int) -> GateConditions { rows[row].stops }
+
+    /// The first byte and bit of `block` that must be zero and are not.
+    func invalidField(_ row: Int, of block: borrowing CommandDescriptorBlock) -> (byte: Int, bit: Int)? {
+        rows[row].invalidField(of: block)
+    }
+
+    /// Whether the command is performed although another nexus holds a reservation.
+    func passesReservation(_ row: Int, _ block: borrowing CommandDescriptorBlock) -> Bool {
+        guard let passes = passesReservation[row] else { return false }
+        return passes(block)
+    }
 }
 
 /// The command table of a device type.
-public struct CommandTable<Unit: LogicalUnit>: Sendable {
+public struct CommandTable<Device: DeviceServer>: Sendable {
     /// The attributes of all rows.
     public let commands: CommandSet
-    private let rows: [CommandDescriptor<Unit>]
+    private let rows: [CommandDescriptor<Device>]
 
-    /// The table of `rows`, in any order.
-    public init(_ rows: [CommandDescriptor<Unit>]) {
+    /// The table of `rows`, in any order, and of a row for all other commands, if there is one.
+    public init(_ rows: [CommandDescriptor<Device>], wildcard: CommandDescriptor<Device>? = nil) {
         let sorted = rows.sorted {
             ($0.attributes.operationCode, $0.attributes.serviceAction ?? 0)
                 < ($1.attributes.operationCode, $1.attributes.serviceAction ?? 0)
         }
-        self.rows = sorted
-        commands = CommandSet(sorted.map(\.attributes))
+        self.rows = sorted + (wildcard.map { [$0] } ?? [])
+        commands = CommandSet(sorted, wildcard: wildcard)
     }
 
     /// Runs the first handler of a row.
-    public func begin(_ command: Int, _ unit: Unit, _ task: SCSITask) -> CommandProgress {
-        rows[command].begin(unit, task)
+    public func begin(_ command: Int, _ device: Device, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        rows[command].begin(device, task, nexus)
     }
 
-    /// Runs the second handler of a row, which must have one.
-    public func execute(_ command: Int, _ unit: Unit, _ task: SCSITask) -> CommandProgress {
-        guard let execute = rows[command].execute else {
-            preconditionFailure("\(rows[command].attributes.name) asked for data but has no handler for it")
-        }
-        return execute(unit, task)
+    /// Runs the second handler of a row. One that takes Data-Out and has none ends with INTERNAL TARGET FAILURE.
+    public func execute(_ command: Int, _ device: Device, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        guard let execute = rows[command].execute else { return task.fail(.hardwareError, .internalTargetFailure) }
+        return execute(device, task, nexus)
     }
 }

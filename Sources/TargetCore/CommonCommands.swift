@@ -4,30 +4,29 @@ internal import SCSI
 /// The rows of commands that SPC defines for all device types. A type's table takes those that it has.
 public enum CommonCommands {
     /// TEST UNIT READY (SPC-5 clause 6.47).
-    public static func testUnitReady<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
-        CommandDescriptor(OperationCode.testUnitReady, "TEST UNIT READY", usage: [0, 0, 0, 0, 0]) { _, task in
+    public static func testUnitReady<Device: DeviceServer>() -> CommandDescriptor<Device> {
+        CommandDescriptor(OperationCode.testUnitReady, "TEST UNIT READY", usage: [0, 0, 0, 0, 0]) { _, task, _ in
             task.good()
         }
     }
 
     /// INQUIRY (SPC-5 clause 6.6).
-    public static func inquiry<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+    public static func inquiry<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.inquiry, "INQUIRY", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
             conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
-        ) { unit, task in unit.inquire(task) }
+        ) { _, task, nexus in nexus.logicalUnit.inquire(task, nexus) }
     }
 
     /// REQUEST SENSE (SPC-5 clause 6.39).
-    public static func requestSense<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+    public static func requestSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.requestSense, "REQUEST SENSE", usage: [0x01, 0, 0, 0xFF, 0], direction: .dataIn,
             conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
-        ) { unit, task in
-            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+        ) { device, task, nexus in
             let sense =
                 nexus.takeUnitAttention().map { SenseData(.unitAttention, $0) } ?? nexus.takeDeferredError()
-                ?? unit.polledSense(nexus)
+                ?? device.polledSense(nexus)
             let block = task.commandDescriptorBlock
             return task.answer(
                 sense.encoded(isDescriptorFormat: block[1] & 1 != 0), allocationLength: Int(block[4]))
@@ -35,13 +34,12 @@ public enum CommonCommands {
     }
 
     /// REPORT LUNS (SPC-5 clause 6.33).
-    public static func reportLUNs<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+    public static func reportLUNs<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.reportLUNs, "REPORT LUNS", usage: [0, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
             direction: .dataIn,
             conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
-        ) { _, task in
-            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+        ) { _, task, nexus in
             let block = task.commandDescriptorBlock
             let allocationLength = Int(block.bytes.loadBE32(at: 6))
             // Well known logical units (01h) there are none; 00h and 02h then mean the same.
@@ -60,41 +58,39 @@ public enum CommonCommands {
     }
 
     /// MODE SENSE(6) and (10), MODE SELECT(6) and (10) (SPC-5 clauses 6.11 to 6.14).
-    public static func modeParameters<Unit: LogicalUnit>() -> [CommandDescriptor<Unit>] {
+    public static func modeParameters<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
         [
             CommandDescriptor(
                 OperationCode.modeSense6, "MODE SENSE(6)", usage: [0x08, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
                 conditions: [.allowedWhenNotReady]
-            ) { unit, task in unit.modeSense(task, isLong: false) },
+            ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: false) },
             CommandDescriptor(
                 OperationCode.modeSense10, "MODE SENSE(10)", usage: [0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0],
                 direction: .dataIn, conditions: [.allowedWhenNotReady]
-            ) { unit, task in unit.modeSense(task, isLong: true) },
+            ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: true) },
             CommandDescriptor(
                 OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x11, 0, 0, 0xFF, 0], direction: .dataOut,
                 conditions: [.allowedWhenNotReady], ordering: .exclusive,
-                begin: { _, task in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
-                execute: { unit, task in unit.modeSelect(task, isLong: false) }),
+                begin: { _, task, _ in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
+                execute: { _, task, nexus in nexus.logicalUnit.modeSelect(task, nexus, isLong: false) }),
             CommandDescriptor(
                 OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
                 direction: .dataOut, conditions: [.allowedWhenNotReady], ordering: .exclusive,
-                begin: { _, task in
+                begin: { _, task, _ in
                     .awaitDataOut(length: Int(task.commandDescriptorBlock.bytes.loadBE16(at: 7)))
                 },
-                execute: { unit, task in unit.modeSelect(task, isLong: true) }),
+                execute: { _, task, nexus in nexus.logicalUnit.modeSelect(task, nexus, isLong: true) }),
         ]
     }
 
     /// RESERVE and RELEASE, (6) and (10), of the whole unit (SPC-2 clauses 7.15 to 7.22). Third-party and extent
     /// reservations are obsolete and refused.
-    public static func reservations<Unit: LogicalUnit>() -> [CommandDescriptor<Unit>] {
-        let reserve: CommandDescriptor<Unit>.Handler = { unit, task in
-            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
-            return unit.reservation.reserve(by: nexus) ? task.good() : task.end(.reservationConflict)
+    public static func reservations<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
+        let reserve: CommandDescriptor<Device>.Handler = { device, task, nexus in
+            device.attachedNexuses.reserve(for: nexus) ? task.good() : task.end(.reservationConflict)
         }
-        let release: CommandDescriptor<Unit>.Handler = { unit, task in
-            guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
-            unit.reservation.release(by: nexus)
+        let release: CommandDescriptor<Device>.Handler = { device, task, nexus in
+            device.attachedNexuses.release(by: nexus)
             return task.good()
         }
         let short: [UInt8] = [0, 0, 0, 0, 0]
@@ -116,18 +112,18 @@ public enum CommonCommands {
     }
 
     /// REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5 clauses 6.35, 6.36).
-    public static func reportSupported<Unit: LogicalUnit>() -> [CommandDescriptor<Unit>] {
+    public static func reportSupported<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
         [
             CommandDescriptor(
                 OperationCode.maintenanceIn, serviceAction: 0x0C, "REPORT SUPPORTED OPERATION CODES",
                 usage: [0, 0x87, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
                 conditions: [.allowedWhenNotReady, .allowedWhenReserved], ordering: .immediate
-            ) { unit, task in unit.reportSupportedOperationCodes(task) },
+            ) { _, task, nexus in nexus.logicalUnit.reportSupportedOperationCodes(task, nexus) },
             CommandDescriptor(
                 OperationCode.maintenanceIn, serviceAction: 0x0D, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
                 usage: [0, 0x80, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
                 conditions: [.allowedWhenNotReady, .allowedWhenReserved], ordering: .immediate
-            ) { _, task in
+            ) { _, task, _ in
                 let block = task.commandDescriptorBlock
                 // ATS, ATSS, CTSS, LURS, QTS; ITNRS and QTSS in byte 1 (SPC-5 table 286).
                 var bytes: [UInt8] = [0xD9, 0x07, 0, 0]
@@ -142,30 +138,31 @@ public enum CommonCommands {
     }
 
     /// LOG SENSE (SPC-5 clause 6.8). Nothing can be saved, and LOG SELECT has no effect to offer.
-    public static func logSense<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+    public static func logSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.logSense, "LOG SENSE", usage: [0, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
             direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved]
-        ) { unit, task in unit.logSense(task) }
+        ) { _, task, nexus in nexus.logicalUnit.logSense(task, nexus) }
     }
 
     /// SEND DIAGNOSTIC with the default self-test, which passes (SPC-5 clause 6.42).
-    public static func sendDiagnostic<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+    public static func sendDiagnostic<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.sendDiagnostic, "SEND DIAGNOSTIC", usage: [0x04, 0, 0, 0, 0],
             conditions: [.allowedWhenNotReady], ordering: .exclusive, timeout: 300
-        ) { _, task in task.good() }
+        ) { _, task, _ in task.good() }
     }
 
-    /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14).
-    public static func preventAllowMediumRemoval<Unit: LogicalUnit>() -> CommandDescriptor<Unit> {
+    /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14). Allowing is no conflict with another nexus's reservation (SPC-2
+    /// table 10).
+    public static func preventAllowMediumRemoval<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.preventAllowMediumRemoval, "PREVENT ALLOW MEDIUM REMOVAL", usage: [0, 0, 0, 0x03, 0],
-            conditions: [.allowedWhenNotReady]
-        ) { _, task in
+            conditions: [.allowedWhenNotReady], passesReservation: { $0[4] & 0x03 == 0 }
+        ) { _, task, nexus in
             let prevent = task.commandDescriptorBlock[4] & 0x03
             guard prevent < 2 else { return task.failInvalidField(byte: 4, bit: 1) }
-            task.nexus?.preventsMediumRemoval = prevent == 1
+            nexus.preventsMediumRemoval = prevent == 1
             return task.good()
         }
     }

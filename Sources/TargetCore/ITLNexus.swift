@@ -3,10 +3,9 @@ internal import Synchronization
 
 /// One I_T_L nexus: what a logical unit remembers for one initiator port.
 ///
-/// Tasks and the task set belong to the session's reactor; unit attentions and the prevention of medium removal may
-/// be changed by other threads. There may be ten thousand in a session, so it is one small object.
+/// Tasks and the task set belong to the session's reactor; the conditions of the gate may be changed by other threads. There may be ten thousand in a session, so it is one small object.
 public final class ITLNexus: @unchecked Sendable {
-    /// The most unit attentions that wait for one nexus. When more conditions arise, they are replaced by
+    /// The most unit attentions that are pending for one nexus. When more conditions arise, they are replaced by
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED, which covers them all (SAM-5 clause 5.14.4).
     public static let maximumUnitAttentions = 8
 
@@ -17,17 +16,20 @@ public final class ITLNexus: @unchecked Sendable {
     /// Its number in this nexus.
     public let logicalUnitNumber: LogicalUnitNumber
 
+    /// The conditions that stop commands, in one word.
+    private let gate = Atomic<UInt32>(0)
     private let attentions = Mutex(UnitAttentions())
-    private let hasAttention = Atomic<Bool>(false)
-    private let prevention = Atomic<Bool>(false)
     private let deferred = Mutex<SenseData?>(nil)
-    private let hasDeferred = Atomic<Bool>(false)
+    private let prevention = Atomic<Bool>(false)
     private let bufferedWrites = Atomic<Bool>(false)
-    /// The order of this nexus's own tasks; used when the unit is not serial. On the session's reactor only.
-    var taskSet = TaskSet()
+    /// The order of this nexus's own tasks. On the session's reactor only.
+    let taskSet = TaskSet()
     /// State that a device type keeps for each nexus (for example a block length); on the session's reactor only.
     private var deviceState: (any AnyObject & Sendable)?
-    /// The place in the unit's list of nexuses, which its lock guards; negative when it is not there.
+    /// Whether a task management function has aborted blocked tasks of the nexus and not come to the others yet. On the
+    /// session's reactor only.
+    var blockedWereAborted = false
+    /// The position in the unit's list of nexuses, which its lock guards; negative when it is not there.
     var listPosition = -1
 
     init(iTNexus: ITNexus, logicalUnit: LogicalUnit, logicalUnitNumber: LogicalUnitNumber) {
@@ -36,34 +38,47 @@ public final class ITLNexus: @unchecked Sendable {
         self.logicalUnitNumber = logicalUnitNumber
     }
 
+    // MARK: The gate
+
+    /// The conditions that hold now.
+    var conditions: GateConditions { GateConditions(rawValue: gate.load(ordering: .acquiring)) }
+
+    func raise(_ conditions: GateConditions) {
+        gate.bitwiseOr(conditions.rawValue, ordering: .acquiringAndReleasing)
+    }
+
+    func lower(_ conditions: GateConditions) {
+        gate.bitwiseAnd(~conditions.rawValue, ordering: .acquiringAndReleasing)
+    }
+
     // MARK: Unit attentions
 
-    /// Whether a unit attention waits.
-    public var hasUnitAttention: Bool { hasAttention.load(ordering: .acquiring) }
+    /// Whether a unit attention is pending.
+    public var hasUnitAttention: Bool { conditions.contains(.unitAttention) }
 
-    /// Lets a unit attention wait for this nexus, once for each code.
+    /// Establishes a unit attention for this nexus, once for each code.
     public func establishUnitAttention(_ code: AdditionalSenseCode) {
-        attentions.withLock { waiting in
-            waiting.add(code)
-            hasAttention.store(true, ordering: .releasing)
+        attentions.withLock { pending in
+            pending.add(code)
+            raise(.unitAttention)
         }
     }
 
-    /// Takes the unit attention that comes first; nil when none waits.
+    /// Takes the unit attention that is reported first; nil when none is pending.
     public func takeUnitAttention() -> AdditionalSenseCode? {
         guard hasUnitAttention else { return nil }
-        return attentions.withLock { waiting in
-            let first = waiting.takeFirst()
-            if waiting.isEmpty { hasAttention.store(false, ordering: .releasing) }
+        return attentions.withLock { pending in
+            let first = pending.takeFirst()
+            if pending.isEmpty { lower(.unitAttention) }
             return first
         }
     }
 
-    /// Drops a waiting unit attention that is no longer true.
+    /// Clears a pending unit attention that is no longer true.
     public func clearUnitAttention(_ code: AdditionalSenseCode) {
-        attentions.withLock { waiting in
-            waiting.remove(code)
-            if waiting.isEmpty { hasAttention.store(false, ordering: .releasing) }
+        attentions.withLock { pending in
+            pending.remove(code)
+            if pending.isEmpty { lower(.unitAttention) }
         }
     }
 
@@ -86,7 +101,7 @@ public final class ITLNexus: @unchecked Sendable {
     }
 
     /// Whether a deferred error is pending.
-    public var hasDeferredError: Bool { hasDeferred.load(ordering: .acquiring) }
+    public var hasDeferredError: Bool { conditions.contains(.deferredError) }
 
     /// Establishes a deferred error: `sense` describes what became of earlier commands of this nexus that ended with GOOD.
     /// The next command that is not INQUIRY, REPORT LUNS or REQUEST SENSE ends with CHECK CONDITION and `sense` in the
@@ -96,7 +111,7 @@ public final class ITLNexus: @unchecked Sendable {
         deferred.withLock { pending in
             guard pending == nil else { return }
             pending = sense.deferred
-            hasDeferred.store(true, ordering: .releasing)
+            raise(.deferredError)
         }
     }
 
@@ -104,7 +119,7 @@ public final class ITLNexus: @unchecked Sendable {
     public func takeDeferredError() -> SenseData? {
         guard hasDeferredError else { return nil }
         return deferred.withLock { pending in
-            hasDeferred.store(false, ordering: .releasing)
+            lower(.deferredError)
             return pending.take()
         }
     }
@@ -121,7 +136,7 @@ public final class ITLNexus: @unchecked Sendable {
     }
 }
 
-/// The unit attentions that wait for one nexus, in the order in which they are reported; without memory of its own.
+/// The unit attentions that are pending for one nexus, in the order in which they are reported; without memory of its own.
 private struct UnitAttentions {
     private var codes = InlineArray<8, AdditionalSenseCode>(repeating: .powerOnOrReset)
     private var count = 0

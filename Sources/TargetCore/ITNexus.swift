@@ -6,9 +6,11 @@ internal import Synchronization
 ///
 /// It belongs to the reactor of its session: tasks are submitted and aborted there.
 public final class ITNexus: Sendable {
-    /// The name of the initiator port: for iSCSI the initiator's name with its ISID, as SAM-5 annex A gives it.
-    public let initiatorPortName: String
-    /// The target.
+    /// The initiator's end.
+    public let initiatorPort: InitiatorPort
+    /// The target's end.
+    public let targetPort: TargetPort
+    /// The target device that the port belongs to.
     public let target: Target
     /// The reactor on which everything of this nexus happens.
     public let reactor: Reactor
@@ -17,6 +19,8 @@ public final class ITNexus: Sendable {
     /// The I_T_L nexuses of the numbers that the initiator has addressed.
     private let table: ReactorConfined<LogicalUnitTable<ITLNexus>>
     private let absent: ReactorConfined<ITLNexus?>
+    /// The unit of all numbers that have none: it keeps nothing.
+    private static let absentUnit = LogicalUnit(AbsentDevice())
     private let isLost = Atomic<Bool>(false)
     /// Whether the map has changed since the last REPORT LUNS.
     private let hasNewInventory = Atomic<Bool>(false)
@@ -27,14 +31,15 @@ public final class ITNexus: Sendable {
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
     private let port: ReactorConfined<(any TaskPort)?>
 
-    /// The nexus of `initiatorPortName` with `target`, for the logical units of a map (the target's own when nil). On `reactor`.
+    /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its number.
     public init(
-        initiatorPortName: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor,
-        port: any TaskPort
+        initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
+        reactor: Reactor, port: any TaskPort
     ) {
-        self.initiatorPortName = initiatorPortName
+        self.initiatorPort = initiatorPort
+        self.targetPort = targetPort
         self.target = target
         self.reactor = reactor
         self.port = ReactorConfined(port)
@@ -42,7 +47,7 @@ public final class ITNexus: Sendable {
         table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)
         absent.value = ITLNexus(
-            iTNexus: self, logicalUnit: AbsentLogicalUnit.shared, logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
+            iTNexus: self, logicalUnit: Self.absentUnit, logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
         target.attach(self)
         self.logicalUnits.attach(self)
     }
@@ -99,23 +104,25 @@ public final class ITNexus: Sendable {
         port.value?.tasksWillBeCleared(on: nexus)
     }
 
-    /// Aborts the tasks that `isMeant` selects and that wait for others; whether there was one. It comes before the abort of
-    /// those that they wait for, which would start them.
+    /// Aborts those of the tasks that `isAffected` selects which are blocked; whether there was one. It comes before the
+    /// abort of those that block them, whose end would start them; first those that their own nexus blocks.
     @discardableResult
-    func abortWaiting(where isMeant: (SCSITask) -> Bool) -> Bool {
+    func abortBlocked(where isAffected: (SCSITask) -> Bool) -> Bool {
         var hadTask = false
-        forEachTask { task in
-            guard task.state == .blocked, isMeant(task) else { return }
-            hadTask = true
-            task.abort()
+        for isInTurns in [false, true] {
+            forEachTask { task in
+                guard task.state == .blocked, task.fields.isInTurns == isInTurns, isAffected(task) else { return }
+                hadTask = true
+                task.nexus?.logicalUnit.abort(task, startsBlocked: false)
+            }
         }
         return hadTask
     }
 
     // MARK: Changes of the map
 
-    /// Lets REPORTED LUNS DATA HAS CHANGED wait at every logical unit (SPC-5 clause 6.33) before the next command or task management
-    /// function. On any thread, after the change.
+    /// Has REPORTED LUNS DATA HAS CHANGED established at every logical unit (SPC-5 clause 6.33) before the next command or task
+    /// management function. On any thread, after the change.
     func inventoryHasChanged() {
         hasNewInventory.store(true, ordering: .releasing)
         hasUntoldChange.store(true, ordering: .releasing)
@@ -139,7 +146,9 @@ public final class ITNexus: Sendable {
         guard let nexus = table.value[number], nexus.logicalUnit === unit else { return }
         table.value[number] = nil
         forEachTask { task in
-            if task.state == .blocked, task.nexus === nexus { unit.abort(task, isUnitGone: true) }
+            if task.state == .blocked, task.nexus === nexus {
+                unit.abort(task, isUnitGone: true, startsBlocked: false)
+            }
         }
         forEachTask { task in
             guard task.nexus === nexus else { return }
@@ -162,7 +171,7 @@ public final class ITNexus: Sendable {
     /// (SAM-5 clause 6.3.4). The port calls it once, on the reactor.
     public func lose() {
         guard isLost.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
-        abortWaiting { _ in true }
+        abortBlocked { _ in true }
         forEachTask { $0.abort() }
         logicalUnits.detach(self)
         table.value.forEach { $0.logicalUnit.detach($0) }
@@ -175,36 +184,40 @@ public final class ITNexus: Sendable {
 }
 
 /// What a logical unit number answers that has no unit (SPC-5 clause 6.6.1, SAM-5 clause 5.9.4).
-final class AbsentLogicalUnit: LogicalUnit, @unchecked Sendable {
-    /// The one that all nexuses use: it keeps nothing.
-    static let shared = AbsentLogicalUnit()
-
-    private static let table = CommandTable<AbsentLogicalUnit>([
+private final class AbsentDevice: DeviceServer {
+    private static let table = CommandTable<AbsentDevice>([
         CommonCommands.inquiry(), CommonCommands.reportLUNs(), CommonCommands.requestSense(),
     ])
 
-    init() {
-        super.init(
-            identity: DeviceIdentity(vendor: "", product: "", revision: "", serialNumber: "", naa: 0),
-            traits: InquiryTraits(type: .unknown, isPresent: false), commands: Self.table.commands)
+    let identity = DeviceIdentity(vendor: "", product: "", revision: "", serialNumber: "", naa: 0)
+    let traits = InquiryTraits(type: .unknown, isPresent: false)
+    let commands = AbsentDevice.table.commands
+    let modePages = ModePages([])
+    let attachedNexuses = AttachedNexuses()
+    let isSerial = false
+
+    func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.begin(command, self, task, nexus)
     }
 
-    override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        Self.table.begin(command, self, task)
+    func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.execute(command, self, task, nexus)
     }
 
-    override func polledSense(_ nexus: ITLNexus) -> SenseData {
+    func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        task.fail(.hardwareError, .internalTargetFailure)
+    }
+
+    func polledSense(_ nexus: ITLNexus) -> SenseData {
         SenseData(.illegalRequest, .logicalUnitNotSupported)
     }
 
-    override func standardInquiryData() -> [UInt8] {
+    func standardInquiryData(_ standard: [UInt8]) -> [UInt8] {
         // Peripheral qualifier 011b: no device can be here.
-        var bytes = super.standardInquiryData()
-        bytes[0] = 0x7F
-        return bytes
+        [0x7F] + standard.dropFirst()
     }
 
-    override func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
+    func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
         task.fail(.illegalRequest, .logicalUnitNotSupported)
     }
 }

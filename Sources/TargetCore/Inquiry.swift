@@ -12,7 +12,7 @@ public struct InquiryTraits: Sendable {
     public var isRemovable: Bool
     /// PROTECT: whether protection information or logical block protection is supported.
     public var isProtectionSupported: Bool
-    /// The standards claimed, besides SAM-5, SPC-4 and iSCSI.
+    /// The standards claimed, besides SAM-5, SPC-4 and the transport protocol.
     public var versionDescriptors: [UInt16]
     /// Whether there is a device at all.
     var isPresent: Bool
@@ -38,8 +38,8 @@ public struct InquiryTraits: Sendable {
         self.isPresent = isPresent
     }
 
-    /// Standard INQUIRY data of 96 bytes (SPC-5 table 151).
-    public func standardData(_ identity: DeviceIdentity) -> [UInt8] {
+    /// Standard INQUIRY data of 96 bytes, for a port of that transport protocol (SPC-5 table 151).
+    func standardData(_ identity: DeviceIdentity, _ transport: ProtocolIdentifier) -> [UInt8] {
         var bytes: [UInt8] = [type.rawValue, isRemovable ? 0x80 : 0, Self.version, 0x02, 91]
         bytes.append(isProtectionSupported ? 0x01 : 0)
         bytes.append(0)
@@ -48,7 +48,7 @@ public struct InquiryTraits: Sendable {
         bytes.appendASCII(identity.product, count: 16)
         bytes.appendASCII(identity.revision, count: 4)
         bytes.append(contentsOf: repeatElement(0, count: 22))
-        let claimed = isPresent ? [VersionDescriptor.sam5, VersionDescriptor.iSCSI, VersionDescriptor.spc4] : []
+        let claimed = isPresent ? [VersionDescriptor.sam5, transport.versionDescriptor, VersionDescriptor.spc4] : []
         let descriptors = claimed + versionDescriptors
         for index in 0..<8 { bytes.appendBE16(index < descriptors.count ? descriptors[index] : 0) }
         bytes.append(contentsOf: repeatElement(0, count: 96 - bytes.count))
@@ -58,37 +58,44 @@ public struct InquiryTraits: Sendable {
 
 extension LogicalUnit {
     /// INQUIRY: standard data or a VPD page (SPC-5 clause 6.6).
-    func inquire(_ task: SCSITask) -> CommandProgress {
+    func inquire(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let block = task.commandDescriptorBlock
         let allocationLength = Int(block.bytes.loadBE16(at: 3))
-        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
+        let standard = server.standardInquiryData(
+            server.traits.standardData(identity, nexus.iTNexus.targetPort.protocolIdentifier))
         guard block[1] & 1 != 0 else {
             guard block[2] == 0 else { return task.failInvalidField(byte: 2) }
-            return task.answer(standardInquiryData(), allocationLength: allocationLength)
+            return task.answer(standard, allocationLength: allocationLength)
         }
         guard let content = vitalProductDataPage(block[2], nexus) else { return task.failInvalidField(byte: 2) }
-        var bytes = [standardInquiryData()[0], block[2]]
+        var bytes = [standard[0], block[2]]
         bytes.appendBE16(UInt16(content.count))
         return task.answer(bytes + content, allocationLength: allocationLength)
     }
 
     /// The content of a VPD page, those of SPC included.
     private func vitalProductDataPage(_ page: UInt8, _ nexus: ITLNexus) -> [UInt8]? {
-        guard traits.isPresent else { return page == 0 ? [0] : nil }
+        guard server.traits.isPresent else { return page == 0 ? [0] : nil }
         switch page {
-        case 0x00: return ([0x00, 0x80, 0x83] + vitalProductDataPages).sorted()
+        case 0x00: return Set([0x00, 0x80, 0x83, 0x87] + server.vitalProductDataPages).sorted()
         case 0x80: return Array(identity.serialNumber.utf8)
         case 0x83: return deviceIdentification(nexus)
-        default: return vitalProductData(page: page, nexus: nexus)
+        case 0x87:
+            // Mode Page Policy (SPC-5 clause 7.7.10): one descriptor for all pages and subpages, shared by all nexuses.
+            return server.vitalProductData(page: page, nexus: nexus) ?? [0x3F, 0xFF, 0x00, 0x00]
+        default: return server.vitalProductData(page: page, nexus: nexus)
         }
     }
 
-    /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the port, the target device.
+    /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the target port that the initiator
+    /// uses, and the target device.
     private func deviceIdentification(_ nexus: ITLNexus) -> [UInt8] {
-        let name = nexus.iTNexus.target.name
+        let port = nexus.iTNexus.targetPort
+        let transport = port.protocolIdentifier.rawValue
         return DesignationDescriptor.naa(identity.naa) + DesignationDescriptor.t10VendorID(identity)
-            + DesignationDescriptor.relativeTargetPort(1) + DesignationDescriptor.targetPortGroup(1)
-            + DesignationDescriptor.nameString("\(name),t,0x0001", association: 1)
-            + DesignationDescriptor.nameString(name, association: 2)
+            + DesignationDescriptor.relativeTargetPort(port.relativeIdentifier, transport)
+            + DesignationDescriptor.targetPortGroup(port.groupIdentifier, transport)
+            + DesignationDescriptor.nameString(port.name, association: 1, transport)
+            + DesignationDescriptor.nameString(nexus.iTNexus.target.name, association: 2, transport)
     }
 }

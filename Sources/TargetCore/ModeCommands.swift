@@ -1,56 +1,51 @@
 internal import Bytes
 internal import SCSI
 
-/// MODE SENSE and MODE SELECT (SPC-5 clauses 6.11 to 6.14), driven by the unit's pages.
+/// MODE SENSE and MODE SELECT (SPC-5 clauses 6.11 to 6.14), driven by the device server's pages.
 extension LogicalUnit {
     /// All pages; with subpage FFh all subpages too.
     private static let allPages: UInt8 = 0x3F
 
-    func modeSense(_ task: SCSITask, isLong: Bool) -> CommandProgress {
+    func modeSense(_ task: SCSITask, _ nexus: ITLNexus, isLong: Bool) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
-        guard let control = ModePageControl(rawValue: block[2] >> 6) else {
-            preconditionFailure("two bits have four values")
-        }
-        guard control != .saved else { return task.fail(.illegalRequest, .savingParametersNotSupported) }
+        guard let control = ModePageControl(rawValue: block[2] >> 6), control != .saved else { return task.fail(.illegalRequest, .savingParametersNotSupported) }
         let code = block[2] & 0x3F
         let subpage = block[3]
-        let chosen = modePages.all.filter {
+        let chosen = server.modePages.all.filter {
             (code == Self.allPages || $0.code == code) && (subpage == 0xFF || $0.subpage == subpage)
         }
         if code == Self.allPages {
             guard subpage == 0 || subpage == 0xFF else { return task.failInvalidField(byte: 3) }
         } else if chosen.isEmpty, code != 0 || subpage != 0 {
             // Page 00h without a vendor page is how clients read header and block descriptor alone.
-            let isKnownPage = modePages.all.contains { $0.code == code }
+            let isKnownPage = server.modePages.all.contains { $0.code == code }
             return isKnownPage ? task.failInvalidField(byte: 3) : task.failInvalidField(byte: 2, bit: 5)
         }
         let isDescriptorDisabled = block[1] & 0x08 != 0
         let isLongDescriptor = isLong && block[1] & 0x10 != 0
-        let descriptor = isDescriptorDisabled ? [] : modeBlockDescriptor(nexus, isLong: isLongDescriptor)
+        let descriptor = isDescriptorDisabled ? [] : server.modeBlockDescriptor(nexus, isLong: isLongDescriptor)
         var pages: [UInt8] = []
         for page in chosen {
-            let content = modePageContent(page, control: control, nexus: nexus)
+            let content = server.modePageContent(page, control: control, nexus: nexus)
             pages += page.header(length: content.count) + content
         }
         var bytes: [UInt8] = []
         let length = descriptor.count + pages.count
         if isLong {
             bytes.appendBE16(UInt16(length + 6))
-            bytes += [modeMediumType(nexus), deviceSpecificModeParameter(nexus)]
+            bytes += [server.modeMediumType(nexus), server.deviceSpecificModeParameter(nexus)]
             bytes += [isLongDescriptor && !descriptor.isEmpty ? 1 : 0, 0]
             bytes.appendBE16(UInt16(descriptor.count))
         } else {
             bytes.append(UInt8(min(length + 3, 255)))
-            bytes += [modeMediumType(nexus), deviceSpecificModeParameter(nexus), UInt8(descriptor.count)]
+            bytes += [server.modeMediumType(nexus), server.deviceSpecificModeParameter(nexus), UInt8(descriptor.count)]
         }
         let allocationLength = isLong ? Int(block.bytes.loadBE16(at: 7)) : Int(block[4])
         return task.answer(bytes + descriptor + pages, allocationLength: allocationLength)
     }
 
-    func modeSelect(_ task: SCSITask, isLong: Bool) -> CommandProgress {
+    func modeSelect(_ task: SCSITask, _ nexus: ITLNexus, isLong: Bool) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
         // SP: nothing can be saved.
         if block[1] & 0x01 != 0 { return task.failInvalidField(byte: 1, bit: 0) }
         let list = task.parameterList()
@@ -65,59 +60,49 @@ extension LogicalUnit {
         guard descriptorLength == 0 || descriptorLength == (isLongDescriptor ? 16 : 8) else {
             return task.failInvalidParameter(byte: isLong ? 6 : 3)
         }
-        let specific = list[isLong ? 3 : 2]
-        let descriptor = Array(list[headerLength..<headerLength + descriptorLength])
+        let header = ModeSelectHeader(
+            deviceSpecificParameter: list[isLong ? 3 : 2], deviceSpecificParameterOffset: isLong ? 3 : 2,
+            blockDescriptor: Array(list[headerLength..<headerLength + descriptorLength]),
+            blockDescriptorOffset: headerLength)
         var changes: [(page: ModePage, content: [UInt8])] = []
         var offset = headerLength + descriptorLength
         // PF zero means vendor-specific pages, of which there are none; every client that sends pages sets it.
         if offset < list.count, block[1] & 0x10 == 0 { return task.failInvalidField(byte: 1, bit: 4) }
         while offset < list.count {
-            let (change, failure, next) = parseModePage(list, at: offset, task)
+            let (change, failure, next) = parseModePage(list, at: offset, nexus)
             if let failure { return task.fail(failure) }
             guard let change else { return task.fail(.illegalRequest, .parameterListLengthError) }
             changes.append(change)
             offset = next
         }
-        if let sense = selectModeHeader(
-            deviceSpecificParameter: specific, blockDescriptor: descriptor, blockDescriptorOffset: headerLength,
-            task: task, isCommitting: false)
-        {
-            return task.fail(sense)
-        }
+        if let sense = server.selectModeHeader(header, nexus: nexus, isCommitting: false) { return task.fail(sense) }
         // Everything is checked; now it changes.
-        _ = selectModeHeader(
-            deviceSpecificParameter: specific, blockDescriptor: descriptor, blockDescriptorOffset: headerLength,
-            task: task, isCommitting: true)
-        var isChanged = false
-        for (page, content) in changes where modePages.update(page.code, subpage: page.subpage, current: content) {
-            isChanged = true
-            var changed = page
-            changed.current = content
-            modePageChanged(changed, nexus: nexus)
+        _ = server.selectModeHeader(header, nexus: nexus, isCommitting: true)
+        var changed: [ModePage] = []
+        for (page, content) in changes {
+            server.modePages.update(page.code, subpage: page.subpage, current: content) {
+                server.modePageChanged($0)
+                changed.append($0)
+            }
         }
-        if isChanged { establishUnitAttention(.modeParametersChanged, except: nexus) }
-        return task.good()
+        if !changed.isEmpty { attachedNexuses.establishUnitAttention(.modeParametersChanged, except: nexus) }
+        return server.modeSelectEnding(task, nexus, changed: changed)
     }
 
     /// Reads the page at `offset` and checks it: the change (nil when the list is too short), why it is refused,
     /// and where the next page begins.
     private func parseModePage(
-        _ list: [UInt8], at offset: Int, _ task: SCSITask
+        _ list: [UInt8], at offset: Int, _ nexus: ITLNexus
     ) -> (change: (ModePage, [UInt8])?, failure: SenseData?, next: Int) {
-        func invalid(_ byte: Int, bit: UInt8? = nil) -> SenseData {
-            SenseData(
-                .illegalRequest, .invalidFieldInParameterList,
-                fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(truncatingIfNeeded: byte), bit: bit))
-        }
+        func invalid(_ byte: Int, bit: UInt8? = nil) -> SenseData { .invalidParameter(byte: byte, bit: bit) }
         let hasSubpage = list[offset] & 0x40 != 0
         let contentOffset = offset + (hasSubpage ? 4 : 2)
         guard list.count >= contentOffset else { return (nil, nil, offset) }
         let length = hasSubpage ? Int(list.rawSpan.loadBE16(at: offset + 2)) : Int(list[offset + 1])
-        guard let page = modePages.page(list[offset] & 0x3F, subpage: hasSubpage ? list[offset + 1] : 0) else {
+        guard let page = server.modePages.page(list[offset] & 0x3F, subpage: hasSubpage ? list[offset + 1] : 0) else {
             return (nil, invalid(offset, bit: 5), offset)
         }
-        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
-        let current = modePageContent(page, control: .current, nexus: nexus)
+        let current = server.modePageContent(page, control: .current, nexus: nexus)
         guard length == current.count else { return (nil, invalid(offset + (hasSubpage ? 2 : 1)), offset) }
         guard list.count >= contentOffset + length else { return (nil, nil, offset) }
         let content = Array(list[contentOffset..<contentOffset + length])
@@ -127,7 +112,7 @@ extension LogicalUnit {
                 return (nil, invalid(contentOffset + index, bit: UInt8(7 - wrong.leadingZeroBitCount)), offset)
             }
         }
-        if let sense = checkModePage(page, newContent: content, offset: contentOffset, task: task) {
+        if let sense = server.checkModePage(page, newContent: content, offset: contentOffset, nexus: nexus) {
             return (nil, sense, offset)
         }
         return ((page, content), nil, contentOffset + length)

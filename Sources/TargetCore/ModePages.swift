@@ -71,22 +71,29 @@ public final class ModePages: Sendable {
         pages.withLock { $0.first { $0.code == code && $0.subpage == subpage } }
     }
 
-    /// Puts new current values in a page; true when they differ from the old ones.
+    /// Puts new current values in a page; true when they differ from the old ones. `apply` is called with the page, under the
+    /// lock, so that whoever keeps copies of its bits gets them in the order of the changes.
     @discardableResult
-    public func update(_ code: UInt8, subpage: UInt8 = 0, current: [UInt8]) -> Bool {
+    public func update(
+        _ code: UInt8, subpage: UInt8 = 0, current: [UInt8], apply: (ModePage) -> Void = { _ in }
+    ) -> Bool {
         pages.withLock { pages in
-            guard let index = pages.firstIndex(where: { $0.code == code && $0.subpage == subpage }) else {
-                return false
-            }
-            defer { pages[index].current = current }
-            return pages[index].current != current
+            guard let index = pages.firstIndex(where: { $0.code == code && $0.subpage == subpage }),
+                pages[index].current != current
+            else { return false }
+            pages[index].current = current
+            apply(pages[index])
+            return true
         }
     }
 
-    /// Puts all pages back to their defaults (a reset).
-    public func restoreDefaults() {
+    /// Puts all pages back to their defaults (a reset), and calls `apply` with each, under the lock.
+    public func restoreDefaults(apply: (ModePage) -> Void = { _ in }) {
         pages.withLock { pages in
-            for index in pages.indices { pages[index].current = pages[index].defaults }
+            for index in pages.indices {
+                pages[index].current = pages[index].defaults
+                apply(pages[index])
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ public final class SCSITask {
     public enum State: UInt8, Sendable {
         /// The slot is free.
         case idle
-        /// It waits for older tasks (its task set's order).
+        /// Older tasks come first (its task set's order).
         case blocked
         /// It waits for Data-Out.
         case awaitingDataOut
@@ -57,10 +57,17 @@ public final class SCSITask {
         var requestedDataOutLength = 0
         var status = SCSIStatus.good
         var sense: SenseData?
+        var verbatimSense: [UInt8]?
         var state = State.idle
         var isAborted = false
         /// The task was aborted because its logical unit is no longer mapped: the initiator learns that.
         var isUnitGone = false
+        /// The Data-Out came before the task's turn.
+        var hasDataOut = false
+        /// The task runs or is blocked among those of other nexuses (serial units).
+        var isInTurns = false
+        /// The medium that the Data-Out was fetched for.
+        var mediumGeneration: UInt32 = 0
         var command = 0
         var step = 0
         var progressCount = 0
@@ -101,8 +108,13 @@ public final class SCSITask {
 
     /// The status.
     public var status: SCSIStatus { fields.status }
-    /// The sense data when the status is CHECK CONDITION.
+    /// The sense data that a handler has made; nil without CHECK CONDITION, and for `failVerbatim`.
     public var sense: SenseData? { fields.sense }
+    /// The sense data for the initiator when the status is CHECK CONDITION.
+    public var reportedSense: Sense? {
+        if let bytes = fields.verbatimSense { return .verbatim(bytes) }
+        return fields.sense.map { .fields($0) }
+    }
 
     // MARK: State
 
@@ -162,6 +174,7 @@ public final class SCSITask {
     public func good() -> CommandProgress {
         fields.status = .good
         fields.sense = nil
+        fields.verbatimSense = nil
         return .complete
     }
 
@@ -170,6 +183,16 @@ public final class SCSITask {
     public func fail(_ sense: SenseData) -> CommandProgress {
         fields.status = .checkCondition
         fields.sense = sense
+        fields.verbatimSense = nil
+        return .complete
+    }
+
+    /// Ends the command with CHECK CONDITION and the sense data of another device, byte for byte; what is beyond
+    /// `Sense.maximumLength` is cut off.
+    public func failVerbatim(_ sense: [UInt8]) -> CommandProgress {
+        fields.status = .checkCondition
+        fields.sense = nil
+        fields.verbatimSense = sense
         return .complete
     }
 
@@ -181,24 +204,19 @@ public final class SCSITask {
     /// Ends the command with ILLEGAL REQUEST, INVALID FIELD IN CDB, pointing at `bit` (the field's most significant)
     /// or all of `byte`.
     public func failInvalidField(byte: Int, bit: Int? = nil) -> CommandProgress {
-        fail(
-            SenseData(
-                .illegalRequest, .invalidFieldInCDB,
-                fieldPointer: FieldPointer(isInCommand: true, byte: UInt16(byte), bit: bit.map { UInt8($0) })))
+        fail(.invalidField(byte: byte, bit: bit.map { UInt8($0) }))
     }
 
     /// Ends the command with ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST, pointing at `bit` or all of `byte`.
     public func failInvalidParameter(byte: Int, bit: Int? = nil) -> CommandProgress {
-        fail(
-            SenseData(
-                .illegalRequest, .invalidFieldInParameterList,
-                fieldPointer: FieldPointer(isInCommand: false, byte: UInt16(byte), bit: bit.map { UInt8($0) })))
+        fail(.invalidParameter(byte: byte, bit: bit.map { UInt8($0) }))
     }
 
     /// Ends the command with a status that carries no sense data.
     public func end(_ status: SCSIStatus) -> CommandProgress {
         fields.status = status
         fields.sense = nil
+        fields.verbatimSense = nil
         return .complete
     }
 
@@ -238,7 +256,7 @@ public final class SCSITask {
     /// Ends a pending task: its status is set. Called on the task's reactor.
     public func finish() {
         guard let nexus else { preconditionFailure("a task without a nexus cannot end") }
-        nexus.logicalUnit.end(self)
+        nexus.logicalUnit.end(self, nexus)
     }
 
     // MARK: For ports

@@ -1,6 +1,5 @@
 internal import Platform
 public import SCSI
-internal import Synchronization
 
 /// What became of a task management function (SAM-5 clause 7.1).
 public enum TaskManagementResponse: UInt8, Sendable {
@@ -47,6 +46,9 @@ extension ITNexus {
             var isFound = false
             forEachTask { if $0.nexus === nexus { isFound = true } }
             completion(isFound ? .succeeded : .complete)
+        case .clearTaskSet where nexus?.logicalUnit.isSerial == false:
+            // TST 001b: the task set has this nexus's tasks only (SPC-5 clause 7.5.8).
+            perform(.abortTaskSet, logicalUnitNumber: logicalUnitNumber, reference: nil, completion: completion)
         case .clearTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             clear([nexus.logicalUnit], attention: .commandsClearedByAnotherInitiator, isReset: false, completion)
@@ -59,7 +61,11 @@ extension ITNexus {
         case .iTNexusReset:
             let join = Join(completion)
             join.abortTasks(of: self) { _ in true }
-            for nexus in unitNexuses { nexus.establishUnitAttention(.iTNexusLossOccurred) }
+            // What the nexus holds ends as if it were lost (SAM-5 clause 6.3.4).
+            for nexus in unitNexuses {
+                nexus.logicalUnit.attachedNexuses.endHold(of: nexus)
+                nexus.establishUnitAttention(.iTNexusLossOccurred)
+            }
             join.finishIssuing()
         case .queryAsynchronousEvent:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
@@ -69,7 +75,8 @@ extension ITNexus {
         }
     }
 
-    /// Aborts the tasks of all nexuses on `units`, each on its own reactor.
+    /// Aborts the tasks of all nexuses on `units`, each on its own reactor, where its unit attention follows: it covers what the
+    /// nexus has lost, and is established once.
     private func clear(
         _ units: [LogicalUnit], attention: AdditionalSenseCode, isReset: Bool,
         _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
@@ -77,19 +84,23 @@ extension ITNexus {
         let join = Join(completion)
         let origin = reactor
         for unit in units {
-            // On a serial unit tasks of one nexus may wait for those of another, all on this reactor.
-            for nexus in unit.attachedNexuses where nexus.iTNexus.reactor === origin {
+            let nexuses = unit.attachedNexuses.all
+            // On a serial unit tasks of one nexus may be blocked by those of another, all on this reactor.
+            for nexus in nexuses where nexus.iTNexus.reactor === origin {
                 if nexus.iTNexus !== self { nexus.iTNexus.announceClearing(of: nexus) }
-                nexus.iTNexus.abortWaiting { $0.nexus === nexus }
+                nexus.blockedWereAborted = nexus.iTNexus.abortBlocked { $0.nexus === nexus }
             }
-            for nexus in unit.attachedNexuses {
+            for nexus in nexuses {
                 let other = nexus.iTNexus
+                let isSelf = other === self
                 let abortAll: @Sendable () -> Void = {
                     if other.reactor !== origin { other.announceClearing(of: nexus) }
-                    let hadTask = join.abortTasks(of: other) { $0.nexus === nexus }
-                    if other !== self, hadTask || isReset { nexus.establishUnitAttention(attention) }
+                    let hadBlocked = nexus.blockedWereAborted
+                    nexus.blockedWereAborted = false
+                    let hadTask = join.abortTasks(of: other) { $0.nexus === nexus } || hadBlocked
+                    // The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
+                    if isReset || hadTask && !isSelf { nexus.establishUnitAttention(attention) }
                 }
-                if isReset, other !== self { nexus.establishUnitAttention(attention) }
                 if other.reactor === origin {
                     abortAll()
                 } else {
@@ -102,35 +113,22 @@ extension ITNexus {
                     if !isPosted { join.leave() }
                 }
             }
-            if isReset {
-                unit.reservation.clear()
-                for nexus in unit.attachedNexuses { nexus.preventsMediumRemoval = false }
-                unit.modePages.restoreDefaults()
-                unit.reset()
-            }
+            if isReset { unit.reset() }
         }
-        // The nexus that asked also learns of the reset (SAM-5 clause 6.3.3).
-        if isReset { for unit in units { unit.establishUnitAttention(attention) } }
         join.finishIssuing()
     }
 }
 
 /// Counts what a task management function waits for, and completes when all of it has ended.
 private final class Join: Sendable {
-    private let count = Atomic<Int>(1)
-    private let completion: @Sendable (TaskManagementResponse) -> Void
+    private let countdown: Countdown
 
     init(_ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
-        self.completion = completion
+        countdown = Countdown { completion(.complete) }
     }
 
-    func enter() {
-        count.add(1, ordering: .relaxed)
-    }
-
-    func leave() {
-        if count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion(.complete) }
-    }
+    func enter() { countdown.enter() }
+    func leave() { countdown.leave() }
 
     /// Aborts a task and, when it is with the medium, waits for its return.
     func abort(_ task: SCSITask) {
@@ -146,12 +144,12 @@ private final class Join: Sendable {
         }
     }
 
-    /// Aborts the tasks of a nexus that `isMeant` selects; whether there was one.
+    /// Aborts the tasks of a nexus that `isAffected` selects; whether there was one.
     @discardableResult
-    func abortTasks(of nexus: ITNexus, where isMeant: (SCSITask) -> Bool) -> Bool {
-        var hadTask = nexus.abortWaiting(where: isMeant)
+    func abortTasks(of nexus: ITNexus, where isAffected: (SCSITask) -> Bool) -> Bool {
+        var hadTask = nexus.abortBlocked(where: isAffected)
         nexus.forEachTask { task in
-            guard isMeant(task) else { return }
+            guard isAffected(task) else { return }
             hadTask = true
             abort(task)
         }

@@ -1,20 +1,22 @@
 internal import SCSI
 
-/// The tasks of one logical unit that are ordered against each other (SAM-5 clause 8).
+/// Tasks that are ordered against each other (SAM-5 clause 8): those of one nexus, or, for a serial unit, the one of each nexus
+/// that is at its turn.
 ///
 /// The rules are those of `OrderingClass.canStart`, applied in the order of arrival: a task that may not start yet
-/// waits, and newer ones wait behind it, unless they are immediate or HEAD OF QUEUE.
-struct TaskSet {
-    private(set) var runningShared = 0
-    private(set) var isExclusiveRunning = false
+/// is blocked, and newer ones are blocked behind it, unless they are immediate or HEAD OF QUEUE. On one reactor only.
+final class TaskSet {
+    private var runningShared = 0
+    private var isExclusiveRunning = false
     private var firstBlocked: SCSITask?
     private var lastBlocked: SCSITask?
+    private var isStarting = false
 
-    /// Whether nothing runs and nothing waits.
+    /// Whether nothing runs and nothing is blocked.
     var isEmpty: Bool { runningShared == 0 && !isExclusiveRunning && firstBlocked == nil }
 
-    /// Counts `task` as running when it may start now (true), else lets it wait.
-    mutating func admit(_ task: SCSITask) -> Bool {
+    /// Counts `task` as running when it may start now (true); otherwise it is blocked.
+    func admit(_ task: SCSITask) -> Bool {
         let ordering = task.fields.orderingClass
         if ordering == .immediate { return true }
         let mayPass = firstBlocked == nil || task.attribute == .headOfQueue
@@ -37,19 +39,28 @@ struct TaskSet {
         return false
     }
 
-    /// Takes a task that ran out of the count; whether others wait.
-    mutating func leave(_ task: SCSITask) -> Bool {
+    /// Takes a task that ran out of the count. `startBlocked` follows when its outcome is on its way.
+    func leave(_ task: SCSITask) {
         switch task.fields.orderingClass {
         case .immediate: break
         case .shared: runningShared -= 1
         case .exclusive: isExclusiveRunning = false
         }
         precondition(runningShared >= 0, "more tasks left the task set than entered it")
-        return firstBlocked != nil
     }
 
-    /// The next waiting task, counted as running, if it may start now.
-    mutating func nextToStart() -> SCSITask? {
+    /// Calls `start` with each blocked task that may start now, counted as running.
+    ///
+    /// A task that ends in `start` comes here again; then the outer call starts the next one. So the stack does not grow
+    /// with the number of blocked tasks.
+    func startBlocked(_ start: (SCSITask) -> Void) {
+        guard firstBlocked != nil, !isStarting else { return }
+        isStarting = true
+        defer { isStarting = false }
+        while let next = nextToStart() { start(next) }
+    }
+
+    private func nextToStart() -> SCSITask? {
         guard let first = firstBlocked,
             first.fields.orderingClass.canStart(runningShared: runningShared, isExclusiveRunning: isExclusiveRunning)
         else { return nil }
@@ -60,21 +71,22 @@ struct TaskSet {
         return first
     }
 
-    /// Takes a waiting task out of the queue (it was aborted).
-    mutating func removeBlocked(_ task: SCSITask) {
+    /// Takes a blocked task out of the queue (it is aborted); false when it is not in this one.
+    func removeBlocked(_ task: SCSITask) -> Bool {
         var previous: SCSITask?
         var current = firstBlocked
         while let candidate = current, candidate !== task {
             previous = candidate
             current = candidate.nextBlocked
         }
-        guard current != nil else { return }
+        guard current != nil else { return false }
         if let previous { previous.nextBlocked = task.nextBlocked } else { firstBlocked = task.nextBlocked }
         if lastBlocked === task { lastBlocked = previous }
         task.nextBlocked = nil
+        return true
     }
 
-    private mutating func begin(_ ordering: OrderingClass) {
+    private func begin(_ ordering: OrderingClass) {
         switch ordering {
         case .immediate: break
         case .shared: runningShared += 1

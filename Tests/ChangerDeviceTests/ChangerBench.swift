@@ -67,7 +67,7 @@ final class ChangerBench {
     let reactor: Reactor
     let bays = [FakeBay("1097000001"), FakeBay("1097000002")]
     let inventory = FakeInventory()
-    let changer: ChangerLogicalUnit
+    let changer: ChangerDeviceServer
     let target: Target
     let port: InMemoryPort
 
@@ -79,13 +79,13 @@ final class ChangerBench {
         for (index, barcode) in ["A00001L8", "B00001L8", "C00001L8"].enumerated() {
             contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
         }
-        changer = ChangerLogicalUnit(
-            identity: ChangerLogicalUnit.identity(
+        changer = ChangerDeviceServer(
+            identity: ChangerDeviceServer.identity(
                 serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
             profile: profile, reactor: reactor, drives: bays, slotCount: 5, mailSlotCount: mailSlotCount,
             contents: contents, inventory: inventory)
         target = Target(name: "iqn.2026-11.dev.carousel:library", alias: "", homeReactor: reactor)
-        target.map(changer, at: 0)
+        target.map(LogicalUnit(changer), at: 0)
         port = InMemoryPort("iqn.1994-05.com.example:a", target: target, reactor: reactor)
         port.clearUnitAttentions()
     }

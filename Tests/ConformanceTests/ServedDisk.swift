@@ -46,13 +46,13 @@ final class ServedDisk {
         files = [TemporaryFile(), TemporaryFile()]
         for (number, file) in files.enumerated() {
             let image = try RawDiskImage.create(path: file.path.path, capacity: 8 << 20, blockSize: 512)
-            let unit = DiskLogicalUnit(
+            let unit = DiskDeviceServer(
                 image: image,
                 identity: DeviceIdentity(
                     vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "C000000\(number)",
                     naa: 0x3000_0000_0000_00C1 + UInt64(number)),
                 physicalBlockExponent: 0, isReadOnly: false)
-            target.map(unit, at: number)
+            target.map(LogicalUnit(unit), at: number)
         }
         let targets = TargetDirectory()
         targets.add(target)

@@ -45,9 +45,12 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         payloads = Array(repeating: [], count: Self.slotCount)
         completions = Array(repeating: nil, count: Self.slotCount)
         tasks = (0..<Self.slotCount).map { SCSITask(slot: $0, reactor: reactor, port: self) }
+        let targetPort = TargetPort(
+            name: "\(target.name),t,0x0001", relativeIdentifier: 1, groupIdentifier: 1, protocolIdentifier: .iSCSI)
         onReactor {
             self.nexus = ITNexus(
-                initiatorPortName: initiator, target: target, logicalUnits: logicalUnits, reactor: reactor, port: self)
+                initiatorPort: InitiatorPort(name: initiator, transportID: []), targetPort: targetPort,
+                target: target, logicalUnits: logicalUnits, reactor: reactor, port: self)
         }
     }
 

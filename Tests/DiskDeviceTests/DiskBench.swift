@@ -16,7 +16,7 @@ final class DiskBench: @unchecked Sendable {
     let reactor: Reactor
     let otherReactor: Reactor
     let image: RawDiskImage
-    let unit: DiskLogicalUnit
+    let unit: DiskDeviceServer
     let target: Target
     private let file: TemporaryPath
 
@@ -32,14 +32,14 @@ final class DiskBench: @unchecked Sendable {
         self.image =
             try image
             ?? RawDiskImage.create(path: file.path, capacity: Int64(blocks * blockSize), blockSize: blockSize)
-        unit = DiskLogicalUnit(
+        unit = DiskDeviceServer(
             image: self.image,
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1),
             physicalBlockExponent: physicalBlockExponent, isReadOnly: isReadOnly)
         target = Target(name: "iqn.2026-11.dev.carousel:disk", alias: "", homeReactor: nil)
-        target.map(unit, at: 0)
+        target.map(LogicalUnit(unit), at: 0)
     }
 
     deinit {

@@ -12,13 +12,13 @@ import Testing
 @Suite("Aborts, lost connections and lack of buffers")
 struct AbortTests {
     private let unit = LogicalUnitNumber(0)
-    private let wait = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0])
+    private let wait = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0])
 
     /// Sends a write whose data must be asked for, and gives its tag with the R2T.
     private func startWrite(_ initiator: BlockingInitiator, blocks: Int) throws -> (UInt32, ReadyToTransferPDU) {
         var command = SCSICommandPDU()
         command.isWrite = true
-        command.expectedDataTransferLength = UInt32(blocks * MemoryUnit.blockLength)
+        command.expectedDataTransferLength = UInt32(blocks * MemoryDevice.blockLength)
         command.initiatorTaskTag = initiator.takeTag()
         command.cmdSN = initiator.takeCmdSN()
         command.cdb = write10(0, blocks)
@@ -107,7 +107,7 @@ struct AbortTests {
         let initiator = try stage.initiator()
         let cmdSN = initiator.nextCmdSN
         let tag = try initiator.start(wait, on: unit)
-        let isHeld = stage.eventually { stage.unit.heldCount == 1 }
+        let isHeld = stage.eventually { stage.device.heldCount == 1 }
         #expect(isHeld)
         var tags: Set<UInt32> = []
         for function in [TaskManagementFunction.abortTask, .abortTask, .abortTaskSet, .logicalUnitReset] {
@@ -150,7 +150,7 @@ struct AbortTests {
         _ = try initiator.start(wait, on: unit)
         let outcome = try initiator.manageTasks(.abortTaskSet, on: unit)
         #expect(outcome == .functionComplete)
-        #expect(stage.unit.heldCount == 0)
+        #expect(stage.device.heldCount == 0)
     }
 
     /// Sends all of a login in one request, without waiting for its answer.
@@ -176,7 +176,7 @@ struct AbortTests {
         let identifier = InitiatorSessionID.random()
         let first = try stage.initiator { $0.initiatorSessionID = identifier }
         for _ in 0..<5 { _ = try first.start(wait, on: unit) }
-        let isHeld = stage.eventually { stage.unit.heldCount == 5 }
+        let isHeld = stage.eventually { stage.device.heldCount == 5 }
         #expect(isHeld)
         // Two logins in a row: the one that is reinstated itself waits no less than the last.
         let second = try sendLogin(stage, identifier)

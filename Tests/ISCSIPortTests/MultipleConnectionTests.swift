@@ -123,7 +123,7 @@ struct MultipleConnectionTests {
         let session = try SharedSession(Stage())
         let former = try session.join(1)
         try session.send(session.wait(), on: 1)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         try session.join(1)
         try former.connection.waitUntilClosed()
@@ -155,7 +155,7 @@ struct MultipleConnectionTests {
         let session = try SharedSession(Stage(), errorRecoveryLevel: level)
         try session.join(1)
         try session.send(session.wait(), on: 0)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         try session.drop(0)
         session.stage.letGo()
@@ -231,7 +231,7 @@ struct MultipleConnectionTests {
         limits.reinstatementWait = .milliseconds(50)
         let session = try SharedSession(Stage(limits: limits))
         try session.send(session.wait(), on: 0)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         do {
             _ = try BlockingInitiator.logIn(to: session.stage.address, session.settings)
@@ -251,7 +251,7 @@ struct MultipleConnectionTests {
     func earlyJoin() throws {
         let session = try SharedSession(Stage())
         try session.send(session.wait(), on: 0)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         let successor = try BlockingInitiator(connectingTo: session.stage.address, session.settings)
         let text = [

@@ -109,7 +109,7 @@ struct NumberingTests {
     func tagInUse() throws {
         let stage = try Stage()
         let numbered = Numbered(try stage.initiator())
-        let tag = try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0]) }
+        let tag = try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]) }
         try numbered.send(1) { $0.initiatorTaskTag = tag }
         let reject = try numbered.reject()
         #expect(reject.reason == .taskInProgress && reject.expCmdSN == numbered.cmdSN(1))
@@ -185,9 +185,9 @@ struct NumberingTests {
         try numbered.initiator.send(request)
         let echo = try numbered.initiator.receiveEcho()
         #expect(echo)
-        try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0]) }
+        try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]) }
         // The task is with the medium: the function is answered when it comes back, and the task is not.
-        let isHeld = stage.eventually { stage.unit.heldCount == 1 }
+        let isHeld = stage.eventually { stage.device.heldCount == 1 }
         #expect(isHeld)
         stage.letGo()
         let response = try #require(try numbered.initiator.receive().parsed(as: TaskManagementResponsePDU.self))

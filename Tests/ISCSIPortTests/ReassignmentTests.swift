@@ -26,7 +26,7 @@ struct ReassignmentTests {
         let session = try session()
         let command = session.wait()
         try session.send(command, on: 0)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         let early = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(early == .taskStillAllegiant)
@@ -121,7 +121,7 @@ struct ReassignmentTests {
         try session[0].connection.waitUntilClosed()
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(outcome == .functionComplete)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         session.stage.letGo()
         let answer = try session.receive(SCSIResponsePDU.self, on: 1)
@@ -137,7 +137,7 @@ struct ReassignmentTests {
         let session = try session()
         let command = session.wait()
         try session.send(command, on: 0)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         try session.drop(0)
         try session.drop(1)
@@ -161,7 +161,7 @@ struct ReassignmentTests {
         let session = try session()
         let command = session.wait()
         try session.send(command, on: 1)
-        let isHeld = session.stage.eventually { session.stage.unit.heldCount == 1 }
+        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
         #expect(isHeld)
         try session.join(1)
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)

@@ -24,7 +24,7 @@ private struct Simulation {
 
     private let session: SharedSession
     private var random: SeededRandom
-    private var model = [UInt8](repeating: 0, count: blocks * MemoryUnit.blockLength)
+    private var model = [UInt8](repeating: 0, count: blocks * MemoryDevice.blockLength)
     /// The exchange that is going on.
     private var carrier: UInt16 = 0
     private var acknowledged = SequenceNumber(0)
@@ -46,7 +46,7 @@ private struct Simulation {
     mutating func step() throws {
         let count = Int.random(in: 1...16, using: &random)
         let block = Int.random(in: 0...(Self.blocks - count), using: &random)
-        let range = block * MemoryUnit.blockLength..<(block + count) * MemoryUnit.blockLength
+        let range = block * MemoryDevice.blockLength..<(block + count) * MemoryDevice.blockLength
         choose(UInt16.random(in: 0...2, using: &random))
         if Bool.random(using: &random) {
             let data = pattern(range.count, seed: Int.random(in: 0..<256, using: &random))

@@ -129,8 +129,8 @@ struct SessionTests {
         }
         let unit = LogicalUnitNumber(0)
         let cmdSN = initiator.nextCmdSN
-        let tag = try initiator.start(CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0]), on: unit)
-        let isHeld = stage.eventually { stage.unit.heldCount == 1 }
+        let tag = try initiator.start(CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]), on: unit)
+        let isHeld = stage.eventually { stage.device.heldCount == 1 }
         #expect(isHeld)
         let query = try initiator.manageTasks(.queryTask, on: unit, task: (tag, cmdSN))
         #expect(query == .functionSucceeded)
@@ -152,9 +152,9 @@ struct SessionTests {
             let initiator = try stage.initiator()
             for _ in 0..<5 {
                 _ = try initiator.start(
-                    CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0]), on: LogicalUnitNumber(0))
+                    CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]), on: LogicalUnitNumber(0))
             }
-            let isHeld = stage.eventually { stage.unit.heldCount == 5 }
+            let isHeld = stage.eventually { stage.device.heldCount == 5 }
             #expect(isHeld)
         }
         let isEmpty = stage.eventually { stage.server.connectionCount == 0 }

@@ -87,7 +87,7 @@ final class SharedSession {
     func read(_ block: Int, _ count: Int) -> SCSICommandPDU {
         command(read10(block, count)) {
             $0.isRead = true
-            $0.expectedDataTransferLength = UInt32(count * MemoryUnit.blockLength)
+            $0.expectedDataTransferLength = UInt32(count * MemoryDevice.blockLength)
         }
     }
 
@@ -95,13 +95,13 @@ final class SharedSession {
     func write(_ block: Int, _ count: Int, immediate: Int = 0) -> SCSICommandPDU {
         command(write10(block, count)) {
             $0.isWrite = true
-            $0.expectedDataTransferLength = UInt32(count * MemoryUnit.blockLength)
+            $0.expectedDataTransferLength = UInt32(count * MemoryDevice.blockLength)
             $0.dataSegmentLength = immediate
         }
     }
 
     /// A command that waits with the medium until the test lets it go.
-    func wait() -> SCSICommandPDU { command(CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0])) }
+    func wait() -> SCSICommandPDU { command(CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0])) }
 
     /// Sends a PDU on a connection, with its ExpStatSN.
     func send<Header: PDUHeader>(

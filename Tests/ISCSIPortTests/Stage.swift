@@ -14,7 +14,8 @@ final class Stage: @unchecked Sendable {
     static let targetName = "iqn.2026-11.dev.carousel:memory"
     let engine: FileEngine
     let reactors: [Reactor]
-    let unit = MemoryUnit()
+    let device = MemoryDevice()
+    let unit: LogicalUnit
     let target: Target
     let targets = TargetDirectory()
     let server: ISCSIServer
@@ -35,6 +36,7 @@ final class Stage: @unchecked Sendable {
         }
         self.reactors = reactors
         target = Target(name: Self.targetName, alias: "memory", homeReactor: nil)
+        unit = LogicalUnit(device)
         target.map(unit, at: 0)
         targets.add(target)
         server = ISCSIServer(reactors: reactors, targets: targets, access: access, limits: limits)
@@ -104,7 +106,7 @@ final class Stage: @unchecked Sendable {
 
     /// Lets waiting commands go.
     func letGo() {
-        for reactor in reactors { reactor.post { [unit] in unit.letGo() } }
+        for reactor in reactors { reactor.post { [device] in device.letGo() } }
     }
 }
 

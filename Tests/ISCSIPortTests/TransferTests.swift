@@ -54,7 +54,7 @@ struct TransferTests {
             }
         }
         for (number, blocks) in [1, 2, 7, 8, 16, 127, 512, 2048].enumerated() {
-            let data = pattern(blocks * MemoryUnit.blockLength, seed: number)
+            let data = pattern(blocks * MemoryDevice.blockLength, seed: number)
             let written = try initiator.execute(write10(number * 2048, blocks), on: LogicalUnitNumber(0), dataOut: data)
             #expect(written.isGood, "\(written.summary)")
             #expect(written.residual == .none)
@@ -103,7 +103,7 @@ struct TransferTests {
         #expect(long.isGood && long.dataIn.count == 1024)
         #expect(long.residual == Residual(isOverflow: false, isUnderflow: true, count: 3072))
         let failed = try initiator.execute(
-            read10(MemoryUnit.blockCount, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+            read10(MemoryDevice.blockCount, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(failed.sense?.additionalSenseCode == .logicalBlockAddressOutOfRange)
         #expect(failed.residual == Residual(isOverflow: false, isUnderflow: true, count: 512))
         let surplus = try initiator.execute(write10(0, 1), on: LogicalUnitNumber(0), dataOut: pattern(2048))
@@ -117,7 +117,7 @@ struct TransferTests {
         let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
         for _ in 0..<10 {
             let failed = try initiator.execute(
-                write10(MemoryUnit.blockCount, 256), on: LogicalUnitNumber(0), dataOut: pattern(131_072))
+                write10(MemoryDevice.blockCount, 256), on: LogicalUnitNumber(0), dataOut: pattern(131_072))
             #expect(failed.sense?.additionalSenseCode == .logicalBlockAddressOutOfRange)
         }
         let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)

@@ -89,7 +89,7 @@ struct IdentifierTests {
 
     @Test("A SCSI name string is NUL-ended and padded to four")
     func nameString() {
-        let bytes = DesignationDescriptor.nameString("iqn.a", association: 2)
+        let bytes = DesignationDescriptor.nameString("iqn.a", association: 2, 5)
         #expect(bytes == [0x53, 0xA8, 0, 8] + Array("iqn.a".utf8) + [0, 0, 0])
     }
 }

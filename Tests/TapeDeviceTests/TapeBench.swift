@@ -19,7 +19,7 @@ final class TapeBench {
     let store: CartridgeStore
     let engine: FileEngine
     let reactor: Reactor
-    let drive: TapeLogicalUnit
+    let drive: TapeDeviceServer
     let target: Target
     let port: InMemoryPort
 
@@ -31,12 +31,12 @@ final class TapeBench {
         engine = try FileEngine(threads: 1)
         reactor = try Reactor.start(name: "tape", poolLimit: 256 << 20, fileEngine: engine)
         let profile = try ProfileLibrary().drive(named: "ibm-ult3580-td8")
-        drive = TapeLogicalUnit(
-            identity: TapeLogicalUnit.identity(
+        drive = TapeDeviceServer(
+            identity: TapeDeviceServer.identity(
                 serialNumber: "1097000001", naa: 0x3000_0000_0000_0001, profile: profile),
             profile: profile, reactor: reactor)
         target = Target(name: "iqn.2026-11.dev.carousel:tape", alias: "", homeReactor: reactor)
-        target.map(drive, at: 0)
+        target.map(LogicalUnit(drive), at: 0)
         port = InMemoryPort("iqn.1994-05.com.example:a", target: target, reactor: reactor)
         if let capacity {
             try store.create(barcode: Self.barcode, capacity: capacity, densityCode: density)

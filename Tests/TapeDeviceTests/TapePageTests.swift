@@ -14,7 +14,7 @@ struct TapePageTests {
         #expect(data[0] == 0x01 && data[1] == 0x80)
         #expect(String(decoding: data[8..<36], as: UTF8.self) == "IBM     ULT3580-TD8     N9M1")
         func page(_ code: UInt8) -> [UInt8] { bench.port.execute([0x12, 1, code, 0, 255, 0]).dataIn }
-        #expect(page(0x00) == [1, 0, 0, 5, 0x00, 0x80, 0x83, 0xB0, 0xB1])
+        #expect(page(0x00) == [1, 0, 0, 6, 0x00, 0x80, 0x83, 0x87, 0xB0, 0xB1])
         #expect(page(0x80) == [1, 0x80, 0, 10] + Array("1097000001".utf8))
         #expect(page(0xB0) == [1, 0xB0, 0, 2, 0, 0])
         #expect(page(0xB1) == [1, 0xB1, 0, 10] + Array("1097000001".utf8))

@@ -28,24 +28,24 @@ struct CommandCheckTests {
         #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
     }
 
-    @Test("A deferred error reaches the nexuses with buffered writes, once, and the command that reports it is not performed")
+    @Test("A deferred error reaches the nexuses with buffered writes, once, instead of a command being performed")
     func deferredError() throws {
         let setting = Setting()
         let writer = setting.initiator()
         let other = setting.initiator("iqn.2026-11.test:b")
         let loss = SenseData(.mediumError, .writeError)
-        for nexus in setting.unit.attachedNexuses where nexus.iTNexus.initiatorPortName == "iqn.2026-11.test:a" {
+        for nexus in setting.device.attachedNexuses.all where nexus.iTNexus.initiatorPort.name == "iqn.2026-11.test:a" {
             nexus.hasBufferedWrites = true
         }
-        setting.unit.establishDeferredError(loss)
+        setting.device.attachedNexuses.establishDeferredError(loss)
         #expect(writer.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
-        #expect(writer.execute([ExampleUnit.take, 0, 0, 0, 2, 0], dataOut: [1, 2]).sense == loss.deferred)
-        #expect(setting.unit.taken.isEmpty)
+        #expect(writer.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2]).sense == loss.deferred)
+        #expect(setting.device.taken.isEmpty)
         #expect(writer.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(other.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(loss.deferred.encoded().first == 0x71)
         #expect(loss.deferred.encoded(isDescriptorFormat: true).first == 0x73)
-        setting.unit.establishDeferredError(loss)
+        setting.device.attachedNexuses.establishDeferredError(loss)
         let polled = writer.execute([OperationCode.requestSense, 0, 0, 0, 252, 0])
         #expect(SenseData(parsing: polled.dataIn.rawSpan) == loss.deferred)
     }
@@ -55,7 +55,7 @@ struct CommandCheckTests {
         let setting = Setting()
         let port = setting.initiator()
         for qualifier in 0..<20 {
-            setting.unit.establishUnitAttention(AdditionalSenseCode(0x2A, UInt8(qualifier)))
+            setting.device.attachedNexuses.establishUnitAttention(AdditionalSenseCode(0x2A, UInt8(qualifier)))
         }
         let codes = port.clearUnitAttentions()
         #expect(codes.count <= ITLNexus.maximumUnitAttentions)
@@ -99,26 +99,26 @@ struct CommandCheckTests {
     func conditions() throws {
         let setting = Setting()
         let port = setting.initiator()
-        setting.unit.isReady = false
+        setting.device.isReady = false
         #expect(port.execute([0, 0, 0, 0, 0, 0]).sense == SenseData(.notReady, .mediumNotPresent))
         #expect(port.execute([0x1A, 0, 0x3F, 0, 255, 0]).status == .good)
-        setting.unit.isReady = true
-        setting.unit.isProtected = true
-        let result = port.execute([ExampleUnit.take, 0, 0, 0, 2, 0], dataOut: [1, 2])
+        setting.device.isReady = true
+        setting.device.isProtected = true
+        let result = port.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2])
         #expect(result.sense == SenseData(.dataProtect, .writeProtected))
-        #expect(setting.unit.taken.isEmpty)
+        #expect(setting.device.taken.isEmpty)
     }
 
     @Test("Data-Out arrives whole; less than the command needs changes nothing; more is not taken")
     func dataOut() throws {
         let setting = Setting()
         let port = setting.initiator()
-        #expect(port.execute([ExampleUnit.take, 0, 0, 0, 3, 0], dataOut: [1, 2, 3]).status == .good)
-        #expect(port.execute([ExampleUnit.take, 0, 0, 0, 2, 0], dataOut: [1, 2, 3]).status == .good)
-        #expect(port.execute([ExampleUnit.take, 0, 0, 0, 0, 0]).status == .good)
-        let short = port.execute([ExampleUnit.take, 0, 0, 0, 3, 0], dataOut: [1])
+        #expect(port.execute([ExampleDevice.take, 0, 0, 0, 3, 0], dataOut: [1, 2, 3]).status == .good)
+        #expect(port.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2, 3]).status == .good)
+        #expect(port.execute([ExampleDevice.take, 0, 0, 0, 0, 0]).status == .good)
+        let short = port.execute([ExampleDevice.take, 0, 0, 0, 3, 0], dataOut: [1])
         #expect(short.sense?.additionalSenseCode == .invalidFieldInCommandInformationUnit)
-        #expect(setting.unit.taken == [[1, 2, 3], [1, 2], []])
+        #expect(setting.device.taken == [[1, 2, 3], [1, 2], []])
     }
 
     @Test("A number without a unit answers INQUIRY with qualifier 011b and refuses the rest")

@@ -29,7 +29,7 @@ struct LogicalUnitMapTests {
         let setting = Setting()
         let port = setting.initiator()
         let numbers = [0, 7, 255, 256, 300, 16383]
-        for number in numbers.reversed() where number != 0 { setting.target.map(ExampleUnit(), at: number) }
+        for number in numbers.reversed() where number != 0 { setting.target.map(LogicalUnit(ExampleDevice()), at: number) }
         #expect(report(port).numbers == numbers)
         #expect(report(port).listLength == 48)
         #expect(report(port, select: 2).numbers == numbers)
@@ -64,7 +64,7 @@ struct LogicalUnitMapTests {
     @Test("A nexus keeps nothing for units that its initiator never addressed")
     func laziness() throws {
         let setting = Setting()
-        for number in 1..<10_000 { setting.target.map(ExampleUnit(), at: number) }
+        for number in 1..<10_000 { setting.target.map(LogicalUnit(ExampleDevice()), at: number) }
         let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
         port.onReactor {
             #expect(port.nexus.unitNexuses.isEmpty)
@@ -77,30 +77,30 @@ struct LogicalUnitMapTests {
             #expect(port.nexus.unitNexuses.map(\.logicalUnitNumber.number) == [0, 70, 9_999])
             #expect(port.nexus.tableCapacity == 192)
         }
-        #expect(setting.target.logicalUnits[70]?.attachedNexuses.count == 1)
-        #expect(setting.target.logicalUnits[71]?.attachedNexuses.isEmpty == true)
+        #expect(setting.target.logicalUnits[70]?.attachedNexuses.all.count == 1)
+        #expect(setting.target.logicalUnits[71]?.attachedNexuses.all.isEmpty == true)
         #expect(port.manage(.logicalUnitReset, logicalUnit: 4711) == .complete, "a reset may come first")
         port.logOut()
-        #expect(setting.target.logicalUnits[70]?.attachedNexuses.isEmpty == true)
-        #expect(setting.target.logicalUnits[4711]?.attachedNexuses.isEmpty == true)
+        #expect(setting.target.logicalUnits[70]?.attachedNexuses.all.isEmpty == true)
+        #expect(setting.target.logicalUnits[4711]?.attachedNexuses.all.isEmpty == true)
     }
 
     @Test("A change of the map is told once at each unit, until REPORT LUNS, which tells all of it")
     func notice() throws {
         let setting = Setting()
-        setting.target.map(ExampleUnit(), at: 1)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 1)
         let port = setting.initiator()
         port.clearUnitAttentions(logicalUnit: 1)
-        setting.target.map(ExampleUnit(), at: 2)
-        setting.target.map(ExampleUnit(), at: 3)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 2)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 3)
         #expect(port.clearUnitAttentions() == [.reportedLUNsDataHasChanged])
         // Unit 0 has told; of another change it must tell again, and unit 1 tells once of both.
-        setting.target.map(ExampleUnit(), at: 4)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 4)
         #expect(port.clearUnitAttentions() == [.reportedLUNsDataHasChanged])
         #expect(port.clearUnitAttentions(logicalUnit: 1) == [.reportedLUNsDataHasChanged])
         // A unit that is met before REPORT LUNS tells of the change too.
         #expect(port.clearUnitAttentions(logicalUnit: 2) == [.powerOnOrReset, .reportedLUNsDataHasChanged])
-        setting.target.map(ExampleUnit(), at: 5)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 5)
         port.onReactor {}
         #expect(report(port).numbers == [0, 1, 2, 3, 4, 5])
         for number in [0, 1, 2] { #expect(port.clearUnitAttentions(logicalUnit: number) == []) }
@@ -135,13 +135,13 @@ struct LogicalUnitMapTests {
     @Test("Unmapping ends each task with its status, when the medium lets go, and says when all have ended")
     func unmap() throws {
         let setting = Setting()
-        setting.target.map(ExampleUnit(), at: 1)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 1)
         let port = setting.initiator()
         let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
         port.clearUnitAttentions(logicalUnit: 1)
         let ended = Mutex<[UInt8: CommandResult]>([:])
         for name in [1, 2, 3] as [UInt8] {
-            let operation = name == 1 ? ExampleUnit.waitAlone : ExampleUnit.wait
+            let operation = name == 1 ? ExampleDevice.waitAlone : ExampleDevice.wait
             port.submit([operation, 0, 0, 0, name, 0], expecting: 0) { result in ended.withLock { $0[name] = result } }
         }
         let isDone = Mutex(false)
@@ -154,10 +154,10 @@ struct LogicalUnitMapTests {
         #expect(port.execute(Self.testUnitReady).sense == gone)
         #expect(other.execute(Self.testUnitReady).sense == gone)
         #expect(port.manage(.abortTaskSet) == .incorrectLogicalUnitNumber)
-        #expect(setting.unit.attachedNexuses.isEmpty)
-        port.onReactor { setting.unit.letGo(1) }
+        #expect(setting.unit.attachedNexuses.all.isEmpty)
+        port.onReactor { setting.device.letGo(1) }
         #expect(isDone.withLock { $0 })
-        #expect(setting.unit.begun == [1], "nothing that waited was started")
+        #expect(setting.device.begun == [1], "nothing that waited was started")
         for name in [1, 2, 3] as [UInt8] {
             let result = try #require(ended.withLock { $0[name] })
             #expect(!result.isAborted)
@@ -167,7 +167,7 @@ struct LogicalUnitMapTests {
         #expect(report(port).numbers == [1])
         #expect(setting.target.unmap(at: 0) == nil)
         // The number is free for another unit, which is a new one for the initiator.
-        setting.target.map(ExampleUnit(), at: 0)
+        setting.target.map(LogicalUnit(ExampleDevice()), at: 0)
         #expect(report(port).numbers == [0, 1])
         #expect(port.clearUnitAttentions() == [.powerOnOrReset])
     }
@@ -177,12 +177,12 @@ struct LogicalUnitMapTests {
         let setting = Setting()
         let port = setting.initiator()
         let outcome = Mutex<CommandResult?>(nil)
-        port.submit([ExampleUnit.wait, 0, 0, 0, 1, 0], expecting: 0) { result in outcome.withLock { $0 = result } }
+        port.submit([ExampleDevice.wait, 0, 0, 0, 1, 0], expecting: 0) { result in outcome.withLock { $0 = result } }
         let isDone = Mutex(false)
         setting.target.unmap(at: 0) { isDone.withLock { $0 = true } }
         port.onReactor {}
         port.logOut()
-        port.onReactor { setting.unit.letGo(1) }
+        port.onReactor { setting.device.letGo(1) }
         #expect(outcome.withLock { $0?.isAborted } == true)
         #expect(isDone.withLock { $0 })
     }
@@ -190,15 +190,16 @@ struct LogicalUnitMapTests {
     @Test("A target reset reaches units that the initiator has not addressed, each once, and others on them")
     func targetReset() throws {
         let setting = Setting()
-        let twice = ExampleUnit()
+        let device = ExampleDevice()
+        let twice = LogicalUnit(device)
         setting.target.map(twice, at: 1)
         setting.target.map(twice, at: 300)
         let port = setting.initiator()
         let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
         other.clearUnitAttentions(logicalUnit: 300)
         #expect(port.manage(.targetWarmReset) == .complete)
-        #expect(setting.unit.resets == 1)
-        #expect(twice.resets == 1)
+        #expect(setting.device.resets == 1)
+        #expect(device.resets == 1)
         #expect(other.clearUnitAttentions(logicalUnit: 300) == [.busDeviceResetOccurred])
         #expect(port.clearUnitAttentions(logicalUnit: 1) == [.powerOnOrReset], "a new nexus has its own attention")
     }

@@ -18,38 +18,38 @@ struct OrderingTests {
     func exclusive() throws {
         let setting = Setting()
         let port = setting.initiator()
-        _ = start(port, ExampleUnit.wait, 1)
-        _ = start(port, ExampleUnit.wait, 2)
-        _ = start(port, ExampleUnit.waitAlone, 3)
-        _ = start(port, ExampleUnit.wait, 4)
-        #expect(setting.unit.begun == [1, 2])
+        _ = start(port, ExampleDevice.wait, 1)
+        _ = start(port, ExampleDevice.wait, 2)
+        _ = start(port, ExampleDevice.waitAlone, 3)
+        _ = start(port, ExampleDevice.wait, 4)
+        #expect(setting.device.begun == [1, 2])
         #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good, "INQUIRY passes all")
-        port.onReactor { setting.unit.letGo(1) }
-        #expect(setting.unit.begun == [1, 2])
-        port.onReactor { setting.unit.letGo(2) }
-        #expect(setting.unit.begun == [1, 2, 3])
-        port.onReactor { setting.unit.letGo(3) }
-        #expect(setting.unit.begun == [1, 2, 3, 4])
-        port.onReactor { setting.unit.letGo(4) }
+        port.onReactor { setting.device.letGo(1) }
+        #expect(setting.device.begun == [1, 2])
+        port.onReactor { setting.device.letGo(2) }
+        #expect(setting.device.begun == [1, 2, 3])
+        port.onReactor { setting.device.letGo(3) }
+        #expect(setting.device.begun == [1, 2, 3, 4])
+        port.onReactor { setting.device.letGo(4) }
     }
 
     @Test("ORDERED waits for the older and holds the newer; HEAD OF QUEUE goes to the front")
     func attributes() throws {
         let setting = Setting()
         let port = setting.initiator()
-        _ = start(port, ExampleUnit.wait, 1)
-        _ = start(port, ExampleUnit.wait, 2, .ordered)
-        _ = start(port, ExampleUnit.wait, 3)
-        _ = start(port, ExampleUnit.waitAlone, 4, .headOfQueue)
-        _ = start(port, ExampleUnit.wait, 5, .headOfQueue)
-        #expect(setting.unit.begun == [1, 5])
+        _ = start(port, ExampleDevice.wait, 1)
+        _ = start(port, ExampleDevice.wait, 2, .ordered)
+        _ = start(port, ExampleDevice.wait, 3)
+        _ = start(port, ExampleDevice.waitAlone, 4, .headOfQueue)
+        _ = start(port, ExampleDevice.wait, 5, .headOfQueue)
+        #expect(setting.device.begun == [1, 5])
         port.onReactor {
-            setting.unit.letGo(1)
-            setting.unit.letGo(5)
+            setting.device.letGo(1)
+            setting.device.letGo(5)
         }
-        #expect(setting.unit.begun == [1, 5, 4])
-        for name in [4, 2, 3] as [UInt8] { port.onReactor { setting.unit.letGo(name) } }
-        #expect(setting.unit.begun == [1, 5, 4, 2, 3])
+        #expect(setting.device.begun == [1, 5, 4])
+        for name in [4, 2, 3] as [UInt8] { port.onReactor { setting.device.letGo(name) } }
+        #expect(setting.device.begun == [1, 5, 4, 2, 3])
     }
 
     @Test("A serial unit runs one command at a time over all nexuses")
@@ -57,12 +57,12 @@ struct OrderingTests {
         let setting = Setting(isSerial: true)
         let first = setting.initiator("iqn.2026-11.test:a")
         let second = setting.initiator("iqn.2026-11.test:b")
-        _ = start(first, ExampleUnit.wait, 1)
-        _ = start(second, ExampleUnit.wait, 2)
-        #expect(setting.unit.begun == [1])
-        first.onReactor { setting.unit.letGo(1) }
-        #expect(setting.unit.begun == [1, 2])
-        first.onReactor { setting.unit.letGo(2) }
+        _ = start(first, ExampleDevice.wait, 1)
+        _ = start(second, ExampleDevice.wait, 2)
+        #expect(setting.device.begun == [1])
+        first.onReactor { setting.device.letGo(1) }
+        #expect(setting.device.begun == [1, 2])
+        first.onReactor { setting.device.letGo(2) }
     }
 
     @Test("ABORT TASK ends a waiting task at once, and waits for one that is with the medium")
@@ -70,8 +70,8 @@ struct OrderingTests {
         let setting = Setting()
         let port = setting.initiator()
         let aborted = Mutex<[UInt8]>([])
-        let running = start(port, ExampleUnit.waitAlone, 1) { if $0.isAborted { aborted.withLock { $0.append(1) } } }
-        let waiting = start(port, ExampleUnit.waitAlone, 2) { if $0.isAborted { aborted.withLock { $0.append(2) } } }
+        let running = start(port, ExampleDevice.waitAlone, 1) { if $0.isAborted { aborted.withLock { $0.append(1) } } }
+        let waiting = start(port, ExampleDevice.waitAlone, 2) { if $0.isAborted { aborted.withLock { $0.append(2) } } }
         #expect(port.manage(.queryTask, slot: running) == .succeeded)
         #expect(port.manage(.abortTask, slot: waiting) == .complete)
         #expect(aborted.withLock { $0 } == [2])
@@ -82,7 +82,7 @@ struct OrderingTests {
             ) { _ in isAnswered.withLock { $0 = true } }
         }
         #expect(!isAnswered.withLock { $0 }, "the function waits for the task that the medium has")
-        port.onReactor { setting.unit.letGo(1) }
+        port.onReactor { setting.device.letGo(1) }
         port.onReactor {}
         #expect(isAnswered.withLock { $0 })
         #expect(aborted.withLock { $0 } == [2, 1])
@@ -95,8 +95,8 @@ struct OrderingTests {
     func abortTwice() throws {
         let setting = Setting()
         let port = setting.initiator()
-        _ = start(port, ExampleUnit.waitAlone, 1)
-        _ = start(port, ExampleUnit.wait, 2)
+        _ = start(port, ExampleDevice.waitAlone, 1)
+        _ = start(port, ExampleDevice.wait, 2)
         let answers = Mutex(0)
         port.onReactor {
             for function in [TaskManagementFunction.abortTaskSet, .clearTaskSet, .iTNexusReset] {
@@ -106,10 +106,10 @@ struct OrderingTests {
             }
         }
         #expect(answers.withLock { $0 } == 0)
-        port.onReactor { setting.unit.letGo(1) }
+        port.onReactor { setting.device.letGo(1) }
         port.onReactor {}
         #expect(answers.withLock { $0 } == 3)
-        #expect(setting.unit.begun == [1])
+        #expect(setting.device.begun == [1])
     }
 
     @Test("LOGICAL UNIT RESET ends the tasks of all nexuses on all reactors and tells each once")
@@ -119,10 +119,10 @@ struct OrderingTests {
         let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
         #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
         #expect(first.execute([0x1E, 0, 0, 0, 1, 0]).status == .good)
-        #expect(setting.unit.isMediumRemovalPrevented)
+        #expect(setting.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.manage(.logicalUnitReset) == .complete)
-        #expect(setting.unit.resets == 1)
-        #expect(!setting.unit.isMediumRemovalPrevented)
+        #expect(setting.device.resets == 1)
+        #expect(!setting.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(second.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .good, "the reservation is gone")
@@ -136,19 +136,19 @@ struct OrderingTests {
             case (.shared, .shared): true
             default: false
             }
-        let operationCode: [OrderingClass: UInt8] = [.shared: ExampleUnit.wait, .exclusive: ExampleUnit.waitAlone]
+        let operationCode: [OrderingClass: UInt8] = [.shared: ExampleDevice.wait, .exclusive: ExampleDevice.waitAlone]
         let setting = Setting()
         let port = setting.initiator()
         if let code = operationCode[running] { _ = start(port, code, 1) }
         if let code = operationCode[new] {
             _ = start(port, code, 2)
-            #expect(setting.unit.begun.contains(2) == passes)
+            #expect(setting.device.begun.contains(2) == passes)
         } else {
             #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
         }
         port.onReactor {
-            setting.unit.letGo(1)
-            setting.unit.letGo(2)
+            setting.device.letGo(1)
+            setting.device.letGo(2)
         }
     }
 }

@@ -20,7 +20,7 @@ struct SelfDescriptionTests {
     @Test("VPD pages: sorted list, serial number, designators; others are refused")
     func vitalProductData() throws {
         let port = Setting().initiator()
-        #expect(port.execute([0x12, 1, 0, 0, 255, 0]).dataIn == [0, 0, 0, 3, 0x00, 0x80, 0x83])
+        #expect(port.execute([0x12, 1, 0, 0, 255, 0]).dataIn == [0, 0, 0, 4, 0x00, 0x80, 0x83, 0x87])
         #expect(port.execute([0x12, 1, 0x80, 0, 255, 0]).dataIn == [0, 0x80, 0, 6] + Array("EX0001".utf8))
         let designators = port.execute([0x12, 1, 0x83, 2, 0, 0]).dataIn
         #expect(Array(designators[4..<16]) == [0x01, 0x03, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 1])

@@ -7,25 +7,27 @@ import TargetCore
 
 /// A drive in its library: the robot's hand on one side, the cartridges' folder on the other.
 final class LibraryDrive: DriveBay {
-    let unit: TapeLogicalUnit
+    let server: TapeDeviceServer
+    let unit: LogicalUnit
     private let cartridges: CartridgeStore
     private let logger: Logger
     private let name: String
 
-    /// The drive `unit`, with cartridges from `cartridges`; `name` is for the log.
-    init(_ unit: TapeLogicalUnit, cartridges: CartridgeStore, name: String, logger: Logger) {
-        self.unit = unit
+    /// The drive of `server`, with cartridges from `cartridges`; `name` is for the log.
+    init(_ server: TapeDeviceServer, cartridges: CartridgeStore, name: String, logger: Logger) {
+        self.server = server
+        unit = LogicalUnit(server)
         self.cartridges = cartridges
         self.name = name
         self.logger = logger
     }
 
-    var identity: DeviceIdentity { unit.identity }
-    var preventsMediumRemoval: Bool { unit.isMediumRemovalPrevented }
+    var identity: DeviceIdentity { server.identity }
+    var preventsMediumRemoval: Bool { server.attachedNexuses.isMediumRemovalPrevented }
 
     func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
         let cartridges = cartridges
-        unit.insertMedium(
+        server.insertMedium(
             opening: { () throws(CartridgeError) in try cartridges.open(barcode: barcode) },
             completion: { error in
                 if let error { self.report("cartridge cannot be used", barcode, "\(error)") }
@@ -34,7 +36,7 @@ final class LibraryDrive: DriveBay {
     }
 
     func unload(completion: @escaping @Sendable (BayRelease) -> Void) {
-        unit.removeMedium { removal in
+        server.removeMedium { removal in
             switch removal {
             case .removed(let failure):
                 if let failure { self.report("buffered data were lost", nil, failure.description) }
@@ -48,7 +50,7 @@ final class LibraryDrive: DriveBay {
 
     /// Takes the cartridge out, whatever initiators want: the library or the daemon stops.
     func close(completion: @escaping @Sendable () -> Void) {
-        unit.removeMedium(isForced: true) { removal in
+        server.removeMedium(isForced: true) { removal in
             if case .removed(let failure?) = removal {
                 self.report("buffered data were lost", nil, failure.description)
             }

@@ -12,7 +12,7 @@ import TargetCore
 /// A library that runs.
 struct RunningLibrary {
     let name: String
-    let changer: ChangerLogicalUnit
+    let changer: ChangerDeviceServer
     let drives: [LibraryDrive]
     let target: Target
 }
@@ -137,27 +137,28 @@ extension LocalDevices {
         var drives: [LibraryDrive] = []
         for drive in library.drives {
             let driveProfile = try driveProfile(drive.profile)
-            let identity = TapeLogicalUnit.identity(
+            let identity = TapeDeviceServer.identity(
                 serialNumber: drive.identity.serialNumber, naa: drive.identity.naaIdentifier, profile: driveProfile)
-            let unit = TapeLogicalUnit(identity: identity, profile: driveProfile, reactor: home)
+            let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
             drives.append(
                 LibraryDrive(
-                    unit, cartridges: store, name: "drive:\(drive.number) of \(library.name)", logger: logger))
+                    server, cartridges: store, name: "drive:\(drive.number) of \(library.name)", logger: logger))
         }
-        let changer = ChangerLogicalUnit(
-            identity: ChangerLogicalUnit.identity(
+        let changer = ChangerDeviceServer(
+            identity: ChangerDeviceServer.identity(
                 serialNumber: library.identity.serialNumber, naa: library.identity.naaIdentifier, profile: profile),
             profile: profile, reactor: home, drives: drives, slotCount: library.slotCount,
             mailSlotCount: library.mailSlotCount, contents: Self.contents(cartridges),
             inventory: CatalogInventory(catalog, library: library.identity.id))
         let target = Target(name: targetName, alias: library.name, homeReactor: home)
-        target.map(changer, at: 0)
+        let changerUnit = LogicalUnit(changer)
+        target.map(changerUnit, at: 0)
         for (index, drive) in drives.enumerated() { target.map(drive.unit, at: index + 1) }
         reload(cartridges, into: drives)
         let running = RunningLibrary(name: library.name, changer: changer, drives: drives, target: target)
         libraries.withLock { $0[library.identity.id] = running }
         units.withLock { units in
-            units[library.identity.id] = changer
+            units[library.identity.id] = changerUnit
             for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
         }
         targets.add(target)

@@ -33,7 +33,7 @@ public final class LocalDevices: DeviceAssembly {
 
     /// A disk that runs.
     struct RunningDisk {
-        let unit: DiskLogicalUnit
+        let server: DiskDeviceServer
         let target: Target
     }
 
@@ -98,10 +98,11 @@ public final class LocalDevices: DeviceAssembly {
         let identity = DeviceIdentity(
             vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
-        let unit = DiskLogicalUnit(image: image, identity: identity)
+        let server = DiskDeviceServer(image: image, identity: identity)
+        let unit = LogicalUnit(server)
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
-        disks.withLock { $0[disk.identity.id] = RunningDisk(unit: unit, target: target) }
+        disks.withLock { $0[disk.identity.id] = RunningDisk(server: server, target: target) }
         units.withLock { $0[disk.identity.id] = unit }
         targets.add(target)
     }
@@ -112,7 +113,7 @@ public final class LocalDevices: DeviceAssembly {
             throw ManagementError(.internal, "disk '\(disk.name)' does not run")
         }
         do {
-            try running.unit.resize(to: size)
+            try running.server.resize(to: size)
         } catch {
             throw ManagementError(.system, "disk '\(disk.name)' keeps its size: \(error)")
         }
@@ -124,7 +125,7 @@ public final class LocalDevices: DeviceAssembly {
         server.closeSessions(targetName: targetName)
         units.withLock { $0[disk.identity.id] = nil }
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
-        if let failure = running?.unit.image.synchronize() {
+        if let failure = running?.server.image.synchronize() {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
         }
     }
@@ -143,7 +144,7 @@ public final class LocalDevices: DeviceAssembly {
     private func closeMedia() {
         for (_, library) in libraries.withLock({ $0 }) { close(library) }
         for (_, disk) in disks.withLock({ $0 }) {
-            if let failure = disk.unit.image.synchronize() {
+            if let failure = disk.server.image.synchronize() {
                 logger.error(
                     "disk was not written out", metadata: ["disk": "\(disk.target.alias)", "reason": "\(failure)"])
             }

@@ -42,16 +42,16 @@ final class CommandStage: Sendable {
         }
     }
 
-    private static func target(_ name: String, _ unit: LogicalUnit) -> Target {
+    private static func target(_ name: String, _ server: any DeviceServer) -> Target {
         let target = Target(name: "iqn.2026-11.dev.carousel:\(name)", alias: "", homeReactor: nil)
-        target.map(unit, at: 0)
+        target.map(LogicalUnit(server), at: 0)
         return target
     }
 
     private static func disk() throws -> Device {
         let image = try RawDiskImage.create(
             path: folder.appending(path: "disk").path(percentEncoded: false), capacity: 1 << 20, blockSize: 512)
-        let unit = DiskLogicalUnit(
+        let unit = DiskDeviceServer(
             image: image,
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
@@ -61,8 +61,8 @@ final class CommandStage: Sendable {
 
     private static func tape(_ profile: DriveProfile, _ reactor: Reactor) throws -> Device {
         let store = CartridgeStore(directory: folder.path(percentEncoded: false))
-        let drive = TapeLogicalUnit(
-            identity: TapeLogicalUnit.identity(
+        let drive = TapeDeviceServer(
+            identity: TapeDeviceServer.identity(
                 serialNumber: "1097000001", naa: 0x3000_0000_0000_0001, profile: profile),
             profile: profile, reactor: reactor)
         try store.create(barcode: "F00001L8", capacity: 16 << 20, densityCode: 0x5E)
@@ -81,8 +81,8 @@ final class CommandStage: Sendable {
         for (index, barcode) in ["A00001L8", "B00001L8", "C00001L8"].enumerated() {
             contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
         }
-        let unit = ChangerLogicalUnit(
-            identity: ChangerLogicalUnit.identity(
+        let unit = ChangerDeviceServer(
+            identity: ChangerDeviceServer.identity(
                 serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
             profile: profile, reactor: reactor, drives: [EmptyBay("1097000001"), EmptyBay("1097000002")], slotCount: 5,
             mailSlotCount: 2, contents: contents, inventory: WillingInventory())

@@ -19,7 +19,7 @@ final class FuzzStage: @unchecked Sendable {
     let limits: PortLimits
     private let reactor: Reactor
     private let server: ISCSIServer
-    private let units = (0..<2).map { MemoryUnit(number: $0, blockCount: 2048, filledWith: 0x5A) }
+    private let units = (0..<2).map { MemoryDevice(number: $0, blockCount: 2048, filledWith: 0x5A) }
 
     /// How long the server may take for anything.
     static let patience = Duration.seconds(10)
@@ -39,7 +39,7 @@ final class FuzzStage: @unchecked Sendable {
         else { preconditionFailure("a reactor needs a thread") }
         self.reactor = reactor
         let target = Target(name: FuzzIdentity.targetName, alias: "fuzz", homeReactor: reactor)
-        for (number, unit) in units.enumerated() { target.map(unit, at: number) }
+        for (number, unit) in units.enumerated() { target.map(LogicalUnit(unit), at: number) }
         let targets = TargetDirectory()
         targets.add(target)
         server = ISCSIServer(

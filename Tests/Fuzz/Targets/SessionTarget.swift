@@ -179,7 +179,7 @@ struct SessionProgram {
         command.expStatSN = expStatSN
         command.logicalUnitNumber = LogicalUnitNumber(Int(kind >> 6))
         var additional: [UInt8] = []
-        var length = Int(blocks) * MemoryUnit.blockLength
+        var length = Int(blocks) * MemoryDevice.blockLength
         switch kind & 0x0F {
         case 0, 1, 2:
             command.isRead = true
@@ -187,8 +187,8 @@ struct SessionProgram {
         case 3, 4, 5, 6:
             command.isWrite = true
             command.cdb = CommandDescriptorBlock([0x2A, 0, 0, 0, 0, kind >> 4 & 3, 0, 0, blocks, 0])
-        case 7: command.cdb = CommandDescriptorBlock([MemoryUnit.wait, 0, 0, 0, 0, 0])
-        case 8: command.cdb = CommandDescriptorBlock([MemoryUnit.letGo, 0, 0, 0, 0, 0])
+        case 7: command.cdb = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0])
+        case 8: command.cdb = CommandDescriptorBlock([MemoryDevice.letGo, 0, 0, 0, 0, 0])
         case 9:
             command.isRead = true
             command.cdb = CommandDescriptorBlock([0x12, 0, 0, 0, blocks, 0])

@@ -5,30 +5,30 @@ import SCSI
 import TargetCore
 
 /// A small device type: commands that wait until the test lets them go, one that takes data, and mode pages.
-final class ExampleUnit: LogicalUnit, @unchecked Sendable {
+final class ExampleDevice: DeviceServer, @unchecked Sendable {
     static let wait: UInt8 = 0xC0
     static let waitAlone: UInt8 = 0xC1
     static let take: UInt8 = 0xC2
 
-    private static let ownCommands: [CommandDescriptor<ExampleUnit>] = [
-        CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0xFF, 0]) { unit, task in unit.hold(task) },
-        CommandDescriptor(waitAlone, "WAIT ALONE", usage: [0, 0, 0, 0xFF, 0], ordering: .exclusive) { unit, task in
-            unit.hold(task)
+    private static let ownCommands: [CommandDescriptor<ExampleDevice>] = [
+        CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0xFF, 0]) { device, task, _ in device.hold(task) },
+        CommandDescriptor(waitAlone, "WAIT ALONE", usage: [0, 0, 0, 0xFF, 0], ordering: .exclusive) { device, task, _ in
+            device.hold(task)
         },
         CommandDescriptor(
             take, "TAKE", usage: [0, 0, 0, 0xFF, 0], direction: .dataOut, conditions: .writesMedium,
-            begin: { _, task in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
-            execute: { unit, task in
-                unit.taken.append(task.parameterList())
+            begin: { _, task, _ in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
+            execute: { device, task, _ in
+                device.taken.append(task.parameterList())
                 return task.good()
             }),
     ]
-    private static let commonCommands: [CommandDescriptor<ExampleUnit>] = [
+    private static let commonCommands: [CommandDescriptor<ExampleDevice>] = [
         CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
         CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
         CommonCommands.preventAllowMediumRemoval(),
     ]
-    private static let table = CommandTable<ExampleUnit>(
+    private static let table = CommandTable<ExampleDevice>(
         ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
             + CommonCommands.reportSupported())
 
@@ -41,18 +41,20 @@ final class ExampleUnit: LogicalUnit, @unchecked Sendable {
     var isProtected = false
     var resets = 0
 
+    let identity = DeviceIdentity(
+        vendor: "CAROUSEL", product: "EXAMPLE", revision: "1", serialNumber: "EX0001", naa: 0x3000_0000_0000_0001)
+    let traits = InquiryTraits(type: .directAccessBlock, isRemovable: true)
+    let commands = ExampleDevice.table.commands
+    let modePages = ModePages([
+        ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0], changeable: [0x04]),
+        ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
+        ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
+    ])
+    let attachedNexuses = AttachedNexuses()
+    let isSerial: Bool
+
     init(isSerial: Bool = false) {
-        super.init(
-            identity: DeviceIdentity(
-                vendor: "CAROUSEL", product: "EXAMPLE", revision: "1", serialNumber: "EX0001",
-                naa: 0x3000_0000_0000_0001),
-            traits: InquiryTraits(type: .directAccessBlock, isRemovable: true), commands: Self.table.commands,
-            isSerial: isSerial,
-            modePages: ModePages([
-                ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0], changeable: [0x04]),
-                ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
-                ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
-            ]))
+        self.isSerial = isSerial
     }
 
     private func hold(_ task: SCSITask) -> CommandProgress {
@@ -68,28 +70,30 @@ final class ExampleUnit: LogicalUnit, @unchecked Sendable {
         task.finish()
     }
 
-    override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress { Self.table.begin(command, self, task) }
-    override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        Self.table.execute(command, self, task)
+    func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.begin(command, self, task, nexus)
     }
-    override func notReadySense(_ task: SCSITask) -> SenseData? {
-        isReady ? nil : SenseData(.notReady, .mediumNotPresent)
+    func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.execute(command, self, task, nexus)
     }
-    override func writeProtectionSense(_ task: SCSITask) -> SenseData? {
-        isProtected ? SenseData(.dataProtect, .writeProtected) : nil
-    }
-    override func reset() { resets += 1 }
+    func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress { task.good() }
+    var notReadySense: SenseData? { isReady ? nil : SenseData(.notReady, .mediumNotPresent) }
+    func polledSense(_ nexus: ITLNexus) -> SenseData { SenseData(.noSense, .noAdditionalSenseInformation) }
+    var writeProtectionSense: SenseData? { isProtected ? SenseData(.dataProtect, .writeProtected) : nil }
+    func logicalUnitReset() { resets += 1 }
 }
 
 /// A target with one example unit, and as many initiators as a test wants.
 final class Setting: @unchecked Sendable {
     let reactor = TestReactors.first
     let otherReactor = TestReactors.second
-    let unit: ExampleUnit
+    let device: ExampleDevice
+    let unit: LogicalUnit
     let target: Target
 
     init(isSerial: Bool = false) {
-        unit = ExampleUnit(isSerial: isSerial)
+        device = ExampleDevice(isSerial: isSerial)
+        unit = LogicalUnit(device)
         target = Target(
             name: "iqn.2026-11.dev.carousel:example", alias: "", homeReactor: isSerial ? TestReactors.first : nil)
         target.map(unit, at: 0)

@@ -3,13 +3,21 @@ public import Profiles
 public import SCSI
 public import TargetCore
 
-/// A media changer (SMC-3): a robot, slots, mail slots and drives.
+/// The device server of a media changer (SMC-3): a robot, slots, mail slots and drives.
 ///
 /// It is serial and lives on the home reactor of its target, like the drives of its library. Which cartridge is where is
 /// in its memory; every move is durable in the `LibraryInventory` before it counts.
-public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
+public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     /// The most moves that wait for the robot.
     public static let maximumWaitingMoves = 64
+
+    public let identity: DeviceIdentity
+    public let traits = InquiryTraits(
+        type: .mediaChanger, isRemovable: true, versionDescriptors: [VersionDescriptor.smc3])
+    public let commands: CommandSet
+    public let modePages: ModePages
+    public let attachedNexuses = AttachedNexuses()
+    public let isSerial = true
 
     /// What kind of library it is.
     public let profile: LibraryProfile
@@ -18,7 +26,7 @@ public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
     /// The drives, drive 1 first.
     let drives: [any DriveBay]
     let inventory: any LibraryInventory
-    private let table: CommandTable<ChangerLogicalUnit>
+    private let table: CommandTable<ChangerDeviceServer>
     /// Elements and their contents. On the reactor only.
     var elements: ElementTable
     /// What the robot does now; nil when it rests. On the reactor only.
@@ -32,6 +40,7 @@ public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
         identity: DeviceIdentity, profile: LibraryProfile, reactor: Reactor, drives: [any DriveBay], slotCount: Int,
         mailSlotCount: Int, contents: [LibraryElement: ElementContent], inventory: any LibraryInventory
     ) {
+        self.identity = identity
         self.profile = profile
         self.reactor = reactor
         self.drives = drives
@@ -44,12 +53,8 @@ public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
         }
         self.elements = elements
         table = ChangerCommands.table(profile)
-        super.init(
-            identity: identity,
-            traits: InquiryTraits(
-                type: .mediaChanger, isRemovable: true, versionDescriptors: [VersionDescriptor.smc3]),
-            commands: table.commands, isSerial: true,
-            modePages: ModePages(ChangerPages.modePages(profile, elements)))
+        commands = table.commands
+        modePages = ModePages(ChangerPages.modePages(profile, elements))
     }
 
     /// The identity of a library with that profile.
@@ -59,38 +64,38 @@ public final class ChangerLogicalUnit: LogicalUnit, @unchecked Sendable {
             naa: naa)
     }
 
-    /// Runs a row's first handler.
-    public override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        table.begin(command, self, task)
+    public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        table.begin(command, self, task, nexus)
     }
 
-    /// Runs a row's second handler.
-    public override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        table.execute(command, self, task)
+    public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        table.execute(command, self, task, nexus)
+    }
+
+    /// A changer has no file operations of its own.
+    public func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        task.fail(.hardwareError, .internalTargetFailure)
     }
 
     // MARK: INQUIRY and log pages
 
     /// Standard INQUIRY data with the profile's vendor-specific bytes.
-    public override func standardInquiryData() -> [UInt8] {
-        var bytes = super.standardInquiryData()
+    public func standardInquiryData(_ standard: [UInt8]) -> [UInt8] {
+        var bytes = standard
         bytes.replaceSubrange(36..<36 + profile.inquiryVendorSpecific.count, with: profile.inquiryVendorSpecific)
         return bytes
     }
 
-    /// The profile's pages.
-    public override var vitalProductDataPages: [UInt8] { profile.vitalProductData.map(\.page) }
+    public var vitalProductDataPages: [UInt8] { profile.vitalProductData.map(\.page) }
 
-    /// The content of those pages.
-    public override func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
+    public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         profile.vitalProductData.first { $0.page == page }?.content
     }
 
-    /// TapeAlert alone.
-    public override var logPages: [UInt8] { [ChangerPages.tapeAlert] }
+    public var logPages: [UInt8] { [ChangerPages.tapeAlert] }
 
     /// The TapeAlert page: all flags are inactive, since nothing in a virtual library wears out.
-    public override func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
+    public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         guard code == ChangerPages.tapeAlert, subpage == 0 else { return nil }
         return (UInt8(1)...64).flatMap { [0, $0, 0x03, 1, 0] }
     }

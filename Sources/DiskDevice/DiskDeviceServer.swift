@@ -4,17 +4,24 @@ public import SCSI
 internal import Synchronization
 public import TargetCore
 
-/// A direct access block device (SBC-4) over a raw image.
+/// The device server of a direct access block device (SBC-4) over an image.
 ///
 /// It is used on every reactor at the same time. What commands share is immutable or one atomic word; only mode
 /// parameters, unit attentions and commands that wait for COMPARE AND WRITE are behind locks.
-public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
+public final class DiskDeviceServer: DeviceServer, Sendable {
     /// The most bytes that one command moves: the largest lease.
     public static let maximumTransferLength = 16 << 20
     /// The longest READ, in bytes, that is answered on the reactor when the page cache holds it.
     static let inlineReadLimit = 1 << 20
     /// The longest WRITE, in bytes, that goes to the page cache on the reactor.
     static let inlineWriteLimit = 1 << 20
+
+    public let identity: DeviceIdentity
+    public let traits = InquiryTraits(type: .directAccessBlock, versionDescriptors: [VersionDescriptor.sbc3])
+    public let commands = DiskDeviceServer.table.commands
+    public let modePages = DiskModePage.all
+    public let attachedNexuses = AttachedNexuses()
+    public let isSerial = false
 
     /// The medium.
     public let image: RawDiskImage
@@ -46,16 +53,13 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
         image: RawDiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
     ) {
         guard let file = image.file else { preconditionFailure("a disk needs an image with a file") }
+        self.identity = identity
         self.image = image
         self.file = file
         self.physicalBlockExponent = physicalBlockExponent
         self.isReadOnly = isReadOnly
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
-        super.init(
-            identity: identity,
-            traits: InquiryTraits(type: .directAccessBlock, versionDescriptors: [VersionDescriptor.sbc3]),
-            commands: Self.table.commands, modePages: DiskModePage.all)
     }
 
     // MARK: State
@@ -87,100 +91,45 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
             throw .image(error)
         }
         blockTotal.store(image.blockCount, ordering: .releasing)
-        establishUnitAttention(.capacityDataHasChanged)
+        attachedNexuses.establishUnitAttention(.capacityDataHasChanged)
     }
 
-    // MARK: LogicalUnit
+    // MARK: Commands
 
-    override public func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        Self.table.begin(command, self, task)
+    public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.begin(command, self, task, nexus)
     }
 
-    override public func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        guard changesMedium(command) else { return executeBesideMedium(command, task) }
-        return enterGate(task) ? settle(task, Self.table.execute(command, self, task)) : .pending
+    public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        guard changesMedium(command) else { return Self.table.execute(command, self, task, nexus) }
+        return enterGate(task) ? settle(task, Self.table.execute(command, self, task, nexus)) : .pending
     }
 
-    /// Runs a command that leaves the medium alone: VERIFY, or MODE SELECT. A write cache that MODE SELECT switches off
-    /// leaves nothing behind in it, because an initiator that knows of no cache never synchronises it.
-    private func executeBesideMedium(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        let code = task.commandDescriptorBlock.operationCode
-        guard code == OperationCode.modeSelect6 || code == OperationCode.modeSelect10 else {
-            return Self.table.execute(command, self, task)
-        }
-        let hadWriteCache = isWriteCacheEnabled
-        let progress = Self.table.execute(command, self, task)
-        guard progress == .complete, hadWriteCache, !isWriteCacheEnabled else { return progress }
-        return submit(task, .synchronizeData, .synchronize)
-    }
-
-    override public func fileCompleted(_ task: SCSITask) -> CommandProgress {
-        let progress = fileStepCompleted(task)
+    public func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        let progress = fileStepCompleted(task, nexus)
         return changesMedium(task.command) ? settle(task, progress) : progress
     }
 
-    override public func fileAbandoned(_ task: SCSITask) {
+    public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fileRequest.lease = nil
         if changesMedium(task.command) { leaveGate(task) }
     }
 
-    override public func notReadySense(_ task: SCSITask) -> SenseData? {
+    public var notReadySense: SenseData? {
         isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil
     }
 
-    override public func writeProtectionSense(_ task: SCSITask) -> SenseData? {
+    public var writeProtectionSense: SenseData? {
         guard isWriteProtected else { return nil }
         return SenseData(.dataProtect, isReadOnly ? .writeProtected : .softwareWriteProtected)
     }
 
-    override public func polledSense(_ nexus: ITLNexus) -> SenseData {
-        isStopped
-            ? SenseData(.notReady, .initializingCommandRequired) : SenseData(.noSense, .noAdditionalSenseInformation)
-    }
+    // MARK: Mode pages
 
-    override public var usesDescriptorSense: Bool { descriptorSense.load(ordering: .relaxed) }
-
-    override public func nexusEstablished(_ nexus: ITLNexus) {
-        // What was lost before it logged in is not this initiator's data.
-        _ = lossRecord(nexus)
-    }
-
-    override public func reset() {
-        for page in modePages.all { apply(page) }
-        isStopped = false
-    }
-
-    override public func modePageChanged(_ page: ModePage, nexus: ITLNexus) {
-        apply(page)
-    }
-
-    override public var vitalProductDataPages: [UInt8] { Self.ownVitalProductDataPages }
-
-    override public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
-        ownVitalProductData(page)
-    }
-
-    override public func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 { deviceSpecificModeParameter }
-
-    override public func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
-        blockDescriptor(isLong: isLong)
-    }
-
-    override public func selectModeHeader(
-        deviceSpecificParameter: UInt8, blockDescriptor: [UInt8], blockDescriptorOffset: Int, task: SCSITask,
-        isCommitting: Bool
-    ) -> SenseData? {
-        blockDescriptorFailure(blockDescriptor, offset: blockDescriptorOffset)
-    }
-
-    override public var logPages: [UInt8] { [Self.informationalExceptionsLog] }
-
-    override public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
-        code == Self.informationalExceptionsLog && subpage == 0 ? Self.informationalExceptionsLogContent : nil
-    }
+    public var usesDescriptorSense: Bool { descriptorSense.load(ordering: .relaxed) }
 
     /// Takes the bits that the data path needs from a page's current values.
-    private func apply(_ page: ModePage) {
+    public func modePageChanged(_ page: ModePage) {
         switch page.code {
         case DiskModePage.caching:
             writeCache.store(page.current[0] & DiskModePage.writeCacheEnable != 0, ordering: .relaxed)
@@ -192,10 +141,32 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
         }
     }
 
+    /// A write cache that is disabled leaves nothing behind in it, because an initiator that knows of no cache never
+    /// synchronises it.
+    public func modeSelectEnding(
+        _ task: SCSITask, _ nexus: ITLNexus, changed pages: [ModePage]
+    ) -> CommandProgress {
+        guard pages.contains(where: { $0.code == DiskModePage.caching }), !isWriteCacheEnabled else {
+            return task.good()
+        }
+        return submit(task, .synchronizeData, .synchronize)
+    }
+
+    // MARK: Events
+
+    public func nexusEstablished(_ nexus: ITLNexus) {
+        // What was lost before it logged in is not this initiator's data.
+        _ = lossRecord(nexus)
+    }
+
+    public func logicalUnitReset() {
+        isStopped = false
+    }
+
     // MARK: The write gate
 
     private func changesMedium(_ command: Int) -> Bool {
-        commands.attributes[command].conditions.contains(.writesMedium)
+        commands.conditions(command).contains(.writesMedium)
     }
 
     private func needsMediumAlone(_ task: SCSITask) -> Bool {
@@ -224,8 +195,8 @@ public final class DiskLogicalUnit: LogicalUnit, @unchecked Sendable {
             if isInside { leaveGate(task) }
             return task.finish()
         }
-        guard isInside || enterGate(task) else { return }
-        if settle(task, Self.table.execute(task.command, self, task)) == .complete { task.finish() }
+        guard isInside || enterGate(task), let nexus = task.nexus else { return }
+        if settle(task, Self.table.execute(task.command, self, task, nexus)) == .complete { task.finish() }
     }
 }
 

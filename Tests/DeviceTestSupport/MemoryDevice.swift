@@ -1,12 +1,12 @@
 internal import Bytes
 internal import Platform
-internal import SCSI
+public import SCSI
 internal import Synchronization
 public import TargetCore
 
 /// A disk of blocks of 512 bytes in memory, with two commands of its own: one that waits, and one that lets all go on that wait
 /// on its reactor.
-public final class MemoryUnit: LogicalUnit, @unchecked Sendable {
+public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     /// The bytes of a block.
     public static let blockLength = 512
     /// How many blocks there are unless a test says otherwise.
@@ -19,25 +19,25 @@ public final class MemoryUnit: LogicalUnit, @unchecked Sendable {
     private static let table = CommandTable(
         ownCommands + CommonCommands.reservations() + CommonCommands.reportSupported())
 
-    private static var ownCommands: [CommandDescriptor<MemoryUnit>] {
+    private static var ownCommands: [CommandDescriptor<MemoryDevice>] {
         [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.reportLUNs(),
             CommonCommands.requestSense(),
             CommandDescriptor(
                 OperationCode.read10, "READ(10)", usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0],
                 direction: .dataIn
-            ) { unit, task in unit.read(task) },
+            ) { device, task, _ in device.read(task) },
             CommandDescriptor(
                 OperationCode.write10, "WRITE(10)", usage: [0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0],
-                direction: .dataOut, begin: { unit, task in unit.checkWrite(task) },
-                execute: { unit, task in unit.write(task) }),
-            CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0, 0]) { unit, task in
-                unit.held.withLock { $0.append(Held(task)) }
-                unit.heldCounter.add(1, ordering: .relaxed)
+                direction: .dataOut, begin: { device, task, _ in device.checkWrite(task) },
+                execute: { device, task, _ in device.write(task) }),
+            CommandDescriptor(wait, "WAIT", usage: [0, 0, 0, 0, 0]) { device, task, _ in
+                device.held.withLock { $0.append(Held(task)) }
+                device.heldCounter.add(1, ordering: .relaxed)
                 return .pending
             },
-            CommandDescriptor(letGo, "LET GO", usage: [0, 0, 0, 0, 0], ordering: .immediate) { unit, task in
-                unit.letGo()
+            CommandDescriptor(letGo, "LET GO", usage: [0, 0, 0, 0, 0], ordering: .immediate) { device, task, _ in
+                device.letGo()
                 return task.good()
             },
         ]
@@ -50,29 +50,40 @@ public final class MemoryUnit: LogicalUnit, @unchecked Sendable {
         init(_ task: SCSITask) { self.task = task }
     }
 
+    public let identity: DeviceIdentity
+    public let traits = InquiryTraits(type: .directAccessBlock)
+    public let commands = MemoryDevice.table.commands
+    public let modePages = ModePages([])
+    public let attachedNexuses = AttachedNexuses()
+    public let isSerial: Bool
+
     private var contents: [UInt8]
     private let held = Mutex<[Held]>([])
     private let heldCounter = Atomic<Int>(0)
     /// How many commands have been made to wait.
     public var heldCount: Int { heldCounter.load(ordering: .relaxed) }
 
-    /// The unit of a number, which makes its identity, filled with one byte.
-    public init(number: Int = 1, blockCount: Int = MemoryUnit.blockCount, filledWith byte: UInt8 = 0) {
+    /// The device of a number, which makes its identity, filled with one byte. A serial one is for sessions of one reactor.
+    public init(
+        number: Int = 1, blockCount: Int = MemoryDevice.blockCount, filledWith byte: UInt8 = 0, isSerial: Bool = false
+    ) {
         contents = [UInt8](repeating: byte, count: Self.blockLength * blockCount)
-        super.init(
-            identity: DeviceIdentity(
-                vendor: "CAROUSEL", product: "MEMORY", revision: "1", serialNumber: "M\(number)",
-                naa: 0x3000_0000_0000_0100 + UInt64(number)),
-            traits: InquiryTraits(type: .directAccessBlock), commands: Self.table.commands)
+        identity = DeviceIdentity(
+            vendor: "CAROUSEL", product: "MEMORY", revision: "1", serialNumber: "M\(number)",
+            naa: 0x3000_0000_0000_0100 + UInt64(number))
+        self.isSerial = isSerial
     }
 
-    override public func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        Self.table.begin(command, self, task)
+    public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.begin(command, self, task, nexus)
     }
 
-    override public func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        Self.table.execute(command, self, task)
+    public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        Self.table.execute(command, self, task, nexus)
     }
+
+    /// The memory needs no file operation.
+    public func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress { task.good() }
 
     /// Ends the commands that wait on the reactor that it is called on.
     public func letGo() {

@@ -4,11 +4,11 @@ public import Profiles
 public import SCSI
 public import TargetCore
 
-/// A sequential-access device (SSC-5): one drive, with a cartridge in it or not.
+/// The device server of a sequential-access device (SSC-5): one drive, with a cartridge in it or not.
 ///
 /// It is serial: commands run one after another on the drive's reactor, `reactor`, on which all sessions of its target
 /// are. Cartridges come and go by `insertMedium` and `removeMedium`, which any thread may call.
-public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
+public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     /// The most bytes that one command moves: the largest lease.
     public static let maximumTransferLength = 16 << 20
     /// The longest WRITE, in bytes, that goes to the page cache on the reactor.
@@ -20,12 +20,20 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     /// After so many written bytes the host's free space is looked at again.
     static let spaceCheckInterval: Int64 = 16 << 20
 
+    public let identity: DeviceIdentity
+    public let traits = InquiryTraits(
+        type: .sequentialAccess, isRemovable: true, versionDescriptors: [VersionDescriptor.ssc4])
+    public let commands: CommandSet
+    public let modePages: ModePages
+    public let attachedNexuses = AttachedNexuses()
+    public let isSerial = true
+
     /// What kind of drive it is.
     public let profile: DriveProfile
     /// The reactor that the drive lives on.
     public let reactor: Reactor
 
-    private let table: CommandTable<TapeLogicalUnit>
+    private let table: CommandTable<TapeDeviceServer>
     var state: TapeState
     let offloaded = OffloadedOutcome()
     private(set) lazy var mechanism = LoadMechanism(unit: self)
@@ -33,19 +41,16 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
     /// An empty drive of that profile. Vendor, product and revision of `identity` are the profile's, if `identity` was
     /// made by `identity(serialNumber:naa:profile:)`.
     public init(identity: DeviceIdentity, profile: DriveProfile, reactor: Reactor) {
+        self.identity = identity
         self.profile = profile
         self.reactor = reactor
         table = TapeCommands.table(profile)
+        commands = table.commands
+        modePages = ModePages(
+            profile.modePages.map {
+                ModePage(code: $0.code, subpage: $0.subpage, $0.values, changeable: $0.changeable)
+            })
         state = TapeState(bufferedMode: profile.defaultBufferedMode)
-        super.init(
-            identity: identity,
-            traits: InquiryTraits(
-                type: .sequentialAccess, isRemovable: true, versionDescriptors: [VersionDescriptor.ssc4]),
-            commands: table.commands, isSerial: true,
-            modePages: ModePages(
-                profile.modePages.map {
-                    ModePage(code: $0.code, subpage: $0.subpage, $0.values, changeable: $0.changeable)
-                }))
         readModePages()
     }
 
@@ -58,42 +63,38 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
 
     // MARK: Running commands
 
-    /// Runs a row's first handler.
-    public override func begin(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        table.begin(command, self, task)
+    public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        table.begin(command, self, task, nexus)
     }
 
-    /// Runs a row's second handler.
-    public override func execute(_ command: Int, _ task: SCSITask) -> CommandProgress {
-        table.execute(command, self, task)
+    public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        table.execute(command, self, task, nexus)
     }
 
-    /// Goes on with a command whose file operation is complete.
-    public override func fileCompleted(_ task: SCSITask) -> CommandProgress {
+    public func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         state.outstanding -= 1
-        let progress = resume(task)
+        let progress = resume(task, nexus)
         workWhenIdle()
         return progress
     }
 
-    /// Lets go of what an aborted command holds.
-    public override func fileAbandoned(_ task: SCSITask) {
+    public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         state.outstanding -= 1
-        _ = resume(task, isAbandoned: true)
+        _ = resume(task, nexus, isAbandoned: true)
         task.dataIn = nil
         task.fileRequest.lease = nil
         workWhenIdle()
     }
 
-    private func resume(_ task: SCSITask, isAbandoned: Bool = false) -> CommandProgress {
+    private func resume(_ task: SCSITask, _ nexus: ITLNexus, isAbandoned: Bool = false) -> CommandProgress {
         guard let step = TapeStep(rawValue: task.step), let cartridge = heldCartridge else {
             preconditionFailure("a file operation ended that no command had begun")
         }
         switch step {
-        case .read: return isAbandoned ? .complete : readCompleted(task, cartridge)
+        case .read: return isAbandoned ? .complete : readCompleted(task, nexus, cartridge)
         case .append:
             task.fileRequest.lease = nil
-            return appendCompleted(task, cartridge, isAbandoned: isAbandoned)
+            return appendCompleted(task, nexus, cartridge, isAbandoned: isAbandoned)
         case .appendFilemarks: return isAbandoned ? .complete : filemarksCompleted(task, cartridge)
         case .synchronize: return synchronized(task, cartridge, errorNumber: errorNumber(task))
         case .erase: return eraseCompleted(task)
@@ -153,11 +154,12 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
         return body(cartridge)
     }
 
-    /// Why commands that need the medium cannot run.
-    public override func notReadySense(_ task: SCSITask) -> SenseData? { mediumSense }
+    public var notReadySense: SenseData? { mediumSense }
+
+    public var mediumGeneration: UInt32 { state.mediumGeneration }
 
     /// Why commands that write cannot run: the cartridge's tab, its format, or SWP.
-    public override func writeProtectionSense(_ task: SCSITask) -> SenseData? {
+    public var writeProtectionSense: SenseData? {
         guard let cartridge = readyCartridge else { return nil }
         if cartridge.isWriteProtected { return SenseData(.dataProtect, .hardwareWriteProtected) }
         if state.isFormatReadOnly { return SenseData(.dataProtect, .cannotWriteIncompatibleFormat) }
@@ -178,81 +180,18 @@ public final class TapeLogicalUnit: LogicalUnit, @unchecked Sendable {
         nexus.state { TapeNexusState() }
     }
 
-    /// The block length of the task's nexus.
-    func blockLength(_ task: SCSITask) -> Int {
-        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
-        return nexusState(nexus).blockLength
-    }
+    /// The block length that MODE SELECT has set for the nexus, in bytes; zero means variable.
+    func blockLength(_ nexus: ITLNexus) -> Int { nexusState(nexus).blockLength }
 
     /// Block lengths, buffered mode and mode pages are as after power on; the position stays.
-    public override func reset() {
+    public func logicalUnitReset() {
         state.bufferedMode = profile.defaultBufferedMode
-        for nexus in attachedNexuses { nexusState(nexus).blockLength = 0 }
+        for nexus in attachedNexuses.all { nexusState(nexus).blockLength = 0 }
         readModePages()
     }
 
     /// Raises a TapeAlert flag.
     func raise(_ alert: TapeAlert) {
         state.tapeAlerts |= 1 << (alert.rawValue - 1)
-    }
-
-    // MARK: What TargetCore asks for; overrides have to stand in the class itself
-
-    /// WP, BUFFERED MODE and SPEED.
-    public override func deviceSpecificModeParameter(_ nexus: ITLNexus) -> UInt8 {
-        deviceSpecificModeParameter
-    }
-
-    /// The kind of cartridge.
-    public override func modeMediumType(_ nexus: ITLNexus) -> UInt8 { mediumType }
-
-    /// Density and block length.
-    public override func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
-        blockDescriptor(nexus)
-    }
-
-    /// Takes buffered mode and block length.
-    public override func selectModeHeader(
-        deviceSpecificParameter: UInt8, blockDescriptor: [UInt8], blockDescriptorOffset: Int, task: SCSITask,
-        isCommitting: Bool
-    ) -> SenseData? {
-        selectHeader(
-            deviceSpecificParameter, blockDescriptor, at: blockDescriptorOffset, task, isCommitting: isCommitting)
-    }
-
-    /// Fills in what depends on the cartridge.
-    public override func modePageContent(
-        _ page: ModePage, control: ModePageControl, nexus: ITLNexus
-    ) -> [UInt8] {
-        content(of: page, control)
-    }
-
-    /// Refuses values that mean nothing.
-    public override func checkModePage(
-        _ page: ModePage, newContent: [UInt8], offset: Int, task: SCSITask
-    ) -> SenseData? {
-        check(page, newContent, at: offset)
-    }
-
-    /// Keeps what depends on a page.
-    public override func modePageChanged(_ page: ModePage, nexus: ITLNexus) {
-        pageChanged(page)
-    }
-
-    /// Standard INQUIRY data.
-    public override func standardInquiryData() -> [UInt8] { inquiryData(super.standardInquiryData()) }
-
-    /// The drive's own VPD pages.
-    public override var vitalProductDataPages: [UInt8] { productDataPages }
-
-    /// Their content.
-    public override func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? { productData(page) }
-
-    /// The log pages.
-    public override var logPages: [UInt8] { logPageCodes }
-
-    /// Their parameters.
-    public override func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
-        logParameters(code, subpage: subpage)
     }
 }

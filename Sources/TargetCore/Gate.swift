@@ -1,0 +1,34 @@
+/// Conditions of an I_T_L nexus that keep commands from being performed, or have them looked at first.
+///
+/// All of them stand in one atomic word of the nexus. Whoever establishes or clears a condition, on any thread, changes the word;
+/// the way of a command reads it once and compares it with what the command's row allows. So a condition costs commands
+/// nothing as long as it does not exist, and a new one (a registration of a persistent reservation, a standby target port,
+/// an auto contingent allegiance, a trace) is one more bit here and one more case in `LogicalUnit.stop`.
+public struct GateConditions: OptionSet, Sendable {
+    /// A bit for each condition.
+    public let rawValue: UInt32
+    /// The conditions of those bits.
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// A unit attention is pending (SAM-5 clause 5.14).
+    public static let unitAttention = Self(rawValue: 1 << 0)
+    /// A deferred error is pending (SPC-5 clause 4.4.7).
+    public static let deferredError = Self(rawValue: 1 << 1)
+    /// Another nexus holds a reservation (SPC-2 clause 5.5).
+    public static let reservationConflict = Self(rawValue: 1 << 2)
+    /// A `TaskInterposer` sees each command of the nexus first.
+    public static let intercepted = Self(rawValue: 1 << 3)
+}
+
+/// What sees commands before and after the device server does: faults on purpose, traces, statistics.
+///
+/// Both functions run on the reactor of the task's nexus. One interposer serves all nexuses of a logical unit.
+public protocol TaskInterposer: AnyObject, Sendable {
+    /// The command is about to be checked and performed. Nil performs it as usual; any other progress takes the place
+    /// of the device server's. After `.pending` the interposer ends the task with `SCSITask.finish()`, or has it
+    /// performed with `SCSITask.performIntercepted()`, on the task's reactor.
+    func taskWillBegin(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress?
+
+    /// The task has its outcome, which is about to go to the port and may still be changed. Aborted tasks do not come by.
+    func taskWillEnd(_ task: SCSITask, _ nexus: ITLNexus)
+}

@@ -1,0 +1,286 @@
+internal import SCSI
+
+// The way of a task: from its nexus through the task sets and the checks to the device server, and back to its port.
+extension LogicalUnit {
+    /// Takes a task from its nexus: finds its command, orders it, starts it.
+    func admit(_ task: SCSITask, _ nexus: ITLNexus) {
+        let block = task.commandDescriptorBlock
+        let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
+        if case .command(let command) = lookup {
+            task.fields.command = command
+            let ordering = commands.ordering(command)
+            task.fields.orderingClass =
+                ordering == .immediate
+                ? .immediate : isSerial || task.attribute == .ordered ? .exclusive : ordering
+        } else {
+            task.fields.command = -1
+            task.fields.orderingClass = .immediate
+        }
+        task.fields.state = .running
+        guard task.attribute != .autoContingentAllegiance else { return refuseACA(task, nexus) }
+        if nexus.taskSet.admit(task) { comesFirst(task, nexus) }
+    }
+
+    /// There is no auto contingent allegiance that an ACA task could belong to (SAM-5 clause 8.6.5).
+    private func refuseACA(_ task: SCSITask, _ nexus: ITLNexus) {
+        task.fields.orderingClass = .immediate
+        proceed(task, nexus, task.fail(.illegalRequest, .invalidMessageError))
+    }
+
+    /// The tasks of the nexus that are ordered before this one have ended.
+    ///
+    /// On a serial unit it waits for its turn among the nexuses, with its Data-Out: while an initiator owes data, others use
+    /// the unit, and the medium may change.
+    private func comesFirst(_ task: SCSITask, _ nexus: ITLNexus) {
+        guard isSerial, task.fields.orderingClass != .immediate else { return start(task, nexus) }
+        if commands.direction(task.command) == .dataOut, fetchesDataOut(task, nexus) { return }
+        takeTurn(task, nexus)
+    }
+
+    /// Asks for the Data-Out that the command would need now; false when it would need none, or would be refused: that is
+    /// found again at its turn, when it counts.
+    private func fetchesDataOut(_ task: SCSITask, _ nexus: ITLNexus) -> Bool {
+        guard case .awaitDataOut(let length, let blockLength) = server.begin(task.command, task, nexus),
+            let offered = Self.offeredLength(task, length, blockLength), offered > 0
+        else { return false }
+        task.fields.mediumGeneration = server.mediumGeneration
+        requestDataOut(task, length: length, offered: offered)
+        return true
+    }
+
+    private func requestDataOut(_ task: SCSITask, length: Int, offered: Int) {
+        task.fields.requestedDataOutLength = length
+        task.fields.state = .awaitingDataOut
+        task.port.requestDataOut(task, length: offered)
+    }
+
+    /// How much of `length` bytes the initiator offers; nil when what it offers is an incomplete parameter list or block.
+    private static func offeredLength(_ task: SCSITask, _ length: Int, _ blockLength: Int) -> Int? {
+        let offered = min(length, task.expectedDataOutLength)
+        return offered == length || blockLength > 0 && offered % blockLength == 0 ? offered : nil
+    }
+
+    private func takeTurn(_ task: SCSITask, _ nexus: ITLNexus) {
+        task.fields.isInTurns = true
+        if turns.value.admit(task) { start(task, nexus) }
+    }
+
+    /// Runs the checks that come before the command's own (SPC-5 clause 4.5), then its first handler.
+    private func start(_ task: SCSITask, _ nexus: ITLNexus) {
+        task.fields.state = .running
+        guard task.command >= 0 else { return startUnknown(task, nexus) }
+        let stops = nexus.conditions.intersection(commands.stops(task.command))
+        if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
+        perform(task, nexus)
+    }
+
+    /// Starts a task that its interposer has held; every other condition counts.
+    func startIntercepted(_ task: SCSITask, _ nexus: ITLNexus) {
+        task.fields.state = .running
+        let stops = nexus.conditions.intersection(commands.stops(task.command)).subtracting(.intercepted)
+        if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
+        perform(task, nexus)
+    }
+
+    private func startUnknown(_ task: SCSITask, _ nexus: ITLNexus) {
+        if let attention = nexus.takeUnitAttention() {
+            return proceed(task, nexus, task.fail(.unitAttention, attention))
+        }
+        let block = task.commandDescriptorBlock
+        let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
+        proceed(task, nexus, server.unknownCommand(lookup, task))
+    }
+
+    /// What becomes of a command that a condition of its nexus stops; nil when it is performed all the same.
+    private func stop(_ task: SCSITask, _ nexus: ITLNexus, _ stops: GateConditions) -> CommandProgress? {
+        if stops.contains(.intercepted), let progress = attachedNexuses.interposer?.taskWillBegin(task, nexus) {
+            return progress
+        }
+        if stops.contains(.unitAttention), let attention = nexus.takeUnitAttention() {
+            return task.fail(.unitAttention, attention)
+        }
+        if stops.contains(.deferredError), let sense = nexus.takeDeferredError() { return task.fail(sense) }
+        if stops.contains(.reservationConflict),
+            !commands.passesReservation(task.command, task.commandDescriptorBlock)
+        {
+            return task.end(.reservationConflict)
+        }
+        return nil
+    }
+
+    /// Performs a command that no condition stops.
+    private func perform(_ task: SCSITask, _ nexus: ITLNexus) {
+        if let field = commands.invalidField(task.command, of: task.commandDescriptorBlock) {
+            return proceed(task, nexus, task.failInvalidField(byte: field.byte, bit: field.bit))
+        }
+        let conditions = commands.conditions(task.command)
+        if !conditions.contains(.allowedWhenNotReady), let sense = server.notReadySense {
+            return proceed(task, nexus, task.fail(sense))
+        }
+        if conditions.contains(.writesMedium), let sense = server.writeProtectionSense {
+            return proceed(task, nexus, task.fail(sense))
+        }
+        proceed(task, nexus, server.begin(task.command, task, nexus))
+    }
+
+    /// Does what a handler asked for.
+    private func proceed(_ task: SCSITask, _ nexus: ITLNexus, _ progress: CommandProgress) {
+        switch progress {
+        case .complete: end(task, nexus)
+        case .pending: task.fields.state = .pending
+        case .awaitDataOut(let length, let blockLength):
+            guard let offered = Self.offeredLength(task, length, blockLength) else {
+                // An incomplete parameter list or block is of no use: nothing is taken.
+                task.fields.requestedDataOutLength = length
+                return proceed(task, nexus, task.fail(.illegalRequest, .invalidFieldInCommandInformationUnit))
+            }
+            if task.fields.hasDataOut {
+                return proceed(task, nexus, executeFetched(task, nexus, length: length))
+            }
+            guard offered > 0 else {
+                task.fields.requestedDataOutLength = length
+                // Data that came with the command unasked is not for it.
+                task.dataOut = nil
+                return proceed(task, nexus, server.execute(task.command, task, nexus))
+            }
+            if task.fields.isInTurns {
+                // What the commands before it have changed lets this one be performed: others go first meanwhile.
+                leaveTurns(task)
+                task.fields.mediumGeneration = server.mediumGeneration
+                requestDataOut(task, length: length, offered: offered)
+                startBlockedTurns()
+            } else {
+                requestDataOut(task, length: length, offered: offered)
+            }
+        }
+    }
+
+    /// Performs a command whose Data-Out came before its turn, if it is for the medium and of the length that count now.
+    private func executeFetched(_ task: SCSITask, _ nexus: ITLNexus, length: Int) -> CommandProgress {
+        guard task.fields.mediumGeneration == server.mediumGeneration else {
+            return task.fail(.unitAttention, .mediumMayHaveChanged)
+        }
+        // Another nexus, or a reset, has changed the block length.
+        guard task.fields.requestedDataOutLength == length else {
+            return task.fail(.unitAttention, .modeParametersChanged)
+        }
+        return server.execute(task.command, task, nexus)
+    }
+
+    func dataOutArrived(_ task: SCSITask) {
+        precondition(task.state == .awaitingDataOut, "data arrived for a task that did not ask for it")
+        guard let nexus = task.nexus else { preconditionFailure("data arrived for an idle task") }
+        task.fields.state = .running
+        if isSerial, task.fields.orderingClass != .immediate {
+            task.fields.hasDataOut = true
+            takeTurn(task, nexus)
+        } else {
+            proceed(task, nexus, server.execute(task.command, task, nexus))
+        }
+    }
+
+    func fileRequestCompleted(_ task: SCSITask) {
+        guard let nexus = task.nexus else { preconditionFailure("a file operation of an idle task") }
+        if task.isAborted {
+            server.fileAbandoned(task, nexus)
+            return end(task, nexus)
+        }
+        task.fields.state = .running
+        proceed(task, nexus, server.fileCompleted(task, nexus))
+    }
+
+    // MARK: The end
+
+    /// Ends a task and starts those that it blocked.
+    func end(_ task: SCSITask, _ nexus: ITLNexus) {
+        if !task.isAborted, nexus.conditions.contains(.intercepted) {
+            attachedNexuses.interposer?.taskWillEnd(task, nexus)
+        }
+        task.fields.state = .ended
+        let wasAborted = task.isAborted
+        let wasInTurns = task.fields.isInTurns
+        if wasInTurns { leaveTurns(task) }
+        nexus.taskSet.leave(task)
+        if wasAborted {
+            let whenAborted = task.whenAborted.take()
+            endAborted(task)
+            whenAborted?()
+        } else {
+            task.port.taskEnded(task)
+        }
+        startBlocked(of: nexus)
+        if wasInTurns { startBlockedTurns() }
+    }
+
+    private func leaveTurns(_ task: SCSITask) {
+        task.fields.isInTurns = false
+        turns.value.leave(task)
+    }
+
+    private func startBlocked(of nexus: ITLNexus) {
+        nexus.taskSet.startBlocked {
+            $0.fields.state = .running
+            comesFirst($0, nexus)
+        }
+    }
+
+    private func startBlockedTurns() {
+        turns.value.startBlocked { next in
+            guard let nexus = next.nexus else { preconditionFailure("a blocked task has a nexus") }
+            start(next, nexus)
+        }
+    }
+
+    /// Tells the port of the end of an aborted task.
+    private func endAborted(_ task: SCSITask) {
+        guard task.fields.isUnitGone else { return task.port.taskAborted(task) }
+        task.dataIn = nil
+        _ = task.fail(.illegalRequest, .logicalUnitNotSupported)
+        task.port.taskEnded(task)
+    }
+
+    /// Aborts a task: at once when it is blocked or its data is missing, and when it comes back from the medium otherwise.
+    /// The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, the tasks behind a blocked
+    /// one are aborted too and must not start.
+    func abort(_ task: SCSITask, isUnitGone: Bool = false, startsBlocked: Bool = true) {
+        guard let nexus = task.nexus else { return }
+        guard !task.isAborted else {
+            if !isUnitGone { task.fields.isUnitGone = false }
+            return
+        }
+        task.fields.isUnitGone = isUnitGone
+        switch task.state {
+        case .idle, .ended, .running: return
+        case .pending: task.fields.isAborted = true
+        case .awaitingDataOut:
+            task.fields.isAborted = true
+            end(task, nexus)
+        case .blocked:
+            task.fields.isAborted = true
+            if task.fields.isInTurns {
+                _ = turns.value.removeBlocked(task)
+                task.fields.isInTurns = false
+                return end(task, nexus)
+            }
+            _ = nexus.taskSet.removeBlocked(task)
+            task.fields.state = .ended
+            endAborted(task)
+            // It may have been what those behind it waited for: an ORDERED command, for example.
+            if startsBlocked { startBlocked(of: nexus) }
+        }
+    }
+}
+
+extension SCSITask {
+    /// Aborts the task. The port's `taskAborted` follows, perhaps before this returns.
+    public func abort() {
+        nexus?.logicalUnit.abort(self)
+    }
+
+    /// Performs a command that its interposer has held. On the task's reactor.
+    public func performIntercepted() {
+        guard let nexus, state == .pending else { return }
+        if isAborted { return finish() }
+        nexus.logicalUnit.startIntercepted(self, nexus)
+    }
+}
