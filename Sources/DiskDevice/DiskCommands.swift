@@ -102,7 +102,8 @@ extension DiskDeviceServer {
         func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
             CommandDescriptor(
                 code, name, usage: usage, direction: .dataOut, timeout: longTimeout,
-                begin: { device, task, _ in device.beginVerify(task) }, execute: { device, task, _ in device.verify(task) })
+                begin: { device, task, _ in device.beginVerify(task) },
+                execute: { device, task, _ in device.verify(task) })
         }
         return [
             row(OperationCode.verify10, "VERIFY(10)", usage10(dpo | byteCheck)),

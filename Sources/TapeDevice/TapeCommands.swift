@@ -34,7 +34,8 @@ enum TapeCommands {
             Row(
                 OperationCode.write6, "WRITE(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataOut,
                 conditions: .writesMedium, timeout: profile.timeout(.write),
-                begin: { device, task, nexus in device.beginWrite(task, nexus) }, execute: { device, task, nexus in device.write(task, nexus) }),
+                begin: { device, task, nexus in device.beginWrite(task, nexus) },
+                execute: { device, task, nexus in device.write(task, nexus) }),
             Row(
                 OperationCode.writeFilemarks6, "WRITE FILEMARKS(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0],
                 conditions: .writesMedium, timeout: profile.timeout(.writeFilemarks)
@@ -134,7 +135,8 @@ enum TapeCommands {
             Row(
                 OperationCode.writeAttribute, "WRITE ATTRIBUTE",
                 usage: [0x01, 0, 0, 0, 0xFF, 0, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataOut,
-                conditions: .writesMedium, begin: { device, task, _ in device.beginWriteAttribute(task) }, execute: { device, task, _ in device.writeAttribute(task) })
+                conditions: .writesMedium, begin: { device, task, _ in device.beginWriteAttribute(task) },
+                execute: { device, task, _ in device.writeAttribute(task) })
         ]
     }
 }

@@ -52,7 +52,9 @@ extension TapeDeviceServer {
         case .unusable, .ejected: return task.good()
         case .held(let cartridge):
             if !isHeld {
-                guard !attachedNexuses.isMediumRemovalPrevented else { return task.fail(.illegalRequest, .mediumRemovalPrevented) }
+                guard !attachedNexuses.isMediumRemovalPrevented else {
+                    return task.fail(.illegalRequest, .mediumRemovalPrevented)
+                }
                 state.medium = .ejected(cartridge)
             }
             return task.good()

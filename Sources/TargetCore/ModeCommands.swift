@@ -8,7 +8,9 @@ extension LogicalUnit {
 
     func modeSense(_ task: SCSITask, _ nexus: ITLNexus, isLong: Bool) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        guard let control = ModePageControl(rawValue: block[2] >> 6), control != .saved else { return task.fail(.illegalRequest, .savingParametersNotSupported) }
+        guard let control = ModePageControl(rawValue: block[2] >> 6), control != .saved else {
+            return task.fail(.illegalRequest, .savingParametersNotSupported)
+        }
         let code = block[2] & 0x3F
         let subpage = block[3]
         let chosen = server.modePages.all.filter {

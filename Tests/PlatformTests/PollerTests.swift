@@ -1,7 +1,7 @@
 import Bytes
 import Platform
-import TestSupport
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Pollers")

@@ -29,7 +29,9 @@ struct LogicalUnitMapTests {
         let setting = Setting()
         let port = setting.initiator()
         let numbers = [0, 7, 255, 256, 300, 16383]
-        for number in numbers.reversed() where number != 0 { setting.target.map(LogicalUnit(ExampleDevice()), at: number) }
+        for number in numbers.reversed() where number != 0 {
+            setting.target.map(LogicalUnit(ExampleDevice()), at: number)
+        }
         #expect(report(port).numbers == numbers)
         #expect(report(port).listLength == 48)
         #expect(report(port, select: 2).numbers == numbers)
