@@ -11,6 +11,8 @@ public struct CommandResult: Sendable {
     public var status: SCSIStatus
     /// The sense data, if any.
     public var sense: SenseData?
+    /// The bytes of sense data that another device has made.
+    public var verbatimSense: [UInt8]?
     /// The Data-In, truncated to what the initiator expected.
     public var dataIn: [UInt8]
     /// The length of the Data-In before truncation.
@@ -23,8 +25,13 @@ public struct CommandResult: Sendable {
 ///
 /// Calls come from the test's thread; everything happens on the reactor.
 public final class InMemoryPort: TaskPort, @unchecked Sendable {
-    /// How many commands can be outstanding.
+    /// How many commands can be outstanding unless a test says otherwise.
     public static let slotCount = 32
+
+    /// Whether Data-Out stays away until `sendDataOut`. Set it on the reactor.
+    public var withholdsDataOut = false
+    /// The lengths of Data-Out that are owed, by slot. On the reactor only.
+    private var owedDataOut: [Int: Int] = [:]
 
     /// The nexus.
     public private(set) var nexus: ITNexus {
@@ -40,11 +47,14 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     private var keptAlive: InMemoryPort?
 
     /// Logs `initiator` in to `target` on `reactor`, for the logical units of a map (the target's own when nil).
-    public init(_ initiator: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor) {
+    public init(
+        _ initiator: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor,
+        slotCount: Int = InMemoryPort.slotCount
+    ) {
         self.reactor = reactor
-        payloads = Array(repeating: [], count: Self.slotCount)
-        completions = Array(repeating: nil, count: Self.slotCount)
-        tasks = (0..<Self.slotCount).map { SCSITask(slot: $0, reactor: reactor, port: self) }
+        payloads = Array(repeating: [], count: slotCount)
+        completions = Array(repeating: nil, count: slotCount)
+        tasks = (0..<slotCount).map { SCSITask(slot: $0, reactor: reactor, port: self) }
         let targetPort = TargetPort(
             name: "\(target.name),t,0x0001", relativeIdentifier: 1, groupIdentifier: 1, protocolIdentifier: .iSCSI)
         onReactor {
@@ -72,18 +82,30 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     ) -> Int {
         let slot = Mutex(-1)
         onReactor {
-            let free = self.tasks.firstIndex { $0.state == .idle }!
-            slot.withLock { $0 = free }
-            let task = self.tasks[free]
-            self.payloads[free] = dataOut
-            self.completions[free] = completion
-            task.prepare(
-                CommandDescriptorBlock(command), logicalUnitNumber: LogicalUnitNumber(logicalUnit),
-                attribute: attribute, expectedDataInLength: dataOut.isEmpty ? expecting : 0,
-                expectedDataOutLength: dataOut.count)
-            self.nexus.submit(task)
+            let used = self.submitOnReactor(
+                command, logicalUnit: logicalUnit, attribute: attribute, dataOut: dataOut, expecting: expecting,
+                completion: completion)
+            slot.withLock { $0 = used }
         }
         return slot.withLock { $0 }
+    }
+
+    /// Sends a command as `submit` does, from the reactor's own thread.
+    @discardableResult
+    public func submitOnReactor(
+        _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
+        expecting: Int = 1 << 24, completion: @escaping @Sendable (CommandResult) -> Void
+    ) -> Int {
+        let free = tasks.firstIndex { $0.state == .idle }!
+        let task = tasks[free]
+        payloads[free] = dataOut
+        completions[free] = completion
+        task.prepare(
+            CommandDescriptorBlock(command), logicalUnitNumber: LogicalUnitNumber(logicalUnit),
+            attribute: attribute, expectedDataInLength: dataOut.isEmpty ? expecting : 0,
+            expectedDataOutLength: dataOut.count)
+        nexus.submit(task)
+        return free
     }
 
     /// Sends a command and waits for its outcome.
@@ -148,6 +170,29 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
 
     /// Copies the command's data, and says so at once.
     public func requestDataOut(_ task: SCSITask, length: Int) {
+        if withholdsDataOut {
+            owedDataOut[task.slot] = length
+        } else {
+            bringDataOut(task, length)
+        }
+    }
+
+    /// Whether the command in `slot` waits for its Data-Out.
+    public func owesDataOut(_ slot: Int) -> Bool {
+        let isOwed = Mutex(false)
+        onReactor { isOwed.withLock { $0 = self.owedDataOut[slot] != nil } }
+        return isOwed.withLock { $0 }
+    }
+
+    /// Sends the Data-Out that was withheld from the command in `slot`.
+    public func sendDataOut(_ slot: Int) {
+        onReactor {
+            guard let length = self.owedDataOut.removeValue(forKey: slot) else { return }
+            self.bringDataOut(self.tasks[slot], length)
+        }
+    }
+
+    private func bringDataOut(_ task: SCSITask, _ length: Int) {
         guard var lease = reactor.pool.lease(capacity: length) else {
             preconditionFailure("the test's pool is too small")
         }
@@ -164,7 +209,9 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
             length = lease.count
             data = lease.bytes.extracting(0..<min(length, task.expectedDataInLength)).copyToArray()
         }
-        finish(task, CommandResult(status: task.status, sense: task.sense, dataIn: data, dataInLength: length))
+        var result = CommandResult(status: task.status, sense: task.sense, dataIn: data, dataInLength: length)
+        if case .verbatim(let bytes) = task.reportedSense { result.verbatimSense = bytes }
+        finish(task, result)
     }
 
     /// Tells the test that there will be no response.
@@ -180,6 +227,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     private func finish(_ task: SCSITask, _ result: CommandResult) {
         let completion = completions[task.slot]
         completions[task.slot] = nil
+        owedDataOut[task.slot] = nil
         task.clear()
         if keptAlive != nil, !hasTasks { keptAlive = nil }
         completion?(result)

@@ -205,3 +205,43 @@ extension TapeBench {
         port.onReactor { [drive] in drive.readyCartridge?.isWriteProtected = isWriteProtected }
     }
 }
+
+@Suite("A robot under a writer")
+struct MovedMediumTests {
+    @Test(
+        "A WRITE whose data comes after the robot has changed the cartridge writes on neither",
+        arguments: [true, false])
+    func movedUnderWrite(takesUnitAttention: Bool) throws {
+        let bench = try TapeBench()
+        let other = "T00002L8"
+        try bench.store.create(barcode: other, capacity: 64 << 20, densityCode: 0x5E)
+        #expect(bench.remove() == .removed(nil))
+        bench.insert(other)
+        bench.port.clearUnitAttentions()
+        let kept = [UInt8](repeating: 7, count: 4096)
+        #expect(bench.write(kept).status == .good)
+        #expect(bench.filemarks(1, immediate: false).status == .good)
+        #expect(bench.remove() == .removed(nil))
+        bench.insert(TapeBench.barcode)
+        bench.port.clearUnitAttentions()
+
+        let port = bench.port
+        port.onReactor { port.withholdsDataOut = true }
+        let outcome = Mutex<CommandResult?>(nil)
+        let slot = port.submit(
+            [OperationCode.write6, 0, 0, 0x10, 0, 0], dataOut: [UInt8](repeating: 9, count: 4096)
+        ) { result in outcome.withLock { $0 = result } }
+        #expect(port.owesDataOut(slot))
+        // The robot does not wait for an initiator that owes data.
+        #expect(bench.remove() == .removed(nil))
+        bench.insert(other)
+        if takesUnitAttention {
+            // REQUEST SENSE passes the queue and takes the unit attention.
+            _ = port.execute([OperationCode.requestSense, 0, 0, 0, 252, 0])
+        }
+        port.sendDataOut(slot)
+        #expect(outcome.withLock { $0?.sense } == SenseData(.unitAttention, .mediumMayHaveChanged))
+        port.clearUnitAttentions()
+        #expect(bench.read(4096).dataIn == kept)
+    }
+}

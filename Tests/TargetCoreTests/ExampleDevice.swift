@@ -17,7 +17,11 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         },
         CommandDescriptor(
             take, "TAKE", usage: [0, 0, 0, 0xFF, 0], direction: .dataOut, conditions: .writesMedium,
-            begin: { _, task, _ in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
+            begin: { device, task, _ in
+                device.refusesData
+                    ? task.fail(.notReady, .becomingReady)
+                    : .awaitDataOut(length: Int(task.commandDescriptorBlock[4]))
+            },
             execute: { device, task, _ in
                 device.taken.append(task.parameterList())
                 return task.good()
@@ -28,6 +32,20 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
         CommonCommands.preventAllowMediumRemoval(),
     ]
+    /// Sense data as only another device makes it.
+    static let foreignSense: [UInt8] = [0x70, 0, 0x09, 0, 0, 0, 0, 12] + [UInt8](repeating: 0xEE, count: 12)
+
+    private static let wildcard = CommandDescriptor<ExampleDevice>.wildcard(
+        begin: { _, task, _ in
+            task.expectedDataOutLength > 0
+                ? .awaitDataOut(length: task.expectedDataOutLength) : task.failVerbatim(foreignSense)
+        },
+        execute: { device, task, _ in
+            device.taken.append(task.parameterList())
+            return task.good()
+        })
+    private static let bridgeTable = CommandTable<ExampleDevice>(
+        commonCommands + CommonCommands.reportSupported(), wildcard: wildcard)
     private static let table = CommandTable<ExampleDevice>(
         ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
             + CommonCommands.reportSupported())
@@ -44,7 +62,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     let identity = DeviceIdentity(
         vendor: "CAROUSEL", product: "EXAMPLE", revision: "1", serialNumber: "EX0001", naa: 0x3000_0000_0000_0001)
     let traits = InquiryTraits(type: .directAccessBlock, isRemovable: true)
-    let commands = ExampleDevice.table.commands
+    let commands: CommandSet
     let modePages = ModePages([
         ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0], changeable: [0x04]),
         ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
@@ -53,8 +71,17 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     let attachedNexuses = AttachedNexuses()
     let isSerial: Bool
 
-    init(isSerial: Bool = false) {
+    private let table: CommandTable<ExampleDevice>
+    var mediumGeneration: UInt32 = 0
+    /// Whether TAKE is refused before it asks for its data.
+    var refusesData = false
+    /// What LOG SENSE has told of page 2Eh.
+    var reportedParameters: [ClosedRange<UInt16>] = []
+
+    init(isSerial: Bool = false, hasWildcard: Bool = false) {
         self.isSerial = isSerial
+        table = hasWildcard ? Self.bridgeTable : Self.table
+        commands = table.commands
     }
 
     private func hold(_ task: SCSITask) -> CommandProgress {
@@ -71,15 +98,22 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     }
 
     func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        Self.table.begin(command, self, task, nexus)
+        table.begin(command, self, task, nexus)
     }
     func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        Self.table.execute(command, self, task, nexus)
+        table.execute(command, self, task, nexus)
     }
     func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress { task.good() }
     var notReadySense: SenseData? { isReady ? nil : SenseData(.notReady, .mediumNotPresent) }
     func polledSense(_ nexus: ITLNexus) -> SenseData { SenseData(.noSense, .noAdditionalSenseInformation) }
     var writeProtectionSense: SenseData? { isProtected ? SenseData(.dataProtect, .writeProtected) : nil }
+    var logPages: [UInt8] { [0x2E] }
+    func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
+        code == 0x2E && subpage == 0 ? (UInt8(1)...3).flatMap { [0, $0, 0x03, 1, 1] } : nil
+    }
+    func logParametersReported(_ codes: ClosedRange<UInt16>, page: UInt8, nexus: ITLNexus) {
+        reportedParameters.append(codes)
+    }
     func logicalUnitReset() { resets += 1 }
 }
 
