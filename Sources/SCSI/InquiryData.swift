@@ -36,7 +36,8 @@ public struct DeviceIdentity: Sendable {
     public var revision: String
     /// PRODUCT SERIAL NUMBER of VPD page 80h, ASCII.
     public var serialNumber: String
-    /// The eight-byte NAA identifier. Carousel owns no IEEE company id, so those it makes are locally assigned (NAA 3h).
+    /// The eight-byte NAA identifier. Carousel owns no IEEE company id, so those it makes are locally assigned (NAA
+    /// 3h).
     public var naa: UInt64
 
     /// An identity of those parts.

@@ -103,7 +103,8 @@ public struct SenseData: Hashable, Sendable {
             fieldPointer: FieldPointer(isInCommand: true, byte: UInt16(truncatingIfNeeded: byte), bit: bit))
     }
 
-    /// ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST, pointing at `bit` (the field's most significant) or all of `byte`.
+    /// ILLEGAL REQUEST, INVALID FIELD IN PARAMETER LIST, pointing at `bit` (the field's most significant) or all of
+    /// `byte`.
     public static func invalidParameter(byte: Int, bit: UInt8? = nil) -> SenseData {
         SenseData(
             .illegalRequest, .invalidFieldInParameterList,

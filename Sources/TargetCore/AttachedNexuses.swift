@@ -1,8 +1,8 @@
 public import SCSI
 internal import Synchronization
 
-/// The I_T_L nexuses of one logical unit, and what concerns them together: unit attentions for all, the SPC-2 reservation, the
-/// prevention of medium removal, and the interposer.
+/// The I_T_L nexuses of one logical unit, and what concerns them together: unit attentions for all, the SPC-2
+/// reservation, the prevention of medium removal, and the interposer.
 ///
 /// The logical unit and its device server share it. Any thread may call any method; none is called for each command.
 public final class AttachedNexuses: Sendable {

@@ -128,8 +128,8 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     }
 
     /// The row for every operation code that the table does not have: a bridge's, which passes commands on that it does
-    /// not know. No bit is refused. `begin` answers `.awaitDataOut(length: task.expectedDataOutLength)` for data from the
-    /// initiator, since only the initiator knows which way data moves.
+    /// not know. No bit is refused. `begin` answers `.awaitDataOut(length: task.expectedDataOutLength)` for data from
+    /// the initiator, since only the initiator knows which way data moves.
     public static func wildcard(
         conditions: CommandConditions = [], ordering: OrderingClass = .shared, timeout: UInt32 = 60,
         begin: @escaping Handler, execute: @escaping Handler
@@ -169,7 +169,8 @@ public enum CommandLookup: Sendable, Equatable {
 
 /// The attributes of all commands of a device type, found by operation code and service action in constant time.
 public struct CommandSet: Sendable {
-    /// The attributes of the listed rows by operation code, then service action; the wildcard row, if there is one, is last.
+    /// The attributes of the listed rows by operation code, then service action; the wildcard row, if there is one, is
+    /// last.
     private let rows: [CommandAttributes]
     private let listedCount: Int
     private let passesReservation: [(@Sendable (borrowing CommandDescriptorBlock) -> Bool)?]

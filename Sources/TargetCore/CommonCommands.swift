@@ -153,8 +153,8 @@ public enum CommonCommands {
         ) { _, task, _ in task.good() }
     }
 
-    /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14). Allowing is no conflict with another nexus's reservation (SPC-2
-    /// table 10).
+    /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14). Allowing is no conflict with another nexus's reservation
+    /// (SPC-2 table 10).
     public static func preventAllowMediumRemoval<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.preventAllowMediumRemoval, "PREVENT ALLOW MEDIUM REMOVAL", usage: [0, 0, 0, 0x03, 0],

@@ -1,6 +1,7 @@
 internal import Synchronization
 
-/// Counts what something waits for, and calls its completion once, when all that has ended, on the thread where the last of it did.
+/// Counts what something waits for, and calls its completion once, when all that has ended, on the thread where the
+/// last of it did.
 final class Countdown: Sendable {
     private let count = Atomic<Int>(1)
     private let completion: @Sendable () -> Void

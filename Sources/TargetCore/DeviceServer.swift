@@ -3,10 +3,10 @@ public import SCSI
 
 /// What a device type does behind a `LogicalUnit`: the device server of SAM-5 clause 4.6.4.
 ///
-/// The logical unit orders tasks, keeps what each nexus must learn, and answers what SPC says of all device types; the device
-/// server has the commands of its type and the medium. It does not know its logical unit: what it has to tell nexuses goes
-/// through `attachedNexuses`. Functions with a task run on the task's reactor, those of a serial unit on one reactor;
-/// the others on any.
+/// The logical unit orders tasks, keeps what each nexus must learn, and answers what SPC says of all device types; the
+/// device server has the commands of its type and the medium. It does not know its logical unit: what it has to tell
+/// nexuses goes through `attachedNexuses`. Functions with a task run on the task's reactor, those of a serial unit on
+/// one reactor; the others on any.
 public protocol DeviceServer: AnyObject, Sendable {
     // MARK: What it is
 

@@ -1,9 +1,10 @@
 /// Conditions of an I_T_L nexus that keep commands from being performed, or have them looked at first.
 ///
-/// All of them stand in one atomic word of the nexus. Whoever establishes or clears a condition, on any thread, changes the word;
-/// the way of a command reads it once and compares it with what the command's row allows. So a condition costs commands
-/// nothing as long as it does not exist, and a new one (a registration of a persistent reservation, a standby target port,
-/// an auto contingent allegiance, a trace) is one more bit here and one more case in `LogicalUnit.stop`.
+/// All of them stand in one atomic word of the nexus. Whoever establishes or clears a condition, on any thread, changes
+/// the word; the way of a command reads it once and compares it with what the command's row allows. So a condition
+/// costs commands nothing as long as it does not exist, and a new one (a registration of a persistent reservation, a
+/// standby target port, an auto contingent allegiance, a trace) is one more bit here and one more case in
+/// `LogicalUnit.stop`.
 public struct GateConditions: OptionSet, Sendable {
     /// A bit for each condition.
     public let rawValue: UInt32
@@ -29,6 +30,7 @@ public protocol TaskInterposer: AnyObject, Sendable {
     /// performed with `SCSITask.performIntercepted()`, on the task's reactor.
     func taskWillBegin(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress?
 
-    /// The task has its outcome, which is about to go to the port and may still be changed. Aborted tasks do not come by.
+    /// The task has its outcome, which is about to go to the port and may still be changed. Aborted tasks do not come
+    /// by.
     func taskWillEnd(_ task: SCSITask, _ nexus: ITLNexus)
 }

@@ -3,7 +3,8 @@ internal import Synchronization
 
 /// One I_T_L nexus: what a logical unit remembers for one initiator port.
 ///
-/// Tasks and the task set belong to the session's reactor; the conditions of the gate may be changed by other threads. There may be ten thousand in a session, so it is one small object.
+/// Tasks and the task set belong to the session's reactor; the conditions of the gate may be changed by other threads.
+/// There may be ten thousand in a session, so it is one small object.
 public final class ITLNexus: @unchecked Sendable {
     /// The most unit attentions that are pending for one nexus. When more conditions arise, they are replaced by
     /// POWER ON, RESET, OR BUS DEVICE RESET OCCURRED, which covers them all (SAM-5 clause 5.14.4).
@@ -92,9 +93,9 @@ public final class ITLNexus: @unchecked Sendable {
 
     // MARK: Deferred errors (SPC-5 clause 4.4.7)
 
-    /// Whether a write command of this nexus ended with GOOD whose data a durable end of a command has not covered since:
-    /// the device server sets it with each such command, and clears it when the nexus's own durable end succeeds. Whoever
-    /// loses buffered data on any thread reads it to find the nexuses that are concerned.
+    /// Whether a write command of this nexus ended with GOOD whose data a durable end of a command has not covered
+    /// since: the device server sets it with each such command, and clears it when the nexus's own durable end
+    /// succeeds. Whoever loses buffered data on any thread reads it to find the nexuses that are concerned.
     public var hasBufferedWrites: Bool {
         get { bufferedWrites.load(ordering: .relaxed) }
         set { bufferedWrites.store(newValue, ordering: .relaxed) }
@@ -103,10 +104,10 @@ public final class ITLNexus: @unchecked Sendable {
     /// Whether a deferred error is pending.
     public var hasDeferredError: Bool { conditions.contains(.deferredError) }
 
-    /// Establishes a deferred error: `sense` describes what became of earlier commands of this nexus that ended with GOOD.
-    /// The next command that is not INQUIRY, REPORT LUNS or REQUEST SENSE ends with CHECK CONDITION and `sense` in the
-    /// deferred form (response code 71h or 73h) and is not performed; REQUEST SENSE reports it as parameter data. One is
-    /// kept: the first, as the later ones follow from it. Any thread.
+    /// Establishes a deferred error: `sense` describes what became of earlier commands of this nexus that ended with
+    /// GOOD. The next command that is not INQUIRY, REPORT LUNS or REQUEST SENSE ends with CHECK CONDITION and `sense`
+    /// in the deferred form (response code 71h or 73h) and is not performed; REQUEST SENSE reports it as parameter
+    /// data. One is kept: the first, as the later ones follow from it. Any thread.
     public func establishDeferredError(_ sense: SenseData) {
         deferred.withLock { pending in
             guard pending == nil else { return }
@@ -136,7 +137,8 @@ public final class ITLNexus: @unchecked Sendable {
     }
 }
 
-/// The unit attentions that are pending for one nexus, in the order in which they are reported; without memory of its own.
+/// The unit attentions that are pending for one nexus, in the order in which they are reported; without memory of its
+/// own.
 private struct UnitAttentions {
     private var codes = InlineArray<8, AdditionalSenseCode>(repeating: .powerOnOrReset)
     private var count = 0

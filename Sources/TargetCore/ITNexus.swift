@@ -33,7 +33,8 @@ public final class ITNexus: Sendable {
 
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
-    /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its number.
+    /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its
+    /// number.
     public init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
         reactor: Reactor, port: any TaskPort
@@ -52,8 +53,8 @@ public final class ITNexus: Sendable {
         self.logicalUnits.attach(self)
     }
 
-    /// The part of the nexus for a logical unit number, nil when the initiator sees no such unit. It begins with the unit attention
-    /// of a new nexus (SAM-5 clause 5.14) when the number is met for the first time.
+    /// The part of the nexus for a logical unit number, nil when the initiator sees no such unit. It begins with the
+    /// unit attention of a new nexus (SAM-5 clause 5.14) when the number is met for the first time.
     public func unitNexus(_ logicalUnitNumber: LogicalUnitNumber) -> ITLNexus? {
         if hasUntoldChange.load(ordering: .acquiring) { tellOfChange() }
         guard let number = logicalUnitNumber.number else { return nil }
@@ -104,8 +105,8 @@ public final class ITNexus: Sendable {
         port.value?.tasksWillBeCleared(on: nexus)
     }
 
-    /// Aborts those of the tasks that `isAffected` selects which are blocked; whether there was one. It comes before the
-    /// abort of those that block them, whose end would start them; first those that their own nexus blocks.
+    /// Aborts those of the tasks that `isAffected` selects which are blocked; whether there was one. It comes before
+    /// the abort of those that block them, whose end would start them; first those that their own nexus blocks.
     @discardableResult
     func abortBlocked(where isAffected: (SCSITask) -> Bool) -> Bool {
         var hadTask = false
@@ -121,8 +122,8 @@ public final class ITNexus: Sendable {
 
     // MARK: Changes of the map
 
-    /// Has REPORTED LUNS DATA HAS CHANGED established at every logical unit (SPC-5 clause 6.33) before the next command or task
-    /// management function. On any thread, after the change.
+    /// Has REPORTED LUNS DATA HAS CHANGED established at every logical unit (SPC-5 clause 6.33) before the next command
+    /// or task management function. On any thread, after the change.
     func inventoryHasChanged() {
         hasNewInventory.store(true, ordering: .releasing)
         hasUntoldChange.store(true, ordering: .releasing)
@@ -134,14 +135,15 @@ public final class ITNexus: Sendable {
         table.value.forEach { $0.establishUnitAttention(.reportedLUNsDataHasChanged) }
     }
 
-    /// Forgets the changes until now: the initiator is about to learn of them by REPORT LUNS, from any of its logical units.
+    /// Forgets the changes until now: the initiator is about to learn of them by REPORT LUNS, from any of its logical
+    /// units.
     func inventoryWillBeReported() {
         guard hasNewInventory.exchange(false, ordering: .acquiringAndReleasing) else { return }
         table.value.forEach { $0.clearUnitAttention(.reportedLUNsDataHasChanged) }
     }
 
-    /// Ends the I_T_L nexus of a unit that is no longer in the map: its tasks end, and `countdown` waits for those that are with the
-    /// medium. On the reactor.
+    /// Ends the I_T_L nexus of a unit that is no longer in the map: its tasks end, and `countdown` waits for those that
+    /// are with the medium. On the reactor.
     func withdraw(_ unit: LogicalUnit, at number: Int, _ countdown: Countdown) {
         guard let nexus = table.value[number], nexus.logicalUnit === unit else { return }
         table.value[number] = nil

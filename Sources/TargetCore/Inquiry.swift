@@ -87,8 +87,8 @@ extension LogicalUnit {
         }
     }
 
-    /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the target port that the initiator
-    /// uses, and the target device.
+    /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the target port that the
+    /// initiator uses, and the target device.
     private func deviceIdentification(_ nexus: ITLNexus) -> [UInt8] {
         let port = nexus.iTNexus.targetPort
         let transport = port.protocolIdentifier.rawValue

@@ -29,16 +29,16 @@ extension LogicalUnit {
 
     /// The tasks of the nexus that are ordered before this one have ended.
     ///
-    /// On a serial unit it waits for its turn among the nexuses, with its Data-Out: while an initiator owes data, others use
-    /// the unit, and the medium may change.
+    /// On a serial unit it waits for its turn among the nexuses, with its Data-Out: while an initiator owes data,
+    /// others use the unit, and the medium may change.
     private func comesFirst(_ task: SCSITask, _ nexus: ITLNexus) {
         guard isSerial, task.fields.orderingClass != .immediate else { return start(task, nexus) }
         if commands.direction(task.command) == .dataOut, fetchesDataOut(task, nexus) { return }
         takeTurn(task, nexus)
     }
 
-    /// Asks for the Data-Out that the command would need now; false when it would need none, or would be refused: that is
-    /// found again at its turn, when it counts.
+    /// Asks for the Data-Out that the command would need now; false when it would need none, or would be refused: that
+    /// is found again at its turn, when it counts.
     private func fetchesDataOut(_ task: SCSITask, _ nexus: ITLNexus) -> Bool {
         guard case .awaitDataOut(let length, let blockLength) = server.begin(task.command, task, nexus),
             let offered = Self.offeredLength(task, length, blockLength), offered > 0
@@ -54,7 +54,8 @@ extension LogicalUnit {
         task.port.requestDataOut(task, length: offered)
     }
 
-    /// How much of `length` bytes the initiator offers; nil when what it offers is an incomplete parameter list or block.
+    /// How much of `length` bytes the initiator offers; nil when what it offers is an incomplete parameter list or
+    /// block.
     private static func offeredLength(_ task: SCSITask, _ length: Int, _ blockLength: Int) -> Int? {
         let offered = min(length, task.expectedDataOutLength)
         return offered == length || blockLength > 0 && offered % blockLength == 0 ? offered : nil
@@ -155,7 +156,8 @@ extension LogicalUnit {
         }
     }
 
-    /// Performs a command whose Data-Out came before its turn, if it is for the medium and of the length that count now.
+    /// Performs a command whose Data-Out came before its turn, if it is for the medium and of the length that count
+    /// now.
     private func executeFetched(_ task: SCSITask, _ nexus: ITLNexus, length: Int) -> CommandProgress {
         guard task.fields.mediumGeneration == server.mediumGeneration else {
             return task.fail(.unitAttention, .mediumMayHaveChanged)
@@ -239,9 +241,9 @@ extension LogicalUnit {
         task.port.taskEnded(task)
     }
 
-    /// Aborts a task: at once when it is blocked or its data is missing, and when it comes back from the medium otherwise.
-    /// The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, the tasks behind a blocked
-    /// one are aborted too and must not start.
+    /// Aborts a task: at once when it is blocked or its data is missing, and when it comes back from the medium
+    /// otherwise. The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, the
+    /// tasks behind a blocked one are aborted too and must not start.
     func abort(_ task: SCSITask, isUnitGone: Bool = false, startsBlocked: Bool = true) {
         guard let nexus = task.nexus else { return }
         guard !task.isAborted else {

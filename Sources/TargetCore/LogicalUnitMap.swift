@@ -3,9 +3,9 @@ internal import Synchronization
 
 /// Which logical unit an initiator finds under which number (SAM-5 clause 4.7).
 ///
-/// A target has one map for everyone, and one more for each group of initiators that sees something else. Read when a nexus meets a
-/// number for the first time and for REPORT LUNS, changed by the control plane. It knows the nexuses that use it: they learn of
-/// changes. One logical unit may be in several maps, and in one more than once.
+/// A target has one map for everyone, and one more for each group of initiators that sees something else. Read when a
+/// nexus meets a number for the first time and for REPORT LUNS, changed by the control plane. It knows the nexuses that
+/// use it: they learn of changes. One logical unit may be in several maps, and in one more than once.
 public final class LogicalUnitMap: Sendable {
     /// The numbers that flat space addressing reaches (SAM-5 clause 4.7.7.4).
     public static let numbers = 0..<16384
@@ -70,15 +70,17 @@ public final class LogicalUnitMap: Sendable {
 
     // MARK: Changes
 
-    /// Puts a unit at a number that is free, and tells the nexuses.
-    func insert(_ unit: LogicalUnit, at number: Int) {
-        precondition(Self.numbers.contains(number), "a logical unit number must fit flat space addressing")
-        let nexuses = state.withLock { state in
-            precondition(state.units[number] == nil, "two logical units cannot have one number")
+    /// Puts a unit at a number, and tells the nexuses; false when the number is taken or not one of `numbers`.
+    func insert(_ unit: LogicalUnit, at number: Int) -> Bool {
+        guard Self.numbers.contains(number) else { return false }
+        let nexuses: [ITNexus]? = state.withLock { state in
+            guard state.units[number] == nil else { return nil }
             state.units[number] = unit
             return Array(state.nexuses.values)
         }
+        guard let nexuses else { return false }
         for nexus in nexuses { nexus.inventoryHasChanged() }
+        return true
     }
 
     /// Takes the unit at `number` out, and away from the nexuses that use it. `countdown` waits for their tasks.

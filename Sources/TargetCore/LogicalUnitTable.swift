@@ -1,4 +1,5 @@
-/// Objects by logical unit number: a lookup costs the same for every number, and room is taken for the used ranges only.
+/// Objects by logical unit number: a lookup costs the same for every number, and room is taken for the used ranges
+/// only.
 struct LogicalUnitTable<Element: AnyObject> {
     private static var chunkBits: Int { 6 }
     private static var chunkLength: Int { 1 << chunkBits }

@@ -71,8 +71,8 @@ public final class ModePages: Sendable {
         pages.withLock { $0.first { $0.code == code && $0.subpage == subpage } }
     }
 
-    /// Puts new current values in a page; true when they differ from the old ones. `apply` is called with the page, under the
-    /// lock, so that whoever keeps copies of its bits gets them in the order of the changes.
+    /// Puts new current values in a page; true when they differ from the old ones. `apply` is called with the page,
+    /// under the lock, so that whoever keeps copies of its bits gets them in the order of the changes.
     @discardableResult
     public func update(
         _ code: UInt8, subpage: UInt8 = 0, current: [UInt8], apply: (ModePage) -> Void = { _ in }

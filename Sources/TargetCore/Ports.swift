@@ -14,7 +14,8 @@ public enum ProtocolIdentifier: UInt8, Sendable {
     }
 }
 
-/// A SCSI target port: what initiators that use it are told of it (SAM-5 clause 4.7). The port that accepts a login makes it.
+/// A SCSI target port: what initiators that use it are told of it (SAM-5 clause 4.7). The port that accepts a login
+/// makes it.
 public struct TargetPort: Hashable, Sendable {
     /// The SCSI port name, for iSCSI `TARGET,t,0xTAG` with the portal group tag (RFC 7143 section 4.2.7.1).
     public let name: String

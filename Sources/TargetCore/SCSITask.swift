@@ -228,8 +228,8 @@ public final class SCSITask {
         return true
     }
 
-    /// A lease of at least `capacity` bytes. Nil when the reactor's pool is exhausted: the task then has TASK SET FULL, and the
-    /// handler returns `.complete`.
+    /// A lease of at least `capacity` bytes. Nil when the reactor's pool is exhausted: the task then has TASK SET FULL,
+    /// and the handler returns `.complete`.
     public func lease(_ capacity: Int) -> BufferLease? {
         let lease = reactor.pool.lease(capacity: capacity)
         if lease == nil { _ = end(.taskSetFull) }
@@ -261,7 +261,8 @@ public final class SCSITask {
 
     // MARK: For ports
 
-    /// Puts data of the initiator into the Data-Out at `offset`, if there is a lease for it; its `count` grows to cover them.
+    /// Puts data of the initiator into the Data-Out at `offset`, if there is a lease for it; its `count` grows to cover
+    /// them.
     public func storeDataOut(_ bytes: RawSpan, at offset: Int) {
         dataOut?.store(bytes, at: offset)
     }

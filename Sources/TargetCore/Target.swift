@@ -27,17 +27,21 @@ public final class Target: Sendable {
     /// The nexuses that are logged in.
     public var nexuses: [ITNexus] { sessions.withLock { Array($0.values) } }
 
-    /// Puts a logical unit at `number` of `map` (the target's own when nil), which must be free. Initiators that are logged in and
-    /// use the map learn of it by REPORTED LUNS DATA HAS CHANGED (SPC-5 clause 6.33) and can use the unit at once.
-    public func map(_ unit: LogicalUnit, at number: Int, of map: LogicalUnitMap? = nil) {
+    /// Puts a logical unit at `number` of `map` (the target's own when nil). Initiators that are logged in and use the
+    /// map learn of it by REPORTED LUNS DATA HAS CHANGED (SPC-5 clause 6.33) and can use the unit at once. False, and
+    /// nothing has changed, when the number is taken or not one of `LogicalUnitMap.numbers`.
+    @discardableResult
+    public func map(_ unit: LogicalUnit, at number: Int, of map: LogicalUnitMap? = nil) -> Bool {
         (map ?? logicalUnits).insert(unit, at: number)
     }
 
-    /// Takes the logical unit at `number` of `map` (the target's own when nil) away, and gives it; nil when there is none.
+    /// Takes the logical unit at `number` of `map` (the target's own when nil) away, and gives it; nil when there is
+    /// none.
     ///
-    /// Its tasks end, when the medium has let go of them, with ILLEGAL REQUEST, LOGICAL UNIT NOT SUPPORTED, which is also the answer to
-    /// later commands (SAM-5 clause 5.9.4); initiators that are logged in learn of it by REPORTED LUNS DATA HAS CHANGED. The unit stays
-    /// at other numbers and in other maps. `completion` is called, on any thread, when no task uses the unit by this number any more.
+    /// Its tasks end, when the medium has let go of them, with ILLEGAL REQUEST, LOGICAL UNIT NOT SUPPORTED, which is
+    /// also the answer to later commands (SAM-5 clause 5.9.4); initiators that are logged in learn of it by REPORTED
+    /// LUNS DATA HAS CHANGED. The unit stays at other numbers and in other maps. `completion` is called, on any thread,
+    /// when no task uses the unit by this number any more.
     @discardableResult
     public func unmap(
         at number: Int, of map: LogicalUnitMap? = nil, completion: @escaping @Sendable () -> Void = {}
@@ -81,12 +85,14 @@ public final class TargetDirectory: Sendable {
         }
     }
 
-    /// Offers a target. No other may have its name.
-    public func add(_ target: Target) {
+    /// Offers a target; false when there is one of that name.
+    @discardableResult
+    public func add(_ target: Target) -> Bool {
         state.withLock { state in
-            precondition(state.targets[target.name] == nil, "two targets cannot have one name")
+            guard state.targets[target.name] == nil else { return false }
             state.targets[target.name] = target
             state.sorted = nil
+            return true
         }
     }
 

@@ -75,8 +75,8 @@ extension ITNexus {
         }
     }
 
-    /// Aborts the tasks of all nexuses on `units`, each on its own reactor, where its unit attention follows: it covers what the
-    /// nexus has lost, and is established once.
+    /// Aborts the tasks of all nexuses on `units`, each on its own reactor, where its unit attention follows: it covers
+    /// what the nexus has lost, and is established once.
     private func clear(
         _ units: [LogicalUnit], attention: AdditionalSenseCode, isReset: Bool,
         _ completion: @escaping @Sendable (TaskManagementResponse) -> Void

@@ -1,7 +1,7 @@
 internal import SCSI
 
-/// Tasks that are ordered against each other (SAM-5 clause 8): those of one nexus, or, for a serial unit, the one of each nexus
-/// that is at its turn.
+/// Tasks that are ordered against each other (SAM-5 clause 8): those of one nexus, or, for a serial unit, the one of
+/// each nexus that is at its turn.
 ///
 /// The rules are those of `OrderingClass.canStart`, applied in the order of arrival: a task that may not start yet
 /// is blocked, and newer ones are blocked behind it, unless they are immediate or HEAD OF QUEUE. On one reactor only.
@@ -51,8 +51,8 @@ final class TaskSet {
 
     /// Calls `start` with each blocked task that may start now, counted as running.
     ///
-    /// A task that ends in `start` comes here again; then the outer call starts the next one. So the stack does not grow
-    /// with the number of blocked tasks.
+    /// A task that ends in `start` comes here again; then the outer call starts the next one. So the stack does not
+    /// grow with the number of blocked tasks.
     func startBlocked(_ start: (SCSITask) -> Void) {
         guard firstBlocked != nil, !isStarting else { return }
         isStarting = true

@@ -4,8 +4,8 @@ public import SCSI
 internal import Synchronization
 public import TargetCore
 
-/// A disk of blocks of 512 bytes in memory, with two commands of its own: one that waits, and one that lets all go on that wait
-/// on its reactor.
+/// A disk of blocks of 512 bytes in memory, with two commands of its own: one that waits, and one that lets all go on
+/// that wait on its reactor.
 public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     /// The bytes of a block.
     public static let blockLength = 512
@@ -63,7 +63,8 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     /// How many commands have been made to wait.
     public var heldCount: Int { heldCounter.load(ordering: .relaxed) }
 
-    /// The device of a number, which makes its identity, filled with one byte. A serial one is for sessions of one reactor.
+    /// The device of a number, which makes its identity, filled with one byte. A serial one is for sessions of one
+    /// reactor.
     public init(
         number: Int = 1, blockCount: Int = MemoryDevice.blockCount, filledWith byte: UInt8 = 0, isSerial: Bool = false
     ) {

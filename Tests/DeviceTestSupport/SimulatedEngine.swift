@@ -2,8 +2,8 @@ public import Platform
 internal import Synchronization
 internal import TestSupport
 
-/// An engine without threads, whose order a seed decides: it performs a request on the thread that submits it, or, while it is
-/// held, when the test says so.
+/// An engine without threads, whose order a seed decides: it performs a request on the thread that submits it, or,
+/// while it is held, when the test says so.
 ///
 /// A lane can hang: what it takes is not performed until the lane goes on, as with a file whose host does not answer.
 public final class SimulatedEngine: MediumEngine {
@@ -62,8 +62,8 @@ public final class SimulatedEngine: MediumEngine {
         while step() {}
     }
 
-    /// Steps until nothing is left to do, `settle` being called before each step: it waits until the reactors have done what
-    /// they can.
+    /// Steps until nothing is left to do, `settle` being called before each step: it waits until the reactors have done
+    /// what they can.
     public func run(settle: () -> Void) {
         repeat { settle() } while step()
     }

@@ -31,8 +31,8 @@ public final class SimulatedStore: ByteStore {
 
     /// A store with `content`, which is durable.
     ///
-    /// As Linux does, it can forget at a failed synchronisation that the changes were to be written: they are still read,
-    /// and the next synchronisation succeeds without them.
+    /// As Linux does, it can forget at a failed synchronisation that the changes were to be written: they are still
+    /// read, and the next synchronisation succeeds without them.
     public init(_ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false) {
         state = Mutex(State(content: content, durable: content))
         self.forgetsAfterFailedSynchronization = forgetsAfterFailedSynchronization
