@@ -32,6 +32,13 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
     return result(RETRY(open(path, flags, permissions)));
 }
 
+int cplatform_status(const char *path, int follows, struct cplatform_file_status *status) {
+    struct stat found;
+    if ((follows ? stat(path, &found) : lstat(path, &found)) < 0) return -errno;
+    *status = (struct cplatform_file_status){found.st_dev, found.st_ino, found.st_size, found.st_mode & S_IFMT};
+    return 0;
+}
+
 ssize_t cplatform_read_cached(int descriptor, void *buffer, size_t length, int64_t offset) {
     struct iovec piece = {buffer, length};
     ssize_t count = RETRY(preadv2(descriptor, &piece, 1, offset, RWF_NOWAIT));

@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+import Platform
 
 extension Controller {
     /// The largest disk: what ext4 and XFS both hold sparsely is less, and then the file system says so.
@@ -25,7 +26,7 @@ extension Controller {
                 throw ManagementError(.invalid, "disk '\(request.name)' needs a size; give it with --size, as in 1GiB")
             }
             size = try Self.roundedUp(requested, blockSize: blockSize)
-            image = "disks/\(request.name).img"
+            image = "\(StateFolder.imageFolder)/\(request.name).img"
             guard !folder.exists(folder.imagePath(image)) else {
                 throw ManagementError(
                     .conflict,
@@ -114,12 +115,24 @@ extension Controller {
 
     /// The disk as its image is: one that has grown, as a resize does before its row, is as large as the image.
     ///
-    /// - Throws: `ManagementError.Code.damaged` when the image is missing or shorter than the disk.
-    func adoptingLength(of disk: DiskRecord) throws(ManagementError) -> DiskRecord {
+    /// - Throws: `ManagementError.Code.damaged` when the image is missing, shorter than the disk, or one of `ownFiles`.
+    func adoptingLength(of disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) -> DiskRecord {
         let path = folder.imagePath(disk.image)
-        guard let length = folder.fileLength(path) else {
-            throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is missing")
+        let status: FileStatus
+        do {
+            status = try FileStatus.of(path)
+        } catch {
+            let reason = error.code == Errno.noSuchFile ? "is missing" : "cannot be used: \(error.reason)"
+            throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) \(reason)")
         }
+        guard status.kind == .regular else {
+            throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is no regular file")
+        }
+        if let own = ownFiles.path(of: status.identity) {
+            throw ManagementError(
+                .damaged, "disk '\(disk.name)': its image \(path) is \(own), which the daemon needs for itself")
+        }
+        let length = status.length
         guard length >= disk.size else {
             throw ManagementError(
                 .damaged,
@@ -138,13 +151,23 @@ extension Controller {
 
     /// The size of a disk on the existing file `image`.
     private func checkExternalImage(_ image: String, size: Int64?, blockSize: Int) throws(ManagementError) -> Int64 {
-        guard let length = folder.fileLength(image) else {
+        try folder.checkPlace(ofImage: image)
+        let status: FileStatus
+        do {
+            status = try FileStatus.of(image)
+        } catch {
+            guard error.code == Errno.noSuchFile else {
+                throw ManagementError(.invalid, "image \(image) cannot be used: \(error.reason)")
+            }
             throw ManagementError(
                 .invalid,
-                folder.exists(image)
-                    ? "image \(image) is no regular file; give one, or leave out --image"
-                    : "image \(image) does not exist; make it with 'truncate -s SIZE \(image)', or leave out --image")
+                "image \(image) does not exist; make it with 'truncate -s SIZE \(image)', or leave out --image")
         }
+        guard status.kind == .regular else {
+            throw ManagementError(.invalid, "image \(image) is no regular file; give one, or leave out --image")
+        }
+        try checkIsFree(image, status.identity)
+        let length = status.length
         if let size, length != size {
             throw ManagementError(
                 .invalid,
@@ -156,11 +179,21 @@ extension Controller {
                 .invalid, "image \(image) has \(length) bytes, which are not whole blocks of \(blockSize)")
         }
         guard length <= Self.maximumDiskSize else { throw Self.tooLarge(length) }
-        let users = try query { () throws(CatalogError) in try catalog.disks() }
-        if let user = users.first(where: { folder.resolved(folder.imagePath($0.image)) == image }) {
+        return length
+    }
+
+    /// Refuses the file `image` when it is the daemon's own or the medium of a disk, under this or another name.
+    private func checkIsFree(_ image: String, _ identity: FileStatus.Identity) throws(ManagementError) {
+        if let own = OwnFiles(of: folder).path(of: identity) {
+            throw ManagementError(
+                .invalid, "image \(image) is \(own), which the daemon needs for itself; give another file")
+        }
+        for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
+            guard let other = try? FileStatus.of(folder.imagePath(user.image)), other.identity == identity else {
+                continue
+            }
             throw ManagementError(.conflict, "image \(image) is already the medium of disk '\(user.name)'")
         }
-        return length
     }
 
     /// `size` in whole blocks.

@@ -64,9 +64,10 @@ public actor Controller {
     ) throws(ManagementError) {
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
+        let ownFiles = OwnFiles(of: folder)
         for disk in disks {
             try startOrNote(disk.name, kind: "disk", skipsDamaged: skipsDamaged) { () throws(ManagementError) in
-                let disk = try adoptingLength(of: disk)
+                let disk = try adoptingLength(of: disk, ownFiles)
                 try assembly.startDisk(
                     disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
             }

@@ -40,7 +40,7 @@ public final class StateFolder: Sendable {
             )
         }
         do {
-            for folder in [path, path + "/disks", path + "/libraries"] {
+            for folder in [path, path + "/" + Self.imageFolder, path + "/libraries"] {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             }
@@ -99,13 +99,6 @@ public final class StateFolder: Sendable {
 
     /// Whether anything is at `path`.
     func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
-
-    /// The length of the regular file at `path`; nil when there is none.
-    func fileLength(_ path: String) -> Int64? {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: resolved(path))
-        guard attributes?[.type] as? FileAttributeType == .typeRegular else { return nil }
-        return (attributes?[.size] as? NSNumber)?.int64Value
-    }
 
     /// `path` without symbolic links, so that two names of one file are found out.
     func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }

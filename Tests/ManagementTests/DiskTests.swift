@@ -98,7 +98,8 @@ struct DiskTests {
 
     @Test("an external image keeps its content, is used once, and stays")
     func externalImage() async throws {
-        let image = fixture.path + "/mine.img"
+        let image = NSTemporaryDirectory() + "carousel-image-\(UUID())"
+        defer { try? FileManager.default.removeItem(atPath: image) }
         try Data(repeating: 7, count: 8192).write(to: URL(fileURLWithPath: image))
         let sizes: [Int64] = [4096, 1 << 20]
         for size in sizes {
@@ -116,6 +117,77 @@ struct DiskTests {
         #expect(twice?.code == .conflict)
         try await controller.deleteDisk("a")
         #expect(try Data(contentsOf: URL(fileURLWithPath: image)) == Data(repeating: 7, count: 8192))
+    }
+
+    @Test(
+        "the daemon's own files are no images: not by their names, not by links",
+        arguments: [
+            "catalog.sqlite", "lock", "chap.json", "libraries/vtl/A00001L8.tape/partition0.data",
+            "libraries/vtl/A00001L8.tape/index.sqlite",
+        ])
+    func ownFiles(name: String) async throws {
+        try await fixture.makeLibrary()
+        let file = fixture.path + "/" + name
+        if !FileManager.default.fileExists(atPath: file) {
+            try Data(count: 512).write(to: URL(fileURLWithPath: file))
+        }
+        let hardLink = NSTemporaryDirectory() + "carousel-link-\(UUID())"
+        let symbolicLink = hardLink + ".symbolic"
+        defer { for link in [hardLink, symbolicLink] { try? FileManager.default.removeItem(atPath: link) } }
+        try FileManager.default.linkItem(atPath: file, toPath: hardLink)
+        try FileManager.default.createSymbolicLink(atPath: symbolicLink, withDestinationPath: file)
+        for path in [file, hardLink, symbolicLink] {
+            let refusal = await fixture.refusal {
+                try await controller.createDisk(DiskCreation(name: "a", size: nil, image: path))
+            }
+            #expect(refusal?.code == .invalid)
+            #expect(
+                refusal?.message.contains("needs for itself") == true
+                    || refusal?.message.contains("state folder") == true)
+        }
+        #expect(try await controller.disks().isEmpty)
+    }
+
+    @Test("images of other disks are no images, under any name; those of no disk are")
+    func imagesInTheFolder() async throws {
+        try await controller.createDisk(DiskCreation(name: "a", size: 4096))
+        let image = fixture.path + "/disks/a.img"
+        let link = fixture.path + "/disks/link.img"
+        try FileManager.default.linkItem(atPath: image, toPath: link)
+        for path in [image, link] {
+            let refusal = await fixture.refusal {
+                try await controller.createDisk(DiskCreation(name: "b", size: nil, image: path))
+            }
+            #expect(refusal?.message.contains("already the medium of disk 'a'") == true)
+        }
+        try await controller.deleteDisk("a")
+        let disk = try await controller.createDisk(DiskCreation(name: "b", size: nil, image: link))
+        #expect(disk.size == 4096)
+    }
+
+    @Test("files of another daemon's state folder are no images")
+    func otherStateFolder() async throws {
+        let other = try ControllerFixture()
+        try await other.controller.createDisk(DiskCreation(name: "x", size: 4096))
+        let refusal = await fixture.refusal {
+            try await controller.createDisk(
+                DiskCreation(name: "a", size: nil, image: other.path + "/disks/x.img"))
+        }
+        #expect(refusal?.message.contains("the state folder of another daemon") == true)
+    }
+
+    @Test("a directory, a device and a file that is not there are no images")
+    func noRegularFiles() async throws {
+        for (path, words) in [
+            (NSTemporaryDirectory(), "no regular file"), ("/dev/null", "no regular file"),
+            ("/nonexistent/image", "does not exist"), ("/dev/null/image", "Not a directory"),
+        ] {
+            let refusal = await fixture.refusal {
+                try await controller.createDisk(DiskCreation(name: "a", size: nil, image: path))
+            }
+            #expect(refusal?.code == .invalid)
+            #expect(refusal?.message.contains(words) == true, "\(refusal?.message ?? "-")")
+        }
     }
 
     @Test("a disk does not become smaller")

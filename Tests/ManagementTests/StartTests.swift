@@ -77,6 +77,18 @@ struct StartTests {
         #expect(try await controller.status().problems.isEmpty)
     }
 
+    @Test("a disk whose image has become a file of the daemon is not served")
+    func ownFileAsImage() async throws {
+        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 512))
+        let image = fixture.path + "/disks/a.img"
+        try FileManager.default.removeItem(atPath: image)
+        try FileManager.default.linkItem(atPath: fixture.path + "/catalog.sqlite", toPath: image)
+        let (controller, devices) = try await restart()
+        try await controller.start(skipsDamaged: true)
+        #expect(try await controller.disk("a").problem?.contains("needs for itself") == true)
+        #expect(devices.disks.isEmpty)
+    }
+
     @Test("a disk is as large as an image that has grown")
     func grownImage() async throws {
         try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))

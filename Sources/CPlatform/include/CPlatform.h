@@ -132,6 +132,16 @@ enum {
 
 /// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.
 int cplatform_open(const char *_Nonnull path, int options, unsigned permissions);
+/// What a path leads to.
+struct cplatform_file_status {
+    uint64_t device;
+    uint64_t inode;
+    int64_t length;
+    /// The file type bits of st_mode.
+    uint32_t type;
+};
+/// Looks at what `path` leads to, or at a symbolic link itself unless `follows`.
+int cplatform_status(const char *_Nonnull path, int follows, struct cplatform_file_status *_Nonnull status);
 /// Reads only what the page cache holds (RWF_NOWAIT): -EAGAIN when it must wait, -EOPNOTSUPP where that is unknown.
 ssize_t cplatform_read_cached(int descriptor, void *_Nonnull buffer, size_t length, int64_t offset);
 ssize_t cplatform_read(int descriptor, void *_Nonnull buffer, size_t length, int64_t offset);

@@ -1,0 +1,59 @@
+import Foundation
+import Platform
+
+/// The files of a state folder that are not images of disks: catalog, secrets, lock, socket, and the files of cartridges.
+///
+/// None of them may become the medium of a disk, whatever path leads to it: initiators could read and overwrite it, and the
+/// disk's lock would keep the daemon out.
+struct OwnFiles {
+    private var paths: [FileStatus.Identity: String] = [:]
+
+    /// Those that are in `folder` now. It costs a look at each file of each cartridge.
+    init(of folder: StateFolder) {
+        let root = folder.resolved(folder.path)
+        guard let entries = FileManager.default.enumerator(atPath: root) else { return }
+        for case let entry as String in entries {
+            if entry == StateFolder.imageFolder {
+                entries.skipDescendants()
+            } else if let status = try? FileStatus.of(root + "/" + entry), status.kind != .directory {
+                // What has gone since its name was read needs no protection.
+                paths[status.identity] = root + "/" + entry
+            }
+        }
+    }
+
+    /// The path of the own file with that identity, if it is one.
+    func path(of identity: FileStatus.Identity) -> String? { paths[identity] }
+}
+
+extension StateFolder {
+    /// Where images are, below the state folder.
+    static let imageFolder = "disks"
+
+    /// Refuses an image that lies among the files of this daemon, except in the folder of images, or of another daemon.
+    /// `image` is without symbolic links.
+    func checkPlace(ofImage image: String) throws(ManagementError) {
+        func isSame(_ path: String, _ other: String) -> Bool {
+            guard let status = try? FileStatus.of(path), let second = try? FileStatus.of(other) else { return false }
+            return status.identity == second.identity
+        }
+        var folder = (image as NSString).deletingLastPathComponent
+        if isSame(folder, path + "/" + Self.imageFolder) { return }
+        while true {
+            if isSame(folder, path) {
+                throw ManagementError(
+                    .invalid,
+                    "\(image) lies in the daemon's state folder, where only \(Self.imageFolder)/ holds images; "
+                        + "give a file outside of it")
+            }
+            if exists(folder + "/catalog.sqlite"), exists(folder + "/lock") {
+                throw ManagementError(
+                    .invalid,
+                    "\(image) lies in \(folder), the state folder of another daemon; move or copy it out of there first"
+                )
+            }
+            guard folder.count > 1 else { return }
+            folder = (folder as NSString).deletingLastPathComponent
+        }
+    }
+}

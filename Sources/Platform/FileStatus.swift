@@ -1,0 +1,50 @@
+internal import CPlatform
+internal import Glibc
+
+/// What a path leads to.
+public struct FileStatus: Hashable, Sendable {
+    /// The types of files that callers tell apart.
+    public enum Kind: Hashable, Sendable {
+        /// A regular file.
+        case regular
+        /// A directory.
+        case directory
+        /// A block device.
+        case blockDevice
+        /// A Unix socket.
+        case socket
+        /// A symbolic link, a pipe or a character device.
+        case other
+    }
+
+    /// Which file of the system it is: two paths with the same identity lead to one file, whatever links and mounts lie
+    /// between.
+    public struct Identity: Hashable, Sendable {
+        let device: UInt64
+        let inode: UInt64
+    }
+
+    /// What it is.
+    public let kind: Kind
+    /// Which one it is.
+    public let identity: Identity
+    /// The length of a regular file in bytes.
+    public let length: Int64
+
+    /// Looks at `path`, through symbolic links unless `followsLinks` is false.
+    public static func of(_ path: String, followsLinks: Bool = true) throws(SystemError) -> FileStatus {
+        var status = cplatform_file_status()
+        // Safe: the string ends with a zero, and the function only fills the structure in.
+        _ = try check(unsafe cplatform_status(path, followsLinks ? 1 : 0, &status), "look at", path)
+        let kind: Kind =
+            switch mode_t(status.type) {
+            case S_IFREG: .regular
+            case S_IFDIR: .directory
+            case S_IFBLK: .blockDevice
+            case S_IFSOCK: .socket
+            default: .other
+            }
+        return FileStatus(
+            kind: kind, identity: Identity(device: status.device, inode: status.inode), length: status.length)
+    }
+}
