@@ -36,6 +36,8 @@ struct TransportFailure {
     static let dataDigestError = TransportFailure(.protocolServiceCRCError)
     /// No buffer for the command's data: a status with which initiators wait before they try again, without counting tries.
     static let outOfBuffers = TransportFailure(status: .taskSetFull)
+    /// The logical unit still works on commands of the session that this one reinstates.
+    static let occupied = TransportFailure(status: .busy)
 }
 
 /// One command of a session: the task for the devices, and what the transport keeps about it.

@@ -14,9 +14,9 @@ extension Connection {
         let verdict = window.receive(command.cmdSN, isImmediate: command.isImmediate)
         switch verdict {
         case .ignore: return nil
-        case .keep where session.hasReceived(command.cmdSN): return nil
+        case .keep where session.order.contains(command.cmdSN): return nil
         // The first command that is expected may be here, but for its data or for the turn that it waits for.
-        case .deliver where session.isHolding && !command.isImmediate && session.hasReceived(command.cmdSN):
+        case .deliver where !session.order.isEmpty && !command.isImmediate && session.order.contains(command.cmdSN):
             return nil
         case .deliver, .keep: break
         }
@@ -99,7 +99,7 @@ extension Connection {
             // Its CmdSN must be used up in its turn.
             slot.transportFailure = failure
             slot.isCancelled = true
-            slot.isArriving = false
+            session?.endArrival(of: slot)
             slot.task.dataOut = nil
             session?.settleDataOut(slot)
         } else {
@@ -126,9 +126,9 @@ extension Connection {
             return
         }
         if slot.isArriving {
-            slot.isArriving = false
+            session.endArrival(of: slot)
         } else if !slot.isHeld {
-            session.nexus?.submit(slot.task)
+            session.submit(slot)
         }
         session.deliverHeld()
     }

@@ -27,7 +27,7 @@ extension Connection {
             if holdFunction(header, cmdSN, in: session) { return }
         } else {
             // The PDU that is expected may be here already, but for its data or for the turn that it waits for.
-            if session.isHolding, session.hasReceived(cmdSN) { return }
+            if session.order.contains(cmdSN) { return }
             switch session.window.receive(cmdSN, isImmediate: false) {
             case .ignore: return
             case .keep: return hold(header, data, cmdSN, in: session)
@@ -50,13 +50,12 @@ extension Connection {
 
     /// Keeps a PDU until the CmdSNs before its own have come. One that cannot be kept is refused: its CmdSN is still expected then.
     private func hold(_ header: RawSpan, _ data: RawSpan, _ cmdSN: SequenceNumber, in session: Session) {
-        guard let copy = BasicHeaderSegment(parsing: header), !session.hasReceived(cmdSN) else { return }
-        guard session.heldRequests.count < server.limits.heldRequests else {
+        guard let copy = BasicHeaderSegment(parsing: header), !session.order.contains(cmdSN) else { return }
+        guard session.order.requestCount < server.limits.heldRequests else {
             return reject(header, .longOperationReject)
         }
         guard data.byteCount <= Self.controlDataLimit else { return reject(header, .longOperationReject) }
-        session.heldRequests.append(
-            HeldRequest(cmdSN: cmdSN, header: copy, data: data.copyToArray(), connection: self))
+        session.order.hold(HeldRequest(header: copy, data: data.copyToArray(), connection: self), cmdSN)
     }
 
     /// Rejects a PDU; its header goes back as data.

@@ -33,7 +33,7 @@ extension Connection {
     func beginFullFeature(_ session: Session, _ reply: LoginReply, _ result: LoginResult) {
         guard !isClosed else { return }
         // No connection joins a session that has not begun.
-        let isEarly = result.identity.targetSessionHandle != 0 && session.isWaitingForFormer
+        let isEarly = result.identity.targetSessionHandle != 0 && session.succession.isWaiting
         guard !session.isEnded, !isEarly else { return close(.sessionEnded) }
         arrive(at: session.reactor)
         parameters = result.parameters

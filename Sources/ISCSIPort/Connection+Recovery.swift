@@ -74,7 +74,7 @@ extension Connection {
         guard status.unacknowledgedCount(expStatSN: expStatSN) != nil else { return }
         if acknowledgedStatSN.precedes(expStatSN) {
             acknowledgedStatSN = expStatSN
-            if session.isFenced { session.checkFence() }
+            if session.fences.isRaised { session.advanceFences() }
         }
         guard let recovery, !isClosed else { return }
         while recovery.count > 0, recovery.first.precedes(expStatSN), !isClosed {

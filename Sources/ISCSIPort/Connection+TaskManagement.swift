@@ -24,11 +24,10 @@ extension Connection {
             return false
         default: return false
         }
-        let waiting = session.heldRequests.count { $0.deadline != nil }
-        guard waiting < server.limits.taskManagementFunctions else { return false }
+        guard session.order.functionCount < server.limits.taskManagementFunctions else { return false }
         let deadline = reactor.now + server.limits.taskManagementWait
-        session.heldRequests.append(
-            HeldRequest(cmdSN: cmdSN, header: copy, data: [], connection: self, deadline: deadline))
+        let held = HeldRequest(header: copy, data: [], connection: self)
+        session.order.hold(function: held, cmdSN, until: deadline)
         session.wake(at: deadline)
         return true
     }
@@ -36,7 +35,7 @@ extension Connection {
     private func plug(upTo end: SequenceNumber, in session: Session) {
         var cmdSN = session.window.expCmdSN
         while cmdSN.precedes(end) {
-            if !session.hasReceived(cmdSN) { session.skip(cmdSN) }
+            session.order.skip(cmdSN)
             cmdSN = cmdSN.advanced(by: 1)
         }
     }
@@ -107,7 +106,7 @@ extension Connection {
         var window = session.window
         let cmdSN = request.refCmdSN
         guard cmdSN.precedes(request.cmdSN), window.receive(cmdSN, isImmediate: false) != .ignore else { return false }
-        if !session.hasReceived(cmdSN) { session.skip(cmdSN) }
+        session.order.skip(cmdSN)
         return true
     }
 

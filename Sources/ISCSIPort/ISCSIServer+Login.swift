@@ -81,7 +81,7 @@ extension ISCSIServer {
                 session: session, connection: connection, parameters: result.parameters, start: .current())
             registry.endLogin(connection)
             let former = registry.addSession(record)
-            session.isWaitingForFormer = former != nil
+            session.succession.isWaiting = former != nil
             return (session, former)
         }
         logger.info(
@@ -99,17 +99,12 @@ extension ISCSIServer {
             // The connection was closed on its way.
             if session.connectionCount == 0 { session.end(.sessionEnded) }
         }
-        guard let former = former?.session else { return run(on: session.reactor, begin) }
+        guard let former else { return run(on: session.reactor, begin) }
         run(on: session.reactor) {
-            session.waitForFormer(connection, reply)
+            session.waitForFormer(connection, reply, begin: begin)
             former.reactor.postCompletion {
                 former.end(.reinstated)
-                former.afterLastCommand {
-                    session.reactor.postCompletion {
-                        if session.mayBeginNow { begin() }
-                        session.formerHasEnded()
-                    }
-                }
+                former.handOver(to: session)
             }
         }
     }

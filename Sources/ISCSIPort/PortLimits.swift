@@ -39,7 +39,7 @@ public struct PortLimits: Sendable {
     public var unacknowledgedText = 32 << 20
     /// Bytes of Data-In that a session keeps to send them again; beyond them the oldest cannot be had again.
     public var retainedData = 64 << 20
-    /// How long a session waits for the commands of the one that it reinstates before its login fails.
+    /// How long a login waits for the end of the session that it reinstates before it fails.
     public var reinstatementWait = Duration.seconds(30)
     /// Bytes queued for a peer beyond which nothing more is read from it until it takes its answers.
     public var outputBacklog = 4 << 20

@@ -58,7 +58,8 @@ struct Registry: ~Copyable {
     /// TSIHs set aside for connections whose login is about to end, and those that such connections are about to join.
     private var expectations: [ObjectIdentifier: UInt16] = [:]
     private var nextHandle: UInt16 = 0
-    private var byKey: [SessionKey: UInt16] = [:]
+    /// The latest session of each nexus, until the devices have let go of its commands.
+    private var byKey: [SessionKey: Session] = [:]
     private var sessionsOfReactor: [ObjectIdentifier: Int] = [:]
     private var sessionsOfTarget: [String: Int] = [:]
 
@@ -118,14 +119,13 @@ struct Registry: ~Copyable {
         return nextHandle
     }
 
-    /// Enters a session and gives the one that it reinstates, if there is one.
-    mutating func addSession(_ record: SessionRecord) -> SessionRecord? {
+    /// Enters a session and gives the one that it reinstates, if there is one; that may have ended already.
+    mutating func addSession(_ record: SessionRecord) -> Session? {
         for connection in record.connections { expectations[ObjectIdentifier(connection)] = nil }
         sessions[record.handle] = record
         count(record, by: 1)
         guard let key = SessionKey(record.session) else { return nil }
-        let former = byKey.updateValue(record.handle, forKey: key)
-        return former.flatMap { sessions[$0] }
+        return byKey.updateValue(record.session, forKey: key)
     }
 
     /// The session that a login with that TSIH may join, or why it may not (section 6.3.1, with the statuses of 11.13.5).
@@ -161,13 +161,17 @@ struct Registry: ~Copyable {
         return sessions[handle]
     }
 
-    /// Takes a session out and frees its TSIH.
-    mutating func removeSession(_ handle: UInt16) -> SessionRecord? {
+    /// Takes a session out and frees its TSIH. One that devices still work for is found by a login that reinstates it until `forget`.
+    mutating func removeSession(_ handle: UInt16, isDrained: Bool) -> SessionRecord? {
         guard let record = sessions.removeValue(forKey: handle) else { return nil }
         handles.remove(handle)
         count(record, by: -1)
-        if let key = SessionKey(record.session), byKey[key] == handle { byKey[key] = nil }
+        if isDrained { forget(record.session) }
         return record
+    }
+
+    mutating func forget(_ session: Session) {
+        if let key = SessionKey(session), byKey[key] === session { byKey[key] = nil }
     }
 
     private mutating func count(_ record: SessionRecord, by step: Int) {

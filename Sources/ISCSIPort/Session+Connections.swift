@@ -58,9 +58,7 @@ extension Session {
         let retention = parameters.defaultTime2Wait + parameters.defaultTime2Retain
         let isRetained =
             departure == .failed && parameters.errorRecoveryLevel == 2 && parameters.defaultTime2Retain > 0
-        for position in heldRequests.indices where heldRequests[position].connection === connection {
-            heldRequests[position].connection = nil
-        }
+        order.withdrawRequests { $0.connection === connection }
         if isRetained {
             nextFailure += 1
             let deadline = reactor.now + .seconds(retention)
@@ -68,11 +66,11 @@ extension Session {
                 FailedConnection(connectionID: connection.connectionID, number: nextFailure, deadline: deadline))
             wake(at: deadline)
             for slot in slots where slot.isUsed && slot.place == place { orphan(slot, from: connection) }
-            checkFence()
+            advanceFences()
             limitFailures()
         } else if connectionCount > 0 || !failedConnections.isEmpty {
             endTasks { $0.place == place }
-            checkFence()
+            advanceFences()
             deliverHeld()
         } else {
             end(reason)

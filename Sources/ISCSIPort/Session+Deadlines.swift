@@ -1,17 +1,7 @@
-internal import ISCSI
 internal import Platform
 
 // What a session waits for with a time limit. One timer serves all of it, so that no initiator can have many.
 extension Session {
-    /// Waits for the end of the session that this one reinstates, at most for `limits.reinstatementWait`.
-    func waitForFormer(_ connection: Connection, _ reply: LoginReply) {
-        guard isWaitingForFormer, !isEnded else { return }
-        waitingConnection = (connection, reply)
-        let deadline = reactor.now + limits.reinstatementWait
-        formerDeadline = deadline
-        wake(at: deadline)
-    }
-
     /// Ends the session after `gracePeriod`, or earlier when it is to end earlier already.
     func close(after gracePeriod: Duration) {
         let deadline = reactor.now + gracePeriod
@@ -45,26 +35,16 @@ extension Session {
 
     /// The earliest deadline of all.
     private var nextDeadline: MonotonicTime? {
-        // Held functions all wait equally long, so the first of them is the first to have waited long enough.
-        let function = heldRequests.first { $0.deadline != nil }?.deadline
         let failure = failedConnections.map(\.deadline).min()
-        return [formerDeadline, closingDeadline, function, fences.first?.deadline, failure].compactMap { $0 }.min()
+        return [succession.deadline, closingDeadline, order.deadline, fences.deadline, failure].compactMap { $0 }.min()
     }
 
     /// Gives up what has waited until `now`.
     private func expire(at now: MonotonicTime) {
         if let closingDeadline, closingDeadline <= now { return end(.closedByOperator) }
-        if let formerDeadline, formerDeadline <= now {
-            self.formerDeadline = nil
-            if isWaitingForFormer, let (connection, reply) = waitingConnection {
-                waitingConnection = nil
-                return connection.refuseStart(self, reply, .serviceUnavailable)
-            }
-        }
+        if let deadline = succession.deadline, deadline <= now { return giveUpFormer() }
         deliverFunctions(dueAt: now)
-        while !isEnded, let fence = fences.first, let deadline = fence.deadline, deadline <= now {
-            giveUpFence(fence.number)
-        }
+        giveUpFences(at: now)
         while !isEnded, let failure = failedConnections.first(where: { $0.deadline <= now }) {
             endFailure(failure.number)
         }

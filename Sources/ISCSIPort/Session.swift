@@ -40,14 +40,8 @@ final class Session: @unchecked Sendable {
 
     /// Keeps the session alive while devices work on commands when it has ended.
     private var keepAlive: Session?
-    /// The session that this one reinstates still has commands with devices.
-    var isWaitingForFormer = false
-    /// When that wait is over.
-    var formerDeadline: MonotonicTime?
-    /// The connection that waits with it.
-    var waitingConnection: (Connection, LoginReply)?
-    /// What waits for the end of this session's last command: the session that reinstates it.
-    private var successors: [@Sendable () -> Void] = []
+    /// What it has of the session before it, and owes to the one after it.
+    var succession = Succession()
 
     private(set) var slots: [CommandSlot] = []
     private var freeSlots: [Int] = []
@@ -61,26 +55,14 @@ final class Session: @unchecked Sendable {
     /// Bytes of Data-In that are kept to be sent again.
     var retainedData = 0
 
-    // Order.
-    /// Commands that wait for an earlier CmdSN.
-    var heldCount = 0
-    /// CmdSNs ahead of their turn that count as received although nothing comes with them; all are in the window, which bounds them.
-    var skipped: [SequenceNumber] = []
-    /// PDUs other than commands that wait for an earlier CmdSN.
-    var heldRequests: [HeldRequest] = []
+    /// What has come before its turn.
+    var order = CommandOrder<CommandSlot, HeldRequest>()
     var isDelivering = false
     /// What held commands that were delivered in this turn have cost, as `turnWork` of a connection.
     var deliveryWork = 0
     var isTurnEndScheduled = false
-    /// Responses that are fenced, the one that is waited for first.
-    var fences: [ResponseFence] = []
-    var nextFence: UInt64 = 0
-    /// Whether outcomes of commands are held back.
-    var isFenced = false
-    /// Whether the next outcome begins a fence.
-    var fencesNextResponse = false
-    /// Commands whose outcome is held back.
-    var fencedSlots: [SlotReference] = []
+    /// Responses that are fenced, and the outcomes that they hold back.
+    var fences = ResponseFences<Connection, SlotReference>()
     /// Task management functions that have not ended.
     var taskManagementCount = 0
 
@@ -132,7 +114,7 @@ final class Session: @unchecked Sendable {
         connections = []
         connectionCount = 0
         forgetFailures()
-        heldRequests = []
+        order.withdrawRequests { _ in true }
         for slot in slots where slot.isUsed {
             slot.place = CommandSlot.nowhere
             slot.isOrphaned = false
@@ -141,11 +123,9 @@ final class Session: @unchecked Sendable {
             connection.leaveSession()
             connection.closeAfterSending(reason)
         }
-        waitingConnection?.0.close(reason)
-        waitingConnection = nil
-        fences = []
-        fencedSlots = []
-        isFenced = false
+        succession.waitingLogin?.connection.close(reason)
+        succession.waitingLogin = nil
+        fences = ResponseFences()
         cancelTimer()
         nexus?.lose()
         for slot in slots where slot.isUsed {
@@ -155,34 +135,19 @@ final class Session: @unchecked Sendable {
                 free(slot)
             }
         }
-        if inFlight > 0 { keepAlive = self }
+        if !isDrained { keepAlive = self }
         server.sessionEnded(self, reason: reason)
-        runSuccessors()
+        handOver()
     }
 
-    /// Runs `body` when the session has ended and the devices have let go of its last command, and of that of the session which it
-    /// reinstated itself. A write that is still on its way must not overtake one of the next session (section 6.3.5).
-    func afterLastCommand(_ body: @escaping @Sendable () -> Void) {
-        successors.append(body)
-        runSuccessors()
-    }
+    /// Whether the devices have let go of all its commands, and of those of the sessions before it.
+    var isDrained: Bool { inFlight == 0 && !succession.isWaiting && succession.occupiedUnits.isEmpty }
 
-    /// Whether the session has neither ended nor given up the wait for the one that it reinstates.
-    var mayBeginNow: Bool { !isEnded && waitingConnection != nil }
-
-    /// The commands of the session that this one reinstates have ended.
-    func formerHasEnded() {
-        isWaitingForFormer = false
-        waitingConnection = nil
-        formerDeadline = nil
-        runSuccessors()
-    }
-
-    private func runSuccessors() {
-        guard isEnded, !isWaitingForFormer, inFlight == 0 else { return }
-        let ready = successors
-        successors = []
-        for body in ready { body() }
+    /// Something that kept the session alive after its end is over.
+    func checkDrained() {
+        guard isEnded, isDrained, keepAlive != nil else { return }
+        server.sessionDrained(self)
+        keepAlive = nil
     }
 
     /// Commands that have not ended.
@@ -218,10 +183,9 @@ final class Session: @unchecked Sendable {
     func free(_ slot: CommandSlot) {
         if slot.isAnswered { return release(slot) }
         endCount(of: slot)
+        let unit = isEnded ? slot.logicalUnitNumber.number : nil
         recycle(slot)
-        guard isEnded, inFlight == 0 else { return }
-        runSuccessors()
-        keepAlive = nil
+        if isEnded { hasLetGo(of: unit) }
     }
 
     /// The command of a slot has its answer, which is kept until the initiator acknowledges it: it counts for the window no longer.
@@ -239,7 +203,7 @@ final class Session: @unchecked Sendable {
 
     private func endCount(of slot: CommandSlot) {
         if slot.isImmediate { immediateInFlight -= 1 } else { numberedInFlight -= 1 }
-        if slot.isHeld { heldCount -= 1 }
+        if slot.isHeld { order.remove(slot) }
         slot.isHeld = false
         settleDataOut(slot)
         tags[slot.index] = reservedTag
@@ -382,7 +346,7 @@ extension Session: TaskPort {
     func taskEnded(_ task: SCSITask) {
         let slot = slots[task.slot]
         counters.countCommand()
-        if isFenced { return holdBehindFence(slot) }
+        if fences.isRaised { return holdBehindFence(slot) }
         if let connection = connection(of: slot) {
             connection.answer(slot)
         } else if !slot.isOrphaned {
@@ -393,7 +357,7 @@ extension Session: TaskPort {
     func taskAborted(_ task: SCSITask) {
         let slot = slots[task.slot]
         guard slot.transportFailure != nil else { return free(slot) }
-        if isFenced { return holdBehindFence(slot) }
+        if fences.isRaised { return holdBehindFence(slot) }
         endOfTask(slot)
     }
 

@@ -153,49 +153,6 @@ struct AbortTests {
         #expect(stage.device.heldCount == 0)
     }
 
-    /// Sends all of a login in one request, without waiting for its answer.
-    private func sendLogin(_ stage: Stage, _ identifier: InitiatorSessionID) throws -> BlockingInitiator {
-        let initiator = try stage.rawInitiator()
-        let name = InitiatorSettings.defaultName
-        let text = Array("InitiatorName=\(name)\0SessionType=Normal\0TargetName=\(Stage.targetName)\0".utf8)
-        var login = LoginRequestPDU()
-        login.isTransit = true
-        login.currentStageCode = LoginStage.operationalNegotiation.rawValue
-        login.nextStageCode = LoginStage.fullFeaturePhase.rawValue
-        login.dataSegmentLength = text.count
-        login.initiatorSessionID = identifier
-        login.initiatorTaskTag = initiator.takeTag()
-        login.cmdSN = initiator.nextCmdSN
-        try initiator.send(login, data: text)
-        return initiator
-    }
-
-    @Test("A session that is reinstated has no task left with the medium when the new one begins")
-    func reinstatement() throws {
-        let stage = try Stage()
-        let identifier = InitiatorSessionID.random()
-        let first = try stage.initiator { $0.initiatorSessionID = identifier }
-        for _ in 0..<5 { _ = try first.start(wait, on: unit) }
-        let isHeld = stage.eventually { stage.device.heldCount == 5 }
-        #expect(isHeld)
-        // Two logins in a row: the one that is reinstated itself waits no less than the last.
-        let second = try sendLogin(stage, identifier)
-        try first.connection.waitUntilClosed()
-        let third = try sendLogin(stage, identifier)
-        try second.connection.waitUntilClosed()
-        let isOneLeft = stage.eventually { stage.server.sessions().count == 1 }
-        #expect(isOneLeft)
-        #expect(stage.target.nexuses.isEmpty)
-        stage.letGo()
-        let response = try #require(try third.receive().parsed(as: LoginResponsePDU.self))
-        #expect(response.status == .success)
-        #expect(stage.target.nexuses.count == 1)
-        _ = try third.waitUntilReady(unit)
-        let read = try third.execute(read10(0, 1), on: unit, expectedDataInLength: 512)
-        #expect(read.isGood)
-        #expect(stage.server.connectionCount == 1)
-    }
-
     @Test("A connection that ends in the middle of a Data-Out leaves no buffer and no data behind")
     func closedInDataOut() throws {
         let stage = try Stage()

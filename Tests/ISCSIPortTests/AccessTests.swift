@@ -245,4 +245,31 @@ struct AccessTests {
         let echo = try initiator.ping(pattern(200_000))
         #expect(echo == pattern(200_000))
     }
+
+    @Test(
+        "INQUIRY tells the port that the session came in on: its name, its relative identifier and its group",
+        arguments: [1, 2, 300])
+    func portDesignators(tag: UInt16) throws {
+        let portal = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: tag)
+        let settings = InitiatorSettings(targetName: Stage.targetName)
+        let initiator = try BlockingInitiator.logIn(to: portal, settings)
+        let outcome = try initiator.execute(
+            CommandDescriptorBlock([OperationCode.inquiry, 1, 0x83, 4, 0, 0]), on: LogicalUnitNumber(0),
+            expectedDataInLength: 1024)
+        let page = outcome.dataIn
+        #expect(outcome.isGood && page.count > 4 && page[1] == 0x83)
+        /// The designators of the target port (ASSOCIATION 1), by their type.
+        var designators: [UInt8: [UInt8]] = [:]
+        var offset = 4
+        while offset + 4 <= page.count {
+            let end = offset + 4 + Int(page[offset + 3])
+            if page[offset + 1] >> 4 & 3 == 1 { designators[page[offset + 1] & 0xF] = Array(page[offset + 4..<end]) }
+            offset = end
+        }
+        let digits = String(tag, radix: 16, uppercase: true)
+        let name = "\(Stage.targetName),t,0x\(String(repeating: "0", count: 4 - digits.count))\(digits)"
+        // SCSI name string, relative target port identifier and target port group (SPC-5 clause 7.7.6).
+        #expect(designators[8].map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } == name)
+        for type in [4, 5] as [UInt8] { #expect(designators[type] == [0, 0, UInt8(tag >> 8), UInt8(tag & 0xFF)]) }
+    }
 }

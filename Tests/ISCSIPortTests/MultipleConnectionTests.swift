@@ -225,58 +225,6 @@ struct MultipleConnectionTests {
         #expect(isAlone)
     }
 
-    @Test("A reinstatement does not wait for ever for the commands of the former session")
-    func boundedReinstatement() throws {
-        var limits = PortLimits()
-        limits.reinstatementWait = .milliseconds(50)
-        let session = try SharedSession(Stage(limits: limits))
-        try session.send(session.wait(), on: 0)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
-        #expect(isHeld)
-        do {
-            _ = try BlockingInitiator.logIn(to: session.stage.address, session.settings)
-            Issue.record("the devices have not let go")
-        } catch InitiatorError.loginRefused(let status, _) {
-            #expect(status == .serviceUnavailable)
-        }
-        session.stage.letGo()
-        let isOver = session.stage.eventually { session.stage.server.sessions().isEmpty }
-        #expect(isOver)
-        let later = try session.stage.initiator { $0.initiatorSessionID = session.settings.initiatorSessionID }
-        let read = try later.waitUntilReady(session.unit)
-        #expect(read.isGood)
-    }
-
-    @Test("No connection joins a session that has not begun")
-    func earlyJoin() throws {
-        let session = try SharedSession(Stage())
-        try session.send(session.wait(), on: 0)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
-        #expect(isHeld)
-        let successor = try BlockingInitiator(connectingTo: session.stage.address, session.settings)
-        let text = [
-            "InitiatorName=\(session.settings.initiatorName)", "SessionType=Normal", "TargetName=\(Stage.targetName)",
-            "MaxConnections=8",
-        ]
-        var login = LoginRequestPDU()
-        login.isTransit = true
-        login.currentStageCode = LoginStage.operationalNegotiation.rawValue
-        login.nextStageCode = LoginStage.fullFeaturePhase.rawValue
-        login.initiatorSessionID = session.settings.initiatorSessionID
-        let bytes = Array(text.map { $0 + "\0" }.joined().utf8)
-        login.dataSegmentLength = bytes.count
-        try successor.send(login, data: bytes)
-        try session[0].connection.waitUntilClosed()
-        // The TSIHs are given one after the other.
-        #expect(throws: InitiatorError.self) {
-            try session.join(1) { $0.targetSessionHandle += 1 }
-        }
-        session.stage.letGo()
-        let response = try #require(try successor.receive().parsed(as: LoginResponsePDU.self))
-        #expect(response.status == .success)
-        #expect(response.targetSessionHandle == session.report.targetSessionHandle + 1)
-    }
-
     @Test("Functions on many tasks reach the tasks of all connections")
     func abortEverywhere() throws {
         let session = try SharedSession(Stage()) { $0.operational.preferred.immediateData = false }

@@ -104,6 +104,17 @@ final class Stage: @unchecked Sendable {
         return total.withLock { $0 }
     }
 
+    /// Keeps a reactor from doing anything until what is given back is called.
+    func block(_ reactor: Reactor) -> () -> Void {
+        let isReleased = Released()
+        reactor.post { [idle] in
+            while !isReleased.flag.load(ordering: .acquiring) { _ = idle.0.waitUntilReady(timeout: .milliseconds(1)) }
+        }
+        return { isReleased.flag.store(true, ordering: .releasing) }
+    }
+
+    private final class Released: Sendable { let flag = Atomic(false) }
+
     /// Lets waiting commands go.
     func letGo() {
         for reactor in reactors { reactor.post { [device] in device.letGo() } }
