@@ -35,7 +35,7 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 /// The test target of a module.
 func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
     .testTarget(
-        name: "\(name)Tests", dependencies: [.target(name: name), "TestSupport"] + dependencies,
+        name: "\(name)Tests", dependencies: [.target(name: name), "Platform", "TestSupport"] + dependencies,
         swiftSettings: settings)
 }
 
@@ -115,7 +115,7 @@ let package = Package(
             name: "DeviceTestSupport", dependencies: ["Bytes", "Platform", "SCSI", "TargetCore", "TestSupport"],
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
-            name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", logging],
+            name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", "Platform", logging],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
         .target(
             name: "FuzzTargets",

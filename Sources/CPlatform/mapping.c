@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 void *cplatform_map_file(int descriptor, size_t length) {
     void *address = mmap(NULL, length, PROT_READ, MAP_SHARED, descriptor, 0);
@@ -26,7 +27,11 @@ static struct sigaction former;
 static void fault(int number, siginfo_t *information, void *context) {
     // One that somebody sent has no code of the kernel's.
     bool is_fault = information->si_code > 0;
-    if (is_fault && copying) siglongjmp(*copying, 1);
+    if (is_fault && copying) {
+        // As if the handler had returned: whoever called it (a sanitizer does so in our place) may have blocked every signal.
+        pthread_sigmask(SIG_SETMASK, &((ucontext_t *)context)->uc_sigmask, NULL);
+        siglongjmp(*copying, 1);
+    }
     // No copy of ours: as if this handler were not there.
     if (former.sa_flags & SA_SIGINFO) {
         former.sa_sigaction(number, information, context);
@@ -40,7 +45,7 @@ static void fault(int number, siginfo_t *information, void *context) {
 }
 
 static void install(void) {
-    struct sigaction action = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK};
+    struct sigaction action = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, &former);
 }
@@ -52,7 +57,7 @@ void cplatform_catch_faults(void) {
 
 int cplatform_copy_mapped(void *target, const void *source, size_t count) {
     sigjmp_buf here;
-    // The signal mask is not saved: SA_NODEFER keeps it as it is.
+    // The signal mask is not saved, which would cost a system call: the handler restores it.
     if (sigsetjmp(here, 0) != 0) {
         copying = NULL;
         return -EFAULT;

@@ -30,7 +30,7 @@ final class WriteGate: Sendable {
     }
 
     private let word = Atomic<Int>(0)
-    private let waiting = Mutex(Waiting())
+    private let waiting = Lock(Waiting())
 
     /// Enters beside others; false when the task is parked.
     func enter(_ task: SCSITask, for unit: DiskDeviceServer) -> Bool {

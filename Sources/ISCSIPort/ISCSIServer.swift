@@ -2,7 +2,6 @@ internal import Bytes
 internal import ISCSI
 public import Logging
 public import Platform
-internal import Synchronization
 public import TargetCore
 
 /// The iSCSI front end: portals, connections and sessions on a set of reactors.
@@ -15,7 +14,7 @@ public final class ISCSIServer: Sendable {
     let targets: TargetDirectory
     let access: any AccessControl
     let logger: Logger
-    let registry: Mutex<Registry>
+    let registry: Lock<Registry>
 
     /// A server of `targets` on `reactors` (at least one), with no portal yet, for those whom `access` lets in.
     public init(
@@ -34,7 +33,7 @@ public final class ISCSIServer: Sendable {
         self.access = access
         self.limits = limits
         self.logger = logger
-        registry = Mutex(Registry())
+        registry = Lock(Registry())
     }
 
     // MARK: Stop

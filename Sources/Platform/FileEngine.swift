@@ -1,5 +1,4 @@
 internal import CPlatform
-internal import Synchronization
 
 /// Threads that do file operations which may wait, so that no reactor does.
 ///
@@ -27,11 +26,11 @@ internal import Synchronization
     }
 
     private let name: String
-    private let state = Mutex(State())
+    private let state = Lock(State())
     // Safe: made in init, destroyed in deinit, and a POSIX semaphore in between, which any thread may use. It counts the
     // lanes in the list, and one more at the end.
     private nonisolated(unsafe) let semaphore: OpaquePointer
-    private let sharedLane = Mutex<Lane?>(nil)
+    private let sharedLane = Lock<Lane?>(nil)
 
     /// An engine of at most `threads` threads, one of which is started at once.
     ///

@@ -1,4 +1,3 @@
-internal import Synchronization
 
 /// What has the work of lanes done: threads, or a test.
 public protocol MediumEngine: AnyObject, Sendable {
@@ -57,7 +56,7 @@ public final class Lane: @unchecked Sendable {
         }
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// The lane behind this one in the engine's list; the engine's lock guards it.
     var nextScheduled: Lane?
 

@@ -36,14 +36,14 @@ internal import Synchronization
     private let extentLimit: Int
     private let fileLimit: Int
     private let idleDuration: Duration
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// Requests before that time are in vain: nothing can make room.
     private let reopening = Atomic<Int64>(.min)
     private let keptCount = Atomic<Int>(0)
     private let fileCount = Atomic<Int>(0)
     // Safe: made in init, destroyed in deinit, and a POSIX semaphore in between, which any thread may use.
     private nonisolated(unsafe) let semaphore: OpaquePointer
-    private let thread = Mutex<PlatformThread?>(nil)
+    private let thread = Lock<PlatformThread?>(nil)
 
     /// A keeper of at most `limit` bytes, and its thread.
     public convenience init(limit: Int) throws(SystemError) {

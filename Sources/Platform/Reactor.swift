@@ -96,7 +96,7 @@ public struct RegistrationName: Hashable, Sendable {
 
     private let epoll: Int32
     private let wake: Int32
-    private let mailbox = Mutex(Mailbox())
+    private let mailbox = Lock(Mailbox())
     private let threadIdentifier = Atomic<UInt>(0)
     private var thread: PlatformThread?
 

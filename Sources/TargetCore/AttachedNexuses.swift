@@ -1,5 +1,5 @@
+internal import Platform
 public import SCSI
-internal import Synchronization
 
 /// The I_T_L nexuses of one logical unit, and what concerns them together: unit attentions for all, the SPC-2
 /// reservation, the prevention of medium removal, and the interposer.
@@ -12,7 +12,7 @@ public final class AttachedNexuses: Sendable {
         var reservationHolder: ObjectIdentifier?
         var interposer: (any TaskInterposer)?
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// No nexus yet.
     public init() {}

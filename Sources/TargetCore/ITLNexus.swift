@@ -1,3 +1,4 @@
+internal import Platform
 public import SCSI
 internal import Synchronization
 
@@ -19,8 +20,8 @@ public final class ITLNexus: @unchecked Sendable {
 
     /// The conditions that stop commands, in one word.
     private let gate = Atomic<UInt32>(0)
-    private let attentions = Mutex(UnitAttentions())
-    private let deferred = Mutex<SenseData?>(nil)
+    private let attentions = Lock(UnitAttentions())
+    private let deferred = Lock<SenseData?>(nil)
     private let prevention = Atomic<Bool>(false)
     private let bufferedWrites = Atomic<Bool>(false)
     /// The order of this nexus's own tasks. On the session's reactor only.

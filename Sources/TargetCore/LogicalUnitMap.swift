@@ -1,5 +1,4 @@
 internal import Platform
-internal import Synchronization
 
 /// Which logical unit an initiator finds under which number (SAM-5 clause 4.7).
 ///
@@ -14,7 +13,7 @@ public final class LogicalUnitMap: Sendable {
         var units = LogicalUnitTable<LogicalUnit>()
         var nexuses: [ObjectIdentifier: ITNexus] = [:]
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// A map without logical units.
     public init() {}

@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Synchronization
+internal import Platform
 
 /// Which values MODE SENSE asks for (SPC-5 table 184).
 public enum ModePageControl: UInt8, Sendable {
@@ -56,11 +56,11 @@ public struct ModePage: Sendable {
 
 /// The mode pages of a logical unit; any thread may read and change them.
 public final class ModePages: Sendable {
-    private let pages: Mutex<[ModePage]>
+    private let pages: Lock<[ModePage]>
 
     /// Pages in any order.
     public init(_ pages: [ModePage]) {
-        self.pages = Mutex(pages.sorted { ($0.code, $0.subpage) < ($1.code, $1.subpage) })
+        self.pages = Lock(pages.sorted { ($0.code, $0.subpage) < ($1.code, $1.subpage) })
     }
 
     /// All pages, by code and subpage.

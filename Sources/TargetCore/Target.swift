@@ -1,6 +1,5 @@
 public import Platform
 internal import SCSI
-internal import Synchronization
 
 /// A SCSI target device: a name and the logical units behind it.
 public final class Target: Sendable {
@@ -15,7 +14,7 @@ public final class Target: Sendable {
     /// The logical units that initiators see for whom nothing else is mapped.
     public let logicalUnits = LogicalUnitMap()
 
-    private let sessions = Mutex<[ObjectIdentifier: ITNexus]>([:])
+    private let sessions = Lock<[ObjectIdentifier: ITNexus]>([:])
 
     /// A target with no logical units yet.
     public init(name: String, alias: String, homeReactor: Reactor?) {
@@ -67,7 +66,7 @@ public final class TargetDirectory: Sendable {
         /// All of them by name, until one comes or goes.
         var sorted: [Target]?
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     /// An empty directory.
     public init() {}

@@ -4,7 +4,6 @@ import Dispatch
 import Platform
 import Profiles
 import SCSI
-import Synchronization
 import TargetCore
 
 @testable import ChangerDevice
@@ -12,9 +11,9 @@ import TargetCore
 /// A drive that notes what the robot does with it, and answers on another thread.
 final class FakeBay: DriveBay {
     let identity: DeviceIdentity
-    let log = Mutex<[String]>([])
-    let prevents = Mutex(false)
-    let release = Mutex(BayRelease.released)
+    let log = Lock<[String]>([])
+    let prevents = Lock(false)
+    let release = Lock(BayRelease.released)
 
     init(_ serialNumber: String) {
         identity = DeviceIdentity(
@@ -45,8 +44,8 @@ final class FakeBay: DriveBay {
 
 /// An inventory that keeps its moves, or refuses them.
 final class FakeInventory: LibraryInventory {
-    let moves = Mutex<[[MediumMove]]>([])
-    let failure = Mutex<String?>(nil)
+    let moves = Lock<[[MediumMove]]>([])
+    let failure = Lock<String?>(nil)
 
     func commit(
         _ moves: [MediumMove], by requester: MoveRequester, completion: @escaping @Sendable (String?) -> Void
@@ -110,7 +109,7 @@ final class ChangerBench {
 
     func relocate(_ barcode: String, _ origin: MediumPlace, _ destination: MediumPlace) -> MoveRefusal? {
         let done = DispatchSemaphore(value: 0)
-        let result = Mutex<MoveRefusal?>(nil)
+        let result = Lock<MoveRefusal?>(nil)
         changer.relocate(barcode, from: origin, to: destination) { refusal in
             result.withLock { $0 = refusal }
             done.signal()

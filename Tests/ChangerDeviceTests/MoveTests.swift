@@ -1,7 +1,7 @@
 import DeviceTestSupport
 import Dispatch
+import Platform
 import SCSI
-import Synchronization
 import TargetCore
 import TestSupport
 import Testing
@@ -145,7 +145,7 @@ struct MoveTests {
     @Test("Moves of initiators and operator wait for each other")
     func waiting() throws {
         let bench = try ChangerBench()
-        let outcomes = Mutex<[String]>([])
+        let outcomes = Lock<[String]>([])
         let done = DispatchSemaphore(value: 0)
         for number in 1...5 {
             // Back and forth between slot 1 and 5, by the operator.

@@ -2,7 +2,6 @@ internal import Bytes
 internal import Dispatch
 public import Platform
 public import SCSI
-internal import Synchronization
 public import TargetCore
 
 /// What a command came back with.
@@ -38,7 +37,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         get { storedNexus.withLock { $0! } }
         set { storedNexus.withLock { $0 = newValue } }
     }
-    private let storedNexus = Mutex<ITNexus?>(nil)
+    private let storedNexus = Lock<ITNexus?>(nil)
     private let reactor: Reactor
     private var tasks: [SCSITask] = []
     private var payloads: [[UInt8]]
@@ -80,7 +79,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
         expecting: Int = 1 << 24, completion: @escaping @Sendable (CommandResult) -> Void
     ) -> Int {
-        let slot = Mutex(-1)
+        let slot = Lock(-1)
         onReactor {
             let used = self.submitOnReactor(
                 command, logicalUnit: logicalUnit, attribute: attribute, dataOut: dataOut, expecting: expecting,
@@ -114,7 +113,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         expecting: Int = 1 << 24
     ) -> CommandResult {
         let done = DispatchSemaphore(value: 0)
-        let result = Mutex<CommandResult?>(nil)
+        let result = Lock<CommandResult?>(nil)
         submit(
             command, logicalUnit: logicalUnit, attribute: attribute, dataOut: dataOut, expecting: expecting
         ) { outcome in
@@ -142,7 +141,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         _ function: TaskManagementFunction, logicalUnit: Int = 0, slot: Int? = nil
     ) -> TaskManagementResponse {
         let done = DispatchSemaphore(value: 0)
-        let result = Mutex<TaskManagementResponse?>(nil)
+        let result = Lock<TaskManagementResponse?>(nil)
         onReactor {
             let reference = slot.map { self.tasks[$0] }.flatMap { $0.state == .idle ? nil : $0 }
             self.nexus.perform(
@@ -179,7 +178,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
 
     /// Whether the command in `slot` waits for its Data-Out.
     public func owesDataOut(_ slot: Int) -> Bool {
-        let isOwed = Mutex(false)
+        let isOwed = Lock(false)
         onReactor { isOwed.withLock { $0 = self.owedDataOut[slot] != nil } }
         return isOwed.withLock { $0 }
     }

@@ -58,7 +58,7 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     public let isSerial: Bool
 
     private var contents: [UInt8]
-    private let held = Mutex<[Held]>([])
+    private let held = Lock<[Held]>([])
     private let heldCounter = Atomic<Int>(0)
     /// How many commands have been made to wait.
     public var heldCount: Int { heldCounter.load(ordering: .relaxed) }

@@ -1,5 +1,4 @@
 public import Platform
-internal import Synchronization
 internal import TestSupport
 
 /// An engine without threads, whose order a seed decides: it performs a request on the thread that submits it, or,
@@ -22,11 +21,11 @@ public final class SimulatedEngine: MediumEngine {
         var performedCount = 0
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     /// An engine that is not held.
     public init(seed: UInt64 = 1) {
-        state = Mutex(State(generator: SeededRandom(seed: seed)))
+        state = Lock(State(generator: SeededRandom(seed: seed)))
     }
 
     /// How many requests have been performed.

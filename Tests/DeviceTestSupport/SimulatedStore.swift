@@ -1,6 +1,5 @@
 public import Bytes
 public import Platform
-internal import Synchronization
 public import TestSupport
 
 /// A byte store in memory that forgets at a crash what was not synchronised, in any combination, and that can fail at a
@@ -26,7 +25,7 @@ public final class SimulatedStore: ByteStore {
         var isCached = true
     }
 
-    private let state: Mutex<State>
+    private let state: Lock<State>
     private let forgetsAfterFailedSynchronization: Bool
 
     /// A store with `content`, which is durable.
@@ -34,7 +33,7 @@ public final class SimulatedStore: ByteStore {
     /// As Linux does, it can forget at a failed synchronisation that the changes were to be written: they are still
     /// read, and the next synchronisation succeeds without them.
     public init(_ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false) {
-        state = Mutex(State(content: content, durable: content))
+        state = Lock(State(content: content, durable: content))
         self.forgetsAfterFailedSynchronization = forgetsAfterFailedSynchronization
     }
 

@@ -5,7 +5,6 @@ import ISCSIPort
 import Initiator
 import Platform
 import SCSI
-import Synchronization
 import TargetCore
 import Testing
 
@@ -17,7 +16,7 @@ final class ScriptedAccess: AccessControl {
         var tags: Set<UInt16>?
         var requests: [AccessRequest] = []
     }
-    let script = Mutex(Script())
+    let script = Lock(Script())
 
     func change(_ body: (inout Script) -> Void) { script.withLock { body(&$0) } }
 

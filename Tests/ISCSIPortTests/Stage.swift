@@ -92,7 +92,7 @@ final class Stage: @unchecked Sendable {
 
     /// The sum of a number of each reactor, taken on its thread.
     private func sum(_ number: @escaping @Sendable (Reactor) -> Int) -> Int {
-        let total = Mutex(0)
+        let total = Lock(0)
         let count = Atomic(0)
         for reactor in reactors {
             reactor.post {

@@ -1,6 +1,6 @@
 import Bytes
 import ISCSI
-import Synchronization
+import Platform
 import Testing
 
 /// CHAP at the target (RFC 7143 sections 9.2.1 and 12.1.3).
@@ -104,7 +104,7 @@ struct CHAPTests {
 
     @Test("Each login has a challenge of its own")
     func fresh() throws {
-        let count = Mutex<UInt8>(0)
+        let count = Lock<UInt8>(0)
         let provider = CHAPProvider(
             algorithms: [.md5], digest: toyDigest,
             random: { length in
@@ -187,7 +187,7 @@ struct CHAPTests {
     @Test("An unknown name costs the same digests and gives the same status as a wrong secret")
     func noOracle() throws {
         func attempt(_ name: String, _ response: String) throws -> (digests: Int, status: LoginStatus?) {
-            let digests = Mutex(0)
+            let digests = Lock(0)
             let provider = CHAPProvider(
                 algorithms: [.md5],
                 digest: { algorithm, message in

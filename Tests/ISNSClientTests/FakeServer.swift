@@ -1,7 +1,7 @@
 import ISNS
 import NIOCore
 import NIOPosix
-import Synchronization
+import Platform
 
 /// An iSNS server that says yes to everything.
 final class FakeServer: Sendable {
@@ -14,8 +14,8 @@ final class FakeServer: Sendable {
         var connections: [any Channel] = []
     }
 
-    let state = Mutex(State())
-    private let channel = Mutex<(any Channel)?>(nil)
+    let state = Lock(State())
+    private let channel = Lock<(any Channel)?>(nil)
     let port: Int
 
     init(port: Int = 0) async throws {
@@ -65,7 +65,7 @@ final class FakeServer: Sendable {
     }
 
     private final class HandlerBox: Sendable {
-        let server = Mutex<FakeServer?>(nil)
+        let server = Lock<FakeServer?>(nil)
     }
 
     private final class Handler: ChannelInboundHandler {

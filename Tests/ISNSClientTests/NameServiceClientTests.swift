@@ -1,13 +1,13 @@
 import ISNS
 import ISNSClient
 import Logging
-import Synchronization
+import Platform
 import Testing
 
 @Suite("The iSNS client on sockets", .serialized)
 struct NameServiceClientTests {
     private final class Access: Sendable {
-        let names = Mutex<[String: Set<String>]>([:])
+        let names = Lock<[String: Set<String>]>([:])
     }
 
     private let access = Access()

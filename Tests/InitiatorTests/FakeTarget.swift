@@ -3,7 +3,6 @@ import ISCSI
 import Initiator
 import Platform
 import SCSI
-import Synchronization
 import Testing
 
 /// A target with one disk in memory, as small as a target can be, at the other end of a socket pair: enough to see what an
@@ -45,7 +44,7 @@ final class FakeTarget: Sendable {
 
     /// What went wrong at the target, if anything did.
     private final class Failure: Sendable {
-        let text = Mutex<String?>(nil)
+        let text = Lock<String?>(nil)
     }
 
     init(_ behavior: Behavior = Behavior()) throws {

@@ -3,7 +3,7 @@ import Foundation
 public import ISNSClient
 import Logging
 public import Management
-import Synchronization
+import Platform
 
 /// Devices that only take notes: the controller's side of the door can be tested without reactors.
 public final class FakeDevices: DeviceAssembly {
@@ -19,7 +19,7 @@ public final class FakeDevices: DeviceAssembly {
         var domains: [DomainChange] = []
     }
 
-    private let notes = Mutex(Notes())
+    private let notes = Lock(Notes())
     private let catalog: Catalog
 
     init(_ catalog: Catalog) { self.catalog = catalog }
@@ -216,7 +216,7 @@ public final class ControllerFixture: Sendable {
     /// Another controller on the folder at `path`.
     public static func make(_ path: String) throws -> (Controller, FakeDevices) {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let made = Mutex<FakeDevices?>(nil)
+        let made = Lock<FakeDevices?>(nil)
         let controller = try Controller(folder: try StateFolder(path: path), logger: logger) { resources in
             let devices = FakeDevices(resources.catalog)
             made.withLock { $0 = devices }

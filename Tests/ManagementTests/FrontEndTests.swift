@@ -3,7 +3,6 @@ import ISCSI
 import ISCSIPort
 import Logging
 import Platform
-import Synchronization
 import TargetCore
 import Testing
 
@@ -17,7 +16,7 @@ struct FrontEndTests {
     func serving(_ body: (Controller, LocalDevices) async throws -> Void) async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let made = Mutex<LocalDevices?>(nil)
+        let made = Lock<LocalDevices?>(nil)
         let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
             resources throws(ManagementError) in
             let devices = try LocalDevices(resources)

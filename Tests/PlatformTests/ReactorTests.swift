@@ -36,7 +36,7 @@ struct ReactorTests {
         let reactor = stage.reactor
         #expect(!reactor.isCurrent)
         // The box keeps the lock reachable from sendable closures.
-        final class Box: Sendable { let seen = Mutex<[Int]>([]) }
+        final class Box: Sendable { let seen = Lock<[Int]>([]) }
         let box = Box()
         for number in 0..<1000 { reactor.post { box.seen.withLock { $0.append(number) } } }
         let isCurrent = await onReactor(reactor) { reactor.isCurrent }
@@ -46,7 +46,7 @@ struct ReactorTests {
     }
 
     final class Ticker: TimerHandler, TurnHandler, Sendable {
-        let fired = Mutex<[UInt64]>([])
+        let fired = Lock<[UInt64]>([])
         let turns = Atomic<Int>(0)
 
         func timerFired(_ token: UInt64) { fired.withLock { $0.append(token) } }

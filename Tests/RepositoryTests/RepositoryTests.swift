@@ -104,6 +104,19 @@ struct RepositoryTests {
         }
     }
 
+    @Test("Locks are Platform's, which the thread sanitizer understands")
+    func locks() {
+        let others = ["Mu" + "tex", "NS" + "Lock", "OSAllocated" + "UnfairLock", "pthread_" + "mutex"]
+        for file in Self.sources + Self.tests where file.path != "Sources/Platform/Lock.swift" {
+            for (number, line) in file.lines.enumerated() {
+                let code = line.components(separatedBy: "//").first ?? ""
+                if let other = others.first(where: { code.contains($0) }) {
+                    Issue.record("\(file.path):\(number + 1) has a \(other); use Platform's Lock")
+                }
+            }
+        }
+    }
+
     @Test("Nothing is left over")
     func leftOvers() {
         // Put together at run time, so that this file does not find itself.

@@ -6,7 +6,6 @@ import Media
 import Platform
 import Profiles
 import SCSI
-import Synchronization
 import TargetCore
 
 @testable import TapeDevice
@@ -57,7 +56,7 @@ final class TapeBench {
     @discardableResult
     func insert(_ barcode: String) -> CartridgeError? {
         let done = DispatchSemaphore(value: 0)
-        let result = Mutex<CartridgeError?>(nil)
+        let result = Lock<CartridgeError?>(nil)
         drive.insertMedium(opening: { [store] () throws(CartridgeError) in try store.open(barcode: barcode) }) {
             error in
             result.withLock { $0 = error }
@@ -70,7 +69,7 @@ final class TapeBench {
     /// Lets the robot take the cartridge out.
     func remove(isForced: Bool = false) -> MediumRemoval {
         let done = DispatchSemaphore(value: 0)
-        let result = Mutex(MediumRemoval.busy)
+        let result = Lock(MediumRemoval.busy)
         drive.removeMedium(isForced: isForced) { removal in
             result.withLock { $0 = removal }
             done.signal()
@@ -128,7 +127,7 @@ final class TapeBench {
 
     /// Runs `body` on the reactor.
     func onReactor<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {
-        let result = Mutex<Value?>(nil)
+        let result = Lock<Value?>(nil)
         port.onReactor {
             let value = body()
             result.withLock { $0 = value }

@@ -3,7 +3,6 @@ import DeviceTestSupport
 import Media
 import Platform
 import SCSI
-import Synchronization
 import TargetCore
 import Testing
 
@@ -104,7 +103,7 @@ struct TapeMediumTests {
     @Test("The robot waits for the command that runs; what ended with GOOD is on the cartridge")
     func robotWaits() throws {
         let bench = try TapeBench()
-        let good = Mutex(0)
+        let good = Lock(0)
         let block = [UInt8](repeating: 1, count: 1 << 20)
         for _ in 0..<8 {
             bench.port.submit([0x0A, 0, 0x10, 0, 0, 0], dataOut: block) { result in
@@ -227,7 +226,7 @@ struct MovedMediumTests {
 
         let port = bench.port
         port.onReactor { port.withholdsDataOut = true }
-        let outcome = Mutex<CommandResult?>(nil)
+        let outcome = Lock<CommandResult?>(nil)
         let slot = port.submit(
             [OperationCode.write6, 0, 0, 0x10, 0, 0], dataOut: [UInt8](repeating: 9, count: 4096)
         ) { result in outcome.withLock { $0 = result } }

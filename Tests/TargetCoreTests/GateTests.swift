@@ -1,5 +1,6 @@
 import Bytes
 import DeviceTestSupport
+import Platform
 import SCSI
 import Synchronization
 import TargetCore
@@ -41,7 +42,7 @@ struct GateTests {
     func resetOnce() throws {
         let first = setting.initiator()
         let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
-        let codes = Mutex<[AdditionalSenseCode]>([])
+        let codes = Lock<[AdditionalSenseCode]>([])
         for _ in 0..<100 {
             let isDone = Atomic<Bool>(false)
             first.onReactor {
@@ -165,8 +166,8 @@ struct GateTests {
 /// Ends, holds or changes every command.
 private final class ExampleInterposer: TaskInterposer {
     enum Mode { case fail, hold, change }
-    let mode = Mutex(Mode.fail)
-    private let held = Mutex<[HeldTask]>([])
+    let mode = Lock(Mode.fail)
+    private let held = Lock<[HeldTask]>([])
 
     private struct HeldTask: @unchecked Sendable {
         let task: SCSITask

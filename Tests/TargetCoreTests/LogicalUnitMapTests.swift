@@ -1,7 +1,7 @@
 import Bytes
 import DeviceTestSupport
+import Platform
 import SCSI
-import Synchronization
 import Testing
 
 @testable import TargetCore
@@ -141,12 +141,12 @@ struct LogicalUnitMapTests {
         let port = setting.initiator()
         let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
         port.clearUnitAttentions(logicalUnit: 1)
-        let ended = Mutex<[UInt8: CommandResult]>([:])
+        let ended = Lock<[UInt8: CommandResult]>([:])
         for name in [1, 2, 3] as [UInt8] {
             let operation = name == 1 ? ExampleDevice.waitAlone : ExampleDevice.wait
             port.submit([operation, 0, 0, 0, name, 0], expecting: 0) { result in ended.withLock { $0[name] = result } }
         }
-        let isDone = Mutex(false)
+        let isDone = Lock(false)
         #expect(setting.target.unmap(at: 0) { isDone.withLock { $0 = true } } === setting.unit)
         port.onReactor {}
         other.onReactor {}
@@ -178,9 +178,9 @@ struct LogicalUnitMapTests {
     func unmapThenLogOut() throws {
         let setting = Setting()
         let port = setting.initiator()
-        let outcome = Mutex<CommandResult?>(nil)
+        let outcome = Lock<CommandResult?>(nil)
         port.submit([ExampleDevice.wait, 0, 0, 0, 1, 0], expecting: 0) { result in outcome.withLock { $0 = result } }
-        let isDone = Mutex(false)
+        let isDone = Lock(false)
         setting.target.unmap(at: 0) { isDone.withLock { $0 = true } }
         port.onReactor {}
         port.logOut()

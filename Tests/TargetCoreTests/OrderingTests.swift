@@ -1,6 +1,6 @@
 import DeviceTestSupport
+import Platform
 import SCSI
-import Synchronization
 import TargetCore
 import Testing
 
@@ -69,13 +69,13 @@ struct OrderingTests {
     func abortTask() throws {
         let setting = Setting()
         let port = setting.initiator()
-        let aborted = Mutex<[UInt8]>([])
+        let aborted = Lock<[UInt8]>([])
         let running = start(port, ExampleDevice.waitAlone, 1) { if $0.isAborted { aborted.withLock { $0.append(1) } } }
         let waiting = start(port, ExampleDevice.waitAlone, 2) { if $0.isAborted { aborted.withLock { $0.append(2) } } }
         #expect(port.manage(.queryTask, slot: running) == .succeeded)
         #expect(port.manage(.abortTask, slot: waiting) == .complete)
         #expect(aborted.withLock { $0 } == [2])
-        let isAnswered = Mutex(false)
+        let isAnswered = Lock(false)
         port.onReactor {
             port.nexus.perform(
                 .abortTaskSet, logicalUnitNumber: LogicalUnitNumber(0), reference: nil
@@ -97,7 +97,7 @@ struct OrderingTests {
         let port = setting.initiator()
         _ = start(port, ExampleDevice.waitAlone, 1)
         _ = start(port, ExampleDevice.wait, 2)
-        let answers = Mutex(0)
+        let answers = Lock(0)
         port.onReactor {
             for function in [TaskManagementFunction.abortTaskSet, .clearTaskSet, .iTNexusReset] {
                 port.nexus.perform(function, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { response in

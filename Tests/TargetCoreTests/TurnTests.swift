@@ -1,6 +1,6 @@
 import DeviceTestSupport
+import Platform
 import SCSI
-import Synchronization
 import TargetCore
 import Testing
 
@@ -123,7 +123,7 @@ struct TurnTests {
 
 /// Outcomes in the order of their arrival, on any thread.
 final class Results: Sendable {
-    private let list = Mutex<[CommandResult]>([])
+    private let list = Lock<[CommandResult]>([])
 
     func add(_ result: CommandResult) { list.withLock { $0.append(result) } }
     var statuses: [SCSIStatus] { list.withLock { $0.filter { !$0.isAborted }.map(\.status) } }

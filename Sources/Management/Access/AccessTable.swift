@@ -2,7 +2,6 @@ import Authentication
 import ISCSI
 import ISCSIPort
 import Platform
-import Synchronization
 import TargetCore
 
 /// Who may use what, asked by the server on its reactors: rules that do not change, replaced as a whole.
@@ -28,7 +27,7 @@ final class AccessTable: AccessControl {
     }
 
     /// Held for as long as it takes to read or write one reference.
-    private let rules = Mutex(Rules())
+    private let rules = Lock(Rules())
 
     /// From now on `rules` count.
     func replace(with rules: Rules) {

@@ -4,8 +4,8 @@ import Dispatch
 import ISCSIPort
 import Logging
 import Media
+import Platform
 import Profiles
-import Synchronization
 import TapeDevice
 import TargetCore
 
@@ -88,7 +88,7 @@ extension LocalDevices {
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError) {
         let profile = try self.driveProfile(driveProfile)
-        let failure = Mutex<ManagementError?>(nil)
+        let failure = Lock<ManagementError?>(nil)
         let group = DispatchGroup()
         let workers = min(Limit.cartridgeMakers, cartridges.count)
         for worker in 0..<workers {

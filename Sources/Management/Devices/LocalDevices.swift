@@ -8,7 +8,6 @@ import Media
 import Platform
 import Profiles
 import SCSI
-import Synchronization
 import TargetCore
 
 /// The devices and ports of this process: disks, libraries and the iSCSI server on their reactors.
@@ -42,11 +41,11 @@ public final class LocalDevices: DeviceAssembly {
     let profiles: ProfileLibrary
     let reactors: [Reactor]
     let targets = TargetDirectory()
-    let disks = Mutex<[Int64: RunningDisk]>([:])
-    let libraries = Mutex<[Int64: RunningLibrary]>([:])
+    let disks = Lock<[Int64: RunningDisk]>([:])
+    let libraries = Lock<[Int64: RunningLibrary]>([:])
     /// All logical units that run, by the catalog's key.
-    let units = Mutex<[Int64: LogicalUnit]>([:])
-    let frontEnd = Mutex(FrontEndState())
+    let units = Lock<[Int64: LogicalUnit]>([:])
+    let frontEnd = Lock(FrontEndState())
     let access = AccessTable()
     let domains = DiscoveryDomains()
     let server: ISCSIServer

@@ -1,9 +1,9 @@
 import Dispatch
-import Synchronization
+import Platform
 
 /// One result on its way from a reactor, or another thread, to the control plane, which waits for it.
 final class Outcome<Value: Sendable>: Sendable {
-    private let value = Mutex<Value?>(nil)
+    private let value = Lock<Value?>(nil)
     private let arrived = DispatchSemaphore(value: 0)
 
     /// Tells the result; once.

@@ -1,6 +1,6 @@
 import ISCSI
 import ISCSIPort
-import Synchronization
+import Platform
 import TargetCore
 
 /// What discovery domains say, from now on.
@@ -24,7 +24,7 @@ final class DiscoveryDomains: Sendable {
     }
 
     /// The initiators by target; nil when domains decide nothing. Held for as long as a look takes.
-    private let members = Mutex<[String: Set<String>]?>(nil)
+    private let members = Lock<[String: Set<String>]?>(nil)
 
     /// Makes the change; false when it is none.
     func apply(_ change: DomainChange) -> Bool {

@@ -3,7 +3,7 @@ public import Foundation
 import ISNS
 import ISNSClient
 import Logging
-import Synchronization
+import Platform
 
 /// The daemon's side of iSNS: follows what the front end offers, and hands it what discovery domains say.
 actor NameService {
@@ -21,7 +21,7 @@ actor NameService {
 
     /// Open for what the server says as long as this is the service that counts.
     private final class Gate: Sendable {
-        private let isOpen = Mutex(true)
+        private let isOpen = Lock(true)
         private let assembly: any DeviceAssembly
 
         init(_ assembly: any DeviceAssembly) { self.assembly = assembly }

@@ -1,7 +1,6 @@
 internal import Foundation
 internal import GRDB
 internal import Platform
-internal import Synchronization
 
 /// Brings a cartridge's index up to date behind its back, one transaction at a time.
 ///
@@ -42,7 +41,7 @@ final class IndexWriter: Sendable {
     private let index: CartridgeIndex
     private let store: any ByteStore
     private let uuid: [UInt8]
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(index: CartridgeIndex, store: any ByteStore, uuid: [UInt8]) {
         self.index = index

@@ -2,7 +2,6 @@ internal import Bytes
 internal import Initiator
 internal import Platform
 internal import SCSI
-internal import Synchronization
 
 /// Writes to a disk over several sessions at the same time, and journals what it promised, until the connection ends or time is
 /// up.
@@ -73,7 +72,7 @@ struct DiskWriter {
 
     /// Writes for `seconds`; gives whether the connection ended before.
     func run(seconds: Double) throws -> Bool {
-        let totals = Mutex(Totals())
+        let totals = Lock(Totals())
         let deadline = MonotonicTime.current() + .seconds(seconds)
         let shared = SharedTotals(totals)
         var threads: [PlatformThread] = []
@@ -92,9 +91,9 @@ struct DiskWriter {
 
     /// The totals of all workers.
     private final class SharedTotals: Sendable {
-        private let totals: Mutex<Totals>
+        private let totals: Lock<Totals>
 
-        init(_ totals: consuming Mutex<Totals>) {
+        init(_ totals: consuming Lock<Totals>) {
             self.totals = totals
         }
 

@@ -1,6 +1,5 @@
 internal import Bytes
 internal import Platform
-internal import Synchronization
 
 /// A text file of what a target has promised: lines of words, each on stable storage before the writer goes on.
 ///
@@ -10,7 +9,7 @@ final class Journal: Sendable {
     private static let maximumLength: Int64 = 256 << 20
 
     private let file: File
-    private let end: Mutex<Int64>
+    private let end: Lock<Int64>
     /// The lines that were there when it was opened, each as its words.
     let lines: [[Substring]]
 
@@ -27,7 +26,7 @@ final class Journal: Sendable {
         let complete = bytes.lastIndex(of: newline).map { $0 + 1 } ?? 0
         let text = String(decoding: bytes[..<complete], as: UTF8.self)
         lines = text.split(separator: "\n").map { $0.split(separator: " ") }
-        end = Mutex(Int64(complete))
+        end = Lock(Int64(complete))
     }
 
     /// Appends a line and waits until it is on stable storage. Any thread.

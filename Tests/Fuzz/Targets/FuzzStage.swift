@@ -5,7 +5,6 @@ internal import ISCSI
 internal import ISCSIPort
 internal import Logging
 internal import Platform
-internal import Synchronization
 internal import TargetCore
 
 /// A server on one reactor with one target of two disks, which all runs of a process share, one after another.
@@ -77,7 +76,7 @@ final class FuzzStage: @unchecked Sendable {
     }
 
     private var leasedBytes: Int {
-        let bytes = Mutex(0)
+        let bytes = Lock(0)
         let reactor = reactor
         onReactor { bytes.withLock { $0 = reactor.pool.leasedBytes } }
         return bytes.withLock { $0 }
