@@ -1,97 +1,94 @@
 import Foundation
-import HTTPTypes
-import Hummingbird
 import Management
-import NIOCore
+import NIOHTTP1
 
 extension ControlServer {
     /// The routes of the API.
-    static func router(_ controller: Controller) -> Router<BasicRequestContext> {
-        let router = Router()
-        let api = router.group("v1")
+    static func routes(_ controller: Controller) -> RouteTable {
+        var api = RouteTable(prefix: "/v1/")
         api.get("status") { _, _ in await answer { try await controller.status() } }
-        addDiskRoutes(to: api, controller)
-        addLibraryRoutes(to: api, controller)
-        addCartridgeRoutes(to: api, controller)
-        addTargetRoutes(to: api, controller)
-        addAccessRoutes(to: api, controller)
-        addPortalRoutes(to: api, controller)
-        addSessionRoutes(to: api, controller)
-        addNameServiceRoutes(to: api, controller)
-        return router
+        addDiskRoutes(to: &api, controller)
+        addLibraryRoutes(to: &api, controller)
+        addCartridgeRoutes(to: &api, controller)
+        addTargetRoutes(to: &api, controller)
+        addAccessRoutes(to: &api, controller)
+        addPortalRoutes(to: &api, controller)
+        addSessionRoutes(to: &api, controller)
+        addNameServiceRoutes(to: &api, controller)
+        return api
     }
 
-    private static func addDiskRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
+    private static func addDiskRoutes(to api: inout RouteTable, _ controller: Controller) {
         api.get("disks") { _, _ in await answer { try await controller.disks() } }
         api.post("disks") { request, _ in
-            await answer(.created) { try await controller.createDisk(try await body(of: request)) }
+            await answer(.created) { try await controller.createDisk(try body(of: request)) }
         }
-        api.get("disks/:name") { _, context in
-            await answer { try await controller.disk(try name("name", context)) }
+        api.get("disks/:name") { _, parameters in
+            await answer { try await controller.disk(try name("name", parameters)) }
         }
-        api.patch("disks/:name") { request, context in
-            await answer { try await controller.resizeDisk(try name("name", context), try await body(of: request)) }
+        api.patch("disks/:name") { request, parameters in
+            await answer { try await controller.resizeDisk(try name("name", parameters), try body(of: request)) }
         }
-        api.delete("disks/:name") { _, context in
+        api.delete("disks/:name") { _, parameters in
             await answer {
-                let disk = try name("name", context)
+                let disk = try name("name", parameters)
                 try await controller.deleteDisk(disk)
                 return Acknowledgement("deleted disk \(disk)")
             }
         }
     }
 
-    private static func addLibraryRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
+    private static func addLibraryRoutes(to api: inout RouteTable, _ controller: Controller) {
         api.get("libraries") { _, _ in await answer { try await controller.libraries() } }
         api.post("libraries") { request, _ in
-            await answer(.created) { try await controller.createLibrary(try await body(of: request)) }
+            await answer(.created) { try await controller.createLibrary(try body(of: request)) }
         }
-        api.get("libraries/:name") { _, context in
-            await answer { try await controller.library(try name("name", context)) }
+        api.get("libraries/:name") { _, parameters in
+            await answer { try await controller.library(try name("name", parameters)) }
         }
-        api.delete("libraries/:name") { _, context in
+        api.delete("libraries/:name") { _, parameters in
             await answer {
-                let library = try name("name", context)
+                let library = try name("name", parameters)
                 try await controller.deleteLibrary(library)
                 return Acknowledgement("deleted library \(library)")
             }
         }
-        api.post("libraries/:name/move") { request, context in
+        api.post("libraries/:name/move") { request, parameters in
             await answer {
-                try await controller.move(library: try name("name", context), try await body(of: request))
+                try await controller.move(library: try name("name", parameters), try body(of: request))
             }
         }
-        api.post("libraries/:name/export") { request, context in
+        api.post("libraries/:name/export") { request, parameters in
             await answer {
-                try await controller.exportCartridge(library: try name("name", context), try await body(of: request))
+                try await controller.exportCartridge(library: try name("name", parameters), try body(of: request))
             }
         }
-        api.post("libraries/:name/import") { request, context in
+        api.post("libraries/:name/import") { request, parameters in
             await answer {
-                try await controller.importCartridge(library: try name("name", context), try await body(of: request))
+                try await controller.importCartridge(library: try name("name", parameters), try body(of: request))
             }
         }
     }
 
-    private static func addCartridgeRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
+    private static func addCartridgeRoutes(to api: inout RouteTable, _ controller: Controller) {
         api.get("cartridges") { _, _ in await answer { try await controller.cartridges() } }
-        api.get("libraries/:name/cartridges") { _, context in
-            await answer { try await controller.cartridges(library: try name("name", context)) }
+        api.get("libraries/:name/cartridges") { _, parameters in
+            await answer { try await controller.cartridges(library: try name("name", parameters)) }
         }
-        api.post("libraries/:name/cartridges") { request, context in
+        api.post("libraries/:name/cartridges") { request, parameters in
             await answer(.created) {
-                try await controller.createCartridge(library: try name("name", context), try await body(of: request))
+                try await controller.createCartridge(library: try name("name", parameters), try body(of: request))
             }
         }
-        api.get("libraries/:name/cartridges/:barcode") { _, context in
+        api.get("libraries/:name/cartridges/:barcode") { _, parameters in
             await answer {
-                try await controller.cartridge(try name("barcode", context), library: try name("name", context))
+                try await controller.cartridge(try name("barcode", parameters), library: try name("name", parameters))
             }
         }
-        api.delete("libraries/:name/cartridges/:barcode") { _, context in
+        api.delete("libraries/:name/cartridges/:barcode") { _, parameters in
             await answer {
-                let barcode = try name("barcode", context)
-                try await controller.deleteCartridge(barcode, library: try name("name", context))
+                let barcode = try name("barcode", parameters)
+                try await controller.deleteCartridge(barcode, library: try name("name", parameters))
                 return Acknowledgement("deleted cartridge \(barcode)")
             }
         }
@@ -100,23 +97,20 @@ extension ControlServer {
     // MARK: Requests and answers
 
     /// A part of the path, decoded.
-    static func name(_ parameter: String, _ context: BasicRequestContext) throws(ManagementError) -> String {
-        guard let name = context.parameters.get(parameter)?.removingPercentEncoding else {
+    static func name(_ parameter: Substring, _ parameters: RouteTable.Parameters) throws(ManagementError) -> String {
+        guard let name = parameters[parameter]?.removingPercentEncoding else {
             throw ManagementError(.invalid, "the path lacks its \(parameter)")
         }
         return name
     }
 
     /// The decoded body.
-    static func body<Value: Decodable>(of request: Request) async throws(ManagementError) -> Value {
-        let bytes: ByteBuffer
-        do {
-            bytes = try await request.body.collect(upTo: maximumBodyLength)
-        } catch {
+    static func body<Value: Decodable>(of request: APIRequest) throws(ManagementError) -> Value {
+        guard let body = request.body else {
             throw ManagementError(.invalid, "the request body is longer than \(maximumBodyLength) bytes")
         }
         do {
-            return try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
+            return try APICoding.decode(Value.self, from: body)
         } catch {
             throw ManagementError(.invalid, "the request body is not the JSON of a \(Value.self)")
         }
@@ -124,10 +118,10 @@ extension ControlServer {
 
     /// The answer with the result of `operation`, or with its refusal.
     static func answer(
-        _ status: HTTPResponse.Status = .ok, _ operation: () async throws -> some Encodable
-    ) async -> Response {
+        _ status: HTTPResponseStatus = .ok, _ operation: () async throws -> some Encodable
+    ) async -> APIResponse {
         do {
-            return response(status, try APICoding.encode(try await operation()))
+            return APIResponse(status: status, body: try APICoding.encode(try await operation()))
         } catch let error as ManagementError {
             return refusal(error)
         } catch {
@@ -135,8 +129,9 @@ extension ControlServer {
         }
     }
 
-    private static func refusal(_ error: ManagementError) -> Response {
-        let status: HTTPResponse.Status =
+    /// The answer that refuses, with the status that fits the error's code unless another is given.
+    static func refusal(_ error: ManagementError, status: HTTPResponseStatus? = nil) -> APIResponse {
+        let fitting: HTTPResponseStatus =
             switch error.code {
             case .invalid: .badRequest
             case .notFound: .notFound
@@ -144,12 +139,6 @@ extension ControlServer {
             case .system: .serviceUnavailable
             case .internal: .internalServerError
             }
-        return response(status, (try? APICoding.encode(ProblemBody(error))) ?? Data())
-    }
-
-    private static func response(_ status: HTTPResponse.Status, _ body: Data) -> Response {
-        Response(
-            status: status, headers: [.contentType: "application/json"],
-            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+        return APIResponse(status: status ?? fitting, body: (try? APICoding.encode(ProblemBody(error))) ?? Data())
     }
 }

@@ -1,4 +1,3 @@
-
 /// What has the work of lanes done: threads, or a test.
 public protocol MediumEngine: AnyObject, Sendable {
     /// `lane` has a request that may begin: call its `performNext()` once, soon, on a thread that may wait. Lanes come in turns, so
