@@ -18,7 +18,9 @@ let settings: [SwiftSetting] = [
 ]
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
@@ -46,9 +48,11 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
     ],
     targets: [
@@ -88,7 +92,7 @@ let package = Package(
                 "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
-        module("Console", ["Management", "Platform", logging, nioCore, nioHTTP1, nioPosix]),
+        module("Console", ["Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
         .executableTarget(
             name: "carousel",
             dependencies: [
@@ -142,7 +146,7 @@ let package = Package(
         tests(
             "Management",
             ["Catalog", "ISCSI", "ISCSIPort", "Platform", "TargetCore", "ManagementTestSupport", grdb]),
-        tests("Console", ["Management", "ManagementTestSupport", nioCore, nioPosix]),
+        tests("Console", ["Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         .testTarget(

@@ -1,112 +1,112 @@
+import Hummingbird
 import Management
-import NIOHTTP1
 
 // Targets, portals, access and sessions.
 extension ControlServer {
-    static func addTargetRoutes(to api: inout RouteTable, _ controller: Controller) {
+    static func addTargetRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("targets") { _, _ in await answer { try await controller.targets() } }
         api.post("targets") { request, _ in
-            await answer(.created) { try await controller.createTarget(try body(of: request)) }
+            await answer(.created) { try await controller.createTarget(try await body(of: request)) }
         }
-        api.get("targets/:name") { _, parameters in
-            await answer { try await controller.target(try name("name", parameters)) }
+        api.get("targets/:name") { _, context in
+            await answer { try await controller.target(try name("name", context)) }
         }
-        api.delete("targets/:name") { _, parameters in
+        api.delete("targets/:name") { _, context in
             await answer {
-                let target = try name("name", parameters)
+                let target = try name("name", context)
                 try await controller.deleteTarget(target)
                 return Acknowledgement("deleted target \(target)")
             }
         }
-        api.post("targets/:name/map") { request, parameters in
+        api.post("targets/:name/map") { request, context in
             await answer {
-                try await controller.map(target: try name("name", parameters), try body(of: request))
+                try await controller.map(target: try name("name", context), try await body(of: request))
             }
         }
-        api.post("targets/:name/unmap") { request, parameters in
+        api.post("targets/:name/unmap") { request, context in
             await answer {
-                try await controller.unmap(target: try name("name", parameters), try body(of: request))
+                try await controller.unmap(target: try name("name", context), try await body(of: request))
             }
         }
-        api.post("targets/:name/portals") { request, parameters in
+        api.post("targets/:name/portals") { request, context in
             await answer {
                 try await controller.setPortalGroups(
-                    ofTarget: try name("name", parameters), try body(of: request))
+                    ofTarget: try name("name", context), try await body(of: request))
             }
         }
-        api.post("targets/:name/redirect") { request, parameters in
+        api.post("targets/:name/redirect") { request, context in
             await answer {
-                try await controller.redirect(target: try name("name", parameters), try body(of: request))
+                try await controller.redirect(target: try name("name", context), try await body(of: request))
             }
         }
     }
 
-    static func addAccessRoutes(to api: inout RouteTable, _ controller: Controller) {
+    static func addAccessRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("groups") { _, _ in await answer { try await controller.initiatorGroups() } }
         api.post("groups") { request, _ in
-            await answer(.created) { try await controller.createInitiatorGroup(try body(of: request)) }
+            await answer(.created) { try await controller.createInitiatorGroup(try await body(of: request)) }
         }
-        api.get("groups/:name") { _, parameters in
-            await answer { try await controller.initiatorGroup(try name("name", parameters)) }
+        api.get("groups/:name") { _, context in
+            await answer { try await controller.initiatorGroup(try name("name", context)) }
         }
-        api.delete("groups/:name") { _, parameters in
+        api.delete("groups/:name") { _, context in
             await answer {
-                let group = try name("name", parameters)
+                let group = try name("name", context)
                 try await controller.deleteInitiatorGroup(group)
                 return Acknowledgement("deleted group \(group)")
             }
         }
-        api.post("groups/:name/add") { request, parameters in
+        api.post("groups/:name/add") { request, context in
             await answer {
-                try await controller.extendInitiatorGroup(try name("name", parameters), try body(of: request))
+                try await controller.extendInitiatorGroup(try name("name", context), try await body(of: request))
             }
         }
-        api.post("groups/:name/remove") { request, parameters in
+        api.post("groups/:name/remove") { request, context in
             await answer {
-                try await controller.reduceInitiatorGroup(try name("name", parameters), try body(of: request))
+                try await controller.reduceInitiatorGroup(try name("name", context), try await body(of: request))
             }
         }
         api.get("chap") { _, _ in await answer { await controller.credentials() } }
         api.post("chap/set") { request, _ in
-            await answer { try await controller.setCredentials(try body(of: request)) }
+            await answer { try await controller.setCredentials(try await body(of: request)) }
         }
         api.post("chap/clear") { request, _ in
             await answer {
-                try await controller.clearCredentials(try body(of: request))
+                try await controller.clearCredentials(try await body(of: request))
                 return Acknowledgement("cleared")
             }
         }
     }
 
-    static func addPortalRoutes(to api: inout RouteTable, _ controller: Controller) {
+    static func addPortalRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("portals") { _, _ in await answer { await controller.portalSummaries() } }
         api.post("portals") { request, _ in
-            await answer(.created) { try await controller.addPortal(try body(of: request)) }
+            await answer(.created) { try await controller.addPortal(try await body(of: request)) }
         }
-        api.delete("portals/:portal") { _, parameters in
+        api.delete("portals/:portal") { _, context in
             await answer {
-                let portal = try name("portal", parameters)
+                let portal = try name("portal", context)
                 try await controller.removePortal(portal)
                 return Acknowledgement("removed portal \(portal)")
             }
         }
-        api.post("portals/:portal/drain") { request, parameters in
+        api.post("portals/:portal/drain") { request, context in
             await answer {
-                try await controller.drainPortal(try name("portal", parameters), try body(of: request))
+                try await controller.drainPortal(try name("portal", context), try await body(of: request))
             }
         }
-        api.post("portals/:portal/resume") { _, parameters in
-            await answer { try await controller.resumePortal(try name("portal", parameters)) }
+        api.post("portals/:portal/resume") { _, context in
+            await answer { try await controller.resumePortal(try name("portal", context)) }
         }
     }
 
-    static func addSessionRoutes(to api: inout RouteTable, _ controller: Controller) {
+    static func addSessionRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("sessions") { _, _ in await answer { await controller.sessions() } }
-        api.get("sessions/:handle") { _, parameters in
-            await answer { try await controller.session(try name("handle", parameters)) }
+        api.get("sessions/:handle") { _, context in
+            await answer { try await controller.session(try name("handle", context)) }
         }
         api.post("sessions/close") { request, _ in
-            await answer { try await controller.closeSessions(try body(of: request)) }
+            await answer { try await controller.closeSessions(try await body(of: request)) }
         }
     }
 }

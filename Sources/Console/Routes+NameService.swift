@@ -1,12 +1,13 @@
+import Hummingbird
 import Management
 
 // iSNS.
 extension ControlServer {
-    static func addNameServiceRoutes(to api: inout RouteTable, _ controller: Controller) {
+    static func addNameServiceRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("isns") { _, _ in await answer { await controller.nameServiceStatus() } }
         api.post("isns") { request, _ in
             await answer {
-                try await controller.setNameServer(try body(of: request))
+                try await controller.setNameServer(try await body(of: request))
                 return await controller.nameServiceStatus()
             }
         }

@@ -1,94 +1,97 @@
 import Foundation
+import HTTPTypes
+import Hummingbird
 import Management
-import NIOHTTP1
+import NIOCore
 
 extension ControlServer {
     /// The routes of the API.
-    static func routes(_ controller: Controller) -> RouteTable {
-        var api = RouteTable(prefix: "/v1/")
+    static func router(_ controller: Controller) -> Router<BasicRequestContext> {
+        let router = Router()
+        let api = router.group("v1")
         api.get("status") { _, _ in await answer { try await controller.status() } }
-        addDiskRoutes(to: &api, controller)
-        addLibraryRoutes(to: &api, controller)
-        addCartridgeRoutes(to: &api, controller)
-        addTargetRoutes(to: &api, controller)
-        addAccessRoutes(to: &api, controller)
-        addPortalRoutes(to: &api, controller)
-        addSessionRoutes(to: &api, controller)
-        addNameServiceRoutes(to: &api, controller)
-        return api
+        addDiskRoutes(to: api, controller)
+        addLibraryRoutes(to: api, controller)
+        addCartridgeRoutes(to: api, controller)
+        addTargetRoutes(to: api, controller)
+        addAccessRoutes(to: api, controller)
+        addPortalRoutes(to: api, controller)
+        addSessionRoutes(to: api, controller)
+        addNameServiceRoutes(to: api, controller)
+        return router
     }
 
-    private static func addDiskRoutes(to api: inout RouteTable, _ controller: Controller) {
+    private static func addDiskRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("disks") { _, _ in await answer { try await controller.disks() } }
         api.post("disks") { request, _ in
-            await answer(.created) { try await controller.createDisk(try body(of: request)) }
+            await answer(.created) { try await controller.createDisk(try await body(of: request)) }
         }
-        api.get("disks/:name") { _, parameters in
-            await answer { try await controller.disk(try name("name", parameters)) }
+        api.get("disks/:name") { _, context in
+            await answer { try await controller.disk(try name("name", context)) }
         }
-        api.patch("disks/:name") { request, parameters in
-            await answer { try await controller.resizeDisk(try name("name", parameters), try body(of: request)) }
+        api.patch("disks/:name") { request, context in
+            await answer { try await controller.resizeDisk(try name("name", context), try await body(of: request)) }
         }
-        api.delete("disks/:name") { _, parameters in
+        api.delete("disks/:name") { _, context in
             await answer {
-                let disk = try name("name", parameters)
+                let disk = try name("name", context)
                 try await controller.deleteDisk(disk)
                 return Acknowledgement("deleted disk \(disk)")
             }
         }
     }
 
-    private static func addLibraryRoutes(to api: inout RouteTable, _ controller: Controller) {
+    private static func addLibraryRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("libraries") { _, _ in await answer { try await controller.libraries() } }
         api.post("libraries") { request, _ in
-            await answer(.created) { try await controller.createLibrary(try body(of: request)) }
+            await answer(.created) { try await controller.createLibrary(try await body(of: request)) }
         }
-        api.get("libraries/:name") { _, parameters in
-            await answer { try await controller.library(try name("name", parameters)) }
+        api.get("libraries/:name") { _, context in
+            await answer { try await controller.library(try name("name", context)) }
         }
-        api.delete("libraries/:name") { _, parameters in
+        api.delete("libraries/:name") { _, context in
             await answer {
-                let library = try name("name", parameters)
+                let library = try name("name", context)
                 try await controller.deleteLibrary(library)
                 return Acknowledgement("deleted library \(library)")
             }
         }
-        api.post("libraries/:name/move") { request, parameters in
+        api.post("libraries/:name/move") { request, context in
             await answer {
-                try await controller.move(library: try name("name", parameters), try body(of: request))
+                try await controller.move(library: try name("name", context), try await body(of: request))
             }
         }
-        api.post("libraries/:name/export") { request, parameters in
+        api.post("libraries/:name/export") { request, context in
             await answer {
-                try await controller.exportCartridge(library: try name("name", parameters), try body(of: request))
+                try await controller.exportCartridge(library: try name("name", context), try await body(of: request))
             }
         }
-        api.post("libraries/:name/import") { request, parameters in
+        api.post("libraries/:name/import") { request, context in
             await answer {
-                try await controller.importCartridge(library: try name("name", parameters), try body(of: request))
+                try await controller.importCartridge(library: try name("name", context), try await body(of: request))
             }
         }
     }
 
-    private static func addCartridgeRoutes(to api: inout RouteTable, _ controller: Controller) {
+    private static func addCartridgeRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.get("cartridges") { _, _ in await answer { try await controller.cartridges() } }
-        api.get("libraries/:name/cartridges") { _, parameters in
-            await answer { try await controller.cartridges(library: try name("name", parameters)) }
+        api.get("libraries/:name/cartridges") { _, context in
+            await answer { try await controller.cartridges(library: try name("name", context)) }
         }
-        api.post("libraries/:name/cartridges") { request, parameters in
+        api.post("libraries/:name/cartridges") { request, context in
             await answer(.created) {
-                try await controller.createCartridge(library: try name("name", parameters), try body(of: request))
+                try await controller.createCartridge(library: try name("name", context), try await body(of: request))
             }
         }
-        api.get("libraries/:name/cartridges/:barcode") { _, parameters in
+        api.get("libraries/:name/cartridges/:barcode") { _, context in
             await answer {
-                try await controller.cartridge(try name("barcode", parameters), library: try name("name", parameters))
+                try await controller.cartridge(try name("barcode", context), library: try name("name", context))
             }
         }
-        api.delete("libraries/:name/cartridges/:barcode") { _, parameters in
+        api.delete("libraries/:name/cartridges/:barcode") { _, context in
             await answer {
-                let barcode = try name("barcode", parameters)
-                try await controller.deleteCartridge(barcode, library: try name("name", parameters))
+                let barcode = try name("barcode", context)
+                try await controller.deleteCartridge(barcode, library: try name("name", context))
                 return Acknowledgement("deleted cartridge \(barcode)")
             }
         }
@@ -97,20 +100,23 @@ extension ControlServer {
     // MARK: Requests and answers
 
     /// A part of the path, decoded.
-    static func name(_ parameter: Substring, _ parameters: RouteTable.Parameters) throws(ManagementError) -> String {
-        guard let name = parameters[parameter]?.removingPercentEncoding else {
+    static func name(_ parameter: String, _ context: BasicRequestContext) throws(ManagementError) -> String {
+        guard let name = context.parameters.get(parameter)?.removingPercentEncoding else {
             throw ManagementError(.invalid, "the path lacks its \(parameter)")
         }
         return name
     }
 
     /// The decoded body.
-    static func body<Value: Decodable>(of request: APIRequest) throws(ManagementError) -> Value {
-        guard let body = request.body else {
+    static func body<Value: Decodable>(of request: Request) async throws(ManagementError) -> Value {
+        let bytes: ByteBuffer
+        do {
+            bytes = try await request.body.collect(upTo: maximumBodyLength)
+        } catch {
             throw ManagementError(.invalid, "the request body is longer than \(maximumBodyLength) bytes")
         }
         do {
-            return try APICoding.decode(Value.self, from: body)
+            return try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
         } catch {
             throw ManagementError(.invalid, "the request body is not the JSON of a \(Value.self)")
         }
@@ -118,10 +124,10 @@ extension ControlServer {
 
     /// The answer with the result of `operation`, or with its refusal.
     static func answer(
-        _ status: HTTPResponseStatus = .ok, _ operation: () async throws -> some Encodable
-    ) async -> APIResponse {
+        _ status: HTTPResponse.Status = .ok, _ operation: () async throws -> some Encodable
+    ) async -> Response {
         do {
-            return APIResponse(status: status, body: try APICoding.encode(try await operation()))
+            return response(status, try APICoding.encode(try await operation()))
         } catch let error as ManagementError {
             return refusal(error)
         } catch {
@@ -129,9 +135,8 @@ extension ControlServer {
         }
     }
 
-    /// The answer that refuses, with the status that fits the error's code unless another is given.
-    static func refusal(_ error: ManagementError, status: HTTPResponseStatus? = nil) -> APIResponse {
-        let fitting: HTTPResponseStatus =
+    private static func refusal(_ error: ManagementError) -> Response {
+        let status: HTTPResponse.Status =
             switch error.code {
             case .invalid: .badRequest
             case .notFound: .notFound
@@ -139,6 +144,12 @@ extension ControlServer {
             case .system: .serviceUnavailable
             case .internal: .internalServerError
             }
-        return APIResponse(status: status ?? fitting, body: (try? APICoding.encode(ProblemBody(error))) ?? Data())
+        return response(status, (try? APICoding.encode(ProblemBody(error))) ?? Data())
+    }
+
+    private static func response(_ status: HTTPResponse.Status, _ body: Data) -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
     }
 }

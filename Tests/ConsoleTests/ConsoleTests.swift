@@ -29,7 +29,7 @@ enum AnyJSON: Decodable {
 @Suite("The API over its socket")
 struct ConsoleTests {
     /// Runs `body` with a client of a server over fake devices.
-    static func serving(_ body: (ControlClient, ControllerFixture) async throws -> Void) async throws {
+    func serving(_ body: (ControlClient, ControllerFixture) async throws -> Void) async throws {
         let fixture = try ControllerFixture()
         let server = ControlServer(
             controller: fixture.controller, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -59,7 +59,7 @@ struct ConsoleTests {
 
     @Test("every route answers")
     func routes() async throws {
-        try await Self.serving { client, fixture in
+        try await serving { client, fixture in
             let library = try await fixture.makeLibrary()
             let disk: DiskSummary = try await client.post("disks", DiskCreation(name: "a", size: 1 << 20))
             let disks: [DiskSummary] = try await client.get("disks")
@@ -105,7 +105,7 @@ struct ConsoleTests {
 
     @Test("every route of portals, access and sessions answers, and no answer has a secret")
     func accessRoutes() async throws {
-        try await Self.serving { client, fixture in
+        try await serving { client, fixture in
             try await fixture.controller.start()
             try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
             let portal: PortalSummary = try await client.post(
@@ -162,7 +162,7 @@ struct ConsoleTests {
 
     @Test("a refusal keeps its code and its sentence")
     func refusals() async throws {
-        try await Self.serving { client, fixture in
+        try await serving { client, fixture in
             let missing = await refusal { () -> DiskSummary in try await client.get("disks/x") }
             #expect(missing?.code == .notFound)
             #expect(missing?.message.contains("'x'") == true)
@@ -179,7 +179,7 @@ struct ConsoleTests {
 
     @Test("bodies that are no requests are refused")
     func badBodies() async throws {
-        try await Self.serving { client, _ in
+        try await serving { client, _ in
             let wrong = await refusal { () -> DiskSummary in try await client.post("disks", ["name": 1]) }
             #expect(wrong?.code == .invalid)
             let long = String(repeating: "a", count: ControlServer.maximumBodyLength)
@@ -194,7 +194,7 @@ struct ConsoleTests {
 
     @Test("the socket is for its owner only")
     func access() async throws {
-        try await Self.serving { _, fixture in
+        try await serving { _, fixture in
             let attributes = try FileManager.default.attributesOfItem(atPath: fixture.path + "/control.sock")
             #expect(attributes[.posixPermissions] as? Int == 0o600)
         }
