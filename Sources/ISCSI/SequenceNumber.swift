@@ -2,7 +2,7 @@
 ///
 /// There is no total order, so the type is not `Comparable`: `precedes` is meaningful for numbers less than 2³¹ apart.
 @frozen public struct SequenceNumber: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
-    /// The four bytes on the wire.
+    /// The field's value, four bytes.
     public let rawValue: UInt32
 
     /// The number with that value.
@@ -35,7 +35,7 @@
         Int(Int32(bitPattern: other.rawValue &- rawValue))
     }
 
-    /// The value in decimal.
+    /// The number in decimal digits.
     public var description: String { String(rawValue) }
 }
 

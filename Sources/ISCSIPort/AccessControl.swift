@@ -2,7 +2,7 @@ public import ISCSI
 public import Platform
 public import TargetCore
 
-/// Who logs in and from where, as far as access depends on it.
+/// Who logs in and from where: what access depends on.
 public struct AccessRequest: Sendable {
     /// InitiatorName, normalised.
     public let initiatorName: String
@@ -28,7 +28,8 @@ public struct AccessRequest: Sendable {
 public enum TargetAccess: Sendable {
     /// It may, when it proves who it is: it sees the logical units of the map (the target's own when nil).
     case granted(AuthenticationPolicy, LogicalUnitMap? = nil)
-    /// It may not: `.targetNotFound` where it shall not learn that there is one, `.authorizationFailure`, `.serviceUnavailable` …
+    /// It may not: `.targetNotFound` where it shall not learn that there is one, `.authorizationFailure`,
+    /// `.serviceUnavailable` …
     case refused(LoginStatus)
     /// The target is elsewhere: `address` is a `TargetAddress` value without portal group tag.
     case moved(address: String, permanently: Bool)
@@ -53,15 +54,15 @@ public protocol AccessControl: Sendable {
 
 /// Access for everyone to everything.
 public struct OpenAccess: AccessControl {
-    /// Open access.
+    /// Access that asks nobody.
     public init() {}
 
-    /// Granted.
+    /// Granted without authentication, to the target's own logical units.
     public func access(_ request: AccessRequest, to target: Target) -> TargetAccess { .granted(.none) }
-    /// Nothing.
+    /// None: everyone may discover.
     public func discoveryAuthentication(_ request: AccessRequest) -> AuthenticationPolicy { .none }
-    /// Yes.
+    /// Always: everyone sees every target.
     public func isVisible(_ target: Target, to request: AccessRequest) -> Bool { true }
-    /// All.
+    /// Nil: all portal groups offer every target.
     public func portalGroupTags(of target: Target) -> Set<UInt16>? { nil }
 }

@@ -1,11 +1,12 @@
 internal import ISCSI
 internal import Platform
 
-/// What has come before its turn: delivery in the order of CmdSN, over all connections of a session (RFC 7143 section 4.2.2.1).
+/// What has come before its turn: delivery in the order of CmdSN, over all connections of a session (RFC 7143 section
+/// 4.2.2.1).
 ///
-/// It holds commands, other requests, and CmdSNs that count as received although nothing comes with them; all of these are in the
-/// command window, which bounds them. Beside them it holds task management functions, which are immediate and use up no CmdSN, but are
-/// for the commands before them, too.
+/// It holds commands, other requests, and CmdSNs that count as received although nothing comes with them; all of these
+/// are in the command window, which bounds them. Beside them it holds task management functions, which are immediate
+/// and use up no CmdSN, but are for the commands before them, too.
 struct CommandOrder<Command: AnyObject, Request> {
     /// What has its turn.
     enum Turn {
@@ -22,7 +23,8 @@ struct CommandOrder<Command: AnyObject, Request> {
     private struct Held {
         let cmdSN: SequenceNumber
         let content: Content
-        /// All of it is here. A command whose data is on its way has its turn when that has come; those behind it wait with it.
+        /// All of it is here. A command whose data is on its way has its turn when that has come; those behind it wait
+        /// with it.
         var isComplete = true
     }
 
@@ -81,21 +83,22 @@ struct CommandOrder<Command: AnyObject, Request> {
         held.append(Held(cmdSN: cmdSN, content: .request(request)))
     }
 
-    /// Lets a CmdSN count as received when its turn comes, unless it is here already.
+    /// Counts a CmdSN as received when its turn comes, unless it is here already.
     mutating func skip(_ cmdSN: SequenceNumber) {
         if !contains(cmdSN) { held.append(Held(cmdSN: cmdSN, content: .nothing)) }
     }
 
-    /// Holds an immediate function until the commands before `cmdSN` have been delivered, or `deadline`; deadlines never go back.
+    /// Holds an immediate function until the commands before `cmdSN` have been delivered, or `deadline`; deadlines
+    /// never go back.
     mutating func hold(function request: Request, _ cmdSN: SequenceNumber, until deadline: MonotonicTime) {
         functions.append(HeldFunction(cmdSN: cmdSN, request: request, deadline: deadline))
     }
 
-    /// Forgets the requests that `isMeant` selects; the CmdSN of each that has one is used up in its turn.
-    mutating func withdrawRequests(where isMeant: (Request) -> Bool) {
-        functions.removeAll { isMeant($0.request) }
+    /// Forgets the requests that `isIncluded` selects; the CmdSN of each that has one is used up in its turn.
+    mutating func withdrawRequests(where isIncluded: (Request) -> Bool) {
+        functions.removeAll { isIncluded($0.request) }
         for position in held.indices {
-            guard case .request(let request) = held[position].content, isMeant(request) else { continue }
+            guard case .request(let request) = held[position].content, isIncluded(request) else { continue }
             requestCount -= 1
             held[position] = Held(cmdSN: held[position].cmdSN, content: .nothing)
         }

@@ -6,8 +6,8 @@ internal import TargetCore
 
 // SCSI Command (RFC 7143 section 11.3).
 extension Connection {
-    /// Takes a command's header: a slot with room for its immediate data, or nil when the command is ignored or was answered
-    /// already, and its data segment is to be discarded.
+    /// Takes a command's header: a slot with room for its immediate data, or nil when the command is ignored or was
+    /// answered already, and its data segment is to be discarded.
     func beginCommand(_ header: RawSpan) -> CommandSlot? {
         guard let session, let command = SCSICommandPDU(parsing: header) else { return nil }
         var window = session.window
@@ -20,8 +20,8 @@ extension Connection {
             return nil
         case .deliver, .keep: break
         }
-        // The CmdSN of a rejected command does not count as received: the initiator closes the gap with another command of
-        // that CmdSN or with ABORT TASK (section 7.3).
+        // The CmdSN of a rejected command does not count as received: the initiator closes the gap with another command
+        // of that CmdSN or with ABORT TASK (section 7.3).
         if let reason = refusal(of: command, header, in: session) {
             reject(header, reason)
             return nil
@@ -30,7 +30,7 @@ extension Connection {
             reject(header, .tooManyImmediateCommands)
             return nil
         }
-        slot.begin(command, place: place)
+        slot.begin(command, connectionIndex: connectionIndex)
         session.setTag(of: slot)
         if command.dataSegmentLength > 0, !command.isImmediate, session.ordersArrivals {
             slot.isArriving = true
@@ -79,7 +79,7 @@ extension Connection {
         case .tooMuch: return refuse(slot, .incorrectAmountOfData)
         case .allowed(let dataOutFollows):
             if dataOutFollows {
-                slot.unsolicitedData = DataOutSequence(
+                slot.dataOut.unsolicited = DataOutSequence(
                     unsolicitedAfter: command.dataSegmentLength, expectedLength: slot.expectedDataOutLength,
                     parameters: parameters)
             } else if command.dataSegmentLength == 0 {
@@ -87,7 +87,7 @@ extension Connection {
             }
         }
         let capacity = min(slot.expectedDataOutLength, BufferPool.maximumLeaseLength)
-        let mayLease = slot.unsolicitedData == nil && !slot.isHeld || session?.owe(slot, capacity) == true
+        let mayLease = slot.dataOut.unsolicited == nil && !slot.isHeld || session?.owe(slot, capacity) == true
         if mayLease { slot.task.dataOut = reactor.pool.lease(capacity: capacity) }
         let isLeased = slot.task.dataOut != nil
         return isLeased || refuse(slot, .outOfBuffers)
@@ -112,7 +112,7 @@ extension Connection {
     /// The command and its immediate data are here: gives it to its logical unit when its turn is.
     func finishCommand(_ slot: CommandSlot, dataLength: Int, isDataValid: Bool) {
         guard let session else { return }
-        slot.receivedDataOut = dataLength
+        slot.dataOut.received = dataLength
         if !isDataValid {
             let header = rejectedHeader(of: slot)
             reject(header.bytes, .dataDigestError)

@@ -6,14 +6,14 @@ internal import TargetCore
 
 // NOP, Text, Logout, and what is rejected (RFC 7143 sections 11.10, 11.14, 11.17 and 11.18).
 extension Connection {
-    /// The most bytes of a PDU's data that go out as a copy in the output queue, and that are kept of one which waits for its turn; more
-    /// goes out from a buffer of its own.
+    /// The most bytes of a PDU's data that go out as a copy in the output queue, and that are kept of one which waits
+    /// for its turn; more goes out from a buffer of its own.
     static let controlDataLimit = 8192
-    /// How many targets of a discovery are looked at for as much as another request costs.
+    /// So many targets of a discovery cost as much to choose from as another request.
     private static let targetsOfRequest = 64
 
     /// Takes a PDU of full feature phase that is neither SCSI Command nor Data-Out.
-    func receiveControl(_ header: RawSpan, _ data: RawSpan) {
+    func receiveRequest(_ header: RawSpan, _ data: RawSpan) {
         guard let session else { return }
         countRequest()
         switch header.opcode {
@@ -48,7 +48,8 @@ extension Connection {
         }
     }
 
-    /// Keeps a PDU until the CmdSNs before its own have come. One that cannot be kept is refused: its CmdSN is still expected then.
+    /// Keeps a PDU until the CmdSNs before its own have come. One that cannot be kept is refused: its CmdSN is still
+    /// expected then.
     private func hold(_ header: RawSpan, _ data: RawSpan, _ cmdSN: SequenceNumber, in session: Session) {
         guard let copy = BasicHeaderSegment(parsing: header), !session.order.contains(cmdSN) else { return }
         guard session.order.requestCount < server.limits.heldRequests else {
@@ -84,7 +85,7 @@ extension Connection {
         guard let session, let ping = NOPOutPDU(parsing: header) else { return }
         if ping.targetTransferTag != reservedTag, ping.targetTransferTag == pingTag { pingTag = nil }
         guard ping.initiatorTaskTag != reservedTag else { return }
-        // The data comes back as far as the initiator takes it (section 11.19).
+        // The data comes back up to what the initiator takes (section 11.19).
         let count = min(data.byteCount, answerLimit)
         countRequest(weight: count / Self.controlDataLimit)
         session.openWindow()
@@ -136,7 +137,10 @@ extension Connection {
             return server.discover(scope, session, on: self)
         }
         text = machine
-        parameters = agreed
+        if parameters != agreed {
+            parameters = agreed
+            datamover?.noticeParameters(agreed)
+        }
         switch step {
         case .reject(let reason):
             reject(header, reason)
@@ -176,7 +180,8 @@ extension Connection {
         response.time2Retain = parameters.errorRecoveryLevel == 2 ? UInt16(clamping: parameters.defaultTime2Retain) : 0
         send(response)
         guard response.response == .closed, isOpen else { return }
-        // Commands that have not ended get no answer any more (section 11.14), unless another connection takes them over.
+        // Commands that have not ended get no answer any more (section 11.14), unless another connection takes them
+        // over.
         if request.reason == .closeSession {
             session.end(.loggedOut)
         } else if let other {
@@ -190,12 +195,11 @@ extension Connection {
         closeAfterSending(.loggedOut)
     }
 
-    /// Closes so that another connection can take the commands over. What is queued refers to their buffers: it is sent before these
-    /// go back, or not at all.
+    /// Closes so that another connection can take the commands over. What is queued refers to their buffers: it is sent
+    /// before these go back, or not at all.
     private func leaveForRecovery(isOwn: Bool) {
         guard isOwn else { return close(.loggedOut) }
-        sending.removeAll()
-        recovery?.resends.removeAll()
+        datamover?.withdrawAllData()
         closeAfterSending(.loggedOut)
     }
 }

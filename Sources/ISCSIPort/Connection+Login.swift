@@ -19,7 +19,7 @@ extension Connection {
         case .finished(let reply, let result):
             phase = .starting(reply, result)
             login = nil
-            scheduleTurnEnd()
+            datamover?.finish()
         }
     }
 
@@ -39,7 +39,6 @@ extension Connection {
         parameters = result.parameters
         status = result.statusSequence
         text = TextMachine(sessionType: result.identity.sessionType, settings: .target)
-        output = OutputQueue()
         session.begin()
         session.add(self)
         guard !isClosed else { return }
@@ -48,16 +47,17 @@ extension Connection {
         var header = reply.header
         header.expCmdSN = session.window.expCmdSN
         header.maxCmdSN = session.window.maxCmdSN
-        guard register(), send(header, data: reply.text.rawSpan) else { return }
+        do throws(SystemError) {
+            try datamover?.enable(
+                parameters, on: session.reactor, after: BasicHeaderSegment(header), data: reply.text.rawSpan)
+        } catch {
+            return close(.failed(error))
+        }
+        guard !isClosed else { return }
         if parameters.errorRecoveryLevel > 0 { recovery = ConnectionRecovery(first: status.next) }
         acknowledgedStatSN = status.next
         readsAcknowledgements =
             recovery != nil || parameters.taskReporting != .rfc3720 && parameters.maxConnections > 1
-        framer = PDUFramer(
-            maximumDataSegmentLength: parameters.maxRecvDataSegmentLength,
-            hasHeaderDigest: parameters.headerDigest == .crc32c, hasDataDigest: parameters.dataDigest == .crc32c)
-        sendFramer = framer
-        receiveLimit = ReceiveBuffer.capacity / 4
         watchForSilence()
     }
 
@@ -71,7 +71,12 @@ extension Connection {
         header.status = status
         header.dataSegmentLength = 0
         phase = .closing(.loginRefused(status))
-        if register() { send(header) }
+        do throws(SystemError) {
+            try datamover?.attach(to: session.reactor)
+            send(header)
+        } catch {
+            close(.failed(error))
+        }
         session.end(.loginRefused(status))
     }
 }

@@ -9,59 +9,41 @@ extension Connection {
     // MARK: Keeping
 
     /// Keeps a PDU that carries a StatSN of its own. Outcomes of commands are kept in their slots.
-    func keepIfNumbered<Header: PDUHeader>(_ header: Header, data: RawSpan?) {
-        guard let recovery else { return }
-        switch Header.opcode {
+    func keepIfNumbered(_ opcode: Opcode, _ header: BasicHeaderSegment, data: RawSpan) {
+        switch opcode {
         case .scsiResponse, .readyToTransfer, .dataIn, .loginResponse: return
-        default: break
+        case .nopIn where header.initiatorTaskTag == reservedTag: return
+        default: recovery?.keep(.other(header, data.copyToArray()))
         }
-        let bytes = BasicHeaderSegment(header)
-        if Header.opcode == .nopIn, bytes.initiatorTaskTag == reservedTag { return }
-        recovery.keep(.other(bytes, data?.copyToArray() ?? []))
     }
 
     /// Keeps the outcome of a command, which was just given the last StatSN, in its slot.
     func keepAnswer(_ slot: CommandSlot, in session: Session) {
         slot.hasRecovered = true
-        slot.isSent = true
+        slot.dataIn.isSent = true
         session.keepAnswered(slot)
         recovery?.keep(.command(slot.reference))
-        guard slot.payload != nil, slot.retainedLength == 0 else { return }
-        slot.retainedLength = slot.dataInPlan?.length ?? 0
+        guard slot.dataIn.payload != nil, slot.retainedLength == 0 else { return }
+        slot.retainedLength = slot.dataIn.plan?.length ?? 0
         session.retainedData += slot.retainedLength
         if session.retainedData > session.limits.retainedData { dropRetainedData(in: session) }
     }
 
-    /// Lets go of the data of the oldest answers: they cannot be sent again.
+    /// Lets go of the data of the oldest answers: they cannot be sent again. That of the newest is just being sent.
     private func dropRetainedData(in session: Session) {
         guard let recovery else { return }
         var statSN = recovery.first
-        while session.retainedData > session.limits.retainedData, statSN.precedes(status.next) {
+        while session.retainedData > session.limits.retainedData, statSN.advanced(by: 1).precedes(status.next) {
             if case .command(let reference)? = recovery[statSN], let slot = session.slot(reference) {
-                dropPayload(of: slot)
+                releaseData(of: slot)
             }
             statSN = statSN.advanced(by: 1)
         }
     }
 
-    private func dropPayload(of slot: CommandSlot) {
-        recovery?.cancelResends(of: slot)
+    private func releaseData(of slot: CommandSlot) {
         session?.settleRetained(slot)
-        guard let payload = slot.payload else { return }
-        slot.payload = nil
-        if !output.release(payload) { close(.answersNotTaken) }
-    }
-
-    /// Gives the buffers of a command back to it: it goes on on another connection.
-    func returnBuffers(of slot: CommandSlot) {
-        if let payload = slot.payload { slot.task.dataIn = output.take(payload) }
-        slot.payload = nil
-        guard case .dataOut(let reference) = incoming.destination, reference == slot.reference,
-            incoming.stage == .payload || incoming.stage == .trailer, let lease = incoming.lease.take()
-        else { return }
-        slot.task.dataOut = consume lease
-        // The PDU is counted, and has not come to its end.
-        breakOff(slot, isEnd: false)
+        datamover?.releaseData(slot)
     }
 
     // MARK: Acknowledgement
@@ -81,7 +63,7 @@ extension Connection {
             guard case .command(let reference) = recovery.removeFirst(), let slot = session.slot(reference) else {
                 continue
             }
-            dropPayload(of: slot)
+            releaseData(of: slot)
             session.release(slot)
         }
         // Far more than the window allows: the initiator takes its answers and never says so (section 4.2.2.2).
@@ -92,53 +74,65 @@ extension Connection {
         }
     }
 
-    // MARK: Data-In
+    // MARK: Sending again
 
-    /// Plans the Data-In of a command from what the initiator has acknowledged of it on.
-    func planDataIn(_ slot: CommandSlot, length: Int) {
-        let plan = DataInPlan(
-            length: length, segmentLimit: parameters.maxSendDataSegmentLength, burstLimit: parameters.maxBurstLength,
-            offset: min(slot.acknowledgedLength, length), dataSN: slot.acknowledgedDataSN)
-        slot.hasRecovered = true
-        slot.dataInStart = plan
-        slot.dataInPlan = plan
+    /// The command that was answered with a StatSN, if that answer is kept and a command's.
+    func answeredCommand(_ statSN: SequenceNumber) -> CommandSlot? {
+        guard case .command(let reference)? = recovery?[statSN] else { return nil }
+        return session?.slot(reference)
     }
 
-    /// Asks for a DataACK at the end of each sequence but the last, whose status is acknowledged anyway (section 11.7.2).
-    func requestAcknowledgement(_ pdu: inout DataInPDU, _ slot: CommandSlot, _ segment: DataInSegment) {
-        guard segment.isFinal, !segment.isLast else { return }
-        if slot.acknowledgementTag == 0 { slot.acknowledgementTag = slot.takeTransferTag() }
-        pdu.isAcknowledgeRequested = true
-        pdu.logicalUnitNumber = slot.logicalUnitNumber
-        pdu.targetTransferTag = slot.acknowledgementTag
+    /// The StatSN that a command was answered with.
+    func statSN(of slot: CommandSlot) -> SequenceNumber? {
+        guard slot.isAnswered, let recovery else { return nil }
+        for offset in 0..<recovery.count {
+            let statSN = recovery.first.advanced(by: offset)
+            if case .command(let reference)? = recovery[statSN], reference.index == slot.index { return statSN }
+        }
+        return nil
     }
 
-    /// Notes that the initiator has the Data-In PDUs before `dataSN`; false when they were not sent, or before what it had already.
-    func acknowledgeData(of slot: CommandSlot, upTo dataSN: UInt32) -> Bool {
-        guard var start = slot.dataInStart, let plan = slot.dataInPlan,
-            (slot.acknowledgedDataSN...plan.dataSN).contains(dataSN)
-        else { return false }
-        start.skip(to: dataSN)
-        slot.dataInStart = start
-        slot.acknowledgedDataSN = dataSN
-        slot.acknowledgedLength = start.offset
-        return true
+    /// Sends the answer with that StatSN again, if it is kept.
+    func sendAnswerAgain(_ statSN: SequenceNumber) {
+        guard let session else { return }
+        switch recovery?[statSN] {
+        case .command(let reference):
+            guard let slot = session.slot(reference) else { return }
+            let failure = slot.transportFailure
+            let status = failure?.status ?? slot.task.status
+            var response = response(of: slot, status: status)
+            response.statSN = statSN
+            response.expCmdSN = session.window.expCmdSN
+            response.maxCmdSN = session.window.maxCmdSN
+            let sense = failure == nil ? slot.task.reportedSense : failure?.sense.map { .fields($0) }
+            send(
+                response, sense: status == .checkCondition ? sense : nil,
+                isDescriptorFormat: slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false)
+        case .other(var header, let data):
+            let window = session.window
+            header.modifyBytes { bytes in
+                bytes.storeBE32(window.expCmdSN.rawValue, at: 28)
+                bytes.storeBE32(window.maxCmdSN.rawValue, at: 32)
+            }
+            datamover?.send(header, data: data.rawSpan)
+        case nil: return
+        }
     }
 
     // MARK: Taking over
 
-    /// Takes over a command whose connection is gone, and goes on with it: the function complete answer is sent already
+    /// Takes over a command whose connection is gone, and continues it: the function complete answer is sent already
     /// (section 7.2.2).
     func resume(_ slot: CommandSlot, expDataSN: UInt32) {
-        slot.place = place
+        slot.connectionIndex = connectionIndex
         slot.isOrphaned = false
         slot.hasRecovered = true
         slot.dataOutStart = reactor.now
         // 0 or what was never sent leaves the acknowledged data as it is (section 11.5.6).
-        if expDataSN > slot.acknowledgedDataSN { _ = acknowledgeData(of: slot, upTo: expDataSN) }
+        if expDataSN > slot.dataIn.acknowledgedDataSN { _ = datamover?.acknowledgeData(slot, upTo: expDataSN) }
         slot.snackTag = 0
-        slot.isStatusInData = false
-        slot.isSent = false
+        slot.dataIn.carriesStatus = false
+        slot.dataIn.isSent = false
         if slot.isHeld { return }
         if let failure = slot.transportFailure {
             if slot.task.state == .ended || slot.task.state == .idle { respond(slot, failure) }

@@ -6,12 +6,14 @@ internal import TargetCore
 
 // Task management (RFC 7143 sections 4.2.3, 7.2.2, 11.5 and 11.6, RFC 7144).
 //
-// Functions that abort tasks do not wait for Data-Out that the initiator still owes for them, as section 4.2.3.3 has it:
-// initiators that reset a unit send no more of it. Data that comes nevertheless has a Target Transfer Tag, or the task tag of
-// unsolicited data, that leads to no task, and is discarded; a tag is used again only after 2²⁰ transfers of its slot.
+// Functions that abort tasks do not wait for Data-Out that the initiator still owes for them, as section 4.2.3.3 has
+// it: initiators that reset a unit send no more of it. Data that comes nevertheless has a Target Transfer Tag, or the
+// task tag of unsolicited data, that leads to no task, and is discarded; a tag is used again only after 2²⁰ transfers
+// of its slot.
 extension Connection {
-    /// Lets an immediate function that ends many tasks wait for those commands before it that have not come yet: they are among its
-    /// tasks (section 4.2.3.3). With several connections they may well be on their way. False when there is nothing to wait for.
+    /// Holds an immediate function that ends many tasks until those commands before it that have not come yet come:
+    /// they are among its tasks (section 4.2.3.3). With several connections they may well be on their way. False when
+    /// there is nothing to wait for.
     func holdFunction(_ header: RawSpan, _ cmdSN: SequenceNumber, in session: Session) -> Bool {
         guard session.window.expCmdSN.precedes(cmdSN), !session.window.maxCmdSN.advanced(by: 1).precedes(cmdSN),
             let request = TaskManagementRequestPDU(parsing: header), let copy = BasicHeaderSegment(parsing: header)
@@ -57,7 +59,7 @@ extension Connection {
         if function == .taskReassign { return reassign(request, in: session) }
         let referenced = session.slot(withTag: request.referencedTaskTag)
         if function == .abortTask {
-            let isEnded = referenced.map { withdraw($0, ifMeantBy: request) } ?? skip(request, in: session)
+            let isEnded = referenced.map { withdraw($0, ifNamedBy: request) } ?? skip(request, in: session)
             if isEnded { return answerTaskManagement(tag, .functionComplete) }
         } else {
             withdrawCommands(function, request, in: session, nexus)
@@ -100,8 +102,8 @@ extension Connection {
         }
     }
 
-    /// Whether the CmdSN of a task that ABORT TASK names and that is not here is in the window and before the function's own:
-    /// it then counts as received, so that the initiator's gap is closed (section 11.6.1).
+    /// Whether the CmdSN of a task that ABORT TASK names and that is not here is in the window and before the
+    /// function's own: it then counts as received, so that the initiator's gap is closed (section 11.6.1).
     private func skip(_ request: TaskManagementRequestPDU, in session: Session) -> Bool {
         var window = session.window
         let cmdSN = request.refCmdSN
@@ -110,8 +112,9 @@ extension Connection {
         return true
     }
 
-    /// Ends, for a function on many tasks, those commands that are not with the devices: nothing may follow the function's answer
-    /// for a task that it aborts, and its tasks are all whose CmdSN is before its own (section 4.2.3.3).
+    /// Ends, for a function on many tasks, those commands that are not with the devices: nothing may follow the
+    /// function's answer for a task that it aborts, and its tasks are all whose CmdSN is before its own (section
+    /// 4.2.3.3).
     private func withdrawCommands(
         _ function: TaskManagementFunction, _ request: TaskManagementRequestPDU, in session: Session, _ nexus: ITNexus
     ) {
@@ -129,17 +132,8 @@ extension Connection {
         }
     }
 
-    private func withdraw(_ slot: CommandSlot, ifMeantBy request: TaskManagementRequestPDU) -> Bool {
+    private func withdraw(_ slot: CommandSlot, ifNamedBy request: TaskManagementRequestPDU) -> Bool {
         slot.logicalUnitNumber.number == request.logicalUnitNumber.number && session?.withdraw(slot) == true
-    }
-
-    /// Lets go of the Data-In of a command that is not sent completely.
-    func withdrawData(_ slot: CommandSlot) {
-        sending.removeAll { $0 === slot }
-        recovery?.cancelResends(of: slot)
-        guard let payload = slot.payload else { return }
-        slot.payload = nil
-        if !output.release(payload) { close(.answersNotTaken) }
     }
 
     private func finishTaskManagement(

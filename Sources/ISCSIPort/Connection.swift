@@ -39,7 +39,7 @@ enum CloseReason: CustomStringConvertible {
         case .protocolError(let text): "protocol error: \(text)"
         case .loginRefused(let status): "login refused: \(status)"
         case .loginTimedOut: "the login took too long"
-        case .displaced: "it had not logged in when others needed its place"
+        case .displaced: "it had not logged in, and made room for newer connections"
         case .notALogin: "the first PDU was no login"
         case .loggedOut: "logged out"
         case .noAnswerToPing: "no answer to NOP-In"
@@ -61,7 +61,8 @@ enum CloseReason: CustomStringConvertible {
     }
 }
 
-/// One TCP connection of an initiator, from its acceptance to its end.
+/// One connection of an initiator, from its acceptance to its end: login, numbering of its responses, and what its PDUs
+/// mean. Its datamover moves them.
 ///
 /// It belongs to one reactor: first to that of the portal, and from the end of its login on to that of its session. The
 /// other files of this folder that begin with `Connection` hold its parts by topic.
@@ -87,7 +88,8 @@ final class Connection: @unchecked Sendable {
     }
 
     let server: ISCSIServer
-    let socket: StreamSocket
+    /// What moves its PDUs and the data of its tasks; nil before it has begun and after it was closed.
+    private(set) var datamover: (any Datamover)?
     let peerAddress: SocketAddress
     let localAddress: SocketAddress
     /// The portal that the connection came in on.
@@ -96,48 +98,24 @@ final class Connection: @unchecked Sendable {
     var portalReactor: Reactor { portal.reactor }
     /// The reactor that the connection belongs to now.
     private(set) var reactor: Reactor
-    /// The login is done: the connection is on its way to its session's reactor, or there.
+    /// The login is done, and the connection moves to its session's reactor, or has moved. Written and read on the
+    /// portal's reactor, where the phase must not be looked at any more.
     private(set) var hasLeftPortal = false
     var phase = Phase.login {
         didSet { (isOpen, isFullFeature) = phase.flags }
     }
-    /// Whether PDUs are still taken from the peer. Kept beside the phase, whose values are costly to look at for every PDU.
+    /// Whether PDUs are still taken from the peer. Kept beside the phase, whose values are costly to look at for every
+    /// PDU.
     private(set) var isOpen = true
     /// Whether the login is done and the session set up.
     private(set) var isFullFeature = false
-    var registration: RegistrationName?
-    private var interest = ReadyEvents.readable
     /// Watches over the login, then for silence.
     private var timer: TimerName?
     /// The end of a pause in reading.
     var pauseTimer: TimerName?
 
-    // Receiving.
-    var framer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
-    var incoming = IncomingPDU()
-    /// The start of a PDU that is not complete enough to look at; between two receptions.
-    var kept = KeptBytes()
-    var receiveLimit = 4096
-    /// How many PDUs the last reception had.
-    var receivedPDUs = 0
+    /// When something came last.
     var lastReception: MonotonicTime
-    /// A buffer for a request that is no command, when the reactor's pool has none left: pings and logouts work all the same.
-    private(set) lazy var reserve = BufferPool(limit: Self.reserveLimit)
-    /// The longest data segment that a target here declares to take (MaxRecvDataSegmentLength).
-    private static let reserveLimit = 262_144
-
-    // Sending.
-    var output = OutputQueue(pieceLimit: 16, leaseLimit: 1, headerCapacity: 16384)
-    var isWriteBlocked = false
-    /// What the peer's PDUs of this turn have cost: the bytes of data that they moved, and `pduWork` for each.
-    var turnWork = 0
-    /// PDUs that came when the turn had its share of work; the next turns handle them before anything else is received.
-    var postponed: BufferLease?
-    /// PDUs whose answers may still be queued.
-    var unsentPDUs = 0
-    var isTurnEndScheduled = false
-    /// Commands whose Data-In did not fit the output queue at once, oldest first.
-    var sending: [CommandSlot] = []
 
     // Login, then full feature phase.
     var login: LoginMachine<PortAuthority>?
@@ -147,13 +125,11 @@ final class Connection: @unchecked Sendable {
     /// The CID and the TSIH, once the login is done; written before the registry knows them.
     var connectionID: UInt16 = 0
     var targetSessionHandle: UInt16?
-    /// The connection's place in its session.
-    var place = CommandSlot.nowhere
+    /// Its index among the connections of its session.
+    var connectionIndex = CommandSlot.noConnection
     /// What is kept to be sent again; nil at ErrorRecoveryLevel 0.
     var recovery: ConnectionRecovery?
     var parameters = NegotiatedParameters()
-    /// The limit of what goes out, and the digests that go with it.
-    var sendFramer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
     var status = StatusSequence()
     /// Whether ExpStatSN of what comes in matters: to what is kept, or to response fences.
     var readsAcknowledgements = false
@@ -165,23 +141,26 @@ final class Connection: @unchecked Sendable {
     var isLogoutRequested = false
     var pace: RequestPace
 
-    init(server: ISCSIServer, socket: StreamSocket, portal: Portal) {
+    init(server: ISCSIServer, portal: Portal, peerAddress: SocketAddress, localAddress: SocketAddress) {
         self.server = server
-        self.socket = socket
         self.portal = portal
+        self.peerAddress = peerAddress
+        self.localAddress = localAddress
         reactor = portal.reactor
-        let unknown = SocketAddress(path: "unknown")
-        peerAddress = socket.peerAddress ?? unknown
-        localAddress = socket.localAddress ?? unknown
         lastReception = reactor.now
         pace = RequestPace(rate: server.limits.requestsPerSecond)
     }
 
-    /// Begins to listen to the peer, on the portal's reactor.
-    func begin() {
+    /// Begins to listen to the peer through `datamover`, on the portal's reactor.
+    func begin(on datamover: any Datamover) {
+        self.datamover = datamover
         login = LoginMachine(
             authority: PortAuthority(connection: self), windowLimit: server.limits.commandWindow)
-        guard register() else { return }
+        do throws(SystemError) {
+            try datamover.attach(to: reactor)
+        } catch {
+            return close(.failed(error))
+        }
         startTimer(server.limits.loginDuration)
     }
 
@@ -190,22 +169,7 @@ final class Connection: @unchecked Sendable {
         if timer == nil { close(.outOfTimers) }
     }
 
-    /// Registers with the reactor; false, and the connection closed, when that fails.
-    func register() -> Bool {
-        interest = .readable
-        do throws(SystemError) {
-            registration = try reactor.register(socket.fileDescriptor, interest: interest, handler: self)
-            return true
-        } catch {
-            close(.failed(error))
-            return false
-        }
-    }
-
-    /// Leaves the reactor without closing the socket.
-    func leaveReactor() {
-        if let registration { reactor.unregister(registration) }
-        registration = nil
+    private func cancelTimers() {
         for timer in [timer, pauseTimer] {
             if let timer { reactor.cancel(timer) }
         }
@@ -213,9 +177,10 @@ final class Connection: @unchecked Sendable {
         pauseTimer = nil
     }
 
-    /// Leaves the portal's reactor for good.
+    /// Leaves the portal's reactor for good, without closing.
     func leavePortal() {
-        leaveReactor()
+        datamover?.detach()
+        cancelTimers()
         hasLeftPortal = true
     }
 
@@ -241,25 +206,23 @@ final class Connection: @unchecked Sendable {
     func close(_ reason: CloseReason) {
         guard !isClosed else { return }
         phase = .closed
-        leaveReactor()
+        datamover?.detach()
+        cancelTimers()
         login = nil
         // Before the buffers go, because commands that wait for another connection keep theirs.
         session?.remove(self, .failed, reason)
         leaveSession()
-        incoming.reset()
         recovery = nil
-        postponed = nil
-        output.discard()
-        socket.shutdownWriting()
+        datamover?.terminate()
+        datamover = nil
         server.connectionClosed(self, reason: reason)
     }
 
     /// Has nothing to do with its session any more; what is queued may still be sent.
     func leaveSession() {
         session = nil
-        place = CommandSlot.nowhere
-        sending.removeAll()
-        recovery?.resends.removeAll()
+        connectionIndex = CommandSlot.noConnection
+        datamover?.withdrawAllData()
     }
 
     /// Closes for the sake of newer connections, on the portal's reactor, unless it has logged in meanwhile.
@@ -271,7 +234,7 @@ final class Connection: @unchecked Sendable {
     func closeAfterSending(_ reason: CloseReason) {
         guard isOpen else { return }
         phase = .closing(reason)
-        scheduleTurnEnd()
+        datamover?.finish()
     }
 
     /// Ends a connection that has a session, on the session's reactor: gently when it has arrived there.
@@ -279,88 +242,52 @@ final class Connection: @unchecked Sendable {
         if session == nil { close(reason) } else { closeAfterSending(reason) }
     }
 
-    // MARK: Output
+    // MARK: What the datamover asks and tells
 
-    /// Has `turnEnded` called at the end of this turn.
-    func scheduleTurnEnd() {
-        guard !isTurnEndScheduled, !isClosed else { return }
-        isTurnEndScheduled = true
-        reactor.afterEvents(self)
+    /// Whether PDUs of the peer are wanted: it has not asked for too much.
+    var mayReceive: Bool { isOpen && !pace.isPaused }
+
+    /// Nothing is left to send; true when the connection has left its datamover, or taken it elsewhere.
+    func allSent() -> Bool {
+        switch phase {
+        case .closing(let reason): close(reason)
+        case .starting(let reply, let result): moveToSession(reply, result)
+        case .login, .fullFeature, .closed: return false
+        }
+        return true
     }
 
-    /// Sends what is queued; false when the connection is over.
+    /// Whether a PDU that is no command may come now; the connection is closed when not.
+    func takesControl() -> Bool {
+        guard case .starting = phase else { return true }
+        close(.protocolError("a PDU came before the login was answered"))
+        return false
+    }
+
+    /// Takes a PDU that moves no data of a task.
+    func receiveControl(_ header: RawSpan, _ data: RawSpan, isDataValid: Bool) {
+        switch phase {
+        case .login: receiveLogin(header, data)
+        case .starting: _ = takesControl()
+        case .fullFeature: if isDataValid { receiveRequest(header, data) } else { reject(header, .dataDigestError) }
+        case .closing, .closed: break
+        }
+    }
+
+    // MARK: What goes out
+
+    /// Sends a PDU without data; false, and the connection closed, when the peer has let the queue fill up.
     @discardableResult
-    func flush() -> Bool {
-        guard !isWriteBlocked else { return true }
-        unsentPDUs = 0
-        switch output.flush(to: socket, counters: reactor.counters) {
-        case .drained:
-            return true
-        case .blocked:
-            isWriteBlocked = true
-            return updateInterest()
-        case .failed(let code):
-            close(.failed(SystemError(code: code, operation: "send to", path: peerAddress.description)))
-            return false
-        }
+    func send<Header: PDUHeader>(_ header: Header) -> Bool {
+        send(header, data: RawSpan())
     }
 
-    /// Whether PDUs of the peer are taken: it takes its answers, and has not asked for too much.
-    var mayReceive: Bool {
-        isOpen && !pace.isPaused && (!isWriteBlocked || output.queuedBytes < server.limits.outputBacklog)
-    }
-
-    /// Listens for room to write while there is none, and to the peer while it may go on; false when the connection is over.
+    /// Sends a PDU with a copy of `data`, whose length its header must carry.
     @discardableResult
-    func updateInterest() -> Bool {
-        var wanted: ReadyEvents = []
-        if isWriteBlocked { wanted.insert(.writable) }
-        if mayReceive { wanted.insert(.readable) }
-        guard wanted != interest, let registration else { return true }
-        interest = wanted
-        do throws(SystemError) {
-            try reactor.modify(registration, interest: wanted)
-            return true
-        } catch {
-            close(.failed(error))
-            return false
-        }
-    }
-}
-
-extension Connection: ReadyHandler {
-    func ready(_ events: ReadyEvents) {
-        if events.contains(.writable), isWriteBlocked {
-            isWriteBlocked = false
-            scheduleTurnEnd()
-        }
-        if !events.isDisjoint(with: [.readable, .failed]) {
-            guard isOpen else {
-                // Only an error is of interest now; the peer may well send more.
-                if !events.isDisjoint(with: .failed) { close(.peerClosed) }
-                return
-            }
-            receive()
-        }
-    }
-}
-
-extension Connection: TurnHandler {
-    func turnEnded() {
-        isTurnEndScheduled = false
-        guard !isClosed else { return }
-        if postponed != nil, mayReceive, turnWork < server.limits.turnWork { handlePostponed() }
-        turnWork = 0
-        guard !isClosed, sendQueuedData(), flush() else { return }
-        if output.isEmpty {
-            switch phase {
-            case .closing(let reason): return close(reason)
-            case .starting(let reply, let result): return moveToSession(reply, result)
-            case .login, .fullFeature, .closed: break
-            }
-        }
-        if hasDataToSend && !isWriteBlocked || postponed != nil && mayReceive { scheduleTurnEnd() }
-        updateInterest()
+    func send<Header: PDUHeader>(_ header: Header, data: RawSpan) -> Bool {
+        let segment = BasicHeaderSegment(header)
+        if recovery != nil { keepIfNumbered(Header.opcode, segment, data: data) }
+        return datamover?.send(segment, data: data) ?? false
     }
 }
 

@@ -1,7 +1,7 @@
 internal import ISCSI
 
 /// What a connection keeps from ErrorRecoveryLevel 1 on: every answer with a StatSN until the initiator acknowledges it
-/// (RFC 7143 section 4.2.2.2), and the wish list of what to send again.
+/// (RFC 7143 section 4.2.2.2), so that it can be sent again.
 final class ConnectionRecovery {
     /// An answer that is not acknowledged.
     enum Answer {
@@ -11,15 +11,7 @@ final class ConnectionRecovery {
         case other(BasicHeaderSegment, [UInt8])
     }
 
-    /// Something to send again, as far as the output queue has room.
-    enum Resend {
-        /// The answers from `next` to `end`, that one not included.
-        case answers(next: SequenceNumber, end: SequenceNumber)
-        /// Data-In PDUs of a command: those of the plan up to DataSN `end`, that one not included, and then perhaps its response.
-        case data(SlotReference, DataInPlan, end: UInt32, endsWithResponse: Bool)
-    }
-
-    /// The most requests that wait in `resends`; more are refused.
+    /// The most requests to send something again that are under way; more are refused.
     static let resendLimit = 16
 
     /// The StatSN of the oldest answer that is kept, or of the next one to come.
@@ -28,7 +20,6 @@ final class ConnectionRecovery {
     private var head = 0
     /// The bytes of data of answers that are no outcomes of commands.
     private(set) var dataLength = 0
-    var resends: [Resend] = []
 
     /// Keeps answers from StatSN `first` on.
     init(first: SequenceNumber) {
@@ -64,12 +55,5 @@ final class ConnectionRecovery {
             head = 0
         }
         return answer
-    }
-
-    /// Forgets what was to be sent again of a command.
-    func cancelResends(of slot: CommandSlot) {
-        resends.removeAll {
-            if case .data(let reference, _, _, _) = $0 { reference.index == slot.index } else { false }
-        }
     }
 }

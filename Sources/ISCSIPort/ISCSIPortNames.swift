@@ -3,8 +3,8 @@ internal import ISCSI
 internal import TargetCore
 
 extension TargetPort {
-    /// The iSCSI target port of a portal group (RFC 7143 section 4.2.7.1). The tag also is the relative target port identifier
-    /// and the target port group: no two portal groups of a target have the same.
+    /// The iSCSI target port of a portal group (RFC 7143 section 4.2.7.1). The tag also is the relative target port
+    /// identifier and the target port group: no two portal groups of a target have the same.
     init(iSCSITarget name: String, portalGroupTag tag: UInt16) {
         let digits = String(tag, radix: 16, uppercase: true)
         self.init(
@@ -14,8 +14,8 @@ extension TargetPort {
 }
 
 extension InitiatorPort {
-    /// The iSCSI initiator port of a session (RFC 7143 section 4.2.7.1), with a TransportID of format 01b: name, separator and
-    /// ISID, NUL-ended and padded to a multiple of four (SPC-5 clause 7.6.4.6).
+    /// The iSCSI initiator port of a session (RFC 7143 section 4.2.7.1), with a TransportID of format 01b: name,
+    /// separator and ISID, NUL-ended and padded to a multiple of four (SPC-5 clause 7.6.4.6).
     init(iSCSIName name: String, initiatorSessionID: InitiatorSessionID) {
         let digits = String(initiatorSessionID.rawValue, radix: 16)
         let portName = "\(name),i,0x\(String(repeating: "0", count: 12 - digits.count))\(digits)"

@@ -3,9 +3,11 @@ internal import Platform
 internal import Synchronization
 internal import TargetCore
 
-// Who gets in, and to which logical units: `AccessControl` decides, portal groups and drained portals are looked after here.
+// Who gets in, and to which logical units: `AccessControl` decides, portal groups and drained portals are looked after
+// here.
 extension ISCSIServer {
-    /// Whether the initiator may log in to what it names, through the portal of its connection. On the portal's reactor.
+    /// Whether the initiator may log in to what it names, through the portal of its connection. On the portal's
+    /// reactor.
     func authorize(_ identity: LoginIdentity, _ connection: Connection) -> LoginAdmission {
         let request = connection.accessRequest(identity)
         let tag = connection.portal.groupTag
@@ -48,17 +50,18 @@ extension ISCSIServer {
         access.portalGroupTags(of: target)?.contains(tag) ?? true
     }
 
-    /// Ends the sessions whose initiators may not use their target any more, or would see other logical units. To be called when
-    /// the answers of `AccessControl` have changed.
+    /// Ends the sessions whose initiators may not use their target any more, or would see other logical units. To be
+    /// called when the answers of `AccessControl` have changed.
     ///
-    /// A session cannot be given another map while it lasts: the numbers that it uses would mean other devices. Initiators that
-    /// still have access log in again by themselves.
+    /// A session cannot be given another map while it lasts: the numbers that it uses would mean other devices.
+    /// Initiators that still have access log in again by themselves.
     public func reviewAccess() {
         close(.accessWithdrawn) { record in record.connections.contains { !mayStay(record.session, $0) } }
     }
 
-    /// The way to the target while the portal of `connection` is drained: another portal of the group, or of a group that offers
-    /// the target too; else the service is not available (RFC 7143 section 11.13.5: the target is not accepting connections now).
+    /// The way to the target while the portal of `connection` is drained: another portal of the group, or of a group
+    /// that offers the target too; else the service is not available (RFC 7143 section 11.13.5: the target is not
+    /// accepting connections now).
     private func sendElsewhere(_ target: Target, from connection: Connection) -> LoginAdmission {
         let own = connection.portal
         let others = registry.withLock { $0.portals.filter { $0 !== own && !$0.isDraining } }
@@ -82,8 +85,9 @@ extension Connection {
 }
 
 extension SocketAddress {
-    /// The address under which a listening socket with this one is reached by an initiator that used `local`: its own, or for a
-    /// wildcard address that which the initiator used (RFC 7143 section 13.8). Nil when it is of another family.
+    /// The address under which a listening socket with this one is reached by an initiator that used `local`: its own,
+    /// or for a wildcard address that which the initiator used (RFC 7143 section 13.8). Nil when it is of another
+    /// family.
     func reached(through local: SocketAddress) -> SocketAddress? {
         guard isWildcard else { return self }
         guard isIPv6 == local.isIPv6, let port else { return nil }

@@ -8,10 +8,21 @@ internal import TargetCore
 extension ISCSIServer {
     /// Takes a new connection, on the portal's reactor, or closes it at a limit.
     ///
-    /// When too many from one address, or of all, have not logged in, the oldest of these makes room: peers that connect and stay
-    /// silent keep nobody out for longer than it takes to replace all of them, and those of another address not at all.
+    /// When too many from one address, or of all, have not logged in, the oldest of these makes room: peers that
+    /// connect and stay silent keep nobody out for longer than it takes to replace all of them, and those of another
+    /// address not at all.
     func accept(_ socket: StreamSocket, from portal: Portal) {
-        let connection = Connection(server: self, socket: socket, portal: portal)
+        let unknown = SocketAddress(path: "unknown")
+        let connection = Connection(
+            server: self, portal: portal, peerAddress: socket.peerAddress ?? unknown,
+            localAddress: socket.localAddress ?? unknown)
+        accept(
+            connection, from: portal,
+            on: StreamDatamover(connection: connection, socket: socket, reactor: portal.reactor, limits: limits))
+    }
+
+    /// The same for a connection whose PDUs `datamover` moves.
+    func accept(_ connection: Connection, from portal: Portal, on datamover: any Datamover) {
         let (isAdmitted, displaced) = registry.withLock { registry -> (Bool, Connection?) in
             guard !registry.isStopping, registry.connections.count < limits.connections else { return (false, nil) }
             return (true, registry.add(connection, limits))
@@ -20,7 +31,7 @@ extension ISCSIServer {
             logger.debug("connection refused at a limit", metadata: ["peer": "\(connection.peerAddress)"])
             return
         }
-        connection.begin()
+        connection.begin(on: datamover)
         guard let displaced else { return }
         if displaced.portalReactor === portal.reactor {
             displaced.makeRoom()

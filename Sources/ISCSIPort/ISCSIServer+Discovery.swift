@@ -40,8 +40,8 @@ extension ISCSIServer {
         }
     }
 
-    /// TargetAddress values of all portals: the one in use first, and wildcard portals as the address that the initiator used
-    /// (section 13.8), if it is of their family.
+    /// TargetAddress values of all portals: the one in use first, and wildcard portals as the address that the
+    /// initiator used (section 13.8), if it is of their family.
     private func reachable(through connection: Connection) -> [Reachable] {
         let local = connection.localAddress
         var found: [Reachable] = []

@@ -6,7 +6,7 @@ internal import TargetCore
 
 // Logins, and the sessions that they begin (RFC 7143 section 6.3).
 extension ISCSIServer {
-    /// Whether a login may go on (called on a reactor).
+    /// Whether the initiator may log in to the target that it names; called on a reactor.
     func admit(_ identity: LoginIdentity, _ connection: Connection) -> LoginAdmission {
         if registry.withLock({ $0.isStopping }) { return .refused(.serviceUnavailable) }
         let admission = authorize(identity, connection)
@@ -23,7 +23,7 @@ extension ISCSIServer {
         }
     }
 
-    /// Sets aside what the session needs, or the connection's place in the one that it joins.
+    /// Sets aside what the session needs, or a connection in the one that it joins.
     func establish(_ identity: LoginIdentity, _ connection: Connection) -> SessionAdmission {
         registry.withLock { registry in
             guard identity.targetSessionHandle != 0 else {
@@ -35,14 +35,14 @@ extension ISCSIServer {
             switch registry.sessionToJoin(identity, portalGroupTag: connection.portal.groupTag) {
             case .failure(let refusal): return .refused(refusal.status)
             case .success:
-                registry.reservePlace(for: connection, identity)
+                registry.reserveConnection(for: connection, identity)
                 return .established(targetSessionHandle: identity.targetSessionHandle)
             }
         }
     }
 
-    /// Brings a connection whose login is done to its session: one that it joins, or a new one, which begins when the one that it
-    /// reinstates has ended.
+    /// Brings a connection whose login is done to its session: one that it joins, or a new one, which begins when the
+    /// one that it reinstates has ended.
     func startSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
         connection.connectionID = result.identity.connectionID
         connection.targetSessionHandle = result.targetSessionHandle
@@ -71,12 +71,12 @@ extension ISCSIServer {
         let target = identity.sessionType == .normal ? identity.targetName.flatMap { targets[$0] } : nil
         let isTargetGone = identity.sessionType == .normal && target == nil
         let (session, former) = registry.withLock { registry in
-            let place = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
+            let reactor = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
             let session = Session(
                 server: self, identity: identity, targetSessionHandle: result.targetSessionHandle,
                 portalGroupTag: connection.portal.groupTag, target: target,
                 logicalUnits: connection.grantedLogicalUnits,
-                reactor: place, parameters: result.parameters, window: result.commandWindow)
+                reactor: reactor, parameters: result.parameters, window: result.commandWindow)
             let record = SessionRecord(
                 session: session, connection: connection, parameters: result.parameters, start: .current())
             registry.endLogin(connection)
@@ -96,7 +96,7 @@ extension ISCSIServer {
         let begin: @Sendable () -> Void = {
             connection.beginFullFeature(session, reply, result)
             if let withdrawal { session.end(withdrawal) }
-            // The connection was closed on its way.
+            // The connection was closed meanwhile.
             if session.connectionCount == 0 { session.end(.sessionEnded) }
         }
         guard let former else { return run(on: session.reactor, begin) }

@@ -19,8 +19,8 @@ extension ISCSIServer {
     /// The tag of the portal group that portals belong to when nothing else is said.
     public static let defaultPortalGroupTag: UInt16 = 1
 
-    /// Listens on `address` as a portal of the group `portalGroupTag`, 1 to 65535, and gives the address with its port, which
-    /// matters when 0 was asked for.
+    /// Listens on `address` as a portal of the group `portalGroupTag`, 1 to 65535, and gives the address with its port,
+    /// which matters when 0 was asked for.
     @discardableResult
     public func addPortal(
         _ address: SocketAddress, portalGroupTag: UInt16 = defaultPortalGroupTag
@@ -51,7 +51,7 @@ extension ISCSIServer {
     /// The addresses that are listened on.
     public var portals: [SocketAddress] { registry.withLock { $0.portals.map(\.socket.address) } }
 
-    /// The portals with what goes on there, in the order in which they were added.
+    /// The portals and their state, in the order in which they were added.
     public func portalSummaries() -> [PortalSummary] {
         registry.withLock { registry in
             let portals = registry.connections.values.map { ObjectIdentifier($0.portal) }
@@ -64,9 +64,9 @@ extension ISCSIServer {
         }
     }
 
-    /// Frees the portal at `address` of its sessions: new logins of normal sessions are sent to other portals, initiators whose
-    /// sessions have connections through it are asked to log out within `gracePeriod`, and what is left then is closed.
-    /// Discovery goes on. False when there is no such portal.
+    /// Frees the portal at `address` of its sessions: new logins of normal sessions are sent to other portals,
+    /// initiators whose sessions have connections through it are asked to log out within `gracePeriod`, and what is
+    /// left then is closed. Discovery goes on. False when there is no such portal.
     public func drainPortal(_ address: SocketAddress, gracePeriod: Duration) -> Bool {
         guard let portal = portal(at: address) else { return false }
         portal.drain(for: gracePeriod)
@@ -76,7 +76,7 @@ extension ISCSIServer {
         return true
     }
 
-    /// Lets the portal at `address` take logins again. False when there is no such portal.
+    /// Has the portal at `address` take logins again. False when there is no such portal.
     public func resumePortal(_ address: SocketAddress) -> Bool {
         guard let portal = portal(at: address) else { return false }
         portal.resume()

@@ -41,8 +41,8 @@ extension ISCSIServer {
         close(.targetRemoved) { $0.session.target?.name == targetName }
     }
 
-    /// Asks the initiator of the session with that TSIH to log out, and closes it after `gracePeriod`. False when there is no such
-    /// session.
+    /// Asks the initiator of the session with that TSIH to log out, and closes it after `gracePeriod`. False when there
+    /// is no such session.
     public func closeSession(_ targetSessionHandle: UInt16, gracePeriod: Duration) -> Bool {
         guard let record = registry.withLock({ $0.sessions[targetSessionHandle] }) else { return false }
         requestLogout(within: gracePeriod) { $0.targetSessionHandle == targetSessionHandle }
@@ -56,21 +56,22 @@ extension ISCSIServer {
         close(reason) { $0.session.target?.name == name }
     }
 
-    /// Sends the Async Message that asks for a logout (RFC 7143 section 11.9.1) on the connections that `isMeant` selects.
-    func requestLogout(within gracePeriod: Duration, on isMeant: (Connection) -> Bool) {
+    /// Sends the Async Message that asks for a logout (RFC 7143 section 11.9.1) on the connections that `isIncluded`
+    /// selects.
+    func requestLogout(within gracePeriod: Duration, on isIncluded: (Connection) -> Bool) {
         let records = registry.withLock { registry in registry.sessions.values.filter { $0.session.target != nil } }
         let seconds = Int(gracePeriod.components.seconds)
         for record in records {
-            let connections = record.connections.filter(isMeant)
+            let connections = record.connections.filter(isIncluded)
             record.session.reactor.postCompletion {
                 for connection in connections { connection.requestLogout(seconds: seconds) }
             }
         }
     }
 
-    func close(_ reason: CloseReason, _ isMeant: (SessionRecord) -> Bool) {
+    func close(_ reason: CloseReason, _ isIncluded: (SessionRecord) -> Bool) {
         let records = registry.withLock { registry in Array(registry.sessions.values) }
-        for record in records where isMeant(record) {
+        for record in records where isIncluded(record) {
             record.session.reactor.postCompletion { record.session.end(reason) }
         }
     }

@@ -8,7 +8,7 @@ public import TargetCore
 ///
 /// Portals and targets can be added and removed while it runs. Methods may be called on any thread but a reactor's.
 public final class ISCSIServer: Sendable {
-    /// The limits.
+    /// What one peer, or all of them, may make the server hold.
     public let limits: PortLimits
     let reactors: [Reactor]
     let targets: TargetDirectory
@@ -38,8 +38,8 @@ public final class ISCSIServer: Sendable {
 
     // MARK: Stop
 
-    /// Stops: no new connections and logins, a request to log out to every initiator, and after `gracePeriod` the end of those that
-    /// are left. Returns when all connections are closed.
+    /// Stops: no new connections and logins, a request to log out to every initiator, and after `gracePeriod` the end
+    /// of those that are left. Returns when all connections are closed.
     public func stop(gracePeriod: Duration) async {
         let (portals, records) = registry.withLock { registry in
             registry.isStopping = true

@@ -4,12 +4,15 @@ internal import ISCSI
 public struct PortLimits: Sendable {
     /// The most connections at a time, over all portals; more are closed when they come.
     public var connections = 8192
-    /// The most sessions at a time, at most 65,534; further logins are refused with Out of resources (RFC 7143 section 11.13.5).
+    /// The most sessions at a time, at most 65,534; further logins are refused with Out of resources (RFC 7143 section
+    /// 11.13.5).
     public var sessions = 4096
-    /// The most connections at a time that have not logged in; when more come, the oldest of them are closed. Each holds at most
-    /// some 100 KiB: a PDU of `LoginLimits.dataSegmentLength` in, `LoginLimits.textLength` collected, and as much on its way out.
+    /// The most connections at a time that have not logged in; when more come, the oldest of them are closed. Each
+    /// holds at most some 100 KiB: a PDU of `LoginLimits.dataSegmentLength` in, `LoginLimits.textLength` collected, and
+    /// as much on its way out.
     public var loginConnections = 1024
-    /// The most of them from one IPv4 address or one IPv6 network of 64 bits; when more come, the oldest of these are closed.
+    /// The most of them from one IPv4 address or one IPv6 network of 64 bits; when more come, the oldest of these are
+    /// closed.
     public var loginConnectionsPerAddress = 256
     /// How long a login may take.
     public var loginDuration = LoginLimits.duration
@@ -17,8 +20,9 @@ public struct PortLimits: Sendable {
     public var sessionConnections = 8
     /// The command window: the most commands of a session at a time.
     public var commandWindow = 128
-    /// Requests of a connection a second that are no commands (pings, texts, task management), on average; a connection with more is
-    /// not read from for a while. Texts count once more for every 8 KiB of an answer, and for every 64 targets to choose from.
+    /// Requests of a connection a second that are no commands (pings, texts, task management), on average; a connection
+    /// with more is not read from for a while. Texts count once more for every 8 KiB of an answer, and for every 64
+    /// targets to choose from.
     public var requestsPerSecond = 2000
     /// The most immediate commands of a session at a time, beside those of the window.
     public var immediateCommands = 16
@@ -30,10 +34,11 @@ public struct PortLimits: Sendable {
     public var taskManagementWait = Duration.seconds(3)
     /// Bytes of buffers for Data-Out that a session may owe at a time; commands beyond them end with TASK SET FULL.
     public var owedDataOut = 128 << 20
-    /// Bytes of them that a session may owe in any case; beyond these it may owe half of what the reactor's pool has left, so that
-    /// others find buffers however many sessions announce data that does not come.
+    /// Bytes of them that a session may owe in any case; beyond these it may owe half of what the reactor's pool has
+    /// left, so that others find buffers however many sessions announce data that does not come.
     public var assuredDataOut = 64 << 10
-    /// The most answers of a connection that are not acknowledged, at ErrorRecoveryLevel 1 and 2; beyond them it closes.
+    /// The most answers of a connection that are not acknowledged, at ErrorRecoveryLevel 1 and 2; beyond them it
+    /// closes.
     public var unacknowledgedAnswers = 256
     /// Bytes of data of such answers, those of commands left out; beyond them the connection closes.
     public var unacknowledgedText = 32 << 20
@@ -47,16 +52,16 @@ public struct PortLimits: Sendable {
     public var earlyFlush = 512 << 10
     /// Bytes of Data-In that one connection sends in a turn before others have theirs.
     public var turnOutput = 4 << 20
-    /// Bytes that the commands of one connection, or held commands of one session, move in a turn before others have theirs. Each PDU
-    /// counts as 8 KiB beside its data, so that a turn of a connection takes some 1 to 2 ms at most.
+    /// Bytes that the commands of one connection, or held commands of one session, move in a turn before others have
+    /// theirs. Each PDU counts as 8 KiB beside its data, so that a turn of a connection takes some 1 to 2 ms at most.
     public var turnWork = 4 << 20
     /// How long a peer may be silent before it is pinged with NOP-In, and again before it is given up. Data-Out
     /// that has not gone on for as long ends its command.
     public var keepAliveInterval = Duration.seconds(30)
-    /// How long the Data-Out of a command may take in all, from its first byte on; its command ends then, however steadily the data
-    /// comes, by `keepAliveInterval` later at most.
+    /// How long the Data-Out of a command may take in all, from its first byte on; its command ends then, however
+    /// steadily the data comes, by `keepAliveInterval` later at most.
     public var dataOutDuration = Duration.seconds(120)
 
-    /// The default limits.
+    /// The limits as their properties say.
     public init() {}
 }

@@ -45,7 +45,7 @@ final class Portal: @unchecked Sendable {
         }
     }
 
-    /// Tries again after a while. Without a timer left for that, it goes on as it is.
+    /// Tries again after a while; at once when no timer is left for that.
     private func takeRest() {
         rest = reactor.schedule(after: Self.restAfterExhaustion, self, token: Self.restToken)
         if rest != nil { stopAccepting() }

@@ -63,8 +63,8 @@ struct Registry: ~Copyable {
     private var sessionsOfReactor: [ObjectIdentifier: Int] = [:]
     private var sessionsOfTarget: [String: Int] = [:]
 
-    /// Enters a new connection. At the limit of those from one address that have not logged in, or of all such, the oldest of them is
-    /// given, to be closed.
+    /// Enters a new connection. At the limit of those from one address that have not logged in, or of all such, the
+    /// oldest of them is given, to be closed.
     mutating func add(_ connection: Connection, _ limits: PortLimits) -> Connection? {
         let origin = connection.peerAddress.loginOrigin
         var displaced: Connection?
@@ -110,7 +110,8 @@ struct Registry: ~Copyable {
 
     // MARK: Sessions
 
-    /// Sets a TSIH aside for the session of a connection, never 0; nil when there are `limit` sessions, which is below 65,535.
+    /// Sets a TSIH aside for the session of a connection, never 0; nil when there are `limit` sessions, which is below
+    /// 65,535.
     mutating func reserveHandle(for connection: Connection, limit: Int) -> UInt16? {
         guard handles.count < limit else { return nil }
         repeat { nextHandle &+= 1 } while nextHandle == 0 || handles.contains(nextHandle)
@@ -128,7 +129,8 @@ struct Registry: ~Copyable {
         return byKey.updateValue(record.session, forKey: key)
     }
 
-    /// The session that a login with that TSIH may join, or why it may not (section 6.3.1, with the statuses of 11.13.5).
+    /// The session that a login with that TSIH may join, or why it may not (section 6.3.1, with the statuses of
+    /// 11.13.5).
     func sessionToJoin(_ identity: LoginIdentity, portalGroupTag: UInt16) -> Result<SessionRecord, LoginRefusal> {
         guard let record = sessions[identity.targetSessionHandle] else {
             return .failure(LoginRefusal(.sessionDoesNotExist))
@@ -145,14 +147,14 @@ struct Registry: ~Copyable {
         return .success(record)
     }
 
-    /// Sets a place in a session aside for a connection.
-    mutating func reservePlace(for connection: Connection, _ identity: LoginIdentity) {
+    /// Counts a connection as one of a session that it is about to join.
+    mutating func reserveConnection(for connection: Connection, _ identity: LoginIdentity) {
         let identifier = ObjectIdentifier(connection)
         expectations[identifier] = identity.targetSessionHandle
         sessions[identity.targetSessionHandle]?.joining[identifier] = identity.connectionID
     }
 
-    /// Enters a connection into the session where a place was set aside; nil when that has ended.
+    /// Enters a connection into the session that counts it already; nil when that has ended.
     mutating func join(_ connection: Connection, _ handle: UInt16) -> SessionRecord? {
         let identifier = ObjectIdentifier(connection)
         expectations[identifier] = nil
@@ -161,7 +163,8 @@ struct Registry: ~Copyable {
         return sessions[handle]
     }
 
-    /// Takes a session out and frees its TSIH. One that devices still work for is found by a login that reinstates it until `forget`.
+    /// Takes a session out and frees its TSIH. One that devices still work for is found by a login that reinstates it
+    /// until `forget`.
     mutating func removeSession(_ handle: UInt16, isDrained: Bool) -> SessionRecord? {
         guard let record = sessions.removeValue(forKey: handle) else { return nil }
         handles.remove(handle)

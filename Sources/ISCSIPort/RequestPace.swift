@@ -1,10 +1,10 @@
 internal import Platform
 
-/// How often a connection asks for something that is no command, and whether it is let wait.
+/// How often a connection asks for something that is no command, and whether reading from it pauses.
 ///
-/// Commands are bounded by their window. Pings, texts and task management functions are not, and each may cost as much as a command;
-/// a peer that floods them must not take the reactor from the others. The connection is not read from until the average is met again,
-/// so TCP holds the peer back, and nothing is refused or lost.
+/// Commands are bounded by their window. Pings, texts and task management functions are not, and each may cost as much
+/// as a command; a peer that floods them must not take the reactor from the others. The connection is not read from
+/// until the average is met again, so TCP holds the peer back, and nothing is refused or lost.
 struct RequestPace {
     /// How far requests may run ahead of the pace.
     private static let burst = Duration.seconds(1)
@@ -32,8 +32,8 @@ struct RequestPace {
 }
 
 extension Connection {
-    /// Counts a request that is no command, or as much as `weight` of them, and stops reading for a while when there have been too
-    /// many.
+    /// Counts a request that is no command, or as much as `weight` of them, and stops reading for a while when there
+    /// have been too many.
     func countRequest(weight: Int = 1) {
         pace.count(weight, at: reactor.now)
         if !pace.isPaused { pauseReading() }
@@ -46,10 +46,10 @@ extension Connection {
         pace.isPaused = pauseTimer != nil
     }
 
-    /// The pause is over, or must go on.
+    /// The pause ends, or is extended.
     func endPause() {
         pauseTimer = nil
         pauseReading()
-        if updateInterest() { scheduleTurnEnd() }
+        datamover?.receptionChanged()
     }
 }

@@ -1,7 +1,7 @@
 internal import ISCSI
 internal import Platform
 
-/// A connection as far as response fences are concerned.
+/// What response fences ask of a connection.
 protocol FencedConnection: AnyObject {
     /// The StatSN of its next response.
     var nextStatSN: SequenceNumber { get }
@@ -11,11 +11,12 @@ protocol FencedConnection: AnyObject {
     var isInSession: Bool { get }
 }
 
-/// Response fences: a response that everything sent before it must be acknowledged for, and that must be acknowledged before anything
-/// follows it (RFC 7143 sections 4.2.2.3 and 4.2.3.3).
+/// Response fences: a response that everything sent before it must be acknowledged for, and that must be acknowledged
+/// before anything follows it (RFC 7143 sections 4.2.2.3 and 4.2.3.3).
 ///
-/// A fence holds all responses of the session back, not only those of one I_T_L nexus: sessions whose functions matter to several
-/// connections at once are rare, and the wait is short. This says what is to be done next; the session does it.
+/// A fence holds all responses of the session back, not only those of one I_T_L nexus: sessions whose functions matter
+/// to several connections at once are rare, and the wait is short. This says what is to be done next; the session does
+/// it.
 struct ResponseFences<Connection: FencedConnection, Outcome> {
     /// What is to be done.
     enum Step {
@@ -45,7 +46,7 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
     }
 
     private enum Stage {
-        /// It has not been looked at.
+        /// Nothing is done for it yet.
         case new
         /// Everything before the response is to be acknowledged.
         case before
@@ -90,8 +91,8 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
         outcomes.append(outcome)
     }
 
-    /// What is to be done next; nil when an acknowledgement is waited for. `connections` are those of the session, and a wait that
-    /// begins now ends at `deadline`.
+    /// What is to be done next; nil when an acknowledgement is waited for. `connections` are those of the session, and
+    /// a wait that begins now ends at `deadline`.
     mutating func next(_ connections: [Connection], until deadline: MonotonicTime) -> Step? {
         guard let fence = fences.first else { return nil }
         switch fence.stage {

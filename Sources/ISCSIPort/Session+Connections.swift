@@ -4,7 +4,7 @@ internal import TargetCore
 
 /// A connection that is gone whose tasks wait for another one to take them over (RFC 7143 section 7.2.2).
 struct FailedConnection {
-    /// The CID.
+    /// CID: the initiator's number of the connection in its session (section 4.2.4).
     let connectionID: UInt16
     /// Which failure it was; its tasks carry the number.
     let number: UInt64
@@ -13,7 +13,7 @@ struct FailedConnection {
 }
 
 /// How a connection leaves its session.
-enum Departure {
+enum ConnectionRemoval {
     /// It broke, or the initiator removed it for recovery: at ErrorRecoveryLevel 2 its tasks wait for reassignment.
     case failed
     /// It was logged out: its tasks end.
@@ -33,31 +33,31 @@ extension Session {
     /// Takes a connection in. One with the same CID is replaced, which is its implicit logout (section 6.3.4).
     func add(_ connection: Connection) {
         let former = self.connection(withID: connection.connectionID)
-        connection.place = connections.firstIndex { $0 == nil } ?? connections.count
-        if connection.place == connections.count {
+        connection.connectionIndex = connections.firstIndex { $0 == nil } ?? connections.count
+        if connection.connectionIndex == connections.count {
             connections.append(connection)
         } else {
-            connections[connection.place] = connection
+            connections[connection.connectionIndex] = connection
         }
         connectionCount += 1
         // Last, so that the session is not without a connection in between.
         former?.close(.connectionReinstated)
     }
 
-    /// Whether commands whose data is still on its way must not use up their CmdSN before it is here: those of another connection
-    /// could pass them, and with data digests at ErrorRecoveryLevel 1 they may be sent again.
+    /// Whether commands whose data is still on its way must not use up their CmdSN before it is here: those of another
+    /// connection could pass them, and with data digests at ErrorRecoveryLevel 1 they may be sent again.
     var ordersArrivals: Bool { connectionCount > 1 || parameters.errorRecoveryLevel > 0 }
 
     /// Takes a connection out. The session ends with its last connection, unless its tasks wait for another one.
-    func remove(_ connection: Connection, _ departure: Departure, _ reason: CloseReason) {
-        let place = connection.place
-        guard place >= 0 else { return }
-        connections[place] = nil
+    func remove(_ connection: Connection, _ removal: ConnectionRemoval, _ reason: CloseReason) {
+        let index = connection.connectionIndex
+        guard index >= 0 else { return }
+        connections[index] = nil
         connectionCount -= 1
         connection.leaveSession()
         let retention = parameters.defaultTime2Wait + parameters.defaultTime2Retain
         let isRetained =
-            departure == .failed && parameters.errorRecoveryLevel == 2 && parameters.defaultTime2Retain > 0
+            removal == .failed && parameters.errorRecoveryLevel == 2 && parameters.defaultTime2Retain > 0
         order.withdrawRequests { $0.connection === connection }
         if isRetained {
             nextFailure += 1
@@ -65,11 +65,11 @@ extension Session {
             failedConnections.append(
                 FailedConnection(connectionID: connection.connectionID, number: nextFailure, deadline: deadline))
             wake(at: deadline)
-            for slot in slots where slot.isUsed && slot.place == place { orphan(slot, from: connection) }
+            for slot in slots where slot.isUsed && slot.connectionIndex == index { orphan(slot, from: connection) }
             advanceFences()
             limitFailures()
         } else if connectionCount > 0 || !failedConnections.isEmpty {
-            endTasks { $0.place == place }
+            endTasks { $0.connectionIndex == index }
             advanceFences()
             deliverHeld()
         } else {
@@ -80,11 +80,11 @@ extension Session {
     /// A command has lost its connection and waits for another.
     private func orphan(_ slot: CommandSlot, from connection: Connection) {
         if slot.isArriving { return free(slot) }
-        slot.place = CommandSlot.nowhere
+        slot.connectionIndex = CommandSlot.noConnection
         slot.isOrphaned = true
         slot.failure = nextFailure
-        connection.returnBuffers(of: slot)
-        slot.forgetDataOut()
+        connection.datamover?.returnBuffers(slot)
+        slot.restartDataOut()
     }
 
     /// Failures beyond the number of connections that a session may have: the oldest is over.
@@ -115,13 +115,13 @@ extension Session {
         failedConnections = []
     }
 
-    /// Ends those tasks that `isMeant` selects, without answers.
-    private func endTasks(where isMeant: (CommandSlot) -> Bool) {
+    /// Ends those tasks that `isIncluded` selects, without answers.
+    private func endTasks(where isIncluded: (CommandSlot) -> Bool) {
         var meant: [CommandSlot] = []
-        for slot in slots where slot.isUsed && isMeant(slot) {
-            slot.place = CommandSlot.nowhere
+        for slot in slots where slot.isUsed && isIncluded(slot) {
+            slot.connectionIndex = CommandSlot.noConnection
             slot.isOrphaned = false
-            slot.forgetDataOut()
+            slot.restartDataOut()
             meant.append(slot)
         }
         // Those that wait for others end before the end of those others would start them.

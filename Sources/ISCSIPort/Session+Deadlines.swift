@@ -9,7 +9,8 @@ extension Session {
         wake(at: deadline)
     }
 
-    /// Has `timerFired` called at `deadline`, or before. Without a timer left for it, the deadline is reached at the end of the turn.
+    /// Has `timerFired` called at `deadline`, or before. Without a timer left for it, the deadline is reached at the
+    /// end of the turn.
     func wake(at deadline: MonotonicTime) {
         guard !isEnded else { return }
         if let timerDeadline, timerDeadline <= deadline { return }

@@ -3,7 +3,8 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-// What TaskReporting asks for beyond RFC 3720: response fences and FastAbort (RFC 7143 sections 4.2.2.3, 4.2.3.3 and 4.2.3.4).
+// What TaskReporting asks for beyond RFC 3720: response fences and FastAbort (RFC 7143 sections 4.2.2.3, 4.2.3.3 and
+// 4.2.3.4).
 extension Session {
     /// Whether responses of functions on many tasks are fenced. On a single connection the order is enough.
     private var usesFences: Bool { parameters.taskReporting != .rfc3720 && connectionCount > 1 }
@@ -15,7 +16,7 @@ extension Session {
         advanceFences()
     }
 
-    /// Goes on with the fences as far as acknowledgements allow.
+    /// Does what the fences ask for, until an acknowledgement is waited for.
     func advanceFences() {
         while !isEnded,
             let step = fences.next(connections.compactMap { $0 }, until: reactor.now + limits.taskManagementWait)
@@ -53,12 +54,12 @@ extension Session {
     /// (section 4.2.3.4).
     func announceTermination(of nexus: ITLNexus, except issuer: Connection?) {
         guard parameters.taskReporting == .fastAbort else { return }
-        var places: Set<Int> = []
-        for slot in slots where slot.isUsed && !slot.isAnswered && slot.place >= 0 {
-            if slot.task.nexus === nexus, slot.task.state != .idle { places.insert(slot.place) }
+        var indices: Set<Int> = []
+        for slot in slots where slot.isUsed && !slot.isAnswered && slot.connectionIndex >= 0 {
+            if slot.task.nexus === nexus, slot.task.state != .idle { indices.insert(slot.connectionIndex) }
         }
-        for place in places.sorted() {
-            guard let connection = connections[place], connection !== issuer else { continue }
+        for index in indices.sorted() {
+            guard let connection = connections[index], connection !== issuer else { continue }
             connection.announceTermination(of: nexus.logicalUnitNumber)
         }
     }

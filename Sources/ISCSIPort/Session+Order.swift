@@ -34,7 +34,7 @@ extension Session {
             // The rest is delivered in the next turn of the reactor.
             guard deliveryWork < limits.turnWork else { return scheduleTurnEnd() }
             guard let turn = order.next(window.expCmdSN) else { return }
-            deliveryWork += Connection.pduWork
+            deliveryWork += StreamDatamover.pduWork
             if case .function(let request) = turn {
                 deliver(request)
                 continue
@@ -55,8 +55,8 @@ extension Session {
         } else if slot.isCancelled {
             free(slot)
         } else {
-            deliveryWork += slot.expectedDataInLength + slot.receivedDataOut
-            if slot.unsolicitedData == nil { settleDataOut(slot) }
+            deliveryWork += slot.expectedDataInLength + slot.dataOut.received
+            if slot.dataOut.unsolicited == nil { settleDataOut(slot) }
             submit(slot)
         }
     }

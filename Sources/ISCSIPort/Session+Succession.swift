@@ -23,13 +23,15 @@ struct Succession {
 
 // Session reinstatement (RFC 7143 section 6.3.5): the nexus of the former session is lost, and its tasks are aborted.
 //
-// A write that is with its medium by then cannot be called back, and must not overtake one of the new session. The new session begins
-// at once nevertheless: only the logical units that still work on such commands answer BUSY, each until it has let go of its last one.
-// A hung logical unit takes the others from nobody. A session that ended by itself is reinstated no less when its initiator comes back.
+// A write that is with its medium by then cannot be called back, and must not overtake one of the new session. The new
+// session begins at once nevertheless: only the logical units that still work on such commands answer BUSY, each until
+// it has let go of its last one. A hung logical unit takes the others from nobody. A session that ended by itself is
+// reinstated no less when its initiator comes back.
 extension Session {
     // MARK: The session before
 
-    /// Waits for the end of the session that this one reinstates, at most for `limits.reinstatementWait`; then `begin` is called.
+    /// Waits for the end of the session that this one reinstates, at most for `limits.reinstatementWait`; then `begin`
+    /// is called.
     func waitForFormer(_ connection: Connection, _ reply: LoginReply, begin: @escaping () -> Void) {
         guard succession.isWaiting, !isEnded else { return }
         succession.waitingLogin = (connection, reply)

@@ -7,8 +7,8 @@ internal import TargetCore
 
 /// A session in full feature phase: the command numbering, the commands in flight, and the I_T nexus.
 ///
-/// Its connections share all of that. Everything happens on `reactor`. The other files of this folder that begin with `Session`
-/// hold its parts by topic.
+/// Its connections share all of that. Everything happens on `reactor`. The other files of this folder that begin with
+/// `Session` hold its parts by topic.
 final class Session: @unchecked Sendable {
     let server: ISCSIServer
     let identity: LoginIdentity
@@ -25,7 +25,7 @@ final class Session: @unchecked Sendable {
     let counters = SessionCounters()
     private(set) var nexus: ITNexus?
 
-    /// The connections by place; a free place is nil.
+    /// The connections by their index; nil where there is none.
     var connections: [Connection?] = []
     var connectionCount = 0
     /// Connections that failed, whose tasks wait for another one.
@@ -45,7 +45,8 @@ final class Session: @unchecked Sendable {
 
     private(set) var slots: [CommandSlot] = []
     private var freeSlots: [Int] = []
-    /// The Initiator Task Tag of each slot, `reservedTag` while it is free or answered: close together, for quick searches.
+    /// The Initiator Task Tag of each slot, `reservedTag` while it is free or answered: close together, for quick
+    /// searches.
     private var tags: [UInt32] = []
     /// Commands in flight that count for the window, and the others.
     private(set) var numberedInFlight = 0
@@ -105,8 +106,8 @@ final class Session: @unchecked Sendable {
             logicalUnits: logicalUnits, reactor: reactor, port: self)
     }
 
-    /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are aborted. Those
-    /// that are with the medium come back later.
+    /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are
+    /// aborted. Those that are with the medium come back later.
     func end(_ reason: CloseReason) {
         guard !isEnded else { return }
         isEnded = true
@@ -116,7 +117,7 @@ final class Session: @unchecked Sendable {
         forgetFailures()
         order.withdrawRequests { _ in true }
         for slot in slots where slot.isUsed {
-            slot.place = CommandSlot.nowhere
+            slot.connectionIndex = CommandSlot.noConnection
             slot.isOrphaned = false
         }
         for case .some(let connection) in former {
@@ -155,8 +156,9 @@ final class Session: @unchecked Sendable {
 
     // MARK: Slots
 
-    /// A slot for a new command, or nil when the immediate commands are at their limit. The window bounds the others. With answers
-    /// that wait for an acknowledgement or another connection, all slots together have the limit of their numbers.
+    /// A slot for a new command, or nil when the immediate commands are at their limit. The window bounds the others.
+    /// With answers that wait for an acknowledgement or another connection, all slots together have the limit of their
+    /// numbers.
     func takeSlot(isImmediate: Bool) -> CommandSlot? {
         guard !freeSlots.isEmpty || slots.count < 1 << CommandSlot.indexBits else { return nil }
         if isImmediate {
@@ -188,7 +190,8 @@ final class Session: @unchecked Sendable {
         if isEnded { hasLetGo(of: unit) }
     }
 
-    /// The command of a slot has its answer, which is kept until the initiator acknowledges it: it counts for the window no longer.
+    /// The command of a slot has its answer, which is kept until the initiator acknowledges it: it counts for the
+    /// window no longer.
     func keepAnswered(_ slot: CommandSlot) {
         guard !slot.isAnswered else { return }
         endCount(of: slot)
@@ -227,11 +230,11 @@ final class Session: @unchecked Sendable {
         return slots[index]
     }
 
-    /// The command with that Initiator Task Tag that belongs to the connection at `place`: one in flight, else one whose answer is
-    /// kept, the latest.
-    func command(withTag tag: UInt32, at place: Int) -> CommandSlot? {
-        if let slot = slot(withTag: tag) { return slot.place == place ? slot : nil }
-        return slots.last { $0.isUsed && $0.isAnswered && $0.place == place && $0.initiatorTaskTag == tag }
+    /// The command with that Initiator Task Tag that belongs to a connection: one in flight, else one
+    /// whose answer is kept, the latest.
+    func command(withTag tag: UInt32, ofConnection index: Int) -> CommandSlot? {
+        if let slot = slot(withTag: tag) { return slot.connectionIndex == index ? slot : nil }
+        return slots.last { $0.isUsed && $0.isAnswered && $0.connectionIndex == index && $0.initiatorTaskTag == tag }
     }
 
     /// The command with that Initiator Task Tag whose connection is gone.
@@ -241,7 +244,7 @@ final class Session: @unchecked Sendable {
 
     /// Whether the command with that Initiator Task Tag belongs to a connection that is there.
     func isAllegiant(_ tag: UInt32) -> Bool {
-        slots.contains { $0.isUsed && $0.place >= 0 && $0.initiatorTaskTag == tag }
+        slots.contains { $0.isUsed && $0.connectionIndex >= 0 && $0.initiatorTaskTag == tag }
     }
 
     /// The slot of that number, if it is in use.
@@ -258,11 +261,11 @@ final class Session: @unchecked Sendable {
 
     /// The connection that a command belongs to (its allegiance, section 4.2.5.1); nil when it is gone.
     func connection(of slot: CommandSlot) -> Connection? {
-        slot.place >= 0 ? connections[slot.place] : nil
+        slot.connectionIndex >= 0 ? connections[slot.connectionIndex] : nil
     }
 
-    /// Ends a command that waits for its turn, or whose outcome is not all sent, without an answer; false when it is with its
-    /// logical unit, or answered.
+    /// Ends a command that waits for its turn, or whose outcome is not all sent, without an answer; false when it is
+    /// with its logical unit, or answered.
     func withdraw(_ slot: CommandSlot) -> Bool {
         if slot.isHeld {
             // Its CmdSN is used up in its turn.
@@ -272,7 +275,7 @@ final class Session: @unchecked Sendable {
             return true
         }
         guard slot.task.state == .ended, !slot.isAnswered else { return false }
-        connection(of: slot)?.withdrawData(slot)
+        connection(of: slot)?.datamover?.withdrawData(slot)
         // A connection that had to be closed for it has ended the command already.
         if slot.isUsed, slot.task.state == .ended { free(slot) }
         return true
@@ -280,21 +283,25 @@ final class Session: @unchecked Sendable {
 
     // MARK: Data-Out that is owed
 
-    /// Ends the commands of a connection whose data has not gone on since the last look, or has taken too long in all (section 7.9).
+    /// Ends the commands of a connection whose data has not gone on since the last look, or has taken too long in all
+    /// (section 7.9).
     func watchDataOut(of connection: Connection) {
         guard owedDataOut > 0 else { return }
-        for slot in slots where slot.isUsed && slot.owedDataOut > 0 && !slot.isHeld && slot.place == connection.place {
-            if slot.watchedDataOut == slot.receivedDataOut || slot.dataOutStart + limits.dataOutDuration <= reactor.now
+        for slot in slots
+        where slot.isUsed && slot.owedDataOut > 0 && !slot.isHeld && slot.connectionIndex == connection.connectionIndex
+        {
+            if slot.watchedDataOut == slot.dataOut.received || slot.dataOutStart + limits.dataOutDuration <= reactor.now
             {
                 connection.fail(slot, .incorrectAmountOfData)
             } else {
-                slot.watchedDataOut = slot.receivedDataOut
+                slot.watchedDataOut = slot.dataOut.received
             }
             if isEnded { return }
         }
     }
 
-    /// Counts the buffer for data that the initiator is still to send; false when the session holds too many such bytes already.
+    /// Counts the buffer for data that the initiator is still to send; false when the session holds too many such bytes
+    /// already.
     func owe(_ slot: CommandSlot, _ length: Int) -> Bool {
         guard slot.owedDataOut == 0 else { return true }
         let share = max(limits.assuredDataOut, (reactor.pool.limit - reactor.pool.leasedBytes) / 2)
@@ -335,7 +342,7 @@ final class Session: @unchecked Sendable {
 extension Session: TaskPort {
     func requestDataOut(_ task: SCSITask, length: Int) {
         let slot = slots[task.slot]
-        slot.requestedDataOut = length
+        slot.dataOut.requested = length
         if let connection = connection(of: slot) {
             connection.progressDataOut(slot)
         } else if !slot.isOrphaned {

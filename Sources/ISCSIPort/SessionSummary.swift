@@ -5,11 +5,11 @@ public import Platform
 public struct SessionSummary: Sendable {
     /// The TSIH: the session's number at this server.
     public let targetSessionHandle: UInt16
-    /// InitiatorName.
+    /// InitiatorName: the iSCSI name of the initiator node (section 13.4).
     public let initiatorName: String
-    /// InitiatorAlias.
+    /// InitiatorAlias: a name for people to read; nil when none was sent.
     public let initiatorAlias: String?
-    /// The ISID.
+    /// ISID: with the initiator's name it is the initiator port (section 4.2.4).
     public let initiatorSessionID: InitiatorSessionID
     /// The target's name; nil in a discovery session.
     public let targetName: String?
@@ -33,7 +33,7 @@ public struct SessionSummary: Sendable {
 
 /// What the control plane shows of a connection of a session.
 public struct ConnectionSummary: Sendable, Hashable {
-    /// The CID.
+    /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public let connectionID: UInt16
     /// The initiator's address.
     public let peerAddress: SocketAddress

@@ -6,13 +6,13 @@ public import SCSI
 public struct CommandOutcome: Sendable {
     /// The iSCSI response: `SCSIResponsePDU.completedAtTarget` unless the target's iSCSI layer failed.
     public var response: UInt8 = SCSIResponsePDU.completedAtTarget
-    /// The SCSI status.
+    /// Status, of SAM-5.
     public var status = SCSIStatus.good
     /// The sense data as it came; empty when there was none.
     public var senseBytes: [UInt8] = []
     /// The data that came in, as far as it came: the expected length less the residual.
     public var dataIn: [UInt8] = []
-    /// The residual.
+    /// Residual Count with its O and U bits.
     public var residual = Residual.none
     /// The residual of the read of a bidirectional command.
     public var bidirectionalReadResidual = Residual.none

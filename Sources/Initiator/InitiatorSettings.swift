@@ -5,18 +5,18 @@ public struct InitiatorSettings: Sendable {
     /// The name that Carousel's own initiator uses.
     public static let defaultName = "iqn.2026-11.dev.carousel:initiator"
 
-    /// InitiatorName.
+    /// InitiatorName: the iSCSI name of the initiator node (section 13.4).
     public var initiatorName = InitiatorSettings.defaultName
-    /// SessionType.
+    /// SessionType: normal or discovery (section 13.21).
     public var sessionType: SessionType
     /// TargetName; nil in discovery sessions.
     public var targetName: String?
     /// The ISID; random at first, so that no session of the same initiator is reinstated.
     public var initiatorSessionID = InitiatorSessionID.random()
-    /// The TSIH: 0 for a new session, else the session to join (with its `initiatorSessionID` and a `connectionID` of its
-    /// own) or whose connection of that `connectionID` is replaced.
+    /// The TSIH: 0 for a new session, else the session to join (with its `initiatorSessionID` and a `connectionID` of
+    /// its own) or whose connection of that `connectionID` is replaced.
     public var targetSessionHandle: UInt16 = 0
-    /// The CID.
+    /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public var connectionID: UInt16 = 0
     /// The CmdSN of the login: a new session's first, or the next of a session that is joined.
     public var firstCmdSN = SequenceNumber(1)
@@ -26,10 +26,11 @@ public struct InitiatorSettings: Sendable {
     public var operational = OperationalSettings.initiator
     /// The CHAP name and secret of the initiator; nil logs in without authentication.
     public var credential: CHAPCredential?
-    /// What the target has to prove to know (mutual CHAP); nil does not ask. It needs `credential`, with another secret.
+    /// What the target has to prove to know (mutual CHAP); nil does not ask. It needs `credential`, with another
+    /// secret.
     public var targetCredential: CHAPCredential?
-    /// Digests and random numbers, needed with `credential`: `CHAPProvider.standard` of module `Authentication`, or one with
-    /// other `algorithms`, which are offered in their order.
+    /// Digests and random numbers, needed with `credential`: `CHAPProvider.standard` of module `Authentication`, or one
+    /// with other `algorithms`, which are offered in their order.
     public var authenticationProvider: CHAPProvider?
     /// Whether a login without `credential` begins with the SecurityNegotiation stage, offering `AuthMethod=None`.
     public var startsWithSecurityStage = true

@@ -1,5 +1,5 @@
-/// A small random number generator with a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
-/// 2014): for loads and for data that can be made again, not for secrets.
+/// A small random number generator with a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", 2014): for loads and for data that can be made again, not for secrets.
 public struct SplitMix64: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
@@ -8,7 +8,7 @@ public struct SplitMix64: RandomNumberGenerator, Sendable {
         state = seed
     }
 
-    /// The next number.
+    /// Draws the next number of the sequence.
     public mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var value = state

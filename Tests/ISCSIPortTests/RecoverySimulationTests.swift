@@ -7,8 +7,8 @@ import SCSI
 import TestSupport
 import Testing
 
-/// Reads and writes on three connections at ErrorRecoveryLevel 2, whose PDUs and connections get lost at random. Everything is
-/// recovered by SNACK, retry and TASK REASSIGN, and all data is compared with a model.
+/// Reads and writes on three connections at ErrorRecoveryLevel 2, whose PDUs and connections get lost at random.
+/// Everything is recovered by SNACK, retry and TASK REASSIGN, and all data is compared with a model.
 @Suite("Recovery under random losses")
 struct RecoverySimulationTests {
     @Test("All data is right whatever is lost", arguments: 1...12 as ClosedRange<UInt64>)

@@ -1,8 +1,8 @@
 import ISCSI
 import Testing
 
-/// One offer to a target with the settings `OperationalSettings.target`, four connections and ErrorRecoveryLevel 1, and its
-/// answer.
+/// One offer to a target with the settings `OperationalSettings.target`, four connections and ErrorRecoveryLevel 1, and
+/// its answer.
 struct Offer: Sendable, CustomTestStringConvertible {
     let key: String
     let value: String

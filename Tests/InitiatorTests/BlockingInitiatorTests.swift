@@ -38,8 +38,8 @@ import Testing
         #expect(throws: InitiatorError.loginRefused(.targetNotFound, address: nil)) { try target.logIn() }
     }
 
-    /// Every way that data can take: what the target wants of InitialR2T and ImmediateData, how long its segments and bursts are,
-    /// whether it collapses phases, and digests.
+    /// Every way that data can take: what the target wants of InitialR2T and ImmediateData, how long its segments and
+    /// bursts are, whether it collapses phases, and digests.
     @Test(
         "what was written is read",
         arguments: [true, false], [true, false])

@@ -5,8 +5,8 @@ import Platform
 import SCSI
 import Testing
 
-/// A target with one disk in memory, as small as a target can be, at the other end of a socket pair: enough to see what an
-/// initiator sends and to answer it in different ways.
+/// A target with one disk in memory, as small as a target can be, at the other end of a socket pair: enough to see what
+/// an initiator sends and to answer it in different ways.
 final class FakeTarget: Sendable {
     /// How it behaves.
     struct Behavior: Sendable {

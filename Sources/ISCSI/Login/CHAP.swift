@@ -1,12 +1,12 @@
 /// A CHAP algorithm by its number (RFC 7143 section 12.1.3 and IANA's "PPP Authentication Algorithms").
 public enum CHAPAlgorithm: UInt8, Sendable, CaseIterable {
-    /// MD5.
+    /// MD5, which RFC 7143 section 12.1.3 requires.
     case md5 = 5
-    /// SHA-1.
+    /// SHA-1 (IANA's registry of CHAP algorithms).
     case sha1 = 6
-    /// SHA-256.
+    /// SHA-256 (IANA's registry of CHAP algorithms).
     case sha256 = 7
-    /// SHA3-256.
+    /// SHA3-256 (IANA's registry of CHAP algorithms).
     case sha3256 = 8
 }
 
@@ -17,9 +17,9 @@ public struct CHAPCredential: Hashable, Sendable {
     /// The most bytes of a secret, as of any text value.
     public static let maximumSecretLength = 255
 
-    /// CHAP_N.
+    /// CHAP_N: who proves that it knows the secret.
     public var name: String
-    /// The secret.
+    /// What both sides know, and what never goes over the wire: up to `maximumSecretLength` bytes.
     public var secret: [UInt8]
 
     /// A credential of that name and secret.
@@ -31,26 +31,26 @@ public struct CHAPCredential: Hashable, Sendable {
 
 /// The cryptographic library did not compute a digest or give random numbers.
 public struct CHAPProviderFailure: Error, Hashable, Sendable {
-    /// The failure.
+    /// A failure without a reason: the library gave none.
     public init() {}
 }
 
-/// What CHAP needs from outside: digests, comparisons and random numbers, so that the protocol depends on no cryptographic
-/// library.
+/// What CHAP needs from outside: digests, comparisons and random numbers, so that the protocol depends on no
+/// cryptographic library.
 public struct CHAPProvider: Sendable {
     /// The digest of a message.
     public typealias Digest = @Sendable (CHAPAlgorithm, [UInt8]) throws(CHAPProviderFailure) -> [UInt8]
     /// That many bytes from a cryptographically strong source.
     public typealias Random = @Sendable (Int) throws(CHAPProviderFailure) -> [UInt8]
-    /// Whether the first, which the other side chose, equals the second, which is secret; the time it takes depends on the
-    /// first only.
+    /// Whether the first, which the other side chose, equals the second, which is secret; the time it takes depends on
+    /// the first only.
     public typealias Comparison = @Sendable ([UInt8], [UInt8]) -> Bool
 
     /// The algorithms that are allowed, of those that `digest` can do, in the order in which an initiator offers them.
     public var algorithms: [CHAPAlgorithm]
-    /// Computes digests.
+    /// The digest of a message in one of the algorithms.
     public var digest: Digest
-    /// Draws random numbers.
+    /// So many bytes that nobody can guess.
     public var random: Random
     /// Compares names and responses.
     public var areEqual: Comparison
@@ -83,15 +83,15 @@ public struct CHAPProvider: Sendable {
 public enum AuthenticationPolicy: Sendable {
     /// Nothing.
     case none
-    /// That it knows the secret of one of `initiators`, whose names differ. It may ask the same of the target, which then
-    /// answers as `target`; without one such a login fails. See `validate` for what the credentials must be like.
+    /// That it knows the secret of one of `initiators`, whose names differ. It may ask the same of the target, which
+    /// then answers as `target`; without one such a login fails. See `validate` for what the credentials must be like.
     case chap(initiators: [CHAPCredential], target: CHAPCredential?, provider: CHAPProvider)
 
     /// The most credentials of initiators in one policy: a login tries them all.
     public static let maximumInitiatorCount = 256
 
-    /// Checks the credentials of a policy before it comes into force: lengths, and that no secret serves both directions
-    /// (RFC 7143 section 9.2.1).
+    /// Checks the credentials of a policy before it comes into force: lengths, and that no secret serves both
+    /// directions (RFC 7143 section 9.2.1).
     public static func validate(
         initiators: [CHAPCredential], target: CHAPCredential?
     ) throws(CHAPConfigurationError) {
@@ -162,20 +162,20 @@ struct CHAPChallenge: Hashable, Sendable {
     /// The length of our own challenges, in bytes: that of the longest digest.
     static let length = 32
 
-    /// CHAP_I.
+    /// CHAP_I: goes into the response with secret and challenge.
     var identifier: UInt8
-    /// CHAP_C.
+    /// CHAP_C: the challenge itself.
     var bytes: [UInt8]
 
-    /// CHAP_I and CHAP_C.
+    /// The challenge as the keys CHAP_I and CHAP_C.
     var parameters: [TextParameter] {
         [TextParameter("CHAP_I", String(identifier)), TextParameter("CHAP_C", TextCodec.formatBinary(bytes))]
     }
 }
 
 extension CHAPChallenge {
-    /// The challenge in the values of CHAP_I, a number of one byte in any encoding, and CHAP_C, at least a byte; nil when
-    /// they are malformed.
+    /// The challenge in the values of CHAP_I, a number of one byte in any encoding, and CHAP_C, at least a byte; nil
+    /// when they are malformed.
     init?(identifier: String, challenge: String) {
         guard let number = Self.identifier(identifier), let bytes = TextCodec.binary(challenge) else { return nil }
         self.init(identifier: number, bytes: bytes)

@@ -2,17 +2,17 @@
 public struct LoginIdentity: Hashable, Sendable {
     /// InitiatorName, normalised.
     public var initiatorName: String
-    /// InitiatorAlias.
+    /// InitiatorAlias: a name for people to read; nil when none was sent.
     public var initiatorAlias: String?
-    /// The ISID.
+    /// ISID: with the initiator's name it is the initiator port (section 4.2.4).
     public var initiatorSessionID: InitiatorSessionID
-    /// SessionType.
+    /// SessionType: normal or discovery (section 13.21).
     public var sessionType: SessionType
     /// TargetName, normalised; nil in discovery sessions that do not name one.
     public var targetName: String?
     /// The TSIH: 0 for a new session, else the session that the connection shall join.
     public var targetSessionHandle: UInt16
-    /// The CID.
+    /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public var connectionID: UInt16
 
     /// An identity of those parts.
@@ -34,7 +34,7 @@ public struct LoginIdentity: Hashable, Sendable {
 public struct LoginGrant: Sendable {
     /// The tag of the portal group that the connection came in on (RFC 7143 section 13.9).
     public var targetPortalGroupTag: UInt16
-    /// TargetAlias.
+    /// TargetAlias: a name for people to read; nil when none is sent.
     public var targetAlias: String?
     /// What the target wants in the negotiation.
     public var settings: OperationalSettings
@@ -62,7 +62,7 @@ public struct LoginGrant: Sendable {
 
 /// Whether a login may go on.
 public enum LoginAdmission: Sendable {
-    /// It may.
+    /// It may, under these conditions.
     case granted(LoginGrant)
     /// It may not: `.targetNotFound`, `.targetRemoved`, `.authorizationFailure`, `.sessionDoesNotExist`,
     /// `.tooManyConnections`, `.serviceUnavailable`, `.outOfResources` …

@@ -2,19 +2,19 @@ internal import Bytes
 
 /// What an initiator brings to a login.
 public struct InitiatorLoginConfiguration: Sendable {
-    /// InitiatorName.
+    /// InitiatorName: the iSCSI name of the initiator node (section 13.4).
     public var initiatorName: String
-    /// InitiatorAlias.
+    /// InitiatorAlias: a name for people to read; nil when none was sent.
     public var initiatorAlias: String?
     /// TargetName; nil in discovery sessions.
     public var targetName: String?
-    /// SessionType.
+    /// SessionType: normal or discovery (section 13.21).
     public var sessionType: SessionType
-    /// The ISID.
+    /// ISID: with the initiator's name it is the initiator port (section 4.2.4).
     public var initiatorSessionID: InitiatorSessionID
     /// The TSIH: 0 for a new session.
     public var targetSessionHandle: UInt16 = 0
-    /// The CID.
+    /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public var connectionID: UInt16 = 0
     /// The tag of the login.
     public var initiatorTaskTag: UInt32 = 1
@@ -26,7 +26,8 @@ public struct InitiatorLoginConfiguration: Sendable {
     public var sessionParameters: NegotiatedParameters?
     /// Its CHAP credential; nil logs in without authentication.
     public var credential: CHAPCredential?
-    /// What the target has to prove to know (mutual CHAP); nil does not ask. It needs `credential`, with another secret.
+    /// What the target has to prove to know (mutual CHAP); nil does not ask. It needs `credential`, with another
+    /// secret.
     public var targetCredential: CHAPCredential?
     /// Digests and random numbers, needed with `credential`; its `algorithms` are offered in their order.
     public var provider: CHAPProvider?
@@ -57,7 +58,7 @@ public struct LoginSubmission: Sendable {
 
 /// What an initiator's login led to.
 public struct InitiatorLoginResult: Sendable {
-    /// The TSIH.
+    /// TSIH: the target's number of the session (section 4.2.4); never 0.
     public let targetSessionHandle: UInt16
     /// The portal group tag that the target told, if it did.
     public let targetPortalGroupTag: UInt16?
@@ -73,9 +74,9 @@ public struct InitiatorLoginResult: Sendable {
     public let expStatSN: SequenceNumber
 }
 
-/// Why an initiator's login failed.
+/// Why an initiator gives its login up.
 public enum InitiatorLoginFailure: Error, Hashable, Sendable {
-    /// The target refused.
+    /// The target refused the login with that status.
     case refused(LoginStatus)
     /// The target is elsewhere: its `TargetAddress`.
     case moved(address: String, permanently: Bool)
@@ -83,18 +84,18 @@ public enum InitiatorLoginFailure: Error, Hashable, Sendable {
     case protocolError
     /// The target answered an offer wrongly.
     case negotiation(NegotiationFailure)
-    /// The target wants an authentication that the configuration has not or the provider cannot compute, or did not prove
-    /// itself.
+    /// The target wants an authentication that the configuration has not or the provider cannot compute, or did not
+    /// prove itself.
     case authentication
 }
 
 /// What an initiator does after a Login Response.
 public enum InitiatorLoginStep: Sendable {
-    /// Send the request.
+    /// The next request of the login.
     case send(LoginSubmission)
     /// Full feature phase begins, and digests with it.
     case finished(InitiatorLoginResult)
-    /// Close the connection.
+    /// The login has failed: the connection must be closed.
     case failed(InitiatorLoginFailure)
 }
 
@@ -130,7 +131,7 @@ public struct LoginInitiatorMachine: Sendable {
             parameters: configuration.sessionParameters?.ofSession ?? NegotiatedParameters())
     }
 
-    /// The first request.
+    /// The request that begins the login.
     public mutating func start() -> LoginSubmission {
         var parameters = [TextParameter("InitiatorName", configuration.initiatorName)]
         if let alias = configuration.initiatorAlias { parameters.append(TextParameter("InitiatorAlias", alias)) }

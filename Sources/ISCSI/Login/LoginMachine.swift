@@ -8,11 +8,11 @@ public struct LoginReply: Sendable {
     public var text: [UInt8]
 }
 
-/// What a login led to.
+/// A session, or a connection for one: what a login ends with.
 public struct LoginResult: Sendable {
     /// Who logged in, and to what.
     public let identity: LoginIdentity
-    /// The TSIH.
+    /// TSIH: the target's number of the session (section 4.2.4); never 0.
     public let targetSessionHandle: UInt16
     /// The portal group tag that the initiator was told.
     public let targetPortalGroupTag: UInt16
@@ -81,7 +81,8 @@ public struct LoginMachine<Authority: LoginAuthority> {
         statusSequence = StatusSequence(first: firstStatSN)
     }
 
-    /// Takes a PDU: its 48 bytes of header (and whatever follows them in `header`) and its data segment without padding.
+    /// Takes a PDU: its 48 bytes of header (and whatever follows them in `header`) and its data segment without
+    /// padding.
     public mutating func receive(header: RawSpan, data: RawSpan) -> LoginStep {
         guard let request = LoginRequestPDU(parsing: header) else {
             guard let first else { return .drop }

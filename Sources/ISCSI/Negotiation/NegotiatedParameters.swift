@@ -31,9 +31,9 @@ public enum TaskReporting: String, Sendable, CaseIterable {
 public struct NegotiatedParameters: Hashable, Sendable {
     // MARK: Of the connection
 
-    /// HeaderDigest.
+    /// HeaderDigest: what protects headers (section 13.1).
     public var headerDigest = DigestAlgorithm.none
-    /// DataDigest.
+    /// DataDigest: what protects data segments (section 13.1).
     public var dataDigest = DigestAlgorithm.none
     /// MaxRecvDataSegmentLength of this side, in bytes: the limit of what it receives.
     public var maxRecvDataSegmentLength = 8192
@@ -42,7 +42,7 @@ public struct NegotiatedParameters: Hashable, Sendable {
 
     // MARK: Of the session
 
-    /// MaxConnections.
+    /// MaxConnections: the most connections of the session (section 13.2).
     public var maxConnections = 1
     /// InitialR2T: no unsolicited Data-Out PDUs.
     public var initialR2T = true
@@ -58,13 +58,13 @@ public struct NegotiatedParameters: Hashable, Sendable {
     public var defaultTime2Retain = 20
     /// MaxOutstandingR2T, of one command.
     public var maxOutstandingR2T = 1
-    /// DataPDUInOrder.
+    /// DataPDUInOrder: whether PDUs of a sequence follow each other by their offsets (section 13.18).
     public var dataPDUInOrder = true
-    /// DataSequenceInOrder.
+    /// DataSequenceInOrder: whether sequences follow each other by their offsets (section 13.19).
     public var dataSequenceInOrder = true
-    /// ErrorRecoveryLevel.
+    /// ErrorRecoveryLevel: 0 ends the session at an error, 1 sends PDUs again, 2 keeps tasks of a lost connection.
     public var errorRecoveryLevel = 0
-    /// TaskReporting.
+    /// TaskReporting: when responses of task management are fenced (section 13.23).
     public var taskReporting = TaskReporting.rfc3720
     /// iSCSIProtocolLevel: 2 means RFC 7144.
     public var iSCSIProtocolLevel = 1
@@ -82,7 +82,7 @@ public struct NegotiatedParameters: Hashable, Sendable {
     /// MaxOutstandingUnexpectedPDUs of the other side; 0 means no limit was declared.
     public var peerMaxOutstandingUnexpectedPDUs = 0
 
-    /// The RFC's defaults.
+    /// The values that are in force when a key is not negotiated (section 13).
     public init() {}
 
     /// What the login of a further connection starts from: the session's parameters, and the defaults for those of the

@@ -52,7 +52,7 @@ public struct OperationalKey: Sendable {
 
     /// When a key has no meaning, so that its answer is Irrelevant.
     public struct Irrelevance: OptionSet, Sendable {
-        /// The bits.
+        /// One bit for each condition.
         public let rawValue: UInt8
 
         /// The set with those bits.
@@ -78,7 +78,7 @@ public struct OperationalKey: Sendable {
         case allowed
     }
 
-    /// The key.
+    /// The key's name on the wire, as in `MaxBurstLength`.
     public let name: String
     /// How its value comes about.
     public let rule: Rule
@@ -209,6 +209,6 @@ public struct OperationalKey: Sendable {
         OperationalKey("OFMarkInt", .obsolete, .always, "RFC 7143 13.25"),
     ]
 
-    /// The keys by name.
+    /// The rows of `table` by their key.
     public static let byName = Dictionary(uniqueKeysWithValues: table.map { ($0.name, $0) })
 }

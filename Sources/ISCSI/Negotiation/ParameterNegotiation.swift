@@ -128,7 +128,8 @@ public struct ParameterNegotiation: Sendable {
         return value
     }
 
-    /// Says that the caller sends `list` itself, right or wrong: answers to these are taken as they are and change nothing.
+    /// Says that the caller sends `list` itself, right or wrong: answers to these are taken as they are and change
+    /// nothing.
     mutating func expectAnyAnswers(to list: [TextParameter]) {
         unchecked.formUnion(list.map(\.key))
     }

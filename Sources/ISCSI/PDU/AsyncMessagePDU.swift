@@ -3,7 +3,7 @@ public import SCSI
 
 /// What a target tells without being asked (RFC 7143 section 11.9.1).
 @frozen public struct AsyncEvent: RawRepresentable, Hashable, Sendable {
-    /// The byte on the wire.
+    /// The field's value, one byte.
     public let rawValue: UInt8
 
     /// The event with that byte.
@@ -29,10 +29,10 @@ public import SCSI
 
 /// Asynchronous Message (RFC 7143 section 11.9).
 @frozen public struct AsyncMessagePDU: PDUHeader {
-    /// Asynchronous Message.
+    /// An event that nobody asked for (section 11.9).
     @inlinable public static var opcode: Opcode { .asyncMessage }
 
-    /// What happened.
+    /// AsyncEvent (section 11.9.1).
     public var event = AsyncEvent.logoutRequested
     /// AsyncVCode, for vendor's events.
     public var vendorCode: UInt8 = 0
@@ -40,17 +40,17 @@ public import SCSI
     public var dataSegmentLength = 0
     /// The logical unit, for the events that concern one.
     public var logicalUnitNumber = LogicalUnitNumber(rawValue: 0)
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
-    /// Parameter1.
+    /// Parameter1: its meaning depends on the event (section 11.9.1).
     public var parameter1: UInt16 = 0
-    /// Parameter2.
+    /// Parameter2: its meaning depends on the event (section 11.9.1).
     public var parameter2: UInt16 = 0
-    /// Parameter3.
+    /// Parameter3: its meaning depends on the event (section 11.9.1).
     public var parameter3: UInt16 = 0
 
     /// A message with default values in all fields.

@@ -110,7 +110,7 @@ extension RawSpan {
 /// Parsing takes what the wire says: bits that the RFC reserves are ignored (RFC 7143 section 11), and codes are kept
 /// as they are for the receiver to judge. Encoding writes all 48 bytes, reserved ones as zero.
 public protocol PDUHeader: Sendable {
-    /// What the PDU is.
+    /// The Opcode field of its header.
     static var opcode: Opcode { get }
 
     /// DataSegmentLength, in bytes, without padding; 0 for the PDUs that carry no data.

@@ -3,7 +3,7 @@ public import SCSI
 
 /// SCSI Data-Out (RFC 7143 section 11.7).
 @frozen public struct DataOutPDU: PDUHeader {
-    /// SCSI Data-Out.
+    /// Data of a write (section 11.7).
     @inlinable public static var opcode: Opcode { .dataOut }
 
     /// The F bit: the last PDU of its sequence.
@@ -16,7 +16,7 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = 0
     /// The tag of the R2T that asked for the data; `reservedTag` for unsolicited data.
     public var targetTransferTag: UInt32 = reservedTag
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
     /// DataSN: 0 for the first PDU of the sequence.
     public var dataSN: UInt32 = 0
@@ -57,7 +57,7 @@ public import SCSI
 
 /// SCSI Data-In (RFC 7143 section 11.7).
 @frozen public struct DataInPDU: PDUHeader {
-    /// SCSI Data-In.
+    /// Data of a read, perhaps with its status (section 11.7).
     @inlinable public static var opcode: Opcode { .dataIn }
 
     /// The F bit: the last PDU of its sequence.
@@ -80,9 +80,9 @@ public import SCSI
     public var targetTransferTag: UInt32 = reservedTag
     /// StatSN, when `hasStatus`; else 0.
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
     /// DataSN: 0 for the first Data-In of the command.
     public var dataSN: UInt32 = 0
@@ -139,10 +139,10 @@ public import SCSI
 
 /// Ready To Transfer (RFC 7143 section 11.8).
 @frozen public struct ReadyToTransferPDU: PDUHeader {
-    /// Ready To Transfer.
+    /// The target asks for data of a write (section 11.8).
     @inlinable public static var opcode: Opcode { .readyToTransfer }
 
-    /// The logical unit.
+    /// LUN: where the request goes.
     public var logicalUnitNumber = LogicalUnitNumber(rawValue: 0)
     /// The initiator's name of the task.
     public var initiatorTaskTag: UInt32 = 0
@@ -150,9 +150,9 @@ public import SCSI
     public var targetTransferTag: UInt32 = 0
     /// The next StatSN; an R2T does not use it up.
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
     /// R2TSN: 0 for the first R2T of the command.
     public var r2tSN: UInt32 = 0

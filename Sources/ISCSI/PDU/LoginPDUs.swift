@@ -13,17 +13,17 @@ internal import Bytes
 
 /// A stage of the login phase (RFC 7143 section 11.12.3).
 @frozen public enum LoginStage: UInt8, Sendable {
-    /// SecurityNegotiation.
+    /// Both sides prove who they are.
     case securityNegotiation = 0
-    /// LoginOperationalNegotiation.
+    /// The parameters of session and connection are agreed on.
     case operationalNegotiation = 1
-    /// FullFeaturePhase.
+    /// The login is over.
     case fullFeaturePhase = 3
 }
 
 /// Login Request (RFC 7143 section 11.12).
 @frozen public struct LoginRequestPDU: PDUHeader {
-    /// Login Request.
+    /// The first PDU of a connection, and each step of its negotiation (section 11.12).
     @inlinable public static var opcode: Opcode { .loginRequest }
 
     /// The T bit: the initiator is ready for the next stage.
@@ -34,25 +34,25 @@ internal import Bytes
     public var currentStageCode: UInt8 = 0
     /// NSG, two bits; meaningful only with the T bit.
     public var nextStageCode: UInt8 = 0
-    /// Version-max.
+    /// Version-max: the highest version of the protocol that the sender has; 0 is RFC 7143.
     public var versionMax: UInt8 = 0
-    /// Version-min.
+    /// Version-min: the lowest version of the protocol that the initiator takes.
     public var versionMin: UInt8 = 0
     /// TotalAHSLength, in bytes; a Login Request has none.
     public var additionalHeaderLength = 0
     /// DataSegmentLength, in bytes.
     public var dataSegmentLength = 0
-    /// The ISID.
+    /// ISID: with the initiator's name it is the initiator port (section 4.2.4).
     public var initiatorSessionID = InitiatorSessionID(rawValue: 0)
     /// The TSIH: 0 for a new session.
     public var targetSessionHandle: UInt16 = 0
     /// The tag of the whole login.
     public var initiatorTaskTag: UInt32 = 0
-    /// The CID.
+    /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public var connectionID: UInt16 = 0
     /// CmdSN: the session's first, the same in every request of a login.
     public var cmdSN = SequenceNumber(0)
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
     /// A request with default values in all fields.
@@ -105,7 +105,7 @@ internal import Bytes
 
 /// Login Response (RFC 7143 section 11.13).
 @frozen public struct LoginResponsePDU: PDUHeader {
-    /// Login Response.
+    /// The target's step in the negotiation of a login (section 11.13).
     @inlinable public static var opcode: Opcode { .loginResponse }
 
     /// The T bit: the target moves to the next stage.
@@ -116,9 +116,9 @@ internal import Bytes
     public var currentStageCode: UInt8 = 0
     /// NSG, two bits; meaningful only with the T bit.
     public var nextStageCode: UInt8 = 0
-    /// Version-max.
+    /// Version-max: the highest version of the protocol that the sender has; 0 is RFC 7143.
     public var versionMax: UInt8 = 0
-    /// Version-active.
+    /// Version-active: the version that the session uses.
     public var versionActive: UInt8 = 0
     /// DataSegmentLength, in bytes.
     public var dataSegmentLength = 0
@@ -128,11 +128,11 @@ internal import Bytes
     public var targetSessionHandle: UInt16 = 0
     /// The tag of the whole login.
     public var initiatorTaskTag: UInt32 = 0
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
     /// Status-Class and Status-Detail.
     public var status = LoginStatus.success
@@ -186,7 +186,7 @@ internal import Bytes
 
 /// Status-Class (high byte) and Status-Detail (low byte) of a login (RFC 7143 section 11.13.5).
 @frozen public struct LoginStatus: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
-    /// The two bytes on the wire.
+    /// The field's value, two bytes.
     public let rawValue: UInt16
 
     /// The status with those bytes.
@@ -197,7 +197,7 @@ internal import Bytes
     /// Status-Class: 0 success, 1 redirection, 2 initiator error, 3 target error.
     public var statusClass: UInt8 { UInt8(rawValue >> 8) }
 
-    /// Status-Detail.
+    /// Status-Detail: the lower byte, which says more about the class.
     public var statusDetail: UInt8 { UInt8(truncatingIfNeeded: rawValue) }
 
     /// Success: the login goes on.

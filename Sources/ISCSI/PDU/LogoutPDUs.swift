@@ -2,7 +2,7 @@ internal import Bytes
 
 /// Why an initiator logs out (RFC 7143 section 11.14.1).
 @frozen public struct LogoutReason: RawRepresentable, Hashable, Sendable {
-    /// The seven bits on the wire.
+    /// The field's value, seven bits.
     public let rawValue: UInt8
 
     /// The reason with those bits.
@@ -20,7 +20,7 @@ internal import Bytes
 
 /// How a logout ended (RFC 7143 section 11.15.1).
 @frozen public struct LogoutOutcome: RawRepresentable, Hashable, Sendable {
-    /// The byte on the wire.
+    /// The field's value, one byte.
     public let rawValue: UInt8
 
     /// The response with that byte.
@@ -40,20 +40,20 @@ internal import Bytes
 
 /// Logout Request (RFC 7143 section 11.14).
 @frozen public struct LogoutRequestPDU: PDUHeader {
-    /// Logout Request.
+    /// The initiator closes a connection or its session (section 11.14).
     @inlinable public static var opcode: Opcode { .logoutRequest }
 
-    /// The I bit.
+    /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
     public var isImmediate = true
-    /// Why.
+    /// Reason Code: what is to be closed, or recovered (section 11.14.1).
     public var reason = LogoutReason.closeSession
     /// The initiator's name of this request.
     public var initiatorTaskTag: UInt32 = 0
     /// The CID of the connection to close; reserved when the session is closed.
     public var connectionID: UInt16 = 0
-    /// CmdSN.
+    /// CmdSN: the request's number in its session (section 4.2.2.1).
     public var cmdSN = SequenceNumber(0)
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
     /// A request with default values in all fields.
@@ -84,18 +84,18 @@ internal import Bytes
 
 /// Logout Response (RFC 7143 section 11.15).
 @frozen public struct LogoutResponsePDU: PDUHeader {
-    /// Logout Response.
+    /// The end of a connection or session (section 11.15).
     @inlinable public static var opcode: Opcode { .logoutResponse }
 
     /// How the logout ended.
     public var response = LogoutOutcome.closed
     /// The tag of the request.
     public var initiatorTaskTag: UInt32 = 0
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
     /// Time2Wait, in seconds.
     public var time2Wait: UInt16 = 0

@@ -3,7 +3,7 @@ public import SCSI
 
 /// NOP-Out: an initiator's ping, or its answer to a target's (RFC 7143 section 11.18).
 @frozen public struct NOPOutPDU: PDUHeader {
-    /// NOP-Out.
+    /// A ping of the initiator, or the answer to the target's (section 11.18).
     @inlinable public static var opcode: Opcode { .nopOut }
 
     /// The I bit; one when the initiator task tag is reserved.
@@ -16,9 +16,9 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = reservedTag
     /// The tag of the NOP-In that this answers, else `reservedTag`.
     public var targetTransferTag: UInt32 = reservedTag
-    /// CmdSN.
+    /// CmdSN: the request's number in its session (section 4.2.2.1).
     public var cmdSN = SequenceNumber(0)
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
     /// A NOP-Out with default values in all fields.
@@ -51,7 +51,7 @@ public import SCSI
 
 /// NOP-In: a target's answer to a ping, or its own ping (RFC 7143 section 11.19).
 @frozen public struct NOPInPDU: PDUHeader {
-    /// NOP-In.
+    /// A ping of the target, or the answer to the initiator's (section 11.19).
     @inlinable public static var opcode: Opcode { .nopIn }
 
     /// DataSegmentLength: the ping data that comes back, in bytes.
@@ -64,9 +64,9 @@ public import SCSI
     public var targetTransferTag: UInt32 = reservedTag
     /// StatSN; not used up unless this answers a NOP-Out.
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
 
     /// A NOP-In with default values in all fields.

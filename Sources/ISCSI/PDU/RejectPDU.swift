@@ -2,7 +2,7 @@ internal import Bytes
 
 /// Why a PDU was rejected (RFC 7143 section 11.17.1).
 @frozen public struct RejectReason: RawRepresentable, Hashable, Sendable {
-    /// The byte on the wire.
+    /// The field's value, one byte.
     public let rawValue: UInt8
 
     /// The reason with that byte.
@@ -34,18 +34,18 @@ internal import Bytes
 
 /// Reject (RFC 7143 section 11.17). Its data segment is the header of the rejected PDU.
 @frozen public struct RejectPDU: PDUHeader {
-    /// Reject.
+    /// A PDU that the target cannot take comes back (section 11.17).
     @inlinable public static var opcode: Opcode { .reject }
 
-    /// Why.
+    /// Reason: why the PDU was rejected (table of section 11.17.1).
     public var reason = RejectReason.protocolError
     /// DataSegmentLength: the rejected header and what else the target sends back, in bytes.
     public var dataSegmentLength = BasicHeaderSegment.length
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
     /// DataSN or R2TSN: the next one that the target would send, in rejects of SNACKs.
     public var dataSN: UInt32 = 0

@@ -3,7 +3,7 @@ public import SCSI
 
 /// SCSI Command (RFC 7143 section 11.3).
 @frozen public struct SCSICommandPDU: PDUHeader {
-    /// SCSI Command.
+    /// A command with its CDB, perhaps with data (section 11.3).
     @inlinable public static var opcode: Opcode { .scsiCommand }
 
     /// The I bit: deliver at once, out of CmdSN order.
@@ -20,15 +20,15 @@ public import SCSI
     public var additionalHeaderLength = 0
     /// DataSegmentLength: the immediate data, in bytes.
     public var dataSegmentLength = 0
-    /// The logical unit.
+    /// LUN: where the request goes.
     public var logicalUnitNumber = LogicalUnitNumber(rawValue: 0)
     /// The initiator's name of the task.
     public var initiatorTaskTag: UInt32 = 0
     /// Expected Data Transfer Length, in bytes: of the write when both R and W are one.
     public var expectedDataTransferLength: UInt32 = 0
-    /// CmdSN.
+    /// CmdSN: the request's number in its session (section 4.2.2.1).
     public var cmdSN = SequenceNumber(0)
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
     /// The first 16 bytes of the command descriptor block; an additional header segment may carry more.
     public var cdb = CommandDescriptorBlock()
@@ -82,7 +82,7 @@ public import SCSI
 
 /// SCSI Response (RFC 7143 section 11.4).
 @frozen public struct SCSIResponsePDU: PDUHeader {
-    /// SCSI Response.
+    /// The end of a command: status, sense data, residuals (section 11.4).
     @inlinable public static var opcode: Opcode { .scsiResponse }
 
     /// The response code of a command that reached the target (section 11.4.3).
@@ -92,7 +92,7 @@ public import SCSI
 
     /// Response; `status` is meaningful only when it is `completedAtTarget`.
     public var response: UInt8 = SCSIResponsePDU.completedAtTarget
-    /// The SCSI status.
+    /// Status, of SAM-5.
     public var status = SCSIStatus.good
     /// The residual of the command's data, or of the write of a bidirectional command.
     public var residual = Residual.none
@@ -104,11 +104,11 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = 0
     /// SNACK Tag; 0 unless an R-Data SNACK was answered.
     public var snackTag: UInt32 = 0
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
     /// ExpDataSN: how many Data-In PDUs (or, for a write, R2Ts) the target sent for the command.
     public var expDataSN: UInt32 = 0

@@ -3,7 +3,7 @@ public import SCSI
 
 /// What a SNACK asks for or acknowledges (RFC 7143 section 11.16.1).
 @frozen public struct SNACKType: RawRepresentable, Hashable, Sendable {
-    /// The four bits on the wire.
+    /// The field's value, four bits.
     public let rawValue: UInt8
 
     /// The type with those bits.
@@ -23,10 +23,10 @@ public import SCSI
 
 /// SNACK Request (RFC 7143 section 11.16).
 @frozen public struct SNACKRequestPDU: PDUHeader {
-    /// SNACK Request.
+    /// The initiator asks for PDUs that it has missed, or acknowledges data (section 11.16).
     @inlinable public static var opcode: Opcode { .snackRequest }
 
-    /// What is asked for.
+    /// Type: which PDUs are to be sent again, or acknowledged (section 11.16.1).
     public var type = SNACKType.dataOrR2T
     /// The logical unit, for DataACK.
     public var logicalUnitNumber = LogicalUnitNumber(rawValue: 0)
@@ -34,7 +34,7 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = reservedTag
     /// The target transfer tag (DataACK) or SNACK tag (R-Data), else `reservedTag`.
     public var targetTransferTag: UInt32 = reservedTag
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
     /// BegRun: the first number that is asked for.
     public var begRun: UInt32 = 0

@@ -3,10 +3,10 @@ public import SCSI
 
 /// Task Management Function Request (RFC 7143 section 11.5).
 @frozen public struct TaskManagementRequestPDU: PDUHeader {
-    /// Task Management Function Request.
+    /// A function on one task or many (section 11.5).
     @inlinable public static var opcode: Opcode { .taskManagementRequest }
 
-    /// The I bit.
+    /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
     public var isImmediate = true
     /// The function's seven bits; `function` gives their meaning.
     public var functionCode: UInt8 = TaskManagementFunction.abortTask.rawValue
@@ -16,9 +16,9 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = 0
     /// Referenced Task Tag: the task of ABORT TASK and TASK REASSIGN, else `reservedTag`.
     public var referencedTaskTag: UInt32 = reservedTag
-    /// CmdSN.
+    /// CmdSN: the request's number in its session (section 4.2.2.1).
     public var cmdSN = SequenceNumber(0)
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
     /// RefCmdSN: the CmdSN of the task to abort.
     public var refCmdSN = SequenceNumber(0)
@@ -62,7 +62,7 @@ public import SCSI
 
 /// How a task management function ended (RFC 7143 section 11.6.1, RFC 7144).
 @frozen public struct TaskManagementOutcome: RawRepresentable, Hashable, Sendable {
-    /// The byte on the wire.
+    /// The field's value, one byte.
     public let rawValue: UInt8
 
     /// The response with that byte.
@@ -92,7 +92,7 @@ public import SCSI
 
 /// Task Management Function Response (RFC 7143 section 11.6).
 @frozen public struct TaskManagementResponsePDU: PDUHeader {
-    /// Task Management Function Response.
+    /// How a task management function ended (section 11.6).
     @inlinable public static var opcode: Opcode { .taskManagementResponse }
 
     /// How the function ended.
@@ -101,11 +101,11 @@ public import SCSI
     public var additionalResponseInformation: UInt32 = 0
     /// The tag of the request.
     public var initiatorTaskTag: UInt32 = 0
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
 
     /// A response with default values in all fields.

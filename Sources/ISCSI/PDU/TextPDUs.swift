@@ -3,10 +3,10 @@ public import SCSI
 
 /// Text Request (RFC 7143 section 11.10).
 @frozen public struct TextRequestPDU: PDUHeader {
-    /// Text Request.
+    /// A negotiation, or discovery, in full feature phase (section 11.10).
     @inlinable public static var opcode: Opcode { .textRequest }
 
-    /// The I bit.
+    /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
     public var isImmediate = false
     /// The F bit: the initiator has no more to say in this negotiation.
     public var isFinal = true
@@ -20,9 +20,9 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = 0
     /// The tag of the Text Response that this continues; `reservedTag` starts a negotiation.
     public var targetTransferTag: UInt32 = reservedTag
-    /// CmdSN.
+    /// CmdSN: the request's number in its session (section 4.2.2.1).
     public var cmdSN = SequenceNumber(0)
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
     /// A request with default values in all fields.
@@ -59,7 +59,7 @@ public import SCSI
 
 /// Text Response (RFC 7143 section 11.11).
 @frozen public struct TextResponsePDU: PDUHeader {
-    /// Text Response.
+    /// The target's part of a text negotiation (section 11.11).
     @inlinable public static var opcode: Opcode { .textResponse }
 
     /// The F bit: the negotiation is over.
@@ -74,11 +74,11 @@ public import SCSI
     public var initiatorTaskTag: UInt32 = 0
     /// The tag that the next Text Request shall carry; `reservedTag` with the F bit.
     public var targetTransferTag: UInt32 = reservedTag
-    /// StatSN.
+    /// StatSN: the number of this response on its connection (section 4.2.2.2).
     public var statSN = SequenceNumber(0)
-    /// ExpCmdSN.
+    /// ExpCmdSN: the CmdSN that the target expects next (section 4.2.2.1).
     public var expCmdSN = SequenceNumber(0)
-    /// MaxCmdSN.
+    /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
 
     /// A response with default values in all fields.

@@ -33,8 +33,8 @@ public struct TextAssembler: Sendable {
 
 /// A text on its way out, cut into the data segments that the other side takes.
 ///
-/// The targets of a discovery are written into text only when their turn comes: what is kept meanwhile is the list itself,
-/// and each part costs as much as it is long.
+/// The targets of a discovery are written into text only when their turn comes: what is kept meanwhile is the list
+/// itself, and each part costs as much as it is long.
 public struct OutgoingText: Sendable {
     /// The most bytes of a part: no side can declare that it takes more (MaxRecvDataSegmentLength, section 13.12).
     public static let maximumPartLength = 16_777_215

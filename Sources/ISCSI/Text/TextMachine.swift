@@ -8,11 +8,12 @@ public enum TextStep: Sendable {
     case reject(RejectReason)
 }
 
-/// The target's side of text negotiations in full feature phase of one connection (RFC 7143 sections 6.4, 11.10, 11.11):
-/// discovery, and the keys that may change after the login.
+/// The target's side of text negotiations in full feature phase of one connection (RFC 7143 sections 6.4, 11.10,
+/// 11.11): discovery, and the keys that may change after the login.
 ///
-/// There is one negotiation at a time: a request without target transfer tag ends the one under way. An answer to SendTargets is a
-/// snapshot of the targets at its first request. A negotiation that fails leaves all parameters as they were.
+/// There is one negotiation at a time: a request without target transfer tag ends the one under way. An answer to
+/// SendTargets is a snapshot of the targets at its first request. A negotiation that fails leaves all parameters as
+/// they were.
 public struct TextMachine: Sendable {
     /// The most bytes of a request's text, spread over PDUs with the C bit.
     public static let textLimit = 16_384
@@ -34,8 +35,8 @@ public struct TextMachine: Sendable {
     /// Whether a negotiation is under way: the initiator has to send another request.
     public var isActive: Bool { initiatorTaskTag != nil }
 
-    /// Tells that time has passed: a negotiation that saw no request between two calls ends, and keeps nothing. A request
-    /// that continues it is rejected. The owner of the connection calls this every half minute or so.
+    /// Tells that time has passed: a negotiation that saw no request between two calls ends, and keeps nothing. A
+    /// request that continues it is rejected. The owner of the connection calls this every half minute or so.
     public mutating func elapse() {
         if isIdle { abandon() }
         isIdle = true
@@ -51,9 +52,10 @@ public struct TextMachine: Sendable {
     /// Takes a request and its data segment without padding.
     ///
     /// - Parameters:
-    ///   - parameters: The parameters in force; those that the negotiation changed are in force after its last response.
-    ///   - partLimit: The most bytes of the response's data segment, below what the initiator takes. Many initiators cannot collect
-    ///     an answer from several PDUs, so it should be reached only for want of memory.
+    ///   - parameters: The parameters in force; those that the negotiation changed are in force after its last
+    ///     response.
+    ///   - partLimit: The most bytes of the response's data segment, below what the initiator takes. Many initiators
+    ///     cannot collect an answer from several PDUs, so it should be reached only for want of memory.
     ///   - targets: The targets that the initiator may see in a discovery session; the own one in a normal session.
     public mutating func receive(
         _ request: TextRequestPDU, data: RawSpan, parameters: inout NegotiatedParameters,

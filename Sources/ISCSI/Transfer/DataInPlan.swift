@@ -35,8 +35,8 @@ public import SCSI
             length: length, segmentLimit: parameters.maxSendDataSegmentLength, burstLimit: parameters.maxBurstLength)
     }
 
-    /// A plan for `length` bytes (at least 0) with those limits (at least 1), of which the first `offset` bytes are done with
-    /// `dataSN` PDUs.
+    /// A plan for `length` bytes (at least 0) with those limits (at least 1), of which the first `offset` bytes are
+    /// done with `dataSN` PDUs.
     public init(length: Int, segmentLimit: Int, burstLimit: Int, offset: Int = 0, dataSN: UInt32 = 0) {
         precondition(length >= 0 && segmentLimit >= 1 && burstLimit >= 1, "lengths are positive")
         precondition((0...length).contains(offset), "a plan starts within its data")

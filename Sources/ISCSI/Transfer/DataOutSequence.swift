@@ -34,8 +34,8 @@
     public private(set) var offset: Int
     /// The DataSN of the next PDU.
     public private(set) var dataSN: UInt32 = 0
-    /// Whether data of the sequence was damaged or lost: what follows up to the F bit is discarded, and asked for again from
-    /// `offset` on (RFC 7143 section 7.8).
+    /// Whether data of the sequence was damaged or lost: what follows up to the F bit is discarded, and asked for again
+    /// from `offset` on (RFC 7143 section 7.8).
     public private(set) var isBroken = false
 
     /// The sequence that answers `request`.
@@ -89,7 +89,8 @@
     }
 }
 
-/// The unsolicited data of a SCSI Command against what was negotiated (RFC 7143 sections 4.2.5.2, 11.3.1, 13.10, 13.11).
+/// The unsolicited data of a SCSI Command against what was negotiated (RFC 7143 sections 4.2.5.2, 11.3.1, 13.10,
+/// 13.11).
 @frozen public enum UnsolicitedData: Hashable, Sendable {
     /// Right; Data-Out PDUs follow when `dataOutFollows`.
     case allowed(dataOutFollows: Bool)

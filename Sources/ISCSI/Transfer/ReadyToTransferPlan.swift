@@ -4,7 +4,7 @@
     public let offset: Int
     /// Desired Data Transfer Length, in bytes.
     public let length: Int
-    /// R2TSN.
+    /// R2TSN: the number of the R2T among those of its command, from 0.
     public let r2tSN: UInt32
 
     /// A request for `length` bytes from `offset` on.
@@ -62,7 +62,8 @@
         return request
     }
 
-    /// An R2T in place of an outstanding one whose data was damaged: a recovery R2T (section 7.8) for `length` bytes from `offset` on.
+    /// An R2T in place of an outstanding one whose data was damaged: a recovery R2T (section 7.8) for `length` bytes
+    /// from `offset` on.
     public mutating func recover(offset: Int, length: Int) -> ReadyToTransfer {
         precondition(outstanding > 0, "no R2T waits for data")
         defer { r2tSN += 1 }

@@ -4,7 +4,7 @@
     public var isOverflow: Bool
     /// U: the command moved `count` bytes fewer than expected.
     public var isUnderflow: Bool
-    /// Residual Count, in bytes.
+    /// Residual Count: how many bytes too many or too few.
     public var count: UInt32
 
     /// A residual with those fields, right or wrong: PDU parsing needs both bits at once.

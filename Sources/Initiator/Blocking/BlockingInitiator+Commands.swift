@@ -18,14 +18,14 @@ extension BlockingInitiator {
     public struct CommandOptions: Sendable {
         /// ATTR.
         public var attribute = TaskAttribute.simple
-        /// The I bit.
+        /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
         public var isImmediate = false
         /// Expected Data Transfer Length when it shall differ from the data; in bytes.
         public var expectedDataTransferLength: UInt32?
         /// Whether unsolicited and immediate data are used as far as negotiated.
         public var usesUnsolicitedData = true
 
-        /// The usual options.
+        /// SIMPLE, not immediate, with the data's own length and all unsolicited data that was negotiated.
         public init() {}
     }
 
@@ -114,8 +114,8 @@ extension BlockingInitiator {
         exchanges[tag] = nil
     }
 
-    /// Ends pending unit attentions and waits until the logical unit is ready, at most `settings.timeout`; gives the last
-    /// outcome of TEST UNIT READY.
+    /// Ends pending unit attentions and waits until the logical unit is ready, at most `settings.timeout`; gives the
+    /// last outcome of TEST UNIT READY.
     public func waitUntilReady(_ logicalUnitNumber: LogicalUnitNumber) throws(InitiatorError) -> CommandOutcome {
         // A logical unit has few unit attentions to report; more than this means that something else is wrong.
         let attemptLimit = 64

@@ -15,8 +15,8 @@ extension BlockingInitiator {
         return try answer(to: request.initiatorTaskTag).data
     }
 
-    /// Exchanges texts in full feature phase: sends `parameters`, asks for more as long as the target says so, and gives all
-    /// that it said.
+    /// Exchanges texts in full feature phase: sends `parameters`, asks for more as long as the target says so, and
+    /// gives all that it said.
     public func exchangeText(_ parameters: [TextParameter]) throws(InitiatorError) -> [TextParameter] {
         var assembler = TextAssembler(
             limit: SendTargets.maximumAnswerLength, parameterLimit: SendTargets.maximumAnswerLength)
@@ -55,8 +55,8 @@ extension BlockingInitiator {
         SendTargets.parse(try exchangeText([TextParameter("SendTargets", value)]))
     }
 
-    /// Asks for a task management function and waits for its end. `task` is the tag that ABORT TASK, QUERY TASK and TASK REASSIGN
-    /// mean, with its CmdSN.
+    /// Asks for a task management function and waits for its end. `task` is the tag that ABORT TASK, QUERY TASK and
+    /// TASK REASSIGN mean, with its CmdSN.
     public func manageTasks(
         _ function: TaskManagementFunction, on logicalUnitNumber: LogicalUnitNumber,
         task: (tag: UInt32, cmdSN: SequenceNumber)? = nil

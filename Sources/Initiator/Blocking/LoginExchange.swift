@@ -7,7 +7,7 @@ public struct LoginReport: Sendable {
     public let parameters: NegotiatedParameters
     /// All that the target said, in order.
     public let targetParameters: [TextParameter]
-    /// The TSIH.
+    /// TSIH: the target's number of the session (section 4.2.4); never 0.
     public let targetSessionHandle: UInt16
     /// The portal group tag that the target told, if it did.
     public let targetPortalGroupTag: UInt16?

@@ -11,7 +11,7 @@ public struct ReceivedPDU: Sendable {
     /// The data segment, without padding.
     public let data: [UInt8]
 
-    /// What the PDU is.
+    /// The Opcode field of its header.
     public var opcode: Opcode { header.opcode }
 
     /// The header as one of kind `Header`, or nil when it is another.
@@ -24,7 +24,7 @@ public struct ReceivedPDU: Sendable {
 ///
 /// Every PDU can be sent, right or wrong: lengths in the header are not checked against what is sent.
 public final class PDUConnection {
-    /// The socket.
+    /// The socket that the session uses.
     public let socket: StreamSocket
     /// Framing of what comes in. Digests begin after login.
     public var incoming: PDUFramer
@@ -136,7 +136,8 @@ public final class PDUConnection {
         }
     }
 
-    /// Waits until the target closes the connection; what it sends before is dropped. `deadline` ends the wait whatever comes.
+    /// Waits until the target closes the connection; what it sends before is dropped. `deadline` ends the wait whatever
+    /// comes.
     public func waitUntilClosed(by deadline: MonotonicTime? = nil) throws(InitiatorError) {
         do throws(InitiatorError) {
             while true {

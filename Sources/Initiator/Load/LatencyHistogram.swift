@@ -1,5 +1,5 @@
-/// Counts of durations in buckets that grow with the duration, so that percentiles are right to 1.6 %. Recording allocates
-/// nothing.
+/// Counts of durations in buckets that grow with the duration, so that percentiles are right to 1.6 %. Recording
+/// allocates nothing.
 public struct LatencyHistogram: Sendable {
     /// Each power of two is cut into that many buckets.
     private static let subBucketBits = 6
@@ -38,7 +38,7 @@ public struct LatencyHistogram: Sendable {
         maximumNanoseconds = max(maximumNanoseconds, other.maximumNanoseconds)
     }
 
-    /// Forgets everything.
+    /// Empties the histogram; its memory stays.
     public mutating func reset() {
         for index in buckets.indices { buckets[index] = 0 }
         count = 0

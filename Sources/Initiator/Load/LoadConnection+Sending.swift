@@ -120,8 +120,8 @@ extension LoadConnection {
         append(answer, dataOffset: 0)
     }
 
-    /// Puts a PDU into the output queue, with its data from the payload. The caller has made sure that there is room; when there is
-    /// none all the same (many pings at once), the connection fails.
+    /// Puts a PDU into the output queue, with its data from the payload. The caller has made sure that there is room;
+    /// when there is none all the same (many pings at once), the connection fails.
     private func append(_ pdu: some PDUHeader, dataOffset: Int) {
         let hasDigest = outputFramer.hasHeaderDigest
         let headerLength = BasicHeaderSegment.length + (hasDigest ? PDUFramer.digestLength : 0)

@@ -48,8 +48,8 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
         var freeSlots: [Int]
         /// Slots whose command must be sent again.
         var retrySlots: [Int] = []
-        /// How many of them may be sent: one for each command that has ended since, so that a target that says BUSY is left to
-        /// its work.
+        /// How many of them may be sent: one for each command that has ended since, so that a target that says BUSY is
+        /// left to its work.
         var retryAllowance = 0
         /// A ring of transfers, `transferCount` of them from `firstTransfer` on.
         var transfers: [Transfer]

@@ -4,7 +4,7 @@ public import SCSI
 
 /// A session that is logged in and idle, on its way to another user of its socket.
 public struct EstablishedSession: Sendable {
-    /// The socket.
+    /// The socket that the session uses.
     public let socket: StreamSocket
     /// The parameters in force.
     public let parameters: NegotiatedParameters
@@ -12,13 +12,13 @@ public struct EstablishedSession: Sendable {
     public let nextCmdSN: SequenceNumber
     /// The target's last MaxCmdSN.
     public let maxCmdSN: SequenceNumber
-    /// ExpStatSN.
+    /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public let expStatSN: SequenceNumber
 }
 
 extension BlockingInitiator {
-    /// Gives the session away; this initiator must not be used after that. No command may be open. Fails when the target has sent
-    /// something that nobody asked for.
+    /// Gives the session away; this initiator must not be used after that. No command may be open. Fails when the
+    /// target has sent something that nobody asked for.
     public func handOver() throws(InitiatorError) -> EstablishedSession {
         precondition(exchanges.isEmpty, "a session is handed over idle")
         guard !connection.hasUnreadInput else { throw .protocolViolation("it sent something that nobody asked for") }
@@ -30,9 +30,9 @@ extension BlockingInitiator {
 
 /// What a load does.
 public enum LoadOperation: String, Sendable, CaseIterable {
-    /// Reads.
+    /// READ commands only.
     case read
-    /// Writes.
+    /// WRITE commands only.
     case write
     /// Reads and writes in random order, `LoadPlan.mixedReadShare` reads in a hundred commands.
     case mixed
@@ -42,7 +42,7 @@ public enum LoadOperation: String, Sendable, CaseIterable {
 public enum LoadPattern: String, Sendable, CaseIterable {
     /// Any, at random.
     case random
-    /// One after the other.
+    /// Each behind the one before, from the start again at the end.
     case sequential
 }
 
@@ -65,11 +65,11 @@ public struct LoadPlan: Sendable {
 
     /// Where the commands go.
     public var logicalUnitNumber: LogicalUnitNumber
-    /// What is there.
+    /// The logical unit under load, and how the load uses it.
     public var unit: LoadUnit
-    /// What is done.
+    /// Whether the load reads or writes.
     public var operation: LoadOperation
-    /// Where it is done.
+    /// Which addresses of a disk the load takes.
     public var pattern: LoadPattern
     /// Bytes of each command, at most `maximumBlockLength`; of a disk a multiple of its logical block length.
     public var blockLength: Int
@@ -103,7 +103,8 @@ public struct LoadReport: Sendable {
     public var bytes = 0
     /// How long they took.
     public var latencies = LatencyHistogram()
-    /// Commands that ended otherwise, apart from what belongs to the work: unit attentions of a new session, ends of a tape.
+    /// Commands that ended otherwise, apart from what belongs to the work: unit attentions of a new session, ends of a
+    /// tape.
     public var errors = 0
     /// The first of these in words.
     public var firstError: String?
@@ -112,7 +113,7 @@ public struct LoadReport: Sendable {
     /// Why the connection ended before its time.
     public var failure: InitiatorError?
 
-    /// Nothing done yet.
+    /// Counts of nothing.
     public init() {}
 
     /// Adds what another connection did.

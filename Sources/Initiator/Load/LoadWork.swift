@@ -43,8 +43,8 @@ struct LoadWork {
             }
     }
 
-    /// The next command, or nil when those under way must end first (`underWay` says how many there are) or the plan's limit is
-    /// reached.
+    /// The next command, or nil when those under way must end first (`underWay` says how many there are) or the plan's
+    /// limit is reached.
     mutating func next(underWay: Int) -> LoadCommand? {
         guard remaining > 0 else { return nil }
         switch plan.unit {

@@ -1,71 +1,10 @@
 internal import Bytes
 internal import ISCSI
 internal import Platform
-internal import SCSI
 internal import TargetCore
 
-/// The few bytes that stay between two receptions: less than a header with its digest, or a data segment's padding and digest.
-struct KeptBytes {
-    /// The most bytes: basic and additional header segments and the digest.
-    static let capacity = 96
-    private var storage = InlineArray<96, UInt8>(repeating: 0)
-    private(set) var count = 0
-
-    /// Keeps a copy of `bytes`.
-    mutating func keep(_ bytes: RawSpan) {
-        precondition(bytes.byteCount <= Self.capacity, "only an incomplete header is kept")
-        count = bytes.byteCount
-        storage.modifyBytes { $0.store(bytes, at: 0) }
-    }
-
-    /// Puts the bytes at the start of `buffer`.
-    func begin(_ buffer: ReceiveBuffer) {
-        let bytes = storage
-        buffer.begin(with: bytes.rawSpan.extracting(0..<count))
-    }
-}
-
-/// A PDU whose data segment arrives in more than one reception.
-struct IncomingPDU: ~Copyable {
-    /// What the stream's next bytes are.
-    enum Stage {
-        /// The header of a PDU.
-        case header
-        /// The data segment of the PDU, into the lease.
-        case payload
-        /// Padding and data digest of the PDU.
-        case trailer
-        /// The rest of a PDU that is not wanted.
-        case discarded
-    }
-
-    /// Whose data it is.
-    enum Destination {
-        case command(SlotReference)
-        case dataOut(SlotReference)
-        case control
-    }
-
-    var stage = Stage.header
-    var destination = Destination.control
-    var header = BasicHeaderSegment()
-    /// Where the data segment goes.
-    var lease: BufferLease?
-    var leaseOffset = 0
-    var dataLength = 0
-    var trailerLength = 0
-    /// How many bytes of the data segment (or of what is discarded) are still to come.
-    var remaining = 0
-
-    /// Forgets the PDU.
-    mutating func reset() {
-        stage = .header
-        lease = nil
-        remaining = 0
-    }
-}
-
-extension Connection {
+// Cutting the stream into PDUs.
+extension StreamDatamover {
     /// Data segments from this size on are received without what follows them, so that the next one need not be copied.
     private static let directDataLength = 32768
     /// What is received beside a large data segment: a few headers.
@@ -73,10 +12,11 @@ extension Connection {
 
     /// The most receptions of one turn, so that no peer keeps the reactor for itself.
     private static let receptionLimit = 8
-    /// How often the rest of a data segment is asked for before the reactor goes to sleep: that is some 15 µs, less than
-    /// sleeping and being woken takes, and the peer is sending it right now.
+    /// How often the rest of a data segment is asked for before the reactor goes to sleep: that is some 15 µs, less
+    /// than sleeping and being woken takes, and the peer is sending it right now.
     private static let restTries = 48
-    /// A reception of so many PDUs is a busy peer's, who has sent more meanwhile: to receive is cheaper than to wait first.
+    /// A reception of so many PDUs is a busy peer's, who has sent more meanwhile: to receive is cheaper than to wait
+    /// first.
     private static let busyReception = 8
 
     /// What a PDU costs beside the data that it moves, in bytes of the same cost.
@@ -85,14 +25,14 @@ extension Connection {
     /// Receives once, then the rest of a data segment that has begun with it, and what a busy peer has sent meanwhile.
     func receive() {
         if postponed != nil {
-            guard turnWork < server.limits.turnWork else { return }
+            guard turnWork < limits.turnWork else { return }
             handlePostponed()
-            guard isOpen, postponed == nil else { return }
+            guard connection.isOpen, postponed == nil else { return }
         }
         var receptions = 1
         var tries = 0
         receiveOnce()
-        while isOpen, receptions < Self.receptionLimit {
+        while connection.isOpen, receptions < Self.receptionLimit {
             if incoming.stage == .payload {
                 guard tries < Self.restTries else { return }
                 if receiveOnce() { receptions += 1 } else { tries += 1 }
@@ -105,7 +45,7 @@ extension Connection {
 
     /// Whether the peer may go on although the reactor has not looked at others meanwhile.
     private var mayReceiveMore: Bool {
-        reactor.readyCount == 1 && !isWriteBlocked && !pace.isPaused && turnWork < server.limits.turnWork
+        reactor.readyCount == 1 && !isWriteBlocked && connection.mayReceive && turnWork < limits.turnWork
             && postponed == nil
     }
 
@@ -130,36 +70,40 @@ extension Connection {
         }
         switch result {
         case .received(let count):
-            lastReception = reactor.now
+            connection.lastReception = reactor.now
             // Small PDUs that fill the limit mean a busy peer: take more at a time.
             if count >= receiveLimit { receiveLimit = min(receiveLimit * 4, ReceiveBuffer.capacity / 2) }
             parse(buffer.bytes)
             scheduleTurnEnd()
             return true
         case .wouldBlock: return false
-        case .closed: close(.peerClosed)
+        case .closed: connection.close(.peerClosed)
         case .failed(let code):
-            close(.failed(SystemError(code: code, operation: "receive from", path: peerAddress.description)))
+            let path = connection.peerAddress.description
+            connection.close(.failed(SystemError(code: code, operation: "receive from", path: path)))
         }
         return false
     }
 
-    /// After that many PDUs their answers go out, when no other connection has something to do: the initiator works on them
-    /// while this thread works on the rest. With one system call for all of them each side would wait for the other.
+    /// After that many PDUs their answers go out, when no other connection has something to do: the initiator works on
+    /// them while this thread works on the rest. With one system call for all of them each side would wait for the
+    /// other.
     private static let answersTogether = 16
 
     /// Handles every complete PDU in `bytes` and keeps the rest.
     private func parse(_ bytes: RawSpan) {
         var offset = 0
         receivedPDUs = 0
-        while isOpen {
+        while connection.isOpen {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             guard let consumed = parseOne(rest) else { break }
             offset += consumed
             receivedPDUs += 1
             unsentPDUs += 1
             turnWork += Self.pduWork
-            if turnWork >= server.limits.turnWork, isFullFeature, postpone(bytes.extracting(offset..<bytes.byteCount)) {
+            if turnWork >= limits.turnWork, connection.isFullFeature,
+                postpone(bytes.extracting(offset..<bytes.byteCount))
+            {
                 return
             }
             if unsentPDUs >= Self.answersTogether, reactor.readyCount == 1 {
@@ -167,13 +111,14 @@ extension Connection {
             }
             guard output.freeHeaderBytes >= Self.reservedHeaderBytes || makeOutputRoom() else { return }
         }
-        guard isOpen else { return }
+        guard connection.isOpen else { return }
         kept.keep(bytes.extracting(offset..<bytes.byteCount))
     }
 
-    /// Keeps PDUs for the next turn, because this one has had its share of work; false when there is nothing to keep, or no buffer.
+    /// Keeps PDUs for the next turn, because this one has had its share of work; false when there is nothing to keep,
+    /// or no buffer.
     private func postpone(_ bytes: RawSpan) -> Bool {
-        guard isOpen, bytes.byteCount > 0, var lease = reactor.pool.lease(capacity: bytes.byteCount) else {
+        guard connection.isOpen, bytes.byteCount > 0, var lease = reactor.pool.lease(capacity: bytes.byteCount) else {
             return false
         }
         lease.append(bytes)
@@ -198,7 +143,7 @@ extension Connection {
     private func makeOutputRoom() -> Bool {
         guard flush() else { return false }
         if output.freeHeaderBytes >= Self.reservedHeaderBytes { return true }
-        close(.answersNotTaken)
+        connection.close(.answersNotTaken)
         return false
     }
 
@@ -224,7 +169,7 @@ extension Connection {
         case .needsHeader:
             return nil
         case .failed(let error):
-            close(.framing(error))
+            connection.close(.framing(error))
             return nil
         case .header(let layout):
             guard bytes.byteCount >= layout.totalLength else { return beginIncoming(bytes, layout) }
@@ -242,36 +187,25 @@ extension Connection {
 
     /// Handles a PDU that is completely in the receive buffer.
     private func dispatch(_ header: RawSpan, _ data: RawSpan, isDataValid: Bool) {
-        guard isFullFeature else { return dispatchControl(header, data, isDataValid: isDataValid) }
-        if readsAcknowledgements {
-            acknowledge(header)
-            guard isOpen else { return }
+        guard connection.isFullFeature else {
+            return connection.receiveControl(header, data, isDataValid: isDataValid)
+        }
+        if connection.readsAcknowledgements {
+            connection.acknowledge(header)
+            guard connection.isOpen else { return }
         }
         switch header.opcode {
         case .scsiCommand:
-            guard let slot = beginCommand(header) else { return }
+            guard let slot = connection.beginCommand(header) else { return }
             if data.byteCount > 0 { slot.task.storeDataOut(data, at: 0) }
-            finishCommand(slot, dataLength: data.byteCount, isDataValid: isDataValid)
+            turnWork += data.byteCount
+            connection.finishCommand(slot, dataLength: data.byteCount, isDataValid: isDataValid)
         case .dataOut:
             guard let slot = beginDataOut(header) else { return }
-            slot.task.storeDataOut(data, at: slot.dataOutOffset)
+            slot.task.storeDataOut(data, at: slot.dataOut.offset)
             finishDataOut(slot, header, dataLength: data.byteCount, isDataValid: isDataValid)
         default:
-            dispatchControl(header, data, isDataValid: isDataValid)
-        }
-    }
-
-    private func dispatchControl(_ header: RawSpan, _ data: RawSpan, isDataValid: Bool) {
-        switch phase {
-        case .login: receiveLogin(header, data)
-        case .starting: close(.protocolError("a PDU came before the login was answered"))
-        case .fullFeature:
-            if isDataValid {
-                receiveControl(header, data)
-            } else {
-                reject(header, .dataDigestError)
-            }
-        case .closing, .closed: break
+            connection.receiveControl(header, data, isDataValid: isDataValid)
         }
     }
 
@@ -286,7 +220,7 @@ extension Connection {
         incoming.dataLength = layout.dataSegmentLength
         incoming.trailerLength = layout.padLength + layout.dataDigestLength
         guard takeDestination(header) else {
-            guard isOpen else { return nil }
+            guard connection.isOpen else { return nil }
             incoming.lease = nil
             incoming.stage = .discarded
             incoming.remaining = layout.totalLength
@@ -307,14 +241,14 @@ extension Connection {
 
     /// Finds the lease that the data segment goes into; false when it is to be discarded.
     private func takeDestination(_ header: RawSpan) -> Bool {
-        if isFullFeature {
-            if readsAcknowledgements {
-                acknowledge(header)
-                guard isOpen else { return false }
+        if connection.isFullFeature {
+            if connection.readsAcknowledgements {
+                connection.acknowledge(header)
+                guard connection.isOpen else { return false }
             }
             switch header.opcode {
             case .scsiCommand:
-                guard let slot = beginCommand(header) else { return false }
+                guard let slot = connection.beginCommand(header) else { return false }
                 incoming.destination = .command(slot.reference)
                 incoming.lease = slot.task.dataOut.take()
                 incoming.leaseOffset = 0
@@ -323,22 +257,19 @@ extension Connection {
                 guard let slot = beginDataOut(header) else { return false }
                 incoming.destination = .dataOut(slot.reference)
                 incoming.lease = slot.task.dataOut.take()
-                incoming.leaseOffset = slot.dataOutOffset
+                incoming.leaseOffset = slot.dataOut.offset
                 return true
             default: break
             }
         }
-        if case .starting = phase {
-            close(.protocolError("a PDU came before the login was answered"))
-            return false
-        }
+        guard connection.takesControl() else { return false }
         incoming.destination = .control
         incoming.leaseOffset = 0
         incoming.lease = reactor.pool.lease(capacity: incoming.dataLength)
         if hasLease { return true }
         incoming.lease = reserve.lease(capacity: incoming.dataLength)
         if hasLease { return true }
-        close(.outOfMemory)
+        connection.close(.outOfMemory)
         return false
     }
 
@@ -355,22 +286,23 @@ extension Connection {
         switch incoming.destination {
         case .command(let reference):
             // The command may have been aborted by another nexus while its data came.
-            guard let slot = session?.slot(reference), !slot.isAnswered else { return }
+            guard let slot = connection.session?.slot(reference), !slot.isAnswered else { return }
             slot.task.dataOut = consume lease
-            finishCommand(slot, dataLength: length, isDataValid: isValid)
+            turnWork += length
+            connection.finishCommand(slot, dataLength: length, isDataValid: isValid)
         case .dataOut(let reference):
-            guard let slot = session?.slot(reference), !slot.isAnswered else { return }
+            guard let slot = connection.session?.slot(reference), !slot.isAnswered else { return }
             slot.task.dataOut = consume lease
             finishDataOut(slot, header.bytes, dataLength: length, isDataValid: isValid)
         case .control:
-            dispatchControl(header, lease, isDataValid: isValid)
+            receiveControl(header, lease, isDataValid: isValid)
         }
     }
 
-    private func dispatchControl(
+    private func receiveControl(
         _ header: BasicHeaderSegment, _ lease: borrowing BufferLease, isDataValid: Bool
     ) {
-        dispatchControl(
+        connection.receiveControl(
             header.bytes, lease.bytes.extracting(0..<incoming.dataLength), isDataValid: isDataValid)
     }
 
