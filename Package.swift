@@ -150,8 +150,8 @@ let package = Package(
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         .testTarget(
-            name: "carousel-benchTests", dependencies: ["carousel-bench", "Bytes", "Initiator"], swiftSettings: settings
-        ),
+            name: "carousel-benchTests",
+            dependencies: ["carousel-bench", "Bytes", "Initiator", "Platform", "TestSupport"], swiftSettings: settings),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
         .testTarget(name: "RepositoryTests", swiftSettings: settings),
     ],

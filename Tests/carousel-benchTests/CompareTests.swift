@@ -1,5 +1,7 @@
 import Bytes
 import Initiator
+import Platform
+import TestSupport
 import Testing
 
 @testable import carousel_bench
@@ -80,10 +82,47 @@ import Testing
         #expect(Goal.all(in: results).isEmpty, "nothing to compare with")
         results.add(measurement(100), of: job.withoutDigests, on: .carousel)
         results.add(measurement(160), of: job.withoutDigests, on: .floor)
+        results.add(measurement(200), of: job.withoutDigests, on: .mapped)
         let goals = Goal.all(in: results)
-        #expect(goals.map(\.found) == [0.9, 0.625])
+        #expect(goals.map(\.found) == [0.9, 0.625], "the loop with a mapping is a limit, not a goal")
         #expect(goals.map(\.isReached) == [true, false])
         #expect(ResultTable.lines(of: goals).map { $0.hasSuffix("MISSED") } == [false, true])
+    }
+
+    @Test(
+        "what writes should reach of the bare loop depends on their length",
+        arguments: [(4096, 1, 0.85), (4096, 4, 0.75), (65536, 1, 0.95), (1 << 20, 1, 0.95)])
+    func writeGoals(blockLength: Int, connections: Int, ratio: Double) {
+        var results = Results()
+        let job = Job(operation: .write, blockLength: blockLength, depth: 32, connections: connections)
+        results.add(measurement(100), of: job, on: .carousel)
+        results.add(measurement(100), of: job, on: .floor)
+        #expect(Goal.all(in: results).map(\.bound) == [.atLeast(ratio)])
+    }
+
+    @Test("both bare loops write what they are sent and read it back", arguments: [false, true])
+    func bareLoops(isMapped: Bool) async throws {
+        let length = 1 << 20
+        let location = TemporaryPath(prefix: "bare-loop")
+        let file = try File.open(path: location.path, [.readWrite, .create])
+        #expect(file.truncate(to: Int64(length)) == 0)
+        let loop = try BareLoop(path: location.path, isMapped: isMapped)
+        for operation in [LoadOperation.write, .read] {
+            let preparation = LoadPreparation(
+                address: loop.unit, operation: operation, pattern: .sequential, blockLength: 65536, depth: 4,
+                connections: 1, isOnePass: true)
+            let report = try await LoadRun(preparation.logIn()).finish(limit: 60)
+            #expect(report.operations == length / 65536)
+            #expect(report.failure == nil && report.firstError == nil)
+        }
+        var bytes = [UInt8](repeating: 0, count: length)
+        let result = bytes.modifyBytes { file.read(into: &$0, fileOffset: 0) }
+        #expect(result == .done(length))
+        let areWritten = stride(from: 0, to: length, by: 4096).allSatisfy { page in
+            bytes[page..<page + 4096].contains { $0 != 0 }
+        }
+        #expect(areWritten)
+        #expect(loop.processorNanoseconds > 0)
     }
 
     @Test("a row for each side that was measured")

@@ -9,8 +9,8 @@ struct CompareSubcommand: AsyncParsableCommand {
         abstract: "Runs the same jobs against Carousel and others, in turns, and says which goals are reached.",
         discussion: """
             Disks are written once from start to end before the first job, tapes likewise, so that no job pays for \
-            the first use of memory and storage. The bare loop runs in this process and answers READ and WRITE from \
-            a file, with nothing but epoll, recv, pread, pwrite and send.
+            the first use of memory and storage. The bare loops run in this process and answer READ and WRITE from \
+            a file each, with nothing but epoll, recv, send, and pread and pwrite or a copy from and to a mapping.
 
             The exit status is 1 when a goal is missed or a job failed.
             """)
@@ -39,8 +39,11 @@ struct CompareSubcommand: AsyncParsableCommand {
     @Option(help: "tgt, likewise.")
     var tgt: ProcessArgument?
 
-    @Option(help: "A file for the bare loop; without it there is no bare loop.")
+    @Option(help: "A file for the bare loop that uses pread and pwrite; without it there is no such loop.")
     var floorFile: String?
+
+    @Option(help: "A file for the bare loop that copies from and to a mapping, likewise.")
+    var mappedFile: String?
 
     @Option(name: .customLong("set"), help: "Which jobs.")
     var jobSet = JobSet.quick
@@ -76,7 +79,8 @@ struct CompareSubcommand: AsyncParsableCommand {
     func run() async throws {
         var contestants = [try Contestant(.carousel, carousel)]
         if let tgt { contestants.append(try Contestant(.tgt, tgt)) }
-        if let floorFile { contestants.append(Contestant(try BareLoop(path: floorFile))) }
+        if let floorFile { contestants.append(Contestant(.floor, try BareLoop(path: floorFile, isMapped: false))) }
+        if let mappedFile { contestants.append(Contestant(.mapped, try BareLoop(path: mappedFile, isMapped: true))) }
         try await fill(contestants)
         var results = Results()
         var hasFailed = false

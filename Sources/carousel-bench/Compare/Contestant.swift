@@ -37,9 +37,9 @@ struct Contestant {
         processorNanoseconds = { cbench_process_nanoseconds(process) }
     }
 
-    /// The bare loop.
-    init(_ loop: BareLoop) {
-        side = .floor
+    /// A bare loop.
+    init(_ side: Results.Side, _ loop: BareLoop) {
+        self.side = side
         disk = loop.unit
         tape = nil
         processorNanoseconds = { loop.processorNanoseconds }
@@ -47,7 +47,7 @@ struct Contestant {
 
     /// Where a job goes; nil when the side cannot do it.
     func unit(for job: Job) -> LogicalUnitURL? {
-        if side == .floor, job.hasDigests { return nil }
+        if side.isBareLoop, job.hasDigests { return nil }
         return job.unit == .disk ? disk : tape
     }
 }

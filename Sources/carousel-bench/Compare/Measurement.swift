@@ -45,7 +45,14 @@ struct Measurement: Equatable {
 struct Results {
     /// Who was measured.
     enum Side: String, CaseIterable {
-        case carousel, tgt, floor
+        case carousel, tgt
+        /// The bare loop that reads and writes by system calls.
+        case floor
+        /// The bare loop that copies from and to a mapping.
+        case mapped
+
+        /// Whether it knows no digests and no tapes.
+        var isBareLoop: Bool { self == .floor || self == .mapped }
     }
 
     private(set) var jobs: [Job] = []
