@@ -84,22 +84,30 @@ find_swift() {
     die "no Swift toolchain in PATH or /opt/swift; install Swift 6.3 from https://www.swift.org/install/linux/"
 }
 
-# build_release PRODUCT...: builds the executables for release, with Swift's own libraries inside, and sets
-# `bin` to the folder they are in.
+# build_release PRODUCT...: builds the executables for release, with Swift's own libraries inside, and sets `bin` to the
+# folder they are in. There they are without symbols, which are in PRODUCT.debug beside them, where debuggers and perf find
+# them.
 build_release() {
     if [ -n "${CAROUSEL_BIN:-}" ]; then
         bin=$(readlink -f "$CAROUSEL_BIN")
         return 0
     fi
-    local product
+    local product built
     install_packages build
     find_swift
+    bin=$root/.build/bin
+    mkdir -p "$bin"
     for product in "$@"; do
         say "building $product"
         swift build --package-path "$root" -c release --static-swift-stdlib --product "$product" >&2
+        built=$(swift build --package-path "$root" -c release --static-swift-stdlib --show-bin-path)/$product
+        # Under another name first: the old one may run, and a script that is interrupted leaves no half.
+        if [ ! "$bin/$product" -nt "$built" ]; then
+            objcopy --only-keep-debug "$built" "$bin/$product.debug"
+            objcopy --strip-all --add-gnu-debuglink="$bin/$product.debug" "$built" "$bin/$product.new"
+            mv "$bin/$product.new" "$bin/$product"
+        fi
     done
-    # shellcheck disable=SC2034  # read by the scripts that source this
-    bin=$(swift build --package-path "$root" -c release --static-swift-stdlib --show-bin-path)
 }
 
 # --- Temporary folder and child processes -----------------------------------------------------------
