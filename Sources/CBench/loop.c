@@ -1,7 +1,7 @@
-// The bare loop: epoll, recv, pread or pwrite, send, and nothing else. It knows as much of iSCSI and SCSI as this program's
-// load generator needs (RFC 7143; no digests, no errors, no checks) and believes everything it is told. What it costs is the
-// kernel's part of a target that reads and writes its file by system calls. With the file mapped it copies instead, and no
-// target that answers through sockets gets far below that.
+// The bare loop: epoll, recv, pread or pwrite, send, and nothing else. It knows as much of iSCSI and SCSI as this
+// program's load generator needs (RFC 7143; no digests, no errors, no checks) and believes everything it is told. What
+// it costs is the kernel's part of a target that reads and writes its file by system calls. With the file mapped it
+// copies instead, and no target that answers through sockets gets far below that.
 
 #define _GNU_SOURCE
 #include "CBench.h"
@@ -238,7 +238,8 @@ static void progress(struct cbench_loop *loop, struct connection *peer, uint32_t
     put32(header + 44, rest < peer->max_burst ? rest : peer->max_burst);
 }
 
-// One header and as much of its data as there is; how many bytes it took, 0 when more must come, negative when it failed.
+// One header and as much of its data as there is; how many bytes it took, 0 when more must come, negative when it
+// failed.
 static ssize_t handle(struct cbench_loop *loop, struct connection *peer, const uint8_t *bytes, size_t count) {
     uint32_t length = length_of(bytes), padded = (length + 3) & ~3u;
     uint8_t opcode = bytes[0] & 0x3F;

@@ -28,7 +28,8 @@ static void fault(int number, siginfo_t *information, void *context) {
     // One that somebody sent has no code of the kernel's.
     bool is_fault = information->si_code > 0;
     if (is_fault && copying) {
-        // As if the handler had returned: whoever called it (a sanitizer does so in our place) may have blocked every signal.
+        // As if the handler had returned: whoever called it (a sanitizer does so in our place) may have blocked every
+        // signal.
         pthread_sigmask(SIG_SETMASK, &((ucontext_t *)context)->uc_sigmask, NULL);
         siglongjmp(*copying, 1);
     }

@@ -54,7 +54,7 @@ install_packages() {
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" -ne 0 ]; then
         may_use_sudo ||
-            die "these Debian packages are missing and this user can install none (neither root nor sudo): ${missing[*]}"
+            die "Debian packages are missing that this user cannot install (neither root nor sudo): ${missing[*]}"
         as_root=(sudo)
     fi
     say "installing ${missing[*]}"
@@ -85,8 +85,8 @@ find_swift() {
 }
 
 # build_release PRODUCT...: builds the executables for release, with Swift's own libraries inside, and sets `bin` to the
-# folder they are in. There they are without symbols, which are in PRODUCT.debug beside them, where debuggers and perf find
-# them.
+# folder they are in. There they are without symbols, which are in PRODUCT.debug beside them, where debuggers and perf
+# find them.
 build_release() {
     if [ -n "${CAROUSEL_BIN:-}" ]; then
         bin=$(readlink -f "$CAROUSEL_BIN")
@@ -129,8 +129,8 @@ clean_up() {
     [ -z "$work" ] || rm -rf "$work"
 }
 
-# end_process PID [SECONDS]: ends a child process with SIGTERM, and with SIGKILL when it is still there after the time. Fails
-# in the latter case.
+# end_process PID [SECONDS]: ends a child process with SIGTERM, and with SIGKILL when it is still there after the time.
+# Fails in the latter case.
 end_process() {
     local pid=$1 tries=$((${2:-10} * 20))
     is_running "$pid" || return 0
@@ -147,10 +147,12 @@ end_process() {
     wait "$pid" 2>/dev/null || true
 }
 
-# is_running PID: it is a child of this script that has not ended. (The number of one that has may belong to another process.)
+# is_running PID: it is a child of this script that has not ended. (The number of one that has may belong to another
+# process.)
 is_running() {
     [ -r "/proc/$1/status" ] &&
-        awk -v parent=$$ '/^State:/ { ended = $2 == "Z" } /^PPid:/ { exit !($2 == parent && !ended) }' "/proc/$1/status" 2>/dev/null
+        awk -v parent=$$ '/^State:/ { ended = $2 == "Z" } /^PPid:/ { exit !($2 == parent && !ended) }' \
+            "/proc/$1/status" 2>/dev/null
 }
 
 # wait_until SECONDS COMMAND...: until the command succeeds; fails when it has not within the time.

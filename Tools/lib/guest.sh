@@ -2,8 +2,8 @@
 # The parts that run in the virtual machine of Tools/vmlab; read it after part.sh.
 # shellcheck disable=SC2154  # tools, work and bin are of common.sh
 
-# run_guest SCRIPT [TOPIC...]: boots the guest with the daemon in /host, runs a script of Tools/vmlab/guest in it, and takes over
-# what it counted. The part is skipped, with one line, where QEMU cannot run.
+# run_guest SCRIPT [TOPIC...]: boots the guest with the daemon in /host, runs a script of Tools/vmlab/guest in it, and
+# takes over what it counted. The part is skipped, with one line, where QEMU cannot run.
 run_guest() {
     local script=$1 vm_run=$tools/vmlab/vm-run status=0 guest_passed guest_failed
     shift

@@ -19,7 +19,8 @@ LOGIN, TEXT, NOP_OUT, COMMAND, TASK_MANAGEMENT, DATA_OUT = 0x03, 0x04, 0x00, 0x0
 LOGIN_RESPONSE, SCSI_RESPONSE, DATA_IN, REJECT = 0x23, 0x21, 0x25, 0x3F
 IMMEDIATE = 0x40
 
-# The longest a connection that does not log in may stay (the daemon's limit is 15 s), and others may take to be dropped.
+# The longest a connection that does not log in may stay (the daemon's limit is 15 s), and others may take to be
+# dropped.
 LOGIN_SECONDS = 25
 DROP_SECONDS = 10
 
@@ -41,7 +42,8 @@ def connect(port, source="127.0.0.1", receive_buffer=None):
 
 def header(opcode, flags=0x80, length=0, lun=0, tag=1, rest=b"", ahs=0):
     """A basic header segment; `rest` is octets 20 to 47."""
-    return struct.pack(">BBHBBHQI", opcode, flags, 0, ahs, length >> 16, length & 0xFFFF, lun, tag) + rest.ljust(28, b"\0")
+    first = struct.pack(">BBHBBHQI", opcode, flags, 0, ahs, length >> 16, length & 0xFFFF, lun, tag)
+    return first + rest.ljust(28, b"\0")
 
 
 def text(**keys):
@@ -226,7 +228,8 @@ def endless_login(port, target):
         if time.monotonic() > end:
             raise AssertionError("an endless login is never dropped")
         try:
-            peer.sendall(header(LOGIN | IMMEDIATE, 0x44, len(body), 0x80 << 56, 1, struct.pack(">HHII", 0, 0, 1, tag)) + body)
+            rest = struct.pack(">HHII", 0, 0, 1, tag)
+            peer.sendall(header(LOGIN | IMMEDIATE, 0x44, len(body), 0x80 << 56, 1, rest) + body)
         except (ConnectionResetError, BrokenPipeError):
             return
         if receive_pdu(peer) is None:
@@ -238,10 +241,14 @@ def session_lengths(port, target):
     read = b"\x28" + b"\0" * 7 + b"\x01\0" + b"\0" * 6  # READ(10), one block
     write = b"\x2a" + b"\0" * 7 + b"\x01\0" + b"\0" * 6
     for what, pdu in [
-        ("16 MiB of immediate data", header(COMMAND, 0xA1, 0xFFFFFF, 0, 2, struct.pack(">III", 512, 1, 1) + write) + b"x" * 65536),
-        ("16 MiB of ping data", header(NOP_OUT | IMMEDIATE, 0x80, 0xFFFFFF, 0, 3, struct.pack(">III", 0xFFFFFFFF, 1, 1)) + b"x" * 65536),
-        ("additional headers that are too long", header(COMMAND, 0xC1, 0, 0, 4, struct.pack(">III", 512, 1, 1) + read, ahs=255) + b"\xff" * 1020),
-        ("data for a transfer nobody asked for", header(DATA_OUT, 0x80, 512, 0, 5, struct.pack(">IIIIII", 0x1234, 0, 1, 0, 0, 0)) + b"x" * 512),
+        ("16 MiB of immediate data",
+         header(COMMAND, 0xA1, 0xFFFFFF, 0, 2, struct.pack(">III", 512, 1, 1) + write) + b"x" * 65536),
+        ("16 MiB of ping data",
+         header(NOP_OUT | IMMEDIATE, 0x80, 0xFFFFFF, 0, 3, struct.pack(">III", 0xFFFFFFFF, 1, 1)) + b"x" * 65536),
+        ("additional headers that are too long",
+         header(COMMAND, 0xC1, 0, 0, 4, struct.pack(">III", 512, 1, 1) + read, ahs=255) + b"\xff" * 1020),
+        ("data for a transfer nobody asked for",
+         header(DATA_OUT, 0x80, 512, 0, 5, struct.pack(">IIIIII", 0x1234, 0, 1, 0, 0, 0)) + b"x" * 512),
         ("a response sent by an initiator", header(SCSI_RESPONSE, 0x80, 0, 0, 6)),
         ("an unknown opcode", header(0x1C, 0x80, 0, 0, 7)),
         ("a second login", header(LOGIN | IMMEDIATE, 0x87, 4, 0x80 << 56, 8) + b"A=B\0"),
@@ -332,7 +339,7 @@ def close_all(peers):
 
 
 def exchange(peers, data, reads=True):
-    """Sends `data` again and again on all connections at once, reads what comes, and forgets it, until the script has seen enough."""
+    """Sends `data` again and again on all connections at once, and drops what comes, until the script is done."""
     rest = {peer: memoryview(data) for peer in peers}
     for peer in peers:
         peer.setblocking(False)
@@ -461,13 +468,14 @@ def held_back(port, target):
 
 def absurd_numbers(port, target):
     """Offers of numbers that no one can mean: each is refused with its status, or agreed on within its range."""
-    ranges = {"MaxBurstLength": (512, 16777215), "FirstBurstLength": (512, 16777215), "MaxRecvDataSegmentLength": (512, 16777215),
+    ranges = {"MaxBurstLength": (512, 16777215), "FirstBurstLength": (512, 16777215),
+              "MaxRecvDataSegmentLength": (512, 16777215),
               "MaxConnections": (1, 65535), "MaxOutstandingR2T": (1, 65535), "DefaultTime2Wait": (0, 3600),
               "DefaultTime2Retain": (0, 3600), "ErrorRecoveryLevel": (0, 2)}
     outcomes = []
     for key, (least, most) in ranges.items():
-        for value in ("0", "1", str(most), str(most + 1), "4294967296", "99999999999999999999999", "-1", "0x", "0xFFFFFFFFFFFF", "",
-                      "1e9", "9" * 200):
+        for value in ("0", "1", str(most), str(most + 1), "4294967296", "99999999999999999999999", "-1", "0x",
+                      "0xFFFFFFFFFFFF", "", "1e9", "9" * 200):
             try:
                 peer, keys = login_answer(port, target, **{key: value})
             except Refused as refusal:
@@ -475,7 +483,8 @@ def absurd_numbers(port, target):
                 outcomes.append("refused")
                 continue
             answer = keys.get(key, "")
-            assert answer in ("", "Reject", "Irrelevant", "NotUnderstood") or least <= int(answer, 0) <= most, f"{key}={value}: {answer}"
+            is_refused = answer in ("", "Reject", "Irrelevant", "NotUnderstood")
+            assert is_refused or least <= int(answer, 0) <= most, f"{key}={value}: {answer}"
             expect_answer(peer, f"{key}={value}")
             peer.close()
             outcomes.append("answered")
@@ -520,12 +529,13 @@ def session_storm(port, target):
 
 
 def management_flood(port, target):
-    """8 sessions that ask for every task management function, for units and tasks that are there and for others, without end."""
+    """8 sessions that ask for every task management function, for units and tasks that exist or do not."""
     requests = b"".join(
-        header(TASK_MANAGEMENT | IMMEDIATE, 0x80 | function, 0, lun, function, struct.pack(">III", 7, 1, 1) + struct.pack(">I", 1))
+        header(TASK_MANAGEMENT | IMMEDIATE, 0x80 | function, 0, lun, function, struct.pack(">IIII", 7, 1, 1, 1))
         for function in list(range(1, 15)) + [0, 127] for lun in (0, 5 << 48, 0xC101 << 48))
     # The functions that end connections are left out of the flood: cold resets (7) are tried once.
-    flood = b"".join(requests[start:start + BHS] for start in range(0, len(requests), BHS) if requests[start + 1] & 0x7F != 7)
+    flood = b"".join(requests[start:start + BHS] for start in range(0, len(requests), BHS)
+                     if requests[start + 1] & 0x7F != 7)
     peers = [login(port, target) for _ in range(8)]
     assert exchange(peers, flood * 32) == len(peers), "a session that reads its answers was dropped"
     close_all(peers)
@@ -536,7 +546,8 @@ def held_functions(port, target):
     pairs = []
     for number in range(1, 12001):
         # Octets 20 to 31: the referenced task, CmdSN (of the command after the next), ExpStatSN.
-        pairs.append(header(TASK_MANAGEMENT | IMMEDIATE, 0x82, 0, 0, 0x100000 + number, struct.pack(">III", 0xFFFFFFFF, number + 1, 1)))
+        rest = struct.pack(">III", 0xFFFFFFFF, number + 1, 1)
+        pairs.append(header(TASK_MANAGEMENT | IMMEDIATE, 0x82, 0, 0, 0x100000 + number, rest))
         pairs.append(header(COMMAND, 0x81, 0, 0, number, struct.pack(">III", 0, number, 1) + b"\0" * 16))
     peers = [login(port, target) for _ in range(24)]
     assert exchange(peers, b"".join(pairs)) == len(peers), "a session that reads its answers was dropped"

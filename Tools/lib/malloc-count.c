@@ -1,5 +1,5 @@
-// Counts calls that allocate memory: preloaded into the daemon by Tools/bench, it adds up in the first eight octets of the
-// file $MALLOC_COUNT_FILE, which the script reads before and after a job.
+// Counts calls that allocate memory: preloaded into the daemon by Tools/bench, it adds up in the first eight octets of
+// the file $MALLOC_COUNT_FILE, which the script reads before and after a job.
 //
 //   gcc -O2 -shared -fPIC -o malloc-count.so malloc-count.c
 

@@ -36,8 +36,8 @@ skip() {
     printf '  skip  %s\n' "$1"
 }
 
-# check WHAT COMMAND...: passes when the command succeeds; shows its output when it does not. The command runs in this shell,
-# so a function may set variables.
+# check WHAT COMMAND...: passes when the command succeeds; shows its output when it does not. The command runs in this
+# shell, so a function may set variables.
 check() {
     local check_status=0
     "${@:2}" >"$work/check.output" 2>&1 || check_status=$?

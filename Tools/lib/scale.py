@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""How the daemon's costs grow with disks, logical units and sessions: prints tables, and fails when something grows more than it may.
+"""How the daemon's costs grow with disks, logical units and sessions: prints tables, and fails when something grows
+more than it may.
 
     scale.py SOCKET PORT PID [--disks N] [--sessions N]
 
@@ -22,8 +23,8 @@ PREFIX = "iqn.2026-11.dev.carousel:"
 DISK_BYTES = 1 << 20
 BULK = 500  # logical units that one request maps
 
-# What may grow, and how far: the cost of one at the largest number, as a multiple of that at a small one. A lookup is constant;
-# 3 is for noise and processor caches.
+# What may grow, and how far: the cost of one at the largest number, as a multiple of that at a small one. A lookup is
+# constant; 3 is for noise and processor caches.
 CONSTANT = 3.0
 # Memory that each may cost, in bytes.
 SESSION_BYTES = 192 << 10
@@ -69,7 +70,8 @@ class Daemon:
 
 
 def log_in(port, name, **keys):
-    # Room for the longest answer: on the loopback interface a small window waits for delayed acknowledgements, 40 ms each.
+    # Room for the longest answer: on the loopback interface a small window waits for delayed acknowledgements, 40 ms
+    # each.
     return hostile.login(port, PREFIX + name, receive_buffer=1 << 20, MaxRecvDataSegmentLength="262144", **keys)
 
 
@@ -156,7 +158,8 @@ def discovery_time(port):
     transfer_tag, number, lun = 0xFFFFFFFF, 1, 0
     while True:
         rest = struct.pack(">III", transfer_tag, number, 1)
-        peer.sendall(hostile.header(hostile.TEXT | hostile.IMMEDIATE, 0x80, len(data), lun, 1, rest) + hostile.padded(data))
+        head = hostile.header(hostile.TEXT | hostile.IMMEDIATE, 0x80, len(data), lun, 1, rest)
+        peer.sendall(head + hostile.padded(data))
         answer = hostile.receive_pdu(peer)
         assert answer is not None and answer[0] & 0x3F == 0x24, "SendTargets failed"
         found += answer[48:48 + int.from_bytes(answer[5:8], "big")]
@@ -222,12 +225,14 @@ def measure_disks(control, daemon, port, count):
         login = login_time(port, f"d{made - 1}")
         costs.append((each, one, login))
         rows.append([figure(goal), figure(each * 1e3, 2), figure((daemon.memory() - memory) / (goal - first) / 1024, 1),
-                     figure((daemon.descriptors() - start_descriptors) / goal, 2), figure(one), figure(listing / 1e3, 1),
-                     figure(discovery, 1), figure(login)])
+                     figure((daemon.descriptors() - start_descriptors) / goal, 2), figure(one),
+                     figure(listing / 1e3, 1), figure(discovery, 1), figure(login)])
     table("Disks, each with a target of its own",
-          ["disks", "create ms each", "KiB each", "files each", "show µs", "list ms", "SendTargets ms", "login µs"], rows)
+          ["disks", "create ms each", "KiB each", "files each", "show µs", "list ms", "SendTargets ms", "login µs"],
+          rows)
     for index, what in enumerate(["the creation of a disk", "showing a disk", "a login"]):
-        expect(costs[-1][index] <= CONSTANT * costs[min(1, len(costs) - 1)][index], f"{what} costs more the more disks there are")
+        expect(costs[-1][index] <= CONSTANT * costs[min(1, len(costs) - 1)][index],
+               f"{what} costs more the more disks there are")
     each = (daemon.memory() - start_memory) / count
     expect(each <= LUN_BYTES, f"a disk costs {each / 1024:.1f} KiB")
 
@@ -253,10 +258,11 @@ def measure_map(control, daemon, port, count):
         command = typical_time(lambda: session.test_unit_ready(goal - 1), 101)[0]
         log_out(session.peer)
         costs.append((login, command, report / goal))
-        rows.append([figure(goal), figure(each * 1e3, 3), figure(growth), figure(login), figure(report), figure(report / goal, 2),
-                     figure(touch), figure(command)])
+        rows.append([figure(goal), figure(each * 1e3, 3), figure(growth), figure(login), figure(report),
+                     figure(report / goal, 2), figure(touch), figure(command)])
     table("One target with many logical units",
-          ["units", "map ms each", "bytes each", "login µs", "REPORT LUNS µs", "µs/unit", "first command µs", "command µs"], rows)
+          ["units", "map ms each", "bytes each", "login µs", "REPORT LUNS µs", "µs/unit", "first command µs",
+           "command µs"], rows)
     small = min(1, len(costs) - 1)
     expect(costs[-1][0] <= CONSTANT * costs[small][0], "a login costs more the more logical units there are")
     expect(costs[-1][1] <= CONSTANT * costs[small][1], "a command costs more the more logical units there are")
@@ -282,8 +288,8 @@ def measure_sessions(control, daemon, port, name, units, count):
         listing = typical_time(lambda: control.request("GET", "sessions"), 3)[0]
         show = typical_time(lambda: control.request("GET", "disks/d0"))[0]
         costs.append((login, report, command))
-        rows.append([figure(goal), figure(login), figure(growth / 1024, 1), figure(report), figure(command), figure(listing / 1e3, 1),
-                     figure(show)])
+        rows.append([figure(goal), figure(login), figure(growth / 1024, 1), figure(report), figure(command),
+                     figure(listing / 1e3, 1), figure(show)])
     table(f"Sessions with a target of {units:,} logical units",
           ["sessions", "login µs", "KiB each", "REPORT LUNS µs", "command µs", "list ms", "show disk µs"], rows)
     small = min(1, len(costs) - 1)
@@ -300,7 +306,8 @@ def measure_sessions(control, daemon, port, name, units, count):
             peer.test_unit_ready(lun)
     touched = len(peers) * used
     print(f"\n{touched:,} I_T_L nexuses ({len(peers):,} sessions that use {used:,} units each): "
-          f"{(daemon.memory() - memory) / touched:,.0f} bytes each, {(time.perf_counter() - started) / touched * 1e6:,.0f} µs each")
+          f"{(daemon.memory() - memory) / touched:,.0f} bytes each, "
+          f"{(time.perf_counter() - started) / touched * 1e6:,.0f} µs each")
     started = time.perf_counter()
     for peer in peers:
         log_out(peer.peer)

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Debian's tgt beside our own daemon, for Tools/bench: a disk (LUN 1, plain reads and writes) and a tape drive with a
-# cartridge (LUN 2) on a free port, with a control channel of its own. Needs common.sh and `work`. Sets `tgt` (the process).
+# cartridge (LUN 2) on a free port, with a control channel of its own. Needs common.sh and `work`. Sets `tgt` (the
+# process).
 
 tgt=
 tgt_port=

@@ -35,7 +35,8 @@ set_up() {
     head -c 48M /dev/urandom >/tmp/random
     check "the daemon starts" start_daemon || return
     check "a library is created" carousel library create library --profile ibm-03584l32 --drives 2 \
-        --drive-profile ibm-ult3580-td8 --slots 8 --mailslots 2 --cartridges 4 --first-barcode V00001L8 --cartridge-size 128MiB
+        --drive-profile ibm-ult3580-td8 --slots 8 --mailslots 2 --cartridges 4 --first-barcode V00001L8 \
+        --cartridge-size 128MiB
     check "a small cartridge is created" carousel tape create library SMALL1L8 --size 32MiB
     check "another one" carousel tape create library SMALL2L8 --size 32MiB
     check "a disk is created" carousel disk create disk --size 128MiB
@@ -68,7 +69,8 @@ changer_moves() {
     check "2 drives, 8 slots, 2 mail slots" changer_shows '2 Drives, 10 Slots ( 2 Import/Export )'
     check "mtx inventory" mtx -f "$changer" inventory
     check "mtx load 1 0" mtx -f "$changer" load 1 0
-    check "the first drive is full" changer_shows 'Data Transfer Element 0:Full (Storage Element 1 Loaded):VolumeTag = V00001L8'
+    check "the first drive is full" \
+        changer_shows 'Data Transfer Element 0:Full (Storage Element 1 Loaded):VolumeTag = V00001L8'
     check "slot 1 is empty" changer_shows 'Storage Element 1:Empty'
     check "mtx load 2 1" mtx -f "$changer" load 2 1
     check "mtx transfer 3 7" mtx -f "$changer" transfer 3 7

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The iSCSI front end against the kernel's initiator: negotiated lengths, digests, CHAP, two paths with one that dies, drain of a
-# portal and a restart of the daemon, each under writes that are read back and compared. /host has the program `carousel`.
-# Each topic is a function; the list of them is at the end of the file.
+# The iSCSI front end against the kernel's initiator: negotiated lengths, digests, CHAP, two paths with one that dies,
+# drain of a portal and a restart of the daemon, each under writes that are read back and compared. /host has the
+# program `carousel`. Each topic is a function; the list of them is at the end of the file.
 . /lab/lib.sh
 
 state=/tmp/state
@@ -117,8 +117,8 @@ lengths() {
                     node.session.iscsi.ImmediateData $immediate node.session.iscsi.MaxBurstLength "$burst" \
                     node.session.iscsi.FirstBurstLength "$first" \
                     'node.conn[0].iscsi.MaxRecvDataSegmentLength' "$receive"
-                check "login: InitialR2T=$r2t ImmediateData=$immediate burst $burst first $first receive $receive" log_in ||
-                    continue
+                check "login: InitialR2T=$r2t ImmediateData=$immediate burst $burst first $first receive $receive" \
+                    log_in || continue
                 expect "InitialR2T" $r2t "$(negotiated InitialR2T)"
                 expect "ImmediateData" $immediate "$(negotiated ImmediateData)"
                 check "MaxBurstLength is at most $burst" test "$(negotiated MaxBurstLength)" -le "$burst"

@@ -134,8 +134,8 @@ tape_flags() { mt -f "$1" status | sed -n '/^General status/{n;s/^ *//;s/ *$//;p
 # tape_tell TAPE: the drive's own block address.
 tape_tell() { mt -f "$1" tell | sed -n 's/^At block \([0-9]*\)\..*/\1/p'; }
 
-# write_blocks TAPE SIZE COUNT, read_blocks TAPE SIZE [COUNT]: one file of that many blocks of /tmp/random; what a file holds;
-# skip_blocks: the same, thrown away.
+# write_blocks TAPE SIZE COUNT, read_blocks TAPE SIZE [COUNT]: one file of that many blocks of /tmp/random; what a file
+# holds; skip_blocks: the same, thrown away.
 write_blocks() { dd if=/tmp/random of="$1" bs="$2" count="$3" iflag=fullblock status=none; }
 read_blocks() { dd if="$1" bs="$2" ${3:+count="$3"} status=none; }
 skip_blocks() { read_blocks "$@" >/dev/null; }
