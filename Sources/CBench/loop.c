@@ -98,7 +98,8 @@ static int flush(struct cbench_loop *loop, struct connection *peer) {
 }
 
 // A header of the answer to `tag`, with status counters.
-static uint8_t *begin(struct cbench_loop *loop, struct connection *peer, uint8_t opcode, uint8_t flags, const uint8_t *tag) {
+static uint8_t *begin(struct cbench_loop *loop, struct connection *peer, uint8_t opcode, uint8_t flags,
+                      const uint8_t *tag) {
     uint8_t *header = loop->output + loop->queued;
     memset(header, 0, BHS);
     header[0] = opcode;
@@ -174,7 +175,8 @@ static void log_in(struct cbench_loop *loop, struct connection *peer, const uint
 // --- Commands --------------------------------------------------------------------------------------------------------
 
 // Data-In, with the status in the last.
-static int answer_data(struct cbench_loop *loop, struct connection *peer, const uint8_t *tag, const void *data, int64_t offset, uint32_t length) {
+static int answer_data(struct cbench_loop *loop, struct connection *peer, const uint8_t *tag, const void *data,
+                       int64_t offset, uint32_t length) {
     uint32_t done = 0, number = 0;
     while (done < length) {
         uint32_t count = length - done < peer->receives ? length - done : peer->receives;
