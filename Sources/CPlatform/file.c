@@ -70,6 +70,10 @@ int cplatform_synchronize_data(int descriptor) { return result(RETRY(fdatasync(d
 
 int cplatform_synchronize(int descriptor) { return result(RETRY(fsync(descriptor))); }
 
+int cplatform_drop_cached(int descriptor, int64_t offset) {
+    return -posix_fadvise(descriptor, offset & ~(int64_t)4095, 0, POSIX_FADV_DONTNEED);
+}
+
 int cplatform_punch_hole(int descriptor, int64_t offset, int64_t length) {
     return result(RETRY(fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)));
 }

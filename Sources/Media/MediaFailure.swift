@@ -1,7 +1,7 @@
 internal import Platform
 
 /// Why an operation on a medium did not succeed: a value, for the data path.
-public enum MediaFailure: Equatable, Sendable, CustomStringConvertible {
+public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     /// The host's file system (or the user's quota) has no room: space allocation failed, not a broken medium.
     case hostFull
     /// The file ends before what it must hold: a medium error.

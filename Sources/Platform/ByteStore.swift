@@ -30,6 +30,8 @@ public protocol ByteStore: AnyObject, Sendable {
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Makes everything that was written before the call durable.
     func synchronizeData() -> Int32
+    /// Makes reads from `offset` on come from the device, as far as the host can.
+    func dropCached(from offset: Int64)
     /// How far apart it is worth asking whether a range is cached, in bytes.
     var cacheProbeInterval: Int64 { get }
     /// Sets the length.

@@ -295,6 +295,10 @@ public final class File: Sendable {
     /// Makes data and attributes durable (fsync).
     public func synchronize() -> Int32 { -cplatform_synchronize(fileDescriptor) }
 
+    /// Drops what the page cache holds of the file from `offset` on and need not write back: the next read comes from the
+    /// device. A hint, that file systems in memory ignore.
+    public func dropCached(from offset: Int64) { _ = cplatform_drop_cached(fileDescriptor, offset) }
+
     /// Frees the storage of a range, which then reads as zeros; the length of the file stays. On a block device, discards.
     public func punchHole(at offset: Int64, length: Int64) -> Int32 {
         window?.discard(from: offset, length: length)

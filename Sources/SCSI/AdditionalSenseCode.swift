@@ -39,6 +39,8 @@ extension AdditionalSenseCode {
     public static let manualInterventionRequired = Self(0x04, 0x03)
     /// WRITE ERROR.
     public static let writeError = Self(0x0C, 0x00)
+    /// AUXILIARY MEMORY WRITE ERROR.
+    public static let auxiliaryMemoryWriteError = Self(0x0C, 0x0B)
     /// UNEXPECTED UNSOLICITED DATA.
     public static let unexpectedUnsolicitedData = Self(0x0C, 0x0C)
     /// NOT ENOUGH UNSOLICITED DATA (incorrect amount of data, RFC 7143 section 11.4.7.2).
@@ -153,4 +155,6 @@ extension AdditionalSenseCode {
     public static let mediumRemovalPrevented = Self(0x53, 0x02)
     /// INSUFFICIENT RESOURCES.
     public static let insufficientResources = Self(0x55, 0x03)
+    /// AUXILIARY MEMORY OUT OF SPACE.
+    public static let auxiliaryMemoryOutOfSpace = Self(0x55, 0x06)
 }

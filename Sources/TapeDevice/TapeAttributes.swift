@@ -1,5 +1,6 @@
 internal import Bytes
 internal import Media
+internal import Platform
 internal import Profiles
 internal import SCSI
 internal import TargetCore
@@ -29,19 +30,21 @@ extension TapeDeviceServer {
             var list: [UInt8] = []
             switch block.serviceAction {
             case 0x00:
-                for attribute in allAttributes(cartridge) where attribute.identifier >= first {
-                    append(attribute, to: &list)
+                // The first attribute is one that there is: clients take the refusal for "there is none".
+                let attributes = allAttributes(cartridge)
+                guard let start = attributes.firstIndex(where: { $0.identifier == first }) else {
+                    return task.failInvalidField(byte: 8)
                 }
+                for attribute in attributes[start...] { append(attribute, to: &list) }
             case 0x01:
-                for attribute in allAttributes(cartridge) where attribute.identifier >= first {
-                    list.appendBE16(attribute.identifier)
-                }
+                // The lists of identifiers are whole, whatever the first identifier says.
+                for attribute in allAttributes(cartridge) { list.appendBE16(attribute.identifier) }
             case 0x02, 0x03:
                 // One logical volume, one partition: first number and count in two bytes, no list length.
                 return task.answer([0, 2, 0, 1], allocationLength: allocationLength)
             default:
                 let own = mediumAttributes(cartridge).map(\.identifier)
-                for identifier in (own + Self.hostAttributes.keys).sorted() where identifier >= first {
+                for identifier in (own + Self.hostAttributes.keys).sorted() {
                     list.appendBE16(identifier)
                 }
             }
@@ -79,9 +82,9 @@ extension TapeDeviceServer {
             return MediumAttribute(identifier: identifier, format: .ascii, value: bytes)
         }
         return [
-            binary(0x0000, UInt64((cartridge.capacity - cartridge.usedBytes) / mebibyte), 8),
-            binary(0x0001, UInt64(cartridge.capacity / mebibyte), 8),
-            binary(0x0002, state.tapeAlerts, 8),
+            binary(0x0000, UInt64(clamping: (cartridge.capacity - cartridge.usedBytes) / mebibyte), 8),
+            binary(0x0001, UInt64(clamping: cartridge.capacity / mebibyte), 8),
+            binary(0x0002, activeAlertBits, 8),
             binary(0x0003, cartridge.loadCount, 8),
             binary(0x0004, UInt64(max(0, Self.maximumAttributeList - cartridge.attributes.count * 64)), 8),
             ascii(0x0005, density.organization, 8),
@@ -98,6 +101,13 @@ extension TapeDeviceServer {
         ]
     }
 
+    /// TAPEALERT FLAGS: the most significant bit is flag 1.
+    private var activeAlertBits: UInt64 {
+        let active = alerts.active
+        let none = TapeAlerts.Activations()
+        return (1...64).reduce(0) { active.hasActivated($1, since: none) ? $0 | 1 << UInt64(64 - $1) : $0 }
+    }
+
     // MARK: WRITE ATTRIBUTE
 
     func beginWriteAttribute(_ task: SCSITask) -> CommandProgress {
@@ -110,14 +120,16 @@ extension TapeDeviceServer {
     }
 
     /// Takes the whole list or nothing of it. A value of no bytes deletes an attribute.
-    func writeAttribute(_ task: SCSITask) -> CommandProgress {
+    func writeAttribute(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let list = task.parameterList()
         if list.isEmpty { return task.good() }
         guard list.count >= 4, Int(list.rawSpan.loadBE32(at: 0)) == list.count - 4 else {
             return task.fail(.illegalRequest, .parameterListLengthError)
         }
         return withMedium(task) { cartridge in
-            var changes: [(identifier: UInt16, attribute: MediumAttribute?)] = []
+            // Attributes speak of data that are on the tape: after a loss they would not be true.
+            if let loss = cartridge.loss { return fail(task, nexus, .dataLost(loss)) }
+            var changes: [AttributeChange] = []
             var offset = 4
             while offset < list.count {
                 guard list.count - offset >= 5 else { return task.fail(.illegalRequest, .parameterListLengthError) }
@@ -137,30 +149,33 @@ extension TapeDeviceServer {
                     guard length <= known.maximumLength else { return task.failInvalidParameter(byte: offset + 3) }
                 }
                 let value = Array(list[offset + 5..<offset + 5 + length])
-                let attribute =
-                    value.isEmpty ? nil : MediumAttribute(identifier: identifier, format: format, value: value)
-                changes.append((identifier, attribute))
+                changes.append(
+                    value.isEmpty
+                        ? .remove(identifier)
+                        : .set(MediumAttribute(identifier: identifier, format: format, value: value)))
                 offset += 5 + length
             }
             return store(changes, in: cartridge, task)
         }
     }
 
+    /// GOOD comes when the attributes are durable: hosts rely on medium auxiliary memory as non-volatile.
     private func store(
-        _ changes: [(identifier: UInt16, attribute: MediumAttribute?)], in cartridge: Cartridge, _ task: SCSITask
+        _ changes: [AttributeChange], in cartridge: Cartridge, _ task: SCSITask
     ) -> CommandProgress {
-        let known = Set(cartridge.attributes.map(\.identifier))
-        let added = Set(changes.filter { $0.attribute != nil }.map(\.identifier)).subtracting(known)
-        guard known.count + added.count <= MediumAttribute.countLimit else {
-            return task.fail(.illegalRequest, .insufficientResources)
+        guard cartridge.hasRoom(for: changes) else {
+            return task.fail(.illegalRequest, .auxiliaryMemoryOutOfSpace)
         }
-        for change in changes {
-            if let attribute = change.attribute {
-                _ = cartridge.setAttribute(attribute)
-            } else {
-                cartridge.removeAttribute(change.identifier)
-            }
+        task.fileRequest.operation = .call { [unowned cartridge, offloaded] in
+            offloaded.failure = cartridge.commit(changes)
+            return 0
         }
-        return task.good()
+        return submit(task, .commitAttributes)
+    }
+
+    /// Continues when the attributes are durable, or could not be made so.
+    func attributesCommitted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        guard let failure = offloaded.failure else { return task.good() }
+        return fail(task, nexus, failure)
     }
 }

@@ -39,7 +39,7 @@ enum TapeCommands {
             Row(
                 OperationCode.writeFilemarks6, "WRITE FILEMARKS(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0],
                 conditions: .writesMedium, timeout: profile.timeout(.writeFilemarks)
-            ) { device, task, _ in device.writeFilemarks(task) },
+            ) { device, task, nexus in device.writeFilemarks(task, nexus) },
             Row(
                 OperationCode.verify6, "VERIFY(6)", usage: [0x05, 0xFF, 0xFF, 0xFF, 0],
                 timeout: profile.timeout(.verify)
@@ -47,7 +47,7 @@ enum TapeCommands {
             Row(
                 OperationCode.erase6, "ERASE(6)", usage: [0x03, 0, 0, 0, 0], conditions: .writesMedium,
                 timeout: profile.timeout(.erase)
-            ) { device, task, _ in device.erase(task) },
+            ) { device, task, nexus in device.erase(task, nexus) },
         ]
     }
 
@@ -57,14 +57,14 @@ enum TapeCommands {
         return [
             Row(
                 OperationCode.rewind, "REWIND", usage: [0x01, 0, 0, 0, 0], timeout: profile.timeout(.rewind)
-            ) { device, task, _ in device.rewind(task) },
+            ) { device, task, nexus in device.rewind(task, nexus) },
             Row(
                 OperationCode.space6, "SPACE(6)", usage: [0x0F, 0xFF, 0xFF, 0xFF, 0], timeout: profile.timeout(.space)
-            ) { device, task, _ in device.space6(task) },
+            ) { device, task, _ in device.space(task) },
             Row(
                 OperationCode.space16, "SPACE(16)", usage: [0x0F, 0, 0] + identifier + [0, 0, 0, 0],
                 timeout: profile.timeout(.space)
-            ) { device, task, _ in device.space16(task) },
+            ) { device, task, _ in device.space(task) },
             Row(
                 OperationCode.locate10, "LOCATE(10)", usage: [0x07, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0],
                 timeout: profile.timeout(.locate)
@@ -82,7 +82,7 @@ enum TapeCommands {
             Row(
                 OperationCode.loadUnload, "LOAD UNLOAD", usage: [0x01, 0, 0, 0x0F, 0],
                 conditions: .allowedWhenNotReady, timeout: profile.timeout(.loadUnload)
-            ) { device, task, _ in device.loadUnload(task) }
+            ) { device, task, nexus in device.loadUnload(task, nexus) }
         ]
     }
 
@@ -136,7 +136,7 @@ enum TapeCommands {
                 OperationCode.writeAttribute, "WRITE ATTRIBUTE",
                 usage: [0x01, 0, 0, 0, 0xFF, 0, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataOut,
                 conditions: .writesMedium, begin: { device, task, _ in device.beginWriteAttribute(task) },
-                execute: { device, task, _ in device.writeAttribute(task) })
+                execute: { device, task, nexus in device.writeAttribute(task, nexus) })
         ]
     }
 }

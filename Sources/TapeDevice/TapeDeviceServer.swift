@@ -11,14 +11,18 @@ public import TargetCore
 public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     /// The most bytes that one command moves: the largest lease.
     public static let maximumTransferLength = 16 << 20
-    /// The longest WRITE, in bytes, that goes to the page cache on the reactor.
-    static let inlineWriteLimit = 1 << 18
+    /// The longest WRITE, in bytes of records, that goes to the page cache on the reactor.
+    static let inlineWriteLimit: Int64 = 1 << 18
+    /// The longest READ or VERIFY, in bytes of records, that is answered from the page cache on the reactor.
+    static let inlineReadLimit: Int64 = 1 << 20
+    /// How much of a longer one a worker reads before another medium's turn comes, in bytes of records.
+    static let readPieceLength: Int64 = 4 << 20
+    /// The most records that are read or written in one of these steps: each costs a checksum, however short it is.
+    static let recordLimit = 4096
+    /// The most runs through which SPACE looks for sequential filemarks on the reactor.
+    static let inlineRunLimit = 4096
     /// The most filemarks that are written on the reactor.
     static let inlineFilemarkLimit = 4096
-    /// Early warning begins, whatever the cartridge's capacity, when the host has fewer free bytes than this.
-    static let hostReserve: Int64 = 64 << 20
-    /// After so many written bytes the host's free space is looked at again.
-    static let spaceCheckInterval: Int64 = 16 << 20
 
     public let identity: DeviceIdentity
     public let traits = InquiryTraits(
@@ -32,18 +36,30 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     public let profile: DriveProfile
     /// The reactor that the drive lives on.
     public let reactor: Reactor
+    /// What may wait is done here, one thing at a time: the operations of commands, the robot's, and questions of the host's
+    /// free space. So a cartridge is never used by two threads.
+    public let lane: Lane
 
     private let table: CommandTable<TapeDeviceServer>
     var state: TapeState
     let offloaded = OffloadedOutcome()
+    let alerts = TapeAlerts()
+    let lossHandler = Lock<(@Sendable (String, MediaFailure) -> Void)?>(nil)
     private(set) lazy var mechanism = LoadMechanism(unit: self)
+    let hostSpace: HostSpace
 
     /// An empty drive of that profile. Vendor, product and revision of `identity` are the profile's, if `identity` was
     /// made by `identity(serialNumber:naa:profile:)`.
-    public init(identity: DeviceIdentity, profile: DriveProfile, reactor: Reactor) {
+    ///
+    /// `engine` does what may wait; the reactor's own unless a test has another one.
+    public init(
+        identity: DeviceIdentity, profile: DriveProfile, reactor: Reactor, engine: (any MediumEngine)? = nil
+    ) {
         self.identity = identity
         self.profile = profile
         self.reactor = reactor
+        lane = Lane(engine: engine ?? reactor.fileEngine, concurrency: 1)
+        hostSpace = HostSpace(lane: lane, reactor: reactor)
         table = TapeCommands.table(profile)
         commands = table.commands
         modePages = ModePages(
@@ -95,15 +111,14 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         case .append:
             task.fileRequest.lease = nil
             return appendCompleted(task, nexus, cartridge, isAbandoned: isAbandoned)
-        case .appendFilemarks: return isAbandoned ? .complete : filemarksCompleted(task, cartridge)
-        case .synchronize: return synchronized(task, cartridge, errorNumber: errorNumber(task))
-        case .erase: return eraseCompleted(task)
-        case .unload: return unloadCompleted(task, cartridge)
+        case .appendFilemarks: return isAbandoned ? .complete : filemarksCompleted(task, nexus, cartridge)
+        case .synchronize: return synchronized(task, nexus, cartridge, isAbandoned: isAbandoned)
+        case .erase: return isAbandoned ? .complete : eraseCompleted(task, nexus)
+        case .unload: return unloadCompleted(task, nexus, cartridge, isAbandoned: isAbandoned)
+        case .cutLeftOver: return isAbandoned ? .complete : leftOverCut(task, nexus, cartridge)
+        case .commitAttributes: return isAbandoned ? .complete : attributesCommitted(task, nexus)
+        case .space: return isAbandoned ? .complete : spaceCompleted(task, cartridge)
         }
-    }
-
-    private func errorNumber(_ task: SCSITask) -> Int32 {
-        if case .failed(let code) = task.fileRequest.result { code } else { 0 }
     }
 
     private func workWhenIdle() {
@@ -111,13 +126,13 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         work()
     }
 
-    /// Hands `task.fileRequest` to the file engine; false when the engine has no room: the caller then does the work
-    /// itself, because a command that has written something cannot be answered with BUSY.
-    func submit(_ task: SCSITask, _ step: TapeStep) -> Bool {
+    /// Hands `task.fileRequest` to the drive's lane. The drive is serial, so there is never more than one of these.
+    func submit(_ task: SCSITask, _ step: TapeStep) -> CommandProgress {
         task.step = step.rawValue
-        guard reactor.fileEngine.submit(task.fileRequest, on: reactor) else { return false }
+        offloaded.forget()
         state.outstanding += 1
-        return true
+        lane.submitContinuation(task.fileRequest, on: reactor)
+        return .pending
     }
 
     // MARK: Readiness
@@ -151,6 +166,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         guard let cartridge = readyCartridge else {
             return task.fail(mediumSense ?? SenseData(.notReady, .mediumNotPresent))
         }
+        cartridge.withdrawLost()
         return body(cartridge)
     }
 
@@ -188,10 +204,5 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         state.bufferedMode = profile.defaultBufferedMode
         for nexus in attachedNexuses.all { nexusState(nexus).blockLength = 0 }
         readModePages()
-    }
-
-    /// Raises a TapeAlert flag.
-    func raise(_ alert: TapeAlert) {
-        state.tapeAlerts |= 1 << (alert.rawValue - 1)
     }
 }

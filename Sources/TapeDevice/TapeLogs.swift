@@ -25,7 +25,7 @@ extension TapeDeviceServer {
         guard subpage == 0 else { return nil }
         switch code {
         case TapeLogPage.sequentialAccess: return sequentialAccessParameters()
-        case TapeLogPage.tapeAlert: return takeTapeAlerts()
+        case TapeLogPage.tapeAlert: return tapeAlertParameters(nexusState(nexus))
         case TapeLogPage.tapeCapacity: return tapeCapacityParameters()
         default: return nil
         }
@@ -54,24 +54,32 @@ extension TapeDeviceServer {
         if let cartridge = readyCartridge {
             let megabyte: Int64 = 1_000_000
             let zone = state.earlyWarningZone
-            append64(0x0004, UInt64(cartridge.usedBytes / megabyte), to: &bytes)
-            append64(0x0005, UInt64((cartridge.capacity - zone) / megabyte), to: &bytes)
-            append64(0x0006, UInt64(zone / megabyte), to: &bytes)
-            append64(0x0007, UInt64(cartridge.bytesBeforePosition / megabyte), to: &bytes)
+            append64(0x0004, UInt64(clamping: cartridge.usedBytes / megabyte), to: &bytes)
+            append64(0x0005, UInt64(clamping: (cartridge.capacity - zone) / megabyte), to: &bytes)
+            append64(0x0006, UInt64(clamping: zone / megabyte), to: &bytes)
+            append64(0x0007, UInt64(clamping: cartridge.bytesBeforePosition / megabyte), to: &bytes)
         }
         // Never in need of cleaning.
         append64(0x0100, 0, to: &bytes)
         return bytes
     }
 
-    /// All 64 flags; those that were active are not any more, since the initiator knows them now.
-    private func takeTapeAlerts() -> [UInt8] {
+    /// All 64 flags: those are set of which the nexus has not been told since they were activated.
+    private func tapeAlertParameters(_ nexus: TapeNexusState) -> [UInt8] {
         var bytes: [UInt8] = []
-        for flag in UInt64(1)...64 {
-            append(UInt16(flag), [state.tapeAlerts >> (flag - 1) & 1 != 0 ? 1 : 0], to: &bytes)
+        nexus.sentAlerts = alerts.active
+        for flag in 1...64 {
+            let isSet = nexus.sentAlerts.hasActivated(flag, since: nexus.reportedAlerts)
+            append(UInt16(flag), [isSet ? 1 : 0], to: &bytes)
         }
-        state.tapeAlerts = 0
         return bytes
+    }
+
+    /// The flags of those codes are known to the nexus.
+    public func logParametersReported(_ codes: ClosedRange<UInt16>, page: UInt8, nexus: ITLNexus) {
+        guard page == TapeLogPage.tapeAlert else { return }
+        let state = nexusState(nexus)
+        alerts.report(codes, of: state.sentAlerts, to: &state.reportedAlerts)
     }
 
     /// Remaining and maximum capacity of the main and of the alternate partition, in MiB: 32 bytes in all.

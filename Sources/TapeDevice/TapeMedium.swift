@@ -6,8 +6,8 @@ internal import TargetCore
 
 /// What became of a removal of the cartridge from a drive.
 public enum MediumRemoval: Equatable, Sendable {
-    /// The cartridge is closed; the failure, if any, means that buffered data were lost.
-    case removed(MediaFailure?)
+    /// The cartridge is closed; the failure, if any, is what that could not make durable.
+    case removed(WriteFailure?)
     /// An initiator prevents the removal; nothing has changed.
     case prevented
     /// There is no cartridge in the drive.
@@ -18,12 +18,12 @@ public enum MediumRemoval: Equatable, Sendable {
 
 /// LOAD UNLOAD (SSC-5 clause 7.2), and the robot's hand.
 extension TapeDeviceServer {
-    func loadUnload(_ task: SCSITask) -> CommandProgress {
+    func loadUnload(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let byte = task.commandDescriptorBlock[4]
         let isLoad = byte & 0x01 != 0
         // EOT: the medium has no place to stop at but its beginning. RETEN has nothing to do.
         if byte & 0x04 != 0 { return task.failInvalidField(byte: 4, bit: 2) }
-        return isLoad ? load(task, isHeld: byte & 0x08 != 0) : unload(task, isHeld: byte & 0x08 != 0)
+        return isLoad ? load(task, isHeld: byte & 0x08 != 0) : unload(task, nexus, isHeld: byte & 0x08 != 0)
     }
 
     private func load(_ task: SCSITask, isHeld: Bool) -> CommandProgress {
@@ -45,7 +45,7 @@ extension TapeDeviceServer {
         }
     }
 
-    private func unload(_ task: SCSITask, isHeld: Bool) -> CommandProgress {
+    private func unload(_ task: SCSITask, _ nexus: ITLNexus, isHeld: Bool) -> CommandProgress {
         switch state.medium {
         case .none: return task.fail(.notReady, .mediumNotPresent)
         case .moving: return task.fail(.notReady, .becomingReady)
@@ -67,20 +67,23 @@ extension TapeDeviceServer {
                 offloaded.failure = cartridge.close()
                 return 0
             }
-            if submit(task, .unload) { return .pending }
-            offloaded.failure = cartridge.close()
-            return unloadCompleted(task, cartridge)
+            return submit(task, .unload)
         }
     }
 
-    /// Goes on when everything is durable. A failure is told, and the cartridge is unloaded all the same.
-    func unloadCompleted(_ task: SCSITask, _ cartridge: Cartridge) -> CommandProgress {
+    /// Continues when everything is durable. A failure is told, and the cartridge is unloaded all the same: also a loss that
+    /// was told before, because nothing says that this initiator knows of it.
+    func unloadCompleted(
+        _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isAbandoned: Bool
+    ) -> CommandProgress {
         let isHeld = task.commandDescriptorBlock[4] & 0x08 != 0
-        let hadFailed = state.hasWriteFailed
+        cartridge.withdrawLost()
         state.medium = isHeld ? .held(cartridge) : .ejected(cartridge)
-        guard offloaded.failure != nil, !hadFailed else { return task.good() }
-        raise(.writeFailure)
-        return task.fail(.mediumError, .writeError)
+        guard let failure = offloaded.failure else {
+            forgetBufferedWrites()
+            return task.good()
+        }
+        return isAbandoned ? .complete : fail(task, nexus, failure)
     }
 
     /// The cartridge can be used from now on; every nexus learns of it, also one that sent a LOAD: initiators such as Linux'
@@ -106,7 +109,7 @@ extension TapeDeviceServer {
         opening open: @escaping @Sendable () throws(CartridgeError) -> Cartridge,
         completion: @escaping @Sendable (CartridgeError?) -> Void
     ) {
-        let accepted = reactor.post {
+        let accepted = reactor.postCompletion {
             self.whenIdle {
                 guard case .none = self.state.medium else {
                     preconditionFailure("a drive takes one cartridge")
@@ -124,7 +127,7 @@ extension TapeDeviceServer {
     ///
     /// With `isForced` prevention does not matter: the program is ending.
     public func removeMedium(isForced: Bool = false, completion: @escaping @Sendable (MediumRemoval) -> Void) {
-        let accepted = reactor.post {
+        let accepted = reactor.postCompletion {
             self.whenIdle { self.remove(isForced, completion) }
         }
         if !accepted { completion(.busy) }
@@ -139,18 +142,20 @@ extension TapeDeviceServer {
             completion(.removed(nil))
         case .ready(let cartridge), .held(let cartridge), .ejected(let cartridge):
             guard isForced || !attachedNexuses.isMediumRemovalPrevented else { return completion(.prevented) }
-            let hadFailed = state.hasWriteFailed
+            let hadLost = cartridge.loss != nil
             forgetMedium()
             state.medium = .moving
             mechanism.close(cartridge) { failure in
+                // Who had buffered writes knows by now that they are durable, or has a deferred error.
+                self.forgetBufferedWrites()
                 self.state.medium = .none
-                completion(.removed(hadFailed ? nil : failure))
+                completion(.removed(hadLost ? nil : failure))
             }
         }
     }
 
     /// Runs `work` as soon as no file operation of a command is under way.
-    private func whenIdle(_ work: @escaping () -> Void) {
+    func whenIdle(_ work: @escaping () -> Void) {
         guard state.outstanding > 0 else { return work() }
         guard let waiting = state.whenIdle else {
             state.whenIdle = work
@@ -170,9 +175,8 @@ extension TapeDeviceServer {
         state.earlyWarningZone = 0
         state.isReadingFenced = false
         state.hasWriteFailed = false
-        state.isHostNearlyFull = false
-        state.bytesToNextSpaceCheck = 0
-        state.tapeAlerts = 0
+        hostSpace.forget()
+        alerts.mediumRemoved()
     }
 
     /// Takes what the mechanism has opened.
@@ -180,17 +184,18 @@ extension TapeDeviceServer {
         switch result {
         case .failure(let error):
             state.medium = .unusable(Self.sense(error))
-            raise(.media)
+            alerts.raise(.media)
             return error
         case .success(let cartridge):
             guard let density = profile.density(code: cartridge.identity.densityCode) else {
                 state.medium = .unusable(SenseData(.mediumError, .cannotReadIncompatibleFormat))
-                raise(.media)
+                alerts.raise(.media)
                 return nil
             }
             state.density = density
             state.isFormatReadOnly = !density.isWritable
             state.earlyWarningZone = profile.earlyWarning.bytes(capacity: cartridge.capacity)
+            watchForLoss(of: cartridge)
             makeReady(cartridge)
             return nil
         }
@@ -201,7 +206,7 @@ extension TapeDeviceServer {
         switch error {
         case .newerVersion: SenseData(.mediumError, .cannotReadUnknownFormat)
         case .damaged: SenseData(.mediumError, .mediumFormatCorrupted)
-        case .inUse, .exists, .missing, .invalidBarcode, .invalidCapacity, .system:
+        case .inUse, .exists, .missing, .invalidBarcode, .invalidCapacity, .hostFailed, .system:
             SenseData(.hardwareError, .mediaLoadOrEjectFailed)
         }
     }
@@ -214,9 +219,11 @@ final class LoadMechanism: FileRequestOwner, @unchecked Sendable {
     // Used by the reactor and a worker in turn.
     private var opened: Result<Cartridge, CartridgeError>?
     private var closing: Cartridge?
-    private var failure: MediaFailure?
+    private var failure: WriteFailure?
+    private var acknowledgement: MediaFailure?
     private var whenOpened: (@Sendable (CartridgeError?) -> Void)?
-    private var whenClosed: ((MediaFailure?) -> Void)?
+    private var whenClosed: ((WriteFailure?) -> Void)?
+    private var whenAcknowledged: ((MediaFailure?) -> Void)?
 
     init(unit: TapeDeviceServer) {
         self.unit = unit
@@ -236,7 +243,7 @@ final class LoadMechanism: FileRequestOwner, @unchecked Sendable {
         }
     }
 
-    func close(_ cartridge: Cartridge, _ completion: @escaping (MediaFailure?) -> Void) {
+    func close(_ cartridge: Cartridge, _ completion: @escaping (WriteFailure?) -> Void) {
         closing = cartridge
         whenClosed = completion
         run { [self] in
@@ -246,30 +253,34 @@ final class LoadMechanism: FileRequestOwner, @unchecked Sendable {
         }
     }
 
+    func acknowledgeLoss(of cartridge: Cartridge, _ completion: @escaping (MediaFailure?) -> Void) {
+        whenAcknowledged = completion
+        acknowledgement = .device(Errno.cancelled)
+        run { [self] in acknowledgement = cartridge.acknowledgeLoss() }
+    }
+
     private func run(_ work: @escaping @Sendable () -> Void) {
         request.operation = .call {
             work()
             return 0
         }
-        // An engine without room is no reason to leave a cartridge between two places.
-        if !unit.reactor.fileEngine.submit(request, on: unit.reactor) {
-            work()
-            finish()
-        }
+        // There is one request a drive, and a cartridge must not stay between two places.
+        unit.lane.submitContinuation(request, on: unit.reactor)
     }
 
     func fileRequestCompleted(_ request: FileRequest) {
         // The last operation would keep what it captured.
         request.operation = .synchronizeData
-        finish()
-    }
-
-    private func finish() {
-        if let result = opened.take() {
-            let error = unit.mediumOpened(result)
-            whenOpened.take()?(error)
+        if let whenOpened = whenOpened.take() {
+            let notOpened = SystemError(code: Errno.cancelled, operation: "open")
+            whenOpened(unit.mediumOpened(opened.take() ?? .failure(.system(notOpened))))
+        } else if let whenClosed = whenClosed.take() {
+            // An engine that has stopped has not closed anything.
+            let failure = failure.take() ?? (closing == nil ? nil : .host(.device(Errno.cancelled)))
+            closing = nil
+            whenClosed(failure)
         } else {
-            whenClosed.take()?(failure.take())
+            whenAcknowledged.take()?(acknowledgement.take())
         }
     }
 }

@@ -18,7 +18,7 @@ enum TapeModePage {
 
 /// Mode pages, INQUIRY data and VPD pages.
 extension TapeDeviceServer {
-    /// Density code that stands for the drive's own (SSC-5 clause 8.5.2: default density).
+    /// Density code that stands for the default one: the cartridge's (SSC-5 clause 8.5.2).
     private static let defaultDensityCode: UInt8 = 0x00
     /// Density code that means: as it is.
     private static let unchangedDensityCode: UInt8 = 0x7F
@@ -44,7 +44,7 @@ extension TapeDeviceServer {
     }
 
     /// Takes buffered mode, which all nexuses share, and the block length, which is the nexus's own. The format follows the
-    /// cartridge, so a density code only has to be one that the drive has.
+    /// cartridge: a density code may name that format or none; without a cartridge, one that the drive has.
     public func selectModeHeader(
         _ header: ModeSelectHeader, nexus: ITLNexus, isCommitting: Bool
     ) -> SenseData? {
@@ -60,10 +60,10 @@ extension TapeDeviceServer {
         if !blockDescriptor.isEmpty {
             guard blockDescriptor.count == 8 else { return .invalidParameter(byte: blockDescriptorOffset) }
             let density = blockDescriptor[0]
-            let isKnown =
+            let isPresent =
                 density == Self.defaultDensityCode || density == Self.unchangedDensityCode
-                || profile.density(code: density) != nil
-            guard isKnown else { return .invalidParameter(byte: blockDescriptorOffset) }
+                || (readyCartridge == nil ? profile.density(code: density) != nil : state.density?.code == density)
+            guard isPresent else { return .invalidParameter(byte: blockDescriptorOffset) }
             guard blockDescriptor.rawSpan.loadBE24(at: 1) == 0 else {
                 return .invalidParameter(byte: blockDescriptorOffset + 1)
             }

@@ -1,5 +1,6 @@
 internal import Bytes
 internal import Media
+internal import Platform
 internal import SCSI
 internal import TargetCore
 
@@ -9,44 +10,62 @@ internal import TargetCore
 /// REWIND makes written data durable before it ends, unless IMMED is one. SPACE and LOCATE do not: what they leave
 /// in the host's cache is there for every reader, and WRITE FILEMARKS is how clients ask for durability.
 extension TapeDeviceServer {
-    func rewind(_ task: SCSITask) -> CommandProgress {
+    func rewind(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         withMedium(task) { cartridge in
             state.isReadingFenced = false
             cartridge.rewind()
             if task.commandDescriptorBlock[1] & 1 != 0 { return task.good() }
-            return synchronize(task, cartridge, then: nil)
+            return synchronize(task, nexus, cartridge, then: nil)
         }
     }
 
     // MARK: SPACE
 
-    func space6(_ task: SCSITask) -> CommandProgress {
+    /// COUNT of SPACE(6), 24 bits in two's complement, or of SPACE(16), 64 bits.
+    private func spaceCount(_ task: SCSITask) -> Int64 {
         let block = task.commandDescriptorBlock
-        let count = Int32(bitPattern: block.bytes.loadBE24(at: 2) << 8) >> 8
-        return space(task, code: block[1] & 0x0F, count: Int64(count))
+        return block.operationCode == OperationCode.space6
+            ? Int64(Int32(bitPattern: block.bytes.loadBE24(at: 2) << 8) >> 8)
+            : Int64(bitPattern: block.bytes.loadBE64(at: 4))
     }
 
-    func space16(_ task: SCSITask) -> CommandProgress {
-        let block = task.commandDescriptorBlock
-        return space(task, code: block[1] & 0x0F, count: Int64(bitPattern: block.bytes.loadBE64(at: 4)))
-    }
-
-    private func space(_ task: SCSITask, code: UInt8, count: Int64) -> CommandProgress {
+    func space(_ task: SCSITask) -> CommandProgress {
         withMedium(task) { cartridge in
+            let count = spaceCount(task)
             let result: SpaceResult
-            switch code {
+            switch task.commandDescriptorBlock[1] & 0x0F {
             case 0: result = cartridge.space(blocks: count)
             case 1: result = cartridge.space(filemarks: count)
-            case 2: result = cartridge.space(sequentialFilemarks: count)
+            case 2:
+                guard cartridge.runs <= Self.inlineRunLimit else {
+                    task.fileRequest.operation = .call { [unowned cartridge, offloaded] in
+                        offloaded.space = cartridge.space(sequentialFilemarks: count)
+                        return 0
+                    }
+                    return submit(task, .space)
+                }
+                result = cartridge.space(sequentialFilemarks: count)
             case 3:
                 cartridge.spaceToEndOfData()
                 state.isReadingFenced = false
                 return task.good()
             default: return task.failInvalidField(byte: 1, bit: 3)
             }
-            if count != 0 { state.isReadingFenced = false }
-            return conclude(task, sense(result, count: count, cartridge))
+            return concludeSpace(task, result, count: count, cartridge)
         }
+    }
+
+    /// Continues when a worker has looked for sequential filemarks.
+    func spaceCompleted(_ task: SCSITask, _ cartridge: Cartridge) -> CommandProgress {
+        guard let result = offloaded.space else { return task.fail(.hardwareError, .internalTargetFailure) }
+        return concludeSpace(task, result, count: spaceCount(task), cartridge)
+    }
+
+    private func concludeSpace(
+        _ task: SCSITask, _ result: SpaceResult, count: Int64, _ cartridge: Cartridge
+    ) -> CommandProgress {
+        if count != 0 { state.isReadingFenced = false }
+        return conclude(task, sense(result, count: count, cartridge))
     }
 
     /// The sense data of a SPACE that stopped early. The residue is what was asked for less what was passed, whatever

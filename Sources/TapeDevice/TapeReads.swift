@@ -90,7 +90,7 @@ extension TapeDeviceServer {
                 }
                 let wanted = parameters.isFixed ? Int(min(UInt64(parameters.count - done), available)) : 1
                 guard leaseForRead(task, parameters, cartridge, length: length) else { return .complete }
-                switch readBlocks(task, cartridge, wanted, at: done * length) {
+                switch readBlocks(task, cartridge, wanted, length: length) {
                 case .pending: return .pending
                 case .ended(let result):
                     if let progress = accept(result, task, parameters, cartridge) { return progress }
@@ -99,7 +99,7 @@ extension TapeDeviceServer {
         }
     }
 
-    /// Goes on when a worker has read.
+    /// Continues when a worker has read.
     func readCompleted(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
         task.dataIn = task.fileRequest.lease.take()
         let parameters = ReadParameters(task, blockLength: blockLength(nexus))
@@ -112,22 +112,27 @@ extension TapeDeviceServer {
         case ended(BlockReadResult)
     }
 
-    /// Reads what the page cache holds at once, else by a worker.
+    /// Reads on the reactor what is short and in the page cache, else by a worker and in pieces.
     private func readBlocks(
-        _ task: SCSITask, _ cartridge: Cartridge, _ count: Int, at offset: Int
+        _ task: SCSITask, _ cartridge: Cartridge, _ count: Int, length: Int
     ) -> ReadOutcome {
         guard var lease = task.dataIn.take() else { preconditionFailure("a READ has leased its memory") }
-        var result = cartridge.readBlocks(count, into: &lease, at: offset, mode: .cached)
-        if result.count == 0, result.outcome == .wouldBlock {
-            cartridge.prepareRead(task.fileRequest, blocks: count, at: offset)
-            task.fileRequest.lease = consume lease
-            if submit(task, .read) { return .pending }
-            guard let returned = task.fileRequest.lease.take() else { preconditionFailure("a refused lease stays") }
-            lease = returned
-            result = cartridge.readBlocks(count, into: &lease, at: offset, mode: .blocking)
+        let offset = task.progressCount * length
+        let recordLength = Cartridge.recordLength(ofBlock: length)
+        // What the command has read so far counts too: a turn of the reactor is one command's, not one piece's.
+        let records = task.progressCount + count
+        if Int64(records) * recordLength <= Self.inlineReadLimit, records <= Self.recordLimit {
+            let result = cartridge.readBlocks(count, into: &lease, at: offset, mode: .cached)
+            guard result.count == 0, result.outcome == .wouldBlock else {
+                task.dataIn = consume lease
+                return .ended(result)
+            }
         }
-        task.dataIn = consume lease
-        return .ended(result)
+        let piece = max(1, min(count, Self.recordLimit, Int(Self.readPieceLength / recordLength)))
+        cartridge.prepareRead(task.fileRequest, blocks: piece, at: offset)
+        task.fileRequest.lease = consume lease
+        _ = submit(task, .read)
+        return .pending
     }
 
     /// Counts blocks that were read; the command's end when that is an error.
@@ -137,7 +142,7 @@ extension TapeDeviceServer {
         task.progressCount += result.count
         guard case .failed = result.outcome else { return nil }
         state.isReadingFenced = true
-        raise(.readFailure)
+        alerts.raise(.readFailure)
         return finishRead(
             task, parameters, cartridge,
             SenseData(
@@ -200,6 +205,6 @@ extension TapeDeviceServer {
 
     /// Whether the position is between early warning and the end of the partition.
     func isBeyondEarlyWarning(_ cartridge: Cartridge) -> Bool {
-        state.isHostNearlyFull || cartridge.isBeyondEarlyWarning(zone: state.earlyWarningZone)
+        hostSpace.isNearlyFull || cartridge.isBeyondEarlyWarning(zone: state.earlyWarningZone)
     }
 }

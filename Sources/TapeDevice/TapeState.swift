@@ -1,4 +1,5 @@
 internal import Media
+internal import Platform
 internal import Profiles
 internal import SCSI
 
@@ -42,22 +43,16 @@ struct TapeState {
     var hasWriteFailed = false
     /// How many file operations of commands are under way: none or one, because the drive is serial.
     var outstanding = 0
+    /// Whether any nexus may have buffered writes.
+    var hasBufferedWrites = false
     /// What to do when no file operation is under way any more: the robot waits.
     var whenIdle: (() -> Void)?
     /// The outcome that a command has when its data are durable; nil for GOOD.
     var outcomeAfterSynchronize: SenseData?
-    /// What the synchronisation that is under way covers.
-    var synchronizationPoint: SynchronizationPoint?
     /// The object number at which the running READ or VERIFY began.
     var firstObjectOfRead: UInt64 = 0
-    /// Whether the host's file system has little room left.
-    var isHostNearlyFull = false
-    /// How many bytes may be written before the host's free space is looked at again.
-    var bytesToNextSpaceCheck: Int64 = 0
     /// What LOG SENSE reports.
     var counters = TapeCounters()
-    /// Active TapeAlert flags: flag n is bit n − 1.
-    var tapeAlerts: UInt64 = 0
 }
 
 /// Amounts since the drive was made, for the log pages.
@@ -70,20 +65,13 @@ struct TapeCounters {
     var loads: UInt64 = 0
 }
 
-/// TapeAlert flags that the drive raises (SSC-5 annex A).
-enum TapeAlert: UInt64 {
-    /// The medium cannot be used.
-    case media = 4
-    /// A block could not be read.
-    case readFailure = 5
-    /// Data could not be written.
-    case writeFailure = 6
-}
-
 /// The state that a drive keeps for each nexus.
 final class TapeNexusState: @unchecked Sendable {
     /// The block length of the mode parameter block descriptor; zero means variable.
     var blockLength = 0
+    /// The TapeAlert flags that the nexus has been told of, and as they were when it last asked.
+    var reportedAlerts = TapeAlerts.Activations()
+    var sentAlerts = TapeAlerts.Activations()
 }
 
 /// Where a command with a slow operation is; kept in `SCSITask.step` while one is under way.
@@ -100,12 +88,30 @@ enum TapeStep: Int {
     case erase
     /// LOAD UNLOAD makes everything durable.
     case unload
+    /// What a failed WRITE or WRITE FILEMARKS left behind is cut off; then the command has `outcomeAfterSynchronize`.
+    case cutLeftOver
+    /// WRITE ATTRIBUTE makes its changes durable.
+    case commitAttributes
+    /// SPACE looks for sequential filemarks.
+    case space
 }
 
 /// Results that a worker leaves for the drive; the worker and the reactor use it in turn.
 final class OffloadedOutcome: @unchecked Sendable {
+    /// What an engine that has stopped leaves.
+    private static let notPerformed = WriteFailure.host(.device(Errno.cancelled))
+
     /// Of filemarks.
-    var append: AppendResult?
-    /// Of erasing and unloading.
-    var failure: MediaFailure?
+    var append = AppendResult(count: 0, outcome: .failed(notPerformed))
+    /// Of erasing, unloading and attributes.
+    var failure: WriteFailure?
+    /// Of moving over sequential filemarks.
+    var space: SpaceResult?
+
+    /// Forgets earlier results, before another operation.
+    func forget() {
+        append = AppendResult(count: 0, outcome: .failed(Self.notPerformed))
+        failure = Self.notPerformed
+        space = nil
+    }
 }

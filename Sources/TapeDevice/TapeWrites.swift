@@ -61,42 +61,40 @@ extension TapeDeviceServer {
         withMedium(task) { cartridge in
             let parameters = WriteParameters(task, blockLength: blockLength(nexus))
             guard let lease = task.dataOut.take() else { preconditionFailure("a WRITE has its data") }
-            if cartridge.needsOverwrite || parameters.length * parameters.blocks > Self.inlineWriteLimit {
+            noteBufferedWrite(nexus)
+            let fileBytes = Cartridge.recordLength(ofBlock: parameters.length) * Int64(parameters.blocks)
+            guard !cartridge.appendingWaits, fileBytes <= Self.inlineWriteLimit else {
                 cartridge.prepareAppend(
                     task.fileRequest, at: 0, length: parameters.length, count: parameters.blocks)
                 task.fileRequest.lease = consume lease
-                if submit(task, .append) { return .pending }
-                guard let lease = task.fileRequest.lease.take() else { preconditionFailure("a refused lease stays") }
-                return finishWrite(
-                    task, cartridge, parameters,
-                    cartridge.appendBlocks(from: lease, at: 0, length: parameters.length, count: parameters.blocks))
+                return submit(task, .append)
             }
             return finishWrite(
-                task, cartridge, parameters,
+                task, nexus, cartridge, parameters,
                 cartridge.appendBlocks(from: lease, at: 0, length: parameters.length, count: parameters.blocks))
         }
     }
 
-    /// Goes on when a worker has written.
+    /// Continues when a worker has written.
     func appendCompleted(
         _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isAbandoned: Bool
     ) -> CommandProgress {
         let parameters = WriteParameters(task, blockLength: blockLength(nexus))
-        return finishWrite(task, cartridge, parameters, cartridge.offloadedAppendResult, isAbandoned: isAbandoned)
+        return finishWrite(
+            task, nexus, cartridge, parameters, cartridge.offloadedAppendResult, isAbandoned: isAbandoned)
     }
 
     private func finishWrite(
-        _ task: SCSITask, _ cartridge: Cartridge, _ parameters: WriteParameters, _ result: AppendResult,
-        isAbandoned: Bool = false
+        _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, _ parameters: WriteParameters,
+        _ result: AppendResult, isAbandoned: Bool = false
     ) -> CommandProgress {
         let written = result.count * parameters.length
         state.counters.bytesWritten += UInt64(written)
-        let sense = senseAfterAppend(
-            result, cartridge, bytes: written, information: parameters.information(done: result.count))
-        if state.bufferedMode == 0, result.count > 0, !isAbandoned {
-            return synchronize(task, cartridge, then: sense)
-        }
-        return conclude(task, sense)
+        watchHostSpace(cartridge, written: written)
+        if isAbandoned { return .complete }
+        let sense = senseAfterAppend(result, cartridge, nexus, information: parameters.information(done: result.count))
+        return cutLeftOver(
+            task, nexus, cartridge, isDurable: state.bufferedMode == 0 && result.count > 0, then: sense)
     }
 
     // MARK: What writing leads to
@@ -104,19 +102,19 @@ extension TapeDeviceServer {
     /// Why nothing can be written at the position.
     func appendRefusal(_ cartridge: Cartridge) -> SenseData? {
         if state.hasWriteFailed { return SenseData(.mediumError, .mediumFormatCorrupted) }
-        // WORM media grow at their end only; filemarks there may be replaced (a file that is closed again).
-        if cartridge.identity.isWORM, !cartridge.onlyFilemarksFollow {
-            return SenseData(.dataProtect, .wormOverwriteAttempted)
+        switch cartridge.writeRefusal {
+        case nil: return nil
+        // The failure was told; what there is of the tape now ends where durability ended.
+        case .dataLost: return SenseData(.mediumError, .mediumFormatCorrupted)
+        case .some(let refusal): return sense(of: refusal)
         }
-        return nil
     }
 
     /// The sense data of WRITE and WRITE FILEMARKS, nil for GOOD. `information` counts what is missing.
     private func senseAfterAppend(
-        _ result: AppendResult, _ cartridge: Cartridge, bytes: Int, information: Int64
+        _ result: AppendResult, _ cartridge: Cartridge, _ nexus: ITLNexus, information: Int64
     ) -> SenseData? {
         state.isReadingFenced = false
-        watchHostSpace(cartridge, written: bytes)
         switch result.outcome {
         case .done:
             // Written, but the end is near: every command says so (SSC-5 clause 4.2.5).
@@ -124,111 +122,133 @@ extension TapeDeviceServer {
             return SenseData(.noSense, .endOfPartitionDetected, information: information, isEndOfMedium: true)
         case .endOfMedium:
             return SenseData(.volumeOverflow, .endOfPartitionDetected, information: information, isEndOfMedium: true)
-        case .failed(.hostFull):
+        case .failed(.host(.hostFull)):
             // A full host is the end of the medium, whatever its capacity; room that is made there ends it.
-            state.isHostNearlyFull = true
+            hostSpace.foundFull()
             return SenseData(.volumeOverflow, .endOfPartitionDetected, information: information, isEndOfMedium: true)
-        case .failed:
-            return writeFailure(information: information)
+        case .failed(.dataLost(let loss)):
+            // What this command was to write is not lost; what is was written before, by whomever.
+            return nexus.takeDeferredError() ?? sense(of: .dataLost(loss), information: information)
+        case .failed(let failure):
+            if case .host = failure { state.hasWriteFailed = true }
+            return sense(of: failure, information: information)
         }
     }
 
-    /// A write or synchronisation that the host failed.
-    private func writeFailure(information: Int64?) -> SenseData {
-        state.hasWriteFailed = true
-        raise(.writeFailure)
-        return SenseData(.mediumError, .writeError, information: information)
+    /// Continues after appending: first what a failed write has left behind the end of data is cut off. That may take long,
+    /// and must not wait for a later command.
+    private func cutLeftOver(
+        _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isDurable: Bool, then outcome: SenseData?
+    ) -> CommandProgress {
+        guard cartridge.hasLeftOver else {
+            return isDurable ? synchronize(task, nexus, cartridge, then: outcome) : conclude(task, outcome)
+        }
+        state.outcomeAfterSynchronize = outcome
+        task.fileRequest.operation = .call { [unowned cartridge] in
+            cartridge.cutLeftOver()
+            return 0
+        }
+        return submit(task, .cutLeftOver)
     }
 
-    /// Looks at the host's free space now and then, so that early warning comes before the host is full.
-    private func watchHostSpace(_ cartridge: Cartridge, written: Int) {
-        state.bytesToNextSpaceCheck -= Int64(written)
-        guard state.bytesToNextSpaceCheck <= 0 || state.isHostNearlyFull else { return }
-        state.bytesToNextSpaceCheck = Self.spaceCheckInterval
-        state.isHostNearlyFull = cartridge.hostFreeBytes.map { $0 < Self.hostReserve } ?? false
+    /// Continues when it is cut off. Without buffering what the command has written becomes durable although it has failed.
+    func leftOverCut(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
+        let block = task.commandDescriptorBlock
+        let outcome = state.outcomeAfterSynchronize.take()
+        let isBuffered = block.operationCode == OperationCode.write6 ? state.bufferedMode != 0 : block[1] & 1 != 0
+        return isBuffered ? conclude(task, outcome) : synchronize(task, nexus, cartridge, then: outcome)
     }
 
     // MARK: WRITE FILEMARKS
 
-    func writeFilemarks(_ task: SCSITask) -> CommandProgress {
+    func writeFilemarks(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         withMedium(task) { cartridge in
             let block = task.commandDescriptorBlock
             let count = Int(block.bytes.loadBE24(at: 2))
             guard count > 0 else {
-                return block[1] & 1 != 0 ? task.good() : synchronize(task, cartridge, then: nil)
+                return block[1] & 1 != 0 ? task.good() : synchronize(task, nexus, cartridge, then: nil)
             }
             if let refusal = appendRefusal(cartridge) { return task.fail(refusal) }
-            if cartridge.needsOverwrite || count > Self.inlineFilemarkLimit {
+            noteBufferedWrite(nexus)
+            guard !cartridge.appendingWaits, count <= Self.inlineFilemarkLimit else {
                 task.fileRequest.operation = .call { [unowned cartridge, offloaded] in
                     offloaded.append = cartridge.writeFilemarks(count)
+                    cartridge.cutLeftOver()
                     return 0
                 }
-                if submit(task, .appendFilemarks) { return .pending }
+                return submit(task, .appendFilemarks)
             }
             offloaded.append = cartridge.writeFilemarks(count)
-            return filemarksCompleted(task, cartridge)
+            return filemarksCompleted(task, nexus, cartridge)
         }
     }
 
-    /// Goes on when the filemarks are written: with IMMED zero they become durable before the command ends.
-    func filemarksCompleted(_ task: SCSITask, _ cartridge: Cartridge) -> CommandProgress {
+    /// Continues when the filemarks are written: with IMMED zero they become durable before the command ends.
+    func filemarksCompleted(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        guard let result = offloaded.append.take() else { preconditionFailure("filemarks leave their result") }
+        let result = offloaded.append
         let missing = Int(block.bytes.loadBE24(at: 2)) - result.count
-        let sense = senseAfterAppend(result, cartridge, bytes: 0, information: Int64(missing))
-        if block[1] & 1 != 0 || result.count == 0 { return conclude(task, sense) }
-        return synchronize(task, cartridge, then: sense)
+        watchHostSpace(cartridge, written: result.count * Int(Cartridge.recordLength(ofBlock: 0)))
+        let sense = senseAfterAppend(result, cartridge, nexus, information: Int64(missing))
+        return cutLeftOver(
+            task, nexus, cartridge, isDurable: block[1] & 1 == 0 && result.count > 0, then: sense)
     }
 
     // MARK: Durability
 
     /// Makes everything written durable, then ends the command with `outcome`, or GOOD.
-    func synchronize(_ task: SCSITask, _ cartridge: Cartridge, then outcome: SenseData?) -> CommandProgress {
-        if cartridge.isDurable { return conclude(task, outcome) }
-        state.outcomeAfterSynchronize = outcome
-        state.synchronizationPoint = cartridge.beginSynchronize()
-        // Unowned, because the request keeps its last operation: it must not keep the cartridge open.
-        task.fileRequest.operation = .call { [unowned cartridge] in cartridge.synchronizeData() }
-        if submit(task, .synchronize) { return .pending }
-        return synchronized(task, cartridge, errorNumber: cartridge.synchronizeData())
-    }
-
-    /// Goes on when the device has taken everything.
-    func synchronized(_ task: SCSITask, _ cartridge: Cartridge, errorNumber: Int32) -> CommandProgress {
-        guard let point = state.synchronizationPoint.take() else {
-            preconditionFailure("a synchronisation ended that had not begun")
-        }
-        let outcome = state.outcomeAfterSynchronize.take()
-        guard cartridge.completeSynchronize(point, errorNumber: errorNumber) != nil else {
+    func synchronize(
+        _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, then outcome: SenseData?
+    ) -> CommandProgress {
+        if cartridge.isDurable {
+            forgetBufferedWrites()
             return conclude(task, outcome)
         }
-        return task.fail(writeFailure(information: nil))
+        if let loss = cartridge.loss { return fail(task, nexus, .dataLost(loss)) }
+        state.outcomeAfterSynchronize = outcome
+        let point = cartridge.beginSynchronize()
+        // Unowned, because the request keeps its last operation: it must not keep the cartridge open.
+        task.fileRequest.operation = .call { [unowned cartridge] in cartridge.synchronizeData(point) }
+        return submit(task, .synchronize)
+    }
+
+    /// Continues when the device has taken everything, or has not.
+    func synchronized(
+        _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isAbandoned: Bool
+    ) -> CommandProgress {
+        let outcome = state.outcomeAfterSynchronize.take()
+        if let failure = cartridge.completeSynchronize() {
+            return isAbandoned ? .complete : fail(task, nexus, failure)
+        }
+        // An engine that has stopped has synchronised nothing.
+        guard case .done = task.fileRequest.result else { return task.fail(.hardwareError, .internalTargetFailure) }
+        if cartridge.isDurable { forgetBufferedWrites() }
+        return conclude(task, outcome)
     }
 
     // MARK: ERASE
 
     /// Both a short and a long ERASE make the position the end of data, durably, and give the storage back to the host.
-    func erase(_ task: SCSITask) -> CommandProgress {
+    func erase(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         withMedium(task) { cartridge in
             if let refusal = appendRefusal(cartridge) { return task.fail(refusal) }
-            guard !cartridge.identity.isWORM || cartridge.isAtEndOfData else {
-                return task.fail(.dataProtect, .wormOverwriteAttempted)
-            }
             state.isReadingFenced = false
             task.fileRequest.operation = .call { [unowned cartridge, offloaded] in
                 offloaded.failure = cartridge.erase()
                 return 0
             }
-            if submit(task, .erase) { return .pending }
-            offloaded.failure = cartridge.erase()
-            return eraseCompleted(task)
+            return submit(task, .erase)
         }
     }
 
-    /// Goes on when the rest is gone.
-    func eraseCompleted(_ task: SCSITask) -> CommandProgress {
-        guard offloaded.failure != nil else { return task.good() }
-        raise(.writeFailure)
-        return task.fail(.mediumError, .eraseFailure)
+    /// Continues when the rest is gone.
+    func eraseCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        switch offloaded.failure {
+        case nil: return task.good()
+        case .host:
+            alerts.raise(.writeFailure)
+            return task.fail(.mediumError, .eraseFailure)
+        case .some(let failure): return fail(task, nexus, failure)
+        }
     }
 }

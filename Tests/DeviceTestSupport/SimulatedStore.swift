@@ -15,7 +15,7 @@ public final class SimulatedStore: ByteStore {
         var content: [UInt8] = []
         /// What a crash cannot take.
         var durable: [UInt8] = []
-        /// What changed since the last synchronisation, in order.
+        /// What changed since the last synchronisation, in order: what is still to be written back.
         var changes: [Change] = []
         var calls = 0
         var failingCall: Int?
@@ -197,6 +197,17 @@ public final class SimulatedStore: ByteStore {
             for change in state.changes { Self.apply(&state.durable, change) }
             state.changes = []
             return 0
+        }
+    }
+
+    /// Reads what is not to be written back from the device again. The length is that of the file system, not the device's.
+    public func dropCached(from offset: Int64) {
+        state.withLock { state in
+            var device = state.durable
+            for change in state.changes { Self.apply(&device, change) }
+            Self.resize(&device, to: state.content.count)
+            let start = min(Int(offset), state.content.count)
+            state.content = Array(state.content[..<start] + device[start...])
         }
     }
 

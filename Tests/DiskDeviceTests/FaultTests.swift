@@ -108,6 +108,7 @@ private final class FailingStore: ByteStore {
     var cacheProbeInterval: Int64 { good.cacheProbeInterval }
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult { .failed(code) }
     func synchronizeData() -> Int32 { good.synchronizeData() }
+    func dropCached(from offset: Int64) { good.dropCached(from: offset) }
     func truncate(to length: Int64) -> Int32 { code }
     func punchHole(at offset: Int64, length: Int64) -> Int32 { code }
     func zeroRange(at offset: Int64, length: Int64) -> Int32 { code }

@@ -49,9 +49,9 @@ struct CartridgeStoreTests {
             cartridge.countLoad()
             cartridge.isWriteProtected = true
             let attribute = MediumAttribute(identifier: 0x0801, format: .ascii, value: Array("Carousel".utf8))
-            #expect(cartridge.setAttribute(attribute))
-            #expect(cartridge.setAttribute(.init(identifier: 0x0803, format: .text, value: [0x41])))
-            cartridge.removeAttribute(0x0803)
+            let other = MediumAttribute(identifier: 0x0803, format: .text, value: [0x41])
+            #expect(cartridge.commit([.set(attribute), .set(other)]) == nil)
+            #expect(cartridge.commit([.remove(0x0803)]) == nil)
             #expect(!cartridge.isDurable)
             #expect(cartridge.close() == nil)
             #expect(cartridge.isDurable)
@@ -143,7 +143,7 @@ struct CartridgeStoreTests {
         for _ in 0..<20 {
             #expect(cartridge.appendBlock(from: lease, at: 0, length: 1 << 20).outcome == .done)
         }
-        #expect(cartridge.writer.drain())
+        #expect(cartridge.writer.drain() == nil)
         let rows = try cartridge.indexContents()
         #expect(rows.first?.count ?? 0 >= 15)
         #expect(!cartridge.isDurable)

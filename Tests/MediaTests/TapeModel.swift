@@ -40,7 +40,7 @@ final class TapeUnderTest {
         let index = try DatabaseQueue()
         let identity = testIdentity(capacity: capacity)
         try CartridgeIndex.adopt(index).writeEmpty(Superblock(identity: identity, partition: 0))
-        try self.init(store: .empty(capacity: capacity), index: index)
+        try self.init(store: .empty(identity), index: index)
     }
 
     /// Writes blocks of one length at the position.

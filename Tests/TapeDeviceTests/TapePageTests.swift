@@ -68,12 +68,19 @@ struct TapePageTests {
         func select(_ list: [UInt8]) -> String {
             text(bench.port.execute([0x15, 0x10, 0, 0, UInt8(list.count), 0], dataOut: list))
         }
-        #expect(select([0, 0, 0x10, 8, 0x5C, 0, 0, 0, 0, 0, 0, 0]) == "good")
+        // The cartridge's format, the default one, and "no change"; not one that other cartridges have.
+        #expect(select([0, 0, 0x10, 8, 0x5E, 0, 0, 0, 0, 0, 0, 0]) == "good")
+        #expect(select([0, 0, 0x10, 8, 0x00, 0, 0, 0, 0, 0, 0, 0]) == "good")
+        #expect(select([0, 0, 0x10, 8, 0x5C, 0, 0, 0, 0, 0, 0, 0]) == "5/2600")
+        #expect(select([0, 0, 0x10, 8, 0x5D, 0, 0, 0, 0, 0, 0, 0]) == "5/2600")
         #expect(select([0, 0, 0x10, 8, 0x7F, 0, 0, 0, 0, 0, 0, 0]) == "good")
         #expect(select([0, 0, 0x10, 8, 0x46, 0, 0, 0, 0, 0, 0, 0]) == "5/2600")
         #expect(select([0, 0, 0x10, 8, 0, 0, 0, 9, 0, 0, 0, 0]) == "5/2600")
         #expect(select([0, 0, 0x10, 8, 0, 0, 0, 0]) == "5/1A00")
         second.logOut()
+        #expect(bench.remove() == .removed(nil))
+        #expect(select([0, 0, 0x10, 8, 0x5C, 0, 0, 0, 0, 0, 0, 0]) == "good", "no cartridge contradicts it")
+        #expect(select([0, 0, 0x10, 8, 0x46, 0, 0, 0, 0, 0, 0, 0]) == "5/2600")
     }
 
     @Test("Compression: pages 0Fh and 10h say the same")
@@ -164,11 +171,13 @@ struct TapePageTests {
         #expect(all.rawSpan.loadBE32(at: 0) == UInt32(all.count - 4))
         #expect(Array(all[4..<9]) == [0, 0, 0x80, 0, 8])
         #expect(all.rawSpan.loadBE64(at: 9) == 64)
-        #expect(Array(read(1, from: 0x0400)[4..<8]) == [0x04, 0x00, 0x04, 0x01])
+        #expect(Array(read(0, from: 0x0400)[4..<6]) == [0x04, 0x00])
+        // Lists are whole, whatever the first identifier says.
+        #expect(Array(read(1, from: 0x0400)[4..<8]) == [0x00, 0x00, 0x00, 0x01])
+        #expect(read(5, from: 0x0400) == read(5, from: 0))
         #expect(write(0x0801, 1, "backup") == "good")
-        #expect(read(0, from: 0x0800) == [0, 0, 0, 11, 0x08, 0x01, 1, 0, 6] + Array("backup".utf8))
+        #expect(read(0, from: 0x0801) == [0, 0, 0, 11, 0x08, 0x01, 1, 0, 6] + Array("backup".utf8))
         #expect(write(0x0801, 1, "") == "good")
-        #expect(read(0, from: 0x0800) == [0, 0, 0, 0])
         #expect(write(0x0401, 1, "x") == "5/2600")
         #expect(write(0x0801, 0, "x") == "5/2600")
         #expect(write(0x0800, 1, "too long a vendor") == "5/2600")

@@ -155,6 +155,8 @@ ssize_t cplatform_write(
     size_t second_length, int64_t offset);
 int cplatform_synchronize_data(int descriptor);
 int cplatform_synchronize(int descriptor);
+/// Drops pages of the file from the page cache, from `offset` on, that need not be written back.
+int cplatform_drop_cached(int descriptor, int64_t offset);
 int cplatform_punch_hole(int descriptor, int64_t offset, int64_t length);
 int cplatform_zero_range(int descriptor, int64_t offset, int64_t length);
 int cplatform_allocate(int descriptor, int64_t offset, int64_t length);

@@ -20,6 +20,11 @@ final class LibraryDrive: DriveBay {
         self.cartridges = cartridges
         self.name = name
         self.logger = logger
+        server.whenDataLost { barcode, failure in
+            logger.error(
+                "data were lost: the cartridge is not written until the loss is acknowledged",
+                metadata: ["drive": "\(name)", "cartridge": "\(barcode)", "reason": "\(failure)"])
+        }
     }
 
     var identity: DeviceIdentity { server.identity }
@@ -39,7 +44,7 @@ final class LibraryDrive: DriveBay {
         server.removeMedium { removal in
             switch removal {
             case .removed(let failure):
-                if let failure { self.report("buffered data were lost", nil, failure.description) }
+                if let failure { self.report("the cartridge could not be closed in order", nil, failure.description) }
                 completion(.released)
             case .empty: completion(.released)
             case .prevented: completion(.prevented)
@@ -52,7 +57,7 @@ final class LibraryDrive: DriveBay {
     func close(completion: @escaping @Sendable () -> Void) {
         server.removeMedium(isForced: true) { removal in
             if case .removed(let failure?) = removal {
-                self.report("buffered data were lost", nil, failure.description)
+                self.report("the cartridge could not be closed in order", nil, failure.description)
             }
             completion()
         }

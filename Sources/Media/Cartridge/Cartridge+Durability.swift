@@ -8,51 +8,58 @@ public struct SynchronizationPoint: Equatable, Sendable {
 
 /// Making data durable, and telling the index about it.
 extension Cartridge {
+    /// The objects before this are durable.
+    var durableObjects: UInt64 { log.durability.durableObjects }
+
     /// Whether all that was written is durable.
-    public var isDurable: Bool {
-        absorbReport()
-        return stickyFailure == nil && durableObjects == endOfData
-    }
+    public var isDurable: Bool { loss == nil && durableObjects == endOfData }
 
     /// The first step of a synchronisation whose middle step may run on a worker.
     public func beginSynchronize() -> SynchronizationPoint {
-        SynchronizationPoint(endObject: endOfData, epoch: log.superblock.epoch.number)
+        SynchronizationPoint(endObject: endOfData, epoch: epoch)
     }
 
     /// The middle step: waits for the device. On any thread, beside other calls. Gives 0 or an error number, as
-    /// `FileRequest.Operation.call` wants it.
-    public func synchronizeData() -> Int32 { log.store.synchronizeData() }
+    /// `FileRequest.Operation.call` wants it; `completeSynchronize` tells how it ended.
+    public func synchronizeData(_ point: SynchronizationPoint) -> Int32 {
+        log.durability.synchronize(objects: point.endObject, epoch: point.epoch) == nil ? 0 : Errno.inputOutput
+    }
 
-    /// The last step, back on the cartridge's thread, with what `synchronizeData` gave.
-    ///
-    /// After a failure the host may have dropped what it could not write; so the failure stays, and writing is refused,
-    /// until the cartridge is opened again.
-    public func completeSynchronize(_ point: SynchronizationPoint, errorNumber: Int32) -> MediaFailure? {
+    /// The last step, back on the cartridge's thread: nil when all that was written before the first step is durable, and
+    /// nothing has been lost before.
+    public func completeSynchronize() -> WriteFailure? {
+        withdrawLost()
         absorbReport()
-        if stickyFailure == nil { stickyFailure = MediaFailure.of(errorNumber) }
-        if let stickyFailure { return stickyFailure }
-        if point.epoch == log.superblock.epoch.number { durableObjects = max(durableObjects, point.endObject) }
+        if let loss { return .dataLost(loss) }
         if indexedObjects < durableObjects { submitBatch(endObject: durableObjects, synchronizesData: false) }
         return nil
     }
 
     /// Makes all that was written durable. Waits for the device.
-    public func synchronize() -> MediaFailure? {
-        let point = beginSynchronize()
-        return completeSynchronize(point, errorNumber: synchronizeData())
+    public func synchronize() -> WriteFailure? {
+        _ = synchronizeData(beginSynchronize())
+        return completeSynchronize()
     }
 
     /// Makes everything durable, the index and the attributes too, before the cartridge is released. Waits for the device.
-    public func close() -> MediaFailure? {
-        log.trimTail()
-        let failure = isDurable ? nil : synchronize()
+    ///
+    /// After a loss it makes sure that the medium tells of it, and leaves the file as it is.
+    public func close() -> WriteFailure? {
         _ = writer.drain()
-        absorbReport()
-        if failure == nil, stickyFailure == nil, indexedObjects < durableObjects || indexEpoch != epoch {
-            submitBatch(endObject: durableObjects, synchronizesData: false)
-            _ = writer.drain()
+        withdrawLost()
+        if loss == nil {
+            log.cutLeftOver()
+            log.trimTail()
+            if !isDurable { _ = synchronize() }
         }
-        return failure ?? stickyFailure
+        log.durability.noteLoss()
+        absorbReport()
+        if indexedObjects < durableObjects || indexEpoch != epoch {
+            submitBatch(endObject: durableObjects, synchronizesData: false)
+        }
+        let settingsFailure = writer.drain()
+        absorbReport()
+        return loss.map { .dataLost($0) } ?? settingsFailure.map { .auxiliaryMemory($0) }
     }
 
     private var epoch: UInt32 { log.superblock.epoch.number }
@@ -60,10 +67,9 @@ extension Cartridge {
     /// Synchronises in the background what has gathered, if the writer is free.
     func checkpoint() {
         absorbReport()
-        guard stickyFailure == nil else { return }
-        if submitBatch(endObject: endOfData, synchronizesData: true) {
-            checkpointOffset = log.table.endOffset + checkpointInterval
-        }
+        guard loss == nil, submitBatch(endObject: endOfData, synchronizesData: true) else { return }
+        checkpointOffset = log.table.endOffset + checkpointInterval
+        checkpointRuns = log.table.extents.count + Self.checkpointRunInterval
     }
 
     /// Hands the writer what the index lacks up to `endObject`. False when the writer is busy: the next one takes it along.
@@ -92,16 +98,9 @@ extension Cartridge {
         return true
     }
 
-    /// Takes note of what the writer has done since the last time.
+    /// Takes note of rows that the writer could not write since the last time.
     func absorbReport() {
-        let report = writer.takeReport()
-        if let code = report.synchronizationError, stickyFailure == nil {
-            stickyFailure = MediaFailure(errorNumber: code)
-        }
-        if let missing = report.firstObjectMissing { indexedObjects = min(indexedObjects, missing) }
-        if let durable = report.durable, durable.epoch == epoch {
-            durableObjects = max(durableObjects, durable.objects)
-        }
+        if let missing = writer.takeFirstObjectMissing() { indexedObjects = min(indexedObjects, missing) }
     }
 }
 
@@ -110,6 +109,7 @@ extension Cartridge {
     /// Makes `request` read up to `count` blocks as `readBlocks` does, into its lease at `leaseOffset`. The outcome is
     /// `offloadedReadResult`.
     public func prepareRead(_ request: FileRequest, blocks count: Int, at leaseOffset: Int) {
+        offloadedRead = BlockReadResult(count: 0, outcome: .failed(.device(Errno.cancelled)))
         // Unowned, because the request keeps its last operation: it must not keep the cartridge open and locked.
         request.operation = .call { [unowned self, unowned request] in
             guard var lease = request.lease.take() else { preconditionFailure("reading needs a lease") }
@@ -121,9 +121,11 @@ extension Cartridge {
 
     /// Makes `request` write `count` blocks as `appendBlocks` does, from its lease. The outcome is `offloadedAppendResult`.
     public func prepareAppend(_ request: FileRequest, at leaseOffset: Int, length: Int, count: Int) {
+        offloadedAppend = AppendResult(count: 0, outcome: .failed(.host(.device(Errno.cancelled))))
         request.operation = .call { [unowned self, unowned request] in
             guard let lease = request.lease.take() else { preconditionFailure("writing needs a lease") }
             offloadedAppend = appendBlocks(from: lease, at: leaseOffset, length: length, count: count)
+            cutLeftOver()
             request.lease = consume lease
             return 0
         }

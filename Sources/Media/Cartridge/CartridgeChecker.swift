@@ -50,6 +50,7 @@ public struct CartridgeChecker: Sendable {
         let table: ExtentTable
         do throws(SystemError) {
             table = try Self.scan(store, superblock, &report)
+            if try store.size() > superblock.endOfCapacity { report.add(problem: "it is longer than its capacity") }
         } catch {
             throw .system(error)
         }
@@ -68,32 +69,43 @@ public struct CartridgeChecker: Sendable {
         let table: ExtentTable
         do throws(SystemError) {
             table = try Self.scan(store, superblock, &report)
-            let code = store.synchronizeData()
-            if code != 0 { throw SystemError(code: code, operation: "synchronize", path: path) }
         } catch {
             throw .system(error)
         }
         let index = try cartridges.index(barcode, replacing: true)
-        let writer = IndexWriter(index: index, store: store, uuid: superblock.identity.uuid)
+        let writer = IndexWriter(index: index, durability: nil, uuid: superblock.identity.uuid)
         let batch = IndexWriter.Batch(
             partition: superblock.partition, epoch: superblock.epoch.number, firstObject: 0,
             rows: table.extents.map(CartridgeIndex.ExtentRow.init), endObject: table.endObject, synchronizesData: false)
         _ = writer.submit(batch)
         _ = writer.drain()
-        if writer.takeReport().firstObjectMissing != nil {
+        if writer.takeFirstObjectMissing() != nil {
             throw .damaged(path: cartridges.indexPath(of: barcode), reason: "it cannot be written")
         }
         return report
     }
 
-    /// All records from the first one on. A broken payload counts as a problem and is passed over if more follows.
+    /// All records from the first one on, as the device has them: what a failed write-back left in the page cache looks
+    /// whole and is not. A broken payload counts as a problem and is passed over if more follows.
     static func scan(
         _ store: any ByteStore, _ superblock: Superblock, _ report: inout CartridgeReport
     ) throws(SystemError) -> ExtentTable {
+        let code = store.synchronizeData()
+        if code != 0 { throw SystemError(code: code, operation: "synchronize") }
+        store.dropCached(from: 0)
         var table = ExtentTable()
+        let limit = superblock.loss?.durableObjects ?? .max
+        if let loss = superblock.loss {
+            let reason = MediaFailure(errorNumber: Int32(loss.errorNumber))
+            report.add(problem: "data behind object \(limit) are lost, which is not acknowledged: \(reason)")
+        }
         var replay = try LogReplay(
             store: store, superblock: superblock, object: 0, offset: Superblock.dataOffset)
-        scanning: while true {
+        scanning: while table.endObject < limit {
+            guard table.extents.count <= Cartridge.runLimit else {
+                report.add(problem: "it has more than \(Cartridge.runLimit) runs of blocks of one length")
+                break scanning
+            }
             switch try replay.next(verifyingPayload: true) {
             case .record(let header):
                 table.append(

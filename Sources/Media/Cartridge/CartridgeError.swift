@@ -16,6 +16,8 @@ public enum CartridgeError: Error, Equatable, Sendable, CustomStringConvertible 
     case newerVersion(path: String)
     /// The files contradict themselves; the check and repair functions tell more.
     case damaged(path: String, reason: String)
+    /// The host could not write what had to be durable.
+    case hostFailed(path: String, reason: String)
     /// A system call failed.
     case system(SystemError)
 
@@ -32,6 +34,7 @@ public enum CartridgeError: Error, Equatable, Sendable, CustomStringConvertible 
                 + "the most \(CartridgeStore.maximumCapacity)"
         case .newerVersion(let path): "\(path) was made by a newer version of Carousel"
         case .damaged(let path, let reason): "\(path) is damaged: \(reason)"
+        case .hostFailed(let path, let reason): "\(path) could not be written: \(reason)"
         case .system(let error): error.description
         }
     }

@@ -16,6 +16,9 @@ final class CartridgeIndex: Sendable {
         /// The host failed.
         case unusable(String)
 
+        /// A value that this source code never writes.
+        static var outOfRange: Self { .notADatabase("a value is out of range") }
+
         init(_ error: any Error) {
             if let error = error as? OpenError {
                 self = error
@@ -54,19 +57,16 @@ final class CartridgeIndex: Sendable {
             fileOffset = extent.fileOffset
         }
 
-        /// A row, or nil when its values are out of range.
-        init?(_ row: Row) {
-            guard let kind = UInt8(exactly: row[0] as Int64).flatMap(TapeObjectKind.init(rawValue:)),
-                let blockLength = UInt32(exactly: row[1] as Int64),
-                let storedLength = UInt32(exactly: row[2] as Int64),
-                let firstObject = UInt64(exactly: row[3] as Int64), let count = UInt64(exactly: row[4] as Int64)
-            else { return nil }
+        init(_ row: Row) throws {
+            guard let kind = TapeObjectKind(rawValue: try CartridgeIndex.integer(row, 0)) else {
+                throw OpenError.outOfRange
+            }
             self.kind = kind
-            self.blockLength = blockLength
-            self.storedLength = storedLength
-            self.firstObject = firstObject
-            self.count = count
-            fileOffset = row[5]
+            blockLength = try CartridgeIndex.integer(row, 1)
+            storedLength = try CartridgeIndex.integer(row, 2)
+            firstObject = try CartridgeIndex.integer(row, 3)
+            count = try CartridgeIndex.integer(row, 4)
+            fileOffset = try CartridgeIndex.integer(row, 5)
         }
     }
 
@@ -162,22 +162,41 @@ final class CartridgeIndex: Sendable {
         }
     }
 
+    /// A number of a row. Whatever a foreign file holds there is a value with an error.
+    fileprivate static func integer<Number: FixedWidthInteger>(_ row: Row, _ column: Int) throws -> Number {
+        let value: DatabaseValue = row[column]
+        guard let wide = Int64.fromDatabaseValue(value), let number = Number(exactly: wide) else {
+            throw OpenError.outOfRange
+        }
+        return number
+    }
+
+    /// The bytes of a row.
+    private static func bytes(_ row: Row, _ column: Int) throws -> [UInt8] {
+        let value: DatabaseValue = row[column]
+        guard let data = Data.fromDatabaseValue(value) else { throw OpenError.outOfRange }
+        return Array(data)
+    }
+
     private static func settings(_ database: Database) throws -> CartridgeSettings? {
         guard
             let head = try Row.fetchOne(database, sql: "SELECT is_write_protected, load_count FROM cartridge")
         else { return nil }
-        guard let loadCount = UInt64(exactly: head[1] as Int64) else {
-            throw OpenError.notADatabase("numbers out of range")
-        }
-        var settings = CartridgeSettings(isWriteProtected: head[0], loadCount: loadCount)
-        for row in try Row.fetchAll(database, sql: "SELECT partition, identifier, format, value FROM attribute") {
-            let value = Array(row[3] as Data)
-            guard let partition = UInt8(exactly: row[0] as Int64), let identifier = UInt16(exactly: row[1] as Int64),
-                let format = UInt8(exactly: row[2] as Int64).flatMap(MediumAttribute.Format.init(rawValue:)),
-                !value.isEmpty, value.count <= MediumAttribute.maximumLength
-            else { throw OpenError.notADatabase("an attribute is out of range") }
-            settings.attributes[.init(partition: partition, identifier: identifier)] = MediumAttribute(
-                identifier: identifier, partition: partition, format: format, value: value)
+        let tab: Int64 = try integer(head, 0)
+        var settings = CartridgeSettings(isWriteProtected: tab != 0, loadCount: try integer(head, 1))
+        let cursor = try Row.fetchCursor(
+            database,
+            sql: """
+                SELECT partition, identifier, format, CASE WHEN length(value) <= ? THEN value END FROM attribute
+                """, arguments: [MediumAttribute.maximumLength])
+        while let row = try cursor.next() {
+            let key = CartridgeSettings.AttributeKey(partition: try integer(row, 0), identifier: try integer(row, 1))
+            let value = try bytes(row, 3)
+            guard let format = MediumAttribute.Format(rawValue: try integer(row, 2)), !value.isEmpty,
+                settings.attributes.count < MediumAttribute.countLimit
+            else { throw OpenError.outOfRange }
+            settings.attributes[key] = MediumAttribute(
+                identifier: key.identifier, partition: key.partition, format: format, value: value)
         }
         return settings
     }
@@ -186,9 +205,8 @@ final class CartridgeIndex: Sendable {
         guard let settings = try settings(database),
             let head = try Row.fetchOne(database, sql: "SELECT uuid, epoch FROM cartridge")
         else { return nil }
-        guard let epoch = UInt32(exactly: head[1] as Int64) else {
-            throw OpenError.notADatabase("numbers out of range")
-        }
+        let uuid = try bytes(head, 0)
+        let epoch: UInt32 = try integer(head, 1)
         var extents: [ExtentRow] = []
         let cursor = try Row.fetchCursor(
             database,
@@ -197,10 +215,10 @@ final class CartridgeIndex: Sendable {
                 WHERE partition = ? ORDER BY first_object
                 """, arguments: [Int64(partition)])
         while let row = try cursor.next() {
-            guard let extent = ExtentRow(row) else { throw OpenError.notADatabase("numbers out of range") }
-            extents.append(extent)
+            guard extents.count < Cartridge.runLimit else { throw OpenError.outOfRange }
+            extents.append(try ExtentRow(row))
         }
-        return Contents(uuid: Array(head[0] as Data), epoch: epoch, extents: extents, settings: settings)
+        return Contents(uuid: uuid, epoch: epoch, extents: extents, settings: settings)
     }
 
     // MARK: Writing

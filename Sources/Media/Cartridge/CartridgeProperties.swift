@@ -75,13 +75,18 @@ public struct MediumAttribute: Equatable, Sendable {
 
 /// What changes during the life of a cartridge, besides its data: kept in `index.sqlite`.
 struct CartridgeSettings: Equatable, Sendable {
-    /// The write-protect tab.
-    var isWriteProtected = false
-    /// How often a drive has loaded it.
-    var loadCount: UInt64 = 0
-    /// By partition and identifier, in that order.
-    var attributes: [AttributeKey: MediumAttribute] = [:]
+    /// The highest load count: what the database's numbers can say.
+    static let maximumLoadCount = UInt64(Int64.max)
 
+    /// What is one row.
+    struct Header: Equatable, Sendable {
+        /// The write-protect tab.
+        var isWriteProtected: Bool
+        /// How often a drive has loaded it.
+        var loadCount: UInt64
+    }
+
+    /// Which attribute of which partition.
     struct AttributeKey: Hashable, Comparable, Sendable {
         let partition: UInt8
         let identifier: UInt16
@@ -90,4 +95,13 @@ struct CartridgeSettings: Equatable, Sendable {
             (left.partition, left.identifier) < (right.partition, right.identifier)
         }
     }
+
+    /// The write-protect tab.
+    var isWriteProtected = false
+    /// How often a drive has loaded it, at most `maximumLoadCount`.
+    var loadCount: UInt64 = 0
+    /// By partition and identifier, in that order.
+    var attributes: [AttributeKey: MediumAttribute] = [:]
+
+    var header: Header { Header(isWriteProtected: isWriteProtected, loadCount: loadCount) }
 }

@@ -11,6 +11,8 @@ public struct CartridgeSummary: Equatable, Sendable {
     public let isWriteProtected: Bool
     /// How often it has been loaded.
     public let loadCount: UInt64
+    /// Why data were lost that nobody has acknowledged yet; nil without a loss.
+    public let loss: MediaFailure?
 }
 
 /// The cartridges of a directory, each in a folder `BARCODE.tape`. For the control plane: everything waits for the device.
@@ -146,7 +148,15 @@ public struct CartridgeStore: Sendable {
         }
         return CartridgeSummary(
             identity: superblock.identity, usedBytes: max(0, length - Superblock.dataOffset),
-            isWriteProtected: settings.isWriteProtected, loadCount: settings.loadCount)
+            isWriteProtected: settings.isWriteProtected, loadCount: settings.loadCount,
+            loss: superblock.loss.map { MediaFailure(errorNumber: Int32($0.errorNumber)) })
+    }
+
+    /// Acknowledges a loss of data on a cartridge that no drive has; see `Cartridge.acknowledgeLoss`.
+    public func acknowledgeLoss(barcode: String) throws(CartridgeError) {
+        let cartridge = try open(barcode: barcode)
+        let failure = cartridge.acknowledgeLoss().map { WriteFailure.host($0) } ?? cartridge.close()
+        if let failure { throw .hostFailed(path: dataPath(of: barcode), reason: failure.description) }
     }
 
     /// Removes a cartridge and all its data; refused while it is in use.

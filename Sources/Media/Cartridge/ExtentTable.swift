@@ -90,6 +90,17 @@ struct ExtentTable: Sendable {
         return extent.firstObject + (ordinal - extent.filemarksBefore)
     }
 
+    /// How many runs hold the objects before `object`.
+    func runCount(before object: UInt64) -> Int {
+        if object >= endObject { return extents.count }
+        return object == 0 ? 0 : index(holding: object - 1) + 1
+    }
+
+    /// Whether `count` more records of that length would end beyond `limit`, a file offset.
+    func exceeds(_ limit: Int64, storedLength: UInt32, count: UInt64) -> Bool {
+        count > UInt64(max(0, limit - endOffset) / RecordHeader.stride(storedLength: storedLength))
+    }
+
     /// Where the record of `object` is, or would go at end of data.
     func offset(of object: UInt64) -> Int64 {
         object < endObject ? extents[index(holding: object)].offset(of: object) : endOffset

@@ -4,8 +4,8 @@ internal import Platform
 
 /// Brings a cartridge's index up to date behind its back, one transaction at a time.
 ///
-/// At most one batch of extents and one set of settings wait: a cartridge that finds the writer busy hands over a
-/// larger batch later, so nothing piles up however slow the host is.
+/// At most one batch of extents and the newest tab and load count wait: a cartridge that finds the writer busy hands over
+/// a larger batch later, so nothing piles up however slow the host is.
 final class IndexWriter: Sendable {
     /// What is known about the objects of a partition from `firstObject` on.
     struct Batch: Sendable {
@@ -20,73 +20,87 @@ final class IndexWriter: Sendable {
         let synchronizesData: Bool
     }
 
-    /// How the last batch ended.
-    struct Report: Sendable {
-        /// Rows from this object on may be missing, because their batch failed.
-        var firstObjectMissing: UInt64?
-        /// Objects before this are durable, since a batch of that epoch synchronised them.
-        var durable: (objects: UInt64, epoch: UInt32)?
-        /// Synchronising failed: what the host was told to be buffered may be lost.
-        var synchronizationError: Int32?
-    }
-
     private struct State {
         var batch: Batch?
-        var settings: CartridgeSettings?
+        /// Stays until it is written.
+        var header: CartridgeSettings.Header?
         var isRunning = false
-        var report = Report()
-        var settingsFailed = false
+        /// Rows from this object on may be missing, because their batch failed.
+        var firstObjectMissing: UInt64?
+        /// Why `header` could not be written.
+        var headerFailure: String?
     }
 
     private let index: CartridgeIndex
-    private let store: any ByteStore
+    private let durability: PartitionDurability?
     private let uuid: [UInt8]
     private let state = Lock(State())
 
-    init(index: CartridgeIndex, store: any ByteStore, uuid: [UInt8]) {
+    /// A writer for the cartridge with that UUID; batches that synchronise need its `durability`.
+    init(index: CartridgeIndex, durability: PartitionDurability?, uuid: [UInt8]) {
         self.index = index
-        self.store = store
+        self.durability = durability
         self.uuid = uuid
     }
 
     /// Whether a batch waits or is written.
     var isBusy: Bool { state.withLock { $0.isRunning } }
 
-    /// What happened since the last call.
-    func takeReport() -> Report {
-        state.withLock { state in
-            defer { state.report = Report() }
-            return state.report
-        }
+    /// The first object whose rows may be missing since the last call, because they could not be written.
+    func takeFirstObjectMissing() -> UInt64? {
+        state.withLock { $0.firstObjectMissing.take() }
     }
 
     /// Takes a batch over; false when another one is on its way.
     func submit(_ batch: Batch) -> Bool {
-        let (isAccepted, starts) = state.withLock { state in
-            guard state.batch == nil, !state.isRunning else { return (false, false) }
+        let isAccepted = state.withLock { state in
+            guard state.batch == nil, !state.isRunning else { return false }
             state.batch = batch
             state.isRunning = true
-            return (true, true)
+            return true
         }
-        if starts { start() }
+        if isAccepted { start() }
         return isAccepted
     }
 
-    /// Takes new settings over; they replace those that wait.
-    func submit(_ settings: CartridgeSettings) {
+    /// Takes tab and load count over; they replace those that wait.
+    func submit(_ header: CartridgeSettings.Header) {
         let starts = state.withLock { state in
-            state.settings = settings
+            state.header = header
             defer { state.isRunning = true }
             return !state.isRunning
         }
         if starts { start() }
     }
 
-    /// Waits until all that was submitted is written or has failed. True when the settings are written.
-    func drain() -> Bool {
+    /// Writes attributes durably, in one transaction. Waits for the device. Gives the reason when the host could not.
+    func commit(_ changes: [AttributeChange]) -> String? {
+        index.database.writeWithoutTransaction { database in
+            Self.reason {
+                // With the index's usual setting a commit is in order, but not durable.
+                try database.execute(sql: "PRAGMA synchronous = FULL")
+                defer { try? database.execute(sql: "PRAGMA synchronous = NORMAL") }
+                try database.inTransaction {
+                    try insertRow(database)
+                    for change in changes { try Self.write(change, database) }
+                    return .commit
+                }
+            }
+        }
+    }
+
+    /// Waits until all that was submitted is written or has failed, and tries once more what had failed before. Gives the
+    /// reason when tab and load count could not be written.
+    func drain() -> String? {
+        let starts = state.withLock { state in
+            guard state.header != nil, !state.isRunning else { return false }
+            state.isRunning = true
+            return true
+        }
+        if starts { start() }
         // The database's queue is serial, so this comes after the work that runs now; that work empties the state.
         index.database.writeWithoutTransaction { _ in }
-        return state.withLock { !$0.settingsFailed }
+        return state.withLock { $0.headerFailure }
     }
 
     private func start() {
@@ -94,55 +108,66 @@ final class IndexWriter: Sendable {
     }
 
     private func work(_ database: Database) {
+        var hasFailed = false
         while true {
-            let next: (batch: Batch?, settings: CartridgeSettings?)? = state.withLock { state in
-                guard state.batch != nil || state.settings != nil else {
+            let next: (batch: Batch?, header: CartridgeSettings.Header?)? = state.withLock { state in
+                guard state.batch != nil || (state.header != nil && !hasFailed) else {
                     state.isRunning = false
                     return nil
                 }
-                defer {
-                    state.batch = nil
-                    state.settings = nil
-                }
-                return (state.batch, state.settings)
+                return (state.batch.take(), state.header)
             }
             guard let next else { return }
-            write(next.batch, next.settings, database)
+            let isWritten = write(next.batch, next.header, database)
+            hasFailed = !isWritten
         }
     }
 
-    private func write(_ batch: Batch?, _ settings: CartridgeSettings?, _ database: Database) {
-        if let batch, batch.synchronizesData {
-            let code = store.synchronizeData()
-            state.withLock { state in
-                if code == 0 {
-                    state.report.durable = (batch.endObject, batch.epoch)
-                } else {
-                    state.report.synchronizationError = code
-                    state.report.firstObjectMissing = batch.firstObject
-                }
-            }
-            if code != 0 { return }
+    /// Data that cannot be made durable keep their rows out of the index, but not the tab and the load count.
+    private func write(_ batch: Batch?, _ header: CartridgeSettings.Header?, _ database: Database) -> Bool {
+        var batch = batch
+        if let lost = batch, lost.synchronizesData,
+            durability?.synchronize(objects: lost.endObject, epoch: lost.epoch) != nil
+        {
+            noteMissing(lost)
+            batch = nil
         }
-        var isWritten = true
-        do {
+        let reason = Self.reason {
             try database.inTransaction {
-                try database.execute(
-                    sql: "INSERT INTO cartridge (id, uuid, epoch) VALUES (1, ?, 0) ON CONFLICT DO NOTHING",
-                    arguments: [Data(uuid)])
+                try insertRow(database)
                 if let batch { try Self.write(batch, database) }
-                if let settings { try Self.write(settings, database) }
+                if let header { try Self.write(header, database) }
                 return .commit
             }
-        } catch {
-            isWritten = false
         }
+        if let batch, reason != nil { noteMissing(batch) }
+        guard let header else { return reason == nil }
         state.withLock { state in
-            if let batch, !isWritten {
-                state.report.firstObjectMissing = min(batch.firstObject, state.report.firstObjectMissing ?? .max)
-            }
-            if settings != nil { state.settingsFailed = !isWritten }
+            state.headerFailure = reason
+            if reason == nil, state.header == header { state.header = nil }
         }
+        return reason == nil
+    }
+
+    private func noteMissing(_ batch: Batch) {
+        state.withLock { state in
+            state.firstObjectMissing = min(batch.firstObject, state.firstObjectMissing ?? .max)
+        }
+    }
+
+    private static func reason(_ work: () throws -> Void) -> String? {
+        do {
+            try work()
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    private func insertRow(_ database: Database) throws {
+        try database.execute(
+            sql: "INSERT INTO cartridge (id, uuid, epoch) VALUES (1, ?, 0) ON CONFLICT DO NOTHING",
+            arguments: [Data(uuid)])
     }
 
     private static func write(_ batch: Batch, _ database: Database) throws {
@@ -164,18 +189,22 @@ final class IndexWriter: Sendable {
         }
     }
 
-    private static func write(_ settings: CartridgeSettings, _ database: Database) throws {
+    private static func write(_ header: CartridgeSettings.Header, _ database: Database) throws {
         try database.execute(
             sql: "UPDATE cartridge SET is_write_protected = ?, load_count = ?",
-            arguments: [settings.isWriteProtected, Int64(settings.loadCount)])
-        try database.execute(sql: "DELETE FROM attribute")
-        for (key, attribute) in settings.attributes {
+            arguments: [header.isWriteProtected, Int64(clamping: header.loadCount)])
+    }
+
+    private static func write(_ change: AttributeChange, _ database: Database) throws {
+        let (partition, identifier) = (Int64(change.key.partition), Int64(change.key.identifier))
+        guard let attribute = change.attribute else {
             try database.execute(
-                sql: "INSERT INTO attribute (partition, identifier, format, value) VALUES (?, ?, ?, ?)",
-                arguments: [
-                    Int64(key.partition), Int64(key.identifier), Int64(attribute.format.rawValue),
-                    Data(attribute.value),
-                ])
+                sql: "DELETE FROM attribute WHERE partition = ? AND identifier = ?",
+                arguments: [partition, identifier])
+            return
         }
+        try database.execute(
+            sql: "INSERT OR REPLACE INTO attribute (partition, identifier, format, value) VALUES (?, ?, ?, ?)",
+            arguments: [partition, identifier, Int64(attribute.format.rawValue), Data(attribute.value)])
     }
 }

@@ -29,7 +29,7 @@ struct LogReplay {
     private let store: any ByteStore
     private let superblock: Superblock
     private let seed: UInt32
-    /// The length of the file when the replay began.
+    /// The length of the file when the replay began, at most up to the end of its capacity.
     let fileLength: Int64
     /// Where the next record is.
     private(set) var offset: Int64
@@ -48,7 +48,13 @@ struct LogReplay {
         self.object = object
         self.offset = offset
         seed = superblock.seed
-        fileLength = try store.size()
+        fileLength = min(try store.size(), superblock.endOfCapacity)
+    }
+
+    /// A replay from the end of `log` on.
+    init(store: any ByteStore, log: PartitionLog) throws(SystemError) {
+        try self.init(
+            store: store, superblock: log.superblock, object: log.table.endObject, offset: log.table.endOffset)
     }
 
     /// The next record, if it counts; with `verifyingPayload` only if its payload is right.
@@ -73,14 +79,16 @@ struct LogReplay {
         return .record(header)
     }
 
-    /// Adds all records that count and are whole to `log`, and gives what stands behind them.
-    mutating func adoptRecords(into log: PartitionLog) throws(SystemError) -> Ending {
-        while true {
+    /// Adds the records before object `limit` that count and are whole to `log`. Gives what stands behind them, or nil at
+    /// the limit or when there are more runs than `Cartridge.runLimit`.
+    mutating func adoptRecords(into log: PartitionLog, until limit: UInt64 = .max) throws(SystemError) -> Ending? {
+        while object < limit, log.table.extents.count <= Cartridge.runLimit {
             switch try next(verifyingPayload: true) {
             case .record(let header): log.adopt(header)
             case .end(let ending): return ending
             }
         }
+        return nil
     }
 
     /// Passes over a record whose header is right but whose payload is not.

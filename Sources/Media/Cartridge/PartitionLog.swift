@@ -11,27 +11,24 @@ final class PartitionLog {
     private static let stagingLength = 262_144
 
     let store: any ByteStore
+    let durability: PartitionDurability
+    /// As of the epoch that writes now.
     private(set) var superblock: Superblock
     private(set) var table: ExtentTable
-    /// The copy (0 or 1) that holds `superblock` durably.
-    private var validCopy: Int
-    /// The highest generation and epoch that a failed write may have left in the other copy.
-    private var attemptedGeneration: UInt64
-    private var attemptedEpoch: UInt32
     /// Nothing may be appended before a new epoch has begun: the file may hold more than the log knows.
     private(set) var isTailUncertain = false
+    /// A failed write may have left something behind the end, which `cutLeftOver` takes away.
+    private(set) var hasLeftOver = false
     /// The file is longer than the log: an overwrite kept cached pages of the old tail.
     private var hasOldTail = false
     private let seed: UInt32
     private var staging: [UInt8] = []
 
-    init(store: any ByteStore, superblock: Superblock, validCopy: Int, table: ExtentTable) {
+    init(store: any ByteStore, durability: PartitionDurability, superblock: Superblock, table: ExtentTable) {
         self.store = store
+        self.durability = durability
         self.superblock = superblock
-        self.validCopy = validCopy
         self.table = table
-        attemptedGeneration = superblock.generation
-        attemptedEpoch = superblock.epoch.number
         seed = superblock.seed
     }
 
@@ -44,30 +41,44 @@ final class PartitionLog {
     /// for the device.
     func beginEpoch(at object: UInt64) -> MediaFailure? {
         precondition(object <= table.endObject, "an epoch begins on the tape")
-        // More overwrites than a 32-bit number counts: nothing can tell new records from old any more.
-        guard attemptedEpoch < .max else { return .corrupt }
-        attemptedEpoch += 1
-        attemptedGeneration += 1
         let end = table.offset(of: object)
-        var next = superblock
-        next.generation = attemptedGeneration
-        next.beginEpoch(attemptedEpoch, firstObject: object, fileOffset: end)
-        // Until the copy is durable nobody can say which epoch a reader would find.
+        // Until the superblock is durable nobody can say which epoch a reader would find.
         isTailUncertain = true
-        let copy = 1 - validCopy
-        switch store.write(next.encoded().rawSpan, offset: Int64(copy * Superblock.byteCount)) {
-        case .done: break
-        case .wouldBlock: return .device(Errno.wouldBlock)
-        case .failed(let code): return MediaFailure(errorNumber: code)
+        switch durability.beginEpoch(at: object, fileOffset: end) {
+        case .failure(let failure): return failure
+        case .success(let superblock):
+            enter(superblock, at: object, end)
+            return nil
         }
-        if let failure = MediaFailure.of(store.synchronizeData()) { return failure }
-        superblock = next
-        validCopy = copy
+    }
+
+    private func enter(_ superblock: Superblock, at object: UInt64, _ end: Int64) {
+        self.superblock = superblock
         table.truncate(to: object)
         isTailUncertain = false
+        hasLeftOver = false
         cutTail(after: end)
-        return nil
     }
+
+    // MARK: Loss
+
+    /// Takes objects that a loss may have taken out of the table; the file stays as it is until the loss is acknowledged.
+    func forget(from object: UInt64) {
+        table.truncate(to: object)
+    }
+
+    /// Begins an epoch at the end, durably, after a loss. Waits for the device.
+    func acknowledgeLoss() -> MediaFailure? {
+        let end = table.endOffset
+        switch durability.acknowledgeLoss(fileOffset: end) {
+        case .failure(let failure): return failure
+        case .success(let superblock):
+            enter(superblock, at: table.endObject, end)
+            return nil
+        }
+    }
+
+    // MARK: The tail
 
     /// The most of an old tail that stays for reuse, in bytes. Opening after a crash may have to look through what is longer
     /// than `LogReplay.tailLimit`, which takes about a second.
@@ -94,6 +105,13 @@ final class PartitionLog {
     func trimTail() {
         guard hasOldTail, store.truncate(to: table.endOffset) == 0 else { return }
         hasOldTail = false
+    }
+
+    /// Cuts off what a failed write has left behind the end, with what an overwrite has left there. May take long.
+    func cutLeftOver() {
+        guard hasLeftOver else { return }
+        hasLeftOver = false
+        if store.truncate(to: table.endOffset) == 0 { hasOldTail = false } else { isTailUncertain = true }
     }
 
     // MARK: Appending
@@ -168,7 +186,8 @@ final class PartitionLog {
         return (done, nil)
     }
 
-    /// The failure of a write at the end of the log, after cutting off what it may have left there.
+    /// The failure of a write at the end of the log. Part of the record may be in the file, and must not meet the reader
+    /// again behind a shorter record; cutting it off may take long, and so is not done here.
     private func appendFailure(_ result: FileResult) -> MediaFailure? {
         let code: Int32
         switch result {
@@ -176,8 +195,7 @@ final class PartitionLog {
         case .wouldBlock: code = Errno.wouldBlock
         case .failed(let number): code = number
         }
-        // Part of the record may be in the file. It must not meet the reader again behind a shorter record.
-        if store.truncate(to: table.endOffset) != 0 { isTailUncertain = true }
+        hasLeftOver = true
         return MediaFailure(errorNumber: code)
     }
 

@@ -21,6 +21,9 @@ struct Superblock: Equatable, Sendable {
     private static let historyOffset = 128
     private static let entryLength = 20
 
+    /// No generation is higher, so that adding to one never overflows.
+    static let maximumGeneration: UInt64 = 1 << 62
+
     /// The beginning of an epoch.
     struct Epoch: Equatable, Sendable {
         var number: UInt32
@@ -28,6 +31,14 @@ struct Superblock: Equatable, Sendable {
         var firstObject: UInt64
         /// Where that object's record is.
         var fileOffset: Int64
+    }
+
+    /// A failure of the host to make data durable that nobody has acknowledged.
+    struct Loss: Equatable, Sendable {
+        /// What the host said; never 0.
+        var errorNumber: UInt16
+        /// The objects before this were durable then.
+        var durableObjects: UInt64
     }
 
     /// What reading a copy found.
@@ -41,6 +52,8 @@ struct Superblock: Equatable, Sendable {
     var partition: UInt32
     /// Increases with every write of a superblock; the higher of two valid copies counts.
     var generation: UInt64
+    /// Objects from `durableObjects` on do not count, and nothing is written, until this is nil again.
+    var loss: Loss?
     /// Oldest first; epoch numbers and first objects both increase strictly. Never empty.
     private(set) var history: [Epoch]
 
@@ -51,6 +64,9 @@ struct Superblock: Equatable, Sendable {
         generation = 1
         history = [Epoch(number: 1, firstObject: 0, fileOffset: Self.dataOffset)]
     }
+
+    /// The file is never longer than this.
+    var endOfCapacity: Int64 { Self.dataOffset + identity.capacity }
 
     /// The epoch that writes now.
     var epoch: Epoch { history[history.count - 1] }
@@ -93,9 +109,11 @@ struct Superblock: Equatable, Sendable {
             target.storeBE64(UInt64(identity.capacity), at: 40)
             target.store(byte: identity.densityCode, at: 48)
             target.store(byte: identity.isWORM ? 1 : 0, at: 49)
+            target.storeBE16(loss?.errorNumber ?? 0, at: 50)
             target.storeBE32(UInt32(history.count), at: 52)
             target.store(Self.padded(identity.barcode).rawSpan, at: 56)
             target.store(Self.padded(identity.mediumSerialNumber).rawSpan, at: 88)
+            target.storeBE64(loss?.durableObjects ?? 0, at: 120)
             for (index, epoch) in history.enumerated() {
                 let offset = Self.historyOffset + index * Self.entryLength
                 target.storeBE32(epoch.number, at: offset)
@@ -117,7 +135,10 @@ struct Superblock: Equatable, Sendable {
         let version = source.loadBE32(at: 8)
         guard version <= currentVersion else { return .newer(version: version) }
         let count = Int(source.loadBE32(at: 52))
-        guard version > 0, count > 0, count <= historyLimit, source.loadBE64(at: 40) < 1 << 62,
+        let generation = source.loadBE64(at: 32)
+        guard version > 0, count > 0, count <= historyLimit, generation <= maximumGeneration,
+            source.loadBE32(at: 12) <= UInt32(UInt8.max),
+            source.loadBE64(at: 40) <= UInt64(CartridgeStore.maximumCapacity),
             let barcode = text(source, at: 56), let serial = text(source, at: 88)
         else { return .invalid }
         let identity = CartridgeIdentity(
@@ -125,7 +146,7 @@ struct Superblock: Equatable, Sendable {
             capacity: Int64(source.loadBE64(at: 40)), densityCode: source.byte(at: 48),
             isWORM: source.byte(at: 49) & 1 != 0)
         var block = Superblock(identity: identity, partition: source.loadBE32(at: 12))
-        block.generation = source.loadBE64(at: 32)
+        block.generation = generation
         block.history = []
         for index in 0..<count {
             let offset = historyOffset + index * entryLength
@@ -133,11 +154,20 @@ struct Superblock: Equatable, Sendable {
             let epoch = Epoch(
                 number: source.loadBE32(at: offset), firstObject: source.loadBE64(at: offset + 4),
                 fileOffset: Int64(clamping: fileOffset))
-            guard epoch.number > (block.history.last?.number ?? 0), fileOffset < 1 << 62,
-                epoch.fileOffset >= dataOffset,
+            guard epoch.number > (block.history.last?.number ?? 0),
+                fileOffset <= UInt64(dataOffset + identity.capacity), epoch.fileOffset >= dataOffset,
+                epoch.firstObject <= UInt64(identity.capacity / Int64(RecordHeader.byteCount)),
                 block.history.last.map({ $0.firstObject < epoch.firstObject }) ?? true
             else { return .invalid }
             block.history.append(epoch)
+        }
+        let errorNumber = source.loadBE16(at: 50)
+        if errorNumber != 0 {
+            let durableObjects = source.loadBE64(at: 120)
+            guard durableObjects >= block.epoch.firstObject,
+                durableObjects <= UInt64(identity.capacity / Int64(RecordHeader.byteCount))
+            else { return .invalid }
+            block.loss = Loss(errorNumber: errorNumber, durableObjects: durableObjects)
         }
         return .valid(block)
     }
