@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static int result(int value) { return value < 0 ? -errno : value; }
@@ -96,9 +101,67 @@ static int64_t seek(int descriptor, int64_t offset, int whence) {
 // lseek, unlike fstat, tells the size of block devices too; positions are not used for anything else here.
 int64_t cplatform_size(int descriptor) { return seek(descriptor, 0, SEEK_END); }
 
-int64_t cplatform_seek_data(int descriptor, int64_t offset) { return seek(descriptor, offset, SEEK_DATA); }
+// How many extents one question asks for.
+enum { EXTENTS = 64 };
 
-int64_t cplatform_seek_hole(int descriptor, int64_t offset) { return seek(descriptor, offset, SEEK_HOLE); }
+struct extent_map {
+    struct fiemap head;
+    struct fiemap_extent extents[EXTENTS];
+};
+
+// The extents from `offset` on: how many, or the negated errno.
+static int map_extents(int descriptor, int64_t offset, struct extent_map *map) {
+    memset(&map->head, 0, sizeof map->head);
+    map->head.fm_start = (uint64_t)offset;
+    map->head.fm_length = FIEMAP_MAX_OFFSET - (uint64_t)offset;
+    map->head.fm_extent_count = EXTENTS;
+    if (RETRY(ioctl(descriptor, FS_IOC_FIEMAP, map)) < 0) return -errno;
+    return (int)map->head.fm_mapped_extents;
+}
+
+int64_t cplatform_next_allocated(int descriptor, int64_t offset) {
+    struct extent_map map;
+    int count = map_extents(descriptor, offset, &map);
+    if (count < 0) return seek(descriptor, offset, SEEK_DATA);
+    if (count == 0) return -ENXIO;
+    int64_t start = (int64_t)map.extents[0].fe_logical;
+    return start > offset ? start : offset;
+}
+
+int64_t cplatform_next_unallocated(int descriptor, int64_t offset) {
+    int64_t size = cplatform_size(descriptor);
+    if (size < 0) return size;
+    if (offset > size) return -ENXIO;
+    while (offset < size) {
+        struct extent_map map;
+        int count = map_extents(descriptor, offset, &map);
+        if (count < 0) return seek(descriptor, offset, SEEK_HOLE);
+        for (int index = 0; index < count; index++) {
+            if ((int64_t)map.extents[index].fe_logical > offset) return offset;
+            offset = (int64_t)(map.extents[index].fe_logical + map.extents[index].fe_length);
+        }
+        if (count < EXTENTS) break;
+    }
+    return offset < size ? offset : size;
+}
+
+static const char loss_attribute[] = "user.carousel.loss";
+
+int cplatform_noted_loss(int descriptor) {
+    int32_t value = 0;
+    ssize_t length = fgetxattr(descriptor, loss_attribute, &value, sizeof value);
+    if (length < 0) return errno == ENODATA ? 0 : -errno;
+    return length == sizeof value && value > 0 ? value : EIO;
+}
+
+int cplatform_note_loss(int descriptor, int error_number) {
+    int32_t value = error_number;
+    if (value != 0) return result(fsetxattr(descriptor, loss_attribute, &value, sizeof value, 0));
+    int status = result(fremovexattr(descriptor, loss_attribute));
+    return status == -ENODATA ? 0 : status;
+}
+
+void cplatform_drop_cache(int descriptor) { (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED); }
 
 int64_t cplatform_allocated_size(int descriptor) {
     struct stat status;

@@ -24,23 +24,19 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public let isSerial = false
 
     /// The medium.
-    public let image: RawDiskImage
-    /// The image's file, for the file engine.
-    let file: File
+    public let image: any DiskImage
     /// The logical block length is two to this power.
     let blockShift: UInt64
     /// LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
     let physicalBlockExponent: UInt8
     /// Whether nothing may be written, whatever mode parameters say.
     let isReadOnly: Bool
-    /// Keeps COMPARE AND WRITE and ORWRITE whole against all other commands that change the medium.
+    /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
 
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
     private let stopped = Atomic<Bool>(false)
-    /// How often the host has failed to make written data durable.
-    let lostWrites = Atomic<Int>(0)
 
     // Bits of mode pages that the data path needs.
     private let writeCache = Atomic<Bool>(true)
@@ -50,16 +46,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// A disk over `image`. With 512-byte blocks, `physicalBlockExponent` 3 tells initiators that the medium prefers
     /// aligned 4 KiB (512e), 0 that it does not care.
     public init(
-        image: RawDiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
+        image: any DiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
     ) {
-        guard let file = image.file else { preconditionFailure("a disk needs an image with a file") }
         self.identity = identity
         self.image = image
-        self.file = file
         self.physicalBlockExponent = physicalBlockExponent
         self.isReadOnly = isReadOnly
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
+        image.observeLosses { [attachedNexuses] failure in
+            attachedNexuses.establishDeferredError(Self.writeFailure(failure, block: nil))
+        }
     }
 
     // MARK: State
@@ -77,6 +74,15 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     var isWriteCacheEnabled: Bool { writeCache.load(ordering: .relaxed) }
     /// Whether the medium may not be written now.
     var isWriteProtected: Bool { isReadOnly || softwareWriteProtection.load(ordering: .relaxed) }
+
+    /// Whether the host has lost written data and nobody has acknowledged that: until then everything that writes, or makes
+    /// durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
+    public var hasLostData: Bool { image.loss != nil }
+
+    /// Lets writes go on after a loss of written data: an operator's word, because nobody else knows what was lost. What is
+    /// read from then on is what the host has. It waits for the file system; the answer is why the acknowledgement will not
+    /// outlast the image's present opening, if so.
+    public func acknowledgeLoss() -> MediaFailure? { image.acknowledgeLoss() }
 
     /// Makes the disk larger, and lets every nexus know by CAPACITY DATA HAS CHANGED. It waits for the file system.
     ///
@@ -102,17 +108,23 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         guard changesMedium(command) else { return Self.table.execute(command, self, task, nexus) }
-        return enterGate(task) ? settle(task, Self.table.execute(command, self, task, nexus)) : .pending
+        return executeInGate(task, nexus)
     }
 
     public func fileCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        let progress = fileStepCompleted(task, nexus)
-        return changesMedium(task.command) ? settle(task, progress) : progress
+        guard task.step == DiskStep.atGate.rawValue else {
+            let progress = stepCompleted(task, nexus)
+            return changesMedium(task.command) ? settle(task, progress) : progress
+        }
+        return isInsideGate(task)
+            ? settle(task, executeFirstStep(task, nexus)) : executeInGate(task, nexus, isWoken: true)
     }
 
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fileRequest.lease = nil
-        if changesMedium(task.command) { leaveGate(task) }
+        stepAbandoned(task, nexus)
+        guard changesMedium(task.command) else { return }
+        if isInsideGate(task) { leaveGate(task) } else { writeGate.wakeNext() }
     }
 
     public var notReadySense: SenseData? {
@@ -149,15 +161,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         guard pages.contains(where: { $0.code == DiskModePage.caching }), !isWriteCacheEnabled else {
             return task.good()
         }
-        return submit(task, .synchronizeData, .synchronize)
+        image.beginWriting(task.fileRequest)
+        // Not refused: the pages have changed.
+        return synchronizeWritten(task, .synchronize)
     }
 
     // MARK: Events
-
-    public func nexusEstablished(_ nexus: ITLNexus) {
-        // What was lost before it logged in is not this initiator's data.
-        _ = lossRecord(nexus)
-    }
 
     public func logicalUnitReset() {
         isStopped = false
@@ -165,7 +174,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     // MARK: The write gate
 
-    private func changesMedium(_ command: Int) -> Bool {
+    func changesMedium(_ command: Int) -> Bool {
         commands.conditions(command).contains(.writesMedium)
     }
 
@@ -174,9 +183,9 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         return code == OperationCode.compareAndWrite || code == OperationCode.orWrite16
     }
 
-    private func enterGate(_ task: SCSITask) -> Bool {
-        needsMediumAlone(task)
-            ? writeGate.enterAlone(task, for: self) : writeGate.enter(task, for: self)
+    /// Whether a command that changes the medium, and comes back from a step or from the gate, has been let in.
+    private func isInsideGate(_ task: SCSITask) -> Bool {
+        task.step != DiskStep.atGate.rawValue || task.fileRequest.context == WriteGate.GateAnswer.entered
     }
 
     private func leaveGate(_ task: SCSITask) {
@@ -189,14 +198,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         return progress
     }
 
-    /// Goes on with a task that waited at the gate, on its reactor; `isInside` when it has been let in.
-    func resume(_ task: SCSITask, isInside: Bool) {
-        if task.isAborted {
-            if isInside { leaveGate(task) }
-            return task.finish()
-        }
-        guard isInside || enterGate(task), let nexus = task.nexus else { return }
-        if settle(task, Self.table.execute(task.command, self, task, nexus)) == .complete { task.finish() }
+    /// Runs a command that changes the medium when the gate lets it in; `isWoken` when it was parked there.
+    private func executeInGate(_ task: SCSITask, _ nexus: ITLNexus, isWoken: Bool = false) -> CommandProgress {
+        let isInside =
+            needsMediumAlone(task)
+            ? writeGate.enterAlone(task, isWoken: isWoken) : writeGate.enter(task, isWoken: isWoken)
+        return isInside ? settle(task, executeFirstStep(task, nexus)) : .pending
+    }
+
+    private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        task.step = DiskStep.none.rawValue
+        return Self.table.execute(task.command, self, task, nexus)
     }
 }
 

@@ -1,5 +1,4 @@
 internal import Bytes
-internal import Platform
 internal import SCSI
 internal import TargetCore
 
@@ -37,7 +36,7 @@ extension DiskDeviceServer {
         guard BlockExtent(task.commandDescriptorBlock).isInside(blockCount) else {
             return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
         }
-        return submit(task, .synchronizeData, .synchronize)
+        return synchronizeBuffered(task, .synchronize)
     }
 
     // MARK: START STOP UNIT (SBC-4 clause 5.31)
@@ -69,7 +68,7 @@ extension DiskDeviceServer {
             isStopped = true
             return task.good()
         }
-        return submit(task, .synchronizeData, .synchronizeBeforeStop)
+        return synchronizeBuffered(task, .synchronizeBeforeStop)
     }
 
     func synchronizedBeforeStop(_ task: SCSITask) -> CommandProgress {

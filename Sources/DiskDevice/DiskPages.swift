@@ -46,7 +46,7 @@ extension DiskDeviceServer {
     private static let blockDeviceCharacteristics: UInt8 = 0xB1
     private static let logicalBlockProvisioning: UInt8 = 0xB2
 
-    /// Where storage can be freed: the page of the host's file systems.
+    /// Where storage can be freed: the page of the host's file systems, in bytes.
     private static let provisioningGranularity = 4096
     /// What a transfer best does not exceed, in bytes.
     private static let optimalTransferLength = 1 << 20
@@ -70,7 +70,9 @@ extension DiskDeviceServer {
 
     /// Block Limits (SBC-3 table 194).
     private func blockLimitsPage() -> [UInt8] {
-        let granularity = UInt32(Self.provisioningGranularity >> Int(blockShift))
+        // One block goes without saying, and zero, for not reported, says the same: QEMU 7.2 aborts at a granularity of one.
+        let blocks = UInt32(Self.provisioningGranularity >> Int(blockShift))
+        let granularity = blocks > 1 ? blocks : 0
         // WSNZ.
         var bytes: [UInt8] = [0x01, Self.maximumCompareAndWriteLength]
         bytes.appendBE16(UInt16(granularity))
@@ -81,7 +83,7 @@ extension DiskDeviceServer {
         bytes.appendBE32(UInt32(Self.maximumUnmapDescriptors))
         bytes.appendBE32(granularity)
         // UGAVALID, alignment 0.
-        bytes.appendBE32(0x8000_0000)
+        bytes.appendBE32(granularity > 0 ? 0x8000_0000 : 0)
         bytes.appendBE64(Self.maximumWriteSameLength)
         // No atomic writes.
         return bytes + [UInt8](repeating: 0, count: 60 - bytes.count)

@@ -22,40 +22,81 @@ extension DiskDeviceServer {
         // No parameter data is no error (SBC-4 table 87).
         if list.isEmpty { return task.good() }
         guard list.count >= 8 else { return task.fail(.illegalRequest, .parameterListLengthError) }
-        // Descriptors that are not whole, or beyond the data, do not count (clause 5.35.2).
-        let length = min(Int(list.rawSpan.loadBE16(at: 2)), list.count - 8)
-        let count = length / 16
+        let count = Self.unmapDescriptorCount(list.rawSpan)
         guard count <= Self.maximumUnmapDescriptors else { return task.failInvalidParameter(byte: 2) }
-        var extents: [BlockExtent] = []
-        for index in 0..<count {
-            let offset = 8 + index * 16
-            let extent = BlockExtent(
-                first: list.rawSpan.loadBE64(at: offset), count: UInt64(list.rawSpan.loadBE32(at: offset + 8)))
-            guard extent.isInside(blockCount) else {
-                return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
-            }
-            if extent.count > 0 { extents.append(extent) }
+        for index in 0..<count where !Self.unmapExtent(list.rawSpan, index).isInside(blockCount) {
+            return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
         }
-        return extents.isEmpty ? task.good() : deallocate(task, extents)
+        image.beginWriting(task.fileRequest)
+        return deallocateNext(task)
     }
 
-    /// Frees the storage of all extents, which then read as zeros (LBPRZ one).
-    private func deallocate(_ task: SCSITask, _ extents: [BlockExtent]) -> CommandProgress {
-        let image = image
-        let shift = blockShift
-        let work: @Sendable () -> Int32 = {
-            for extent in extents {
-                let failure = image.unmap(at: Int64(extent.first << shift), length: Int64(extent.count << shift))
-                if let failure { return failure.errorNumber }
-            }
-            return 0
+    /// How many descriptors a parameter list has: those that are not whole, or beyond the data, do not count (clause 5.35.2).
+    private static func unmapDescriptorCount(_ list: RawSpan) -> Int {
+        min(Int(list.loadBE16(at: 2)), list.byteCount - 8) / 16
+    }
+
+    private static func unmapExtent(_ list: RawSpan, _ index: Int) -> BlockExtent {
+        let offset = 8 + index * 16
+        return BlockExtent(first: list.loadBE64(at: offset), count: UInt64(list.loadBE32(at: offset + 8)))
+    }
+
+    // MARK: Freeing storage
+
+    /// How far a command is that frees storage; `SCSITask.progressCount` holds it.
+    private struct DeallocationProgress {
+        /// Which of the command's extents.
+        var index: Int
+        /// How many blocks of it are done: an extent has fewer than 2³² blocks.
+        var done: UInt64
+
+        init(_ task: SCSITask) {
+            index = task.progressCount >> 32
+            done = UInt64(task.progressCount & 0xFFFF_FFFF)
         }
-        return submit(task, .call(work), .deallocate)
+
+        func store(in task: SCSITask) {
+            task.progressCount = index << 32 | Int(done)
+        }
+    }
+
+    /// The extent of a command that frees storage; nil when it has no more.
+    private func deallocatedExtent(_ task: SCSITask, _ index: Int) -> BlockExtent? {
+        let block = task.commandDescriptorBlock
+        guard block.operationCode == OperationCode.unmap else { return index == 0 ? BlockExtent(block) : nil }
+        guard let list = task.dataOut.take() else { return nil }
+        let extent = Self.unmapExtent(of: list, index)
+        task.dataOut = consume list
+        return extent
+    }
+
+    private static func unmapExtent(of list: borrowing BufferLease, _ index: Int) -> BlockExtent? {
+        index < unmapDescriptorCount(list.bytes) ? unmapExtent(list.bytes, index) : nil
+    }
+
+    /// Frees the next piece, which then reads as zeros (LBPRZ one). The host keeps writers out while it frees storage, so pieces
+    /// are bounded; they end at multiples of their length, so that no part of a block of the host's is left.
+    private func deallocateNext(_ task: SCSITask) -> CommandProgress {
+        var progress = DeallocationProgress(task)
+        while let extent = deallocatedExtent(task, progress.index) {
+            if progress.done < extent.count {
+                let first = extent.first + progress.done
+                let limit = image.maximumDeallocation
+                let count = min(extent.count - progress.done, limit - first % limit)
+                progress.done += count
+                progress.store(in: task)
+                image.prepareDeallocate(task.fileRequest, first: first, blocks: count)
+                return submit(task, .deallocate)
+            }
+            progress.index += 1
+            progress.done = 0
+        }
+        return finishWrite(task)
     }
 
     func deallocated(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         if case .failed(let failure) = result { return failWrite(task, failure, block: nil) }
-        return finishWrite(task)
+        return deallocateNext(task)
     }
 
     // MARK: WRITE SAME(10) and (16) (SBC-4 clauses 5.50 and 5.51)
@@ -82,36 +123,53 @@ extension DiskDeviceServer {
 
     func writeSame(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
-        guard let data = task.dataOut.take() else { return deallocate(task, [extent]) }
-        // Blocks of zeros need no storage, whether UNMAP asks for that or not; others are written even when it does,
-        // because they must be read again (SBC-4 clause 4.7.3.4.4).
-        if data.bytes.isAllZero { return deallocate(task, [extent]) }
+        image.beginWriting(task.fileRequest)
+        guard let data = task.dataOut.take() else { return writeSameZeros(task) }
+        if data.bytes.isAllZero { return writeSameZeros(task) }
         guard let chunk = leaseChunk(task, blocks: extent.count), var lease = task.fileRequest.lease.take() else {
             return task.end(.taskSetFull)
         }
         for _ in 0..<chunk { lease.append(data.bytes) }
         task.fileRequest.lease = consume lease
-        return fillNext(task, extent, blocks: chunk)
+        return submitWrite(task, BlockExtent(first: extent.first, count: chunk), .fill)
     }
 
-    private func fillNext(_ task: SCSITask, _ extent: BlockExtent, blocks: UInt64) -> CommandProgress {
-        submitTransfer(
-            task, .write, count: byteCount(blocks), offset: byteOffset(extent.first + UInt64(task.progressCount)), .fill
-        )
+    /// With UNMAP zeros need no storage. Without it they are written: blocks that were mapped stay so, and those that were not
+    /// become so (SBC-4 clause 4.7.3.4.4). Other blocks are written even with UNMAP, because they must be read again.
+    private func writeSameZeros(_ task: SCSITask) -> CommandProgress {
+        task.commandDescriptorBlock[1] & 0x08 != 0 ? deallocateNext(task) : zeroNext(task)
     }
 
     func fillCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         if case .failed(let failure) = result {
-            task.fileRequest.lease = nil
             return failWrite(task, failure, block: extent.first + UInt64(task.progressCount))
         }
         let chunk = UInt64(task.fileRequest.count) >> blockShift
-        task.progressCount += Int(chunk)
-        let remaining = extent.count - UInt64(task.progressCount)
-        if remaining > 0 { return fillNext(task, extent, blocks: min(chunk, remaining)) }
-        task.fileRequest.lease = nil
-        return finishWrite(task)
+        countPiece(task)
+        let done = UInt64(task.progressCount)
+        guard done < extent.count else {
+            task.fileRequest.lease = nil
+            return finishWrite(task)
+        }
+        return submitWrite(
+            task, BlockExtent(first: extent.first + done, count: min(chunk, extent.count - done)), .fill)
+    }
+
+    /// Writes zeros to the next piece.
+    private func zeroNext(_ task: SCSITask) -> CommandProgress {
+        let extent = BlockExtent(task.commandDescriptorBlock)
+        let done = UInt64(task.progressCount)
+        guard done < extent.count else { return finishWrite(task) }
+        image.prepareZeros(
+            task.fileRequest, first: extent.first + done, blocks: min(image.maximumDeallocation, extent.count - done))
+        return submit(task, .zero)
+    }
+
+    func zeroed(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        if case .failed(let failure) = result { return failWrite(task, failure, block: nil) }
+        countPiece(task)
+        return zeroNext(task)
     }
 
     // MARK: GET LBA STATUS (SBC-4 clause 5.7)
@@ -121,39 +179,36 @@ extension DiskDeviceServer {
 
     func getLBAStatus(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        var next = block.bytes.loadBE64(at: 2)
-        let allocationLength = Int(block.bytes.loadBE32(at: 10))
-        let total = blockCount
-        guard next < total else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
+        let first = block.bytes.loadBE64(at: 2)
+        guard first < blockCount else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
         // One descriptor at least is made, also when the allocation length has no room for it.
-        let limit = min(max((allocationLength - 8) / 16, 1), Self.maximumStatusDescriptors)
+        let limit = min(max((statusAllocationLength(task) - 8) / 16, 1), Self.maximumStatusDescriptors)
+        image.prepareProvisioning(task.fileRequest, first: first, runs: limit)
+        return submit(task, .provisioning)
+    }
+
+    private func statusAllocationLength(_ task: SCSITask) -> Int {
+        Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10))
+    }
+
+    func provisioningFound(_ task: SCSITask) -> CommandProgress {
+        var next = task.commandDescriptorBlock.bytes.loadBE64(at: 2)
+        let runs = image.provisioning(of: task.fileRequest)
+        task.fileRequest.answer = nil
         var descriptors: [UInt8] = []
-        var count = 0
-        while next < total, count < limit {
-            let provisioning = image.provisioning(at: byteOffset(next))
-            let end = min(UInt64(provisioning.end) >> blockShift, total)
-            let length = min(end - next, UInt64(UInt32.max))
+        for run in runs {
+            // A descriptor counts 32 bits of blocks; the initiator asks on from where the list ends.
+            let length = min(run.end - next, UInt64(UInt32.max))
             descriptors.appendBE64(next)
             descriptors.appendBE32(UInt32(length))
             // PROVISIONING STATUS: mapped (0h) or deallocated (1h).
-            descriptors += [provisioning.isMapped ? 0 : 1, 0, 0, 0]
+            descriptors += [run.isMapped ? 0 : 1, 0, 0, 0]
             next += length
-            count += 1
+            if next < run.end { break }
         }
         var bytes: [UInt8] = []
         bytes.appendBE32(UInt32(descriptors.count + 4))
         bytes.appendBE32(0)
-        return task.answer(bytes + descriptors, allocationLength: allocationLength)
-    }
-}
-
-extension MediaFailure {
-    /// The error number that stands for the failure on its way through a file request.
-    fileprivate var errorNumber: Int32 {
-        switch self {
-        case .hostFull: Errno.noSpace
-        case .truncated, .corrupt: Errno.inputOutput
-        case .device(let code): code
-        }
+        return task.answer(bytes + descriptors, allocationLength: statusAllocationLength(task))
     }
 }

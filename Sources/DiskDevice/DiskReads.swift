@@ -14,7 +14,7 @@ extension DiskDeviceServer {
         guard extent.count > 0 else { return task.good() }
         if block.operationCode != OperationCode.read6, block[1] & 0x08 != 0 {
             // FUA: what is read is on the medium, so what only the cache holds goes there first (SBC-4 clause 4.15).
-            return submit(task, .synchronizeData, .synchronizeBeforeRead)
+            return synchronizeBuffered(task, .synchronizeBeforeRead)
         }
         return read(task, extent)
     }
@@ -23,23 +23,30 @@ extension DiskDeviceServer {
         synchronizationFailure(task) ?? read(task, BlockExtent(task.commandDescriptorBlock))
     }
 
-    /// Reads at once what the page cache holds, and by the engine what it does not.
+    /// Reads at once what memory holds, and by the lane what it does not.
     private func read(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress {
         let count = byteCount(extent.count)
-        let offset = byteOffset(extent.first)
         guard var lease = task.lease(count) else { return .complete }
         if count <= Self.inlineReadLimit,
-            image.read(into: &lease, at: 0, count: count, offset: offset, mode: .cached) == .done
+            image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done
         {
             task.dataIn = consume lease
             return task.good()
         }
         task.fileRequest.lease = consume lease
-        return submitTransfer(task, .read, count: count, offset: offset, .read)
+        return readNext(task, extent, .read) ?? .complete
+    }
+
+    /// Reads the next piece of an extent into the file request's lease; nil when all of it is there.
+    func readNext(_ task: SCSITask, _ extent: BlockExtent, _ step: DiskStep) -> CommandProgress? {
+        guard let piece = nextPiece(task, extent) else { return nil }
+        return submitRead(task, at: byteCount(UInt64(task.progressCount)), piece, step)
     }
 
     func readCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         guard result == .done else { return findBadBlock(task) }
+        countPiece(task)
+        if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .read) { return progress }
         task.dataIn = task.fileRequest.lease.take()
         return task.good()
     }
@@ -49,10 +56,8 @@ extension DiskDeviceServer {
     /// Ends a command whose read has failed: reads one block after another, from `progressCount` on, to find the
     /// first bad one. The file request still has its lease.
     func findBadBlock(_ task: SCSITask) -> CommandProgress {
-        let extent = BlockExtent(task.commandDescriptorBlock)
-        return submitTransfer(
-            task, .read, count: blockSize, offset: byteOffset(extent.first + UInt64(task.progressCount)),
-            .findBadBlock)
+        let first = BlockExtent(task.commandDescriptorBlock).first + UInt64(task.progressCount)
+        return submitRead(task, BlockExtent(first: first, count: 1), .findBadBlock)
     }
 
     func badBlockSearchCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
@@ -96,16 +101,14 @@ extension DiskDeviceServer {
             return limit == extent.count ? task.end(.conditionMet) : task.good()
         }
         guard let chunk = leaseChunk(task, blocks: limit - done) else { return task.end(.taskSetFull) }
-        return submitTransfer(
-            task, .read, count: byteCount(chunk), offset: byteOffset(extent.first + done), .prefetch)
+        return submitRead(task, BlockExtent(first: extent.first + done, count: chunk), .prefetch)
     }
 
     func prefetchCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        let count = task.fileRequest.count
         task.fileRequest.lease = nil
         // A block that cannot be read is no error of PRE-FETCH; the READ to come reports it.
         guard result == .done else { return task.good() }
-        task.progressCount += count >> Int(blockShift)
+        countPiece(task)
         return prefetchNext(task)
     }
 

@@ -5,26 +5,32 @@ internal import SCSI
 internal import Synchronization
 internal import TargetCore
 
-/// Where a command with slow file operations is; kept in `SCSITask.step` while one is under way.
+/// Where a command with slow operations is; kept in `SCSITask.step` while one is under way.
 enum DiskStep: Int {
+    /// Nothing has been submitted yet.
+    case none
+    /// A command that changes the medium waits at the gate.
+    case atGate
     /// READ with FUA makes cached data durable first.
     case synchronizeBeforeRead
-    /// READ reads all its blocks.
+    /// READ reads some of its blocks.
     case read
     /// READ failed: looks for the first bad block.
     case findBadBlock
-    /// A WRITE writes all its blocks.
+    /// A WRITE writes some of its blocks.
     case write
     /// WRITE AND VERIFY writes, then makes durable, and then verifies.
     case writeBeforeVerify, synchronizeBeforeVerify
     /// VERIFY reads some of its blocks.
     case verify
-    /// COMPARE AND WRITE and ORWRITE read all their blocks, and write them.
+    /// COMPARE AND WRITE and ORWRITE read their blocks, and write them.
     case compare, or
-    /// WRITE SAME writes some of its blocks.
-    case fill
-    /// UNMAP and WRITE SAME free storage.
+    /// WRITE SAME writes some of its blocks, or zeros.
+    case fill, zero
+    /// UNMAP and WRITE SAME free some storage.
     case deallocate
+    /// GET LBA STATUS asks.
+    case provisioning
     /// The last step: everything written becomes durable.
     case synchronize
     /// START STOP UNIT makes everything durable before it stops.
@@ -33,26 +39,16 @@ enum DiskStep: Int {
     case prefetch
 }
 
-/// What a nexus has been told about lost writes. Only the reactor of the nexus uses it.
-final class LossRecord: Sendable {
-    /// How many losses it knows of.
-    let losses: Atomic<Int>
-
-    init(losses: Int) {
-        self.losses = Atomic(losses)
-    }
-}
-
 /// The steps that handlers are made of.
 extension DiskDeviceServer {
     /// MAXIMUM TRANSFER LENGTH in blocks.
     var maximumTransferBlocks: UInt64 { UInt64(Self.maximumTransferLength) >> blockShift }
 
+    /// The most bytes that one step reads or writes, so that other media come in between.
+    static let pieceLength = 4 << 20
+
     /// How many bytes so many blocks are.
     func byteCount(_ blocks: UInt64) -> Int { Int(blocks << blockShift) }
-
-    /// Where a block is in the image.
-    func byteOffset(_ block: UInt64) -> Int64 { Int64(block << blockShift) }
 
     /// Why an extent is refused, if it is: it leaves the medium, or it has more blocks than `limit`.
     func refusal(_ extent: BlockExtent, limit: UInt64, _ task: SCSITask) -> CommandProgress? {
@@ -66,36 +62,61 @@ extension DiskDeviceServer {
         return nil
     }
 
-    /// Hands the task's file request to the engine; BUSY when its queue is full.
-    func submit(_ task: SCSITask, _ operation: FileRequest.Operation, _ step: DiskStep) -> CommandProgress {
-        let request = task.fileRequest
-        request.operation = operation
-        request.store = file
+    /// The blocks of `extent` that come next when `progressCount` of them are done; nil when all are.
+    func nextPiece(_ task: SCSITask, _ extent: BlockExtent) -> BlockExtent? {
+        let done = UInt64(task.progressCount)
+        guard done < extent.count else { return nil }
+        let limit = UInt64(Self.pieceLength) >> blockShift
+        return BlockExtent(first: extent.first + done, count: min(limit, extent.count - done))
+    }
+
+    /// Counts the blocks of the step that has ended as done.
+    func countPiece(_ task: SCSITask) {
+        task.progressCount += task.fileRequest.count >> Int(blockShift)
+    }
+
+    /// Hands the task's prepared request to the image's lane. When it is the command's first step and the lane is full, the
+    /// command ends with BUSY: nothing has changed yet.
+    func submit(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
+        guard task.step == DiskStep.none.rawValue else { return submitContinuation(task, step) }
         task.step = step.rawValue
-        guard task.reactor.fileEngine.submit(request, on: task.reactor) else {
-            request.lease = nil
+        guard image.lane.submit(task.fileRequest, on: task.reactor) else {
+            task.fileRequest.lease = nil
+            task.fileRequest.medium = nil
             return task.end(.busy)
         }
         return .pending
     }
 
-    /// Hands a transfer of `count` bytes between the lease of the file request and the image to the engine.
-    func submitTransfer(
-        _ task: SCSITask, _ operation: FileRequest.Operation, leaseOffset: Int = 0, count: Int, offset: Int64,
-        _ step: DiskStep
-    ) -> CommandProgress {
-        let request = task.fileRequest
-        request.leaseOffset = leaseOffset
-        request.count = count
-        request.fileOffset = offset
-        return submit(task, operation, step)
+    /// Hands the task's prepared request to the image's lane, which takes it however full it is: the command has begun.
+    func submitContinuation(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
+        task.step = step.rawValue
+        image.lane.submitContinuation(task.fileRequest, on: task.reactor)
+        return .pending
     }
 
-    /// Goes on where the task's file operation leaves it.
-    func fileStepCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+    /// Reads blocks into the lease of the file request.
+    func submitRead(
+        _ task: SCSITask, at leaseOffset: Int = 0, _ piece: BlockExtent, _ step: DiskStep
+    ) -> CommandProgress {
+        image.prepareRead(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
+        return submit(task, step)
+    }
+
+    /// Writes blocks from the lease of the file request.
+    func submitWrite(
+        _ task: SCSITask, at leaseOffset: Int = 0, _ piece: BlockExtent, _ step: DiskStep
+    ) -> CommandProgress {
+        image.prepareWrite(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
+        return submit(task, step)
+    }
+
+    /// Goes on where the task's operation leaves it.
+    func stepCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         guard let step = DiskStep(rawValue: task.step) else { preconditionFailure("a step that no handler set") }
-        let result = transferResult(task)
+        let result = image.outcome(of: task.fileRequest)
         switch step {
+        case .none, .atGate: preconditionFailure("no operation was under way")
         case .synchronizeBeforeRead: return synchronizedBeforeRead(task)
         case .read: return readCompleted(task, result)
         case .findBadBlock: return badBlockSearchCompleted(task, result)
@@ -106,32 +127,30 @@ extension DiskDeviceServer {
         case .compare: return compareReadCompleted(task, result)
         case .or: return orReadCompleted(task, result)
         case .fill: return fillCompleted(task, result)
+        case .zero: return zeroed(task, result)
         case .deallocate: return deallocated(task, result)
+        case .provisioning: return provisioningFound(task)
         case .synchronize: return synchronized(task)
         case .synchronizeBeforeStop: return synchronizedBeforeStop(task)
         case .prefetch: return prefetchCompleted(task, result)
         }
     }
 
-    /// The outcome of the task's transfer; other operations count as done when they succeeded.
-    private func transferResult(_ task: SCSITask) -> MediaResult {
-        let request = task.fileRequest
-        switch request.operation {
-        case .read, .write: return RawDiskImage.result(request.result, count: request.count)
-        default: return RawDiskImage.result(request.result, count: 0)
-        }
-    }
-
     // MARK: Failures
 
-    /// Ends a command that could not write all of what begins at `block`, where that is known. A full host is no medium
+    /// The sense data of a write that failed, with the block where it did, where that is known. A full host is no medium
     /// error: it can end, and initiators that know thin provisioning wait for that (SBC-4 clause 4.7.3.6).
-    func failWrite(_ task: SCSITask, _ failure: MediaFailure, block: UInt64?) -> CommandProgress {
+    static func writeFailure(_ failure: MediaFailure, block: UInt64?) -> SenseData {
         let information = block.map { Int64(bitPattern: $0) }
-        if failure == .hostFull {
-            return task.fail(SenseData(.dataProtect, .spaceAllocationFailed, information: information))
-        }
-        return task.fail(SenseData(.mediumError, .writeError, information: information))
+        return failure == .hostFull
+            ? SenseData(.dataProtect, .spaceAllocationFailed, information: information)
+            : SenseData(.mediumError, .writeError, information: information)
+    }
+
+    /// Ends a command that could not write all of what begins at `block`, where that is known.
+    func failWrite(_ task: SCSITask, _ failure: MediaFailure, block: UInt64?) -> CommandProgress {
+        task.fileRequest.lease = nil
+        return task.fail(Self.writeFailure(failure, block: block))
     }
 
     // MARK: Durability
@@ -147,9 +166,32 @@ extension DiskDeviceServer {
         }
     }
 
-    /// Ends a write command: at once, or when its data are durable.
+    /// Ends a write command: when its data are durable, or at once.
     func finishWrite(_ task: SCSITask) -> CommandProgress {
-        mustBeDurable(task) ? submit(task, .synchronizeData, .synchronize) : task.good()
+        if mustBeDurable(task) { return synchronizeWritten(task, .synchronize) }
+        // First the mark, then the question: a loss that comes in between finds this nexus, one that came before is found.
+        if let nexus = task.nexus, !nexus.hasBufferedWrites {
+            nexus.hasBufferedWrites = true
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+        }
+        if let failure = image.loss(since: task.fileRequest) { return failWrite(task, failure, block: nil) }
+        return task.good()
+    }
+
+    /// Makes durable what the command itself has written, among everything else.
+    func synchronizeWritten(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
+        image.prepareSynchronize(task.fileRequest)
+        return submitContinuation(task, step)
+    }
+
+    /// Makes durable what was written by earlier commands of any nexus.
+    func synchronizeBuffered(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
+        image.beginWriting(task.fileRequest)
+        image.prepareSynchronize(task.fileRequest)
+        let progress = submit(task, step)
+        // What this nexus writes from now on is not covered; if the command fails, that tells of all before.
+        if progress == .pending { task.nexus?.hasBufferedWrites = false }
+        return progress
     }
 
     /// Ends a command whose last step made everything durable.
@@ -158,28 +200,21 @@ extension DiskDeviceServer {
     }
 
     /// Why the file request did not make everything durable; nil when it did.
-    ///
-    /// The host tells a loss of written data once. So it is remembered, and every nexus hears of it: each may have
-    /// been the one whose writes ended with GOOD.
     func synchronizationFailure(_ task: SCSITask) -> CommandProgress? {
-        guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
-        let reported = lossRecord(nexus)
-        switch task.fileRequest.result {
-        case .done: break
-        case .failed(Errno.noSpace), .failed(Errno.quotaExceeded):
-            reported.losses.store(lostWrites.add(1, ordering: .relaxed).newValue, ordering: .relaxed)
-            return task.fail(.dataProtect, .spaceAllocationFailed)
-        case .failed, .wouldBlock:
-            reported.losses.store(lostWrites.add(1, ordering: .relaxed).newValue, ordering: .relaxed)
-            return task.fail(.mediumError, .writeError)
-        }
-        let losses = lostWrites.load(ordering: .relaxed)
-        guard reported.losses.exchange(losses, ordering: .relaxed) != losses else { return nil }
-        return task.fail(.mediumError, .writeError)
+        guard case .failed(let failure) = image.outcome(of: task.fileRequest) else { return nil }
+        return failWrite(task, failure, block: nil)
     }
 
-    /// What this nexus has been told about lost writes.
-    func lossRecord(_ nexus: ITLNexus) -> LossRecord {
-        nexus.state(orMake: { LossRecord(losses: lostWrites.load(ordering: .relaxed)) })
+    /// Puts right what an aborted command would have told: that earlier writes of its nexus are durable, or are not.
+    func stepAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
+        switch DiskStep(rawValue: task.step) {
+        case .synchronize, .synchronizeBeforeRead, .synchronizeBeforeStop:
+            nexus.hasBufferedWrites = true
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            if let failure = image.loss(since: task.fileRequest) {
+                nexus.establishDeferredError(Self.writeFailure(failure, block: nil))
+            }
+        default: break
+        }
     }
 }

@@ -38,11 +38,16 @@ extension DiskDeviceServer {
 
     func verify(_ task: SCSITask) -> CommandProgress { verifyNext(task) }
 
-    /// The blocks to verify: those that there are data for, or, where there need not be data, all that the command
-    /// names.
+    /// Whether every block is compared with its own: VERIFY with such a BYTCHK, and every WRITE AND VERIFY, whose data are
+    /// there.
+    private func comparesAllBlocks(_ task: SCSITask) -> Bool {
+        byteCheck(task) == .allBlocks || changesMedium(task.command)
+    }
+
+    /// The blocks to verify: those that there are data for, or, where no data belong to the command, all that it names.
     private func verifiedExtent(_ task: SCSITask) -> BlockExtent {
         let extent = BlockExtent(task.commandDescriptorBlock)
-        guard byteCheck(task) != .sameBlock, let length = task.dataOut?.count else { return extent }
+        guard comparesAllBlocks(task), let length = task.dataOut?.count else { return extent }
         return BlockExtent(first: extent.first, count: UInt64(length) >> blockShift)
     }
 
@@ -52,8 +57,7 @@ extension DiskDeviceServer {
         let done = UInt64(task.progressCount)
         guard done < extent.count else { return task.good() }
         guard let chunk = leaseChunk(task, blocks: extent.count - done) else { return task.end(.taskSetFull) }
-        return submitTransfer(
-            task, .read, count: byteCount(chunk), offset: byteOffset(extent.first + done), .verify)
+        return submitRead(task, BlockExtent(first: extent.first + done, count: chunk), .verify)
     }
 
     func verifyReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
@@ -95,17 +99,27 @@ extension DiskDeviceServer {
     func writeAndVerify(_ task: SCSITask) -> CommandProgress {
         guard let data = task.dataOut.take() else { return task.good() }
         let extent = writtenExtent(task, data)
+        image.beginWriting(task.fileRequest)
         task.fileRequest.lease = consume data
-        return submitTransfer(
-            task, .write, count: byteCount(extent.count), offset: byteOffset(extent.first), .writeBeforeVerify)
+        return writeBeforeVerifyNext(task, extent) ?? task.good()
+    }
+
+    private func writeBeforeVerifyNext(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress? {
+        guard let piece = nextPiece(task, extent) else { return nil }
+        return submitWrite(task, at: byteCount(UInt64(task.progressCount)), piece, .writeBeforeVerify)
     }
 
     func writeBeforeVerifyCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        task.dataOut = task.fileRequest.lease.take()
+        let first = BlockExtent(task.commandDescriptorBlock).first
         if case .failed(let failure) = result {
-            return failWrite(task, failure, block: BlockExtent(task.commandDescriptorBlock).first)
+            return failWrite(task, failure, block: first + UInt64(task.progressCount))
         }
-        return submit(task, .synchronizeData, .synchronizeBeforeVerify)
+        countPiece(task)
+        let blocks = UInt64(task.fileRequest.lease?.count ?? 0) >> blockShift
+        if let progress = writeBeforeVerifyNext(task, BlockExtent(first: first, count: blocks)) { return progress }
+        task.dataOut = task.fileRequest.lease.take()
+        task.progressCount = 0
+        return synchronizeWritten(task, .synchronizeBeforeVerify)
     }
 
     func synchronizedBeforeVerify(_ task: SCSITask) -> CommandProgress {

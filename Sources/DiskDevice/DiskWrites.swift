@@ -27,29 +27,50 @@ extension DiskDeviceServer {
         return write(task, data, leaseOffset: 0, extent)
     }
 
-    /// Writes the blocks in `lease` from `leaseOffset` on: few at once to the page cache, many by the engine.
+    /// Writes the blocks in `lease` from `leaseOffset` on: few at once to the page cache, many by the lane.
     private func write(
         _ task: SCSITask, _ lease: consuming BufferLease, leaseOffset: Int, _ extent: BlockExtent
     ) -> CommandProgress {
-        let count = byteCount(extent.count)
-        let offset = byteOffset(extent.first)
-        if count <= Self.inlineWriteLimit {
-            switch image.write(from: lease, at: leaseOffset, count: count, offset: offset) {
+        let request = task.fileRequest
+        image.beginWriting(request)
+        let isShort = byteCount(extent.count) <= Self.inlineWriteLimit
+        if isShort {
+            switch image.writeCached(
+                from: lease, at: leaseOffset, first: extent.first, blocks: extent.count, for: request)
+            {
             case .done: return finishWrite(task)
             case .failed(let failure): return failWrite(task, failure, block: extent.first)
             case .wouldBlock: break
             }
         }
-        task.fileRequest.lease = consume lease
-        return submitTransfer(task, .write, leaseOffset: leaseOffset, count: count, offset: offset, .write)
+        request.lease = consume lease
+        task.progressCount = 0
+        guard let piece = nextPiece(task, extent) else { return finishWrite(task) }
+        image.prepareWrite(request, at: leaseOffset, first: piece.first, blocks: piece.count)
+        // A part of a short one may be written already.
+        return isShort ? submitContinuation(task, .write) : submit(task, .write)
     }
 
     func writeCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        task.fileRequest.lease = nil
+        let first = BlockExtent(task.commandDescriptorBlock).first
         if case .failed(let failure) = result {
-            return failWrite(task, failure, block: BlockExtent(task.commandDescriptorBlock).first)
+            return failWrite(task, failure, block: first + UInt64(task.progressCount))
         }
+        countPiece(task)
+        let start = writtenDataOffset(task)
+        let length = task.fileRequest.lease?.count ?? 0
+        let extent = BlockExtent(first: first, count: UInt64(length - start) >> blockShift)
+        if let piece = nextPiece(task, extent) {
+            return submitWrite(task, at: start + byteCount(UInt64(task.progressCount)), piece, .write)
+        }
+        task.fileRequest.lease = nil
         return finishWrite(task)
+    }
+
+    /// Where in its Data-Out a command has the blocks that it writes: those of COMPARE AND WRITE come second.
+    private func writtenDataOffset(_ task: SCSITask) -> Int {
+        let block = task.commandDescriptorBlock
+        return block.operationCode == OperationCode.compareAndWrite ? byteCount(BlockExtent(block).count) : 0
     }
 
     // MARK: COMPARE AND WRITE (SBC-4 clause 5.4)
@@ -74,14 +95,15 @@ extension DiskDeviceServer {
 
     func compareReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         guard result == .done else { return findBadBlock(task) }
+        countPiece(task)
+        if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .compare) { return progress }
         guard let found = task.fileRequest.lease.take(), let data = task.dataOut.take() else { return task.good() }
         let extent = BlockExtent(task.commandDescriptorBlock)
-        let count = byteCount(extent.count)
         if let difference = found.firstDifference(fromStartOf: data) {
             return task.fail(
                 SenseData(.miscompare, .miscompareDuringVerify, information: Int64(difference)))
         }
-        return write(task, data, leaseOffset: count, extent)
+        return write(task, data, leaseOffset: writtenDataOffset(task), extent)
     }
 
     // MARK: ORWRITE (SBC-4 clause 5.23)
@@ -96,6 +118,8 @@ extension DiskDeviceServer {
 
     func orReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         guard result == .done else { return findBadBlock(task) }
+        countPiece(task)
+        if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .or) { return progress }
         guard let found = task.fileRequest.lease.take(), var data = task.dataOut.take() else { return task.good() }
         data.formOr(found.bytes)
         return write(task, data, leaseOffset: 0, BlockExtent(task.commandDescriptorBlock))
@@ -108,7 +132,7 @@ extension DiskDeviceServer {
         let count = byteCount(extent.count)
         guard let lease = task.reactor.pool.lease(capacity: count) else { return task.end(.taskSetFull) }
         task.fileRequest.lease = consume lease
-        return submitTransfer(task, .read, count: count, offset: byteOffset(extent.first), step)
+        return readNext(task, extent, step) ?? task.good()
     }
 }
 

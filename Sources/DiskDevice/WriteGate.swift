@@ -6,7 +6,8 @@ internal import TargetCore
 ///
 /// COMPARE AND WRITE and ORWRITE are "an uninterrupted series of actions" (SBC-4 clauses 5.4 and 5.23): no write may
 /// fall between their read and their write. All other writers pay one atomic addition at each end; who must wait is
-/// parked off the data path and goes on in a later turn of its reactor.
+/// parked off the data path, and its own file request wakes it on its reactor, which costs nothing and is never refused.
+/// Those that wait are woken one after another, each when the one before has entered.
 final class WriteGate: Sendable {
     /// In `word`: a command is inside alone, or waits until the others have left. Below: how many others are inside.
     private static let closed = 1 << 32
@@ -14,37 +15,83 @@ final class WriteGate: Sendable {
     /// A task on its way to its own reactor; only that thread uses it.
     private struct Parked: @unchecked Sendable {
         let task: SCSITask
-        let unit: DiskDeviceServer
+        let request: FileRequest
 
-        /// Goes on with the task: inside the gate, or to try again.
-        func wake(isInside: Bool) {
-            task.reactor.post { unit.resume(task, isInside: isInside) }
+        init(_ task: SCSITask) {
+            self.task = task
+            request = task.fileRequest
+            task.step = DiskStep.atGate.rawValue
         }
+
+        /// Goes on with the task, whose request says whether it is inside the gate now or is to try again.
+        func wake(isInside: Bool) {
+            request.context = isInside ? GateAnswer.entered : GateAnswer.opened
+            task.reactor.postCompletion(of: request)
+        }
+    }
+
+    /// What `FileRequest.context` says to a task that was parked.
+    enum GateAnswer {
+        /// The gate is open: try again.
+        static let opened = 0
+        /// The task is inside.
+        static let entered = 1
     }
 
     private struct Waiting {
         /// Closed the gate and waits for those inside to leave.
         var next: Parked?
-        /// Come back when the gate is open; at most one for each slot of each session.
-        var others: [Parked] = []
+        /// Was woken and found the gate closed again: the first of those that wait.
+        private var returned: Parked?
+        /// Come back when the gate is open, in this order; at most one for each slot of each session.
+        private var others: [Parked] = []
+        private var firstOther = 0
+        /// One of them is on its way.
+        var isWaking = false
+
+        /// Whether a newcomer that needs the medium alone must wait behind others.
+        var hasQueue: Bool { isWaking || returned != nil || firstOther < others.count }
+
+        mutating func append(_ parked: Parked, isWoken: Bool) {
+            guard isWoken else { return others.append(parked) }
+            returned = parked
+            isWaking = false
+        }
+
+        mutating func takeFirst() -> Parked? {
+            if let parked = returned.take() { return parked }
+            guard firstOther < others.count else { return nil }
+            let parked = others[firstOther]
+            firstOther += 1
+            if firstOther > others.count / 2 {
+                others.removeFirst(firstOther)
+                firstOther = 0
+            }
+            return parked
+        }
     }
 
     private let word = Atomic<Int>(0)
     private let waiting = Lock(Waiting())
 
-    /// Enters beside others; false when the task is parked.
-    func enter(_ task: SCSITask, for unit: DiskDeviceServer) -> Bool {
-        if word.add(1, ordering: .acquiring).newValue < Self.closed { return true }
-        let parked = Parked(task: task, unit: unit)
-        return waiting.withLock { waiting in
+    /// Enters beside others; false when the task is parked. `isWoken` when it was parked before.
+    func enter(_ task: SCSITask, isWoken: Bool = false) -> Bool {
+        if word.add(1, ordering: .acquiring).newValue < Self.closed {
+            if isWoken { wakeNext() }
+            return true
+        }
+        let parked = Parked(task)
+        let hasEntered = waiting.withLock { waiting in
             // The gate opens under this lock only; if it has, the addition above counts.
             if word.load(ordering: .acquiring) < Self.closed { return true }
-            waiting.others.append(parked)
+            waiting.append(parked, isWoken: isWoken)
             if word.subtract(1, ordering: .acquiringAndReleasing).newValue == Self.closed {
                 waiting.next.take()?.wake(isInside: true)
             }
             return false
         }
+        if hasEntered, isWoken { wakeNext() }
+        return hasEntered
     }
 
     /// Leaves after `enter`.
@@ -56,27 +103,42 @@ final class WriteGate: Sendable {
         }
     }
 
-    /// Enters alone; false when the task is parked.
-    func enterAlone(_ task: SCSITask, for unit: DiskDeviceServer) -> Bool {
-        let parked = Parked(task: task, unit: unit)
+    /// Enters alone; false when the task is parked. `isWoken` when it was parked before.
+    func enterAlone(_ task: SCSITask, isWoken: Bool = false) -> Bool {
+        let parked = Parked(task)
         return waiting.withLock { waiting in
-            if word.load(ordering: .acquiring) >= Self.closed {
-                waiting.others.append(parked)
+            if word.load(ordering: .acquiring) >= Self.closed || (!isWoken && waiting.hasQueue) {
+                waiting.append(parked, isWoken: isWoken)
                 return false
             }
+            // The others go on waiting until this one leaves.
+            if isWoken { waiting.isWaking = false }
             if word.add(Self.closed, ordering: .acquiringAndReleasing).newValue == Self.closed { return true }
             waiting.next = parked
             return false
         }
     }
 
-    /// Leaves after `enterAlone`, and lets all that wait try again.
+    /// Leaves after `enterAlone`, and lets the first that waits try again.
     func leaveAlone() {
-        let others = waiting.withLock { waiting in
+        waiting.withLock { waiting in
             word.subtract(Self.closed, ordering: .releasing)
-            defer { waiting.others = [] }
-            return waiting.others
+            wakeFirst(&waiting)
         }
-        for parked in others { parked.wake(isInside: false) }
+    }
+
+    /// Lets the next that waits try again: the one that was woken has entered, or has been aborted.
+    func wakeNext() {
+        waiting.withLock { waiting in
+            waiting.isWaking = false
+            // With the gate closed, who leaves it alone wakes the next.
+            if word.load(ordering: .acquiring) < Self.closed { wakeFirst(&waiting) }
+        }
+    }
+
+    private func wakeFirst(_ waiting: inout Waiting) {
+        guard !waiting.isWaking, let first = waiting.takeFirst() else { return }
+        waiting.isWaking = true
+        first.wake(isInside: false)
     }
 }

@@ -28,6 +28,8 @@ public protocol ByteStore: AnyObject, Sendable {
     ) -> FileResult
     /// Writes all of `bytes`.
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult
+    /// Writes all of `bytes` where that does not wait for the device; else `.wouldBlock`, and any part of them is written.
+    func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Makes everything that was written before the call durable.
     func synchronizeData() -> Int32
     /// Makes reads from `offset` on come from the device, as far as the host can.
@@ -42,10 +44,36 @@ public protocol ByteStore: AnyObject, Sendable {
     func zeroRange(at offset: Int64, length: Int64) -> Int32
     /// The length now.
     func size() throws(SystemError) -> Int64
-    /// The first offset from `offset` on that has data, or nil.
-    func nextData(from offset: Int64) -> Int64?
-    /// The first offset from `offset` on that has none; the end counts as such. Nil beyond the end.
-    func nextHole(from offset: Int64) -> Int64?
+    /// The first offset from `offset` on that has storage; nil when none has.
+    func nextAllocated(from offset: Int64) -> Int64?
+    /// The first offset from `offset` on that has no storage; the end counts as such. Nil beyond the end.
+    func nextUnallocated(from offset: Int64) -> Int64?
+    /// The bytes of storage that the store takes; nil when that is not known.
+    var allocatedBytes: Int64? { get }
+    /// Whether the length cannot be changed.
+    var hasFixedLength: Bool { get }
+    /// The error number that `noteLoss` has put down; 0 when there is none.
+    var notedLoss: Int32 { get }
+    /// Puts down, for whoever opens the bytes next, that written data were lost with this error number; 0 takes that back.
+    func noteLoss(_ errorNumber: Int32) -> Int32
+    /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
+    func dropCache()
+}
+
+/// What stores in memory need not say.
+extension ByteStore {
+    /// As `write`: memory does not wait.
+    public func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, offset: offset) }
+    /// Not known.
+    public var allocatedBytes: Int64? { nil }
+    /// It can be changed.
+    public var hasFixedLength: Bool { false }
+    /// None.
+    public var notedLoss: Int32 { 0 }
+    /// Puts nothing down.
+    public func noteLoss(_ errorNumber: Int32) -> Int32 { 0 }
+    /// There is no cache.
+    public func dropCache() {}
 }
 
 extension File: ByteStore {
@@ -80,6 +108,14 @@ extension File: ByteStore {
 
     /// As `write(_:fileOffset:)` does.
     public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, fileOffset: offset) }
+
+    /// The bytes of storage; nil when the system does not say.
+    public var allocatedBytes: Int64? {
+        do { return try allocatedSize() } catch { return nil }
+    }
+
+    /// Whether it is a block device.
+    public var hasFixedLength: Bool { isBlockDevice }
 
     /// 16 MiB: a question costs a system call.
     public var cacheProbeInterval: Int64 { 16 << 20 }

@@ -322,6 +322,22 @@ public final class File: Sendable {
         return -cplatform_truncate(fileDescriptor, length)
     }
 
+    // MARK: Losses of written data
+
+    /// The error number that `noteLoss` has put down with the file; 0 when there is none, or the file system keeps none.
+    public var notedLoss: Int32 { max(0, cplatform_noted_loss(fileDescriptor)) }
+
+    /// Puts down with the file, in an extended attribute, that written data were lost with this error number; 0 takes that
+    /// back. It gives 0 or the error number: EOPNOTSUPP where the file system keeps no attributes.
+    public func noteLoss(_ errorNumber: Int32) -> Int32 { -cplatform_note_loss(fileDescriptor, errorNumber) }
+
+    /// Asks the system to forget what its page cache holds of the file. What is not written out, or kept by a page keeper,
+    /// stays.
+    public func dropCache() {
+        window?.discard(from: 0, length: .max)
+        cplatform_drop_cache(fileDescriptor)
+    }
+
     // MARK: Questions
 
     /// The length in bytes of the file or block device.
@@ -337,15 +353,15 @@ public final class File: Sendable {
         try checked(cplatform_free_space(fileDescriptor), "get free space of")
     }
 
-    /// The first offset from `offset` on that has data; nil when only a hole follows.
-    public func nextData(from offset: Int64) -> Int64? {
-        let found = cplatform_seek_data(fileDescriptor, offset)
+    /// The first offset from `offset` on that has storage, whether it was written or only reserved; nil when none has.
+    public func nextAllocated(from offset: Int64) -> Int64? {
+        let found = cplatform_next_allocated(fileDescriptor, offset)
         return found < 0 ? nil : found
     }
 
-    /// The first offset from `offset` on that is in a hole; the end of the file counts as one. Nil beyond the end.
-    public func nextHole(from offset: Int64) -> Int64? {
-        let found = cplatform_seek_hole(fileDescriptor, offset)
+    /// The first offset from `offset` on that has no storage; the end of the file counts as such. Nil beyond the end.
+    public func nextUnallocated(from offset: Int64) -> Int64? {
+        let found = cplatform_next_unallocated(fileDescriptor, offset)
         return found < 0 ? nil : found
     }
 

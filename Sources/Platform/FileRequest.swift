@@ -12,7 +12,10 @@ public protocol FileRequestOwner: AnyObject {
 /// where they occur, and refuse.
 public protocol Medium: AnyObject, Sendable {
     /// Does the work of `request` on a thread that may wait. `FileRequest.perform(on:)` does the plain operations.
-    func perform(_ request: FileRequest) -> FileResult
+    ///
+    /// Nil when the medium has put the request aside, for example because another one's work will do for both: it ends it
+    /// by `Lane.complete(_:with:)`, or gives it back to its lane by `Lane.requeue(_:)`.
+    func perform(_ request: FileRequest) -> FileResult?
 }
 
 /// One operation at a time that may wait: made once by its owner, filled in, submitted to a lane, and reused after its
@@ -37,6 +40,8 @@ public final class FileRequest: @unchecked Sendable {
         case zeroRange
         /// Run the closure, which gives 0 or an error number. For rare control work.
         case call(@Sendable () -> Int32)
+        /// What the medium defines under this number.
+        case special(Int)
     }
 
     /// Who is told of the completion; it keeps the request, not the other way round.
@@ -57,8 +62,12 @@ public final class FileRequest: @unchecked Sendable {
     public var fileOffset: Int64 = 0
     /// For the owner: which step of its work this is.
     public var context = 0
+    /// For the medium: what it remembers from the first step of a command to its last.
+    public var epoch: UInt64 = 0
+    /// What a special operation has found out; nil for all others.
+    public var answer: (any Sendable)?
     /// How it ended. `.done` of a write counts header and payload; of operations without payload it is `.done(0)`.
-    public private(set) var result = FileResult.done(0)
+    public internal(set) var result = FileResult.done(0)
 
     private var header = InlineArray<64, UInt8>(repeating: 0)
     private var headerCount = 0
@@ -90,6 +99,7 @@ public final class FileRequest: @unchecked Sendable {
         case .punchHole: Self.result(store.punchHole(at: fileOffset, length: Int64(count)))
         case .zeroRange: Self.result(store.zeroRange(at: fileOffset, length: Int64(count)))
         case .call(let body): Self.result(body())
+        case .special: preconditionFailure("a special operation is its medium's")
         }
     }
 
@@ -101,26 +111,12 @@ public final class FileRequest: @unchecked Sendable {
         self.reactor = reactor
     }
 
-    /// Does the work.
-    func perform() {
-        if let medium {
-            result = medium.perform(self)
-        } else if case .call(let body) = operation {
-            result = Self.result(body())
-        } else {
-            guard let store else { preconditionFailure("a file request needs a medium or a store") }
-            result = perform(on: store)
-        }
-    }
-
-    /// Ends the request without its work.
-    func fail(_ code: Int32) {
-        result = .failed(code)
-    }
-
-    /// Ends a request that has no work.
-    func skip() {
-        result = .done(0)
+    /// Does the work; nil when the medium has put the request aside.
+    func perform() -> FileResult? {
+        if let medium { return medium.perform(self) }
+        if case .call(let body) = operation { return Self.result(body()) }
+        guard let store else { preconditionFailure("a file request needs a medium or a store") }
+        return perform(on: store)
     }
 
     /// Hands the request back to its owner, on the submitting reactor's thread. The lease stays.
@@ -161,4 +157,40 @@ public final class FileRequest: @unchecked Sendable {
     }
 
     private static func result(_ code: Int32) -> FileResult { code == 0 ? .done(0) : .failed(code) }
+}
+
+/// Requests in a row, linked through the requests themselves: it costs no memory, and a request is in one list at a time.
+public struct FileRequestList: @unchecked Sendable {
+    private var first: FileRequest?
+    private var last: FileRequest?
+    /// How many requests there are.
+    public private(set) var count = 0
+
+    /// An empty list.
+    public init() {}
+
+    /// Whether there is none.
+    public var isEmpty: Bool { count == 0 }
+
+    /// Puts a request behind the others.
+    public mutating func append(_ request: FileRequest) {
+        if let last { last.next = request } else { first = request }
+        last = request
+        count += 1
+    }
+
+    /// Takes the oldest request out.
+    public mutating func takeFirst() -> FileRequest? {
+        guard let request = first else { return nil }
+        first = request.next.take()
+        if first == nil { last = nil }
+        count -= 1
+        return request
+    }
+
+    /// Takes all requests out.
+    public mutating func takeAll() -> FileRequestList {
+        defer { self = FileRequestList() }
+        return self
+    }
 }

@@ -24,34 +24,17 @@ public final class Lane: @unchecked Sendable {
     /// The most requests that are performed at a time; their order is then not defined.
     public let concurrency: Int
 
-    /// The requests that wait, as a list through `FileRequest.next`.
     private struct State {
-        var first: FileRequest?
-        var last: FileRequest?
-        var waiting = 0
+        var waiting = FileRequestList()
         var running = 0
         /// Whether the engine knows that a request may begin; it is told once until it takes one.
         var isScheduled = false
 
         /// Whether the engine must be told now.
         mutating func mustSchedule(_ concurrency: Int) -> Bool {
-            guard !isScheduled, waiting > 0, running < concurrency else { return false }
+            guard !isScheduled, !waiting.isEmpty, running < concurrency else { return false }
             isScheduled = true
             return true
-        }
-
-        mutating func append(_ request: FileRequest) {
-            if let last { last.next = request } else { first = request }
-            last = request
-            waiting += 1
-        }
-
-        mutating func takeFirst() -> FileRequest? {
-            guard let request = first else { return nil }
-            first = request.next.take()
-            if first == nil { last = nil }
-            waiting -= 1
-            return request
         }
     }
 
@@ -70,7 +53,7 @@ public final class Lane: @unchecked Sendable {
     }
 
     /// How many requests wait to be begun.
-    public var waitingCount: Int { state.withLock { $0.waiting } }
+    public var waitingCount: Int { state.withLock { $0.waiting.count } }
 
     /// Queues the first step of a command, whose owner is called on `reactor` when it is done. Call it on that reactor's
     /// thread.
@@ -79,9 +62,9 @@ public final class Lane: @unchecked Sendable {
     /// anything.
     public func submit(_ request: FileRequest, on reactor: Reactor) -> Bool {
         let (accepted, mustSchedule) = state.withLock { state in
-            guard state.waiting < waitingLimit else { return (false, false) }
+            guard state.waiting.count < waitingLimit else { return (false, false) }
             request.begin(on: reactor)
-            state.append(request)
+            state.waiting.append(request)
             return (true, state.mustSchedule(concurrency))
         }
         if mustSchedule { engine.schedule(self) }
@@ -92,11 +75,7 @@ public final class Lane: @unchecked Sendable {
     /// number of these.
     public func submitContinuation(_ request: FileRequest, on reactor: Reactor) {
         request.begin(on: reactor)
-        let mustSchedule = state.withLock { state in
-            state.append(request)
-            return state.mustSchedule(concurrency)
-        }
-        if mustSchedule { engine.schedule(self) }
+        enqueue(request)
     }
 
     // MARK: For engines
@@ -111,7 +90,7 @@ public final class Lane: @unchecked Sendable {
     public func takeNext() -> FileRequest? {
         let (request, mustSchedule) = state.withLock { state in
             state.isScheduled = false
-            let request = state.takeFirst()
+            let request = state.waiting.takeFirst()
             if request != nil { state.running += 1 }
             return (request, state.mustSchedule(concurrency))
         }
@@ -122,28 +101,41 @@ public final class Lane: @unchecked Sendable {
 
     /// Performs a request that `takeNext` gave, and hands it back to its owner's reactor. It may wait.
     public func perform(_ request: FileRequest) {
-        request.perform()
-        complete(request)
+        if let result = request.perform() { complete(request, with: result) }
+        let mustSchedule = state.withLock { state in
+            state.running -= 1
+            return state.mustSchedule(concurrency)
+        }
+        if mustSchedule { engine.schedule(self) }
     }
 
     /// Ends all that wait with ECANCELED: the engine performs nothing any more.
     public func cancelWaiting() {
         var waiting = state.withLock { state in
-            defer { state = State(running: state.running) }
-            return state.first
+            state.isScheduled = false
+            return state.waiting.takeAll()
         }
-        while let request = waiting {
-            waiting = request.next.take()
-            request.fail(Errno.cancelled)
-            request.reactor?.complete(request)
-        }
+        while let request = waiting.takeFirst() { complete(request, with: .failed(Errno.cancelled)) }
     }
 
-    private func complete(_ request: FileRequest) {
+    // MARK: For media
+
+    /// Ends a request that the medium has put aside.
+    public func complete(_ request: FileRequest, with result: FileResult) {
         guard let reactor = request.reactor else { preconditionFailure("a request is completed once") }
+        request.result = result
         reactor.complete(request)
+    }
+
+    /// Queues a request again that the medium has put aside.
+    public func requeue(_ request: FileRequest) {
+        precondition(request.isSubmitted, "a request that is put aside is submitted")
+        enqueue(request)
+    }
+
+    private func enqueue(_ request: FileRequest) {
         let mustSchedule = state.withLock { state in
-            state.running -= 1
+            state.waiting.append(request)
             return state.mustSchedule(concurrency)
         }
         if mustSchedule { engine.schedule(self) }

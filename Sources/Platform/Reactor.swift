@@ -78,9 +78,8 @@ public struct RegistrationName: Hashable, Sendable {
         var work: [@Sendable () -> Void] = []
         /// How many of `work` could have been refused.
         var messageCount = 0
-        /// Completed requests, as a list through `FileRequest.next`: what was accepted always comes back.
-        var firstCompleted: FileRequest?
-        var lastCompleted: FileRequest?
+        /// Completed requests: what was accepted always comes back.
+        var completed = FileRequestList()
         var isSignalled = false
         var isStopping = false
 
@@ -205,15 +204,14 @@ public struct RegistrationName: Hashable, Sendable {
     /// wake-up that costs no memory and cannot be refused. Any thread, when no other uses the request.
     public func postCompletion(of request: FileRequest) {
         request.begin(on: self)
-        request.skip()
+        request.result = .done(0)
         complete(request)
     }
 
     /// Hands a finished request to its owner on the reactor's thread. Any thread.
     func complete(_ request: FileRequest) {
         let mustSignal = mailbox.withLock { box in
-            if let last = box.lastCompleted { last.next = request } else { box.firstCompleted = request }
-            box.lastCompleted = request
+            box.completed.append(request)
             return box.mustSignal()
         }
         if mustSignal { _ = cplatform_eventfd_signal(wake) }
@@ -335,19 +333,15 @@ public struct RegistrationName: Hashable, Sendable {
     private func takeMail() {
         counters.countSystemCall()
         _ = cplatform_eventfd_clear(wake)
-        var completed: FileRequest?
+        var completed = FileRequestList()
         isStopping = mailbox.withLock { box in
             box.isSignalled = false
             box.messageCount = 0
             swap(&box.work, &runningWork)
-            completed = box.firstCompleted.take()
-            box.lastCompleted = nil
+            completed = box.completed.takeAll()
             return box.isStopping
         }
-        while let request = completed {
-            completed = request.next.take()
-            request.deliver()
-        }
+        while let request = completed.takeFirst() { request.deliver() }
         for work in runningWork { work() }
         runningWork.removeAll(keepingCapacity: true)
     }

@@ -45,7 +45,7 @@ final class ServedDisk {
         let target = Target(name: Self.targetName, alias: "conformance", homeReactor: nil)
         files = [TemporaryFile(), TemporaryFile()]
         for (number, file) in files.enumerated() {
-            let image = try RawDiskImage.create(path: file.path.path, capacity: 8 << 20, blockSize: 512)
+            let image = try RawDiskImage.create(path: file.path.path, capacity: 8 << 20, blockSize: 512, engine: engine)
             let unit = DiskDeviceServer(
                 image: image,
                 identity: DeviceIdentity(

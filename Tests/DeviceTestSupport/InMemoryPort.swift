@@ -136,9 +136,10 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         return codes
     }
 
-    /// Performs a task management function and waits for it. `slot` names the referenced task.
+    /// Performs a task management function and waits for it. `slot` names the referenced task. `meanwhile` is called when
+    /// the function has been begun, to bring about what it waits for.
     public func manage(
-        _ function: TaskManagementFunction, logicalUnit: Int = 0, slot: Int? = nil
+        _ function: TaskManagementFunction, logicalUnit: Int = 0, slot: Int? = nil, meanwhile: () -> Void = {}
     ) -> TaskManagementResponse {
         let done = DispatchSemaphore(value: 0)
         let result = Lock<TaskManagementResponse?>(nil)
@@ -151,6 +152,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
                 done.signal()
             }
         }
+        meanwhile()
         done.wait()
         return result.withLock { $0! }
     }

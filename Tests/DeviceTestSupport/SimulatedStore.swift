@@ -1,4 +1,5 @@
 public import Bytes
+internal import Dispatch
 public import Platform
 public import TestSupport
 
@@ -23,6 +24,10 @@ public final class SimulatedStore: ByteStore {
         var errorNumber = Errno.inputOutput
         var hasFailed = false
         var isCached = true
+        /// What each synchronisation fails with; 0 for none.
+        var synchronizationError: Int32 = 0
+        var notedLoss: Int32 = 0
+        var isHolding = false
     }
 
     private let state: Lock<State>
@@ -65,9 +70,37 @@ public final class SimulatedStore: ByteStore {
         }
     }
 
+    /// Makes every synchronisation fail.
+    public func failSynchronizations(_ errorNumber: Int32) {
+        state.withLock { $0.synchronizationError = errorNumber }
+    }
+
     /// Lets all calls succeed.
     public func stopFailing() {
-        state.withLock { $0.failingCall = nil }
+        state.withLock { state in
+            state.failingCall = nil
+            state.synchronizationError = 0
+        }
+    }
+
+    // MARK: Held synchronisations
+
+    private let held = DispatchSemaphore(value: 0)
+    private let released = DispatchSemaphore(value: 0)
+
+    /// Has the next synchronisation wait for `releaseSynchronizations`.
+    public func holdSynchronizations() {
+        state.withLock { $0.isHolding = true }
+    }
+
+    /// Waits until a synchronisation waits.
+    public func waitUntilHeld() {
+        held.wait()
+    }
+
+    /// Lets synchronisations go on.
+    public func releaseSynchronizations() {
+        released.signal()
     }
 
     /// What could be on the medium after a crash now.
@@ -189,8 +222,16 @@ public final class SimulatedStore: ByteStore {
 
     /// Makes all changes durable, or none.
     public func synchronizeData() -> Int32 {
-        state.withLock { state in
-            if let code = Self.failure(&state) {
+        let isHeld = state.withLock { state in
+            defer { state.isHolding = false }
+            return state.isHolding
+        }
+        if isHeld {
+            held.signal()
+            released.wait()
+        }
+        return state.withLock { state in
+            if let code = Self.failure(&state) ?? (state.synchronizationError == 0 ? nil : state.synchronizationError) {
                 if forgetsAfterFailedSynchronization { state.changes = [] }
                 return code
             }
@@ -232,10 +273,19 @@ public final class SimulatedStore: ByteStore {
 
     /// The length.
     public func size() -> Int64 { Int64(content.count) }
-    /// All of it is data.
-    public func nextData(from offset: Int64) -> Int64? { offset < size() ? offset : nil }
+    /// All of it has storage.
+    public func nextAllocated(from offset: Int64) -> Int64? { offset < size() ? offset : nil }
     /// The end.
-    public func nextHole(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
+    public func nextUnallocated(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
+
+    /// The error number that was put down.
+    public var notedLoss: Int32 { state.withLock { $0.notedLoss } }
+
+    /// Puts an error number down, even when the store fails.
+    public func noteLoss(_ errorNumber: Int32) -> Int32 {
+        state.withLock { $0.notedLoss = errorNumber }
+        return 0
+    }
 
     private static func failure(_ state: inout State) -> Int32? {
         state.calls += 1

@@ -1,39 +1,55 @@
 import Bytes
 import DeviceTestSupport
-import DiskDevice
 import Dispatch
 import Glibc
-import Media
 import Platform
 import SCSI
 import Synchronization
 import TargetCore
 import TestSupport
 
+@testable import DiskDevice
+@testable import Media
+
 /// A disk in a target of its own, over an image that goes away with the bench, and two reactors.
 final class DiskBench: @unchecked Sendable {
-    let engine: FileEngine
+    private let threads: FileEngine
     let reactor: Reactor
     let otherReactor: Reactor
-    let image: RawDiskImage
+    let image: any DiskImage
     let unit: DiskDeviceServer
     let target: Target
     private let file: TemporaryPath
 
-    /// A bench with a fresh image, or with `image`.
-    init(
-        blocks: Int = 4096, blockSize: Int = 512, engineThreads: Int = 2, isReadOnly: Bool = false,
-        physicalBlockExponent: UInt8 = 0, image: RawDiskImage? = nil
+    /// A bench with a fresh image, whose requests go to `engine` or to threads.
+    convenience init(
+        blocks: Int = 4096, blockSize: Int = 512, engine: (any MediumEngine)? = nil, isReadOnly: Bool = false,
+        physicalBlockExponent: UInt8 = 0
+    ) throws {
+        try self.init(isReadOnly: isReadOnly, physicalBlockExponent: physicalBlockExponent) { path, threads in
+            try RawDiskImage.create(
+                path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, engine: engine ?? threads)
+        }
+    }
+
+    /// A bench with a disk over all of `store`.
+    convenience init(store: SimulatedStore, blockSize: Int = 512, engine: any MediumEngine) throws {
+        try self.init { path, _ in
+            RawDiskImage(store: store, engine: engine, path: path, blockSize: blockSize, capacity: store.size())
+        }
+    }
+
+    private init(
+        isReadOnly: Bool = false, physicalBlockExponent: UInt8 = 0,
+        image make: (String, FileEngine) throws -> any DiskImage
     ) throws {
         file = TemporaryPath(prefix: "carousel-disk")
-        engine = try FileEngine(threads: engineThreads, queueLimit: 64)
-        reactor = try Reactor.start(name: "disk-test", poolLimit: 1 << 26, fileEngine: engine)
-        otherReactor = try Reactor.start(name: "disk-test2", index: 1, poolLimit: 1 << 26, fileEngine: engine)
-        self.image =
-            try image
-            ?? RawDiskImage.create(path: file.path, capacity: Int64(blocks * blockSize), blockSize: blockSize)
+        threads = try FileEngine(threads: 4)
+        reactor = try Reactor.start(name: "disk-test", poolLimit: 1 << 26, fileEngine: threads)
+        otherReactor = try Reactor.start(name: "disk-test2", index: 1, poolLimit: 1 << 26, fileEngine: threads)
+        image = try make(file.path, threads)
         unit = DiskDeviceServer(
-            image: self.image,
+            image: image,
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1),
@@ -45,7 +61,7 @@ final class DiskBench: @unchecked Sendable {
     deinit {
         reactor.stop()
         otherReactor.stop()
-        engine.stop()
+        threads.stop()
     }
 
     var path: String { file.path }
@@ -79,57 +95,15 @@ final class DiskBench: @unchecked Sendable {
     /// How many bytes of storage the file takes.
     var allocatedBytes: Int64 { image.allocatedBytes ?? -1 }
 
-    /// Keeps all threads of the engine busy until the hold is released.
-    func holdEngine(threads: Int, port: DiskInitiator) -> EngineHold {
-        let hold = EngineHold(threads: threads)
-        let reactor = reactor
-        port.port.onReactor { hold.begin(on: reactor) }
-        hold.waitUntilHeld()
-        return hold
-    }
-}
-
-/// Requests that keep the threads of an engine.
-final class EngineHold: FileRequestOwner, @unchecked Sendable {
-    private let threads: Int
-    private let entered = DispatchSemaphore(value: 0)
-    private let gate = DispatchSemaphore(value: 0)
-    private var requests: [FileRequest] = []
-    /// Itself until all requests have come back: a test may end before they do.
-    private var keptAlive: EngineHold?
-
-    init(threads: Int) {
-        self.threads = threads
-    }
-
-    func begin(on reactor: Reactor) {
-        let entered = entered
-        let gate = gate
-        keptAlive = self
-        for _ in 0..<threads {
-            let request = FileRequest(owner: self)
-            request.operation = .call {
-                entered.signal()
-                // A test that fails before it releases the threads must not hold the others up for ever.
-                _ = gate.wait(timeout: .now() + 60)
-                return 0
+    /// Waits until both reactors have done what they can, what they have posted to each other included.
+    func settle() {
+        for _ in 0..<3 {
+            for reactor in [reactor, otherReactor] {
+                let done = DispatchSemaphore(value: 0)
+                reactor.postCompletion { done.signal() }
+                done.wait()
             }
-            requests.append(request)
-            precondition(reactor.fileEngine.submit(request, on: reactor))
         }
-    }
-
-    func waitUntilHeld() {
-        for _ in 0..<threads { entered.wait() }
-    }
-
-    func release() {
-        for _ in 0..<threads { gate.signal() }
-    }
-
-    func fileRequestCompleted(_ request: FileRequest) {
-        requests.removeAll { $0 === request }
-        if requests.isEmpty { keptAlive = nil }
     }
 }
 
@@ -146,8 +120,9 @@ final class Outcome: @unchecked Sendable {
 
     var isThere: Bool { lock.sync { stored != nil } }
 
-    func wait() -> CommandResult {
-        done.wait()
+    /// Waits for the outcome; with `again` it may have been waited for before.
+    func wait(again: Bool = false) -> CommandResult {
+        if !again { done.wait() }
         return lock.sync { stored! }
     }
 }

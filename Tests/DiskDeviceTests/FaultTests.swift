@@ -1,18 +1,17 @@
-import Bytes
 import DeviceTestSupport
+import Dispatch
+import Media
 import Platform
 import SCSI
-import Synchronization
 import TargetCore
-import TestSupport
 import Testing
 
 @testable import DiskDevice
-@testable import Media
 
 @Suite("When the host fails")
 struct FaultTests {
     private let block = [UInt8](repeating: 1, count: 512)
+    private let synchronizeCache = CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)
 
     @Test(
         "A full host is DATA PROTECT, another write error a MEDIUM ERROR",
@@ -22,97 +21,177 @@ struct FaultTests {
             (Errno.inputOutput, .mediumError, .writeError),
         ])
     func writeErrors(code: Int32, key: SenseKey, additional: AdditionalSenseCode) throws {
-        let file = TemporaryPath(prefix: "carousel-disk")
-        let image = try RawDiskImage.create(path: file.path, capacity: 1 << 20, blockSize: 512)
-        let store = FailingStore(try #require(image.file), code: code)
-        let bench = try DiskBench(
-            image: RawDiskImage(
-                store: store, file: image.file, path: file.path, blockSize: 512, capacity: 1 << 20))
+        let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20))
+        let bench = try DiskBench(store: store, engine: SimulatedEngine())
         let port = bench.initiator()
+        store.fail(at: 1, errorNumber: code, fromThenOn: true)
         #expect(port.write(9, block).sense == SenseData(key, additional, information: 9))
         let list = CDB.unmapList([(0, 8)])
         #expect(port.sense(CDB.unmap(length: list.count), dataOut: list) == SenseData(key, additional))
-        #expect(port.sense(CDB.ten(0x41, lba: 3, count: 8), dataOut: [UInt8](repeating: 0, count: 512))?.key == key)
-        #expect(
-            port.sense(CDB.compareAndWrite(lba: 3, count: 1), dataOut: [UInt8](repeating: 0, count: 512) + block)?.key
-                == key)
-        #expect(port.execute(CDB.ten(0x28, lba: 9, count: 1)).status == .good)
+        let zeros = [UInt8](repeating: 0, count: 512)
+        #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 3, count: 8), dataOut: zeros)?.key == key)
+        #expect(port.sense(CDB.compareAndWrite(lba: 3, count: 1), dataOut: zeros + block)?.key == key)
+        #expect(port.execute(CDB.ten(OperationCode.read10, lba: 9, count: 1)).status == .good)
         #expect(bench.leasedBytes(port) == 0)
+        // Nothing that was acknowledged is lost.
+        #expect(!bench.unit.hasLostData)
+        store.stopFailing()
+        #expect(port.write(9, block).status == .good)
     }
 
-    @Test("A loss of written data is told to every nexus once, but not to later ones")
-    func lostWrites() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
-        bench.unit.lostWrites.add(1, ordering: .relaxed)
-        let later = bench.initiator("iqn.2026-11.test:c")
-        #expect(later.execute(CDB.ten(0x35, lba: 0, count: 0)).status == .good)
-        for initiator in [port, other] {
-            #expect(initiator.write(0, block).status == .good)
-            #expect(initiator.write(0, block, flags: 0x08).sense == SenseData(.mediumError, .writeError))
-            #expect(initiator.execute(CDB.ten(0x35, lba: 0, count: 0)).status == .good)
+    @Test(
+        "After a loss of written data nothing is written on any nexus, new ones too, until an operator acknowledges it",
+        arguments: [(Errno.inputOutput, SenseKey.mediumError), (Errno.noSpace, .dataProtect)])
+    func stickyLoss(code: Int32, key: SenseKey) throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
+        let bench = try DiskBench(store: store, engine: SimulatedEngine())
+        let writer = bench.initiator()
+        let reader = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        let failed = bench.initiator("iqn.2026-11.test:c")
+        #expect(writer.write(0, block).status == .good)
+        store.fail(at: 1, errorNumber: code, fromThenOn: false)
+        #expect(failed.sense(synchronizeCache)?.key == key)
+        #expect(bench.unit.hasLostData)
+        // Who has buffered writes hears of it at the next command, once; who has none does not.
+        let deferred = writer.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
+        #expect(deferred?.key == key && deferred?.isDeferred == true)
+        #expect(writer.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
+        #expect(reader.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
+        let later = bench.initiator("iqn.2026-11.test:a", on: bench.otherReactor)
+        let list = CDB.unmapList([(0, 8)])
+        for port in [writer, reader, failed, later] {
+            #expect(port.sense(synchronizeCache)?.key == key)
+            #expect(port.write(1, block).sense?.key == key)
+            #expect(port.write(1, block, flags: 0x08).sense?.key == key)
+            #expect(port.sense(CDB.unmap(length: list.count), dataOut: list)?.key == key)
+            #expect(port.sense(CDB.ten(OperationCode.read10, lba: 0, count: 1, flags: 0x08))?.key == key)
+            #expect(port.sense([OperationCode.startStopUnit, 0, 0, 0, 0, 0])?.key == key)
+            #expect(port.execute(CDB.ten(OperationCode.read10, lba: 0, count: 1)).status == .good)
         }
+        #expect(bench.unit.acknowledgeLoss() == nil)
+        #expect(!bench.unit.hasLostData)
+        for port in [writer, reader, failed, later] {
+            #expect(port.write(1, block, flags: 0x08).status == .good)
+            #expect(port.execute(synchronizeCache).status == .good)
+        }
+        #expect(Array(store.durable[512..<1024]) == block)
     }
 
-    @Test("A write that waits for COMPARE AND WRITE goes on after it, or is aborted")
-    func parked() throws {
-        let bench = try DiskBench(engineThreads: 1)
+    @Test("One failed synchronisation fails every command that it was for, on each reactor")
+    func sharedSynchronization() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(store: store, engine: engine)
+        let ports = [bench.initiator(), bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)]
+        engine.hold()
+        let writes = (0..<16).map { number in
+            ports[number % 2].submit(
+                CDB.ten(OperationCode.write10, lba: number, count: 1, flags: 0x08), dataOut: block
+            ).outcome
+        }
+        // The writes themselves have been done; the first synchronisation fails.
+        store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        engine.release()
+        for write in writes { #expect(write.wait().sense == SenseData(.mediumError, .writeError)) }
+    }
+
+    @Test("A command that has written before a loss fails after it, even when the loss has been acknowledged meanwhile")
+    func lossInBetween() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(store: store, engine: engine)
         let port = bench.initiator()
-        let hold = bench.holdEngine(threads: 1, port: port)
+        engine.hold()
+        let write = port.submit(CDB.ten(OperationCode.write10, lba: 0, count: 1, flags: 0x08), dataOut: block).outcome
+        bench.settle()
+        store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(bench.image.synchronize() != nil)
+        #expect(bench.unit.acknowledgeLoss() == nil)
+        engine.release()
+        #expect(write.wait().sense == SenseData(.mediumError, .writeError))
+    }
+
+    @Test("An aborted SYNCHRONIZE CACHE leaves its nexus to be told of the loss")
+    func abortedSynchronization() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(store: store, engine: engine)
+        let port = bench.initiator()
+        #expect(port.write(0, block).status == .good)
+        engine.hold()
+        let command = port.submit(synchronizeCache)
+        store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(port.port.manage(.abortTask, slot: command.slot) { engine.release() } == .complete)
+        #expect(command.outcome.wait().isAborted)
+        #expect(port.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0])?.isDeferred == true)
+    }
+
+    @Test("A medium that hangs keeps its own commands waiting; nine others are served, and so is its memory")
+    func hangingMedium() throws {
+        let engine = SimulatedEngine()
+        let stores = (0..<10).map { SimulatedStore([UInt8](repeating: UInt8($0), count: 1 << 20)) }
+        let benches = try stores.map { try DiskBench(store: $0, engine: engine) }
+        let ports = benches.map { $0.initiator() }
+        engine.hang(benches[0].image.lane)
+        let hanging = (0..<20).map { _ in ports[0].submit(synchronizeCache).outcome }
+        #expect(ports[0].execute(CDB.ten(OperationCode.read10, lba: 0, count: 8)).status == .good)
+        for (number, port) in ports.enumerated().dropFirst() {
+            #expect(port.write(0, block, flags: 0x08).status == .good)
+            stores[number].isCached = false
+            let data = port.execute(CDB.ten(OperationCode.read10, lba: 0, count: 2)).dataIn
+            #expect(data == block + [UInt8](repeating: UInt8(number), count: 512))
+        }
+        #expect(!hanging.contains { $0.isThere })
+        #expect(engine.hangingCount == 8)
+        engine.resume(benches[0].image.lane)
+        #expect(hanging.allSatisfy { $0.wait().status == .good })
+    }
+
+    @Test("A write that is parked for COMPARE AND WRITE goes on after it, or is aborted")
+    func parked() throws {
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(engine: engine)
+        let port = bench.initiator()
+        engine.hold()
         let alone = port.submit(
             CDB.compareAndWrite(lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 512) + block)
-        let second = port.submit(CDB.sixteen(0x8B, lba: 0, count: 1), dataOut: [UInt8](repeating: 2, count: 512))
-        let write = port.submit(CDB.ten(0x2A, lba: 1, count: 1), dataOut: block)
-        let aborted = port.submit(CDB.ten(0x2A, lba: 2, count: 1), dataOut: block)
-        #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).status == .good)
-        #expect(![alone, second, write, aborted].contains { $0.outcome.isThere })
-        port.port.onReactor { [reactor = bench.reactor] in
-            _ = reactor.schedule(after: .milliseconds(20), Later { hold.release() }, token: 0)
-        }
-        #expect(port.port.manage(.abortTask, slot: aborted.slot) == .complete)
+        let second = port.submit(
+            CDB.sixteen(OperationCode.orWrite16, lba: 0, count: 1), dataOut: [UInt8](repeating: 2, count: 512))
+        let write = port.submit(CDB.ten(OperationCode.write10, lba: 1, count: 1), dataOut: block)
+        let aborted = port.submit(CDB.ten(OperationCode.write10, lba: 2, count: 1), dataOut: block)
+        let last = port.submit(CDB.ten(OperationCode.write10, lba: 3, count: 1), dataOut: block)
+        #expect(port.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).status == .good)
+        #expect(![alone, second, write, aborted, last].contains { $0.outcome.isThere })
+        #expect(port.port.manage(.abortTask, slot: aborted.slot) { engine.release() } == .complete)
         #expect(aborted.outcome.wait().isAborted)
-        #expect(alone.outcome.wait().status == .good)
-        #expect(second.outcome.wait().status == .good)
-        #expect(write.outcome.wait().status == .good)
-        #expect(port.read(0, 3) == [UInt8](repeating: 3, count: 512) + block + [UInt8](repeating: 0, count: 512))
-    }
-}
-
-/// A store that reads, and fails with one error number when it should write.
-private final class FailingStore: ByteStore {
-    private let good: File
-    private let code: Int32
-
-    init(_ file: File, code: Int32) {
-        good = file
-        self.code = code
+        for command in [alone, second, write, last] { #expect(command.outcome.wait().status == .good) }
+        let zeros = [UInt8](repeating: 0, count: 512)
+        #expect(port.read(0, 4) == [UInt8](repeating: 3, count: 512) + block + zeros + block)
     }
 
-    @_lifetime(header: copy header)
-    func read(
-        header: inout MutableRawSpan, into lease: inout BufferLease, at leaseOffset: Int, count: Int,
-        offset: Int64, mode: ReadMode
-    ) -> FileResult {
-        good.read(header: &header, into: &lease, at: leaseOffset, count: count, offset: offset, mode: mode)
+    @Test("Parked writes go on although the mailbox of their reactor is full")
+    func parkedWithFullMailbox() throws {
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(engine: engine)
+        let port = bench.initiator()
+        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        engine.hold()
+        let alone = port.submit(
+            CDB.compareAndWrite(lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 512) + block
+        ).outcome
+        let parked = (1...8).map {
+            other.submit(CDB.ten(OperationCode.write10, lba: $0, count: 1), dataOut: block).outcome
+        }
+        let (isBlocked, isFull) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        bench.otherReactor.postCompletion {
+            isBlocked.signal()
+            isFull.wait()
+        }
+        isBlocked.wait()
+        while bench.otherReactor.post({}) {}
+        engine.release()
+        #expect(alone.wait().status == .good)
+        isFull.signal()
+        #expect(parked.allSatisfy { $0.wait().status == .good })
     }
-
-    @_lifetime(bytes: copy bytes)
-    func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
-        good.read(into: &bytes, offset: offset, mode: mode)
-    }
-
-    func write(
-        header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
-    ) -> FileResult { .failed(code) }
-    var cacheProbeInterval: Int64 { good.cacheProbeInterval }
-    func write(_ bytes: RawSpan, offset: Int64) -> FileResult { .failed(code) }
-    func synchronizeData() -> Int32 { good.synchronizeData() }
-    func dropCached(from offset: Int64) { good.dropCached(from: offset) }
-    func truncate(to length: Int64) -> Int32 { code }
-    func punchHole(at offset: Int64, length: Int64) -> Int32 { code }
-    func zeroRange(at offset: Int64, length: Int64) -> Int32 { code }
-    func size() throws(SystemError) -> Int64 { try good.size() }
-    func nextData(from offset: Int64) -> Int64? { good.nextData(from: offset) }
-    func nextHole(from offset: Int64) -> Int64? { good.nextHole(from: offset) }
 }

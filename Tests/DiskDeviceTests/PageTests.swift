@@ -41,8 +41,11 @@ struct PageTests {
         #expect(Int(data.rawSpan.loadBE32(at: 8)) == (16 << 20) / blockSize)
         #expect(data.rawSpan.loadBE32(at: 20) == UInt32.max)
         #expect(data.rawSpan.loadBE32(at: 24) == 256)
-        #expect(Int(data.rawSpan.loadBE32(at: 28)) == 4096 / blockSize)
-        #expect(data.rawSpan.loadBE32(at: 32) == 0x8000_0000)
+        // A granularity of one block is not reported: it says nothing, and QEMU 7.2 aborts.
+        let granularity = blockSize == 512 ? 8 : 0
+        #expect(Int(data.rawSpan.loadBE16(at: 6)) == granularity)
+        #expect(Int(data.rawSpan.loadBE32(at: 28)) == granularity)
+        #expect(data.rawSpan.loadBE32(at: 32) == (blockSize == 512 ? 0x8000_0000 : 0))
         #expect(data.rawSpan.loadBE64(at: 36) == 32768)
         #expect(data.dropFirst(44).allSatisfy { $0 == 0 })
     }

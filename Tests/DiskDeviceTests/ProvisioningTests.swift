@@ -70,7 +70,65 @@ struct ProvisioningTests {
         #expect(port.execute(form.command(code, lba: 16, count: 4000, flags: flags), dataOut: zeros).status == .good)
         #expect(port.read(16, 4000).allSatisfy { $0 == 0 })
         #expect(port.read(4016, 1) == block)
-        #expect(bench.allocatedBytes < 1_000_000)
+        // Only with UNMAP is the storage given back.
+        if flags == 0x08 {
+            #expect(bench.allocatedBytes < 1_000_000)
+        } else {
+            #expect(bench.allocatedBytes >= 5000 * 512)
+        }
+    }
+
+    @Test(
+        "WRITE SAME of zeros without UNMAP gives blocks storage and takes none away",
+        arguments: [(OperationCode.writeSame10, 0x00, true), (OperationCode.writeSame16, 0x01, false)]
+            as [(UInt8, UInt8, Bool)])
+    func writeSameKeepsStorage(code: UInt8, flags: UInt8, hasData: Bool) throws {
+        let bench = try DiskBench(blocks: 8192)
+        let port = bench.initiator()
+        port.write(0, [UInt8](repeating: 1, count: 1 << 20))
+        let form = code == OperationCode.writeSame10 ? Form.ten : .sixteen
+        let zeros = hasData ? [UInt8](repeating: 0, count: 512) : []
+        #expect(port.execute(form.command(code, lba: 0, count: 4096, flags: flags), dataOut: zeros).status == .good)
+        #expect(port.read(0, 4096).allSatisfy { $0 == 0 })
+        #expect(statusDescriptors(port) == [[0, 4096, 0], [4096, 4096, 1]])
+        #expect(bench.allocatedBytes >= 4096 * 512)
+        // With UNMAP they lose it.
+        let freeing = form.command(code, lba: 0, count: 4096, flags: flags | 0x08)
+        #expect(port.execute(freeing, dataOut: zeros).status == .good)
+        #expect(statusDescriptors(port) == [[0, 8192, 1]])
+    }
+
+    @Test("Long deallocation goes piece by piece; writes wait for a piece in the lane and not on the reactor")
+    func pieces() throws {
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(blocks: 1 << 20, engine: engine)
+        let port = bench.initiator()
+        let list = CDB.unmapList([(lba: 1000, count: 1 << 19), (lba: 0, count: 0), (lba: (1 << 20) - 1, count: 1)])
+        engine.hold()
+        let unmap = port.submit(CDB.unmap(length: list.count), dataOut: list).outcome
+        bench.settle()
+        engine.step()
+        bench.settle()
+        #expect(!unmap.isThere)
+        // Between two pieces nothing keeps a writer.
+        #expect(port.write(5, [UInt8](repeating: 1, count: 512)).status == .good)
+        engine.release()
+        #expect(unmap.wait().status == .good)
+        // 256 MiB from an odd start on are five pieces, and the last block is one.
+        #expect(engine.performedCount == 6)
+    }
+
+    @Test("GET LBA STATUS asks the file system in the lane")
+    func statusInLane() throws {
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(blocks: 4096, engine: engine)
+        let port = bench.initiator()
+        engine.hold()
+        let status = port.submit(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 64, flags: 0x12)).outcome
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
+        #expect(!status.isThere)
+        engine.release()
+        #expect(status.wait().dataIn.count == 24)
     }
 
     @Test("WRITE SAME refuses zero blocks, too many, and what leaves the medium")

@@ -131,25 +131,48 @@ struct ReadWriteTests {
         #expect(port.sense(CDB.compareAndWrite(lba: 0, count: 1), dataOut: ones) != nil)
     }
 
-    @Test("What the page cache does not hold is read by the engine, without keeping the reactor")
+    @Test("What memory does not hold is read by the lane, without keeping the reactor")
     func cold() throws {
-        let bench = try DiskBench(engineThreads: 1)
-        let port = bench.initiator()
         var random = SeededRandom(seed: 3)
-        let data = random.bytes(64 * 512)
-        port.write(100, data)
-        bench.evict()
-        let hold = bench.holdEngine(threads: 1, port: port)
-        let cold = port.submit(CDB.ten(0x28, lba: 100, count: 64)).outcome
+        let data = random.bytes(128 * 512)
+        let store = SimulatedStore(data)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(store: store, engine: engine)
+        let port = bench.initiator()
+        store.isCached = false
+        engine.hold()
+        let cold = port.submit(CDB.ten(OperationCode.read10, lba: 60, count: 64)).outcome
         // The reactor goes on with other commands.
-        #expect(port.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
         #expect(!cold.isThere)
-        hold.release()
-        #expect(cold.wait().dataIn == data)
+        engine.release()
+        #expect(cold.wait().dataIn == Array(data[60 * 512..<124 * 512]))
         // Now it is warm.
-        let second = bench.holdEngine(threads: 1, port: port)
-        #expect(port.execute(CDB.ten(0x28, lba: 100, count: 64)).dataIn == data)
-        second.release()
+        store.isCached = true
+        engine.hold()
+        #expect(port.read(60, 64) == Array(data[60 * 512..<124 * 512]))
+    }
+
+    @Test("A long transfer is cut into pieces, between which other media are served")
+    func pieces() throws {
+        let engine = SimulatedEngine()
+        let store = SimulatedStore([UInt8](repeating: 0, count: 16 << 20))
+        let bench = try DiskBench(store: store, engine: engine)
+        let port = bench.initiator()
+        var random = SeededRandom(seed: 4)
+        let pattern = random.bytes(1 << 16)
+        let data = Array(repeating: pattern, count: 160).flatMap(\.self)
+        #expect(port.write(7, data).status == .good)
+        #expect(engine.performedCount == 3)
+        #expect(port.read(7, data.count / 512) == data)
+        #expect(engine.performedCount == 6)
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.writeAndVerify16, lba: 8, count: data.count / 512), dataOut: data)
+                .status == .good)
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.orWrite16, lba: 8, count: data.count / 512), dataOut: data).status
+                == .good)
+        #expect(port.read(8, data.count / 512) == data)
     }
 
     @Test("A block that cannot be read is named, and no data come with it")
@@ -172,17 +195,16 @@ struct ReadWriteTests {
 
     @Test("An aborted READ gives its buffer back and answers nothing")
     func abort() throws {
-        let bench = try DiskBench(engineThreads: 1)
+        let store = SimulatedStore([UInt8](repeating: 5, count: 64 * 512))
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(store: store, engine: engine)
         let port = bench.initiator()
-        port.write(0, [UInt8](repeating: 5, count: 64 * 512))
-        bench.evict()
-        let hold = bench.holdEngine(threads: 1, port: port)
-        let read = port.submit(CDB.ten(0x28, lba: 0, count: 64))
-        let write = port.submit(CDB.ten(0x2A, lba: 0, count: 1, flags: 8), dataOut: [UInt8](repeating: 6, count: 512))
-        port.port.onReactor { [reactor = bench.reactor] in
-            _ = reactor.schedule(after: .milliseconds(30), Later { hold.release() }, token: 0)
-        }
-        #expect(port.port.manage(.abortTask, slot: read.slot) == .complete)
+        store.isCached = false
+        engine.hold()
+        let read = port.submit(CDB.ten(OperationCode.read10, lba: 0, count: 64))
+        let write = port.submit(
+            CDB.ten(OperationCode.write10, lba: 0, count: 1, flags: 8), dataOut: [UInt8](repeating: 6, count: 512))
+        #expect(port.port.manage(.abortTask, slot: read.slot) { engine.release() } == .complete)
         #expect(read.outcome.wait().isAborted)
         #expect(write.outcome.wait().status == .good)
         // The gate is open again, and nothing is leased.

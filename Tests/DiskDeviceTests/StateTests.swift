@@ -1,10 +1,14 @@
 import Bytes
 import DeviceTestSupport
-import DiskDevice
+import Dispatch
+import Media
+import Platform
 import SCSI
 import TargetCore
 import TestSupport
 import Testing
+
+@testable import DiskDevice
 
 @Suite("Durability, power, resizing and several initiators")
 struct StateTests {
@@ -12,9 +16,10 @@ struct StateTests {
 
     @Test("A write ends at once; with FUA it ends when the engine has made it durable")
     func forceUnitAccess() throws {
-        let bench = try DiskBench(engineThreads: 1)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(engine: engine)
         let port = bench.initiator()
-        let hold = bench.holdEngine(threads: 1, port: port)
+        engine.hold()
         #expect(port.write(0, block).status == .good)
         let commands: [([UInt8], [UInt8])] = [
             (CDB.ten(0x2A, lba: 1, count: 1, flags: 0x08), block),
@@ -26,45 +31,76 @@ struct StateTests {
         let outcomes = commands.map { port.submit($0, dataOut: $1).outcome }
         #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
         #expect(outcomes.allSatisfy { !$0.isThere })
-        hold.release()
+        engine.release()
         #expect(outcomes.allSatisfy { $0.wait().status == .good })
     }
 
     @Test("Without a write cache every write is durable before it ends")
     func noWriteCache() throws {
-        let bench = try DiskBench(engineThreads: 1)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(engine: engine)
         let port = bench.initiator()
-        let caching: [UInt8] = [0, 0, 0, 0, 0x08, 18, 0] + [UInt8](repeating: 0, count: 17)
-        let first = bench.holdEngine(threads: 1, port: port)
-        let change = port.submit([0x15, 0x10, 0, 0, UInt8(caching.count), 0], dataOut: caching).outcome
+        engine.hold()
+        let change = port.submit(modeSelect(writeCache: false), dataOut: cachingPage(false)).outcome
         // MODE SELECT itself waits until what the cache held is durable.
-        #expect(port.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
         #expect(!change.isThere)
-        first.release()
+        engine.release()
         #expect(change.wait().status == .good)
-        let hold = bench.holdEngine(threads: 1, port: port)
-        let outcome = port.submit(CDB.ten(0x2A, lba: 1, count: 1), dataOut: block).outcome
+        engine.hold()
+        let outcome = port.submit(CDB.ten(OperationCode.write10, lba: 1, count: 1), dataOut: block).outcome
         #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
         #expect(!outcome.isThere)
-        hold.release()
+        engine.release()
         #expect(outcome.wait().status == .good)
     }
 
-    @Test("A full engine is BUSY, and the command can be repeated")
+    private func modeSelect(writeCache: Bool) -> [UInt8] {
+        [OperationCode.modeSelect6, 0x10, 0, 0, UInt8(cachingPage(writeCache).count), 0]
+    }
+
+    private func cachingPage(_ writeCache: Bool) -> [UInt8] {
+        [0, 0, 0, 0, 0x08, 18, writeCache ? 4 : 0] + [UInt8](repeating: 0, count: 17)
+    }
+
+    @Test("When nexuses switch the write cache at the same time, the page and the data path agree in the end")
+    func switchingWriteCache() throws {
+        let bench = try DiskBench(blocks: 64)
+        let ports = [bench.initiator(), bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)]
+        let (on, off) = (cachingPage(true), cachingPage(false))
+        let command = modeSelect(writeCache: true)
+        for _ in 0..<200 {
+            concurrently(2) { index in
+                let port = ports[index]
+                port.port.clearUnitAttentions()
+                _ = port.execute(command, dataOut: index == 0 ? on : off)
+            }
+            let page = bench.unit.modePages.page(DiskModePage.caching)?.current[0]
+            #expect((page == DiskModePage.writeCacheEnable) == bench.unit.isWriteCacheEnabled)
+        }
+    }
+
+    @Test("A full lane is BUSY for a command that has changed nothing, and takes the rest of one that has")
     func busy() throws {
-        let bench = try DiskBench(engineThreads: 1)
+        let engine = SimulatedEngine()
+        let bench = try DiskBench(engine: engine)
         let port = bench.initiator()
-        let hold = bench.holdEngine(threads: 1, port: port)
-        let filler = EngineHold(threads: 64)
-        port.port.onReactor { filler.begin(on: bench.reactor) }
-        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 0)).status == .busy)
-        #expect(port.execute(CDB.ten(0x2A, lba: 0, count: 1, flags: 8), dataOut: block).status == .busy)
+        engine.hold()
+        let filler = Filler(bench.image.lane, on: bench.reactor)
+        #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)).status == .busy)
         #expect(port.execute(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block).status == .busy)
-        filler.release()
-        hold.release()
-        filler.waitUntilHeld()
-        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 0)).status == .good)
+        // Written already: the command waits until that is durable.
+        let written = port.submit(CDB.ten(OperationCode.write10, lba: 0, count: 1, flags: 8), dataOut: block).outcome
+        // MODE SELECT has switched the write cache off already.
+        let change = port.submit(modeSelect(writeCache: false), dataOut: cachingPage(false)).outcome
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
+        #expect(!written.isThere && !change.isThere)
+        engine.release()
+        #expect(written.wait().status == .good)
+        #expect(change.wait().status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)).status == .good)
         #expect(port.execute(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block).status == .good)
+        withExtendedLifetime(filler) {}
     }
 
     @Test("SYNCHRONIZE CACHE checks its range")
@@ -144,4 +180,22 @@ struct StateTests {
             #expect(other.read(lba, 1) == data)
         }
     }
+}
+
+/// Requests that fill a lane whose engine is held.
+private final class Filler: FileRequestOwner, @unchecked Sendable {
+    init(_ lane: Lane, on reactor: Reactor) {
+        let done = DispatchSemaphore(value: 0)
+        reactor.postCompletion {
+            while true {
+                let request = FileRequest(owner: self)
+                request.operation = .call { 0 }
+                guard lane.submit(request, on: reactor) else { break }
+            }
+            done.signal()
+        }
+        done.wait()
+    }
+
+    func fileRequestCompleted(_ request: FileRequest) {}
 }

@@ -1,5 +1,6 @@
 import Bytes
 import DeviceTestSupport
+import Dispatch
 import Platform
 import TestSupport
 import Testing
@@ -15,12 +16,48 @@ struct RawDiskImageTests {
         folder = try TemporaryFolder()
     }
 
-    private func read(_ image: RawDiskImage, _ offset: Int64, _ count: Int, _ mode: ReadMode = .blocking) throws
-        -> [UInt8]?
-    {
-        var lease = try pool.required(max(1, count))
-        guard image.read(into: &lease, at: 0, count: count, offset: offset, mode: mode) == .done else { return nil }
-        return lease.bytes.copyToArray()
+    private let engine = SimulatedEngine()
+
+    private func create(_ path: String, _ capacity: Int64, blockSize: Int = 512) throws -> RawDiskImage {
+        try RawDiskImage.create(path: path, capacity: capacity, blockSize: blockSize, engine: engine)
+    }
+
+    private func open(_ path: String, blockSize: Int = 512, expectedCapacity: Int64? = nil) throws -> RawDiskImage {
+        try RawDiskImage.open(
+            path: path, blockSize: blockSize, expectedCapacity: expectedCapacity, engine: engine)
+    }
+
+    /// The outcome of a request that `prepare` makes, with the bytes that it has read.
+    @discardableResult
+    private func perform(
+        _ image: RawDiskImage, lease: [UInt8]? = nil, _ prepare: (FileRequest) -> Void
+    ) throws -> (result: MediaResult, bytes: [UInt8], runs: [ProvisioningRun]) {
+        let runner = RequestRunner()
+        if let lease { runner.request.lease = try pool.required(lease) }
+        image.beginWriting(runner.request)
+        runner.run(in: image.lane, prepare)
+        let bytes = runner.request.lease.take()?.copyToArray() ?? []
+        return (image.outcome(of: runner.request), bytes, image.provisioning(of: runner.request))
+    }
+
+    private func read(_ image: RawDiskImage, _ first: UInt64, _ blocks: UInt64) throws -> [UInt8]? {
+        let space = [UInt8](repeating: 0xAA, count: Int(blocks) * image.blockSize)
+        let (result, bytes, _) = try perform(image, lease: space) {
+            image.prepareRead($0, at: 0, first: first, blocks: blocks)
+        }
+        return result == .done ? bytes : nil
+    }
+
+    private func write(_ image: RawDiskImage, _ first: UInt64, _ data: [UInt8]) throws -> MediaResult {
+        let lease = try pool.required(data)
+        let request = RequestRunner().request
+        image.beginWriting(request)
+        return image.writeCached(
+            from: lease, at: 0, first: first, blocks: UInt64(data.count / image.blockSize), for: request)
+    }
+
+    private func runs(_ image: RawDiskImage, _ first: UInt64 = 0, limit: Int = 100) throws -> [ProvisioningRun] {
+        try perform(image) { image.prepareProvisioning($0, first: first, runs: limit) }.runs
     }
 
     @Test("What was written is read, around it are zeros, and it is there after reopening", arguments: [512, 4096])
@@ -28,110 +65,248 @@ struct RawDiskImageTests {
         let path = folder.file("disk")
         let data = [UInt8]((0..<blockSize).map { UInt8(truncatingIfNeeded: $0 &* 7) })
         do {
-            let image = try RawDiskImage.create(path: path, capacity: 1 << 20, blockSize: blockSize)
+            let image = try create(path, 1 << 20, blockSize: blockSize)
             #expect(image.blockCount == UInt64(1 << 20) / UInt64(blockSize))
-            let lease = try pool.required([0, 0, 0] + data)
-            #expect(image.write(from: lease, at: 3, count: blockSize, offset: Int64(blockSize)) == .done)
+            let result = try perform(image, lease: [0, 0, 0] + data) {
+                image.prepareWrite($0, at: 3, first: 1, blocks: 1)
+            }.result
+            #expect(result == .done)
             #expect(image.synchronize() == nil)
-            #expect(try read(image, Int64(blockSize), blockSize, .cached) == data)
+            var lease = try pool.required(blockSize)
+            #expect(image.readCached(into: &lease, first: 1, blocks: 1) == .done)
+            let bytes = lease.copyToArray()
+            #expect(bytes == data)
         }
-        let image = try RawDiskImage.open(path: path, blockSize: blockSize, expectedCapacity: 1 << 20)
-        #expect(try read(image, 0, blockSize) == [UInt8](repeating: 0, count: blockSize))
-        #expect(try read(image, Int64(blockSize), blockSize) == data)
-        #expect(try read(image, 1 << 20, 0) == [])
+        let image = try open(path, blockSize: blockSize, expectedCapacity: 1 << 20)
+        #expect(try read(image, 0, 2) == [UInt8](repeating: 0, count: blockSize) + data)
+        #expect(try read(image, image.blockCount, 0) == [])
     }
 
     @Test("Images that cannot be used are refused with one sentence")
     func refusals() throws {
         let path = folder.file("disk")
-        #expect(throws: DiskImageError.missing(path: path)) { try RawDiskImage.open(path: path, blockSize: 512) }
+        #expect(throws: DiskImageError.missing(path: path)) { try open(path) }
         try folder.write([UInt8](repeating: 0, count: 1000), to: "disk")
         let mismatch = DiskImageError.lengthMismatch(path: path, length: 1000, blockSize: 512)
-        #expect(throws: mismatch) { try RawDiskImage.open(path: path, blockSize: 512) }
+        #expect(throws: mismatch) { try open(path) }
         #expect(mismatch.description == "image \(path) is 1000 bytes long, not a multiple of 512")
         #expect(throws: DiskImageError.exists(path: path)) {
-            try RawDiskImage.create(path: path, capacity: 4096, blockSize: 512)
+            try create(path, 4096)
         }
         #expect(try folder.read("disk").count == 1000)
         try folder.write([], to: "disk")
         #expect(throws: DiskImageError.lengthMismatch(path: path, length: 0, blockSize: 512)) {
-            try RawDiskImage.open(path: path, blockSize: 512)
+            try open(path)
         }
         try folder.write([UInt8](repeating: 0, count: 4096), to: "disk")
         #expect(throws: DiskImageError.capacityMismatch(path: path, length: 4096, expected: 8192)) {
-            try RawDiskImage.open(path: path, blockSize: 512, expectedCapacity: 8192)
+            try open(path, expectedCapacity: 8192)
         }
-        let image = try RawDiskImage.open(path: path, blockSize: 512)
-        #expect(throws: DiskImageError.inUse(path: path)) { try RawDiskImage.open(path: path, blockSize: 512) }
+        let image = try open(path)
+        #expect(throws: DiskImageError.inUse(path: path)) { try open(path) }
         #expect(image.capacity == 4096)
         let nowhere = folder.file("nowhere/disk")
         #expect(throws: DiskImageError.missing(path: nowhere)) {
-            try RawDiskImage.create(path: nowhere, capacity: 4096, blockSize: 512)
+            try create(nowhere, 4096)
         }
     }
 
     @Test("A file that becomes shorter gives an error, never zeros")
     func truncated() throws {
         let path = folder.file("disk")
-        let image = try RawDiskImage.create(path: path, capacity: 8192, blockSize: 512)
+        let image = try create(path, 8192)
         let other = try File.open(path: path, .readWrite)
         #expect(other.truncate(to: 4352) == 0)
         var lease = try pool.required(4096)
         // The page cache may not know the page any more; but it never makes up zeros.
-        #expect(image.read(into: &lease, at: 0, count: 512, offset: 4096, mode: .cached) != .done)
-        #expect(
-            image.read(into: &lease, at: 0, count: 512, offset: 4096, mode: .blocking) == .failed(.truncated))
-        #expect(image.read(into: &lease, at: 0, count: 512, offset: 3584, mode: .blocking) == .done)
+        #expect(image.readCached(into: &lease, first: 8, blocks: 1) != .done)
+        let result = try perform(image, lease: [UInt8](repeating: 0, count: 512)) {
+            image.prepareRead($0, at: 0, first: 8, blocks: 1)
+        }.result
+        #expect(result == .failed(.truncated))
+        #expect(try read(image, 7, 1) == [UInt8](repeating: 0, count: 512))
     }
 
-    @Test("Unmapped blocks read as zeros and take no storage; their neighbours stay")
+    @Test("Freed blocks read as zeros and take no storage; zeros that are written take it; their neighbours stay")
     func provisioning() throws {
-        let image = try RawDiskImage.create(path: folder.file("disk"), capacity: 1 << 20, blockSize: 512)
-        #expect(image.provisioning(at: 0) == .init(isMapped: false, end: 1 << 20))
-        var lease = try pool.required(65536)
-        lease.extendWithZeros(to: 0)
-        lease.assign([UInt8](repeating: 7, count: 65536))
-        #expect(image.write(from: lease, at: 0, count: 65536, offset: 65536) == .done)
+        let image = try create(folder.file("disk"), 1 << 20)
+        #expect(try runs(image) == [ProvisioningRun(isMapped: false, end: 2048)])
+        #expect(try write(image, 128, [UInt8](repeating: 7, count: 65536)) == .done)
+        let mapped = [
+            ProvisioningRun(isMapped: false, end: 128), ProvisioningRun(isMapped: true, end: 256),
+            ProvisioningRun(isMapped: false, end: 2048),
+        ]
+        // What is not written out yet has storage too.
+        #expect(try runs(image) == mapped)
         #expect(image.synchronize() == nil)
-        #expect(image.provisioning(at: 0) == .init(isMapped: false, end: 65536))
-        #expect(image.provisioning(at: 65536) == .init(isMapped: true, end: 131_072))
-        #expect(image.unmap(at: 65536 + 512, length: 32768) == nil)
-        #expect(try read(image, 65536, 512) == [UInt8](repeating: 7, count: 512))
-        #expect(try read(image, 65536 + 512, 512) == [UInt8](repeating: 0, count: 512))
-        #expect(try read(image, 65536 + 512 + 32768, 512) == [UInt8](repeating: 7, count: 512))
-        #expect(image.writeZeros(at: 65536, length: 65536) == nil)
-        #expect(try read(image, 131_072 - 512, 512) == [UInt8](repeating: 0, count: 512))
+        #expect(try runs(image) == mapped)
+        #expect(try runs(image, 130, limit: 1) == [mapped[1]])
+        #expect(try perform(image) { image.prepareDeallocate($0, first: 129, blocks: 64) }.result == .done)
+        #expect(try read(image, 128, 1) == [UInt8](repeating: 7, count: 512))
+        #expect(try read(image, 129, 64) == [UInt8](repeating: 0, count: 32768))
+        #expect(try read(image, 193, 1) == [UInt8](repeating: 7, count: 512))
+        #expect(try runs(image).count == 5)
+        #expect(try perform(image) { image.prepareZeros($0, first: 128, blocks: 128) }.result == .done)
+        #expect(try read(image, 128, 128) == [UInt8](repeating: 0, count: 65536))
+        #expect(try runs(image) == mapped)
+        #expect(image.synchronize() == nil)
+        #expect(try runs(image) == mapped)
         #expect(image.capacity == 1 << 20)
     }
 
     @Test("A disk grows with zeros, and what is cut off is gone")
     func resize() throws {
         let path = folder.file("disk")
-        let image = try RawDiskImage.create(path: path, capacity: 4096, blockSize: 512)
-        let lease = try pool.required([UInt8](repeating: 9, count: 4096))
-        #expect(image.write(from: lease, at: 0, count: 4096, offset: 0) == .done)
+        let image = try create(path, 4096)
+        #expect(try write(image, 0, [UInt8](repeating: 9, count: 4096)) == .done)
         try image.resize(to: 1024)
         #expect(image.blockCount == 2)
         try image.resize(to: 8192)
-        #expect(try read(image, 512, 1024) == [UInt8](repeating: 9, count: 512) + [UInt8](repeating: 0, count: 512))
+        #expect(try read(image, 1, 2) == [UInt8](repeating: 9, count: 512) + [UInt8](repeating: 0, count: 512))
         #expect(throws: DiskImageError.lengthMismatch(path: path, length: 1000, blockSize: 512)) {
             try image.resize(to: 1000)
         }
         #expect(image.capacity == 8192)
     }
 
+    private func simulated(_ store: SimulatedStore) -> RawDiskImage {
+        RawDiskImage(store: store, engine: engine, path: "test", blockSize: 512, capacity: store.size())
+    }
+
     @Test("A full host is told apart from a broken device")
     func failures() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 4096))
-        let image = RawDiskImage(store: store, file: nil, path: "test", blockSize: 512, capacity: 4096)
-        let lease = try pool.required([UInt8](repeating: 1, count: 512))
+        let image = simulated(store)
+        let block = [UInt8](repeating: 1, count: 512)
         store.fail(at: 1, errorNumber: Errno.noSpace, fromThenOn: true)
-        #expect(image.write(from: lease, at: 0, count: 512, offset: 0) == .failed(.hostFull))
-        #expect(image.unmap(at: 0, length: 512) == .hostFull)
+        #expect(try write(image, 0, block) == .failed(.hostFull))
+        #expect(
+            try perform(image) { image.prepareDeallocate($0, first: 0, blocks: 1) }.result == .failed(.hostFull))
         store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: true)
-        #expect(image.write(from: lease, at: 0, count: 512, offset: 0) == .failed(.device(Errno.inputOutput)))
-        #expect(image.synchronize() == .device(Errno.inputOutput))
+        #expect(try write(image, 0, block) == .failed(.device(Errno.inputOutput)))
         store.stopFailing()
-        #expect(image.write(from: lease, at: 0, count: 512, offset: 0) == .done)
+        #expect(try write(image, 0, block) == .done)
+        #expect(image.loss == nil)
+    }
+
+    @Test("Whoever meets a failed synchronisation counts it: a request, the control plane, or a resize")
+    func losses() throws {
+        for meets in [
+            { image in image.synchronize() != nil },
+            { image in (try? image.resize(to: 8192)) == nil },
+            { image in
+                (try? self.perform(image) { image.prepareSynchronize($0) }.result)
+                    == .failed(.device(Errno.inputOutput))
+            },
+        ] as [(RawDiskImage) -> Bool] {
+            let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
+            let image = simulated(store)
+            let told = Told()
+            image.observeLosses { told.failures.append($0) }
+            let block = [UInt8](repeating: 1, count: 512)
+            #expect(try write(image, 0, block) == .done)
+            store.failSynchronizations(Errno.inputOutput)
+            #expect(meets(image))
+            store.stopFailing()
+            #expect(told.failures == [.device(Errno.inputOutput)])
+            #expect(image.loss == .device(Errno.inputOutput))
+            // The store would say that all is well now.
+            #expect(image.synchronize() == .device(Errno.inputOutput))
+            #expect(try write(image, 0, block) == .failed(.device(Errno.inputOutput)))
+            #expect(image.acknowledgeLoss() == nil)
+            #expect(image.synchronize() == nil)
+            #expect(try write(image, 0, block) == .done)
+            #expect(told.failures.count == 1)
+        }
+    }
+
+    private final class Told: @unchecked Sendable {
+        var failures: [MediaFailure] = []
+    }
+
+    @Test("A loss outlasts the opening, until it is acknowledged")
+    func notedLoss() throws {
+        let path = folder.file("disk")
+        let block = [UInt8](repeating: 1, count: 512)
+        do {
+            let image = try create(path, 8192)
+            #expect(image.loss == nil)
+            #expect(image.store.noteLoss(Errno.noSpace) == 0)
+        }
+        do {
+            let image = try open(path)
+            #expect(image.loss == .hostFull)
+            #expect(try write(image, 0, block) == .failed(.hostFull))
+            #expect(try read(image, 0, 1) == [UInt8](repeating: 0, count: 512))
+        }
+        do {
+            let image = try open(path)
+            #expect(image.acknowledgeLoss() == nil)
+            #expect(image.loss == nil)
+            #expect(try write(image, 0, block) == .done)
+        }
+        #expect(try open(path).loss == nil)
+    }
+
+    @Test("A loss is put down for the next opening where it occurs")
+    func notingLoss() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
+        let image = simulated(store)
+        store.failSynchronizations(Errno.quotaExceeded)
+        #expect(image.synchronize() == .hostFull)
+        #expect(store.notedLoss == Errno.quotaExceeded)
+        #expect(simulated(store).loss == .hostFull)
+        #expect(image.acknowledgeLoss() == nil)
+        #expect(store.notedLoss == 0)
+    }
+
+    @Test("Synchronisations that wait share the next one")
+    func sharedSynchronizations() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 4096))
+        let threads = try FileEngine(threads: 4)
+        let image = RawDiskImage(store: store, engine: threads, path: "test", blockSize: 512, capacity: 4096)
+        let waiting = Waiting(image, count: 64)
+        store.holdSynchronizations()
+        waiting.submit(1)
+        store.waitUntilHeld()
+        // One keeps a thread; the others are put aside, and a read does not wait for them.
+        waiting.submit(63)
+        #expect(try read(image, 0, 1) == [UInt8](repeating: 0, count: 512))
+        store.releaseSynchronizations()
+        waiting.wait()
+        #expect(waiting.results.allSatisfy { $0 == .done(0) })
+        #expect(store.callCount < 10)
+        threads.stop()
+    }
+
+    /// Synchronisations of an image.
+    private final class Waiting: FileRequestOwner, @unchecked Sendable {
+        private let image: RawDiskImage
+        private let done = DispatchSemaphore(value: 0)
+        private(set) var results: [FileResult] = []
+        private let count: Int
+
+        init(_ image: RawDiskImage, count: Int) {
+            self.image = image
+            self.count = count
+        }
+
+        func submit(_ count: Int) {
+            for _ in 0..<count {
+                let request = FileRequest(owner: self)
+                image.beginWriting(request)
+                image.prepareSynchronize(request)
+                image.lane.submitContinuation(request, on: TestReactors.first)
+            }
+        }
+
+        func fileRequestCompleted(_ request: FileRequest) {
+            results.append(request.result)
+            done.signal()
+        }
+
+        func wait() {
+            for _ in 0..<count { done.wait() }
+        }
     }
 }

@@ -165,9 +165,17 @@ int cplatform_truncate(int descriptor, int64_t length);
 int64_t cplatform_size(int descriptor);
 /// The bytes of storage that a file takes.
 int64_t cplatform_allocated_size(int descriptor);
-/// The first offset from `offset` on with data (or a hole); -ENXIO when there is none.
-int64_t cplatform_seek_data(int descriptor, int64_t offset);
-int64_t cplatform_seek_hole(int descriptor, int64_t offset);
+/// The first offset from `offset` on with storage, written or reserved (FIEMAP; SEEK_DATA where that is unknown); -ENXIO when
+/// there is none.
+int64_t cplatform_next_allocated(int descriptor, int64_t offset);
+/// The first offset from `offset` on without storage, at most the end; -ENXIO beyond it.
+int64_t cplatform_next_unallocated(int descriptor, int64_t offset);
+/// The error number in the file's attribute for lost data; 0 when there is none, negative when there cannot be one.
+int cplatform_noted_loss(int descriptor);
+/// Sets that attribute; 0 removes it.
+int cplatform_note_loss(int descriptor, int error_number);
+/// POSIX_FADV_DONTNEED on all of the file.
+void cplatform_drop_cache(int descriptor);
 /// 1 for a block device.
 int cplatform_is_block_device(int descriptor);
 /// 1 when the file lives in memory (tmpfs, ramfs), so that reading it never waits for a device.

@@ -90,7 +90,8 @@ public final class LocalDevices: DeviceAssembly {
         let image: RawDiskImage
         do {
             image = try RawDiskImage.open(
-                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size, pageKeeper: pageKeeper)
+                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size, engine: fileEngine,
+                pageKeeper: pageKeeper)
         } catch {
             throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
         }

@@ -34,7 +34,7 @@ final class CommandStage: Sendable {
             reactor = try Reactor.start(name: "devices", poolLimit: 256 << 20, fileEngine: engine)
             let profiles = try ProfileLibrary()
             devices = [
-                try Self.disk(), try Self.tape(profiles.drive(named: "ibm-ult3580-td8"), reactor),
+                try Self.disk(engine), try Self.tape(profiles.drive(named: "ibm-ult3580-td8"), reactor),
                 try Self.changer(profiles.library(named: "ibm-03584l32"), reactor),
             ]
         } catch {
@@ -48,9 +48,10 @@ final class CommandStage: Sendable {
         return target
     }
 
-    private static func disk() throws -> Device {
+    private static func disk(_ engine: FileEngine) throws -> Device {
         let image = try RawDiskImage.create(
-            path: folder.appending(path: "disk").path(percentEncoded: false), capacity: 1 << 20, blockSize: 512)
+            path: folder.appending(path: "disk").path(percentEncoded: false), capacity: 1 << 20, blockSize: 512,
+            engine: engine)
         let unit = DiskDeviceServer(
             image: image,
             identity: DeviceIdentity(

@@ -1,0 +1,43 @@
+public import Platform
+
+/// Why an image cannot be made, opened or resized: one sentence each.
+public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Another opening of the image holds its lock.
+    case inUse(path: String)
+    /// There is a file of that name.
+    case exists(path: String)
+    /// There is no file of that name.
+    case missing(path: String)
+    /// The length is not a multiple of the block size, or not positive.
+    case lengthMismatch(path: String, length: Int64, blockSize: Int)
+    /// The file is shorter or longer than the disk that it should hold.
+    case capacityMismatch(path: String, length: Int64, expected: Int64)
+    /// A block device keeps its length.
+    case fixedLength(path: String)
+    /// A system call failed.
+    case system(SystemError)
+
+    /// The sentence.
+    public var description: String {
+        switch self {
+        case .inUse(let path): "image \(path) is in use"
+        case .exists(let path): "image \(path) exists already"
+        case .missing(let path): "image \(path) does not exist"
+        case .lengthMismatch(let path, let length, _) where length <= 0: "image \(path) is empty"
+        case .lengthMismatch(let path, let length, let blockSize):
+            "image \(path) is \(length) bytes long, not a multiple of \(blockSize)"
+        case .capacityMismatch(let path, let length, let expected):
+            "image \(path) is \(length) bytes long, but its disk has \(expected)"
+        case .fixedLength(let path): "image \(path) is a block device and cannot be resized"
+        case .system(let error): error.description
+        }
+    }
+
+    init(_ error: SystemError, path: String) {
+        switch error.code {
+        case Errno.noSuchFile: self = .missing(path: path)
+        case Errno.fileExists: self = .exists(path: path)
+        default: self = .system(error)
+        }
+    }
+}

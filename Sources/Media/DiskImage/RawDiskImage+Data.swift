@@ -1,0 +1,234 @@
+public import Bytes
+public import Platform
+internal import Synchronization
+
+/// Data, storage and durability.
+extension RawDiskImage {
+    /// The special operation that finds out where blocks have storage.
+    private static let provisioningOperation = 0
+
+    private static let zeros = [UInt8](repeating: 0, count: 65536)
+
+    // MARK: On a reactor
+
+    /// Reads what is in memory.
+    ///
+    /// A file that has become shorter than the disk gives `.truncated`: never zeros that nobody wrote.
+    public func readCached(into lease: inout BufferLease, first: UInt64, blocks: UInt64) -> MediaResult {
+        let (offset, count) = bytes(first, blocks)
+        var nothing = MutableRawSpan()
+        return Self.result(
+            store.read(header: &nothing, into: &lease, at: 0, count: count, offset: offset, mode: .cached),
+            count: count)
+    }
+
+    /// Remembers the epoch in which a command begins to change blocks.
+    public func beginWriting(_ request: FileRequest) {
+        request.epoch = losses.epoch
+    }
+
+    /// Writes to the page cache, unless storage is being freed: the file system would keep the reactor until that has ended.
+    public func writeCached(
+        from lease: borrowing BufferLease, at leaseOffset: Int, first: UInt64, blocks: UInt64, for request: FileRequest
+    ) -> MediaResult {
+        let (offset, count) = bytes(first, blocks)
+        let before = losses.refusal(since: request.epoch)
+        guard before == 0 else { return .failed(MediaFailure(errorNumber: before)) }
+        guard deallocations.load(ordering: .relaxed) == 0 else { return .wouldBlock }
+        return Self.result(
+            store.writeCached(lease.bytes.extracting(leaseOffset..<leaseOffset + count), offset: offset), count: count)
+    }
+
+    // MARK: Requests
+
+    /// Reads from the file.
+    public func prepareRead(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64) {
+        prepare(request, .read, first, blocks)
+        request.leaseOffset = leaseOffset
+    }
+
+    /// Writes to the page cache, where a thread may wait.
+    public func prepareWrite(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64) {
+        prepare(request, .write, first, blocks)
+        request.leaseOffset = leaseOffset
+    }
+
+    /// Makes everything durable, whichever blocks a command names: a file has no finer way.
+    public func prepareSynchronize(_ request: FileRequest) {
+        prepare(request, .synchronizeData, 0, 0)
+    }
+
+    /// Frees storage (UNMAP, SBC-4 clause 5.35). Where the file system cannot punch holes the blocks are written with zeros.
+    public func prepareDeallocate(_ request: FileRequest, first: UInt64, blocks: UInt64) {
+        precondition(blocks <= maximumDeallocation, "storage is freed in pieces")
+        prepare(request, .punchHole, first, blocks)
+    }
+
+    /// Makes blocks zero that keep or get storage (WRITE SAME without UNMAP, SBC-4 clause 5.50).
+    public func prepareZeros(_ request: FileRequest, first: UInt64, blocks: UInt64) {
+        precondition(blocks <= maximumDeallocation, "zeros are written in pieces")
+        prepare(request, .zeroRange, first, blocks)
+    }
+
+    /// Asks the file system (GET LBA STATUS, SBC-4 clause 5.7).
+    public func prepareProvisioning(_ request: FileRequest, first: UInt64, runs: Int) {
+        precondition(runs > 0, "an answer has a run")
+        prepare(request, .special(Self.provisioningOperation), first, 1)
+        request.count = runs
+    }
+
+    private func prepare(_ request: FileRequest, _ operation: FileRequest.Operation, _ first: UInt64, _ blocks: UInt64)
+    {
+        (request.fileOffset, request.count) = bytes(first, blocks)
+        request.operation = operation
+        request.medium = self
+    }
+
+    /// How a prepared request has ended.
+    public func outcome(of request: FileRequest) -> MediaResult {
+        switch request.operation {
+        case .read, .write: Self.result(request.result, count: request.count)
+        default: Self.result(request.result, count: 0)
+        }
+    }
+
+    /// The runs that were found.
+    public func provisioning(of request: FileRequest) -> [ProvisioningRun] {
+        request.answer as? [ProvisioningRun] ?? []
+    }
+
+    /// 64 MiB.
+    public var maximumDeallocation: UInt64 { UInt64(Self.deallocationLength) >> blockShift }
+
+    // MARK: On a thread that may wait
+
+    /// Does the work of a prepared request.
+    public func perform(_ request: FileRequest) -> FileResult? {
+        switch request.operation {
+        case .read, .call: return request.perform(on: store)
+        case .write: return change(request) { request.perform(on: store) }
+        case .punchHole:
+            return change(request) {
+                deallocate(request) { store.punchHole(at: request.fileOffset, length: Int64(request.count)) }
+            }
+        case .zeroRange:
+            return change(request) {
+                deallocate(request) { store.zeroRange(at: request.fileOffset, length: Int64(request.count)) }
+            }
+        case .synchronizeData:
+            return synchronizations.synchronize(request, in: lane) {
+                synchronizeStore()
+            } result: { request, code in
+                let code = code != 0 ? code : losses.refusal(since: request.epoch)
+                return code == 0 ? .done(0) : .failed(code)
+            }
+        case .special:
+            request.answer = provisioning(from: request.fileOffset, runs: request.count)
+            return .done(0)
+        }
+    }
+
+    /// Changes the file by `body`, unless written data were lost since the command began.
+    private func change(_ request: FileRequest, _ body: () -> FileResult) -> FileResult {
+        let refusal = losses.refusal(since: request.epoch)
+        return refusal == 0 ? body() : .failed(refusal)
+    }
+
+    /// Frees storage or reserves it by `body`, or writes zeros where the file system cannot do that.
+    private func deallocate(_ request: FileRequest, _ body: () -> Int32) -> FileResult {
+        deallocations.add(1, ordering: .relaxed)
+        defer { deallocations.subtract(1, ordering: .relaxed) }
+        let code = body()
+        guard code == Errno.notSupported else { return code == 0 ? .done(0) : .failed(code) }
+        let end = request.fileOffset + Int64(request.count)
+        var offset = request.fileOffset
+        while offset < end {
+            let step = Int(min(end - offset, Int64(Self.zeros.count)))
+            if case .failed(let code) = store.write(Self.zeros.rawSpan.extracting(0..<step), offset: offset) {
+                return .failed(code)
+            }
+            offset += Int64(step)
+        }
+        return .done(0)
+    }
+
+    private func provisioning(from start: Int64, runs limit: Int) -> [ProvisioningRun] {
+        let capacity = capacity
+        let mask = Int64(blockSize) - 1
+        var runs: [ProvisioningRun] = []
+        var offset = start
+        while offset < capacity, runs.count < limit {
+            let allocated = min(store.nextAllocated(from: offset) ?? capacity, capacity) & ~mask
+            if allocated > offset {
+                runs.append(ProvisioningRun(isMapped: false, end: UInt64(allocated) >> blockShift))
+                offset = allocated
+                continue
+            }
+            let unallocated = min(store.nextUnallocated(from: offset) ?? capacity, capacity)
+            // The block in which the storage ends is mapped as a whole; at least this one is.
+            offset = min(max((unallocated + mask) & ~mask, offset + Int64(blockSize)), capacity)
+            runs.append(ProvisioningRun(isMapped: true, end: UInt64(offset) >> blockShift))
+        }
+        return runs
+    }
+
+    // MARK: Durability and losses
+
+    /// Makes all completed writes durable (SYNCHRONIZE CACHE, SBC-4 clause 5.33).
+    public func synchronize() -> MediaFailure? { MediaFailure.of(synchronizeStore()) }
+
+    /// Makes everything durable; 0 or an error number. After a loss it does not try again: the host would say that all is
+    /// well. One at a time: see `SynchronizationGroup`.
+    func synchronizeStore() -> Int32 {
+        synchronizations.serially {
+            let before = losses.refusal(since: losses.epoch)
+            guard before == 0 else { return before }
+            let code = store.synchronizeData()
+            guard code != 0 else { return 0 }
+            losses.count(code)
+            // The next opening must know. A file system that cannot put it down has no other place either.
+            _ = store.noteLoss(code)
+            return code
+        }
+    }
+
+    /// Why everything that writes is refused.
+    public var loss: MediaFailure? { losses.failure }
+
+    /// Why the command of `request` cannot end as if all were kept.
+    public func loss(since request: FileRequest) -> MediaFailure? {
+        MediaFailure.of(losses.refusal(since: request.epoch))
+    }
+
+    /// Calls `body` at each loss.
+    public func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void) {
+        losses.observe(body)
+    }
+
+    /// Forgets what memory holds of the file, as far as the system can do that, and lets writes go on.
+    public func acknowledgeLoss() -> MediaFailure? {
+        synchronizations.serially {
+            let code = store.noteLoss(0)
+            store.dropCache()
+            losses.acknowledge()
+            return MediaFailure.of(code)
+        }
+    }
+
+    // MARK: Bytes
+
+    /// Where blocks are, and how many bytes they have.
+    private func bytes(_ first: UInt64, _ blocks: UInt64) -> (offset: Int64, count: Int) {
+        let total = UInt64(capacity) >> blockShift
+        precondition(first <= total && blocks <= total - first, "a transfer lies inside the disk")
+        return (Int64(first << blockShift), Int(blocks << blockShift))
+    }
+
+    private static func result(_ result: FileResult, count: Int) -> MediaResult {
+        switch result {
+        case .done(let done): done == count ? .done : .failed(.truncated)
+        case .wouldBlock: .wouldBlock
+        case .failed(let code): .failed(MediaFailure(errorNumber: code))
+        }
+    }
+}

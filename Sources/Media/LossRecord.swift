@@ -1,0 +1,57 @@
+internal import Platform
+internal import Synchronization
+
+/// What a medium remembers of its host's failures to make written data durable.
+///
+/// Linux tells such a failure once for an open file, calls the pages clean, and lets the next synchronisation succeed without
+/// them. So the one failure is a loss of everything that was not durable, whoever wrote it: it is counted where it occurs,
+/// before any command is answered, and the medium refuses writes from then on until an operator has acknowledged the loss.
+/// A command that has written before a loss and ends after it sees that the count, the epoch, has changed.
+final class LossRecord: Sendable {
+    private let epochWord = Atomic<UInt64>(0)
+    /// The error number of the latest loss; 0 before the first.
+    private let code = Atomic<Int32>(0)
+    private let isSticky = Atomic<Bool>(false)
+    private let observer = Mutex<(@Sendable (MediaFailure) -> Void)?>(nil)
+
+    /// A record that begins with a loss of an earlier time when `code` is not 0.
+    init(noted code: Int32 = 0) {
+        guard code != 0 else { return }
+        self.code.store(code, ordering: .relaxed)
+        isSticky.store(true, ordering: .releasing)
+    }
+
+    /// How many losses there have been.
+    var epoch: UInt64 { epochWord.load(ordering: .sequentiallyConsistent) }
+
+    /// Why writes are refused; nil when they are not.
+    var failure: MediaFailure? {
+        isSticky.load(ordering: .acquiring) ? MediaFailure(errorNumber: code.load(ordering: .relaxed)) : nil
+    }
+
+    /// The error number with which a command fails that has begun to write in `epoch`; 0 when nothing was lost since and
+    /// nothing is unacknowledged.
+    func refusal(since epoch: UInt64) -> Int32 {
+        guard isSticky.load(ordering: .acquiring) || self.epoch != epoch else { return 0 }
+        return code.load(ordering: .relaxed)
+    }
+
+    /// Counts a loss, on the thread that has met it, and tells the observer.
+    func count(_ errorNumber: Int32) {
+        code.store(errorNumber, ordering: .relaxed)
+        isSticky.store(true, ordering: .sequentiallyConsistent)
+        // After this, who has written sees it, or is seen by the observer.
+        epochWord.add(1, ordering: .sequentiallyConsistent)
+        observer.withLock { $0 }?(MediaFailure(errorNumber: errorNumber))
+    }
+
+    /// Lets writes go on.
+    func acknowledge() {
+        isSticky.store(false, ordering: .releasing)
+    }
+
+    /// Calls `body` at each loss, on the thread that has met it; it must not wait.
+    func observe(_ body: @escaping @Sendable (MediaFailure) -> Void) {
+        observer.withLock { $0 = body }
+    }
+}
