@@ -145,7 +145,7 @@ let package = Package(
         tests("Catalog", [grdb]),
         tests(
             "Management",
-            ["Catalog", "ISCSI", "ISCSIPort", "Platform", "TargetCore", "ManagementTestSupport", grdb]),
+            ["Catalog", "ChangerDevice", "ISCSI", "ISCSIPort", "Platform", "TargetCore", "ManagementTestSupport", grdb]),
         tests("Console", ["Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),

@@ -3,14 +3,14 @@ import GRDB
 public import struct Foundation.Date
 
 extension Catalog {
-    /// Adds a cartridge to the library with the key `library`; the element must be empty.
+    /// Adds a cartridge in phase `creating` to the library with the key `library`; the element must be empty.
     public func addCartridge(
         barcode: String, capacity: Int64, location: CartridgeLocation, library: Int64, created: Date
     ) throws(CatalogError) -> CartridgeRecord {
         try write { database in
             try Self.insertCartridge(
                 barcode: barcode, capacity: capacity, location: location, library: library, created: created,
-                in: database)
+                phase: .creating, in: database)
         }
     }
 
@@ -41,6 +41,9 @@ extension Catalog {
 
     /// Makes `moves` and their lines of history in one transaction; several at once are an exchange.
     ///
+    /// A cartridge in phase `creating` is complete when it has moved. One in phase `deleting` moves to the vault only, and without
+    /// a line of history, for which a full file system could have no room.
+    ///
     /// - Throws: `CatalogError.conflict` when a cartridge is not at its origin, or a destination does not exist or
     ///   is not empty after all origins were left.
     public func apply(
@@ -52,18 +55,24 @@ extension Catalog {
                     database, sql: "SELECT name FROM library WHERE id = ?", arguments: [library])
             else { throw CatalogError.conflict("there is no such library") }
             // All leave before any arrives, so that an exchange never has two cartridges in one element.
+            var recorded: [CartridgeMove] = []
             for move in moves {
                 guard let cartridge = try Self.cartridge(move.barcode, library: library, in: database),
                     cartridge.location == move.origin
                 else {
                     throw CatalogError.conflict("cartridge '\(move.barcode)' is not in \(move.origin)")
                 }
+                if cartridge.phase != .deleting {
+                    recorded.append(move)
+                } else if move.destination != .vault {
+                    throw CatalogError.conflict("cartridge '\(move.barcode)' is being deleted")
+                }
                 try database.execute(
                     sql: "UPDATE cartridge SET elementKind = NULL, elementNumber = NULL WHERE id = ?",
                     arguments: [cartridge.id])
             }
-            for move in moves {
-                try Self.place(move, library: library, in: database)
+            for move in moves { try Self.place(move, library: library, in: database) }
+            for move in recorded {
                 try database.execute(
                     sql: """
                         INSERT INTO move (time, library, barcode, origin, destination, cause)
@@ -73,10 +82,10 @@ extension Catalog {
                         time, name, move.barcode, move.origin.description, move.destination.description,
                         cause.rawValue,
                     ])
+                try database.execute(
+                    sql: "DELETE FROM move WHERE id <= ?",
+                    arguments: [database.lastInsertedRowID - Int64(Self.moveHistoryLimit)])
             }
-            try database.execute(
-                sql: "DELETE FROM move WHERE id <= ?",
-                arguments: [database.lastInsertedRowID - Int64(Self.moveHistoryLimit)])
         }
     }
 
@@ -88,7 +97,7 @@ extension Catalog {
                 arguments: [name, limit]
             ).map { row in
                 MoveRecord(
-                    time: row["time"], library: row["library"], barcode: row["barcode"], origin: row["origin"],
+                    time: Date(row["time"]), library: row["library"], barcode: row["barcode"], origin: row["origin"],
                     destination: row["destination"], cause: MoveCause(rawValue: row["cause"]) ?? .command)
             }
         }
@@ -104,12 +113,14 @@ extension Catalog {
                 sql: """
                     UPDATE cartridge SET elementKind = ?, elementNumber = ?,
                         sourceKind = CASE WHEN ? THEN NULL ELSE coalesce(?, sourceKind) END,
-                        sourceNumber = CASE WHEN ? THEN NULL ELSE coalesce(?, sourceNumber) END
+                        sourceNumber = CASE WHEN ? THEN NULL ELSE coalesce(?, sourceNumber) END,
+                        isImported = ?, phase = CASE phase WHEN 'creating' THEN 'complete' ELSE phase END
                     WHERE library = ? AND barcode = ?
                     """,
                 arguments: [
                     move.destination.element?.kind.rawValue, move.destination.element?.number,
-                    leavesLibrary, source?.kind.rawValue, leavesLibrary, source?.number, library, move.barcode,
+                    leavesLibrary, source?.kind.rawValue, leavesLibrary, source?.number,
+                    move.origin == .vault && !leavesLibrary, library, move.barcode,
                 ])
         } catch let error as DatabaseError where error.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE {
             throw CatalogError.conflict("\(move.destination) is not empty")
@@ -121,21 +132,22 @@ extension Catalog {
     @discardableResult
     static func insertCartridge(
         barcode: String, capacity: Int64, location: CartridgeLocation, library: Int64, created: Date,
-        in database: Database
+        phase: RecordPhase, in database: Database
     ) throws -> CartridgeRecord {
         let serialNumber = try randomSerialNumber(10, table: "cartridge", in: database)
         try database.execute(
             sql: """
-                INSERT INTO cartridge (library, barcode, serialNumber, capacity, elementKind, elementNumber, created)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO cartridge
+                    (library, barcode, serialNumber, capacity, elementKind, elementNumber, created, phase, isImported)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
                 """,
             arguments: [
                 library, barcode, serialNumber, capacity, location.element?.kind.rawValue, location.element?.number,
-                created,
+                created, phase.rawValue,
             ])
         return CartridgeRecord(
             id: database.lastInsertedRowID, barcode: barcode, serialNumber: serialNumber, capacity: capacity,
-            location: location, source: nil, created: created)
+            location: location, source: nil, isImported: false, created: created, phase: phase)
     }
 
     private static func cartridge(
@@ -158,6 +170,8 @@ extension CartridgeRecord {
         let location = element("elementKind", "elementNumber").map(CartridgeLocation.element) ?? .vault
         self.init(
             id: row["id"], barcode: row["barcode"], serialNumber: row["serialNumber"], capacity: row["capacity"],
-            location: location, source: element("sourceKind", "sourceNumber"), created: row["created"])
+            location: location, source: element("sourceKind", "sourceNumber"), isImported: row["isImported"],
+            created: Date(row["created"]),
+            phase: RecordPhase(row: row))
     }
 }

@@ -3,7 +3,7 @@ import GRDB
 public import struct Foundation.Date
 
 extension Catalog {
-    /// Adds a disk with a new identity and its target `targetName`, where it is logical unit 0.
+    /// Adds a disk in phase `creating` with a new identity and its target `targetName`, where it is logical unit 0.
     public func addDisk(
         name: String, targetName: String, image: String, imageIsExternal: Bool, size: Int64, blockSize: Int,
         created: Date
@@ -12,13 +12,13 @@ extension Catalog {
             let identity = try LogicalUnitIdentity.insert(.disk, in: database)
             try database.execute(
                 sql: """
-                    INSERT INTO disk (id, name, image, imageIsExternal, size, blockSize, created)
-                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    INSERT INTO disk (id, name, image, imageIsExternal, size, blockSize, created, phase)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, 'creating')
                     """, arguments: [identity.id, name, image, imageIsExternal, size, blockSize, created])
             try Self.addTarget(targetName, logicalUnits: [identity.id], in: database)
             return DiskRecord(
                 identity: identity, name: name, image: image, imageIsExternal: imageIsExternal, size: size,
-                blockSize: blockSize, created: created)
+                blockSize: blockSize, created: created, phase: .creating)
         }
     }
 
@@ -72,6 +72,6 @@ extension DiskRecord {
         self.init(
             identity: LogicalUnitIdentity(row: row), name: row["name"], image: row["image"],
             imageIsExternal: row["imageIsExternal"], size: row["size"], blockSize: row["blockSize"],
-            created: row["created"])
+            created: Date(row["created"]), phase: RecordPhase(row: row))
     }
 }

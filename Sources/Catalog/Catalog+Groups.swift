@@ -19,7 +19,7 @@ extension Catalog {
             return try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroup ORDER BY rank, id").map { row in
                 InitiatorGroupRecord(
                     id: row["id"], name: row["name"], rank: row["rank"], namePatterns: names[row["id"]] ?? [],
-                    addressRanges: addresses[row["id"]] ?? [], created: row["created"])
+                    addressRanges: addresses[row["id"]] ?? [], created: Date(row["created"]))
             }
         }
     }

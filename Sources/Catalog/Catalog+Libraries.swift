@@ -35,7 +35,8 @@ public struct NewLibrary: Sendable {
 }
 
 extension Catalog {
-    /// Adds a library with its elements, its drives and its target: the changer is logical unit 0, the drives follow.
+    /// Adds a library in phase `creating` with its elements, its drives and its target: the changer is logical unit 0, the
+    /// drives follow.
     ///
     /// The cartridges, at most as many as slots, go to the slots from 1 on.
     public func addLibrary(
@@ -44,7 +45,7 @@ extension Catalog {
         try write { database in
             let changer = try LogicalUnitIdentity.insert(.changer, in: database)
             try database.execute(
-                sql: "INSERT INTO library (id, name, profile, created) VALUES (?, ?, ?, ?)",
+                sql: "INSERT INTO library (id, name, profile, created, phase) VALUES (?, ?, ?, ?, 'creating')",
                 arguments: [changer.id, library.name, library.profile, created])
             let counts: [(ElementKind, Int)] = [
                 (.slot, library.slotCount), (.mail, library.mailSlotCount), (.drive, library.driveCount),
@@ -70,11 +71,11 @@ extension Catalog {
                 try Self.insertCartridge(
                     barcode: cartridge.barcode, capacity: cartridge.capacity,
                     location: .element(ElementAddress(kind: .slot, number: index + 1)), library: changer.id,
-                    created: created, in: database)
+                    created: created, phase: .complete, in: database)
             }
             return LibraryRecord(
                 identity: changer, name: library.name, profile: library.profile, slotCount: library.slotCount,
-                mailSlotCount: library.mailSlotCount, drives: drives, created: created)
+                mailSlotCount: library.mailSlotCount, drives: drives, created: created, phase: .creating)
         }
     }
 
@@ -125,6 +126,7 @@ extension LibraryRecord {
         }
         self.init(
             identity: identity, name: row["name"], profile: row["profile"], slotCount: try count(.slot),
-            mailSlotCount: try count(.mail), drives: drives, created: row["created"])
+            mailSlotCount: try count(.mail), drives: drives, created: Date(row["created"]), phase: RecordPhase(row: row)
+        )
     }
 }

@@ -4,6 +4,8 @@ public enum CatalogError: Error, Equatable, Sendable {
     case newerVersion(found: Int, supported: Int)
     /// The file is no SQLite database, or one of another program; nothing was changed.
     case notACatalog
+    /// What is in the file contradicts its schema; nothing was changed.
+    case damaged(String)
     /// A row that the change needs is not there, or one is in its way; nothing was changed.
     case conflict(String)
     /// SQLite failed: a full or failing file system, a damaged file.
@@ -17,6 +19,7 @@ extension CatalogError: CustomStringConvertible {
         case .newerVersion(let found, let supported):
             "it has schema version \(found), and this Carousel knows versions up to \(supported)"
         case .notACatalog: "it is not a Carousel catalog"
+        case .damaged(let reason): reason
         case .conflict(let reason): reason
         case .failed(let reason): reason
         }

@@ -26,6 +26,8 @@ public struct DiskRecord: Hashable, Sendable {
     public let blockSize: Int
     /// When it was made.
     public let created: Date
+    /// Whether it is there.
+    public let phase: RecordPhase
 }
 
 /// A tape drive of a library.
@@ -54,6 +56,8 @@ public struct LibraryRecord: Hashable, Sendable {
     public let drives: [DriveRecord]
     /// When it was made.
     public let created: Date
+    /// Whether it is there.
+    public let phase: RecordPhase
 }
 
 /// The kinds of elements that hold a cartridge at rest (SMC-3 clause 4.2: storage, data transfer, import/export).
@@ -118,8 +122,12 @@ public struct CartridgeRecord: Hashable, Sendable {
     public let location: CartridgeLocation
     /// The storage element it was last moved from (SMC-3: source storage element address), when there is one.
     public let source: ElementAddress?
+    /// Whether the operator put it into the mail slot that it is in (SMC-3 table 26: IMPEXP).
+    public let isImported: Bool
     /// When it was made.
     public let created: Date
+    /// Whether it is there.
+    public let phase: RecordPhase
 }
 
 /// A target and its logical units.

@@ -34,24 +34,21 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     /// What it does next. On the reactor only.
     var waiting: [RobotJob] = []
 
-    /// A library with those drives and so many slots and mail slots, no more than the profile allows. `contents` is what
-    /// the inventory says; the cartridges in drives are loaded by the drives' owner, not here.
+    /// A library with those drives and so many slots and mail slots. `contents` is what the inventory says; the cartridges in
+    /// drives are loaded by the drives' owner, not here.
+    ///
+    /// - Throws: `LibraryError` when the profile does not allow so many elements, or a cartridge is in none of them.
     public init(
         identity: DeviceIdentity, profile: LibraryProfile, reactor: Reactor, drives: [any DriveBay], slotCount: Int,
         mailSlotCount: Int, contents: [LibraryElement: ElementContent], inventory: any LibraryInventory
-    ) {
+    ) throws(LibraryError) {
         self.identity = identity
         self.profile = profile
         self.reactor = reactor
         self.drives = drives
         self.inventory = inventory
-        var elements = ElementTable(
-            profile, driveCount: drives.count, slotCount: slotCount, mailSlotCount: mailSlotCount)
-        for (element, content) in contents {
-            precondition(elements.has(element), "a cartridge is in an element of the library")
-            elements[element] = content
-        }
-        self.elements = elements
+        elements = try ElementTable(
+            profile, driveCount: drives.count, slotCount: slotCount, mailSlotCount: mailSlotCount, contents: contents)
         table = ChangerCommands.table(profile)
         commands = table.commands
         modePages = ModePages(ChangerPages.modePages(profile, elements))

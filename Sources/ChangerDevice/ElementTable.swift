@@ -14,12 +14,17 @@ struct ElementTable {
     /// The groups by address; one of each type, some perhaps empty.
     private(set) var groups: [Group]
 
-    /// The elements of a library with that profile.
-    init(_ profile: LibraryProfile, driveCount: Int, slotCount: Int, mailSlotCount: Int) {
-        precondition(driveCount <= profile.dataTransfer.maximumCount, "a library has no more drives than its profile")
-        precondition(slotCount <= profile.storage.maximumCount, "a library has no more slots than its profile")
-        precondition(
-            mailSlotCount <= profile.importExport.maximumCount, "a library has no more mail slots than its profile")
+    /// The elements of a library with that profile, and what is in them.
+    init(
+        _ profile: LibraryProfile, driveCount: Int, slotCount: Int, mailSlotCount: Int,
+        contents: [LibraryElement: ElementContent]
+    ) throws(LibraryError) {
+        for (type, count, range) in [
+            (ElementType.dataTransfer, driveCount, profile.dataTransfer), (.storage, slotCount, profile.storage),
+            (.importExport, mailSlotCount, profile.importExport),
+        ] where count > range.maximumCount {
+            throw .tooManyElements(type, count: count, maximum: range.maximumCount, profile: profile.name)
+        }
         func group(_ type: ElementType, _ range: ElementRangeProfile, _ count: Int) -> Group {
             Group(
                 type: type, firstAddress: range.firstAddress,
@@ -29,6 +34,14 @@ struct ElementTable {
             group(.mediumTransport, profile.mediumTransport, 1), group(.dataTransfer, profile.dataTransfer, driveCount),
             group(.importExport, profile.importExport, mailSlotCount), group(.storage, profile.storage, slotCount),
         ].sorted { $0.firstAddress < $1.firstAddress }
+        for (element, content) in contents {
+            guard has(element), element.type != .mediumTransport else {
+                throw .noSuchElement(element, barcode: content.barcode)
+            }
+            self[element] = content
+            // A source that is not there any more is not reported.
+            if let source = content.source, !has(source) { self[element]?.source = nil }
+        }
     }
 
     /// The group of a type.

@@ -10,7 +10,7 @@ public enum ElementType: UInt8, Sendable, CaseIterable {
     case dataTransfer = 4
 }
 
-/// An element of a library by its type and its number among its like, from 1.
+/// An element of a library by its type and its number among those of the type, from 1.
 public struct LibraryElement: Hashable, Sendable, CustomStringConvertible {
     /// What it is.
     public let type: ElementType

@@ -44,6 +44,33 @@ public protocol DriveBay: AnyObject, Sendable {
     func unload(completion: @escaping @Sendable (BayRelease) -> Void)
 }
 
+/// Why a library cannot run: what its inventory says does not fit its profile. One clause each.
+public enum LibraryError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// It has more elements of a type than the profile allows, which may have been different when the library was made.
+    case tooManyElements(ElementType, count: Int, maximum: Int, profile: String)
+    /// A cartridge is in an element that the library does not have.
+    case noSuchElement(LibraryElement, barcode: String)
+
+    /// The clause.
+    public var description: String {
+        switch self {
+        case .tooManyElements(let type, let count, let maximum, let profile):
+            "it has \(count) \(Self.plural(type)), and its profile '\(profile)' allows \(maximum)"
+        case .noSuchElement(let element, let barcode):
+            "its cartridge '\(barcode)' is in \(element), which it does not have"
+        }
+    }
+
+    private static func plural(_ type: ElementType) -> String {
+        switch type {
+        case .mediumTransport: "transports"
+        case .storage: "slots"
+        case .importExport: "mail slots"
+        case .dataTransfer: "drives"
+        }
+    }
+}
+
 /// Why a cartridge was not moved.
 public enum MoveRefusal: Error, Hashable, Sendable, CustomStringConvertible {
     /// The library has no such element, or the robot's hand was named.

@@ -49,8 +49,34 @@ public struct DaemonStatus: Codable, Sendable {
     public var cartridges: Int
     /// How many sessions are logged in.
     public var sessions: Int
-    /// What is not served and why; empty when all is well.
+    /// What is not served, or not all of it, and why; empty when all is well.
     public var problems: [String]
+    /// Images, libraries and cartridges in the state folder that the catalog does not know; nothing serves or removes them.
+    public var unclaimed: [String]
+}
+
+/// Whether a disk or a library is served.
+public enum ServiceState: String, Codable, Sendable, Hashable {
+    /// All of it.
+    case serving
+    /// The library runs, but some of its cartridges cannot be used.
+    case degraded
+    /// It does not run.
+    case notServed = "not served"
+}
+
+/// Whether a cartridge can be used.
+public enum CartridgeState: String, Codable, Sendable, Hashable {
+    /// Its files are there and are those of this cartridge.
+    case ready
+    /// Its files are not there.
+    case missing
+    /// Its files cannot be read, or contradict themselves or the catalog.
+    case damaged
+    /// It was being made when the daemon or the file system failed; the next start removes it.
+    case creating = "being made"
+    /// It is deleted, but files are left; the next start, or another deletion, removes them.
+    case deleting = "being deleted"
 }
 
 /// A disk to make.
@@ -104,7 +130,9 @@ public struct DiskSummary: Codable, Sendable, Hashable {
     public var created: Date
     /// How many sessions are logged in.
     public var sessions: Int
-    /// Why it is not served; nil when it is.
+    /// Whether it is served.
+    public var state: ServiceState
+    /// Why it is not served, or not all of it; nil when all is well.
     public var problem: String?
 }
 
@@ -188,7 +216,9 @@ public struct LibrarySummary: Codable, Sendable, Hashable {
     public var created: Date
     /// How many sessions are logged in.
     public var sessions: Int
-    /// Why it is not served; nil when it is.
+    /// Whether it is served.
+    public var state: ServiceState
+    /// Why it is not served, or not all of it; nil when all is well.
     public var problem: String?
 }
 
@@ -271,6 +301,10 @@ public struct CartridgeSummary: Codable, Sendable, Hashable {
     public var source: String?
     /// When it was made.
     public var created: Date
+    /// Whether it can be used.
+    public var state: CartridgeState
+    /// Why it cannot be used; nil when it can, as far as is known without loading it.
+    public var problem: String?
 }
 
 /// A logical unit of a target.

@@ -35,25 +35,34 @@ extension Controller {
             throw ManagementError(
                 .conflict, "\(path) exists already and belongs to no cartridge; move it away or remove it")
         }
+        let cartridge = try query { () throws(CatalogError) in
+            try catalog.addCartridge(
+                barcode: request.barcode, capacity: capacity, location: .vault, library: library.identity.id,
+                created: Date())
+        }
         do throws(ManagementError) {
-            let cartridge = try query { () throws(CatalogError) in
-                try catalog.addCartridge(
-                    barcode: request.barcode, capacity: capacity, location: .vault, library: library.identity.id,
-                    created: Date())
-            }
-            do throws(ManagementError) {
-                try assembly.createCartridges(
-                    [cartridge], in: folder.libraryPath(name), driveProfile: driveProfile)
-                return try perform(.element(slot), of: cartridge, in: library)
-            } catch {
-                try query { () throws(CatalogError) in
-                    try catalog.removeCartridge(request.barcode, library: library.identity.id)
-                }
-                throw error
-            }
+            try assembly.createCartridges([cartridge], in: folder.libraryPath(name), driveProfile: driveProfile)
+            return try perform(.element(slot), of: cartridge, in: library)
         } catch {
-            folder.remove(path)
+            takeBack(cartridge, in: library)
             throw error
+        }
+    }
+
+    /// Removes a cartridge that could not be made or moved to its slot, unless the move has been made after all: the
+    /// catalog decides, and refuses a move that comes later.
+    private func takeBack(_ cartridge: CartridgeRecord, in library: LibraryRecord) {
+        do {
+            let isUnfinished = try query { () throws(CatalogError) in
+                try catalog.setPhase(.deleting, ofCartridge: cartridge.id, in: .creating)
+            }
+            if isUnfinished { try removeRemains(of: cartridge, in: library) }
+        } catch {
+            logger.error(
+                "cartridge is not removed",
+                metadata: [
+                    "library": "\(library.name)", "cartridge": "\(cartridge.barcode)", "reason": "\(error.message)",
+                ])
         }
     }
 
@@ -71,8 +80,9 @@ extension Controller {
     public func cartridge(_ barcode: String, library name: String) throws(ManagementError) -> CartridgeSummary {
         let library = try libraryRecord(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
-        var result = summary(of: cartridge, in: library)
-        result.used = assembly.usedCapacity(of: cartridge, in: folder.libraryPath(name))
+        let path = folder.libraryPath(name)
+        var result = summary(of: cartridge, in: library, assembly.examine([cartridge], of: library, in: path))
+        result.used = assembly.usedCapacity(of: cartridge, in: path)
         return result
     }
 
@@ -87,14 +97,28 @@ extension Controller {
                     "cartridge '\(barcode)' is in \(element); move it to a slot before you delete it, with 'carousel library move \(name) \(element) slot:N'"
                 )
             }
+        }
+        try mark(cartridge, .deleting)
+        do throws(ManagementError) {
             // First out of the library, as an operator takes it, so that initiators learn of the change.
-            _ = try perform(.vault, of: cartridge, in: library)
+            if cartridge.location != .vault { _ = try perform(.vault, of: cartridge, in: library) }
+        } catch {
+            try mark(cartridge, cartridge.phase)
+            throw error
         }
-        try query { () throws(CatalogError) in
-            try catalog.removeCartridge(barcode, library: library.identity.id)
+        do throws(ManagementError) {
+            try removeRemains(of: cartridge, in: library)
+        } catch {
+            // In use, it is whole, and in the vault now.
+            if error.code == .inUse { try mark(cartridge, cartridge.phase) }
+            throw error
         }
-        folder.remove(folder.cartridgePath(barcode, library: name))
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
+    }
+
+    /// Says that a cartridge is being deleted, or that it is not after all.
+    private func mark(_ cartridge: CartridgeRecord, _ phase: RecordPhase) throws(ManagementError) {
+        _ = try query { () throws(CatalogError) in try catalog.setPhase(phase, ofCartridge: cartridge.id, in: nil) }
     }
 
     // MARK: Shared
@@ -128,13 +152,25 @@ extension Controller {
                 }
             return (kind, element.number, cartridge.barcode)
         }
-        return try cartridgeRecords(library).sorted { rank($0) < rank($1) }.map { summary(of: $0, in: library) }
+        let cartridges = try cartridgeRecords(library)
+        let problems = assembly.examine(
+            cartridges.filter { $0.phase == .complete }, of: library, in: folder.libraryPath(library.name))
+        return cartridges.sorted { rank($0) < rank($1) }.map { summary(of: $0, in: library, problems) }
     }
 
-    func summary(of cartridge: CartridgeRecord, in library: LibraryRecord) -> CartridgeSummary {
-        CartridgeSummary(
+    func summary(
+        of cartridge: CartridgeRecord, in library: LibraryRecord, _ problems: [String: CartridgeProblem]
+    ) -> CartridgeSummary {
+        let problem = problems[cartridge.barcode]
+        let state: CartridgeState =
+            switch cartridge.phase {
+            case .creating: .creating
+            case .complete: problem?.state ?? .ready
+            case .deleting: .deleting
+            }
+        return CartridgeSummary(
             library: library.name, barcode: cartridge.barcode, serialNumber: cartridge.serialNumber,
             capacity: cartridge.capacity, used: nil, location: cartridge.location.description,
-            source: cartridge.source?.description, created: cartridge.created)
+            source: cartridge.source?.description, created: cartridge.created, state: state, problem: problem?.reason)
     }
 }

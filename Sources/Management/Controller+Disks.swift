@@ -33,27 +33,37 @@ extension Controller {
                     "\(folder.imagePath(image)) exists already and belongs to no disk; move it away and use it with --image, or remove it"
                 )
             }
-            try folder.createImage(at: folder.imagePath(image), size: size)
         }
-        let isExternal = request.image != nil
+        let record = try query { () throws(CatalogError) in
+            try catalog.addDisk(
+                name: request.name, targetName: DeviceName.targetName(request.name), image: image,
+                imageIsExternal: request.image != nil, size: size, blockSize: blockSize, created: Date())
+        }
+        var isComplete = false
         do throws(ManagementError) {
-            let record = try query { () throws(CatalogError) in
-                try catalog.addDisk(
-                    name: request.name, targetName: DeviceName.targetName(request.name), image: image,
-                    imageIsExternal: isExternal, size: size, blockSize: blockSize, created: Date())
-            }
-            do throws(ManagementError) {
-                try assembly.startDisk(
-                    record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(request.name))
-            } catch {
-                try query { () throws(CatalogError) in try catalog.removeDisk(named: request.name) }
-                throw error
-            }
-            logger.info("disk created", metadata: ["disk": "\(request.name)", "size": "\(size)"])
-            return summary(of: record)
+            if !record.imageIsExternal { try folder.createImage(at: folder.imagePath(image), size: size) }
+            try query { () throws(CatalogError) in try catalog.setPhase(.complete, ofDevice: record.identity.id) }
+            isComplete = true
+            // Not before: what initiators write now is not undone by a crash.
+            try assembly.startDisk(
+                record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(request.name))
         } catch {
-            if !isExternal { folder.remove(folder.imagePath(image)) }
+            takeBack(record, isComplete: isComplete)
             throw error
+        }
+        logger.info("disk created", metadata: ["disk": "\(request.name)", "size": "\(size)"])
+        return try disk(request.name)
+    }
+
+    /// Removes a disk that could not be made or started.
+    private func takeBack(_ disk: DiskRecord, isComplete: Bool) {
+        do {
+            if isComplete {
+                try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: disk.identity.id) }
+            }
+            try removeRemains(of: disk)
+        } catch {
+            noteRemains(of: disk.name, "disk", error)
         }
     }
 
@@ -95,12 +105,16 @@ extension Controller {
         let units = [disk.identity.id]
         try checkUnused(name, units: units, kind: "disk", verb: "delete")
         let hasSettings = try hasFrontEndSettings(name, units: units)
-        try query { () throws(CatalogError) in try catalog.removeDisk(named: name) }
-        if hasSettings { forgetFrontEndSettings(name) }
-        if problems.removeValue(forKey: name) == nil {
-            assembly.stopDisk(disk, targetName: DeviceName.targetName(name))
+        // From here on it is deleted, whatever happens.
+        try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: disk.identity.id) }
+        assembly.stopDisk(disk, targetName: DeviceName.targetName(name))
+        do {
+            try removeRemains(of: disk)
+        } catch {
+            noteRemains(of: name, "disk", error)
+            throw error
         }
-        if !disk.imageIsExternal { folder.remove(folder.imagePath(disk.image)) }
+        if hasSettings { forgetFrontEndSettings() }
         logger.info("disk deleted", metadata: ["disk": "\(name)"])
     }
 
@@ -218,6 +232,7 @@ extension Controller {
             name: disk.name, size: disk.size, blockSize: disk.blockSize, image: folder.imagePath(disk.image),
             imageIsExternal: disk.imageIsExternal, target: target,
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaText, created: disk.created,
-            sessions: (sessions ?? assembly.sessionCounts())[target] ?? 0, problem: problems[disk.name])
+            sessions: (sessions ?? assembly.sessionCounts())[target] ?? 0,
+            state: problems[disk.name] == nil ? .serving : .notServed, problem: problems[disk.name])
     }
 }

@@ -68,9 +68,9 @@ extension Controller {
         return try query { () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) }
     }
 
-    /// Lets the front end forget the disk or library `name`, which the catalog has forgotten: there is no way back from here.
-    func forgetFrontEndSettings(_ name: String) {
-        forgetSecrets(at: .target(DeviceName.targetName(name)))
+    /// Lets the front end forget what was set for a disk or library that the catalog and the secrets have forgotten: there is no
+    /// way back from here.
+    func forgetFrontEndSettings() {
         do {
             try configureFrontEnd()
         } catch {

@@ -41,26 +41,38 @@ extension Controller {
             throw ManagementError(
                 .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
         }
-        try folder.createFolder(path)
+        let library = try query { () throws(CatalogError) in
+            try catalog.addLibrary(
+                new, cartridges: barcodes.map { (barcode: $0, capacity: capacity) }, created: Date())
+        }
+        var isComplete = false
         do throws(ManagementError) {
-            let library = try query { () throws(CatalogError) in
-                try catalog.addLibrary(
-                    new,
-                    cartridges: barcodes.map { (barcode: $0, capacity: capacity) }, created: Date())
-            }
-            do throws(ManagementError) {
-                try assembly.createCartridges(
-                    try cartridgeRecords(library), in: path, driveProfile: request.driveProfile)
-                try start(library)
-            } catch {
-                try query { () throws(CatalogError) in try catalog.removeLibrary(named: request.name) }
-                throw error
-            }
-            logger.info("library created", metadata: ["library": "\(request.name)"])
-            return try summary(of: library)
+            try folder.createFolder(path)
+            try assembly.createCartridges(
+                try cartridgeRecords(library), in: path, driveProfile: request.driveProfile)
+            try query { () throws(CatalogError) in try catalog.setPhase(.complete, ofDevice: library.identity.id) }
+            isComplete = true
+            try start(library)
         } catch {
-            folder.remove(path)
+            takeBack(library, isComplete: isComplete)
             throw error
+        }
+        logger.info("library created", metadata: ["library": "\(request.name)"])
+        return try summary(of: libraryRecord(request.name))
+    }
+
+    /// Removes a library that could not be made or started.
+    private func takeBack(_ library: LibraryRecord, isComplete: Bool) {
+        do {
+            if isComplete {
+                try query { () throws(CatalogError) in
+                    try catalog.setPhase(.deleting, ofDevice: library.identity.id)
+                }
+                assembly.stopLibrary(library, targetName: DeviceName.targetName(library.name))
+            }
+            try removeRemains(of: library)
+        } catch {
+            noteRemains(of: library.name, "library", error)
         }
     }
 
@@ -79,8 +91,10 @@ extension Controller {
         let moves = try query { () throws(CatalogError) in
             try catalog.moves(library: name, limit: Self.recentMoves)
         }
+        // First the cartridges: they are looked at, and the library's state follows from that.
+        let cartridges = try cartridgeSummaries(library)
         return LibraryDetail(
-            library: try summary(of: library), cartridges: try cartridgeSummaries(library),
+            library: try summary(of: library), cartridges: cartridges,
             moves: moves.filter { $0.time >= library.created }.map {
                 MoveSummary(
                     time: $0.time, barcode: $0.barcode, origin: $0.origin, destination: $0.destination,
@@ -94,12 +108,16 @@ extension Controller {
         let units = [library.identity.id] + library.drives.map(\.identity.id)
         try checkUnused(name, units: units, kind: "library", verb: "delete")
         let hasSettings = try hasFrontEndSettings(name, units: units)
-        try query { () throws(CatalogError) in try catalog.removeLibrary(named: name) }
-        if hasSettings { forgetFrontEndSettings(name) }
-        if problems.removeValue(forKey: name) == nil {
-            assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
+        // From here on it is deleted, whatever happens.
+        try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: library.identity.id) }
+        assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
+        do {
+            try removeRemains(of: library)
+        } catch {
+            noteRemains(of: name, "library", error)
+            throw error
         }
-        folder.remove(folder.libraryPath(name))
+        if hasSettings { forgetFrontEndSettings() }
         logger.info("library deleted", metadata: ["library": "\(name)"])
     }
 
@@ -115,7 +133,13 @@ extension Controller {
             throw ManagementError(.conflict, "\(origin) of library '\(name)' is empty; there is nothing to move")
         }
         try checkIsEmpty(destination, of: library, cartridges)
-        return try perform(.element(destination), of: cartridge, in: library)
+        let result = try perform(.element(destination), of: cartridge, in: library)
+        if destination.kind == .drive, let problem = assembly.cartridgeProblems(of: library)[cartridge.barcode] {
+            throw ManagementError(
+                .damaged,
+                "cartridge '\(cartridge.barcode)' is in \(destination) now, where it cannot be used: \(problem.reason)")
+        }
+        return result
     }
 
     /// Takes a cartridge out of the library to the vault.
@@ -142,6 +166,12 @@ extension Controller {
     ) throws(ManagementError) -> CartridgeSummary {
         let library = try servedLibrary(name)
         let cartridge = try cartridgeRecord(request.barcode, library: library)
+        guard cartridge.phase == .complete else {
+            throw ManagementError(
+                .conflict,
+                "cartridge '\(cartridge.barcode)' is not there any more, but not all of it is removed; "
+                    + "'carousel tape delete \(name) \(cartridge.barcode)' tries again")
+        }
         if let element = cartridge.location.element {
             throw ManagementError(
                 .conflict, "cartridge '\(cartridge.barcode)' is in the library already, in \(element)")
@@ -165,9 +195,33 @@ extension Controller {
         guard folder.exists(path) else {
             throw ManagementError(.damaged, "library '\(library.name)': its folder \(path) is missing")
         }
+        let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
         try assembly.startLibrary(
-            library, cartridges: try cartridgeRecords(library), cartridgeFolder: path,
-            targetName: DeviceName.targetName(library.name))
+            library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
+        let problems = assembly.examine(cartridges, of: library, in: path).sorted { $0.key < $1.key }
+        for (barcode, problem) in problems.prefix(Self.namedAtMost) {
+            logger.error(
+                "cartridge cannot be used",
+                metadata: [
+                    "library": "\(library.name)", "cartridge": "\(barcode)", "reason": "\(problem.reason)",
+                ])
+        }
+        if problems.count > Self.namedAtMost {
+            logger.error(
+                "cartridges cannot be used",
+                metadata: ["library": "\(library.name)", "count": "\(problems.count)"])
+        }
+    }
+
+    /// What is wrong with the library or its cartridges, as far as is known; nil when nothing is.
+    func problem(of library: LibraryRecord) -> String? {
+        if let problem = problems[library.name] { return problem }
+        let cartridges = assembly.cartridgeProblems(of: library)
+        guard let first = cartridges.min(by: { $0.key < $1.key }) else { return nil }
+        return cartridges.count == 1
+            ? "library '\(library.name)': cartridge '\(first.key)' cannot be used: \(first.value.reason)"
+            : "library '\(library.name)': \(cartridges.count) cartridges cannot be used, '\(first.key)' among them; "
+                + "'carousel tape list \(library.name)' shows which"
     }
 
     func libraryRecord(_ name: String) throws(ManagementError) -> LibraryRecord {
@@ -200,7 +254,9 @@ extension Controller {
                 "library": "\(library.name)", "cartridge": "\(cartridge.barcode)", "from": "\(cartridge.location)",
                 "to": "\(destination)",
             ])
-        return summary(of: try cartridgeRecord(cartridge.barcode, library: library), in: library)
+        return summary(
+            of: try cartridgeRecord(cartridge.barcode, library: library), in: library,
+            assembly.cartridgeProblems(of: library))
     }
 
     /// The first element of `kind` without a cartridge.
@@ -271,12 +327,13 @@ extension Controller {
                 barcode: cartridges.first { $0.location == .element(element) }?.barcode)
         }
         let exported = cartridges.count { $0.location == .vault }
+        let problem = problem(of: library)
         return LibrarySummary(
             name: library.name, profile: library.profile, target: DeviceName.targetName(library.name),
             serialNumber: library.identity.serialNumber, naa: library.identity.naaText, slots: library.slotCount,
             mailSlots: library.mailSlotCount, drives: drives, cartridges: cartridges.count - exported,
             exported: exported, created: library.created,
             sessions: assembly.sessionCounts()[DeviceName.targetName(library.name)] ?? 0,
-            problem: problems[library.name])
+            state: problems[library.name] != nil ? .notServed : problem == nil ? .serving : .degraded, problem: problem)
     }
 }

@@ -4,8 +4,8 @@ public import Logging
 
 /// The control plane: turns requests into catalog rows and running devices.
 ///
-/// Every operation checks everything first, then changes, and undoes what it did when a later step fails. The
-/// functions but `shutDown`, the last, contain no suspension point, so they run one after another and none sees the
+/// Every operation checks everything first, then changes, and undoes what it did when a later step fails; what a crash leaves
+/// half done the next start ends. The functions but `shutDown`, the last, contain no suspension point, so they run one after another and none sees the
 /// half of another. They may wait for files, SQLite and reactors; as there is one controller, that holds up one thread of the pool at most.
 public actor Controller {
     /// The version of Carousel.
@@ -33,6 +33,8 @@ public actor Controller {
     var nameService: NameService?
     /// Why devices are not served, by name.
     var problems: [String: String] = [:]
+    /// The files below the state folder that the catalog did not know at the start.
+    var unclaimed: [String] = []
     private var isShutDown = false
 
     /// A control plane over the catalog of `folder`; nothing runs yet.
@@ -43,8 +45,12 @@ public actor Controller {
         self.folder = folder
         self.logger = logger
         secrets = try SecretStore(path: folder.secretsPath)
-        do {
-            catalog = try Catalog(path: folder.catalogPath)
+        let gate = folder.gate
+        let path = folder.catalogPath
+        do throws(CatalogError) {
+            catalog = try Catalog(path: path) { () throws(CatalogError) in
+                do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
+            }
         } catch {
             throw Self.translated(error, path: folder.catalogPath)
         }
@@ -53,27 +59,28 @@ public actor Controller {
 
     // MARK: Start and stop
 
-    /// Starts what the catalog holds, then listens.
+    /// Ends what was interrupted, starts what the catalog holds, then listens.
     ///
     /// - Parameters:
     ///   - portals: Where to listen; the portals of the last time when empty.
     ///   - demo: Whether to fill an empty catalog with a library and a disk.
-    ///   - skipsDamaged: Whether to serve the rest when a disk or a library cannot be served.
+    ///   - isStrict: Whether to refuse when a disk or a library cannot be served, instead of serving the rest.
     public func start(
-        portals requested: [PortalAddress] = [], demo: Bool = false, skipsDamaged: Bool = false
+        portals requested: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
     ) throws(ManagementError) {
+        try endInterrupted()
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
         let ownFiles = OwnFiles(of: folder)
-        for disk in disks {
-            try startOrNote(disk.name, kind: "disk", skipsDamaged: skipsDamaged) { () throws(ManagementError) in
+        for disk in disks where disk.phase == .complete {
+            try startOrNote(disk.name, kind: "disk", isStrict) { () throws(ManagementError) in
                 let disk = try adoptingLength(of: disk, ownFiles)
                 try assembly.startDisk(
                     disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
             }
         }
-        for library in libraries {
-            try startOrNote(library.name, kind: "library", skipsDamaged: skipsDamaged) { () throws(ManagementError) in
+        for library in libraries where library.phase == .complete {
+            try startOrNote(library.name, kind: "library", isStrict) { () throws(ManagementError) in
                 try start(library)
             }
         }
@@ -99,15 +106,14 @@ public actor Controller {
     }
 
     private func startOrNote(
-        _ name: String, kind: String, skipsDamaged: Bool, _ start: () throws(ManagementError) -> Void
+        _ name: String, kind: String, _ isStrict: Bool, _ start: () throws(ManagementError) -> Void
     ) throws(ManagementError) {
         do {
             try start()
         } catch {
-            guard skipsDamaged else {
+            guard !isStrict else {
                 throw ManagementError(
-                    error.code,
-                    "\(error.message); repair it, or start with --skip-damaged to serve everything else")
+                    error.code, "\(error.message); repair it, or start without --strict to serve everything else")
             }
             problems[name] = error.message
             logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
@@ -129,7 +135,9 @@ public actor Controller {
     public func status() throws(ManagementError) -> DaemonStatus {
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
         var cartridges = 0
+        var problems = problems
         for library in libraries {
+            problems[library.name] = problem(of: library)
             cartridges += try query { () throws(CatalogError) in
                 try catalog.cartridges(library: library.identity.id).count
             }
@@ -139,7 +147,7 @@ public actor Controller {
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: try query { () throws(CatalogError) in try catalog.disks().count }, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
-            problems: problems.values.sorted())
+            problems: problems.values.sorted(), unclaimed: unclaimed)
     }
 
     // MARK: For the extensions by topic
@@ -195,6 +203,8 @@ public actor Controller {
             ManagementError(.damaged, "\(path) is of a newer Carousel: \(error); use that version or another --state")
         case .notACatalog:
             ManagementError(.damaged, "\(path) is damaged: \(error); put it out of the way or use another --state")
+        case .damaged(let reason):
+            ManagementError(.damaged, "\(path) is damaged: \(reason); put it back from a copy or use another --state")
         case .conflict(let reason): ManagementError(.conflict, reason)
         case .failed(let reason): ManagementError(.system, "the catalog \(path) failed: \(reason)")
         }

@@ -1,9 +1,24 @@
 public import Catalog
 public import ISNSClient
 
+/// Why a cartridge cannot be used.
+public struct CartridgeProblem: Hashable, Sendable {
+    /// Whether its files are missing or damaged.
+    public let state: CartridgeState
+    /// What is wrong with them, without the cartridge's name.
+    public let reason: String
+
+    /// That kind of problem for that reason.
+    public init(_ state: CartridgeState, _ reason: String) {
+        self.state = state
+        self.reason = reason
+    }
+}
+
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
-/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function that throws has changed nothing, if it does not say otherwise.
+/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function that throws
+/// has changed nothing, if it does not say otherwise.
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
@@ -23,6 +38,18 @@ public protocol DeviceAssembly: Sendable {
     func createCartridges(
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError)
+    /// Removes the files of cartridges of the library from `folder`; those that are not there are no error. A cartridge that is in use keeps its
+    /// files; when this throws something else, some may be gone.
+    func deleteCartridges(
+        _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
+    ) throws(ManagementError)
+    /// Looks at the files of `cartridges` of the library, in `folder`, and tells which cannot be used, by barcode. What is found
+    /// out is kept for `cartridgeProblems(of:)` while the library runs.
+    func examine(
+        _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
+    ) -> [String: CartridgeProblem]
+    /// Which cartridges of the running library could not be used when they were looked at or loaded last, by barcode.
+    func cartridgeProblems(of library: LibraryRecord) -> [String: CartridgeProblem]
     /// How many bytes of the medium of `cartridge` in `folder` are written; nil when that cannot be found out.
     func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64?
     /// Offers the library's target; cartridges that are in drives are loaded again.

@@ -2,12 +2,19 @@ public import Foundation
 import Glibc
 import Platform
 
+/// Called before a file of the state folder is made or removed, with its path, and before a transaction of the catalog is
+/// committed, with the catalog's. What it throws is what the change fails with: so tests fail each change once, and stop the
+/// control plane between any two.
+public typealias ChangeGate = @Sendable (_ path: String) throws(ManagementError) -> Void
+
 /// The folder that holds everything the daemon keeps, and the lock that makes one daemon its owner.
 public final class StateFolder: Sendable {
     /// The absolute path.
     public let path: String
     /// Held open for the lock's sake; the kernel lets go of the lock when the process ends, however it ends.
     private let lock: FileHandle
+    /// What every change of files and of the catalog passes first.
+    let gate: ChangeGate?
 
     /// The folder that the environment means: `$CAROUSEL_STATE`, else `/var/lib/carousel` for root, else
     /// `~/.local/state/carousel`.
@@ -30,7 +37,8 @@ public final class StateFolder: Sendable {
     /// Makes the folder if needed and takes its lock.
     ///
     /// - Throws: `ManagementError.Code.conflict` when another daemon has it.
-    public init(path: String) throws(ManagementError) {
+    public init(path: String, gate: ChangeGate? = nil) throws(ManagementError) {
+        self.gate = gate
         let path = Self.absolute(path)
         self.path = path
         guard Self.socketPath(in: path).utf8.count <= Self.maximumSocketPathLength else {
@@ -90,60 +98,11 @@ public final class StateFolder: Sendable {
     /// Where the cartridges of `library` are.
     func libraryPath(_ library: String) -> String { path + "/libraries/" + library }
 
+    /// What the names of cartridges' folders end with.
+    static let cartridgeSuffix = ".tape"
+
     /// Where the cartridge `barcode` of `library` is.
     func cartridgePath(_ barcode: String, library: String) -> String {
-        libraryPath(library) + "/" + barcode + ".tape"
-    }
-
-    // MARK: Files
-
-    /// Whether anything is at `path`.
-    func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
-
-    /// `path` without symbolic links, so that two names of one file are found out.
-    func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
-
-    /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this throws.
-    func createImage(at path: String, size: Int64) throws(ManagementError) {
-        do {
-            try Data().write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
-        } catch {
-            throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
-        }
-        do {
-            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-            let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-            try file.truncate(atOffset: UInt64(size))
-            try file.synchronize()
-            try file.close()
-            try File.synchronizeDirectory(path: URL(fileURLWithPath: path).deletingLastPathComponent().path)
-        } catch {
-            remove(path)
-            throw ManagementError(
-                .system, "cannot make \(path) \(ByteSize.format(size)) long: \(Self.reason(error))")
-        }
-    }
-
-    /// Makes the folder `path`, for the owner only; its name is durable on return.
-    func createFolder(_ path: String) throws(ManagementError) {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            try File.synchronizeDirectory(path: URL(fileURLWithPath: path).deletingLastPathComponent().path)
-        } catch {
-            throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
-        }
-    }
-
-    /// Removes the file or folder at `path`, if there is one.
-    func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
-
-    /// What the system said, in a few words.
-    static func reason(_ error: any Error) -> String {
-        if let error = error as? SystemError { return error.reason }
-        if let error = (error as? CocoaError)?.underlying as? POSIXError {
-            return SystemError(code: error.code.rawValue, operation: "use").reason
-        }
-        return error.localizedDescription
+        libraryPath(library) + "/" + barcode + Self.cartridgeSuffix
     }
 }

@@ -55,6 +55,11 @@ enum Output {
         }.joined(separator: "\n")
     }
 
+    /// A state, with the problem that it comes from.
+    static func state<State: RawRepresentable<String>>(_ state: State, _ problem: String?) -> String {
+        problem.map { "\(state.rawValue): \($0)" } ?? state.rawValue
+    }
+
     /// A point in time, to the second.
     static func date(_ date: Date) -> String { date.formatted(.iso8601) }
 

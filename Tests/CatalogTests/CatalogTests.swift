@@ -44,6 +44,69 @@ struct OpeningTests {
         #expect(try raw.read { try String.fetchAll($0, sql: "PRAGMA integrity_check") } == ["ok"])
     }
 
+    @Test("a catalog of version 3 keeps what it has, all of it complete")
+    func oldCatalog() throws {
+        let folder = try ScratchFolder()
+        let raw = try DatabaseQueue(path: folder.catalog)
+        try raw.write { database in
+            for migration in Schema.migrations.prefix(3) { try migration(database) }
+            try database.execute(
+                sql: """
+                    PRAGMA application_id = \(Schema.applicationID);
+                    PRAGMA user_version = 3;
+                    INSERT INTO logicalUnit VALUES (1, 'disk', 'S1', 1), (2, 'changer', 'S2', 2), (3, 'drive', 'S3', 3);
+                    INSERT INTO disk VALUES (1, 'a', 'disks/a.img', 0, 4096, 512, '2026-11-01 00:00:00.000');
+                    INSERT INTO library VALUES (2, 'vtl', 'p', '2026-11-01 00:00:00.000');
+                    INSERT INTO drive VALUES (3, 2, 1, 'd');
+                    INSERT INTO element VALUES (2, 'slot', 1), (2, 'mail', 1), (2, 'drive', 1);
+                    INSERT INTO cartridge VALUES
+                        (1, 2, 'A1', 'C1', 1000, 'mail', 1, 'slot', 1, '2026-11-01 00:00:00.000');
+                    """)
+        }
+        try raw.close()
+        let catalog = try Catalog(path: folder.catalog)
+        #expect(try catalog.disk(named: "a")?.phase == .complete)
+        #expect(try catalog.library(named: "vtl")?.phase == .complete)
+        let cartridge = try #require(try catalog.cartridge("A1", library: 2))
+        #expect(cartridge.phase == .complete)
+        #expect(cartridge.location == element(.mail, 1))
+        #expect(!cartridge.isImported)
+        try catalog.setPhase(.deleting, ofDevice: 1)
+        #expect(try catalog.disk(named: "a")?.phase == .deleting)
+    }
+
+    @Test("the journal stays, with room for deletions, and is no reason for a rollback")
+    func journal() throws {
+        let folder = try ScratchFolder()
+        let journal = URL(fileURLWithPath: folder.catalog + "-journal")
+        func length() throws -> Int { try Data(contentsOf: journal).count }
+        var catalog = try Catalog(path: folder.catalog)
+        #expect(try length() == Catalog.journalReserve)
+        let library = NewLibrary(
+            name: "big", targetName: "t:big", profile: "p", driveProfile: "d", driveCount: 1, slotCount: 6000,
+            mailSlotCount: 0)
+        _ = try catalog.addLibrary(
+            library, cartridges: (0..<6000).map { ("C\($0)", 1000) }, created: Date())
+        try catalog.setPortals([])
+        try catalog.removeLibrary(named: "big")
+        #expect(try length() == Catalog.journalReserve)
+        _ = try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
+        try catalog.close()
+        catalog = try Catalog(path: folder.catalog)
+        #expect(try catalog.libraries().map(\.name) == ["vtl"])
+        #expect(try length() == Catalog.journalReserve)
+    }
+
+    @Test("a transaction that may not be committed changes nothing")
+    func refusedCommit() throws {
+        let folder = try ScratchFolder()
+        let catalog = try Catalog(path: folder.catalog) { () throws(CatalogError) in throw .failed("no space") }
+        #expect(throws: CatalogError.failed("no space")) {
+            try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
+        }
+        #expect(try catalog.libraries().isEmpty)
+    }
+
     @Test("there is one migration a version")
     func migrationCount() { #expect(Schema.migrations.count == Schema.version) }
 
@@ -187,6 +250,41 @@ struct MoveTests {
         let history = try catalog.moves(library: "vtl", limit: 2)
         #expect(history.map(\.destination) == ["vault", "mail:1"])
         #expect(history.map(\.cause) == [.initiator, .initiator])
+    }
+
+    @Test("a cartridge that comes from the vault into a mail slot is imported until it moves on")
+    func imported() throws {
+        func isImported() throws -> Bool? { try catalog.cartridge("A1", library: library)?.isImported }
+        try apply(move("A1", element(.slot, 1), element(.mail, 1)))
+        #expect(try isImported() == false)
+        try apply(move("A1", element(.mail, 1), .vault))
+        #expect(try isImported() == false)
+        try apply(move("A1", .vault, element(.mail, 1)))
+        #expect(try isImported() == true)
+        try apply(move("A1", element(.mail, 1), element(.slot, 1)))
+        #expect(try isImported() == false)
+    }
+
+    @Test("the move of a new cartridge completes it; one that is being deleted goes to the vault only, without a line")
+    func phases() throws {
+        let new = try catalog.addCartridge(
+            barcode: "A3", capacity: 1000, location: .vault, library: library, created: Date())
+        #expect(new.phase == .creating)
+        try apply(move("A3", .vault, element(.slot, 3)))
+        #expect(try catalog.cartridge("A3", library: library)?.phase == .complete)
+        #expect(try !catalog.setPhase(.deleting, ofCartridge: new.id, in: .creating))
+        #expect(try catalog.setPhase(.deleting, ofCartridge: new.id, in: .complete))
+        #expect(throws: CatalogError.self) { try apply(move("A3", element(.slot, 3), element(.drive, 1))) }
+        let count = try catalog.moves(library: "vtl", limit: 10).count
+        try apply(move("A3", element(.slot, 3), .vault))
+        #expect(try catalog.moves(library: "vtl", limit: 10).count == count)
+        #expect(try catalog.cartridge("A3", library: library)?.location == .vault)
+        #expect(try catalog.cartridge("A3", library: library)?.phase == .deleting)
+        _ = try catalog.setPhase(.deleting, ofCartridge: 1, in: .complete)
+        try catalog.withdrawCartridge(1)
+        #expect(try catalog.cartridge("A1", library: library)?.location == .vault)
+        try catalog.withdrawCartridge(2)
+        #expect(try catalog.cartridge("A2", library: library)?.location == element(.slot, 2))
     }
 
     @Test("a refused move changes nothing, not even the half that was possible")

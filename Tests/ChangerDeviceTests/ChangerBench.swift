@@ -78,7 +78,7 @@ final class ChangerBench {
         for (index, barcode) in ["A00001L8", "B00001L8", "C00001L8"].enumerated() {
             contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
         }
-        changer = ChangerDeviceServer(
+        changer = try ChangerDeviceServer(
             identity: ChangerDeviceServer.identity(
                 serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
             profile: profile, reactor: reactor, drives: bays, slotCount: 5, mailSlotCount: mailSlotCount,

@@ -15,14 +15,21 @@ public final class FakeDevices: DeviceAssembly {
         var plan: FrontEndPlan?
         var portals: [PortalSummary] = []
         var failingCartridge: String?
+        var isMoveLate = false
+        var failsAfterMove = false
+        var lateMove: (move: CartridgeMove, library: Int64)?
         var isShutDown = false
         var domains: [DomainChange] = []
     }
 
     private let notes = Lock(Notes())
     private let catalog: Catalog
+    private let gate: ChangeGate?
 
-    init(_ catalog: Catalog) { self.catalog = catalog }
+    init(_ catalog: Catalog, gate: ChangeGate? = nil) {
+        self.catalog = catalog
+        self.gate = gate
+    }
 
     /// The sizes of the disks that run, by name.
     public var disks: [String: Int64] { notes.withLock { $0.disks } }
@@ -35,6 +42,20 @@ public final class FakeDevices: DeviceAssembly {
 
     /// Makes starts, growth and moves fail.
     public func fail(with error: ManagementError?) { notes.withLock { $0.failure = error } }
+    /// Makes the next move take longer than the controller waits.
+    public func delayNextMove() { notes.withLock { $0.isMoveLate = true } }
+    /// Makes the next move, and then says that it takes long.
+    public func makeNextMoveAndFail() { notes.withLock { $0.failsAfterMove = true } }
+    /// Makes the move that took long; why the catalog refuses it.
+    public func makeLateMove() -> String? {
+        guard let late = notes.withLock({ $0.lateMove }) else { return nil }
+        do {
+            try catalog.apply([late.move], library: late.library, cause: .command, time: Date())
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
     /// Makes the making of that cartridge fail.
     public func fail(atCartridge barcode: String?) { notes.withLock { $0.failingCartridge = barcode } }
     /// Has an initiator log in to the target of the disk or library.
@@ -94,6 +115,7 @@ public final class FakeDevices: DeviceAssembly {
             if notes.withLock({ $0.failingCartridge }) == cartridge.barcode {
                 throw ManagementError(.system, "no space for \(path)")
             }
+            try gate?(path)
             do {
                 try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
             } catch {
@@ -101,6 +123,32 @@ public final class FakeDevices: DeviceAssembly {
             }
         }
     }
+
+    /// As a device would, without one.
+    public func deleteCartridges(
+        _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
+    ) throws(ManagementError) {
+        for cartridge in cartridges {
+            let path = "\(folder)/\(cartridge.barcode).tape"
+            try gate?(path)
+            try? FileManager.default.removeItem(atPath: path)
+        }
+    }
+
+    /// Those whose folders are not there.
+    public func examine(
+        _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
+    ) -> [String: CartridgeProblem] {
+        var problems: [String: CartridgeProblem] = [:]
+        for cartridge in cartridges
+        where !FileManager.default.fileExists(atPath: "\(folder)/\(cartridge.barcode).tape") {
+            problems[cartridge.barcode] = CartridgeProblem(.missing, "its files are missing")
+        }
+        return problems
+    }
+
+    /// None.
+    public func cartridgeProblems(of library: LibraryRecord) -> [String: CartridgeProblem] { [:] }
 
     /// As a device would, without one.
     public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? { 42 }
@@ -122,11 +170,22 @@ public final class FakeDevices: DeviceAssembly {
         _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
     ) throws(ManagementError) {
         try note { _ in }
+        let isLate = notes.withLock { notes in
+            defer { notes.isMoveLate = false }
+            if notes.isMoveLate { notes.lateMove = (move, library.identity.id) }
+            return notes.isMoveLate
+        }
+        if isLate { throw ManagementError(.system, "the move takes long") }
         do {
             try catalog.apply([move], library: library.identity.id, cause: .command, time: Date())
         } catch {
             throw ManagementError(.conflict, "\(error)")
         }
+        let fails = notes.withLock { notes in
+            defer { notes.failsAfterMove = false }
+            return notes.failsAfterMove
+        }
+        if fails { throw ManagementError(.system, "the move takes long") }
     }
 
     /// As a device would, without one.
@@ -205,20 +264,20 @@ public final class ControllerFixture: Sendable {
     /// Its devices.
     public let devices: FakeDevices
 
-    /// A controller on a new folder.
-    public init() throws {
+    /// A controller on a new folder, whose changes pass `gate`.
+    public init(gate: ChangeGate? = nil) throws {
         path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
-        (controller, devices) = try Self.make(path)
+        (controller, devices) = try Self.make(path, gate: gate)
     }
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
     /// Another controller on the folder at `path`.
-    public static func make(_ path: String) throws -> (Controller, FakeDevices) {
+    public static func make(_ path: String, gate: ChangeGate? = nil) throws -> (Controller, FakeDevices) {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let made = Lock<FakeDevices?>(nil)
-        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) { resources in
-            let devices = FakeDevices(resources.catalog)
+        let controller = try Controller(folder: try StateFolder(path: path, gate: gate), logger: logger) { resources in
+            let devices = FakeDevices(resources.catalog, gate: gate)
             made.withLock { $0 = devices }
             return devices
         }

@@ -1,5 +1,8 @@
+import ChangerDevice
 import Foundation
+import GRDB
 import Logging
+import Platform
 import Testing
 
 @testable import Management
@@ -10,13 +13,22 @@ struct LocalDevicesTests {
 
     /// Runs `body` with a controller that serves on a free port, and stops it.
     func serving(_ body: (Controller) async throws -> Void) async throws {
+        try await servingDevices { controller, _ in try await body(controller) }
+    }
+
+    /// The same with the devices.
+    func servingDevices(_ body: (Controller, LocalDevices) async throws -> Void) async throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let made = Lock<LocalDevices?>(nil)
         let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
-            resources throws(ManagementError) in try LocalDevices(resources)
+            resources throws(ManagementError) in
+            let devices = try LocalDevices(resources)
+            made.withLock { $0 = devices }
+            return devices
         }
         do {
             try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
-            try await body(controller)
+            try await body(controller, try #require(made.withLock { $0 }))
         } catch {
             Issue.record(error)
         }
@@ -66,6 +78,113 @@ struct LocalDevicesTests {
             try await controller.deleteLibrary("vtl")
             let left = try FileManager.default.contentsOfDirectory(atPath: path + "/libraries")
             #expect(left.isEmpty)
+        }
+    }
+
+    @Test("missing, damaged and exchanged cartridges are shown, not loaded without a word, and can be deleted")
+    func damagedCartridges() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in try await controller.createLibrary(library(slots: 5, cartridges: 5)) }
+        let folder = path + "/libraries/vtl/V0000"
+        let files = FileManager.default
+        try files.removeItem(atPath: folder + "1L8.tape")
+        try Data(count: 8192).write(to: URL(fileURLWithPath: folder + "2L8.tape/partition0.data"))
+        try files.moveItem(atPath: folder + "3L8.tape", toPath: folder + "x")
+        try files.moveItem(atPath: folder + "4L8.tape", toPath: folder + "3L8.tape")
+        try files.moveItem(atPath: folder + "x", toPath: folder + "4L8.tape")
+        try await serving { controller in
+            let cartridges = try await controller.cartridges(library: "vtl")
+            #expect(cartridges.map(\.state) == [.missing, .damaged, .damaged, .damaged, .ready])
+            #expect(cartridges[2].problem?.contains("those of cartridge 'V00004L8'") == true)
+            #expect(try await controller.libraries().first?.state == .degraded)
+            #expect(try await controller.status().problems.first?.contains("4 cartridges cannot be used") == true)
+            for slot in [1, 2] {
+                let request = MoveRequest(origin: "slot:\(slot)", destination: "drive:\(slot)")
+                #expect(await code { try await controller.move(library: "vtl", request) } == .damaged)
+            }
+            let good = MoveRequest(origin: "slot:5", destination: "slot:1")
+            #expect(try await controller.move(library: "vtl", good).state == .ready)
+            for barcode in ["V00003L8", "V00004L8"] {
+                try await controller.deleteCartridge(barcode, library: "vtl")
+            }
+            #expect(try await controller.status().problems.first?.contains("2 cartridges cannot be used") == true)
+        }
+        // What goes while the daemon runs is noticed when it is looked at.
+        try await serving { controller in
+            try files.removeItem(atPath: folder + "2L8.tape")
+            #expect(try await controller.cartridge("V00002L8", library: "vtl").state == .missing)
+            try await controller.deleteLibrary("vtl")
+            #expect(try files.contentsOfDirectory(atPath: path + "/libraries").isEmpty)
+        }
+    }
+
+    /// Changes the catalog behind the daemon's back.
+    func edit(_ statement: String) throws {
+        let raw = try DatabaseQueue(path: path + "/catalog.sqlite")
+        try raw.writeWithoutTransaction { database in
+            try database.execute(sql: "PRAGMA foreign_keys = OFF")
+            try database.execute(sql: statement)
+        }
+        try raw.close()
+    }
+
+    @Test(
+        "a library that its profile or its elements contradict is not served, and says why; everything else is",
+        arguments: [
+            ("INSERT INTO element SELECT library, 'slot', number + 7000 FROM element WHERE kind = 'slot'", "slot"),
+            ("UPDATE cartridge SET elementNumber = 9999 WHERE barcode = 'V00001L8'", "slot 9999"),
+            ("UPDATE cartridge SET elementKind = 'drive', elementNumber = 7 WHERE barcode = 'V00001L8'", "drive 7"),
+            ("UPDATE drive SET number = 5 WHERE number = 2", "not numbered"),
+            ("DELETE FROM drive WHERE number = 1", "not numbered"),
+            ("UPDATE library SET profile = 'gone'", "no library profile 'gone'"),
+            ("UPDATE drive SET profile = 'gone'", "no drive profile 'gone'"),
+            ("UPDATE library SET created = 'never'", ""),
+        ])
+    func contradictions(statement: String, words: String) async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            try await controller.createLibrary(library(slots: 4000))
+            try await controller.createDisk(DiskCreation(name: "d", size: 4096))
+        }
+        try edit(statement)
+        try await serving { controller in
+            #expect(try await controller.disk("d").state == .serving)
+            let found = try #require(try await controller.libraries().first)
+            #expect(found.state == (words.isEmpty ? .serving : .notServed))
+            #expect(words.isEmpty || found.problem?.contains(words) == true, "\(found.problem ?? "-")")
+            // What is not served can be seen, and deleted.
+            _ = try await controller.library("vtl")
+            _ = try await controller.targets()
+            try await controller.deleteLibrary("vtl")
+        }
+    }
+
+    @Test("that the operator put a cartridge into its mail slot is known after a restart")
+    func importedCartridge() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func isImported(_ devices: LocalDevices) throws -> Bool? {
+            let changer = try #require(devices.libraries.withLock { $0.values.first?.changer })
+            let outcome = Outcome<Bool?>()
+            #expect(
+                changer.reactor.post { outcome.set(changer.content(of: LibraryElement(.importExport, 1))?.isImported) })
+            return try #require(outcome.wait(atMost: .seconds(10)))
+        }
+        try await servingDevices { controller, devices in
+            try await controller.createLibrary(library())
+            let reference = CartridgeReference(barcode: "V00001L8")
+            _ = try await controller.exportCartridge(library: "vtl", reference)
+            _ = try await controller.importCartridge(library: "vtl", reference)
+            #expect(try isImported(devices) == true)
+        }
+        try await servingDevices { controller, devices in
+            #expect(try isImported(devices) == true)
+            _ = try await controller.move(library: "vtl", MoveRequest(origin: "mail:1", destination: "slot:1"))
+            _ = try await controller.move(library: "vtl", MoveRequest(origin: "slot:1", destination: "mail:1"))
+            #expect(try isImported(devices) == false)
+        }
+        try await servingDevices { _, devices in
+            let isStillImported = try isImported(devices)
+            #expect(isStillImported == false)
         }
     }
 

@@ -51,25 +51,26 @@ struct StartTests {
         #expect(try await again.status().portals == ["[::1]:3261"])
     }
 
-    @Test("a missing or truncated image stops the start, or only its disk")
+    @Test("a missing or truncated image stops a strict start, or only its disk")
     func damagedImages() async throws {
         try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
         try await fixture.controller.createDisk(DiskCreation(name: "b", size: 1 << 20))
         let image = fixture.path + "/disks/a.img"
         try Data(count: 100).write(to: URL(fileURLWithPath: image))
         var (controller, devices) = try await restart()
-        let truncated = await fixture.refusal { try await controller.start() }
+        let truncated = await fixture.refusal { try await controller.start(isStrict: true) }
         #expect(truncated?.code == .damaged)
         #expect(truncated?.message.contains("truncated") == true)
         try FileManager.default.removeItem(atPath: image)
         await controller.shutDown()
         controller.folder.release()
         (controller, devices) = try ControllerFixture.make(fixture.path)
-        #expect(await fixture.refusal { try await controller.start() }?.message.contains("missing") == true)
+        let missing = await fixture.refusal { try await controller.start(isStrict: true) }
+        #expect(missing?.message.contains("missing") == true)
         await controller.shutDown()
         controller.folder.release()
         (controller, devices) = try ControllerFixture.make(fixture.path)
-        try await controller.start(skipsDamaged: true)
+        try await controller.start()
         #expect(Array(devices.disks.keys) == ["b"])
         #expect(try await controller.status().problems.count == 1)
         #expect(try await controller.disk("a").problem != nil)
@@ -84,7 +85,7 @@ struct StartTests {
         try FileManager.default.removeItem(atPath: image)
         try FileManager.default.linkItem(atPath: fixture.path + "/catalog.sqlite", toPath: image)
         let (controller, devices) = try await restart()
-        try await controller.start(skipsDamaged: true)
+        try await controller.start()
         #expect(try await controller.disk("a").problem?.contains("needs for itself") == true)
         #expect(devices.disks.isEmpty)
     }

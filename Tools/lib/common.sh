@@ -124,9 +124,13 @@ make_work_folder() {
 }
 
 clean_up() {
-    local pid
+    local pid folder
     for pid in "${children[@]}"; do end_process "$pid" || true; done
-    [ -z "$work" ] || rm -rf "$work"
+    [ -n "$work" ] || return 0
+    for folder in "$work"/*/; do
+        ! mountpoint -q "$folder" || umount "$folder" || return 0
+    done
+    rm -rf "$work"
 }
 
 # end_process PID [SECONDS]: ends a child process with SIGTERM, and with SIGKILL when it is still there after the time.

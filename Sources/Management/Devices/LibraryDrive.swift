@@ -10,14 +10,20 @@ final class LibraryDrive: DriveBay {
     let server: TapeDeviceServer
     let unit: LogicalUnit
     private let cartridges: CartridgeStore
+    private let problems: CartridgeProblems
     private let logger: Logger
     private let name: String
 
-    /// The drive of `server`, with cartridges from `cartridges`; `name` is for the log.
-    init(_ server: TapeDeviceServer, cartridges: CartridgeStore, name: String, logger: Logger) {
+    /// The drive of `server`, with cartridges from `cartridges`; `problems` hears of those that cannot be loaded, and `name` is
+    /// for the log.
+    init(
+        _ server: TapeDeviceServer, cartridges: CartridgeStore, problems: CartridgeProblems, name: String,
+        logger: Logger
+    ) {
         self.server = server
         unit = LogicalUnit(server)
         self.cartridges = cartridges
+        self.problems = problems
         self.name = name
         self.logger = logger
         server.whenDataLost { barcode, failure in
@@ -35,6 +41,7 @@ final class LibraryDrive: DriveBay {
         server.insertMedium(
             opening: { () throws(CartridgeError) in try cartridges.open(barcode: barcode) },
             completion: { error in
+                self.problems.setLoaded(error.map { CartridgeProblem($0) }, barcode)
                 if let error { self.report("cartridge cannot be used", barcode, "\(error)") }
                 completion()
             })

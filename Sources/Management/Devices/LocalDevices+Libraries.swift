@@ -15,6 +15,7 @@ struct RunningLibrary {
     let changer: ChangerDeviceServer
     let drives: [LibraryDrive]
     let target: Target
+    let problems: CartridgeProblems
 }
 
 extension LocalDevices {
@@ -67,7 +68,7 @@ extension LocalDevices {
         }
     }
 
-    private func driveProfile(_ name: String) throws(ManagementError) -> DriveProfile {
+    func driveProfile(_ name: String) throws(ManagementError) -> DriveProfile {
         do {
             return try profiles.drive(named: name)
         } catch {
@@ -80,51 +81,6 @@ extension LocalDevices {
             .invalid, "there is no \(kind) profile '\(name)'; choose one of: \(known.joined(separator: ", "))")
     }
 
-    // MARK: Cartridges
-
-    /// Makes empty cartridges of the formats that their labels mean, several at a time: making one waits for the
-    /// storage device again and again.
-    public func createCartridges(
-        _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
-    ) throws(ManagementError) {
-        let profile = try self.driveProfile(driveProfile)
-        let failure = Lock<ManagementError?>(nil)
-        let group = DispatchGroup()
-        let workers = min(Limit.cartridgeMakers, cartridges.count)
-        for worker in 0..<workers {
-            DispatchQueue.global().async(group: group) {
-                for index in stride(from: worker, to: cartridges.count, by: workers) {
-                    guard failure.withLock({ $0 == nil }) else { return }
-                    do throws(ManagementError) {
-                        try Self.create(cartridges[index], in: folder, profile)
-                    } catch {
-                        failure.withLock { $0 = error }
-                    }
-                }
-            }
-        }
-        group.wait()
-        if let failure = failure.withLock({ $0 }) { throw failure }
-    }
-
-    private static func create(
-        _ cartridge: CartridgeRecord, in folder: String, _ profile: DriveProfile
-    ) throws(ManagementError) {
-        let density = profile.density(barcode: cartridge.barcode) ?? profile.defaultDensity
-        do {
-            try CartridgeStore(directory: folder).create(
-                barcode: cartridge.barcode, capacity: cartridge.capacity, densityCode: density.code,
-                mediumSerialNumber: cartridge.serialNumber)
-        } catch {
-            throw ManagementError(.system, "cartridge '\(cartridge.barcode)' cannot be made: \(error)")
-        }
-    }
-
-    /// What the cartridge's files say.
-    public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? {
-        try? CartridgeStore(directory: folder).summary(barcode: cartridge.barcode).usedBytes
-    }
-
     // MARK: Libraries
 
     /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target.
@@ -132,8 +88,15 @@ extension LocalDevices {
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {
         let profile = try libraryProfile(library.profile)
+        guard library.drives.indices.allSatisfy({ library.drives[$0].number == $0 + 1 }) else {
+            throw ManagementError(
+                .damaged,
+                "library '\(library.name)': its \(library.drives.count) drives in the catalog are not numbered from 1 on"
+            )
+        }
         let home = reactors[libraries.withLock { $0.count } % reactors.count]
         let store = CartridgeStore(directory: cartridgeFolder)
+        let problems = CartridgeProblems()
         var drives: [LibraryDrive] = []
         for drive in library.drives {
             let driveProfile = try driveProfile(drive.profile)
@@ -142,20 +105,28 @@ extension LocalDevices {
             let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
             drives.append(
                 LibraryDrive(
-                    server, cartridges: store, name: "drive:\(drive.number) of \(library.name)", logger: logger))
+                    server, cartridges: store, problems: problems, name: "drive:\(drive.number) of \(library.name)",
+                    logger: logger))
         }
-        let changer = ChangerDeviceServer(
-            identity: ChangerDeviceServer.identity(
-                serialNumber: library.identity.serialNumber, naa: library.identity.naaIdentifier, profile: profile),
-            profile: profile, reactor: home, drives: drives, slotCount: library.slotCount,
-            mailSlotCount: library.mailSlotCount, contents: Self.contents(cartridges),
-            inventory: CatalogInventory(catalog, library: library.identity.id))
+        let changer: ChangerDeviceServer
+        do {
+            changer = try ChangerDeviceServer(
+                identity: ChangerDeviceServer.identity(
+                    serialNumber: library.identity.serialNumber, naa: library.identity.naaIdentifier,
+                    profile: profile),
+                profile: profile, reactor: home, drives: drives, slotCount: library.slotCount,
+                mailSlotCount: library.mailSlotCount, contents: Self.contents(cartridges),
+                inventory: CatalogInventory(catalog, library: library.identity.id))
+        } catch {
+            throw ManagementError(.damaged, "library '\(library.name)': \(error)")
+        }
         let target = Target(name: targetName, alias: library.name, homeReactor: home)
         let changerUnit = LogicalUnit(changer)
         target.map(changerUnit, at: 0)
         for (index, drive) in drives.enumerated() { target.map(drive.unit, at: index + 1) }
         reload(cartridges, into: drives)
-        let running = RunningLibrary(name: library.name, changer: changer, drives: drives, target: target)
+        let running = RunningLibrary(
+            name: library.name, changer: changer, drives: drives, target: target, problems: problems)
         libraries.withLock { $0[library.identity.id] = running }
         units.withLock { units in
             units[library.identity.id] = changerUnit
@@ -228,7 +199,8 @@ extension LocalDevices {
         for cartridge in cartridges {
             guard let element = cartridge.location.element else { continue }
             contents[element.libraryElement] = ElementContent(
-                barcode: cartridge.barcode, source: cartridge.source?.libraryElement)
+                barcode: cartridge.barcode, source: cartridge.source?.libraryElement,
+                isImported: cartridge.isImported)
         }
         return contents
     }

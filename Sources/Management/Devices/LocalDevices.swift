@@ -20,8 +20,8 @@ public final class LocalDevices: DeviceAssembly {
         static let reactorPool = 512 << 20
         /// Which part of the machine's memory may hold what is read most of disks, unless the user says how much.
         static let keptMemoryShare: UInt64 = 8
-        /// How many cartridges are made at a time.
-        static let cartridgeMakers = 16
+        /// How many cartridges are made, looked at or removed at a time.
+        static let cartridgeWorkers = 16
         /// How long initiators get to log out when the daemon stops.
         static let logoutGrace = Duration.seconds(2)
         /// How long a move may take: a cartridge is written out and closed, another opened.

@@ -13,7 +13,9 @@ final class CartridgeIndex: Sendable {
         case newerVersion
         /// The file is damaged or something else than a database.
         case notADatabase(String)
-        /// The host failed.
+        /// The host's file system is full.
+        case hostFull
+        /// The host failed otherwise.
         case unusable(String)
 
         /// A value that this source code never writes.
@@ -26,6 +28,7 @@ final class CartridgeIndex: Sendable {
             }
             switch (error as? DatabaseError)?.resultCode {
             case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .notADatabase("\(error)")
+            case .SQLITE_FULL: self = .hostFull
             default: self = .unusable("\(error)")
             }
         }

@@ -111,7 +111,9 @@ public struct CartridgeStore: Sendable {
             let index = try CartridgeIndex.open(path: FilePath.join(folder, indexName))
             try index.writeEmpty(superblock)
         } catch {
-            throw SystemError(code: Errno.inputOutput, operation: "make an index in", path: folder)
+            let isFull = if case .hostFull = error { true } else { false }
+            throw SystemError(
+                code: isFull ? Errno.noSpace : Errno.inputOutput, operation: "make an index in", path: folder)
         }
         try File.synchronizeDirectory(path: folder)
     }
@@ -123,8 +125,12 @@ public struct CartridgeStore: Sendable {
         return try opening.open(index: try index(barcode, replacing: true))
     }
 
-    /// Tells about a cartridge, loaded or not.
-    public func summary(barcode: String) throws(CartridgeError) -> CartridgeSummary {
+    /// Who a cartridge is, loaded or not, by its superblock; nothing else is looked at.
+    public func identity(barcode: String) throws(CartridgeError) -> CartridgeIdentity {
+        try superblock(barcode: barcode).superblock.identity
+    }
+
+    private func superblock(barcode: String) throws(CartridgeError) -> (superblock: Superblock, length: Int64) {
         try check(barcode)
         let path = dataPath(of: barcode)
         let file: File
@@ -135,8 +141,12 @@ public struct CartridgeStore: Sendable {
         } catch {
             throw error.code == Errno.noSuchFile ? .missing(barcode: barcode) : .system(error)
         }
-        let superblock = try CartridgeOpening(store: file, file: file, path: path).superblock()
-            .superblock
+        return (try CartridgeOpening(store: file, file: file, path: path).superblock().superblock, length)
+    }
+
+    /// Tells about a cartridge, loaded or not.
+    public func summary(barcode: String) throws(CartridgeError) -> CartridgeSummary {
+        let (superblock, length) = try superblock(barcode: barcode)
         var settings = CartridgeSettings()
         if FilePath.exists(indexPath(of: barcode)) {
             let index = try index(barcode, replacing: false)
@@ -159,15 +169,24 @@ public struct CartridgeStore: Sendable {
         if let failure { throw .hostFailed(path: dataPath(of: barcode), reason: failure.description) }
     }
 
-    /// Removes a cartridge and all its data; refused while it is in use.
+    /// Removes a cartridge and all its data, or what a crash has left of it; refused while it is in use.
     public func delete(barcode: String) throws(CartridgeError) {
-        let file = try lockedFile(barcode)
-        // First out of sight, in one step; then piece by piece.
         let doomed = FilePath.join(directory, "." + barcode + Self.suffix)
-        if FilePath.exists(doomed) { FilePath.remove(doomed) }
+        let file: File?
+        do throws(CartridgeError) {
+            file = try lockedFile(barcode)
+        } catch {
+            let isLeft = FilePath.exists(folder(of: barcode)) || FilePath.exists(doomed)
+            guard case .missing = error, isLeft else { throw error }
+            // Without its data file there is nothing to lock.
+            file = nil
+        }
+        // First out of sight, in one step; then piece by piece.
+        if FilePath.exists(doomed), let error = FilePath.remove(doomed) { throw .system(error) }
         do throws(SystemError) {
-            try FilePath.rename(folder(of: barcode), to: doomed)
+            if FilePath.exists(folder(of: barcode)) { try FilePath.rename(folder(of: barcode), to: doomed) }
             try File.synchronizeDirectory(path: directory)
+            guard FilePath.exists(doomed) else { return }
             if let error = FilePath.remove(doomed) { throw error }
         } catch {
             throw .system(error)
@@ -198,6 +217,7 @@ public struct CartridgeStore: Sendable {
         } catch {
             switch error {
             case .newerVersion: throw .newerVersion(path: path)
+            case .hostFull: throw .system(SystemError(code: Errno.noSpace, operation: "open", path: path))
             case .unusable(let reason): throw .damaged(path: path, reason: reason)
             case .notADatabase(let reason):
                 guard replacing else { throw .damaged(path: path, reason: reason) }

@@ -51,7 +51,7 @@ struct Disk: AsyncParsableCommand {
                     disks.map {
                         [
                             $0.name, ByteSize.format($0.size), "\($0.blockSize)", "\($0.sessions)",
-                            $0.problem == nil ? "serving" : "damaged", $0.target,
+                            $0.state.rawValue, $0.target,
                         ]
                     }, empty: "no disks; make one with 'carousel disk create NAME --size SIZE'")
             }
@@ -119,7 +119,7 @@ struct Disk: AsyncParsableCommand {
             ("NAA", disk.naa),
             ("made", Output.date(disk.created)),
             ("sessions", "\(disk.sessions)"),
-            ("state", disk.problem.map { "damaged: \($0)" } ?? "serving"),
+            ("state", Output.state(disk.state, disk.problem)),
         ])
     }
 }

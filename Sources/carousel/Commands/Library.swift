@@ -73,7 +73,7 @@ struct Library: AsyncParsableCommand {
                     libraries.map {
                         [
                             $0.name, $0.profile, "\($0.drives.count)", "\($0.slots)", "\($0.mailSlots)",
-                            "\($0.cartridges)", "\($0.sessions)", $0.problem == nil ? "serving" : "damaged",
+                            "\($0.cartridges)", "\($0.sessions)", $0.state.rawValue,
                             $0.target,
                         ]
                     }, empty: "no libraries; make one with 'carousel library create'")
@@ -187,7 +187,7 @@ struct Library: AsyncParsableCommand {
             ("cartridges", "\(library.cartridges), and \(library.exported) in the vault"),
             ("made", Output.date(library.created)),
             ("sessions", "\(library.sessions)"),
-            ("state", library.problem.map { "damaged: \($0)" } ?? "serving"),
+            ("state", Output.state(library.state, library.problem)),
         ])
         let drives = Output.table(
             ["DRIVE", "LUN", "PROFILE", "SERIAL", "CARTRIDGE"],
@@ -195,8 +195,9 @@ struct Library: AsyncParsableCommand {
                 [$0.element, "\($0.logicalUnitNumber)", $0.profile, $0.serialNumber, $0.barcode ?? "-"]
             }, empty: "no drives")
         let cartridges = Output.table(
-            ["PLACE", "BARCODE", "CAPACITY"],
-            detail.cartridges.map { [$0.location, $0.barcode, ByteSize.format($0.capacity)] }, empty: "no cartridges")
+            ["PLACE", "BARCODE", "CAPACITY", "STATE"],
+            detail.cartridges.map { [$0.location, $0.barcode, ByteSize.format($0.capacity), $0.state.rawValue] },
+            empty: "no cartridges")
         let moves = Output.table(
             ["TIME", "CARTRIDGE", "FROM", "TO", "BY"],
             detail.moves.map { [Output.date($0.time), $0.barcode, $0.origin, $0.destination, $0.cause] },

@@ -30,8 +30,8 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "Fill an empty state folder with a tape library 'vtl' and a disk 'disk0'.")
     var demo = false
 
-    @Flag(help: "Serve everything else when a disk or a library is damaged, instead of refusing to start.")
-    var skipDamaged = false
+    @Flag(help: "Refuse to start when a disk or a library cannot be served, instead of serving everything else.")
+    var strict = false
 
     @Option(
         help: ArgumentHelp(
@@ -71,7 +71,7 @@ struct Serve: AsyncParsableCommand {
         }
         let server = ControlServer(controller: controller, logger: logger)
         do {
-            try await controller.start(portals: portals, demo: demo, skipsDamaged: skipDamaged)
+            try await controller.start(portals: portals, demo: demo, isStrict: strict)
         } catch {
             await controller.shutDown()
             throw error

@@ -6,7 +6,10 @@ import Management
 struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what the daemon does.",
-        discussion: "Exit code 0 means that it serves, 69 that no daemon answers for the state folder.")
+        discussion: """
+            Exit code 0 means that it serves, 69 that no daemon answers for the state folder. A problem is something that is \
+            not served; what is unclaimed lay in the state folder at the start, and the catalog does not know it.
+            """)
 
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
@@ -25,7 +28,7 @@ struct Status: AsyncParsableCommand {
                     ("libraries", "\(status.libraries)"),
                     ("cartridges", "\(status.cartridges)"),
                     ("sessions", "\(status.sessions)"),
-                ] + status.problems.map { ("not served", $0) })
+                ] + status.problems.map { ("problem", $0) } + status.unclaimed.map { ("unclaimed", $0) })
         }
     }
 }

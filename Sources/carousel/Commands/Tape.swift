@@ -45,8 +45,10 @@ struct Tape: AsyncParsableCommand {
             let cartridges: [CartridgeSummary] = try await state.daemon.get(path)
             try output.show(cartridges) { cartridges in
                 Output.table(
-                    ["LIBRARY", "BARCODE", "PLACE", "CAPACITY"],
-                    cartridges.map { [$0.library, $0.barcode, $0.location, ByteSize.format($0.capacity)] },
+                    ["LIBRARY", "BARCODE", "PLACE", "CAPACITY", "STATE"],
+                    cartridges.map {
+                        [$0.library, $0.barcode, $0.location, ByteSize.format($0.capacity), $0.state.rawValue]
+                    },
                     empty: "no cartridges; make one with 'carousel tape create LIBRARY BARCODE'")
             }
         }
@@ -75,6 +77,7 @@ struct Tape: AsyncParsableCommand {
                     ("written", cartridge.used.map { "\(ByteSize.format($0)) (\($0) bytes)" }),
                     ("serial number", cartridge.serialNumber),
                     ("made", Output.date(cartridge.created)),
+                    ("state", Output.state(cartridge.state, cartridge.problem)),
                 ])
             }
         }

@@ -82,7 +82,7 @@ final class CommandStage: Sendable {
         for (index, barcode) in ["A00001L8", "B00001L8", "C00001L8"].enumerated() {
             contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
         }
-        let unit = ChangerDeviceServer(
+        let unit = try ChangerDeviceServer(
             identity: ChangerDeviceServer.identity(
                 serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
             profile: profile, reactor: reactor, drives: [EmptyBay("1097000001"), EmptyBay("1097000002")], slotCount: 5,

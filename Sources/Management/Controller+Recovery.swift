@@ -1,0 +1,135 @@
+import Catalog
+import Foundation
+import Logging
+
+// What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
+// deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the way.
+extension Controller {
+    /// How many cartridges of a library, and how many unclaimed files, are named one by one.
+    static let namedAtMost = 20
+
+    /// Looks at all rows that are not complete, and at all folders. What cannot be ended now is a problem of its disk or
+    /// library, and everything else goes on.
+    func endInterrupted() throws(ManagementError) {
+        for disk in try query({ () throws(CatalogError) in try catalog.disks() }) where disk.phase != .complete {
+            end(disk.name, "disk", disk.phase) { () throws(ManagementError) in try removeRemains(of: disk) }
+        }
+        for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
+            if library.phase != .complete {
+                end(library.name, "library", library.phase) { () throws(ManagementError) in
+                    try removeRemains(of: library)
+                }
+            } else {
+                try endInterruptedCartridges(of: library)
+            }
+        }
+        unclaimed = try unclaimedFiles()
+        for path in unclaimed.prefix(Self.namedAtMost) {
+            logger.notice("the catalog does not know it", metadata: ["path": "\(path)"])
+        }
+    }
+
+    private func end(
+        _ name: String, _ kind: String, _ phase: RecordPhase, _ remove: () throws(ManagementError) -> Void
+    ) {
+        do {
+            try remove()
+            logger.notice(
+                phase == .creating ? "what was not finished is removed" : "what was deleted is removed",
+                metadata: [kind: "\(name)"])
+        } catch {
+            noteRemains(of: name, kind, error)
+        }
+    }
+
+    private func endInterruptedCartridges(of library: LibraryRecord) throws(ManagementError) {
+        for cartridge in try cartridgeRecords(library) where cartridge.phase != .complete {
+            do {
+                try query { () throws(CatalogError) in try catalog.withdrawCartridge(cartridge.id) }
+                try removeRemains(of: cartridge, in: library)
+                logger.notice(
+                    cartridge.phase == .creating ? "what was not finished is removed" : "what was deleted is removed",
+                    metadata: ["library": "\(library.name)", "cartridge": "\(cartridge.barcode)"])
+            } catch {
+                // The row says so, and the library runs without it.
+                logger.error(
+                    "cartridge is not removed",
+                    metadata: [
+                        "library": "\(library.name)", "cartridge": "\(cartridge.barcode)", "reason": "\(error.message)",
+                    ])
+            }
+        }
+    }
+
+    /// Says that a disk or library that is not complete is still there, in part.
+    func noteRemains(of name: String, _ kind: String, _ error: ManagementError) {
+        problems[name] =
+            "\(kind) '\(name)' is not there any more, but not all of it is removed: \(error.message); "
+            + "'carousel \(kind) delete \(name)' tries again"
+        logger.error("not removed", metadata: [kind: "\(name)", "reason": "\(error.message)"])
+    }
+
+    // MARK: Removal, of what is marked
+
+    /// Removes image and row of a disk that is not complete.
+    func removeRemains(of disk: DiskRecord) throws(ManagementError) {
+        if !disk.imageIsExternal { try folder.remove(folder.imagePath(disk.image)) }
+        try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
+        forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
+        problems[disk.name] = nil
+    }
+
+    /// Removes folder and rows of a library that is not complete.
+    func removeRemains(of library: LibraryRecord) throws(ManagementError) {
+        let path = folder.libraryPath(library.name)
+        try assembly.deleteCartridges(try cartridgeRecords(library), of: library, in: path)
+        try folder.remove(path)
+        try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
+        forgetSecrets(at: .target(DeviceName.targetName(library.name)))
+        problems[library.name] = nil
+    }
+
+    /// Removes files and row of a cartridge that is not complete.
+    func removeRemains(of cartridge: CartridgeRecord, in library: LibraryRecord) throws(ManagementError) {
+        try assembly.deleteCartridges([cartridge], of: library, in: folder.libraryPath(library.name))
+        try query { () throws(CatalogError) in
+            try catalog.removeCartridge(cartridge.barcode, library: library.identity.id)
+        }
+    }
+
+    // MARK: Files without a row
+
+    /// The images, libraries and cartridges that no row claims. What a crash has left of a cartridge, under a hidden name,
+    /// is removed.
+    private func unclaimedFiles() throws(ManagementError) -> [String] {
+        var unclaimed: [String] = []
+        let disks = try query { () throws(CatalogError) in try catalog.disks() }
+        let images = Set(disks.map { folder.resolved(folder.imagePath($0.image)) })
+        let imageFolder = folder.path + "/" + StateFolder.imageFolder
+        for name in folder.names(in: imageFolder) where !images.contains(folder.resolved(imageFolder + "/" + name)) {
+            unclaimed.append(imageFolder + "/" + name)
+        }
+        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
+        let names = Set(libraries.map(\.name))
+        for name in folder.names(in: folder.path + "/libraries") where !names.contains(name) {
+            unclaimed.append(folder.libraryPath(name))
+        }
+        for library in libraries where library.phase == .complete {
+            let barcodes = Set(try cartridgeRecords(library).map { $0.barcode + StateFolder.cartridgeSuffix })
+            let path = folder.libraryPath(library.name)
+            for name in folder.names(in: path)
+            where name.hasSuffix(StateFolder.cartridgeSuffix) && !barcodes.contains(name) {
+                guard name.hasPrefix(".") else {
+                    unclaimed.append(path + "/" + name)
+                    continue
+                }
+                do {
+                    try folder.remove(path + "/" + name)
+                } catch {
+                    logger.error("not removed", metadata: ["path": "\(path)/\(name)", "reason": "\(error.message)"])
+                }
+            }
+        }
+        return unclaimed
+    }
+}
