@@ -45,16 +45,13 @@ extension ISCSIServer {
         logger.debug("connection ended", metadata: ["peer": "\(connection.peerAddress)", "reason": "\(reason)"])
     }
 
-    /// The devices have let go of the last command of a session that has ended.
-    func sessionDrained(_ session: Session) {
-        registry.withLock { $0.forget(session) }
+    /// The devices have let go of the last command of the ended sessions of a nexus.
+    func nexusDrained(_ session: Session) {
+        registry.withLock { $0.forgetNexus(of: session) }
     }
 
     func sessionEnded(_ session: Session, reason: CloseReason) {
-        let isDrained = session.isDrained
-        guard registry.withLock({ $0.removeSession(session.targetSessionHandle, isDrained: isDrained) }) != nil else {
-            return
-        }
+        guard registry.withLock({ $0.removeSession(session.targetSessionHandle) }) != nil else { return }
         logger.info(
             "session ended",
             metadata: [

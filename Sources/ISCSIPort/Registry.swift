@@ -46,6 +46,13 @@ private struct SessionKey: Hashable {
     }
 }
 
+/// A nexus as the registry knows it.
+private struct NexusRecord {
+    /// The session; nil when it has ended.
+    var session: Session?
+    let occupiedUnits = OccupiedUnits()
+}
+
 /// All connections and sessions of a server; touched at accept, login, close and by the control plane only.
 struct Registry: ~Copyable {
     var portals: [Portal] = []
@@ -58,8 +65,8 @@ struct Registry: ~Copyable {
     /// TSIHs set aside for connections whose login is about to end, and those that such connections are about to join.
     private var expectations: [ObjectIdentifier: UInt16] = [:]
     private var nextHandle: UInt16 = 0
-    /// The latest session of each nexus, until the devices have let go of its commands.
-    private var byKey: [SessionKey: Session] = [:]
+    /// What there is of each nexus, until its session has ended and the devices have let go of all its commands.
+    private var nexuses: [SessionKey: NexusRecord] = [:]
     private var sessionsOfReactor: [ObjectIdentifier: Int] = [:]
     private var sessionsOfTarget: [String: Int] = [:]
 
@@ -120,13 +127,16 @@ struct Registry: ~Copyable {
         return nextHandle
     }
 
-    /// Enters a session and gives the one that it reinstates, if there is one; that may have ended already.
+    /// Enters a session and gives the one that it reinstates, if there is one.
     mutating func addSession(_ record: SessionRecord) -> Session? {
         for connection in record.connections { expectations[ObjectIdentifier(connection)] = nil }
         sessions[record.handle] = record
         count(record, by: 1)
         guard let key = SessionKey(record.session) else { return nil }
-        return byKey.updateValue(record.session, forKey: key)
+        let former = nexuses[key]?.session
+        nexuses[key, default: NexusRecord()].session = record.session
+        record.session.occupiedUnits = nexuses[key]?.occupiedUnits
+        return former
     }
 
     /// The session that a login with that TSIH may join, or why it may not (section 6.3.1, with the statuses of
@@ -163,18 +173,27 @@ struct Registry: ~Copyable {
         return sessions[handle]
     }
 
-    /// Takes a session out and frees its TSIH. One that devices still work for is found by a login that reinstates it
-    /// until `forget`.
-    mutating func removeSession(_ handle: UInt16, isDrained: Bool) -> SessionRecord? {
+    /// Takes a session out and frees its TSIH.
+    mutating func removeSession(_ handle: UInt16) -> SessionRecord? {
         guard let record = sessions.removeValue(forKey: handle) else { return nil }
         handles.remove(handle)
         count(record, by: -1)
-        if isDrained { forget(record.session) }
+        if let key = SessionKey(record.session), nexuses[key]?.session === record.session {
+            nexuses[key]?.session = nil
+        }
+        forgetNexus(of: record.session)
         return record
     }
 
-    mutating func forget(_ session: Session) {
-        if let key = SessionKey(session), byKey[key] === session { byKey[key] = nil }
+    /// How many nexuses have a session, or occupied units.
+    var nexusCount: Int { nexuses.count }
+
+    /// Forgets the nexus of a session, unless it has a session or occupied units.
+    mutating func forgetNexus(of session: Session) {
+        guard let key = SessionKey(session), let nexus = nexuses[key], nexus.session == nil,
+            nexus.occupiedUnits.isEmpty
+        else { return }
+        nexuses[key] = nil
     }
 
     private mutating func count(_ record: SessionRecord, by step: Int) {

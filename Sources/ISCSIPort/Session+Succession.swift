@@ -3,9 +3,9 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-/// What a session has of the one that it reinstates, and owes to the one that reinstates it.
+/// What a session has of those before it, and owes to the one that reinstates it.
 struct Succession {
-    /// The session before has not ended.
+    /// The session that this one reinstates has not ended.
     var isWaiting = false
     /// When that wait is over.
     var deadline: MonotonicTime?
@@ -13,12 +13,12 @@ struct Succession {
     var waitingLogin: (connection: Connection, reply: LoginReply)?
     /// Begins full feature phase.
     var begin: (() -> Void)?
+    /// The session that waits for the end of this one.
+    var successor: Session?
     /// Logical units that still work on commands of sessions before.
     var occupiedUnits: Set<Int> = []
-    /// The session that reinstates this one.
-    var successor: Session?
-    /// It knows which logical units are occupied.
-    var isHandedOver = false
+    /// Logical units that still work on commands of this session, which has ended.
+    var leftUnits: Set<Int> = []
 }
 
 // Session reinstatement (RFC 7143 section 6.3.5): the nexus of the former session is lost, and its tasks are aborted.
@@ -49,24 +49,21 @@ extension Session {
         connection.refuseStart(self, reply, .serviceUnavailable)
     }
 
-    /// The session before has ended; `units` still work on its commands.
-    func formerHasEnded(_ units: Set<Int>) {
+    /// The session before has ended.
+    func formerHasEnded() {
         succession.isWaiting = false
         succession.deadline = nil
-        succession.occupiedUnits = units
         let begin = succession.begin
         succession.begin = nil
         let isWanted = !isEnded && succession.waitingLogin != nil
         succession.waitingLogin = nil
         if isWanted { begin?() }
         handOver()
-        checkDrained()
     }
 
     /// A logical unit has let go of the last command of the sessions before.
     func formerHasLetGo(of unit: Int) {
         succession.occupiedUnits.remove(unit)
-        if isEnded { hasLetGo(of: unit) }
     }
 
     /// Gives a command to its logical unit, or answers BUSY while that works on commands of a session before.
@@ -88,30 +85,34 @@ extension Session {
 
     // MARK: The session after
 
-    /// Tells `successor`, now or when this session is itself begun, which logical units it has to wait for.
+    /// Lets `successor` begin when this session, which has been told to end, has done so.
     func handOver(to successor: Session) {
         succession.successor = successor
         handOver()
     }
 
-    func handOver() {
-        guard isEnded, !succession.isWaiting, !succession.isHandedOver, let successor = succession.successor else {
-            return
-        }
-        succession.isHandedOver = true
-        var units = succession.occupiedUnits
-        for slot in slots where slot.isUsed { slot.logicalUnitNumber.number.map { _ = units.insert($0) } }
-        successor.reactor.postCompletion { [units] in successor.formerHasEnded(units) }
+    private func handOver() {
+        guard isEnded, !succession.isWaiting, let successor = succession.successor else { return }
+        succession.successor = nil
+        successor.reactor.postCompletion { successor.formerHasEnded() }
     }
 
-    /// A command has ended after the session: tells the successor when it was the last one of its logical unit.
+    /// The session has ended: devices that work on its commands keep their logical units occupied.
+    func occupyUnits() {
+        for slot in slots where slot.isUsed {
+            if let unit = slot.logicalUnitNumber.number { succession.leftUnits.insert(unit) }
+        }
+        occupiedUnits?.end(self, leaving: succession.leftUnits)
+    }
+
+    /// A device has let go of a command after the end of the session.
     func hasLetGo(of unit: Int?) {
-        if let unit, succession.isHandedOver, let successor = succession.successor,
-            !succession.occupiedUnits.contains(unit),
+        if let unit, succession.leftUnits.contains(unit),
             !slots.contains(where: { $0.isUsed && $0.logicalUnitNumber.number == unit })
         {
-            successor.reactor.postCompletion { successor.formerHasLetGo(of: unit) }
+            succession.leftUnits.remove(unit)
+            occupiedUnits?.letGo(of: unit)
         }
-        checkDrained()
+        if let occupiedUnits, isDrained, occupiedUnits.isEmpty { server.nexusDrained(self) }
     }
 }

@@ -40,8 +40,10 @@ final class Session: @unchecked Sendable {
 
     /// Keeps the session alive while devices work on commands when it has ended.
     private var keepAlive: Session?
-    /// What it has of the session before it, and owes to the one after it.
+    /// What it has of the sessions before it, and owes to the one after it.
     var succession = Succession()
+    /// What ended sessions of the nexus still occupy; nil in a discovery session. Set before the session begins.
+    var occupiedUnits: OccupiedUnits?
 
     private(set) var slots: [CommandSlot] = []
     private var freeSlots: [Int] = []
@@ -99,6 +101,7 @@ final class Session: @unchecked Sendable {
     func begin() {
         precondition(reactor.isCurrent, "a session lives on its reactor")
         guard nexus == nil, let target else { return }
+        succession.occupiedUnits = occupiedUnits?.begin(self) ?? []
         nexus = ITNexus(
             initiatorPort: InitiatorPort(
                 iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
@@ -137,19 +140,13 @@ final class Session: @unchecked Sendable {
             }
         }
         if !isDrained { keepAlive = self }
+        occupyUnits()
         server.sessionEnded(self, reason: reason)
-        handOver()
+        if let successor = succession.successor { handOver(to: successor) }
     }
 
-    /// Whether the devices have let go of all its commands, and of those of the sessions before it.
-    var isDrained: Bool { inFlight == 0 && !succession.isWaiting && succession.occupiedUnits.isEmpty }
-
-    /// Something that kept the session alive after its end is over.
-    func checkDrained() {
-        guard isEnded, isDrained, keepAlive != nil else { return }
-        server.sessionDrained(self)
-        keepAlive = nil
-    }
+    /// Whether the devices have let go of all its commands.
+    var isDrained: Bool { inFlight == 0 }
 
     /// Commands that have not ended.
     private var inFlight: Int { numberedInFlight + immediateInFlight }
@@ -187,7 +184,9 @@ final class Session: @unchecked Sendable {
         endCount(of: slot)
         let unit = isEnded ? slot.logicalUnitNumber.number : nil
         recycle(slot)
-        if isEnded { hasLetGo(of: unit) }
+        guard isEnded else { return }
+        hasLetGo(of: unit)
+        if isDrained { keepAlive = nil }
     }
 
     /// The command of a slot has its answer, which is kept until the initiator acknowledges it: it counts for the

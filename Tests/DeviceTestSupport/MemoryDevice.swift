@@ -16,6 +16,12 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     /// The operation code of the command that ends the waiting.
     public static let letGo: UInt8 = 0xC1
 
+    /// The operation code of the command that ends with `longestSense`.
+    public static let foreignSense: UInt8 = 0xC2
+    /// Sense data as long as that of another device may be, in descriptor format.
+    public static let longestSense: [UInt8] =
+        [0x72, 0x0B, 0x44, 0, 0, 0, 0, 244] + (0..<244).map { UInt8($0) }
+
     private static let table = CommandTable(
         ownCommands + CommonCommands.reservations() + CommonCommands.reportSupported())
 
@@ -35,6 +41,9 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
                 device.held.withLock { $0.append(Held(task)) }
                 device.heldCounter.add(1, ordering: .relaxed)
                 return .pending
+            },
+            CommandDescriptor(foreignSense, "FOREIGN SENSE", usage: [0, 0, 0, 0, 0]) { _, task, _ in
+                task.failVerbatim(longestSense)
             },
             CommandDescriptor(letGo, "LET GO", usage: [0, 0, 0, 0, 0], ordering: .immediate) { device, task, _ in
                 device.letGo()

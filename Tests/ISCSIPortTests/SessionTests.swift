@@ -282,4 +282,13 @@ struct HostilePeerTests {
             #expect(read.isGood)
         }
     }
+
+    @Test("Sense data of another device goes through byte for byte, as long as it may be")
+    func foreignSense() throws {
+        let initiator = try Stage().initiator()
+        let outcome = try initiator.execute(
+            CommandDescriptorBlock([MemoryDevice.foreignSense, 0, 0, 0, 0, 0]), on: LogicalUnitNumber(0))
+        #expect(outcome.status == .checkCondition && outcome.senseBytes == MemoryDevice.longestSense)
+        #expect(outcome.senseBytes.count == Sense.maximumLength)
+    }
 }
