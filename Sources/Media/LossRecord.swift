@@ -12,7 +12,7 @@ final class LossRecord: Sendable {
     /// The error number of the latest loss; 0 before the first.
     private let code = Atomic<Int32>(0)
     private let isSticky = Atomic<Bool>(false)
-    private let observer = Mutex<(@Sendable (MediaFailure) -> Void)?>(nil)
+    private let observer = Lock<(@Sendable (MediaFailure) -> Void)?>(nil)
 
     /// A record that begins with a loss of an earlier time when `code` is not 0.
     init(noted code: Int32 = 0) {

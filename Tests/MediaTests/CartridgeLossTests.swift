@@ -115,7 +115,7 @@ struct CartridgeLossTests {
     func checkpoint() throws {
         let tape = try TapeUnderTest()
         tape.cartridge.checkpointInterval = 1000
-        let told = Mutex<[MediaFailure]>([])
+        let told = Lock<[MediaFailure]>([])
         tape.cartridge.whenLost { failure in told.withLock { $0.append(failure) } }
         // The gathered blocks are one write, and the checkpoint follows them.
         tape.store.fail(at: 2, errorNumber: Errno.inputOutput, fromThenOn: false)
@@ -136,7 +136,7 @@ struct CartridgeLossTests {
         let point = cartridge.beginSynchronize()
         tape.store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
         // Several threads synchronise at once; the host tells one of them.
-        let results = Mutex<[Int32]>([])
+        let results = Lock<[Int32]>([])
         let threads = try (0..<4).map { number in
             try PlatformThread.start(name: "synchronise-\(number)") {
                 let code = cartridge.synchronizeData(point)

@@ -554,6 +554,132 @@ def held_functions(port, target):
     close_all(peers)
 
 
+def responses(peers, count, seconds, what):
+    """Reads until `count` commands have ended on each of `peers`, whatever their status."""
+    left = {peer: count for peer in peers}
+    rest = {peer: b"" for peer in peers}
+    for peer in peers:
+        peer.setblocking(False)
+    end = time.monotonic() + seconds
+    while left:
+        assert time.monotonic() < end, f"{what}: {sum(left.values())} commands have not ended after {seconds} s"
+        readable, _, _ = select.select(list(left), [], [], 0.5)
+        for peer in readable:
+            data = peer.recv(1 << 20)
+            assert data, f"{what}: the connection was closed"
+            data = rest[peer] + data
+            start = 0
+            while len(data) - start >= BHS:
+                length = int.from_bytes(data[start + 5:start + 8], "big")
+                if len(data) - start < BHS + length + -length % 4:
+                    break
+                opcode = data[start] & 0x3F
+                if opcode == SCSI_RESPONSE or opcode == DATA_IN and data[start + 1] & 1:
+                    left[peer] -= 1
+                start += BHS + length + -length % 4
+            rest[peer] = data[start:]
+            if left[peer] <= 0:
+                del left[peer]
+
+
+TEST_UNIT_READY = b"\0" * 16
+DRIVE = 1 << 48  # logical unit 1: the first drive of a library
+
+
+def command(number, cdb, lun=0, expected=0, flags=0x81, data=b""):
+    """A command with CmdSN and tag `number`."""
+    rest = struct.pack(">III", expected, number, 1) + cdb.ljust(16, b"\0")
+    return header(COMMAND, flags, len(data), lun, number, rest) + padded(data)
+
+
+def withhold_write(port, target):
+    """A session whose WRITE(6) of 64 KiB to the first drive waits for data that do not come."""
+    peer = login(port, target, ImmediateData="No", InitialR2T="Yes")
+    peer.sendall(b"".join(command(number, TEST_UNIT_READY, DRIVE) for number in range(1, 9)))
+    responses([peer], 8, DROP_SECONDS, "unit attentions")
+    peer.sendall(command(9, b"\x0a\0\x01\0\0\0", DRIVE, 65536, 0xA1))
+    return peer
+
+
+def queued_drive(port, target):
+    """One session withholds the data of a write to a drive, 340 others queue 128 commands each behind it, the first leaves."""
+    raise_file_limit(400)
+    first = withhold_write(port, target)
+    peers = [login(port, target) for _ in range(340)]
+    for peer in peers:
+        peer.sendall(b"".join(command(number, TEST_UNIT_READY, DRIVE) for number in range(1, 129)))
+    time.sleep(1)
+    first.close()
+    responses(peers, 128, 60, "commands behind a write without data")
+    close_all(peers)
+
+
+def withheld_data(port, target):
+    """16 sessions withhold the data of a write to a drive; the drive goes on for everyone else."""
+    hoarders = [withhold_write(port, target) for _ in range(16)]
+    other = login(port, target)
+    commands = [TEST_UNIT_READY] * 8 + [
+        b"\x12\0\0\0\x24\0", b"\x03\0\0\0\x12\0", b"\x34" + b"\0" * 9, b"\x1a\0\x3f\0\xff\0", b"\x4d\0\x40" + b"\0" * 4 + b"\xff\0\0",
+    ]
+    number = 0
+    for meanwhile in (True, False):
+        for cdb in commands:
+            number += 1
+            other.setblocking(True)
+            other.sendall(command(number, cdb, DRIVE, 255, 0xC1))
+            responses([other], 1, 5, f"command {cdb[0]:02x}h beside writes without data")
+        if meanwhile:
+            print("waiting", f"{len(commands)} commands of another session have ended", flush=True)
+            sys.stdin.read()
+    close_all(hoarders + [other])
+
+
+def parked_writes(port, target):
+    """300 sessions queue 128 writes each while others compare and write without end: every one of them ends."""
+    raise_file_limit(400)
+    block = b"\x07" * 512
+    write = b"\x2a\0" + b"\0" * 4 + b"\0\0\x01\0"
+    compare = b"\x89\0" + b"\0" * 8 + b"\0\0\0\x01\0\0"
+    peers = [login(port, target) for _ in range(304)]
+    for peer in peers[:4]:
+        send_quietly(peer, b"".join(command(number, compare, 0, 1024, 0xA1, block * 2) for number in range(1, 129)))
+    for peer in peers[4:]:
+        send_quietly(peer, b"".join(command(number, write, 0, 512, 0xA1, block) for number in range(1, 129)))
+    responses(peers, 128, 90, "writes beside COMPARE AND WRITE")
+    close_all(peers)
+
+
+def login_pair(port, target, **keys):
+    """A session of two connections."""
+    peers = []
+    isid, handle = 0x80 << 56 | random.getrandbits(40) << 16, 0
+    for connection in (0, 1):
+        peer = connect(port)
+        offer = dict(InitiatorName="iqn.2000-01.org.example:hostile", SessionType="Normal", TargetName=target,
+                     HeaderDigest="None", DataDigest="None", MaxConnections="2", **keys)
+        if connection:
+            del offer["MaxConnections"]
+        data = text(**offer)
+        peer.sendall(header(LOGIN | IMMEDIATE, 0x87, len(data), isid | handle, 1, struct.pack(">HHII", connection, 0, 1, 0)) + padded(data))
+        answer = receive_pdu(peer)
+        assert answer is not None and answer[36] == 0 and answer[1] & 0x80, "no login of a second connection"
+        handle = int.from_bytes(answer[14:16], "big")
+        peers.append(peer)
+    return peers
+
+
+def fenced_functions(port, target):
+    """8 sessions of two connections that ask for ABORT TASK SET without end, and acknowledge no response."""
+    pairs = [login_pair(port, target, TaskReporting="ResponseFence") for _ in range(8)]
+    for _, second in pairs:
+        # Octets 28 to 31 are ExpStatSN: what the command is answered with is never acknowledged.
+        second.sendall(command(1, TEST_UNIT_READY))
+    abort = b"".join(
+        header(TASK_MANAGEMENT | IMMEDIATE, 0x82, 0, 0, 0x1000 + number, struct.pack(">III", 0xFFFFFFFF, 2, 1)) for number in range(1024))
+    assert exchange([first for first, _ in pairs], abort) == len(pairs), "a session that reads its answers was dropped"
+    close_all([peer for pair in pairs for peer in pair])
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[1].startswith(("_", "-")):
         sys.exit(__doc__)

@@ -1,5 +1,4 @@
 internal import Platform
-internal import Synchronization
 
 /// Has one synchronisation at a time done for all requests that want one.
 ///
@@ -14,8 +13,8 @@ final class SynchronizationGroup: Sendable {
         var waiting = FileRequestList()
     }
 
-    private let state = Mutex(State())
-    private let running = Mutex(())
+    private let state = Lock(State())
+    private let running = Lock(())
 
     /// Runs `body` for `request` and all that have been put aside, or puts `request` aside (nil) because another runs.
     /// `result` makes a request's outcome from the error number of `body`.
