@@ -2,8 +2,8 @@ internal import CCrypto
 
 /// What Carousel uses of libcrypto, without pointers. This file is the only one of the module with unsafe code.
 enum LibCrypto {
-    /// Runs once, before everything else: reads the system's configuration, which may demand FIPS, and leaves out the clean-up
-    /// at exit, which would pull the library from under threads that are still in it.
+    /// Runs once, before everything else: reads the system's configuration, which may demand FIPS, and leaves out the
+    /// clean-up at exit, which would pull the library from under threads that are still in it.
     private static let isReady = OPENSSL_init_crypto(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) == 1
 
     /// A digest algorithm as one of the library's providers implements it. Any thread may use it.
@@ -11,8 +11,8 @@ enum LibCrypto {
         private let method: OpaquePointer
         private let length: Int
 
-        /// Looks `name` up among the implementations that have `properties` (a property query of OpenSSL), or those that the
-        /// system's configuration allows; nil when there is none.
+        /// Looks `name` up among the implementations that have `properties` (a property query of OpenSSL), or those
+        /// that the system's configuration allows; nil when there is none.
         init?(_ name: String, properties: String? = nil) {
             guard isReady, let method = unsafe EVP_MD_fetch(nil, name, properties) else {
                 ERR_clear_error()
@@ -41,8 +41,8 @@ enum LibCrypto {
         }
     }
 
-    /// `count` bytes of the library's generator, which the kernel's seeds; nil when it fails or `count` is negative or above
-    /// 2³¹ − 1.
+    /// `count` bytes of the library's generator, which the kernel's seeds; nil when it fails or `count` is negative or
+    /// above 2³¹ − 1.
     static func random(_ count: Int) -> [UInt8]? {
         guard isReady, let size = Int32(exactly: count), size >= 0 else { return nil }
         var isFilled = false
@@ -57,7 +57,8 @@ enum LibCrypto {
         return bytes
     }
 
-    /// Whether `given`, which the other side chose, equals `secret`, in a time that depends on the length of `given` only.
+    /// Whether `given`, which the other side chose, equals `secret`, in a time that depends on the length of `given`
+    /// only.
     static func areEqual(_ given: [UInt8], _ secret: [UInt8]) -> Bool {
         let padded = given.indices.map { $0 < secret.count ? secret[$0] : 0 }
         let difference = unsafe given.withUnsafeBytes { first in

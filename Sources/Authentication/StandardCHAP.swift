@@ -2,8 +2,8 @@ public import ISCSI
 
 extension CHAPProvider {
     /// The digests and random numbers of libcrypto: SHA3-256, SHA-256, SHA-1 and MD5, the strongest first, so that an
-    /// initiator offers them in that order (a target follows the initiator's). What the system's configuration of libcrypto
-    /// does not allow (MD5 where FIPS is in force) is not offered.
+    /// initiator offers them in that order (a target follows the initiator's). What the system's configuration of
+    /// libcrypto does not allow (MD5 where FIPS is in force) is not offered.
     public static let standard = libCrypto()
 
     /// A provider of those implementations that have `properties`, or of those that the system's configuration allows.

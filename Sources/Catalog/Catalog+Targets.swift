@@ -54,8 +54,8 @@ extension Catalog {
         }
     }
 
-    /// Whether anything was set for the target of the device with the key `device`, or one of its logical units, `units`, is shown
-    /// at other targets or to groups.
+    /// Whether anything was set for the target of the device with the key `device`, or one of its logical units,
+    /// `units`, is shown at other targets or to groups.
     public func hasAccessSettings(device: Int64, units: [Int64]) throws(CatalogError) -> Bool {
         try read { database in
             let isSet = try Bool.fetchOne(
@@ -158,8 +158,8 @@ extension Catalog {
         }
     }
 
-    /// Lets the group with the key `group` log in to the target with the key `target`, and see `logicalUnits`: those of the
-    /// target when nil. What the group saw before is replaced.
+    /// Lets the group with the key `group` log in to the target with the key `target`, and see `logicalUnits`: those of
+    /// the target when nil. What the group saw before is replaced.
     public func setAccess(
         of group: Int64, to target: Int64, logicalUnits: [Int: Int64]?
     ) throws(CatalogError) {

@@ -176,7 +176,8 @@ public struct InitiatorGroupRecord: Hashable, Sendable {
     public let id: Int64
     /// The name given by the user.
     public let name: String
-    /// Its place among the groups: where several match, that with the lowest rank counts, then that which was made first.
+    /// Its place among the groups: where several match, that with the lowest rank counts, then that which was made
+    /// first.
     public let rank: Int
     /// The patterns of initiators' names, sorted.
     public let namePatterns: [String]

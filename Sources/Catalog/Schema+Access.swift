@@ -1,7 +1,8 @@
 import GRDB
 
 extension Schema {
-    /// Version 2: portal groups, targets that are made for themselves, initiator groups with their logical units, redirection.
+    /// Version 2: portal groups, targets that are made for themselves, initiator groups with their logical units,
+    /// redirection.
     static func addAccess(_ database: Database) throws {
         try database.execute(
             sql: """
@@ -40,8 +41,8 @@ extension Schema {
                     PRIMARY KEY (initiatorGroup, kind, pattern)
                 ) STRICT, WITHOUT ROWID;
 
-                -- A target without rows here is open to everyone. A group is not deleted while a target counts on it, for the
-                -- target could be open then.
+                -- A target without rows here is open to everyone. A group is not deleted while a target counts on
+                -- it, for the target could be open then.
                 CREATE TABLE targetAccess (
                     target INTEGER NOT NULL REFERENCES target ON DELETE CASCADE,
                     initiatorGroup INTEGER NOT NULL REFERENCES initiatorGroup ON DELETE RESTRICT,

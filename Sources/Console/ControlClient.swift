@@ -81,7 +81,8 @@ public struct ControlClient: Sendable {
             }
         } catch {
             throw ControlClientError.unreachable(
-                "no daemon answers for state folder \(stateFolder): \(Self.reason(error)); start it with 'carousel serve --state \(stateFolder)', or name another folder with --state"
+                "no daemon answers for state folder \(stateFolder): \(Self.reason(error)); start it with 'carousel "
+                    + "serve --state \(stateFolder)', or name another folder with --state"
             )
         }
         do {

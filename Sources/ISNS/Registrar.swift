@@ -1,12 +1,12 @@
 /// Keeps the registration of a daemon with an iSNS server right: what to send next, and what an answer means.
 ///
-/// It neither waits nor sends: its owner calls a function for everything that happens, with the present moment of a clock that never goes back,
-/// then takes the actions that `nextAction()` gives, and calls `timePassed(_:)` when `deadline` has come. One request is
-/// under way at a time.
+/// It neither waits nor sends: its owner calls a function for everything that happens, with the present moment of a
+/// clock that never goes back, then takes the actions that `nextAction()` gives, and calls `timePassed(_:)` when
+/// `deadline` has come. One request is under way at a time.
 ///
-/// The first registration replaces whatever the server has of an earlier run (RFC 4171 section 5.6.5.1). After that only differences
-/// are sent. Every third of the registration period the server is asked whether it still knows everything, which also
-/// renews the period; what it has lost is registered again.
+/// The first registration replaces whatever the server has of an earlier run (RFC 4171 section 5.6.5.1). After that
+/// only differences are sent. Every third of the registration period the server is asked whether it still knows
+/// everything, which also renews the period; what it has lost is registered again.
 public struct Registrar: Sendable {
     /// Limits and intervals.
     public enum Limit {
@@ -18,8 +18,8 @@ public struct Registrar: Sendable {
         public static let pauses = (shortest: Duration.seconds(1), longest: Duration.seconds(60))
         /// How often the registration is confirmed when the server's period is long or endless.
         public static let confirmation = Duration.seconds(60)
-        /// How often the initiators of each target are asked for without a notification: not all servers tell that a node has left a
-        /// discovery domain.
+        /// How often the initiators of each target are asked for without a notification: not all servers tell that a
+        /// node has left a discovery domain.
         public static let access = Duration.seconds(15)
         /// The shortest time between two rounds of questions that notifications cause.
         public static let round = Duration.milliseconds(500)
@@ -37,7 +37,8 @@ public struct Registrar: Sendable {
         public var entityIdentifier: String
         /// Whether the initiators of the targets are asked for.
         public var followsAccess: Bool
-        /// For how many seconds the server shall keep the registration without hearing of it; it may choose another time.
+        /// For how many seconds the server shall keep the registration without hearing of it; it may choose another
+        /// time.
         public var registrationPeriod: UInt32 = 300
         /// Every how many seconds the server shall ask whether portals are there; it may choose another time.
         public var inquiryInterval: UInt32 = 60

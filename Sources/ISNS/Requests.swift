@@ -37,7 +37,8 @@ enum NodeType {
 }
 
 extension Message {
-    /// Registers or updates the entity with portals and targets, and the portal groups between `targets` and `allPortals`.
+    /// Registers or updates the entity with portals and targets, and the portal groups between `targets` and
+    /// `allPortals`.
     static func registration(
         entity: String, source: String, replaces: Bool, period: UInt32, inquiryInterval: UInt32?,
         portals: [Portal], targets: [TargetNode], allPortals: [Portal], transactionID: UInt16

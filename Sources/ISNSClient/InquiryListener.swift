@@ -3,8 +3,8 @@ internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
 
-/// Where the server's own messages are taken: entity status inquiries and state change notifications come on connections
-/// that the server opens (RFC 4171 section 2.9).
+/// Where the server's own messages are taken: entity status inquiries and state change notifications come on
+/// connections that the server opens (RFC 4171 section 2.9).
 final class InquiryListener: Sendable {
     /// The most connections at a time; more are closed at once.
     private static let maximumConnections = 16
@@ -20,8 +20,8 @@ final class InquiryListener: Sendable {
         self.port = port
     }
 
-    /// Listens on `host`; nil when that does not work. `onNotification` is called for changes, on whatever thread, and not again
-    /// before it has returned.
+    /// Listens on `host`; nil when that does not work. `onNotification` is called for changes, on whatever thread, and
+    /// not again before it has returned.
     static func open(
         host: String, group: any EventLoopGroup, onNotification: @escaping @Sendable () async -> Void
     ) async -> InquiryListener? {

@@ -9,8 +9,8 @@ struct Carousel: AsyncParsableCommand {
         commandName: "carousel",
         abstract: "Virtual tape libraries and disks on iSCSI.",
         discussion: """
-            'carousel serve' runs the daemon; the other commands talk to it over a socket in its state folder. They find \
-            the folder by --state, else by $CAROUSEL_STATE, else it is /var/lib/carousel for root and \
+            'carousel serve' runs the daemon; the other commands talk to it over a socket in its state folder. They \
+            find the folder by --state, else by $CAROUSEL_STATE, else it is /var/lib/carousel for root and \
             ~/.local/state/carousel for others.
 
             Sizes are bytes or have a unit: 4096, 64KiB, 500MB, 1GiB. Elements of a library are written slot:3, \

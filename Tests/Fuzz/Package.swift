@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
-// The fuzzers: the targets of `Targets`, which are a module of Carousel's own package, with libFuzzer around them. It is a package
-// of its own because all of its modules are built for libFuzzer; `Tools/fuzz` does that.
+// The fuzzers: the targets of `Targets`, which are a module of Carousel's own package, with libFuzzer around them. It
+// is a package of its own because all of its modules are built for libFuzzer; `Tools/fuzz` does that.
 
 import PackageDescription
 

@@ -134,7 +134,7 @@ struct NumberingTests {
     }
 
     @Test(
-        "A CmdSN that ABORT TASK has made count as received is skipped in its turn; its command is ignored when it comes"
+        "A CmdSN that ABORT TASK has made count as received is skipped in its turn; its command is ignored later"
     )
     func abortAhead() throws {
         let stage = try Stage()

@@ -36,7 +36,7 @@ struct ResendingTests {
     }
 
     @Test(
-        "A status is sent again with its StatSN until it is acknowledged; then, and before it was sent, it is a protocol error"
+        "A status is sent again with its StatSN until it is acknowledged; then, and before it, that is a protocol error"
     )
     func statusSNACK() throws {
         let session = try session()

@@ -4,7 +4,8 @@ public import Bytes
 public struct PoolExhausted: Error {}
 
 extension BufferPool {
-    /// A lease of at least `capacity` bytes, or an error that fails the test; `#require` cannot carry what is not copyable.
+    /// A lease of at least `capacity` bytes, or an error that fails the test; `#require` cannot carry what is not
+    /// copyable.
     public func required(_ capacity: Int) throws -> BufferLease {
         guard let lease = lease(capacity: capacity) else { throw PoolExhausted() }
         return lease

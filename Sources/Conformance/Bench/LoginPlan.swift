@@ -26,7 +26,8 @@ struct LoginPlan {
     var targetSessionHandle: UInt16 = 0
     var connectionID: UInt16 = 0
     var firstCmdSN = SequenceNumber(1)
-    /// The keys of the operational stage, in order. With all of them in the offer, nothing is left for the target to offer.
+    /// The keys of the operational stage, in order. With all of them in the offer, nothing is left for the target to
+    /// offer.
     var offers: [TextParameter] = [
         TextParameter("HeaderDigest", "None"), TextParameter("DataDigest", "None"),
         TextParameter("MaxRecvDataSegmentLength", "65536"), TextParameter("InitialR2T", "No"),

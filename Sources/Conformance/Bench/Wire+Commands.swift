@@ -59,7 +59,8 @@ extension Wire {
         return result
     }
 
-    /// Waits for the end of the command with that tag. Other commands under way may end meanwhile; anything else is a failure.
+    /// Waits for the end of the command with that tag. Other commands under way may end meanwhile; anything else is a
+    /// failure.
     func finish(_ tag: UInt32, _ expected: String = "the command's answer") throws -> CommandResult {
         while true {
             guard let progress = tasks[tag] else { throw TestEnd.inconclusive("no command has that tag") }
@@ -213,8 +214,8 @@ extension Wire {
         let data: [UInt8]
     }
 
-    /// Sends a WRITE(10) of `blocks` blocks without data and waits for its R2T: a task that stays until its data comes. Its data is what the
-    /// blocks hold already. Needs InitialR2T=Yes and ImmediateData=No.
+    /// Sends a WRITE(10) of `blocks` blocks without data and waits for its R2T: a task that stays until its data comes.
+    /// Its data is what the blocks hold already. Needs InitialR2T=Yes and ImmediateData=No.
     func startPendingWrite(_ blocks: Int = 1, on unit: LogicalUnitNumber? = nil) throws -> PendingWrite {
         let length = bench.survey.blockLength
         var read = Command.read(0, blocks, blockLength: length)

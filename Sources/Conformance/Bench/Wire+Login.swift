@@ -113,8 +113,8 @@ extension Wire {
         }
     }
 
-    /// Begins the login of `plan` and goes through the security stage as far as the target's authentication needs it. The next
-    /// request is in the operational stage; `completeLogIn` or `sendOperational` sends it.
+    /// Begins the login of `plan` and goes through the security stage as far as the target's authentication needs it.
+    /// The next request is in the operational stage; `completeLogIn` or `sendOperational` sends it.
     func openOperationalStage(_ plan: LoginPlan) throws {
         self.plan = plan
         negotiated = Negotiated()

@@ -24,7 +24,8 @@ final class SessionState {
     }
 }
 
-/// One connection to the target, as a test sees it: it sends anything, and says what was expected when something else comes.
+/// One connection to the target, as a test sees it: it sends anything, and says what was expected when something else
+/// comes.
 final class Wire {
     unowned let bench: Bench
     let connection: PDUConnection
@@ -92,7 +93,8 @@ final class Wire {
 
     // MARK: Receiving
 
-    /// The next PDU. Pings of the target are answered, and Asynchronous Messages noted, unless they are what is expected.
+    /// The next PDU. Pings of the target are answered, and Asynchronous Messages noted, unless they are what is
+    /// expected.
     func next(_ expected: @autoclosure () -> String, keepingAll: Bool = false) throws -> ReceivedPDU {
         while true {
             let pdu: ReceivedPDU
@@ -221,7 +223,8 @@ final class Wire {
         }
     }
 
-    /// Nothing more comes after a logout: the target closes the connection, at the latest when this side has closed its half.
+    /// Nothing more comes after a logout: the target closes the connection, at the latest when this side has closed its
+    /// half.
     func expectEnd() throws {
         connection.socket.shutdownWriting()
         try expectClosed("nothing but the end of the connection after the Logout Response")

@@ -224,7 +224,8 @@ enum CommandFieldTests {
 
     // MARK: Residuals
 
-    /// Runs a read of one block with an expected length of `expected` bytes. The target may refuse it, or must tell the residual.
+    /// Runs a read of one block with an expected length of `expected` bytes. The target may refuse it, or must tell the
+    /// residual.
     private static func read(_ bench: Bench, expecting expected: Int, isRead: Bool = true) throws {
         let wire = try bench.logInToUnit()
         let length = bench.survey.blockLength

@@ -130,7 +130,8 @@ enum ControlTests {
         },
         ConformanceTest(
             "FullFeature.Logout.ReservedReason", "11.14.1",
-            "A logout with a reserved reason code is rejected and closes nothing, or ends the connection as a format error."
+            "A logout with a reserved reason code is rejected and closes nothing, or ends the connection as a format "
+                + "error."
         ) { bench in
             let wire = try bench.logIn()
             let request = wire.logoutRequest(3)

@@ -10,7 +10,8 @@ enum DataOutTests {
     /// Where the tests write.
     private static let block = 64
 
-    /// What is wrong with the R2Ts of a write of `length` bytes of which the first `start` came unasked; nil when nothing is.
+    /// What is wrong with the R2Ts of a write of `length` bytes of which the first `start` came unasked; nil when
+    /// nothing is.
     static func fault(_ requests: [ReadyToTransferPDU], from start: Int, to length: Int, burst: Int) -> String? {
         var offset = start
         for (number, request) in requests.enumerated() {

@@ -80,7 +80,8 @@ enum TaskManagementTests {
         },
     ]
 
-    /// A function that ends a pending write; the data that was asked for is sent after the request, as an initiator must.
+    /// A function that ends a pending write; the data that was asked for is sent after the request, as an initiator
+    /// must.
     private static func end(
         _ wire: Wire, _ pending: Wire.PendingWrite, by function: TaskManagementFunction
     ) throws -> TaskManagementOutcome {
@@ -254,7 +255,8 @@ enum TaskManagementTests {
         },
         ConformanceTest(
             "FullFeature.TaskManagement.UnknownFunction", "11.6.1",
-            "A function that no standard defines is answered with response 5 or 255, or rejected, or ends the connection."
+            "A function that no standard defines is answered with response 5 or 255, or rejected, or ends the "
+                + "connection."
         ) { bench in
             let wire = try bench.logInToUnit()
             for function in [0x00, 0x3F] as [UInt8] {

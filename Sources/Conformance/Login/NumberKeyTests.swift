@@ -55,7 +55,8 @@ enum NumberKeyTests {
             },
             ConformanceTest(
                 "Login.Number.\(key.name)Illegal", "6.2.2",
-                "An inadmissible offer of \(key.name) is answered with Reject or an admissible value, or ends the login."
+                "An inadmissible offer of \(key.name) is answered with Reject or an admissible value, or ends the "
+                    + "login."
             ) { bench in
                 for value in key.illegal { try checkIllegal(bench, key, value) }
             },

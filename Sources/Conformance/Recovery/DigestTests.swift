@@ -124,8 +124,8 @@ enum DigestTests {
         },
         ConformanceTest(
             "Digest.WrongData.Command", "7.8",
-            "A command whose immediate data has a wrong digest is rejected with reason 02 and not executed, or ends the "
-                + "connection; it can be sent again.", .dataDigest, .disk, .dataLoss
+            "A command whose immediate data has a wrong digest is rejected with reason 02 and not executed, or ends "
+                + "the connection; it can be sent again.", .dataDigest, .disk, .dataLoss
         ) { bench in
             let wire = try bench.logInToUnit(plan(header: false, data: true))
             if !wire.negotiated.flag("ImmediateData") { throw TestEnd.skipped("the target keeps ImmediateData=No") }
@@ -158,8 +158,8 @@ enum DigestTests {
         },
         ConformanceTest(
             "Digest.WrongData.DataOut", "7.8",
-            "Data-Out with a wrong digest is rejected with reason 02, and the write fails or the data is asked for again; or "
-                + "the connection ends.", .dataDigest, .disk, .dataLoss
+            "Data-Out with a wrong digest is rejected with reason 02, and the write fails or the data is asked for "
+                + "again; or the connection ends.", .dataDigest, .disk, .dataLoss
         ) { bench in
             let wire = try bench.logInToUnit(plan(header: false, data: true, .solicited))
             let pending = try wire.startPendingWrite()

@@ -23,8 +23,8 @@ enum ReassignTests {
         return wire
     }
 
-    /// Asks for the reassignment of the task of `tag` to `wire`, where it goes on as `command`, and gives the response. What the task
-    /// sends may come at once.
+    /// Asks for the reassignment of the task of `tag` to `wire`, where it goes on as `command`, and gives the response.
+    /// What the task sends may come at once.
     private static func reassign(
         _ wire: Wire, _ tag: UInt32, _ command: Command
     ) throws -> TaskManagementOutcome {

@@ -164,8 +164,8 @@ enum SNACKTests {
         },
         ConformanceTest(
             "ErrorRecovery.SNACK.RData", "11.16.3",
-            "After an R-Data SNACK all data comes again in PDUs of the new MaxRecvDataSegmentLength, and a SCSI Response with "
-                + "the SNACK Tag.", .errorRecoveryLevel(1), .disk
+            "After an R-Data SNACK all data comes again in PDUs of the new MaxRecvDataSegmentLength, and a SCSI "
+                + "Response with the SNACK Tag.", .errorRecoveryLevel(1), .disk
         ) { bench in
             var offers = plan()
             offers.offer("MaxRecvDataSegmentLength", "1024")

@@ -24,7 +24,8 @@ public enum ConformanceSuite {
         DigestTests.all, CHAPTests.all, SNACKTests.all, ReassignTests.all, ConnectionTests.all,
     ].flatMap { $0 }
 
-    /// The tests whose name is `name` or begins with one of `groups` (GROUP or GROUP.SUBJECT); all when nothing is chosen.
+    /// The tests whose name is `name` or begins with one of `groups` (GROUP or GROUP.SUBJECT); all when nothing is
+    /// chosen.
     public static func tests(groups: [String] = [], names: [String] = []) -> [ConformanceTest] {
         guard !groups.isEmpty || !names.isEmpty else { return tests }
         return tests.filter { test in

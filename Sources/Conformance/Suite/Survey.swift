@@ -129,7 +129,8 @@ struct Survey: Sendable {
     /// What was found, in words.
     var lines: [String] {
         var lines = [
-            "ErrorRecoveryLevel \(errorRecoveryLevel), MaxConnections \(maxConnections), iSCSIProtocolLevel \(protocolLevel)",
+            "ErrorRecoveryLevel \(errorRecoveryLevel), MaxConnections \(maxConnections), iSCSIProtocolLevel "
+                + "\(protocolLevel)",
             "HeaderDigest \(hasHeaderDigest ? "CRC32C" : "None"), DataDigest \(hasDataDigest ? "CRC32C" : "None")",
             "command window \(commandWindow), MaxRecvDataSegmentLength \(maxRecvDataSegmentLength)",
         ]

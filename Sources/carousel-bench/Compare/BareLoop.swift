@@ -2,8 +2,8 @@ internal import CBench
 internal import Glibc
 internal import Platform
 
-/// The bare responder of module `CBench` in this process: what any target could reach that answers from the page cache, by
-/// system calls or from a mapping.
+/// The bare responder of module `CBench` in this process: what any target could reach that answers from the page cache,
+/// by system calls or from a mapping.
 @safe final class BareLoop: Sendable {
     // Safe: made in init, ended in deinit, and any thread may ask its clock in between.
     private nonisolated(unsafe) let loop: OpaquePointer

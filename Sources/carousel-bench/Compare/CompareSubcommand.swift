@@ -112,8 +112,8 @@ struct CompareSubcommand: AsyncParsableCommand {
     }
 
     private func measure(_ job: Job, _ unit: LogicalUnitURL, _ contestant: Contestant) async throws -> Measurement {
-        // What the run before has left in the page cache would be written during this one, by the kernel's own threads and on
-        // the same processors.
+        // What the run before has left in the page cache would be written during this one, by the kernel's own threads
+        // and on the same processors.
         sync()
         let preparation = LoadPreparation(
             address: unit, operation: job.operation, pattern: job.pattern, blockLength: job.blockLength,
@@ -127,8 +127,9 @@ struct CompareSubcommand: AsyncParsableCommand {
         return Measurement(run.report, seconds: run.seconds, processorNanoseconds: run.processorNanoseconds)
     }
 
-    /// Writes all of each disk, and tapes as far as jobs will: in 64 KiB, because ext4 goes through a whole folio of the page
-    /// cache for each small write into it, and larger writes make larger folios; the 4 KiB jobs would measure only that.
+    /// Writes all of each disk, and tapes as far as jobs will: in 64 KiB, because ext4 goes through a whole folio of
+    /// the page cache for each small write into it, and larger writes make larger folios; the 4 KiB jobs would measure
+    /// only that.
     ///
     /// Then all of each disk is read twice: the page cache moves a page from one list to another at its second use, and
     /// Carousel keeps in memory what was read twice over, as far as its limit goes; the first jobs would measure that.

@@ -2,8 +2,8 @@ internal import Initiator
 
 /// What a disk has promised, as its journal tells.
 ///
-/// Workers write to a part of the disk each, in rounds: a round is one run of the writer. Where write `sequence` of a worker in
-/// a round goes follows from these numbers, so that the journal need not say it. Lines:
+/// Workers write to a part of the disk each, in rounds: a round is one run of the writer. Where write `sequence` of a
+/// worker in a round goes follows from these numbers, so that the journal need not say it. Lines:
 ///
 ///     disk IDENTITY BLOCKLENGTH BLOCKCOUNT WORKERS
 ///     round ROUND

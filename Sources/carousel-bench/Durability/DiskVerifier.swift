@@ -4,8 +4,9 @@ internal import SCSI
 
 /// Checks that a disk has kept what its journal says it promised.
 ///
-/// Each block must be whole, must have been written to this address by a write that really went there, and must be at least as new
-/// as the last write that was promised. Later writes, which were not acknowledged as durable, may be there or not.
+/// Each block must be whole, must have been written to this address by a write that really went there, and must be at
+/// least as new as the last write that was promised. Later writes, which were not acknowledged as durable, may be there
+/// or not.
 struct DiskVerifier {
     private static let readLength = 1 << 20
 
@@ -32,7 +33,8 @@ struct DiskVerifier {
                 guard let order else { continue }
                 if order < promised[start + index] {
                     findings.add(
-                        "block \(start + index) is older than promised: \(name(order)), not \(name(promised[start + index]))"
+                        "block \(start + index) is older than promised: \(name(order)), not "
+                            + "\(name(promised[start + index]))"
                     )
                 }
                 if order > promised[start + index] { newer += 1 }

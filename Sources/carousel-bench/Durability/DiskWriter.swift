@@ -3,8 +3,8 @@ internal import Initiator
 internal import Platform
 internal import SCSI
 
-/// Writes to a disk over several sessions at the same time, and journals what it promised, until the connection ends or time is
-/// up.
+/// Writes to a disk over several sessions at the same time, and journals what it promised, until the connection ends or
+/// time is up.
 struct DiskWriter {
     private static let workerCount = 4
 

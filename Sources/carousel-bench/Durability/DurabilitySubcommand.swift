@@ -7,9 +7,9 @@ struct DurabilitySubcommand: AsyncParsableCommand {
         commandName: "durability",
         abstract: "Writes until the target dies, and verifies that it kept what it had acknowledged as durable.",
         discussion: """
-            `write` and `verify` take turns on a disk or a tape drive of their own; what is there before the first turn is \
-            lost. The journal notes what was acknowledged: SYNCHRONIZE CACHE and writes with FUA on a disk, WRITE \
-            FILEMARKS on a tape.
+            `write` and `verify` take turns on a disk or a tape drive of their own; what is there before the first \
+            turn is lost. The journal notes what was acknowledged: SYNCHRONIZE CACHE and writes with FUA on a disk, \
+            WRITE FILEMARKS on a tape.
             """,
         subcommands: [Write.self, Verify.self])
 

@@ -1,11 +1,11 @@
 internal import Bytes
 internal import Initiator
 
-/// A logical block or a tape record that says itself what it is and when it was written, so that lost, misplaced, torn and
-/// stale ones can be told apart.
+/// A logical block or a tape record that says itself what it is and when it was written, so that lost, misplaced, torn
+/// and stale ones can be told apart.
 ///
-/// Layout, big-endian: signature (8 bytes), journal's identity (8), address (8), round (4), writer (4), sequence (8), random
-/// fill, and in the last four bytes the CRC32C of all before.
+/// Layout, big-endian: signature (8 bytes), journal's identity (8), address (8), round (4), writer (4), sequence (8),
+/// random fill, and in the last four bytes the CRC32C of all before.
 struct DurableBlock: Hashable {
     /// The shortest block, in bytes.
     static let minimumLength = 64

@@ -2,8 +2,8 @@ internal import Initiator
 
 /// What a tape must hold, as its journal tells.
 ///
-/// A tape is written in rounds; a round begins at an object number (records and filemarks count) and gives up all that was there
-/// from that number on. What object `sequence` of a round is follows from these numbers. Lines:
+/// A tape is written in rounds; a round begins at an object number (records and filemarks count) and gives up all that
+/// was there from that number on. What object `sequence` of a round is follows from these numbers. Lines:
 ///
 ///     tape IDENTITY
 ///     round ROUND POSITION       the round is about to write its first object at this position
@@ -31,7 +31,8 @@ struct TapeJournal {
     private(set) var lastRound: UInt32 = 0
     /// What the tape holds, by position.
     private(set) var segments: [Segment] = []
-    /// What it held before the last round, as long as nothing of that round is durable: the round may not have written anything.
+    /// What it held before the last round, as long as nothing of that round is durable: the round may not have written
+    /// anything.
     private(set) var segmentsBefore: [Segment]?
     /// So many objects are durable.
     private(set) var durableLength: UInt64 = 0

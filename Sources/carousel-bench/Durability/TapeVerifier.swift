@@ -1,8 +1,8 @@
 internal import Bytes
 internal import Initiator
 
-/// Checks that a tape holds what its journal says it promised: every durable object, in order and intact, perhaps followed by later
-/// ones of the same round, and then end of data, with nothing from an earlier round after it.
+/// Checks that a tape holds what its journal says it promised: every durable object, in order and intact, perhaps
+/// followed by later ones of the same round, and then end of data, with nothing from an earlier round after it.
 struct TapeVerifier {
     /// Reads the whole tape, journals what was found, and prints a line; throws when something is wrong.
     static func verify(_ journal: Journal, _ probe: LogicalUnitProbe) throws {

@@ -2,8 +2,8 @@ internal import Bytes
 internal import Initiator
 internal import Platform
 
-/// Writes records and filemarks to a tape, sometimes at its end of data and sometimes over what is there, and journals what was
-/// promised, until the connection ends or time is up.
+/// Writes records and filemarks to a tape, sometimes at its end of data and sometimes over what is there, and journals
+/// what was promised, until the connection ends or time is up.
 struct TapeWriter {
     private let probe: LogicalUnitProbe
     private let journal: Journal

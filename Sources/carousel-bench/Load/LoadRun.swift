@@ -21,8 +21,8 @@ struct LoadRun {
         var processorNanoseconds: Int64
     }
 
-    /// Works for `warmup` seconds, then measures for `seconds`, during which `processorNanoseconds`, a clock of the target's
-    /// processor time, is watched.
+    /// Works for `warmup` seconds, then measures for `seconds`, during which `processorNanoseconds`, a clock of the
+    /// target's processor time, is watched.
     func measure(
         warmup: Double, seconds: Double, processorNanoseconds: @escaping @Sendable () -> Int64 = { 0 }
     ) async throws -> Outcome {

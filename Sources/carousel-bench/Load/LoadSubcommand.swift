@@ -8,8 +8,8 @@ struct LoadSubcommand: AsyncParsableCommand {
         commandName: "load",
         abstract: "Keeps commands under way on a disk or a tape drive, and prints how many ended and how fast.",
         discussion: """
-            On a disk the commands are READ and WRITE of 10 or 16 bytes; on a tape drive READ and WRITE of 6 bytes with \
-            variable blocks, from the start of the tape, again and again. The data of a write does not compress.
+            On a disk the commands are READ and WRITE of 10 or 16 bytes; on a tape drive READ and WRITE of 6 bytes \
+            with variable blocks, from the start of the tape, again and again. The data of a write does not compress.
 
             The exit status is 1 when a command failed or a connection broke.
             """)
@@ -124,7 +124,8 @@ private struct LoadResult: Encodable {
         var lines = [
             "\(fixed(iops, 0)) IOPS, \(fixed(megabytesPerSecond)) MB/s in \(operations) operations",
             "latency in µs: mean \(fixed(meanMicroseconds)), p50 \(fixed(p50Microseconds)), "
-                + "p99 \(fixed(p99Microseconds)), p99.9 \(fixed(p999Microseconds)), maximum \(fixed(maximumMicroseconds))",
+                + "p99 \(fixed(p99Microseconds)), p99.9 \(fixed(p999Microseconds)), maximum "
+                + "\(fixed(maximumMicroseconds))",
         ]
         if busy > 0 { lines.append("\(busy) times BUSY or TASK SET FULL") }
         if errors > 0 { lines.append("\(errors) errors; the first: \(firstError ?? "")") }

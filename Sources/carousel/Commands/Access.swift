@@ -7,13 +7,14 @@ struct Access: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make groups of initiators and change them.",
         discussion: """
-            An initiator belongs to a group when its name matches one of the group's patterns (or there are none) and its \
-            address is in one of the group's ranges (or there are none); a group without any has no members. Patterns know * \
-            and ?, as in iqn.2004-10.com.example:*; ranges are written 10.1.0.0/16, fd00::/8 or 192.0.2.7.
+            An initiator belongs to a group when its name matches one of the group's patterns (or there are none) and \
+            its address is in one of the group's ranges (or there are none); a group without any has no members. \
+            Patterns know * and ?, as in iqn.2004-10.com.example:*; ranges are written 10.1.0.0/16, fd00::/8 or \
+            192.0.2.7.
 
-            A group gets access to a target by 'carousel target map TARGET --group GROUP'. Where several groups match, that \
-            with the lowest rank counts. Sessions of initiators that lose access, or would see other logical units, are closed \
-            at once.
+            A group gets access to a target by 'carousel target map TARGET --group GROUP'. Where several groups match, \
+            that with the lowest rank counts. Sessions of initiators that lose access, or would see other logical \
+            units, are closed at once.
             """,
         subcommands: [Create.self, Add.self, Remove.self, List.self, Show.self, Delete.self])
 
@@ -75,8 +76,8 @@ struct Access: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take members from a group.",
             discussion: """
-                When the last pattern goes and ranges are left, any name in the ranges belongs to the group, and the other way \
-                round.
+                When the last pattern goes and ranges are left, any name in the ranges belongs to the group, and the \
+                other way round.
                 """)
 
         @Argument(help: "The group.")
@@ -135,8 +136,8 @@ struct Access: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete a group.",
             discussion: """
-                Refused while a target counts on it, for a target without groups is open to everyone: see 'carousel target \
-                unmap'. CHAP secrets of the group go with it.
+                Refused while a target counts on it, for a target without groups is open to everyone: see 'carousel \
+                target unmap'. CHAP secrets of the group go with it.
                 """)
 
         @Argument(help: "The group.")

@@ -10,10 +10,10 @@ struct CHAP: AsyncParsableCommand {
         commandName: "chap",
         abstract: "Let initiators prove who they are.",
         discussion: """
-            CHAP can be asked for at a target, of the members of a group (at every target that the group was mapped to; it \
-            goes before that of the target), and at discovery. Secrets have 12 to 255 bytes. They are stored in chap.json in the \
-            state folder, which only the daemon's user may read, and shown nowhere. Sessions that are logged in stay; the \
-            next login has to know the secret.
+            CHAP can be asked for at a target, of the members of a group (at every target that the group was mapped \
+            to; it goes before that of the target), and at discovery. Secrets have 12 to 255 bytes. They are stored in \
+            chap.json in the state folder, which only the daemon's user may read, and shown nowhere. Sessions that are \
+            logged in stay; the next login has to know the secret.
             """,
         subcommands: [Set.self, Clear.self, List.self])
 
@@ -39,9 +39,10 @@ struct CHAP: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Set a user's secret.",
             discussion: """
-                The secret is read from the first line of a file, from standard input with '--secret-file -', or asked for on the \
-                terminal. With --mutual it is the target's own, which it answers with when initiators ask it to prove itself \
-                too: a place has one such, with another secret than its users, and at least one user.
+                The secret is read from the first line of a file, from standard input with '--secret-file -', or asked \
+                for on the terminal. With --mutual it is the target's own, which it answers with when initiators ask \
+                it to prove itself too: a place has one such, with another secret than its users, and at least one \
+                user.
                 """)
 
         @OptionGroup var place: Place
@@ -140,7 +141,8 @@ private struct SecretSource {
             guard Terminal.isInteractive, let typed = Terminal.readSecret(prompt: "Secret of \(user): ") else {
                 throw CommandFailure(
                     .usage,
-                    "there is no terminal to ask for the secret; give it with --secret-file FILE, or - for standard input"
+                    "there is no terminal to ask for the secret; give it with --secret-file FILE, or - for standard "
+                        + "input"
                 )
             }
             line = Data(typed.utf8)

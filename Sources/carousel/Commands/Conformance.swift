@@ -10,13 +10,13 @@ struct ConformanceRun: ParsableCommand {
         commandName: "conformance",
         abstract: "Test any iSCSI target against RFC 7143 and RFC 7144.",
         discussion: """
-            The target is named by a URL: iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon of Carousel.
+            The target is named by a URL: iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon.
 
-            Without --data-loss nothing is written to the logical unit and nothing is reset; the tests that need it are \
-            skipped. The target is meant to be idle: other initiators may disturb the tests, and be disturbed.
+            Without --data-loss nothing is written to the logical unit and nothing is reset; the tests that need it \
+            are skipped. The target is meant to be idle: other initiators may disturb the tests, and be disturbed.
 
-            Exit codes: 0 every test passed or was skipped; 1 a test failed or found nothing out; 64 the command line makes no \
-            sense; 69 the target cannot be tested at all.
+            Exit codes: 0 every test passed or was skipped; 1 a test failed or found nothing out; 64 the command line \
+            makes no sense; 69 the target cannot be tested at all.
             """)
 
     @Argument(help: "The logical unit to test; LUN 0 when none is named.")
@@ -74,7 +74,8 @@ struct ConformanceRun: ParsableCommand {
         guard let url = ISCSIURL(text), let name = url.targetName else {
             throw CommandFailure(
                 .usage,
-                "\"\(text)\" names no target; write iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN] with a numeric host"
+                "\"\(text)\" names no target; write iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN] with a numeric "
+                    + "host"
             )
         }
         var target = ConformanceTarget(portal: url.portal, targetName: name)

@@ -13,8 +13,8 @@ struct Disk: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a disk.",
             discussion: """
-                Its image is a sparse file in the state folder, or an existing file given with --image, which keeps its \
-                content and stays when the disk is deleted. The size is rounded up to whole blocks.
+                Its image is a sparse file in the state folder, or an existing file given with --image, which keeps \
+                its content and stays when the disk is deleted. The size is rounded up to whole blocks.
                 """)
 
         @Argument(help: "The name: a-z, 0-9, '-' and '.'.")

@@ -54,7 +54,8 @@ struct Library: AsyncParsableCommand {
                     name: name, profile: profile, drives: drives, driveProfile: driveProfile, slots: slots,
                     mailSlots: mailSlots, cartridges: cartridges, firstBarcode: firstBarcode, cartridgeSize: size))
             try output.show(library) {
-                "library \($0.name) with \($0.drives.count) drives and \($0.cartridges) cartridges is target \($0.target)"
+                "library \($0.name) with \($0.drives.count) drives and \($0.cartridges) cartridges is target "
+                    + "\($0.target)"
             }
         }
     }

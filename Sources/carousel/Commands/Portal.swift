@@ -8,9 +8,9 @@ struct Portal: AsyncParsableCommand {
         abstract: "Say where the daemon listens.",
         discussion: """
             A portal is an address and a port: 192.0.2.1:3260, [2001:db8::1]:3260, 0.0.0.0:3260 or [::]:3260 for all \
-            addresses of the machine. Portals form groups, which have tags from 1 to 65535: a session stays in the group in \
-            which it began, and a target can be offered by some groups only ('carousel target portals'). The daemon \
-            remembers its portals.
+            addresses of the machine. Portals form groups, which have tags from 1 to 65535: a session stays in the \
+            group in which it began, and a target can be offered by some groups only ('carousel target portals'). The \
+            daemon remembers its portals.
             """,
         subcommands: [Add.self, Remove.self, List.self, Drain.self, Resume.self])
 
@@ -69,10 +69,10 @@ struct Portal: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Free a portal of its sessions.",
             discussion: """
-                New logins are sent to another portal of the group, or of another group that offers the target; without \
-                one they are refused as unavailable. Initiators that are logged in through the portal are asked to log out, \
-                and what is left after the time is closed. Discovery goes on. The state ends with 'carousel portal resume' or \
-                with the daemon.
+                New logins are sent to another portal of the group, or of another group that offers the target; \
+                without one they are refused as unavailable. Initiators that are logged in through the portal are \
+                asked to log out, and what is left after the time is closed. Discovery goes on. The state ends with \
+                'carousel portal resume' or with the daemon.
                 """)
 
         @Argument(help: ArgumentHelp("Address and port.", valueName: "addr:port"))

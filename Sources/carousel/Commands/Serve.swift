@@ -16,8 +16,9 @@ struct Serve: AsyncParsableCommand {
             It listens on the portals given here, else on those of the last time, else on 127.0.0.1:3260, which only \
             this machine reaches. 'carousel portal' changes them while it runs.
 
-            A target is open to everyone who reaches a portal until a group of initiators is mapped to it: see 'carousel \
-            access' and 'carousel target map', and 'carousel chap' for passwords. Neither encrypts what is on the wire.
+            A target is open to everyone who reaches a portal until a group of initiators is mapped to it: see \
+            'carousel access' and 'carousel target map', and 'carousel chap' for passwords. Neither encrypts what is \
+            on the wire.
             """)
 
     @OptionGroup var state: StateOptions

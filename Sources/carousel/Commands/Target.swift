@@ -7,14 +7,15 @@ struct Target: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the iSCSI targets, and say who sees what there.",
         discussion: """
-            Every disk and library has a target of its own. More can be made, and show any devices: disk0 for a disk, vtl \
-            for the changer of a library, vtl/drive:1 for a drive. All units of one target that are parts of libraries are of \
-            one library.
+            Every disk and library has a target of its own. More can be made, and show any devices: disk0 for a disk, \
+            vtl for the changer of a library, vtl/drive:1 for a drive. All units of one target that are parts of \
+            libraries are of one library.
 
-            A target without groups is open to everyone. Once a group is mapped to it, only members of such groups get in, and \
-            each sees what was mapped to the first group that it belongs to; others do not find the target by discovery, and \
-            their logins are refused as not authorised. Sessions of initiators that lose access, or would see other units, are \
-            closed at once; units that come and go in what they see are told to those that stay.
+            A target without groups is open to everyone. Once a group is mapped to it, only members of such groups get \
+            in, and each sees what was mapped to the first group that it belongs to; others do not find the target by \
+            discovery, and their logins are refused as not authorised. Sessions of initiators that lose access, or \
+            would see other units, are closed at once; units that come and go in what they see are told to those that \
+            stay.
             """,
         subcommands: [
             List.self, Show.self, Create.self, Delete.self, Map.self, Unmap.self, Portals.self, Redirect.self,
@@ -91,8 +92,9 @@ struct Target: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show devices at a target: to everyone, or to a group.",
             discussion: """
-                With --group only members of such groups get in from then on. Without --lun the group sees all units of the \
-                target, else those that it was given. Without --group everyone sees the device for whom nothing else is mapped.
+                With --group only members of such groups get in from then on. Without --lun the group sees all units \
+                of the target, else those that it was given. Without --group everyone sees the device for whom nothing \
+                else is mapped.
                 """)
 
         @Argument(help: "The target.")
@@ -129,8 +131,8 @@ struct Target: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show devices no longer, or end a group's access.",
             discussion: """
-                With --group and without --lun the group's access ends. When that was the last group, the target is open to \
-                everyone.
+                With --group and without --lun the group's access ends. When that was the last group, the target is \
+                open to everyone.
                 """)
 
         @Argument(help: "The target.")
@@ -183,8 +185,8 @@ struct Target: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Send logins to a target elsewhere, or no longer.",
             discussion: """
-                Initiators with access are told the address instead of being let in; with --permanent they are to remember it. \
-                Sessions that are logged in are closed, so that they follow.
+                Initiators with access are told the address instead of being let in; with --permanent they are to \
+                remember it. Sessions that are logged in are closed, so that they follow.
                 """)
 
         @Argument(help: "The target.")

@@ -2,8 +2,8 @@ import CFuzzer
 import Foundation
 import FuzzTargets
 
-/// libFuzzer with the target that the environment variable CAROUSEL_FUZZ_TARGET names (libFuzzer starts itself again, with arguments
-/// of its own making), or with `--list` and `--seeds FOLDER`.
+/// libFuzzer with the target that the environment variable CAROUSEL_FUZZ_TARGET names (libFuzzer starts itself again,
+/// with arguments of its own making), or with `--list` and `--seeds FOLDER`.
 @main
 struct CarouselFuzz {
     static let target = ProcessInfo.processInfo.environment["CAROUSEL_FUZZ_TARGET"].flatMap(FuzzTarget.init)

@@ -9,7 +9,8 @@ internal import SCSI
 internal import TapeDevice
 internal import TargetCore
 
-/// A disk, a tape drive with a cartridge, and a library whose robot moves nothing real. All runs of a process share them.
+/// A disk, a tape drive with a cartridge, and a library whose robot moves nothing real. All runs of a process share
+/// them.
 final class CommandStage: Sendable {
     static let shared = CommandStage()
 

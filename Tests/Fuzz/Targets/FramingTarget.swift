@@ -1,7 +1,8 @@
 internal import Bytes
 internal import ISCSI
 
-/// The input is settings of a framer, how to cut, and a stream: raw, or described PDU by PDU so that its digests are right.
+/// The input is settings of a framer, how to cut, and a stream: raw, or described PDU by PDU so that its digests are
+/// right.
 enum FramingTarget {
     /// What the framer makes of a stream.
     private enum Event: Equatable {

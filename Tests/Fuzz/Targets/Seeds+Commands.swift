@@ -5,8 +5,8 @@ extension FuzzTarget {
         return [flags] + bytes + (data.isEmpty ? [] : [UInt8(data.count)] + data) + (blocks > 0 ? [blocks] : [])
     }
 
-    /// What every device has: INQUIRY and its pages, REQUEST SENSE, REPORT LUNS, MODE SENSE, reservations, and the report of
-    /// all commands, which leads to all others.
+    /// What every device has: INQUIRY and its pages, REQUEST SENSE, REPORT LUNS, MODE SENSE, reservations, and the
+    /// report of all commands, which leads to all others.
     private static let common: [[UInt8]] = [
         command([0x12, 0, 0, 0, 255, 0]), command([0x12, 1, 0, 0, 255, 0]), command([0x12, 1, 0x83, 0, 255, 0]),
         command([0x03, 0, 0, 0, 252, 0]), command([0xA0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]),
