@@ -127,6 +127,10 @@ extension Connection {
         }
         if slot.isArriving {
             session.endArrival(of: slot)
+        } else if !slot.isHeld, let failure = slot.transportFailure {
+            // Its data took too long: it has failed before it reached its logical unit.
+            _ = refuse(slot, failure)
+            return
         } else if !slot.isHeld {
             session.submit(slot)
         }

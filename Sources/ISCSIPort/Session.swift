@@ -285,10 +285,10 @@ final class Session: @unchecked Sendable {
     /// Ends the commands of a connection whose data has not gone on since the last look, or has taken too long in all
     /// (section 7.9).
     func watchDataOut(of connection: Connection) {
-        guard owedDataOut > 0 else { return }
-        for slot in slots
-        where slot.isUsed && slot.owedDataOut > 0 && !slot.isHeld && slot.connectionIndex == connection.connectionIndex
-        {
+        // A command that fails may close the connection; tasks without one have the same index then.
+        let index = connection.connectionIndex
+        guard owedDataOut > 0, index >= 0 else { return }
+        for slot in slots where slot.isUsed && slot.owedDataOut > 0 && !slot.isHeld && slot.connectionIndex == index {
             if slot.watchedDataOut == slot.dataOut.received || slot.dataOutStart + limits.dataOutDuration <= reactor.now
             {
                 connection.fail(slot, .incorrectAmountOfData)

@@ -24,12 +24,20 @@ public enum CommonCommands {
             OperationCode.requestSense, "REQUEST SENSE", usage: [0x01, 0, 0, 0xFF, 0], direction: .dataIn,
             conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
         ) { device, task, nexus in
-            let sense =
-                nexus.takeUnitAttention().map { SenseData(.unitAttention, $0) } ?? nexus.takeDeferredError()
-                ?? device.polledSense(nexus)
             let block = task.commandDescriptorBlock
-            return task.answer(
-                sense.encoded(isDescriptorFormat: block[1] & 1 != 0), allocationLength: Int(block[4]))
+            let allocationLength = Int(block[4])
+            let isDescriptorFormat = block[1] & 1 != 0
+            let attention = nexus.firstUnitAttention
+            let deferred = attention == nil ? nexus.firstDeferredError : nil
+            let sense = attention.map { SenseData(.unitAttention, $0) } ?? deferred ?? device.polledSense(nexus)
+            let progress = task.answer(
+                sense.encoded(isDescriptorFormat: isDescriptorFormat), allocationLength: allocationLength)
+            // What is reported is cleared when it has gone out with its additional sense code, and not before.
+            let reported = min(allocationLength, task.expectedDataInLength)
+            guard task.status == .good, reported >= (isDescriptorFormat ? 4 : 14) else { return progress }
+            if let attention { nexus.clearUnitAttention(attention) }
+            if deferred != nil { _ = nexus.takeDeferredError() }
+            return progress
         }
     }
 
@@ -53,7 +61,10 @@ public enum CommonCommands {
             bytes.appendBE32(UInt32(count * 8))
             bytes.appendBE32(0)
             for number in numbers { bytes.appendBE64(LogicalUnitNumber(number).rawValue) }
-            return task.answer(bytes, allocationLength: allocationLength)
+            let progress = task.answer(bytes, allocationLength: allocationLength)
+            // The initiator has learned of nothing: it is told of the change again.
+            if task.status != .good { iTNexus.inventoryHasChanged() }
+            return progress
         }
     }
 

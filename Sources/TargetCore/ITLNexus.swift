@@ -66,6 +66,12 @@ public final class ITLNexus: @unchecked Sendable {
         }
     }
 
+    /// The unit attention that is reported first, which stays pending.
+    var firstUnitAttention: AdditionalSenseCode? { attentions.withLock { $0.first } }
+
+    /// The pending deferred error, which stays pending.
+    var firstDeferredError: SenseData? { deferred.withLock { $0 } }
+
     /// Takes the unit attention that is reported first; nil when none is pending.
     public func takeUnitAttention() -> AdditionalSenseCode? {
         guard hasUnitAttention else { return nil }
@@ -162,9 +168,10 @@ private struct UnitAttentions {
         }
     }
 
+    var first: AdditionalSenseCode? { count > 0 ? codes[0] : nil }
+
     mutating func takeFirst() -> AdditionalSenseCode? {
-        guard count > 0 else { return nil }
-        let first = codes[0]
+        guard let first else { return nil }
         remove(first)
         return first
     }

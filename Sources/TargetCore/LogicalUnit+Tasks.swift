@@ -84,9 +84,8 @@ extension LogicalUnit {
     }
 
     private func startUnknown(_ task: SCSITask, _ nexus: ITLNexus) {
-        if let attention = nexus.takeUnitAttention() {
-            return proceed(task, nexus, task.fail(.unitAttention, attention))
-        }
+        let stops = nexus.conditions.intersection([.unitAttention, .deferredError])
+        if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
         let block = task.commandDescriptorBlock
         let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
         proceed(task, nexus, server.unknownCommand(lookup, task))
@@ -170,8 +169,8 @@ extension LogicalUnit {
     }
 
     func dataOutArrived(_ task: SCSITask) {
-        precondition(task.state == .awaitingDataOut, "data arrived for a task that did not ask for it")
-        guard let nexus = task.nexus else { preconditionFailure("data arrived for an idle task") }
+        // The task may have ended meanwhile, with a port that holds its outcome back.
+        guard task.state == .awaitingDataOut, let nexus = task.nexus else { return }
         task.fields.state = .running
         if isSerial, task.fields.orderingClass != .immediate {
             task.fields.hasDataOut = true

@@ -93,7 +93,7 @@ public final class LogicalUnitMap: Sendable {
         guard let unit else { return nil }
         for nexus in nexuses {
             countdown.enter()
-            let isPosted = nexus.reactor.post {
+            let isPosted = nexus.reactor.postCompletion {
                 nexus.withdraw(unit, at: number, countdown)
                 countdown.leave()
             }

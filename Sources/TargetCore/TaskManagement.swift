@@ -105,9 +105,9 @@ extension ITNexus {
                     abortAll()
                 } else {
                     join.enter()
-                    let isPosted = other.reactor.post {
+                    let isPosted = other.reactor.postCompletion {
                         abortAll()
-                        if !origin.post({ join.leave() }) { join.leave() }
+                        if !origin.postCompletion({ join.leave() }) { join.leave() }
                     }
                     // A reactor that stops has no tasks to wait for.
                     if !isPosted { join.leave() }
@@ -140,7 +140,7 @@ private final class Join: Sendable {
         let others = task.whenAborted
         task.whenAborted = {
             others?()
-            if !reactor.post({ self.leave() }) { self.leave() }
+            if !reactor.postCompletion({ self.leave() }) { self.leave() }
         }
     }
 

@@ -103,7 +103,8 @@ struct SelfDescriptionTests {
     @Test("LOG SENSE lists its pages, and refuses others")
     func logSense() throws {
         let port = Setting().initiator()
-        #expect(port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2E])
+        #expect(
+            port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2E])
         #expect(port.execute([0x4D, 0, 0x42, 0, 0, 0, 0, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
     }
 }

@@ -79,7 +79,7 @@ extension LocalDevices {
     private func target(for plan: TargetPlan) -> Target? {
         let home = plan.library.flatMap { library in libraries.withLock { $0[library]?.target.homeReactor } }
         let present = targets[plan.name]
-        if let present, home == nil || present.homeReactor != nil { return present }
+        if let present, home == nil || present.homeReactor === home { return present }
         guard present != nil || !plan.belongsToDevice else { return nil }
         let target = Target(name: plan.name, alias: plan.alias, homeReactor: home)
         if present != nil { targets.remove(name: plan.name) }
