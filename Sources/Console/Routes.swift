@@ -32,6 +32,13 @@ extension ControlServer {
         api.patch("disks/:name") { request, context in
             await answer { try await controller.resizeDisk(try name("name", context), try await body(of: request)) }
         }
+        api.post("disks/:name/acknowledge-loss") { _, context in
+            await answer {
+                let disk = try name("name", context)
+                try await controller.acknowledgeLoss(ofDisk: disk)
+                return Acknowledgement("disk \(disk) can be written again")
+            }
+        }
         api.delete("disks/:name") { _, context in
             await answer {
                 let disk = try name("name", context)
@@ -86,6 +93,13 @@ extension ControlServer {
         api.get("libraries/:name/cartridges/:barcode") { _, context in
             await answer {
                 try await controller.cartridge(try name("barcode", context), library: try name("name", context))
+            }
+        }
+        api.post("libraries/:name/cartridges/:barcode/acknowledge-loss") { _, context in
+            await answer {
+                let barcode = try name("barcode", context)
+                try await controller.acknowledgeLoss(ofCartridge: barcode, library: try name("name", context))
+                return Acknowledgement("cartridge \(barcode) can be written again")
             }
         }
         api.delete("libraries/:name/cartridges/:barcode") { _, context in

@@ -116,6 +116,17 @@ extension Controller {
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }
 
+    /// Says that the loss of written data on the cartridge is known: it ends where durability ended, and can be written
+    /// again from there on.
+    public func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
+        let library = try servedLibrary(name)
+        let cartridge = try cartridgeRecord(barcode, library: library)
+        guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {
+            throw ManagementError(.conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
+        }
+        logger.notice("loss of data acknowledged", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
+    }
+
     /// Says that a cartridge is being deleted, or that it is not after all.
     private func mark(_ cartridge: CartridgeRecord, _ phase: RecordPhase) throws(ManagementError) {
         _ = try query { () throws(CatalogError) in try catalog.setPhase(phase, ofCartridge: cartridge.id, in: nil) }

@@ -99,6 +99,14 @@ extension Controller {
         return try self.disk(name)
     }
 
+    /// Says that the loss of written data on the disk `name` is known: it can be written again.
+    public func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
+        guard try assembly.acknowledgeLoss(ofDisk: try diskRecord(name)) else {
+            throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
+        }
+        logger.notice("loss of data acknowledged", metadata: ["disk": "\(name)"])
+    }
+
     /// Deletes the disk `name` with its image; an external image stays.
     public func deleteDisk(_ name: String) throws(ManagementError) {
         let disk = try diskRecord(name)

@@ -31,6 +31,13 @@ public protocol DeviceAssembly: Sendable {
     func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
+    /// Ends the consequences of a loss of written data on the disk; false when there is none.
+    func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool
+    /// Ends the consequences of a loss of written data on the cartridge, in a drive of the library or with its files in
+    /// `folder`; false when there is none.
+    func acknowledgeLoss(
+        of cartridge: CartridgeRecord, in library: LibraryRecord, folder: String
+    ) throws(ManagementError) -> Bool
     /// Offers the disk no longer and closes its image.
     func stopDisk(_ disk: DiskRecord, targetName: String)
 

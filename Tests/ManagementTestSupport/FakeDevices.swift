@@ -101,6 +101,14 @@ public final class FakeDevices: DeviceAssembly {
         try note { $0.disks[disk.name] = size }
     }
 
+    /// Nothing is ever lost here.
+    public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool { false }
+
+    /// Nothing is ever lost here.
+    public func acknowledgeLoss(
+        of cartridge: CartridgeRecord, in library: LibraryRecord, folder: String
+    ) throws(ManagementError) -> Bool { false }
+
     /// As a device would, without one.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         notes.withLock { $0.disks[disk.name] = nil }

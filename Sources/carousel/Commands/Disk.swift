@@ -5,9 +5,9 @@ import Management
 /// `carousel disk …`
 struct Disk: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make, show, resize and delete disks.",
+        abstract: "Make, show, resize and delete disks, and acknowledge a loss of data.",
         discussion: "A disk is logical unit 0 of a target of its own, iqn.2026-11.dev.carousel:NAME.",
-        subcommands: [Create.self, List.self, Show.self, Resize.self, Delete.self])
+        subcommands: [Create.self, List.self, Show.self, Resize.self, AcknowledgeLoss.self, Delete.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -89,6 +89,26 @@ struct Disk: AsyncParsableCommand {
             let disk: DiskSummary = try await state.daemon.patch(
                 "disks/\(ControlClient.escaped(name))", DiskResize(size: bytes))
             try output.show(disk) { "disk \($0.name) has \(ByteSize.format($0.size))" }
+        }
+    }
+
+    struct AcknowledgeLoss: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say that a loss of written data is known, so that the disk can be written again.",
+            discussion: """
+                When the host could not make written data durable, the disk refuses to be written and to call anything durable \
+                until then. Check or restore its content first.
+                """)
+
+        @Argument(help: "The name.")
+        var name: String
+        @OptionGroup var state: StateOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer: Acknowledgement = try await state.daemon.post(
+                "disks/\(ControlClient.escaped(name))/acknowledge-loss", [String: String]())
+            try output.show(answer) { $0.done }
         }
     }
 

@@ -5,8 +5,8 @@ import Management
 /// `carousel tape …`
 struct Tape: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make, show and delete cartridges.",
-        subcommands: [Create.self, List.self, Show.self, Delete.self])
+        abstract: "Make, show and delete cartridges, and acknowledge a loss of data.",
+        subcommands: [Create.self, List.self, Show.self, AcknowledgeLoss.self, Delete.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -80,6 +80,29 @@ struct Tape: AsyncParsableCommand {
                     ("state", Output.state(cartridge.state, cartridge.problem)),
                 ])
             }
+        }
+    }
+
+    struct AcknowledgeLoss: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say that a loss of written data is known, so that the cartridge can be written again.",
+            discussion: """
+                When the host could not make written data durable, the cartridge ends where durability ended, and refuses to be \
+                written until then.
+                """)
+
+        @Argument(help: "The library.")
+        var library: String
+        @Argument(help: "The barcode.")
+        var barcode: String
+        @OptionGroup var state: StateOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer: Acknowledgement = try await state.daemon.post(
+                "libraries/\(ControlClient.escaped(library))/cartridges/\(ControlClient.escaped(barcode))/acknowledge-loss",
+                [String: String]())
+            try output.show(answer) { $0.done }
         }
     }
 

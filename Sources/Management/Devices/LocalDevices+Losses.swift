@@ -1,0 +1,60 @@
+public import Catalog
+import DiskDevice
+import Media
+import Platform
+import TapeDevice
+
+// Losses of written data, which stay until an operator says that they are known.
+extension LocalDevices {
+    /// Has the disk written again after a loss; its host's cache no longer shows what the storage may not have.
+    public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool {
+        guard let running = disks.withLock({ $0[disk.identity.id] }) else {
+            throw ManagementError(.internal, "disk '\(disk.name)' does not run")
+        }
+        guard running.server.hasLostData else { return false }
+        if let failure = running.server.acknowledgeLoss() {
+            throw ManagementError(
+                .system, "the loss on disk '\(disk.name)' is not acknowledged: \(failure); mend the storage first")
+        }
+        return true
+    }
+
+    /// Has the cartridge end where durability ended, and written again from there on.
+    public func acknowledgeLoss(
+        of cartridge: CartridgeRecord, in library: LibraryRecord, folder: String
+    ) throws(ManagementError) -> Bool {
+        if let element = cartridge.location.element, element.kind == .drive {
+            return try acknowledgeLoss(of: cartridge, inDrive: element.number, of: library)
+        }
+        let store = CartridgeStore(directory: folder)
+        do {
+            guard try store.summary(barcode: cartridge.barcode).loss != nil else { return false }
+            try store.acknowledgeLoss(barcode: cartridge.barcode)
+            return true
+        } catch {
+            throw ManagementError(
+                .system, "the loss on cartridge '\(cartridge.barcode)' is not acknowledged: \(error)")
+        }
+    }
+
+    private func acknowledgeLoss(
+        of cartridge: CartridgeRecord, inDrive number: Int, of library: LibraryRecord
+    ) throws(ManagementError) -> Bool {
+        guard let running = libraries.withLock({ $0[library.identity.id] }), running.drives.indices.contains(number - 1)
+        else { throw ManagementError(.internal, "library '\(library.name)' does not run") }
+        let outcome = Outcome<LossAcknowledgement>()
+        running.drives[number - 1].server.acknowledgeLoss { outcome.set($0) }
+        let barcode = cartridge.barcode
+        switch outcome.wait(atMost: Limit.moveWait) {
+        case .acknowledged: return true
+        case .nothingLost: return false
+        case .empty:
+            throw ManagementError(
+                .conflict, "cartridge '\(barcode)' cannot be used in drive:\(number); move it to a slot")
+        case .failed(let failure):
+            throw ManagementError(
+                .system, "the loss on cartridge '\(barcode)' is not acknowledged: \(failure); mend the storage first")
+        case .busy, nil: throw ManagementError(.inUse, "drive:\(number) is at work; try again in a moment")
+        }
+    }
+}
