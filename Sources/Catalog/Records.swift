@@ -12,7 +12,7 @@ public struct LogicalUnitIdentity: Hashable, Sendable {
 
 /// A disk and its image.
 public struct DiskRecord: Hashable, Sendable {
-    /// Who it is.
+    /// The identity of its logical unit.
     public let identity: LogicalUnitIdentity
     /// The name given by the user.
     public let name: String
@@ -32,7 +32,7 @@ public struct DiskRecord: Hashable, Sendable {
 
 /// A tape drive of a library.
 public struct DriveRecord: Hashable, Sendable {
-    /// Who it is.
+    /// The identity of its logical unit.
     public let identity: LogicalUnitIdentity
     /// Its number in the library, from 1; also its logical unit number in the library's target.
     public let number: Int
@@ -42,7 +42,7 @@ public struct DriveRecord: Hashable, Sendable {
 
 /// A library; its identity is that of the medium changer.
 public struct LibraryRecord: Hashable, Sendable {
-    /// Who the medium changer is.
+    /// The identity of the medium changer.
     public let identity: LogicalUnitIdentity
     /// The name given by the user.
     public let name: String
@@ -72,7 +72,7 @@ public enum ElementKind: String, Hashable, Sendable, CaseIterable {
 
 /// An element of a library by kind and number, the numbers from 1; written `slot:3`.
 public struct ElementAddress: Hashable, Sendable, CustomStringConvertible {
-    /// What it is.
+    /// The kind of element.
     public let kind: ElementKind
     /// Which one of its kind, from 1.
     public let number: Int
@@ -118,7 +118,7 @@ public struct CartridgeRecord: Hashable, Sendable {
     public let serialNumber: String
     /// The native capacity in bytes.
     public let capacity: Int64
-    /// Where it is.
+    /// The element that holds it, or the vault.
     public let location: CartridgeLocation
     /// The storage element it was last moved from (SMC-3: source storage element address), when there is one.
     public let source: ElementAddress?
@@ -142,7 +142,7 @@ public struct TargetRecord: Hashable, Sendable {
     public let logicalUnits: [Int: Int64]
     /// The tags of the portal groups that offer it, sorted; nil when all do.
     public let portalGroupTags: [Int]?
-    /// Where logins are sent instead.
+    /// Where logins are sent instead; nil when they are taken.
     public let redirection: TargetRedirection?
     /// Who may log in, by rank of the group; everyone when empty.
     public let access: [TargetAccessRecord]
@@ -150,9 +150,9 @@ public struct TargetRecord: Hashable, Sendable {
 
 /// Where logins to a target are sent instead (RFC 7143 section 11.13.5).
 public struct TargetRedirection: Hashable, Sendable {
-    /// `address:port`.
+    /// The address and port of the other portal.
     public let address: String
-    /// Whether it is for good.
+    /// Whether it is permanent (status 0102h) rather than temporary (0101h).
     public let isPermanent: Bool
 
     /// A redirection to `address`.
@@ -189,7 +189,7 @@ public struct InitiatorGroupRecord: Hashable, Sendable {
 
 /// Where the daemon listens.
 public struct PortalRecord: Hashable, Sendable {
-    /// The numeric address.
+    /// The numeric IPv4 or IPv6 address; 0.0.0.0 or :: for all of the machine.
     public let address: String
     /// The TCP port; 0 lets the system choose.
     public let port: Int
@@ -206,7 +206,7 @@ public struct PortalRecord: Hashable, Sendable {
 
 /// Who asked for a move.
 public enum MoveCause: String, Hashable, Sendable {
-    /// The command line.
+    /// An operator, through the API.
     case command
     /// An initiator, through the medium changer.
     case initiator
@@ -216,9 +216,9 @@ public enum MoveCause: String, Hashable, Sendable {
 public struct CartridgeMove: Hashable, Sendable {
     /// The cartridge's label.
     public let barcode: String
-    /// Where it is.
+    /// The element that holds it, or the vault.
     public let origin: CartridgeLocation
-    /// Where it goes.
+    /// The element that gets it, which is empty, or the vault.
     public let destination: CartridgeLocation
 
     /// The move of `barcode` from `origin` to `destination`.
@@ -241,6 +241,6 @@ public struct MoveRecord: Hashable, Sendable {
     public let origin: String
     /// To where, in words.
     public let destination: String
-    /// Who asked.
+    /// Who asked for it.
     public let cause: MoveCause
 }

@@ -2,19 +2,19 @@ internal import Bytes
 
 /// The tag of an attribute (RFC 4171 section 6.1).
 public struct AttributeTag: RawRepresentable, Hashable, Sendable {
-    /// The number on the wire.
+    /// The 32 bits of the Attribute Tag field.
     public let rawValue: UInt32
 
-    /// The tag of that number.
+    /// The tag with that number, known or not.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// Between the message key and the operating attributes.
+    /// The Delimiter: between the message key and the operating attributes.
     public static let delimiter = AttributeTag(rawValue: 0)
     /// The Entity Identifier, the key of a Network Entity.
     public static let entityIdentifier = AttributeTag(rawValue: 1)
-    /// What the entity speaks.
+    /// The Entity Protocol: 2 is iSCSI.
     public static let entityProtocol = AttributeTag(rawValue: 2)
-    /// When an ESI message or an SCN was made.
+    /// The Timestamp of an ESI message or an SCN, in seconds since 1970.
     public static let timestamp = AttributeTag(rawValue: 4)
     /// For how many seconds the server keeps the entity without hearing of it.
     public static let registrationPeriod = AttributeTag(rawValue: 6)
@@ -24,23 +24,23 @@ public struct AttributeTag: RawRepresentable, Hashable, Sendable {
     public static let portalPort = AttributeTag(rawValue: 17)
     /// Every how many seconds the server asks whether the portal is there.
     public static let statusInquiryInterval = AttributeTag(rawValue: 19)
-    /// The port where entity status inquiries are answered.
+    /// The ESI Port: where Entity Status Inquiries are answered.
     public static let statusInquiryPort = AttributeTag(rawValue: 20)
-    /// The port where state change notifications are taken.
+    /// The SCN Port: where State Change Notifications are taken.
     public static let notificationPort = AttributeTag(rawValue: 23)
     /// The iSCSI name of a storage node.
     public static let iscsiName = AttributeTag(rawValue: 32)
     /// Whether the node is a target, an initiator or a control node.
     public static let iscsiNodeType = AttributeTag(rawValue: 33)
-    /// The node's alias.
+    /// The iSCSI Alias of a storage node.
     public static let iscsiAlias = AttributeTag(rawValue: 34)
-    /// Of which changes the node wants to know.
+    /// The iSCSI SCN Bitmap: of which changes the node is notified.
     public static let iscsiNotificationBitmap = AttributeTag(rawValue: 35)
     /// The iSCSI name of the node of a portal group.
     public static let portalGroupName = AttributeTag(rawValue: 48)
-    /// The address of the portal of a portal group.
+    /// The Portal Group's portal: its IP Address.
     public static let portalGroupAddress = AttributeTag(rawValue: 49)
-    /// The port of the portal of a portal group.
+    /// The Portal Group's portal: its TCP port.
     public static let portalGroupPort = AttributeTag(rawValue: 50)
     /// The portal group tag; empty where the node is not reached through the portal.
     public static let portalGroupTag = AttributeTag(rawValue: 51)
@@ -48,7 +48,7 @@ public struct AttributeTag: RawRepresentable, Hashable, Sendable {
 
 /// An attribute: a tag and its value (RFC 4171 section 5.3).
 public struct Attribute: Hashable, Sendable {
-    /// What it is of.
+    /// What the value means.
     public let tag: AttributeTag
     /// The value, without what pads it to a multiple of four bytes if this side made it.
     public let value: [UInt8]
@@ -71,7 +71,7 @@ public struct Attribute: Hashable, Sendable {
         self.init(tag, Array(text.utf8) + [0])
     }
 
-    /// What parts the message key from the operating attributes.
+    /// The Delimiter, which has no value.
     public static let delimiter = Attribute(.delimiter)
 
     /// The value as a number; nil when it does not have four bytes.
@@ -85,10 +85,10 @@ public struct Attribute: Hashable, Sendable {
         return bytes.isEmpty ? nil : String(validating: bytes, as: UTF8.self)
     }
 
-    /// How many bytes it takes in a message.
+    /// The bytes it takes in a message: tag, length, and the value padded to a multiple of four.
     public var encodedLength: Int { 8 + (value.count + 3) & ~3 }
 
-    /// Appends it as it is on the wire.
+    /// Appends tag, length and padded value.
     func encode(into bytes: inout [UInt8]) {
         let padding = (4 - value.count & 3) & 3
         bytes.appendBE32(tag.rawValue)

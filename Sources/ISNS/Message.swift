@@ -2,17 +2,17 @@ internal import Bytes
 
 /// What a message asks for, or answers (RFC 4171 section 4.1.3).
 public struct Function: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
-    /// The number on the wire.
+    /// The 16 bits of the Function ID field.
     public let rawValue: UInt16
 
-    /// The function of that number.
+    /// The function with that number, known or not.
     public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     /// DevAttrReg: registers objects, or changes their attributes.
     public static let deviceAttributeRegistration = Function(rawValue: 0x0001)
     /// DevAttrQry: asks for attributes.
     public static let deviceAttributeQuery = Function(rawValue: 0x0002)
-    /// DevDereg: takes objects out.
+    /// DevDereg: removes objects from the server's database.
     public static let deviceDeregistration = Function(rawValue: 0x0004)
     /// SCNReg: asks to be told of changes.
     public static let notificationRegistration = Function(rawValue: 0x0005)
@@ -26,7 +26,7 @@ public struct Function: RawRepresentable, Hashable, Sendable, CustomStringConver
     /// Whether it is a response, which begins with a status.
     public var isResponse: Bool { rawValue & Self.responseBit != 0 }
 
-    /// The response to it.
+    /// The function of its response: the same with bit 15 set.
     public var response: Function { Function(rawValue: rawValue | Self.responseBit) }
 
     /// The name that the RFC gives it, or its number.
@@ -47,7 +47,7 @@ public struct Function: RawRepresentable, Hashable, Sendable, CustomStringConver
 
 /// The flags of a PDU (RFC 4171 section 5.1.4).
 public struct MessageFlags: OptionSet, Hashable, Sendable {
-    /// The bits on the wire.
+    /// The 16 bits of the Flags field.
     public let rawValue: UInt16
 
     /// Flags of those bits.
@@ -55,7 +55,7 @@ public struct MessageFlags: OptionSet, Hashable, Sendable {
 
     /// A client sent it.
     public static let client = MessageFlags(rawValue: 0x8000)
-    /// The server sent it.
+    /// The iSNS server sent the PDU.
     public static let server = MessageFlags(rawValue: 0x4000)
     /// An authentication block follows.
     public static let authentication = MessageFlags(rawValue: 0x2000)
@@ -69,27 +69,27 @@ public struct MessageFlags: OptionSet, Hashable, Sendable {
 
 /// How a request ended (RFC 4171 section 5.4).
 public struct ResponseStatus: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
-    /// The number on the wire.
+    /// The 32 bits of the Error Code field.
     public let rawValue: UInt32
 
-    /// The status of that number.
+    /// The status with that number, known or not.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// Done.
+    /// No error: the request was carried out.
     public static let success = ResponseStatus(rawValue: 0)
-    /// The message has no right form.
+    /// Message Format Error.
     public static let formatError = ResponseStatus(rawValue: 2)
-    /// The source is not registered.
+    /// Source Unknown: the source attribute names no registered node.
     public static let sourceUnknown = ResponseStatus(rawValue: 6)
-    /// There is no such object.
+    /// No Such Entry.
     public static let noSuchEntry = ResponseStatus(rawValue: 9)
-    /// The function is not there.
+    /// Message Not Supported.
     public static let messageNotSupported = ResponseStatus(rawValue: 15)
-    /// The server tells the node of no such changes.
+    /// SCN Registration Rejected: the server does not notify the node of these changes.
     public static let notificationRegistrationRejected = ResponseStatus(rawValue: 17)
-    /// The server asks no one whether he is there.
+    /// ESI Not Available: the server sends no Entity Status Inquiries.
     public static let statusInquiryNotAvailable = ResponseStatus(rawValue: 21)
-    /// What is to be taken out cannot be.
+    /// Invalid Deregistration: the object cannot be removed.
     public static let invalidDeregistration = ResponseStatus(rawValue: 22)
 
     /// The words of the RFC with the number.
@@ -114,10 +114,10 @@ public struct Message: Hashable, Sendable {
     public static let headerLength = 12
     /// The most payload bytes that this side puts into one PDU, and the most that one can have: a multiple of four.
     public static let maximumPDUPayload = 65_532
-    /// The protocol's version.
+    /// The iSNSP Version that both sides have to use.
     static let version: UInt16 = 1
 
-    /// What it asks for or answers.
+    /// The function, of a request or a response.
     public let function: Function
     /// Who sent it, and whether a registration replaces; `first` and `last` are the codec's business.
     public let flags: MessageFlags

@@ -29,7 +29,7 @@ public enum StreamError: Error, Hashable, Sendable, CustomStringConvertible {
 ///
 /// It holds at most one message of `Limits.messageLength` bytes and one unfinished PDU.
 public struct MessageAssembler: Sendable {
-    /// What a peer may send.
+    /// What a peer may send; beyond that the connection is closed.
     public struct Limits: Sendable {
         /// The most payload bytes of a message.
         public var messageLength = 4 << 20
@@ -38,7 +38,7 @@ public struct MessageAssembler: Sendable {
         /// The most attributes of a message.
         public var attributes = 1 << 17
 
-        /// The usual limits.
+        /// 4 MiB, 1024 PDUs and 131,072 attributes.
         public init() {}
     }
 

@@ -17,12 +17,12 @@ public struct PortalAddress: Hashable, Sendable {
 
 /// What names a portal: an address and a TCP port.
 public struct PortalKey: Hashable, Sendable {
-    /// Where it listens.
+    /// The IP address it listens on.
     public let address: PortalAddress
     /// The TCP port.
     public let port: UInt16
 
-    /// The portal there.
+    /// The key of the portal at that address and port.
     public init(address: PortalAddress, port: UInt16) {
         self.address = address
         self.port = port
@@ -31,7 +31,7 @@ public struct PortalKey: Hashable, Sendable {
 
 /// A portal as it is registered.
 public struct Portal: Hashable, Sendable {
-    /// Where it is.
+    /// Its address and port, which identify it.
     public let key: PortalKey
     /// The tag of its portal group.
     public let groupTag: UInt16
@@ -48,7 +48,7 @@ public struct Portal: Hashable, Sendable {
 
 /// A target as it is registered.
 public struct TargetNode: Hashable, Sendable {
-    /// The iSCSI name.
+    /// The iSCSI name, which identifies it.
     public let name: String
     /// The alias, or an empty text.
     public let alias: String

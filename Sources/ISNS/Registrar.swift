@@ -31,7 +31,7 @@ public struct Registrar: Sendable {
         public static let initiators = 16_384
     }
 
-    /// What is constant.
+    /// What does not change while the registrar runs.
     public struct Settings: Sendable {
         /// The Entity Identifier, the same in every run.
         public var entityIdentifier: String
@@ -50,7 +50,7 @@ public struct Registrar: Sendable {
         }
     }
 
-    /// What the owner is to do.
+    /// What the owner of the connection carries out, in this order.
     public enum Action: Hashable, Sendable {
         /// Open a connection to the server, then call `connected(_:)` or `connectionEnded(_:_:)`.
         case connect
@@ -66,7 +66,7 @@ public struct Registrar: Sendable {
         case stopped
     }
 
-    /// What happened.
+    /// What an operator may want to know.
     public enum Notice: Hashable, Sendable {
         /// Everything is registered: how many targets and portals, and the server's registration period in seconds.
         case registered(targets: Int, portals: Int, period: UInt32)
@@ -74,7 +74,7 @@ public struct Registrar: Sendable {
         case forgotten
         /// The server has lost an object; everything is registered again.
         case lost(String)
-        /// The server asks no one whether he is there.
+        /// The server sends no Entity Status Inquiries (ESI Not Available).
         case noStatusInquiries
         /// The server tells of no changes; the questions that are asked now and then find them.
         case noNotifications(ResponseStatus)
@@ -159,14 +159,14 @@ public struct Registrar: Sendable {
 
     // MARK: What happens
 
-    /// Begins.
+    /// Starts: asks for a connection to the server.
     public mutating func start(_ now: Duration) {
         guard isStopped, stopDeadline == nil else { return }
         isStopped = false
         connect(now)
     }
 
-    /// What shall be registered from now on.
+    /// Makes `entity` what is registered from now on; the difference is sent.
     public mutating func update(_ entity: NetworkEntity, _ now: Duration) {
         guard entity != desired else { return }
         if entity.portals != desired.portals { portalsVersion += 1 }
@@ -176,7 +176,7 @@ public struct Registrar: Sendable {
         work(now)
     }
 
-    /// The connection is open.
+    /// Tells that the connection is open; registration begins.
     public mutating func connected(_ now: Duration) {
         guard case .connecting = connection else { return }
         connection = .open
@@ -218,13 +218,13 @@ public struct Registrar: Sendable {
         work(now)
     }
 
-    /// The server told of a change, on whatever connection.
+    /// Tells that the server has notified of a change, on any connection.
     public mutating func stateChanged(_ now: Duration) {
         isChangeAnnounced = true
         work(now)
     }
 
-    /// Time has passed.
+    /// Tells the time: what is due is done.
     public mutating func timePassed(_ now: Duration) {
         guard !hasEnded else { return }
         if let stopDeadline, now >= stopDeadline { return end() }

@@ -2,7 +2,7 @@
 
 /// Of which changes a node wants to know (RFC 4171 section 6.4.4).
 public struct NotificationBitmap: OptionSet, Hashable, Sendable {
-    /// The bits on the wire.
+    /// The 32 bits of the iSCSI SCN Bitmap.
     public let rawValue: UInt32
 
     /// A bitmap of those bits.

@@ -30,7 +30,7 @@ public actor NameServiceClient {
     private var stopWaiters: [CheckedContinuation<Void, Never>] = []
     private var hasStopped = false
 
-    /// How it stands.
+    /// What the server has of the offer.
     public private(set) var status = RegistrationStatus()
 
     /// A client of the server at `host`, a name or an address, that does nothing before `start()`.
@@ -52,13 +52,13 @@ public actor NameServiceClient {
         registrar = Registrar(settings)
     }
 
-    /// Begins.
+    /// Starts: connects, and keeps the server up to date until `stop`.
     public func start() {
         registrar.start(now)
         perform()
     }
 
-    /// What is offered from now on.
+    /// Registers `offer` in place of what was offered before.
     public func setOffer(_ offer: Offer) async {
         guard offer != self.offer else { return }
         self.offer = offer

@@ -2,7 +2,7 @@ public import ISNS
 
 /// What a daemon offers, as it listens; the client makes the `NetworkEntity` of it.
 public struct Offer: Hashable, Sendable {
-    /// Where it listens.
+    /// A portal of the offer, by host, port and group.
     public struct Portal: Hashable, Sendable {
         /// The numeric address; a wildcard stands for the address from which the server is reached.
         public let host: String
@@ -28,9 +28,9 @@ public struct Offer: Hashable, Sendable {
         }
     }
 
-    /// The portals.
+    /// The portals that initiators reach.
     public let portals: [Portal]
-    /// The targets.
+    /// The targets that are registered as storage nodes.
     public let targets: [TargetNode]
 
     /// An offer of those parts.
@@ -40,7 +40,7 @@ public struct Offer: Hashable, Sendable {
     }
 }
 
-/// How it stands with the server.
+/// How much of an offer the server has registered.
 public struct RegistrationStatus: Hashable, Sendable {
     /// Whether everything that is offered is registered.
     public var isRegistered = false

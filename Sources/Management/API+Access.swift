@@ -6,7 +6,7 @@ public import Foundation
 
 /// A portal to open.
 public struct PortalCreation: Codable, Sendable {
-    /// `address:port`.
+    /// A numeric address and a port: `192.0.2.7:3260` or `[::1]:3260`.
     public var portal: String
     /// The tag of its portal group, 1 to 65535; 1 when nil.
     public var group: Int?
@@ -23,15 +23,15 @@ public struct GracePeriod: Codable, Sendable {
     /// How long initiators get to log out, in seconds.
     public var seconds: Int
 
-    /// That many seconds.
+    /// A time of that many seconds.
     public init(seconds: Int) { self.seconds = seconds }
 }
 
 /// A portal.
 public struct PortalSummary: Codable, Sendable, Hashable {
-    /// `address:port`.
+    /// The address and port it listens on.
     public var portal: String
-    /// The tag of its portal group.
+    /// The tag of its portal group, 1 to 65535.
     public var group: Int
     /// Whether new logins are sent elsewhere.
     public var isDraining: Bool
@@ -51,11 +51,11 @@ public struct PortalSummary: Codable, Sendable, Hashable {
 
 /// An initiator group to make.
 public struct InitiatorGroupCreation: Codable, Sendable {
-    /// The name.
+    /// The name, by the rules of `DeviceName`, unique among groups.
     public var name: String
-    /// The patterns of initiators' names.
+    /// The patterns of initiators' names, with `*` and `?`; any name when empty.
     public var names: [String]
-    /// The ranges of addresses.
+    /// The ranges of initiators' addresses, as `10.0.0.0/8`; any address when empty.
     public var addresses: [String]
     /// Its place among the groups; after all others when nil.
     public var rank: Int?
@@ -73,9 +73,9 @@ public struct InitiatorGroupCreation: Codable, Sendable {
 public struct InitiatorGroupChange: Codable, Sendable {
     /// The patterns of initiators' names.
     public var names: [String]
-    /// The ranges of addresses.
+    /// The ranges of initiators' addresses.
     public var addresses: [String]
-    /// The new rank.
+    /// The new rank; as before when nil.
     public var rank: Int?
 
     /// A change.
@@ -88,15 +88,15 @@ public struct InitiatorGroupChange: Codable, Sendable {
 
 /// An initiator group.
 public struct InitiatorGroupSummary: Codable, Sendable, Hashable {
-    /// The name.
+    /// The name, unique among groups.
     public var name: String
     /// Where several groups match an initiator, that with the lowest rank counts.
     public var rank: Int
     /// The patterns of initiators' names.
     public var names: [String]
-    /// The ranges of addresses.
+    /// The ranges of initiators' addresses.
     public var addresses: [String]
-    /// The targets that the group was given access to.
+    /// The iSCSI names of the targets that the group was given access to.
     public var targets: [String]
     /// When it was made.
     public var created: Date
@@ -146,11 +146,11 @@ public struct TargetPortalGroups: Codable, Sendable {
     /// Their tags; all when nil.
     public var groups: [Int]?
 
-    /// Those groups.
+    /// The groups with those tags.
     public init(groups: [Int]?) { self.groups = groups }
 }
 
-/// Where logins to a target are sent instead.
+/// Where logins to a target are sent instead (RFC 7143 section 11.13.5).
 public struct TargetRedirect: Codable, Sendable {
     /// `address:port`; nowhere when nil.
     public var address: String?
@@ -166,7 +166,7 @@ public struct TargetRedirect: Codable, Sendable {
 
 /// What a group has of a target.
 public struct TargetAccessSummary: Codable, Sendable, Hashable {
-    /// The group.
+    /// The name of the group.
     public var group: String
     /// The logical units that it sees by number; those of the target when nil.
     public var logicalUnits: [LogicalUnitSummary]?
@@ -176,9 +176,9 @@ public struct TargetAccessSummary: Codable, Sendable, Hashable {
 
 /// Where CHAP is asked for: at a target, of a group, or at discovery; exactly one.
 public struct CHAPPlace: Codable, Sendable, Hashable {
-    /// The target.
+    /// The target's name, whole or its end.
     public var target: String?
-    /// The initiator group.
+    /// The name of the initiator group.
     public var group: String?
     /// Whether discovery sessions are meant.
     public var isDiscovery: Bool
@@ -195,7 +195,7 @@ public struct CHAPPlace: Codable, Sendable, Hashable {
 public struct CHAPSecret: Codable, Sendable {
     /// CHAP_N.
     public var name: String
-    /// The secret's bytes.
+    /// The secret, 12 to 255 bytes.
     public var secret: Data
 
     /// That name and secret.
@@ -207,11 +207,11 @@ public struct CHAPSecret: Codable, Sendable {
 
 /// Names and secrets to set.
 public struct CHAPSetting: Codable, Sendable {
-    /// Where.
+    /// Where the proof is asked for.
     public var place: CHAPPlace
     /// An initiator's, which is added, or replaces that of the name.
     public var initiator: CHAPSecret?
-    /// The target's own.
+    /// The name and secret that the target proves itself with; as before when nil.
     public var target: CHAPSecret?
     /// The algorithms to allow, by name; as before, or all, when nil.
     public var algorithms: [String]?
@@ -227,12 +227,12 @@ public struct CHAPSetting: Codable, Sendable {
 
 /// Names to forget.
 public struct CHAPClearing: Codable, Sendable {
-    /// Where.
+    /// Where nothing, or one name less, is to be asked for.
     public var place: CHAPPlace
     /// The initiator's name; everything at the place when nil.
     public var user: String?
 
-    /// What to forget.
+    /// A request to forget `user`, or everything, at `place`.
     public init(place: CHAPPlace, user: String?) {
         self.place = place
         self.user = user
@@ -241,13 +241,13 @@ public struct CHAPClearing: Codable, Sendable {
 
 /// Who has to prove what at one place, without the secrets.
 public struct CHAPSummary: Codable, Sendable, Hashable {
-    /// Where.
+    /// Where the proof is asked for.
     public var place: CHAPPlace
-    /// The initiators' names.
+    /// The initiators' names (CHAP_N), sorted.
     public var users: [String]
-    /// The target's own name.
+    /// The name that the target proves itself with; nil when it has no secret.
     public var mutualUser: String?
-    /// The algorithms that are allowed.
+    /// The names of the algorithms that are allowed.
     public var algorithms: [String]
 }
 
@@ -255,16 +255,16 @@ public struct CHAPSummary: Codable, Sendable, Hashable {
 
 /// Sessions to close: that with the TSIH, or those of an initiator.
 public struct SessionClosing: Codable, Sendable {
-    /// The TSIH.
+    /// The TSIH of the one session to close.
     public var handle: Int?
-    /// The initiator.
+    /// The iSCSI name of the initiator whose sessions are closed.
     public var initiator: String?
     /// Only those with this target.
     public var target: String?
     /// How long initiators get to log out, in seconds.
     public var seconds: Int
 
-    /// What to close.
+    /// A request to close the selected sessions.
     public init(handle: Int?, initiator: String?, target: String?, seconds: Int) {
         self.handle = handle
         self.initiator = initiator
@@ -275,13 +275,13 @@ public struct SessionClosing: Codable, Sendable {
 
 /// A connection of a session.
 public struct ConnectionSummary: Codable, Sendable, Hashable {
-    /// The CID.
+    /// The CID, unique in the session.
     public var connectionID: Int
-    /// The initiator's address.
+    /// The initiator's address and port.
     public var peer: String
-    /// The address that the initiator used.
+    /// The address and port that the initiator connected to.
     public var local: String
-    /// Where the portal listens.
+    /// The address and port of the portal, which may be a wildcard.
     public var portal: String
 
     /// A connection.

@@ -4,14 +4,14 @@ public import struct Foundation.Date
 
 /// The answer to a refused request.
 public struct ProblemBody: Codable, Sendable {
-    /// What went wrong.
+    /// A refusal: its code for programs, its sentence for people.
     public struct Problem: Codable, Sendable {
         /// A `ManagementError.Code`.
         public var code: String
-        /// One sentence.
+        /// What was wrong and what to do, as one sentence without capital and full stop.
         public var message: String
     }
-    /// What went wrong.
+    /// The refusal.
     public var error: Problem
 
     /// The answer for `error`.
@@ -33,9 +33,9 @@ public struct Acknowledgement: Codable, Sendable {
 public struct DaemonStatus: Codable, Sendable {
     /// The version of Carousel.
     public var version: String
-    /// The process.
+    /// The daemon's process ID.
     public var processID: Int
-    /// The state folder.
+    /// The absolute path of the state folder.
     public var stateFolder: String
     /// When the daemon started to serve.
     public var started: Date
@@ -81,11 +81,11 @@ public enum CartridgeState: String, Codable, Sendable, Hashable {
 
 /// A disk to make.
 public struct DiskCreation: Codable, Sendable {
-    /// The name.
+    /// The name, by the rules of `DeviceName`, unique among disks and libraries.
     public var name: String
-    /// The capacity; may be nil with an image, whose length it then is.
+    /// The capacity in bytes, a multiple of the block length; may be nil with an image, whose length it then is.
     public var size: Int64?
-    /// The logical block length, 512 or 4096.
+    /// The logical block length in bytes, 512 or 4096; 512 when nil.
     public var blockSize: Int?
     /// The absolute path of an existing file that becomes the medium.
     public var image: String?
@@ -101,20 +101,20 @@ public struct DiskCreation: Codable, Sendable {
 
 /// A new size for a disk.
 public struct DiskResize: Codable, Sendable {
-    /// The capacity.
+    /// The capacity in bytes, not less than the disk has.
     public var size: Int64
 
-    /// The new capacity.
+    /// A request for that capacity.
     public init(size: Int64) { self.size = size }
 }
 
 /// A disk.
 public struct DiskSummary: Codable, Sendable, Hashable {
-    /// The name.
+    /// The name, unique among disks and libraries.
     public var name: String
-    /// The capacity.
+    /// The capacity in bytes.
     public var size: Int64
-    /// The logical block length.
+    /// The logical block length in bytes.
     public var blockSize: Int
     /// The absolute path of the image.
     public var image: String
@@ -122,9 +122,9 @@ public struct DiskSummary: Codable, Sendable, Hashable {
     public var imageIsExternal: Bool
     /// The iSCSI name of the target.
     public var target: String
-    /// The unit serial number.
+    /// The unit serial number (VPD page 80h).
     public var serialNumber: String
-    /// The NAA identifier, 16 hexadecimal digits.
+    /// The NAA designator (VPD page 83h), 16 hexadecimal digits.
     public var naa: String
     /// When it was made.
     public var created: Date
@@ -138,13 +138,13 @@ public struct DiskSummary: Codable, Sendable, Hashable {
 
 /// A library to make.
 public struct LibraryCreation: Codable, Sendable {
-    /// The name.
+    /// The name, by the rules of `DeviceName`, unique among disks and libraries.
     public var name: String
-    /// The library profile.
+    /// The name of the library profile.
     public var profile: String
-    /// How many drives.
+    /// How many drives, at least one.
     public var drives: Int
-    /// The profile of the drives.
+    /// The name of the profile of all drives.
     public var driveProfile: String
     /// How many storage elements.
     public var slots: Int
@@ -154,7 +154,7 @@ public struct LibraryCreation: Codable, Sendable {
     public var cartridges: Int
     /// The first barcode; the others count up.
     public var firstBarcode: String?
-    /// The capacity of each cartridge; the native one of the drives when nil.
+    /// The capacity of each cartridge in bytes; the native one of the drives when nil.
     public var cartridgeSize: Int64?
 
     /// A library to make.
@@ -182,17 +182,17 @@ public struct DriveSummary: Codable, Sendable, Hashable {
     public var logicalUnitNumber: Int
     /// The name of its profile.
     public var profile: String
-    /// The unit serial number.
+    /// The unit serial number (VPD page 80h).
     public var serialNumber: String
-    /// The NAA identifier, 16 hexadecimal digits.
+    /// The NAA designator (VPD page 83h), 16 hexadecimal digits.
     public var naa: String
-    /// The barcode of the cartridge in it.
+    /// The barcode of the cartridge in it; nil when it is empty.
     public var barcode: String?
 }
 
 /// A library.
 public struct LibrarySummary: Codable, Sendable, Hashable {
-    /// The name.
+    /// The name, unique among disks and libraries.
     public var name: String
     /// The name of its profile.
     public var profile: String
@@ -206,7 +206,7 @@ public struct LibrarySummary: Codable, Sendable, Hashable {
     public var slots: Int
     /// How many import/export elements it has.
     public var mailSlots: Int
-    /// The drives.
+    /// The drives by number.
     public var drives: [DriveSummary]
     /// How many cartridges are in the library.
     public var cartridges: Int
@@ -224,7 +224,7 @@ public struct LibrarySummary: Codable, Sendable, Hashable {
 
 /// A library with its cartridges and last moves.
 public struct LibraryDetail: Codable, Sendable {
-    /// The library.
+    /// The library itself.
     public var library: LibrarySummary
     /// The cartridges by place: drives, slots, mail slots, vault.
     public var cartridges: [CartridgeSummary]
@@ -234,13 +234,13 @@ public struct LibraryDetail: Codable, Sendable {
 
 /// A line of the move history.
 public struct MoveSummary: Codable, Sendable {
-    /// When.
+    /// When it was made, by the daemon's clock.
     public var time: Date
-    /// The cartridge.
+    /// The barcode of the cartridge.
     public var barcode: String
-    /// From where.
+    /// From where: `slot:3` or `vault`.
     public var origin: String
-    /// To where.
+    /// To where: `drive:1` or `vault`.
     public var destination: String
     /// Who asked: `command` or `initiator`.
     public var cause: String
@@ -250,7 +250,7 @@ public struct MoveSummary: Codable, Sendable {
 public struct MoveRequest: Codable, Sendable {
     /// The element that holds the cartridge, `slot:3`.
     public var origin: String
-    /// The empty element that gets it.
+    /// The empty element that gets it, `drive:1`.
     public var destination: String
 
     /// The move from `origin` to `destination`.
@@ -262,18 +262,18 @@ public struct MoveRequest: Codable, Sendable {
 
 /// A cartridge to move out of the library or back in.
 public struct CartridgeReference: Codable, Sendable {
-    /// The barcode.
+    /// The barcode, as it stands on the label.
     public var barcode: String
 
-    /// The cartridge `barcode`.
+    /// A reference to the cartridge of that barcode.
     public init(barcode: String) { self.barcode = barcode }
 }
 
 /// A cartridge to make.
 public struct CartridgeCreation: Codable, Sendable {
-    /// The barcode.
+    /// The barcode, by the rules of `Barcode`, unique in the library.
     public var barcode: String
-    /// The native capacity; that of the drives when nil.
+    /// The native capacity in bytes; that of the drives when nil.
     public var size: Int64?
 
     /// A cartridge to make.
@@ -285,19 +285,19 @@ public struct CartridgeCreation: Codable, Sendable {
 
 /// A cartridge.
 public struct CartridgeSummary: Codable, Sendable, Hashable {
-    /// The library.
+    /// The name of the library it belongs to.
     public var library: String
-    /// The barcode.
+    /// The barcode, unique in the library.
     public var barcode: String
-    /// The medium's serial number.
+    /// The medium's serial number (MAM attribute 0401h), unique in the catalog.
     public var serialNumber: String
-    /// The native capacity.
+    /// The native capacity in bytes.
     public var capacity: Int64
-    /// How much of it is written, where that was asked for and is known.
+    /// How many bytes of it are written; nil where that was not asked for or is not known.
     public var used: Int64?
     /// Where it is: `slot:3` or `vault`.
     public var location: String
-    /// The slot it was last taken from.
+    /// The slot it was last taken from; nil when it has been in none.
     public var source: String?
     /// When it was made.
     public var created: Date
@@ -309,25 +309,25 @@ public struct CartridgeSummary: Codable, Sendable, Hashable {
 
 /// A logical unit of a target.
 public struct LogicalUnitSummary: Codable, Sendable, Hashable {
-    /// The logical unit number.
+    /// The logical unit number at the target.
     public var number: Int
     /// `disk`, `changer` or `drive`.
     public var kind: String
     /// What it is in words: `disk disk0`, `drive:1 of library vtl`.
     public var device: String
-    /// The unit serial number.
+    /// The unit serial number (VPD page 80h).
     public var serialNumber: String
-    /// The NAA identifier, 16 hexadecimal digits.
+    /// The NAA designator (VPD page 83h), 16 hexadecimal digits.
     public var naa: String
 }
 
 /// A target.
 public struct TargetSummary: Codable, Sendable, Hashable {
-    /// The iSCSI name.
+    /// The iSCSI name, unique in the daemon.
     public var name: String
     /// The logical units by number, as everyone sees them for whom nothing else is mapped.
     public var logicalUnits: [LogicalUnitSummary]
-    /// Where it is reached.
+    /// The portals that offer it, as `address:port`.
     public var portals: [String]
     /// The tags of the portal groups that offer it; nil when all do.
     public var portalGroups: [Int]?
@@ -335,9 +335,9 @@ public struct TargetSummary: Codable, Sendable, Hashable {
     public var access: [TargetAccessSummary]
     /// Whether initiators have to prove who they are.
     public var hasCHAP: Bool
-    /// Where logins are sent instead.
+    /// Where logins are sent instead, as `address:port`; nil when they are taken.
     public var redirect: String?
-    /// Whether that is for good.
+    /// Whether the redirection is permanent (status 0102h), so that initiators remember it.
     public var isRedirectPermanent: Bool
     /// Whether it was made for itself, not with a disk or a library.
     public var isOwn: Bool
@@ -351,13 +351,13 @@ public struct SessionSummary: Codable, Sendable, Hashable {
     public var handle: Int
     /// The iSCSI name of the initiator.
     public var initiator: String
-    /// What the initiator calls itself.
+    /// InitiatorAlias, if the initiator sent one.
     public var initiatorAlias: String?
     /// The ISID, 12 hexadecimal digits.
     public var isid: String
     /// The iSCSI name of the target.
     public var target: String
-    /// The tag of the portal group.
+    /// The tag of the portal group that the session is in.
     public var portalGroup: Int
     /// The connections by CID.
     public var connections: [ConnectionSummary]

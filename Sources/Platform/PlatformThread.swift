@@ -6,7 +6,8 @@ internal import Glibc
     /// The thread's name, of which the system keeps 15 bytes.
     public let name: String
     private var thread = pthread_t()
-    private var isJoined = false
+    /// Whether the system keeps the thread's end for `join` or `detach`.
+    private var isJoinable = false
 
     private init(name: String) {
         self.name = name
@@ -24,13 +25,19 @@ internal import Glibc
             unsafe start.release()
             throw SystemError(code: status, operation: "start thread", path: name)
         }
+        made.isJoinable = true
         return made
+    }
+
+    // Nobody will wait for its end: the system gives its stack back by itself.
+    deinit {
+        if isJoinable { pthread_detach(thread) }
     }
 
     /// Waits for the thread's end. Call it once, from another thread.
     public func join() {
-        precondition(!isJoined, "a thread is joined once")
-        isJoined = true
+        precondition(isJoinable, "a thread is joined once")
+        isJoinable = false
         pthread_join(thread, nil)
     }
 

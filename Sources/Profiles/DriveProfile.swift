@@ -55,9 +55,9 @@ public struct DensityProfile: Sendable, Decodable {
 public struct EarlyWarningProfile: Sendable, Decodable {
     /// Thousandths of the capacity before the end of the partition.
     public let perMille: Int
-    /// But at least so many bytes.
+    /// The least distance to the end, in bytes.
     public let minimumBytes: Int64
-    /// And at most so many.
+    /// The greatest distance to the end, in bytes.
     public let maximumBytes: Int64
 
     /// Reads the object.
@@ -104,9 +104,9 @@ public struct DriveProfile: Sendable, Decodable {
         "default", "erase", "loadUnload", "locate", "read", "rewind", "space", "verify", "write", "writeFilemarks",
     ]
 
-    /// The name that it is chosen by.
+    /// The name that selects it: `--drive-profile NAME`.
     public let name: String
-    /// What it is, for people.
+    /// One line for people: maker, model, generation.
     public let description: String
     /// T10 VENDOR IDENTIFICATION.
     public let vendor: String
@@ -116,17 +116,17 @@ public struct DriveProfile: Sendable, Decodable {
     public let revision: String
     /// Bytes 36 to 55 of standard INQUIRY data, or fewer.
     public let inquiryVendorSpecific: [UInt8]
-    /// The block length limits.
+    /// The limits of a block's length, as READ BLOCK LIMITS reports them.
     public let blockLimits: BlockLimitsProfile
     /// BUFFERED MODE after power on: 0 or 1.
     public let defaultBufferedMode: UInt8
-    /// Where early warning begins.
+    /// The distance from the end of the partition at which early warning begins.
     public let earlyWarning: EarlyWarningProfile
     /// The formats that it reads or writes, one of them its own.
     public let densities: [DensityProfile]
     /// Label suffixes of cartridges that it cannot use at all.
     public let refusedBarcodeSuffixes: [String]
-    /// The mode pages.
+    /// The mode pages with their default values, by page code.
     public let modePages: [ProfileModePage]
     /// VPD pages with fixed content.
     public let vitalProductData: [ProfileVitalProductData]
@@ -217,7 +217,7 @@ public struct DriveProfile: Sendable, Decodable {
         case write
         /// WRITE FILEMARKS.
         case writeFilemarks
-        /// All others.
+        /// Every command that has no group of its own.
         case other = "default"
     }
 }

@@ -1,8 +1,8 @@
 /// Where the elements of one type begin, and how many there may be (SMC-3 clause 4.2).
 public struct ElementRangeProfile: Sendable, Decodable {
-    /// The address of the first.
+    /// The element address of the first element.
     public let firstAddress: Int
-    /// The most that a library may have.
+    /// The most elements of the type that a library may have.
     public let maximumCount: Int
 
     /// Reads the object.
@@ -35,9 +35,9 @@ public struct LibraryProfile: Sendable, Decodable {
         "readElementStatus",
     ]
 
-    /// The name that it is chosen by.
+    /// The name that selects it: `--profile NAME`.
     public let name: String
-    /// What it is, for people.
+    /// One line for people: maker, model.
     public let description: String
     /// T10 VENDOR IDENTIFICATION.
     public let vendor: String
@@ -47,13 +47,13 @@ public struct LibraryProfile: Sendable, Decodable {
     public let revision: String
     /// Bytes 36 to 55 of standard INQUIRY data, or fewer.
     public let inquiryVendorSpecific: [UInt8]
-    /// The robot: always one.
+    /// The medium transport elements: one robot.
     public let mediumTransport: ElementRangeProfile
-    /// The drives.
+    /// The data transfer elements: drives.
     public let dataTransfer: ElementRangeProfile
-    /// The mail slots.
+    /// The import/export elements: mail slots.
     public let importExport: ElementRangeProfile
-    /// The slots.
+    /// The storage elements: slots.
     public let storage: ElementRangeProfile
     /// How many characters a label may have.
     public let barcodeLength: ClosedRange<Int>
@@ -136,7 +136,7 @@ public struct LibraryProfile: Sendable, Decodable {
         case positionToElement
         /// READ ELEMENT STATUS.
         case readElementStatus
-        /// All others.
+        /// Every command that has no group of its own.
         case other = "default"
     }
 }

@@ -34,7 +34,7 @@ public enum SenseKey: UInt8, Sendable {
 public struct FieldPointer: Hashable, Sendable {
     /// Whether the field is in the command descriptor block (C/D one) or in the parameter list (C/D zero).
     public var isInCommand: Bool
-    /// The byte offset of the field.
+    /// The offset of the field's first byte in CDB or parameter list (FIELD POINTER).
     public var byte: UInt16
     /// The most significant bit of the field in that byte, or nil when the whole byte is meant.
     public var bit: UInt8?
@@ -62,15 +62,15 @@ public struct SenseData: Hashable, Sendable {
     /// The most bytes that `write` puts: all descriptors of the descriptor format.
     public static let maximumLength = 64
 
-    /// The sense key.
+    /// SENSE KEY: the kind of condition.
     public var key: SenseKey
-    /// The additional sense code and its qualifier.
+    /// ADDITIONAL SENSE CODE and its qualifier: the condition itself.
     public var additionalSenseCode: AdditionalSenseCode
     /// INFORMATION, when valid. Two's complement where the standard allows negative residues (SSC-5 clause 4.2.15.4).
     public var information: Int64?
     /// COMMAND-SPECIFIC INFORMATION, when valid.
     public var commandSpecificInformation: UInt64?
-    /// The sense-key specific field pointer.
+    /// The field that an ILLEGAL REQUEST is about (SPC-5 clause 4.4.2.4.2).
     public var fieldPointer: FieldPointer?
     /// FILEMARK: a filemark was met.
     public var isFilemark = false

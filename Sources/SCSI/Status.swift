@@ -1,9 +1,9 @@
 /// The outcome byte of a command (SAM-5 clause 5.3.1).
 public struct SCSIStatus: RawRepresentable, Hashable, Sendable {
-    /// The byte on the wire.
+    /// The status code.
     public let rawValue: UInt8
 
-    /// The status with that byte.
+    /// The status with that code, known or not.
     @inlinable
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
