@@ -40,8 +40,8 @@ struct AbortTests {
         "Data-Out of aborted tasks is discarded, even when their slot is in use again",
         arguments: [TaskManagementFunction.abortTaskSet, .clearTaskSet, .logicalUnitReset])
     func staleDataOut(function: TaskManagementFunction) throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator { $0.operational.preferred.immediateData = false }
         let (staleTag, stale) = try startWrite(initiator, blocks: 2)
         let outcome = try initiator.manageTasks(function, on: unit)
         #expect(outcome == .functionComplete)
@@ -64,8 +64,8 @@ struct AbortTests {
         var limits = PortLimits()
         limits.outputBacklog = 256 << 10
         limits.turnWork = 256 << 20
-        let stage = try Stage(limits: limits)
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture(limits: limits)
+        let initiator = try fixture.initiator()
         // All in one piece, so that the function is looked at while nothing has been read of 48 MiB.
         var bytes: [UInt8] = []
         for _ in 0..<48 {
@@ -97,17 +97,17 @@ struct AbortTests {
         #expect(echo == [1, 2, 3])
         let read = try initiator.execute(read10(0, 8), on: unit, expectedDataInLength: 4096)
         #expect(read.isGood)
-        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
     @Test("A task is aborted by several functions, and each is answered when the medium gives it back")
     func abortedTwice() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         let cmdSN = initiator.nextCmdSN
         let tag = try initiator.start(wait, on: unit)
-        let isHeld = stage.eventually { stage.device.heldCount == 1 }
+        let isHeld = fixture.eventually { fixture.device.heldCount == 1 }
         #expect(isHeld)
         var tags: Set<UInt32> = []
         for function in [TaskManagementFunction.abortTask, .abortTask, .abortTaskSet, .logicalUnitReset] {
@@ -124,7 +124,7 @@ struct AbortTests {
         }
         let echo = try initiator.ping()
         #expect(echo.isEmpty)
-        stage.letGo()
+        fixture.letGo()
         for _ in 0..<4 {
             let response = try #require(try initiator.receive().parsed(as: TaskManagementResponsePDU.self))
             #expect(response.response == .functionComplete)
@@ -136,8 +136,8 @@ struct AbortTests {
 
     @Test("The abort of a task does not start one that is aborted with it")
     func blockedTask() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator { $0.operational.preferred.immediateData = false }
         var ordered = SCSICommandPDU()
         ordered.isWrite = true
         ordered.attributes = TaskAttribute.ordered.rawValue
@@ -150,32 +150,32 @@ struct AbortTests {
         _ = try initiator.start(wait, on: unit)
         let outcome = try initiator.manageTasks(.abortTaskSet, on: unit)
         #expect(outcome == .functionComplete)
-        #expect(stage.device.heldCount == 0)
+        #expect(fixture.device.heldCount == 0)
     }
 
     @Test("A connection that ends in the middle of a Data-Out leaves no buffer and no data behind")
     func closedInDataOut() throws {
-        let stage = try Stage()
+        let fixture = try PortFixture()
         do {
-            let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+            let initiator = try fixture.initiator { $0.operational.preferred.immediateData = false }
             let (tag, request) = try startWrite(initiator, blocks: 256)
             let header = BasicHeaderSegment(dataOut(tag, request)).bytes.copyToArray()
             try initiator.connection.send(bytes: header + pattern(70_000))
-            let isLeased = stage.eventually { stage.leasedBytes >= 131_072 }
+            let isLeased = fixture.eventually { fixture.leasedBytes >= 131_072 }
             #expect(isLeased)
         }
-        let isReturned = stage.eventually { stage.server.connectionCount == 0 && stage.leasedBytes == 0 }
+        let isReturned = fixture.eventually { fixture.server.connectionCount == 0 && fixture.leasedBytes == 0 }
         #expect(isReturned)
-        let read = try stage.initiator().execute(read10(0, 256), on: unit, expectedDataInLength: 131_072)
+        let read = try fixture.initiator().execute(read10(0, 256), on: unit, expectedDataInLength: 131_072)
         #expect(read.dataIn == [UInt8](repeating: 0, count: 131_072))
     }
 
     @Test(
         "Without buffers, commands that need them end with TASK SET FULL and all else works", arguments: [4096, 65536])
     func exhaustedPool(limit: Int) throws {
-        let stage = try Stage(poolLimit: limit)
+        let fixture = try PortFixture(poolLimit: limit)
         for immediateData in [true, false] {
-            let initiator = try stage.initiator { settings in
+            let initiator = try fixture.initiator { settings in
                 settings.operational.preferred.immediateData = immediateData
                 settings.operational.preferred.initialR2T = !immediateData
             }
@@ -194,7 +194,7 @@ struct AbortTests {
             let outcome = try initiator.logOut()
             #expect(outcome == .closed)
         }
-        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
@@ -202,8 +202,8 @@ struct AbortTests {
     func lateData() throws {
         var limits = PortLimits()
         limits.keepAliveInterval = .milliseconds(400)
-        let stage = try Stage(limits: limits)
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture(limits: limits)
+        let initiator = try fixture.initiator()
         var command = SCSICommandPDU()
         command.isWrite = true
         command.isFinal = false
@@ -222,14 +222,14 @@ struct AbortTests {
         while MonotonicTime.current() - start < .milliseconds(1300) {
             try initiator.connection.send(bytes: Array(bytes[sent..<sent + 8]))
             sent += 8
-            _ = stage.pause(.milliseconds(2))
+            _ = fixture.pause(.milliseconds(2))
         }
         try initiator.connection.send(bytes: Array(bytes[sent...]))
         // A transfer tag of the same slot, which has none.
         data.targetTransferTag = 1 << 12
         data.dataSegmentLength = 512
         try initiator.send(data, data: pattern(512))
-        stage.letGo()
+        fixture.letGo()
         var response: SCSIResponsePDU?
         while response == nil { response = try initiator.receive().parsed() }
         #expect(response?.initiatorTaskTag == command.initiatorTaskTag && response?.status == .checkCondition)
@@ -239,15 +239,15 @@ struct AbortTests {
     func silentCrowd() throws {
         var limits = PortLimits()
         limits.loginConnections = 8
-        let stage = try Stage(limits: limits)
-        let silent = try (0..<40).map { _ in try stage.rawInitiator() }
+        let fixture = try PortFixture(limits: limits)
+        let silent = try (0..<40).map { _ in try fixture.rawInitiator() }
         for _ in 0..<3 {
-            let read = try stage.initiator().execute(read10(0, 1), on: unit, expectedDataInLength: 512)
+            let read = try fixture.initiator().execute(read10(0, 1), on: unit, expectedDataInLength: 512)
             #expect(read.isGood)
         }
         // The oldest made room at once, long before their time was over.
         for raw in silent[..<32] { try raw.connection.waitUntilClosed() }
-        let isBounded = stage.eventually { stage.server.connectionCount <= 8 }
+        let isBounded = fixture.eventually { fixture.server.connectionCount <= 8 }
         #expect(isBounded)
     }
 }

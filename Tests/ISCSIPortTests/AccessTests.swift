@@ -8,7 +8,7 @@ import SCSI
 import TargetCore
 import Testing
 
-/// Access as the test says, for the stage's one target.
+/// Access as the test says, for the fixture's one target.
 final class ScriptedAccess: AccessControl {
     struct Script: Sendable {
         var access = TargetAccess.granted(.none)
@@ -34,15 +34,15 @@ final class ScriptedAccess: AccessControl {
 @Suite("Access and portals")
 struct AccessTests {
     let access = ScriptedAccess()
-    let stage: Stage
+    let fixture: PortFixture
 
-    init() throws { stage = try Stage(access: access) }
+    init() throws { fixture = try PortFixture(access: access) }
 
     /// How a login to `portal` is refused; nil when it is not.
     func refusal(at portal: SocketAddress? = nil) throws -> (status: LoginStatus, address: String?)? {
         do throws(InitiatorError) {
             _ = try BlockingInitiator.logIn(
-                to: portal ?? stage.address, InitiatorSettings(targetName: Stage.targetName))
+                to: portal ?? fixture.address, InitiatorSettings(targetName: PortFixture.targetName))
             return nil
         } catch {
             guard case .loginRefused(let status, let address) = error else { throw error }
@@ -51,7 +51,7 @@ struct AccessTests {
     }
 
     func discovered(at portal: SocketAddress? = nil) throws -> [DiscoveredTarget] {
-        try BlockingInitiator.logIn(to: portal ?? stage.address, .discovery).sendTargets()
+        try BlockingInitiator.logIn(to: portal ?? fixture.address, .discovery).sendTargets()
     }
 
     @Test("Who may not use a target is refused, and who may not see it is not told")
@@ -67,20 +67,20 @@ struct AccessTests {
         access.change { $0.access = .moved(address: "[2001:db8::1]:3260", permanently: true) }
         let gone = try refusal()
         #expect(gone?.status == .targetMovedPermanently && gone?.address == "[2001:db8::1]:3260")
-        #expect(stage.server.sessions().isEmpty)
+        #expect(fixture.server.sessions().isEmpty)
         let request = try #require(access.script.withLock { $0.requests.first })
         #expect(request.initiatorName == InitiatorSettings.defaultName)
-        #expect(request.peerAddress.host == "127.0.0.1" && request.localAddress == stage.address)
+        #expect(request.peerAddress.host == "127.0.0.1" && request.localAddress == fixture.address)
         #expect(request.portalGroupTag == 1)
     }
 
     @Test("An initiator sees the logical units of its map only")
     func maps() throws {
         let map = LogicalUnitMap()
-        stage.target.map(stage.unit, at: 5, of: map)
+        fixture.target.map(fixture.unit, at: 5, of: map)
         access.change { $0.access = .granted(.none, map) }
         let initiator = try BlockingInitiator.logIn(
-            to: stage.address, InitiatorSettings(targetName: Stage.targetName))
+            to: fixture.address, InitiatorSettings(targetName: PortFixture.targetName))
         _ = try initiator.waitUntilReady(LogicalUnitNumber(5))
         let report = CommandDescriptorBlock([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
         let list = try initiator.execute(report, on: LogicalUnitNumber(0), expectedDataInLength: 256)
@@ -95,50 +95,49 @@ struct AccessTests {
         let denied = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(!denied.isGood)
         // Those who use the map learn of a change, and can use what is new.
-        stage.target.map(stage.unit, at: 6, of: map)
-        let testUnitReady = CommandDescriptorBlock([0, 0, 0, 0, 0, 0])
+        fixture.target.map(fixture.unit, at: 6, of: map)
         let told = try initiator.execute(testUnitReady, on: LogicalUnitNumber(5))
         #expect(told.sense?.additionalSenseCode == .reportedLUNsDataHasChanged)
         _ = try initiator.waitUntilReady(LogicalUnitNumber(6))
-        stage.target.unmap(at: 6, of: map)
+        fixture.target.unmap(at: 6, of: map)
         let toldAgain = try initiator.execute(testUnitReady, on: LogicalUnitNumber(5))
         #expect(toldAgain.sense?.additionalSenseCode == .reportedLUNsDataHasChanged)
-        #expect(stage.target.logicalUnits.all.keys.sorted() == [0])
+        #expect(fixture.target.logicalUnits.all.keys.sorted() == [0])
     }
 
     @Test("Sessions end when access ends, or other logical units would be seen; others stay")
     func review() throws {
-        let initiator = try stage.initiator()
-        stage.server.reviewAccess()
+        let initiator = try fixture.initiator()
+        fixture.server.reviewAccess()
         let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
         access.change { $0.access = .granted(.none, LogicalUnitMap()) }
-        stage.server.reviewAccess()
+        fixture.server.reviewAccess()
         try initiator.connection.waitUntilClosed()
         access.change { $0.access = .granted(.none) }
-        let second = try stage.initiator()
+        let second = try fixture.initiator()
         access.change { $0.access = .refused(.authorizationFailure) }
-        stage.server.reviewAccess()
+        fixture.server.reviewAccess()
         try second.connection.waitUntilClosed()
-        let isEmpty = stage.eventually { stage.server.sessions().isEmpty }
+        let isEmpty = fixture.eventually { fixture.server.sessions().isEmpty }
         #expect(isEmpty)
     }
 
     @Test("A target is offered by its portal groups only, with their tags")
     func portalGroups() throws {
-        let second = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 7)
+        let second = try fixture.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 7)
         let all = try discovered()
-        #expect(all.first?.addresses == ["\(stage.address),1", "\(second),7"])
-        #expect(try discovered(at: second).first?.addresses == ["\(second),7", "\(stage.address),1"])
+        #expect(all.first?.addresses == ["\(fixture.address),1", "\(second),7"])
+        #expect(try discovered(at: second).first?.addresses == ["\(second),7", "\(fixture.address),1"])
         access.change { $0.tags = [7] }
         #expect(try discovered().first?.addresses == ["\(second),7"])
         #expect(try refusal()?.status == .targetNotFound)
-        let initiator = try BlockingInitiator.logIn(to: second, InitiatorSettings(targetName: Stage.targetName))
-        let session = try #require(stage.server.sessions().first { $0.targetName != nil })
+        let initiator = try BlockingInitiator.logIn(to: second, InitiatorSettings(targetName: PortFixture.targetName))
+        let session = try #require(fixture.server.sessions().first { $0.targetName != nil })
         #expect(session.portalGroupTag == 7)
         #expect(session.connections.first?.portal == second)
         access.change { $0.tags = [1] }
-        stage.server.reviewAccess()
+        fixture.server.reviewAccess()
         try initiator.connection.waitUntilClosed()
         access.change { $0.tags = [9] }
         #expect(try discovered().isEmpty)
@@ -146,59 +145,59 @@ struct AccessTests {
 
     @Test("A wildcard portal is told as the address that the initiator used")
     func wildcard() throws {
-        let wildcard = try stage.server.addPortal(#require(SocketAddress("0.0.0.0:0")), portalGroupTag: 2)
+        let wildcard = try fixture.server.addPortal(#require(SocketAddress("0.0.0.0:0")), portalGroupTag: 2)
         let port = try #require(wildcard.port)
         let used = try #require(SocketAddress("127.0.0.2:\(port)"))
-        #expect(try discovered(at: used).first?.addresses == ["127.0.0.2:\(port),2", "\(stage.address),1"])
+        #expect(try discovered(at: used).first?.addresses == ["127.0.0.2:\(port),2", "\(fixture.address),1"])
     }
 
     @Test("A drained portal asks for logouts, sends logins elsewhere, closes what is left, and can be taken up again")
     func draining() throws {
-        let initiator = try stage.initiator { $0.timeout = .seconds(60) }
-        #expect(stage.server.drainPortal(stage.address, gracePeriod: .seconds(1)))
+        let initiator = try fixture.initiator { $0.timeout = .seconds(60) }
+        #expect(fixture.server.drainPortal(fixture.address, gracePeriod: .seconds(1)))
         let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
         #expect(message.event == .logoutRequested && message.parameter3 == 1)
         #expect(try refusal()?.status == .serviceUnavailable)
         #expect(try discovered().count == 1)
-        let other = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 2)
+        let other = try fixture.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 2)
         #expect(try refusal()?.address == other.description)
-        let own = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")))
+        let own = try fixture.server.addPortal(#require(SocketAddress("127.0.0.1:0")))
         let moved = try refusal()
         #expect(moved?.status == .targetMovedTemporarily && moved?.address == own.description)
         access.change { $0.tags = [1] }
-        stage.server.removePortal(own)
+        fixture.server.removePortal(own)
         #expect(try refusal()?.status == .serviceUnavailable)
         try initiator.connection.waitUntilClosed()
-        #expect(stage.server.portalSummaries().first?.isDraining == true)
-        #expect(stage.server.resumePortal(stage.address))
+        #expect(fixture.server.portalSummaries().first?.isDraining == true)
+        #expect(fixture.server.resumePortal(fixture.address))
         #expect(try refusal() == nil)
-        #expect(!stage.server.drainPortal(own, gracePeriod: .seconds(1)))
-        #expect(!stage.server.resumePortal(own))
+        #expect(!fixture.server.drainPortal(own, gracePeriod: .seconds(1)))
+        #expect(!fixture.server.resumePortal(own))
     }
 
     @Test("Resuming a portal leaves those in peace that have not gone")
     func resuming() throws {
-        let initiator = try stage.initiator { $0.timeout = .seconds(60) }
-        #expect(stage.server.drainPortal(stage.address, gracePeriod: .seconds(3600)))
+        let initiator = try fixture.initiator { $0.timeout = .seconds(60) }
+        #expect(fixture.server.drainPortal(fixture.address, gracePeriod: .seconds(3600)))
         _ = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
-        #expect(stage.server.resumePortal(stage.address))
-        #expect(stage.server.portalSummaries().map(\.isDraining) == [false])
+        #expect(fixture.server.resumePortal(fixture.address))
+        #expect(fixture.server.portalSummaries().map(\.isDraining) == [false])
         let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
     }
 
     @Test("A session is asked to log out, and closed when it does not")
     func closing() throws {
-        let initiator = try stage.initiator { $0.timeout = .seconds(60) }
-        let other = try stage.initiator()
-        let handle = try #require(stage.server.sessions().map(\.targetSessionHandle).min())
-        #expect(stage.server.closeSession(handle, gracePeriod: .seconds(1)))
+        let initiator = try fixture.initiator { $0.timeout = .seconds(60) }
+        let other = try fixture.initiator()
+        let handle = try #require(fixture.server.sessions().map(\.targetSessionHandle).min())
+        #expect(fixture.server.closeSession(handle, gracePeriod: .seconds(1)))
         let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
         #expect(message.event == .logoutRequested && message.parameter3 == 1)
         try initiator.connection.waitUntilClosed()
         let read = try other.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
-        #expect(!stage.server.closeSession(0, gracePeriod: .seconds(1)))
+        #expect(!fixture.server.closeSession(0, gracePeriod: .seconds(1)))
     }
 
     @Test(
@@ -206,11 +205,11 @@ struct AccessTests {
         arguments: [(declared: 262_144, count: 1), (declared: 65_536, count: 2)])
     func discoveryInOnePDU(declared: Int, count: Int) throws {
         for number in 0..<1000 {
-            stage.targets.add(Target(name: "iqn.2026-11.dev.carousel:t\(number)", alias: "", homeReactor: nil))
+            fixture.targets.add(Target(name: "iqn.2026-11.dev.carousel:t\(number)", alias: "", homeReactor: nil))
         }
         var settings = InitiatorSettings.discovery
         settings.operational.preferred.maxRecvDataSegmentLength = declared
-        let initiator = try BlockingInitiator.logIn(to: stage.address, settings)
+        let initiator = try BlockingInitiator.logIn(to: fixture.address, settings)
         var request = TextRequestPDU()
         let text = Array("SendTargets=All\0".utf8)
         request.isFinal = true
@@ -234,13 +233,13 @@ struct AccessTests {
             try initiator.send(next)
         }
         #expect(SendTargets.parse(try TextCodec.parse(answer.rawSpan, limit: 4000)).count == 1001)
-        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
     @Test("A ping comes back whole as far as the initiator takes it")
     func longPing() throws {
-        let initiator = try stage.initiator()
+        let initiator = try fixture.initiator()
         let echo = try initiator.ping(pattern(200_000))
         #expect(echo == pattern(200_000))
     }
@@ -249,8 +248,8 @@ struct AccessTests {
         "INQUIRY tells the port that the session came in on: its name, its relative identifier and its group",
         arguments: [1, 2, 300])
     func portDesignators(tag: UInt16) throws {
-        let portal = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: tag)
-        let settings = InitiatorSettings(targetName: Stage.targetName)
+        let portal = try fixture.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: tag)
+        let settings = InitiatorSettings(targetName: PortFixture.targetName)
         let initiator = try BlockingInitiator.logIn(to: portal, settings)
         let outcome = try initiator.execute(
             CommandDescriptorBlock([OperationCode.inquiry, 1, 0x83, 4, 0, 0]), on: LogicalUnitNumber(0),
@@ -266,7 +265,7 @@ struct AccessTests {
             offset = end
         }
         let digits = String(tag, radix: 16, uppercase: true)
-        let name = "\(Stage.targetName),t,0x\(String(repeating: "0", count: 4 - digits.count))\(digits)"
+        let name = "\(PortFixture.targetName),t,0x\(String(repeating: "0", count: 4 - digits.count))\(digits)"
         // SCSI name string, relative target port identifier and target port group (SPC-5 clause 7.7.6).
         #expect(designators[8].map { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) } == name)
         for type in [4, 5] as [UInt8] { #expect(designators[type] == [0, 0, UInt8(tag >> 8), UInt8(tag & 0xFF)]) }

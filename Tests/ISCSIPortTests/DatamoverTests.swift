@@ -88,7 +88,7 @@ struct DatamoverTests {
         login.initiatorSessionID = .random()
         login.cmdSN = SequenceNumber(1)
         let keys = [
-            "InitiatorName=iqn.2026-11.dev:test", "SessionType=Normal", "TargetName=\(Stage.targetName)",
+            "InitiatorName=iqn.2026-11.dev:test", "SessionType=Normal", "TargetName=\(PortFixture.targetName)",
             "ImmediateData=No",
         ]
         let data = Array(keys.map { $0 + "\0" }.joined().utf8)
@@ -110,8 +110,8 @@ struct DatamoverTests {
     }
 
     /// On the reactor of portal and session.
-    private func talk(_ stage: Stage) {
-        let server = stage.server
+    private func talk(_ fixture: PortFixture) {
+        let server = fixture.server
         guard let portal = server.registry.withLock({ $0.portals.first }) else { return }
         let address = SocketAddress(path: "message")
         let connection = Connection(server: server, portal: portal, peerAddress: address, localAddress: address)
@@ -122,7 +122,6 @@ struct DatamoverTests {
         #expect(datamover.last(LoginResponsePDU.self)?.status == .success)
         #expect(datamover.enabled?.immediateData == false && connection.isFullFeature)
         // The first command has the unit attention of a new nexus.
-        let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
         for (cmdSN, status) in [(1, SCSIStatus.checkCondition), (2, .good)] as [(UInt32, SCSIStatus)] {
             datamover.receive(command(testUnitReady, cmdSN))
             #expect(datamover.last(SCSIResponsePDU.self)?.status == status)
@@ -153,15 +152,15 @@ struct DatamoverTests {
 
     @Test("Login, numbering, commands with data, task management and logout work on a datamover without a stream")
     func messages() throws {
-        let stage = try Stage()
+        let fixture = try PortFixture()
         let done = Done()
-        stage.reactors[0].post {
-            self.talk(stage)
+        fixture.reactors[0].post {
+            self.talk(fixture)
             done.flag.store(true, ordering: .releasing)
         }
-        let hasEnded = stage.eventually { done.flag.load(ordering: .acquiring) }
+        let hasEnded = fixture.eventually { done.flag.load(ordering: .acquiring) }
         #expect(hasEnded)
-        let isEmpty = stage.eventually { stage.server.connectionCount == 0 && stage.leasedBytes == 0 }
+        let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 && fixture.leasedBytes == 0 }
         #expect(isEmpty)
     }
 

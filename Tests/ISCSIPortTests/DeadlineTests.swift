@@ -8,7 +8,6 @@ import Testing
 
 @Suite("Deadlines of sessions")
 struct DeadlineTests {
-    private let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
 
     /// Sends ABORT TASK SET, immediate, as the function that follows after `gap` commands.
     private func abortTaskSet(_ session: SharedSession, after gap: Int, on connectionID: UInt16 = 0) throws {
@@ -21,8 +20,8 @@ struct DeadlineTests {
 
     @Test("However many functions a session has held, it has one timer")
     func heldFunctions() throws {
-        let stage = try Stage()
-        let session = try SharedSession(stage)
+        let fixture = try PortFixture()
+        let session = try SharedSession(fixture)
         for _ in 0..<200 {
             try abortTaskSet(session, after: 1)
             try session.send(session.command(testUnitReady), on: 0)
@@ -32,10 +31,10 @@ struct DeadlineTests {
             #expect(response.response == .functionComplete)
         }
         // The connection has the other one.
-        let timers = stage.pendingTimers
+        let timers = fixture.pendingTimers
         #expect(timers == 2)
         try session[0].logOut()
-        let areGone = stage.eventually { stage.pendingTimers == 0 }
+        let areGone = fixture.eventually { fixture.pendingTimers == 0 }
         #expect(areGone)
     }
 
@@ -44,7 +43,7 @@ struct DeadlineTests {
         var limits = PortLimits()
         limits.taskManagementFunctions = 4
         limits.taskManagementWait = .seconds(60)
-        let session = try SharedSession(Stage(limits: limits)) { $0.operational.taskReporting = [.responseFence] }
+        let session = try SharedSession(PortFixture(limits: limits)) { $0.operational.taskReporting = [.responseFence] }
         try session.join(1)
         let start = session[1].expStatSN
         try session.send(session.command(testUnitReady), on: 1, acknowledging: start)
@@ -62,11 +61,11 @@ struct DeadlineTests {
     func noTimerLeft() throws {
         var limits = PortLimits()
         limits.taskManagementWait = .seconds(60)
-        let stage = try Stage(limits: limits, timerLimit: 2)
+        let fixture = try PortFixture(limits: limits, timerLimit: 2)
         // The portal and the first and third session are on the same reactor.
-        let session = try SharedSession(stage)
-        let others = try (0..<2).map { _ in try stage.initiator() }
-        let refused = try stage.rawInitiator()
+        let session = try SharedSession(fixture)
+        let others = try (0..<2).map { _ in try fixture.initiator() }
+        let refused = try fixture.rawInitiator()
         try refused.connection.waitUntilClosed()
         try abortTaskSet(session, after: 3)
         let response = try session.receive(TaskManagementResponsePDU.self, on: 0)

@@ -13,15 +13,15 @@ struct LimitTests {
     func sessions() throws {
         var limits = PortLimits()
         limits.sessions = 2
-        let stage = try Stage(limits: limits)
-        let first = try stage.initiator()
-        let second = try stage.initiator()
-        #expect(throws: InitiatorError.loginRefused(.outOfResources, address: nil)) { _ = try stage.initiator() }
-        #expect(stage.server.sessionCount(targetName: Stage.targetName) == 2)
+        let fixture = try PortFixture(limits: limits)
+        let first = try fixture.initiator()
+        let second = try fixture.initiator()
+        #expect(throws: InitiatorError.loginRefused(.outOfResources, address: nil)) { _ = try fixture.initiator() }
+        #expect(fixture.server.sessionCount(targetName: PortFixture.targetName) == 2)
         try first.logOut()
-        let hasRoom = stage.eventually { stage.server.sessionCount(targetName: Stage.targetName) == 1 }
+        let hasRoom = fixture.eventually { fixture.server.sessionCount(targetName: PortFixture.targetName) == 1 }
         #expect(hasRoom)
-        let third = try stage.initiator()
+        let third = try fixture.initiator()
         for initiator in [second, third] {
             let echo = try initiator.ping([1])
             #expect(echo == [1])
@@ -32,17 +32,17 @@ struct LimitTests {
     func connectionsFromOneAddress() throws {
         var limits = PortLimits()
         limits.loginConnectionsPerAddress = 4
-        let stage = try Stage(limits: limits)
-        let silent = try (0..<4).map { _ in try stage.rawInitiator() }
-        let areIn = stage.eventually { stage.server.connectionCount == 4 }
+        let fixture = try PortFixture(limits: limits)
+        let silent = try (0..<4).map { _ in try fixture.rawInitiator() }
+        let areIn = fixture.eventually { fixture.server.connectionCount == 4 }
         #expect(areIn)
-        let initiator = try stage.initiator()
+        let initiator = try fixture.initiator()
         try silent[0].connection.waitUntilClosed()
         // A connection that has logged in counts no more: three are left, and one more has room.
-        let another = try stage.rawInitiator()
-        let areFive = stage.eventually { stage.server.connectionCount == 5 }
+        let another = try fixture.rawInitiator()
+        let areFive = fixture.eventually { fixture.server.connectionCount == 5 }
         #expect(areFive)
-        let logins = stage.server.registry.withLock { $0.logins.count }
+        let logins = fixture.server.registry.withLock { $0.logins.count }
         #expect(logins == 4)
         let echo = try initiator.ping([2])
         #expect(echo == [2])
@@ -51,39 +51,39 @@ struct LimitTests {
 
     @Test("Counts of sessions follow their beginning and their end, and nothing is kept of what is gone")
     func counts() throws {
-        let stage = try Stage()
-        let initiators = try (0..<6).map { _ in try stage.initiator() }
-        #expect(stage.server.sessionCounts() == [Stage.targetName: 6])
-        #expect(stage.reactors.map { load(stage, $0) } == [3, 3])
+        let fixture = try PortFixture()
+        let initiators = try (0..<6).map { _ in try fixture.initiator() }
+        #expect(fixture.server.sessionCounts() == [PortFixture.targetName: 6])
+        #expect(fixture.reactors.map { load(fixture, $0) } == [3, 3])
         for initiator in initiators { try initiator.logOut() }
-        let areGone = stage.eventually { stage.server.connectionCount == 0 }
+        let areGone = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(areGone)
-        #expect(stage.server.sessionCounts().isEmpty)
-        #expect(stage.reactors.map { load(stage, $0) } == [0, 0])
-        let origins = stage.server.registry.withLock { $0.logins.originCount }
+        #expect(fixture.server.sessionCounts().isEmpty)
+        #expect(fixture.reactors.map { load(fixture, $0) } == [0, 0])
+        let origins = fixture.server.registry.withLock { $0.logins.originCount }
         #expect(origins == 0)
     }
 
-    private func load(_ stage: Stage, _ reactor: Reactor) -> Int {
-        stage.server.registry.withLock { $0.sessionCount(on: reactor) }
+    private func load(_ fixture: PortFixture, _ reactor: Reactor) -> Int {
+        fixture.server.registry.withLock { $0.sessionCount(on: reactor) }
     }
 
     /// Notes how many commands a session ends between two ends of turns of its reactor, at most.
     private final class TurnWatch: TurnHandler, @unchecked Sendable {
-        let stage: Stage
+        let fixture: PortFixture
         let reactor: Reactor
         let most = Atomic<Int>(0)
         let isOver = Atomic<Bool>(false)
         var last = 0
 
-        init(_ stage: Stage) {
-            self.stage = stage
-            reactor = stage.reactors[0]
+        init(_ fixture: PortFixture) {
+            self.fixture = fixture
+            reactor = fixture.reactors[0]
             reactor.post { self.turnEnded() }
         }
 
         func turnEnded() {
-            let commands = stage.server.sessions().first?.commands ?? 0
+            let commands = fixture.server.sessions().first?.commands ?? 0
             most.max(commands - last, ordering: .relaxed)
             last = commands
             if !isOver.load(ordering: .relaxed) { reactor.afterEvents(self) }
@@ -94,9 +94,9 @@ struct LimitTests {
     func turnWork(areHeld: Bool) throws {
         var limits = PortLimits()
         limits.turnWork = 64 << 10
-        let stage = try Stage(limits: limits)
-        let session = try SharedSession(stage)
-        let watch = TurnWatch(stage)
+        let fixture = try PortFixture(limits: limits)
+        let session = try SharedSession(fixture)
+        let watch = TurnWatch(fixture)
         // Each counts for 8 KiB and its data, 8 KiB or half of that; a turn has its share when it is reached.
         var commands = (0..<64).map { $0 % 2 == 0 ? session.read($0, 16) : session.write($0, 8, immediate: 4096) }
         let tags = commands.map(\.initiatorTaskTag)
@@ -116,7 +116,7 @@ struct LimitTests {
         watch.isOver.store(true, ordering: .relaxed)
         let most = watch.most.load(ordering: .relaxed)
         #expect(most > 0 && most <= 6)
-        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
@@ -125,8 +125,8 @@ struct LimitTests {
         var limits = PortLimits()
         limits.keepAliveInterval = .milliseconds(40)
         limits.dataOutDuration = .milliseconds(120)
-        let stage = try Stage(limits: limits)
-        let session = try SharedSession(stage) { $0.operational.preferred.immediateData = false }
+        let fixture = try PortFixture(limits: limits)
+        let session = try SharedSession(fixture) { $0.operational.preferred.immediateData = false }
         try session.send(session.write(0, 4096), on: 0)
         let request = try session.receive(ReadyToTransferPDU.self, on: 0)
         let data = pattern(512)
@@ -143,7 +143,7 @@ struct LimitTests {
             }
         }
         #expect(response?.status == .checkCondition)
-        let isReturned = stage.eventually { stage.leasedBytes == 0 }
+        let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 }

@@ -13,9 +13,9 @@ import Testing
 struct MultipleConnectionTests {
     @Test("Commands are delivered in the order of CmdSN over all connections, and answered on their own")
     func order() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         try session.join(1)
-        #expect(session.stage.server.sessions().first?.connections.map(\.connectionID) == [0, 1])
+        #expect(session.fixture.server.sessions().first?.connections.map(\.connectionID) == [0, 1])
         let first = session.write(0, 1, immediate: 512)
         let second = session.read(0, 1)
         try session.send(second, on: 1)
@@ -30,7 +30,7 @@ struct MultipleConnectionTests {
 
     @Test("A command is not passed while its immediate data is on its way")
     func arriving() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         try session.join(1)
         let write = session.write(8, 64, immediate: 32768)
         let bytes = BasicHeaderSegment(write).bytes.copyToArray() + pattern(32768, seed: 3)
@@ -46,7 +46,7 @@ struct MultipleConnectionTests {
 
     @Test("A connection that breaks in the middle of a command has not used its CmdSN")
     func brokenArrival() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         try session.join(1)
         let write = session.write(8, 64, immediate: 32768)
         try session[0].connection.send(bytes: BasicHeaderSegment(write).bytes.copyToArray() + pattern(5000))
@@ -64,7 +64,7 @@ struct MultipleConnectionTests {
 
     @Test("R2T and data belong to the command's connection; data on another is discarded")
     func allegiance() throws {
-        let session = try SharedSession(Stage()) { $0.operational.preferred.immediateData = false }
+        let session = try SharedSession(PortFixture()) { $0.operational.preferred.immediateData = false }
         try session.join(1)
         let write = session.write(0, 2)
         try session.send(write, on: 1)
@@ -84,9 +84,9 @@ struct MultipleConnectionTests {
     func refusals() throws {
         var limits = PortLimits()
         limits.sessionConnections = 2
-        let stage = try Stage(limits: limits)
-        let otherGroup = try stage.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 2)
-        let session = try SharedSession(stage)
+        let fixture = try PortFixture(limits: limits)
+        let otherGroup = try fixture.server.addPortal(#require(SocketAddress("127.0.0.1:0")), portalGroupTag: 2)
+        let session = try SharedSession(fixture)
         #expect(session.report.parameters.maxConnections == 2)
         func status(
             _ connectionID: UInt16, at address: SocketAddress? = nil, _ change: (inout InitiatorSettings) -> Void
@@ -112,68 +112,68 @@ struct MultipleConnectionTests {
         #expect(tooMany == .tooManyConnections)
         let replaced = try status(1) { _ in }
         #expect(replaced == nil, "a connection that is replaced is not one more")
-        let isReplaced = stage.eventually {
-            stage.server.sessions().count == 1 && stage.server.connectionCount == 2
+        let isReplaced = fixture.eventually {
+            fixture.server.sessions().count == 1 && fixture.server.connectionCount == 2
         }
         #expect(isReplaced)
     }
 
     @Test("A login with a CID that is there replaces that connection, whose tasks end")
     func connectionReinstatement() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         let former = try session.join(1)
         try session.send(session.wait(), on: 1)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
+        let isHeld = session.fixture.eventually { session.fixture.device.heldCount == 1 }
         #expect(isHeld)
         try session.join(1)
         try former.connection.waitUntilClosed()
-        session.stage.letGo()
+        session.fixture.letGo()
         for connectionID in [UInt16(0), 1] {
             try session.send(session.read(0, 1), on: connectionID)
             let read = try session.readOutcome(on: connectionID)
             #expect(read.status == .good)
         }
-        #expect(session.stage.server.connectionCount == 2)
-        #expect(session.stage.target.nexuses.count == 1)
+        #expect(session.fixture.server.connectionCount == 2)
+        #expect(session.fixture.target.nexuses.count == 1)
     }
 
     @Test("Even the only connection can be replaced", arguments: [0, 1, 2])
     func onlyConnectionReinstatement(level: Int) throws {
-        let session = try SharedSession(Stage(), errorRecoveryLevel: level)
+        let session = try SharedSession(PortFixture(), errorRecoveryLevel: level)
         let former = session[0]
         try session.join(0)
         try former.connection.waitUntilClosed()
         try session.send(session.read(0, 1), on: 0)
         let read = try session.readOutcome(on: 0)
         #expect(read.status == .good, "no unit attention: the nexus was not lost")
-        let isReplaced = session.stage.eventually { session.stage.server.connectionCount == 1 }
+        let isReplaced = session.fixture.eventually { session.fixture.server.connectionCount == 1 }
         #expect(isReplaced)
     }
 
     @Test("The session outlives a connection but not its last one, below ErrorRecoveryLevel 2", arguments: [0, 1])
     func lostConnections(level: Int) throws {
-        let session = try SharedSession(Stage(), errorRecoveryLevel: level)
+        let session = try SharedSession(PortFixture(), errorRecoveryLevel: level)
         try session.join(1)
         try session.send(session.wait(), on: 0)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
+        let isHeld = session.fixture.eventually { session.fixture.device.heldCount == 1 }
         #expect(isHeld)
         try session.drop(0)
-        session.stage.letGo()
+        session.fixture.letGo()
         try session.send(session.read(0, 1), on: 1)
         let read = try session.readOutcome(on: 1)
         #expect(read.status == .good)
         try session.drop(1)
-        let isOver = session.stage.eventually {
-            session.stage.server.sessions().isEmpty && session.stage.target.nexuses.isEmpty
+        let isOver = session.fixture.eventually {
+            session.fixture.server.sessions().isEmpty && session.fixture.target.nexuses.isEmpty
         }
         #expect(isOver)
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
     @Test("Logout closes the connection that it names, or says that there is none; with the last one the session ends")
     func logoutOfConnections() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         try session.join(1)
         try session.join(2)
         let unknown = try session.logOut(.closeConnection, connectionID: 9, on: 0)
@@ -191,43 +191,43 @@ struct MultipleConnectionTests {
         #expect(read.status == .good)
         let last = try session.logOut(.closeConnection, connectionID: 1, on: 1)
         #expect(last.response == .closed)
-        let isOver = session.stage.eventually { session.stage.server.sessions().isEmpty }
+        let isOver = session.fixture.eventually { session.fixture.server.sessions().isEmpty }
         #expect(isOver)
     }
 
     @Test("Logout of the session closes all connections")
     func logoutOfSession() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         try session.join(1)
         try session.send(session.wait(), on: 1)
         let response = try session.logOut(.closeSession, on: 0)
         #expect(response.response == .closed)
         try session[0].connection.waitUntilClosed()
         try session[1].connection.waitUntilClosed()
-        let isOver = session.stage.eventually { session.stage.server.connectionCount == 0 }
+        let isOver = session.fixture.eventually { session.fixture.server.connectionCount == 0 }
         #expect(isOver)
-        session.stage.letGo()
+        session.fixture.letGo()
     }
 
     @Test("A session that is reinstated loses all its connections")
     func sessionReinstatement() throws {
-        let session = try SharedSession(Stage())
+        let session = try SharedSession(PortFixture())
         try session.join(1)
-        let successor = try BlockingInitiator.logIn(to: session.stage.address, session.settings)
+        let successor = try BlockingInitiator.logIn(to: session.fixture.address, session.settings)
         try session[0].connection.waitUntilClosed()
         try session[1].connection.waitUntilClosed()
         let read = try successor.waitUntilReady(session.unit)
         #expect(read.isGood)
         // The peer sees a socket's end before the server has let go of the connection.
-        let isAlone = session.stage.eventually {
-            session.stage.server.sessions().count == 1 && session.stage.server.connectionCount == 1
+        let isAlone = session.fixture.eventually {
+            session.fixture.server.sessions().count == 1 && session.fixture.server.connectionCount == 1
         }
         #expect(isAlone)
     }
 
     @Test("Functions on many tasks reach the tasks of all connections")
     func abortEverywhere() throws {
-        let session = try SharedSession(Stage()) { $0.operational.preferred.immediateData = false }
+        let session = try SharedSession(PortFixture()) { $0.operational.preferred.immediateData = false }
         try session.join(1)
         try session.send(session.write(0, 2), on: 1)
         let request = try session.receive(ReadyToTransferPDU.self, on: 1)
@@ -236,7 +236,7 @@ struct MultipleConnectionTests {
         try session.answer(request, from: pattern(1024), on: 1)
         let isQuiet = try session.isQuiet(1)
         #expect(isQuiet)
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
@@ -247,7 +247,7 @@ struct MultipleConnectionTests {
         var limits = PortLimits()
         limits.owedDataOut = 65536
         limits.keepAliveInterval = .milliseconds(100)
-        let session = try SharedSession(Stage(limits: limits)) { $0.operational.preferred.immediateData = false }
+        let session = try SharedSession(PortFixture(limits: limits)) { $0.operational.preferred.immediateData = false }
         let owed = session.write(0, 128)
         try session.send(owed, on: 0)
         _ = try session.receive(ReadyToTransferPDU.self, on: 0)
@@ -267,7 +267,7 @@ struct MultipleConnectionTests {
             }
         }
         #expect(failed?.initiatorTaskTag == owed.initiatorTaskTag && failed?.status == .checkCondition)
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 }

@@ -68,8 +68,8 @@ extension BlockingInitiator {
 struct NumberingTests {
     @Test("A command that is answered with an error ahead of its turn uses its CmdSN up in its turn")
     func failedAhead() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator { $0.operational.preferred.immediateData = false })
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator { $0.operational.preferred.immediateData = false })
         let second = try numbered.send(1, data: pattern(512)) { command in
             command.isWrite = true
             command.expectedDataTransferLength = 512
@@ -86,8 +86,8 @@ struct NumberingTests {
 
     @Test("The CmdSN of a rejected command is still expected, in its turn and ahead of it")
     func rejected() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         try numbered.send(0) { $0.attributes = 5 }
         let inTurn = try numbered.reject()
         #expect(inTurn.reason == .invalidPDUField && inTurn.expCmdSN == numbered.cmdSN(0))
@@ -107,21 +107,21 @@ struct NumberingTests {
 
     @Test("A command with a tag that is in use is rejected, and the command of that tag goes on")
     func tagInUse() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         let tag = try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]) }
         try numbered.send(1) { $0.initiatorTaskTag = tag }
         let reject = try numbered.reject()
         #expect(reject.reason == .taskInProgress && reject.expCmdSN == numbered.cmdSN(1))
-        stage.letGo()
+        fixture.letGo()
         let response = try numbered.response()
         #expect(response == (tag, .good))
     }
 
     @Test("ABORT TASK closes the gap of a command that never came")
     func abortClosesGap() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         let second = try numbered.send(1)
         let outcome = try numbered.abortUnknown(0, own: 2)
         #expect(outcome == .functionComplete)
@@ -137,8 +137,8 @@ struct NumberingTests {
         "A CmdSN that ABORT TASK has made count as received is skipped in its turn; its command is ignored later"
     )
     func abortAhead() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         for _ in 0..<2 {
             let outcome = try numbered.abortUnknown(1, own: 3)
             #expect(outcome == .functionComplete)
@@ -158,8 +158,8 @@ struct NumberingTests {
 
     @Test("Functions on many tasks end those that wait for their turn, without an answer")
     func abortHeld() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         try numbered.send(1)
         let third = try numbered.send(2) { $0.logicalUnitNumber = LogicalUnitNumber(3) }
         numbered.initiator.nextCmdSN = numbered.cmdSN(3)
@@ -176,8 +176,8 @@ struct NumberingTests {
     func functionWaits() throws {
         var limits = PortLimits()
         limits.taskManagementWait = .seconds(60)
-        let stage = try Stage(limits: limits)
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture(limits: limits)
+        let numbered = Numbered(try fixture.initiator())
         var request = TaskManagementRequestPDU()
         request.functionCode = TaskManagementFunction.abortTaskSet.rawValue
         request.initiatorTaskTag = numbered.initiator.takeTag()
@@ -187,17 +187,17 @@ struct NumberingTests {
         #expect(echo)
         try numbered.send(0) { $0.cdb = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]) }
         // The task is with the medium: the function is answered when it comes back, and the task is not.
-        let isHeld = stage.eventually { stage.device.heldCount == 1 }
+        let isHeld = fixture.eventually { fixture.device.heldCount == 1 }
         #expect(isHeld)
-        stage.letGo()
+        fixture.letGo()
         let response = try #require(try numbered.initiator.receive().parsed(as: TaskManagementResponsePDU.self))
         #expect(response.response == .functionComplete && response.initiatorTaskTag == request.initiatorTaskTag)
     }
 
     @Test("A reset of the target closes the numbering up to its own CmdSN")
     func resetPlugs() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         numbered.initiator.nextCmdSN = numbered.cmdSN(3)
         let outcome = try numbered.initiator.manageTasks(.targetWarmReset, on: LogicalUnitNumber(0))
         #expect(outcome == .functionComplete)
@@ -209,8 +209,8 @@ struct NumberingTests {
 
     @Test("More pings than the window ahead of their turn neither close the connection nor get lost")
     func pingsAhead() throws {
-        let stage = try Stage()
-        let numbered = Numbered(try stage.initiator())
+        let fixture = try PortFixture()
+        let numbered = Numbered(try fixture.initiator())
         var ping = NOPOutPDU()
         for ahead in (1..<200).reversed() {
             ping.initiatorTaskTag = UInt32(ahead)

@@ -30,9 +30,9 @@ struct PaceTests {
     func flood() throws {
         var limits = PortLimits()
         limits.requestsPerSecond = 2000
-        let stage = try Stage(limits: limits)
-        let peer = try stage.initiator()
-        let other = try stage.initiator()
+        let fixture = try PortFixture(limits: limits)
+        let peer = try fixture.initiator()
+        let other = try fixture.initiator()
         var ping = NOPOutPDU()
         ping.isImmediate = true
         ping.cmdSN = peer.nextCmdSN
@@ -50,9 +50,9 @@ struct PaceTests {
 
     @Test("However many sessions announce data that does not come, one more may write")
     func owedData() throws {
-        let stage = try Stage(poolLimit: 64 << 20)
+        let fixture = try PortFixture(poolLimit: 64 << 20)
         let hoarders = try (0..<8).map { _ in
-            try stage.initiator { settings in
+            try fixture.initiator { settings in
                 settings.operational.preferred.immediateData = false
                 settings.operational.preferred.initialR2T = true
             }
@@ -72,7 +72,7 @@ struct PaceTests {
         }
         // Their R2Ts have come, or TASK SET FULL, so their buffers are taken.
         for hoarder in hoarders { _ = try hoarder.receive() }
-        let writer = try stage.initiator()
+        let writer = try fixture.initiator()
         for _ in 0..<4 {
             let write = try writer.execute(write10(0, 2048), on: LogicalUnitNumber(0), dataOut: pattern(1 << 20))
             #expect(write.isGood)

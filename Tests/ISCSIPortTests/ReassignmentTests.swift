@@ -12,7 +12,7 @@ import Testing
 @Suite("ErrorRecoveryLevel 2")
 struct ReassignmentTests {
     private func session(_ change: (inout InitiatorSettings) -> Void = { _ in }) throws -> SharedSession {
-        let session = try SharedSession(Stage(), errorRecoveryLevel: 2) { settings in
+        let session = try SharedSession(PortFixture(), errorRecoveryLevel: 2) { settings in
             settings.operational.preferred.maxRecvDataSegmentLength = 1024
             settings.operational.preferred.maxBurstLength = 2048
             change(&settings)
@@ -26,7 +26,7 @@ struct ReassignmentTests {
         let session = try session()
         let command = session.wait()
         try session.send(command, on: 0)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
+        let isHeld = session.fixture.eventually { session.fixture.device.heldCount == 1 }
         #expect(isHeld)
         let early = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(early == .taskStillAllegiant)
@@ -35,7 +35,7 @@ struct ReassignmentTests {
         #expect(unknown == .taskDoesNotExist)
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(outcome == .functionComplete)
-        session.stage.letGo()
+        session.fixture.letGo()
         let response = try session.receive(SCSIResponsePDU.self, on: 1)
         #expect(response.initiatorTaskTag == command.initiatorTaskTag && response.status == .good)
     }
@@ -54,7 +54,7 @@ struct ReassignmentTests {
         let read = session.read(0, 8)
         try session.send(read, on: 0, acknowledging: start)
         for _ in 0..<4 { _ = try session.receive(DataInPDU.self, on: 0) }
-        let failed = session.command(CommandDescriptorBlock([0xEE, 0, 0, 0, 0, 0]))
+        let failed = session.command(unknownCommand)
         try session.send(failed, on: 0, acknowledging: start)
         let sense = try session[0].receive().data
         try session.drop(0)
@@ -72,7 +72,7 @@ struct ReassignmentTests {
         #expect(again.parsed(as: SCSIResponsePDU.self)?.status == .checkCondition && again.data == sense)
         let last = try session.manage(.taskReassign, task: failed.initiatorTaskTag, on: 1)
         #expect(last == .taskDoesNotExist, "it is acknowledged now")
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
@@ -121,9 +121,9 @@ struct ReassignmentTests {
         try session[0].connection.waitUntilClosed()
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(outcome == .functionComplete)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
+        let isHeld = session.fixture.eventually { session.fixture.device.heldCount == 1 }
         #expect(isHeld)
-        session.stage.letGo()
+        session.fixture.letGo()
         let answer = try session.receive(SCSIResponsePDU.self, on: 1)
         #expect(answer.status == .good)
         let again = try session.logOut(.closeConnection, connectionID: 0, on: 1)
@@ -137,18 +137,18 @@ struct ReassignmentTests {
         let session = try session()
         let command = session.wait()
         try session.send(command, on: 0)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
+        let isHeld = session.fixture.eventually { session.fixture.device.heldCount == 1 }
         #expect(isHeld)
         try session.drop(0)
         try session.drop(1)
-        let isAlone = session.stage.eventually {
-            session.stage.server.sessions().first?.connections.isEmpty == true
+        let isAlone = session.fixture.eventually {
+            session.fixture.server.sessions().first?.connections.isEmpty == true
         }
         #expect(isAlone)
         try session.join(0)
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 0)
         #expect(outcome == .functionComplete)
-        session.stage.letGo()
+        session.fixture.letGo()
         let response = try session.receive(SCSIResponsePDU.self, on: 0)
         #expect(response.status == .good)
         try session.send(session.read(0, 1), on: 0)
@@ -161,20 +161,20 @@ struct ReassignmentTests {
         let session = try session()
         let command = session.wait()
         try session.send(command, on: 1)
-        let isHeld = session.stage.eventually { session.stage.device.heldCount == 1 }
+        let isHeld = session.fixture.eventually { session.fixture.device.heldCount == 1 }
         #expect(isHeld)
         try session.join(1)
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(outcome == .functionComplete)
-        session.stage.letGo()
+        session.fixture.letGo()
         let response = try session.receive(SCSIResponsePDU.self, on: 1)
         #expect(response.status == .good)
     }
 
     @Test("Tasks that nobody takes over end after Time2Wait and Time2Retain, and the session with its last connection")
     func retentionEnds() throws {
-        let stage = try Stage()
-        let session = try SharedSession(stage, errorRecoveryLevel: 2, retain: 1) {
+        let fixture = try PortFixture()
+        let session = try SharedSession(fixture, errorRecoveryLevel: 2, retain: 1) {
             $0.operational.preferred.iSCSIProtocolLevel = 2
             $0.operational.preferred.immediateData = false
         }
@@ -185,7 +185,7 @@ struct ReassignmentTests {
         try session.drop(0)
         let kept = try session.manage(.queryTask, task: command.initiatorTaskTag, on: 1)
         #expect(kept == .functionSucceeded)
-        let isOver = stage.eventually {
+        let isOver = fixture.eventually {
             let outcome = try? session.manage(.queryTask, task: command.initiatorTaskTag, on: 1)
             return outcome == .functionComplete
         }
@@ -193,22 +193,22 @@ struct ReassignmentTests {
         let outcome = try session.manage(.taskReassign, task: command.initiatorTaskTag, on: 1)
         #expect(outcome == .taskDoesNotExist)
         try session.drop(1)
-        #expect(stage.server.sessions().count == 1)
-        let isEnded = stage.eventually { stage.server.sessions().isEmpty && stage.target.nexuses.isEmpty }
+        #expect(fixture.server.sessions().count == 1)
+        let isEnded = fixture.eventually { fixture.server.sessions().isEmpty && fixture.target.nexuses.isEmpty }
         #expect(isEnded)
     }
 
     @Test("Without Time2Retain nothing is kept")
     func noRetention() throws {
-        let session = try SharedSession(Stage(), errorRecoveryLevel: 2, retain: 0)
+        let session = try SharedSession(PortFixture(), errorRecoveryLevel: 2, retain: 0)
         try session.drop(0)
-        let isEnded = session.stage.eventually { session.stage.server.sessions().isEmpty }
+        let isEnded = session.fixture.eventually { session.fixture.server.sessions().isEmpty }
         #expect(isEnded)
     }
 
     @Test("TASK REASSIGN below ErrorRecoveryLevel 2 is not supported", arguments: [0, 1])
     func lowerLevels(level: Int) throws {
-        let session = try SharedSession(Stage(), errorRecoveryLevel: level)
+        let session = try SharedSession(PortFixture(), errorRecoveryLevel: level)
         let outcome = try session.manage(.taskReassign, task: 5, on: 0)
         #expect(outcome == .reassignmentNotSupported)
     }
@@ -224,7 +224,7 @@ struct ReassignmentTests {
         #expect(outcome == .functionComplete)
         let reassigned = try session.manage(.taskReassign, task: write.initiatorTaskTag, on: 1)
         #expect(reassigned == .taskDoesNotExist)
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 }

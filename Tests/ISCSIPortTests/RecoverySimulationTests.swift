@@ -32,7 +32,7 @@ private struct Simulation {
 
     init(seed: UInt64) throws {
         random = SeededRandom(seed: seed)
-        session = try SharedSession(Stage(), errorRecoveryLevel: 2) { settings in
+        session = try SharedSession(PortFixture(), errorRecoveryLevel: 2) { settings in
             settings.operational.preferred.maxRecvDataSegmentLength = 512
             settings.operational.preferred.maxBurstLength = 2048
             settings.operational.preferred.firstBurstLength = 1024
@@ -72,7 +72,7 @@ private struct Simulation {
         // What was not acknowledged before its connection broke is kept until the session ends.
         let response = try session.logOut(.closeSession, on: 0)
         #expect(response.response == .closed)
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 

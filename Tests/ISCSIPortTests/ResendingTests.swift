@@ -23,7 +23,7 @@ struct ResendingTests {
     private func session(
         _ limits: PortLimits = PortLimits(), level: Int = 1, _ change: (inout InitiatorSettings) -> Void = { _ in }
     ) throws -> SharedSession {
-        try SharedSession(Stage(limits: limits), errorRecoveryLevel: level) { settings in
+        try SharedSession(PortFixture(limits: limits), errorRecoveryLevel: level) { settings in
             settings.operational.preferred.maxRecvDataSegmentLength = 1024
             settings.operational.preferred.maxBurstLength = 2048
             settings.operational.preferred.firstBurstLength = 2048
@@ -41,9 +41,9 @@ struct ResendingTests {
     func statusSNACK() throws {
         let session = try session()
         let start = session[0].expStatSN
-        try session.send(session.command(CommandDescriptorBlock([0, 0, 0, 0, 0, 0])), on: 0, acknowledging: start)
+        try session.send(session.command(testUnitReady), on: 0, acknowledging: start)
         try session.send(
-            session.command(CommandDescriptorBlock([0xEE, 0, 0, 0, 0, 0])), on: 0, acknowledging: start)
+            session.command(unknownCommand), on: 0, acknowledging: start)
         let good = try session.receive(SCSIResponsePDU.self, on: 0)
         let failed = try session[0].receive()
         #expect(good.statSN == start)
@@ -121,7 +121,7 @@ struct ResendingTests {
         try session.snack(.dataOrR2T, task: command.initiatorTaskTag, from: 0, count: 1, on: 0)
         let reason = try rejectReason(session)
         #expect(reason == .protocolError)
-        let isReturned = session.stage.eventually { session.stage.leasedBytes == 0 }
+        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 
@@ -341,8 +341,8 @@ struct ResendingTests {
             }
         }
         try session[0].connection.waitUntilClosed()
-        let isReturned = session.stage.eventually {
-            session.stage.server.connectionCount == 0 && session.stage.leasedBytes == 0
+        let isReturned = session.fixture.eventually {
+            session.fixture.server.connectionCount == 0 && session.fixture.leasedBytes == 0
         }
         #expect(isReturned)
     }

@@ -16,7 +16,7 @@ struct ResponseFencesTests {
     }
 
     /// Fences for two peers, and what was done, as a session does it.
-    private final class Bench {
+    private final class FenceFixture {
         let first = Peer()
         let second = Peer()
         var fences = ResponseFences<Peer, Int>()
@@ -50,65 +50,65 @@ struct ResponseFencesTests {
 
     @Test("The response waits for all before it, and all after it for its own acknowledgement")
     func order() {
-        let bench = Bench()
-        bench.second.send()
-        bench.fence("response")
-        bench.fences.hold(1)
-        #expect(bench.log == ["ask second"] && bench.fences.isRaised && bench.fences.deadline == bench.deadline)
-        bench.second.acknowledge()
-        bench.advance()
-        #expect(bench.log == ["ask second", "response", "ask first"])
-        bench.fences.hold(2)
-        bench.first.acknowledge()
-        bench.advance()
-        #expect(bench.log.suffix(2) == ["outcome 1", "outcome 2"])
-        #expect(!bench.fences.isRaised && bench.fences.count == 0 && bench.fences.deadline == nil)
+        let fixture = FenceFixture()
+        fixture.second.send()
+        fixture.fence("response")
+        fixture.fences.hold(1)
+        #expect(fixture.log == ["ask second"] && fixture.fences.isRaised && fixture.fences.deadline == fixture.deadline)
+        fixture.second.acknowledge()
+        fixture.advance()
+        #expect(fixture.log == ["ask second", "response", "ask first"])
+        fixture.fences.hold(2)
+        fixture.first.acknowledge()
+        fixture.advance()
+        #expect(fixture.log.suffix(2) == ["outcome 1", "outcome 2"])
+        #expect(!fixture.fences.isRaised && fixture.fences.count == 0 && fixture.fences.deadline == nil)
     }
 
     @Test("Fences follow one another, and outcomes wait for the last of them")
     func several() {
-        let bench = Bench()
-        bench.fence("a")
-        bench.fence("b")
-        bench.fences.hold(1)
-        #expect(bench.log == ["a", "ask first"] && bench.fences.count == 2)
-        bench.first.acknowledge()
-        bench.advance()
-        #expect(bench.log == ["a", "ask first", "b", "ask first"])
-        bench.first.acknowledge()
-        bench.advance()
-        #expect(bench.log.last == "outcome 1" && !bench.fences.isRaised)
+        let fixture = FenceFixture()
+        fixture.fence("a")
+        fixture.fence("b")
+        fixture.fences.hold(1)
+        #expect(fixture.log == ["a", "ask first"] && fixture.fences.count == 2)
+        fixture.first.acknowledge()
+        fixture.advance()
+        #expect(fixture.log == ["a", "ask first", "b", "ask first"])
+        fixture.first.acknowledge()
+        fixture.advance()
+        #expect(fixture.log.last == "outcome 1" && !fixture.fences.isRaised)
     }
 
     @Test("What is not acknowledged in time is given up, before the response and after it")
     func deadlines() {
-        let bench = Bench()
-        bench.second.send()
-        bench.fence("response")
-        let isEarly = bench.giveUp(at: MonotonicTime(nanoseconds: 99))
-        #expect(!isEarly && bench.log == ["ask second"])
-        let isBefore = bench.giveUp(at: bench.deadline)
-        #expect(isBefore && bench.log == ["ask second", "response"] && bench.fences.count == 0)
-        bench.fence("next")
-        bench.first.acknowledge()
-        bench.second.acknowledge()
-        bench.advance()
-        #expect(bench.log.suffix(2) == ["next", "ask first"] && bench.fences.isRaised)
-        let isAfter = bench.giveUp(at: bench.deadline)
-        #expect(isAfter && bench.fences.count == 0 && !bench.fences.isRaised)
-        let isOver = bench.giveUp(at: .distantFuture)
+        let fixture = FenceFixture()
+        fixture.second.send()
+        fixture.fence("response")
+        let isEarly = fixture.giveUp(at: MonotonicTime(nanoseconds: 99))
+        #expect(!isEarly && fixture.log == ["ask second"])
+        let isBefore = fixture.giveUp(at: fixture.deadline)
+        #expect(isBefore && fixture.log == ["ask second", "response"] && fixture.fences.count == 0)
+        fixture.fence("next")
+        fixture.first.acknowledge()
+        fixture.second.acknowledge()
+        fixture.advance()
+        #expect(fixture.log.suffix(2) == ["next", "ask first"] && fixture.fences.isRaised)
+        let isAfter = fixture.giveUp(at: fixture.deadline)
+        #expect(isAfter && fixture.fences.count == 0 && !fixture.fences.isRaised)
+        let isOver = fixture.giveUp(at: .distantFuture)
         #expect(!isOver)
     }
 
     @Test("A connection that is gone is waited for no more; its own response goes with it")
     func goneConnections() {
-        let bench = Bench()
-        bench.second.send()
-        bench.fence("lost")
-        bench.second.isInSession = false
-        bench.first.isInSession = false
-        bench.advance()
-        #expect(bench.log == ["ask second"] && bench.fences.count == 0)
+        let fixture = FenceFixture()
+        fixture.second.send()
+        fixture.fence("lost")
+        fixture.second.isInSession = false
+        fixture.first.isInSession = false
+        fixture.advance()
+        #expect(fixture.log == ["ask second"] && fixture.fences.count == 0)
     }
 
     @Test("The first outcome after tasks were cleared by others begins a fence itself")

@@ -12,10 +12,10 @@ import Testing
 struct SessionTests {
     @Test("Discovery shows the targets at the address that was used")
     func discovery() throws {
-        let stage = try Stage()
-        let initiator = try BlockingInitiator.logIn(to: stage.address, .discovery)
+        let fixture = try PortFixture()
+        let initiator = try BlockingInitiator.logIn(to: fixture.address, .discovery)
         let found = try initiator.sendTargets()
-        #expect(found == [DiscoveredTarget(name: Stage.targetName, addresses: ["\(stage.address),1"])])
+        #expect(found == [DiscoveredTarget(name: PortFixture.targetName, addresses: ["\(fixture.address),1"])])
         let none = try initiator.sendTargets("iqn.2026-11.dev.carousel:none")
         #expect(none.isEmpty)
         // SCSI commands have no place here.
@@ -28,38 +28,38 @@ struct SessionTests {
         #expect(reason == .protocolError)
         let outcome = try initiator.logOut()
         #expect(outcome == .closed)
-        let isEmpty = stage.eventually { stage.server.connectionCount == 0 }
+        let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(isEmpty)
     }
 
     @Test("A target that is not there is refused")
     func unknownTarget() throws {
-        let stage = try Stage()
+        let fixture = try PortFixture()
         #expect(throws: InitiatorError.self) {
-            _ = try stage.initiator { $0.targetName = "iqn.2026-11.dev.carousel:none" }
+            _ = try fixture.initiator { $0.targetName = "iqn.2026-11.dev.carousel:none" }
         }
     }
 
     @Test("The same initiator port again ends the old session")
     func reinstatement() throws {
-        let stage = try Stage()
+        let fixture = try PortFixture()
         let identifier = InitiatorSessionID.random()
-        let first = try stage.initiator { $0.initiatorSessionID = identifier }
-        let second = try stage.initiator { $0.initiatorSessionID = identifier }
+        let first = try fixture.initiator { $0.initiatorSessionID = identifier }
+        let second = try fixture.initiator { $0.initiatorSessionID = identifier }
         #expect(throws: InitiatorError.self) {
             _ = try first.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         }
         let read = try second.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
-        #expect(stage.server.sessions().count == 1)
-        #expect(stage.target.nexuses.count == 1)
+        #expect(fixture.server.sessions().count == 1)
+        #expect(fixture.target.nexuses.count == 1)
     }
 
     @Test("Sessions are spread over the reactors")
     func placement() throws {
-        let stage = try Stage()
-        let initiators = try (0..<4).map { _ in try stage.initiator() }
-        let places = stage.server.sessions().map(\.reactor).sorted()
+        let fixture = try PortFixture()
+        let initiators = try (0..<4).map { _ in try fixture.initiator() }
+        let places = fixture.server.sessions().map(\.reactor).sorted()
         #expect(places == [0, 0, 1, 1])
         for initiator in initiators {
             let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
@@ -69,8 +69,8 @@ struct SessionTests {
 
     @Test("Pings come back, whatever their length")
     func pings() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         for length in [0, 1, 3, 48, 4096, 8192] {
             let data = pattern(length)
             let echo = try initiator.ping(data)
@@ -82,19 +82,19 @@ struct SessionTests {
     func keepAlive() throws {
         var limits = PortLimits()
         limits.keepAliveInterval = .milliseconds(50)
-        let stage = try Stage(limits: limits)
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture(limits: limits)
+        let initiator = try fixture.initiator()
         let ping = try #require(try initiator.receive().parsed(as: NOPInPDU.self))
         #expect(ping.targetTransferTag != reservedTag && ping.initiatorTaskTag == reservedTag)
         try initiator.connection.waitUntilClosed()
-        let isEmpty = stage.eventually { stage.server.connectionCount == 0 }
+        let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(isEmpty)
     }
 
     @Test("CmdSN outside the window is ignored; a gap waits until it is filled")
     func commandWindow() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         func testUnitReady(_ cmdSN: SequenceNumber) throws -> UInt32 {
             var command = SCSICommandPDU()
             command.initiatorTaskTag = initiator.takeTag()
@@ -123,14 +123,14 @@ struct SessionTests {
 
     @Test("Tasks are aborted; queries tell whether they are there")
     func taskManagement() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator {
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator {
             $0.operational.preferred.iSCSIProtocolLevel = 2
         }
         let unit = LogicalUnitNumber(0)
         let cmdSN = initiator.nextCmdSN
         let tag = try initiator.start(CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]), on: unit)
-        let isHeld = stage.eventually { stage.device.heldCount == 1 }
+        let isHeld = fixture.eventually { fixture.device.heldCount == 1 }
         #expect(isHeld)
         let query = try initiator.manageTasks(.queryTask, on: unit, task: (tag, cmdSN))
         #expect(query == .functionSucceeded)
@@ -140,55 +140,55 @@ struct SessionTests {
         #expect(absent == .logicalUnitDoesNotExist)
         let reassigned = try initiator.manageTasks(.taskReassign, on: unit, task: (tag, cmdSN))
         #expect(reassigned == .reassignmentNotSupported)
-        stage.letGo()
+        fixture.letGo()
         let outcome = try initiator.outcome(of: tag)
         #expect(outcome.isGood)
     }
 
     @Test("A connection that goes while commands are with the medium leaves nothing behind")
     func abandonedCommands() throws {
-        let stage = try Stage()
+        let fixture = try PortFixture()
         do {
-            let initiator = try stage.initiator()
+            let initiator = try fixture.initiator()
             for _ in 0..<5 {
                 _ = try initiator.start(
                     CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0]), on: LogicalUnitNumber(0))
             }
-            let isHeld = stage.eventually { stage.device.heldCount == 5 }
+            let isHeld = fixture.eventually { fixture.device.heldCount == 5 }
             #expect(isHeld)
         }
-        let isEmpty = stage.eventually { stage.server.connectionCount == 0 }
+        let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(isEmpty)
-        #expect(stage.target.nexuses.isEmpty)
-        stage.letGo()
-        let initiator = try stage.initiator()
+        #expect(fixture.target.nexuses.isEmpty)
+        fixture.letGo()
+        let initiator = try fixture.initiator()
         let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
     }
 
     @Test("Stopping asks for a logout and then closes")
     func stopping() async throws {
-        let stage = try Stage()
+        let fixture = try PortFixture()
         // Other tests may hold the threads that `stop` needs for a while.
-        let initiator = try stage.initiator { $0.timeout = .seconds(120) }
-        async let stopped: Void = stage.server.stop(gracePeriod: .seconds(2))
+        let initiator = try fixture.initiator { $0.timeout = .seconds(120) }
+        async let stopped: Void = fixture.server.stop(gracePeriod: .seconds(2))
         let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
         #expect(message.event == .logoutRequested && message.parameter3 == 2)
         let outcome = try initiator.logOut()
         #expect(outcome == .closed)
         await stopped
-        #expect(stage.server.connectionCount == 0)
-        #expect(throws: InitiatorError.self) { _ = try stage.initiator() }
+        #expect(fixture.server.connectionCount == 0)
+        #expect(throws: InitiatorError.self) { _ = try fixture.initiator() }
     }
 
     @Test("A target that is removed takes its sessions along")
     func removal() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
-        stage.targets.remove(name: Stage.targetName)
-        stage.server.closeSessions(targetName: Stage.targetName)
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
+        fixture.targets.remove(name: PortFixture.targetName)
+        fixture.server.closeSessions(targetName: PortFixture.targetName)
         try initiator.connection.waitUntilClosed()
-        let isEmpty = stage.eventually { stage.server.sessions().isEmpty }
+        let isEmpty = fixture.eventually { fixture.server.sessions().isEmpty }
         #expect(isEmpty)
     }
 }
@@ -197,17 +197,17 @@ struct SessionTests {
 struct HostilePeerTests {
     @Test("Garbage is dropped, and others go on")
     func garbage() throws {
-        let stage = try Stage()
-        let good = try stage.initiator()
+        let fixture = try PortFixture()
+        let good = try fixture.initiator()
         for seed in 0..<20 {
-            let raw = try stage.rawInitiator()
+            let raw = try fixture.rawInitiator()
             // It may be closed while the garbage is on its way.
             try? raw.connection.send(bytes: pattern(4096, seed: seed * 7 + 5).map { $0 | 0x80 })
             try raw.connection.waitUntilClosed()
         }
         let read = try good.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
-        #expect(stage.server.sessions().count == 1)
+        #expect(fixture.server.sessions().count == 1)
     }
 
     @Test("Connections that do not log in are closed after their time, and are bounded")
@@ -215,22 +215,22 @@ struct HostilePeerTests {
         var limits = PortLimits()
         limits.loginDuration = .milliseconds(300)
         limits.loginConnections = 20
-        let stage = try Stage(limits: limits)
-        let raw = try (0..<40).map { _ in try stage.rawInitiator() }
+        let fixture = try PortFixture(limits: limits)
+        let raw = try (0..<40).map { _ in try fixture.rawInitiator() }
         // The oldest is closed by its own reactor, a moment after the newest was taken.
-        let isBounded = stage.eventually { stage.server.connectionCount <= 20 }
+        let isBounded = fixture.eventually { fixture.server.connectionCount <= 20 }
         #expect(isBounded)
         for connection in raw { try connection.connection.waitUntilClosed() }
-        let isEmpty = stage.eventually { stage.server.connectionCount == 0 }
+        let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(isEmpty)
-        let read = try stage.initiator().execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
+        let read = try fixture.initiator().execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
     }
 
     @Test("A data segment beyond what was declared ends the connection")
     func tooLong() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         var ping = NOPOutPDU()
         ping.isImmediate = true
         ping.initiatorTaskTag = initiator.takeTag()
@@ -242,8 +242,8 @@ struct HostilePeerTests {
 
     @Test("What makes no sense is rejected")
     func rejects() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         func rejection(of change: (inout SCSICommandPDU) -> Void) throws -> RejectReason? {
             var command = SCSICommandPDU()
             command.isImmediate = true
@@ -270,9 +270,9 @@ struct HostilePeerTests {
     func slowReader() throws {
         var limits = PortLimits()
         limits.outputBacklog = 1 << 20
-        let stage = try Stage(limits: limits, poolLimit: 64 << 20)
-        let slow = try stage.initiator()
-        let good = try stage.initiator()
+        let fixture = try PortFixture(limits: limits, poolLimit: 64 << 20)
+        let slow = try fixture.initiator()
+        let good = try fixture.initiator()
         // 64 MiB are asked for and nothing is read.
         for _ in 0..<64 {
             _ = try slow.start(read10(0, 2048), on: LogicalUnitNumber(0), expectedDataInLength: 1 << 20)
@@ -285,7 +285,7 @@ struct HostilePeerTests {
 
     @Test("Sense data of another device goes through byte for byte, as long as it may be")
     func foreignSense() throws {
-        let initiator = try Stage().initiator()
+        let initiator = try PortFixture().initiator()
         let outcome = try initiator.execute(
             CommandDescriptorBlock([MemoryDevice.foreignSense, 0, 0, 0, 0, 0]), on: LogicalUnitNumber(0))
         #expect(outcome.status == .checkCondition && outcome.senseBytes == MemoryDevice.longestSense)

@@ -9,7 +9,7 @@ import Testing
 
 /// A session of several connections whose PDUs the test makes itself: one numbering, one set of tags.
 final class SharedSession {
-    let stage: Stage
+    let fixture: PortFixture
     let settings: InitiatorSettings
     let unit = LogicalUnitNumber(0)
     private(set) var connections: [UInt16: BlockingInitiator] = [:]
@@ -19,18 +19,18 @@ final class SharedSession {
 
     /// Logs in with connection 0 and takes the unit attention.
     init(
-        _ stage: Stage, errorRecoveryLevel: Int = 0, retain: Int = 20,
+        _ fixture: PortFixture, errorRecoveryLevel: Int = 0, retain: Int = 20,
         _ change: (inout InitiatorSettings) -> Void = { _ in }
     ) throws {
-        self.stage = stage
-        var settings = InitiatorSettings(targetName: Stage.targetName)
+        self.fixture = fixture
+        var settings = InitiatorSettings(targetName: PortFixture.targetName)
         settings.operational.preferred.maxConnections = 8
         settings.operational.preferred.errorRecoveryLevel = errorRecoveryLevel
         settings.operational.preferred.defaultTime2Wait = 0
         settings.operational.preferred.defaultTime2Retain = retain
         change(&settings)
         self.settings = settings
-        let first = try BlockingInitiator.logIn(to: stage.address, settings)
+        let first = try BlockingInitiator.logIn(to: fixture.address, settings)
         report = try #require(first.loginReport)
         _ = try first.waitUntilReady(unit)
         cmdSN = first.nextCmdSN
@@ -49,7 +49,7 @@ final class SharedSession {
     ) throws -> BlockingInitiator {
         var settings = settings.joining(report, connectionID: connectionID, cmdSN: cmdSN)
         change(&settings)
-        let connection = try BlockingInitiator.logIn(to: address ?? stage.address, settings)
+        let connection = try BlockingInitiator.logIn(to: address ?? fixture.address, settings)
         connections[connectionID] = connection
         return connection
     }

@@ -9,8 +9,8 @@ import Testing
 /// RFC 7143 sections 4.2.2.3, 4.2.3.4 and 13.23, RFC 7144.
 @Suite("Task reporting")
 struct TaskReportingTests {
-    private func session(_ stage: Stage, _ reporting: TaskReporting) throws -> SharedSession {
-        let session = try SharedSession(stage) {
+    private func session(_ fixture: PortFixture, _ reporting: TaskReporting) throws -> SharedSession {
+        let session = try SharedSession(fixture) {
             $0.operational.taskReporting = [reporting]
             $0.operational.preferred.immediateData = false
         }
@@ -43,10 +43,10 @@ struct TaskReportingTests {
 
     @Test("ResponseFence: the answer waits for the acknowledgement of all before it, and all after it for its own")
     func fence() throws {
-        let session = try session(Stage(), .responseFence)
+        let session = try session(PortFixture(), .responseFence)
         try session.join(1)
         let start = session[1].expStatSN
-        try session.send(session.command(CommandDescriptorBlock([0, 0, 0, 0, 0, 0])), on: 1, acknowledging: start)
+        try session.send(session.command(testUnitReady), on: 1, acknowledging: start)
         _ = try session.receive(SCSIResponsePDU.self, on: 1)
         let tag = try request(.abortTaskSet, session, on: 0)
         let isQuiet = try session.isQuiet(0)
@@ -67,16 +67,16 @@ struct TaskReportingTests {
     func fenceLimit() throws {
         var limits = PortLimits()
         limits.taskManagementWait = .milliseconds(50)
-        let session = try session(Stage(limits: limits), .responseFence)
+        let session = try session(PortFixture(limits: limits), .responseFence)
         try session.join(1)
         let start = session[1].expStatSN
-        try session.send(session.command(CommandDescriptorBlock([0, 0, 0, 0, 0, 0])), on: 1, acknowledging: start)
+        try session.send(session.command(testUnitReady), on: 1, acknowledging: start)
         _ = try session.receive(SCSIResponsePDU.self, on: 1)
         let tag = try request(.abortTaskSet, session, on: 0)
         let response = try session.receive(TaskManagementResponsePDU.self, on: 0)
         #expect(response.initiatorTaskTag == tag)
         _ = try session.receive(NOPInPDU.self, on: 1)
-        try session.send(session.command(CommandDescriptorBlock([0, 0, 0, 0, 0, 0])), on: 1, acknowledging: start)
+        try session.send(session.command(testUnitReady), on: 1, acknowledging: start)
         _ = try session.receive(SCSIResponsePDU.self, on: 1)
         let second = try request(.abortTaskSet, session, on: 0)
         try session.drop(1)
@@ -86,8 +86,8 @@ struct TaskReportingTests {
 
     @Test("FastAbort: other connections with affected tasks learn of their end by an Asynchronous Message")
     func fastAbort() throws {
-        let stage = try Stage()
-        let session = try session(stage, .fastAbort)
+        let fixture = try PortFixture()
+        let session = try session(fixture, .fastAbort)
         try session.join(1)
         try session.send(session.write(0, 2), on: 1)
         let request = try session.receive(ReadyToTransferPDU.self, on: 1)
@@ -105,11 +105,11 @@ struct TaskReportingTests {
 
     @Test("FastAbort: sessions whose tasks another one clears learn of it too")
     func fastAbortElsewhere() throws {
-        let stage = try Stage()
-        let session = try session(stage, .fastAbort)
+        let fixture = try PortFixture()
+        let session = try session(fixture, .fastAbort)
         try session.send(session.write(0, 2), on: 0)
         _ = try session.receive(ReadyToTransferPDU.self, on: 0)
-        let outcome = try stage.initiator().manageTasks(.logicalUnitReset, on: LogicalUnitNumber(0))
+        let outcome = try fixture.initiator().manageTasks(.logicalUnitReset, on: LogicalUnitNumber(0))
         #expect(outcome == .functionComplete)
         let message = try session.receive(AsyncMessagePDU.self, on: 0)
         #expect(message.event == .tasksTerminated && message.logicalUnitNumber == session.unit)
@@ -119,27 +119,27 @@ struct TaskReportingTests {
         "The functions of RFC 7144 need iSCSIProtocolLevel 2",
         arguments: [TaskManagementFunction.queryTask, .queryTaskSet, .iTNexusReset, .queryAsynchronousEvent])
     func protocolLevel(function: TaskManagementFunction) throws {
-        let stage = try Stage()
-        let old = try stage.initiator()
+        let fixture = try PortFixture()
+        let old = try fixture.initiator()
         let refused = try old.manageTasks(function, on: LogicalUnitNumber(0))
         #expect(refused == .functionNotSupported)
-        let new = try stage.initiator { $0.operational.preferred.iSCSIProtocolLevel = 2 }
+        let new = try fixture.initiator { $0.operational.preferred.iSCSIProtocolLevel = 2 }
         let outcome = try new.manageTasks(function, on: LogicalUnitNumber(0))
         #expect(outcome == .functionComplete)
     }
 
     @Test("A cold reset closes every connection of the target")
     func coldReset() throws {
-        let stage = try Stage()
-        let session = try SharedSession(stage)
+        let fixture = try PortFixture()
+        let session = try SharedSession(fixture)
         try session.join(1)
-        let other = try stage.initiator()
+        let other = try fixture.initiator()
         let outcome = try session.manage(.targetColdReset, on: 0)
         #expect(outcome == .functionComplete)
         try session[0].connection.waitUntilClosed()
         try session[1].connection.waitUntilClosed()
         try other.connection.waitUntilClosed()
-        let isOver = stage.eventually { stage.server.sessions().isEmpty && stage.server.connectionCount == 0 }
+        let isOver = fixture.eventually { fixture.server.sessions().isEmpty && fixture.server.connectionCount == 0 }
         #expect(isOver)
     }
 }

@@ -45,8 +45,8 @@ struct Negotiation: Sendable, CustomStringConvertible {
 struct TransferTests {
     @Test("What is written is read back, however the data moves", arguments: Negotiation.all)
     func roundTrip(negotiation: Negotiation) throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator { settings in
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator { settings in
             negotiation.change(&settings.operational.preferred)
             if negotiation.hasDigests {
                 settings.operational.headerDigests = [.crc32c]
@@ -69,8 +69,8 @@ struct TransferTests {
 
     @Test("Many commands at once are all answered, with their own data")
     func depth() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         var tags: [(UInt32, Int)] = []
         for number in 0..<100 {
             let data = pattern(4096, seed: number)
@@ -87,15 +87,15 @@ struct TransferTests {
             let outcome = try initiator.outcome(of: tag)
             #expect(outcome.dataIn == pattern(4096, seed: number))
         }
-        let summary = try #require(stage.server.sessions().first)
-        #expect(summary.targetName == Stage.targetName)
+        let summary = try #require(fixture.server.sessions().first)
+        #expect(summary.targetName == PortFixture.targetName)
         #expect(summary.sentBytes == 100 * 4096 && summary.receivedBytes == 100 * 4096)
     }
 
     @Test("Residuals count against the expected length")
     func residuals() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator()
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator()
         let short = try initiator.execute(read10(0, 2), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(short.isGood && short.dataIn.count == 512)
         #expect(short.residual == Residual(isOverflow: true, isUnderflow: false, count: 512))
@@ -113,8 +113,8 @@ struct TransferTests {
 
     @Test("A write that fails at once leaves its unsolicited data without effect")
     func failedWrite() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator { $0.operational.preferred.immediateData = false }
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator { $0.operational.preferred.immediateData = false }
         for _ in 0..<10 {
             let failed = try initiator.execute(
                 write10(MemoryDevice.blockCount, 256), on: LogicalUnitNumber(0), dataOut: pattern(131_072))
@@ -126,8 +126,8 @@ struct TransferTests {
 
     @Test("Data-Out out of its order ends the command, not the connection")
     func wrongDataOut() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator {
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator {
             $0.operational.preferred.initialR2T = true
             $0.operational.preferred.immediateData = false
         }
@@ -159,8 +159,8 @@ struct TransferTests {
 
     @Test("A data digest error ends the write with PROTOCOL SERVICE CRC ERROR")
     func dataDigest() throws {
-        let stage = try Stage()
-        let initiator = try stage.initiator { $0.operational.dataDigests = [.crc32c] }
+        let fixture = try PortFixture()
+        let initiator = try fixture.initiator { $0.operational.dataDigests = [.crc32c] }
         var command = SCSICommandPDU()
         command.isWrite = true
         command.expectedDataTransferLength = 512

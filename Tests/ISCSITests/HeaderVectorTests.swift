@@ -39,7 +39,7 @@ struct HeaderVectorTests {
         command.expectedDataTransferLength = 0x2222_2222
         command.cmdSN = SequenceNumber(0x3333_3333)
         command.expStatSN = SequenceNumber(0x4444_4444)
-        command.cdb = CommandDescriptorBlock([0x2A, 0, 0, 0, 0, 7, 0, 0, 1, 0, 0, 0, 0, 0, 0, 9])
+        command.cdb = CommandDescriptorBlock([OperationCode.write10, 0, 0, 0, 0, 7, 0, 0, 1, 0, 0, 0, 0, 0, 0, 9])
         let vector = words(
             0x41A2_0000, 0x0201_0203, 0x0005_0000, 0, 0x1111_1111, 0x2222_2222, 0x3333_3333, 0x4444_4444,
             0x2A00_0000, 0x0007_0000, 0x0100_0000, 9)
@@ -51,7 +51,7 @@ struct HeaderVectorTests {
         #expect(again.dataSegmentLength == 0x01_0203)
         #expect(again.logicalUnitNumber.number == 5)
         #expect(again.expectedDataTransferLength == 0x2222_2222)
-        #expect(again.cdb.operationCode == 0x2A && again.cdb.count == 16)
+        #expect(again.cdb.operationCode == OperationCode.write10 && again.cdb.count == 16)
         #expect(encoded(again) == vector)
     }
 

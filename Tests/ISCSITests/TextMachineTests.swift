@@ -10,7 +10,7 @@ struct TextMachineTests {
     private static let ownName = "iqn.2026-11.dev.carousel:own"
 
     /// A machine, the parameters of its connection, and the targets that it is told of.
-    private struct Bench {
+    private struct TextFixture {
         var machine: TextMachine
         var parameters = NegotiatedParameters()
         var partLimit = OutgoingText.maximumPartLength
@@ -76,36 +76,36 @@ struct TextMachineTests {
 
     @Test("SendTargets in one answer and in many: each continuation has a tag of its own")
     func sendTargets() throws {
-        var bench = Bench()
-        bench.targets = targets(50)
-        bench.parameters.maxSendDataSegmentLength = 512
-        var (response, text) = try #require(bench.ask(["SendTargets": "All"]).response)
+        var fixture = TextFixture()
+        fixture.targets = targets(50)
+        fixture.parameters.maxSendDataSegmentLength = 512
+        var (response, text) = try #require(fixture.ask(["SendTargets": "All"]).response)
         var whole = text
         var tags: Set<UInt32> = []
         while !response.isFinal {
             #expect(response.isContinued && text.count == 512)
             #expect(response.targetTransferTag != reservedTag && response.logicalUnitNumber == LogicalUnitNumber(3))
             #expect(tags.insert(response.targetTransferTag).inserted)
-            (response, text) = try #require(bench.ask(tag: response.targetTransferTag, [:]).response)
+            (response, text) = try #require(fixture.ask(tag: response.targetTransferTag, [:]).response)
             whole += text
         }
-        #expect(response.targetTransferTag == reservedTag && !response.isContinued && !bench.machine.isActive)
-        #expect(SendTargets.parse(try TextCodec.parse(whole.rawSpan)) == bench.targets)
-        #expect(bench.scopes == [.all], "the list is asked for once")
+        #expect(response.targetTransferTag == reservedTag && !response.isContinued && !fixture.machine.isActive)
+        #expect(SendTargets.parse(try TextCodec.parse(whole.rawSpan)) == fixture.targets)
+        #expect(fixture.scopes == [.all], "the list is asked for once")
     }
 
     @Test("Answers of every length around the segment's: nothing is lost, and no empty part comes last")
     func boundaries() throws {
         for length in 480...560 {
-            var bench = Bench()
-            bench.parameters.maxSendDataSegmentLength = 512
+            var fixture = TextFixture()
+            fixture.parameters.maxSendDataSegmentLength = 512
             let name = "iqn.2026-11.dev:" + String(repeating: "a", count: 100)
             let rest = length - 2 * ("TargetName=\(name)\0".utf8.count) - "TargetAddress=\0".utf8.count
-            bench.targets = [
+            fixture.targets = [
                 DiscoveredTarget(name: name, addresses: []),
                 DiscoveredTarget(name: name, addresses: [String(repeating: "b", count: rest)]),
             ]
-            let (text, count) = try bench.read(bench.ask(["SendTargets": "All"]))
+            let (text, count) = try fixture.read(fixture.ask(["SendTargets": "All"]))
             #expect(text.count == length && count == (length <= 512 ? 1 : 2))
         }
     }
@@ -119,14 +119,14 @@ struct TextMachineTests {
             (declared: 16_777_215, partLimit: 8192, part: 8192),
         ])
     func manyTargets(declared: Int, partLimit: Int, part: Int) throws {
-        var bench = Bench()
-        bench.targets = targets(10_000, addresses: 8)
-        bench.parameters.maxSendDataSegmentLength = declared
-        bench.partLimit = partLimit
-        let (text, count) = try bench.read(bench.ask(["SendTargets": "All"]))
+        var fixture = TextFixture()
+        fixture.targets = targets(10_000, addresses: 8)
+        fixture.parameters.maxSendDataSegmentLength = declared
+        fixture.partLimit = partLimit
+        let (text, count) = try fixture.read(fixture.ask(["SendTargets": "All"]))
         #expect(count == (text.count + part - 1) / part)
         let parameters = try TextCodec.parse(text.rawSpan, limit: 90_000)
-        #expect(SendTargets.parse(parameters) == bench.targets)
+        #expect(SendTargets.parse(parameters) == fixture.targets)
     }
 
     @Test("What is not yet sent is not written: a part costs one part and one target at most")
@@ -144,12 +144,12 @@ struct TextMachineTests {
 
     @Test("An answer is a snapshot: the list may change meanwhile")
     func snapshot() throws {
-        var bench = Bench()
-        bench.targets = targets(30)
-        bench.parameters.maxSendDataSegmentLength = 512
-        let first = bench.ask(["SendTargets": "All"])
-        bench.targets = []
-        let (text, _) = try bench.read(first)
+        var fixture = TextFixture()
+        fixture.targets = targets(30)
+        fixture.parameters.maxSendDataSegmentLength = 512
+        let first = fixture.ask(["SendTargets": "All"])
+        fixture.targets = []
+        let (text, _) = try fixture.read(first)
         #expect(SendTargets.parse(try TextCodec.parse(text.rawSpan)) == targets(30))
     }
 
@@ -165,10 +165,10 @@ struct TextMachineTests {
         ] as [(String, SendTargets.Scope?, SendTargets.Scope?)])
     func values(value: String, inDiscovery: SendTargets.Scope?, inNormal: SendTargets.Scope?) throws {
         for (type, scope) in [(SessionType.discovery, inDiscovery), (.normal, inNormal)] {
-            var bench = Bench(type)
-            bench.targets = [DiscoveredTarget(name: Self.ownName, addresses: [])]
-            let text = try #require(bench.ask(["SendTargets": value]).response?.text)
-            #expect(bench.scopes == (scope.map { [$0] } ?? []))
+            var fixture = TextFixture(type)
+            fixture.targets = [DiscoveredTarget(name: Self.ownName, addresses: [])]
+            let text = try #require(fixture.ask(["SendTargets": value]).response?.text)
+            #expect(fixture.scopes == (scope.map { [$0] } ?? []))
             let answer = TextParameter(
                 scope == nil ? "SendTargets" : "TargetName", scope == nil ? "Reject" : Self.ownName)
             #expect(try TextCodec.parse(text.rawSpan) == [answer])
@@ -179,10 +179,10 @@ struct TextMachineTests {
         "Keys like SendTargets are not understood",
         arguments: ["sENDtARGETS", "SendTargetsPlease", "sendtargets", "SendTarget"])
     func wrongKey(key: String) throws {
-        var bench = Bench(.normal)
-        let text = try #require(bench.ask(text: Array("\(key)=All\0".utf8)).response?.text)
+        var fixture = TextFixture(.normal)
+        let text = try #require(fixture.ask(text: Array("\(key)=All\0".utf8)).response?.text)
         #expect(try TextCodec.parse(text.rawSpan) == [TextParameter(key, "NotUnderstood")])
-        #expect(bench.scopes.isEmpty)
+        #expect(fixture.scopes.isEmpty)
     }
 
     // MARK: Parameters
@@ -190,8 +190,8 @@ struct TextMachineTests {
     @Test("Every key in full feature phase")
     func keys() throws {
         for key in OperationalKey.table where key.name != "SendTargets" {
-            var bench = Bench(.normal)
-            let step = bench.ask(text: Array("\(key.name)=1024\0".utf8))
+            var fixture = TextFixture(.normal)
+            let step = fixture.ask(text: Array("\(key.name)=1024\0".utf8))
             if case .target = key.senders {
                 #expect(step.rejection == .protocolError, "\(key.name) is the target's to say")
                 continue
@@ -204,27 +204,27 @@ struct TextMachineTests {
             }
             var expected = NegotiatedParameters()
             if key.name == "MaxRecvDataSegmentLength" { expected.maxSendDataSegmentLength = 1024 }
-            #expect(bench.parameters == expected)
+            #expect(fixture.parameters == expected)
         }
         for key in ["AuthMethod", "CHAP_A", "CHAP_N", "CHAP_R"] {
-            var bench = Bench(.normal)
-            let text = try #require(bench.ask(text: Array("\(key)=1\0".utf8)).response?.text)
+            var fixture = TextFixture(.normal)
+            let text = try #require(fixture.ask(text: Array("\(key)=1\0".utf8)).response?.text)
             #expect(try TextCodec.parse(text.rawSpan) == [TextParameter(key, "Reject")])
         }
     }
 
     @Test("A changed parameter is in force after the last response, and not when the negotiation fails or ends early")
     func force() throws {
-        var bench = Bench(.normal)
-        let first = try #require(bench.ask(final: false, ["MaxRecvDataSegmentLength": "4096"]).response)
+        var fixture = TextFixture(.normal)
+        let first = try #require(fixture.ask(final: false, ["MaxRecvDataSegmentLength": "4096"]).response)
         #expect(!first.header.isFinal && !first.header.isContinued)
-        #expect(bench.parameters.maxSendDataSegmentLength == 8192)
-        var (failing, abandoned) = (bench, bench)
-        let last = try #require(bench.ask(tag: first.header.targetTransferTag, ["InitiatorAlias": "a"]).response)
-        #expect(last.header.isFinal && bench.parameters.maxSendDataSegmentLength == 4096)
+        #expect(fixture.parameters.maxSendDataSegmentLength == 8192)
+        var (failing, abandoned) = (fixture, fixture)
+        let last = try #require(fixture.ask(tag: first.header.targetTransferTag, ["InitiatorAlias": "a"]).response)
+        #expect(last.header.isFinal && fixture.parameters.maxSendDataSegmentLength == 4096)
         // Once in each negotiation, and so again in the next.
-        _ = bench.ask(["MaxRecvDataSegmentLength": "1024"])
-        #expect(bench.parameters.maxSendDataSegmentLength == 1024)
+        _ = fixture.ask(["MaxRecvDataSegmentLength": "1024"])
+        #expect(fixture.parameters.maxSendDataSegmentLength == 1024)
 
         let repeated = failing.ask(tag: first.header.targetTransferTag, ["MaxRecvDataSegmentLength": "1024"])
         #expect(repeated.rejection == .protocolError && !failing.machine.isActive)
@@ -236,81 +236,81 @@ struct TextMachineTests {
 
     @Test("Bad lengths are answered and change nothing", arguments: ["511", "16777216", "-1", "x", "", "1e4"])
     func badLength(value: String) throws {
-        var bench = Bench(.normal)
-        let text = try #require(bench.ask(["MaxRecvDataSegmentLength": value]).response?.text)
+        var fixture = TextFixture(.normal)
+        let text = try #require(fixture.ask(["MaxRecvDataSegmentLength": value]).response?.text)
         #expect(try TextCodec.parse(text.rawSpan) == [TextParameter("MaxRecvDataSegmentLength", "Reject")])
-        #expect(bench.parameters == NegotiatedParameters())
+        #expect(fixture.parameters == NegotiatedParameters())
     }
 
     // MARK: Sequences
 
     @Test("A text over several requests")
     func continued() throws {
-        var bench = Bench()
-        bench.targets = targets(1)
+        var fixture = TextFixture()
+        fixture.targets = targets(1)
         let text = Array("SendTargets=All\0".utf8)
         var tag = reservedTag
         for byte in text.dropLast() {
             let (response, answer) = try #require(
-                bench.ask(tag: tag, final: false, continued: true, text: [byte]).response)
+                fixture.ask(tag: tag, final: false, continued: true, text: [byte]).response)
             #expect(answer.isEmpty && !response.isFinal && !response.isContinued)
             #expect(response.targetTransferTag != reservedTag && response.targetTransferTag != tag)
             tag = response.targetTransferTag
         }
-        let (response, answer) = try #require(bench.ask(tag: tag, text: [0]).response)
+        let (response, answer) = try #require(fixture.ask(tag: tag, text: [0]).response)
         #expect(response.isFinal)
-        #expect(SendTargets.parse(try TextCodec.parse(answer.rawSpan)) == bench.targets)
+        #expect(SendTargets.parse(try TextCodec.parse(answer.rawSpan)) == fixture.targets)
     }
 
     @Test("The initiator's F bit ends the negotiation, not the target's")
     func finalBit() throws {
-        var bench = Bench(.normal)
+        var fixture = TextFixture(.normal)
         var tag = reservedTag
         for _ in 0..<3 {
-            let response = try #require(bench.ask(tag: tag, final: false, [:]).response?.header)
-            #expect(!response.isFinal && bench.machine.isActive)
+            let response = try #require(fixture.ask(tag: tag, final: false, [:]).response?.header)
+            #expect(!response.isFinal && fixture.machine.isActive)
             tag = response.targetTransferTag
         }
-        #expect(bench.ask(tag: tag, [:]).response?.header.isFinal == true)
-        #expect(!bench.machine.isActive)
-        #expect(bench.ask(tag: tag, [:]).rejection == .invalidPDUField, "it is over")
+        #expect(fixture.ask(tag: tag, [:]).response?.header.isFinal == true)
+        #expect(!fixture.machine.isActive)
+        #expect(fixture.ask(tag: tag, [:]).rejection == .invalidPDUField, "it is over")
     }
 
     @Test("A request without target transfer tag ends the negotiation under way")
     func restart() throws {
-        var bench = Bench()
-        bench.targets = targets(100)
-        bench.parameters.maxSendDataSegmentLength = 512
-        let old = try #require(bench.ask(task: 1, ["SendTargets": "All"]).response?.header)
-        let new = try #require(bench.ask(task: 2, ["SendTargets": "All"]).response?.header)
+        var fixture = TextFixture()
+        fixture.targets = targets(100)
+        fixture.parameters.maxSendDataSegmentLength = 512
+        let old = try #require(fixture.ask(task: 1, ["SendTargets": "All"]).response?.header)
+        let new = try #require(fixture.ask(task: 2, ["SendTargets": "All"]).response?.header)
         #expect(new.initiatorTaskTag == 2 && new.targetTransferTag != old.targetTransferTag)
-        #expect(bench.ask(tag: old.targetTransferTag, task: 1, [:]).rejection == .invalidPDUField)
-        #expect(bench.ask(tag: new.targetTransferTag, task: 2, [:]).rejection == .invalidPDUField, "and that ends it")
+        #expect(fixture.ask(tag: old.targetTransferTag, task: 1, [:]).rejection == .invalidPDUField)
+        #expect(fixture.ask(tag: new.targetTransferTag, task: 2, [:]).rejection == .invalidPDUField, "and that ends it")
     }
 
     @Test("An answer that nobody asks for any more is not kept")
     func idle() throws {
-        var bench = Bench()
-        bench.targets = targets(100)
-        bench.parameters.maxSendDataSegmentLength = 512
-        var response = try #require(bench.ask(["SendTargets": "All"]).response?.header)
+        var fixture = TextFixture()
+        fixture.targets = targets(100)
+        fixture.parameters.maxSendDataSegmentLength = 512
+        var response = try #require(fixture.ask(["SendTargets": "All"]).response?.header)
         for _ in 0..<3 {
-            bench.machine.elapse()
-            #expect(bench.machine.isActive)
-            response = try #require(bench.ask(tag: response.targetTransferTag, [:]).response?.header)
+            fixture.machine.elapse()
+            #expect(fixture.machine.isActive)
+            response = try #require(fixture.ask(tag: response.targetTransferTag, [:]).response?.header)
         }
-        bench.machine.elapse()
-        bench.machine.elapse()
-        #expect(!bench.machine.isActive)
-        #expect(bench.ask(tag: response.targetTransferTag, [:]).rejection == .invalidPDUField)
+        fixture.machine.elapse()
+        fixture.machine.elapse()
+        #expect(!fixture.machine.isActive)
+        #expect(fixture.ask(tag: response.targetTransferTag, [:]).rejection == .invalidPDUField)
     }
 
     @Test("Wrong tags, wrong bits, repeated keys, broken and long texts are rejected")
     func rejected() throws {
-        func rejection(_ request: (inout Bench) -> TextStep) -> RejectReason? {
-            var bench = Bench(.normal)
-            let reason = request(&bench).rejection
-            #expect(!bench.machine.isActive)
+        func rejection(_ request: (inout TextFixture) -> TextStep) -> RejectReason? {
+            var fixture = TextFixture(.normal)
+            let reason = request(&fixture).rejection
+            #expect(!fixture.machine.isActive)
             return reason
         }
         #expect(rejection { $0.ask(tag: 9, [:]) } == .invalidPDUField)
@@ -320,22 +320,22 @@ struct TextMachineTests {
         #expect(rejection { $0.ask(["SendTargets": "All", "SendTargets": "All"]) } == .protocolError)
         #expect(rejection { $0.ask(text: Array("SendTargets=All".utf8)) } == .protocolError)
         #expect(rejection { $0.ask(text: Array("SendTargets\0".utf8)) } == .protocolError)
-        var bench = Bench(.normal)
-        bench.targets = targets(1)
+        var fixture = TextFixture(.normal)
+        fixture.targets = targets(1)
         let long = Array("X-a=\(String(repeating: "a", count: 200))\0".utf8)
         let part = [UInt8]((0..<50).map { _ in long }.joined())
-        let response = try #require(bench.ask(final: false, continued: true, text: part).response?.header)
-        let step = bench.ask(tag: response.targetTransferTag, final: false, continued: true, text: part)
-        #expect(step.rejection == .protocolError && !bench.machine.isActive)
+        let response = try #require(fixture.ask(final: false, continued: true, text: part).response?.header)
+        let step = fixture.ask(tag: response.targetTransferTag, final: false, continued: true, text: part)
+        #expect(step.rejection == .protocolError && !fixture.machine.isActive)
     }
 
     @Test("New keys while an answer goes out are no continuation")
     func keysInContinuation() throws {
-        var bench = Bench()
-        bench.targets = targets(100)
-        bench.parameters.maxSendDataSegmentLength = 512
-        let tag = try #require(bench.ask(["SendTargets": "All"]).response?.header.targetTransferTag)
-        var (keys, part, nothing) = (bench, bench, bench)
+        var fixture = TextFixture()
+        fixture.targets = targets(100)
+        fixture.parameters.maxSendDataSegmentLength = 512
+        let tag = try #require(fixture.ask(["SendTargets": "All"]).response?.header.targetTransferTag)
+        var (keys, part, nothing) = (fixture, fixture, fixture)
         #expect(keys.ask(tag: tag, ["InitiatorAlias": "a"]).rejection == .protocolError)
         #expect(part.ask(tag: tag, final: false, continued: true, [:]).rejection == .protocolError)
         #expect(nothing.ask(tag: tag, text: [0, 0]).response?.header.isContinued == true, "NULs are no keys")

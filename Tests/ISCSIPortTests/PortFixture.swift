@@ -10,7 +10,7 @@ import TargetCore
 import Testing
 
 /// A server on two reactors with one target, and initiators for it.
-final class Stage: @unchecked Sendable {
+final class PortFixture: @unchecked Sendable {
     static let targetName = "iqn.2026-11.dev.carousel:memory"
     let engine: FileEngine
     let reactors: [Reactor]
@@ -120,6 +120,12 @@ final class Stage: @unchecked Sendable {
         for reactor in reactors { reactor.post { [device] in device.letGo() } }
     }
 }
+
+/// TEST UNIT READY.
+let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
+
+/// A command of a vendor that no device here knows.
+let unknownCommand = CommandDescriptorBlock([0xEE, 0, 0, 0, 0, 0])
 
 /// READ(10).
 func read10(_ block: Int, _ count: Int) -> CommandDescriptorBlock {
