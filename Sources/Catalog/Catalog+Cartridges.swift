@@ -41,8 +41,8 @@ extension Catalog {
 
     /// Makes `moves` and their lines of history in one transaction; several at once are an exchange.
     ///
-    /// A cartridge in phase `creating` is complete when it has moved. One in phase `deleting` moves to the vault only, and without
-    /// a line of history, for which a full file system could have no room.
+    /// A cartridge in phase `creating` is complete when it has moved. One in phase `deleting` moves to the vault only,
+    /// and without a line of history, for which a full file system could have no room.
     ///
     /// - Throws: `CatalogError.conflict` when a cartridge is not at its origin, or a destination does not exist or
     ///   is not empty after all origins were left.

@@ -35,8 +35,8 @@ public struct NewLibrary: Sendable {
 }
 
 extension Catalog {
-    /// Adds a library in phase `creating` with its elements, its drives and its target: the changer is logical unit 0, the
-    /// drives follow.
+    /// Adds a library in phase `creating` with its elements, its drives and its target: the changer is logical unit 0,
+    /// the drives follow.
     ///
     /// The cartridges, at most as many as slots, go to the slots from 1 on.
     public func addLibrary(

@@ -17,7 +17,7 @@ public final class Catalog: Sendable {
     ///
     /// - Parameters:
     ///   - path: Where the file is.
-    ///   - willCommit: Called at the end of each transaction that changes something; when it throws, nothing is changed.
+    /// - willCommit: Called at the end of each transaction that changes something; when it throws, nothing is changed.
     /// - Throws: `CatalogError.newerVersion`, `.notACatalog` or `.damaged` without having changed anything.
     public init(
         path: String, willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil
@@ -26,8 +26,8 @@ public final class Catalog: Sendable {
         var configuration = Configuration()
         configuration.label = "catalog"
         configuration.prepareDatabase { database in
-            // The end of the journal is durable, so a committed move survives a power loss: PERSIST ends it by zeros at its
-            // beginning, which are synchronised, and keeps the storage that it has.
+            // The end of the journal is durable, so a committed move survives a power loss: PERSIST ends it by zeros at
+            // its beginning, which are synchronised, and keeps the storage that it has.
             try database.execute(
                 sql: """
                     PRAGMA synchronous = EXTRA;
@@ -85,7 +85,8 @@ public final class Catalog: Sendable {
         guard let file = FileHandle(forUpdatingAtPath: journal), let length = try? file.seekToEnd(),
             length < journalReserve
         else { return }
-        // Zeros behind the end change nothing: SQLite reads no further than the header says, and an empty one says nothing.
+        // Zeros behind the end change nothing: SQLite reads no further than the header says, and an empty one says
+        // nothing.
         try? file.write(contentsOf: Data(count: journalReserve - Int(length)))
         try? file.synchronize()
     }

@@ -2,11 +2,11 @@ import GRDB
 
 /// How far a disk, a library or a cartridge is on its way into the catalog or out of it.
 ///
-/// The row says what is meant to be, before files are made or removed. What a crash leaves in another phase than `complete`
-/// never was, or has been deleted: its files are removed, then its row.
+/// The row says what is meant to be, before files are made or removed. What a crash leaves in another phase than
+/// `complete` never was, or has been deleted: its files are removed, then its row.
 ///
-/// All names have the same length, so that a row never grows when its phase changes: a deletion has to begin on a full file
-/// system too.
+/// All names have the same length, so that a row never grows when its phase changes: a deletion has to begin on a full
+/// file system too.
 public enum RecordPhase: String, Hashable, Sendable {
     /// Its files are being made.
     case creating
@@ -55,8 +55,8 @@ extension Catalog {
         }
     }
 
-    /// Says how far the cartridge with the key `cartridge` is, if it is in phase `present` (any when nil); false when it is not, or
-    /// has gone.
+    /// Says how far the cartridge with the key `cartridge` is, if it is in phase `present` (any when nil); false when
+    /// it is not, or has gone.
     public func setPhase(
         _ phase: RecordPhase, ofCartridge cartridge: Int64, in present: RecordPhase?
     ) throws(CatalogError) -> Bool {
@@ -68,8 +68,8 @@ extension Catalog {
         }
     }
 
-    /// Takes the cartridge with the key `cartridge`, which is not complete, out of its element: nothing else may happen to it
-    /// than its removal.
+    /// Takes the cartridge with the key `cartridge`, which is not complete, out of its element: nothing else may happen
+    /// to it than its removal.
     public func withdrawCartridge(_ cartridge: Int64) throws(CatalogError) {
         try write { database in
             try database.execute(

@@ -5,8 +5,8 @@ public import TargetCore
 
 /// The device server of a media changer (SMC-3): a robot, slots, mail slots and drives.
 ///
-/// It is serial and lives on the home reactor of its target, like the drives of its library. Which cartridge is where is
-/// in its memory; every move is durable in the `LibraryInventory` before it counts.
+/// It is serial and lives on the home reactor of its target, like the drives of its library. Which cartridge is where
+/// is in its memory; every move is durable in the `LibraryInventory` before it counts.
 public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     /// The most moves that wait for the robot.
     public static let maximumWaitingMoves = 64
@@ -34,8 +34,8 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     /// What it does next. On the reactor only.
     var waiting: [RobotJob] = []
 
-    /// A library with those drives and so many slots and mail slots. `contents` is what the inventory says; the cartridges in
-    /// drives are loaded by the drives' owner, not here.
+    /// A library with those drives and so many slots and mail slots. `contents` is what the inventory says; the
+    /// cartridges in drives are loaded by the drives' owner, not here.
     ///
     /// - Throws: `LibraryError` when the profile does not allow so many elements, or a cartridge is in none of them.
     public init(

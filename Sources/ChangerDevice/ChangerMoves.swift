@@ -52,8 +52,8 @@ extension ChangerDeviceServer {
 /// The operator's door.
 extension ChangerDeviceServer {
     /// Moves a cartridge on behalf of the operator: between elements, into the library or out of it. Any thread;
-    /// `completion` is called on the changer's reactor with nil when the move is durable and, for a drive, the cartridge is
-    /// loaded, else with the reason why nothing was moved.
+    /// `completion` is called on the changer's reactor with nil when the move is durable and, for a drive, the
+    /// cartridge is loaded, else with the reason why nothing was moved.
     ///
     /// Mail slots are locked while an initiator prevents medium removal. Initiators learn of the move by a unit
     /// attention: IMPORT OR EXPORT ELEMENT ACCESSED when a cartridge came or went, else MEDIUM MAY HAVE CHANGED.

@@ -10,11 +10,12 @@ public enum MoveRequester: Sendable {
 
 /// Where a library keeps, durably, which cartridge is where. The control plane implements it.
 public protocol LibraryInventory: AnyObject, Sendable {
-    /// Makes all of `moves` durable in one transaction, together: an exchange is two moves, each into the place that the
-    /// other leaves.
+    /// Makes all of `moves` durable in one transaction, together: an exchange is two moves, each into the place that
+    /// the other leaves.
     ///
-    /// Called on the changer's reactor, so it must not wait: the work goes elsewhere. `completion` is called once, on any
-    /// thread: with nil when the moves are durable, else with the reason in one sentence, and then nothing has changed.
+    /// Called on the changer's reactor, so it must not wait: the work goes elsewhere. `completion` is called once, on
+    /// any thread: with nil when the moves are durable, else with the reason in one sentence, and then nothing has
+    /// changed.
     func commit(
         _ moves: [MediumMove], by requester: MoveRequester, completion: @escaping @Sendable (String?) -> Void)
 }

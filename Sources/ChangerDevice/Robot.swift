@@ -40,8 +40,8 @@ final class RobotJob {
 }
 
 /// The robot: one job at a time, each in steps. Drives give their cartridges (rewound, durable, closed); the inventory
-/// makes the moves durable; then they count, and drives load what they got. When a step fails nothing was moved, and drives
-/// that gave a cartridge load it again.
+/// makes the moves durable; then they count, and drives load what they got. When a step fails nothing was moved, and
+/// drives that gave a cartridge load it again.
 extension ChangerDeviceServer {
     /// Checks a job and begins it; the reason when it is impossible. The robot rests.
     func begin(_ job: RobotJob) -> MoveRefusal? {

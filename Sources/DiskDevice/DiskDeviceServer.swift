@@ -75,13 +75,13 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// Whether the medium may not be written now.
     var isWriteProtected: Bool { isReadOnly || softwareWriteProtection.load(ordering: .relaxed) }
 
-    /// Whether the host has lost written data and nobody has acknowledged that: until then everything that writes, or makes
-    /// durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
+    /// Whether the host has lost written data and nobody has acknowledged that: until then everything that writes, or
+    /// makes durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
     public var hasLostData: Bool { image.loss != nil }
 
-    /// Lets writes go on after a loss of written data: an operator's word, because nobody else knows what was lost. What is
-    /// read from then on is what the host has. It waits for the file system; the answer is why the acknowledgement will not
-    /// outlast the image's present opening, if so.
+    /// Lets writes go on after a loss of written data: an operator's word, because nobody else knows what was lost.
+    /// What is read from then on is what the host has. It waits for the file system; the answer is why the
+    /// acknowledgement will not outlast the image's present opening, if so.
     public func acknowledgeLoss() -> MediaFailure? { image.acknowledgeLoss() }
 
     /// Makes the disk larger, and lets every nexus know by CAPACITY DATA HAS CHANGED. It waits for the file system.

@@ -31,7 +31,8 @@ extension DiskDeviceServer {
         return deallocateNext(task)
     }
 
-    /// How many descriptors a parameter list has: those that are not whole, or beyond the data, do not count (clause 5.35.2).
+    /// How many descriptors a parameter list has: those that are not whole, or beyond the data, do not count (clause
+    /// 5.35.2).
     private static func unmapDescriptorCount(_ list: RawSpan) -> Int {
         min(Int(list.loadBE16(at: 2)), list.byteCount - 8) / 16
     }
@@ -74,8 +75,8 @@ extension DiskDeviceServer {
         index < unmapDescriptorCount(list.bytes) ? unmapExtent(list.bytes, index) : nil
     }
 
-    /// Frees the next piece, which then reads as zeros (LBPRZ one). The host keeps writers out while it frees storage, so pieces
-    /// are bounded; they end at multiples of their length, so that no part of a block of the host's is left.
+    /// Frees the next piece, which then reads as zeros (LBPRZ one). The host keeps writers out while it frees storage,
+    /// so pieces are bounded; they end at multiples of their length, so that no part of a block of the host's is left.
     private func deallocateNext(_ task: SCSITask) -> CommandProgress {
         var progress = DeallocationProgress(task)
         while let extent = deallocatedExtent(task, progress.index) {
@@ -134,8 +135,9 @@ extension DiskDeviceServer {
         return submitWrite(task, BlockExtent(first: extent.first, count: chunk), .fill)
     }
 
-    /// With UNMAP zeros need no storage. Without it they are written: blocks that were mapped stay so, and those that were not
-    /// become so (SBC-4 clause 4.7.3.4.4). Other blocks are written even with UNMAP, because they must be read again.
+    /// With UNMAP zeros need no storage. Without it they are written: blocks that were mapped stay so, and those that
+    /// were not become so (SBC-4 clause 4.7.3.4.4). Other blocks are written even with UNMAP, because they must be read
+    /// again.
     private func writeSameZeros(_ task: SCSITask) -> CommandProgress {
         task.commandDescriptorBlock[1] & 0x08 != 0 ? deallocateNext(task) : zeroNext(task)
     }

@@ -75,8 +75,8 @@ extension DiskDeviceServer {
         task.progressCount += task.fileRequest.count >> Int(blockShift)
     }
 
-    /// Hands the task's prepared request to the image's lane. When it is the command's first step and the lane is full, the
-    /// command ends with BUSY: nothing has changed yet.
+    /// Hands the task's prepared request to the image's lane. When it is the command's first step and the lane is full,
+    /// the command ends with BUSY: nothing has changed yet.
     func submit(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
         guard task.step == DiskStep.none.rawValue else { return submitContinuation(task, step) }
         task.step = step.rawValue
@@ -138,8 +138,8 @@ extension DiskDeviceServer {
 
     // MARK: Failures
 
-    /// The sense data of a write that failed, with the block where it did, where that is known. A full host is no medium
-    /// error: it can end, and initiators that know thin provisioning wait for that (SBC-4 clause 4.7.3.6).
+    /// The sense data of a write that failed, with the block where it did, where that is known. A full host is no
+    /// medium error: it can end, and initiators that know thin provisioning wait for that (SBC-4 clause 4.7.3.6).
     static func writeFailure(_ failure: MediaFailure, block: UInt64?) -> SenseData {
         let information = block.map { Int64(bitPattern: $0) }
         return failure == .hostFull
@@ -169,7 +169,8 @@ extension DiskDeviceServer {
     /// Ends a write command: when its data are durable, or at once.
     func finishWrite(_ task: SCSITask) -> CommandProgress {
         if mustBeDurable(task) { return synchronizeWritten(task, .synchronize) }
-        // First the mark, then the question: a loss that comes in between finds this nexus, one that came before is found.
+        // First the mark, then the question: a loss that comes in between finds this nexus, one that came before is
+        // found.
         if let nexus = task.nexus, !nexus.hasBufferedWrites {
             nexus.hasBufferedWrites = true
             atomicMemoryFence(ordering: .sequentiallyConsistent)

@@ -38,8 +38,8 @@ extension DiskDeviceServer {
 
     func verify(_ task: SCSITask) -> CommandProgress { verifyNext(task) }
 
-    /// Whether every block is compared with its own: VERIFY with such a BYTCHK, and every WRITE AND VERIFY, whose data are
-    /// there.
+    /// Whether every block is compared with its own: VERIFY with such a BYTCHK, and every WRITE AND VERIFY, whose data
+    /// are there.
     private func comparesAllBlocks(_ task: SCSITask) -> Bool {
         byteCheck(task) == .allBlocks || changesMedium(task.command)
     }

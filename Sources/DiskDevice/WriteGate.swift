@@ -6,8 +6,8 @@ internal import TargetCore
 ///
 /// COMPARE AND WRITE and ORWRITE are "an uninterrupted series of actions" (SBC-4 clauses 5.4 and 5.23): no write may
 /// fall between their read and their write. All other writers pay one atomic addition at each end; who must wait is
-/// parked off the data path, and its own file request wakes it on its reactor, which costs nothing and is never refused.
-/// Those that wait are woken one after another, each when the one before has entered.
+/// parked off the data path, and its own file request wakes it on its reactor, which costs nothing and is never
+/// refused. Those that wait are woken one after another, each when the one before has entered.
 final class WriteGate: Sendable {
     /// In `word`: a command is inside alone, or waits until the others have left. Below: how many others are inside.
     private static let closed = 1 << 32

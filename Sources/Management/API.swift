@@ -51,7 +51,8 @@ public struct DaemonStatus: Codable, Sendable {
     public var sessions: Int
     /// What is not served, or not all of it, and why; empty when all is well.
     public var problems: [String]
-    /// Images, libraries and cartridges in the state folder that the catalog does not know; nothing serves or removes them.
+    /// Images, libraries and cartridges in the state folder that the catalog does not know; nothing serves or removes
+    /// them.
     public var unclaimed: [String]
 }
 

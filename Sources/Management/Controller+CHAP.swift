@@ -58,8 +58,8 @@ extension Controller {
         try configureFrontEnd()
     }
 
-    /// Forgets the secrets at a place that has gone. When they cannot be removed they stay, and count for the next of that name: that
-    /// keeps initiators out rather than lets them in.
+    /// Forgets the secrets at a place that has gone. When they cannot be removed they stay, and count for the next of
+    /// that name: that keeps initiators out rather than lets them in.
     func forgetSecrets(at scope: CredentialScope) {
         guard secrets.entries[scope] != nil else { return }
         do {

@@ -68,8 +68,8 @@ extension Controller {
         return try query { () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) }
     }
 
-    /// Lets the front end forget what was set for a disk or library that the catalog and the secrets have forgotten: there is no
-    /// way back from here.
+    /// Lets the front end forget what was set for a disk or library that the catalog and the secrets have forgotten:
+    /// there is no way back from here.
     func forgetFrontEndSettings() {
         do {
             try configureFrontEnd()

@@ -44,7 +44,8 @@ extension Controller {
         return try self.target(name)
     }
 
-    /// Shows devices no longer at the target `name`: to everyone, or to a group, whose access ends when no number is given.
+    /// Shows devices no longer at the target `name`: to everyone, or to a group, whose access ends when no number is
+    /// given.
     public func unmap(target name: String, _ request: TargetUnmapping) throws(ManagementError) -> TargetSummary {
         let target = try targetRecord(name)
         guard let groupName = request.group else {
@@ -131,8 +132,8 @@ extension Controller {
         }
     }
 
-    /// Refuses what could not run: all sessions with a target that has tape drives or a changer run on the thread of their
-    /// library, so they are of one library, and nobody is logged in elsewhere when the first of them comes.
+    /// Refuses what could not run: all sessions with a target that has tape drives or a changer run on the thread of
+    /// their library, so they are of one library, and nobody is logged in elsewhere when the first of them comes.
     private func checkHome(
         _ target: TargetRecord, _ wanted: [Int: Int64], _ devices: DeviceUnits
     ) throws(ManagementError) {

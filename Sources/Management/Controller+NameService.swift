@@ -34,7 +34,8 @@ extension Controller {
         await nameService?.status() ?? NameServiceStatus()
     }
 
-    /// Begins with the server that the catalog has, if it has one; before the portals are open, so that nobody slips in.
+    /// Begins with the server that the catalog has, if it has one; before the portals are open, so that nobody slips
+    /// in.
     func startNameService() throws(ManagementError) {
         guard let record = try query({ () throws(CatalogError) in try catalog.nameServer() }) else { return }
         serve(record)

@@ -17,7 +17,8 @@ extension Controller {
     static let maximumPortals = 64
     /// The portal group when nothing else is said.
     static let defaultPortalGroup = 1
-    /// How long initiators may be given to log out, in seconds; Parameter3 of the message has 16 bits, but nobody waits that long.
+    /// How long initiators may be given to log out, in seconds; Parameter3 of the message has 16 bits, but nobody waits
+    /// that long.
     static let gracePeriods = 1...3600
 
     /// The portals, by address.

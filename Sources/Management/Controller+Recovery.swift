@@ -3,13 +3,14 @@ import Foundation
 import Logging
 
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
-// deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the way.
+// deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the
+// way.
 extension Controller {
     /// How many cartridges of a library, and how many unclaimed files, are named one by one.
     static let namedAtMost = 20
 
-    /// Looks at all rows that are not complete, and at all folders. What cannot be ended now is a problem of its disk or
-    /// library, and everything else goes on.
+    /// Looks at all rows that are not complete, and at all folders. What cannot be ended now is a problem of its disk
+    /// or library, and everything else goes on.
     func endInterrupted() throws(ManagementError) {
         for disk in try query({ () throws(CatalogError) in try catalog.disks() }) where disk.phase != .complete {
             end(disk.name, "disk", disk.phase) { () throws(ManagementError) in try removeRemains(of: disk) }
@@ -99,8 +100,8 @@ extension Controller {
 
     // MARK: Files without a row
 
-    /// The images, libraries and cartridges that no row claims. What a crash has left of a cartridge, under a hidden name,
-    /// is removed.
+    /// The images, libraries and cartridges that no row claims. What a crash has left of a cartridge, under a hidden
+    /// name, is removed.
     private func unclaimedFiles() throws(ManagementError) -> [String] {
         var unclaimed: [String] = []
         let disks = try query { () throws(CatalogError) in try catalog.disks() }

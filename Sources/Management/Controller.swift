@@ -4,9 +4,10 @@ public import Logging
 
 /// The control plane: turns requests into catalog rows and running devices.
 ///
-/// Every operation checks everything first, then changes, and undoes what it did when a later step fails; what a crash leaves
-/// half done the next start ends. The functions but `shutDown`, the last, contain no suspension point, so they run one after another and none sees the
-/// half of another. They may wait for files, SQLite and reactors; as there is one controller, that holds up one thread of the pool at most.
+/// Every operation checks everything first, then changes, and undoes what it did when a later step fails; what a crash
+/// leaves half done the next start ends. The functions but `shutDown`, the last, contain no suspension point, so they
+/// run one after another and none sees the half of another. They may wait for files, SQLite and reactors; as there is
+/// one controller, that holds up one thread of the pool at most.
 public actor Controller {
     /// The version of Carousel.
     public static let version = "0.1.0"
@@ -152,7 +153,8 @@ public actor Controller {
 
     // MARK: For the extensions by topic
 
-    /// Refuses when an initiator is logged in to the target of `name`, or to another that shows one of its logical units.
+    /// Refuses when an initiator is logged in to the target of `name`, or to another that shows one of its logical
+    /// units.
     func checkUnused(_ name: String, units: [Int64], kind: String, verb: String) throws(ManagementError) {
         var names: Set<String> = [DeviceName.targetName(name)]
         if let device = units.first,

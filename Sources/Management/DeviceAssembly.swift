@@ -17,8 +17,8 @@ public struct CartridgeProblem: Hashable, Sendable {
 
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
-/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function that throws
-/// has changed nothing, if it does not say otherwise.
+/// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function
+/// that throws has changed nothing, if it does not say otherwise.
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
@@ -29,7 +29,8 @@ public protocol DeviceAssembly: Sendable {
 
     /// Opens the image and offers the disk's target.
     func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
-    /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the change.
+    /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
+    /// change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
     /// Ends the consequences of a loss of written data on the disk; false when there is none.
     func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool
@@ -45,13 +46,13 @@ public protocol DeviceAssembly: Sendable {
     func createCartridges(
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError)
-    /// Removes the files of cartridges of the library from `folder`; those that are not there are no error. A cartridge that is in use keeps its
-    /// files; when this throws something else, some may be gone.
+    /// Removes the files of cartridges of the library from `folder`; those that are not there are no error. A cartridge
+    /// that is in use keeps its files; when this throws something else, some may be gone.
     func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError)
-    /// Looks at the files of `cartridges` of the library, in `folder`, and tells which cannot be used, by barcode. What is found
-    /// out is kept for `cartridgeProblems(of:)` while the library runs.
+    /// Looks at the files of `cartridges` of the library, in `folder`, and tells which cannot be used, by barcode. What
+    /// is found out is kept for `cartridgeProblems(of:)` while the library runs.
     func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) -> [String: CartridgeProblem]
@@ -73,14 +74,16 @@ public protocol DeviceAssembly: Sendable {
 
     /// Makes targets, maps and access what `plan` says, from now on; sessions that may not stay are ended.
     func configure(_ plan: FrontEndPlan)
-    /// Shows the disks with those keys at free numbers of the target `name`, to everyone who sees what the target itself shows.
+    /// Shows the disks with those keys at free numbers of the target `name`, to everyone who sees what the target
+    /// itself shows.
     func map(_ logicalUnits: [Int: Int64], atTarget name: String)
 
     /// Starts to listen and returns where, with the port that the system chose for port 0.
     func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress
     /// Listens no longer.
     func closePortal(_ portal: PortalAddress)
-    /// Sends new logins elsewhere, asks the initiators that came in here to log out, and closes what is left after the time.
+    /// Sends new logins elsewhere, asks the initiators that came in here to log out, and closes what is left after the
+    /// time.
     func drainPortal(_ portal: PortalAddress, seconds: Int)
     /// Takes logins at a drained portal again.
     func resumePortal(_ portal: PortalAddress)

@@ -1,10 +1,11 @@
 import Foundation
 import Platform
 
-/// The files of a state folder that are not images of disks: catalog, secrets, lock, socket, and the files of cartridges.
+/// The files of a state folder that are not images of disks: catalog, secrets, lock, socket, and the files of
+/// cartridges.
 ///
-/// None of them may become the medium of a disk, whatever path leads to it: initiators could read and overwrite it, and the
-/// disk's lock would keep the daemon out.
+/// None of them may become the medium of a disk, whatever path leads to it: initiators could read and overwrite it, and
+/// the disk's lock would keep the daemon out.
 struct OwnFiles {
     private var paths: [FileStatus.Identity: String] = [:]
 

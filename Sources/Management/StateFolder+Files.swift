@@ -14,7 +14,8 @@ extension StateFolder {
     /// `path` without symbolic links, so that two names of one file are found out.
     func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
 
-    /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this throws.
+    /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this
+    /// throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
         try gate?(path)
         do {

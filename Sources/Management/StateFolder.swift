@@ -2,9 +2,9 @@ public import Foundation
 import Glibc
 import Platform
 
-/// Called before a file of the state folder is made or removed, with its path, and before a transaction of the catalog is
-/// committed, with the catalog's. What it throws is what the change fails with: so tests fail each change once, and stop the
-/// control plane between any two.
+/// Called before a file of the state folder is made or removed, with its path, and before a transaction of the catalog
+/// is committed, with the catalog's. What it throws is what the change fails with: so tests fail each change once, and
+/// stop the control plane between any two.
 public typealias ChangeGate = @Sendable (_ path: String) throws(ManagementError) -> Void
 
 /// The folder that holds everything the daemon keeps, and the lock that makes one daemon its owner.

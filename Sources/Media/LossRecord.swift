@@ -3,10 +3,11 @@ internal import Synchronization
 
 /// What a medium remembers of its host's failures to make written data durable.
 ///
-/// Linux tells such a failure once for an open file, calls the pages clean, and lets the next synchronisation succeed without
-/// them. So the one failure is a loss of everything that was not durable, whoever wrote it: it is counted where it occurs,
-/// before any command is answered, and the medium refuses writes from then on until an operator has acknowledged the loss.
-/// A command that has written before a loss and ends after it sees that the count, the epoch, has changed.
+/// Linux tells such a failure once for an open file, calls the pages clean, and lets the next synchronisation succeed
+/// without them. So the one failure is a loss of everything that was not durable, whoever wrote it: it is counted where
+/// it occurs, before any command is answered, and the medium refuses writes from then on until an operator has
+/// acknowledged the loss. A command that has written before a loss and ends after it sees that the count, the epoch,
+/// has changed.
 final class LossRecord: Sendable {
     private let epochWord = Atomic<UInt64>(0)
     /// The error number of the latest loss; 0 before the first.
@@ -29,8 +30,8 @@ final class LossRecord: Sendable {
         isSticky.load(ordering: .acquiring) ? MediaFailure(errorNumber: code.load(ordering: .relaxed)) : nil
     }
 
-    /// The error number with which a command fails that has begun to write in `epoch`; 0 when nothing was lost since and
-    /// nothing is unacknowledged.
+    /// The error number with which a command fails that has begun to write in `epoch`; 0 when nothing was lost since
+    /// and nothing is unacknowledged.
     func refusal(since epoch: UInt64) -> Int32 {
         guard isSticky.load(ordering: .acquiring) || self.epoch != epoch else { return 0 }
         return code.load(ordering: .relaxed)

@@ -28,7 +28,8 @@ public protocol ByteStore: AnyObject, Sendable {
     ) -> FileResult
     /// Writes all of `bytes`.
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult
-    /// Writes all of `bytes` where that does not wait for the device; else `.wouldBlock`, and any part of them is written.
+    /// Writes all of `bytes` where that does not wait for the device; else `.wouldBlock`, and any part of them is
+    /// written.
     func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Makes everything that was written before the call durable.
     func synchronizeData() -> Int32
@@ -54,7 +55,8 @@ public protocol ByteStore: AnyObject, Sendable {
     var hasFixedLength: Bool { get }
     /// The error number that `noteLoss` has put down; 0 when there is none.
     var notedLoss: Int32 { get }
-    /// Puts down, for whoever opens the bytes next, that written data were lost with this error number; 0 takes that back.
+    /// Puts down, for whoever opens the bytes next, that written data were lost with this error number; 0 takes that
+    /// back.
     func noteLoss(_ errorNumber: Int32) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()

@@ -78,10 +78,10 @@ public final class File: Sendable {
 
     /// Opens `path`; a file that is made gets `permissions` less the process's mask.
     ///
-    /// `writePieceLength` bounds what one system call of a plain write hands to the kernel, in bytes. The page cache takes
-    /// pages in units as large as the writes that first filled them, and ext4 (from Linux 6.16 on) walks through every block
-    /// of such a unit at each later write to it: a file that is written at random later wants small pieces. Where `pageKeeper`
-    /// keeps pages, they are there already, and writes go in one piece.
+    /// `writePieceLength` bounds what one system call of a plain write hands to the kernel, in bytes. The page cache
+    /// takes pages in units as large as the writes that first filled them, and ext4 (from Linux 6.16 on) walks through
+    /// every block of such a unit at each later write to it: a file that is written at random later wants small pieces.
+    /// Where `pageKeeper` keeps pages, they are there already, and writes go in one piece.
     ///
     /// `pageKeeper` keeps in memory what `readCached` reads most of the file's present length.
     public static func open(
@@ -103,7 +103,8 @@ public final class File: Sendable {
 
     // MARK: Payload
 
-    /// Reads `count` bytes from `fileOffset` on into `lease` at `offset` when the page cache holds them all; does not wait.
+    /// Reads `count` bytes from `fileOffset` on into `lease` at `offset` when the page cache holds them all; does not
+    /// wait.
     ///
     /// `.done` with fewer bytes means the end of the file. The lease's `count` grows to cover what was read.
     public func readCached(into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
@@ -145,8 +146,9 @@ public final class File: Sendable {
         }
     }
 
-    /// Fills `header` and then `count` bytes of `lease` at `offset` from `fileOffset` on, in one system call where the file
-    /// system gives all at once. With `cached` it does not wait: `.wouldBlock` when the page cache lacks some of it.
+    /// Fills `header` and then `count` bytes of `lease` at `offset` from `fileOffset` on, in one system call where the
+    /// file system gives all at once. With `cached` it does not wait: `.wouldBlock` when the page cache lacks some of
+    /// it.
     ///
     /// `.done` counts both; fewer bytes mean the end of the file. The lease's `count` grows to cover what was read.
     @_lifetime(header: copy header)
@@ -185,7 +187,8 @@ public final class File: Sendable {
         return true
     }
 
-    /// Repeats `step` with the lease's memory at `offset` until `count` bytes are done, the file ends or an error comes.
+    /// Repeats `step` with the lease's memory at `offset` until `count` bytes are done, the file ends or an error
+    /// comes.
     private func transfer(
         _ lease: inout BufferLease, _ offset: Int, _ count: Int, _ step: (UnsafeMutableRawPointer, Int) -> Int
     ) -> FileResult {
@@ -204,8 +207,8 @@ public final class File: Sendable {
         write(lease.bytes.extracting(offset..<offset + count), fileOffset: fileOffset)
     }
 
-    /// Writes `header` and then `count` bytes of `lease` from `offset` on, contiguously at `fileOffset`: one system call unless the
-    /// file system takes less. `.done` counts both.
+    /// Writes `header` and then `count` bytes of `lease` from `offset` on, contiguously at `fileOffset`: one system
+    /// call unless the file system takes less. `.done` counts both.
     public func write(
         header: RawSpan, from lease: borrowing BufferLease, at offset: Int, count: Int, fileOffset: Int64
     ) -> FileResult {
@@ -257,7 +260,8 @@ public final class File: Sendable {
         }
     }
 
-    /// Fills `bytes` from `fileOffset` on when the page cache holds them all; does not wait. Fewer only at the end of the file.
+    /// Fills `bytes` from `fileOffset` on when the page cache holds them all; does not wait. Fewer only at the end of
+    /// the file.
     @_lifetime(bytes: copy bytes)
     public func readCached(into bytes: inout MutableRawSpan, fileOffset: Int64) -> FileResult {
         if isInMemory { return read(into: &bytes, fileOffset: fileOffset) }
@@ -295,11 +299,12 @@ public final class File: Sendable {
     /// Makes data and attributes durable (fsync).
     public func synchronize() -> Int32 { -cplatform_synchronize(fileDescriptor) }
 
-    /// Drops what the page cache holds of the file from `offset` on and need not write back: the next read comes from the
-    /// device. A hint, that file systems in memory ignore.
+    /// Drops what the page cache holds of the file from `offset` on and need not write back: the next read comes from
+    /// the device. A hint, that file systems in memory ignore.
     public func dropCached(from offset: Int64) { _ = cplatform_drop_cached(fileDescriptor, offset) }
 
-    /// Frees the storage of a range, which then reads as zeros; the length of the file stays. On a block device, discards.
+    /// Frees the storage of a range, which then reads as zeros; the length of the file stays. On a block device,
+    /// discards.
     public func punchHole(at offset: Int64, length: Int64) -> Int32 {
         window?.discard(from: offset, length: length)
         return -cplatform_punch_hole(fileDescriptor, offset, length)
@@ -324,15 +329,16 @@ public final class File: Sendable {
 
     // MARK: Losses of written data
 
-    /// The error number that `noteLoss` has put down with the file; 0 when there is none, or the file system keeps none.
+    /// The error number that `noteLoss` has put down with the file; 0 when there is none, or the file system keeps
+    /// none.
     public var notedLoss: Int32 { max(0, cplatform_noted_loss(fileDescriptor)) }
 
-    /// Puts down with the file, in an extended attribute, that written data were lost with this error number; 0 takes that
-    /// back. It gives 0 or the error number: EOPNOTSUPP where the file system keeps no attributes.
+    /// Puts down with the file, in an extended attribute, that written data were lost with this error number; 0 takes
+    /// that back. It gives 0 or the error number: EOPNOTSUPP where the file system keeps no attributes.
     public func noteLoss(_ errorNumber: Int32) -> Int32 { -cplatform_note_loss(fileDescriptor, errorNumber) }
 
-    /// Asks the system to forget what its page cache holds of the file. What is not written out, or kept by a page keeper,
-    /// stays.
+    /// Asks the system to forget what its page cache holds of the file. What is not written out, or kept by a page
+    /// keeper, stays.
     public func dropCache() {
         window?.discard(from: 0, length: .max)
         cplatform_drop_cache(fileDescriptor)
@@ -368,8 +374,8 @@ public final class File: Sendable {
     /// Whether it is a block device.
     public var isBlockDevice: Bool { cplatform_is_block_device(fileDescriptor) == 1 }
 
-    /// Locks the file for this opening of it, until it is closed; false when another opening, in this process or any, has a lock that
-    /// excludes it. Needs `readWrite` when `exclusive`.
+    /// Locks the file for this opening of it, until it is closed; false when another opening, in this process or any,
+    /// has a lock that excludes it. Needs `readWrite` when `exclusive`.
     public func lock(exclusive: Bool = true) throws(SystemError) -> Bool {
         let status = cplatform_lock(fileDescriptor, exclusive ? 1 : 0)
         if status == -Errno.wouldBlock { return false }

@@ -2,10 +2,10 @@ internal import CPlatform
 
 /// Threads that do file operations which may wait, so that no reactor does.
 ///
-/// Lanes that have something to do are served in turns, one request at a time. Threads are started when they are needed:
-/// who takes work and leaves no thread idle starts another one first, up to the limit. So media that hang, each with as
-/// many requests as its lane performs at a time, delay the others only when they hold all threads. Nothing is allocated per
-/// request.
+/// Lanes that have something to do are served in turns, one request at a time. Threads are started when they are
+/// needed: who takes work and leaves no thread idle starts another one first, up to the limit. So media that hang, each
+/// with as many requests as its lane performs at a time, delay the others only when they hold all threads. Nothing is
+/// allocated per request.
 @safe public final class FileEngine: MediumEngine {
     /// The most threads of an engine unless its owner says otherwise: 16 media that hang with 8 requests each.
     public static let defaultThreadLimit = 128
@@ -27,8 +27,8 @@ internal import CPlatform
 
     private let name: String
     private let state = Lock(State())
-    // Safe: made in init, destroyed in deinit, and a POSIX semaphore in between, which any thread may use. It counts the
-    // lanes in the list, and one more at the end.
+    // Safe: made in init, destroyed in deinit, and a POSIX semaphore in between, which any thread may use. It counts
+    // the lanes in the list, and one more at the end.
     private nonisolated(unsafe) let semaphore: OpaquePointer
     private let sharedLane = Lock<Lane?>(nil)
 
@@ -125,7 +125,8 @@ internal import CPlatform
         }
     }
 
-    /// The lane whose turn it is and whether no thread is left to take the next; no lane means that the thread must end.
+    /// The lane whose turn it is and whether no thread is left to take the next; no lane means that the thread must
+    /// end.
     private func takeNext() -> (lane: Lane?, leavesNoneIdle: Bool) {
         let (lane, leavesNoneIdle) = state.withLock { state in
             state.idle -= 1

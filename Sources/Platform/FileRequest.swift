@@ -13,8 +13,8 @@ public protocol FileRequestOwner: AnyObject {
 public protocol Medium: AnyObject, Sendable {
     /// Does the work of `request` on a thread that may wait. `FileRequest.perform(on:)` does the plain operations.
     ///
-    /// Nil when the medium has put the request aside, for example because another one's work will do for both: it ends it
-    /// by `Lane.complete(_:with:)`, or gives it back to its lane by `Lane.requeue(_:)`.
+    /// Nil when the medium has put the request aside, for example because another one's work will do for both: it ends
+    /// it by `Lane.complete(_:with:)`, or gives it back to its lane by `Lane.requeue(_:)`.
     func perform(_ request: FileRequest) -> FileResult?
 }
 
@@ -83,7 +83,8 @@ public final class FileRequest: @unchecked Sendable {
     /// Whether it is submitted and not completed.
     public var isSubmitted: Bool { reactor != nil }
 
-    /// Puts a copy of `bytes`, at most `maximumHeaderLength`, before the payload of the next write. An empty span takes it away.
+    /// Puts a copy of `bytes`, at most `maximumHeaderLength`, before the payload of the next write. An empty span takes
+    /// it away.
     public func setHeader(_ bytes: RawSpan) {
         precondition(bytes.byteCount <= Self.maximumHeaderLength, "a header has at most 64 bytes")
         header.modifyBytes { $0.store(bytes, at: 0) }
@@ -159,7 +160,8 @@ public final class FileRequest: @unchecked Sendable {
     private static func result(_ code: Int32) -> FileResult { code == 0 ? .done(0) : .failed(code) }
 }
 
-/// Requests in a row, linked through the requests themselves: it costs no memory, and a request is in one list at a time.
+/// Requests in a row, linked through the requests themselves: it costs no memory, and a request is in one list at a
+/// time.
 public struct FileRequestList: @unchecked Sendable {
     private var first: FileRequest?
     private var last: FileRequest?

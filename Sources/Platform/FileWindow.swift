@@ -1,13 +1,13 @@
 internal import CPlatform
 internal import Synchronization
 
-/// A file in the process's address space. What a `PageKeeper` keeps of it in memory is read by copying: without a system call,
-/// which costs more than the copy, and without waiting, because those pages cannot leave.
+/// A file in the process's address space. What a `PageKeeper` keeps of it in memory is read by copying: without a
+/// system call, which costs more than the copy, and without waiting, because those pages cannot leave.
 ///
-/// The file is seen in extents of `extentLength` bytes. An extent that is used again and again through the page cache becomes
-/// warm and asks to be kept; everything that is not kept is none of the window's business. Writes go past the window, and it
-/// shows them: a mapping and the page cache are the same memory. The length is the file's when the window was made; what the
-/// file gains later is not in it. Any thread may read.
+/// The file is seen in extents of `extentLength` bytes. An extent that is used again and again through the page cache
+/// becomes warm and asks to be kept; everything that is not kept is none of the window's business. Writes go past the
+/// window, and it shows them: a mapping and the page cache are the same memory. The length is the file's when the
+/// window was made; what the file gains later is not in it. Any thread may read.
 @safe final class FileWindow: @unchecked Sendable {
     /// The bytes of an extent: what is kept or not as a whole.
     static let extentLength = 1 << extentShift
@@ -34,8 +34,8 @@ internal import Synchronization
     /// The file is closed. Under the keeper's lock.
     private(set) var isClosed = false
 
-    /// A window onto the first `length` bytes of a file; nil when there is no room for it in the address space, or the keeper
-    /// has files enough.
+    /// A window onto the first `length` bytes of a file; nil when there is no room for it in the address space, or the
+    /// keeper has files enough.
     init?(fileDescriptor: Int32, length: Int, keeper: PageKeeper) {
         guard length > 0, keeper.admitFile() else { return nil }
         guard let base = unsafe cplatform_map_file(fileDescriptor, length) else {
@@ -75,11 +75,11 @@ internal import Synchronization
 
     // MARK: Reading
 
-    /// Copies `count` bytes at `offset` to `target` when all of them are kept; false when they must be read in another way. The
-    /// target may then hold anything.
+    /// Copies `count` bytes at `offset` to `target` when all of them are kept; false when they must be read in another
+    /// way. The target may then hold anything.
     func copy(_ count: Int, at offset: Int64, to target: UnsafeMutableRawPointer) -> Bool {
-        // Safe: what is held is inside the mapping, and the caller's memory has room for it. Pages that the file has lost
-        // (someone has cut it) give false.
+        // Safe: what is held is inside the mapping, and the caller's memory has room for it. Pages that the file has
+        // lost (someone has cut it) give false.
         holds(count, at: offset) && (unsafe cplatform_copy_mapped(target, base + Int(offset), count) == 0)
     }
 
@@ -110,7 +110,8 @@ internal import Synchronization
         return false
     }
 
-    /// Counts a use of an extent that is not kept. A count that another thread overtakes is lost, which does not matter.
+    /// Counts a use of an extent that is not kept. A count that another thread overtakes is lost, which does not
+    /// matter.
     private func warm(_ index: Int, _ word: UInt16, _ count: Int) {
         let heat = word + UInt16(count >> Self.heatShift)
         guard heat >= Self.askingHeat else {
@@ -128,8 +129,8 @@ internal import Synchronization
         unsafe extents[index].compareExchange(expected: word, desired: next, ordering: .relaxed).exchanged
     }
 
-    /// A range of the file is about to lose its pages: its storage is freed, or it is cut off. What comes in their place would
-    /// have to be waited for, so extents there count as not kept until they are warm again.
+    /// A range of the file is about to lose its pages: its storage is freed, or it is cut off. What comes in their
+    /// place would have to be waited for, so extents there count as not kept until they are warm again.
     func discard(from offset: Int64, length count: Int64) {
         let start = min(max(offset, 0), Int64(length))
         let end = count < Int64(length) - start ? start + count : Int64(length)
@@ -152,8 +153,8 @@ internal import Synchronization
         return false
     }
 
-    /// Whether an extent is still kept, and was read since the last question if that `mayGo`; otherwise it is given up. On the
-    /// keeper's thread.
+    /// Whether an extent is still kept, and was read since the last question if that `mayGo`; otherwise it is given up.
+    /// On the keeper's thread.
     func staysKept(_ index: Int, mayGo: Bool) -> Bool {
         // Safe: the keeper knows only extents that asked.
         let word = unsafe extents[index].load(ordering: .relaxed)

@@ -1,7 +1,7 @@
 /// What has the work of lanes done: threads, or a test.
 public protocol MediumEngine: AnyObject, Sendable {
-    /// `lane` has a request that may begin: call its `performNext()` once, soon, on a thread that may wait. Lanes come in turns, so
-    /// that none waits for another's backlog. Called on any thread; it must not wait.
+    /// `lane` has a request that may begin: call its `performNext()` once, soon, on a thread that may wait. Lanes come
+    /// in turns, so that none waits for another's backlog. Called on any thread; it must not wait.
     func schedule(_ lane: Lane)
 }
 
@@ -9,8 +9,8 @@ public protocol MediumEngine: AnyObject, Sendable {
 /// performed at a time.
 ///
 /// Each medium has its own lane, so a medium that hangs keeps its own commands waiting and no more threads than
-/// `concurrency`. A lane is the list of its requests: submitting allocates nothing. All methods may be called on any thread
-/// unless they say otherwise.
+/// `concurrency`. A lane is the list of its requests: submitting allocates nothing. All methods may be called on any
+/// thread unless they say otherwise.
 public final class Lane: @unchecked Sendable {
     /// The most requests that wait in a lane unless its owner says otherwise.
     public static let defaultWaitingLimit = 4096
@@ -55,8 +55,8 @@ public final class Lane: @unchecked Sendable {
     /// How many requests wait to be begun.
     public var waitingCount: Int { state.withLock { $0.waiting.count } }
 
-    /// Queues the first step of a command, whose owner is called on `reactor` when it is done. Call it on that reactor's
-    /// thread.
+    /// Queues the first step of a command, whose owner is called on `reactor` when it is done. Call it on that
+    /// reactor's thread.
     ///
     /// False when `waitingLimit` requests wait: the request is untouched, and the command ends before it has changed
     /// anything.

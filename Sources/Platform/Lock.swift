@@ -2,10 +2,10 @@ public import Synchronization
 
 /// A value with its lock: `Mutex` in a form that the thread sanitizer understands.
 ///
-/// `Mutex` locks in the standard library, which is not instrumented, so the sanitizer does not see that one critical section
-/// comes before the next and reports races inside them. In its build (`SANITIZE_THREAD`, which `Tools/test` defines) each
-/// critical section therefore begins with an acquiring load and ends with a releasing store of an atomic, whose meaning the
-/// sanitizer knows. All locks of Carousel are of this type.
+/// `Mutex` locks in the standard library, which is not instrumented, so the sanitizer does not see that one critical
+/// section comes before the next and reports races inside them. In its build (`SANITIZE_THREAD`, which `Tools/test`
+/// defines) each critical section therefore begins with an acquiring load and ends with a releasing store of an atomic,
+/// whose meaning the sanitizer knows. All locks of Carousel are of this type.
 public struct Lock<Value: ~Copyable>: ~Copyable, Sendable {
     @usableFromInline let mutex: Mutex<Value>
     #if SANITIZE_THREAD
@@ -16,7 +16,8 @@ public struct Lock<Value: ~Copyable>: ~Copyable, Sendable {
     @inlinable
     public init(_ value: consuming sending Value) { mutex = Mutex(value) }
 
-    /// What `body` makes of the value, while nobody else has it. Waits for whoever has; a body must not lock the same again.
+    /// What `body` makes of the value, while nobody else has it. Waits for whoever has; a body must not lock the same
+    /// again.
     @inlinable
     public borrowing func withLock<Result: ~Copyable, Failure: Error>(
         _ body: (inout sending Value) throws(Failure) -> sending Result

@@ -1,12 +1,12 @@
 public import Bytes
 internal import CPlatform
 
-/// What a connection has yet to send: headers, copied into memory of the queue, and payload, in leases that the queue owns
-/// until they are sent. One `flush` sends everything with one system call.
+/// What a connection has yet to send: headers, copied into memory of the queue, and payload, in leases that the queue
+/// owns until they are sent. One `flush` sends everything with one system call.
 ///
-/// The queue is bounded and allocates nothing after its creation: appending gives false when there is no room, and the caller
-/// flushes, waits until the socket is writable, or gives the connection up. It belongs to the thread of its leases; an empty
-/// queue may move to another.
+/// The queue is bounded and allocates nothing after its creation: appending gives false when there is no room, and the
+/// caller flushes, waits until the socket is writable, or gives the connection up. It belongs to the thread of its
+/// leases; an empty queue may move to another.
 @safe public final class OutputQueue {
     /// The most pieces that a queue can be made for (IOV_MAX, the most that one system call takes).
     public static let maximumPieceLimit = 1024
@@ -123,7 +123,8 @@ internal import CPlatform
         return true
     }
 
-    /// Takes `lease` into the queue, from where its bytes can be appended; nil, and the lease dropped, when `leaseLimit` are there.
+    /// Takes `lease` into the queue, from where its bytes can be appended; nil, and the lease dropped, when
+    /// `leaseLimit` are there.
     public func hold(_ lease: consuming BufferLease) -> Payload? {
         guard state.freeSlots > 0 else { return nil }
         state.freeSlots -= 1
@@ -132,8 +133,8 @@ internal import CPlatform
         return Payload(slot: slot)
     }
 
-    /// Appends `count` bytes of the payload from `offset` on; with `release` it is dropped once they are sent. False when there is
-    /// no room: nothing is appended or released then.
+    /// Appends `count` bytes of the payload from `offset` on; with `release` it is dropped once they are sent. False
+    /// when there is no room: nothing is appended or released then.
     public func append(_ payload: Payload, offset: Int, count: Int, release: Bool) -> Bool {
         guard makePieceRoom() else { return false }
         let index = state.tail
@@ -146,8 +147,8 @@ internal import CPlatform
         return true
     }
 
-    /// Takes a payload back out of the queue of a connection that is over: nothing may be sent from the queue any more, only
-    /// `discard` is left. Nil when it was dropped already.
+    /// Takes a payload back out of the queue of a connection that is over: nothing may be sent from the queue any more,
+    /// only `discard` is left. Nil when it was dropped already.
     public func take(_ payload: Payload) -> BufferLease? {
         // Safe: the slot is one of the queue's; it stays initialised, to nil.
         unsafe leases[Int(payload.slot)].take()
@@ -242,7 +243,8 @@ internal import CPlatform
 
     // MARK: Sending
 
-    /// Sends as much as `socket` takes, with one system call; what it does not take stays queued. Counted in `counters`.
+    /// Sends as much as `socket` takes, with one system call; what it does not take stays queued. Counted in
+    /// `counters`.
     public func flush(to socket: StreamSocket, counters: ReactorCounters? = nil) -> FlushResult {
         guard !isEmpty else { return .drained }
         // Safe: pieces between head and tail point to header memory or into held leases.

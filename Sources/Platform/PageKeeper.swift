@@ -3,10 +3,10 @@ internal import Synchronization
 
 /// Keeps what is read most of some files in memory, up to a limit, so that reactors read it by copying (`FileWindow`).
 ///
-/// A thread of its own brings parts of files into memory and locks them there (mlock); reactors only ask. When the limit is
-/// reached, or the process may not lock more (RLIMIT_MEMLOCK), parts that nobody has read for `idleDuration` make room, and
-/// when there are none, nothing changes for that time. What is not kept is read through the page cache, as it would be
-/// without a keeper.
+/// A thread of its own brings parts of files into memory and locks them there (mlock); reactors only ask. When the
+/// limit is reached, or the process may not lock more (RLIMIT_MEMLOCK), parts that nobody has read for `idleDuration`
+/// make room, and when there are none, nothing changes for that time. What is not kept is read through the page cache,
+/// as it would be without a keeper.
 @safe public final class PageKeeper: Sendable {
     /// The most extents, whatever the limit: each may divide a mapping of the process, which may have 65,530, in three.
     public static let maximumExtents = 16384
@@ -152,8 +152,8 @@ internal import Synchronization
         }
     }
 
-    /// Gives up some of what was not read since the last look, and what was discarded; whether that made room. Looks follow
-    /// each other no sooner than `idleDuration`.
+    /// Gives up some of what was not read since the last look, and what was discarded; whether that made room. Looks
+    /// follow each other no sooner than `idleDuration`.
     private func makeRoom(_ lastLook: inout MonotonicTime) -> Bool {
         let now = MonotonicTime.current()
         guard lastLook + idleDuration <= now else { return false }
@@ -163,7 +163,8 @@ internal import Synchronization
         for extent in looked where !extent.window.staysKept(extent.index, mayGo: given.count < Self.evictionLimit) {
             given.append(extent)
         }
-        // Unlocking waits for other memory work of the process, so it is done before reactors that ask have to wait for it.
+        // Unlocking waits for other memory work of the process, so it is done before reactors that ask have to wait for
+        // it.
         state.withLock { state in
             var index = 0
             state.kept.removeAll { extent in

@@ -184,11 +184,11 @@ public struct RegistrationName: Hashable, Sendable {
         return accepted
     }
 
-    /// Runs `work`, which ends something that was accepted before, on the reactor in one of its next turns, in order with
-    /// posted work. Any thread.
+    /// Runs `work`, which ends something that was accepted before, on the reactor in one of its next turns, in order
+    /// with posted work. Any thread.
     ///
-    /// It is never refused for want of room: what was accepted bounds it, one end for each. False, and `work` is dropped,
-    /// only when the reactor is stopping.
+    /// It is never refused for want of room: what was accepted bounds it, one end for each. False, and `work` is
+    /// dropped, only when the reactor is stopping.
     @discardableResult
     public func postCompletion(_ work: @escaping @Sendable () -> Void) -> Bool {
         let (accepted, mustSignal) = mailbox.withLock { box in

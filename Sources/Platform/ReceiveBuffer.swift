@@ -3,8 +3,8 @@ internal import CPlatform
 
 /// The memory into which all stream sockets of one reactor receive, a turn at a time.
 ///
-/// A handler begins with the bytes it kept from before (less than one message), receives, handles every complete message in
-/// place, and keeps the rest. Nothing stays here between two handlers.
+/// A handler begins with the bytes it kept from before (less than one message), receives, handles every complete
+/// message in place, and keeps the rest. Nothing stays here between two handlers.
 @safe public final class ReceiveBuffer {
     /// The size in bytes.
     public static let capacity = 262_144

@@ -10,7 +10,8 @@ public enum Signals {
     /// SIGHUP: read the configuration again.
     public static let hangUp: Int32 = SIGHUP
 
-    /// Calls `handler` with each of `signals` that arrives, on a dedicated thread, until the process ends; ignores SIGPIPE.
+    /// Calls `handler` with each of `signals` that arrives, on a dedicated thread, until the process ends; ignores
+    /// SIGPIPE.
     ///
     /// Call it once a process.
     public static func watch(

@@ -13,8 +13,8 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         port = nil
     }
 
-    /// `text` as an address: `127.0.0.1:3260`, `[::1]:3260`, or, with `defaultPort`, the same without the port; an absolute
-    /// path is a Unix socket. Nil when it is none of these; names are not looked up.
+    /// `text` as an address: `127.0.0.1:3260`, `[::1]:3260`, or, with `defaultPort`, the same without the port; an
+    /// absolute path is a Unix socket. Nil when it is none of these; names are not looked up.
     public init?(_ text: String, defaultPort: UInt16? = nil) {
         if text.hasPrefix("/") {
             self.init(path: text)

@@ -14,8 +14,9 @@ public final class ListenSocket: Sendable {
         case wouldBlock
         /// The connection had failed before it was accepted; the next one may be there.
         case lost
-        /// The error number: the system has no descriptor or memory left for a connection (EMFILE, ENFILE, ENOMEM, ENOBUFS), or
-        /// accepts none for another reason. The connection still waits, so asking again at once gives the same.
+        /// The error number: the system has no descriptor or memory left for a connection (EMFILE, ENFILE, ENOMEM,
+        /// ENOBUFS), or accepts none for another reason. The connection still waits, so asking again at once gives the
+        /// same.
         case failed(Int32)
     }
 
@@ -24,7 +25,8 @@ public final class ListenSocket: Sendable {
     /// The address, with the port that the system chose when 0 was asked for.
     public let address: SocketAddress
 
-    /// Listens on `address`. `bufferSize` is for both socket buffers of each connection, in bytes; 0 leaves the system's default.
+    /// Listens on `address`. `bufferSize` is for both socket buffers of each connection, in bytes; 0 leaves the
+    /// system's default.
     ///
     /// The path of a Unix socket must not exist; removing a stale one is the caller's decision.
     public init(
@@ -121,7 +123,8 @@ public final class StreamSocket: Sendable {
     /// Ends the own stream; the peer's can still be read.
     public func shutdownWriting() { _ = cplatform_shutdown_write(fileDescriptor) }
 
-    /// Waits on the calling thread until there is something to read (or, with `writing`, room to write); false after `timeout`.
+    /// Waits on the calling thread until there is something to read (or, with `writing`, room to write); false after
+    /// `timeout`.
     public func waitUntilReady(writing: Bool = false, timeout: Duration) -> Bool {
         let milliseconds = Int32(clamping: timeout.wholeNanoseconds / 1_000_000)
         return cplatform_wait_ready(fileDescriptor, writing ? 1 : 0, milliseconds) != 0
@@ -138,8 +141,8 @@ public final class StreamSocket: Sendable {
         return Self.result(status)
     }
 
-    /// Receives the next `count` bytes of the stream into `lease` from `offset` on, and what follows, at most `limit` bytes, after
-    /// the data in `buffer`: one system call.
+    /// Receives the next `count` bytes of the stream into `lease` from `offset` on, and what follows, at most `limit`
+    /// bytes, after the data in `buffer`: one system call.
     ///
     /// Of `.received(n)`, `min(n, count)` bytes are in the lease, whose `count` grows to cover them.
     public func receive(

@@ -7,7 +7,8 @@ public enum Terminal {
 
     /// Asks for a secret on the terminal, without showing what is typed; nil when there is none, or at its end of file.
     public static func readSecret(prompt: String) -> String? {
-        // Safe: the function gives nil or a string that ends with a zero, in a buffer of its own; it is copied and wiped at once.
+        // Safe: the function gives nil or a string that ends with a zero, in a buffer of its own; it is copied and
+        // wiped at once.
         guard let line = unsafe getpass(prompt) else { return nil }
         let secret = unsafe String(cString: line)
         unsafe memset(line, 0, strlen(line))

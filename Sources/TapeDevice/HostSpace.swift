@@ -3,8 +3,8 @@ internal import Platform
 
 /// Asks now and then how much room the host's file system has, so that early warning comes before it is full.
 ///
-/// The question may wait for a host that does not answer, so it goes through the drive's lane. Until the answer comes the
-/// last one counts.
+/// The question may wait for a host that does not answer, so it goes through the drive's lane. Until the answer comes
+/// the last one counts.
 final class HostSpace: FileRequestOwner, @unchecked Sendable {
     /// Early warning begins, whatever the cartridge's capacity, when the host has fewer free bytes than this.
     static let reserve: Int64 = 64 << 20

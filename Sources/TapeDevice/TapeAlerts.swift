@@ -45,8 +45,8 @@ final class TapeAlerts: Sendable {
         }
     }
 
-    /// The medium has left: its flags are inactive, but for a write failure of which no nexus has been told. The data of that
-    /// are lost, and the robot that took the medium does not tell.
+    /// The medium has left: its flags are inactive, but for a write failure of which no nexus has been told. The data
+    /// of that are lost, and the robot that took the medium does not tell.
     func mediumRemoved() {
         flags.withLock { flags in
             for alert in TapeAlert.allCases {
@@ -65,7 +65,8 @@ final class TapeAlerts: Sendable {
         }
     }
 
-    /// Notes that a nexus, which had been told of `reported`, has been sent the flags in `sent` as they were in `active`.
+    /// Notes that a nexus, which had been told of `reported`, has been sent the flags in `sent` as they were in
+    /// `active`.
     func report(_ sent: ClosedRange<UInt16>, of active: Activations, to reported: inout Activations) {
         flags.withLock { flags in
             for alert in TapeAlert.allCases where sent.contains(UInt16(alert.rawValue)) {

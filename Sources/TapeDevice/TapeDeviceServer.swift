@@ -36,8 +36,8 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     public let profile: DriveProfile
     /// The reactor that the drive lives on.
     public let reactor: Reactor
-    /// What may wait is done here, one thing at a time: the operations of commands, the robot's, and questions of the host's
-    /// free space. So a cartridge is never used by two threads.
+    /// What may wait is done here, one thing at a time: the operations of commands, the robot's, and questions of the
+    /// host's free space. So a cartridge is never used by two threads.
     public let lane: Lane
 
     private let table: CommandTable<TapeDeviceServer>

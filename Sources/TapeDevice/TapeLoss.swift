@@ -21,9 +21,9 @@ public enum LossAcknowledgement: Equatable, Sendable {
 ///
 /// A nexus with buffered writes is told: by a current error if a command of its own was to make them durable, else by a
 /// deferred error, whatever the operation was in which the host failed: another nexus's command, a checkpoint in the
-/// background, the robot's unload. Until the loss is acknowledged every command that writes, and every one whose GOOD would
-/// mean that data are durable, ends with MEDIUM ERROR, on whatever nexus, so that an initiator that has logged in again
-/// learns of it too.
+/// background, the robot's unload. Until the loss is acknowledged every command that writes, and every one whose GOOD
+/// would mean that data are durable, ends with MEDIUM ERROR, on whatever nexus, so that an initiator that has logged in
+/// again learns of it too.
 extension TapeDeviceServer {
     /// Sees to it that losses on a cartridge are told.
     func watchForLoss(of cartridge: Cartridge) {
@@ -42,8 +42,8 @@ extension TapeDeviceServer {
         lossHandler.withLock { $0 = handler }
     }
 
-    /// Ends a command with what a cartridge refused or could not do. A loss is a current error here; the deferred error for
-    /// the same loss is not reported too.
+    /// Ends a command with what a cartridge refused or could not do. A loss is a current error here; the deferred error
+    /// for the same loss is not reported too.
     func fail(_ task: SCSITask, _ nexus: ITLNexus, _ failure: WriteFailure) -> CommandProgress {
         if case .dataLost = failure {
             _ = nexus.takeDeferredError()
@@ -65,8 +65,8 @@ extension TapeDeviceServer {
         }
     }
 
-    /// Notes that a command of the task's nexus may end with GOOD before its data are durable. Before anything is written:
-    /// who loses data on another thread reads it.
+    /// Notes that a command of the task's nexus may end with GOOD before its data are durable. Before anything is
+    /// written: who loses data on another thread reads it.
     func noteBufferedWrite(_ nexus: ITLNexus) {
         nexus.hasBufferedWrites = true
         state.hasBufferedWrites = true
@@ -79,7 +79,8 @@ extension TapeDeviceServer {
         for nexus in attachedNexuses.all { nexus.hasBufferedWrites = false }
     }
 
-    /// Acknowledges the loss on the cartridge that is in the drive. Any thread; `completion` runs on the drive's reactor.
+    /// Acknowledges the loss on the cartridge that is in the drive. Any thread; `completion` runs on the drive's
+    /// reactor.
     public func acknowledgeLoss(completion: @escaping @Sendable (LossAcknowledgement) -> Void) {
         let accepted = reactor.post {
             self.whenIdle { self.acknowledge(completion) }

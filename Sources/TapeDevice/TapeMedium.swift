@@ -71,8 +71,8 @@ extension TapeDeviceServer {
         }
     }
 
-    /// Continues when everything is durable. A failure is told, and the cartridge is unloaded all the same: also a loss that
-    /// was told before, because nothing says that this initiator knows of it.
+    /// Continues when everything is durable. A failure is told, and the cartridge is unloaded all the same: also a loss
+    /// that was told before, because nothing says that this initiator knows of it.
     func unloadCompleted(
         _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isAbandoned: Bool
     ) -> CommandProgress {
@@ -86,8 +86,8 @@ extension TapeDeviceServer {
         return isAbandoned ? .complete : fail(task, nexus, failure)
     }
 
-    /// The cartridge can be used from now on; every nexus learns of it, also one that sent a LOAD: initiators such as Linux'
-    /// st know where the tape is only after that.
+    /// The cartridge can be used from now on; every nexus learns of it, also one that sent a LOAD: initiators such as
+    /// Linux' st know where the tape is only after that.
     private func makeReady(_ cartridge: Cartridge) {
         cartridge.rewind()
         cartridge.countLoad()

@@ -43,8 +43,8 @@ extension TapeDeviceServer {
         return bytes
     }
 
-    /// Takes buffered mode, which all nexuses share, and the block length, which is the nexus's own. The format follows the
-    /// cartridge: a density code may name that format or none; without a cartridge, one that the drive has.
+    /// Takes buffered mode, which all nexuses share, and the block length, which is the nexus's own. The format follows
+    /// the cartridge: a density code may name that format or none; without a cartridge, one that the drive has.
     public func selectModeHeader(
         _ header: ModeSelectHeader, nexus: ITLNexus, isCommitting: Bool
     ) -> SenseData? {

@@ -4,8 +4,8 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-/// REWIND, SPACE and LOCATE (SSC-5 clauses 7.13, 6.15, 7.8, 7.3 and 7.4). None of them touches the file, so IMMED makes no
-/// difference but for REWIND.
+/// REWIND, SPACE and LOCATE (SSC-5 clauses 7.13, 6.15, 7.8, 7.3 and 7.4). None of them touches the file, so IMMED makes
+/// no difference but for REWIND.
 ///
 /// REWIND makes written data durable before it ends, unless IMMED is one. SPACE and LOCATE do not: what they leave
 /// in the host's cache is there for every reader, and WRITE FILEMARKS is how clients ask for durability.
@@ -87,7 +87,8 @@ extension TapeDeviceServer {
 
     // MARK: LOCATE
 
-    /// LOCATE(10) goes to a logical object identifier. BT asks for a vendor-specific identifier, which here is the same.
+    /// LOCATE(10) goes to a logical object identifier. BT asks for a vendor-specific identifier, which here is the
+    /// same.
     func locate10(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock
         if block[1] & 0x02 != 0, block[8] != 0 { return task.failInvalidField(byte: 8) }

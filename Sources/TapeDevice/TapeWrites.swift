@@ -135,8 +135,8 @@ extension TapeDeviceServer {
         }
     }
 
-    /// Continues after appending: first what a failed write has left behind the end of data is cut off. That may take long,
-    /// and must not wait for a later command.
+    /// Continues after appending: first what a failed write has left behind the end of data is cut off. That may take
+    /// long, and must not wait for a later command.
     private func cutLeftOver(
         _ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge, isDurable: Bool, then outcome: SenseData?
     ) -> CommandProgress {
@@ -151,7 +151,8 @@ extension TapeDeviceServer {
         return submit(task, .cutLeftOver)
     }
 
-    /// Continues when it is cut off. Without buffering what the command has written becomes durable although it has failed.
+    /// Continues when it is cut off. Without buffering what the command has written becomes durable although it has
+    /// failed.
     func leftOverCut(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
         let block = task.commandDescriptorBlock
         let outcome = state.outcomeAfterSynchronize.take()

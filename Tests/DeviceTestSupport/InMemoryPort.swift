@@ -136,8 +136,8 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         return codes
     }
 
-    /// Performs a task management function and waits for it. `slot` names the referenced task. `meanwhile` is called when
-    /// the function has been begun, to bring about what it waits for.
+    /// Performs a task management function and waits for it. `slot` names the referenced task. `meanwhile` is called
+    /// when the function has been begun, to bring about what it waits for.
     public func manage(
         _ function: TaskManagementFunction, logicalUnit: Int = 0, slot: Int? = nil, meanwhile: () -> Void = {}
     ) -> TaskManagementResponse {

@@ -241,7 +241,8 @@ public final class SimulatedStore: ByteStore {
         }
     }
 
-    /// Reads what is not to be written back from the device again. The length is that of the file system, not the device's.
+    /// Reads what is not to be written back from the device again. The length is that of the file system, not the
+    /// device's.
     public func dropCached(from offset: Int64) {
         state.withLock { state in
             var device = state.durable

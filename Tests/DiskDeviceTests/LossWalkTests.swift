@@ -8,8 +8,9 @@ import Testing
 
 @testable import DiskDevice
 
-/// Every write, synchronisation and deallocation of a disk fails once, in turn, while commands of two reactors are under
-/// way and an initiator logs in anew in between: no command ends with GOOD whose data, or data that it vouches for, are lost.
+/// Every write, synchronisation and deallocation of a disk fails once, in turn, while commands of two reactors are
+/// under way and an initiator logs in anew in between: no command ends with GOOD whose data, or data that it vouches
+/// for, are lost.
 @Suite("A disk whose host fails at every step in turn")
 struct LossWalkTests {
     @Test(

@@ -5,8 +5,8 @@ import Testing
 
 @testable import Management
 
-/// Lets changes of files and catalog pass until it is set: then some more pass, and one fails, or all that follow as well, as
-/// if the process had ended there.
+/// Lets changes of files and catalog pass until it is set: then some more pass, and one fails, or all that follow as
+/// well, as if the process had ended there.
 private final class Breaker: Sendable {
     private struct State {
         var remaining: Int?

@@ -133,7 +133,8 @@ struct CartridgeFailureTests {
         #expect(Int(tape.cartridge.endOfData) == expectation.model.count)
     }
 
-    /// After a loss only what is durable is there; what is not may still be found when the medium could not take a note.
+    /// After a loss only what is durable is there; what is not may still be found when the medium could not take a
+    /// note.
     private func withdraw(_ cartridge: Cartridge, _ expectation: inout Expectation) {
         cartridge.withdrawLost()
         guard cartridge.loss != nil, expectation.model.count > expectation.durable else { return }

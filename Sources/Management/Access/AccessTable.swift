@@ -48,8 +48,8 @@ final class AccessTable: AccessControl {
             granted = .granted(rule.authentication)
         } else {
             guard let group = rule.groups.first(where: { $0.members.contains(request) }) else {
-                // Not "target not found": discovery keeps the name secret already, and who has been told the name learns what to
-                // ask the administrator for (RFC 7143 section 11.13.5).
+                // Not "target not found": discovery keeps the name secret already, and who has been told the name
+                // learns what to ask the administrator for (RFC 7143 section 11.13.5).
                 return .refused(.authorizationFailure)
             }
             granted = .granted(group.authentication, group.logicalUnits)

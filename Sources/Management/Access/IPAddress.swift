@@ -5,8 +5,8 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     private init(bytes: [UInt8]) { self.bytes = bytes }
 
-    /// The address that `text` writes, without brackets (RFC 4291 section 2.2); nil when it is none. The zone of a link-local
-    /// address, after `%`, is not part of it.
+    /// The address that `text` writes, without brackets (RFC 4291 section 2.2); nil when it is none. The zone of a
+    /// link-local address, after `%`, is not part of it.
     public init?(_ text: String) {
         let parts = text.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false)
         guard let literal = parts.first else { return nil }

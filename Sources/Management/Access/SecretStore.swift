@@ -15,8 +15,8 @@ public enum CredentialScope: Hashable, Sendable, Codable {
 
 /// The secrets of CHAP, in a file of their own that only the daemon's user can read.
 ///
-/// A change is written to another file, which takes the place of the first: `set` has it on the storage device before it returns,
-/// and no crash leaves a half. Nothing here prints a secret, and errors do not quote what a file holds.
+/// A change is written to another file, which takes the place of the first: `set` has it on the storage device before
+/// it returns, and no crash leaves a half. Nothing here prints a secret, and errors do not quote what a file holds.
 struct SecretStore {
     /// The most places with secrets.
     static let maximumEntryCount = 4096

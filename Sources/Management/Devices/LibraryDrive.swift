@@ -14,8 +14,8 @@ final class LibraryDrive: DriveBay {
     private let logger: Logger
     private let name: String
 
-    /// The drive of `server`, with cartridges from `cartridges`; `problems` hears of those that cannot be loaded, and `name` is
-    /// for the log.
+    /// The drive of `server`, with cartridges from `cartridges`; `problems` hears of those that cannot be loaded, and
+    /// `name` is for the log.
     init(
         _ server: TapeDeviceServer, cartridges: CartridgeStore, problems: CartridgeProblems, name: String,
         logger: Logger

@@ -21,7 +21,8 @@ struct FrontEndState {
 extension LocalDevices {
     // MARK: Targets, maps and access
 
-    /// Goes from what is to what `plan` says, target by target; then the rules change at once, and sessions are looked through.
+    /// Goes from what is to what `plan` says, target by target; then the rules change at once, and sessions are looked
+    /// through.
     public func configure(_ plan: FrontEndPlan) {
         let units = units.withLock { $0 }
         frontEnd.withLock { state in
@@ -74,8 +75,8 @@ extension LocalDevices {
 
     /// The running target that `plan` means; nil when its device is not served.
     ///
-    /// A target that gets its first unit of a library is replaced by one whose sessions run where the library does. The control
-    /// plane has seen to it that nobody is logged in.
+    /// A target that gets its first unit of a library is replaced by one whose sessions run where the library does. The
+    /// control plane has seen to it that nobody is logged in.
     private func target(for plan: TargetPlan) -> Target? {
         let home = plan.library.flatMap { library in libraries.withLock { $0[library]?.target.homeReactor } }
         let present = targets[plan.name]

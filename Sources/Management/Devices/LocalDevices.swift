@@ -52,8 +52,8 @@ public final class LocalDevices: DeviceAssembly {
     private let fileEngine: FileEngine
     private let pageKeeper: PageKeeper
 
-    /// Starts the reactors; nothing is served yet. `keptMemory` is the most bytes of disks that are kept in memory to be read
-    /// quickly; nil means an eighth of the machine's memory.
+    /// Starts the reactors; nothing is served yet. `keptMemory` is the most bytes of disks that are kept in memory to
+    /// be read quickly; nil means an eighth of the machine's memory.
     public init(_ resources: Controller.Resources, keptMemory: Int64? = nil) throws(ManagementError) {
         OpenFileLimit.raise()
         catalog = resources.catalog

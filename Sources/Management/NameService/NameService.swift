@@ -7,8 +7,8 @@ import Platform
 
 /// The daemon's side of iSNS: follows what the front end offers, and hands it what discovery domains say.
 actor NameService {
-    /// How often it looks at what is offered. Targets and portals come and go in many ways; a look once a second misses none of
-    /// them and compares names only.
+    /// How often it looks at what is offered. Targets and portals come and go in many ways; a look once a second misses
+    /// none of them and compares names only.
     private static let look = Duration.seconds(1)
 
     nonisolated let record: NameServerRecord

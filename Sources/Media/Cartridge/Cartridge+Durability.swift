@@ -25,8 +25,8 @@ extension Cartridge {
         log.durability.synchronize(objects: point.endObject, epoch: point.epoch) == nil ? 0 : Errno.inputOutput
     }
 
-    /// The last step, back on the cartridge's thread: nil when all that was written before the first step is durable, and
-    /// nothing has been lost before.
+    /// The last step, back on the cartridge's thread: nil when all that was written before the first step is durable,
+    /// and nothing has been lost before.
     public func completeSynchronize() -> WriteFailure? {
         withdrawLost()
         absorbReport()
@@ -41,7 +41,8 @@ extension Cartridge {
         return completeSynchronize()
     }
 
-    /// Makes everything durable, the index and the attributes too, before the cartridge is released. Waits for the device.
+    /// Makes everything durable, the index and the attributes too, before the cartridge is released. Waits for the
+    /// device.
     ///
     /// After a loss it makes sure that the medium tells of it, and leaves the file as it is.
     public func close() -> WriteFailure? {
@@ -72,7 +73,8 @@ extension Cartridge {
         checkpointRuns = log.table.extents.count + Self.checkpointRunInterval
     }
 
-    /// Hands the writer what the index lacks up to `endObject`. False when the writer is busy: the next one takes it along.
+    /// Hands the writer what the index lacks up to `endObject`. False when the writer is busy: the next one takes it
+    /// along.
     @discardableResult
     func submitBatch(endObject: UInt64, synchronizesData: Bool) -> Bool {
         guard !writer.isBusy else { return false }
@@ -119,7 +121,8 @@ extension Cartridge {
         }
     }
 
-    /// Makes `request` write `count` blocks as `appendBlocks` does, from its lease. The outcome is `offloadedAppendResult`.
+    /// Makes `request` write `count` blocks as `appendBlocks` does, from its lease. The outcome is
+    /// `offloadedAppendResult`.
     public func prepareAppend(_ request: FileRequest, at leaseOffset: Int, length: Int, count: Int) {
         offloadedAppend = AppendResult(count: 0, outcome: .failed(.host(.device(Errno.cancelled))))
         request.operation = .call { [unowned self, unowned request] in

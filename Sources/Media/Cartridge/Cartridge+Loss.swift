@@ -8,8 +8,8 @@ extension Cartridge {
         log.durability.whenLost(handler)
     }
 
-    /// After a loss, takes what is not durable off the tape: end of data is where durability ended, and a position behind it
-    /// moves there. A drive calls it before a command uses the cartridge; without a loss it costs one load.
+    /// After a loss, takes what is not durable off the tape: end of data is where durability ended, and a position
+    /// behind it moves there. A drive calls it before a command uses the cartridge; without a loss it costs one load.
     public func withdrawLost() {
         guard loss != nil, !hasWithdrawnLost else { return }
         hasWithdrawnLost = true
@@ -18,8 +18,8 @@ extension Cartridge {
         indexedObjects = min(indexedObjects, endOfData)
     }
 
-    /// Ends the consequences of a loss: an operator knows that what was not durable is gone. It never comes back, and the
-    /// cartridge can be written again from there on. Waits for the device; on failure nothing has changed.
+    /// Ends the consequences of a loss: an operator knows that what was not durable is gone. It never comes back, and
+    /// the cartridge can be written again from there on. Waits for the device; on failure nothing has changed.
     public func acknowledgeLoss() -> MediaFailure? {
         guard loss != nil else { return nil }
         withdrawLost()

@@ -38,8 +38,8 @@ extension Cartridge {
         return attributes.count <= MediumAttribute.countLimit
     }
 
-    /// Makes the changes, all or none, durably. Waits for the device. On failure none is made, although they may be found
-    /// after a crash.
+    /// Makes the changes, all or none, durably. Waits for the device. On failure none is made, although they may be
+    /// found after a crash.
     public func commit(_ changes: [AttributeChange]) -> WriteFailure? {
         if let reason = writer.commit(changes) { return .auxiliaryMemory(reason) }
         for change in changes { change.apply(to: &settings.attributes) }

@@ -49,8 +49,8 @@ public struct BlockReadResult: Equatable, Sendable {
 ///
 /// Object numbers count blocks and filemarks from 0 at the beginning of the partition, as LOCATE and READ POSITION do.
 /// One thread at a time uses a cartridge: the drive's reactor, or a worker to which the drive has handed it for the
-/// length of one operation. Only `synchronizeData` and `loss` may run beside other calls. Methods that wait for the device
-/// say so.
+/// length of one operation. Only `synchronizeData` and `loss` may run beside other calls. Methods that wait for the
+/// device say so.
 public final class Cartridge: @unchecked Sendable {
     /// The longest logical block, in bytes.
     public static let maximumBlockLength: UInt32 = 16_777_215
@@ -95,8 +95,8 @@ public final class Cartridge: @unchecked Sendable {
         checkpointRuns = log.table.extents.count + Self.checkpointRunInterval
     }
 
-    /// The most runs of objects of the same kind and length on a partition: the table of runs takes 48 bytes for each, 192
-    /// MiB in all, whatever initiators write. The run after the last one meets the end of the medium.
+    /// The most runs of objects of the same kind and length on a partition: the table of runs takes 48 bytes for each,
+    /// 192 MiB in all, whatever initiators write. The run after the last one meets the end of the medium.
     public static let runLimit = 1 << 22
     /// Early warning begins when fewer runs than this are left.
     static let runReserve = 1 << 12
@@ -156,8 +156,8 @@ public final class Cartridge: @unchecked Sendable {
 
     // MARK: Writing
 
-    /// Why nothing may be written at the position, whoever asks; nil when it may. `append…`, `writeFilemarks`, `erase` and
-    /// `prepareOverwrite` ask it themselves.
+    /// Why nothing may be written at the position, whoever asks; nil when it may. `append…`, `writeFilemarks`, `erase`
+    /// and `prepareOverwrite` ask it themselves.
     public var writeRefusal: WriteFailure? {
         if let loss { return .dataLost(loss) }
         if settings.isWriteProtected { return .writeProtected }
@@ -179,7 +179,8 @@ public final class Cartridge: @unchecked Sendable {
     /// Takes away what a failed write has left behind the end of data. May take long.
     public func cutLeftOver() { log.cutLeftOver() }
 
-    /// Makes the position the end of data, durably: what followed never comes back, whatever happens. Waits for the device.
+    /// Makes the position the end of data, durably: what followed never comes back, whatever happens. Waits for the
+    /// device.
     ///
     /// On failure the objects may be there or not after reopening; until then they are, unless `loss` says otherwise.
     public func prepareOverwrite() -> WriteFailure? {
@@ -198,8 +199,8 @@ public final class Cartridge: @unchecked Sendable {
         return nil
     }
 
-    /// Makes the position the end of data as `prepareOverwrite` does, and gives the storage of what followed back at once
-    /// (ERASE, SSC-5 clause 7.2). Waits for the device.
+    /// Makes the position the end of data as `prepareOverwrite` does, and gives the storage of what followed back at
+    /// once (ERASE, SSC-5 clause 7.2). Waits for the device.
     public func erase() -> WriteFailure? {
         if identity.isWORM, !isAtEndOfData { return .wormOverwrite }
         let failure = prepareOverwrite()

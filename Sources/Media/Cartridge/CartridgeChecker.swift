@@ -58,8 +58,8 @@ public struct CartridgeChecker: Sendable {
         return report
     }
 
-    /// Makes `index.sqlite` anew from the data file. Attributes, write protection and load count are kept if the old index
-    /// can still be read. Blocks whose payload is broken stay on the tape, and reading them is a medium error.
+    /// Makes `index.sqlite` anew from the data file. Attributes, write protection and load count are kept if the old
+    /// index can still be read. Blocks whose payload is broken stay on the tape, and reading them is a medium error.
     public func rebuildIndex(barcode: String) throws(CartridgeError) -> CartridgeReport {
         let file = try cartridges.lockedFile(barcode)
         let path = cartridges.dataPath(of: barcode)

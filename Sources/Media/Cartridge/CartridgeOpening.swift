@@ -116,8 +116,8 @@ struct CartridgeOpening {
 
     // MARK: Replay
 
-    /// Adds the records that the index does not know and that were durable before a loss. The file stays as it is: what was
-    /// lost may be looked at with other tools until the loss is acknowledged.
+    /// Adds the records that the index does not know and that were durable before a loss. The file stays as it is: what
+    /// was lost may be looked at with other tools until the loss is acknowledged.
     private func replayDurable(_ log: PartitionLog, _ durableObjects: UInt64) throws(CartridgeError) {
         try host { () throws(SystemError) in
             var replay = try LogReplay(store: store, log: log)
@@ -135,15 +135,15 @@ struct CartridgeOpening {
     private func replay(_ log: PartitionLog, trustsTail: Bool) throws(CartridgeError) {
         var replay = try host { () throws(SystemError) in try LogReplay(store: store, log: log) }
         guard replay.fileLength > replay.offset else { return }
-        // Somebody who failed to write these records back may have left them in the page cache, where they look whole and
-        // durable. What the device has is what counts.
+        // Somebody who failed to write these records back may have left them in the page cache, where they look whole
+        // and durable. What the device has is what counts.
         try check(MediaFailure.of(store.synchronizeData()))
         store.dropCached(from: replay.offset)
         let ending = try host { () throws(SystemError) in try replay.adoptRecords(into: log) }
         try checkRuns(log)
         guard replay.fileLength > replay.offset else { return }
-        // After a crash what was not synchronised may have holes. Without an index nothing says how much that was, so then
-        // any record behind the first gap is a reason to stop.
+        // After a crash what was not synchronised may have holes. Without an index nothing says how much that was, so
+        // then any record behind the first gap is a reason to stop.
         let distance = trustsTail ? LogReplay.tailLimit : RecordHeader.alignment
         let hasGap = try host { () throws(SystemError) in
             ending == .staleRecord ? false : try replay.hasLaterRecord(beyond: distance)

@@ -15,7 +15,8 @@ public struct CartridgeSummary: Equatable, Sendable {
     public let loss: MediaFailure?
 }
 
-/// The cartridges of a directory, each in a folder `BARCODE.tape`. For the control plane: everything waits for the device.
+/// The cartridges of a directory, each in a folder `BARCODE.tape`. For the control plane: everything waits for the
+/// device.
 public struct CartridgeStore: Sendable {
     /// The least bytes of a cartridge.
     public static let minimumCapacity: Int64 = 65536

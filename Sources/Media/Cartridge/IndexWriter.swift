@@ -4,8 +4,8 @@ internal import Platform
 
 /// Brings a cartridge's index up to date behind its back, one transaction at a time.
 ///
-/// At most one batch of extents and the newest tab and load count wait: a cartridge that finds the writer busy hands over
-/// a larger batch later, so nothing piles up however slow the host is.
+/// At most one batch of extents and the newest tab and load count wait: a cartridge that finds the writer busy hands
+/// over a larger batch later, so nothing piles up however slow the host is.
 final class IndexWriter: Sendable {
     /// What is known about the objects of a partition from `firstObject` on.
     struct Batch: Sendable {
@@ -89,8 +89,8 @@ final class IndexWriter: Sendable {
         }
     }
 
-    /// Waits until all that was submitted is written or has failed, and tries once more what had failed before. Gives the
-    /// reason when tab and load count could not be written.
+    /// Waits until all that was submitted is written or has failed, and tries once more what had failed before. Gives
+    /// the reason when tab and load count could not be written.
     func drain() -> String? {
         let starts = state.withLock { state in
             guard state.header != nil, !state.isRunning else { return false }

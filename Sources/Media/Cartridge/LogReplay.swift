@@ -79,8 +79,8 @@ struct LogReplay {
         return .record(header)
     }
 
-    /// Adds the records before object `limit` that count and are whole to `log`. Gives what stands behind them, or nil at
-    /// the limit or when there are more runs than `Cartridge.runLimit`.
+    /// Adds the records before object `limit` that count and are whole to `log`. Gives what stands behind them, or nil
+    /// at the limit or when there are more runs than `Cartridge.runLimit`.
     mutating func adoptRecords(into log: PartitionLog, until limit: UInt64 = .max) throws(SystemError) -> Ending? {
         while object < limit, log.table.extents.count <= Cartridge.runLimit {
             switch try next(verifyingPayload: true) {

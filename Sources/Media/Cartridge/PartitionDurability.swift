@@ -6,8 +6,9 @@ internal import Synchronization
 ///
 /// The kernel reports data that it could not write back to one fdatasync and takes their pages for clean from then on:
 /// the next call succeeds although they are lost. So the first failure is final until it is acknowledged, it is counted
-/// where it happens, and synchronisations follow one another under a lock: a thread whose own call succeeded knows of the
-/// failures of all calls before. All methods may be called on any thread; those that synchronise wait for the device.
+/// where it happens, and synchronisations follow one another under a lock: a thread whose own call succeeded knows of
+/// the failures of all calls before. All methods may be called on any thread; those that synchronise wait for the
+/// device.
 final class PartitionDurability: Sendable {
     private struct State {
         /// What the valid copy says.
@@ -77,7 +78,8 @@ final class PartitionDurability: Sendable {
     /// Begins an epoch: `object` and all that follow no longer count, and all before are durable. Gives the superblock
     /// that says so, durably.
     ///
-    /// A superblock that could not be written leaves everything as it was; one that could not be made durable is a loss.
+    /// A superblock that could not be written leaves everything as it was; one that could not be made durable is a
+    /// loss.
     func beginEpoch(at object: UInt64, fileOffset: Int64) -> Result<Superblock, MediaFailure> {
         var result = Result<Superblock, MediaFailure>.failure(.corrupt)
         afterwards { state in
@@ -99,8 +101,8 @@ final class PartitionDurability: Sendable {
         return result
     }
 
-    /// Acknowledges a loss: an epoch begins where durability ended, so what was lost never comes back, and the superblock
-    /// speaks of no loss any more. On failure everything stays as it was.
+    /// Acknowledges a loss: an epoch begins where durability ended, so what was lost never comes back, and the
+    /// superblock speaks of no loss any more. On failure everything stays as it was.
     func acknowledgeLoss(fileOffset: Int64) -> Result<Superblock, MediaFailure> {
         state.withLock { state in
             guard loss != nil else { return .success(state.superblock) }
@@ -147,7 +149,8 @@ final class PartitionDurability: Sendable {
         note(&state)
     }
 
-    /// Writes into the superblock where durability ended. It may fail too: then opening finds out by reading the device.
+    /// Writes into the superblock where durability ended. It may fail too: then opening finds out by reading the
+    /// device.
     private func note(_ state: inout State) {
         var next = state.superblock
         next.loss = Superblock.Loss(
@@ -155,8 +158,8 @@ final class PartitionDurability: Sendable {
         _ = write(&next, &state)
     }
 
-    /// The superblock after the present one; nil when its epochs have run out of numbers: nothing could tell new records
-    /// from old ones any more.
+    /// The superblock after the present one; nil when its epochs have run out of numbers: nothing could tell new
+    /// records from old ones any more.
     private func nextEpoch(at object: UInt64, fileOffset: Int64, _ state: inout State) -> Superblock? {
         guard state.attemptedEpoch < .max else { return nil }
         state.attemptedEpoch += 1
@@ -165,8 +168,8 @@ final class PartitionDurability: Sendable {
         return next
     }
 
-    /// Writes a superblock over the copy that does not count, and synchronises. Until that is done nobody can say which one
-    /// a reader would find; another one over the same copy, with a higher generation, settles it.
+    /// Writes a superblock over the copy that does not count, and synchronises. Until that is done nobody can say which
+    /// one a reader would find; another one over the same copy, with a higher generation, settles it.
     private func write(_ next: inout Superblock, _ state: inout State) -> WriteOutcome {
         guard state.attemptedGeneration < Superblock.maximumGeneration else { return .notWritten(.corrupt) }
         state.attemptedGeneration += 1

@@ -62,7 +62,8 @@ final class PartitionLog {
 
     // MARK: Loss
 
-    /// Takes objects that a loss may have taken out of the table; the file stays as it is until the loss is acknowledged.
+    /// Takes objects that a loss may have taken out of the table; the file stays as it is until the loss is
+    /// acknowledged.
     func forget(from object: UInt64) {
         table.truncate(to: object)
     }
@@ -80,13 +81,14 @@ final class PartitionLog {
 
     // MARK: The tail
 
-    /// The most of an old tail that stays for reuse, in bytes. Opening after a crash may have to look through what is longer
-    /// than `LogReplay.tailLimit`, which takes about a second.
+    /// The most of an old tail that stays for reuse, in bytes. Opening after a crash may have to look through what is
+    /// longer than `LogReplay.tailLimit`, which takes about a second.
     static let reusedTailLimit: Int64 = 4 << 30
 
-    /// Cuts off what follows `end`, except as much of it as the page cache holds: writing into cached pages is several times
-    /// faster than into new ones. (Into pages that are not cached it would be slower: each edge of a record that is no page
-    /// boundary would be read first.) What stays is of an old epoch, so it never comes back; `trimTail` takes it away.
+    /// Cuts off what follows `end`, except as much of it as the page cache holds: writing into cached pages is several
+    /// times faster than into new ones. (Into pages that are not cached it would be slower: each edge of a record that
+    /// is no page boundary would be read first.) What stays is of an old epoch, so it never comes back; `trimTail`
+    /// takes it away.
     private func cutTail(after end: Int64) {
         var kept = end
         var probe = InlineArray<1, UInt8>(repeating: 0)
@@ -152,8 +154,8 @@ final class PartitionLog {
         gather(kind: .filemark, length: 0, count: count) { _, _, _ in 0 }
     }
 
-    /// Appends `count` small records in as few writes as the staging memory allows. `fill` stores the payload of one and
-    /// gives its checksum.
+    /// Appends `count` small records in as few writes as the staging memory allows. `fill` stores the payload of one
+    /// and gives its checksum.
     private func gather(
         kind: TapeObjectKind, length: UInt32, count: Int,
         _ fill: (inout MutableRawSpan, _ offset: Int, _ index: Int) -> UInt32
@@ -186,8 +188,8 @@ final class PartitionLog {
         return (done, nil)
     }
 
-    /// The failure of a write at the end of the log. Part of the record may be in the file, and must not meet the reader
-    /// again behind a shorter record; cutting it off may take long, and so is not done here.
+    /// The failure of a write at the end of the log. Part of the record may be in the file, and must not meet the
+    /// reader again behind a shorter record; cutting it off may take long, and so is not done here.
     private func appendFailure(_ result: FileResult) -> MediaFailure? {
         let code: Int32
         switch result {

@@ -84,7 +84,8 @@ struct Superblock: Equatable, Sendable {
         return 0...(history[0].number - 1)
     }
 
-    /// How many objects an index that was right at the end of `epoch` still knows truly; all when it is the current one.
+    /// How many objects an index that was right at the end of `epoch` still knows truly; all when it is the current
+    /// one.
     func objectsValid(forIndexOf epoch: UInt32) -> UInt64 {
         guard epoch < self.epoch.number else { return epoch == self.epoch.number ? .max : 0 }
         // A cut history does not tell what came between.

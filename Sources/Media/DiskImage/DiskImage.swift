@@ -3,11 +3,11 @@ public import Platform
 
 /// The medium of a disk: logical blocks that are read, written and given back, and the lane for what may wait.
 ///
-/// Any thread may call any method at any time, except `resize`, which the owner does while no other does. Blocks must lie
-/// below `blockCount`: the device checks logical block addresses first (SBC-4 clause 4.5).
+/// Any thread may call any method at any time, except `resize`, which the owner does while no other does. Blocks must
+/// lie below `blockCount`: the device checks logical block addresses first (SBC-4 clause 4.5).
 ///
-/// A command that changes blocks says so first (`beginWriting`). When written data are lost before it has ended, all its
-/// later steps fail, and so does everything that writes until `acknowledgeLoss`.
+/// A command that changes blocks says so first (`beginWriting`). When written data are lost before it has ended, all
+/// its later steps fail, and so does everything that writes until `acknowledgeLoss`.
 public protocol DiskImage: Medium {
     /// Where the image is, for messages.
     var path: String { get }
@@ -26,8 +26,8 @@ public protocol DiskImage: Medium {
     func readCached(into lease: inout BufferLease, first: UInt64, blocks: UInt64) -> MediaResult
     /// Remembers in `request` that a command is about to change blocks.
     func beginWriting(_ request: FileRequest)
-    /// Writes `blocks` from `first` on, from `leaseOffset` of `lease` on, for the command of `request`. Durable only after a
-    /// synchronisation. `.wouldBlock` when that would have to wait; any part may be written then.
+    /// Writes `blocks` from `first` on, from `leaseOffset` of `lease` on, for the command of `request`. Durable only
+    /// after a synchronisation. `.wouldBlock` when that would have to wait; any part may be written then.
     func writeCached(
         from lease: borrowing BufferLease, at leaseOffset: Int, first: UInt64, blocks: UInt64, for request: FileRequest
     ) -> MediaResult
@@ -40,16 +40,19 @@ public protocol DiskImage: Medium {
     func prepareWrite(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64)
     /// Makes `request` make everything durable that was written before it is submitted.
     func prepareSynchronize(_ request: FileRequest)
-    /// Makes `request` free the storage of `blocks` from `first` on, at most `maximumDeallocation` of them, which then read as
-    /// zeros.
+    /// Makes `request` free the storage of `blocks` from `first` on, at most `maximumDeallocation` of them, which then
+    /// read as zeros.
     func prepareDeallocate(_ request: FileRequest, first: UInt64, blocks: UInt64)
-    /// Makes `request` write zeros to `blocks` from `first` on, at most `maximumDeallocation` of them, which have storage then.
+    /// Makes `request` write zeros to `blocks` from `first` on, at most `maximumDeallocation` of them, which have
+    /// storage then.
     func prepareZeros(_ request: FileRequest, first: UInt64, blocks: UInt64)
-    /// Makes `request` find out where blocks have storage, from `first` on: at most `runs` answers (`provisioning(of:)`).
+    /// Makes `request` find out where blocks have storage, from `first` on: at most `runs` answers
+    /// (`provisioning(of:)`).
     func prepareProvisioning(_ request: FileRequest, first: UInt64, runs: Int)
     /// How a prepared request has ended.
     func outcome(of request: FileRequest) -> MediaResult
-    /// What a request of `prepareProvisioning` has found: runs that follow one another, the first one from its first block on.
+    /// What a request of `prepareProvisioning` has found: runs that follow one another, the first one from its first
+    /// block on.
     func provisioning(of request: FileRequest) -> [ProvisioningRun]
     /// The most blocks that one request frees or fills with zeros, so that others come in between.
     var maximumDeallocation: UInt64 { get }
@@ -63,16 +66,16 @@ public protocol DiskImage: Medium {
 
     // MARK: Losses of written data
 
-    /// Why everything that writes is refused: the host has failed to make written data durable, and nobody has acknowledged
-    /// that. Nil when all is well.
+    /// Why everything that writes is refused: the host has failed to make written data durable, and nobody has
+    /// acknowledged that. Nil when all is well.
     var loss: MediaFailure? { get }
     /// Why the command of `request` cannot end as if its data, or data before it, were kept: there was a loss since
     /// `beginWriting`, or one that nobody has acknowledged. Nil when all is well.
     func loss(since request: FileRequest) -> MediaFailure?
     /// Calls `body` at each loss, before any command that it concerns has ended, on a thread that must not be kept.
     func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void)
-    /// Lets writes go on after a loss. What is read then is what the host has, old or new. It waits for the file system;
-    /// the answer is why the acknowledgement will not outlast this opening, if so.
+    /// Lets writes go on after a loss. What is read then is what the host has, old or new. It waits for the file
+    /// system; the answer is why the acknowledgement will not outlast this opening, if so.
     func acknowledgeLoss() -> MediaFailure?
 }
 

@@ -27,7 +27,8 @@ extension RawDiskImage {
         request.epoch = losses.epoch
     }
 
-    /// Writes to the page cache, unless storage is being freed: the file system would keep the reactor until that has ended.
+    /// Writes to the page cache, unless storage is being freed: the file system would keep the reactor until that has
+    /// ended.
     public func writeCached(
         from lease: borrowing BufferLease, at leaseOffset: Int, first: UInt64, blocks: UInt64, for request: FileRequest
     ) -> MediaResult {
@@ -58,7 +59,8 @@ extension RawDiskImage {
         prepare(request, .synchronizeData, 0, 0)
     }
 
-    /// Frees storage (UNMAP, SBC-4 clause 5.35). Where the file system cannot punch holes the blocks are written with zeros.
+    /// Frees storage (UNMAP, SBC-4 clause 5.35). Where the file system cannot punch holes the blocks are written with
+    /// zeros.
     public func prepareDeallocate(_ request: FileRequest, first: UInt64, blocks: UInt64) {
         precondition(blocks <= maximumDeallocation, "storage is freed in pieces")
         prepare(request, .punchHole, first, blocks)
@@ -177,8 +179,8 @@ extension RawDiskImage {
     /// Makes all completed writes durable (SYNCHRONIZE CACHE, SBC-4 clause 5.33).
     public func synchronize() -> MediaFailure? { MediaFailure.of(synchronizeStore()) }
 
-    /// Makes everything durable; 0 or an error number. After a loss it does not try again: the host would say that all is
-    /// well. One at a time: see `SynchronizationGroup`.
+    /// Makes everything durable; 0 or an error number. After a loss it does not try again: the host would say that all
+    /// is well. One at a time: see `SynchronizationGroup`.
     func synchronizeStore() -> Int32 {
         synchronizations.serially {
             let before = losses.refusal(since: losses.epoch)

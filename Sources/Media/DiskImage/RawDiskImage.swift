@@ -7,12 +7,13 @@ public final class RawDiskImage: DiskImage {
     public static let blockSizes = [512, 4096]
     /// The most requests of an image that are performed at a time.
     public static let concurrency = 8
-    /// What one system call writes at most, in bytes, where no page keeper has the pages: it decides in which units the page
-    /// cache holds the file. Measured on ext4: a 4 KiB write takes 1.3 µs into pages that were filled 4 KiB at a time, 1.6 at
-    /// 8 KiB, 1.9 at 16 KiB, 4 at 64 KiB and 23 at 1 MiB. A later write of 64 KiB in one piece takes 7, 5.1 and 4.5 µs after
-    /// pieces of 4, 8 and 16 KiB.
+    /// What one system call writes at most, in bytes, where no page keeper has the pages: it decides in which units the
+    /// page cache holds the file. Measured on ext4: a 4 KiB write takes 1.3 µs into pages that were filled 4 KiB at a
+    /// time, 1.6 at 8 KiB, 1.9 at 16 KiB, 4 at 64 KiB and 23 at 1 MiB. A later write of 64 KiB in one piece takes 7,
+    /// 5.1 and 4.5 µs after pieces of 4, 8 and 16 KiB.
     static let writePieceLength = 8192
-    /// The most bytes that one call to the file system frees: it holds the file's lock for that long, and writers wait for it.
+    /// The most bytes that one call to the file system frees: it holds the file's lock for that long, and writers wait
+    /// for it.
     static let deallocationLength = 64 << 20
 
     /// The path of the file.
@@ -76,7 +77,8 @@ public final class RawDiskImage: DiskImage {
     /// With `expectedCapacity` the length must be just that; else the length is the capacity, if it is a whole number
     /// of blocks. With a `pageKeeper`, what is read most of the present length stays in memory.
     ///
-    /// An image whose host has lost written data under an earlier opening refuses writes until the loss is acknowledged.
+    /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
+    /// acknowledged.
     public static func open(
         path: String, blockSize: Int, expectedCapacity: Int64? = nil, engine: any MediumEngine,
         pageKeeper: PageKeeper? = nil

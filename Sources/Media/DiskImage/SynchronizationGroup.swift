@@ -2,10 +2,10 @@ internal import Platform
 
 /// Has one synchronisation at a time done for all requests that want one.
 ///
-/// A synchronisation makes durable whatever was written before it began, so it serves every request that was there by then;
-/// those that come later share the next one. So a disk keeps one thread with this, however many commands wait for it.
-/// And since no two overlap, a failure, which the host tells to one call alone, is not told to one request while another
-/// succeeds without its data.
+/// A synchronisation makes durable whatever was written before it began, so it serves every request that was there by
+/// then; those that come later share the next one. So a disk keeps one thread with this, however many commands wait for
+/// it. And since no two overlap, a failure, which the host tells to one call alone, is not told to one request while
+/// another succeeds without its data.
 final class SynchronizationGroup: Sendable {
     private struct State {
         var isRunning = false
