@@ -84,6 +84,34 @@ struct GateTests {
         }
     }
 
+    @Test("REQUEST SENSE clears what has gone out with its additional sense code, and nothing before")
+    func clearedWhenSent() throws {
+        let port = setting.initiator()
+        let loss = SenseData(.mediumError, .writeError)
+        port.onReactor { port.nexus.unitNexus(LogicalUnitNumber(0))?.hasBufferedWrites = true }
+        setting.device.attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+        setting.device.attachedNexuses.establishDeferredError(loss)
+        func requestSense(_ length: UInt8, isDescriptorFormat: Bool = false) -> [UInt8] {
+            port.execute([OperationCode.requestSense, isDescriptorFormat ? 1 : 0, 0, 0, length, 0]).dataIn
+        }
+        for length in [0, 13] as [UInt8] { #expect(requestSense(length).count == Int(length)) }
+        #expect(requestSense(3, isDescriptorFormat: true).count == 3)
+        #expect(SenseData(parsing: requestSense(18).rawSpan)?.additionalSenseCode == .mediumMayHaveChanged)
+        #expect(requestSense(4).count == 4)
+        #expect(SenseData(parsing: requestSense(18).rawSpan) == loss.deferred)
+        #expect(SenseData(parsing: requestSense(18).rawSpan)?.key == .noSense)
+    }
+
+    @Test("A command that is not supported reports the pending deferred error first")
+    func deferredErrorFirst() throws {
+        let port = setting.initiator()
+        let loss = SenseData(.mediumError, .writeError)
+        port.onReactor { port.nexus.unitNexus(LogicalUnitNumber(0))?.hasBufferedWrites = true }
+        setting.device.attachedNexuses.establishDeferredError(loss)
+        #expect(port.execute([0xFF, 0, 0, 0, 0, 0]).sense == loss.deferred)
+        #expect(port.execute([0xFF, 0, 0, 0, 0, 0]).sense?.additionalSenseCode == .invalidCommandOperationCode)
+    }
+
     @Test("The ACA attribute without an auto contingent allegiance is an INVALID MESSAGE ERROR")
     func autoContingentAllegiance() throws {
         let port = setting.initiator()
