@@ -19,8 +19,8 @@ struct CarouselConformanceTests {
 
     @Test("Without authentication, no test fails")
     func open() throws {
-        let disk = try ServedDisk()
-        var target = ConformanceTarget(portal: disk.address, targetName: ServedDisk.targetName)
+        let fixture = try ServerFixture()
+        var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
         target.allowsDataLoss = true
         target.silence = .milliseconds(10)
         expectClean(try ConformanceSuite.run(ConformanceSuite.tests, against: target), passed: 200)
@@ -30,9 +30,9 @@ struct CarouselConformanceTests {
     func authenticated() throws {
         let initiator = CHAPCredential(name: "initiator", secret: Array("marlin-marlin-marlin".utf8))
         let own = CHAPCredential(name: "target", secret: Array("halibut-halibut".utf8))
-        let disk = try ServedDisk(
+        let fixture = try ServerFixture(
             authentication: .chap(initiators: [initiator], target: own, provider: .standard))
-        var target = ConformanceTarget(portal: disk.address, targetName: ServedDisk.targetName)
+        var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
         target.credential = initiator
         target.mutualCredential = own
         let tests = ConformanceSuite.tests(groups: ["CHAP", "Login.Session", "Login.Stage", "Login.Key"])
@@ -83,8 +83,8 @@ struct SuiteTests {
 
     @Test("A test that the target gives no reason for is skipped, not passed")
     func skipped() throws {
-        let disk = try ServedDisk()
-        let target = ConformanceTarget(portal: disk.address, targetName: ServedDisk.targetName)
+        let fixture = try ServerFixture()
+        let target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
         let tests = ConformanceSuite.tests(groups: ["CHAP.Response", "FullFeature.DataOut"])
         let report = try ConformanceSuite.run(tests, against: target)
         #expect(report.isClean)

@@ -3,13 +3,13 @@ import Platform
 import SCSI
 import TargetCore
 
-/// An initiator of a bench, which it keeps alive.
+/// An initiator of a fixture, which it keeps alive.
 final class DiskInitiator: Sendable {
-    let bench: DiskBench
+    let fixture: DiskFixture
     let port: InMemoryPort
 
-    init(bench: DiskBench, port: InMemoryPort) {
-        self.bench = bench
+    init(fixture: DiskFixture, port: InMemoryPort) {
+        self.fixture = fixture
         self.port = port
     }
 

@@ -22,8 +22,8 @@ struct FaultTests {
         ])
     func writeErrors(code: Int32, key: SenseKey, additional: AdditionalSenseCode) throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20))
-        let bench = try DiskBench(store: store, engine: SimulatedEngine())
-        let port = bench.initiator()
+        let fixture = try DiskFixture(store: store, engine: SimulatedEngine())
+        let port = fixture.initiator()
         store.fail(at: 1, errorNumber: code, fromThenOn: true)
         #expect(port.write(9, block).sense == SenseData(key, additional, information: 9))
         let list = CDB.unmapList([(0, 8)])
@@ -32,9 +32,9 @@ struct FaultTests {
         #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 3, count: 8), dataOut: zeros)?.key == key)
         #expect(port.sense(CDB.compareAndWrite(lba: 3, count: 1), dataOut: zeros + block)?.key == key)
         #expect(port.execute(CDB.ten(OperationCode.read10, lba: 9, count: 1)).status == .good)
-        #expect(bench.leasedBytes(port) == 0)
+        #expect(fixture.leasedBytes(port) == 0)
         // Nothing that was acknowledged is lost.
-        #expect(!bench.unit.hasLostData)
+        #expect(!fixture.unit.hasLostData)
         store.stopFailing()
         #expect(port.write(9, block).status == .good)
     }
@@ -44,20 +44,20 @@ struct FaultTests {
         arguments: [(Errno.inputOutput, SenseKey.mediumError), (Errno.noSpace, .dataProtect)])
     func stickyLoss(code: Int32, key: SenseKey) throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
-        let bench = try DiskBench(store: store, engine: SimulatedEngine())
-        let writer = bench.initiator()
-        let reader = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
-        let failed = bench.initiator("iqn.2026-11.test:c")
+        let fixture = try DiskFixture(store: store, engine: SimulatedEngine())
+        let writer = fixture.initiator()
+        let reader = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+        let failed = fixture.initiator("iqn.2026-11.test:c")
         #expect(writer.write(0, block).status == .good)
         store.fail(at: 1, errorNumber: code, fromThenOn: false)
         #expect(failed.sense(synchronizeCache)?.key == key)
-        #expect(bench.unit.hasLostData)
+        #expect(fixture.unit.hasLostData)
         // Who has buffered writes hears of it at the next command, once; who has none does not.
         let deferred = writer.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
         #expect(deferred?.key == key && deferred?.isDeferred == true)
         #expect(writer.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(reader.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
-        let later = bench.initiator("iqn.2026-11.test:a", on: bench.otherReactor)
+        let later = fixture.initiator("iqn.2026-11.test:a", on: fixture.otherReactor)
         let list = CDB.unmapList([(0, 8)])
         for port in [writer, reader, failed, later] {
             #expect(port.sense(synchronizeCache)?.key == key)
@@ -68,8 +68,8 @@ struct FaultTests {
             #expect(port.sense([OperationCode.startStopUnit, 0, 0, 0, 0, 0])?.key == key)
             #expect(port.execute(CDB.ten(OperationCode.read10, lba: 0, count: 1)).status == .good)
         }
-        #expect(bench.unit.acknowledgeLoss() == nil)
-        #expect(!bench.unit.hasLostData)
+        #expect(fixture.unit.acknowledgeLoss() == nil)
+        #expect(!fixture.unit.hasLostData)
         for port in [writer, reader, failed, later] {
             #expect(port.write(1, block, flags: 0x08).status == .good)
             #expect(port.execute(synchronizeCache).status == .good)
@@ -81,8 +81,8 @@ struct FaultTests {
     func sharedSynchronization() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
         let engine = SimulatedEngine()
-        let bench = try DiskBench(store: store, engine: engine)
-        let ports = [bench.initiator(), bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)]
+        let fixture = try DiskFixture(store: store, engine: engine)
+        let ports = [fixture.initiator(), fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)]
         engine.hold()
         let writes = (0..<16).map { number in
             ports[number % 2].submit(
@@ -99,14 +99,14 @@ struct FaultTests {
     func lossInBetween() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
         let engine = SimulatedEngine()
-        let bench = try DiskBench(store: store, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(store: store, engine: engine)
+        let port = fixture.initiator()
         engine.hold()
         let write = port.submit(CDB.ten(OperationCode.write10, lba: 0, count: 1, flags: 0x08), dataOut: block).outcome
-        bench.settle()
+        fixture.settle()
         store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
-        #expect(bench.image.synchronize() != nil)
-        #expect(bench.unit.acknowledgeLoss() == nil)
+        #expect(fixture.image.synchronize() != nil)
+        #expect(fixture.unit.acknowledgeLoss() == nil)
         engine.release()
         #expect(write.wait().sense == SenseData(.mediumError, .writeError))
     }
@@ -115,8 +115,8 @@ struct FaultTests {
     func abortedSynchronization() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)
         let engine = SimulatedEngine()
-        let bench = try DiskBench(store: store, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(store: store, engine: engine)
+        let port = fixture.initiator()
         #expect(port.write(0, block).status == .good)
         engine.hold()
         let command = port.submit(synchronizeCache)
@@ -130,7 +130,7 @@ struct FaultTests {
     func hangingMedium() throws {
         let engine = SimulatedEngine()
         let stores = (0..<10).map { SimulatedStore([UInt8](repeating: UInt8($0), count: 1 << 20)) }
-        let benches = try stores.map { try DiskBench(store: $0, engine: engine) }
+        let benches = try stores.map { try DiskFixture(store: $0, engine: engine) }
         let ports = benches.map { $0.initiator() }
         engine.hang(benches[0].image.lane)
         let hanging = (0..<20).map { _ in ports[0].submit(synchronizeCache).outcome }
@@ -150,8 +150,8 @@ struct FaultTests {
     @Test("A write that is parked for COMPARE AND WRITE goes on after it, or is aborted")
     func parked() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(engine: engine)
+        let port = fixture.initiator()
         engine.hold()
         let alone = port.submit(
             CDB.compareAndWrite(lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 512) + block)
@@ -172,9 +172,9 @@ struct FaultTests {
     @Test("Parked writes go on although the mailbox of their reactor is full")
     func parkedWithFullMailbox() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(engine: engine)
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        let fixture = try DiskFixture(engine: engine)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         engine.hold()
         let alone = port.submit(
             CDB.compareAndWrite(lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 512) + block
@@ -183,12 +183,12 @@ struct FaultTests {
             other.submit(CDB.ten(OperationCode.write10, lba: $0, count: 1), dataOut: block).outcome
         }
         let (isBlocked, isFull) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
-        bench.otherReactor.postCompletion {
+        fixture.otherReactor.postCompletion {
             isBlocked.signal()
             isFull.wait()
         }
         isBlocked.wait()
-        while bench.otherReactor.post({}) {}
+        while fixture.otherReactor.post({}) {}
         engine.release()
         #expect(alone.wait().status == .good)
         isFull.signal()

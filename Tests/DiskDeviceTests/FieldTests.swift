@@ -9,12 +9,12 @@ import Testing
 struct FieldTests {
     @Test("REPORT SUPPORTED OPERATION CODES lists what is there, and all that is listed is there")
     func consistency() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
         let list = port.execute([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0]).dataIn
         let length = Int(list.rawSpan.loadBE32(at: 0))
         #expect(length == list.count - 4 && length % 8 == 0)
-        #expect(length / 8 == bench.unit.commands.attributes.count)
+        #expect(length / 8 == fixture.unit.commands.attributes.count)
         for offset in stride(from: 4, to: list.count, by: 8) {
             let code = list[offset]
             let hasAction = list[offset + 5] & 1 != 0
@@ -36,7 +36,7 @@ struct FieldTests {
 
     @Test("The command set of the product is complete")
     func completeness() throws {
-        let unit = try DiskBench(blocks: 64).unit
+        let unit = try DiskFixture(blocks: 64).unit
         let codes = Set(unit.commands.attributes.map(\.operationCode))
         let expected: [UInt8] = [
             0x00, 0x03, 0x08, 0x0A, 0x12, 0x15, 0x16, 0x17, 0x1A, 0x1B, 0x1D, 0x25, 0x28, 0x2A, 0x2E, 0x2F, 0x34, 0x35,
@@ -63,19 +63,19 @@ struct FieldTests {
             (CDB.ten(0x2E, lba: 0, count: 1, flags: 0x04), 1, 2),
         ])
     func reservedBits(command: [UInt8], byte: Int, bit: UInt8) throws {
-        #expect(try DiskBench(blocks: 64).initiator().sense(command) == invalidField(byte, bit: bit))
+        #expect(try DiskFixture(blocks: 64).initiator().sense(command) == invalidField(byte, bit: bit))
     }
 
     @Test("An unknown operation code and an unknown service action")
     func unknown() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         #expect(port.sense([0x01, 0, 0, 0, 0, 0])?.additionalSenseCode == .invalidCommandOperationCode)
         #expect(port.sense(CDB.sixteen(0x9E, lba: 0, count: 32, flags: 0x1F)) == invalidField(1, bit: 4))
     }
 
     @Test("A read-only disk refuses every command that writes, and none that reads")
     func readOnly() throws {
-        let port = try DiskBench(blocks: 64, isReadOnly: true).initiator()
+        let port = try DiskFixture(blocks: 64, isReadOnly: true).initiator()
         let protected = SenseData(.dataProtect, .writeProtected)
         let block = [UInt8](repeating: 1, count: 512)
         for form in Form.allCases {

@@ -29,7 +29,7 @@ struct LossWalkTests {
             run.run()
             run.check()
             #expect(run.store.hasFailed)
-            if run.bench.unit.hasLostData { losses += 1 }
+            if run.fixture.unit.hasLostData { losses += 1 }
             run.checkAfterwards()
         }
         // Some of the failing calls were writes, which lose nothing.
@@ -57,7 +57,7 @@ private final class LossRun {
     private static let blocks = 64
     let store = SimulatedStore(
         [UInt8](repeating: 0xF0, count: blocks * 512), forgetsAfterFailedSynchronization: true)
-    let bench: DiskBench
+    let fixture: DiskFixture
     private let engine: SimulatedEngine
     private var random: SeededRandom
     private var ports: [DiskInitiator]
@@ -67,8 +67,10 @@ private final class LossRun {
     init(seed: UInt64) throws {
         engine = SimulatedEngine(seed: seed)
         random = SeededRandom(seed: seed)
-        bench = try DiskBench(store: store, engine: engine)
-        ports = [bench.initiator("iqn.2026-11.test:a"), bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)]
+        fixture = try DiskFixture(store: store, engine: engine)
+        ports = [
+            fixture.initiator("iqn.2026-11.test:a"), fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor),
+        ]
         store.fail(at: .max, errorNumber: 0, fromThenOn: false)
     }
 
@@ -80,7 +82,7 @@ private final class LossRun {
             }
             if block == Self.blocks / 2 {
                 ports[0].port.logOut()
-                ports[0] = bench.initiator("iqn.2026-11.test:a")
+                ports[0] = fixture.initiator("iqn.2026-11.test:a")
             }
             issue(Kind.allCases.randomElement(using: &random) ?? .write, block)
             settle()
@@ -96,7 +98,7 @@ private final class LossRun {
 
     /// Notes which commands have ended.
     private func settle() {
-        bench.settle()
+        fixture.settle()
         time += 1
         for index in issued.indices where issued[index].end == nil && issued[index].outcome.isThere {
             issued[index].end = time
@@ -162,13 +164,13 @@ private final class LossRun {
         engine.release()
         let block = [UInt8](repeating: 1, count: 512)
         let synchronize = CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)
-        let later = bench.initiator("iqn.2026-11.test:c", on: bench.otherReactor)
-        if bench.unit.hasLostData {
+        let later = fixture.initiator("iqn.2026-11.test:c", on: fixture.otherReactor)
+        if fixture.unit.hasLostData {
             for port in ports + [later] {
                 #expect(port.execute(synchronize).status == .checkCondition)
                 #expect(port.write(0, block).status == .checkCondition)
             }
-            #expect(bench.unit.acknowledgeLoss() == nil)
+            #expect(fixture.unit.acknowledgeLoss() == nil)
         }
         for port in ports + [later] {
             // What is pending is told once.

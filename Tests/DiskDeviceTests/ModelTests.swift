@@ -11,8 +11,8 @@ struct ModelTests {
     @Test("Random commands do to a disk what they do to an array", arguments: [1, 2, 3] as [UInt64], [512, 4096])
     func random(seed: UInt64, blockSize: Int) throws {
         let blocks = 300
-        let bench = try DiskBench(blocks: blocks, blockSize: blockSize)
-        let ports = [bench.initiator(), bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)]
+        let fixture = try DiskFixture(blocks: blocks, blockSize: blockSize)
+        let ports = [fixture.initiator(), fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)]
         var random = SeededRandom(seed: seed)
         var model = DiskModel(blocks: blocks, blockSize: blockSize)
         for step in 0..<200 {
@@ -22,7 +22,7 @@ struct ModelTests {
             let count = Int.random(in: 1...24, using: &random)
             let range = model.range(lba, count)
             let action = Int.random(in: 0...8, using: &random)
-            if step % 50 == 49 { bench.evict() }
+            if step % 50 == 49 { fixture.evict() }
             switch action {
             case 0, 1:
                 let result = port.execute(form.command(form.readCode, lba: lba, count: count))

@@ -13,7 +13,7 @@ struct PageTests {
 
     @Test("Standard INQUIRY data claim a disk of SPC-4 and SBC-3")
     func standard() throws {
-        let data = try DiskBench(blocks: 64).initiator().execute([0x12, 0, 0, 0, 96, 0]).dataIn
+        let data = try DiskFixture(blocks: 64).initiator().execute([0x12, 0, 0, 0, 96, 0]).dataIn
         #expect(data[0] == 0 && data[1] == 0 && data[2] == 6)
         let descriptors = stride(from: 58, to: 74, by: 2).map { data.rawSpan.loadBE16(at: $0) }
         #expect(descriptors.contains(VersionDescriptor.sbc3))
@@ -21,7 +21,7 @@ struct PageTests {
 
     @Test("Every VPD page that is listed is there, in order, with its own code and length")
     func vitalProductData() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         let list = Array(page(port, 0).dropFirst(4))
         #expect(list == [0x00, 0x80, 0x83, 0x87, 0xB0, 0xB1, 0xB2])
         for code in list {
@@ -34,7 +34,7 @@ struct PageTests {
 
     @Test("Block Limits", arguments: [512, 4096])
     func blockLimits(blockSize: Int) throws {
-        let data = page(try DiskBench(blocks: 64, blockSize: blockSize).initiator(), 0xB0)
+        let data = page(try DiskFixture(blocks: 64, blockSize: blockSize).initiator(), 0xB0)
         #expect(data.count == 64)
         #expect(data[4] == 1)  // WSNZ
         #expect(data[5] == 255)
@@ -52,7 +52,7 @@ struct PageTests {
 
     @Test("Block Device Characteristics and Logical Block Provisioning")
     func otherPages() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         let characteristics = page(port, 0xB1)
         #expect(characteristics.count == 64 && characteristics.rawSpan.loadBE16(at: 4) == 1)
         #expect(page(port, 0xB2) == [0, 0xB2, 0, 4, 0, 0xE4, 2, 0])
@@ -60,7 +60,7 @@ struct PageTests {
 
     @Test("READ CAPACITY says the last block, the block length and thin provisioning")
     func capacity() throws {
-        let port = try DiskBench(blocks: 4096, physicalBlockExponent: 3).initiator()
+        let port = try DiskFixture(blocks: 4096, physicalBlockExponent: 3).initiator()
         #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).dataIn == [0, 0, 0x0F, 0xFF, 0, 0, 2, 0])
         let long = port.execute(CDB.sixteen(0x9E, lba: 0, count: 255, flags: 0x10)).dataIn
         #expect(long == [0, 0, 0, 0, 0, 0, 0x0F, 0xFF, 0, 0, 2, 0, 0, 3, 0xC0, 0] + [UInt8](repeating: 0, count: 16))
@@ -69,7 +69,7 @@ struct PageTests {
 
     @Test("More than 2 TiB is all ones in READ CAPACITY(10) and in the short block descriptor")
     func largeCapacity() throws {
-        let port = try DiskBench(blocks: 1 << 33).initiator()
+        let port = try DiskFixture(blocks: 1 << 33).initiator()
         #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).dataIn.prefix(4) == [0xFF, 0xFF, 0xFF, 0xFF])
         let last = (1 << 33) - 1
         #expect(port.write(last, [UInt8](repeating: 4, count: 512)).status == .good)
@@ -79,7 +79,7 @@ struct PageTests {
 
     @Test("Each mode page alone is what it is among all")
     func modePages() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         let all = port.execute([0x1A, 0x08, 0x3F, 0, 255, 0]).dataIn
         #expect(Int(all[0]) == all.count - 1)
         #expect(all[2] == 0x10)  // DPOFUA, not write protected
@@ -101,7 +101,7 @@ struct PageTests {
 
     @Test("MODE SELECT leaves capacity and block length alone")
     func blockDescriptor() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         func select(_ descriptor: [UInt8]) -> SenseData? {
             port.sense([0x15, 0x10, 0, 0, 12, 0], dataOut: [0, 0, 0, 8] + descriptor)
         }
@@ -113,12 +113,12 @@ struct PageTests {
 
     @Test("D_SENSE, SWP and WCE can be changed, and a reset takes that back")
     func changeableBits() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         let control: [UInt8] = [0, 0, 0, 0, 0x0A, 10, 0x24, 0x10, 0x08, 0, 0, 0, 0, 0, 0, 0]
         #expect(port.execute([0x15, 0x10, 0, 0, 16, 0], dataOut: control).status == .good)
-        #expect(bench.unit.usesDescriptorSense)
+        #expect(fixture.unit.usesDescriptorSense)
         #expect(other.port.clearUnitAttentions() == [.modeParametersChanged])
         #expect(port.port.clearUnitAttentions() == [])
         let block = [UInt8](repeating: 1, count: 512)
@@ -130,13 +130,13 @@ struct PageTests {
         #expect(port.port.manage(.logicalUnitReset) == .complete)
         #expect(port.port.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(other.port.clearUnitAttentions() == [.busDeviceResetOccurred])
-        #expect(!bench.unit.usesDescriptorSense)
+        #expect(!fixture.unit.usesDescriptorSense)
         #expect(port.write(0, block).status == .good)
     }
 
     @Test("LOG SENSE has Informational Exceptions; READ DEFECT DATA has empty lists")
     func logsAndDefects() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         #expect(port.execute([0x4D, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2F])
         #expect(port.execute([0x4D, 0, 0x6F, 0, 0, 0, 0, 0, 255, 0]).dataIn.count == 11)
         #expect(port.execute([0x37, 0, 0x1D, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0x1D, 0, 0])

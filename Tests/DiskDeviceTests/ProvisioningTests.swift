@@ -17,23 +17,23 @@ struct ProvisioningTests {
 
     @Test("UNMAP makes blocks zero, frees storage and leaves the neighbours alone")
     func unmap() throws {
-        let bench = try DiskBench(blocks: 8192)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 8192)
+        let port = fixture.initiator()
         let data = [UInt8](repeating: 0xEE, count: 4096 * 512)
         port.write(0, data)
-        let before = bench.allocatedBytes
+        let before = fixture.allocatedBytes
         let list = CDB.unmapList([(lba: 801, count: 1600), (lba: 5, count: 0), (lba: 3000, count: 8)])
         #expect(port.execute(CDB.unmap(length: list.count), dataOut: list).status == .good)
         #expect(port.read(800, 1).allSatisfy { $0 == 0xEE })
         #expect(port.read(801, 1600).allSatisfy { $0 == 0 })
         #expect(port.read(2401, 1).allSatisfy { $0 == 0xEE })
         #expect(port.read(3000, 8).allSatisfy { $0 == 0 })
-        #expect(bench.allocatedBytes <= before - 700_000)
+        #expect(fixture.allocatedBytes <= before - 700_000)
     }
 
     @Test("UNMAP with nothing to do, and with what cannot be done")
     func unmapLists() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         port.write(0, [UInt8](repeating: 1, count: 64 * 512))
         #expect(port.execute(CDB.unmap(length: 0)).status == .good)
         #expect(port.execute(CDB.unmap(length: 8), dataOut: CDB.unmapList([])).status == .good)
@@ -57,8 +57,8 @@ struct ProvisioningTests {
 
     @Test("WRITE SAME repeats a block, or frees it", arguments: [Form.ten, .sixteen], [0x00, 0x08] as [UInt8])
     func writeSame(form: Form, flags: UInt8) throws {
-        let bench = try DiskBench(blocks: 8192)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 8192)
+        let port = fixture.initiator()
         let code: UInt8 = form == .ten ? 0x41 : 0x93
         var random = SeededRandom(seed: 8)
         let block = random.bytes(512)
@@ -72,9 +72,9 @@ struct ProvisioningTests {
         #expect(port.read(4016, 1) == block)
         // Only with UNMAP is the storage given back.
         if flags == 0x08 {
-            #expect(bench.allocatedBytes < 1_000_000)
+            #expect(fixture.allocatedBytes < 1_000_000)
         } else {
-            #expect(bench.allocatedBytes >= 5000 * 512)
+            #expect(fixture.allocatedBytes >= 5000 * 512)
         }
     }
 
@@ -83,15 +83,15 @@ struct ProvisioningTests {
         arguments: [(OperationCode.writeSame10, 0x00, true), (OperationCode.writeSame16, 0x01, false)]
             as [(UInt8, UInt8, Bool)])
     func writeSameKeepsStorage(code: UInt8, flags: UInt8, hasData: Bool) throws {
-        let bench = try DiskBench(blocks: 8192)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 8192)
+        let port = fixture.initiator()
         port.write(0, [UInt8](repeating: 1, count: 1 << 20))
         let form = code == OperationCode.writeSame10 ? Form.ten : .sixteen
         let zeros = hasData ? [UInt8](repeating: 0, count: 512) : []
         #expect(port.execute(form.command(code, lba: 0, count: 4096, flags: flags), dataOut: zeros).status == .good)
         #expect(port.read(0, 4096).allSatisfy { $0 == 0 })
         #expect(statusDescriptors(port) == [[0, 4096, 0], [4096, 4096, 1]])
-        #expect(bench.allocatedBytes >= 4096 * 512)
+        #expect(fixture.allocatedBytes >= 4096 * 512)
         // With UNMAP they lose it.
         let freeing = form.command(code, lba: 0, count: 4096, flags: flags | 0x08)
         #expect(port.execute(freeing, dataOut: zeros).status == .good)
@@ -101,14 +101,14 @@ struct ProvisioningTests {
     @Test("Long deallocation goes piece by piece; writes wait for a piece in the lane and not on the reactor")
     func pieces() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(blocks: 1 << 20, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 1 << 20, engine: engine)
+        let port = fixture.initiator()
         let list = CDB.unmapList([(lba: 1000, count: 1 << 19), (lba: 0, count: 0), (lba: (1 << 20) - 1, count: 1)])
         engine.hold()
         let unmap = port.submit(CDB.unmap(length: list.count), dataOut: list).outcome
-        bench.settle()
+        fixture.settle()
         engine.step()
-        bench.settle()
+        fixture.settle()
         #expect(!unmap.isThere)
         // Between two pieces nothing keeps a writer.
         #expect(port.write(5, [UInt8](repeating: 1, count: 512)).status == .good)
@@ -121,8 +121,8 @@ struct ProvisioningTests {
     @Test("GET LBA STATUS asks the file system in the lane")
     func statusInLane() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(blocks: 4096, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 4096, engine: engine)
+        let port = fixture.initiator()
         engine.hold()
         let status = port.submit(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 64, flags: 0x12)).outcome
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
@@ -133,7 +133,7 @@ struct ProvisioningTests {
 
     @Test("WRITE SAME refuses zero blocks, too many, and what leaves the medium")
     func writeSameLimits() throws {
-        let port = try DiskBench(blocks: 1 << 17).initiator()
+        let port = try DiskFixture(blocks: 1 << 17).initiator()
         let zeros = [UInt8](repeating: 0, count: 512)
         #expect(port.sense(CDB.ten(0x41, lba: 0, count: 0), dataOut: zeros) == invalidField(7))
         #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 0), dataOut: zeros) == invalidField(10))
@@ -152,7 +152,7 @@ struct ProvisioningTests {
 
     @Test("GET LBA STATUS tells data from holes, and fits the allocation length")
     func status() throws {
-        let port = try DiskBench(blocks: 4096).initiator()
+        let port = try DiskFixture(blocks: 4096).initiator()
         #expect(statusDescriptors(port) == [[0, 4096, 1]])
         port.write(1024, [UInt8](repeating: 1, count: 512 * 512))
         #expect(statusDescriptors(port) == [[0, 1024, 1], [1024, 512, 0], [1536, 2560, 1]])
@@ -167,8 +167,8 @@ struct ProvisioningTests {
 
     @Test("PRE-FETCH meets its condition when the cache can hold all of it")
     func prefetch() throws {
-        let bench = try DiskBench(blocks: 1 << 18)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 1 << 18)
+        let port = fixture.initiator()
         #expect(port.execute(CDB.ten(0x34, lba: 100, count: 64)).status == .conditionMet)
         #expect(port.execute(CDB.sixteen(0x90, lba: 100, count: 64, flags: 0x02)).status == .conditionMet)
         #expect(port.execute(CDB.ten(0x34, lba: (1 << 18) - 1, count: 0)).status == .conditionMet)

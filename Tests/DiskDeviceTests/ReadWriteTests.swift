@@ -11,7 +11,7 @@ import Testing
 struct ReadWriteTests {
     @Test("What each form writes, each form reads", arguments: Form.allCases, [512, 4096])
     func forms(form: Form, blockSize: Int) throws {
-        let port = try DiskBench(blocks: 1024, blockSize: blockSize).initiator()
+        let port = try DiskFixture(blocks: 1024, blockSize: blockSize).initiator()
         var random = SeededRandom(seed: 1)
         let data = random.bytes(5 * blockSize)
         #expect(port.execute(form.command(form.writeCode, lba: 700, count: 5), dataOut: data).status == .good)
@@ -27,7 +27,7 @@ struct ReadWriteTests {
 
     @Test("A length of zero is 256 blocks in the 6-byte form, and none in the others")
     func zeroLength() throws {
-        let port = try DiskBench(blocks: 4096).initiator()
+        let port = try DiskFixture(blocks: 4096).initiator()
         #expect(port.execute(CDB.six(0x08, lba: 0, count: 0)).dataInLength == 256 * 512)
         let data = [UInt8](repeating: 0xA5, count: 256 * 512)
         #expect(port.execute(CDB.six(0x0A, lba: 10, count: 0), dataOut: data).status == .good)
@@ -45,7 +45,7 @@ struct ReadWriteTests {
 
     @Test("A transfer ends with the last block and not after it", arguments: Form.allCases)
     func end(form: Form) throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         let data = [UInt8](repeating: 7, count: 1024)
         #expect(port.execute(form.command(form.writeCode, lba: 62, count: 2), dataOut: data).status == .good)
         #expect(port.execute(form.command(form.readCode, lba: 62, count: 2)).dataIn == data)
@@ -60,7 +60,7 @@ struct ReadWriteTests {
     @Test(
         "Addresses at the ends of 64 bits are out of range", arguments: [1 << 63, UInt64.max, UInt64.max - 1, 1 << 55])
     func hugeAddresses(lba: UInt64) throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         let block = [UInt8](repeating: 1, count: 512)
         #expect(port.sense(CDB.sixteen(0x88, lba: lba, count: 1)) == outOfRange)
         #expect(port.sense(CDB.sixteen(0x88, lba: lba, count: 0)) == outOfRange)
@@ -76,7 +76,7 @@ struct ReadWriteTests {
 
     @Test("Protection information is refused, DPO and FUA are not")
     func flags() throws {
-        let port = try DiskBench().initiator()
+        let port = try DiskFixture().initiator()
         let block = [UInt8](repeating: 3, count: 512)
         for form in Form.allCases where form != .six {
             for code in [form.readCode, form.writeCode, form.verifyCode, form.writeAndVerifyCode] {
@@ -99,8 +99,8 @@ struct ReadWriteTests {
 
     @Test("The longest transfer is 16 MiB; a longer one is an invalid length")
     func longest() throws {
-        let bench = try DiskBench(blocks: 1 << 17)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 1 << 17)
+        let port = fixture.initiator()
         var random = SeededRandom(seed: 2)
         let pattern = random.bytes(4096)
         var data: [UInt8] = []
@@ -116,7 +116,7 @@ struct ReadWriteTests {
 
     @Test("An initiator that offers less than the command needs: whole blocks are written, and no part of one")
     func tooLittleData() throws {
-        let port = try DiskBench().initiator()
+        let port = try DiskFixture().initiator()
         let ones = [UInt8](repeating: 1, count: 512)
         let part = port.execute(CDB.ten(0x2A, lba: 0, count: 2), dataOut: [UInt8](repeating: 1, count: 700))
         #expect(part.sense == SenseData(.illegalRequest, .invalidFieldInCommandInformationUnit))
@@ -137,8 +137,8 @@ struct ReadWriteTests {
         let data = random.bytes(128 * 512)
         let store = SimulatedStore(data)
         let engine = SimulatedEngine()
-        let bench = try DiskBench(store: store, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(store: store, engine: engine)
+        let port = fixture.initiator()
         store.isCached = false
         engine.hold()
         let cold = port.submit(CDB.ten(OperationCode.read10, lba: 60, count: 64)).outcome
@@ -157,8 +157,8 @@ struct ReadWriteTests {
     func pieces() throws {
         let engine = SimulatedEngine()
         let store = SimulatedStore([UInt8](repeating: 0, count: 16 << 20))
-        let bench = try DiskBench(store: store, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(store: store, engine: engine)
+        let port = fixture.initiator()
         var random = SeededRandom(seed: 4)
         let pattern = random.bytes(1 << 16)
         let data = Array(repeating: pattern, count: 160).flatMap(\.self)
@@ -177,10 +177,10 @@ struct ReadWriteTests {
 
     @Test("A block that cannot be read is named, and no data come with it")
     func badBlock() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
         port.write(0, [UInt8](repeating: 5, count: 64 * 512))
-        bench.cut(to: 20 * 512)
+        fixture.cut(to: 20 * 512)
         let unrecovered = SenseData(.mediumError, .unrecoveredReadError, information: 20)
         let result = port.execute(CDB.ten(0x28, lba: 4, count: 32))
         #expect(result.sense == unrecovered)
@@ -197,8 +197,8 @@ struct ReadWriteTests {
     func abort() throws {
         let store = SimulatedStore([UInt8](repeating: 5, count: 64 * 512))
         let engine = SimulatedEngine()
-        let bench = try DiskBench(store: store, engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(store: store, engine: engine)
+        let port = fixture.initiator()
         store.isCached = false
         engine.hold()
         let read = port.submit(CDB.ten(OperationCode.read10, lba: 0, count: 64))
@@ -211,6 +211,6 @@ struct ReadWriteTests {
         #expect(
             port.execute(CDB.compareAndWrite(lba: 40, count: 1), dataOut: [UInt8](repeating: 5, count: 1024)).status
                 == .good)
-        #expect(bench.leasedBytes(port) == 0)
+        #expect(fixture.leasedBytes(port) == 0)
     }
 }

@@ -17,8 +17,8 @@ struct StateTests {
     @Test("A write ends at once; with FUA it ends when the engine has made it durable")
     func forceUnitAccess() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(engine: engine)
+        let port = fixture.initiator()
         engine.hold()
         #expect(port.write(0, block).status == .good)
         let commands: [([UInt8], [UInt8])] = [
@@ -38,8 +38,8 @@ struct StateTests {
     @Test("Without a write cache every write is durable before it ends")
     func noWriteCache() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(engine: engine)
+        let port = fixture.initiator()
         engine.hold()
         let change = port.submit(modeSelect(writeCache: false), dataOut: cachingPage(false)).outcome
         // MODE SELECT itself waits until what the cache held is durable.
@@ -65,8 +65,8 @@ struct StateTests {
 
     @Test("When nexuses switch the write cache at the same time, the page and the data path agree in the end")
     func switchingWriteCache() throws {
-        let bench = try DiskBench(blocks: 64)
-        let ports = [bench.initiator(), bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)]
+        let fixture = try DiskFixture(blocks: 64)
+        let ports = [fixture.initiator(), fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)]
         let (on, off) = (cachingPage(true), cachingPage(false))
         let command = modeSelect(writeCache: true)
         for _ in 0..<200 {
@@ -75,18 +75,18 @@ struct StateTests {
                 port.port.clearUnitAttentions()
                 _ = port.execute(command, dataOut: index == 0 ? on : off)
             }
-            let page = bench.unit.modePages.page(DiskModePage.caching)?.current[0]
-            #expect((page == DiskModePage.writeCacheEnable) == bench.unit.isWriteCacheEnabled)
+            let page = fixture.unit.modePages.page(DiskModePage.caching)?.current[0]
+            #expect((page == DiskModePage.writeCacheEnable) == fixture.unit.isWriteCacheEnabled)
         }
     }
 
     @Test("A full lane is BUSY for a command that has changed nothing, and takes the rest of one that has")
     func busy() throws {
         let engine = SimulatedEngine()
-        let bench = try DiskBench(engine: engine)
-        let port = bench.initiator()
+        let fixture = try DiskFixture(engine: engine)
+        let port = fixture.initiator()
         engine.hold()
-        let filler = Filler(bench.image.lane, on: bench.reactor)
+        let filler = Filler(fixture.image.lane, on: fixture.reactor)
         #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)).status == .busy)
         #expect(port.execute(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block).status == .busy)
         // Written already: the command waits until that is durable.
@@ -105,7 +105,7 @@ struct StateTests {
 
     @Test("SYNCHRONIZE CACHE checks its range")
     func synchronizeRange() throws {
-        let port = try DiskBench(blocks: 64).initiator()
+        let port = try DiskFixture(blocks: 64).initiator()
         #expect(port.execute(CDB.ten(0x35, lba: 0, count: 64)).status == .good)
         #expect(port.execute(CDB.ten(0x35, lba: 64, count: 0)).status == .good)
         #expect(port.sense(CDB.ten(0x35, lba: 1, count: 64)) == outOfRange)
@@ -114,9 +114,9 @@ struct StateTests {
 
     @Test("A stopped disk is not ready for its medium until it is started")
     func startStop() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         #expect(port.execute([0x1B, 0, 0, 0, 0, 0]).status == .good)
         let notReady = SenseData(.notReady, .initializingCommandRequired)
         #expect(other.sense(CDB.ten(0x28, lba: 0, count: 1)) == notReady)
@@ -135,13 +135,13 @@ struct StateTests {
 
     @Test("A disk that grows says so once to each nexus, and does not shrink")
     func resize() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
-        #expect(throws: DiskResizeError.smaller(capacity: 32768)) { try bench.unit.resize(to: 16384) }
-        try bench.unit.resize(to: 32768)
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+        #expect(throws: DiskResizeError.smaller(capacity: 32768)) { try fixture.unit.resize(to: 16384) }
+        try fixture.unit.resize(to: 32768)
         #expect(port.port.clearUnitAttentions() == [])
-        try bench.unit.resize(to: 65536)
+        try fixture.unit.resize(to: 65536)
         for initiator in [port, other] {
             #expect(
                 initiator.sense(CDB.ten(0x28, lba: 0, count: 1)) == SenseData(.unitAttention, .capacityDataHasChanged))
@@ -153,9 +153,9 @@ struct StateTests {
 
     @Test("A reservation keeps another initiator from the medium, and ends with its session")
     func reservation() throws {
-        let bench = try DiskBench(blocks: 64)
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         #expect(port.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
         #expect(other.execute(CDB.ten(0x28, lba: 0, count: 1)).status == .reservationConflict)
         #expect(other.write(0, block).status == .reservationConflict)
@@ -170,9 +170,9 @@ struct StateTests {
 
     @Test("What one initiator writes, another on another reactor reads")
     func twoReactors() throws {
-        let bench = try DiskBench()
-        let port = bench.initiator()
-        let other = bench.initiator("iqn.2026-11.test:b", on: bench.otherReactor)
+        let fixture = try DiskFixture()
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         var random = SeededRandom(seed: 9)
         for lba in 0..<32 {
             let data = random.bytes(512)

@@ -12,7 +12,7 @@ struct VerifyTests {
 
     @Test("VERIFY compares all blocks, one block, or none", arguments: forms)
     func byteCheck(form: Form) throws {
-        let port = try DiskBench().initiator()
+        let port = try DiskFixture().initiator()
         var random = SeededRandom(seed: 4)
         let data = random.bytes(8 * 512)
         port.write(50, data)
@@ -38,7 +38,7 @@ struct VerifyTests {
 
     @Test("VERIFY goes through more than one transfer holds")
     func long() throws {
-        let port = try DiskBench(blocks: 1 << 17).initiator()
+        let port = try DiskFixture(blocks: 1 << 17).initiator()
         #expect(port.execute(CDB.sixteen(0x8F, lba: 0, count: 1 << 17)).status == .good)
         port.write(100_000, [UInt8](repeating: 1, count: 512))
         #expect(
@@ -49,7 +49,7 @@ struct VerifyTests {
 
     @Test("WRITE AND VERIFY writes, with and without comparing", arguments: forms, [0x00, 0x02] as [UInt8])
     func writeAndVerify(form: Form, flags: UInt8) throws {
-        let port = try DiskBench().initiator()
+        let port = try DiskFixture().initiator()
         var random = SeededRandom(seed: 5)
         let data = random.bytes(3 * 512)
         #expect(
@@ -62,7 +62,7 @@ struct VerifyTests {
 
     @Test("COMPARE AND WRITE writes when all is as expected, and names the first byte that is not")
     func compareAndWrite() throws {
-        let port = try DiskBench().initiator()
+        let port = try DiskFixture().initiator()
         var random = SeededRandom(seed: 6)
         let old = random.bytes(1024)
         let new = random.bytes(1024)
@@ -86,7 +86,7 @@ struct VerifyTests {
 
     @Test("ORWRITE sets bits and clears none")
     func orWrite() throws {
-        let port = try DiskBench().initiator()
+        let port = try DiskFixture().initiator()
         var random = SeededRandom(seed: 7)
         let old = random.bytes(2048)
         let mask = random.bytes(2048)
@@ -97,10 +97,10 @@ struct VerifyTests {
 
     @Test("COMPARE AND WRITE counts right, however many initiators count, beside writers of other blocks")
     func atomicity() throws {
-        let bench = try DiskBench()
+        let fixture = try DiskFixture()
         let ports = [
-            bench.initiator("a"), bench.initiator("b", on: bench.otherReactor), bench.initiator("c"),
-            bench.initiator("d", on: bench.otherReactor),
+            fixture.initiator("a"), fixture.initiator("b", on: fixture.otherReactor), fixture.initiator("c"),
+            fixture.initiator("d", on: fixture.otherReactor),
         ]
         let rounds = 60
         let counters = Counters(ports: ports, rounds: rounds)

@@ -136,7 +136,7 @@ struct ServerModel {
 }
 
 /// A registrar, a model of its server, and the time, which only moves when told.
-struct Laboratory {
+struct RegistrarFixture {
     var registrar: Registrar
     var server = ServerModel()
     var now = Duration.zero

@@ -26,7 +26,7 @@ struct CartridgeFailureTests {
     func failingCalls(errorNumber: Int32, fromThenOn: Bool) throws {
         var call = 1
         while true {
-            let tape = try TapeUnderTest()
+            let tape = try CartridgeFixture()
             tape.store.fail(at: call, errorNumber: errorNumber, fromThenOn: fromThenOn)
             var expectation = Expectation()
             var failures: [WriteFailure] = []
@@ -49,7 +49,7 @@ struct CartridgeFailureTests {
         #expect(call > 15, "the story has calls that can fail")
     }
 
-    private func verify(_ tape: TapeUnderTest, _ expectation: Expectation, _ comment: String) throws {
+    private func verify(_ tape: CartridgeFixture, _ expectation: Expectation, _ comment: String) throws {
         let found = Int(tape.cartridge.endOfData)
         let least = min(expectation.durable, expectation.shortened ?? .max)
         let most = expectation.model + expectation.leftOver
@@ -67,7 +67,7 @@ struct CartridgeFailureTests {
 
     /// One step of the story; what it says of the medium goes to `expectation`.
     private func tell(
-        _ step: Int, _ tape: TapeUnderTest, _ expectation: inout Expectation, _ failures: inout [WriteFailure]
+        _ step: Int, _ tape: CartridgeFixture, _ expectation: inout Expectation, _ failures: inout [WriteFailure]
     ) throws {
         let cartridge = tape.cartridge
         defer { withdraw(cartridge, &expectation) }
@@ -94,7 +94,7 @@ struct CartridgeFailureTests {
 
     /// Says what is left when the position becomes the end of data.
     private func overwrite(
-        _ tape: TapeUnderTest, _ expectation: inout Expectation, _ failures: inout [WriteFailure]
+        _ tape: CartridgeFixture, _ expectation: inout Expectation, _ failures: inout [WriteFailure]
     ) {
         let cartridge = tape.cartridge
         let position = Int(cartridge.position)
@@ -111,7 +111,7 @@ struct CartridgeFailureTests {
     }
 
     private func append(
-        _ objects: [ModelObject], _ tape: TapeUnderTest, _ expectation: inout Expectation,
+        _ objects: [ModelObject], _ tape: CartridgeFixture, _ expectation: inout Expectation,
         _ failures: inout [WriteFailure]
     ) throws {
         overwrite(tape, &expectation, &failures)
@@ -144,7 +144,7 @@ struct CartridgeFailureTests {
 
     @Test("A full file system is told apart from the end of the medium, and writing goes on when there is room again")
     func hostFull() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         let block = ModelObject.block(name: 1, length: 30000)
         let first = try tape.append([block])
         #expect(first.outcome == .done)

@@ -11,15 +11,15 @@ import Testing
 @Suite("Cartridge files that lie")
 struct CartridgeLieTests {
     /// Three blocks, closed.
-    private func tape() throws -> TapeUnderTest {
-        let tape = try TapeUnderTest(capacity: 1 << 20)
+    private func tape() throws -> CartridgeFixture {
+        let tape = try CartridgeFixture(capacity: 1 << 20)
         _ = try tape.append((0..<3).map { .block(name: $0, length: 1000) })
         #expect(tape.cartridge.close() == nil)
         return tape
     }
 
     /// The same cartridge with changed superblocks, whose checksums are right.
-    private func open(_ tape: TapeUnderTest, _ change: (inout MutableRawSpan) -> Void) throws -> TapeUnderTest {
+    private func open(_ tape: CartridgeFixture, _ change: (inout MutableRawSpan) -> Void) throws -> CartridgeFixture {
         var content = tape.store.content
         content.modifyBytes { bytes in
             for start in [0, 4096] {
@@ -28,7 +28,7 @@ struct CartridgeLieTests {
                 copy.storeBE32(CRC32C.checksum(copy.bytes.extracting(0..<4092)), at: 4092)
             }
         }
-        return try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+        return try CartridgeFixture(store: SimulatedStore(content), index: try tape.copyIndex())
     }
 
     @Test("Fields of the superblock that are out of range make the cartridge damaged")
@@ -72,7 +72,7 @@ struct CartridgeLieTests {
         let tape = try tape()
         let content = tape.store.content + [UInt8](repeating: 0, count: 1 << 20)
         let long = SimulatedStore(content)
-        #expect(throws: CartridgeError.self) { try TapeUnderTest(store: long, index: try tape.copyIndex()) }
+        #expect(throws: CartridgeError.self) { try CartridgeFixture(store: long, index: try tape.copyIndex()) }
         #expect(long.content == content)
     }
 
@@ -87,7 +87,7 @@ struct CartridgeLieTests {
         let tape = try tape()
         let index = try tape.copyIndex()
         try index.write { try $0.execute(sql: change) }
-        let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: index)
+        let reopened = try CartridgeFixture(store: SimulatedStore(tape.store.content), index: index)
         let difference = try reopened.difference(from: (0..<3).map { .block(name: $0, length: 1000) })
         #expect(difference == nil)
     }
@@ -118,7 +118,7 @@ struct CartridgeLieTests {
         let index = try tape.copyIndex()
         try index.write { try $0.execute(sql: change) }
         #expect(throws: CartridgeError.self) {
-            try TapeUnderTest(store: SimulatedStore(tape.store.content), index: index)
+            try CartridgeFixture(store: SimulatedStore(tape.store.content), index: index)
         }
     }
 
@@ -127,7 +127,7 @@ struct CartridgeLieTests {
         let tape = try tape()
         let index = try tape.copyIndex()
         try index.write { try $0.execute(sql: "UPDATE cartridge SET load_count = 9223372036854775807") }
-        let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: index)
+        let reopened = try CartridgeFixture(store: SimulatedStore(tape.store.content), index: index)
         reopened.cartridge.countLoad()
         #expect(reopened.cartridge.close() == nil)
         #expect(reopened.cartridge.loadCount == UInt64(Int64.max))

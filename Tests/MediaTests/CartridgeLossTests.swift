@@ -15,8 +15,8 @@ struct CartridgeLossTests {
     private let buffered: [ModelObject] = [.block(name: 2, length: 300), .block(name: 3, length: 300)]
 
     /// Two durable objects, and two that are lost by a failed synchronisation.
-    private func lossy(noteFails: Bool = false) throws -> TapeUnderTest {
-        let tape = try TapeUnderTest()
+    private func lossy(noteFails: Bool = false) throws -> CartridgeFixture {
+        let tape = try CartridgeFixture()
         _ = try tape.append([durable[0]])
         #expect(tape.cartridge.writeFilemarks(1).outcome == .done)
         #expect(tape.cartridge.synchronize() == nil)
@@ -27,7 +27,7 @@ struct CartridgeLossTests {
         return tape
     }
 
-    private func expectRefusals(_ tape: TapeUnderTest, _ comment: Comment) throws {
+    private func expectRefusals(_ tape: CartridgeFixture, _ comment: Comment) throws {
         let refusal = WriteFailure.dataLost(.device(Errno.inputOutput))
         let appended = try tape.append([.block(name: 9, length: 100)])
         #expect(appended == AppendResult(count: 0, outcome: .failed(refusal)), comment)
@@ -47,7 +47,7 @@ struct CartridgeLossTests {
         try expectRefusals(tape, "at once")
         #expect(tape.cartridge.close() == .dataLost(.device(Errno.inputOutput)))
         for round in 0..<3 {
-            tape = try TapeUnderTest(store: tape.store, index: tape.index)
+            tape = try CartridgeFixture(store: tape.store, index: tape.index)
             try expectRefusals(tape, "opened again, \(round)")
             if round == 1 { #expect(tape.cartridge.close() != nil) }
         }
@@ -58,7 +58,7 @@ struct CartridgeLossTests {
         let appended = try tape.append(later)
         #expect(appended.outcome == .done)
         #expect(tape.cartridge.close() == nil)
-        tape = try TapeUnderTest(store: tape.store, index: tape.index)
+        tape = try CartridgeFixture(store: tape.store, index: tape.index)
         #expect(tape.cartridge.loss == nil)
         let difference = try tape.difference(from: durable + later)
         #expect(difference == nil)
@@ -76,7 +76,7 @@ struct CartridgeLossTests {
     func pageCacheOnly() throws {
         let tape = try lossy(noteFails: true)
         // The process was killed: nobody has closed the cartridge, and the page cache still shows everything.
-        let reopened = try TapeUnderTest(store: tape.store, index: tape.index)
+        let reopened = try CartridgeFixture(store: tape.store, index: tape.index)
         let difference = try reopened.difference(from: durable)
         #expect(difference == nil)
         #expect(reopened.cartridge.isDurable)
@@ -86,7 +86,7 @@ struct CartridgeLossTests {
     func notedAtClose() throws {
         let tape = try lossy(noteFails: true)
         #expect(tape.cartridge.close() == .dataLost(.device(Errno.inputOutput)))
-        let reopened = try TapeUnderTest(store: tape.store, index: tape.index)
+        let reopened = try CartridgeFixture(store: tape.store, index: tape.index)
         try expectRefusals(reopened, "opened again")
     }
 
@@ -94,7 +94,7 @@ struct CartridgeLossTests {
         "A synchronisation that fails inside an overwrite is a loss as any other",
         arguments: [Errno.inputOutput, Errno.noSpace])
     func overwrite(errorNumber: Int32) throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         _ = try tape.append((0..<10).map { .block(name: $0, length: 100) })
         #expect(tape.cartridge.locate(object: 5))
         // The superblock is written, then synchronised.
@@ -106,14 +106,14 @@ struct CartridgeLossTests {
         #expect(tape.cartridge.synchronize() == .dataLost(loss))
         #expect(tape.cartridge.endOfData == 0)
         #expect(tape.cartridge.close() == .dataLost(loss))
-        let reopened = try TapeUnderTest(store: tape.store, index: tape.index)
+        let reopened = try CartridgeFixture(store: tape.store, index: tape.index)
         #expect(reopened.cartridge.loss == loss)
         #expect(reopened.cartridge.endOfData == 0)
     }
 
     @Test("A loss in the background is told once, where it happens, and meets the next durable end")
     func checkpoint() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         tape.cartridge.checkpointInterval = 1000
         let told = Lock<[MediaFailure]>([])
         tape.cartridge.whenLost { failure in told.withLock { $0.append(failure) } }
@@ -130,7 +130,7 @@ struct CartridgeLossTests {
 
     @Test("Who synchronises beside a call that fails learns of its failure, whichever call the host told")
     func beside() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         let cartridge = tape.cartridge
         _ = try tape.append(buffered)
         let point = cartridge.beginSynchronize()
@@ -150,7 +150,7 @@ struct CartridgeLossTests {
 
     @Test("Tab and load count survive a failed synchronisation of data")
     func settings() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         tape.cartridge.checkpointInterval = 1000
         tape.store.fail(at: 2, errorNumber: Errno.inputOutput, fromThenOn: true)
         _ = try tape.append((0..<20).map { .block(name: $0, length: 100) })
@@ -170,7 +170,7 @@ struct CartridgeLossTests {
         #expect(tape.cartridge.acknowledgeLoss() == .device(Errno.inputOutput))
         try expectRefusals(tape, "not acknowledged")
         #expect(tape.cartridge.close() != nil)
-        let reopened = try TapeUnderTest(store: tape.store, index: tape.index)
+        let reopened = try CartridgeFixture(store: tape.store, index: tape.index)
         try expectRefusals(reopened, "opened again")
         #expect(reopened.cartridge.acknowledgeLoss() == nil)
         #expect(reopened.cartridge.synchronize() == nil)
@@ -181,7 +181,7 @@ struct CartridgeLossTests {
 struct CartridgeRefusalTests {
     @Test("The tab and WORM are the cartridge's own rules, whoever writes")
     func refusals() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         _ = try tape.append([.block(name: 1, length: 100)])
         tape.cartridge.isWriteProtected = true
         let appended = try tape.append([.block(name: 2, length: 100)])
@@ -190,7 +190,7 @@ struct CartridgeRefusalTests {
         #expect(tape.cartridge.erase() == .writeProtected)
         #expect(tape.cartridge.endOfData == 1)
         let identity = testIdentity(capacity: 1 << 20, isWORM: true)
-        let worm = try TapeUnderTest(store: .empty(identity), index: try DatabaseQueue())
+        let worm = try CartridgeFixture(store: .empty(identity), index: try DatabaseQueue())
         _ = try worm.append([.block(name: 1, length: 100)])
         #expect(worm.cartridge.writeFilemarks(1).outcome == .done)
         worm.cartridge.rewind()
@@ -205,7 +205,7 @@ struct CartridgeRefusalTests {
 
     @Test("Attributes change only when the host has them")
     func attributes() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         let attribute = MediumAttribute(identifier: 0x0801, format: .ascii, value: [0x41])
         #expect(tape.cartridge.commit([.set(attribute)]) == nil)
         let failing = FailingCommits()
@@ -228,7 +228,7 @@ struct CartridgeRefusalTests {
 
     @Test("More runs than the limit meet the end of the medium, after early warning; runs that go on do not")
     func runs() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         let cartridge = tape.cartridge
         cartridge.runLimit = Cartridge.runReserve + 4
         for length in 1...4 {

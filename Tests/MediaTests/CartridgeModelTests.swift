@@ -14,7 +14,7 @@ struct CartridgeModelTests {
     @Test("Random operations, reopened cleanly and after crashes", arguments: 0..<40 as Range<UInt64>)
     func operations(seed: UInt64) throws {
         var generator = SeededRandom(seed: seed)
-        var run = Run(tape: try TapeUnderTest())
+        var run = Run(tape: try CartridgeFixture())
         for _ in 0..<250 {
             try run.step(&generator)
             #expect(run.tape.cartridge.position == UInt64(run.position), "seed \(seed)")
@@ -24,7 +24,7 @@ struct CartridgeModelTests {
     }
 
     struct Run {
-        var tape: TapeUnderTest
+        var tape: CartridgeFixture
         var model: [ModelObject] = []
         var position = 0
         /// Objects that a crash must not take.
@@ -33,7 +33,7 @@ struct CartridgeModelTests {
         var earlierIndex: DatabaseQueue?
         var name: UInt64 = 1000
 
-        init(tape: TapeUnderTest) {
+        init(tape: CartridgeFixture) {
             self.tape = tape
         }
 
@@ -71,7 +71,7 @@ struct CartridgeModelTests {
                 #expect(cartridge.prepareOverwrite() == nil)
             case 92..<95:
                 #expect(cartridge.close() == nil)
-                tape = try TapeUnderTest(store: tape.store, index: tape.index)
+                tape = try CartridgeFixture(store: tape.store, index: tape.index)
                 durable = model.count
                 position = 0
             default: try crash(&generator)

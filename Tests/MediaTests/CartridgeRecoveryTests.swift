@@ -10,8 +10,8 @@ import Testing
 @Suite("Cartridge recovery")
 struct CartridgeRecoveryTests {
     /// Three durable objects, and one that may be torn.
-    private func tape() throws -> (tape: TapeUnderTest, model: [ModelObject], durableLength: Int) {
-        let tape = try TapeUnderTest()
+    private func tape() throws -> (tape: CartridgeFixture, model: [ModelObject], durableLength: Int) {
+        let tape = try CartridgeFixture()
         var model: [ModelObject] = [.block(name: 1, length: 100), .filemark, .block(name: 2, length: 50)]
         _ = try tape.append([model[0]])
         _ = tape.cartridge.writeFilemarks(1)
@@ -30,14 +30,14 @@ struct CartridgeRecoveryTests {
         let whole = tape.store.content
         for length in durableLength...whole.count {
             let cut = SimulatedStore(Array(whole.prefix(length)))
-            let reopened = try TapeUnderTest(store: cut, index: try tape.copyIndex())
+            let reopened = try CartridgeFixture(store: cut, index: try tape.copyIndex())
             var expected = length == whole.count ? model : Array(model.dropLast())
             var difference = try reopened.difference(from: expected)
             #expect(difference == nil, "cut at \(length)")
             reopened.cartridge.spaceToEndOfData()
             expected.append(.block(name: 4, length: 60))
             _ = try reopened.append(expected.suffix(1))
-            let again = try TapeUnderTest(store: cut, index: try reopened.copyIndex())
+            let again = try CartridgeFixture(store: cut, index: try reopened.copyIndex())
             difference = try again.difference(from: expected)
             #expect(difference == nil, "cut at \(length), appended")
         }
@@ -53,7 +53,7 @@ struct CartridgeRecoveryTests {
         var content = tape.store.content
         let behind = Array(content[(gapOffset + recordLength)...])
         content.replaceSubrange(gapOffset..<gapOffset + recordLength, with: repeatElement(0, count: recordLength))
-        let reopened = try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+        let reopened = try CartridgeFixture(store: SimulatedStore(content), index: try tape.copyIndex())
         #expect(reopened.cartridge.endOfData == 3)
         reopened.cartridge.spaceToEndOfData()
         let instead: [ModelObject] = [.block(name: 5, length: 77)]
@@ -61,7 +61,7 @@ struct CartridgeRecoveryTests {
         // The second crash keeps the new record and forgets that the file was cut.
         let front = Array(reopened.store.content.prefix(gapOffset + recordLength))
         let padding = [UInt8](repeating: 0, count: gapOffset + recordLength - front.count)
-        let again = try TapeUnderTest(
+        let again = try CartridgeFixture(
             store: SimulatedStore(front + padding + behind), index: try reopened.copyIndex())
         let difference = try again.difference(from: model.dropLast() + instead)
         #expect(difference == nil)
@@ -69,7 +69,7 @@ struct CartridgeRecoveryTests {
 
     @Test("An overwrite keeps cached pages of the old tail; ERASE and closing give them back")
     func oldTail() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         let long = (0..<10).map { ModelObject.block(name: UInt64($0), length: 300) }
         _ = try tape.append(long)
         let full = tape.store.content.count
@@ -78,7 +78,7 @@ struct CartridgeRecoveryTests {
         _ = try tape.append(short)
         let kept = tape.store.content.count
         #expect(kept > Int(tape.cartridge.log.table.endOffset) && kept <= full)
-        let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: try tape.copyIndex())
+        let reopened = try CartridgeFixture(store: SimulatedStore(tape.store.content), index: try tape.copyIndex())
         let difference = try reopened.difference(from: short)
         #expect(difference == nil, "the old records do not come back")
         #expect(tape.cartridge.close() == nil)
@@ -91,7 +91,7 @@ struct CartridgeRecoveryTests {
 
     @Test("What is written during a synchronisation is not durable after it, nor in the index")
     func overlappingSynchronization() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         _ = try tape.append([.block(name: 1, length: 100)])
         let point = tape.cartridge.beginSynchronize()
         #expect(tape.cartridge.synchronizeData(point) == 0)
@@ -110,7 +110,7 @@ struct CartridgeRecoveryTests {
         for place in durableLength..<whole.count {
             var content = whole
             content[place] ^= 0x40
-            let reopened = try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+            let reopened = try CartridgeFixture(store: SimulatedStore(content), index: try tape.copyIndex())
             let difference = try reopened.difference(from: Array(model.dropLast()))
             #expect(difference == nil, "byte \(place)")
         }
@@ -122,7 +122,7 @@ struct CartridgeRecoveryTests {
         #expect(tape.cartridge.close() == nil)
         var content = tape.store.content
         content[durableLength - 10] ^= 1
-        let reopened = try TapeUnderTest(store: SimulatedStore(content), index: tape.index)
+        let reopened = try CartridgeFixture(store: SimulatedStore(content), index: tape.index)
         #expect(reopened.cartridge.locate(object: 2))
         let (result, _) = try reopened.read(length: 50)
         #expect(result == BlockReadResult(count: 0, outcome: .failed(.corrupt)))
@@ -138,7 +138,7 @@ struct CartridgeRecoveryTests {
         let (tape, model, _) = try tape()
         #expect(tape.cartridge.close() == nil)
         let old = try tape.copyIndex()
-        let fresh = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: try DatabaseQueue())
+        let fresh = try CartridgeFixture(store: SimulatedStore(tape.store.content), index: try DatabaseQueue())
         var difference = try fresh.difference(from: model)
         #expect(difference == nil)
         // Two epochs later than the old index, with objects in other places.
@@ -151,14 +151,14 @@ struct CartridgeRecoveryTests {
         ]
         _ = try tape.append(third)
         #expect(tape.cartridge.synchronize() == nil)
-        let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: old)
+        let reopened = try CartridgeFixture(store: SimulatedStore(tape.store.content), index: old)
         difference = try reopened.difference(from: [model[0], second[0]] + third)
         #expect(difference == nil)
     }
 
     @Test("Many overwrites, each further on, outgrow the history; an old index and a lost one still do")
     func historyOverflow() throws {
-        let tape = try TapeUnderTest()
+        let tape = try CartridgeFixture()
         var model: [ModelObject] = []
         let old = try tape.copyIndex()
         for round in 0..<(Superblock.historyLimit + 20) {
@@ -177,7 +177,7 @@ struct CartridgeRecoveryTests {
         #expect(tape.cartridge.synchronize() == nil)
         #expect(tape.cartridge.log.superblock.history.count == Superblock.historyLimit)
         for index in [old, try DatabaseQueue()] {
-            let reopened = try TapeUnderTest(store: SimulatedStore(tape.store.content), index: index)
+            let reopened = try CartridgeFixture(store: SimulatedStore(tape.store.content), index: index)
             let difference = try reopened.difference(from: model)
             #expect(difference == nil)
         }
@@ -188,7 +188,7 @@ struct CartridgeRecoveryTests {
         let (tape, _, durableLength) = try tape()
         #expect(tape.cartridge.close() == nil)
         let short = SimulatedStore(Array(tape.store.content.prefix(durableLength)))
-        #expect(throws: CartridgeError.self) { try TapeUnderTest(store: short, index: tape.index) }
+        #expect(throws: CartridgeError.self) { try CartridgeFixture(store: short, index: tape.index) }
         #expect(short.content.count == durableLength)
     }
 
@@ -199,7 +199,7 @@ struct CartridgeRecoveryTests {
         var content = tape.store.content
         content[Int(Superblock.dataOffset) + 40] ^= 1
         #expect(throws: CartridgeError.self) {
-            try TapeUnderTest(store: SimulatedStore(content), index: try DatabaseQueue())
+            try CartridgeFixture(store: SimulatedStore(content), index: try DatabaseQueue())
         }
     }
 
@@ -210,7 +210,7 @@ struct CartridgeRecoveryTests {
         for copy in 0..<2 {
             var content = tape.store.content
             content[copy * 4096 + 100] ^= 1
-            let reopened = try TapeUnderTest(store: SimulatedStore(content), index: try tape.copyIndex())
+            let reopened = try CartridgeFixture(store: SimulatedStore(content), index: try tape.copyIndex())
             let difference = try reopened.difference(from: model)
             #expect(difference == nil)
         }
@@ -218,7 +218,7 @@ struct CartridgeRecoveryTests {
         content[100] ^= 1
         content[4196] ^= 1
         #expect(throws: CartridgeError.damaged(path: "test", reason: "neither of its two superblocks is valid")) {
-            try TapeUnderTest(store: SimulatedStore(content), index: tape.index)
+            try CartridgeFixture(store: SimulatedStore(content), index: tape.index)
         }
         content = tape.store.content
         content[11] = 2
@@ -226,7 +226,7 @@ struct CartridgeRecoveryTests {
             bytes.storeBE32(CRC32C.checksum(bytes.bytes.extracting(0..<4092)), at: 4092)
         }
         #expect(throws: CartridgeError.newerVersion(path: "test")) {
-            try TapeUnderTest(store: SimulatedStore(content), index: tape.index)
+            try CartridgeFixture(store: SimulatedStore(content), index: tape.index)
         }
     }
 }

@@ -22,7 +22,7 @@ enum ModelObject: Equatable {
 }
 
 /// An open cartridge over a simulated store, its index, and helpers that speak in model objects.
-final class TapeUnderTest {
+final class CartridgeFixture {
     let store: SimulatedStore
     let index: DatabaseQueue
     let cartridge: Cartridge
@@ -83,8 +83,8 @@ final class TapeUnderTest {
     }
 
     /// The tape after a crash: the medium has lost what it may, the index is as it was at some earlier commit.
-    func crash(using generator: inout SeededRandom, index: DatabaseQueue) throws -> TapeUnderTest {
-        try TapeUnderTest(store: store.afterCrash(using: &generator), index: index)
+    func crash(using generator: inout SeededRandom, index: DatabaseQueue) throws -> CartridgeFixture {
+        try CartridgeFixture(store: store.afterCrash(using: &generator), index: index)
     }
 
     /// A copy of the index as it is now.

@@ -38,8 +38,8 @@ struct FileEngineTests {
 
     @Test("A read comes back with its lease on the submitting reactor; writes take a header")
     func readAndWrite() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         let temporary = try TemporaryFile()
         let file = temporary.file
         let client = Client(reactor: reactor, count: 1)
@@ -100,9 +100,9 @@ struct FileEngineTests {
 
     @Test("A lane's requests run in order; its queue is bounded for first steps, and takes further steps always")
     func orderAndBounds() async throws {
-        let stage = try Stage(threads: 1)
-        let reactor = stage.reactor
-        let lane = Lane(engine: stage.engine, waitingLimit: 8, concurrency: 1)
+        let fixture = try ReactorFixture(threads: 1)
+        let reactor = fixture.reactor
+        let lane = Lane(engine: fixture.engine, waitingLimit: 8, concurrency: 1)
         let gate = Gate()
         let client = Client(reactor: reactor, count: 12)
         await onReactor(reactor) {
@@ -127,10 +127,10 @@ struct FileEngineTests {
 
     @Test("Lanes take turns: a backlog delays another lane by one request")
     func turns() async throws {
-        let stage = try Stage(threads: 1)
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture(threads: 1)
+        let reactor = fixture.reactor
         let (held, long, short) = (
-            Lane(engine: stage.engine), Lane(engine: stage.engine), Lane(engine: stage.engine)
+            Lane(engine: fixture.engine), Lane(engine: fixture.engine), Lane(engine: fixture.engine)
         )
         let gate = Gate()
         let client = Client(reactor: reactor, count: 104)
@@ -152,12 +152,12 @@ struct FileEngineTests {
 
     @Test("Lanes that hang hold as many threads as they perform requests at a time; another lane is served")
     func hanging() async throws {
-        let stage = try Stage(threads: 8)
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture(threads: 8)
+        let reactor = fixture.reactor
         let gate = Gate()
         let client = Client(reactor: reactor, count: 31)
-        let hanging = (0..<3).map { _ in Lane(engine: stage.engine, concurrency: 2) }
-        let served = Lane(engine: stage.engine, concurrency: 2)
+        let hanging = (0..<3).map { _ in Lane(engine: fixture.engine, concurrency: 2) }
+        let served = Lane(engine: fixture.engine, concurrency: 2)
         await onReactor(reactor) {
             for number in 0..<30 {
                 client.requests[number].operation = gate.operation
@@ -178,8 +178,8 @@ struct FileEngineTests {
 
     @Test("What an engine is given after its end comes back cancelled")
     func afterTheEnd() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         let engine = try FileEngine(threads: 2)
         let lane = Lane(engine: engine, concurrency: 1)
         let client = Client(reactor: reactor, count: 3)
@@ -197,8 +197,8 @@ struct FileEngineTests {
 
     @Test("Completions are delivered however many there are, when the mailbox refuses messages too")
     func completionsWithoutLimit() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         let count = Reactor.mailboxLimit + 1000
         let client = Client(reactor: reactor, count: count)
         let gate = Gate()

@@ -54,9 +54,9 @@ struct PollerTests {
 
     @Test("Entries are found without a descriptor, and when the reactor has gone to sleep, the armed queue wakes it")
     func entries() async throws {
-        let stage = try Stage()
-        let queue = Queue(stage.reactor)
-        let isAdded = await onReactor(stage.reactor) { queue.reactor.addPoller(queue) }
+        let fixture = try ReactorFixture()
+        let queue = Queue(fixture.reactor)
+        let isAdded = await onReactor(fixture.reactor) { queue.reactor.addPoller(queue) }
         #expect(isAdded)
         for round in 1...200 {
             queue.add()
@@ -71,9 +71,9 @@ struct PollerTests {
 
     @Test("An entry that comes while the queue is armed is handled although nothing wakes the reactor")
     func lateEntries() async throws {
-        let stage = try Stage()
-        let queue = Queue(stage.reactor)
-        _ = await onReactor(stage.reactor) {
+        let fixture = try ReactorFixture()
+        let queue = Queue(fixture.reactor)
+        _ = await onReactor(fixture.reactor) {
             queue.lateEntries = 5
             return queue.reactor.addPoller(queue)
         }
@@ -82,11 +82,11 @@ struct PollerTests {
 
     @Test("A poller that is removed is asked no more, not even when another removes it in the same turn")
     func removal() async throws {
-        let stage = try Stage()
-        let first = Queue(stage.reactor)
-        let second = Queue(stage.reactor)
+        let fixture = try ReactorFixture()
+        let first = Queue(fixture.reactor)
+        let second = Queue(fixture.reactor)
         first.other = second
-        let polls = await onReactor(stage.reactor) {
+        let polls = await onReactor(fixture.reactor) {
             first.entries.store(1, ordering: .sequentiallyConsistent)
             _ = first.reactor.addPoller(first)
             _ = first.reactor.addPoller(second)
@@ -97,13 +97,13 @@ struct PollerTests {
         try await eventually { first.handled.load(ordering: .sequentiallyConsistent) == 2 }
         #expect(polls == 0)
         #expect(second.polls.load(ordering: .relaxed) == 0)
-        await onReactor(stage.reactor) { first.other = nil }
+        await onReactor(fixture.reactor) { first.other = nil }
     }
 
     @Test("A reactor has a named number of pollers, and takes others when some are gone")
     func limit() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         let added = await onReactor(reactor) {
             let queues = (0...Reactor.maximumPollers).map { _ in Queue(reactor) }
             let added = queues.map { reactor.addPoller($0) }

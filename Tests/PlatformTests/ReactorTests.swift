@@ -11,7 +11,7 @@ func onReactor<Value: Sendable>(_ reactor: Reactor, _ body: @escaping @Sendable 
 }
 
 /// An engine and a reactor for one test.
-struct Stage: ~Copyable {
+struct ReactorFixture: ~Copyable {
     let engine: FileEngine
     let reactor: Reactor
 
@@ -32,8 +32,8 @@ struct Stage: ~Copyable {
 struct ReactorTests {
     @Test("Posted work runs on the reactor's thread, in order")
     func posting() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         #expect(!reactor.isCurrent)
         // The box keeps the lock reachable from sendable closures.
         final class Box: Sendable { let seen = Lock<[Int]>([]) }
@@ -55,8 +55,8 @@ struct ReactorTests {
 
     @Test("Timers fire in order of their deadlines, cancelled ones never")
     func timers() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         let ticker = Ticker()
         await onReactor(reactor) {
             _ = reactor.schedule(after: .milliseconds(30), ticker, token: 3)
@@ -148,8 +148,8 @@ struct ReactorTests {
 
     @Test("An event that was found before an unregistration reaches nobody")
     func staleEvents() async throws {
-        let stage = try Stage()
-        let reactor = stage.reactor
+        let fixture = try ReactorFixture()
+        let reactor = fixture.reactor
         let (first, firstPeer) = try StreamSocket.pair()
         let (second, secondPeer) = try StreamSocket.pair()
         let output = OutputQueue()

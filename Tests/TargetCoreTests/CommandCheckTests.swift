@@ -8,20 +8,20 @@ import Testing
 struct CommandCheckTests {
     @Test("A new nexus learns of the power on once, and INQUIRY and REPORT LUNS do not take it away")
     func unitAttentionOnce() throws {
-        let setting = Setting()
-        let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+        let fixture = UnitFixture()
+        let port = InMemoryPort("iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor)
         #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
         #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
         #expect(port.clearUnitAttentions() == [.powerOnOrReset])
-        let other = InMemoryPort("iqn.2026-11.test:b", target: setting.target, reactor: setting.otherReactor)
+        let other = InMemoryPort("iqn.2026-11.test:b", target: fixture.target, reactor: fixture.otherReactor)
         #expect(other.clearUnitAttentions() == [.powerOnOrReset])
         #expect(port.clearUnitAttentions() == [])
     }
 
     @Test("REQUEST SENSE takes the unit attention with GOOD")
     func requestSense() throws {
-        let setting = Setting()
-        let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+        let fixture = UnitFixture()
+        let port = InMemoryPort("iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor)
         let result = port.execute([0x03, 0, 0, 0, 252, 0])
         #expect(result.status == .good)
         #expect(SenseData(parsing: result.dataIn.rawSpan)?.additionalSenseCode == .powerOnOrReset)
@@ -30,32 +30,32 @@ struct CommandCheckTests {
 
     @Test("A deferred error reaches the nexuses with buffered writes, once, instead of a command being performed")
     func deferredError() throws {
-        let setting = Setting()
-        let writer = setting.initiator()
-        let other = setting.initiator("iqn.2026-11.test:b")
+        let fixture = UnitFixture()
+        let writer = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b")
         let loss = SenseData(.mediumError, .writeError)
-        for nexus in setting.device.attachedNexuses.all where nexus.iTNexus.initiatorPort.name == "iqn.2026-11.test:a" {
+        for nexus in fixture.device.attachedNexuses.all where nexus.iTNexus.initiatorPort.name == "iqn.2026-11.test:a" {
             nexus.hasBufferedWrites = true
         }
-        setting.device.attachedNexuses.establishDeferredError(loss)
+        fixture.device.attachedNexuses.establishDeferredError(loss)
         #expect(writer.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
         #expect(writer.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2]).sense == loss.deferred)
-        #expect(setting.device.taken.isEmpty)
+        #expect(fixture.device.taken.isEmpty)
         #expect(writer.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(other.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(loss.deferred.encoded().first == 0x71)
         #expect(loss.deferred.encoded(isDescriptorFormat: true).first == 0x73)
-        setting.device.attachedNexuses.establishDeferredError(loss)
+        fixture.device.attachedNexuses.establishDeferredError(loss)
         let polled = writer.execute([OperationCode.requestSense, 0, 0, 0, 252, 0])
         #expect(SenseData(parsing: polled.dataIn.rawSpan) == loss.deferred)
     }
 
     @Test("Unit attentions are bounded, and then one says it all")
     func unitAttentionLimit() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         for qualifier in 0..<20 {
-            setting.device.attachedNexuses.establishUnitAttention(AdditionalSenseCode(0x2A, UInt8(qualifier)))
+            fixture.device.attachedNexuses.establishUnitAttention(AdditionalSenseCode(0x2A, UInt8(qualifier)))
         }
         let codes = port.clearUnitAttentions()
         #expect(codes.count <= ITLNexus.maximumUnitAttentions)
@@ -72,7 +72,7 @@ struct CommandCheckTests {
             ([0xA3, 0x1F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], .invalidFieldInCDB, 1, 4),
         ])
     func fields(command: [UInt8], code: AdditionalSenseCode, byte: Int, bit: UInt8?) throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         let sense = try #require(port.execute(command).sense)
         #expect(sense.key == .illegalRequest)
         #expect(sense.additionalSenseCode == code)
@@ -81,9 +81,9 @@ struct CommandCheckTests {
 
     @Test("A reservation keeps others out, and ends with its nexus")
     func reservation() throws {
-        let setting = Setting()
-        let first = setting.initiator("iqn.2026-11.test:a")
-        let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        let fixture = UnitFixture()
+        let first = fixture.initiator("iqn.2026-11.test:a")
+        let second = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
         #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
         #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
@@ -97,33 +97,33 @@ struct CommandCheckTests {
 
     @Test("A unit that is not ready, or protected, refuses what needs it")
     func conditions() throws {
-        let setting = Setting()
-        let port = setting.initiator()
-        setting.device.isReady = false
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        fixture.device.isReady = false
         #expect(port.execute([0, 0, 0, 0, 0, 0]).sense == SenseData(.notReady, .mediumNotPresent))
         #expect(port.execute([0x1A, 0, 0x3F, 0, 255, 0]).status == .good)
-        setting.device.isReady = true
-        setting.device.isProtected = true
+        fixture.device.isReady = true
+        fixture.device.isProtected = true
         let result = port.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2])
         #expect(result.sense == SenseData(.dataProtect, .writeProtected))
-        #expect(setting.device.taken.isEmpty)
+        #expect(fixture.device.taken.isEmpty)
     }
 
     @Test("Data-Out arrives whole; less than the command needs changes nothing; more is not taken")
     func dataOut() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         #expect(port.execute([ExampleDevice.take, 0, 0, 0, 3, 0], dataOut: [1, 2, 3]).status == .good)
         #expect(port.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2, 3]).status == .good)
         #expect(port.execute([ExampleDevice.take, 0, 0, 0, 0, 0]).status == .good)
         let short = port.execute([ExampleDevice.take, 0, 0, 0, 3, 0], dataOut: [1])
         #expect(short.sense?.additionalSenseCode == .invalidFieldInCommandInformationUnit)
-        #expect(setting.device.taken == [[1, 2, 3], [1, 2], []])
+        #expect(fixture.device.taken == [[1, 2, 3], [1, 2], []])
     }
 
     @Test("A number without a unit answers INQUIRY with qualifier 011b and refuses the rest")
     func absentUnit() throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         #expect(port.execute([0x12, 0, 0, 0, 96, 0], logicalUnit: 5).dataIn.first == 0x7F)
         #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0], logicalUnit: 5).status == .good)
         let sense = port.execute([0, 0, 0, 0, 0, 0], logicalUnit: 5).sense

@@ -118,7 +118,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
 }
 
 /// A target with one example unit, and as many initiators as a test wants.
-final class Setting: @unchecked Sendable {
+final class UnitFixture: @unchecked Sendable {
     let reactor = TestReactors.first
     let otherReactor = TestReactors.second
     let device: ExampleDevice

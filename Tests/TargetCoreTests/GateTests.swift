@@ -8,40 +8,40 @@ import Testing
 
 @Suite("Conditions of a nexus, and what sees commands first")
 struct GateTests {
-    private let setting = Setting()
+    private let fixture = UnitFixture()
     private let testUnitReady: [UInt8] = [OperationCode.testUnitReady, 0, 0, 0, 0, 0]
 
     @Test("A nexus that comes later meets the reservation too; PREVENT ALLOW with 0 is no conflict, with 1 it is")
     func reservation() throws {
-        let holder = setting.initiator()
+        let holder = fixture.initiator()
         #expect(holder.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
-        let late = InMemoryPort("iqn.2026-11.test:b", target: setting.target, reactor: setting.otherReactor)
+        let late = InMemoryPort("iqn.2026-11.test:b", target: fixture.target, reactor: fixture.otherReactor)
         late.clearUnitAttentions()
         #expect(late.execute(testUnitReady).status == .reservationConflict)
         let prevent = OperationCode.preventAllowMediumRemoval
         #expect(late.execute([prevent, 0, 0, 0, 0, 0]).status == .good)
         #expect(late.execute([prevent, 0, 0, 0, 1, 0]).status == .reservationConflict)
-        #expect(!setting.device.attachedNexuses.isMediumRemovalPrevented)
+        #expect(!fixture.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(holder.execute([OperationCode.release6, 0, 0, 0, 0, 0]).status == .good)
         #expect(late.execute(testUnitReady).status == .good)
     }
 
     @Test("I_T NEXUS RESET ends the reservation and the prevention of that nexus")
     func nexusReset() throws {
-        let first = setting.initiator()
-        let second = setting.initiator("iqn.2026-11.test:b")
+        let first = fixture.initiator()
+        let second = fixture.initiator("iqn.2026-11.test:b")
         #expect(first.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
         #expect(first.execute([OperationCode.preventAllowMediumRemoval, 0, 0, 0, 1, 0]).status == .good)
         #expect(first.manage(.iTNexusReset) == .complete)
         #expect(second.execute(testUnitReady).status == .good)
-        #expect(!setting.device.attachedNexuses.isMediumRemovalPrevented)
+        #expect(!fixture.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.clearUnitAttentions() == [.iTNexusLossOccurred])
     }
 
     @Test("A logical unit reset is reported once to each nexus, also to one that takes its unit attention meanwhile")
     func resetOnce() throws {
-        let first = setting.initiator()
-        let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        let first = fixture.initiator()
+        let second = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         let codes = Lock<[AdditionalSenseCode]>([])
         for _ in 0..<100 {
             let isDone = Atomic<Bool>(false)
@@ -66,9 +66,9 @@ struct GateTests {
     @Test("CLEAR TASK SET clears the task set of the nexus (TST 001b), that of all nexuses on a serial unit (TST 000b)")
     func clearTaskSet() throws {
         for isSerial in [false, true] {
-            let setting = Setting(isSerial: isSerial)
-            let first = setting.initiator()
-            let second = setting.initiator("iqn.2026-11.test:b")
+            let fixture = UnitFixture(isSerial: isSerial)
+            let first = fixture.initiator()
+            let second = fixture.initiator("iqn.2026-11.test:b")
             let results = Results()
             second.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { results.add($0) }
             let isCleared = Atomic<Bool>(false)
@@ -78,7 +78,7 @@ struct GateTests {
                 }
             }
             #expect(isCleared.load(ordering: .acquiring) != isSerial, "a task with the medium is waited for")
-            second.onReactor { [device = setting.device] in device.letGo(1) }
+            second.onReactor { [device = fixture.device] in device.letGo(1) }
             #expect(results.abortedCount == (isSerial ? 1 : 0))
             #expect(second.clearUnitAttentions() == (isSerial ? [.commandsClearedByAnotherInitiator] : []))
         }
@@ -86,11 +86,11 @@ struct GateTests {
 
     @Test("REQUEST SENSE clears what has gone out with its additional sense code, and nothing before")
     func clearedWhenSent() throws {
-        let port = setting.initiator()
+        let port = fixture.initiator()
         let loss = SenseData(.mediumError, .writeError)
         port.onReactor { port.nexus.unitNexus(LogicalUnitNumber(0))?.hasBufferedWrites = true }
-        setting.device.attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
-        setting.device.attachedNexuses.establishDeferredError(loss)
+        fixture.device.attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+        fixture.device.attachedNexuses.establishDeferredError(loss)
         func requestSense(_ length: UInt8, isDescriptorFormat: Bool = false) -> [UInt8] {
             port.execute([OperationCode.requestSense, isDescriptorFormat ? 1 : 0, 0, 0, length, 0]).dataIn
         }
@@ -104,31 +104,31 @@ struct GateTests {
 
     @Test("A command that is not supported reports the pending deferred error first")
     func deferredErrorFirst() throws {
-        let port = setting.initiator()
+        let port = fixture.initiator()
         let loss = SenseData(.mediumError, .writeError)
         port.onReactor { port.nexus.unitNexus(LogicalUnitNumber(0))?.hasBufferedWrites = true }
-        setting.device.attachedNexuses.establishDeferredError(loss)
+        fixture.device.attachedNexuses.establishDeferredError(loss)
         #expect(port.execute([0xFF, 0, 0, 0, 0, 0]).sense == loss.deferred)
         #expect(port.execute([0xFF, 0, 0, 0, 0, 0]).sense?.additionalSenseCode == .invalidCommandOperationCode)
     }
 
     @Test("The ACA attribute without an auto contingent allegiance is an INVALID MESSAGE ERROR")
     func autoContingentAllegiance() throws {
-        let port = setting.initiator()
+        let port = fixture.initiator()
         let result = port.execute(testUnitReady, attribute: .autoContingentAllegiance)
         #expect(result.sense == SenseData(.illegalRequest, .invalidMessageError))
     }
 
     @Test("ABORT TASK of a blocked ORDERED command lets those behind it start beside the running ones")
     func abortOrdered() throws {
-        let port = setting.initiator()
+        let port = fixture.initiator()
         port.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { _ in }
         let ordered = port.submit([ExampleDevice.wait, 0, 0, 0, 2, 0], attribute: .ordered) { _ in }
         port.submit([ExampleDevice.wait, 0, 0, 0, 3, 0]) { _ in }
-        #expect(setting.device.begun == [1])
+        #expect(fixture.device.begun == [1])
         #expect(port.manage(.abortTask, slot: ordered) == .complete)
-        #expect(setting.device.begun == [1, 3])
-        port.onReactor { [device = setting.device] in
+        #expect(fixture.device.begun == [1, 3])
+        port.onReactor { [device = fixture.device] in
             device.letGo(1)
             device.letGo(3)
         }
@@ -136,22 +136,22 @@ struct GateTests {
 
     @Test("An interposer sees each command, may take its place, hold it, and change its outcome")
     func interposer() throws {
-        let port = setting.initiator()
+        let port = fixture.initiator()
         let interposer = ExampleInterposer()
-        setting.device.attachedNexuses.intercept(with: interposer)
+        fixture.device.attachedNexuses.intercept(with: interposer)
         #expect(port.execute(testUnitReady).sense == SenseData(.hardwareError, .internalTargetFailure))
         interposer.mode.withLock { $0 = .hold }
         let results = Results()
         port.submit([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [4, 5]) { results.add($0) }
-        #expect(results.statuses.isEmpty && setting.device.taken.isEmpty)
+        #expect(results.statuses.isEmpty && fixture.device.taken.isEmpty)
         port.onReactor { interposer.letGo() }
-        #expect(results.statuses == [.good] && setting.device.taken == [[4, 5]])
+        #expect(results.statuses == [.good] && fixture.device.taken == [[4, 5]])
         interposer.mode.withLock { $0 = .change }
         #expect(port.execute(testUnitReady).status == .busy)
         // A nexus that comes later is seen as well.
-        let late = InMemoryPort("iqn.2026-11.test:b", target: setting.target, reactor: setting.reactor)
+        let late = InMemoryPort("iqn.2026-11.test:b", target: fixture.target, reactor: fixture.reactor)
         #expect(late.execute(testUnitReady).status == .busy)
-        setting.device.attachedNexuses.intercept(with: nil)
+        fixture.device.attachedNexuses.intercept(with: nil)
         #expect(port.execute(testUnitReady).status == .good)
     }
 
@@ -160,7 +160,7 @@ struct GateTests {
         let device = ExampleDevice(hasWildcard: true)
         let target = Target(name: "iqn.2026-11.dev.carousel:bridge", alias: "", homeReactor: nil)
         target.map(LogicalUnit(device), at: 0)
-        let port = InMemoryPort("iqn.2026-11.test:a", target: target, reactor: setting.reactor)
+        let port = InMemoryPort("iqn.2026-11.test:a", target: target, reactor: fixture.reactor)
         port.clearUnitAttentions()
         #expect(port.execute([0xD5, 0xFF, 0xFF, 0, 0, 0xFF], dataOut: [1, 2, 3]).status == .good)
         #expect(device.taken == [[1, 2, 3]])
@@ -173,17 +173,17 @@ struct GateTests {
 
     @Test("LOG SENSE tells the device server which parameters went out whole, after it has succeeded")
     func reportedParameters() throws {
-        let port = setting.initiator()
+        let port = fixture.initiator()
         func logSense(pointer: UInt8 = 0, length: UInt8) -> CommandResult {
             port.execute([OperationCode.logSense, 0, 0x2E, 0, 0, 0, pointer, 0, length, 0])
         }
         #expect(logSense(length: 0).status == .good)
         #expect(logSense(length: 8).status == .good)
         #expect(logSense(pointer: 100, length: 255).status == .checkCondition)
-        #expect(setting.device.reportedParameters.isEmpty)
+        #expect(fixture.device.reportedParameters.isEmpty)
         #expect(logSense(length: 15).status == .good)
         #expect(logSense(pointer: 2, length: 255).status == .good)
-        #expect(setting.device.reportedParameters == [1...2, 2...3])
+        #expect(fixture.device.reportedParameters == [1...2, 2...3])
         #expect(
             port.execute([OperationCode.logSense, 0, 0, 0xFF, 0, 0, 0, 0, 255, 0]).dataIn.suffix(6) == [
                 0, 0, 0, 0xFF, 0x2E, 0,

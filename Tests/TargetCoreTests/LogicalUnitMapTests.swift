@@ -26,11 +26,11 @@ struct LogicalUnitMapTests {
 
     @Test("REPORT LUNS lists the numbers sorted, as far as the allocation length goes, with the length of all")
     func reportLUNs() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         let numbers = [0, 7, 255, 256, 300, 16383]
         for number in numbers.reversed() where number != 0 {
-            setting.target.map(LogicalUnit(ExampleDevice()), at: number)
+            fixture.target.map(LogicalUnit(ExampleDevice()), at: number)
         }
         #expect(report(port).numbers == numbers)
         #expect(report(port).listLength == 48)
@@ -48,10 +48,10 @@ struct LogicalUnitMapTests {
 
     @Test("A nexus that is lost goes away")
     func end() {
-        let setting = Setting()
+        let fixture = UnitFixture()
         weak var nexus: ITNexus?
         do {
-            let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+            let port = InMemoryPort("iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor)
             port.clearUnitAttentions()
             _ = port.execute(Self.testUnitReady, logicalUnit: 99)
             nexus = port.nexus
@@ -59,15 +59,15 @@ struct LogicalUnitMapTests {
             port.logOut()
         }
         // When the reactor has done something else, it has let go of what it did for the port.
-        for _ in 0..<2 { setting.initiator().onReactor {} }
+        for _ in 0..<2 { fixture.initiator().onReactor {} }
         #expect(nexus == nil)
     }
 
     @Test("A nexus keeps nothing for units that its initiator never addressed")
     func laziness() throws {
-        let setting = Setting()
-        for number in 1..<10_000 { setting.target.map(LogicalUnit(ExampleDevice()), at: number) }
-        let port = InMemoryPort("iqn.2026-11.test:a", target: setting.target, reactor: setting.reactor)
+        let fixture = UnitFixture()
+        for number in 1..<10_000 { fixture.target.map(LogicalUnit(ExampleDevice()), at: number) }
+        let port = InMemoryPort("iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor)
         port.onReactor {
             #expect(port.nexus.unitNexuses.isEmpty)
             #expect(port.nexus.tableCapacity == 0)
@@ -79,55 +79,55 @@ struct LogicalUnitMapTests {
             #expect(port.nexus.unitNexuses.map(\.logicalUnitNumber.number) == [0, 70, 9_999])
             #expect(port.nexus.tableCapacity == 192)
         }
-        #expect(setting.target.logicalUnits[70]?.attachedNexuses.all.count == 1)
-        #expect(setting.target.logicalUnits[71]?.attachedNexuses.all.isEmpty == true)
+        #expect(fixture.target.logicalUnits[70]?.attachedNexuses.all.count == 1)
+        #expect(fixture.target.logicalUnits[71]?.attachedNexuses.all.isEmpty == true)
         #expect(port.manage(.logicalUnitReset, logicalUnit: 4711) == .complete, "a reset may come first")
         port.logOut()
-        #expect(setting.target.logicalUnits[70]?.attachedNexuses.all.isEmpty == true)
-        #expect(setting.target.logicalUnits[4711]?.attachedNexuses.all.isEmpty == true)
+        #expect(fixture.target.logicalUnits[70]?.attachedNexuses.all.isEmpty == true)
+        #expect(fixture.target.logicalUnits[4711]?.attachedNexuses.all.isEmpty == true)
     }
 
     @Test("A change of the map is told once at each unit, until REPORT LUNS, which tells all of it")
     func notice() throws {
-        let setting = Setting()
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 1)
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 1)
+        let port = fixture.initiator()
         port.clearUnitAttentions(logicalUnit: 1)
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 2)
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 3)
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 2)
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 3)
         #expect(port.clearUnitAttentions() == [.reportedLUNsDataHasChanged])
         // Unit 0 has told; of another change it must tell again, and unit 1 tells once of both.
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 4)
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 4)
         #expect(port.clearUnitAttentions() == [.reportedLUNsDataHasChanged])
         #expect(port.clearUnitAttentions(logicalUnit: 1) == [.reportedLUNsDataHasChanged])
         // A unit that is met before REPORT LUNS tells of the change too.
         #expect(port.clearUnitAttentions(logicalUnit: 2) == [.powerOnOrReset, .reportedLUNsDataHasChanged])
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 5)
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 5)
         port.onReactor {}
         #expect(report(port).numbers == [0, 1, 2, 3, 4, 5])
         for number in [0, 1, 2] { #expect(port.clearUnitAttentions(logicalUnit: number) == []) }
         #expect(port.clearUnitAttentions(logicalUnit: 5) == [.powerOnOrReset])
-        let later = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        let later = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         #expect(later.clearUnitAttentions(logicalUnit: 5) == [.powerOnOrReset], "a new nexus missed nothing")
     }
 
     @Test("Initiators see only their own map, and learn only of its changes")
     func ownMap() throws {
-        let setting = Setting()
+        let fixture = UnitFixture()
         let own = LogicalUnitMap()
-        let everyone = setting.initiator("iqn.2026-11.test:a")
+        let everyone = fixture.initiator("iqn.2026-11.test:a")
         let one = InMemoryPort(
-            "iqn.2026-11.test:b", target: setting.target, logicalUnits: own, reactor: setting.otherReactor)
+            "iqn.2026-11.test:b", target: fixture.target, logicalUnits: own, reactor: fixture.otherReactor)
         #expect(report(one).numbers.isEmpty)
         #expect(one.execute(Self.testUnitReady).sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
-        setting.target.map(setting.unit, at: 3, of: own)
+        fixture.target.map(fixture.unit, at: 3, of: own)
         #expect(report(one).numbers == [3])
         #expect(one.clearUnitAttentions(logicalUnit: 3) == [.powerOnOrReset])
         #expect(everyone.clearUnitAttentions() == [])
         // It is the same unit: what one reserves is reserved for the other.
         #expect(one.execute([0x16, 0, 0, 0, 0, 0], logicalUnit: 3).status == .good)
         #expect(everyone.execute(Self.testUnitReady).status == .reservationConflict)
-        setting.target.unmap(at: 3, of: own)
+        fixture.target.unmap(at: 3, of: own)
         one.onReactor {}
         #expect(everyone.execute(Self.testUnitReady).status == .good, "what was reserved through the map is free")
         let refused = one.execute(Self.testUnitReady, logicalUnit: 3)
@@ -136,10 +136,10 @@ struct LogicalUnitMapTests {
 
     @Test("Unmapping ends each task with its status, when the medium lets go, and says when all have ended")
     func unmap() throws {
-        let setting = Setting()
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 1)
-        let port = setting.initiator()
-        let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        let fixture = UnitFixture()
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 1)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         port.clearUnitAttentions(logicalUnit: 1)
         let ended = Lock<[UInt8: CommandResult]>([:])
         for name in [1, 2, 3] as [UInt8] {
@@ -147,7 +147,7 @@ struct LogicalUnitMapTests {
             port.submit([operation, 0, 0, 0, name, 0], expecting: 0) { result in ended.withLock { $0[name] = result } }
         }
         let isDone = Lock(false)
-        #expect(setting.target.unmap(at: 0) { isDone.withLock { $0 = true } } === setting.unit)
+        #expect(fixture.target.unmap(at: 0) { isDone.withLock { $0 = true } } === fixture.unit)
         port.onReactor {}
         other.onReactor {}
         #expect(ended.withLock { $0.keys.sorted() } == [2, 3], "those that waited end at once")
@@ -156,10 +156,10 @@ struct LogicalUnitMapTests {
         #expect(port.execute(Self.testUnitReady).sense == gone)
         #expect(other.execute(Self.testUnitReady).sense == gone)
         #expect(port.manage(.abortTaskSet) == .incorrectLogicalUnitNumber)
-        #expect(setting.unit.attachedNexuses.all.isEmpty)
-        port.onReactor { setting.device.letGo(1) }
+        #expect(fixture.unit.attachedNexuses.all.isEmpty)
+        port.onReactor { fixture.device.letGo(1) }
         #expect(isDone.withLock { $0 })
-        #expect(setting.device.begun == [1], "nothing that waited was started")
+        #expect(fixture.device.begun == [1], "nothing that waited was started")
         for name in [1, 2, 3] as [UInt8] {
             let result = try #require(ended.withLock { $0[name] })
             #expect(!result.isAborted)
@@ -167,40 +167,40 @@ struct LogicalUnitMapTests {
         }
         #expect(port.clearUnitAttentions(logicalUnit: 1) == [.reportedLUNsDataHasChanged])
         #expect(report(port).numbers == [1])
-        #expect(setting.target.unmap(at: 0) == nil)
+        #expect(fixture.target.unmap(at: 0) == nil)
         // The number is free for another unit, which is a new one for the initiator.
-        setting.target.map(LogicalUnit(ExampleDevice()), at: 0)
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 0)
         #expect(report(port).numbers == [0, 1])
         #expect(port.clearUnitAttentions() == [.powerOnOrReset])
     }
 
     @Test("A session that ends while an unmapped unit still works gets no answer, and the count comes to its end")
     func unmapThenLogOut() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         let outcome = Lock<CommandResult?>(nil)
         port.submit([ExampleDevice.wait, 0, 0, 0, 1, 0], expecting: 0) { result in outcome.withLock { $0 = result } }
         let isDone = Lock(false)
-        setting.target.unmap(at: 0) { isDone.withLock { $0 = true } }
+        fixture.target.unmap(at: 0) { isDone.withLock { $0 = true } }
         port.onReactor {}
         port.logOut()
-        port.onReactor { setting.device.letGo(1) }
+        port.onReactor { fixture.device.letGo(1) }
         #expect(outcome.withLock { $0?.isAborted } == true)
         #expect(isDone.withLock { $0 })
     }
 
     @Test("A target reset reaches units that the initiator has not addressed, each once, and others on them")
     func targetReset() throws {
-        let setting = Setting()
+        let fixture = UnitFixture()
         let device = ExampleDevice()
         let twice = LogicalUnit(device)
-        setting.target.map(twice, at: 1)
-        setting.target.map(twice, at: 300)
-        let port = setting.initiator()
-        let other = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        fixture.target.map(twice, at: 1)
+        fixture.target.map(twice, at: 300)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         other.clearUnitAttentions(logicalUnit: 300)
         #expect(port.manage(.targetWarmReset) == .complete)
-        #expect(setting.device.resets == 1)
+        #expect(fixture.device.resets == 1)
         #expect(device.resets == 1)
         #expect(other.clearUnitAttentions(logicalUnit: 300) == [.busDeviceResetOccurred])
         #expect(port.clearUnitAttentions(logicalUnit: 1) == [.powerOnOrReset], "a new nexus has its own attention")

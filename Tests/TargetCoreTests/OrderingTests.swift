@@ -16,59 +16,59 @@ struct OrderingTests {
 
     @Test("Shared commands run side by side, an exclusive one waits and holds the newer ones back")
     func exclusive() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         _ = start(port, ExampleDevice.wait, 1)
         _ = start(port, ExampleDevice.wait, 2)
         _ = start(port, ExampleDevice.waitAlone, 3)
         _ = start(port, ExampleDevice.wait, 4)
-        #expect(setting.device.begun == [1, 2])
+        #expect(fixture.device.begun == [1, 2])
         #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good, "INQUIRY passes all")
-        port.onReactor { setting.device.letGo(1) }
-        #expect(setting.device.begun == [1, 2])
-        port.onReactor { setting.device.letGo(2) }
-        #expect(setting.device.begun == [1, 2, 3])
-        port.onReactor { setting.device.letGo(3) }
-        #expect(setting.device.begun == [1, 2, 3, 4])
-        port.onReactor { setting.device.letGo(4) }
+        port.onReactor { fixture.device.letGo(1) }
+        #expect(fixture.device.begun == [1, 2])
+        port.onReactor { fixture.device.letGo(2) }
+        #expect(fixture.device.begun == [1, 2, 3])
+        port.onReactor { fixture.device.letGo(3) }
+        #expect(fixture.device.begun == [1, 2, 3, 4])
+        port.onReactor { fixture.device.letGo(4) }
     }
 
     @Test("ORDERED waits for the older and holds the newer; HEAD OF QUEUE goes to the front")
     func attributes() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         _ = start(port, ExampleDevice.wait, 1)
         _ = start(port, ExampleDevice.wait, 2, .ordered)
         _ = start(port, ExampleDevice.wait, 3)
         _ = start(port, ExampleDevice.waitAlone, 4, .headOfQueue)
         _ = start(port, ExampleDevice.wait, 5, .headOfQueue)
-        #expect(setting.device.begun == [1, 5])
+        #expect(fixture.device.begun == [1, 5])
         port.onReactor {
-            setting.device.letGo(1)
-            setting.device.letGo(5)
+            fixture.device.letGo(1)
+            fixture.device.letGo(5)
         }
-        #expect(setting.device.begun == [1, 5, 4])
-        for name in [4, 2, 3] as [UInt8] { port.onReactor { setting.device.letGo(name) } }
-        #expect(setting.device.begun == [1, 5, 4, 2, 3])
+        #expect(fixture.device.begun == [1, 5, 4])
+        for name in [4, 2, 3] as [UInt8] { port.onReactor { fixture.device.letGo(name) } }
+        #expect(fixture.device.begun == [1, 5, 4, 2, 3])
     }
 
     @Test("A serial unit runs one command at a time over all nexuses")
     func serial() throws {
-        let setting = Setting(isSerial: true)
-        let first = setting.initiator("iqn.2026-11.test:a")
-        let second = setting.initiator("iqn.2026-11.test:b")
+        let fixture = UnitFixture(isSerial: true)
+        let first = fixture.initiator("iqn.2026-11.test:a")
+        let second = fixture.initiator("iqn.2026-11.test:b")
         _ = start(first, ExampleDevice.wait, 1)
         _ = start(second, ExampleDevice.wait, 2)
-        #expect(setting.device.begun == [1])
-        first.onReactor { setting.device.letGo(1) }
-        #expect(setting.device.begun == [1, 2])
-        first.onReactor { setting.device.letGo(2) }
+        #expect(fixture.device.begun == [1])
+        first.onReactor { fixture.device.letGo(1) }
+        #expect(fixture.device.begun == [1, 2])
+        first.onReactor { fixture.device.letGo(2) }
     }
 
     @Test("ABORT TASK ends a waiting task at once, and waits for one that is with the medium")
     func abortTask() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         let aborted = Lock<[UInt8]>([])
         let running = start(port, ExampleDevice.waitAlone, 1) { if $0.isAborted { aborted.withLock { $0.append(1) } } }
         let waiting = start(port, ExampleDevice.waitAlone, 2) { if $0.isAborted { aborted.withLock { $0.append(2) } } }
@@ -82,7 +82,7 @@ struct OrderingTests {
             ) { _ in isAnswered.withLock { $0 = true } }
         }
         #expect(!isAnswered.withLock { $0 }, "the function waits for the task that the medium has")
-        port.onReactor { setting.device.letGo(1) }
+        port.onReactor { fixture.device.letGo(1) }
         port.onReactor {}
         #expect(isAnswered.withLock { $0 })
         #expect(aborted.withLock { $0 } == [2, 1])
@@ -93,8 +93,8 @@ struct OrderingTests {
 
     @Test("Several functions wait for the same task, and none starts a task that it aborts")
     func abortTwice() throws {
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         _ = start(port, ExampleDevice.waitAlone, 1)
         _ = start(port, ExampleDevice.wait, 2)
         let answers = Lock(0)
@@ -106,23 +106,23 @@ struct OrderingTests {
             }
         }
         #expect(answers.withLock { $0 } == 0)
-        port.onReactor { setting.device.letGo(1) }
+        port.onReactor { fixture.device.letGo(1) }
         port.onReactor {}
         #expect(answers.withLock { $0 } == 3)
-        #expect(setting.device.begun == [1])
+        #expect(fixture.device.begun == [1])
     }
 
     @Test("LOGICAL UNIT RESET ends the tasks of all nexuses on all reactors and tells each once")
     func logicalUnitReset() throws {
-        let setting = Setting()
-        let first = setting.initiator("iqn.2026-11.test:a")
-        let second = setting.initiator("iqn.2026-11.test:b", on: setting.otherReactor)
+        let fixture = UnitFixture()
+        let first = fixture.initiator("iqn.2026-11.test:a")
+        let second = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
         #expect(first.execute([0x1E, 0, 0, 0, 1, 0]).status == .good)
-        #expect(setting.device.attachedNexuses.isMediumRemovalPrevented)
+        #expect(fixture.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.manage(.logicalUnitReset) == .complete)
-        #expect(setting.device.resets == 1)
-        #expect(!setting.device.attachedNexuses.isMediumRemovalPrevented)
+        #expect(fixture.device.resets == 1)
+        #expect(!fixture.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(second.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .good, "the reservation is gone")
@@ -137,18 +137,18 @@ struct OrderingTests {
             default: false
             }
         let operationCode: [OrderingClass: UInt8] = [.shared: ExampleDevice.wait, .exclusive: ExampleDevice.waitAlone]
-        let setting = Setting()
-        let port = setting.initiator()
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
         if let code = operationCode[running] { _ = start(port, code, 1) }
         if let code = operationCode[new] {
             _ = start(port, code, 2)
-            #expect(setting.device.begun.contains(2) == passes)
+            #expect(fixture.device.begun.contains(2) == passes)
         } else {
             #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
         }
         port.onReactor {
-            setting.device.letGo(1)
-            setting.device.letGo(2)
+            fixture.device.letGo(1)
+            fixture.device.letGo(2)
         }
     }
 }

@@ -8,7 +8,7 @@ import Testing
 struct SelfDescriptionTests {
     @Test("Standard INQUIRY data: layout, and truncation by the allocation length")
     func inquiry() throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         let data = port.execute([0x12, 0, 0, 0, 255, 0]).dataIn
         #expect(data.count == 96)
         #expect(Array(data.prefix(8)) == [0x00, 0x80, 0x06, 0x02, 91, 0, 0, 0x02])
@@ -19,7 +19,7 @@ struct SelfDescriptionTests {
 
     @Test("VPD pages: sorted list, serial number, designators; others are refused")
     func vitalProductData() throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         #expect(port.execute([0x12, 1, 0, 0, 255, 0]).dataIn == [0, 0, 0, 4, 0x00, 0x80, 0x83, 0x87])
         #expect(port.execute([0x12, 1, 0x80, 0, 255, 0]).dataIn == [0, 0x80, 0, 6] + Array("EX0001".utf8))
         let designators = port.execute([0x12, 1, 0x83, 2, 0, 0]).dataIn
@@ -30,7 +30,7 @@ struct SelfDescriptionTests {
 
     @Test("MODE SENSE gives the same page alone and among all; subpages only when asked for")
     func modeSense() throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         let alone = port.execute([0x1A, 0x08, 0x0A, 0, 255, 0]).dataIn
         #expect(alone == [15, 0, 0, 0, 0x0A, 10, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0])
         let all = port.execute([0x1A, 0x08, 0x3F, 0, 255, 0]).dataIn
@@ -46,9 +46,9 @@ struct SelfDescriptionTests {
 
     @Test("MODE SELECT changes what may change, tells the others, and refuses the rest whole")
     func modeSelect() throws {
-        let setting = Setting()
-        let port = setting.initiator("iqn.2026-11.test:a")
-        let other = setting.initiator("iqn.2026-11.test:b")
+        let fixture = UnitFixture()
+        let port = fixture.initiator("iqn.2026-11.test:a")
+        let other = fixture.initiator("iqn.2026-11.test:b")
         let page: [UInt8] = [0, 0, 0, 0, 0x0A, 10, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0]
         #expect(port.execute([0x15, 0x10, 0, 0, 16, 0], dataOut: page).status == .good)
         #expect(port.execute([0x1A, 0x08, 0x0A, 0, 255, 0]).dataIn[6] == 0x06)
@@ -66,7 +66,7 @@ struct SelfDescriptionTests {
 
     @Test("MODE SELECT never traps on any list", arguments: 0..<64)
     func modeSelectGarbage(seed: Int) throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         var random = SystemRandomNumberGenerator()
         let list = (0..<Int.random(in: 0...40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
         let long = port.execute([0x55, 0x10, 0, 0, 0, 0, 0, 0, UInt8(list.count), 0], dataOut: list)
@@ -77,7 +77,7 @@ struct SelfDescriptionTests {
 
     @Test("Every command that is listed is known, and its usage data begins with its operation code")
     func supportedOperationCodes() throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         let list = port.execute([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0]).dataIn
         let length = Int(list.rawSpan.loadBE32(at: 0))
         #expect(length == list.count - 4)
@@ -102,7 +102,7 @@ struct SelfDescriptionTests {
 
     @Test("LOG SENSE lists its pages, and refuses others")
     func logSense() throws {
-        let port = Setting().initiator()
+        let port = UnitFixture().initiator()
         #expect(
             port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2E])
         #expect(port.execute([0x4D, 0, 0x42, 0, 0, 0, 0, 0, 255, 0]).sense?.fieldPointer?.byte == 2)

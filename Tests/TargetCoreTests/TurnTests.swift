@@ -6,7 +6,7 @@ import Testing
 
 @Suite("The turns of nexuses on a serial unit")
 struct TurnTests {
-    private let setting = Setting(isSerial: true)
+    private let fixture = UnitFixture(isSerial: true)
     private let testUnitReady: [UInt8] = [OperationCode.testUnitReady, 0, 0, 0, 0, 0]
 
     private func take(_ data: [UInt8], _ port: InMemoryPort, _ results: Results) -> Int {
@@ -14,7 +14,7 @@ struct TurnTests {
     }
 
     private func withholding(_ name: String = "iqn.2026-11.test:a") -> InMemoryPort {
-        let port = setting.initiator(name)
+        let port = fixture.initiator(name)
         port.onReactor { port.withholdsDataOut = true }
         return port
     }
@@ -22,17 +22,17 @@ struct TurnTests {
     @Test("An initiator that owes data holds its own later commands back, and nobody else's")
     func owedData() throws {
         let first = withholding()
-        let second = setting.initiator("iqn.2026-11.test:b")
+        let second = fixture.initiator("iqn.2026-11.test:b")
         let results = Results()
         let slot = take([1, 2], first, results)
         _ = take([3], first, results)
         #expect(first.owesDataOut(slot))
         for _ in 0..<3 { #expect(second.execute(testUnitReady).status == .good) }
         #expect(second.execute([ExampleDevice.take, 0, 0, 0, 1, 0], dataOut: [9]).status == .good)
-        #expect(setting.device.taken == [[9]])
+        #expect(fixture.device.taken == [[9]])
         first.onReactor { first.withholdsDataOut = false }
         first.sendDataOut(slot)
-        #expect(setting.device.taken == [[9], [1, 2], [3]], "the commands of one nexus keep their order")
+        #expect(fixture.device.taken == [[9], [1, 2], [3]], "the commands of one nexus keep their order")
         #expect(results.statuses == [.good, .good])
     }
 
@@ -41,38 +41,38 @@ struct TurnTests {
         let first = withholding()
         let results = Results()
         let slot = take([1, 2], first, results)
-        setting.device.mediumGeneration += 1
+        fixture.device.mediumGeneration += 1
         first.sendDataOut(slot)
         #expect(results.senses == [SenseData(.unitAttention, .mediumMayHaveChanged)])
-        #expect(setting.device.taken.isEmpty)
+        #expect(fixture.device.taken.isEmpty)
         let protected = take([1], first, results)
-        setting.device.isProtected = true
+        fixture.device.isProtected = true
         first.sendDataOut(protected)
         #expect(results.senses.last == SenseData(.dataProtect, .writeProtected))
-        #expect(setting.device.taken.isEmpty)
+        #expect(fixture.device.taken.isEmpty)
     }
 
     @Test("A command whose turn lets it be performed after all gives the turn up until its data is there")
     func lateData() throws {
         let first = withholding()
-        let second = setting.initiator("iqn.2026-11.test:b")
+        let second = fixture.initiator("iqn.2026-11.test:b")
         let results = Results()
-        setting.device.refusesData = true
+        fixture.device.refusesData = true
         second.submit([ExampleDevice.wait, 0, 0, 0, 7, 0]) { results.add($0) }
         let slot = take([5], first, results)
         #expect(!first.owesDataOut(slot))
-        setting.device.refusesData = false
-        second.onReactor { [device = setting.device] in device.letGo(7) }
+        fixture.device.refusesData = false
+        second.onReactor { [device = fixture.device] in device.letGo(7) }
         #expect(first.owesDataOut(slot))
         #expect(second.execute(testUnitReady).status == .good)
         first.sendDataOut(slot)
-        #expect(setting.device.taken == [[5]])
+        #expect(fixture.device.taken == [[5]])
     }
 
     @Test("A command with data is aborted while its data is owed, and while it waits for its turn")
     func aborts() throws {
         let first = withholding()
-        let second = setting.initiator("iqn.2026-11.test:b")
+        let second = fixture.initiator("iqn.2026-11.test:b")
         let results = Results()
         let owing = take([1], first, results)
         #expect(first.manage(.abortTask, slot: owing) == .complete)
@@ -82,20 +82,20 @@ struct TurnTests {
         first.sendDataOut(waiting)
         #expect(first.manage(.abortTask, slot: waiting) == .complete)
         #expect(results.abortedCount == 2)
-        second.onReactor { [device = setting.device] in device.letGo(1) }
-        #expect(setting.device.taken.isEmpty)
+        second.onReactor { [device = fixture.device] in device.letGo(1) }
+        #expect(fixture.device.taken.isEmpty)
         #expect(first.execute(testUnitReady).status == .good)
     }
 
     /// 25,600 commands: with one stack frame for each the thread's 8 MiB are not enough.
     @Test("However many commands are blocked, their ends do not pile up on the stack")
     func depth() throws {
-        let holder = setting.initiator()
+        let holder = fixture.initiator()
         let results = Results()
         holder.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { results.add($0) }
         let ports = (0..<100).map {
             InMemoryPort(
-                "iqn.2026-11.test:\($0)", target: setting.target, reactor: setting.reactor, slotCount: 256)
+                "iqn.2026-11.test:\($0)", target: fixture.target, reactor: fixture.reactor, slotCount: 256)
         }
         for port in ports {
             port.onReactor {
@@ -103,20 +103,20 @@ struct TurnTests {
             }
         }
         #expect(results.statuses.isEmpty)
-        holder.onReactor { [device = setting.device] in device.letGo(1) }
+        holder.onReactor { [device = fixture.device] in device.letGo(1) }
         #expect(results.statuses.count == 25_601)
         #expect(results.statuses.filter { $0 == .checkCondition }.count == 100, "each nexus has its power on")
     }
 
     @Test("One nexus at a time has the turn, each in order of arrival")
     func fairness() throws {
-        let ports = ["a", "b", "c"].map { setting.initiator("iqn.2026-11.test:\($0)") }
+        let ports = ["a", "b", "c"].map { fixture.initiator("iqn.2026-11.test:\($0)") }
         for name in UInt8(0)..<9 {
             ports[Int(name) / 3].submit([ExampleDevice.wait, 0, 0, 0, name, 0]) { _ in }
         }
         for name in [0, 3, 6, 1, 4, 7, 2, 5, 8] as [UInt8] {
-            #expect(setting.device.begun.last == name)
-            ports[0].onReactor { [device = setting.device] in device.letGo(name) }
+            #expect(fixture.device.begun.last == name)
+            ports[0].onReactor { [device = fixture.device] in device.letGo(name) }
         }
     }
 }

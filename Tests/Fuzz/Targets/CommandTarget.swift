@@ -10,9 +10,9 @@ enum CommandTarget {
 
     static func run(_ input: [UInt8]) throws(FuzzFinding) {
         var reader = FuzzReader(input)
-        let stage = CommandStage.shared
-        let device = stage.devices[Int(reader.byte()) % stage.devices.count]
-        let port = InMemoryPort("iqn.2026-11.dev.carousel:host", target: device.target, reactor: stage.reactor)
+        let fixture = CommandFixture.shared
+        let device = fixture.devices[Int(reader.byte()) % fixture.devices.count]
+        let port = InMemoryPort("iqn.2026-11.dev.carousel:host", target: device.target, reactor: fixture.reactor)
         defer { port.logOut() }
         _ = port.manage(.logicalUnitReset)
         port.clearUnitAttentions()

@@ -11,7 +11,7 @@ final class FuzzPeer {
         let data: [UInt8]
     }
 
-    private let stage = FuzzStage.shared
+    private let fixture = FuzzFixture.shared
     private let socket: StreamSocket
     private let output = OutputQueue(pieceLimit: 16, leaseLimit: 1, headerCapacity: 1 << 17)
     private var input: [UInt8] = []
@@ -43,7 +43,7 @@ final class FuzzPeer {
     private(set) var expCmdSN: SequenceNumber?
 
     init() {
-        socket = stage.connect()
+        socket = fixture.connect()
     }
 
     /// Whether the server must answer.
@@ -121,7 +121,7 @@ final class FuzzPeer {
         }
         guard damage.cut > 0, damage.cut < bytes.count else { return try send(raw: bytes) }
         try send(raw: Array(bytes[..<damage.cut]))
-        stage.pass()
+        fixture.pass()
         rest = Array(bytes[damage.cut...])
     }
 
@@ -149,7 +149,7 @@ final class FuzzPeer {
                 if !socket.waitUntilReady(writing: true, timeout: .milliseconds(50)) {
                     try receiveAvailable()
                     try require(
-                        isClosed || socket.waitUntilReady(writing: true, timeout: FuzzStage.patience),
+                        isClosed || socket.waitUntilReady(writing: true, timeout: FuzzFixture.patience),
                         "the server reads while its answers are taken")
                 }
             case .failed:
@@ -177,7 +177,7 @@ final class FuzzPeer {
         try receiveAvailable()
         guard !isClosed else { return }
         guard isLive else {
-            stage.pass()
+            fixture.pass()
             return try receiveAvailable()
         }
         nextPing += 1
@@ -214,15 +214,15 @@ final class FuzzPeer {
             guard !isClosed else { break }
             if socket.waitUntilReady(timeout: .milliseconds(5)) { continue }
             // The server may wait for commands that the disks still have: a session that is reinstated does.
-            stage.letGo()
-            try require(socket.waitUntilReady(timeout: FuzzStage.patience), promise)
+            fixture.letGo()
+            try require(socket.waitUntilReady(timeout: FuzzFixture.patience), promise)
         }
         return false
     }
 
     /// One reception; false when there was nothing.
     private func receive() throws(FuzzFinding) -> Bool {
-        let buffer = stage.receiveBuffer
+        let buffer = fixture.receiveBuffer
         let nothing: [UInt8] = []
         buffer.begin(with: nothing.rawSpan)
         switch socket.receive(into: buffer) {
@@ -305,7 +305,7 @@ final class FuzzPeer {
         let expCmdSN = SequenceNumber(header.loadBE32(at: 28))
         let maxCmdSN = SequenceNumber(header.loadBE32(at: 32))
         let size = expCmdSN.distance(to: maxCmdSN) + 1
-        try require(size >= 0 && size <= stage.limits.commandWindow, "the command window has \(size) places")
+        try require(size >= 0 && size <= fixture.limits.commandWindow, "the command window has \(size) places")
         self.expCmdSN = expCmdSN
         let hasStatus: Bool
         switch header.opcode {

@@ -7,7 +7,7 @@ internal import SCSI
 enum StreamTarget {
     static func run(_ input: [UInt8]) throws(FuzzFinding) {
         try converse(input)
-        try FuzzStage.shared.clear()
+        try FuzzFixture.shared.clear()
     }
 
     private static func converse(_ input: [UInt8]) throws(FuzzFinding) {
@@ -23,7 +23,7 @@ enum StreamTarget {
 enum SessionTarget {
     static func run(_ input: [UInt8]) throws(FuzzFinding) {
         try converse(input)
-        try FuzzStage.shared.clear()
+        try FuzzFixture.shared.clear()
     }
 
     private static func converse(_ input: [UInt8]) throws(FuzzFinding) {

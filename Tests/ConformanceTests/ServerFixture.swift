@@ -20,7 +20,7 @@ private struct CHAPAccess: AccessControl {
 }
 
 /// A server with one target of two disks, on a port of the loopback interface.
-final class ServedDisk {
+final class ServerFixture {
     static let targetName = "iqn.2026-11.dev.carousel:conformance"
     let address: SocketAddress
     private let engine: FileEngine

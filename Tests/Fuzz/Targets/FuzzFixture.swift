@@ -8,8 +8,8 @@ internal import Platform
 internal import TargetCore
 
 /// A server on one reactor with one target of two disks, which all runs of a process share, one after another.
-final class FuzzStage: @unchecked Sendable {
-    static let shared = FuzzStage()
+final class FuzzFixture: @unchecked Sendable {
+    static let shared = FuzzFixture()
 
     let address: SocketAddress
     /// A buffer for what comes in; runs are one after another.

@@ -11,8 +11,8 @@ import TestSupport
 @testable import DiskDevice
 @testable import Media
 
-/// A disk in a target of its own, over an image that goes away with the bench, and two reactors.
-final class DiskBench: @unchecked Sendable {
+/// A disk in a target of its own, over an image that goes away with the fixture, and two reactors.
+final class DiskFixture: @unchecked Sendable {
     private let threads: FileEngine
     let reactor: Reactor
     let otherReactor: Reactor
@@ -21,7 +21,7 @@ final class DiskBench: @unchecked Sendable {
     let target: Target
     private let file: TemporaryPath
 
-    /// A bench with a fresh image, whose requests go to `engine` or to threads.
+    /// A fixture with a fresh image, whose requests go to `engine` or to threads.
     convenience init(
         blocks: Int = 4096, blockSize: Int = 512, engine: (any MediumEngine)? = nil, isReadOnly: Bool = false,
         physicalBlockExponent: UInt8 = 0
@@ -32,7 +32,7 @@ final class DiskBench: @unchecked Sendable {
         }
     }
 
-    /// A bench with a disk over all of `store`.
+    /// A fixture with a disk over all of `store`.
     convenience init(store: SimulatedStore, blockSize: Int = 512, engine: any MediumEngine) throws {
         try self.init { path, _ in
             RawDiskImage(store: store, engine: engine, path: path, blockSize: blockSize, capacity: store.size())
@@ -70,7 +70,7 @@ final class DiskBench: @unchecked Sendable {
     func initiator(_ name: String = "iqn.2026-11.test:a", on reactor: Reactor? = nil) -> DiskInitiator {
         let port = InMemoryPort(name, target: target, reactor: reactor ?? self.reactor)
         port.clearUnitAttentions()
-        return DiskInitiator(bench: self, port: port)
+        return DiskInitiator(fixture: self, port: port)
     }
 
     /// Puts the image out of the page cache.

@@ -11,8 +11,8 @@ internal import TargetCore
 
 /// A disk, a tape drive with a cartridge, and a library whose robot moves nothing real. All runs of a process share
 /// them.
-final class CommandStage: Sendable {
-    static let shared = CommandStage()
+final class CommandFixture: Sendable {
+    static let shared = CommandFixture()
 
     /// A device in a target of its own.
     struct Device: Sendable {
@@ -30,7 +30,7 @@ final class CommandStage: Sendable {
     private init() {
         do {
             try FileManager.default.createDirectory(at: Self.folder, withIntermediateDirectories: true)
-            atexit { try? FileManager.default.removeItem(at: CommandStage.folder) }
+            atexit { try? FileManager.default.removeItem(at: CommandFixture.folder) }
             let engine = try FileEngine(threads: 2)
             reactor = try Reactor.start(name: "devices", poolLimit: 256 << 20, fileEngine: engine)
             let profiles = try ProfileLibrary()
