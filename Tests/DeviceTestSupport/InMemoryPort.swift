@@ -129,7 +129,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     public func clearUnitAttentions(logicalUnit: Int = 0) -> [AdditionalSenseCode] {
         var codes: [AdditionalSenseCode] = []
         for _ in 0..<16 {
-            let result = execute([0, 0, 0, 0, 0, 0], logicalUnit: logicalUnit)
+            let result = execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0], logicalUnit: logicalUnit)
             guard let sense = result.sense, sense.key == .unitAttention else { break }
             codes.append(sense.additionalSenseCode)
         }

@@ -1,4 +1,5 @@
 import Bytes
+import SCSI
 
 /// Commands as an initiator writes them.
 enum CDB {
@@ -29,13 +30,13 @@ enum CDB {
     }
 
     static func compareAndWrite(lba: Int, count: Int, flags: UInt8 = 0) -> [UInt8] {
-        var bytes: [UInt8] = [0x89, flags]
+        var bytes: [UInt8] = [OperationCode.compareAndWrite, flags]
         bytes.appendBE64(UInt64(lba))
         return bytes + [0, 0, 0, UInt8(count), 0, 0]
     }
 
     static func unmap(length: Int) -> [UInt8] {
-        var bytes: [UInt8] = [0x42, 0, 0, 0, 0, 0, 0]
+        var bytes: [UInt8] = [OperationCode.unmap, 0, 0, 0, 0, 0, 0]
         bytes.appendBE16(UInt16(length))
         return bytes + [0]
     }
@@ -59,10 +60,43 @@ enum CDB {
 enum Form: String, CaseIterable, Sendable {
     case six, ten, twelve, sixteen
 
-    var readCode: UInt8 { [.six: 0x08, .ten: 0x28, .twelve: 0xA8, .sixteen: 0x88][self]! }
-    var writeCode: UInt8 { [.six: 0x0A, .ten: 0x2A, .twelve: 0xAA, .sixteen: 0x8A][self]! }
-    var verifyCode: UInt8 { [.six: 0x00, .ten: 0x2F, .twelve: 0xAF, .sixteen: 0x8F][self]! }
-    var writeAndVerifyCode: UInt8 { [.six: 0x00, .ten: 0x2E, .twelve: 0xAE, .sixteen: 0x8E][self]! }
+    var readCode: UInt8 {
+        switch self {
+        case .six: OperationCode.read6
+        case .ten: OperationCode.read10
+        case .twelve: OperationCode.read12
+        case .sixteen: OperationCode.read16
+        }
+    }
+
+    var writeCode: UInt8 {
+        switch self {
+        case .six: OperationCode.write6
+        case .ten: OperationCode.write10
+        case .twelve: OperationCode.write12
+        case .sixteen: OperationCode.write16
+        }
+    }
+
+    /// SBC has no VERIFY(6) and no WRITE AND VERIFY(6).
+    var verifyCode: UInt8 {
+        switch self {
+        case .six: preconditionFailure("VERIFY has no form of six bytes")
+        case .ten: OperationCode.verify10
+        case .twelve: OperationCode.verify12
+        case .sixteen: OperationCode.verify16
+        }
+    }
+
+    var writeAndVerifyCode: UInt8 {
+        switch self {
+        case .six: preconditionFailure("WRITE AND VERIFY has no form of six bytes")
+        case .ten: OperationCode.writeAndVerify10
+        case .twelve: OperationCode.writeAndVerify12
+        case .sixteen: OperationCode.writeAndVerify16
+        }
+    }
+
     /// Where the transfer length is.
     var lengthOffset: Int { [.six: 4, .ten: 7, .twelve: 6, .sixteen: 10][self]! }
 

@@ -29,7 +29,7 @@ final class DiskInitiator: Sendable {
 
     /// READ(16) of blocks that must succeed.
     func read(_ lba: Int, _ count: Int) -> [UInt8] {
-        let result = execute(CDB.sixteen(0x88, lba: UInt64(lba), count: count))
+        let result = execute(CDB.sixteen(OperationCode.read16, lba: UInt64(lba), count: count))
         precondition(result.status == .good, "READ(16) failed")
         return result.dataIn
     }
@@ -37,7 +37,9 @@ final class DiskInitiator: Sendable {
     /// WRITE(16) of blocks.
     @discardableResult
     func write(_ lba: Int, _ data: [UInt8], blockSize: Int = 512, flags: UInt8 = 0) -> CommandResult {
-        execute(CDB.sixteen(0x8A, lba: UInt64(lba), count: data.count / blockSize, flags: flags), dataOut: data)
+        execute(
+            CDB.sixteen(OperationCode.write16, lba: UInt64(lba), count: data.count / blockSize, flags: flags),
+            dataOut: data)
     }
 
     /// The sense key and codes of a command that fails.

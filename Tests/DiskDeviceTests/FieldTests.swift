@@ -11,7 +11,7 @@ struct FieldTests {
     func consistency() throws {
         let fixture = try DiskFixture(blocks: 64)
         let port = fixture.initiator()
-        let list = port.execute([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0]).dataIn
+        let list = port.execute([OperationCode.maintenanceIn, 0x0C, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0]).dataIn
         let length = Int(list.rawSpan.loadBE32(at: 0))
         #expect(length == list.count - 4 && length % 8 == 0)
         #expect(length / 8 == fixture.unit.commands.attributes.count)
@@ -26,7 +26,10 @@ struct FieldTests {
             #expect(result.sense?.additionalSenseCode != .invalidCommandOperationCode)
             #expect(CommandDescriptorBlock.length(ofOperationCode: code) == cdbLength)
             let one = port.execute(
-                [0xA3, 0x0C, hasAction ? 2 : 1, code, 0, hasAction ? list[offset + 3] : 0, 0, 0, 0, 0xFF, 0, 0])
+                [
+                    OperationCode.maintenanceIn, 0x0C, hasAction ? 2 : 1, code, 0, hasAction ? list[offset + 3] : 0, 0,
+                    0, 0, 0xFF, 0, 0,
+                ])
             #expect(one.status == .good)
             #expect(one.dataIn[1] & 7 == 3)
             #expect(Int(one.dataIn.rawSpan.loadBE16(at: 2)) == cdbLength)
@@ -51,16 +54,16 @@ struct FieldTests {
     @Test(
         "Bits that a command does not have are refused by their place",
         arguments: [
-            (CDB.ten(0x28, lba: 0, count: 1, flags: 0x01), 1, 0 as UInt8),
-            ([0x28, 0, 0, 0, 0, 0, 0x3F, 0, 1, 0], 6, 5),
-            ([0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0x04], 9, 2),
-            (CDB.sixteen(0x88, lba: 0, count: 1, flags: 0x02), 1, 1),
-            (CDB.ten(0x41, lba: 0, count: 1, flags: 0x10), 1, 4),
-            (CDB.sixteen(0x93, lba: 0, count: 1, flags: 0x02), 1, 1),
-            ([0x42, 0x01, 0, 0, 0, 0, 0, 0, 0, 0], 1, 0),
-            ([0x1B, 0, 0, 0, 0x02, 0], 4, 1),
-            ([0x25, 0, 0, 0, 0, 1, 0, 0, 0, 0], 5, 0),
-            (CDB.ten(0x2E, lba: 0, count: 1, flags: 0x04), 1, 2),
+            (CDB.ten(OperationCode.read10, lba: 0, count: 1, flags: 0x01), 1, 0 as UInt8),
+            ([OperationCode.read10, 0, 0, 0, 0, 0, 0x3F, 0, 1, 0], 6, 5),
+            ([OperationCode.read10, 0, 0, 0, 0, 0, 0, 0, 1, 0x04], 9, 2),
+            (CDB.sixteen(OperationCode.read16, lba: 0, count: 1, flags: 0x02), 1, 1),
+            (CDB.ten(OperationCode.writeSame10, lba: 0, count: 1, flags: 0x10), 1, 4),
+            (CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 1, flags: 0x02), 1, 1),
+            ([OperationCode.unmap, 0x01, 0, 0, 0, 0, 0, 0, 0, 0], 1, 0),
+            ([OperationCode.startStopUnit, 0, 0, 0, 0x02, 0], 4, 1),
+            ([OperationCode.readCapacity10, 0, 0, 0, 0, 1, 0, 0, 0, 0], 5, 0),
+            (CDB.ten(OperationCode.writeAndVerify10, lba: 0, count: 1, flags: 0x04), 1, 2),
         ])
     func reservedBits(command: [UInt8], byte: Int, bit: UInt8) throws {
         #expect(try DiskFixture(blocks: 64).initiator().sense(command) == invalidField(byte, bit: bit))
@@ -69,8 +72,10 @@ struct FieldTests {
     @Test("An unknown operation code and an unknown service action")
     func unknown() throws {
         let port = try DiskFixture(blocks: 64).initiator()
-        #expect(port.sense([0x01, 0, 0, 0, 0, 0])?.additionalSenseCode == .invalidCommandOperationCode)
-        #expect(port.sense(CDB.sixteen(0x9E, lba: 0, count: 32, flags: 0x1F)) == invalidField(1, bit: 4))
+        #expect(port.sense([OperationCode.rewind, 0, 0, 0, 0, 0])?.additionalSenseCode == .invalidCommandOperationCode)
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 32, flags: 0x1F))
+                == invalidField(1, bit: 4))
     }
 
     @Test("A read-only disk refuses every command that writes, and none that reads")
@@ -82,14 +87,14 @@ struct FieldTests {
             #expect(port.sense(form.command(form.writeCode, lba: 0, count: 1), dataOut: block) == protected)
             #expect(port.execute(form.command(form.readCode, lba: 0, count: 1)).status == .good)
         }
-        #expect(port.sense(CDB.ten(0x2E, lba: 0, count: 1), dataOut: block) == protected)
-        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 1), dataOut: block) == protected)
-        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 1), dataOut: block) == protected)
-        #expect(port.sense(CDB.sixteen(0x8B, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.ten(OperationCode.writeAndVerify10, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 1), dataOut: block) == protected)
+        #expect(port.sense(CDB.sixteen(OperationCode.orWrite16, lba: 0, count: 1), dataOut: block) == protected)
         #expect(port.sense(CDB.compareAndWrite(lba: 0, count: 1), dataOut: block + block) == protected)
         #expect(port.sense(CDB.unmap(length: 24), dataOut: CDB.unmapList([(0, 1)])) == protected)
-        #expect(port.execute(CDB.ten(0x34, lba: 0, count: 1)).status == .conditionMet)
-        #expect(port.execute(CDB.ten(0x2F, lba: 0, count: 1)).status == .good)
-        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 1)).status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.prefetch10, lba: 0, count: 1)).status == .conditionMet)
+        #expect(port.execute(CDB.ten(OperationCode.verify10, lba: 0, count: 1)).status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 1)).status == .good)
     }
 }

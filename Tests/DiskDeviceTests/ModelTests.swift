@@ -49,7 +49,7 @@ struct ModelTests {
                 let data = isZero ? [UInt8](repeating: 0, count: blockSize) : random.bytes(blockSize)
                 let flags: UInt8 = Bool.random(using: &random) ? 0x08 : 0
                 let result = port.execute(
-                    CDB.sixteen(0x93, lba: UInt64(lba), count: count, flags: flags), dataOut: data)
+                    CDB.sixteen(OperationCode.writeSame16, lba: UInt64(lba), count: count, flags: flags), dataOut: data)
                 #expect(result.sense == (range == nil ? outOfRange : nil))
                 if let range {
                     model.bytes.replaceSubrange(range, with: Array(repeating: data, count: count).flatMap(\.self))
@@ -66,7 +66,8 @@ struct ModelTests {
                 if !isWrong { model.bytes.replaceSubrange(range, with: new) }
             case 7:
                 let mask = random.bytes(count * blockSize)
-                let result = port.execute(CDB.sixteen(0x8B, lba: UInt64(lba), count: count), dataOut: mask)
+                let result = port.execute(
+                    CDB.sixteen(OperationCode.orWrite16, lba: UInt64(lba), count: count), dataOut: mask)
                 #expect(result.sense == (range == nil ? outOfRange : nil))
                 if let range {
                     model.bytes.replaceSubrange(range, with: zip(model.bytes[range], mask).map { $0 | $1 })

@@ -8,12 +8,12 @@ import Testing
 @Suite("INQUIRY, capacity, mode and log pages")
 struct PageTests {
     private func page(_ port: DiskInitiator, _ code: UInt8) -> [UInt8] {
-        port.execute([0x12, 1, code, 0xFF, 0xFF, 0]).dataIn
+        port.execute([OperationCode.inquiry, 1, code, 0xFF, 0xFF, 0]).dataIn
     }
 
     @Test("Standard INQUIRY data claim a disk of SPC-4 and SBC-3")
     func standard() throws {
-        let data = try DiskFixture(blocks: 64).initiator().execute([0x12, 0, 0, 0, 96, 0]).dataIn
+        let data = try DiskFixture(blocks: 64).initiator().execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).dataIn
         #expect(data[0] == 0 && data[1] == 0 && data[2] == 6)
         let descriptors = stride(from: 58, to: 74, by: 2).map { data.rawSpan.loadBE16(at: $0) }
         #expect(descriptors.contains(VersionDescriptor.sbc3))
@@ -61,26 +61,35 @@ struct PageTests {
     @Test("READ CAPACITY says the last block, the block length and thin provisioning")
     func capacity() throws {
         let port = try DiskFixture(blocks: 4096, physicalBlockExponent: 3).initiator()
-        #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).dataIn == [0, 0, 0x0F, 0xFF, 0, 0, 2, 0])
-        let long = port.execute(CDB.sixteen(0x9E, lba: 0, count: 255, flags: 0x10)).dataIn
+        #expect(
+            port.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).dataIn == [
+                0, 0, 0x0F, 0xFF, 0, 0, 2, 0,
+            ])
+        let long = port.execute(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 255, flags: 0x10)).dataIn
         #expect(long == [0, 0, 0, 0, 0, 0, 0x0F, 0xFF, 0, 0, 2, 0, 0, 3, 0xC0, 0] + [UInt8](repeating: 0, count: 16))
-        #expect(port.execute(CDB.sixteen(0x9E, lba: 0, count: 8, flags: 0x10)).dataIn == Array(long.prefix(8)))
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 8, flags: 0x10)).dataIn
+                == Array(long.prefix(8)))
     }
 
     @Test("More than 2 TiB is all ones in READ CAPACITY(10) and in the short block descriptor")
     func largeCapacity() throws {
         let port = try DiskFixture(blocks: 1 << 33).initiator()
-        #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).dataIn.prefix(4) == [0xFF, 0xFF, 0xFF, 0xFF])
+        #expect(
+            port.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).dataIn.prefix(4) == [
+                0xFF, 0xFF, 0xFF, 0xFF,
+            ])
         let last = (1 << 33) - 1
         #expect(port.write(last, [UInt8](repeating: 4, count: 512)).status == .good)
         #expect(port.read(last, 1).allSatisfy { $0 == 4 })
-        #expect(port.execute([0x1A, 0, 0x08, 0, 255, 0]).dataIn[4..<8] == [0xFF, 0xFF, 0xFF, 0xFF])
+        #expect(
+            port.execute([OperationCode.modeSense6, 0, 0x08, 0, 255, 0]).dataIn[4..<8] == [0xFF, 0xFF, 0xFF, 0xFF])
     }
 
     @Test("Each mode page alone is what it is among all")
     func modePages() throws {
         let port = try DiskFixture(blocks: 64).initiator()
-        let all = port.execute([0x1A, 0x08, 0x3F, 0, 255, 0]).dataIn
+        let all = port.execute([OperationCode.modeSense6, 0x08, 0x3F, 0, 255, 0]).dataIn
         #expect(Int(all[0]) == all.count - 1)
         #expect(all[2] == 0x10)  // DPOFUA, not write protected
         var codes: [UInt8] = []
@@ -89,21 +98,23 @@ struct PageTests {
             let code = all[offset]
             let length = Int(all[offset + 1]) + 2
             codes.append(code)
-            let alone = port.execute([0x1A, 0x08, code, 0, 255, 0]).dataIn
+            let alone = port.execute([OperationCode.modeSense6, 0x08, code, 0, 255, 0]).dataIn
             #expect(Array(alone.dropFirst(4)) == Array(all[offset..<offset + length]))
             offset += length
         }
         #expect(codes == [0x01, 0x08, 0x0A, 0x1A, 0x1C])
-        #expect(port.execute([0x5A, 0x10, 0x08, 0, 0, 0, 0, 0, 255, 0]).dataIn[4] == 1)  // LONGLBA
-        #expect(port.sense([0x1A, 0, 0x05, 0, 255, 0]) == invalidField(2, bit: 5))
-        #expect(port.sense([0x1A, 0, 0xC8, 0, 255, 0])?.additionalSenseCode == .savingParametersNotSupported)
+        #expect(port.execute([OperationCode.modeSense10, 0x10, 0x08, 0, 0, 0, 0, 0, 255, 0]).dataIn[4] == 1)  // LONGLBA
+        #expect(port.sense([OperationCode.modeSense6, 0, 0x05, 0, 255, 0]) == invalidField(2, bit: 5))
+        #expect(
+            port.sense([OperationCode.modeSense6, 0, 0xC8, 0, 255, 0])?.additionalSenseCode
+                == .savingParametersNotSupported)
     }
 
     @Test("MODE SELECT leaves capacity and block length alone")
     func blockDescriptor() throws {
         let port = try DiskFixture(blocks: 64).initiator()
         func select(_ descriptor: [UInt8]) -> SenseData? {
-            port.sense([0x15, 0x10, 0, 0, 12, 0], dataOut: [0, 0, 0, 8] + descriptor)
+            port.sense([OperationCode.modeSelect6, 0x10, 0, 0, 12, 0], dataOut: [0, 0, 0, 8] + descriptor)
         }
         #expect(select([0, 0, 0, 64, 0, 0, 2, 0]) == nil)
         #expect(select([0, 0, 0, 0, 0, 0, 2, 0]) == nil)
@@ -117,16 +128,17 @@ struct PageTests {
         let port = fixture.initiator()
         let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         let control: [UInt8] = [0, 0, 0, 0, 0x0A, 10, 0x24, 0x10, 0x08, 0, 0, 0, 0, 0, 0, 0]
-        #expect(port.execute([0x15, 0x10, 0, 0, 16, 0], dataOut: control).status == .good)
+        #expect(port.execute([OperationCode.modeSelect6, 0x10, 0, 0, 16, 0], dataOut: control).status == .good)
         #expect(fixture.unit.usesDescriptorSense)
         #expect(other.port.clearUnitAttentions() == [.modeParametersChanged])
         #expect(port.port.clearUnitAttentions() == [])
         let block = [UInt8](repeating: 1, count: 512)
         #expect(port.write(0, block).sense == SenseData(.dataProtect, .softwareWriteProtected))
-        #expect(other.execute([0x1A, 0x08, 0x0A, 0, 255, 0]).dataIn[2] == 0x90)
+        #expect(other.execute([OperationCode.modeSense6, 0x08, 0x0A, 0, 255, 0]).dataIn[2] == 0x90)
         var wrong = control
         wrong[7] = 0
-        #expect(port.sense([0x15, 0x10, 0, 0, 16, 0], dataOut: wrong) == invalidParameter(7, bit: 4))
+        #expect(
+            port.sense([OperationCode.modeSelect6, 0x10, 0, 0, 16, 0], dataOut: wrong) == invalidParameter(7, bit: 4))
         #expect(port.port.manage(.logicalUnitReset) == .complete)
         #expect(port.port.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(other.port.clearUnitAttentions() == [.busDeviceResetOccurred])
@@ -137,9 +149,14 @@ struct PageTests {
     @Test("LOG SENSE has Informational Exceptions; READ DEFECT DATA has empty lists")
     func logsAndDefects() throws {
         let port = try DiskFixture(blocks: 64).initiator()
-        #expect(port.execute([0x4D, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2F])
-        #expect(port.execute([0x4D, 0, 0x6F, 0, 0, 0, 0, 0, 255, 0]).dataIn.count == 11)
-        #expect(port.execute([0x37, 0, 0x1D, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0x1D, 0, 0])
-        #expect(port.execute([0xB7, 0x1D, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).dataIn == [0, 0x1D, 0, 0, 0, 0, 0, 0])
+        #expect(
+            port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2F])
+        #expect(port.execute([OperationCode.logSense, 0, 0x6F, 0, 0, 0, 0, 0, 255, 0]).dataIn.count == 11)
+        #expect(
+            port.execute([OperationCode.readDefectData10, 0, 0x1D, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0x1D, 0, 0])
+        #expect(
+            port.execute([OperationCode.readDefectData12, 0x1D, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).dataIn == [
+                0, 0x1D, 0, 0, 0, 0, 0, 0,
+            ])
     }
 }

@@ -9,7 +9,8 @@ import Testing
 @Suite("UNMAP, WRITE SAME, GET LBA STATUS, PRE-FETCH")
 struct ProvisioningTests {
     private func statusDescriptors(_ port: DiskInitiator, lba: UInt64 = 0, allocation: Int = 4096) -> [[UInt64]] {
-        let data = port.execute(CDB.sixteen(0x9E, lba: lba, count: allocation, flags: 0x12)).dataIn
+        let data = port.execute(CDB.sixteen(OperationCode.serviceActionIn16, lba: lba, count: allocation, flags: 0x12))
+            .dataIn
         return stride(from: 8, to: data.count - 15, by: 16).map {
             [data.rawSpan.loadBE64(at: $0), UInt64(data.rawSpan.loadBE32(at: $0 + 8)), UInt64(data[$0 + 12])]
         }
@@ -135,18 +136,27 @@ struct ProvisioningTests {
     func writeSameLimits() throws {
         let port = try DiskFixture(blocks: 1 << 17).initiator()
         let zeros = [UInt8](repeating: 0, count: 512)
-        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 0), dataOut: zeros) == invalidField(7))
-        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 0), dataOut: zeros) == invalidField(10))
-        #expect(port.execute(CDB.sixteen(0x93, lba: 0, count: 32768, flags: 8), dataOut: zeros).status == .good)
-        #expect(port.sense(CDB.sixteen(0x93, lba: 0, count: 32769), dataOut: zeros) == invalidField(10))
-        #expect(port.sense(CDB.sixteen(0x93, lba: (1 << 17) - 1, count: 2), dataOut: zeros) == outOfRange)
+        #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 0), dataOut: zeros) == invalidField(7))
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 0), dataOut: zeros) == invalidField(10))
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 32768, flags: 8), dataOut: zeros).status
+                == .good)
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 32769), dataOut: zeros) == invalidField(10)
+        )
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: (1 << 17) - 1, count: 2), dataOut: zeros)
+                == outOfRange)
         let odd = SenseData(.illegalRequest, .invalidFieldInCommandInformationUnit)
-        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 1), dataOut: zeros + zeros) == odd)
-        #expect(port.sense(CDB.ten(0x41, lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 256)) == odd)
+        #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 1), dataOut: zeros + zeros) == odd)
+        #expect(
+            port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 1), dataOut: [UInt8](repeating: 0, count: 256))
+                == odd)
         // NDOB: no data at all.
         port.write(40, [UInt8](repeating: 1, count: 1024))
-        #expect(port.execute(CDB.sixteen(0x93, lba: 40, count: 1, flags: 0x09)).status == .good)
-        #expect(port.execute(CDB.sixteen(0x93, lba: 41, count: 1, flags: 0x01)).status == .good)
+        #expect(port.execute(CDB.sixteen(OperationCode.writeSame16, lba: 40, count: 1, flags: 0x09)).status == .good)
+        #expect(port.execute(CDB.sixteen(OperationCode.writeSame16, lba: 41, count: 1, flags: 0x01)).status == .good)
         #expect(port.read(40, 2).allSatisfy { $0 == 0 })
     }
 
@@ -160,20 +170,25 @@ struct ProvisioningTests {
         let list = CDB.unmapList([(1024, 512)])
         #expect(port.execute(CDB.unmap(length: list.count), dataOut: list).status == .good)
         #expect(statusDescriptors(port, lba: 1024).first?.last == 1)
-        #expect(port.execute(CDB.sixteen(0x9E, lba: 0, count: 4, flags: 0x12)).dataInLength == 4)
-        #expect(port.execute(CDB.sixteen(0x9E, lba: 0, count: 0, flags: 0x12)).status == .good)
-        #expect(port.sense(CDB.sixteen(0x9E, lba: 4096, count: 24, flags: 0x12)) == outOfRange)
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 4, flags: 0x12)).dataInLength == 4)
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 0, flags: 0x12)).status == .good)
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.serviceActionIn16, lba: 4096, count: 24, flags: 0x12)) == outOfRange)
     }
 
     @Test("PRE-FETCH meets its condition when the cache can hold all of it")
     func prefetch() throws {
         let fixture = try DiskFixture(blocks: 1 << 18)
         let port = fixture.initiator()
-        #expect(port.execute(CDB.ten(0x34, lba: 100, count: 64)).status == .conditionMet)
-        #expect(port.execute(CDB.sixteen(0x90, lba: 100, count: 64, flags: 0x02)).status == .conditionMet)
-        #expect(port.execute(CDB.ten(0x34, lba: (1 << 18) - 1, count: 0)).status == .conditionMet)
-        #expect(port.execute(CDB.sixteen(0x90, lba: 0, count: 0)).status == .good)
-        #expect(port.sense(CDB.ten(0x34, lba: 1 << 18, count: 1)) == outOfRange)
-        #expect(port.sense(CDB.ten(0x34, lba: (1 << 18) - 1, count: 2)) == outOfRange)
+        #expect(port.execute(CDB.ten(OperationCode.prefetch10, lba: 100, count: 64)).status == .conditionMet)
+        #expect(
+            port.execute(CDB.sixteen(OperationCode.prefetch16, lba: 100, count: 64, flags: 0x02)).status
+                == .conditionMet)
+        #expect(port.execute(CDB.ten(OperationCode.prefetch10, lba: (1 << 18) - 1, count: 0)).status == .conditionMet)
+        #expect(port.execute(CDB.sixteen(OperationCode.prefetch16, lba: 0, count: 0)).status == .good)
+        #expect(port.sense(CDB.ten(OperationCode.prefetch10, lba: 1 << 18, count: 1)) == outOfRange)
+        #expect(port.sense(CDB.ten(OperationCode.prefetch10, lba: (1 << 18) - 1, count: 2)) == outOfRange)
     }
 }

@@ -28,9 +28,9 @@ struct ReadWriteTests {
     @Test("A length of zero is 256 blocks in the 6-byte form, and none in the others")
     func zeroLength() throws {
         let port = try DiskFixture(blocks: 4096).initiator()
-        #expect(port.execute(CDB.six(0x08, lba: 0, count: 0)).dataInLength == 256 * 512)
+        #expect(port.execute(CDB.six(OperationCode.read6, lba: 0, count: 0)).dataInLength == 256 * 512)
         let data = [UInt8](repeating: 0xA5, count: 256 * 512)
-        #expect(port.execute(CDB.six(0x0A, lba: 10, count: 0), dataOut: data).status == .good)
+        #expect(port.execute(CDB.six(OperationCode.write6, lba: 10, count: 0), dataOut: data).status == .good)
         #expect(port.read(10, 256) == data)
         for form in Form.allCases where form != .six {
             let read = port.execute(form.command(form.readCode, lba: 0, count: 0))
@@ -62,16 +62,17 @@ struct ReadWriteTests {
     func hugeAddresses(lba: UInt64) throws {
         let port = try DiskFixture(blocks: 64).initiator()
         let block = [UInt8](repeating: 1, count: 512)
-        #expect(port.sense(CDB.sixteen(0x88, lba: lba, count: 1)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x88, lba: lba, count: 0)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x88, lba: 0, count: 0xFFFF_FFFF)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x8A, lba: lba, count: 1), dataOut: block) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x8F, lba: lba, count: 1)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x90, lba: lba, count: 1)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x91, lba: lba, count: 1)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x93, lba: lba, count: 1), dataOut: block) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x8B, lba: lba, count: 1), dataOut: block) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x9E, lba: lba, count: 24, flags: 0x12)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.read16, lba: lba, count: 1)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.read16, lba: lba, count: 0)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.read16, lba: 0, count: 0xFFFF_FFFF)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.write16, lba: lba, count: 1), dataOut: block) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.verify16, lba: lba, count: 1)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.prefetch16, lba: lba, count: 1)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.synchronizeCache16, lba: lba, count: 1)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.writeSame16, lba: lba, count: 1), dataOut: block) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.orWrite16, lba: lba, count: 1), dataOut: block) == outOfRange)
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.serviceActionIn16, lba: lba, count: 24, flags: 0x12)) == outOfRange)
     }
 
     @Test("Protection information is refused, DPO and FUA are not")
@@ -106,19 +107,20 @@ struct ReadWriteTests {
         var data: [UInt8] = []
         for _ in 0..<4096 { data += pattern }
         #expect(port.write(3, data).status == .good)
-        let result = port.execute(CDB.sixteen(0x88, lba: 3, count: 32768))
+        let result = port.execute(CDB.sixteen(OperationCode.read16, lba: 3, count: 32768))
         #expect(result.dataInLength == 1 << 24)
         #expect(result.dataIn == data)
-        #expect(port.sense(CDB.sixteen(0x88, lba: 3, count: 32769)) == invalidField(10))
-        #expect(port.sense(CDB.twelve(0xA8, lba: 3, count: 32769)) == invalidField(6))
-        #expect(port.sense(CDB.ten(0x28, lba: 3, count: 32769)) == invalidField(7))
+        #expect(port.sense(CDB.sixteen(OperationCode.read16, lba: 3, count: 32769)) == invalidField(10))
+        #expect(port.sense(CDB.twelve(OperationCode.read12, lba: 3, count: 32769)) == invalidField(6))
+        #expect(port.sense(CDB.ten(OperationCode.read10, lba: 3, count: 32769)) == invalidField(7))
     }
 
     @Test("An initiator that offers less than the command needs: whole blocks are written, and no part of one")
     func tooLittleData() throws {
         let port = try DiskFixture().initiator()
         let ones = [UInt8](repeating: 1, count: 512)
-        let part = port.execute(CDB.ten(0x2A, lba: 0, count: 2), dataOut: [UInt8](repeating: 1, count: 700))
+        let part = port.execute(
+            CDB.ten(OperationCode.write10, lba: 0, count: 2), dataOut: [UInt8](repeating: 1, count: 700))
         #expect(part.sense == SenseData(.illegalRequest, .invalidFieldInCommandInformationUnit))
         #expect(port.read(0, 2).allSatisfy { $0 == 0 })
         for (lba, code) in [(0, 0x2A), (10, 0x2E)] as [(Int, UInt8)] {
@@ -126,8 +128,8 @@ struct ReadWriteTests {
             #expect(port.read(lba, 2) == ones + [UInt8](repeating: 0, count: 512))
             #expect(port.execute(CDB.ten(code, lba: lba, count: 2)).status == .good)
         }
-        #expect(port.sense(CDB.ten(0x2F, lba: 0, count: 2, flags: 2), dataOut: ones) != nil)
-        #expect(port.sense(CDB.sixteen(0x8B, lba: 0, count: 2), dataOut: ones) != nil)
+        #expect(port.sense(CDB.ten(OperationCode.verify10, lba: 0, count: 2, flags: 2), dataOut: ones) != nil)
+        #expect(port.sense(CDB.sixteen(OperationCode.orWrite16, lba: 0, count: 2), dataOut: ones) != nil)
         #expect(port.sense(CDB.compareAndWrite(lba: 0, count: 1), dataOut: ones) != nil)
     }
 
@@ -182,15 +184,15 @@ struct ReadWriteTests {
         port.write(0, [UInt8](repeating: 5, count: 64 * 512))
         fixture.cut(to: 20 * 512)
         let unrecovered = SenseData(.mediumError, .unrecoveredReadError, information: 20)
-        let result = port.execute(CDB.ten(0x28, lba: 4, count: 32))
+        let result = port.execute(CDB.ten(OperationCode.read10, lba: 4, count: 32))
         #expect(result.sense == unrecovered)
         #expect(result.dataInLength == 0)
-        #expect(port.sense(CDB.ten(0x2F, lba: 4, count: 32)) == unrecovered)
+        #expect(port.sense(CDB.ten(OperationCode.verify10, lba: 4, count: 32)) == unrecovered)
         #expect(
             port.sense(CDB.compareAndWrite(lba: 18, count: 4), dataOut: [UInt8](repeating: 5, count: 4096))
                 == unrecovered)
-        #expect(port.execute(CDB.ten(0x28, lba: 4, count: 16)).status == .good)
-        #expect(port.execute(CDB.ten(0x34, lba: 4, count: 32)).status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.read10, lba: 4, count: 16)).status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.prefetch10, lba: 4, count: 32)).status == .good)
     }
 
     @Test("An aborted READ gives its buffer back and answers nothing")

@@ -22,14 +22,14 @@ struct StateTests {
         engine.hold()
         #expect(port.write(0, block).status == .good)
         let commands: [([UInt8], [UInt8])] = [
-            (CDB.ten(0x2A, lba: 1, count: 1, flags: 0x08), block),
-            (CDB.sixteen(0x8A, lba: 1, count: 1, flags: 0x08), block),
-            (CDB.ten(0x28, lba: 1, count: 1, flags: 0x08), []),
-            (CDB.ten(0x35, lba: 0, count: 0), []),
-            (CDB.sixteen(0x91, lba: 0, count: 8, flags: 0x02), []),
+            (CDB.ten(OperationCode.write10, lba: 1, count: 1, flags: 0x08), block),
+            (CDB.sixteen(OperationCode.write16, lba: 1, count: 1, flags: 0x08), block),
+            (CDB.ten(OperationCode.read10, lba: 1, count: 1, flags: 0x08), []),
+            (CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0), []),
+            (CDB.sixteen(OperationCode.synchronizeCache16, lba: 0, count: 8, flags: 0x02), []),
         ]
         let outcomes = commands.map { port.submit($0, dataOut: $1).outcome }
-        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(outcomes.allSatisfy { !$0.isThere })
         engine.release()
         #expect(outcomes.allSatisfy { $0.wait().status == .good })
@@ -49,7 +49,7 @@ struct StateTests {
         #expect(change.wait().status == .good)
         engine.hold()
         let outcome = port.submit(CDB.ten(OperationCode.write10, lba: 1, count: 1), dataOut: block).outcome
-        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         #expect(!outcome.isThere)
         engine.release()
         #expect(outcome.wait().status == .good)
@@ -106,10 +106,10 @@ struct StateTests {
     @Test("SYNCHRONIZE CACHE checks its range")
     func synchronizeRange() throws {
         let port = try DiskFixture(blocks: 64).initiator()
-        #expect(port.execute(CDB.ten(0x35, lba: 0, count: 64)).status == .good)
-        #expect(port.execute(CDB.ten(0x35, lba: 64, count: 0)).status == .good)
-        #expect(port.sense(CDB.ten(0x35, lba: 1, count: 64)) == outOfRange)
-        #expect(port.sense(CDB.sixteen(0x91, lba: 65, count: 0)) == outOfRange)
+        #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 64)).status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 64, count: 0)).status == .good)
+        #expect(port.sense(CDB.ten(OperationCode.synchronizeCache10, lba: 1, count: 64)) == outOfRange)
+        #expect(port.sense(CDB.sixteen(OperationCode.synchronizeCache16, lba: 65, count: 0)) == outOfRange)
     }
 
     @Test("A stopped disk is not ready for its medium until it is started")
@@ -117,19 +117,19 @@ struct StateTests {
         let fixture = try DiskFixture(blocks: 64)
         let port = fixture.initiator()
         let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
-        #expect(port.execute([0x1B, 0, 0, 0, 0, 0]).status == .good)
+        #expect(port.execute([OperationCode.startStopUnit, 0, 0, 0, 0, 0]).status == .good)
         let notReady = SenseData(.notReady, .initializingCommandRequired)
-        #expect(other.sense(CDB.ten(0x28, lba: 0, count: 1)) == notReady)
+        #expect(other.sense(CDB.ten(OperationCode.read10, lba: 0, count: 1)) == notReady)
         #expect(port.write(0, block).sense == notReady)
-        #expect(port.sense([0, 0, 0, 0, 0, 0]) == notReady)
-        #expect(port.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
+        #expect(port.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0]) == notReady)
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
         #expect(SenseData(parsing: port.execute([3, 0, 0, 0, 18, 0]).dataIn.rawSpan) == notReady)
-        #expect(port.execute([0x1B, 0, 0, 0, 1, 0]).status == .good)
+        #expect(port.execute([OperationCode.startStopUnit, 0, 0, 0, 1, 0]).status == .good)
         #expect(port.write(0, block).status == .good)
-        #expect(port.execute([0x1B, 0, 0, 0, 0x04, 0]).status == .good)
-        #expect(port.execute([0x1B, 0, 0, 0, 0x30, 0]).status == .good)
-        #expect(port.sense([0x1B, 0, 0, 0, 0x50, 0]) == invalidField(4, bit: 7))
-        #expect(port.execute([0x1B, 1, 0, 0, 1, 0]).status == .good)
+        #expect(port.execute([OperationCode.startStopUnit, 0, 0, 0, 0x04, 0]).status == .good)
+        #expect(port.execute([OperationCode.startStopUnit, 0, 0, 0, 0x30, 0]).status == .good)
+        #expect(port.sense([OperationCode.startStopUnit, 0, 0, 0, 0x50, 0]) == invalidField(4, bit: 7))
+        #expect(port.execute([OperationCode.startStopUnit, 1, 0, 0, 1, 0]).status == .good)
         #expect(other.read(0, 1) == block)
     }
 
@@ -144,11 +144,13 @@ struct StateTests {
         try fixture.unit.resize(to: 65536)
         for initiator in [port, other] {
             #expect(
-                initiator.sense(CDB.ten(0x28, lba: 0, count: 1)) == SenseData(.unitAttention, .capacityDataHasChanged))
+                initiator.sense(CDB.ten(OperationCode.read10, lba: 0, count: 1))
+                    == SenseData(.unitAttention, .capacityDataHasChanged))
             #expect(initiator.write(127, block).status == .good)
         }
-        #expect(port.execute(CDB.ten(0x25, lba: 0, count: 0)).dataIn.prefix(4) == [0, 0, 0, 127])
-        #expect(port.sense(CDB.ten(0x28, lba: 128, count: 1)) == outOfRange)
+        #expect(
+            port.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).dataIn.prefix(4) == [0, 0, 0, 127])
+        #expect(port.sense(CDB.ten(OperationCode.read10, lba: 128, count: 1)) == outOfRange)
     }
 
     @Test("A reservation keeps another initiator from the medium, and ends with its session")
@@ -156,13 +158,13 @@ struct StateTests {
         let fixture = try DiskFixture(blocks: 64)
         let port = fixture.initiator()
         let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
-        #expect(port.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
-        #expect(other.execute(CDB.ten(0x28, lba: 0, count: 1)).status == .reservationConflict)
+        #expect(port.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
+        #expect(other.execute(CDB.ten(OperationCode.read10, lba: 0, count: 1)).status == .reservationConflict)
         #expect(other.write(0, block).status == .reservationConflict)
-        #expect(other.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
-        #expect(other.execute([0x12, 0, 0, 0, 36, 0]).status == .good)
-        #expect(other.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
-        #expect(other.execute(CDB.ten(0x25, lba: 0, count: 0)).status == .good)
+        #expect(other.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(other.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
+        #expect(other.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
+        #expect(other.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).status == .good)
         #expect(port.write(0, block).status == .good)
         port.port.logOut()
         #expect(other.read(0, 1) == block)

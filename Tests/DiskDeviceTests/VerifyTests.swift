@@ -39,11 +39,12 @@ struct VerifyTests {
     @Test("VERIFY goes through more than one transfer holds")
     func long() throws {
         let port = try DiskFixture(blocks: 1 << 17).initiator()
-        #expect(port.execute(CDB.sixteen(0x8F, lba: 0, count: 1 << 17)).status == .good)
+        #expect(port.execute(CDB.sixteen(OperationCode.verify16, lba: 0, count: 1 << 17)).status == .good)
         port.write(100_000, [UInt8](repeating: 1, count: 512))
         #expect(
             port.sense(
-                CDB.sixteen(0x8F, lba: 0, count: 1 << 17, flags: 0x06), dataOut: [UInt8](repeating: 0, count: 512))
+                CDB.sixteen(OperationCode.verify16, lba: 0, count: 1 << 17, flags: 0x06),
+                dataOut: [UInt8](repeating: 0, count: 512))
                 == SenseData(.miscompare, .miscompareDuringVerify, information: 0))
     }
 
@@ -91,7 +92,7 @@ struct VerifyTests {
         let old = random.bytes(2048)
         let mask = random.bytes(2048)
         port.write(7, old)
-        #expect(port.execute(CDB.sixteen(0x8B, lba: 7, count: 4), dataOut: mask).status == .good)
+        #expect(port.execute(CDB.sixteen(OperationCode.orWrite16, lba: 7, count: 4), dataOut: mask).status == .good)
         #expect(port.read(7, 4) == zip(old, mask).map { $0 | $1 })
     }
 

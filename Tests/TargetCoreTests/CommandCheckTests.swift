@@ -10,8 +10,8 @@ struct CommandCheckTests {
     func unitAttentionOnce() throws {
         let fixture = UnitFixture()
         let port = InMemoryPort("iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor)
-        #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
-        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
+        #expect(port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).status == .good)
         #expect(port.clearUnitAttentions() == [.powerOnOrReset])
         let other = InMemoryPort("iqn.2026-11.test:b", target: fixture.target, reactor: fixture.otherReactor)
         #expect(other.clearUnitAttentions() == [.powerOnOrReset])
@@ -22,10 +22,10 @@ struct CommandCheckTests {
     func requestSense() throws {
         let fixture = UnitFixture()
         let port = InMemoryPort("iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor)
-        let result = port.execute([0x03, 0, 0, 0, 252, 0])
+        let result = port.execute([OperationCode.requestSense, 0, 0, 0, 252, 0])
         #expect(result.status == .good)
         #expect(SenseData(parsing: result.dataIn.rawSpan)?.additionalSenseCode == .powerOnOrReset)
-        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
     }
 
     @Test("A deferred error reaches the nexuses with buffered writes, once, instead of a command being performed")
@@ -66,10 +66,10 @@ struct CommandCheckTests {
         "An unknown operation code, and a bit that must be zero, are named exactly",
         arguments: [
             ([0xFF, 0, 0, 0, 0, 0], AdditionalSenseCode.invalidCommandOperationCode, 0, nil as UInt8?),
-            ([0x00, 0, 0, 1, 0, 0], .invalidFieldInCDB, 3, 0),
-            ([0x00, 0x80, 0, 0, 0, 0], .invalidFieldInCDB, 1, 7),
-            ([0x00, 0, 0, 0, 0, 0x04], .invalidFieldInCDB, 5, 2),
-            ([0xA3, 0x1F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], .invalidFieldInCDB, 1, 4),
+            ([OperationCode.testUnitReady, 0, 0, 1, 0, 0], .invalidFieldInCDB, 3, 0),
+            ([OperationCode.testUnitReady, 0x80, 0, 0, 0, 0], .invalidFieldInCDB, 1, 7),
+            ([OperationCode.testUnitReady, 0, 0, 0, 0, 0x04], .invalidFieldInCDB, 5, 2),
+            ([OperationCode.maintenanceIn, 0x1F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], .invalidFieldInCDB, 1, 4),
         ])
     func fields(command: [UInt8], code: AdditionalSenseCode, byte: Int, bit: UInt8?) throws {
         let port = UnitFixture().initiator()
@@ -84,15 +84,15 @@ struct CommandCheckTests {
         let fixture = UnitFixture()
         let first = fixture.initiator("iqn.2026-11.test:a")
         let second = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
-        #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
-        #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
-        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
-        #expect(second.execute([0x16, 0, 0, 0, 0, 0]).status == .reservationConflict)
-        #expect(second.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
-        #expect(second.execute([0x17, 0, 0, 0, 0, 0]).status == .good)
-        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(first.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
+        #expect(first.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
+        #expect(second.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(second.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(second.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
+        #expect(second.execute([OperationCode.release6, 0, 0, 0, 0, 0]).status == .good)
+        #expect(second.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .reservationConflict)
         first.logOut()
-        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(second.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
     }
 
     @Test("A unit that is not ready, or protected, refuses what needs it")
@@ -100,8 +100,9 @@ struct CommandCheckTests {
         let fixture = UnitFixture()
         let port = fixture.initiator()
         fixture.device.isReady = false
-        #expect(port.execute([0, 0, 0, 0, 0, 0]).sense == SenseData(.notReady, .mediumNotPresent))
-        #expect(port.execute([0x1A, 0, 0x3F, 0, 255, 0]).status == .good)
+        #expect(
+            port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).sense == SenseData(.notReady, .mediumNotPresent))
+        #expect(port.execute([OperationCode.modeSense6, 0, 0x3F, 0, 255, 0]).status == .good)
         fixture.device.isReady = true
         fixture.device.isProtected = true
         let result = port.execute([ExampleDevice.take, 0, 0, 0, 2, 0], dataOut: [1, 2])
@@ -124,9 +125,10 @@ struct CommandCheckTests {
     @Test("A number without a unit answers INQUIRY with qualifier 011b and refuses the rest")
     func absentUnit() throws {
         let port = UnitFixture().initiator()
-        #expect(port.execute([0x12, 0, 0, 0, 96, 0], logicalUnit: 5).dataIn.first == 0x7F)
-        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0], logicalUnit: 5).status == .good)
-        let sense = port.execute([0, 0, 0, 0, 0, 0], logicalUnit: 5).sense
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0], logicalUnit: 5).dataIn.first == 0x7F)
+        #expect(
+            port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0], logicalUnit: 5).status == .good)
+        let sense = port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0], logicalUnit: 5).sense
         #expect(sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
         #expect(port.manage(.logicalUnitReset, logicalUnit: 5) == .incorrectLogicalUnitNumber)
     }

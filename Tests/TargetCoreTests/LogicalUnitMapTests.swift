@@ -8,13 +8,13 @@ import Testing
 
 @Suite("Maps of logical units")
 struct LogicalUnitMapTests {
-    private static let testUnitReady: [UInt8] = [0, 0, 0, 0, 0, 0]
+    private static let testUnitReady: [UInt8] = [OperationCode.testUnitReady, 0, 0, 0, 0, 0]
 
     /// The numbers that REPORT LUNS lists, and the length that it states.
     private func report(
         _ port: InMemoryPort, select: UInt8 = 0, allocation: UInt32 = 1 << 20, logicalUnit: Int = 0
     ) -> (numbers: [Int], listLength: Int) {
-        var command: [UInt8] = [0xA0, 0, select, 0, 0, 0]
+        var command: [UInt8] = [OperationCode.reportLUNs, 0, select, 0, 0, 0]
         command.appendBE32(allocation)
         let data = port.execute(command + [0, 0], logicalUnit: logicalUnit).dataIn
         guard data.count >= 8 else { return ([], -1) }
@@ -39,9 +39,9 @@ struct LogicalUnitMapTests {
         #expect(report(port, allocation: 24) == (numbers: [0, 7], listLength: 48))
         #expect(report(port, allocation: 16) == (numbers: [0], listLength: 48))
         #expect(report(port, allocation: 8) == (numbers: [], listLength: 48))
-        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0]).dataIn == [0, 0, 0, 48])
-        #expect(port.execute([0xA0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataInLength == 0)
-        let refused = port.execute([0xA0, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+        #expect(port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0]).dataIn == [0, 0, 0, 48])
+        #expect(port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataInLength == 0)
+        let refused = port.execute([OperationCode.reportLUNs, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0])
         #expect(refused.sense?.fieldPointer == FieldPointer(isInCommand: true, byte: 2))
         #expect(report(port, logicalUnit: 99).numbers == numbers, "a number without a unit reports too")
     }
@@ -125,7 +125,7 @@ struct LogicalUnitMapTests {
         #expect(one.clearUnitAttentions(logicalUnit: 3) == [.powerOnOrReset])
         #expect(everyone.clearUnitAttentions() == [])
         // It is the same unit: what one reserves is reserved for the other.
-        #expect(one.execute([0x16, 0, 0, 0, 0, 0], logicalUnit: 3).status == .good)
+        #expect(one.execute([OperationCode.reserve6, 0, 0, 0, 0, 0], logicalUnit: 3).status == .good)
         #expect(everyone.execute(Self.testUnitReady).status == .reservationConflict)
         fixture.target.unmap(at: 3, of: own)
         one.onReactor {}

@@ -23,7 +23,7 @@ struct OrderingTests {
         _ = start(port, ExampleDevice.waitAlone, 3)
         _ = start(port, ExampleDevice.wait, 4)
         #expect(fixture.device.begun == [1, 2])
-        #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good, "INQUIRY passes all")
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good, "INQUIRY passes all")
         port.onReactor { fixture.device.letGo(1) }
         #expect(fixture.device.begun == [1, 2])
         port.onReactor { fixture.device.letGo(2) }
@@ -88,7 +88,7 @@ struct OrderingTests {
         #expect(aborted.withLock { $0 } == [2, 1])
         #expect(port.manage(.abortTask, slot: running) == .taskDoesNotExist)
         #expect(port.manage(.queryTaskSet) == .complete)
-        #expect(port.execute([0, 0, 0, 0, 0, 0]).status == .good)
+        #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
     }
 
     @Test("Several functions wait for the same task, and none starts a task that it aborts")
@@ -117,15 +117,16 @@ struct OrderingTests {
         let fixture = UnitFixture()
         let first = fixture.initiator("iqn.2026-11.test:a")
         let second = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
-        #expect(first.execute([0x16, 0, 0, 0, 0, 0]).status == .good)
-        #expect(first.execute([0x1E, 0, 0, 0, 1, 0]).status == .good)
+        #expect(first.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
+        #expect(first.execute([OperationCode.preventAllowMediumRemoval, 0, 0, 0, 1, 0]).status == .good)
         #expect(fixture.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.manage(.logicalUnitReset) == .complete)
         #expect(fixture.device.resets == 1)
         #expect(!fixture.device.attachedNexuses.isMediumRemovalPrevented)
         #expect(first.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(second.clearUnitAttentions() == [.busDeviceResetOccurred])
-        #expect(second.execute([0, 0, 0, 0, 0, 0]).status == .good, "the reservation is gone")
+        #expect(
+            second.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good, "the reservation is gone")
     }
 
     @Test("The serialisation rules, each pair of classes", arguments: OrderingClass.allCases, OrderingClass.allCases)
@@ -144,7 +145,7 @@ struct OrderingTests {
             _ = start(port, code, 2)
             #expect(fixture.device.begun.contains(2) == passes)
         } else {
-            #expect(port.execute([0x12, 0, 0, 0, 96, 0]).status == .good)
+            #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
         }
         port.onReactor {
             fixture.device.letGo(1)

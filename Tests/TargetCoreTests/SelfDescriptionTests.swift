@@ -9,39 +9,43 @@ struct SelfDescriptionTests {
     @Test("Standard INQUIRY data: layout, and truncation by the allocation length")
     func inquiry() throws {
         let port = UnitFixture().initiator()
-        let data = port.execute([0x12, 0, 0, 0, 255, 0]).dataIn
+        let data = port.execute([OperationCode.inquiry, 0, 0, 0, 255, 0]).dataIn
         #expect(data.count == 96)
         #expect(Array(data.prefix(8)) == [0x00, 0x80, 0x06, 0x02, 91, 0, 0, 0x02])
         #expect(String(decoding: data[8..<32], as: UTF8.self) == "CAROUSELEXAMPLE         ")
-        #expect(port.execute([0x12, 0, 0, 0, 5, 0]).dataIn == Array(data.prefix(5)))
-        #expect(port.execute([0x12, 0, 0x80, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 5, 0]).dataIn == Array(data.prefix(5)))
+        #expect(port.execute([OperationCode.inquiry, 0, 0x80, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
     }
 
     @Test("VPD pages: sorted list, serial number, designators; others are refused")
     func vitalProductData() throws {
         let port = UnitFixture().initiator()
-        #expect(port.execute([0x12, 1, 0, 0, 255, 0]).dataIn == [0, 0, 0, 4, 0x00, 0x80, 0x83, 0x87])
-        #expect(port.execute([0x12, 1, 0x80, 0, 255, 0]).dataIn == [0, 0x80, 0, 6] + Array("EX0001".utf8))
-        let designators = port.execute([0x12, 1, 0x83, 2, 0, 0]).dataIn
+        #expect(port.execute([OperationCode.inquiry, 1, 0, 0, 255, 0]).dataIn == [0, 0, 0, 4, 0x00, 0x80, 0x83, 0x87])
+        #expect(
+            port.execute([OperationCode.inquiry, 1, 0x80, 0, 255, 0]).dataIn == [0, 0x80, 0, 6] + Array("EX0001".utf8))
+        let designators = port.execute([OperationCode.inquiry, 1, 0x83, 2, 0, 0]).dataIn
         #expect(Array(designators[4..<16]) == [0x01, 0x03, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 1])
         #expect(Int(designators[2]) << 8 | Int(designators[3]) == designators.count - 4)
-        #expect(port.execute([0x12, 1, 0xC0, 0, 255, 0]).sense?.additionalSenseCode == .invalidFieldInCDB)
+        #expect(
+            port.execute([OperationCode.inquiry, 1, 0xC0, 0, 255, 0]).sense?.additionalSenseCode == .invalidFieldInCDB)
     }
 
     @Test("MODE SENSE gives the same page alone and among all; subpages only when asked for")
     func modeSense() throws {
         let port = UnitFixture().initiator()
-        let alone = port.execute([0x1A, 0x08, 0x0A, 0, 255, 0]).dataIn
+        let alone = port.execute([OperationCode.modeSense6, 0x08, 0x0A, 0, 255, 0]).dataIn
         #expect(alone == [15, 0, 0, 0, 0x0A, 10, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        let all = port.execute([0x1A, 0x08, 0x3F, 0, 255, 0]).dataIn
+        let all = port.execute([OperationCode.modeSense6, 0x08, 0x3F, 0, 255, 0]).dataIn
         #expect(all.count == 4 + 20 + 12)
         #expect(Array(all[24...]) == Array(alone[4...]))
-        let withSubpages = port.execute([0x5A, 0x08, 0x3F, 0xFF, 0, 0, 0, 1, 0, 0]).dataIn
+        let withSubpages = port.execute([OperationCode.modeSense10, 0x08, 0x3F, 0xFF, 0, 0, 0, 1, 0, 0]).dataIn
         #expect(withSubpages.count == 8 + 20 + 12 + 8)
         #expect(Array(withSubpages.suffix(8)) == [0x4A, 0x01, 0, 4, 0, 1, 2, 3])
-        #expect(port.execute([0x1A, 0, 0xCA, 0, 255, 0]).sense?.additionalSenseCode == .savingParametersNotSupported)
-        #expect(port.execute([0x1A, 0, 0x1C, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
-        #expect(port.execute([0x1A, 0x08, 0x4A, 0, 255, 0]).dataIn[6] == 0x04)
+        #expect(
+            port.execute([OperationCode.modeSense6, 0, 0xCA, 0, 255, 0]).sense?.additionalSenseCode
+                == .savingParametersNotSupported)
+        #expect(port.execute([OperationCode.modeSense6, 0, 0x1C, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
+        #expect(port.execute([OperationCode.modeSense6, 0x08, 0x4A, 0, 255, 0]).dataIn[6] == 0x04)
     }
 
     @Test("MODE SELECT changes what may change, tells the others, and refuses the rest whole")
@@ -50,18 +54,19 @@ struct SelfDescriptionTests {
         let port = fixture.initiator("iqn.2026-11.test:a")
         let other = fixture.initiator("iqn.2026-11.test:b")
         let page: [UInt8] = [0, 0, 0, 0, 0x0A, 10, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        #expect(port.execute([0x15, 0x10, 0, 0, 16, 0], dataOut: page).status == .good)
-        #expect(port.execute([0x1A, 0x08, 0x0A, 0, 255, 0]).dataIn[6] == 0x06)
+        #expect(port.execute([OperationCode.modeSelect6, 0x10, 0, 0, 16, 0], dataOut: page).status == .good)
+        #expect(port.execute([OperationCode.modeSense6, 0x08, 0x0A, 0, 255, 0]).dataIn[6] == 0x06)
         #expect(port.clearUnitAttentions() == [])
         #expect(other.clearUnitAttentions() == [.modeParametersChanged])
         var wrong = page
         wrong[7] = 1
-        let sense = try #require(port.execute([0x15, 0x10, 0, 0, 16, 0], dataOut: wrong).sense)
+        let sense = try #require(port.execute([OperationCode.modeSelect6, 0x10, 0, 0, 16, 0], dataOut: wrong).sense)
         #expect(sense.additionalSenseCode == .invalidFieldInParameterList)
         #expect(sense.fieldPointer == FieldPointer(isInCommand: false, byte: 7, bit: 0))
-        let cut = port.execute([0x15, 0x10, 0, 0, 10, 0], dataOut: Array(page.prefix(10)))
+        let cut = port.execute([OperationCode.modeSelect6, 0x10, 0, 0, 10, 0], dataOut: Array(page.prefix(10)))
         #expect(cut.sense?.additionalSenseCode == .parameterListLengthError)
-        #expect(port.execute([0x15, 0x11, 0, 0, 16, 0], dataOut: page).sense?.fieldPointer?.bit == 0)
+        #expect(
+            port.execute([OperationCode.modeSelect6, 0x11, 0, 0, 16, 0], dataOut: page).sense?.fieldPointer?.bit == 0)
     }
 
     @Test("MODE SELECT never traps on any list", arguments: 0..<64)
@@ -69,16 +74,17 @@ struct SelfDescriptionTests {
         let port = UnitFixture().initiator()
         var random = SystemRandomNumberGenerator()
         let list = (0..<Int.random(in: 0...40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
-        let long = port.execute([0x55, 0x10, 0, 0, 0, 0, 0, 0, UInt8(list.count), 0], dataOut: list)
+        let long = port.execute(
+            [OperationCode.modeSelect10, 0x10, 0, 0, 0, 0, 0, 0, UInt8(list.count), 0], dataOut: list)
         #expect(long.status == .good || long.sense?.key == .illegalRequest)
-        let short = port.execute([0x15, 0x10, 0, 0, UInt8(list.count), 0], dataOut: list)
+        let short = port.execute([OperationCode.modeSelect6, 0x10, 0, 0, UInt8(list.count), 0], dataOut: list)
         #expect(short.status == .good || short.sense?.key == .illegalRequest)
     }
 
     @Test("Every command that is listed is known, and its usage data begins with its operation code")
     func supportedOperationCodes() throws {
         let port = UnitFixture().initiator()
-        let list = port.execute([0xA3, 0x0C, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0]).dataIn
+        let list = port.execute([OperationCode.maintenanceIn, 0x0C, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0]).dataIn
         let length = Int(list.rawSpan.loadBE32(at: 0))
         #expect(length == list.count - 4)
         #expect(length % 8 == 0 && length > 0)
@@ -87,7 +93,8 @@ struct SelfDescriptionTests {
             let serviceAction = list.rawSpan.loadBE16(at: offset + 2)
             let hasServiceAction = list[offset + 5] & 1 != 0
             let one = port.execute([
-                0xA3, 0x0C, hasServiceAction ? 0x82 : 0x81, operationCode, UInt8(serviceAction >> 8),
+                OperationCode.maintenanceIn, 0x0C, hasServiceAction ? 0x82 : 0x81, operationCode,
+                UInt8(serviceAction >> 8),
                 UInt8(serviceAction & 0xFF), 0, 0, 1, 0, 0, 0,
             ]).dataIn
             #expect(one[1] == 0x83)
@@ -96,8 +103,11 @@ struct SelfDescriptionTests {
             #expect(one.count == 4 + usageLength + 12)
             #expect(usageLength == CommandDescriptorBlock.length(ofOperationCode: operationCode) ?? 6)
         }
-        #expect(port.execute([0xA3, 0x0C, 0x01, 0xFE, 0, 0, 0, 0, 1, 0, 0, 0]).dataIn[1] == 0x01)
-        #expect(port.execute([0xA3, 0x0C, 0x01, 0xA3, 0, 0, 0, 0, 1, 0, 0, 0]).sense?.fieldPointer?.byte == 2)
+        #expect(
+            port.execute([OperationCode.maintenanceIn, 0x0C, 0x01, 0xFE, 0, 0, 0, 0, 1, 0, 0, 0]).dataIn[1] == 0x01)
+        #expect(
+            port.execute([OperationCode.maintenanceIn, 0x0C, 0x01, 0xA3, 0, 0, 0, 0, 1, 0, 0, 0]).sense?.fieldPointer?
+                .byte == 2)
     }
 
     @Test("LOG SENSE lists its pages, and refuses others")
@@ -105,6 +115,6 @@ struct SelfDescriptionTests {
         let port = UnitFixture().initiator()
         #expect(
             port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2E])
-        #expect(port.execute([0x4D, 0, 0x42, 0, 0, 0, 0, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
+        #expect(port.execute([OperationCode.logSense, 0, 0x42, 0, 0, 0, 0, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
     }
 }

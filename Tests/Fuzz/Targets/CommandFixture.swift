@@ -75,7 +75,9 @@ final class CommandFixture: Sendable {
         }
         done.wait()
         // LOAD, and REWIND.
-        return Device(target: target("tape", drive), preparation: [[0x1B, 0, 0, 0, 1, 0], [0x01, 0, 0, 0, 0, 0]])
+        return Device(
+            target: target("tape", drive),
+            preparation: [[OperationCode.loadUnload, 0, 0, 0, 1, 0], [OperationCode.rewind, 0, 0, 0, 0, 0]])
     }
 
     private static func changer(_ profile: LibraryProfile, _ reactor: Reactor) throws -> Device {

@@ -149,8 +149,8 @@ extension FuzzTarget {
     }
 
     private static var streams: [[UInt8]] {
-        let read: [UInt8] = [0x28, 0, 0, 0, 0, 0, 0, 0, 2, 0]
-        let write: [UInt8] = [0x2A, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+        let read: [UInt8] = [OperationCode.read10, 0, 0, 0, 0, 0, 0, 0, 2, 0]
+        let write: [UInt8] = [OperationCode.write10, 0, 0, 0, 0, 0, 0, 0, 1, 0]
         let block = [UInt8](repeating: 0x5A, count: 512)
         var text = TextRequestPDU()
         text.cmdSN = SequenceNumber(1)

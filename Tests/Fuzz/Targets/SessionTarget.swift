@@ -183,21 +183,21 @@ struct SessionProgram {
         switch kind & 0x0F {
         case 0, 1, 2:
             command.isRead = true
-            command.cdb = CommandDescriptorBlock([0x28, 0, 0, 0, 0, kind >> 4 & 3, 0, 0, blocks, 0])
+            command.cdb = CommandDescriptorBlock([OperationCode.read10, 0, 0, 0, 0, kind >> 4 & 3, 0, 0, blocks, 0])
         case 3, 4, 5, 6:
             command.isWrite = true
-            command.cdb = CommandDescriptorBlock([0x2A, 0, 0, 0, 0, kind >> 4 & 3, 0, 0, blocks, 0])
+            command.cdb = CommandDescriptorBlock([OperationCode.write10, 0, 0, 0, 0, kind >> 4 & 3, 0, 0, blocks, 0])
         case 7: command.cdb = CommandDescriptorBlock([MemoryDevice.wait, 0, 0, 0, 0, 0])
         case 8: command.cdb = CommandDescriptorBlock([MemoryDevice.letGo, 0, 0, 0, 0, 0])
         case 9:
             command.isRead = true
-            command.cdb = CommandDescriptorBlock([0x12, 0, 0, 0, blocks, 0])
+            command.cdb = CommandDescriptorBlock([OperationCode.inquiry, 0, 0, 0, blocks, 0])
             length = Int(blocks)
         case 10:
             command.isRead = true
-            command.cdb = CommandDescriptorBlock([0xA0, 0, 0, 0, 0, 0, 0, 0, 16, blocks, 0, 0])
+            command.cdb = CommandDescriptorBlock([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 16, blocks, 0, 0])
             length = 16 << 8 | Int(blocks)
-        case 11: command.cdb = CommandDescriptorBlock([0, 0, 0, 0, 0, 0])
+        case 11: command.cdb = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
         case 12:
             let flags = reader.byte()
             command.isRead = flags & 1 != 0
