@@ -18,7 +18,7 @@ enum Schema {
     private static func createTables(_ database: Database) throws {
         try database.execute(
             sql: """
-                -- Who a logical unit is, for as long as it exists. naaIdentifier holds the 64 bits of the NAA designator.
+                -- The identity of a logical unit, for as long as it exists. naaIdentifier is the 64-bit NAA designator.
                 CREATE TABLE logicalUnit (
                     id INTEGER PRIMARY KEY AUTOINCREMENT,
                     kind TEXT NOT NULL CHECK (kind IN ('disk', 'changer', 'drive')),

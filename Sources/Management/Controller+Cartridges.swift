@@ -22,8 +22,8 @@ extension Controller {
         if let other = cartridges.first(where: { $0.barcode == request.barcode }) {
             throw ManagementError(
                 .conflict,
-                "barcode '\(request.barcode)' is used already in library '\(name)', by the cartridge in \(other.location); choose another"
-            )
+                "barcode '\(request.barcode)' is used already in library '\(name)', "
+                    + "by the cartridge in \(other.location); choose another")
         }
         guard let slot = freeElement(.slot, of: library, cartridges) else {
             throw ManagementError(
@@ -94,8 +94,8 @@ extension Controller {
             guard element.kind != .drive else {
                 throw ManagementError(
                     .inUse,
-                    "cartridge '\(barcode)' is in \(element); move it to a slot before you delete it, with 'carousel library move \(name) \(element) slot:N'"
-                )
+                    "cartridge '\(barcode)' is in \(element); move it to a slot before you delete it, "
+                        + "with 'carousel library move \(name) \(element) slot:N'")
             }
         }
         try mark(cartridge, .deleting)
@@ -145,8 +145,8 @@ extension Controller {
         guard let cartridge else {
             throw ManagementError(
                 .notFound,
-                "library '\(library.name)' has no cartridge '\(barcode)'; 'carousel tape list \(library.name)' shows those it has"
-            )
+                "library '\(library.name)' has no cartridge '\(barcode)'; "
+                    + "'carousel tape list \(library.name)' shows those it has")
         }
         return cartridge
     }

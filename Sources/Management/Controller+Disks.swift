@@ -30,8 +30,8 @@ extension Controller {
             guard !folder.exists(folder.imagePath(image)) else {
                 throw ManagementError(
                     .conflict,
-                    "\(folder.imagePath(image)) exists already and belongs to no disk; move it away and use it with --image, or remove it"
-                )
+                    "\(folder.imagePath(image)) exists already and belongs to no disk; "
+                        + "move it away and use it with --image, or remove it")
             }
         }
         let record = try query { () throws(CatalogError) in
@@ -193,8 +193,8 @@ extension Controller {
         if let size, length != size {
             throw ManagementError(
                 .invalid,
-                "image \(image) has \(length) bytes, \(length < size ? "fewer" : "more") than the \(size) of --size; leave out --size to use it as it is"
-            )
+                "image \(image) has \(length) bytes, \(length < size ? "fewer" : "more") than the \(size) of --size; "
+                    + "leave out --size to use it as it is")
         }
         guard length > 0, length % Int64(blockSize) == 0 else {
             throw ManagementError(

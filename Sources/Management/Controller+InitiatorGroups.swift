@@ -95,8 +95,8 @@ extension Controller {
             // A target without groups is open to everyone: that must not come by the way.
             throw ManagementError(
                 .inUse,
-                "group '\(name)' has access to \(group.targets.joined(separator: ", ")); end that with 'carousel target unmap TARGET --group \(name)' first"
-            )
+                "group '\(name)' has access to \(group.targets.joined(separator: ", ")); "
+                    + "end that with 'carousel target unmap TARGET --group \(name)' first")
         }
         let record = try initiatorGroupRecord(name)
         try query { () throws(CatalogError) in try catalog.removeInitiatorGroup(record.id) }

@@ -154,8 +154,8 @@ extension Controller {
         guard element.kind != .drive else {
             throw ManagementError(
                 .conflict,
-                "cartridge '\(cartridge.barcode)' is in \(element); move it to a mail slot first, with 'carousel library move \(name) \(element) mail:1'"
-            )
+                "cartridge '\(cartridge.barcode)' is in \(element); "
+                    + "move it to a mail slot first, with 'carousel library move \(name) \(element) mail:1'")
         }
         return try perform(.vault, of: cartridge, in: library)
     }
@@ -274,8 +274,9 @@ extension Controller {
         guard capacity >= Self.minimumCartridgeCapacity, capacity <= Self.maximumCartridgeCapacity else {
             throw ManagementError(
                 .invalid,
-                "\(capacity) bytes are no size for a cartridge; give \(ByteSize.format(Self.minimumCartridgeCapacity)) to \(ByteSize.format(Self.maximumCartridgeCapacity))"
-            )
+                "\(capacity) bytes are no size for a cartridge; "
+                    + "give \(ByteSize.format(Self.minimumCartridgeCapacity)) to "
+                    + "\(ByteSize.format(Self.maximumCartridgeCapacity))")
         }
         return capacity
     }

@@ -67,8 +67,8 @@ extension Controller {
         guard var units = access.logicalUnits else {
             throw ManagementError(
                 .conflict,
-                "group '\(groupName)' sees all of target '\(target.name)'; map it what it shall see with --lun N=DEVICE instead"
-            )
+                "group '\(groupName)' sees all of target '\(target.name)'; "
+                    + "map it what it shall see with --lun N=DEVICE instead")
         }
         for number in request.numbers {
             guard units.removeValue(forKey: number) != nil else {
@@ -98,8 +98,8 @@ extension Controller {
             if own?.contains(unit) == true {
                 throw ManagementError(
                     .conflict,
-                    "logical unit \(number) is what target '\(target.name)' was made for; delete the device, or show a group something else with --group"
-                )
+                    "logical unit \(number) is what target '\(target.name)' was made for; "
+                        + "delete the device, or show a group something else with --group")
             }
         }
         let distinct = Set(numbers).sorted()
@@ -120,14 +120,14 @@ extension Controller {
                 let name = try deviceUnits(keys: [other]).units[other]?.description ?? "another device"
                 throw ManagementError(
                     .conflict,
-                    "logical unit \(number) of target '\(target.name)' is \(name) already; take it away or choose another number"
-                )
+                    "logical unit \(number) of target '\(target.name)' is \(name) already; "
+                        + "take it away or choose another number")
             }
             if let taken = presentNumbers[unit] ?? wantedNumbers[unit]?.filter({ $0 != number }).min() {
                 throw ManagementError(
                     .conflict,
-                    "\(device) would be logical unit \(number) and \(taken) of target '\(target.name)'; give it one number"
-                )
+                    "\(device) would be logical unit \(number) and \(taken) of target '\(target.name)'; "
+                        + "give it one number")
             }
         }
     }
@@ -142,8 +142,8 @@ extension Controller {
         guard present.union(added).count <= 1 else {
             throw ManagementError(
                 .conflict,
-                "target '\(target.name)' would have units of two libraries, which run on threads of their own; give each library a target of its own"
-            )
+                "target '\(target.name)' would have units of two libraries, which run on threads of their own; "
+                    + "give each library a target of its own")
         }
         if present.isEmpty, !added.isEmpty { try checkNobodyIsLoggedIn(target, verb: "give it units of a library") }
     }

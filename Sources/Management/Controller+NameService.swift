@@ -55,8 +55,8 @@ extension Controller {
         func refusal() -> ManagementError {
             ManagementError(
                 .invalid,
-                "'\(text)' is no iSNS server; write a name or an address, and a port if it is not 3205, as in isns.example.com or 192.0.2.7:3205"
-            )
+                "'\(text)' is no iSNS server; write a name or an address, and a port if it is not 3205, "
+                    + "as in isns.example.com or 192.0.2.7:3205")
         }
         var host = Substring(text)
         var port = Substring("\(NameServiceClient.defaultPort)")

@@ -112,8 +112,8 @@ extension Controller {
         guard gracePeriods.contains(seconds) else {
             throw ManagementError(
                 .invalid,
-                "\(seconds) seconds are no time to log out; give \(gracePeriods.lowerBound) to \(gracePeriods.upperBound)"
-            )
+                "\(seconds) seconds are no time to log out; "
+                    + "give \(gracePeriods.lowerBound) to \(gracePeriods.upperBound)")
         }
     }
 

@@ -27,8 +27,8 @@ struct DeviceUnits {
         guard let key = keys[name] else {
             throw ManagementError(
                 .notFound,
-                "there is no device '\(name)'; write disk0 for a disk, vtl for the changer of a library or vtl/drive:1 for a drive"
-            )
+                "there is no device '\(name)'; "
+                    + "write disk0 for a disk, vtl for the changer of a library or vtl/drive:1 for a drive")
         }
         return key
     }
@@ -176,8 +176,8 @@ extension Controller {
             let device = DeviceName.alias(ofTarget: target.name)
             throw ManagementError(
                 .conflict,
-                "target '\(target.name)' belongs to the disk or library '\(device)' and goes with it; redirect it or map it to a group to keep initiators out"
-            )
+                "target '\(target.name)' belongs to the disk or library '\(device)' and goes with it; "
+                    + "redirect it or map it to a group to keep initiators out")
         }
         try checkNobodyIsLoggedIn(target, verb: "delete it")
         try query { () throws(CatalogError) in try catalog.removeTarget(target.id) }
@@ -202,8 +202,8 @@ extension Controller {
                 guard portals.contains(where: { $0.group == group }) else {
                     throw ManagementError(
                         .conflict,
-                        "no portal is in group \(group); add one with 'carousel portal add ADDR:PORT --group \(group)' first"
-                    )
+                        "no portal is in group \(group); "
+                            + "add one with 'carousel portal add ADDR:PORT --group \(group)' first")
                 }
             }
         }
@@ -242,7 +242,7 @@ extension Controller {
         guard let session = assembly.sessions().first(where: { $0.target == target.name }) else { return }
         throw ManagementError(
             .inUse,
-            "target '\(target.name)' is in use by \(session.initiator); log it out with 'carousel session close \(session.handle)' before you \(verb)"
-        )
+            "target '\(target.name)' is in use by \(session.initiator); "
+                + "log it out with 'carousel session close \(session.handle)' before you \(verb)")
     }
 }

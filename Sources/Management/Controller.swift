@@ -179,8 +179,8 @@ public actor Controller {
         if try query({ () throws(CatalogError) in try catalog.library(named: name) }) != nil {
             throw ManagementError(
                 .conflict,
-                "library '\(name)' exists already; choose another name or delete it with 'carousel library delete \(name)'"
-            )
+                "library '\(name)' exists already; "
+                    + "choose another name or delete it with 'carousel library delete \(name)'")
         }
         try checkTargetIsFree(name)
     }

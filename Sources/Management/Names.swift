@@ -30,8 +30,8 @@ public enum DeviceName {
         else {
             throw ManagementError(
                 .invalid,
-                "'\(name)' is no name for a \(what); use 1 to \(maximumLength) of a-z, 0-9, '-' and '.', with a letter or digit first"
-            )
+                "'\(name)' is no name for a \(what); "
+                    + "use 1 to \(maximumLength) of a-z, 0-9, '-' and '.', with a letter or digit first")
         }
     }
 }
@@ -54,8 +54,8 @@ public enum Barcode {
         guard isAllowed, !text.isEmpty, text.utf8.count <= maximumLength, !text.hasPrefix("-") else {
             throw ManagementError(
                 .invalid,
-                "'\(text)' is no barcode; use 1 to \(maximumLength) of A-Z, 0-9, '-' and '_', with a letter or digit first"
-            )
+                "'\(text)' is no barcode; "
+                    + "use 1 to \(maximumLength) of A-Z, 0-9, '-' and '_', with a letter or digit first")
         }
     }
 

@@ -44,8 +44,8 @@ public final class StateFolder: Sendable {
         guard Self.socketPath(in: path).utf8.count <= Self.maximumSocketPathLength else {
             throw ManagementError(
                 .invalid,
-                "state folder \(path) has too long a path for the control socket in it, which may have \(Self.maximumSocketPathLength) bytes; choose a shorter --state"
-            )
+                "state folder \(path) has too long a path for the control socket in it, "
+                    + "which may have \(Self.maximumSocketPathLength) bytes; choose a shorter --state")
         }
         do {
             for folder in [path, path + "/" + Self.imageFolder, path + "/libraries"] {
@@ -70,8 +70,8 @@ public final class StateFolder: Sendable {
             let name = owner.trimmingCharacters(in: .whitespacesAndNewlines)
             throw ManagementError(
                 .conflict,
-                "state folder \(path) is in use by process \(name.isEmpty ? "unknown" : name); stop it or choose another with --state"
-            )
+                "state folder \(path) is in use by process \(name.isEmpty ? "unknown" : name); "
+                    + "stop it or choose another with --state")
         }
         do {
             try lock.truncate(atOffset: 0)

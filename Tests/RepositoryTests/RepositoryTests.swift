@@ -28,6 +28,16 @@ struct RepositoryTests {
     static let sources = files(under: "Sources", suffix: ".swift")
     static let tests = files(under: "Tests", suffix: ".swift")
 
+    /// All that people write and read: code, comments, pages and scripts, without data and with the README.
+    static let texts: [SourceFile] = {
+        let readMe = try? String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
+        let top = SourceFile(path: "README.md", module: "", lines: readMe?.components(separatedBy: "\n") ?? [])
+        let code = ["Sources", "Tests"].flatMap { folder in
+            [".swift", ".md", ".h", ".c"].flatMap { files(under: folder, suffix: $0) }
+        }
+        return [top] + code + files(under: "Tools", suffix: "")
+    }()
+
     /// The modules of the data plane: synchronous, without Foundation.
     static let dataPlane: Set<String> = [
         "Bytes", "Platform", "SCSI", "TargetCore", "DiskDevice", "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort",
@@ -42,12 +52,24 @@ struct RepositoryTests {
     func found() {
         #expect(Self.sources.count > 100)
         #expect(Self.tests.count > 10)
+        #expect(Self.texts.count > 400)
+        #expect(Self.texts.allSatisfy { $0.lines.count > 1 })
     }
 
     @Test("A file has one topic: at most 700 lines")
     func length() {
         for file in Self.sources + Self.tests where file.lines.count > 700 {
             Issue.record("\(file.path) has \(file.lines.count) lines; split it by topic")
+        }
+    }
+
+    @Test("A line has at most 120 columns; tables of documentation pages may be wider")
+    func width() {
+        for file in Self.texts {
+            for (number, line) in file.lines.enumerated() where line.count > 120 {
+                if file.path.hasSuffix(".md"), line.hasPrefix("|") { continue }
+                Issue.record("\(file.path):\(number + 1) has \(line.count) columns")
+            }
         }
     }
 

@@ -602,7 +602,7 @@ def withhold_write(port, target):
 
 
 def queued_drive(port, target):
-    """One session withholds the data of a write to a drive, 340 others queue 128 commands each behind it, the first leaves."""
+    """One session withholds the data of a write to a drive; 340 others queue 128 commands each behind it; it leaves."""
     raise_file_limit(400)
     first = withhold_write(port, target)
     peers = [login(port, target) for _ in range(340)]
@@ -619,7 +619,8 @@ def withheld_data(port, target):
     hoarders = [withhold_write(port, target) for _ in range(16)]
     other = login(port, target)
     commands = [TEST_UNIT_READY] * 8 + [
-        b"\x12\0\0\0\x24\0", b"\x03\0\0\0\x12\0", b"\x34" + b"\0" * 9, b"\x1a\0\x3f\0\xff\0", b"\x4d\0\x40" + b"\0" * 4 + b"\xff\0\0",
+        b"\x12\0\0\0\x24\0", b"\x03\0\0\0\x12\0", b"\x34" + b"\0" * 9, b"\x1a\0\x3f\0\xff\0",
+        b"\x4d\0\x40" + b"\0" * 4 + b"\xff\0\0",
     ]
     number = 0
     for meanwhile in (True, False):
@@ -660,7 +661,8 @@ def login_pair(port, target, **keys):
         if connection:
             del offer["MaxConnections"]
         data = text(**offer)
-        peer.sendall(header(LOGIN | IMMEDIATE, 0x87, len(data), isid | handle, 1, struct.pack(">HHII", connection, 0, 1, 0)) + padded(data))
+        numbers = struct.pack(">HHII", connection, 0, 1, 0)
+        peer.sendall(header(LOGIN | IMMEDIATE, 0x87, len(data), isid | handle, 1, numbers) + padded(data))
         answer = receive_pdu(peer)
         assert answer is not None and answer[36] == 0 and answer[1] & 0x80, "no login of a second connection"
         handle = int.from_bytes(answer[14:16], "big")
@@ -675,7 +677,8 @@ def fenced_functions(port, target):
         # Octets 28 to 31 are ExpStatSN: what the command is answered with is never acknowledged.
         second.sendall(command(1, TEST_UNIT_READY))
     abort = b"".join(
-        header(TASK_MANAGEMENT | IMMEDIATE, 0x82, 0, 0, 0x1000 + number, struct.pack(">III", 0xFFFFFFFF, 2, 1)) for number in range(1024))
+        header(TASK_MANAGEMENT | IMMEDIATE, 0x82, 0, 0, 0x1000 + number, struct.pack(">III", 0xFFFFFFFF, 2, 1))
+        for number in range(1024))
     assert exchange([first for first, _ in pairs], abort) == len(pairs), "a session that reads its answers was dropped"
     close_all([peer for pair in pairs for peer in pair])
 

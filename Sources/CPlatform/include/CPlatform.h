@@ -165,8 +165,8 @@ int cplatform_truncate(int descriptor, int64_t length);
 int64_t cplatform_size(int descriptor);
 /// The bytes of storage that a file takes.
 int64_t cplatform_allocated_size(int descriptor);
-/// The first offset from `offset` on with storage, written or reserved (FIEMAP; SEEK_DATA where that is unknown); -ENXIO when
-/// there is none.
+/// The first offset from `offset` on with storage, written or reserved (FIEMAP; SEEK_DATA where that is unknown);
+/// -ENXIO when there is none.
 int64_t cplatform_next_allocated(int descriptor, int64_t offset);
 /// The first offset from `offset` on without storage, at most the end; -ENXIO beyond it.
 int64_t cplatform_next_unallocated(int descriptor, int64_t offset);

@@ -19,8 +19,8 @@ public struct NamePattern: Hashable, Sendable, CustomStringConvertible {
         guard isPossible else {
             throw ManagementError(
                 .invalid,
-                "'\(text)' matches no initiator's name; write a whole name, or a pattern with * and ? as in iqn.2004-10.com.example:*"
-            )
+                "'\(text)' matches no initiator's name; "
+                    + "write a whole name, or a pattern with * and ? as in iqn.2004-10.com.example:*")
         }
         return NamePattern(description: lowered, characters: Array(lowered.unicodeScalars))
     }

@@ -56,8 +56,8 @@ struct SecretStore {
         } catch {
             throw ManagementError(
                 .damaged,
-                "the CHAP secrets in \(path) cannot be read; put the file back from a copy, or remove it and set them again"
-            )
+                "the CHAP secrets in \(path) cannot be read; "
+                    + "put the file back from a copy, or remove it and set them again")
         }
         guard content.version == Self.version else {
             throw ManagementError(
@@ -81,8 +81,8 @@ struct SecretStore {
             let text = String(mode.intValue & 0o777, radix: 8)
             throw ManagementError(
                 .damaged,
-                "others may read the CHAP secrets in \(path), which has mode \(text); run 'chmod 600 \(path)' and set new secrets"
-            )
+                "others may read the CHAP secrets in \(path), which has mode \(text); "
+                    + "run 'chmod 600 \(path)' and set new secrets")
         }
     }
 

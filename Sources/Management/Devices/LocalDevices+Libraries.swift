@@ -49,8 +49,8 @@ extension LocalDevices {
         guard drive.density(barcode: barcode) != nil else {
             throw ManagementError(
                 .invalid,
-                "barcode '\(barcode)' is of a kind of cartridge that drives of profile '\(drive.name)' cannot use; choose another ending"
-            )
+                "barcode '\(barcode)' is of a kind of cartridge that drives of profile '\(drive.name)' cannot use; "
+                    + "choose another ending")
         }
     }
 
@@ -91,8 +91,8 @@ extension LocalDevices {
         guard library.drives.indices.allSatisfy({ library.drives[$0].number == $0 + 1 }) else {
             throw ManagementError(
                 .damaged,
-                "library '\(library.name)': its \(library.drives.count) drives in the catalog are not numbered from 1 on"
-            )
+                "library '\(library.name)': its \(library.drives.count) drives in the catalog "
+                    + "are not numbered from 1 on")
         }
         let home = reactors[libraries.withLock { $0.count } % reactors.count]
         let store = CartridgeStore(directory: cartridgeFolder)

@@ -96,8 +96,8 @@ struct Disk: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Say that a loss of written data is known, so that the disk can be written again.",
             discussion: """
-                When the host could not make written data durable, the disk refuses to be written and to call anything durable \
-                until then. Check or restore its content first.
+                When the host could not make written data durable, the disk refuses to be written and to call anything \
+                durable until then. Check or restore its content first.
                 """)
 
         @Argument(help: "The name.")

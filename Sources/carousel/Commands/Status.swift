@@ -7,8 +7,9 @@ struct Status: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what the daemon does.",
         discussion: """
-            Exit code 0 means that it serves, 69 that no daemon answers for the state folder. A problem is something that is \
-            not served; what is unclaimed lay in the state folder at the start, and the catalog does not know it.
+            Exit code 0 means that it serves, 69 that no daemon answers for the state folder. A problem is something \
+            that is not served; what is unclaimed lay in the state folder at the start, and the catalog does not know \
+            it.
             """)
 
     @OptionGroup var state: StateOptions

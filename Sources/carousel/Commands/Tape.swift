@@ -87,8 +87,8 @@ struct Tape: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Say that a loss of written data is known, so that the cartridge can be written again.",
             discussion: """
-                When the host could not make written data durable, the cartridge ends where durability ended, and refuses to be \
-                written until then.
+                When the host could not make written data durable, the cartridge ends where durability ended, and \
+                refuses to be written until then.
                 """)
 
         @Argument(help: "The library.")
@@ -100,7 +100,8 @@ struct Tape: AsyncParsableCommand {
 
         func run() async throws {
             let answer: Acknowledgement = try await state.daemon.post(
-                "libraries/\(ControlClient.escaped(library))/cartridges/\(ControlClient.escaped(barcode))/acknowledge-loss",
+                "libraries/\(ControlClient.escaped(library))/cartridges/\(ControlClient.escaped(barcode))"
+                    + "/acknowledge-loss",
                 [String: String]())
             try output.show(answer) { $0.done }
         }

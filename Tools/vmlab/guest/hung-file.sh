@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Ten disks, and the host's file under one of them hangs, as on a dead NFS server or a path without disks: the other nine keep
-# their throughput and answer everything, and the tenth goes on when its file does. /host has the programs `carousel` and
-# `carousel-bench`. Each topic is a function; the list of them is at the end of the file.
+# Ten disks, and the host's file under one of them hangs, as on a dead NFS server or a path without disks: the other
+# nine keep their throughput and answer everything, and the tenth goes on when its file does. /host has the programs
+# `carousel` and `carousel-bench`. Each topic is a function; the list of them is at the end of the file.
 . /lab/lib.sh
 
 state=/tmp/state
@@ -109,8 +109,8 @@ hang() {
         # The emulated machine is never quite the same, but not three times in a row.
         keeps "$before" "$meanwhile" && break
     done
-    echo "        operations a second of nine disks: $before = $(sum "$before") before, $meanwhile = $(sum "$meanwhile") meanwhile" \
-        "(try $try)"
+    echo "        operations a second of nine disks: $before = $(sum "$before") before," \
+        "$meanwhile = $(sum "$meanwhile") meanwhile (try $try)"
     check "the nine keep $share % of their throughput" keeps "$before" "$meanwhile"
     check "a disk beside the one that hangs answers" answers d1
     check "another one does" answers d9
