@@ -4,7 +4,6 @@
 /// RFC 7143 section 11.1). Offsets are in bytes from the span's start; a field that does not lie inside the span
 /// is a programming error and stops the process: callers check lengths first.
 extension RawSpan {
-    /// The byte at `offset`.
     @inlinable
     public func byte(at offset: Int) -> UInt8 {
         // Safe: UInt8 has no invalid bit patterns and the load checks its bounds.
@@ -85,7 +84,6 @@ extension RawSpan {
 
 /// Big-endian stores into a byte span; the counterpart of the loads on `RawSpan`, with the same rules.
 extension MutableRawSpan {
-    /// Stores one byte at `offset`.
     @inlinable @_lifetime(self: copy self)
     public mutating func store(byte value: UInt8, at offset: Int) {
         self.storeBytes(of: value, toByteOffset: offset, as: UInt8.self)

@@ -12,7 +12,6 @@ public struct LogicalUnitIdentity: Hashable, Sendable {
 
 /// A disk and its image.
 public struct DiskRecord: Hashable, Sendable {
-    /// The identity of its logical unit.
     public let identity: LogicalUnitIdentity
     /// The name given by the user.
     public let name: String
@@ -32,7 +31,6 @@ public struct DiskRecord: Hashable, Sendable {
 
 /// A tape drive of a library.
 public struct DriveRecord: Hashable, Sendable {
-    /// The identity of its logical unit.
     public let identity: LogicalUnitIdentity
     /// Its number in the library, from 1; also its logical unit number in the library's target.
     public let number: Int
@@ -72,12 +70,10 @@ public enum ElementKind: String, Hashable, Sendable, CaseIterable {
 
 /// An element of a library by kind and number, the numbers from 1; written `slot:3`.
 public struct ElementAddress: Hashable, Sendable, CustomStringConvertible {
-    /// The kind of element.
     public let kind: ElementKind
     /// Which one of its kind, from 1.
     public let number: Int
 
-    /// The element `number` of `kind`.
     public init(kind: ElementKind, number: Int) {
         self.kind = kind
         self.number = number
@@ -155,7 +151,6 @@ public struct TargetRedirection: Hashable, Sendable {
     /// Whether it is permanent (status 0102h) rather than temporary (0101h).
     public let isPermanent: Bool
 
-    /// A redirection to `address`.
     public init(address: String, isPermanent: Bool) {
         self.address = address
         self.isPermanent = isPermanent
@@ -170,7 +165,6 @@ public struct TargetAccessRecord: Hashable, Sendable {
     public let logicalUnits: [Int: Int64]?
 }
 
-/// A group of initiators.
 public struct InitiatorGroupRecord: Hashable, Sendable {
     /// The catalog's key.
     public let id: Int64
@@ -196,7 +190,6 @@ public struct PortalRecord: Hashable, Sendable {
     /// The tag of its portal group, 1 to 65535.
     public let portalGroupTag: Int
 
-    /// The portal at `address` and `port`.
     public init(address: String, port: Int, portalGroupTag: Int) {
         self.address = address
         self.port = port
@@ -221,7 +214,6 @@ public struct CartridgeMove: Hashable, Sendable {
     /// The element that gets it, which is empty, or the vault.
     public let destination: CartridgeLocation
 
-    /// The move of `barcode` from `origin` to `destination`.
     public init(barcode: String, origin: CartridgeLocation, destination: CartridgeLocation) {
         self.barcode = barcode
         self.origin = origin

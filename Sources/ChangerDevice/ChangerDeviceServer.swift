@@ -54,7 +54,6 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
         modePages = ModePages(ChangerPages.modePages(profile, elements))
     }
 
-    /// The identity of a library with that profile.
     public static func identity(serialNumber: String, naa: UInt64, profile: LibraryProfile) -> DeviceIdentity {
         DeviceIdentity(
             vendor: profile.vendor, product: profile.product, revision: profile.revision, serialNumber: serialNumber,

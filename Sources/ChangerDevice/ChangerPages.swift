@@ -9,7 +9,6 @@ enum ChangerPages {
     /// Storage, import/export and data transfer elements: bits 1, 2 and 3 of the capability fields.
     private static let restingPlaces: UInt8 = 0x0E
 
-    /// The pages of a library.
     static func modePages(_ profile: LibraryProfile, _ elements: ElementTable) -> [ModePage] {
         profile.modePages.map {
             ModePage(code: $0.code, subpage: $0.subpage, $0.values, changeable: $0.changeable)

@@ -44,7 +44,6 @@ struct ElementTable {
         }
     }
 
-    /// The group of a type.
     func group(_ type: ElementType) -> Group {
         guard let group = groups.first(where: { $0.type == type }) else {
             preconditionFailure("there is a group of each type")
@@ -58,17 +57,14 @@ struct ElementTable {
         return LibraryElement(group.type, address - group.firstAddress + 1)
     }
 
-    /// The address of an element of the library.
     func address(of element: LibraryElement) -> Int {
         group(element.type).firstAddress + element.number - 1
     }
 
-    /// Whether the library has the element.
     func has(_ element: LibraryElement) -> Bool {
         element.number >= 1 && element.number <= group(element.type).contents.count
     }
 
-    /// What is in an element of the library.
     subscript(element: LibraryElement) -> ElementContent? {
         get { group(element.type).contents[element.number - 1] }
         set {
@@ -77,7 +73,6 @@ struct ElementTable {
         }
     }
 
-    /// The highest address that an element has.
     var highestAddress: Int {
         groups.map { $0.addresses.isEmpty ? 0 : $0.addresses.upperBound - 1 }.max() ?? 0
     }

@@ -12,12 +12,10 @@ public enum ElementType: UInt8, Sendable, CaseIterable {
 
 /// An element of a library by its type and its number among those of the type, from 1.
 public struct LibraryElement: Hashable, Sendable, CustomStringConvertible {
-    /// What it is.
     public let type: ElementType
     /// Which one of its type, from 1.
     public let number: Int
 
-    /// Element `number` of `type`.
     public init(_ type: ElementType, _ number: Int) {
         self.type = type
         self.number = number
@@ -36,7 +34,6 @@ public struct LibraryElement: Hashable, Sendable, CustomStringConvertible {
 
 /// Where a cartridge is.
 public enum MediumPlace: Hashable, Sendable {
-    /// In an element of the library.
     case element(LibraryElement)
     /// Not in the library.
     case outside
@@ -68,7 +65,6 @@ public struct MediumMove: Hashable, Sendable {
     /// Where it goes; in a list of moves, a place that an earlier or later move of the same list makes free.
     public let destination: MediumPlace
 
-    /// The move of `barcode` from `origin` to `destination`.
     public init(barcode: String, origin: MediumPlace, destination: MediumPlace) {
         self.barcode = barcode
         self.origin = origin

@@ -4,7 +4,6 @@ internal import TargetCore
 
 /// Something that the robot is to do, and how far it is.
 final class RobotJob {
-    /// What.
     enum Plan {
         /// One cartridge from a place to another.
         case move(from: MediumPlace, to: MediumPlace)

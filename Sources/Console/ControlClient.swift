@@ -24,22 +24,18 @@ public struct ControlClient: Sendable {
     /// A client of the daemon that owns `stateFolder`.
     public init(stateFolder: String) { self.stateFolder = stateFolder }
 
-    /// The answer to a GET.
     public func get<Answer: Decodable>(_ path: String) async throws -> Answer {
         try await request(.GET, path, body: nil)
     }
 
-    /// The answer to a DELETE.
     public func delete<Answer: Decodable>(_ path: String) async throws -> Answer {
         try await request(.DELETE, path, body: nil)
     }
 
-    /// The answer to a POST.
     public func post<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
         try await request(.POST, path, body: try APICoding.encode(body))
     }
 
-    /// The answer to a PATCH.
     public func patch<Answer: Decodable>(_ path: String, _ body: some Encodable) async throws -> Answer {
         try await request(.PATCH, path, body: try APICoding.encode(body))
     }

@@ -6,11 +6,8 @@ public import TargetCore
 enum DiskModePage {
     /// Read-Write Error Recovery.
     static let errorRecovery: UInt8 = 0x01
-    /// Caching.
     static let caching: UInt8 = 0x08
-    /// Control.
     static let control: UInt8 = 0x0A
-    /// Power Condition.
     static let powerCondition: UInt8 = 0x1A
     /// Informational Exceptions Control.
     static let informationalExceptions: UInt8 = 0x1C
@@ -129,7 +126,6 @@ extension DiskDeviceServer {
 
     // MARK: Log pages (SPC-5 clause 7.3)
 
-    /// Informational Exceptions.
     private static let informationalExceptionsLog: UInt8 = 0x2F
 
     public var logPages: [UInt8] { [Self.informationalExceptionsLog] }

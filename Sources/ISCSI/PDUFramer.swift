@@ -11,7 +11,6 @@ public import Bytes
     /// The length of the data digest: 0 or 4; an empty data segment has none.
     public let dataDigestLength: Int
 
-    /// The layout with those lengths.
     @inlinable
     public init(additionalHeaderLength: Int, headerDigestLength: Int, dataSegmentLength: Int, dataDigestLength: Int) {
         self.additionalHeaderLength = additionalHeaderLength

@@ -5,13 +5,11 @@
     /// The field's value, four bytes.
     public let rawValue: UInt32
 
-    /// The number with that value.
     @inlinable
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
 
-    /// The number with that value.
     @inlinable
     public init(_ rawValue: UInt32) {
         self.rawValue = rawValue

@@ -8,7 +8,6 @@ internal import Platform
 /// are in the command window, which bounds them. Beside them it holds task management functions, which are immediate
 /// and use up no CmdSN, but are for the commands before them, too.
 struct CommandOrder<Command: AnyObject, Request> {
-    /// What has its turn.
     enum Turn {
         /// A command; its CmdSN is used up now.
         case command(Command)

@@ -6,7 +6,6 @@ internal import Synchronization
 public struct PortalSummary: Sendable, Hashable {
     /// Where it listens.
     public let address: SocketAddress
-    /// The tag of its portal group.
     public let portalGroupTag: UInt16
     /// Whether new logins are sent elsewhere.
     public let isDraining: Bool

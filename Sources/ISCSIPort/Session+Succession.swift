@@ -9,7 +9,6 @@ struct Succession {
     var isWaiting = false
     /// When that wait is over.
     var deadline: MonotonicTime?
-    /// The login that waits with it.
     var waitingLogin: (connection: Connection, reply: LoginReply)?
     /// Begins full feature phase.
     var begin: (() -> Void)?

@@ -53,7 +53,6 @@ public struct Attribute: Hashable, Sendable {
     /// The value, without what pads it to a multiple of four bytes if this side made it.
     public let value: [UInt8]
 
-    /// An attribute with that value.
     public init(_ tag: AttributeTag, _ value: [UInt8] = []) {
         self.tag = tag
         self.value = value

@@ -81,9 +81,7 @@ public struct ResponseStatus: RawRepresentable, Hashable, Sendable, CustomString
     public static let formatError = ResponseStatus(rawValue: 2)
     /// Source Unknown: the source attribute names no registered node.
     public static let sourceUnknown = ResponseStatus(rawValue: 6)
-    /// No Such Entry.
     public static let noSuchEntry = ResponseStatus(rawValue: 9)
-    /// Message Not Supported.
     public static let messageNotSupported = ResponseStatus(rawValue: 15)
     /// SCN Registration Rejected: the server does not notify the node of these changes.
     public static let notificationRegistrationRejected = ResponseStatus(rawValue: 17)

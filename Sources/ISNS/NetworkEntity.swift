@@ -22,7 +22,6 @@ public struct PortalKey: Hashable, Sendable {
     /// The TCP port.
     public let port: UInt16
 
-    /// The key of the portal at that address and port.
     public init(address: PortalAddress, port: UInt16) {
         self.address = address
         self.port = port
@@ -33,7 +32,6 @@ public struct PortalKey: Hashable, Sendable {
 public struct Portal: Hashable, Sendable {
     /// Its address and port, which identify it.
     public let key: PortalKey
-    /// The tag of its portal group.
     public let groupTag: UInt16
     /// The TCP port at its address where the server's own messages are taken; nil when there is none.
     public let inquiryPort: UInt16?

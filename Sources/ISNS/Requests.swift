@@ -14,9 +14,7 @@ public struct NotificationBitmap: OptionSet, Hashable, Sendable {
     public static let memberRemoved = NotificationBitmap(rawValue: 0x02)
     /// An object has other attributes.
     public static let objectUpdated = NotificationBitmap(rawValue: 0x04)
-    /// An object was added.
     public static let objectAdded = NotificationBitmap(rawValue: 0x08)
-    /// An object was removed.
     public static let objectRemoved = NotificationBitmap(rawValue: 0x10)
     /// Changes anywhere, not only in the own discovery domains.
     public static let management = NotificationBitmap(rawValue: 0x20)

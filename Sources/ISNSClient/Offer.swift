@@ -8,7 +8,6 @@ public struct Offer: Hashable, Sendable {
         public let host: String
         /// The TCP port.
         public let port: UInt16
-        /// The tag of the portal group.
         public let groupTag: UInt16
 
         /// A portal of those parts.

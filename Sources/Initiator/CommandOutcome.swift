@@ -14,7 +14,6 @@ public struct CommandOutcome: Sendable {
     public var dataIn: [UInt8] = []
     /// Residual Count with its O and U bits.
     public var residual = Residual.none
-    /// The residual of the read of a bidirectional command.
     public var bidirectionalReadResidual = Residual.none
     /// How many Data-In PDUs came.
     public var dataInCount = 0

@@ -27,7 +27,6 @@ public struct GracePeriod: Codable, Sendable {
     public init(seconds: Int) { self.seconds = seconds }
 }
 
-/// A portal.
 public struct PortalSummary: Codable, Sendable, Hashable {
     /// The address and port it listens on.
     public var portal: String
@@ -38,7 +37,6 @@ public struct PortalSummary: Codable, Sendable, Hashable {
     /// How many connections came in through it, logged in or not.
     public var connections: Int
 
-    /// A portal at `portal`.
     public init(portal: String, group: Int, isDraining: Bool, connections: Int) {
         self.portal = portal
         self.group = group
@@ -78,7 +76,6 @@ public struct InitiatorGroupChange: Codable, Sendable {
     /// The new rank; as before when nil.
     public var rank: Int?
 
-    /// A change.
     public init(names: [String] = [], addresses: [String] = [], rank: Int? = nil) {
         self.names = names
         self.addresses = addresses
@@ -86,7 +83,6 @@ public struct InitiatorGroupChange: Codable, Sendable {
     }
 }
 
-/// An initiator group.
 public struct InitiatorGroupSummary: Codable, Sendable, Hashable {
     /// The name, unique among groups.
     public var name: String
@@ -109,7 +105,6 @@ public struct TargetCreation: Codable, Sendable {
     /// The name: the end of an iSCSI name, or a whole one.
     public var name: String
 
-    /// A target of that name.
     public init(name: String) { self.name = name }
 }
 
@@ -120,7 +115,6 @@ public struct TargetMapping: Codable, Sendable {
     /// Devices by logical unit number: `disk0`, `vtl`, `vtl/drive:1`.
     public var logicalUnits: [Int: String]
 
-    /// A mapping.
     public init(group: String?, logicalUnits: [Int: String]) {
         self.group = group
         self.logicalUnits = logicalUnits
@@ -183,7 +177,6 @@ public struct CHAPPlace: Codable, Sendable, Hashable {
     /// Whether discovery sessions are meant.
     public var isDiscovery: Bool
 
-    /// A place.
     public init(target: String? = nil, group: String? = nil, isDiscovery: Bool = false) {
         self.target = target
         self.group = group
@@ -198,7 +191,6 @@ public struct CHAPSecret: Codable, Sendable {
     /// The secret, 12 to 255 bytes.
     public var secret: Data
 
-    /// That name and secret.
     public init(name: String, secret: Data) {
         self.name = name
         self.secret = secret
@@ -216,7 +208,6 @@ public struct CHAPSetting: Codable, Sendable {
     /// The algorithms to allow, by name; as before, or all, when nil.
     public var algorithms: [String]?
 
-    /// A setting.
     public init(place: CHAPPlace, initiator: CHAPSecret?, target: CHAPSecret?, algorithms: [String]?) {
         self.place = place
         self.initiator = initiator
@@ -284,7 +275,6 @@ public struct ConnectionSummary: Codable, Sendable, Hashable {
     /// The address and port of the portal, which may be a wildcard.
     public var portal: String
 
-    /// A connection.
     public init(connectionID: Int, peer: String, local: String, portal: String) {
         self.connectionID = connectionID
         self.peer = peer

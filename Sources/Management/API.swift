@@ -25,7 +25,6 @@ public struct Acknowledgement: Codable, Sendable {
     /// What was done, in words.
     public var done: String
 
-    /// That `done` was done.
     public init(_ done: String) { self.done = done }
 }
 
@@ -58,7 +57,7 @@ public struct DaemonStatus: Codable, Sendable {
 
 /// Whether a disk or a library is served.
 public enum ServiceState: String, Codable, Sendable, Hashable {
-    /// All of it.
+    /// It runs, with all of its cartridges.
     case serving
     /// The library runs, but some of its cartridges cannot be used.
     case degraded
@@ -109,7 +108,6 @@ public struct DiskResize: Codable, Sendable {
     public init(size: Int64) { self.size = size }
 }
 
-/// A disk.
 public struct DiskSummary: Codable, Sendable, Hashable {
     /// The name, unique among disks and libraries.
     public var name: String
@@ -179,7 +177,6 @@ public struct LibraryCreation: Codable, Sendable {
 public struct DriveSummary: Codable, Sendable, Hashable {
     /// Its element, `drive:1`.
     public var element: String
-    /// Its logical unit number.
     public var logicalUnitNumber: Int
     /// The name of its profile.
     public var profile: String
@@ -191,7 +188,6 @@ public struct DriveSummary: Codable, Sendable, Hashable {
     public var barcode: String?
 }
 
-/// A library.
 public struct LibrarySummary: Codable, Sendable, Hashable {
     /// The name, unique among disks and libraries.
     public var name: String
@@ -254,7 +250,6 @@ public struct MoveRequest: Codable, Sendable {
     /// The empty element that gets it, `drive:1`.
     public var destination: String
 
-    /// The move from `origin` to `destination`.
     public init(origin: String, destination: String) {
         self.origin = origin
         self.destination = destination
@@ -266,7 +261,6 @@ public struct CartridgeReference: Codable, Sendable {
     /// The barcode, as it stands on the label.
     public var barcode: String
 
-    /// A reference to the cartridge of that barcode.
     public init(barcode: String) { self.barcode = barcode }
 }
 
@@ -284,7 +278,6 @@ public struct CartridgeCreation: Codable, Sendable {
     }
 }
 
-/// A cartridge.
 public struct CartridgeSummary: Codable, Sendable, Hashable {
     /// The name of the library it belongs to.
     public var library: String
@@ -322,7 +315,6 @@ public struct LogicalUnitSummary: Codable, Sendable, Hashable {
     public var naa: String
 }
 
-/// A target.
 public struct TargetSummary: Codable, Sendable, Hashable {
     /// The iSCSI name, unique in the daemon.
     public var name: String

@@ -73,7 +73,6 @@ extension Controller {
         return try query { () throws(CatalogError) in try catalog.disks() }.map { summary(of: $0, sessions) }
     }
 
-    /// The disk `name`.
     public func disk(_ name: String) throws(ManagementError) -> DiskSummary {
         summary(of: try diskRecord(name))
     }

@@ -23,7 +23,6 @@ extension Controller {
         }
     }
 
-    /// The group `name`.
     public func initiatorGroup(_ name: String) throws(ManagementError) -> InitiatorGroupSummary {
         _ = try initiatorGroupRecord(name)
         guard let group = try initiatorGroups().first(where: { $0.name == name }) else {

@@ -20,7 +20,6 @@ public actor Controller {
         public let logger: Logger
     }
 
-    /// The state folder.
     public nonisolated let folder: StateFolder
     let catalog: Catalog
     let assembly: any DeviceAssembly

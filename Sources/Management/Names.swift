@@ -105,7 +105,6 @@ public struct PortalAddress: Hashable, Sendable, CustomStringConvertible {
     /// The TCP port; 0 lets the system choose.
     public let port: Int
 
-    /// The portal at `address` and `port`.
     public init(address: String, port: Int) {
         self.address = address
         self.port = port

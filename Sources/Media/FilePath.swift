@@ -15,7 +15,6 @@ enum FilePath {
         path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
     }
 
-    /// `name` in `directory`.
     static func join(_ directory: String, _ name: String) -> String {
         directory.hasSuffix("/") ? directory + name : directory + "/" + name
     }
@@ -32,7 +31,6 @@ enum FilePath {
         }
     }
 
-    /// Makes one directory.
     static func makeDirectory(_ path: String) throws(SystemError) {
         do {
             try FileManager.default.createDirectory(

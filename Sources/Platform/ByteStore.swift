@@ -26,7 +26,6 @@ public protocol ByteStore: AnyObject, Sendable {
     func write(
         header: RawSpan, from lease: borrowing BufferLease, at leaseOffset: Int, count: Int, offset: Int64
     ) -> FileResult
-    /// Writes all of `bytes`.
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Writes all of `bytes` where that does not wait for the device; else `.wouldBlock`, and any part of them is
     /// written.

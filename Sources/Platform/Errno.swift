@@ -2,7 +2,6 @@ internal import Glibc
 
 /// Error numbers that callers tell apart.
 public enum Errno {
-    /// EINVAL
     public static let invalidArgument: Int32 = EINVAL
     /// ENOSPC: the file system is full.
     public static let noSpace: Int32 = ENOSPC
@@ -16,19 +15,14 @@ public enum Errno {
     public static let tooManyOpenFilesInSystem: Int32 = ENFILE
     /// EOPNOTSUPP: the file system cannot do it.
     public static let notSupported: Int32 = EOPNOTSUPP
-    /// ENOENT
     public static let noSuchFile: Int32 = ENOENT
-    /// EEXIST
     public static let fileExists: Int32 = EEXIST
     /// ENOMEM: the system has no memory for it.
     public static let noMemory: Int32 = ENOMEM
-    /// EIO
     public static let inputOutput: Int32 = EIO
     /// ENXIO: no data (or hole) from there on.
     public static let noSuchAddress: Int32 = ENXIO
-    /// EADDRINUSE
     public static let addressInUse: Int32 = EADDRINUSE
-    /// ECANCELED
     public static let cancelled: Int32 = ECANCELED
     /// ENOBUFS: the system has no memory for a socket.
     public static let noBuffers: Int32 = ENOBUFS

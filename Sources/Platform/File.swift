@@ -7,14 +7,12 @@ public struct FileOptions: OptionSet, Sendable {
     /// The bits.
     public let rawValue: Int32
 
-    /// The options in `rawValue`.
     public init(rawValue: Int32) {
         self.rawValue = rawValue
     }
 
     /// Reading alone: no bit.
     public static let readOnly: FileOptions = []
-    /// Reading and writing.
     public static let readWrite = FileOptions(rawValue: 1)
     /// Make the file when there is none.
     public static let create = FileOptions(rawValue: 2)
@@ -371,7 +369,6 @@ public final class File: Sendable {
         return found < 0 ? nil : found
     }
 
-    /// Whether it is a block device.
     public var isBlockDevice: Bool { cplatform_is_block_device(fileDescriptor) == 1 }
 
     /// Locks the file for this opening of it, until it is closed; false when another opening, in this process or any,

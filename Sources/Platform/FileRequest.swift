@@ -75,7 +75,6 @@ public final class FileRequest: @unchecked Sendable {
     var next: FileRequest?
     private(set) var reactor: Reactor?
 
-    /// A request of `owner`.
     public init(owner: any FileRequestOwner) {
         self.owner = owner
     }

@@ -7,9 +7,7 @@ public struct FileStatus: Hashable, Sendable {
     public enum Kind: Hashable, Sendable {
         /// A regular file.
         case regular
-        /// A directory.
         case directory
-        /// A block device.
         case blockDevice
         /// A Unix socket.
         case socket
@@ -24,9 +22,7 @@ public struct FileStatus: Hashable, Sendable {
         let inode: UInt64
     }
 
-    /// What it is.
     public let kind: Kind
-    /// Which one it is.
     public let identity: Identity
     /// The length of a regular file in bytes.
     public let length: Int64

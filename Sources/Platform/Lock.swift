@@ -12,7 +12,6 @@ public struct Lock<Value: ~Copyable>: ~Copyable, Sendable {
         @usableFromInline let order = Atomic<Int>(0)
     #endif
 
-    /// A lock of that value.
     @inlinable
     public init(_ value: consuming sending Value) { mutex = Mutex(value) }
 

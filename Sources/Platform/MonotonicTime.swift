@@ -53,7 +53,6 @@ public struct MonotonicClock: Sendable {
 }
 
 extension Duration {
-    /// The duration in whole nanoseconds.
     @inlinable
     public var wholeNanoseconds: Int64 {
         let (seconds, attoseconds) = components

@@ -57,7 +57,6 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whether it is an IPv6 address.
     public var isIPv6: Bool { port != nil && host.contains(":") }
 
     /// Whether it stands for all local addresses of its family.

@@ -12,7 +12,6 @@ public struct DensityProfile: Sendable, Decodable {
     public let bitsPerMillimeter: UInt32
     /// MEDIA WIDTH in tenths of a millimetre.
     public let widthTenthsOfMillimeter: UInt16
-    /// TRACKS.
     public let tracks: UInt16
     /// CAPACITY in units of 1,000,000 bytes.
     public let capacityMegabytes: UInt32
@@ -199,23 +198,14 @@ public struct DriveProfile: Sendable, Decodable {
 
     /// The groups of commands that have a timeout of their own.
     public enum TimeoutGroup: String, Sendable {
-        /// ERASE.
         case erase
-        /// LOAD UNLOAD.
         case loadUnload
-        /// LOCATE.
         case locate
-        /// READ.
         case read
-        /// REWIND.
         case rewind
-        /// SPACE.
         case space
-        /// VERIFY.
         case verify
-        /// WRITE.
         case write
-        /// WRITE FILEMARKS.
         case writeFilemarks
         /// Every command that has no group of its own.
         case other = "default"

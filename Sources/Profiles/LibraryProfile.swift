@@ -1,6 +1,5 @@
 /// Where the elements of one type begin, and how many there may be (SMC-3 clause 4.2).
 public struct ElementRangeProfile: Sendable, Decodable {
-    /// The element address of the first element.
     public let firstAddress: Int
     /// The most elements of the type that a library may have.
     public let maximumCount: Int
@@ -126,15 +125,10 @@ public struct LibraryProfile: Sendable, Decodable {
 
     /// The groups of commands that have a timeout of their own.
     public enum TimeoutGroup: String, Sendable {
-        /// EXCHANGE MEDIUM.
         case exchangeMedium
-        /// INITIALIZE ELEMENT STATUS.
         case initializeElementStatus
-        /// MOVE MEDIUM.
         case moveMedium
-        /// POSITION TO ELEMENT.
         case positionToElement
-        /// READ ELEMENT STATUS.
         case readElementStatus
         /// Every command that has no group of its own.
         case other = "default"

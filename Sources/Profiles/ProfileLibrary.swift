@@ -28,13 +28,11 @@ public struct ProfileLibrary: Sendable {
         }
     }
 
-    /// The drive profile of that name.
     public func drive(named name: String) throws(ProfileError) -> DriveProfile {
         guard let profile = drives[name] else { throw unknown(name, kind: "drive", known: driveNames) }
         return profile
     }
 
-    /// The library profile of that name.
     public func library(named name: String) throws(ProfileError) -> LibraryProfile {
         guard let profile = libraries[name] else { throw unknown(name, kind: "library", known: libraryNames) }
         return profile
@@ -51,7 +49,6 @@ public struct ProfileLibrary: Sendable {
         ProfileError(file: name, "is not the name of a \(kind) profile; there are: \(known.joined(separator: ", "))")
     }
 
-    /// Adds the profile in `content`.
     mutating func add(_ content: Data, file: String) throws(ProfileError) {
         guard content.count <= Self.maximumFileLength else {
             throw ProfileError(file: file, "is longer than \(Self.maximumFileLength) bytes")

@@ -1,6 +1,5 @@
 /// A mode page as a profile gives it (SPC-5 clause 7.5): everything after the page length field.
 public struct ProfileModePage: Sendable, Decodable {
-    /// PAGE CODE.
     public let code: UInt8
     /// SUBPAGE CODE, zero for the page_0 format.
     public let subpage: UInt8

@@ -4,29 +4,17 @@ internal import Bytes
 public enum SenseKey: UInt8, Sendable {
     /// NO SENSE: nothing wrong, but there may be filemark, end-of-medium or length indications.
     case noSense = 0x0
-    /// RECOVERED ERROR.
     case recoveredError = 0x1
-    /// NOT READY.
     case notReady = 0x2
-    /// MEDIUM ERROR.
     case mediumError = 0x3
-    /// HARDWARE ERROR.
     case hardwareError = 0x4
-    /// ILLEGAL REQUEST.
     case illegalRequest = 0x5
-    /// UNIT ATTENTION.
     case unitAttention = 0x6
-    /// DATA PROTECT.
     case dataProtect = 0x7
-    /// BLANK CHECK.
     case blankCheck = 0x8
-    /// COPY ABORTED.
     case copyAborted = 0xA
-    /// ABORTED COMMAND.
     case abortedCommand = 0xB
-    /// VOLUME OVERFLOW.
     case volumeOverflow = 0xD
-    /// MISCOMPARE.
     case miscompare = 0xE
 }
 
@@ -39,7 +27,6 @@ public struct FieldPointer: Hashable, Sendable {
     /// The most significant bit of the field in that byte, or nil when the whole byte is meant.
     public var bit: UInt8?
 
-    /// A pointer to `bit` (or all) of `byte`.
     public init(isInCommand: Bool, byte: UInt16, bit: UInt8? = nil) {
         self.isInCommand = isInCommand
         self.byte = byte

@@ -9,7 +9,6 @@ public struct SCSIStatus: RawRepresentable, Hashable, Sendable {
         self.rawValue = rawValue
     }
 
-    /// GOOD.
     public static let good = Self(rawValue: 0x00)
     /// CHECK CONDITION: sense data says more.
     public static let checkCondition = Self(rawValue: 0x02)
@@ -21,7 +20,6 @@ public struct SCSIStatus: RawRepresentable, Hashable, Sendable {
     public static let reservationConflict = Self(rawValue: 0x18)
     /// TASK SET FULL: no room for another command.
     public static let taskSetFull = Self(rawValue: 0x28)
-    /// ACA ACTIVE.
     public static let acaActive = Self(rawValue: 0x30)
     /// TASK ABORTED: another I_T nexus ended the command, and the TAS bit is one.
     public static let taskAborted = Self(rawValue: 0x40)
@@ -31,7 +29,6 @@ public struct SCSIStatus: RawRepresentable, Hashable, Sendable {
 public enum TaskAttribute: UInt8, Sendable {
     /// No attribute given; treated as SIMPLE.
     case untagged = 0
-    /// SIMPLE.
     case simple = 1
     /// ORDERED: after all older and before all newer commands.
     case ordered = 2
@@ -43,28 +40,17 @@ public enum TaskAttribute: UInt8, Sendable {
 
 /// Task management functions (SAM-5 clause 7); the raw values are those of iSCSI (RFC 7143 section 11.5.1, RFC 7144).
 public enum TaskManagementFunction: UInt8, Sendable, CaseIterable {
-    /// ABORT TASK.
     case abortTask = 1
-    /// ABORT TASK SET.
     case abortTaskSet = 2
-    /// CLEAR ACA.
     case clearACA = 3
-    /// CLEAR TASK SET.
     case clearTaskSet = 4
-    /// LOGICAL UNIT RESET.
     case logicalUnitReset = 5
-    /// TARGET WARM RESET.
     case targetWarmReset = 6
-    /// TARGET COLD RESET.
     case targetColdReset = 7
     /// TASK REASSIGN (iSCSI only).
     case taskReassign = 8
-    /// QUERY TASK.
     case queryTask = 9
-    /// QUERY TASK SET.
     case queryTaskSet = 10
-    /// I_T NEXUS RESET.
     case iTNexusReset = 11
-    /// QUERY ASYNCHRONOUS EVENT.
     case queryAsynchronousEvent = 12
 }

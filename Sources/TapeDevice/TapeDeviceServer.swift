@@ -70,7 +70,6 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         readModePages()
     }
 
-    /// The identity of a drive with that profile.
     public static func identity(serialNumber: String, naa: UInt64, profile: DriveProfile) -> DeviceIdentity {
         DeviceIdentity(
             vendor: profile.vendor, product: profile.product, revision: profile.revision, serialNumber: serialNumber,

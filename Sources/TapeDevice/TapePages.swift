@@ -6,13 +6,9 @@ public import TargetCore
 
 /// Mode page codes of tape drives (SSC-5 clause 8.5).
 enum TapeModePage {
-    /// Data Compression.
     static let dataCompression: UInt8 = 0x0F
-    /// Device Configuration.
     static let deviceConfiguration: UInt8 = 0x10
-    /// Medium Partition.
     static let mediumPartition: UInt8 = 0x11
-    /// Medium Configuration.
     static let mediumConfiguration: UInt8 = 0x1D
 }
 

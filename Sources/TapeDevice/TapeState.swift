@@ -3,7 +3,6 @@ internal import Platform
 internal import Profiles
 internal import SCSI
 
-/// What is in a drive.
 enum DriveMedium {
     /// Nothing.
     case none
@@ -21,7 +20,6 @@ enum DriveMedium {
 
 /// The state of a drive that all nexuses share. On the drive's reactor only.
 struct TapeState {
-    /// What is in the drive.
     var medium = DriveMedium.none
     /// A number that changes whenever a cartridge comes or goes.
     var mediumGeneration: UInt32 = 0

@@ -17,7 +17,6 @@ public final class AttachedNexuses: Sendable {
     /// No nexus yet.
     public init() {}
 
-    /// The nexuses that are attached.
     public var all: [ITLNexus] { state.withLock { $0.nexuses } }
 
     func attach(_ nexus: ITLNexus) {

@@ -52,7 +52,6 @@ public enum DataDirection: UInt8, Sendable {
 /// What is known about a command besides its handlers: everything that TargetCore checks, and what REPORT SUPPORTED
 /// OPERATION CODES says.
 public struct CommandAttributes: Sendable {
-    /// The operation code.
     public let operationCode: UInt8
     /// The service action in byte 1 bits 4–0, where the operation code has service actions.
     public let serviceAction: UInt8?
@@ -64,7 +63,6 @@ public struct CommandAttributes: Sendable {
     public let direction: DataDirection
     /// When the command is processed.
     public let conditions: CommandConditions
-    /// How it is ordered.
     public let ordering: OrderingClass
     /// RECOMMENDED COMMAND TIMEOUT, in seconds.
     public let timeout: UInt32
@@ -91,7 +89,6 @@ public struct CommandAttributes: Sendable {
 /// `begin` checks fields and, for a command without Data-Out, does the work. A command with Data-Out answers
 /// `.awaitDataOut` from `begin`, which only checks, and `execute` does the work when the data is there.
 public struct CommandDescriptor<Device: DeviceServer>: Sendable {
-    /// A handler, for a task of a nexus.
     public typealias Handler = @Sendable (Device, SCSITask, ITLNexus) -> CommandProgress
     /// Whether a command is performed although another nexus holds a reservation.
     public typealias ReservationException = @Sendable (borrowing CommandDescriptorBlock) -> Bool
@@ -224,14 +221,12 @@ public struct CommandSet: Sendable {
         return nested >= 0 ? .command(Int(nested)) : .unknownServiceAction
     }
 
-    /// Whether commands of that operation code have service actions.
     public func hasServiceActions(_ operationCode: UInt8) -> Bool { index[Int(operationCode)] <= -2 }
 
     // What the way of a command asks, one field each: a copy of all attributes would count references.
 
     /// Under which conditions the command of a row is performed.
     public func conditions(_ row: Int) -> CommandConditions { rows[row].conditions }
-    /// How the command of a row is ordered.
     func ordering(_ row: Int) -> OrderingClass { rows[row].ordering }
     /// Which way the command of a row moves data.
     func direction(_ row: Int) -> DataDirection { rows[row].direction }

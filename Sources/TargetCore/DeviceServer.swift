@@ -16,7 +16,6 @@ public protocol DeviceServer: AnyObject, Sendable {
     var traits: InquiryTraits { get }
     /// The attributes of its commands.
     var commands: CommandSet { get }
-    /// The mode pages.
     var modePages: ModePages { get }
     /// The nexuses of its logical unit, made by the device server: `AttachedNexuses()`.
     var attachedNexuses: AttachedNexuses { get }
@@ -129,7 +128,6 @@ public protocol DeviceServer: AnyObject, Sendable {
 
 /// The mode parameter header and block descriptor of a MODE SELECT.
 public struct ModeSelectHeader: Sendable {
-    /// DEVICE-SPECIFIC PARAMETER.
     public let deviceSpecificParameter: UInt8
     /// Where that byte is in the parameter list, for field pointers.
     public let deviceSpecificParameterOffset: Int

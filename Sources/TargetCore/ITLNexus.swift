@@ -13,9 +13,7 @@ public final class ITLNexus: @unchecked Sendable {
 
     /// The I_T nexus that this is a part of.
     public let iTNexus: ITNexus
-    /// The logical unit.
     public let logicalUnit: LogicalUnit
-    /// Its number in this nexus.
     public let logicalUnitNumber: LogicalUnitNumber
 
     /// The conditions that stop commands, in one word.
@@ -92,7 +90,6 @@ public final class ITLNexus: @unchecked Sendable {
 
     // MARK: Prevention of medium removal (SPC-5 clause 6.14)
 
-    /// Whether this nexus prevents the removal of the medium.
     public var preventsMediumRemoval: Bool {
         get { prevention.load(ordering: .acquiring) }
         set { prevention.store(newValue, ordering: .releasing) }

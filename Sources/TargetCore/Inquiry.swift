@@ -6,7 +6,6 @@ public struct InquiryTraits: Sendable {
     /// VERSION: SPC-4. Clients in the field, and libiscsi's tests, refuse newer values.
     static let version: UInt8 = 0x06
 
-    /// PERIPHERAL DEVICE TYPE.
     public var type: PeripheralDeviceType
     /// RMB: whether the medium can be removed.
     public var isRemovable: Bool

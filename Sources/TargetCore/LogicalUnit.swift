@@ -26,7 +26,6 @@ public final class LogicalUnit: Sendable {
         turns = ReactorConfined(TaskSet())
     }
 
-    /// What the unit says it is.
     public var identity: DeviceIdentity { server.identity }
 
     /// Whether ports encode sense data in descriptor format (D_SENSE).

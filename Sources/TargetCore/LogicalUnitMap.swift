@@ -18,7 +18,6 @@ public final class LogicalUnitMap: Sendable {
     /// A map without logical units.
     public init() {}
 
-    /// The logical unit at `number`.
     public subscript(number: Int) -> LogicalUnit? {
         guard Self.numbers.contains(number) else { return nil }
         return state.withLock { $0.units[number] }

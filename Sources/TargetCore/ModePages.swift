@@ -15,7 +15,6 @@ public enum ModePageControl: UInt8, Sendable {
 
 /// A mode page: its code and its content in three forms (SPC-5 clause 7.5).
 public struct ModePage: Sendable {
-    /// PAGE CODE.
     public let code: UInt8
     /// SUBPAGE CODE; zero means the page_0 format.
     public let subpage: UInt8

@@ -83,9 +83,7 @@ public final class SCSITask {
 
     // MARK: What the initiator sent
 
-    /// The command.
     public var commandDescriptorBlock: CommandDescriptorBlock { fields.commandDescriptorBlock }
-    /// The logical unit that it is for.
     public var logicalUnitNumber: LogicalUnitNumber { fields.logicalUnitNumber }
     /// Its ordering.
     public var attribute: TaskAttribute { fields.attribute }
@@ -106,7 +104,6 @@ public final class SCSITask {
 
     // MARK: Outcome
 
-    /// The status.
     public var status: SCSIStatus { fields.status }
     /// The sense data that a handler has made; nil without CHECK CONDITION, and for `failVerbatim`.
     public var sense: SenseData? { fields.sense }

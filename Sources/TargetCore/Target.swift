@@ -71,7 +71,6 @@ public final class TargetDirectory: Sendable {
     /// An empty directory.
     public init() {}
 
-    /// The target of that name.
     public subscript(name: String) -> Target? { state.withLock { $0.targets[name] } }
 
     /// All targets by name, sorted. Sorting is done once after each change.

@@ -7,7 +7,6 @@ public enum TaskManagementResponse: UInt8, Sendable {
     case complete = 0
     /// The task that it refers to does not exist.
     case taskDoesNotExist = 1
-    /// INCORRECT LOGICAL UNIT NUMBER.
     case incorrectLogicalUnitNumber = 2
     /// FUNCTION REJECTED: not supported.
     case notSupported = 5

@@ -33,7 +33,6 @@ struct LogicalUnitProbe {
         return outcome
     }
 
-    /// What the unit is.
     func kind() throws -> Kind {
         let inquiry = try execute(
             "INQUIRY", [OperationCode.inquiry, 0, 0, 0, 36, 0], expectedDataInLength: 36)

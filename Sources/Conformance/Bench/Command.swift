@@ -14,7 +14,6 @@ struct Command {
     var isFinal = true
     var attributes = TaskAttribute.simple.rawValue
     var expectedDataTransferLength = 0
-    /// Immediate data.
     var immediateData: [UInt8] = []
     /// All data of a write, for what R2Ts ask for.
     var dataOut: [UInt8] = []

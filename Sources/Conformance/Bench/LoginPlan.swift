@@ -67,7 +67,6 @@ struct LoginPlan {
         }
     }
 
-    /// What `key` is offered with.
     func offered(_ key: String) -> String? { offers.first { $0.key == key }?.value }
 
     /// Those of `offers` that a further connection of a session may make: what concerns the connection alone.

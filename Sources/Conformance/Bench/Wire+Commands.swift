@@ -267,7 +267,6 @@ extension Wire {
         return data
     }
 
-    /// A task management request.
     func taskManagementRequest(
         _ function: UInt8, on unit: LogicalUnitNumber? = nil, task: (tag: UInt32, cmdSN: SequenceNumber)? = nil
     ) -> TaskManagementRequestPDU {
@@ -298,7 +297,6 @@ extension Wire {
         return response.response
     }
 
-    /// A logout request.
     func logoutRequest(_ reason: UInt8, connectionID: UInt16 = 0, isImmediate: Bool = true) -> LogoutRequestPDU {
         var request = LogoutRequestPDU()
         request.reason = LogoutReason(rawValue: reason)

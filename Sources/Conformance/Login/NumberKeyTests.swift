@@ -8,7 +8,6 @@ enum NumberKeyTests {
         case maximum
     }
 
-    /// A key.
     private struct Key {
         let name: String
         let clause: String

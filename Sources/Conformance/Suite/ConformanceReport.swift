@@ -2,7 +2,6 @@
 public struct ConformanceReport: Sendable {
     /// One test and its verdict.
     public struct Entry: Sendable {
-        /// The test.
         public let test: ConformanceTest
         /// How it ended.
         public let verdict: Verdict

@@ -4,9 +4,7 @@ public import SCSI
 
 /// What is tested, and what the suite may do to it.
 public struct ConformanceTarget: Sendable {
-    /// The portal.
     public var portal: SocketAddress
-    /// TargetName.
     public var targetName: String
     /// The logical unit that commands go to.
     public var logicalUnitNumber = LogicalUnitNumber(0)
@@ -23,7 +21,6 @@ public struct ConformanceTarget: Sendable {
     /// How long to listen for what must not come. A ping that must be answered follows.
     public var silence = Duration.milliseconds(60)
 
-    /// The target of that name at `portal`.
     public init(portal: SocketAddress, targetName: String) {
         self.portal = portal
         self.targetName = targetName

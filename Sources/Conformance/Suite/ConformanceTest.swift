@@ -94,7 +94,6 @@ enum TestEnd: Error {
     /// The target breaks the rule: `expected` was due, `got` came.
     static func failed(expected: String, got: String) -> TestEnd { .failed("expected \(expected); got \(got)") }
 
-    /// The verdict.
     var verdict: Verdict {
         switch self {
         case .failed(let reason): .failed(reason)

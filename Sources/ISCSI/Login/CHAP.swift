@@ -22,7 +22,6 @@ public struct CHAPCredential: Hashable, Sendable {
     /// What both sides know, and what never goes over the wire: up to `maximumSecretLength` bytes.
     public var secret: [UInt8]
 
-    /// A credential of that name and secret.
     public init(name: String, secret: [UInt8]) {
         self.name = name
         self.secret = secret

@@ -5,7 +5,6 @@ struct CHAPTarget: Sendable {
         case reply([TextParameter])
         /// Send these; the initiator has proved to be `name`.
         case authenticated([TextParameter], name: String)
-        /// The login fails.
         case failed(LoginStatus)
     }
 

@@ -16,7 +16,6 @@ public struct InitiatorLoginConfiguration: Sendable {
     public var targetSessionHandle: UInt16 = 0
     /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public var connectionID: UInt16 = 0
-    /// The tag of the login.
     public var initiatorTaskTag: UInt32 = 1
     /// The session's first CmdSN.
     public var firstCmdSN = SequenceNumber(1)
@@ -115,7 +114,6 @@ public struct LoginInitiatorMachine: Sendable {
     private var targetPortalGroupTag: UInt16?
     private var targetParameters: [TextParameter] = []
 
-    /// A machine for that configuration.
     public init(_ configuration: InitiatorLoginConfiguration) {
         self.configuration = configuration
         if let credential = configuration.credential, let provider = configuration.provider {

@@ -6,7 +6,6 @@ enum SecurityNegotiation: Sendable {
     case chap(CHAPTarget)
     /// The initiator may leave the stage. The name is what it proved to be, if it had to prove anything.
     case passed(name: String?)
-    /// The login fails.
     case failed(LoginStatus)
 
     /// AuthMethod's value for CHAP.

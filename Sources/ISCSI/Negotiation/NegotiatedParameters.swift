@@ -10,7 +10,6 @@ public enum SessionType: String, Sendable {
 public enum DigestAlgorithm: String, Sendable, CaseIterable {
     /// Nothing.
     case none = "None"
-    /// CRC32C.
     case crc32c = "CRC32C"
 }
 

@@ -44,9 +44,7 @@ public struct OperationalKey: Sendable {
     public enum Senders: Sendable {
         /// Both sides.
         case both
-        /// The initiator.
         case initiator
-        /// The target.
         case target
     }
 
@@ -74,7 +72,6 @@ public struct OperationalKey: Sendable {
         case fails
         /// The same value again is harmless: initiators in use repeat their identity in every stage.
         case sameValue
-        /// It is allowed.
         case allowed
     }
 

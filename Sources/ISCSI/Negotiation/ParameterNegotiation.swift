@@ -19,9 +19,7 @@ public enum NegotiationFailure: Error, Hashable, Sendable {
 public struct ParameterNegotiation: Sendable {
     /// The side this is.
     public enum Role: Sendable {
-        /// The initiator.
         case initiator
-        /// The target.
         case target
     }
 

@@ -70,7 +70,6 @@ public import SCSI
     @inlinable
     public var logicalUnitNumber: LogicalUnitNumber { LogicalUnitNumber(rawValue: bytes.loadBE64(at: 8)) }
 
-    /// The initiator task tag.
     @inlinable
     public var initiatorTaskTag: UInt32 { bytes.initiatorTaskTag }
 }
@@ -100,7 +99,6 @@ extension RawSpan {
     @inlinable
     public var dataSegmentLength: Int { Int(loadBE32(at: 4) & 0x00FF_FFFF) }
 
-    /// The initiator task tag.
     @inlinable
     public var initiatorTaskTag: UInt32 { loadBE32(at: 16) }
 }

@@ -202,39 +202,25 @@ internal import Bytes
 
     /// Success: the login goes on.
     public static let success = Self(rawValue: 0x0000)
-    /// Target moved temporarily.
     public static let targetMovedTemporarily = Self(rawValue: 0x0101)
-    /// Target moved permanently.
     public static let targetMovedPermanently = Self(rawValue: 0x0102)
     /// Initiator error: anything without a detail of its own.
     public static let initiatorError = Self(rawValue: 0x0200)
-    /// Authentication failure.
     public static let authenticationFailure = Self(rawValue: 0x0201)
     /// Authorization failure: the initiator may not use the target.
     public static let authorizationFailure = Self(rawValue: 0x0202)
-    /// Not found.
     public static let targetNotFound = Self(rawValue: 0x0203)
-    /// Target removed.
     public static let targetRemoved = Self(rawValue: 0x0204)
-    /// Unsupported version.
     public static let unsupportedVersion = Self(rawValue: 0x0205)
-    /// Too many connections.
     public static let tooManyConnections = Self(rawValue: 0x0206)
-    /// Missing parameter.
     public static let missingParameter = Self(rawValue: 0x0207)
     /// Can't include in session.
     public static let cannotIncludeInSession = Self(rawValue: 0x0208)
-    /// Session type not supported.
     public static let sessionTypeNotSupported = Self(rawValue: 0x0209)
-    /// Session does not exist.
     public static let sessionDoesNotExist = Self(rawValue: 0x020A)
-    /// Invalid during login.
     public static let invalidDuringLogin = Self(rawValue: 0x020B)
-    /// Target error.
     public static let targetError = Self(rawValue: 0x0300)
-    /// Service unavailable.
     public static let serviceUnavailable = Self(rawValue: 0x0301)
-    /// Out of resources.
     public static let outOfResources = Self(rawValue: 0x0302)
 
     /// The RFC's words for the status, for messages to people.

@@ -10,11 +10,8 @@ internal import Bytes
         self.rawValue = rawValue
     }
 
-    /// Close the session.
     public static let closeSession = Self(rawValue: 0)
-    /// Close the connection.
     public static let closeConnection = Self(rawValue: 1)
-    /// Remove the connection for recovery.
     public static let removeConnectionForRecovery = Self(rawValue: 2)
 }
 
@@ -34,7 +31,6 @@ internal import Bytes
     public static let connectionNotFound = Self(rawValue: 1)
     /// Connection recovery is not supported.
     public static let recoveryNotSupported = Self(rawValue: 2)
-    /// Cleanup failed.
     public static let cleanupFailed = Self(rawValue: 3)
 }
 

@@ -12,23 +12,16 @@ internal import Bytes
 
     /// Data (payload) digest error.
     public static let dataDigestError = Self(rawValue: 0x02)
-    /// SNACK Reject.
     public static let snackReject = Self(rawValue: 0x03)
-    /// Protocol Error.
     public static let protocolError = Self(rawValue: 0x04)
-    /// Command not supported.
     public static let commandNotSupported = Self(rawValue: 0x05)
     /// Immediate command reject: too many immediate commands.
     public static let tooManyImmediateCommands = Self(rawValue: 0x06)
-    /// Task in progress.
     public static let taskInProgress = Self(rawValue: 0x07)
-    /// Invalid data ACK.
     public static let invalidDataACK = Self(rawValue: 0x08)
-    /// Invalid PDU field.
     public static let invalidPDUField = Self(rawValue: 0x09)
     /// Long Operation Reject: can't generate a target transfer tag.
     public static let longOperationReject = Self(rawValue: 0x0A)
-    /// Waiting for Logout.
     public static let waitingForLogout = Self(rawValue: 0x0C)
 }
 

@@ -70,23 +70,18 @@ public import SCSI
         self.rawValue = rawValue
     }
 
-    /// Function complete.
     public static let functionComplete = Self(rawValue: 0)
-    /// Task does not exist.
     public static let taskDoesNotExist = Self(rawValue: 1)
     /// LUN does not exist.
     public static let logicalUnitDoesNotExist = Self(rawValue: 2)
-    /// Task still allegiant.
     public static let taskStillAllegiant = Self(rawValue: 3)
     /// Task allegiance reassignment not supported.
     public static let reassignmentNotSupported = Self(rawValue: 4)
-    /// Task management function not supported.
     public static let functionNotSupported = Self(rawValue: 5)
     /// Function authorization failed.
     public static let authorizationFailed = Self(rawValue: 6)
     /// Function succeeded: the answer "yes" of the query functions (RFC 7144).
     public static let functionSucceeded = Self(rawValue: 7)
-    /// Function rejected.
     public static let functionRejected = Self(rawValue: 255)
 }
 

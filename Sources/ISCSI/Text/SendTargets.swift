@@ -5,7 +5,6 @@ public struct DiscoveredTarget: Hashable, Sendable {
     /// Its portals as `TargetAddress` values (see `SendTargets.address`).
     public var addresses: [String]
 
-    /// A target of that name at those addresses.
     public init(name: String, addresses: [String]) {
         self.name = name
         self.addresses = addresses

@@ -108,7 +108,6 @@ public enum TextCodec {
         }
     }
 
-    /// The text of `parameters`.
     public static func format(_ parameters: [TextParameter]) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(parameters.reduce(0) { $0 + $1.encodedLength })

@@ -6,7 +6,6 @@ public import SCSI
     public let offset: Int
     /// DataSegmentLength, in bytes.
     public let length: Int
-    /// DataSN.
     public let dataSN: UInt32
     /// F: the last PDU of its sequence.
     public let isFinal: Bool

@@ -38,7 +38,6 @@
     /// from `offset` on (RFC 7143 section 7.8).
     public private(set) var isBroken = false
 
-    /// The sequence that answers `request`.
     public init(answering request: ReadyToTransfer) {
         offset = request.offset
         end = request.offset + request.length

@@ -14,7 +14,6 @@ struct CommandExchange {
 }
 
 extension BlockingInitiator {
-    /// Options of one command.
     public struct CommandOptions: Sendable {
         /// ATTR.
         public var attribute = TaskAttribute.simple

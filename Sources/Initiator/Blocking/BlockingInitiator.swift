@@ -57,7 +57,6 @@ public final class BlockingInitiator {
         return initiator
     }
 
-    /// Logs in.
     @discardableResult
     public func logIn() throws(InitiatorError) -> LoginReport {
         let report = try LoginExchange(connection: connection, settings: settings).run()

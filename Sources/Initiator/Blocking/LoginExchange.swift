@@ -11,7 +11,6 @@ public struct LoginReport: Sendable {
     public let targetSessionHandle: UInt16
     /// The portal group tag that the target told, if it did.
     public let targetPortalGroupTag: UInt16?
-    /// The last Login Response.
     public let lastResponse: LoginResponsePDU
 }
 

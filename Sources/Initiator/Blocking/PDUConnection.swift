@@ -4,7 +4,6 @@ public import Platform
 
 /// A PDU that came in.
 public struct ReceivedPDU: Sendable {
-    /// The basic header segment.
     public let header: BasicHeaderSegment
     /// The additional header segments.
     public let additionalHeader: [UInt8]
@@ -41,7 +40,6 @@ public final class PDUConnection {
     /// The most bytes that are copied into the output queue at a time.
     private static let sendChunkLength = 32_768
 
-    /// A connection on `socket`.
     public init(socket: StreamSocket, timeout: Duration) {
         self.socket = socket
         self.timeout = timeout

@@ -3,7 +3,6 @@ internal import SCSI
 
 /// A command to send.
 struct LoadCommand {
-    /// What a command is for.
     enum Purpose {
         /// Counted work.
         case transfer

@@ -2,17 +2,14 @@ public import ISCSI
 
 /// What the iSCSI front end is to offer to whom: the whole of it, as catalog and secrets say.
 public struct FrontEndPlan: Sendable {
-    /// The targets.
     public var targets: [TargetPlan]
     /// What initiators have to prove before they may discover; nothing when nil.
     public var discoveryCredentials: CredentialSet?
 }
 
-/// What a target is to be.
 public struct TargetPlan: Sendable {
     /// The iSCSI name.
     public var name: String
-    /// TargetAlias.
     public var alias: String
     /// Whether a disk or a library brings the target with it; others are made and removed as the plan says.
     public var belongsToDevice: Bool

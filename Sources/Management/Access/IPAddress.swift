@@ -19,7 +19,6 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whether it is an IPv6 address.
     public var isIPv6: Bool { bytes.count == 16 }
 
     private static func four(_ text: Substring) -> [UInt8]? {
@@ -103,7 +102,6 @@ extension Substring {
 
 /// Addresses with a common beginning, as in `10.0.0.0/8` or `fd00::/8` (RFC 4632 section 3.1, RFC 4291 section 2.3).
 public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
-    /// The first address.
     public let first: IPAddress
     /// How many bits all have in common.
     public let prefixLength: Int
@@ -129,7 +127,6 @@ public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
         return range
     }
 
-    /// Whether the address is one of the range.
     public func contains(_ address: IPAddress) -> Bool {
         guard address.bytes.count == first.bytes.count else { return false }
         return address.bytes.indices.allSatisfy { (address.bytes[$0] ^ first.bytes[$0]) & mask(ofByte: $0) == 0 }

@@ -56,9 +56,7 @@ public struct NamePattern: Hashable, Sendable, CustomStringConvertible {
 /// Which initiators belong to a group: those whose name matches one of the patterns (or there are none) and whose
 /// address is in one of the ranges (or there are none). A group without any has no members.
 public struct InitiatorMembership: Hashable, Sendable {
-    /// The patterns of names.
     public let names: [NamePattern]
-    /// The ranges of addresses.
     public let addresses: [AddressRange]
 
     /// The members that both select.

@@ -137,7 +137,6 @@ extension LocalDevices {
         if let address = SocketAddress(portal.description) { _ = server.resumePortal(address) }
     }
 
-    /// The portals.
     public func portals() -> [PortalSummary] {
         server.portalSummaries().map {
             PortalSummary(

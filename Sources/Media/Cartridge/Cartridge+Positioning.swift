@@ -6,9 +6,7 @@ public struct SpaceResult: Equatable, Sendable {
         case completed
         /// At a filemark on the way: behind it when moving forward, before it when moving backward.
         case filemark
-        /// At end of data.
         case endOfData
-        /// At the beginning of the partition.
         case beginningOfPartition
     }
 

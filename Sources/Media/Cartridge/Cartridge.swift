@@ -7,7 +7,6 @@ public enum TapeObject: Equatable, Sendable {
     /// A logical block of `length` bytes; `count` blocks of that length, this one included, follow one after another
     /// and can be read together.
     case block(length: Int, count: UInt64)
-    /// A filemark.
     case filemark
     /// Nothing was written from here on.
     case endOfData
@@ -30,7 +29,6 @@ public struct AppendResult: Equatable, Sendable {
     /// What stopped the writing.
     public let outcome: Outcome
 
-    /// A result.
     public init(count: Int, outcome: Outcome) {
         self.count = count
         self.outcome = outcome
@@ -60,7 +58,6 @@ public final class Cartridge: @unchecked Sendable {
         didSet { checkpointOffset = log.table.endOffset + checkpointInterval }
     }
 
-    /// What the cartridge is.
     public let identity: CartridgeIdentity
     let log: PartitionLog
     let writer: IndexWriter
@@ -122,7 +119,6 @@ public final class Cartridge: @unchecked Sendable {
         filemarkCount - filemarksBeforePosition == endOfData - position
     }
 
-    /// What is at the position.
     public var objectAtPosition: TapeObject {
         guard let run = log.run(at: position) else { return .endOfData }
         return run.kind == .filemark ? .filemark : .block(length: run.length, count: run.count)

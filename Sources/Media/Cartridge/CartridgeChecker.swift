@@ -5,11 +5,8 @@ public struct CartridgeReport: Equatable, Sendable {
     /// The most problems that are told in words.
     public static let problemLimit = 100
 
-    /// What the cartridge is.
     public let identity: CartridgeIdentity
-    /// The blocks on it.
     public internal(set) var blocks: UInt64 = 0
-    /// The filemarks on it.
     public internal(set) var filemarks: UInt64 = 0
     /// The bytes up to end of data.
     public internal(set) var usedBytes: Int64 = 0
@@ -35,7 +32,6 @@ public struct CartridgeReport: Equatable, Sendable {
 public struct CartridgeChecker: Sendable {
     private let cartridges: CartridgeStore
 
-    /// A checker of the cartridges in `store`.
     public init(_ store: CartridgeStore) {
         cartridges = store
     }

@@ -174,7 +174,6 @@ final class CartridgeIndex: Sendable {
         return number
     }
 
-    /// The bytes of a row.
     private static func bytes(_ row: Row, _ column: Int) throws -> [UInt8] {
         let value: DatabaseValue = row[column]
         guard let data = Data.fromDatabaseValue(value) else { throw OpenError.outOfRange }

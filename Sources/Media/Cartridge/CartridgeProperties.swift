@@ -54,7 +54,6 @@ public struct MediumAttribute: Equatable, Sendable {
         case text = 2
     }
 
-    /// Which attribute.
     public let identifier: UInt16
     /// The partition that it belongs to.
     public let partition: UInt8
@@ -63,7 +62,6 @@ public struct MediumAttribute: Equatable, Sendable {
     /// The value; never empty.
     public let value: [UInt8]
 
-    /// An attribute.
     public init(identifier: UInt16, partition: UInt8 = 0, format: Format, value: [UInt8]) {
         precondition(!value.isEmpty && value.count <= Self.maximumLength, "a value has 1 to 65535 bytes")
         self.identifier = identifier

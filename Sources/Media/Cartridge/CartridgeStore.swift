@@ -3,7 +3,6 @@ internal import Platform
 
 /// What can be said of a cartridge without loading it.
 public struct CartridgeSummary: Equatable, Sendable {
-    /// What it is.
     public let identity: CartridgeIdentity
     /// The bytes from the beginning of the partition to end of data; while it is loaded, as of a moment ago.
     public let usedBytes: Int64
@@ -26,7 +25,6 @@ public struct CartridgeStore: Sendable {
     static let dataName = "partition0.data"
     static let indexName = "index.sqlite"
 
-    /// The directory.
     public let directory: String
 
     /// The cartridges in `directory`, which must exist before one is made.
@@ -48,7 +46,6 @@ public struct CartridgeStore: Sendable {
             }
     }
 
-    /// The folder of a cartridge.
     public func folder(of barcode: String) -> String { FilePath.join(directory, barcode + Self.suffix) }
 
     func dataPath(of barcode: String) -> String { FilePath.join(folder(of: barcode), Self.dataName) }

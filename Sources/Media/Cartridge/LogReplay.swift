@@ -10,7 +10,6 @@ struct LogReplay {
 
     /// What stands where the next record should be.
     enum Ending: Equatable {
-        /// The end of the file.
         case endOfFile
         /// A record that an older epoch wrote.
         case staleRecord

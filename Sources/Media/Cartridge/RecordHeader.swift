@@ -4,7 +4,6 @@ internal import Bytes
 public enum TapeObjectKind: UInt8, Sendable {
     /// A logical block.
     case block = 1
-    /// A filemark.
     case filemark = 2
 }
 
@@ -17,7 +16,6 @@ struct RecordHeader: Equatable, Sendable {
     /// Records begin at multiples of this many bytes.
     static let alignment: Int64 = 8
 
-    /// What the object is.
     var kind: TapeObjectKind
     /// The epoch that wrote it.
     var epoch: UInt32

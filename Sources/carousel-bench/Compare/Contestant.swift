@@ -37,7 +37,6 @@ struct Contestant {
         processorNanoseconds = { cbench_process_nanoseconds(process) }
     }
 
-    /// A bare loop.
     init(_ side: Results.Side, _ loop: BareLoop) {
         self.side = side
         disk = loop.unit

@@ -16,7 +16,6 @@ struct Goal: Equatable {
     /// What was measured.
     let found: Double
 
-    /// Whether it is reached.
     var isReached: Bool {
         switch bound {
         case .atLeast(let limit): found >= limit

@@ -55,7 +55,6 @@ struct DurableBlock: Hashable {
         return bytes
     }
 
-    /// The block in `bytes`.
     static func parse(_ bytes: RawSpan) throws(Defect) -> DurableBlock {
         guard bytes.byteCount >= minimumLength, bytes.loadBE64(at: 0) == signature else { throw .noBlock }
         let block = DurableBlock(

@@ -73,7 +73,6 @@ struct TapeJournal {
         knownLength = nil
     }
 
-    /// Object `sequence` of a round.
     static func object(identity: UInt64, round: UInt32, sequence: UInt64) -> Object {
         var random = SplitMix64(seed: identity ^ UInt64(round) << 40 ^ sequence)
         switch random.next() % 16 {
