@@ -1,6 +1,6 @@
 internal import CPlatform
 
-/// What the memory of an arena is made of.
+/// The kind of pages that the memory of an arena is made of.
 public enum PageChoice: String, Sendable, CaseIterable {
     /// Pages of the usual size.
     case standard
@@ -16,7 +16,7 @@ public enum PageChoice: String, Sendable, CaseIterable {
     public let index: Int
     /// Its size in bytes.
     public let length: Int
-    /// What it is made of: what was chosen, or what there was instead.
+    /// The pages it is made of: those chosen, or those that the system had instead.
     public let pages: PageChoice
     let base: UnsafeMutableRawPointer
 
@@ -48,14 +48,14 @@ public protocol BufferRegionObserver: AnyObject {
 @safe public final class BufferArena {
     /// The size of a region, in bytes. An arena whose limit is no multiple of it has a smaller last one.
     public static let regionLength = 64 << 20
-    /// What memory is given back in, in bytes: the size of a huge page.
+    /// The unit in which memory is given back, in bytes: the size of a huge page.
     public static let chunkLength = 2 << 20
     /// The most observers of an arena.
     public static let maximumObservers = 16
 
     /// The most bytes of all regions together.
     public let limit: Int
-    /// What regions are made of where it can be had.
+    /// The pages that regions are made of where the system has them.
     public let pages: PageChoice
     /// The regions mapped so far.
     public private(set) var regions: [BufferRegion] = []

@@ -19,7 +19,7 @@ internal import CPlatform
     public static let maximumLimit = 1 << 40
     /// How much memory a pool keeps although it is idle, in bytes.
     public static let keptIdleLength = 4 << 20
-    /// How many calls of `giveBackIdleMemory` memory has to be idle for.
+    /// Memory is given back after so many calls of `giveBackIdleMemory` in which it was idle.
     public static let idleCalls: UInt32 = 5
     /// The most memory that one call gives back, in bytes: that takes less than a millisecond.
     public static let giveBackLength = 16 << 20
@@ -32,7 +32,8 @@ internal import CPlatform
     public var mappedBytes: Int { unsafe state.pointee.mappedBytes }
     /// The bytes of the buffers that leases hold now.
     public var leasedBytes: Int { unsafe state.pointee.leasedBytes }
-    /// At most so many bytes of the regions are memory, rather than address space that was not used or was given back.
+    /// An upper bound of the bytes of the regions that are memory, rather than address space that was not used or was
+    /// given back.
     public var residentBytes: Int { unsafe state.pointee.residentChunks * BufferArena.chunkLength }
     /// Whether there may be memory to give back, now or later.
     public var hasIdleMemory: Bool { residentBytes > Self.keptIdleLength && !arena.isPinned }
@@ -68,7 +69,7 @@ internal import CPlatform
     /// The chunks of all regions. Safe: as `state`.
     private let chunks: UnsafeMutablePointer<Chunk>
 
-    /// A pool of at most `limit` bytes, at least a page. Its memory is made of `pages` where that can be had.
+    /// A pool of at most `limit` bytes, at least a page. Its memory is made of `pages` where the system has them.
     public init(limit: Int, pages: PageChoice = .standard) {
         precondition((Self.pageLength...Self.maximumLimit).contains(limit), "a pool has at least a page")
         let pageCount = limit >> Int(Self.pageShift)

@@ -4,7 +4,7 @@
 public struct SlotName: Hashable, Sendable {
     /// The slot's number, from 0.
     public let index: Int32
-    /// Which use of the slot is meant.
+    /// Which use of the slot the name is for.
     public let generation: UInt32
 
     /// The name of use `generation` of slot `index`.

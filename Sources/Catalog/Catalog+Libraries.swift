@@ -19,7 +19,6 @@ public struct NewLibrary: Sendable {
     /// How many import/export elements it gets.
     public var mailSlotCount: Int
 
-    /// A library to make.
     public init(
         name: String, targetName: String, profile: String, driveProfile: String, driveCount: Int, slotCount: Int,
         mailSlotCount: Int

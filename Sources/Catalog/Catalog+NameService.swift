@@ -11,7 +11,6 @@ public struct NameServerRecord: Hashable, Sendable {
     /// What names this daemon there; the same for as long as the record exists.
     public var entityIdentifier: String
 
-    /// A record of those parts.
     public init(host: String, port: Int, controlsAccess: Bool, entityIdentifier: String) {
         self.host = host
         self.port = port

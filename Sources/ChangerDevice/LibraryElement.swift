@@ -48,7 +48,6 @@ public struct ElementContent: Hashable, Sendable {
     /// IMPEXP: the operator put it into the import/export element.
     public var isImported: Bool
 
-    /// The cartridge with that label.
     public init(barcode: String, source: LibraryElement? = nil, isImported: Bool = false) {
         self.barcode = barcode
         self.source = source

@@ -8,7 +8,6 @@ struct BlockExtent: Equatable {
     /// How many blocks; zero is none, except in READ(6) and WRITE(6), where it was taken as 256.
     let count: UInt64
 
-    /// An extent of those values.
     init(first: UInt64, count: UInt64) {
         self.first = first
         self.count = count

@@ -96,7 +96,7 @@ public import Bytes
             dataSegmentLength: dataSegmentLength, dataDigestLength: hasDataDigest ? Self.digestLength : 0)
     }
 
-    /// Looks at the PDU that starts at the start of `available`.
+    /// Frames the PDU that starts at the start of `available`.
     @inlinable
     public func frame(_ available: RawSpan) -> PDUFrame {
         guard available.byteCount >= BasicHeaderSegment.length else {

@@ -13,7 +13,6 @@ public struct AccessRequest: Sendable {
     /// The tag of the portal group that the connection came in on.
     public let portalGroupTag: UInt16
 
-    /// A request of those parts.
     public init(
         initiatorName: String, peerAddress: SocketAddress, localAddress: SocketAddress, portalGroupTag: UInt16
     ) {
@@ -54,7 +53,6 @@ public protocol AccessControl: Sendable {
 
 /// Access for everyone to everything.
 public struct OpenAccess: AccessControl {
-    /// Access that asks nobody.
     public init() {}
 
     /// Granted without authentication, to the target's own logical units.

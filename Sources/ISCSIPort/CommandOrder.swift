@@ -1,8 +1,8 @@
 internal import ISCSI
 internal import Platform
 
-/// What has come before its turn: delivery in the order of CmdSN, over all connections of a session (RFC 7143 section
-/// 4.2.2.1).
+/// Requests that arrived before their turn: delivery in the order of CmdSN, over all connections of a session (RFC 7143
+/// section 4.2.2.1).
 ///
 /// It holds commands, other requests, and CmdSNs that count as received although nothing comes with them; all of these
 /// are in the command window, which bounds them. Beside them it holds task management functions, which are immediate
@@ -49,7 +49,7 @@ struct CommandOrder<Command: AnyObject, Request> {
     var functionCount: Int { functions.count }
     /// Whether nothing is held.
     var isEmpty: Bool { held.isEmpty && functions.isEmpty }
-    /// When the next function has waited long enough.
+    /// When the wait of the next function ends.
     var deadline: MonotonicTime? { functions.first?.deadline }
 
     /// Whether what has that CmdSN, which is in the window, is here already.

@@ -9,7 +9,7 @@ extension Connection {
     /// The most bytes of a PDU's data that go out as a copy in the output queue, and that are kept of one which waits
     /// for its turn; more goes out from a buffer of its own.
     static let controlDataLimit = 8192
-    /// So many targets of a discovery cost as much to choose from as another request.
+    /// The targets among which a discovery chooses at the cost of one more request.
     private static let targetsOfRequest = 64
 
     /// Takes a PDU of full feature phase that is neither SCSI Command nor Data-Out.
@@ -98,7 +98,7 @@ extension Connection {
         send(answer, data: data.extracting(0..<count))
     }
 
-    /// Asks a silent initiator for a sign of life.
+    /// Asks a silent initiator for an answer, with NOP-In.
     func ping() {
         guard let session else { return }
         let tag = nextPingTag

@@ -99,12 +99,12 @@ final class Connection: @unchecked Sendable {
     /// The reactor that the connection belongs to now.
     private(set) var reactor: Reactor
     /// The login is done, and the connection moves to its session's reactor, or has moved. Written and read on the
-    /// portal's reactor, where the phase must not be looked at any more.
+    /// portal's reactor, where the phase must not be read any more.
     private(set) var hasLeftPortal = false
     var phase = Phase.login {
         didSet { (isOpen, isFullFeature) = phase.flags }
     }
-    /// Whether PDUs are still taken from the peer. Kept beside the phase, whose values are costly to look at for every
+    /// Whether PDUs are still taken from the peer. Kept beside the phase, whose values are costly to compare for every
     /// PDU.
     private(set) var isOpen = true
     /// Whether the login is done and the session set up.
@@ -218,14 +218,14 @@ final class Connection: @unchecked Sendable {
         server.connectionClosed(self, reason: reason)
     }
 
-    /// Has nothing to do with its session any more; what is queued may still be sent.
+    /// Parts from its session; what is queued may still be sent.
     func leaveSession() {
         session = nil
         connectionIndex = CommandSlot.noConnection
         datamover?.withdrawAllData()
     }
 
-    /// Closes for the sake of newer connections, on the portal's reactor, unless it has logged in meanwhile.
+    /// Closes to make room for newer connections, on the portal's reactor, unless it has logged in meanwhile.
     func makeRoom() {
         if !hasLeftPortal { close(.displaced) }
     }
@@ -237,7 +237,8 @@ final class Connection: @unchecked Sendable {
         datamover?.finish()
     }
 
-    /// Ends a connection that has a session, on the session's reactor: gently when it has arrived there.
+    /// Ends a connection that has a session, on the session's reactor: after what is queued has been sent when it has
+    /// arrived there.
     func end(_ reason: CloseReason) {
         if session == nil { close(reason) } else { closeAfterSending(reason) }
     }

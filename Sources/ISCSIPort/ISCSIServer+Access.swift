@@ -3,8 +3,7 @@ internal import Platform
 internal import Synchronization
 internal import TargetCore
 
-// Who gets in, and to which logical units: `AccessControl` decides, portal groups and drained portals are looked after
-// here.
+// Who gets in, and to which logical units: `AccessControl` decides, portal groups and drained portals are handled here.
 extension ISCSIServer {
     /// Whether the initiator may log in to what it names, through the portal of its connection. On the portal's
     /// reactor.

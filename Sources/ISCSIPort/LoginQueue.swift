@@ -40,7 +40,7 @@ struct LoginQueue<Element: AnyObject> {
     /// The one of `origin` that has been there longest.
     func oldest(from origin: String) -> Element? { lines[origin].flatMap { entries[$0.oldest].element } }
 
-    /// Lets `element`, which is not in the queue, enter as the newest.
+    /// Appends `element`, which is not in the queue, as the newest.
     mutating func append(_ element: Element, from origin: String) {
         precondition(index[ObjectIdentifier(element)] == nil, "an element is in the queue once")
         let position = free.popLast() ?? entries.count
@@ -51,7 +51,7 @@ struct LoginQueue<Element: AnyObject> {
         Self.append(position, to: &lines[origin, default: Line()], \.inOrigin, &entries)
     }
 
-    /// Lets `element` leave; nothing happens when it is not in the queue.
+    /// Removes `element`; nothing happens when it is not in the queue.
     mutating func remove(_ element: Element) {
         guard let position = index.removeValue(forKey: ObjectIdentifier(element)) else { return }
         let origin = entries[position].origin

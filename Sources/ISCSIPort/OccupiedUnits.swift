@@ -3,7 +3,7 @@ internal import Platform
 /// The logical units that still work on commands of ended sessions of one I_T nexus, and the session to tell when they
 /// have let go.
 ///
-/// However often an initiator comes back, ended sessions are only kept while they have commands of their own with a
+/// However often an initiator comes back, ended sessions are kept only while they have commands of their own with a
 /// device.
 final class OccupiedUnits: Sendable {
     private struct State {

@@ -62,6 +62,5 @@ public struct PortLimits: Sendable {
     /// steadily the data comes, by `keepAliveInterval` later at most.
     public var dataOutDuration = Duration.seconds(120)
 
-    /// The limits as their properties say.
     public init() {}
 }

@@ -5,7 +5,7 @@ internal import Synchronization
 final class Portal: @unchecked Sendable {
     /// The most connections accepted in one turn, so that a flood of them leaves time for others.
     private static let acceptLimit = 64
-    /// How long the portal rests when the system has no descriptor or memory for a connection.
+    /// How long the portal pauses when the system has no descriptor or memory for a connection.
     private static let restAfterExhaustion = Duration.milliseconds(200)
     private static let restToken: UInt64 = 0
     private static let drainToken: UInt64 = 1
@@ -98,7 +98,7 @@ extension Portal: ReadyHandler {
             case .lost:
                 continue
             case .failed:
-                // The connection stays in the backlog; without a rest it would be reported at once again.
+                // The connection stays in the backlog; without a pause it would be reported at once again.
                 return takeRest()
             }
         }

@@ -36,7 +36,7 @@ private struct SessionKey: Hashable {
     let targetName: String
     let portalGroupTag: UInt16
 
-    /// Nil for discovery sessions: any number of them may be.
+    /// Nil for discovery sessions, which have no limit of their own.
     init?(_ session: Session) {
         guard let target = session.target else { return nil }
         initiatorName = session.identity.initiatorName
@@ -65,7 +65,7 @@ struct Registry: ~Copyable {
     /// TSIHs set aside for connections whose login is about to end, and those that such connections are about to join.
     private var expectations: [ObjectIdentifier: UInt16] = [:]
     private var nextHandle: UInt16 = 0
-    /// What there is of each nexus, until its session has ended and the devices have let go of all its commands.
+    /// The record of each nexus, until its session has ended and the devices have let go of all its commands.
     private var nexuses: [SessionKey: NexusRecord] = [:]
     private var sessionsOfReactor: [ObjectIdentifier: Int] = [:]
     private var sessionsOfTarget: [String: Int] = [:]

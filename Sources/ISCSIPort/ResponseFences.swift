@@ -33,7 +33,7 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
         let connection: Connection
         let respond: () -> Void
         var stage = Stage.new
-        /// When the initiator has had long enough to acknowledge.
+        /// When the wait for the acknowledgement ends.
         var deadline = MonotonicTime.distantFuture
         /// It has not done so.
         var isGivenUp = false
@@ -65,7 +65,7 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
     var count: Int { fences.count }
     /// Whether outcomes of commands are held back.
     private(set) var isRaised = false
-    /// When the initiator has had long enough to acknowledge; nil when nothing is waited for.
+    /// When the wait for an acknowledgement ends; nil when there is none.
     var deadline: MonotonicTime? { fences.first?.deadline }
 
     /// Sends a response on `connection` behind a fence, by `respond`.

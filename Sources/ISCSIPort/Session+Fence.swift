@@ -6,7 +6,7 @@ internal import TargetCore
 // What TaskReporting asks for beyond RFC 3720: response fences and FastAbort (RFC 7143 sections 4.2.2.3, 4.2.3.3 and
 // 4.2.3.4).
 extension Session {
-    /// Whether responses of functions on many tasks are fenced. On a single connection the order is enough.
+    /// Whether responses of functions on many tasks are fenced. On a single connection the order suffices.
     private var usesFences: Bool { parameters.taskReporting != .rfc3720 && connectionCount > 1 }
 
     /// Sends a response on `connection` behind a fence, if there has to be one.

@@ -75,7 +75,7 @@ extension Session {
         request.connection.deliverControl(request.header.bytes, request.data.rawSpan)
     }
 
-    /// Task management functions that have waited long enough go ahead without the commands that have not come.
+    /// Delivers task management functions whose wait is over, without the commands that have not come.
     func deliverFunctions(dueAt now: MonotonicTime) {
         while !isEnded, let request = order.overdueFunction(at: now) {
             deliver(request)

@@ -3,7 +3,7 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-/// What a session has of those before it, and owes to the one that reinstates it.
+/// What a session takes over from those before it, and hands on to the one that reinstates it.
 struct Succession {
     /// The session that this one reinstates has not ended.
     var isWaiting = false
@@ -24,8 +24,8 @@ struct Succession {
 //
 // A write that is with its medium by then cannot be called back, and must not overtake one of the new session. The new
 // session begins at once nevertheless: only the logical units that still work on such commands answer BUSY, each until
-// it has let go of its last one. A hung logical unit takes the others from nobody. A session that ended by itself is
-// reinstated no less when its initiator comes back.
+// it has let go of its last one. A hung logical unit does not make the others unavailable. A session that ended by
+// itself is reinstated no less when its initiator comes back.
 extension Session {
     // MARK: The session before
 
@@ -84,7 +84,7 @@ extension Session {
 
     // MARK: The session after
 
-    /// Lets `successor` begin when this session, which has been told to end, has done so.
+    /// Has `successor` begin when this session, which has been told to end, has ended.
     func handOver(to successor: Session) {
         succession.successor = successor
         handOver()

@@ -35,12 +35,12 @@ final class Session: @unchecked Sendable {
 
     /// The command numbering.
     var window: CommandWindow
-    /// ExpCmdSN and MaxCmdSN of late, for logins on other reactors.
+    /// A recent ExpCmdSN and MaxCmdSN, for logins on other reactors.
     private let publishedWindow: Atomic<UInt64>
 
     /// Keeps the session alive while devices work on commands when it has ended.
     private var keepAlive: Session?
-    /// What it has of the sessions before it, and owes to the one after it.
+    /// What it takes over from the sessions before it, and hands on to the one after it.
     var succession = Succession()
     /// What ended sessions of the nexus still occupy; nil in a discovery session. Set before the session begins.
     var occupiedUnits: OccupiedUnits?
@@ -74,7 +74,7 @@ final class Session: @unchecked Sendable {
     var closingDeadline: MonotonicTime?
     /// The timer for the earliest of all deadlines, or for one that has passed without being reached.
     var timer: TimerName?
-    /// What that timer is for.
+    /// The deadline that `timer` is set for.
     var timerDeadline: MonotonicTime?
     /// The reactor has no timer left: nothing waits longer than to the end of the turn.
     var hasNoTimer = false
@@ -97,7 +97,7 @@ final class Session: @unchecked Sendable {
         publishedWindow = Atomic(Self.word(of: window))
     }
 
-    /// Brings the nexus with the target into being, on the session's reactor.
+    /// Establishes the nexus with the target, on the session's reactor.
     func begin() {
         precondition(reactor.isCurrent, "a session lives on its reactor")
         guard nexus == nil, let target else { return }
@@ -282,7 +282,7 @@ final class Session: @unchecked Sendable {
 
     // MARK: Data-Out that is owed
 
-    /// Ends the commands of a connection whose data has not gone on since the last look, or has taken too long in all
+    /// Ends the commands of a connection whose data has not gone on since the last check, or has taken too long in all
     /// (section 7.9).
     func watchDataOut(of connection: Connection) {
         // A command that fails may close the connection; tasks without one have the same index then.
@@ -325,7 +325,8 @@ final class Session: @unchecked Sendable {
         publishedWindow.store(Self.word(of: window), ordering: .relaxed)
     }
 
-    /// The command numbering of late, on any thread: what the responses of a login that joins the session show.
+    /// A recent state of the command numbering, on any thread: what the responses of a login that joins the session
+    /// show.
     var recentWindow: CommandWindow {
         let word = publishedWindow.load(ordering: .relaxed)
         return CommandWindow(

@@ -126,7 +126,6 @@ public struct Message: Hashable, Sendable {
     /// The attributes with the delimiter, in order.
     public let attributes: [Attribute]
 
-    /// A message of those parts.
     public init(
         _ function: Function, flags: MessageFlags = .client, transactionID: UInt16, status: ResponseStatus? = nil,
         attributes: [Attribute]

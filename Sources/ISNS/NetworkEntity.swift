@@ -36,7 +36,6 @@ public struct Portal: Hashable, Sendable {
     /// The TCP port at its address where the server's own messages are taken; nil when there is none.
     public let inquiryPort: UInt16?
 
-    /// A portal of those parts.
     public init(key: PortalKey, groupTag: UInt16, inquiryPort: UInt16?) {
         self.key = key
         self.groupTag = groupTag
@@ -53,7 +52,6 @@ public struct TargetNode: Hashable, Sendable {
     /// The tags of the portal groups that offer it; nil when all do.
     public let portalGroupTags: Set<UInt16>?
 
-    /// A target of those parts.
     public init(name: String, alias: String, portalGroupTags: Set<UInt16>?) {
         self.name = name
         self.alias = alias

@@ -5,7 +5,6 @@ public struct NotificationBitmap: OptionSet, Hashable, Sendable {
     /// The 32 bits of the iSCSI SCN Bitmap.
     public let rawValue: UInt32
 
-    /// A bitmap of those bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
     /// A node was added to a discovery domain (management registrations only).

@@ -10,7 +10,6 @@ public struct Offer: Hashable, Sendable {
         public let port: UInt16
         public let groupTag: UInt16
 
-        /// A portal of those parts.
         public init(host: String, port: UInt16, groupTag: UInt16) {
             self.host = host
             self.port = port
@@ -32,7 +31,6 @@ public struct Offer: Hashable, Sendable {
     /// The targets that are registered as storage nodes.
     public let targets: [TargetNode]
 
-    /// An offer of those parts.
     public init(portals: [Portal], targets: [TargetNode]) {
         self.portals = portals
         self.targets = targets

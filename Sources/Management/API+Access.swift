@@ -11,7 +11,6 @@ public struct PortalCreation: Codable, Sendable {
     /// The tag of its portal group, 1 to 65535; 1 when nil.
     public var group: Int?
 
-    /// A portal to open.
     public init(portal: String, group: Int?) {
         self.portal = portal
         self.group = group
@@ -23,7 +22,6 @@ public struct GracePeriod: Codable, Sendable {
     /// How long initiators get to log out, in seconds.
     public var seconds: Int
 
-    /// A time of that many seconds.
     public init(seconds: Int) { self.seconds = seconds }
 }
 
@@ -58,7 +56,6 @@ public struct InitiatorGroupCreation: Codable, Sendable {
     /// Its place among the groups; after all others when nil.
     public var rank: Int?
 
-    /// A group to make.
     public init(name: String, names: [String], addresses: [String], rank: Int?) {
         self.name = name
         self.names = names
@@ -128,7 +125,6 @@ public struct TargetUnmapping: Codable, Sendable {
     /// The numbers; with a group and none, the group's access ends.
     public var numbers: [Int]
 
-    /// An end of a mapping.
     public init(group: String?, numbers: [Int]) {
         self.group = group
         self.numbers = numbers
@@ -140,7 +136,6 @@ public struct TargetPortalGroups: Codable, Sendable {
     /// Their tags; all when nil.
     public var groups: [Int]?
 
-    /// The groups with those tags.
     public init(groups: [Int]?) { self.groups = groups }
 }
 
@@ -151,14 +146,13 @@ public struct TargetRedirect: Codable, Sendable {
     /// Whether initiators are to remember it.
     public var isPermanent: Bool
 
-    /// A redirection.
     public init(address: String?, isPermanent: Bool) {
         self.address = address
         self.isPermanent = isPermanent
     }
 }
 
-/// What a group has of a target.
+/// The access of a group to a target.
 public struct TargetAccessSummary: Codable, Sendable, Hashable {
     /// The name of the group.
     public var group: String
@@ -174,7 +168,7 @@ public struct CHAPPlace: Codable, Sendable, Hashable {
     public var target: String?
     /// The name of the initiator group.
     public var group: String?
-    /// Whether discovery sessions are meant.
+    /// Whether it is for discovery sessions.
     public var isDiscovery: Bool
 
     public init(target: String? = nil, group: String? = nil, isDiscovery: Bool = false) {

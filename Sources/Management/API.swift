@@ -90,7 +90,6 @@ public struct DiskCreation: Codable, Sendable {
     /// The absolute path of an existing file that becomes the medium.
     public var image: String?
 
-    /// A disk to make.
     public init(name: String, size: Int64?, blockSize: Int? = nil, image: String? = nil) {
         self.name = name
         self.size = size
@@ -104,7 +103,6 @@ public struct DiskResize: Codable, Sendable {
     /// The capacity in bytes, not less than the disk has.
     public var size: Int64
 
-    /// A request for that capacity.
     public init(size: Int64) { self.size = size }
 }
 
@@ -156,7 +154,6 @@ public struct LibraryCreation: Codable, Sendable {
     /// The capacity of each cartridge in bytes; the native one of the drives when nil.
     public var cartridgeSize: Int64?
 
-    /// A library to make.
     public init(
         name: String, profile: String, drives: Int, driveProfile: String, slots: Int, mailSlots: Int,
         cartridges: Int = 0, firstBarcode: String? = nil, cartridgeSize: Int64? = nil
@@ -271,7 +268,6 @@ public struct CartridgeCreation: Codable, Sendable {
     /// The native capacity in bytes; that of the drives when nil.
     public var size: Int64?
 
-    /// A cartridge to make.
     public init(barcode: String, size: Int64?) {
         self.barcode = barcode
         self.size = size

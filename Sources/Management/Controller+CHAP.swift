@@ -49,7 +49,7 @@ extension Controller {
                 .notFound, "no user '\(user)' is set there; 'carousel chap list' shows those there are")
         }
         guard credentials.initiators.count > 1 else {
-            // Without initiators nobody would have to prove anything: that must be said.
+            // Without initiators nobody would have to prove anything: that has to be asked for.
             throw ManagementError(
                 .conflict, "'\(user)' is the only user there; leave out --user to ask nobody for a proof any more")
         }

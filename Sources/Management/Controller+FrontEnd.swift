@@ -5,7 +5,7 @@ import Logging
 
 // From catalog and secrets to the front end: the whole plan each time, so that nothing depends on the order of changes.
 extension Controller {
-    /// Makes the front end what catalog and secrets say.
+    /// Configures the front end as catalog and secrets say.
     func configureFrontEnd() throws(ManagementError) {
         assembly.configure(try frontEndPlan())
     }
@@ -68,8 +68,8 @@ extension Controller {
         return try query { () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) }
     }
 
-    /// Lets the front end forget what was set for a disk or library that the catalog and the secrets have forgotten:
-    /// there is no way back from here.
+    /// Has the front end forget what was set for a disk or library that the catalog and the secrets have forgotten,
+    /// which cannot be undone.
     func forgetFrontEndSettings() {
         do {
             try configureFrontEnd()

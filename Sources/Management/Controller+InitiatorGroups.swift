@@ -91,7 +91,7 @@ extension Controller {
     public func deleteInitiatorGroup(_ name: String) throws(ManagementError) {
         let group = try initiatorGroup(name)
         guard group.targets.isEmpty else {
-            // A target without groups is open to everyone: that must not come by the way.
+            // A target without groups is open to everyone: that must not happen as a side effect.
             throw ManagementError(
                 .inUse,
                 "group '\(name)' has access to \(group.targets.joined(separator: ", ")); "

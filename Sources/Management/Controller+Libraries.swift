@@ -9,7 +9,7 @@ extension Controller {
     static let maximumSlots = 8192
     /// The most import/export elements of a library.
     static let maximumMailSlots = 256
-    /// How many moves `library(_:)` tells of.
+    /// The most moves that `library(_:)` gives.
     static let recentMoves = 20
 
     /// Makes a library with its drives, elements, cartridges and target.
@@ -91,7 +91,7 @@ extension Controller {
         let moves = try query { () throws(CatalogError) in
             try catalog.moves(library: name, limit: Self.recentMoves)
         }
-        // First the cartridges: they are looked at, and the library's state follows from that.
+        // First the cartridges: they are examined, and the library's state follows from that.
         let cartridges = try cartridgeSummaries(library)
         return LibraryDetail(
             library: try summary(of: library), cartridges: cartridges,

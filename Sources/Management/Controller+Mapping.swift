@@ -6,7 +6,8 @@ import TargetCore
 extension Controller {
     /// Shows devices at the target `name`: to everyone, or only to a group, which thereby may log in.
     ///
-    /// A group without devices of its own sees those of the target. Numbers that a group has already are added to.
+    /// A group without devices of its own sees those of the target. New numbers are added to those that a group has
+    /// already.
     public func map(target name: String, _ request: TargetMapping) throws(ManagementError) -> TargetSummary {
         let target = try targetRecord(name)
         let devices = try deviceUnits(named: request.logicalUnits.values)
@@ -36,7 +37,7 @@ extension Controller {
             }
         }
         if group == nil, wanted.values.allSatisfy({ devices.units[$0]?.library == nil }) {
-            // Disks for everyone change nothing else, and nothing else is looked at.
+            // Disks for everyone change nothing else, so nothing else is compared.
             assembly.map(wanted, atTarget: target.name)
         } else {
             try configureFrontEnd()

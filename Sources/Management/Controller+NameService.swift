@@ -16,7 +16,7 @@ extension Controller {
         logger.info("iSNS server set", metadata: ["server": "\(record.text)"])
     }
 
-    /// Takes the registration back; discovery domains decide nothing any more.
+    /// Withdraws the registration; discovery domains decide nothing any more.
     public func clearNameServer() throws(ManagementError) {
         guard let former = nameService else {
             throw ManagementError(.notFound, "no iSNS server is set; 'carousel isns set' sets one")
@@ -29,13 +29,13 @@ extension Controller {
         logger.info("iSNS server cleared", metadata: ["server": "\(former.record.text)"])
     }
 
-    /// How it stands with iSNS. Suspends, and changes nothing.
+    /// The state of the registration with the iSNS server. Suspends, and changes nothing.
     public func nameServiceStatus() async -> NameServiceStatus {
         await nameService?.status() ?? NameServiceStatus()
     }
 
-    /// Begins with the server that the catalog has, if it has one; before the portals are open, so that nobody slips
-    /// in.
+    /// Begins with the server that the catalog has, if it has one; before the portals are open, so that nobody logs in
+    /// earlier.
     func startNameService() throws(ManagementError) {
         guard let record = try query({ () throws(CatalogError) in try catalog.nameServer() }) else { return }
         serve(record)

@@ -78,7 +78,7 @@ extension Controller {
         return try summary(of: portal)
     }
 
-    /// Lets a portal take logins again.
+    /// Has a portal take logins again.
     public func resumePortal(_ text: String) throws(ManagementError) -> PortalSummary {
         let portal = try openPortal(text)
         assembly.resumePortal(portal.actual)

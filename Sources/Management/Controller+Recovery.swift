@@ -9,8 +9,8 @@ extension Controller {
     /// How many cartridges of a library, and how many unclaimed files, are named one by one.
     static let namedAtMost = 20
 
-    /// Looks at all rows that are not complete, and at all folders. What cannot be ended now is a problem of its disk
-    /// or library, and everything else goes on.
+    /// Examines all rows that are not complete, and all folders. What cannot be ended now is a problem of its disk or
+    /// library, and everything else goes on.
     func endInterrupted() throws(ManagementError) {
         for disk in try query({ () throws(CatalogError) in try catalog.disks() }) where disk.phase != .complete {
             end(disk.name, "disk", disk.phase) { () throws(ManagementError) in try removeRemains(of: disk) }

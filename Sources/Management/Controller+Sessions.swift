@@ -26,7 +26,7 @@ extension Controller {
         return session
     }
 
-    /// Asks initiators to log out, and closes their sessions after the time. Gives those that are meant.
+    /// Asks initiators to log out, and closes their sessions after the time. Gives the sessions that it closes.
     public func closeSessions(_ request: SessionClosing) throws(ManagementError) -> [SessionSummary] {
         try Self.checkGracePeriod(request.seconds)
         let meant: [SessionSummary]

@@ -188,7 +188,7 @@ extension Controller {
 
     // MARK: Portal groups and redirection
 
-    /// Lets some portal groups, or all, offer the target `name`.
+    /// Has some portal groups, or all, offer the target `name`.
     public func setPortalGroups(
         ofTarget name: String, _ request: TargetPortalGroups
     ) throws(ManagementError) -> TargetSummary {

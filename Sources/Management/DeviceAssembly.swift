@@ -8,7 +8,6 @@ public struct CartridgeProblem: Hashable, Sendable {
     /// What is wrong with them, without the cartridge's name.
     public let reason: String
 
-    /// That kind of problem for that reason.
     public init(_ state: CartridgeState, _ reason: String) {
         self.state = state
         self.reason = reason
@@ -18,9 +17,9 @@ public struct CartridgeProblem: Hashable, Sendable {
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
 /// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function
-/// that throws has changed nothing, if it does not say otherwise.
+/// that throws has changed nothing unless it says so.
 public protocol DeviceAssembly: Sendable {
-    /// Refuses a library that cannot be: unknown profiles, more elements than the profile has.
+    /// Refuses a library that cannot be made: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
     /// Refuses a barcode that the library cannot read, or of a kind of cartridge that its drives cannot use.
     func checkBarcode(_ barcode: String, libraryProfile: String, driveProfile: String) throws(ManagementError)
@@ -51,12 +50,12 @@ public protocol DeviceAssembly: Sendable {
     func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError)
-    /// Looks at the files of `cartridges` of the library, in `folder`, and tells which cannot be used, by barcode. What
-    /// is found out is kept for `cartridgeProblems(of:)` while the library runs.
+    /// Examines the files of `cartridges` of the library, in `folder`, and gives those that cannot be used, by barcode.
+    /// What is found out is kept for `cartridgeProblems(of:)` while the library runs.
     func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) -> [String: CartridgeProblem]
-    /// Which cartridges of the running library could not be used when they were looked at or loaded last, by barcode.
+    /// Which cartridges of the running library could not be used when they were examined or loaded last, by barcode.
     func cartridgeProblems(of library: LibraryRecord) -> [String: CartridgeProblem]
     /// How many bytes of the medium of `cartridge` in `folder` are written; nil when that cannot be found out.
     func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64?

@@ -23,7 +23,6 @@ public struct ManagementError: Error, Hashable, Sendable, CustomStringConvertibl
     /// What is wrong, where, and what to do; without a full stop.
     public let message: String
 
-    /// An error of that kind with that sentence.
     public init(_ code: Code, _ message: String) {
         self.code = code
         self.message = message

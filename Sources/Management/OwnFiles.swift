@@ -9,7 +9,7 @@ import Platform
 struct OwnFiles {
     private var paths: [FileStatus.Identity: String] = [:]
 
-    /// Those that are in `folder` now. It costs a look at each file of each cartridge.
+    /// Those that are in `folder` now. It asks the system about each file of each cartridge.
     init(of folder: StateFolder) {
         let root = folder.resolved(folder.path)
         guard let entries = FileManager.default.enumerator(atPath: root) else { return }

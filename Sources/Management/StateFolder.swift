@@ -23,7 +23,7 @@ public final class StateFolder: Sendable {
         return geteuid() == 0 ? "/var/lib/carousel" : NSHomeDirectory() + "/.local/state/carousel"
     }
 
-    /// What `sun_path` of a Unix socket address holds beside its NUL, in bytes (unix(7)).
+    /// The bytes that `sun_path` of a Unix socket address holds beside its NUL (unix(7)).
     static let maximumSocketPathLength = 107
 
     /// Where the control socket of the state folder at `path` is.
@@ -82,7 +82,7 @@ public final class StateFolder: Sendable {
         self.lock = lock
     }
 
-    /// Lets another daemon have the folder, before this object goes away.
+    /// Releases the folder for another daemon, before this object goes away.
     public func release() { _ = flock(lock.fileDescriptor, LOCK_UN) }
 
     /// The catalog's file.

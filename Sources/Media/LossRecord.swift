@@ -3,11 +3,11 @@ internal import Synchronization
 
 /// What a medium remembers of its host's failures to make written data durable.
 ///
-/// Linux tells such a failure once for an open file, calls the pages clean, and lets the next synchronisation succeed
-/// without them. So the one failure is a loss of everything that was not durable, whoever wrote it: it is counted where
-/// it occurs, before any command is answered, and the medium refuses writes from then on until an operator has
-/// acknowledged the loss. A command that has written before a loss and ends after it sees that the count, the epoch,
-/// has changed.
+/// Linux reports such a failure once for each open file, calls the pages clean, and lets the next synchronisation
+/// succeed without them. So the one failure is a loss of everything that was not durable, whoever wrote it: it is
+/// counted where it occurs, before any command is answered, and the medium refuses writes from then on until an
+/// operator has acknowledged the loss. A command that has written before a loss and ends after it sees that the count,
+/// the epoch, has changed.
 final class LossRecord: Sendable {
     private let epochWord = Atomic<UInt64>(0)
     /// The error number of the latest loss; 0 before the first.
@@ -15,7 +15,7 @@ final class LossRecord: Sendable {
     private let isSticky = Atomic<Bool>(false)
     private let observer = Lock<(@Sendable (MediaFailure) -> Void)?>(nil)
 
-    /// A record that begins with a loss of an earlier time when `code` is not 0.
+    /// A record that begins with an earlier loss when `code` is not 0.
     init(noted code: Int32 = 0) {
         guard code != 0 else { return }
         self.code.store(code, ordering: .relaxed)
@@ -46,7 +46,7 @@ final class LossRecord: Sendable {
         observer.withLock { $0 }?(MediaFailure(errorNumber: errorNumber))
     }
 
-    /// Lets writes go on.
+    /// Permits writes again.
     func acknowledge() {
         isSticky.store(false, ordering: .releasing)
     }

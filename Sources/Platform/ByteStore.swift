@@ -34,7 +34,8 @@ public protocol ByteStore: AnyObject, Sendable {
     func synchronizeData() -> Int32
     /// Makes reads from `offset` on come from the device, as far as the host can.
     func dropCached(from offset: Int64)
-    /// How far apart it is worth asking whether a range is cached, in bytes.
+    /// The distance between two questions whether a range is cached, in bytes; asking more often costs more than it
+    /// saves.
     var cacheProbeInterval: Int64 { get }
     /// Sets the length.
     func truncate(to length: Int64) -> Int32
@@ -42,7 +43,7 @@ public protocol ByteStore: AnyObject, Sendable {
     func punchHole(at offset: Int64, length: Int64) -> Int32
     /// Makes a range read as zeros and keeps its storage.
     func zeroRange(at offset: Int64, length: Int64) -> Int32
-    /// The length now.
+    /// The present length in bytes.
     func size() throws(SystemError) -> Int64
     /// The first offset from `offset` on that has storage; nil when none has.
     func nextAllocated(from offset: Int64) -> Int64?
@@ -52,28 +53,22 @@ public protocol ByteStore: AnyObject, Sendable {
     var allocatedBytes: Int64? { get }
     /// Whether the length cannot be changed.
     var hasFixedLength: Bool { get }
-    /// The error number that `noteLoss` has put down; 0 when there is none.
+    /// The error number that `noteLoss` has recorded; 0 when there is none.
     var notedLoss: Int32 { get }
-    /// Puts down, for whoever opens the bytes next, that written data were lost with this error number; 0 takes that
-    /// back.
+    /// Records, for the next opening, that written data were lost with this error number; 0 removes the record.
     func noteLoss(_ errorNumber: Int32) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()
 }
 
-/// What stores in memory need not say.
+/// Defaults, for stores in memory.
 extension ByteStore {
     /// As `write`: memory does not wait.
     public func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, offset: offset) }
-    /// Not known.
     public var allocatedBytes: Int64? { nil }
-    /// It can be changed.
     public var hasFixedLength: Bool { false }
-    /// None.
     public var notedLoss: Int32 { 0 }
-    /// Puts nothing down.
     public func noteLoss(_ errorNumber: Int32) -> Int32 { 0 }
-    /// There is no cache.
     public func dropCache() {}
 }
 

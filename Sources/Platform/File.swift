@@ -11,24 +11,24 @@ public struct FileOptions: OptionSet, Sendable {
         self.rawValue = rawValue
     }
 
-    /// Reading alone: no bit.
+    /// Reading only: no bit.
     public static let readOnly: FileOptions = []
     public static let readWrite = FileOptions(rawValue: 1)
-    /// Make the file when there is none.
+    /// Creates the file when there is none.
     public static let create = FileOptions(rawValue: 2)
-    /// With `create`: fail when there is one.
+    /// With `create`: fails when the file exists.
     public static let exclusive = FileOptions(rawValue: 4)
-    /// Empty the file.
+    /// Truncates the file to no bytes.
     public static let truncate = FileOptions(rawValue: 8)
     /// Every write is durable before it returns (O_DSYNC).
     public static let dataSynchronous = FileOptions(rawValue: 16)
-    /// Only a directory will do.
+    /// Fails unless the path is a directory (O_DIRECTORY).
     public static let directory = FileOptions(rawValue: 32)
 }
 
 /// The outcome of reading or writing a file: a value, for the data path.
 public enum FileResult: Equatable, Sendable {
-    /// So many bytes; fewer than asked for only at the end of the file.
+    /// The number of bytes; fewer than asked for only at the end of the file.
     case done(Int)
     /// The page cache does not hold all of it; nothing is promised about what was read.
     case wouldBlock
@@ -50,7 +50,7 @@ public final class File: Sendable {
 
     /// The most bytes of one system call of a plain write.
     private let writePieceLength: Int
-    /// What is read most of the file, in memory.
+    /// The parts of the file that are kept in memory.
     private let window: FileWindow?
 
     private init(path: String, fileDescriptor: Int32, writePieceLength: Int, pageKeeper: PageKeeper?) {
@@ -78,10 +78,10 @@ public final class File: Sendable {
     ///
     /// `writePieceLength` bounds what one system call of a plain write hands to the kernel, in bytes. The page cache
     /// takes pages in units as large as the writes that first filled them, and ext4 (from Linux 6.16 on) walks through
-    /// every block of such a unit at each later write to it: a file that is written at random later wants small pieces.
+    /// every block of such a unit at each later write to it: a file that is written at random later needs small pieces.
     /// Where `pageKeeper` keeps pages, they are there already, and writes go in one piece.
     ///
-    /// `pageKeeper` keeps in memory what `readCached` reads most of the file's present length.
+    /// `pageKeeper` keeps the hot parts of the file's present length in memory for `readCached`.
     public static func open(
         path: String, _ options: FileOptions = .readOnly, permissions: UInt32 = 0o600, writePieceLength: Int = .max,
         pageKeeper: PageKeeper? = nil
@@ -327,16 +327,15 @@ public final class File: Sendable {
 
     // MARK: Losses of written data
 
-    /// The error number that `noteLoss` has put down with the file; 0 when there is none, or the file system keeps
+    /// The error number that `noteLoss` has recorded with the file; 0 when there is none, or the file system keeps
     /// none.
     public var notedLoss: Int32 { max(0, cplatform_noted_loss(fileDescriptor)) }
 
-    /// Puts down with the file, in an extended attribute, that written data were lost with this error number; 0 takes
-    /// that back. It gives 0 or the error number: EOPNOTSUPP where the file system keeps no attributes.
+    /// Records with the file, in an extended attribute, that written data were lost with this error number; 0 removes
+    /// the record. It gives 0 or the error number: EOPNOTSUPP where the file system keeps no attributes.
     public func noteLoss(_ errorNumber: Int32) -> Int32 { -cplatform_note_loss(fileDescriptor, errorNumber) }
 
-    /// Asks the system to forget what its page cache holds of the file. What is not written out, or kept by a page
-    /// keeper, stays.
+    /// Asks the system to drop the file from its page cache. What is not written out, or kept by a page keeper, stays.
     public func dropCache() {
         window?.discard(from: 0, length: .max)
         cplatform_drop_cache(fileDescriptor)

@@ -59,7 +59,7 @@ internal import CPlatform
         unsafe cplatform_semaphore_destroy(semaphore)
     }
 
-    /// Queues `request` in the lane of all that has none of its own.
+    /// Queues `request` in the lane that requests without a lane of their own share.
     public func submit(_ request: FileRequest, on reactor: Reactor) -> Bool {
         guard let lane = sharedLane.withLock({ $0 }) else { return false }
         return lane.submit(request, on: reactor)
@@ -118,7 +118,8 @@ internal import CPlatform
             unsafe cplatform_semaphore_wait(semaphore)
             let (lane, leavesNoneIdle) = takeNext()
             guard let lane else { return }
-            // A thread that the system refuses is done without; the next that takes work asks again.
+            // When the system refuses a thread, the engine goes on with those it has; the next that takes work asks
+            // again.
             if leavesNoneIdle { try? startThread() }
             lane.performNext()
             state.withLock { $0.idle += 1 }

@@ -48,17 +48,17 @@ public final class FileRequest: @unchecked Sendable {
     public unowned let owner: any FileRequestOwner
     /// What is to be done.
     public var operation = Operation.read
-    /// Who does it; released at completion. Nil means the plain operation on `store`.
+    /// The medium that performs it; released at completion. Nil means the plain operation on `store`.
     public var medium: (any Medium)?
     /// The bytes of a request without a medium; released at completion.
     public var store: (any ByteStore)?
     /// The payload; it stays here during the operation.
     public var lease: BufferLease?
-    /// Where in the lease the payload is.
+    /// The offset of the payload in the lease, in bytes.
     public var leaseOffset = 0
-    /// How many bytes of payload, or of the file.
+    /// The bytes of payload, or of the range of the file.
     public var count = 0
-    /// Where in the file.
+    /// The offset in the file, in bytes.
     public var fileOffset: Int64 = 0
     /// For the owner: which step of its work this is.
     public var context = 0
@@ -167,7 +167,6 @@ public struct FileRequestList: @unchecked Sendable {
     /// How many requests there are.
     public private(set) var count = 0
 
-    /// An empty list.
     public init() {}
 
     /// Whether there is none.

@@ -5,11 +5,11 @@ internal import Synchronization
 /// system call, which costs more than the copy, and without waiting, because those pages cannot leave.
 ///
 /// The file is seen in extents of `extentLength` bytes. An extent that is used again and again through the page cache
-/// becomes warm and asks to be kept; everything that is not kept is none of the window's business. Writes go past the
-/// window, and it shows them: a mapping and the page cache are the same memory. The length is the file's when the
-/// window was made; what the file gains later is not in it. Any thread may read.
+/// becomes warm and asks to be kept; what is not kept is read without the window. Writes go past the window, and it
+/// shows them: a mapping and the page cache are the same memory. The length is the file's when the window was made;
+/// what the file gains later is not in it. Any thread may read.
 @safe final class FileWindow: @unchecked Sendable {
-    /// The bytes of an extent: what is kept or not as a whole.
+    /// The bytes of an extent, the unit of keeping.
     static let extentLength = 1 << extentShift
     private static let extentShift = 21
     /// How much of an extent is used before it asks to be kept, in units of 512 bytes: all of it twice.
@@ -20,7 +20,7 @@ internal import Synchronization
     private enum Mark {
         /// The keeper has been asked.
         static let asked: UInt16 = 0x4000
-        /// It is kept, and was not read since the keeper last looked.
+        /// It is kept, and was not read since the keeper's last check.
         static let kept: UInt16 = 0x8000
         /// It is kept and was read.
         static let read: UInt16 = 0x8001
@@ -35,7 +35,7 @@ internal import Synchronization
     private(set) var isClosed = false
 
     /// A window onto the first `length` bytes of a file; nil when there is no room for it in the address space, or the
-    /// keeper has files enough.
+    /// keeper has `PageKeeper.maximumFiles` already.
     init?(fileDescriptor: Int32, length: Int, keeper: PageKeeper) {
         guard length > 0, keeper.admitFile() else { return nil }
         guard let base = unsafe cplatform_map_file(fileDescriptor, length) else {
@@ -102,7 +102,7 @@ internal import Synchronization
         let word = unsafe extents[index].load(ordering: .relaxed)
         if word == Mark.read { return true }
         if word == Mark.kept {
-            // The keeper may be giving it up just now; then the pages are still there for this one copy.
+            // The keeper may be giving it up at this moment; then the pages are still there for this one copy.
             _ = change(index, word, to: Mark.read)
             return true
         }
@@ -153,9 +153,9 @@ internal import Synchronization
         return false
     }
 
-    /// Whether an extent is still kept, and was read since the last question if that `mayGo`; otherwise it is given up.
-    /// On the keeper's thread.
-    func staysKept(_ index: Int, mayGo: Bool) -> Bool {
+    /// Whether an extent stays kept: it does when it was read since the last call, or is not to be evicted
+    /// (`mayEvict`); otherwise it is given up. On the keeper's thread.
+    func staysKept(_ index: Int, mayEvict: Bool) -> Bool {
         // Safe: the keeper knows only extents that asked.
         let word = unsafe extents[index].load(ordering: .relaxed)
         if word == Mark.read {
@@ -164,7 +164,7 @@ internal import Synchronization
         }
         // It was discarded and is warm again, or a reader is quicker.
         if word == Mark.asked { return true }
-        if word == Mark.kept, !mayGo || !change(index, word, to: 0) { return true }
+        if word == Mark.kept, !mayEvict || !change(index, word, to: 0) { return true }
         unlock(index)
         return false
     }

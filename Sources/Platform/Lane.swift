@@ -1,4 +1,4 @@
-/// What has the work of lanes done: threads, or a test.
+/// What performs the requests of lanes: threads, or a simulation in tests.
 public protocol MediumEngine: AnyObject, Sendable {
     /// `lane` has a request that may begin: call its `performNext()` once, soon, on a thread that may wait. Lanes come
     /// in turns, so that none waits for another's backlog. Called on any thread; it must not wait.
@@ -19,7 +19,7 @@ public final class Lane: @unchecked Sendable {
 
     /// What performs the requests.
     public let engine: any MediumEngine
-    /// The most requests that wait when another is refused.
+    /// The most requests that wait; more are refused.
     public let waitingLimit: Int
     /// The most requests that are performed at a time; their order is then not defined.
     public let concurrency: Int

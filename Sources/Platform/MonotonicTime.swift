@@ -36,14 +36,14 @@ public struct MonotonicTime: Comparable, Hashable, Sendable {
     }
 }
 
-/// Where a reactor has its time from: the system's clock, or one that a test moves.
+/// The source of a reactor's time: the system's clock, or one that a test moves.
 public struct MonotonicClock: Sendable {
     /// CLOCK_MONOTONIC.
     public static let system = MonotonicClock { .current() }
 
     private let read: @Sendable () -> MonotonicTime
 
-    /// A clock that `read` tells the time of; it is called on any thread and never goes back.
+    /// A clock that takes its time from `read`, which any thread may call and which never goes back.
     public init(_ read: @escaping @Sendable () -> MonotonicTime) {
         self.read = read
     }

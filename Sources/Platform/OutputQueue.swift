@@ -61,7 +61,6 @@ internal import CPlatform
     private let headers: UnsafeMutableRawPointer
     private var state: State
 
-    /// An empty queue with those limits.
     public init(pieceLimit: Int = maximumPieceLimit, leaseLimit: Int = 512, headerCapacity: Int = 65536) {
         precondition((1...Self.maximumPieceLimit).contains(pieceLimit), "one system call takes at most 1024 pieces")
         self.pieceLimit = pieceLimit

@@ -1,7 +1,7 @@
 internal import CPlatform
 internal import Synchronization
 
-/// Keeps what is read most of some files in memory, up to a limit, so that reactors read it by copying (`FileWindow`).
+/// Keeps the hot parts of files in memory, up to a limit, so that reactors read them by copying (`FileWindow`).
 ///
 /// A thread of its own brings parts of files into memory and locks them there (mlock); reactors only ask. When the
 /// limit is reached, or the process may not lock more (RLIMIT_MEMLOCK), parts that nobody has read for `idleDuration`
@@ -14,7 +14,7 @@ internal import Synchronization
     public static let maximumFiles = 8192
     /// The most requests that wait for the thread.
     static let queueLimit = 256
-    /// How long a part stays that nobody reads.
+    /// How long a part that nobody reads stays kept.
     static let idleDuration = Duration.seconds(10)
     /// The most extents that make room at a time: after a quiet hour everything is idle.
     static let evictionLimit = 256
@@ -37,7 +37,7 @@ internal import Synchronization
     private let fileLimit: Int
     private let idleDuration: Duration
     private let state = Lock(State())
-    /// Requests before that time are in vain: nothing can make room.
+    /// Before that time nothing can make room for a request.
     private let reopening = Atomic<Int64>(.min)
     private let keptCount = Atomic<Int>(0)
     private let fileCount = Atomic<Int>(0)
@@ -122,7 +122,7 @@ internal import Synchronization
     // MARK: The thread
 
     private func work() {
-        var lastLook = MonotonicTime(nanoseconds: 0)
+        var lastCheck = MonotonicTime(nanoseconds: 0)
         while true {
             unsafe cplatform_semaphore_wait(semaphore)
             let (next, isStopping) = state.withLock { state in
@@ -130,46 +130,48 @@ internal import Synchronization
             }
             if isStopping { return }
             guard let next else { continue }
-            if keptCount.load(ordering: .relaxed) < extentLimit || makeRoom(&lastLook), next.window.lock(next.index) {
+            if keptCount.load(ordering: .relaxed) < extentLimit || makeRoom(&lastCheck), next.window.lock(next.index) {
                 keep([next])
             } else {
                 next.window.decline(next.index)
                 // The system's limit may be lower than ours: then idle extents make room as well.
-                _ = makeRoom(&lastLook)
+                _ = makeRoom(&lastCheck)
                 reopening.store((.current() + idleDuration).nanoseconds, ordering: .relaxed)
             }
         }
     }
 
-    /// Counts extents as kept, unless their file was closed meanwhile. One that was discarded may be there already.
+    /// Counts extents as kept, unless their file was closed meanwhile. One that was discarded may be counted already.
     private func keep(_ extents: [Extent]) {
         state.withLock { state in
             for extent in extents where !extent.window.isClosed {
-                let isThere = state.kept.contains { $0.index == extent.index && $0.window === extent.window }
-                if !isThere { state.kept.append(extent) }
+                let isKept = state.kept.contains { $0.index == extent.index && $0.window === extent.window }
+                if !isKept { state.kept.append(extent) }
             }
             keptCount.store(state.kept.count, ordering: .relaxed)
         }
     }
 
-    /// Gives up some of what was not read since the last look, and what was discarded; whether that made room. Looks
-    /// follow each other no sooner than `idleDuration`.
-    private func makeRoom(_ lastLook: inout MonotonicTime) -> Bool {
+    /// Gives up some of what was not read since the last check, and what was discarded; whether that made room. Checks
+    /// are at least `idleDuration` apart.
+    private func makeRoom(_ lastCheck: inout MonotonicTime) -> Bool {
         let now = MonotonicTime.current()
-        guard lastLook + idleDuration <= now else { return false }
-        lastLook = now
-        let looked = state.withLock { $0.kept }
-        var given: [Extent] = []
-        for extent in looked where !extent.window.staysKept(extent.index, mayGo: given.count < Self.evictionLimit) {
-            given.append(extent)
+        guard lastCheck + idleDuration <= now else { return false }
+        lastCheck = now
+        let extents = state.withLock { $0.kept }
+        var evicted: [Extent] = []
+        for extent in extents
+        where !extent.window.staysKept(extent.index, mayEvict: evicted.count < Self.evictionLimit) {
+            evicted.append(extent)
         }
         // Unlocking waits for other memory work of the process, so it is done before reactors that ask have to wait for
         // it.
         state.withLock { state in
             var index = 0
             state.kept.removeAll { extent in
-                // What is given up stands in the order of the list.
-                guard index < given.count, given[index].window === extent.window, given[index].index == extent.index
+                // Both are in the same order.
+                guard index < evicted.count, evicted[index].window === extent.window,
+                    evicted[index].index == extent.index
                 else { return false }
                 index += 1
                 return true

@@ -19,7 +19,6 @@ public struct ReadyEvents: OptionSet, Sendable {
     /// The bits, as epoll has them.
     public let rawValue: UInt32
 
-    /// The kinds in `rawValue`.
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
@@ -50,7 +49,7 @@ public struct RegistrationName: Hashable, Sendable {
     /// each.
     public static let timerLimit = 1 << 17
 
-    /// The reactor's number among its like.
+    /// The reactor's number, from 0.
     public let index: Int
     /// The thread's name.
     public let name: String

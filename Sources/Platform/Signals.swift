@@ -3,9 +3,9 @@ internal import Glibc
 
 /// Signals that end or steer the process, given to a callback on a thread of its own instead of a signal handler.
 public enum Signals {
-    /// SIGINT: the user at the terminal wants the end.
+    /// SIGINT: the user at the terminal ends the process.
     public static let interrupt: Int32 = SIGINT
-    /// SIGTERM: the service manager wants the end.
+    /// SIGTERM: the service manager ends the process.
     public static let terminate: Int32 = SIGTERM
     /// SIGHUP: read the configuration again.
     public static let hangUp: Int32 = SIGHUP

@@ -65,7 +65,7 @@ public final class StreamSocket: Sendable {
 
     /// What a reception found.
     public enum ReceiveResult: Equatable {
-        /// So many bytes, at least one.
+        /// The number of bytes, at least one.
         case received(Int)
         /// Nothing there yet.
         case wouldBlock

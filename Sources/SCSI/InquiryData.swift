@@ -40,7 +40,6 @@ public struct DeviceIdentity: Sendable {
     /// 3h).
     public var naa: UInt64
 
-    /// An identity of those parts.
     public init(vendor: String, product: String, revision: String, serialNumber: String, naa: UInt64) {
         self.vendor = vendor
         self.product = product

@@ -3,7 +3,6 @@ public struct LogicalUnitNumber: RawRepresentable, Hashable, Sendable {
     /// The eight bytes, first byte most significant.
     public let rawValue: UInt64
 
-    /// The number with those bytes.
     @inlinable
     public init(rawValue: UInt64) {
         self.rawValue = rawValue

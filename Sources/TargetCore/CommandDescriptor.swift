@@ -1,11 +1,10 @@
 internal import Bytes
 public import SCSI
 
-/// Under which conditions a command is processed although most are not.
+/// Conditions in which a command is processed and most others are not.
 public struct CommandConditions: OptionSet, Sendable {
     /// A bit for each condition.
     public let rawValue: UInt8
-    /// The conditions of those bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// Processed while a unit attention or a deferred error is pending, which stays pending (SAM-5 clause 5.14.2).
@@ -45,7 +44,7 @@ public enum DataDirection: UInt8, Sendable {
     case dataIn
     /// From the initiator to the device server.
     case dataOut
-    /// As the initiator says it: the command is not known here (a wildcard row).
+    /// As the initiator's expected lengths say: the command is not known here (a wildcard row).
     case unknown
 }
 
@@ -223,7 +222,7 @@ public struct CommandSet: Sendable {
 
     public func hasServiceActions(_ operationCode: UInt8) -> Bool { index[Int(operationCode)] <= -2 }
 
-    // What the way of a command asks, one field each: a copy of all attributes would count references.
+    // What each command asks for, one field each: a copy of all attributes would count references.
 
     /// Under which conditions the command of a row is performed.
     public func conditions(_ row: Int) -> CommandConditions { rows[row].conditions }

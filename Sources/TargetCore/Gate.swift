@@ -1,4 +1,4 @@
-/// Conditions of an I_T_L nexus that keep commands from being performed, or have them looked at first.
+/// Conditions of an I_T_L nexus that keep commands from being performed, or have them inspected first.
 ///
 /// All of them stand in one atomic word of the nexus. Whoever establishes or clears a condition, on any thread, changes
 /// the word; the way of a command reads it once and compares it with what the command's row allows. So a condition
@@ -8,7 +8,6 @@
 public struct GateConditions: OptionSet, Sendable {
     /// A bit for each condition.
     public let rawValue: UInt32
-    /// The conditions of those bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
     /// A unit attention is pending (SAM-5 clause 5.14).
@@ -21,7 +20,7 @@ public struct GateConditions: OptionSet, Sendable {
     public static let intercepted = Self(rawValue: 1 << 3)
 }
 
-/// What sees commands before and after the device server does: faults on purpose, traces, statistics.
+/// Sees commands before and after the device server does: for injected faults, traces, statistics.
 ///
 /// Both functions run on the reactor of the task's nexus. One interposer serves all nexuses of a logical unit.
 public protocol TaskInterposer: AnyObject, Sendable {
@@ -30,7 +29,7 @@ public protocol TaskInterposer: AnyObject, Sendable {
     /// performed with `SCSITask.performIntercepted()`, on the task's reactor.
     func taskWillBegin(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress?
 
-    /// The task has its outcome, which is about to go to the port and may still be changed. Aborted tasks do not come
-    /// by.
+    /// The task has its outcome, which is about to go to the port and may still be changed. It is not called for
+    /// aborted tasks.
     func taskWillEnd(_ task: SCSITask, _ nexus: ITLNexus)
 }

@@ -15,7 +15,6 @@ public final class LogicalUnitMap: Sendable {
     }
     private let state = Lock(State())
 
-    /// A map without logical units.
     public init() {}
 
     public subscript(number: Int) -> LogicalUnit? {

@@ -26,7 +26,6 @@ public struct TargetPort: Hashable, Sendable {
     /// Which transport it speaks.
     public let protocolIdentifier: ProtocolIdentifier
 
-    /// A port of those values.
     public init(
         name: String, relativeIdentifier: UInt16, groupIdentifier: UInt16, protocolIdentifier: ProtocolIdentifier
     ) {
@@ -44,7 +43,6 @@ public struct InitiatorPort: Hashable, Sendable {
     /// The TransportID that persistent reservations remember it by (SPC-5 clause 7.6.4): a multiple of 4 bytes.
     public let transportID: [UInt8]
 
-    /// A port of those values.
     public init(name: String, transportID: [UInt8]) {
         self.name = name
         self.transportID = transportID

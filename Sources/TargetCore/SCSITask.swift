@@ -2,7 +2,7 @@ public import Bytes
 public import Platform
 public import SCSI
 
-/// How far a command handler has come.
+/// What a command handler asks for when it returns.
 public enum CommandProgress: Sendable, Equatable {
     /// The task has its status; nothing is outstanding.
     case complete
@@ -37,7 +37,7 @@ public final class SCSITask {
         case ended
     }
 
-    /// The reactor whose thread all of the task's life happens on.
+    /// The reactor on whose thread everything of the task happens.
     public let reactor: Reactor
     /// The port's part.
     public unowned let port: any TaskPort
@@ -141,7 +141,7 @@ public final class SCSITask {
         self.port = port
     }
 
-    /// Makes the task fresh for another command. It must be idle. Immediate data may be put into `dataOut` before.
+    /// Prepares the task for another command. It must be idle. Immediate data may be put into `dataOut` before.
     public func prepare(
         _ commandDescriptorBlock: CommandDescriptorBlock, logicalUnitNumber: LogicalUnitNumber,
         attribute: TaskAttribute, expectedDataInLength: Int, expectedDataOutLength: Int

@@ -63,12 +63,11 @@ public final class Target: Sendable {
 public final class TargetDirectory: Sendable {
     private struct State {
         var targets: [String: Target] = [:]
-        /// All of them by name, until one comes or goes.
+        /// All targets by name; nil after a change, until somebody asks.
         var sorted: [Target]?
     }
     private let state = Lock(State())
 
-    /// An empty directory.
     public init() {}
 
     public subscript(name: String) -> Target? { state.withLock { $0.targets[name] } }

@@ -22,6 +22,6 @@ public protocol TaskPort: AnyObject {
 }
 
 extension TaskPort {
-    /// Nothing, unless the port tells initiators of it.
+    /// The default does nothing.
     public func tasksWillBeCleared(on nexus: ITLNexus) {}
 }

@@ -92,8 +92,8 @@ extension Wire {
         guard let response: LoginResponsePDU = pdu.parsed() else {
             throw TestEnd.failed(expected: why(), got: Self.describe(pdu))
         }
-        let isRight = statuses.isEmpty ? response.status.statusClass == 2 : statuses.contains(response.status)
-        try require(isRight, why(), got: Self.describe(pdu))
+        let isExpected = statuses.isEmpty ? response.status.statusClass == 2 : statuses.contains(response.status)
+        try require(isExpected, why(), got: Self.describe(pdu))
         try expectClosedEventually("the connection to end after the refusal")
     }
 

@@ -205,9 +205,9 @@ enum CommandFieldTests {
             var command = Command.testUnitReady
             command.logicalUnitNumber = LogicalUnitNumber(0x3EAD)
             let result = try wire.run(command)
-            let isRight =
+            let isExpected =
                 result.response != 0 || result.status == .checkCondition && result.sense?.key == .illegalRequest
-            try require(isRight, "ILLEGAL REQUEST", got: result.summary)
+            try require(isExpected, "ILLEGAL REQUEST", got: result.summary)
             try wire.ping()
         },
         ConformanceTest(

@@ -98,8 +98,8 @@ enum NumberKeyTests {
                 throw TestEnd.failed(expected: expected, got: "a login that succeeds without an answer to the key")
             }
             let number = TextCodec.number(answer).flatMap { Int(exactly: $0) }
-            let isRight = answer == "Reject" || number.map { key.range.contains($0) } == true
-            try require(isRight, expected, got: "\(key.name)=\(answer)")
+            let isAllowed = answer == "Reject" || number.map { key.range.contains($0) } == true
+            try require(isAllowed, expected, got: "\(key.name)=\(answer)")
         }
     }
 }

@@ -49,12 +49,11 @@ public struct CHAPProvider: Sendable {
     public var algorithms: [CHAPAlgorithm]
     /// The digest of a message in one of the algorithms.
     public var digest: Digest
-    /// So many bytes that nobody can guess.
+    /// Random bytes that cannot be predicted, as many as asked for.
     public var random: Random
     /// Compares names and responses.
     public var areEqual: Comparison
 
-    /// A provider of those functions.
     public init(
         algorithms: [CHAPAlgorithm], digest: @escaping Digest, random: @escaping Random, areEqual: @escaping Comparison
     ) {

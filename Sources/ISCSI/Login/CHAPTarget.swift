@@ -76,8 +76,8 @@ struct CHAPTarget: Sendable {
             name: credential.name)
     }
 
-    /// Whose proof the response is. All names and secrets are tried in full, so that time tells nothing about which of
-    /// them was wrong, or where; and the target's own secret proves nothing (section 9.2.1).
+    /// The initiator whose secret the response proves. All names and secrets are tried in full, so that time tells
+    /// nothing about which of them was wrong, or where; and the target's own secret proves nothing (section 9.2.1).
     private func prover(
         name: String, response: [UInt8], _ algorithm: CHAPAlgorithm, _ challenge: CHAPChallenge
     ) throws(CHAPProviderFailure) -> CHAPCredential? {

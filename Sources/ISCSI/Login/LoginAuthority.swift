@@ -15,7 +15,6 @@ public struct LoginIdentity: Hashable, Sendable {
     /// CID: the initiator's number of the connection in its session (section 4.2.4).
     public var connectionID: UInt16
 
-    /// An identity of those parts.
     public init(
         initiatorName: String, initiatorAlias: String?, initiatorSessionID: InitiatorSessionID,
         sessionType: SessionType, targetName: String?, targetSessionHandle: UInt16, connectionID: UInt16
@@ -45,7 +44,6 @@ public struct LoginGrant: Sendable {
     /// The parameters of the session that the connection joins; nil for a new session.
     public var joinedParameters: NegotiatedParameters?
 
-    /// A grant of those parts.
     public init(
         targetPortalGroupTag: UInt16, targetAlias: String? = nil, settings: OperationalSettings = .target,
         authentication: AuthenticationPolicy = .none, joinedWindow: CommandWindow? = nil,

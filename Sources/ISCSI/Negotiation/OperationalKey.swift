@@ -53,7 +53,6 @@ public struct OperationalKey: Sendable {
         /// One bit for each condition.
         public let rawValue: UInt8
 
-        /// The set with those bits.
         public init(rawValue: UInt8) {
             self.rawValue = rawValue
         }

@@ -139,7 +139,7 @@ public struct ParameterNegotiation: Sendable {
         }
     }
 
-    /// Whether the value that holds without negotiation is the one that the settings like best.
+    /// Whether the value that holds without negotiation is the one that the settings prefer.
     private func wantsCurrentValue(of key: OperationalKey) -> Bool {
         switch key.rule {
         case .list(let path, let acceptable):

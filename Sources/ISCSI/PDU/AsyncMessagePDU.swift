@@ -6,7 +6,6 @@ public import SCSI
     /// The field's value, one byte.
     public let rawValue: UInt8
 
-    /// The event with that byte.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
@@ -29,7 +28,7 @@ public import SCSI
 
 /// Asynchronous Message (RFC 7143 section 11.9).
 @frozen public struct AsyncMessagePDU: PDUHeader {
-    /// An event that nobody asked for (section 11.9).
+    /// An unsolicited event of the target (section 11.9).
     @inlinable public static var opcode: Opcode { .asyncMessage }
 
     /// AsyncEvent (section 11.9.1).
@@ -53,10 +52,8 @@ public import SCSI
     /// Parameter3: its meaning depends on the event (section 11.9.1).
     public var parameter3: UInt16 = 0
 
-    /// A message with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         dataSegmentLength = bytes.dataSegmentLength
@@ -71,7 +68,6 @@ public import SCSI
         parameter3 = bytes.loadBE16(at: 42)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000, dataSegmentLength: dataSegmentLength)

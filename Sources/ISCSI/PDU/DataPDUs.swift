@@ -23,11 +23,9 @@ public import SCSI
     /// Buffer Offset, in bytes from the start of the command's data.
     public var bufferOffset: UInt32 = 0
 
-    /// A PDU with default values in all fields.
     @inlinable
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -41,7 +39,6 @@ public import SCSI
         bufferOffset = bytes.loadBE32(at: 40)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -89,11 +86,9 @@ public import SCSI
     /// Buffer Offset, in bytes from the start of the command's data.
     public var bufferOffset: UInt32 = 0
 
-    /// A PDU with default values in all fields.
     @inlinable
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -115,7 +110,6 @@ public import SCSI
         bufferOffset = bytes.loadBE32(at: 40)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         var flags = residual.flags
@@ -161,11 +155,9 @@ public import SCSI
     /// Desired Data Transfer Length, in bytes: 1 up to MaxBurstLength.
     public var desiredDataTransferLength: UInt32 = 0
 
-    /// An R2T with default values in all fields.
     @inlinable
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -180,7 +172,6 @@ public import SCSI
         desiredDataTransferLength = bytes.loadBE32(at: 44)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000)

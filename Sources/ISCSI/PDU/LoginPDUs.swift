@@ -5,7 +5,6 @@ internal import Bytes
     /// The six bytes, first byte most significant; the upper 16 bits are zero.
     public let rawValue: UInt64
 
-    /// The identifier with the low 48 bits of `rawValue`.
     public init(rawValue: UInt64) {
         self.rawValue = rawValue & 0x0000_FFFF_FFFF_FFFF
     }
@@ -55,10 +54,8 @@ internal import Bytes
     /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
-    /// A request with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -78,7 +75,6 @@ internal import Bytes
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         var flags = (currentStageCode & 0x03) << 2 | nextStageCode & 0x03
@@ -137,10 +133,8 @@ internal import Bytes
     /// Status-Class and Status-Detail.
     public var status = LoginStatus.success
 
-    /// A response with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -160,7 +154,6 @@ internal import Bytes
         status = LoginStatus(rawValue: bytes.loadBE16(at: 36))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         var flags = (currentStageCode & 0x03) << 2 | nextStageCode & 0x03
@@ -189,7 +182,6 @@ internal import Bytes
     /// The field's value, two bytes.
     public let rawValue: UInt16
 
-    /// The status with those bytes.
     public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }

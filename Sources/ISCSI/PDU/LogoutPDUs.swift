@@ -5,7 +5,6 @@ internal import Bytes
     /// The field's value, seven bits.
     public let rawValue: UInt8
 
-    /// The reason with those bits.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
@@ -20,7 +19,6 @@ internal import Bytes
     /// The field's value, one byte.
     public let rawValue: UInt8
 
-    /// The response with that byte.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
@@ -52,10 +50,8 @@ internal import Bytes
     /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
-    /// A request with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         isImmediate = bytes.isImmediate
@@ -66,7 +62,6 @@ internal import Bytes
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -98,10 +93,8 @@ internal import Bytes
     /// Time2Retain, in seconds.
     public var time2Retain: UInt16 = 0
 
-    /// A response with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         response = LogoutOutcome(rawValue: bytes.byte(at: 2))
@@ -113,7 +106,6 @@ internal import Bytes
         time2Retain = bytes.loadBE16(at: 42)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000 | UInt32(response.rawValue) << 8)

@@ -21,10 +21,8 @@ public import SCSI
     /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
-    /// A NOP-Out with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         isImmediate = bytes.isImmediate
@@ -36,7 +34,6 @@ public import SCSI
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -69,10 +66,8 @@ public import SCSI
     /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
 
-    /// A NOP-In with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         dataSegmentLength = bytes.dataSegmentLength
@@ -84,7 +79,6 @@ public import SCSI
         maxCmdSN = SequenceNumber(bytes.loadBE32(at: 32))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000, dataSegmentLength: dataSegmentLength)

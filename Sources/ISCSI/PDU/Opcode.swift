@@ -3,7 +3,6 @@
     /// The field's value, six bits.
     public let rawValue: UInt8
 
-    /// The opcode with those bits.
     @inlinable
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
@@ -46,7 +45,7 @@
     public static let logoutResponse = Self(rawValue: 0x26)
     /// The target asks for data of a write (section 11.8).
     public static let readyToTransfer = Self(rawValue: 0x31)
-    /// An event that nobody asked for (section 11.9).
+    /// An unsolicited event of the target (section 11.9).
     public static let asyncMessage = Self(rawValue: 0x32)
     /// A PDU that the target cannot take comes back (section 11.17).
     public static let reject = Self(rawValue: 0x3F)

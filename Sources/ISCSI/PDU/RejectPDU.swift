@@ -5,7 +5,6 @@ internal import Bytes
     /// The field's value, one byte.
     public let rawValue: UInt8
 
-    /// The reason with that byte.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
@@ -43,10 +42,8 @@ internal import Bytes
     /// DataSN or R2TSN: the next one that the target would send, in rejects of SNACKs.
     public var dataSN: UInt32 = 0
 
-    /// A Reject with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         reason = RejectReason(rawValue: bytes.byte(at: 2))
@@ -57,7 +54,6 @@ internal import Bytes
         dataSN = bytes.loadBE32(at: 36)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(

@@ -33,11 +33,9 @@ public import SCSI
     /// The first 16 bytes of the command descriptor block; an additional header segment may carry more.
     public var cdb = CommandDescriptorBlock()
 
-    /// A command with default values in all fields.
     @inlinable
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -57,7 +55,6 @@ public import SCSI
         cdb = CommandDescriptorBlock(bytes.extracting(32..<48))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         var flags = UInt32(attributes & 0x07)
@@ -113,11 +110,9 @@ public import SCSI
     /// ExpDataSN: how many Data-In PDUs (or, for a write, R2Ts) the target sent for the command.
     public var expDataSN: UInt32 = 0
 
-    /// A response with default values in all fields.
     @inlinable
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     @inlinable
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
@@ -137,7 +132,6 @@ public import SCSI
         expDataSN = bytes.loadBE32(at: 36)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @inlinable @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         let flags = 0x80 | residual.flags | bidirectionalReadResidual.flags << 2

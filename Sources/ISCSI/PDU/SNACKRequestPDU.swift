@@ -6,7 +6,6 @@ public import SCSI
     /// The field's value, four bits.
     public let rawValue: UInt8
 
-    /// The type with those bits.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
@@ -41,10 +40,8 @@ public import SCSI
     /// RunLength: how many; 0 means all from BegRun on.
     public var runLength: UInt32 = 0
 
-    /// A request with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         type = SNACKType(rawValue: bytes.byte(at: 1) & 0x0F)
@@ -56,7 +53,6 @@ public import SCSI
         runLength = bytes.loadBE32(at: 44)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: UInt32(0x80 | type.rawValue & 0x0F) << 16)

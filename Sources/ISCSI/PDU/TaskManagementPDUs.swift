@@ -25,10 +25,8 @@ public import SCSI
     /// ExpDataSN, for TASK REASSIGN.
     public var expDataSN: UInt32 = 0
 
-    /// A request with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         isImmediate = bytes.isImmediate
@@ -42,7 +40,6 @@ public import SCSI
         expDataSN = bytes.loadBE32(at: 36)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(
@@ -65,7 +62,6 @@ public import SCSI
     /// The field's value, one byte.
     public let rawValue: UInt8
 
-    /// The response with that byte.
     public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
@@ -103,10 +99,8 @@ public import SCSI
     /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
 
-    /// A response with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         response = TaskManagementOutcome(rawValue: bytes.byte(at: 2))
@@ -117,7 +111,6 @@ public import SCSI
         additionalResponseInformation = bytes.loadBE32(at: 36)
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         bytes.storeHeaderStart(Self.opcode, firstWord: 0x80_0000 | UInt32(response.rawValue) << 8)

@@ -25,10 +25,8 @@ public import SCSI
     /// ExpStatSN: all responses before it have arrived (section 4.2.2.2).
     public var expStatSN = SequenceNumber(0)
 
-    /// A request with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -43,7 +41,6 @@ public import SCSI
         expStatSN = SequenceNumber(bytes.loadBE32(at: 28))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         let flags: UInt32 = (isFinal ? 0x80 : 0) | (isContinued ? 0x40 : 0)
@@ -81,10 +78,8 @@ public import SCSI
     /// MaxCmdSN: the last CmdSN that the target takes (section 4.2.2.1).
     public var maxCmdSN = SequenceNumber(0)
 
-    /// A response with default values in all fields.
     public init() {}
 
-    /// The fields of the header in `bytes`, or nil when it is none of this kind.
     public init?(parsing bytes: RawSpan) {
         guard Self.matches(bytes) else { return nil }
         let flags = bytes.byte(at: 1)
@@ -99,7 +94,6 @@ public import SCSI
         maxCmdSN = SequenceNumber(bytes.loadBE32(at: 32))
     }
 
-    /// Writes the 48 bytes of the header at the start of `bytes`.
     @_lifetime(bytes: copy bytes)
     public func encode(into bytes: inout MutableRawSpan) {
         let flags: UInt32 = (isFinal ? 0x80 : 0) | (isContinued ? 0x40 : 0)

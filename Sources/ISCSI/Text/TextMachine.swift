@@ -26,7 +26,6 @@ public struct TextMachine: Sendable {
     private var negotiation: ParameterNegotiation?
     private var isIdle = false
 
-    /// A machine for a connection of such a session.
     public init(sessionType: SessionType, settings: OperationalSettings) {
         self.sessionType = sessionType
         self.settings = settings

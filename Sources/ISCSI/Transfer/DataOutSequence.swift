@@ -54,7 +54,7 @@
         isSolicited = false
     }
 
-    /// Takes one PDU's numbers. After an error the sequence stands where it stood.
+    /// Takes one PDU's numbers. An error leaves the sequence unchanged.
     public mutating func receive(
         dataSN: UInt32, bufferOffset: UInt32, length: Int, isFinal: Bool
     ) throws(DataOutError) -> DataOutProgress {

@@ -75,7 +75,7 @@ protocol Datamover: AnyObject {
     /// How many requests to send something again are under way.
     var resendCount: Int { get }
 
-    /// Sends the answers again that the connection keeps from StatSN `next` to `end`, that one not included.
+    /// Sends the answers again that the connection keeps from StatSN `next` up to `end`, exclusive.
     func resendAnswers(_ next: SequenceNumber, to end: SequenceNumber)
 
     /// Does what a SNACK for Data-In or R2Ts of a command asks for (Data/R2T, R-Data); the reason when it cannot.

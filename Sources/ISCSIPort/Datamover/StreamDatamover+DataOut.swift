@@ -76,7 +76,7 @@ extension StreamDatamover {
             connection.fail(slot, .incorrectAmountOfData)
             return nil
         }
-        // A device that was content with less than the unsolicited data has the lease by now.
+        // A device that needed less than the unsolicited data has the lease by now.
         guard slot.task.dataOut != nil, slot.dataOut.offset + pdu.dataSegmentLength <= leaseCapacity(slot) else {
             connection.fail(slot, .incorrectAmountOfData)
             return nil

@@ -43,7 +43,7 @@ extension StreamDatamover {
         }
     }
 
-    /// Whether the peer may go on although the reactor has not looked at others meanwhile.
+    /// Whether more may be received from the peer before the reactor serves others.
     private var mayReceiveMore: Bool {
         reactor.readyCount == 1 && !isWriteBlocked && connection.mayReceive && turnWork < limits.turnWork
             && postponed == nil

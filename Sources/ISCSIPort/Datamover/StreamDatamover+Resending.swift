@@ -4,10 +4,9 @@ internal import TargetCore
 
 /// Something to send again, as far as the output queue has room.
 enum Resend {
-    /// The answers from StatSN `next` to `end`, that one not included.
+    /// The answers from StatSN `next` up to `end`, exclusive.
     case answers(next: SequenceNumber, end: SequenceNumber)
-    /// Data-In PDUs of a command: those of the plan up to DataSN `end`, that one not included, and then perhaps its
-    /// response.
+    /// Data-In PDUs of a command: those of the plan up to DataSN `end`, exclusive, and then perhaps its response.
     case data(SlotReference, DataInPlan, end: UInt32, endsWithResponse: Bool)
 }
 

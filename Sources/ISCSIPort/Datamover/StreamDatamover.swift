@@ -18,7 +18,7 @@ final class StreamDatamover {
     // Receiving.
     var framer = PDUFramer(maximumDataSegmentLength: LoginLimits.dataSegmentLength)
     var incoming = IncomingPDU()
-    /// The start of a PDU that is not complete enough to look at; between two receptions.
+    /// The start of a PDU that is too short to be parsed; between two receptions.
     var kept = KeptBytes()
     var receiveLimit = 4096
     /// How many PDUs the last reception had.

@@ -80,7 +80,6 @@ public struct LoadPlan: Sendable {
     /// After that many reads and writes no more are begun; nil goes on until `stop`.
     public var operationLimit: Int?
 
-    /// A plan of those parts.
     public init(
         logicalUnitNumber: LogicalUnitNumber, unit: LoadUnit, operation: LoadOperation, pattern: LoadPattern,
         blockLength: Int, depth: Int, seed: UInt64

@@ -6,7 +6,7 @@ import TargetCore
 
 /// Who may use what, asked by the server on its reactors: rules that do not change, replaced as a whole.
 final class AccessTable: AccessControl {
-    /// What counts for one target.
+    /// The rules of one target.
     struct Rule: Sendable {
         /// One group that gets in.
         struct Group: Sendable {
@@ -29,7 +29,7 @@ final class AccessTable: AccessControl {
     /// Held for as long as it takes to read or write one reference.
     private let rules = Lock(Rules())
 
-    /// From now on `rules` count.
+    /// Puts `rules` into force.
     func replace(with rules: Rules) {
         // The former ones, which may be many, are released when nobody waits for the lock.
         let former = self.rules.withLock { present in

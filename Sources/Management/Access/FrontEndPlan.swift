@@ -30,12 +30,12 @@ public struct TargetPlan: Sendable {
     public struct Redirection: Hashable, Sendable {
         /// `address:port`.
         public var address: String
-        /// Whether it is for good.
+        /// Whether it is permanent (status 0102h).
         public var isPermanent: Bool
     }
 }
 
-/// What an initiator group has of a target.
+/// The access of an initiator group to a target.
 public struct TargetGroupPlan: Sendable {
     /// The catalog's key of the group.
     public var group: Int64

@@ -44,7 +44,7 @@ struct SecretStore {
 
     /// The secrets in the file at `path`; none when there is no file.
     ///
-    /// - Throws: `ManagementError.Code.damaged` when others may read the file, or it is none of ours.
+    /// - Throws: `ManagementError.Code.damaged` when others may read the file, or it is no file of secrets.
     init(path: String) throws(ManagementError) {
         self.path = path
         guard FileManager.default.fileExists(atPath: path) else { return }
@@ -86,7 +86,7 @@ struct SecretStore {
         }
     }
 
-    /// Replaces what counts at `scope`, or removes it when nil; durable on return, unchanged when it throws.
+    /// Replaces the credentials at `scope`, or removes them when nil; durable on return, unchanged when it throws.
     mutating func set(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
         var changed = entries
         changed[scope] = credentials

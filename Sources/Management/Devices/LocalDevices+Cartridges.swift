@@ -7,9 +7,9 @@ import Profiles
 /// Which cartridges of a running library cannot be used. Any thread.
 final class CartridgeProblems: Sendable {
     private struct State {
-        /// What a look at the files has found.
+        /// Problems that examining the files has found.
         var examined: [String: CartridgeProblem] = [:]
-        /// What loading has found, which looks deeper.
+        /// Problems that loading has found, which checks more.
         var loaded: [String: CartridgeProblem] = [:]
     }
     private let state = Lock(State())
@@ -23,7 +23,7 @@ final class CartridgeProblems: Sendable {
         }
     }
 
-    /// What a look at the files of the cartridges `barcodes` has found; the others keep what is known of them.
+    /// Sets the problems that examining the files of the cartridges `barcodes` has found; the others keep theirs.
     func setExamined(_ problems: [String: CartridgeProblem], among barcodes: some Sequence<String>) {
         state.withLock { state in
             for barcode in barcodes { state.examined[barcode] = problems[barcode] }

@@ -21,8 +21,7 @@ struct FrontEndState {
 extension LocalDevices {
     // MARK: Targets, maps and access
 
-    /// Goes from what is to what `plan` says, target by target; then the rules change at once, and sessions are looked
-    /// through.
+    /// Changes target after target to what `plan` says; then replaces all rules at once, and reviews the sessions.
     public func configure(_ plan: FrontEndPlan) {
         let units = units.withLock { $0 }
         frontEnd.withLock { state in

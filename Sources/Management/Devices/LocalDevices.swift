@@ -18,9 +18,9 @@ public final class LocalDevices: DeviceAssembly {
         static let reactors = 16
         /// Payload memory of a reactor in bytes.
         static let reactorPool = 512 << 20
-        /// Which part of the machine's memory may hold what is read most of disks, unless the user says how much.
+        /// The divisor of the machine's memory that gives the limit of what page keepers hold, unless the user sets it.
         static let keptMemoryShare: UInt64 = 8
-        /// How many cartridges are made, looked at or removed at a time.
+        /// How many cartridges are made, examined or removed at a time.
         static let cartridgeWorkers = 16
         /// How long initiators get to log out when the daemon stops.
         static let logoutGrace = Duration.seconds(2)
@@ -52,8 +52,8 @@ public final class LocalDevices: DeviceAssembly {
     private let fileEngine: FileEngine
     private let pageKeeper: PageKeeper
 
-    /// Starts the reactors; nothing is served yet. `keptMemory` is the most bytes of disks that are kept in memory to
-    /// be read quickly; nil means an eighth of the machine's memory.
+    /// Starts the reactors; nothing is served yet. `keptMemory` bounds the hot data of disks that is kept in memory, in
+    /// bytes; nil means an eighth of the machine's memory.
     public init(_ resources: Controller.Resources, keptMemory: Int64? = nil) throws(ManagementError) {
         OpenFileLimit.raise()
         catalog = resources.catalog
@@ -119,7 +119,7 @@ public final class LocalDevices: DeviceAssembly {
         }
     }
 
-    /// Offers the disk no longer; sessions that slipped in are ended.
+    /// Offers the disk no longer; sessions that have begun meanwhile are ended.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         targets.remove(name: targetName)
         server.closeSessions(targetName: targetName)

@@ -23,7 +23,7 @@ final class DiscoveryDomains: Sendable {
         case unknown
     }
 
-    /// The initiators by target; nil when domains decide nothing. Held for as long as a look takes.
+    /// The initiators by target; nil when domains decide nothing. Held for the time of one lookup.
     private let members = Lock<[String: Set<String>]?>(nil)
 
     /// Makes the change; false when it is none.

@@ -18,7 +18,7 @@ extension LocalDevices {
             })
     }
 
-    /// Lets discovery domains decide; sessions that may not stay are ended.
+    /// Applies a change of discovery domains; sessions that may not stay are ended.
     public func changeDomains(_ change: DomainChange) {
         if domains.apply(change) { server.reviewAccess() }
     }

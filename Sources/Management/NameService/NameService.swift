@@ -7,9 +7,9 @@ import Platform
 
 /// The daemon's side of iSNS: follows what the front end offers, and hands it what discovery domains say.
 actor NameService {
-    /// How often it looks at what is offered. Targets and portals come and go in many ways; a look once a second misses
-    /// none of them and compares names only.
-    private static let look = Duration.seconds(1)
+    /// The time between two comparisons of what is offered with what is registered. Targets and portals come and go in
+    /// many ways; comparing their names once a second misses none of them.
+    private static let comparisonInterval = Duration.seconds(1)
 
     nonisolated let record: NameServerRecord
     private let assembly: any DeviceAssembly
@@ -19,7 +19,7 @@ actor NameService {
     private var hasStopped = false
     private let gate: Gate
 
-    /// Open for what the server says as long as this is the service that counts.
+    /// Open for what the server says as long as this service is the one in use.
     private final class Gate: Sendable {
         private let isOpen = Lock(true)
         private let assembly: any DeviceAssembly
@@ -52,7 +52,7 @@ actor NameService {
             await self?.begin()
             while !Task.isCancelled, let self {
                 await follow()
-                try? await Task.sleep(for: Self.look)
+                try? await Task.sleep(for: Self.comparisonInterval)
             }
         }
     }
@@ -74,7 +74,7 @@ actor NameService {
         }
     }
 
-    /// Takes the registration back and ends.
+    /// Withdraws the registration and ends.
     func stop() async {
         hasStopped = true
         let follower = follower
@@ -106,14 +106,13 @@ public struct NameServiceSetting: Codable, Hashable, Sendable {
     /// Whether discovery domains decide who gets in; they do not when nil.
     public var accessControl: Bool?
 
-    /// A setting of those parts.
     public init(server: String, accessControl: Bool? = nil) {
         self.server = server
         self.accessControl = accessControl
     }
 }
 
-/// How it stands with iSNS.
+/// The state of the registration with an iSNS server.
 public struct NameServiceStatus: Codable, Hashable, Sendable {
     /// The server, `host:port`; nil when there is none.
     public var server: String?
@@ -123,7 +122,7 @@ public struct NameServiceStatus: Codable, Hashable, Sendable {
     public var entity: String?
     /// Whether everything is registered.
     public var isRegistered = false
-    /// Since when.
+    /// The time since which it is registered.
     public var registeredSince: Date?
     /// How many targets are registered.
     public var targets = 0

@@ -73,8 +73,8 @@ extension Cartridge {
         checkpointRuns = log.table.extents.count + Self.checkpointRunInterval
     }
 
-    /// Hands the writer what the index lacks up to `endObject`. False when the writer is busy: the next one takes it
-    /// along.
+    /// Hands the writer what the index lacks up to `endObject`. False when the writer is busy: the next batch includes
+    /// it.
     @discardableResult
     func submitBatch(endObject: UInt64, synchronizesData: Bool) -> Bool {
         guard !writer.isBusy else { return false }

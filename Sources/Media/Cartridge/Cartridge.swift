@@ -68,7 +68,7 @@ public final class Cartridge: @unchecked Sendable {
     public internal(set) var position: UInt64 = 0
     /// The index knows the objects before this, or will when the writer is done.
     var indexedObjects: UInt64
-    /// The epoch for which that is so.
+    /// The epoch that `indexedObjects` refers to.
     var indexEpoch: UInt32
     /// The bytes, and the runs, of the partition from which on the next checkpoint is due.
     var checkpointOffset: Int64

@@ -123,7 +123,7 @@ public struct CartridgeStore: Sendable {
         return try opening.open(index: try index(barcode, replacing: true))
     }
 
-    /// Who a cartridge is, loaded or not, by its superblock; nothing else is looked at.
+    /// The identity of a cartridge, loaded or not, read from its superblock alone.
     public func identity(barcode: String) throws(CartridgeError) -> CartridgeIdentity {
         try superblock(barcode: barcode).superblock.identity
     }

@@ -2,7 +2,7 @@ internal import Foundation
 internal import GRDB
 internal import Platform
 
-/// Brings a cartridge's index up to date behind its back, one transaction at a time.
+/// Brings a cartridge's index up to date in the background, one transaction at a time.
 ///
 /// At most one batch of extents and the newest tab and load count wait: a cartridge that finds the writer busy hands
 /// over a larger batch later, so nothing piles up however slow the host is.

@@ -257,7 +257,7 @@ final class PartitionLog {
         case .failed(let code): return .failed(MediaFailure(errorNumber: code))
         }
         let payload = lease.bytes.extracting(leaseOffset..<leaseOffset + size)
-        return isRight(memory.rawSpan, 0, payload, extent, object) ? .done : .failed(.corrupt)
+        return matches(memory.rawSpan, 0, payload, extent, object) ? .done : .failed(.corrupt)
     }
 
     private func readGathered(
@@ -294,7 +294,7 @@ final class PartitionLog {
                 let start = index * stride + RecordHeader.byteCount
                 let payload = bytes.extracting(start..<start + size)
                 let number = object + UInt64(done + index)
-                guard isRight(bytes, index * stride, payload, extent, number) else {
+                guard matches(bytes, index * stride, payload, extent, number) else {
                     return (done + index, .failed(.corrupt))
                 }
                 let place = leaseOffset + (done + index) * size
@@ -308,7 +308,7 @@ final class PartitionLog {
     }
 
     /// Whether a record is the one that the table says, and whole.
-    private func isRight(
+    private func matches(
         _ bytes: RawSpan, _ offset: Int, _ payload: RawSpan, _ extent: Extent, _ object: UInt64
     ) -> Bool {
         guard let header = RecordHeader(bytes, at: offset, seed: seed) else { return false }

@@ -74,7 +74,7 @@ public protocol DiskImage: Medium {
     func loss(since request: FileRequest) -> MediaFailure?
     /// Calls `body` at each loss, before any command that it concerns has ended, on a thread that must not be kept.
     func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void)
-    /// Lets writes go on after a loss. What is read then is what the host has, old or new. It waits for the file
+    /// Permits writes again after a loss. What is read then is what the host has, old or new. It waits for the file
     /// system; the answer is why the acknowledgement will not outlast this opening, if so.
     func acknowledgeLoss() -> MediaFailure?
 }

@@ -42,7 +42,6 @@ extension RawDiskImage {
 
     // MARK: Requests
 
-    /// Reads from the file.
     public func prepareRead(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64) {
         prepare(request, .read, first, blocks)
         request.leaseOffset = leaseOffset
@@ -188,7 +187,7 @@ extension RawDiskImage {
             let code = store.synchronizeData()
             guard code != 0 else { return 0 }
             losses.count(code)
-            // The next opening must know. A file system that cannot put it down has no other place either.
+            // The next opening must know. A file system that cannot record it has no other place for it either.
             _ = store.noteLoss(code)
             return code
         }
@@ -207,7 +206,7 @@ extension RawDiskImage {
         losses.observe(body)
     }
 
-    /// Forgets what memory holds of the file, as far as the system can do that, and lets writes go on.
+    /// Forgets what memory holds of the file, as far as the system can do that, and permits writes again.
     public func acknowledgeLoss() -> MediaFailure? {
         synchronizations.serially {
             let code = store.noteLoss(0)

@@ -75,7 +75,7 @@ public final class RawDiskImage: DiskImage {
     /// Opens an image with an exclusive lock, which lasts as long as the object. `engine` performs its requests.
     ///
     /// With `expectedCapacity` the length must be just that; else the length is the capacity, if it is a whole number
-    /// of blocks. With a `pageKeeper`, what is read most of the present length stays in memory.
+    /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.
     ///
     /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
     /// acknowledged.

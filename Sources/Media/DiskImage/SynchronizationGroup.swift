@@ -1,6 +1,6 @@
 internal import Platform
 
-/// Has one synchronisation at a time done for all requests that want one.
+/// Runs one synchronisation at a time for all requests that want one.
 ///
 /// A synchronisation makes durable whatever was written before it began, so it serves every request that was there by
 /// then; those that come later share the next one. So a disk keeps one thread with this, however many commands wait for
