@@ -130,7 +130,8 @@ internal import CPlatform
     // MARK: Runs aside
 
     /// Sets a run that was taken aside for the next request of its size, neither joined nor split: most requests of a
-    /// busy pool have the same few sizes. Its length; nil, and nothing done, when it is large or enough are aside.
+    /// busy pool have the same few sizes. Its length; nil, and nothing done, when it is large or `asideLimit` pages are
+    /// set aside.
     mutating func setAside(_ first: Int32) -> Int32? {
         let count = unsafe entries[Int(first)].length
         guard count <= Self.asideRunLimit, pagesAside + count <= Self.asideLimit else { return nil }

@@ -52,7 +52,7 @@ static void set_option(int descriptor, int level, int name, int value) {
     setsockopt(descriptor, level, name, &value, sizeof value);
 }
 
-// Linux caps the request at net.core.[rw]mem_max; that is good enough, so errors do not matter.
+// Linux caps the request at net.core.[rw]mem_max; a smaller buffer will do, so errors do not matter.
 static void set_buffers(int descriptor, int bytes) {
     if (bytes <= 0) return;
     set_option(descriptor, SOL_SOCKET, SO_SNDBUF, bytes);

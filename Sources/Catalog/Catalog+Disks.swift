@@ -39,7 +39,7 @@ extension Catalog {
         }
     }
 
-    /// The disks among the logical units with `keys`, in no order. It costs what is asked for.
+    /// The disks among the logical units with `keys`, in no order. The cost grows with the number of keys only.
     public func disks(keys: some Collection<Int64>) throws(CatalogError) -> [DiskRecord] {
         try read { database in
             let statement = try database.makeStatement(

@@ -6,7 +6,8 @@ enum LogicalUnitKind: String {
     case changer
     case drive
 
-    /// How many characters its serial numbers have: disks as usual for disks, library parts as IBM's tape products.
+    /// The length of its serial numbers in characters: that of the parts of a library is the one of IBM's tape
+    /// products.
     var serialNumberLength: Int { self == .disk ? 16 : 10 }
 }
 

@@ -6,7 +6,7 @@ extension Catalog {
         try read { try Self.targets($0, id: nil) }
     }
 
-    /// The target that has one of `names`, if there is one. It costs what that target has.
+    /// The target that has one of `names`, if there is one. The cost grows with what that target has only.
     public func target(named names: [String]) throws(CatalogError) -> TargetRecord? {
         try read { database in
             for name in names {
@@ -158,8 +158,8 @@ extension Catalog {
         }
     }
 
-    /// Lets the group with the key `group` log in to the target with the key `target`, and see `logicalUnits`: those of
-    /// the target when nil. What the group saw before is replaced.
+    /// Permits the group with the key `group` to log in to the target with the key `target`, and to see `logicalUnits`:
+    /// those of the target when nil. What the group saw before is replaced.
     public func setAccess(
         of group: Int64, to target: Int64, logicalUnits: [Int: Int64]?
     ) throws(CatalogError) {
@@ -179,7 +179,7 @@ extension Catalog {
         }
     }
 
-    /// Takes the access of the group with the key `group` to the target with the key `target` away.
+    /// Removes the access of the group with the key `group` to the target with the key `target`.
     public func removeAccess(of group: Int64, to target: Int64) throws(CatalogError) {
         try write { database in
             try database.execute(
@@ -188,7 +188,7 @@ extension Catalog {
         }
     }
 
-    /// Lets the portal groups with `tags` offer the target with the key `target`, or all when nil.
+    /// Has the portal groups with `tags` offer the target with the key `target`, or all when nil.
     public func setPortalGroupTags(_ tags: [Int]?, ofTarget target: Int64) throws(CatalogError) {
         try write { database in
             try database.execute(sql: "DELETE FROM targetPortalGroup WHERE target = ?", arguments: [target])
@@ -228,7 +228,8 @@ extension Catalog {
         }
     }
 
-    /// Removes the logical units that `condition` selects, what hangs on them, and the targets that were made for them.
+    /// Removes the logical units that `condition` selects, what depends on them, and the targets that were made for
+    /// them.
     static func removeLogicalUnits(
         matching condition: String, arguments: StatementArguments, in database: Database
     ) throws {

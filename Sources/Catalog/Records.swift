@@ -1,6 +1,6 @@
 public import struct Foundation.Date
 
-/// Who a logical unit is: made once from random and kept, unique in its catalog.
+/// The identity of a logical unit: random, made once and kept, unique in its catalog.
 public struct LogicalUnitIdentity: Hashable, Sendable {
     /// The catalog's key of the logical unit.
     public let id: Int64
@@ -25,7 +25,7 @@ public struct DiskRecord: Hashable, Sendable {
     public let blockSize: Int
     /// When it was made.
     public let created: Date
-    /// Whether it is there.
+    /// Whether it is being made, complete or being deleted.
     public let phase: RecordPhase
 }
 
@@ -54,7 +54,7 @@ public struct LibraryRecord: Hashable, Sendable {
     public let drives: [DriveRecord]
     /// When it was made.
     public let created: Date
-    /// Whether it is there.
+    /// Whether it is being made, complete or being deleted.
     public let phase: RecordPhase
 }
 
@@ -122,7 +122,7 @@ public struct CartridgeRecord: Hashable, Sendable {
     public let isImported: Bool
     /// When it was made.
     public let created: Date
-    /// Whether it is there.
+    /// Whether it is being made, complete or being deleted.
     public let phase: RecordPhase
 }
 
@@ -157,7 +157,7 @@ public struct TargetRedirection: Hashable, Sendable {
     }
 }
 
-/// That an initiator group may log in to a target.
+/// The permission of an initiator group to log in to a target.
 public struct TargetAccessRecord: Hashable, Sendable {
     /// The key of the group.
     public let group: Int64

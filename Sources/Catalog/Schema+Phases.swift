@@ -2,8 +2,8 @@ import GRDB
 
 /// How far a disk, a library or a cartridge is on its way into the catalog or out of it.
 ///
-/// The row says what is meant to be, before files are made or removed. What a crash leaves in another phase than
-/// `complete` never was, or has been deleted: its files are removed, then its row.
+/// The row states the intent before files are made or removed. What a crash leaves in another phase than `complete`
+/// never was, or has been deleted: its files are removed, then its row.
 ///
 /// All names have the same length, so that a row never grows when its phase changes: a deletion has to begin on a full
 /// file system too.

@@ -49,7 +49,7 @@ extension ChangerDeviceServer {
     }
 }
 
-/// The operator's door.
+/// Moves that the operator asks for.
 extension ChangerDeviceServer {
     /// Moves a cartridge on behalf of the operator: between elements, into the library or out of it. Any thread;
     /// `completion` is called on the changer's reactor with nil when the move is durable and, for a drive, the

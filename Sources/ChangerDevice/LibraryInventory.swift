@@ -34,7 +34,7 @@ public enum BayRelease: Sendable, Equatable {
 ///
 /// Functions are called on the changer's reactor and must not wait; each `completion` is called once, on any thread.
 public protocol DriveBay: AnyObject, Sendable {
-    /// Who the drive is, for READ ELEMENT STATUS with DVCID.
+    /// The identity of the drive, for READ ELEMENT STATUS with DVCID.
     var identity: DeviceIdentity { get }
     /// Whether an initiator prevents the removal of the cartridge from the drive.
     var preventsMediumRemoval: Bool { get }

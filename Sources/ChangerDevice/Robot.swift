@@ -2,7 +2,7 @@ internal import Platform
 internal import SCSI
 internal import TargetCore
 
-/// Something that the robot is to do, and how far it is.
+/// A job of the robot, and its progress.
 final class RobotJob {
     enum Plan {
         /// One cartridge from a place to another.
@@ -11,7 +11,7 @@ final class RobotJob {
         case exchange(LibraryElement, first: LibraryElement, second: LibraryElement)
     }
 
-    /// For whom.
+    /// Who asked for it.
     enum Requester {
         /// An initiator's command, which is pending.
         case task(SCSITask)

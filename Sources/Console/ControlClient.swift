@@ -4,13 +4,13 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Why a request to the daemon came to nothing.
+/// Why a request to the daemon failed.
 public enum ControlClientError: Error, Sendable, Hashable {
     /// No daemon answers, or it ended before it did; one sentence.
     case unreachable(String)
     /// The daemon refused.
     case refused(ManagementError)
-    /// The answer is none of this version; one sentence.
+    /// The answer does not have the form of this version; one sentence.
     case notUnderstood(String)
 }
 

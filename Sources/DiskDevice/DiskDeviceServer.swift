@@ -44,7 +44,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     private let descriptorSense = Atomic<Bool>(false)
 
     /// A disk over `image`. With 512-byte blocks, `physicalBlockExponent` 3 tells initiators that the medium prefers
-    /// aligned 4 KiB (512e), 0 that it does not care.
+    /// aligned 4 KiB (512e), 0 that it has no preference.
     public init(
         image: any DiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
     ) {
@@ -79,12 +79,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// makes durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
     public var hasLostData: Bool { image.loss != nil }
 
-    /// Lets writes go on after a loss of written data: an operator's word, because nobody else knows what was lost.
-    /// What is read from then on is what the host has. It waits for the file system; the answer is why the
-    /// acknowledgement will not outlast the image's present opening, if so.
+    /// Permits writes again after a loss of written data, on an operator's word: nobody else knows what was lost. What
+    /// is read from then on is what the host has. It waits for the file system; the answer is why the acknowledgement
+    /// will not outlast the image's present opening, if so.
     public func acknowledgeLoss() -> MediaFailure? { image.acknowledgeLoss() }
 
-    /// Makes the disk larger, and lets every nexus know by CAPACITY DATA HAS CHANGED. It waits for the file system.
+    /// Makes the disk larger, and tells every nexus by CAPACITY DATA HAS CHANGED. It waits for the file system.
     ///
     /// A disk does not become smaller: commands that already passed the check of their addresses would reach beyond
     /// its end, and initiators have no way to agree to losing blocks.

@@ -67,8 +67,7 @@ extension DiskDeviceServer {
 
     /// Block Limits (SBC-3 table 194).
     private func blockLimitsPage() -> [UInt8] {
-        // One block goes without saying, and zero, for not reported, says the same: QEMU 7.2 aborts at a granularity of
-        // one.
+        // A granularity of one block is not reported (zero): QEMU 7.2 aborts when it reads one.
         let blocks = UInt32(Self.provisioningGranularity >> Int(blockShift))
         let granularity = blocks > 1 ? blocks : 0
         // WSNZ.

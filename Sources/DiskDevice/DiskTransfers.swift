@@ -206,7 +206,7 @@ extension DiskDeviceServer {
         return failWrite(task, failure, block: nil)
     }
 
-    /// Puts right what an aborted command would have told: that earlier writes of its nexus are durable, or are not.
+    /// Notes what an aborted command would have reported: that earlier writes of its nexus are durable, or are not.
     func stepAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         switch DiskStep(rawValue: task.step) {
         case .synchronize, .synchronizeBeforeRead, .synchronizeBeforeStop:

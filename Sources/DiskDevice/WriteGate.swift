@@ -2,7 +2,7 @@ internal import Platform
 internal import Synchronization
 internal import TargetCore
 
-/// Lets many commands change the medium at a time, or one alone.
+/// Admits many commands that change the medium at a time, or one alone.
 ///
 /// COMPARE AND WRITE and ORWRITE are "an uninterrupted series of actions" (SBC-4 clauses 5.4 and 5.23): no write may
 /// fall between their read and their write. All other writers pay one atomic addition at each end; who must wait is
@@ -119,7 +119,7 @@ final class WriteGate: Sendable {
         }
     }
 
-    /// Leaves after `enterAlone`, and lets the first that waits try again.
+    /// Leaves after `enterAlone`, and has the first that waits try again.
     func leaveAlone() {
         waiting.withLock { waiting in
             word.subtract(Self.closed, ordering: .releasing)
@@ -127,7 +127,7 @@ final class WriteGate: Sendable {
         }
     }
 
-    /// Lets the next that waits try again: the one that was woken has entered, or has been aborted.
+    /// Has the next that waits try again: the one that was woken has entered, or has been aborted.
     func wakeNext() {
         waiting.withLock { waiting in
             waiting.isWaking = false

@@ -16,13 +16,13 @@ public struct AttributeTag: RawRepresentable, Hashable, Sendable {
     public static let entityProtocol = AttributeTag(rawValue: 2)
     /// The Timestamp of an ESI message or an SCN, in seconds since 1970.
     public static let timestamp = AttributeTag(rawValue: 4)
-    /// For how many seconds the server keeps the entity without hearing of it.
+    /// The seconds for which the server keeps the entity without hearing from it.
     public static let registrationPeriod = AttributeTag(rawValue: 6)
     /// The IPv6 or IPv4-mapped address of a portal.
     public static let portalAddress = AttributeTag(rawValue: 16)
     /// The TCP or UDP port of a portal.
     public static let portalPort = AttributeTag(rawValue: 17)
-    /// Every how many seconds the server asks whether the portal is there.
+    /// The seconds between two questions of the server whether the portal is there.
     public static let statusInquiryInterval = AttributeTag(rawValue: 19)
     /// The ESI Port: where Entity Status Inquiries are answered.
     public static let statusInquiryPort = AttributeTag(rawValue: 20)

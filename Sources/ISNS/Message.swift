@@ -117,7 +117,7 @@ public struct Message: Hashable, Sendable {
 
     /// The function, of a request or a response.
     public let function: Function
-    /// Who sent it, and whether a registration replaces; `first` and `last` are the codec's business.
+    /// Who sent it, and whether a registration replaces; `first` and `last` are set by the codec.
     public let flags: MessageFlags
     /// Pairs a response with its request.
     public let transactionID: UInt16

@@ -130,8 +130,8 @@ extension Registrar {
         isRegistered = false
     }
 
-    /// The server has lost everything: all over again, at once the first time, after a pause when it happens again
-    /// soon.
+    /// The server has lost everything: all of it is registered again, at once the first time, after a pause when it
+    /// happens again soon.
     private mutating func forgotten(_ now: Duration) {
         forgetAll()
         if let lastForgotten, now < lastForgotten + Limit.answer {

@@ -75,7 +75,7 @@ extension Registrar {
         return max(.seconds(1), min(Limit.confirmation, .seconds(Int64(period)) / 3))
     }
 
-    /// The next step from what the server has to what shall be.
+    /// The next step from what the server has to what is desired.
     private func nextDifference() -> Operation? {
         if desired.targets.isEmpty {
             return mayHaveEntity ? .deregisterEntity : nil

@@ -1,4 +1,4 @@
-/// Keeps the registration of a daemon with an iSNS server right: what to send next, and what an answer means.
+/// Keeps the registration of a daemon with an iSNS server up to date: what to send next, and what an answer means.
 ///
 /// It neither waits nor sends: its owner calls a function for everything that happens, with the present moment of a
 /// clock that never goes back, then takes the actions that `nextAction()` gives, and calls `timePassed(_:)` when
@@ -37,10 +37,10 @@ public struct Registrar: Sendable {
         public var entityIdentifier: String
         /// Whether the initiators of the targets are asked for.
         public var followsAccess: Bool
-        /// For how many seconds the server shall keep the registration without hearing of it; it may choose another
+        /// The seconds for which the server is to keep the registration without hearing from it; it may choose another
         /// time.
         public var registrationPeriod: UInt32 = 300
-        /// Every how many seconds the server shall ask whether portals are there; it may choose another time.
+        /// The seconds between two questions of the server whether portals are there; it may choose another time.
         public var inquiryInterval: UInt32 = 60
 
         /// Settings for the entity of that name.
@@ -76,7 +76,7 @@ public struct Registrar: Sendable {
         case lost(String)
         /// The server sends no Entity Status Inquiries (ESI Not Available).
         case noStatusInquiries
-        /// The server tells of no changes; the questions that are asked now and then find them.
+        /// The server tells of no changes; the periodic queries find them.
         case noNotifications(ResponseStatus)
         /// It did not work; it is tried again after the pause.
         case failed(String, pause: Duration)
@@ -119,7 +119,7 @@ public struct Registrar: Sendable {
     var isStopped = true
     var hasEnded = false
 
-    // What shall be, and what the server is known to have.
+    // What is desired, and what the server is known to have.
     var desired = NetworkEntity(portals: [], targets: [])
     var portalsVersion = 0
     var portals: [PortalKey: Portal] = [:]
@@ -134,7 +134,7 @@ public struct Registrar: Sendable {
     var isReplaced = false
     /// Whether the two may differ.
     var isDirty = true
-    /// Whether everything that shall be is registered.
+    /// Whether everything desired is registered.
     public internal(set) var isRegistered = false
     var period: UInt32 = 0
     var statusInquiriesAreRefused = false
@@ -241,7 +241,7 @@ public struct Registrar: Sendable {
         }
     }
 
-    /// Takes the registration back and ends; `Action.stopped` tells when that is done.
+    /// Withdraws the registration and ends; `Action.stopped` tells when that is done.
     public mutating func stop(_ now: Duration) {
         guard stopDeadline == nil else { return }
         stopDeadline = now + Limit.stop

@@ -22,7 +22,7 @@ public actor NameServiceClient {
     private var registrar: Registrar
     private var offer = Offer(portals: [], targets: [])
     private var listeners: [String: InquiryListener] = [:]
-    /// The connection that counts; what others tell is late.
+    /// The number of the present connection; what earlier ones still tell is ignored.
     private var generation = 0
     private var channel: (any Channel)?
     private var localHost: String?
@@ -66,7 +66,7 @@ public actor NameServiceClient {
         perform()
     }
 
-    /// Takes the registration back, if the server answers within `Registrar.Limit.stop`, and ends.
+    /// Withdraws the registration, if the server answers within `Registrar.Limit.stop`, and ends.
     public func stop() async {
         guard !hasStopped else { return }
         registrar.stop(now)

@@ -24,7 +24,6 @@ public struct DensityProfile: Sendable, Decodable {
     /// Whether it is the drive's own format (DEFLT).
     public let isDefault: Bool
 
-    /// Reads the object.
     public init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(
             decoder,
@@ -59,7 +58,6 @@ public struct EarlyWarningProfile: Sendable, Decodable {
     /// The greatest distance to the end, in bytes.
     public let maximumBytes: Int64
 
-    /// Reads the object.
     public init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(decoder, known: ["perMille", "minimumBytes", "maximumBytes"])
         perMille = try fields.integer("perMille", in: 0...500)
@@ -86,7 +84,6 @@ public struct BlockLimitsProfile: Sendable, Decodable {
     /// GRANULARITY: block lengths are multiples of two to this power.
     public let granularity: Int
 
-    /// Reads the object.
     public init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(decoder, known: ["minimum", "maximum", "granularity"])
         maximum = try fields.integer("maximum", in: 1...16_777_215)
@@ -132,7 +129,6 @@ public struct DriveProfile: Sendable, Decodable {
     /// RECOMMENDED COMMAND TIMEOUT by name, in seconds.
     private let timeouts: [String: UInt32]
 
-    /// Reads the whole file.
     public init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(
             decoder,

@@ -4,7 +4,6 @@ public struct ElementRangeProfile: Sendable, Decodable {
     /// The most elements of the type that a library may have.
     public let maximumCount: Int
 
-    /// Reads the object.
     public init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(decoder, known: ["firstAddress", "maximumCount"])
         firstAddress = try fields.hexadecimal("firstAddress", in: 0...0xFFFF)
@@ -74,7 +73,6 @@ public struct LibraryProfile: Sendable, Decodable {
         }
     }
 
-    /// Reads the whole file.
     public init(from decoder: any Decoder) throws {
         let ranges = ["mediumTransport", "dataTransfer", "importExport", "storage"]
         let fields = try ProfileFields(

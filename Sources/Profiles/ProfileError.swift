@@ -2,7 +2,7 @@
 public struct ProfileError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The file's name, or the profile's when it was looked up.
     public let file: String
-    /// The path of the field, such as `densities[0].code`; nil when the whole file is meant.
+    /// The path of the field, such as `densities[0].code`; nil when it is about the whole file.
     public let field: String?
     /// What is wrong, as the end of a sentence.
     public let problem: String

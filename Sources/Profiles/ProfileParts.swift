@@ -40,7 +40,7 @@ public struct ProfileVitalProductData: Sendable, Decodable {
     }
 }
 
-/// What drives and libraries have in common: how they introduce themselves.
+/// What drives and libraries have in common: how they identify themselves.
 struct ProfileHead {
     static let fields = [
         "kind", "name", "description", "vendor", "product", "revision", "inquiryVendorSpecific", "modePages",

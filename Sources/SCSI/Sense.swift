@@ -24,7 +24,7 @@ public struct FieldPointer: Hashable, Sendable {
     public var isInCommand: Bool
     /// The offset of the field's first byte in CDB or parameter list (FIELD POINTER).
     public var byte: UInt16
-    /// The most significant bit of the field in that byte, or nil when the whole byte is meant.
+    /// The most significant bit of the field in that byte, or nil when it is about the whole byte.
     public var bit: UInt8?
 
     public init(isInCommand: Bool, byte: UInt16, bit: UInt8? = nil) {

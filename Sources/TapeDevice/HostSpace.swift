@@ -30,7 +30,7 @@ final class HostSpace: FileRequestOwner, @unchecked Sendable {
         self.reactor = reactor
     }
 
-    /// Notes that so many bytes were written to `cartridge`, and asks when it is time.
+    /// Notes that `bytes` more were written to `cartridge`, and asks when it is time.
     func written(_ bytes: Int, to cartridge: Cartridge) {
         bytesToNextQuestion -= Int64(bytes)
         guard bytesToNextQuestion <= 0, !request.isSubmitted else { return }

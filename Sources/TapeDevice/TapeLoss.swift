@@ -11,7 +11,7 @@ public enum LossAcknowledgement: Equatable, Sendable {
     case nothingLost
     /// There is no cartridge in the drive that can be used.
     case empty
-    /// The host could not write it down; nothing has changed.
+    /// The host could not record it; nothing has changed.
     case failed(MediaFailure)
     /// The robot is at work, or the reactor does not take requests any more.
     case busy
@@ -25,7 +25,7 @@ public enum LossAcknowledgement: Equatable, Sendable {
 /// would mean that data are durable, ends with MEDIUM ERROR, on whatever nexus, so that an initiator that has logged in
 /// again learns of it too.
 extension TapeDeviceServer {
-    /// Sees to it that losses on a cartridge are told.
+    /// Has losses on a cartridge reported.
     func watchForLoss(of cartridge: Cartridge) {
         let barcode = cartridge.identity.barcode
         // Called on the thread where it happens.

@@ -122,8 +122,8 @@ extension TapeDeviceServer {
         if !accepted { completion(.inUse(barcode: "")) }
     }
 
-    /// Takes the cartridge out of the drive: rewinds and unloads it if that has not been done, closes it, and lets it
-    /// go. Any thread; `completion` runs on the drive's reactor.
+    /// Takes the cartridge out of the drive: rewinds and unloads it if that has not been done, closes it, and releases
+    /// it. Any thread; `completion` runs on the drive's reactor.
     ///
     /// With `isForced` prevention does not matter: the program is ending.
     public func removeMedium(isForced: Bool = false, completion: @escaping @Sendable (MediumRemoval) -> Void) {

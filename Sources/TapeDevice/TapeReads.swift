@@ -32,8 +32,8 @@ struct ReadParameters {
 
 /// READ(6) and VERIFY(6) (SSC-5 clauses 6.4 and 6.18).
 ///
-/// Both go block by block; VERIFY checks each block's checksum and lets the data go. What was read before the command
-/// stopped is in `task.dataIn`, exactly so many bytes, and the position is behind the object that stopped it.
+/// Both go block by block; VERIFY checks each block's checksum and discards the data. What was read before the command
+/// stopped is in `task.dataIn`, no byte more, and the position is behind the object that stopped it.
 extension TapeDeviceServer {
     func read(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let parameters = ReadParameters(task, blockLength: blockLength(nexus))

@@ -45,7 +45,7 @@ struct ByteLength: ExpressibleByArgument {
 extension LoadOperation: ExpressibleByArgument {}
 extension LoadPattern: ExpressibleByArgument {}
 
-/// Something that the person at the command line has to know.
+/// An error for the person at the command line.
 struct Complaint: Error, CustomStringConvertible {
     let description: String
 

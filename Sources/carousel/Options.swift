@@ -4,7 +4,7 @@ import Foundation
 import Management
 import TextTable
 
-/// Which daemon is meant.
+/// Selects the daemon.
 struct StateOptions: ParsableArguments {
     @Option(name: .customLong("state"), help: ArgumentHelp("The state folder.", valueName: "folder"))
     var path: String?

@@ -4,8 +4,8 @@ public import SCSI
 internal import Synchronization
 public import TargetCore
 
-/// A disk of blocks of 512 bytes in memory, with two commands of its own: one that waits, and one that lets all go on
-/// that wait on its reactor.
+/// A disk of blocks of 512 bytes in memory, with two commands of its own: one that waits, and one that ends all that
+/// wait on its reactor.
 public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     /// The bytes of a block.
     public static let blockLength = 512

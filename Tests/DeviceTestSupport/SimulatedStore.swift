@@ -279,10 +279,10 @@ public final class SimulatedStore: ByteStore {
     /// The end.
     public func nextUnallocated(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
 
-    /// The error number that was put down.
+    /// The error number that was recorded.
     public var notedLoss: Int32 { state.withLock { $0.notedLoss } }
 
-    /// Puts an error number down, even when the store fails.
+    /// Records an error number, even when the store fails.
     public func noteLoss(_ errorNumber: Int32) -> Int32 {
         state.withLock { $0.notedLoss = errorNumber }
         return 0

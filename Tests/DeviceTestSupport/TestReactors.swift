@@ -3,7 +3,7 @@ public import Platform
 /// Two reactors that all tests of a process share. They live as long as the process: a test's objects may be dropped
 /// on a reactor's own thread, where it could not be stopped.
 public enum TestReactors {
-    /// The reactor that tests use when one is enough.
+    /// The reactor of tests that need only one.
     public static let first = make("first")
     /// Another one, for what must work between threads.
     public static let second = make("second")

@@ -107,7 +107,7 @@ final class DiskFixture: @unchecked Sendable {
     }
 }
 
-/// An outcome that a test waits for, or sees not to be there yet.
+/// An outcome that a test waits for, or whose arrival it checks.
 final class Outcome: @unchecked Sendable {
     private let done = DispatchSemaphore(value: 0)
     private let lock = DispatchQueue(label: "outcome")
@@ -118,7 +118,7 @@ final class Outcome: @unchecked Sendable {
         done.signal()
     }
 
-    var isThere: Bool { lock.sync { stored != nil } }
+    var hasArrived: Bool { lock.sync { stored != nil } }
 
     /// Waits for the outcome; with `again` it may have been waited for before.
     func wait(again: Bool = false) -> CommandResult {

@@ -141,7 +141,7 @@ struct FaultTests {
             let data = port.execute(CDB.ten(OperationCode.read10, lba: 0, count: 2)).dataIn
             #expect(data == block + [UInt8](repeating: UInt8(number), count: 512))
         }
-        #expect(!hanging.contains { $0.isThere })
+        #expect(!hanging.contains { $0.hasArrived })
         #expect(engine.hangingCount == 8)
         engine.resume(benches[0].image.lane)
         #expect(hanging.allSatisfy { $0.wait().status == .good })
@@ -161,7 +161,7 @@ struct FaultTests {
         let aborted = port.submit(CDB.ten(OperationCode.write10, lba: 2, count: 1), dataOut: block)
         let last = port.submit(CDB.ten(OperationCode.write10, lba: 3, count: 1), dataOut: block)
         #expect(port.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).status == .good)
-        #expect(![alone, second, write, aborted, last].contains { $0.outcome.isThere })
+        #expect(![alone, second, write, aborted, last].contains { $0.outcome.hasArrived })
         #expect(port.port.manage(.abortTask, slot: aborted.slot) { engine.release() } == .complete)
         #expect(aborted.outcome.wait().isAborted)
         for command in [alone, second, write, last] { #expect(command.outcome.wait().status == .good) }

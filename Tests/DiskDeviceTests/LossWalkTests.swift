@@ -100,7 +100,7 @@ private final class LossRun {
     private func settle() {
         fixture.settle()
         time += 1
-        for index in issued.indices where issued[index].end == nil && issued[index].outcome.isThere {
+        for index in issued.indices where issued[index].end == nil && issued[index].outcome.hasArrived {
             issued[index].end = time
         }
     }
@@ -149,8 +149,8 @@ private final class LossRun {
             guard let (block, data) = command.written else { return true }
             return Array(durable[block * 512..<(block + 1) * 512]) == data
         }
-        let good = issued.filter { $0.outcome.isThere && $0.outcome.wait(again: true).status == .good }
-        #expect(issued.allSatisfy { $0.outcome.isThere })
+        let good = issued.filter { $0.outcome.hasArrived && $0.outcome.wait(again: true).status == .good }
+        #expect(issued.allSatisfy { $0.outcome.hasArrived })
         for command in good {
             #expect(!command.isDurable || isDurable(command))
             guard command.vouchesForOthers else { continue }

@@ -122,7 +122,7 @@ struct PageTests {
         #expect(select([0, 0, 0, 64, 0, 0, 0x10, 0]) == invalidParameter(10))
     }
 
-    @Test("D_SENSE, SWP and WCE can be changed, and a reset takes that back")
+    @Test("D_SENSE, SWP and WCE can be changed, and a reset restores the defaults")
     func changeableBits() throws {
         let fixture = try DiskFixture(blocks: 64)
         let port = fixture.initiator()

@@ -110,7 +110,7 @@ struct ProvisioningTests {
         fixture.settle()
         engine.step()
         fixture.settle()
-        #expect(!unmap.isThere)
+        #expect(!unmap.hasArrived)
         // Between two pieces nothing keeps a writer.
         #expect(port.write(5, [UInt8](repeating: 1, count: 512)).status == .good)
         engine.release()
@@ -127,7 +127,7 @@ struct ProvisioningTests {
         engine.hold()
         let status = port.submit(CDB.sixteen(OperationCode.serviceActionIn16, lba: 0, count: 64, flags: 0x12)).outcome
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
-        #expect(!status.isThere)
+        #expect(!status.hasArrived)
         engine.release()
         #expect(status.wait().dataIn.count == 24)
     }

@@ -146,7 +146,7 @@ struct ReadWriteTests {
         let cold = port.submit(CDB.ten(OperationCode.read10, lba: 60, count: 64)).outcome
         // The reactor goes on with other commands.
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
-        #expect(!cold.isThere)
+        #expect(!cold.hasArrived)
         engine.release()
         #expect(cold.wait().dataIn == Array(data[60 * 512..<124 * 512]))
         // Now it is warm.

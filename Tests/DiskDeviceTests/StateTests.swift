@@ -30,7 +30,7 @@ struct StateTests {
         ]
         let outcomes = commands.map { port.submit($0, dataOut: $1).outcome }
         #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
-        #expect(outcomes.allSatisfy { !$0.isThere })
+        #expect(outcomes.allSatisfy { !$0.hasArrived })
         engine.release()
         #expect(outcomes.allSatisfy { $0.wait().status == .good })
     }
@@ -44,13 +44,13 @@ struct StateTests {
         let change = port.submit(modeSelect(writeCache: false), dataOut: cachingPage(false)).outcome
         // MODE SELECT itself waits until what the cache held is durable.
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
-        #expect(!change.isThere)
+        #expect(!change.hasArrived)
         engine.release()
         #expect(change.wait().status == .good)
         engine.hold()
         let outcome = port.submit(CDB.ten(OperationCode.write10, lba: 1, count: 1), dataOut: block).outcome
         #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
-        #expect(!outcome.isThere)
+        #expect(!outcome.hasArrived)
         engine.release()
         #expect(outcome.wait().status == .good)
     }
@@ -94,7 +94,7 @@ struct StateTests {
         // MODE SELECT has switched the write cache off already.
         let change = port.submit(modeSelect(writeCache: false), dataOut: cachingPage(false)).outcome
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
-        #expect(!written.isThere && !change.isThere)
+        #expect(!written.hasArrived && !change.hasArrived)
         engine.release()
         #expect(written.wait().status == .good)
         #expect(change.wait().status == .good)

@@ -66,7 +66,7 @@ struct AbortTests {
         limits.turnWork = 256 << 20
         let fixture = try PortFixture(limits: limits)
         let initiator = try fixture.initiator()
-        // All in one piece, so that the function is looked at while nothing has been read of 48 MiB.
+        // All in one piece, so that the function is handled while nothing has been read of 48 MiB.
         var bytes: [UInt8] = []
         for _ in 0..<48 {
             var command = SCSICommandPDU()

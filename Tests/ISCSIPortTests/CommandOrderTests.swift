@@ -81,7 +81,7 @@ struct CommandOrderTests {
         #expect(order.isEmpty && order.deadline == nil)
     }
 
-    @Test("A function that has waited long enough goes ahead, the oldest first")
+    @Test("A function whose wait is over goes ahead, the oldest first")
     func deadlines() {
         var order = Order()
         for (number, deadline) in [(9, 10), (8, 10), (7, 30)] as [(UInt32, Int64)] {

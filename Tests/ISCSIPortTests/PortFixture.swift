@@ -115,7 +115,7 @@ final class PortFixture: @unchecked Sendable {
 
     private final class Released: Sendable { let flag = Atomic(false) }
 
-    /// Lets waiting commands go.
+    /// Ends waiting commands.
     func letGo() {
         for reactor in reactors { reactor.post { [device] in device.letGo() } }
     }

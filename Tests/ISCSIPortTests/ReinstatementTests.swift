@@ -151,8 +151,8 @@ struct ReinstatementTests {
         let bytes = Array(text.map { $0 + "\0" }.joined().utf8)
         login.dataSegmentLength = bytes.count
         try successor.send(login, data: bytes)
-        let isThere = session.fixture.eventually { session.fixture.server.sessions().count == 2 }
-        #expect(isThere)
+        let hasBoth = session.fixture.eventually { session.fixture.server.sessions().count == 2 }
+        #expect(hasBoth)
         // The TSIHs are given one after the other.
         #expect(throws: InitiatorError.self) {
             try session.join(1) { $0.targetSessionHandle += 1 }

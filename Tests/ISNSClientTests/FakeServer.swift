@@ -91,7 +91,7 @@ final class FakeServer: Sendable {
     }
 }
 
-/// A connection that the server opens: what comes back until it ends or enough has come.
+/// A connection that the server opens: what comes back until it ends or the answer is complete.
 func exchange(port: UInt16, _ bytes: [UInt8], expecting count: Int) async throws -> [UInt8] {
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
         .connect(host: "127.0.0.1", port: Int(port)) { channel in

@@ -38,7 +38,7 @@ struct NameServiceClientTests {
         return false
     }
 
-    @Test("It registers, follows notifications and takes the registration back")
+    @Test("It registers, follows notifications and withdraws the registration")
     func life() async throws {
         let server = try await FakeServer()
         let client = client(port: server.port)

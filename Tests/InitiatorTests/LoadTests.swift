@@ -94,7 +94,7 @@ import Testing
         #expect(report.firstError == "sense 05/21/00")
     }
 
-    @Test("what a target sends after it has broken the protocol is not looked at, however much it is")
+    @Test("what a target sends after it has broken the protocol is ignored, however much it is")
     func afterTheEnd() throws {
         let (near, far) = try StreamSocket.pair()
         let load = LoadConnection(

@@ -109,7 +109,7 @@ struct LocalDevicesTests {
             }
             #expect(try await controller.status().problems.first?.contains("2 cartridges cannot be used") == true)
         }
-        // What goes while the daemon runs is noticed when it is looked at.
+        // What disappears while the daemon runs is noticed when it is examined.
         try await serving { controller in
             try files.removeItem(atPath: folder + "2L8.tape")
             #expect(try await controller.cartridge("V00002L8", library: "vtl").state == .missing)

@@ -193,9 +193,9 @@ struct CartridgeModelTests {
 
         private mutating func locateFile(_ file: Int) {
             let marks = model.indices.filter { model[$0] == .filemark }
-            let isThere = file <= marks.count
-            #expect(tape.cartridge.locate(logicalFile: UInt64(file)) == isThere)
-            position = file == 0 ? 0 : isThere ? marks[file - 1] + 1 : model.count
+            let exists = file <= marks.count
+            #expect(tape.cartridge.locate(logicalFile: UInt64(file)) == exists)
+            position = file == 0 ? 0 : exists ? marks[file - 1] + 1 : model.count
         }
 
         private func checkPlace() {

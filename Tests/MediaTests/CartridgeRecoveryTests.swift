@@ -203,7 +203,7 @@ struct CartridgeRecoveryTests {
         }
     }
 
-    @Test("One valid superblock is enough; none is damage; a newer format is refused")
+    @Test("One valid superblock suffices; none is damage; a newer format is refused")
     func superblocks() throws {
         let (tape, model, _) = try tape()
         #expect(tape.cartridge.close() == nil)

@@ -248,7 +248,7 @@ struct RawDiskImageTests {
         #expect(try open(path).loss == nil)
     }
 
-    @Test("A loss is put down for the next opening where it occurs")
+    @Test("A loss is recorded for the next opening where it occurs")
     func notingLoss() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
         let image = simulated(store)

@@ -81,8 +81,8 @@ private final class Sample {
     /// Expects that a read gives just what the file should hold there.
     func check(_ offset: Int, _ count: Int, sourceLocation: SourceLocation = #_sourceLocation) throws {
         let (result, bytes) = try read(offset, count)
-        let isRight = result == .done(count) && bytes == part(offset, count)
-        #expect(isRight, "\(count) bytes at \(offset): \(result)", sourceLocation: sourceLocation)
+        let isExpected = result == .done(count) && bytes == part(offset, count)
+        #expect(isExpected, "\(count) bytes at \(offset): \(result)", sourceLocation: sourceLocation)
     }
 
     func part(_ offset: Int, _ count: Int) -> [UInt8] { Array(contents[offset..<offset + count]) }
@@ -329,7 +329,7 @@ struct PageKeeperTests {
         #expect(keeper.keptBytes == 0)
     }
 
-    @Test("With files enough, more are read without a window, until one closes")
+    @Test("Beyond the limit of files, more are read without a window, until one closes")
     func files() throws {
         let keeper = try PageKeeper(limit: extent, idleDuration: .seconds(10), fileLimit: 2)
         defer { keeper.stop() }

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// Rules that every file of the repository keeps. They are what a reviewer would otherwise say again and again.
+/// Rules that every file of the repository keeps. They are what a review would otherwise repeat.
 @Suite("The repository's own rules")
 struct RepositoryTests {
     struct SourceFile: Sendable, CustomTestStringConvertible {
@@ -135,6 +135,39 @@ struct RepositoryTests {
                 if let other = others.first(where: { code.contains($0) }) {
                     Issue.record("\(file.path):\(number + 1) has a \(other); use Platform's Lock")
                 }
+            }
+        }
+    }
+
+    /// Phrases and names that stop a reader, most of them another language's words, and what says the same in plain
+    /// English.
+    private static let phrases: [(pattern: String, instead: String)] = [
+        (#"\b(has|have|files|buffers|memory) enough\b"#, "is full; name the limit"),
+        (#"\b(its|[a-z]+'s) business\b"#, "what it does not do"),
+        (#"\b(the|its) like\b"#, "the same; name the others"),
+        (#"\b[Ll]ets\b[^,.;]{0,60}\bwaits?\b"#, "holds, establishes, ends"),
+        (#"\bwish list\b"#, "pending requests"),
+        (#"\bread most\b"#, "hot data"),
+        (#"\b(put|puts|putting) down\b"#, "records"),
+        (#"\bof late\b"#, "recent"),
+        (#"\bHow it stands with\b"#, "the state of"),
+        (#"\bsign of life\b"#, "an answer"),
+        (#"\bnobody asked for\b"#, "unsolicited"),
+        (#"\bslip(s|ped)? in\b"#, "begins meanwhile"),
+        (#"\bby the way\b"#, "as a side effect"),
+        (#"\bis(There|Right|Meant)\b"#, "the condition itself: hasArrived, isExpected"),
+        (#"\bmayGo\b"#, "mayEvict"),
+    ]
+
+    @Test("No phrase stops a reader")
+    func plainEnglish() {
+        for file in Self.texts where file.module != "RepositoryTests" {
+            // Phrases go on over line ends, and so over what begins the lines of a comment.
+            let text = file.lines.joined(separator: "\n")
+                .replacingOccurrences(of: #"\n *(///?|#)? *"#, with: " ", options: .regularExpression)
+            for phrase in Self.phrases {
+                guard let found = text.range(of: phrase.pattern, options: .regularExpression) else { continue }
+                Issue.record("\(file.path) says '\(text[found])'; say: \(phrase.instead)")
             }
         }
     }

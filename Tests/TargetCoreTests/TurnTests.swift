@@ -87,7 +87,7 @@ struct TurnTests {
         #expect(first.execute(testUnitReady).status == .good)
     }
 
-    /// 25,600 commands: with one stack frame for each the thread's 8 MiB are not enough.
+    /// 25,600 commands: with one stack frame for each they overflow the thread's 8 MiB.
     @Test("However many commands are blocked, their ends do not pile up on the stack")
     func depth() throws {
         let holder = fixture.initiator()

@@ -247,7 +247,7 @@ def session_lengths(port, target):
          header(NOP_OUT | IMMEDIATE, 0x80, 0xFFFFFF, 0, 3, struct.pack(">III", 0xFFFFFFFF, 1, 1)) + b"x" * 65536),
         ("additional headers that are too long",
          header(COMMAND, 0xC1, 0, 0, 4, struct.pack(">III", 512, 1, 1) + read, ahs=255) + b"\xff" * 1020),
-        ("data for a transfer nobody asked for",
+        ("data for an unknown transfer",
          header(DATA_OUT, 0x80, 512, 0, 5, struct.pack(">IIIIII", 0x1234, 0, 1, 0, 0, 0)) + b"x" * 512),
         ("a response sent by an initiator", header(SCSI_RESPONSE, 0x80, 0, 0, 6)),
         ("an unknown opcode", header(0x1C, 0x80, 0, 0, 7)),
@@ -317,7 +317,7 @@ def hold(port, target):
 
 
 def is_over():
-    """Whether the script has seen enough."""
+    """Whether the script has closed the input."""
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 

@@ -32,7 +32,7 @@ void cplatform_unmap(void *_Nonnull address, size_t length);
 void *_Nullable cplatform_map_file(int descriptor, size_t length);
 /// Brings pages of a mapping into memory and keeps them there (mlock); 0 or the negated errno. May wait for a device.
 int cplatform_lock_pages(const void *_Nonnull address, size_t length);
-/// Lets the kernel take the pages away again.
+/// Unlocks the pages, which the kernel may then reclaim.
 void cplatform_unlock_pages(const void *_Nonnull address, size_t length);
 /// Has cplatform_copy_mapped survive faults (SIGBUS); other faults go where they went before. Any thread, any number of
 /// times.

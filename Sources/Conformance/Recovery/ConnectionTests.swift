@@ -195,7 +195,7 @@ enum ConnectionTests {
             try require(
                 response.response == .functionComplete, "response 0", got: "response \(response.response.rawValue)")
             if let pdu = try first.nextWithin(bench.target.silence) {
-                // The data may have come before the request was looked at: then the write was done.
+                // The data may have come before the request was handled: then the write was done.
                 try require(
                     pdu.opcode == .scsiResponse && pdu.header.initiatorTaskTag == pending.tag,
                     "no answer to the aborted write", got: Wire.describe(pdu))

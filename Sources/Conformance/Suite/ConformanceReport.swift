@@ -17,7 +17,7 @@ public struct ConformanceReport: Sendable {
         public internal(set) var failed = 0
         /// Tests that were skipped.
         public internal(set) var skipped = 0
-        /// Tests that found nothing out.
+        /// Tests that came to no result.
         public internal(set) var inconclusive = 0
 
         /// All tests.

@@ -33,7 +33,7 @@ public enum ConformanceSuite {
         }
     }
 
-    /// Runs `tests` against `target`; `progress` hears of each verdict.
+    /// Runs `tests` against `target`; `progress` is called with each verdict.
     ///
     /// Every wait is bounded, so that a target that hangs costs `target.testLimit` a test.
     public static func run(

@@ -1,4 +1,4 @@
-/// One rule of the standard, and how to find out whether a target keeps it.
+/// One rule of the standard, and how to determine whether a target keeps it.
 public struct ConformanceTest: Sendable {
     /// GROUP.SUBJECT.CASE: `FullFeature.CommandNumbering.BelowWindow`.
     public let name: String
@@ -78,7 +78,7 @@ public enum Verdict: Sendable, Hashable {
     case failed(String)
     /// The rule does not apply to this target, or the user has not allowed the test.
     case skipped(String)
-    /// The test found nothing out; never counts as passed.
+    /// The test came to no result; it never counts as passed.
     case inconclusive(String)
 }
 

@@ -3,7 +3,7 @@ internal import ISCSI
 internal import Platform
 internal import SCSI
 
-/// What a target offers, found out before the first test.
+/// What a target offers, determined before the first test.
 struct Survey: Sendable {
     /// The blocks that a disk must have for the tests that read and write.
     static let minimumBlockCount = 4096

@@ -112,7 +112,7 @@ public final class BlockingInitiator {
 
     // MARK: Dispatch
 
-    /// Receives one PDU and gives it to whom it concerns.
+    /// Receives one PDU and passes it on: to its command, its request or the list of messages.
     func pump() throws(InitiatorError) {
         let pdu = try receive()
         switch pdu.opcode {

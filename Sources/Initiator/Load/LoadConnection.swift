@@ -49,7 +49,7 @@ public final class LoadConnection: ReadyHandler, @unchecked Sendable {
         /// Slots whose command must be sent again.
         var retrySlots: [Int] = []
         /// How many of them may be sent: one for each command that has ended since, so that a target that says BUSY is
-        /// left to its work.
+        /// not pressed further.
         var retryAllowance = 0
         /// A ring of transfers, `transferCount` of them from `firstTransfer` on.
         var transfers: [Transfer]

@@ -18,10 +18,10 @@ public struct EstablishedSession: Sendable {
 
 extension BlockingInitiator {
     /// Gives the session away; this initiator must not be used after that. No command may be open. Fails when the
-    /// target has sent something that nobody asked for.
+    /// target has sent something unsolicited.
     public func handOver() throws(InitiatorError) -> EstablishedSession {
         precondition(exchanges.isEmpty, "a session is handed over idle")
-        guard !connection.hasUnreadInput else { throw .protocolViolation("it sent something that nobody asked for") }
+        guard !connection.hasUnreadInput else { throw .protocolViolation("it sent something unsolicited") }
         return EstablishedSession(
             socket: connection.socket, parameters: parameters, nextCmdSN: nextCmdSN, maxCmdSN: maxCmdSN,
             expStatSN: expStatSN)

@@ -117,7 +117,7 @@ struct CartridgeOpening {
     // MARK: Replay
 
     /// Adds the records that the index does not know and that were durable before a loss. The file stays as it is: what
-    /// was lost may be looked at with other tools until the loss is acknowledged.
+    /// was lost may be examined with other tools until the loss is acknowledged.
     private func replayDurable(_ log: PartitionLog, _ durableObjects: UInt64) throws(CartridgeError) {
         try host { () throws(SystemError) in
             var replay = try LogReplay(store: store, log: log)

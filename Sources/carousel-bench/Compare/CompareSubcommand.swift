@@ -92,7 +92,7 @@ struct CompareSubcommand: AsyncParsableCommand {
                     do {
                         results.add(try await measure(job, unit, contestant), of: job, on: contestant.side)
                     } catch {
-                        // The other jobs are worth knowing all the same.
+                        // The other jobs run nevertheless.
                         show("\(job.name) on \(contestant.side.rawValue): \(error)")
                         hasFailed = true
                     }

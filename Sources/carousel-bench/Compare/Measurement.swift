@@ -69,7 +69,7 @@ struct Results {
         runs[job]?[side].map(Measurement.init(medianOf:))
     }
 
-    /// How many times a side's figure is in Carousel's; nil when there is nothing to compare.
+    /// Carousel's figure divided by that of a side; nil when there is nothing to compare.
     func ratio(of job: Job, to side: Side, _ figure: KeyPath<Measurement, Double>) -> Double? {
         guard let ours = median(of: job, on: .carousel), let theirs = median(of: job, on: side),
             theirs[keyPath: figure] > 0

@@ -13,7 +13,7 @@ struct ConformanceRun: ParsableCommand {
             The target is named by a URL: iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon.
 
             Without --data-loss nothing is written to the logical unit and nothing is reset; the tests that need it \
-            are skipped. The target is meant to be idle: other initiators may disturb the tests, and be disturbed.
+            are skipped. The target should be idle: other initiators may disturb the tests, and be disturbed.
 
             Exit codes: 0 every test passed or was skipped; 1 a test failed or found nothing out; 64 the command line \
             makes no sense; 69 the target cannot be tested at all.

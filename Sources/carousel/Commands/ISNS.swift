@@ -9,7 +9,7 @@ struct ISNS: AsyncParsableCommand {
         abstract: "Register targets and portals with an iSNS server.",
         discussion: """
             The daemon registers its targets, portals and portal groups with one iSNS server (RFC 4171), follows \
-            changes, and takes the registration back when it ends. iSNS has neither encryption nor proof of who \
+            changes, and withdraws the registration when it ends. iSNS has neither encryption nor proof of who \
             speaks: use it on networks that you trust.
             """,
         subcommands: [Set.self, Clear.self, Status.self])

@@ -36,7 +36,7 @@ struct Serve: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Keep at most this much of what is read most of disks locked in memory, where reading is quickest.",
+            "Keep at most this much of the disks' hot data locked in memory, where reading is quickest.",
             discussion: "An eighth of the machine's memory when not given; 0 keeps nothing.", valueName: "size"))
     var keptMemory: String?
 

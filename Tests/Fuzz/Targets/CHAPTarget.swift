@@ -72,7 +72,7 @@ enum CHAPTarget {
         guard let chosen else { throw FuzzFinding(description: "an algorithm was chosen") }
         try require(FuzzIdentity.provider.algorithms.contains(chosen), "an algorithm was chosen that is allowed")
 
-        let isRight = choice & 3 == 0
+        let isProof = choice & 3 == 0
         var answer = [
             TextParameter("CHAP_N", flags & 8 != 0 ? value : FuzzIdentity.initiator.name),
             TextParameter("CHAP_R", response(choice, chosen, value)),
@@ -92,7 +92,7 @@ enum CHAPTarget {
         let credential = [FuzzIdentity.initiator, FuzzIdentity.other].first { $0.name == answer[0].value }
         try require(
             credential.map { given == Self.proof(of: $0, chosen) } ?? false, "only the right response gets in")
-        try require(isRight || given != nil, "a response was given")
+        try require(isProof || given != nil, "a response was given")
         try require(isMutual || !isChallenged, "a target without a secret does not prove itself")
         guard isChallenged else { return }
         let proof = try? TextCodec.parse(last.text.rawSpan).first { $0.key == "CHAP_R" }

@@ -61,7 +61,7 @@ final class FuzzFixture: @unchecked Sendable {
     /// Waits until the reactor has done what was on its way before the call.
     func pass() { onReactor {} }
 
-    /// Lets the disks end the commands that wait.
+    /// Has the disks end their waiting commands.
     func letGo() {
         onReactor { for unit in self.units { unit.letGo() } }
     }
