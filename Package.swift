@@ -146,7 +146,9 @@ let package = Package(
         tests("Catalog", [grdb]),
         tests(
             "Management",
-            ["Catalog", "ChangerDevice", "ISCSI", "ISCSIPort", "TargetCore", "ManagementTestSupport", grdb]),
+            [
+                "Catalog", "ChangerDevice", "ISCSI", "ISCSIPort", "Media", "TargetCore", "ManagementTestSupport", grdb,
+            ]),
         tests("Console", ["Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),

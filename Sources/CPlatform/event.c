@@ -65,6 +65,12 @@ int64_t cplatform_monotonic_nanoseconds(void) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+int64_t cplatform_calendar_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return time.tv_sec;
+}
+
 void cplatform_thread_setup(const char *name) {
     char kept[16];
     strncpy(kept, name, sizeof kept - 1);

@@ -147,16 +147,26 @@ int64_t cplatform_next_unallocated(int descriptor, int64_t offset) {
 
 static const char loss_attribute[] = "user.carousel.loss";
 
-int cplatform_noted_loss(int descriptor) {
-    int32_t value = 0;
-    ssize_t length = fgetxattr(descriptor, loss_attribute, &value, sizeof value);
+struct loss_note {
+    int32_t error_number;
+    int32_t reserved;
+    int64_t seconds;
+};
+
+int cplatform_noted_loss(int descriptor, int64_t *seconds) {
+    struct loss_note note = {0};
+    *seconds = -1;
+    ssize_t length = fgetxattr(descriptor, loss_attribute, &note, sizeof note);
     if (length < 0) return errno == ENODATA ? 0 : -errno;
-    return length == sizeof value && value > 0 ? value : EIO;
+    // An attribute that nobody of us has written is a loss too: somebody wanted to say so.
+    if (length < (ssize_t)sizeof note.error_number || note.error_number <= 0) return EIO;
+    if (length == sizeof note) *seconds = note.seconds;
+    return note.error_number;
 }
 
-int cplatform_note_loss(int descriptor, int error_number) {
-    int32_t value = error_number;
-    if (value != 0) return result(fsetxattr(descriptor, loss_attribute, &value, sizeof value, 0));
+int cplatform_note_loss(int descriptor, int error_number, int64_t seconds) {
+    struct loss_note note = {error_number, 0, seconds};
+    if (error_number != 0) return result(fsetxattr(descriptor, loss_attribute, &note, sizeof note, 0));
     int status = result(fremovexattr(descriptor, loss_attribute));
     return status == -ENODATA ? 0 : status;
 }

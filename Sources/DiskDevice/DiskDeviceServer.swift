@@ -78,6 +78,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// Whether the host has lost written data and nobody has acknowledged that: until then everything that writes, or
     /// makes durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
     public var hasLostData: Bool { image.loss != nil }
+    /// Why and since when that is so; nil when it is not.
+    public var lossReport: LossReport? { image.lossReport }
 
     /// Permits writes again after a loss of written data, on an operator's word: nobody else knows what was lost. What
     /// is read from then on is what the host has. It waits for the file system; the answer is why the acknowledgement

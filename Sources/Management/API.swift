@@ -48,19 +48,36 @@ public struct DaemonStatus: Codable, Sendable {
     public var cartridges: Int
     /// How many sessions are logged in.
     public var sessions: Int
-    /// What is not served, or not all of it, and why; empty when all is well.
+    /// What is not served, or not all of it, or has lost written data, and why; empty when all is well.
     public var problems: [String]
     /// Images, libraries and cartridges in the state folder that the catalog does not know; nothing serves or removes
     /// them.
     public var unclaimed: [String]
 }
 
+/// A loss of written data that nobody has acknowledged: the host of the daemon could not make durable what initiators
+/// had written. Until it is acknowledged, nothing more is written.
+public struct LossSummary: Codable, Sendable, Hashable {
+    /// When the host said so, by its clock; nil when that was not recorded.
+    public var since: Date?
+    /// Why the host could not do it.
+    public var reason: String
+
+    /// A loss at that time for that reason.
+    public init(since: Date?, reason: String) {
+        self.since = since
+        self.reason = reason
+    }
+}
+
 /// Whether a disk or a library is served.
 public enum ServiceState: String, Codable, Sendable, Hashable {
     /// It runs, with all of its cartridges.
     case serving
-    /// The library runs, but some of its cartridges cannot be used.
+    /// The library runs, but some of its cartridges cannot be used or have lost written data.
     case degraded
+    /// The disk is read, but not written: data that were written are lost, and nobody has acknowledged that.
+    case dataLost = "data lost"
     /// It does not run.
     case notServed = "not served"
 }
@@ -69,6 +86,8 @@ public enum ServiceState: String, Codable, Sendable, Hashable {
 public enum CartridgeState: String, Codable, Sendable, Hashable {
     /// Its files are there and are those of this cartridge.
     case ready
+    /// It is read, but not written: data that were written are lost, and nobody has acknowledged that.
+    case dataLost = "data lost"
     /// Its files are not there.
     case missing
     /// Its files cannot be read, or contradict themselves or the catalog.
@@ -129,8 +148,10 @@ public struct DiskSummary: Codable, Sendable, Hashable {
     public var sessions: Int
     /// Whether it is served.
     public var state: ServiceState
-    /// Why it is not served, or not all of it; nil when all is well.
+    /// Why it is not served, or not written, and what to do; nil when all is well.
     public var problem: String?
+    /// What was lost of it; nil without a loss, and when it is not served.
+    public var loss: LossSummary?
 }
 
 /// A library to make.
@@ -293,8 +314,10 @@ public struct CartridgeSummary: Codable, Sendable, Hashable {
     public var created: Date
     /// Whether it can be used.
     public var state: CartridgeState
-    /// Why it cannot be used; nil when it can, as far as is known without loading it.
+    /// Why it cannot be used, or not written, and what to do; nil when it can, as far as is known without loading it.
     public var problem: String?
+    /// What was lost of it; nil without a loss.
+    public var loss: LossSummary?
 }
 
 /// A logical unit of a target.

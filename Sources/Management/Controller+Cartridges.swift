@@ -116,17 +116,6 @@ extension Controller {
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }
 
-    /// Says that the loss of written data on the cartridge is known: it ends where durability ended, and can be written
-    /// again from there on.
-    public func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
-        let library = try servedLibrary(name)
-        let cartridge = try cartridgeRecord(barcode, library: library)
-        guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {
-            throw ManagementError(.conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
-        }
-        logger.notice("loss of data acknowledged", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
-    }
-
     /// Says that a cartridge is being deleted, or that it is not after all.
     private func mark(_ cartridge: CartridgeRecord, _ phase: RecordPhase) throws(ManagementError) {
         _ = try query { () throws(CatalogError) in try catalog.setPhase(phase, ofCartridge: cartridge.id, in: nil) }
@@ -164,24 +153,28 @@ extension Controller {
             return (kind, element.number, cartridge.barcode)
         }
         let cartridges = try cartridgeRecords(library)
-        let problems = assembly.examine(
+        let findings = assembly.examine(
             cartridges.filter { $0.phase == .complete }, of: library, in: folder.libraryPath(library.name))
-        return cartridges.sorted { rank($0) < rank($1) }.map { summary(of: $0, in: library, problems) }
+        return cartridges.sorted { rank($0) < rank($1) }.map { summary(of: $0, in: library, findings) }
     }
 
     func summary(
-        of cartridge: CartridgeRecord, in library: LibraryRecord, _ problems: [String: CartridgeProblem]
+        of cartridge: CartridgeRecord, in library: LibraryRecord, _ findings: CartridgeFindings
     ) -> CartridgeSummary {
-        let problem = problems[cartridge.barcode]
+        let problem = findings.problems[cartridge.barcode]
+        let loss = findings.losses[cartridge.barcode]
         let state: CartridgeState =
             switch cartridge.phase {
             case .creating: .creating
-            case .complete: problem?.state ?? .ready
+            case .complete: problem?.state ?? (loss == nil ? .ready : .dataLost)
             case .deleting: .deleting
             }
         return CartridgeSummary(
             library: library.name, barcode: cartridge.barcode, serialNumber: cartridge.serialNumber,
             capacity: cartridge.capacity, used: nil, location: cartridge.location.description,
-            source: cartridge.source?.description, created: cartridge.created, state: state, problem: problem?.reason)
+            source: cartridge.source?.description, created: cartridge.created, state: state,
+            problem: problem?.reason
+                ?? loss.map { Self.sentence($0, ofCartridge: cartridge.barcode, library: library.name) },
+            loss: loss)
     }
 }

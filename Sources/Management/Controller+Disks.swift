@@ -98,14 +98,6 @@ extension Controller {
         return try self.disk(name)
     }
 
-    /// Says that the loss of written data on the disk `name` is known: it can be written again.
-    public func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
-        guard try assembly.acknowledgeLoss(ofDisk: try diskRecord(name)) else {
-            throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
-        }
-        logger.notice("loss of data acknowledged", metadata: ["disk": "\(name)"])
-    }
-
     /// Deletes the disk `name` with its image; an external image stays.
     public func deleteDisk(_ name: String) throws(ManagementError) {
         let disk = try diskRecord(name)
@@ -235,11 +227,14 @@ extension Controller {
 
     private func summary(of disk: DiskRecord, _ sessions: [String: Int]? = nil) -> DiskSummary {
         let target = DeviceName.targetName(disk.name)
+        let problem = problems[disk.name]
+        let loss = problem == nil ? assembly.loss(ofDisk: disk) : nil
         return DiskSummary(
             name: disk.name, size: disk.size, blockSize: disk.blockSize, image: folder.imagePath(disk.image),
             imageIsExternal: disk.imageIsExternal, target: target,
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaText, created: disk.created,
             sessions: (sessions ?? assembly.sessionCounts())[target] ?? 0,
-            state: problems[disk.name] == nil ? .serving : .notServed, problem: problems[disk.name])
+            state: problem != nil ? .notServed : loss != nil ? .dataLost : .serving,
+            problem: problem ?? loss.map { Self.sentence($0, ofDisk: disk.name) }, loss: loss)
     }
 }

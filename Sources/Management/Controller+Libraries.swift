@@ -134,7 +134,8 @@ extension Controller {
         }
         try checkIsEmpty(destination, of: library, cartridges)
         let result = try perform(.element(destination), of: cartridge, in: library)
-        if destination.kind == .drive, let problem = assembly.cartridgeProblems(of: library)[cartridge.barcode] {
+        if destination.kind == .drive, let problem = assembly.cartridgeFindings(of: library).problems[cartridge.barcode]
+        {
             throw ManagementError(
                 .damaged,
                 "cartridge '\(cartridge.barcode)' is in \(destination) now, where it cannot be used: \(problem.reason)")
@@ -198,29 +199,46 @@ extension Controller {
         let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
         try assembly.startLibrary(
             library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
-        let problems = assembly.examine(cartridges, of: library, in: path).sorted { $0.key < $1.key }
-        for (barcode, problem) in problems.prefix(Self.namedAtMost) {
+        let findings = assembly.examine(cartridges, of: library, in: path)
+        log("cannot be used", findings.problems.mapValues(\.reason), of: library)
+        log("lost data, which nobody has acknowledged", findings.losses.mapValues(\.reason), of: library)
+    }
+
+    /// Tells of cartridges of a library, `reasons` by barcode.
+    private func log(_ what: String, _ reasons: [String: String], of library: LibraryRecord) {
+        for (barcode, reason) in reasons.sorted(by: { $0.key < $1.key }).prefix(Self.namedAtMost) {
             logger.error(
-                "cartridge cannot be used",
-                metadata: [
-                    "library": "\(library.name)", "cartridge": "\(barcode)", "reason": "\(problem.reason)",
-                ])
+                "cartridge \(what)",
+                metadata: ["library": "\(library.name)", "cartridge": "\(barcode)", "reason": "\(reason)"])
         }
-        if problems.count > Self.namedAtMost {
+        if reasons.count > Self.namedAtMost {
             logger.error(
-                "cartridges cannot be used",
-                metadata: ["library": "\(library.name)", "count": "\(problems.count)"])
+                "cartridges \(what)", metadata: ["library": "\(library.name)", "count": "\(reasons.count)"])
         }
     }
 
     /// What is wrong with the library or its cartridges, as far as is known; nil when nothing is.
     func problem(of library: LibraryRecord) -> String? {
         if let problem = problems[library.name] { return problem }
-        let cartridges = assembly.cartridgeProblems(of: library)
+        let findings = assembly.cartridgeFindings(of: library)
+        let problems = Self.sentence(of: findings.problems, "cannot be used", library) {
+            "cartridge '\($0)' cannot be used: \($1.reason)"
+        }
+        let losses = Self.sentence(of: findings.losses, "have lost data that were written", library) {
+            "cartridge '\($0)': \(Self.sentence($1, ofCartridge: $0, library: library.name))"
+        }
+        let sentences = [problems, losses].compactMap { $0 }
+        return sentences.isEmpty ? nil : "library '\(library.name)': " + sentences.joined(separator: "; ")
+    }
+
+    /// What is said of cartridges of a library: all there is to say of one, of several how many there are.
+    private static func sentence<Finding>(
+        of cartridges: [String: Finding], _ what: String, _ library: LibraryRecord, _ one: (String, Finding) -> String
+    ) -> String? {
         guard let first = cartridges.min(by: { $0.key < $1.key }) else { return nil }
         return cartridges.count == 1
-            ? "library '\(library.name)': cartridge '\(first.key)' cannot be used: \(first.value.reason)"
-            : "library '\(library.name)': \(cartridges.count) cartridges cannot be used, '\(first.key)' among them; "
+            ? one(first.key, first.value)
+            : "\(cartridges.count) cartridges \(what), '\(first.key)' among them; "
                 + "'carousel tape list \(library.name)' shows which"
     }
 
@@ -256,7 +274,7 @@ extension Controller {
             ])
         return summary(
             of: try cartridgeRecord(cartridge.barcode, library: library), in: library,
-            assembly.cartridgeProblems(of: library))
+            assembly.cartridgeFindings(of: library))
     }
 
     /// The first element of `kind` without a cartridge.

@@ -136,6 +136,10 @@ public actor Controller {
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
         var cartridges = 0
         var problems = problems
+        let disks = try query { () throws(CatalogError) in try catalog.disks() }
+        for disk in disks where problems[disk.name] == nil {
+            problems[disk.name] = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
+        }
         for library in libraries {
             problems[library.name] = problem(of: library)
             cartridges += try query { () throws(CatalogError) in
@@ -145,7 +149,7 @@ public actor Controller {
         return DaemonStatus(
             version: Self.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
-            disks: try query { () throws(CatalogError) in try catalog.disks().count }, libraries: libraries.count,
+            disks: disks.count, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
             problems: problems.values.sorted(), unclaimed: unclaimed)
     }

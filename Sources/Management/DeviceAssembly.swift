@@ -14,6 +14,20 @@ public struct CartridgeProblem: Hashable, Sendable {
     }
 }
 
+/// What is known of cartridges that are not as they should be, by barcode.
+public struct CartridgeFindings: Sendable {
+    /// Those that cannot be used.
+    public var problems: [String: CartridgeProblem]
+    /// Those that have lost written data, which nobody has acknowledged.
+    public var losses: [String: LossSummary]
+
+    /// These problems and losses.
+    public init(problems: [String: CartridgeProblem] = [:], losses: [String: LossSummary] = [:]) {
+        self.problems = problems
+        self.losses = losses
+    }
+}
+
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
 /// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function
@@ -31,6 +45,8 @@ public protocol DeviceAssembly: Sendable {
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
     /// change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
+    /// The loss of written data on the running disk that nobody has acknowledged.
+    func loss(ofDisk disk: DiskRecord) -> LossSummary?
     /// Ends the consequences of a loss of written data on the disk; false when there is none.
     func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool
     /// Ends the consequences of a loss of written data on the cartridge, in a drive of the library or with its files in
@@ -50,13 +66,14 @@ public protocol DeviceAssembly: Sendable {
     func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError)
-    /// Examines the files of `cartridges` of the library, in `folder`, and gives those that cannot be used, by barcode.
-    /// What is found out is kept for `cartridgeProblems(of:)` while the library runs.
+    /// Looks at the files of `cartridges` of the library, in `folder`, and tells which cannot be used or have lost
+    /// data. What is found out is kept for `cartridgeFindings(of:)` while the library runs.
     func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
-    ) -> [String: CartridgeProblem]
-    /// Which cartridges of the running library could not be used when they were examined or loaded last, by barcode.
-    func cartridgeProblems(of library: LibraryRecord) -> [String: CartridgeProblem]
+    ) -> CartridgeFindings
+    /// Which cartridges of the running library could not be used, or had lost data, when they were looked at or loaded
+    /// last, or have lost data since.
+    func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings
     /// How many bytes of the medium of `cartridge` in `folder` are written; nil when that cannot be found out.
     func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64?
     /// Offers the library's target; cartridges that are in drives are loaded again.

@@ -12,13 +12,16 @@ final class LossRecord: Sendable {
     private let epochWord = Atomic<UInt64>(0)
     /// The error number of the latest loss; 0 before the first.
     private let code = Atomic<Int32>(0)
+    /// When the loss was, in seconds since 1970; -1 when that is not known.
+    private let seconds = Atomic<Int64>(-1)
     private let isSticky = Atomic<Bool>(false)
     private let observer = Lock<(@Sendable (MediaFailure) -> Void)?>(nil)
 
-    /// A record that begins with an earlier loss when `code` is not 0.
-    init(noted code: Int32 = 0) {
-        guard code != 0 else { return }
-        self.code.store(code, ordering: .relaxed)
+    /// A record that begins with a loss of an earlier time when there is a note of one.
+    init(noted note: LossNote? = nil) {
+        guard let note else { return }
+        code.store(note.errorNumber, ordering: .relaxed)
+        seconds.store(note.time?.seconds ?? -1, ordering: .relaxed)
         isSticky.store(true, ordering: .releasing)
     }
 
@@ -30,6 +33,11 @@ final class LossRecord: Sendable {
         isSticky.load(ordering: .acquiring) ? MediaFailure(errorNumber: code.load(ordering: .relaxed)) : nil
     }
 
+    /// The same with the time, for people; nil when writes are not refused.
+    var report: LossReport? {
+        failure.map { LossReport(failure: $0, time: CalendarTime(seconds: seconds.load(ordering: .relaxed))) }
+    }
+
     /// The error number with which a command fails that has begun to write in `epoch`; 0 when nothing was lost since
     /// and nothing is unacknowledged.
     func refusal(since epoch: UInt64) -> Int32 {
@@ -38,8 +46,9 @@ final class LossRecord: Sendable {
     }
 
     /// Counts a loss, on the thread that has met it, and tells the observer.
-    func count(_ errorNumber: Int32) {
+    func count(_ errorNumber: Int32, at time: CalendarTime) {
         code.store(errorNumber, ordering: .relaxed)
+        seconds.store(time.seconds, ordering: .relaxed)
         isSticky.store(true, ordering: .sequentiallyConsistent)
         // After this, who has written sees it, or is seen by the observer.
         epochWord.add(1, ordering: .sequentiallyConsistent)

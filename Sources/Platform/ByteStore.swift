@@ -53,10 +53,10 @@ public protocol ByteStore: AnyObject, Sendable {
     var allocatedBytes: Int64? { get }
     /// Whether the length cannot be changed.
     var hasFixedLength: Bool { get }
-    /// The error number that `noteLoss` has recorded; 0 when there is none.
-    var notedLoss: Int32 { get }
-    /// Records, for the next opening, that written data were lost with this error number; 0 removes the record.
-    func noteLoss(_ errorNumber: Int32) -> Int32
+    /// What `noteLoss` has recorded; nil when there is nothing.
+    var notedLoss: LossNote? { get }
+    /// Records, for the next opening, that written data were lost; nil removes the record.
+    func noteLoss(_ note: LossNote?) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()
 }
@@ -67,8 +67,8 @@ extension ByteStore {
     public func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, offset: offset) }
     public var allocatedBytes: Int64? { nil }
     public var hasFixedLength: Bool { false }
-    public var notedLoss: Int32 { 0 }
-    public func noteLoss(_ errorNumber: Int32) -> Int32 { 0 }
+    public var notedLoss: LossNote? { nil }
+    public func noteLoss(_ note: LossNote?) -> Int32 { 0 }
     public func dropCache() {}
 }
 

@@ -327,13 +327,19 @@ public final class File: Sendable {
 
     // MARK: Losses of written data
 
-    /// The error number that `noteLoss` has recorded with the file; 0 when there is none, or the file system keeps
-    /// none.
-    public var notedLoss: Int32 { max(0, cplatform_noted_loss(fileDescriptor)) }
+    /// What `noteLoss` has recorded with the file; nil when there is nothing, or the file system keeps nothing.
+    public var notedLoss: LossNote? {
+        var seconds: Int64 = -1
+        let errorNumber = unsafe cplatform_noted_loss(fileDescriptor, &seconds)
+        guard errorNumber > 0 else { return nil }
+        return LossNote(errorNumber: errorNumber, time: CalendarTime(seconds: seconds))
+    }
 
-    /// Records with the file, in an extended attribute, that written data were lost with this error number; 0 removes
-    /// the record. It gives 0 or the error number: EOPNOTSUPP where the file system keeps no attributes.
-    public func noteLoss(_ errorNumber: Int32) -> Int32 { -cplatform_note_loss(fileDescriptor, errorNumber) }
+    /// Records with the file, in an extended attribute, that written data were lost; nil removes the record. It gives 0
+    /// or the error number: EOPNOTSUPP where the file system keeps no attributes.
+    public func noteLoss(_ note: LossNote?) -> Int32 {
+        -cplatform_note_loss(fileDescriptor, note?.errorNumber ?? 0, note?.time?.seconds ?? -1)
+    }
 
     /// Asks the system to drop the file from its page cache. What is not written out, or kept by a page keeper, stays.
     public func dropCache() {

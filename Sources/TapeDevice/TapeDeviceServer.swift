@@ -44,7 +44,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     var state: TapeState
     let offloaded = OffloadedOutcome()
     let alerts = TapeAlerts()
-    let lossHandler = Lock<(@Sendable (String, MediaFailure) -> Void)?>(nil)
+    let lossHandler = Lock<(@Sendable (String, LossReport) -> Void)?>(nil)
     private(set) lazy var mechanism = LoadMechanism(unit: self)
     let hostSpace: HostSpace
 

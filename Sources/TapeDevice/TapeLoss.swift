@@ -29,16 +29,17 @@ extension TapeDeviceServer {
     func watchForLoss(of cartridge: Cartridge) {
         let barcode = cartridge.identity.barcode
         // Called on the thread where it happens.
-        cartridge.whenLost { [weak self] failure in
+        cartridge.whenLost { [weak self] loss in
             guard let self else { return }
             alerts.raise(.writeFailure)
             attachedNexuses.establishDeferredError(SenseData(.mediumError, .writeError))
-            lossHandler.withLock { $0 }?(barcode, failure)
+            lossHandler.withLock { $0 }?(barcode, loss)
         }
     }
 
-    /// Sets what is called, once for each loss and on any thread, with the bar code and the cause.
-    public func whenDataLost(_ handler: (@Sendable (String, MediaFailure) -> Void)?) {
+    /// Sets what is called, once for each loss and on any thread, with the bar code, the cause and the
+    /// time.
+    public func whenDataLost(_ handler: (@Sendable (String, LossReport) -> Void)?) {
         lossHandler.withLock { $0 = handler }
     }
 

@@ -37,14 +37,15 @@ enum Output {
         try? FileHandle.standardOutput.write(contentsOf: Data((text + "\n").utf8))
     }
 
-    /// A table with a header, or `empty` when there are no rows.
-    static func table(_ titles: [String], _ rows: [[String]], empty: String) -> String {
+    /// A table with a header, and `notes` below it, or `empty` when there are no rows.
+    static func table(_ titles: [String], _ rows: [[String]], notes: [String] = [], empty: String) -> String {
         guard !rows.isEmpty else { return empty }
         let table = TextTable<[String]> { row in
             zip(titles, row).map { Column(title: $0, value: $1) }
         }
         guard let text = table.string(for: rows, style: Style.plain) else { return empty }
-        return text.split(separator: "\n").map(trimmedAtEnd).joined(separator: "\n")
+        let lines = text.split(separator: "\n").map { String(trimmedAtEnd($0)) }
+        return (lines + (notes.isEmpty ? [] : [""]) + notes).joined(separator: "\n")
     }
 
     /// Labels and values in two columns.

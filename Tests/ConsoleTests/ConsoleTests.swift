@@ -160,6 +160,40 @@ struct ConsoleTests {
         }
     }
 
+    @Test("a loss of data is told, with its time, until it is acknowledged")
+    func losses() async throws {
+        try await serving { client, fixture in
+            try await fixture.makeLibrary(cartridges: 1)
+            try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+            for name in ["a", "A00001L8"] {
+                fixture.devices.lose(
+                    name, since: Date(timeIntervalSince1970: 1_700_000_000), reason: "the host is full")
+            }
+            // As any client sees it.
+            let raw: [String: AnyJSON] = try await client.get("disks/a")
+            guard case .object(let fields)? = raw["loss"], case .text(let since)? = fields["since"],
+                case .text(let reason)? = fields["reason"], case .text(let state)? = raw["state"]
+            else {
+                Issue.record("\(raw)")
+                return
+            }
+            #expect([since, reason, state] == ["2023-11-14T22:13:20Z", "the host is full", "data lost"])
+            let disks: [DiskSummary] = try await client.get("disks")
+            let cartridges: [CartridgeSummary] = try await client.get("cartridges")
+            #expect(disks.map(\.state) == [.dataLost] && cartridges.map(\.state) == [.dataLost])
+            #expect(disks[0].loss == cartridges[0].loss)
+            let status: DaemonStatus = try await client.get("status")
+            #expect(status.problems.filter { $0.contains("acknowledge-loss") }.count == 2)
+            let path = "libraries/vtl/cartridges/A00001L8"
+            let _: Acknowledgement = try await client.post("disks/a/acknowledge-loss", [String: String]())
+            let _: Acknowledgement = try await client.post(path + "/acknowledge-loss", [String: String]())
+            let cartridge: CartridgeSummary = try await client.get(path)
+            #expect(cartridge.state == .ready && cartridge.loss == nil)
+            let later: DaemonStatus = try await client.get("status")
+            #expect(later.problems.isEmpty)
+        }
+    }
+
     @Test("a refusal keeps its code and its sentence")
     func refusals() async throws {
         try await serving { client, fixture in

@@ -26,7 +26,7 @@ public final class SimulatedStore: ByteStore {
         var isCached = true
         /// What each synchronisation fails with; 0 for none.
         var synchronizationError: Int32 = 0
-        var notedLoss: Int32 = 0
+        var notedLoss: LossNote?
         var isHolding = false
     }
 
@@ -279,12 +279,12 @@ public final class SimulatedStore: ByteStore {
     /// The end.
     public func nextUnallocated(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
 
-    /// The error number that was recorded.
-    public var notedLoss: Int32 { state.withLock { $0.notedLoss } }
+    /// What was recorded.
+    public var notedLoss: LossNote? { state.withLock { $0.notedLoss } }
 
-    /// Records an error number, even when the store fails.
-    public func noteLoss(_ errorNumber: Int32) -> Int32 {
-        state.withLock { $0.notedLoss = errorNumber }
+    /// Records a loss, even when the store fails.
+    public func noteLoss(_ note: LossNote?) -> Int32 {
+        state.withLock { $0.notedLoss = note }
         return 0
     }
 

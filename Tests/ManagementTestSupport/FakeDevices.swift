@@ -1,5 +1,5 @@
 public import Catalog
-import Foundation
+public import Foundation
 public import ISNSClient
 import Logging
 public import Management
@@ -20,6 +20,7 @@ public final class FakeDevices: DeviceAssembly {
         var lateMove: (move: CartridgeMove, library: Int64)?
         var isShutDown = false
         var domains: [DomainChange] = []
+        var losses: [String: LossSummary] = [:]
     }
 
     private let notes = Lock(Notes())
@@ -101,13 +102,25 @@ public final class FakeDevices: DeviceAssembly {
         try note { $0.disks[disk.name] = size }
     }
 
-    /// Nothing is ever lost here.
-    public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool { false }
+    /// Says that the disk or the cartridge of that name has lost data.
+    public func lose(_ name: String, since: Date?, reason: String) {
+        notes.withLock { $0.losses[name] = LossSummary(since: since, reason: reason) }
+    }
 
-    /// Nothing is ever lost here.
+    /// What `lose` has said.
+    public func loss(ofDisk disk: DiskRecord) -> LossSummary? { notes.withLock { $0.losses[disk.name] } }
+
+    /// Takes back what `lose` has said.
+    public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool {
+        notes.withLock { $0.losses.removeValue(forKey: disk.name) != nil }
+    }
+
+    /// Takes back what `lose` has said.
     public func acknowledgeLoss(
         of cartridge: CartridgeRecord, in library: LibraryRecord, folder: String
-    ) throws(ManagementError) -> Bool { false }
+    ) throws(ManagementError) -> Bool {
+        notes.withLock { $0.losses.removeValue(forKey: cartridge.barcode) != nil }
+    }
 
     /// As a device would, without one.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
@@ -143,20 +156,25 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
-    /// Those whose folders are not there.
+    /// Those whose folders are not there, and what `lose` has said.
     public func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
-    ) -> [String: CartridgeProblem] {
-        var problems: [String: CartridgeProblem] = [:]
+    ) -> CartridgeFindings {
+        var findings = cartridgeFindings(of: library)
         for cartridge in cartridges
         where !FileManager.default.fileExists(atPath: "\(folder)/\(cartridge.barcode).tape") {
-            problems[cartridge.barcode] = CartridgeProblem(.missing, "its files are missing")
+            findings.problems[cartridge.barcode] = CartridgeProblem(.missing, "its files are missing")
         }
-        return problems
+        return findings
     }
 
-    /// None.
-    public func cartridgeProblems(of library: LibraryRecord) -> [String: CartridgeProblem] { [:] }
+    /// No problems, and what `lose` has said of the library's cartridges.
+    public func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings {
+        let cartridges = (try? catalog.cartridges(library: library.identity.id)) ?? []
+        let losses = notes.withLock { $0.losses }
+        return CartridgeFindings(
+            losses: losses.filter { entry in cartridges.contains { $0.barcode == entry.key } })
+    }
 
     /// As a device would, without one.
     public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? { 42 }

@@ -72,6 +72,23 @@ struct CartridgeLossTests {
         try expectRefusals(reopened, "no index")
     }
 
+    @Test("The time of the loss stays with it, however often it is opened and noted again")
+    func time() throws {
+        let before = CalendarTime.current()
+        var tape = try lossy()
+        let report = try #require(tape.cartridge.lossReport)
+        let time = try #require(report.time)
+        #expect(time >= before && time <= .current())
+        #expect(report.failure == .device(Errno.inputOutput))
+        for _ in 0..<2 {
+            #expect(tape.cartridge.close() != nil)
+            tape = try TapeUnderTest(store: tape.store, index: tape.index)
+            #expect(tape.cartridge.lossReport == report)
+        }
+        #expect(tape.cartridge.acknowledgeLoss() == nil)
+        #expect(tape.cartridge.lossReport == nil)
+    }
+
     @Test("Where the loss could not be noted, what only the page cache has is not taken for durable")
     func pageCacheOnly() throws {
         let tape = try lossy(noteFails: true)
@@ -116,7 +133,7 @@ struct CartridgeLossTests {
         let tape = try CartridgeFixture()
         tape.cartridge.checkpointInterval = 1000
         let told = Lock<[MediaFailure]>([])
-        tape.cartridge.whenLost { failure in told.withLock { $0.append(failure) } }
+        tape.cartridge.whenLost { loss in told.withLock { $0.append(loss.failure) } }
         // The gathered blocks are one write, and the checkpoint follows them.
         tape.store.fail(at: 2, errorNumber: Errno.inputOutput, fromThenOn: false)
         let result = try tape.append((0..<20).map { .block(name: $0, length: 100) })

@@ -1,4 +1,5 @@
 import Bytes
+import Platform
 import TestSupport
 import Testing
 
@@ -72,6 +73,31 @@ struct FormatTests {
             var changed = bytes
             changed[index] ^= 1
             #expect(Superblock.decode(changed.rawSpan) == .invalid, "byte \(index)")
+        }
+    }
+
+    @Test("A loss has its place in a superblock; one without a time, as older programs write it, is valid")
+    func lossInSuperblock() throws {
+        var superblock = Superblock(identity: testIdentity(), partition: 0)
+        for _ in 0..<Superblock.historyLimit {
+            let last = superblock.epoch
+            superblock.beginEpoch(last.number + 1, firstObject: last.firstObject + 1, fileOffset: 9000)
+        }
+        superblock.loss = Superblock.Loss(
+            errorNumber: 5, durableObjects: 300, time: CalendarTime(seconds: 0x0102_0304))
+        var bytes = superblock.encoded()
+        #expect(bytes[50..<52] == [0, 5])
+        #expect(bytes.rawSpan.loadBE64(at: 120) == 300)
+        #expect(bytes[4048..<4056] == [0, 0, 0, 0, 1, 2, 3, 4])
+        #expect(Superblock.decode(bytes.rawSpan) == .valid(superblock))
+        let limit = UInt64(CalendarTime.limit)
+        for (seconds, isValid) in [(0, true), (limit, true), (limit + 1, false)] {
+            bytes.modifyBytes {
+                $0.storeBE64(seconds, at: 4048)
+                $0.storeBE32(CRC32C.checksum($0.bytes.extracting(0..<4092)), at: 4092)
+            }
+            superblock.loss?.time = seconds == 0 ? nil : CalendarTime(seconds: Int64(seconds))
+            #expect(Superblock.decode(bytes.rawSpan) == (isValid ? .valid(superblock) : .invalid), "\(seconds)")
         }
     }
 

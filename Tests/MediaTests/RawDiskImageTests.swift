@@ -228,14 +228,17 @@ struct RawDiskImageTests {
     func notedLoss() throws {
         let path = folder.file("disk")
         let block = [UInt8](repeating: 1, count: 512)
+        let time = try #require(CalendarTime(seconds: 1_700_000_000))
         do {
             let image = try create(path, 8192)
             #expect(image.loss == nil)
-            #expect(image.store.noteLoss(Errno.noSpace) == 0)
+            #expect(image.lossReport == nil)
+            #expect(image.store.noteLoss(LossNote(errorNumber: Errno.noSpace, time: time)) == 0)
         }
         do {
             let image = try open(path)
             #expect(image.loss == .hostFull)
+            #expect(image.lossReport == LossReport(failure: .hostFull, time: time))
             #expect(try write(image, 0, block) == .failed(.hostFull))
             #expect(try read(image, 0, 1) == [UInt8](repeating: 0, count: 512))
         }
@@ -248,16 +251,31 @@ struct RawDiskImageTests {
         #expect(try open(path).loss == nil)
     }
 
+    @Test("A note of a loss without a time is one all the same")
+    func notedLossWithoutTime() throws {
+        let path = folder.file("disk")
+        do {
+            let image = try create(path, 8192)
+            #expect(image.store.noteLoss(LossNote(errorNumber: Errno.inputOutput, time: nil)) == 0)
+        }
+        #expect(try open(path).lossReport == LossReport(failure: .device(Errno.inputOutput), time: nil))
+    }
+
     @Test("A loss is recorded for the next opening where it occurs")
     func notingLoss() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
         let image = simulated(store)
         store.failSynchronizations(Errno.quotaExceeded)
+        let before = CalendarTime.current()
         #expect(image.synchronize() == .hostFull)
-        #expect(store.notedLoss == Errno.quotaExceeded)
-        #expect(simulated(store).loss == .hostFull)
+        let report = try #require(image.lossReport)
+        let time = try #require(report.time)
+        #expect(time >= before && time <= .current())
+        #expect(store.notedLoss == LossNote(errorNumber: Errno.quotaExceeded, time: time))
+        #expect(simulated(store).lossReport == report)
         #expect(image.acknowledgeLoss() == nil)
-        #expect(store.notedLoss == 0)
+        #expect(store.notedLoss == nil)
+        #expect(image.lossReport == nil)
     }
 
     @Test("Synchronisations that wait share the next one")

@@ -15,6 +15,20 @@ struct TemporaryFile: ~Copyable {
     }
 }
 
+@Suite("Calendar time")
+struct CalendarTimeTests {
+    @Test("It is a second from 1970 to 9999, and the clock's is one of them")
+    func range() {
+        #expect(CalendarTime(seconds: -1) == nil)
+        #expect(CalendarTime(seconds: 0) != nil)
+        #expect(CalendarTime(seconds: CalendarTime.limit) != nil)
+        #expect(CalendarTime(seconds: CalendarTime.limit + 1) == nil)
+        let time = CalendarTime.current()
+        #expect(CalendarTime(seconds: time.seconds) == time)
+        #expect(time.seconds > 1_700_000_000 && time <= .current())
+    }
+}
+
 @Suite("File")
 struct FileTests {
     @Test("Errors name the operation, the file and the reason")

@@ -73,6 +73,8 @@ int cplatform_eventfd_clear(int descriptor);
 
 /// CLOCK_MONOTONIC in nanoseconds.
 int64_t cplatform_monotonic_nanoseconds(void);
+/// CLOCK_REALTIME in whole seconds.
+int64_t cplatform_calendar_seconds(void);
 /// Names the calling thread (at most 15 bytes are kept) and blocks all signals that are not its own fault in it.
 void cplatform_thread_setup(const char *_Nonnull name);
 
@@ -170,10 +172,11 @@ int64_t cplatform_allocated_size(int descriptor);
 int64_t cplatform_next_allocated(int descriptor, int64_t offset);
 /// The first offset from `offset` on without storage, at most the end; -ENXIO beyond it.
 int64_t cplatform_next_unallocated(int descriptor, int64_t offset);
-/// The error number in the file's attribute for lost data; 0 when there is none, negative when there cannot be one.
-int cplatform_noted_loss(int descriptor);
-/// Sets that attribute; 0 removes it.
-int cplatform_note_loss(int descriptor, int error_number);
+/// The error number in the file's attribute for lost data; 0 when there is none, negative when there cannot be one. Sets
+/// `seconds` to when the loss was, by CLOCK_REALTIME; -1 when the attribute does not say.
+int cplatform_noted_loss(int descriptor, int64_t *_Nonnull seconds);
+/// Sets that attribute; an error number of 0 removes it.
+int cplatform_note_loss(int descriptor, int error_number, int64_t seconds);
 /// POSIX_FADV_DONTNEED on all of the file.
 void cplatform_drop_cache(int descriptor);
 /// 1 for a block device.

@@ -1,6 +1,7 @@
 import ChangerDevice
 import Logging
 import Media
+import Platform
 import SCSI
 import TapeDevice
 import TargetCore
@@ -10,26 +11,27 @@ final class LibraryDrive: DriveBay {
     let server: TapeDeviceServer
     let unit: LogicalUnit
     private let cartridges: CartridgeStore
-    private let problems: CartridgeProblems
+    private let register: CartridgeRegister
     private let logger: Logger
     private let name: String
 
-    /// The drive of `server`, with cartridges from `cartridges`; `problems` hears of those that cannot be loaded, and
-    /// `name` is for the log.
+    /// The drive of `server`, with cartridges from `cartridges`; `register` hears of those that cannot be loaded or
+    /// lose data, and `name` is for the log.
     init(
-        _ server: TapeDeviceServer, cartridges: CartridgeStore, problems: CartridgeProblems, name: String,
+        _ server: TapeDeviceServer, cartridges: CartridgeStore, register: CartridgeRegister, name: String,
         logger: Logger
     ) {
         self.server = server
         unit = LogicalUnit(server)
         self.cartridges = cartridges
-        self.problems = problems
+        self.register = register
         self.name = name
         self.logger = logger
-        server.whenDataLost { barcode, failure in
+        server.whenDataLost { barcode, loss in
+            register.setLoss(LossSummary(loss), barcode)
             logger.error(
                 "data were lost: the cartridge is not written until the loss is acknowledged",
-                metadata: ["drive": "\(name)", "cartridge": "\(barcode)", "reason": "\(failure)"])
+                metadata: ["drive": "\(name)", "cartridge": "\(barcode)", "reason": "\(loss.failure)"])
         }
     }
 
@@ -38,10 +40,15 @@ final class LibraryDrive: DriveBay {
 
     func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
         let cartridges = cartridges
+        let loss = Lock<LossSummary?>(nil)
         server.insertMedium(
-            opening: { () throws(CartridgeError) in try cartridges.open(barcode: barcode) },
+            opening: { () throws(CartridgeError) in
+                let cartridge = try cartridges.open(barcode: barcode)
+                loss.withLock { $0 = cartridge.lossReport.map { LossSummary($0) } }
+                return cartridge
+            },
             completion: { error in
-                self.problems.setLoaded(error.map { CartridgeProblem($0) }, barcode)
+                self.register.setLoaded(error.map { CartridgeProblem($0) }, loss: loss.withLock { $0 }, barcode)
                 if let error { self.report("cartridge cannot be used", barcode, "\(error)") }
                 completion()
             })

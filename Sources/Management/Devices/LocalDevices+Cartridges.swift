@@ -1,49 +1,78 @@
 public import Catalog
 import Dispatch
+import Foundation
 import Media
 import Platform
 import Profiles
 
-/// Which cartridges of a running library cannot be used. Any thread.
-final class CartridgeProblems: Sendable {
+/// Which cartridges of a running library cannot be used or have lost data. Any thread.
+final class CartridgeRegister: Sendable {
     private struct State {
-        /// Problems that examining the files has found.
-        var examined: [String: CartridgeProblem] = [:]
-        /// Problems that loading has found, which checks more.
-        var loaded: [String: CartridgeProblem] = [:]
+        /// What a look at the files has found.
+        var examined = CartridgeFindings()
+        /// What loading has found, which looks deeper, and what drives have told since.
+        var loaded = CartridgeFindings()
+
+        mutating func setLoss(_ loss: LossSummary?, _ barcode: String) {
+            examined.losses[barcode] = nil
+            loaded.losses[barcode] = loss
+        }
     }
     private let state = Lock(State())
 
-    /// All of them by barcode.
-    var all: [String: CartridgeProblem] {
+    /// All of them.
+    var findings: CartridgeFindings {
         state.withLock { state in
-            state.examined.merging(state.loaded) { examined, loaded in
-                examined.state == .missing ? examined : loaded
+            CartridgeFindings(
+                problems: state.examined.problems.merging(state.loaded.problems) { examined, loaded in
+                    examined.state == .missing ? examined : loaded
+                },
+                // A drive knows of a loss that its host could not record with the files.
+                losses: state.examined.losses.merging(state.loaded.losses) { _, loaded in loaded })
+        }
+    }
+
+    /// What a look at the files of the cartridges `barcodes` has found; the others keep what is known of them.
+    func setExamined(_ findings: CartridgeFindings, among barcodes: some Sequence<String>) {
+        state.withLock { state in
+            for barcode in barcodes {
+                state.examined.problems[barcode] = findings.problems[barcode]
+                state.examined.losses[barcode] = findings.losses[barcode]
             }
         }
     }
 
-    /// Sets the problems that examining the files of the cartridges `barcodes` has found; the others keep theirs.
-    func setExamined(_ problems: [String: CartridgeProblem], among barcodes: some Sequence<String>) {
+    /// How the last load of the cartridge ended: nil when it could be used. Then `loss` is what is lost of it.
+    func setLoaded(_ problem: CartridgeProblem?, loss: LossSummary?, _ barcode: String) {
         state.withLock { state in
-            for barcode in barcodes { state.examined[barcode] = problems[barcode] }
+            state.loaded.problems[barcode] = problem
+            guard problem == nil else { return }
+            state.examined.problems[barcode] = nil
+            state.setLoss(loss, barcode)
         }
     }
 
-    /// How the last load of the cartridge ended; nil when it could be used.
-    func setLoaded(_ problem: CartridgeProblem?, _ barcode: String) {
-        state.withLock { state in
-            state.loaded[barcode] = problem
-            if problem == nil { state.examined[barcode] = nil }
-        }
+    /// The cartridge has lost data; nil: what was lost is acknowledged.
+    func setLoss(_ loss: LossSummary?, _ barcode: String) {
+        state.withLock { $0.setLoss(loss, barcode) }
     }
 
     /// Forgets a cartridge that has gone.
     func forget(_ barcode: String) {
         state.withLock { state in
-            state.examined[barcode] = nil
-            state.loaded[barcode] = nil
+            state.examined.problems[barcode] = nil
+            state.loaded.problems[barcode] = nil
+            state.setLoss(nil, barcode)
         }
+    }
+}
+
+extension LossSummary {
+    /// What a device says of a loss.
+    init(_ report: LossReport) {
+        self.init(
+            since: report.time.map { Date(timeIntervalSince1970: TimeInterval($0.seconds)) },
+            reason: report.failure.description)
     }
 }
 
@@ -80,7 +109,7 @@ extension LocalDevices {
     public func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError) {
-        let problems = libraries.withLock { $0[library.identity.id] }?.problems
+        let register = libraries.withLock { $0[library.identity.id] }?.register
         try Self.each(cartridges) { cartridge throws(ManagementError) in
             let barcode = cartridge.barcode
             do throws(CartridgeError) {
@@ -93,29 +122,32 @@ extension LocalDevices {
                     throw ManagementError(.system, "the files of cartridge '\(barcode)' cannot be removed: \(error)")
                 }
             }
-            problems?.forget(barcode)
+            register?.forget(barcode)
         }
     }
 
     /// Reads the superblocks, several at a time.
     public func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
-    ) -> [String: CartridgeProblem] {
-        let found = Lock<[String: CartridgeProblem]>([:])
+    ) -> CartridgeFindings {
+        let found = Lock(CartridgeFindings())
         Self.each(cartridges) { cartridge in
-            if let problem = Self.problem(of: cartridge, in: folder) {
-                found.withLock { $0[cartridge.barcode] = problem }
+            let (problem, loss) = Self.look(at: cartridge, in: folder)
+            guard problem != nil || loss != nil else { return }
+            found.withLock { findings in
+                findings.problems[cartridge.barcode] = problem
+                findings.losses[cartridge.barcode] = loss
             }
         }
         let examined = found.withLock { $0 }
         guard let running = libraries.withLock({ $0[library.identity.id] }) else { return examined }
-        running.problems.setExamined(examined, among: cartridges.lazy.map(\.barcode))
-        return running.problems.all
+        running.register.setExamined(examined, among: cartridges.lazy.map(\.barcode))
+        return running.register.findings
     }
 
     /// What is known of the cartridges.
-    public func cartridgeProblems(of library: LibraryRecord) -> [String: CartridgeProblem] {
-        libraries.withLock { $0[library.identity.id] }?.problems.all ?? [:]
+    public func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings {
+        libraries.withLock { $0[library.identity.id] }?.register.findings ?? CartridgeFindings()
     }
 
     /// What the cartridge's files say.
@@ -123,18 +155,19 @@ extension LocalDevices {
         try? CartridgeStore(directory: folder).summary(barcode: cartridge.barcode).usedBytes
     }
 
-    private static func problem(of cartridge: CartridgeRecord, in folder: String) -> CartridgeProblem? {
+    private static func look(at cartridge: CartridgeRecord, in folder: String) -> (CartridgeProblem?, LossSummary?) {
         do {
-            let identity = try CartridgeStore(directory: folder).identity(barcode: cartridge.barcode)
+            let (identity, loss) = try CartridgeStore(directory: folder).inspect(barcode: cartridge.barcode)
             guard identity.barcode == cartridge.barcode, identity.mediumSerialNumber == cartridge.serialNumber else {
-                return CartridgeProblem(
+                let problem = CartridgeProblem(
                     .damaged,
                     "its files are those of cartridge '\(identity.barcode)' with serial number "
                         + "'\(identity.mediumSerialNumber)'")
+                return (problem, nil)
             }
-            return nil
+            return (nil, loss.map { LossSummary($0) })
         } catch {
-            return CartridgeProblem(error)
+            return (CartridgeProblem(error), nil)
         }
     }
 

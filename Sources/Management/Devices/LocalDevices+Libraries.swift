@@ -15,7 +15,7 @@ struct RunningLibrary {
     let changer: ChangerDeviceServer
     let drives: [LibraryDrive]
     let target: Target
-    let problems: CartridgeProblems
+    let register: CartridgeRegister
 }
 
 extension LocalDevices {
@@ -96,7 +96,7 @@ extension LocalDevices {
         }
         let home = reactors[libraries.withLock { $0.count } % reactors.count]
         let store = CartridgeStore(directory: cartridgeFolder)
-        let problems = CartridgeProblems()
+        let register = CartridgeRegister()
         var drives: [LibraryDrive] = []
         for drive in library.drives {
             let driveProfile = try driveProfile(drive.profile)
@@ -105,7 +105,7 @@ extension LocalDevices {
             let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
             drives.append(
                 LibraryDrive(
-                    server, cartridges: store, problems: problems, name: "drive:\(drive.number) of \(library.name)",
+                    server, cartridges: store, register: register, name: "drive:\(drive.number) of \(library.name)",
                     logger: logger))
         }
         let changer: ChangerDeviceServer
@@ -126,7 +126,7 @@ extension LocalDevices {
         for (index, drive) in drives.enumerated() { target.map(drive.unit, at: index + 1) }
         reload(cartridges, into: drives)
         let running = RunningLibrary(
-            name: library.name, changer: changer, drives: drives, target: target, problems: problems)
+            name: library.name, changer: changer, drives: drives, target: target, register: register)
         libraries.withLock { $0[library.identity.id] = running }
         units.withLock { units in
             units[library.identity.id] = changerUnit

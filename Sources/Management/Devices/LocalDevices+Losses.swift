@@ -6,6 +6,11 @@ import TapeDevice
 
 // Losses of written data, which stay until an operator says that they are known.
 extension LocalDevices {
+    /// What the disk says.
+    public func loss(ofDisk disk: DiskRecord) -> LossSummary? {
+        disks.withLock { $0[disk.identity.id] }?.server.lossReport.map { LossSummary($0) }
+    }
+
     /// Has the disk written again after a loss; its host's cache no longer shows what the storage may not have.
     public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool {
         guard let running = disks.withLock({ $0[disk.identity.id] }) else {
@@ -23,12 +28,24 @@ extension LocalDevices {
     public func acknowledgeLoss(
         of cartridge: CartridgeRecord, in library: LibraryRecord, folder: String
     ) throws(ManagementError) -> Bool {
+        let hadLost: Bool
         if let element = cartridge.location.element, element.kind == .drive {
-            return try acknowledgeLoss(of: cartridge, inDrive: element.number, of: library)
+            hadLost = try acknowledgeLoss(of: cartridge, inDrive: element.number, of: library)
+        } else {
+            hadLost = try acknowledgeLoss(of: cartridge, in: CartridgeStore(directory: folder))
         }
-        let store = CartridgeStore(directory: folder)
+        guard let register = libraries.withLock({ $0[library.identity.id] })?.register else { return hadLost }
+        // The drive may have told of a loss that its host could not record with the files.
+        let isKnown = register.findings.losses[cartridge.barcode] != nil
+        register.setLoss(nil, cartridge.barcode)
+        return hadLost || isKnown
+    }
+
+    private func acknowledgeLoss(
+        of cartridge: CartridgeRecord, in store: CartridgeStore
+    ) throws(ManagementError) -> Bool {
         do {
-            guard try store.summary(barcode: cartridge.barcode).loss != nil else { return false }
+            guard try store.inspect(barcode: cartridge.barcode).loss != nil else { return false }
             try store.acknowledgeLoss(barcode: cartridge.barcode)
             return true
         } catch {

@@ -3,8 +3,11 @@ extension Cartridge {
     /// Why data that were written may be lost; nil when none are, or when the loss was acknowledged. Any thread.
     public var loss: MediaFailure? { log.durability.loss }
 
+    /// `loss` with the time, for people. Any thread.
+    public var lossReport: LossReport? { log.durability.lossReport }
+
     /// Sets what is called when data are lost: once, on the thread where it happens, whatever operation it was.
-    public func whenLost(_ handler: (@Sendable (MediaFailure) -> Void)?) {
+    public func whenLost(_ handler: (@Sendable (LossReport) -> Void)?) {
         log.durability.whenLost(handler)
     }
 

@@ -10,8 +10,8 @@ public struct CartridgeSummary: Equatable, Sendable {
     public let isWriteProtected: Bool
     /// How often it has been loaded.
     public let loadCount: UInt64
-    /// Why data were lost that nobody has acknowledged yet; nil without a loss.
-    public let loss: MediaFailure?
+    /// Why data were lost that nobody has acknowledged yet, and when; nil without a loss.
+    public let loss: LossReport?
 }
 
 /// The cartridges of a directory, each in a folder `BARCODE.tape`. For the control plane: everything waits for the
@@ -123,9 +123,13 @@ public struct CartridgeStore: Sendable {
         return try opening.open(index: try index(barcode, replacing: true))
     }
 
-    /// The identity of a cartridge, loaded or not, read from its superblock alone.
-    public func identity(barcode: String) throws(CartridgeError) -> CartridgeIdentity {
-        try superblock(barcode: barcode).superblock.identity
+    /// Who a cartridge is, loaded or not, and whether data of it were lost, by its superblock; nothing else is looked
+    /// at.
+    public func inspect(
+        barcode: String
+    ) throws(CartridgeError) -> (identity: CartridgeIdentity, loss: LossReport?) {
+        let superblock = try superblock(barcode: barcode).superblock
+        return (superblock.identity, superblock.loss?.report)
     }
 
     private func superblock(barcode: String) throws(CartridgeError) -> (superblock: Superblock, length: Int64) {
@@ -157,7 +161,7 @@ public struct CartridgeStore: Sendable {
         return CartridgeSummary(
             identity: superblock.identity, usedBytes: max(0, length - Superblock.dataOffset),
             isWriteProtected: settings.isWriteProtected, loadCount: settings.loadCount,
-            loss: superblock.loss.map { MediaFailure(errorNumber: Int32($0.errorNumber)) })
+            loss: superblock.loss?.report)
     }
 
     /// Acknowledges a loss of data on a cartridge that no drive has; see `Cartridge.acknowledgeLoss`.

@@ -33,7 +33,9 @@ final class PartitionDurability: Sendable {
     private let durable: Atomic<UInt64>
     /// The error number of a loss that is not acknowledged; 0 without one.
     private let lossCode: Atomic<Int32>
-    private let lossHandler = Lock<(@Sendable (MediaFailure) -> Void)?>(nil)
+    /// When that was, in seconds since 1970; -1 when that is not known.
+    private let lossSeconds: Atomic<Int64>
+    private let lossHandler = Lock<(@Sendable (LossReport) -> Void)?>(nil)
 
     init(store: any ByteStore, superblock: Superblock, validCopy: Int) {
         self.store = store
@@ -43,16 +45,22 @@ final class PartitionDurability: Sendable {
                 attemptedEpoch: superblock.epoch.number))
         durable = Atomic(superblock.loss?.durableObjects ?? 0)
         lossCode = Atomic(superblock.loss.map { Int32($0.errorNumber) } ?? 0)
+        lossSeconds = Atomic(superblock.loss?.time?.seconds ?? -1)
     }
 
     /// Why data that were written may be lost; nil when none are, or when the loss was acknowledged.
     var loss: MediaFailure? { MediaFailure.of(lossCode.load(ordering: .acquiring)) }
 
+    /// The same with the time, for people.
+    var lossReport: LossReport? {
+        loss.map { LossReport(failure: $0, time: CalendarTime(seconds: lossSeconds.load(ordering: .relaxed))) }
+    }
+
     /// The objects before this are durable. It does not change while there is a loss.
     var durableObjects: UInt64 { durable.load(ordering: .acquiring) }
 
     /// What is called, once and on the thread where it happens, when data are lost.
-    func whenLost(_ handler: (@Sendable (MediaFailure) -> Void)?) {
+    func whenLost(_ handler: (@Sendable (LossReport) -> Void)?) {
         lossHandler.withLock { $0 = handler }
     }
 
@@ -139,12 +147,13 @@ final class PartitionDurability: Sendable {
             work(&state)
             return !hadLoss && loss != nil
         }
-        guard isNew, let loss else { return }
+        guard isNew, let lossReport else { return }
         let handler = lossHandler.withLock { $0 }
-        handler?(loss)
+        handler?(lossReport)
     }
 
     private func lose(_ code: Int32, _ state: inout State) {
+        lossSeconds.store(CalendarTime.current().seconds, ordering: .relaxed)
         lossCode.store(code, ordering: .releasing)
         note(&state)
     }
@@ -154,7 +163,8 @@ final class PartitionDurability: Sendable {
     private func note(_ state: inout State) {
         var next = state.superblock
         next.loss = Superblock.Loss(
-            errorNumber: UInt16(clamping: lossCode.load(ordering: .relaxed)), durableObjects: durableObjects)
+            errorNumber: UInt16(clamping: lossCode.load(ordering: .relaxed)), durableObjects: durableObjects,
+            time: CalendarTime(seconds: lossSeconds.load(ordering: .relaxed)))
         _ = write(&next, &state)
     }
 

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Platform
 
 /// The identity of a cartridge and the state of its current epoch: one 4 KiB page, kept in two copies at the beginning
 /// of the data file, of which one is always valid.
@@ -20,6 +21,8 @@ struct Superblock: Equatable, Sendable {
     static let textLength = 32
     private static let historyOffset = 128
     private static let entryLength = 20
+    /// Behind the longest history.
+    private static let lossTimeOffset = 4048
 
     /// No generation is higher, so that adding to one never overflows.
     static let maximumGeneration: UInt64 = 1 << 62
@@ -39,6 +42,11 @@ struct Superblock: Equatable, Sendable {
         var errorNumber: UInt16
         /// The objects before this were durable then.
         var durableObjects: UInt64
+        /// When it was; nil when that was not recorded.
+        var time: CalendarTime?
+
+        /// The report of it.
+        var report: LossReport { LossReport(failure: MediaFailure(errorNumber: Int32(errorNumber)), time: time) }
     }
 
     /// What reading a copy found.
@@ -115,6 +123,7 @@ struct Superblock: Equatable, Sendable {
             target.store(Self.padded(identity.barcode).rawSpan, at: 56)
             target.store(Self.padded(identity.mediumSerialNumber).rawSpan, at: 88)
             target.storeBE64(loss?.durableObjects ?? 0, at: 120)
+            target.storeBE64(UInt64(loss?.time?.seconds ?? 0), at: Self.lossTimeOffset)
             for (index, epoch) in history.enumerated() {
                 let offset = Self.historyOffset + index * Self.entryLength
                 target.storeBE32(epoch.number, at: offset)
@@ -168,7 +177,11 @@ struct Superblock: Equatable, Sendable {
             guard durableObjects >= block.epoch.firstObject,
                 durableObjects <= UInt64(identity.capacity / Int64(RecordHeader.byteCount))
             else { return .invalid }
-            block.loss = Loss(errorNumber: errorNumber, durableObjects: durableObjects)
+            let seconds = source.loadBE64(at: lossTimeOffset)
+            guard seconds <= UInt64(CalendarTime.limit) else { return .invalid }
+            block.loss = Loss(
+                errorNumber: errorNumber, durableObjects: durableObjects,
+                time: seconds == 0 ? nil : CalendarTime(seconds: Int64(seconds)))
         }
         return .valid(block)
     }

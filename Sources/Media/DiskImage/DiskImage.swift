@@ -69,6 +69,8 @@ public protocol DiskImage: Medium {
     /// Why everything that writes is refused: the host has failed to make written data durable, and nobody has
     /// acknowledged that. Nil when all is well.
     var loss: MediaFailure? { get }
+    /// `loss` with the time, for people.
+    var lossReport: LossReport? { get }
     /// Why the command of `request` cannot end as if its data, or data before it, were kept: there was a loss since
     /// `beginWriting`, or one that nobody has acknowledged. Nil when all is well.
     func loss(since request: FileRequest) -> MediaFailure?

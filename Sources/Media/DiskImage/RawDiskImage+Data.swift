@@ -186,15 +186,19 @@ extension RawDiskImage {
             guard before == 0 else { return before }
             let code = store.synchronizeData()
             guard code != 0 else { return 0 }
-            losses.count(code)
-            // The next opening must know. A file system that cannot record it has no other place for it either.
-            _ = store.noteLoss(code)
+            let time = CalendarTime.current()
+            losses.count(code, at: time)
+            // The next opening must know. A file system that cannot put it down has no other place either.
+            _ = store.noteLoss(LossNote(errorNumber: code, time: time))
             return code
         }
     }
 
     /// Why everything that writes is refused.
     public var loss: MediaFailure? { losses.failure }
+
+    /// The same with the time.
+    public var lossReport: LossReport? { losses.report }
 
     /// Why the command of `request` cannot end as if all were kept.
     public func loss(since request: FileRequest) -> MediaFailure? {
@@ -209,7 +213,7 @@ extension RawDiskImage {
     /// Forgets what memory holds of the file, as far as the system can do that, and permits writes again.
     public func acknowledgeLoss() -> MediaFailure? {
         synchronizations.serially {
-            let code = store.noteLoss(0)
+            let code = store.noteLoss(nil)
             store.dropCache()
             losses.acknowledge()
             return MediaFailure.of(code)

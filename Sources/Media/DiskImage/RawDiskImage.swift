@@ -39,7 +39,7 @@ public final class RawDiskImage: DiskImage {
         lane = Lane(engine: engine, concurrency: Self.concurrency)
         let noted = store.notedLoss
         // What the cache holds may be what the device has not; nothing of it is mapped yet.
-        if noted != 0 { store.dropCache() }
+        if noted != nil { store.dropCache() }
         losses = LossRecord(noted: noted)
     }
 

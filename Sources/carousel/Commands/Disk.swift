@@ -53,7 +53,8 @@ struct Disk: AsyncParsableCommand {
                             $0.name, ByteSize.format($0.size), "\($0.blockSize)", "\($0.sessions)",
                             $0.state.rawValue, $0.target,
                         ]
-                    }, empty: "no disks; make one with 'carousel disk create NAME --size SIZE'")
+                    }, notes: disks.compactMap(\.problem),
+                    empty: "no disks; make one with 'carousel disk create NAME --size SIZE'")
             }
         }
     }

@@ -8,8 +8,8 @@ struct Status: AsyncParsableCommand {
         abstract: "Show what the daemon does.",
         discussion: """
             Exit code 0 means that it serves, 69 that no daemon answers for the state folder. A problem is something \
-            that is not served; what is unclaimed lay in the state folder at the start, and the catalog does not know \
-            it.
+            that is not served, or that has lost written data; what is unclaimed lay in the state folder at the start, \
+            and the catalog does not know it.
             """)
 
     @OptionGroup var state: StateOptions

@@ -49,7 +49,9 @@ struct Tape: AsyncParsableCommand {
                     cartridges.map {
                         [$0.library, $0.barcode, $0.location, ByteSize.format($0.capacity), $0.state.rawValue]
                     },
-                    empty: "no cartridges; make one with 'carousel tape create LIBRARY BARCODE'")
+                    notes: cartridges.compactMap { cartridge in
+                        cartridge.problem.map { "cartridge '\(cartridge.barcode)' of '\(cartridge.library)': \($0)" }
+                    }, empty: "no cartridges; make one with 'carousel tape create LIBRARY BARCODE'")
             }
         }
     }

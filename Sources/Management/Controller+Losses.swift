@@ -1,0 +1,42 @@
+import Catalog
+import Foundation
+import Logging
+
+// Losses of written data: who says that they are known, and the words in which they are shown.
+extension Controller {
+    /// Says that the loss of written data on the disk `name` is known: it can be written again.
+    public func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
+        guard try assembly.acknowledgeLoss(ofDisk: try diskRecord(name)) else {
+            throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
+        }
+        logger.notice("loss of data acknowledged", metadata: ["disk": "\(name)"])
+    }
+
+    /// Says that the loss of written data on the cartridge is known: it ends where durability ended, and can be written
+    /// again from there on.
+    public func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
+        let library = try servedLibrary(name)
+        let cartridge = try cartridgeRecord(barcode, library: library)
+        guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {
+            throw ManagementError(.conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
+        }
+        logger.notice("loss of data acknowledged", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
+    }
+
+    /// What an operator is told of a disk that has lost written data.
+    static func sentence(_ loss: LossSummary, ofDisk name: String) -> String {
+        "disk '\(name)': data that were written to it were lost\(details(loss)); it refuses writes until you have "
+            + "checked or restored its content and say so with 'carousel disk acknowledge-loss \(name)'"
+    }
+
+    /// What an operator is told of a cartridge that has lost written data, without the cartridge's name.
+    static func sentence(_ loss: LossSummary, ofCartridge barcode: String, library name: String) -> String {
+        "data that were written to it last were lost\(details(loss)); it ends before them and refuses writes until you "
+            + "say that you know, with 'carousel tape acknowledge-loss \(name) \(barcode)'"
+    }
+
+    private static func details(_ loss: LossSummary) -> String {
+        let time = loss.since.map { " at \($0.formatted(.iso8601))" } ?? ""
+        return "\(time) (\(loss.reason))"
+    }
+}

@@ -1,0 +1,183 @@
+import Bytes
+import Foundation
+import Logging
+import ManagementTestSupport
+import Platform
+import Testing
+
+@testable import Management
+@testable import Media
+
+/// A loss of written data is shown, in words that say since when and what to do, until it is acknowledged.
+@Suite("Losses that operators see", .serialized)
+struct LossTests {
+    private let time = Date(timeIntervalSince1970: 1_700_000_000)
+    private let timeText = "2023-11-14T22:13:20Z"
+
+    /// What `problem` must say of a loss.
+    private func expectWords(_ problem: String?, _ command: String) {
+        let problem = problem ?? "nothing"
+        for words in ["lost at \(timeText)", "refuses writes", "(the host's file system is full)", "'\(command)'"] {
+            #expect(problem.contains(words), "\(problem)")
+        }
+    }
+
+    @Test("a disk that has lost data says so in lists and in the status until that is acknowledged")
+    func disk() async throws {
+        let fixture = try ControllerFixture()
+        let controller = fixture.controller
+        for name in ["a", "b"] { try await controller.createDisk(DiskCreation(name: name, size: 1 << 20)) }
+        fixture.devices.lose("b", since: time, reason: "the host's file system is full")
+        let disks = try await controller.disks()
+        #expect(disks.map(\.state) == [.serving, .dataLost])
+        #expect(disks[0].problem == nil && disks[0].loss == nil)
+        #expect(disks[1].loss == LossSummary(since: time, reason: "the host's file system is full"))
+        expectWords(disks[1].problem, "carousel disk acknowledge-loss b")
+        #expect(try await controller.disk("b") == disks[1])
+        #expect(try await controller.status().problems == disks.compactMap(\.problem))
+        #expect(try await controller.resizeDisk("b", DiskResize(size: 2 << 20)).state == .dataLost)
+        try await controller.acknowledgeLoss(ofDisk: "b")
+        #expect(try await controller.disks().map(\.state) == [.serving, .serving])
+        #expect(try await controller.status().problems.isEmpty)
+        let refusal = await fixture.refusal { try await controller.acknowledgeLoss(ofDisk: "b") }
+        #expect(refusal?.code == .conflict)
+    }
+
+    @Test("a cartridge that has lost data says so, its library is degraded, and it can be moved")
+    func cartridge() async throws {
+        let fixture = try ControllerFixture()
+        let controller = fixture.controller
+        try await fixture.makeLibrary(cartridges: 2)
+        fixture.devices.lose("A00001L8", since: time, reason: "the host's file system is full")
+        let cartridges = try await controller.cartridges()
+        #expect(cartridges.map(\.state) == [.dataLost, .ready])
+        #expect(cartridges[0].loss == LossSummary(since: time, reason: "the host's file system is full"))
+        expectWords(cartridges[0].problem, "carousel tape acknowledge-loss vtl A00001L8")
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").problem == cartridges[0].problem)
+        let library = try await controller.library("vtl").library
+        #expect(library.state == .degraded)
+        #expect(try await controller.status().problems == [try #require(library.problem)])
+        #expect(library.problem?.hasPrefix("library 'vtl': cartridge 'A00001L8': data") == true)
+        let move = MoveRequest(origin: "slot:1", destination: "drive:1")
+        #expect(try await controller.move(library: "vtl", move).state == .dataLost)
+        fixture.devices.lose("A00002L8", since: nil, reason: "input or output failed")
+        let problem = try await controller.status().problems.first
+        #expect(problem?.contains("2 cartridges have lost data that were written, 'A00001L8' among them") == true)
+        #expect(try await controller.cartridge("A00002L8", library: "vtl").problem?.contains("lost (input") == true)
+        for barcode in ["A00001L8", "A00002L8"] {
+            try await controller.acknowledgeLoss(ofCartridge: barcode, library: "vtl")
+        }
+        #expect(try await controller.library("vtl").library.state == .serving)
+        #expect(try await controller.status().problems.isEmpty)
+    }
+
+    // MARK: With real devices
+
+    private let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+
+    private func serving(_ body: (Controller) async throws -> Void) async throws {
+        let controller = try Controller(
+            folder: try StateFolder(path: path), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        ) { resources throws(ManagementError) in try LocalDevices(resources) }
+        do {
+            try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
+            try await body(controller)
+        } catch {
+            Issue.record(error)
+        }
+        await controller.shutDown()
+        controller.folder.release()
+    }
+
+    /// Puts a loss into the superblocks of a cartridge.
+    private func lose(_ barcode: String) throws {
+        let file = URL(filePath: path + "/libraries/vtl/\(barcode).tape/partition0.data")
+        var data = try Data(contentsOf: file)
+        let page = Array(data[..<4096])
+        guard case .valid(var superblock) = Superblock.decode(page.rawSpan) else {
+            Issue.record("no superblock")
+            return
+        }
+        superblock.loss = Superblock.Loss(
+            errorNumber: UInt16(Errno.noSpace), durableObjects: 0, time: CalendarTime(seconds: 1_700_000_000))
+        for copy in 0..<2 { data.replaceSubrange(copy * 4096..<(copy + 1) * 4096, with: superblock.encoded()) }
+        try data.write(to: file)
+    }
+
+    @Test("the image tells the next daemon of the loss, with its time; an acknowledgement ends it for good")
+    func diskOverRestart() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        var image = ""
+        try await serving { image = try await $0.createDisk(DiskCreation(name: "a", size: 1 << 20)).image }
+        let note = LossNote(errorNumber: Errno.noSpace, time: CalendarTime(seconds: 1_700_000_000))
+        try #require(try File.open(path: image, .readWrite).noteLoss(note) == 0)
+        try await serving { controller in
+            let disk = try await controller.disk("a")
+            #expect(disk.state == .dataLost)
+            expectWords(disk.problem, "carousel disk acknowledge-loss a")
+            #expect(try await controller.status().problems == [try #require(disk.problem)])
+            try await controller.acknowledgeLoss(ofDisk: "a")
+            #expect(try await controller.disk("a").state == .serving)
+        }
+        try await serving { controller in
+            let status = try await controller.status()
+            #expect(status.problems.isEmpty)
+        }
+    }
+
+    @Test("a cartridge tells of its loss in a slot and in a drive; an acknowledgement ends it for good")
+    func cartridgeOverRestart() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            try await controller.createLibrary(
+                LibraryCreation(
+                    name: "vtl", profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 4,
+                    mailSlots: 1, cartridges: 3, firstBarcode: "V00001L8", cartridgeSize: 16 << 20))
+            let move = MoveRequest(origin: "slot:1", destination: "drive:1")
+            _ = try await controller.move(library: "vtl", move)
+        }
+        for barcode in ["V00001L8", "V00002L8"] { try lose(barcode) }
+        try await serving { controller in
+            let cartridges = try await controller.cartridges(library: "vtl")
+            #expect(cartridges.map(\.state) == [.dataLost, .dataLost, .ready])
+            #expect(cartridges.map(\.location) == ["drive:1", "slot:2", "slot:3"])
+            for cartridge in cartridges[..<2] {
+                expectWords(cartridge.problem, "carousel tape acknowledge-loss vtl \(cartridge.barcode)")
+            }
+            #expect(try await controller.status().problems.first?.contains("2 cartridges have lost data") == true)
+            let move = MoveRequest(origin: "drive:1", destination: "slot:1")
+            #expect(try await controller.move(library: "vtl", move).state == .dataLost)
+            let back = MoveRequest(origin: "slot:1", destination: "drive:1")
+            #expect(try await controller.move(library: "vtl", back).state == .dataLost)
+            for barcode in ["V00001L8", "V00002L8"] {
+                try await controller.acknowledgeLoss(ofCartridge: barcode, library: "vtl")
+                #expect(try await controller.cartridge(barcode, library: "vtl").state == .ready)
+            }
+            #expect(try await controller.status().problems.isEmpty)
+        }
+        try await serving { controller in
+            let cartridges = try await controller.cartridges()
+            #expect(cartridges.allSatisfy { $0.state == .ready })
+        }
+    }
+
+    @Test("what a drive tells of a loss is shown although the files do not say it, until it is known")
+    func register() {
+        let register = CartridgeRegister()
+        let loss = LossSummary(since: time, reason: "input or output failed")
+        register.setExamined(CartridgeFindings(), among: ["A"])
+        register.setLoss(loss, "A")
+        register.setExamined(CartridgeFindings(), among: ["A"])
+        #expect(register.findings.losses == ["A": loss])
+        register.setLoaded(CartridgeProblem(.damaged, "x"), loss: nil, "A")
+        #expect(register.findings.losses == ["A": loss])
+        register.setLoaded(nil, loss: nil, "A")
+        #expect(register.findings.losses.isEmpty && register.findings.problems.isEmpty)
+        register.setExamined(CartridgeFindings(losses: ["A": loss]), among: ["A"])
+        register.setLoss(nil, "A")
+        #expect(register.findings.losses.isEmpty)
+        register.setLoss(loss, "A")
+        register.forget("A")
+        #expect(register.findings.losses.isEmpty)
+    }
+}
