@@ -97,7 +97,8 @@ let package = Package(
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI", argumentParser,
+                "Bytes", "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI",
+                argumentParser,
                 logging,
                 textTable,
             ],

@@ -1,12 +1,16 @@
 internal import CPlatform
 
 /// The kind of pages that the memory of an arena is made of.
+///
+/// What cannot be had is replaced, region by region: reserved huge pages by transparent ones, and these by standard
+/// pages where the kernel has none. `BufferRegion.pages` says what it has become.
 public enum PageChoice: String, Sendable, CaseIterable {
     /// Pages of the usual size.
     case standard
     /// Huge pages where the kernel finds some (transparent huge pages), which needs no set-up.
     case transparent
-    /// Huge pages that the system has reserved (hugetlb).
+    /// Huge pages that the system has reserved (hugetlb). A region takes all of its pages when it is mapped, and keeps
+    /// them: another process might take those that are given back, and their next use would end this one.
     case reserved
 }
 
@@ -59,8 +63,11 @@ public protocol BufferRegionObserver: AnyObject {
     public let pages: PageChoice
     /// The regions mapped so far.
     public private(set) var regions: [BufferRegion] = []
-    /// Whether memory of the regions may be given back: not while an observer pins it.
+    /// Whether an observer pins the memory of the regions, so that none is given back.
     public private(set) var isPinned = false
+    /// Whether memory of some region may be given back.
+    var givesBack: Bool { !isPinned && hasReturnableRegions }
+    private var hasReturnableRegions = false
     private var observers: [any BufferRegionObserver] = []
     /// The start of each region that is mapped, by its number. Safe: made in init, gone in deinit.
     let bases: UnsafeMutablePointer<UnsafeMutableRawPointer?>
@@ -112,6 +119,7 @@ public protocol BufferRegionObserver: AnyObject {
         }
         unsafe bases[regions.count] = region.base
         regions.append(region)
+        if region.pages != .reserved { hasReturnableRegions = true }
         return length
     }
 
@@ -131,6 +139,7 @@ public protocol BufferRegionObserver: AnyObject {
     /// stays.
     func giveBack(region: Int, offset: Int, length: Int) -> Bool {
         // Safe: the range is in the region, and no lease is in the range.
-        unsafe !isPinned && cplatform_give_back(regions[region].base + offset, length) == 0
+        unsafe !isPinned && regions[region].pages != .reserved
+            && cplatform_give_back(regions[region].base + offset, length) == 0
     }
 }

@@ -36,7 +36,7 @@ internal import CPlatform
     /// given back.
     public var residentBytes: Int { unsafe state.pointee.residentChunks * BufferArena.chunkLength }
     /// Whether there may be memory to give back, now or later.
-    public var hasIdleMemory: Bool { residentBytes > Self.keptIdleLength && !arena.isPinned }
+    public var hasIdleMemory: Bool { residentBytes > Self.keptIdleLength && arena.givesBack }
 
     private static let pageShift: Int32 = 12
     private static let chunkShift: Int32 = 9

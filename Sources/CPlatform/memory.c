@@ -19,7 +19,11 @@ void *cplatform_map_aligned(size_t length, size_t alignment, int huge_pages) {
     if (huge_pages) {
         void *huge = mmap(
             NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-        return huge == MAP_FAILED ? NULL : huge;
+        if (huge == MAP_FAILED) return NULL;
+        // A page that a control group or a memory policy withholds would end the process at its first use.
+        if (madvise(huge, length, MADV_POPULATE_WRITE) == 0) return huge;
+        munmap(huge, length);
+        return NULL;
     }
     char *start = map(length + alignment, 0);
     if (!start) return NULL;

@@ -115,7 +115,8 @@ public struct RegistrationName: Hashable, Sendable {
     var lastPolledWork = MonotonicTime(nanoseconds: 0)
 
     private init(
-        index: Int, name: String, poolLimit: Int, timerLimit: Int, fileEngine: FileEngine, clock: MonotonicClock
+        index: Int, name: String, poolLimit: Int, poolPages: PageChoice, timerLimit: Int, fileEngine: FileEngine,
+        clock: MonotonicClock
     ) throws(SystemError) {
         self.index = index
         timers = Timers(limit: timerLimit)
@@ -123,7 +124,7 @@ public struct RegistrationName: Hashable, Sendable {
         self.clock = clock
         time = clock.now
         self.fileEngine = fileEngine
-        pool = BufferPool(limit: poolLimit)
+        pool = BufferPool(limit: poolLimit, pages: poolPages)
         counters = ReactorCounters()
         receiveBuffer = ReceiveBuffer(counters: counters)
         epoll = try check(cplatform_epoll_create(), "create epoll for", name)
@@ -138,17 +139,17 @@ public struct RegistrationName: Hashable, Sendable {
         _ = cplatform_close(epoll)
     }
 
-    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes and at most `timerLimit`
-    /// pending timers. Any thread.
+    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes, of such pages where they
+    /// can be had, and at most `timerLimit` pending timers. Any thread.
     ///
     /// A `clock` that a test moves is read when the reactor wakes: post something after moving it.
     public static func start(
-        name: String, index: Int = 0, poolLimit: Int, timerLimit: Int = timerLimit, fileEngine: FileEngine,
-        clock: MonotonicClock = .system
+        name: String, index: Int = 0, poolLimit: Int, poolPages: PageChoice = .standard, timerLimit: Int = timerLimit,
+        fileEngine: FileEngine, clock: MonotonicClock = .system
     ) throws(SystemError) -> Reactor {
         let reactor = try Reactor(
-            index: index, name: name, poolLimit: poolLimit, timerLimit: timerLimit, fileEngine: fileEngine,
-            clock: clock)
+            index: index, name: name, poolLimit: poolLimit, poolPages: poolPages, timerLimit: timerLimit,
+            fileEngine: fileEngine, clock: clock)
         reactor.thread = try PlatformThread.start(name: name) { reactor.run() }
         return reactor
     }

@@ -169,4 +169,16 @@ struct BufferArenaTests {
         #expect(choice == .reserved || got == choice || got == .standard)
         if choice == .standard { #expect(got == .standard) }
     }
+
+    @Test(
+        "Reserved huge pages stay with the arena; what stands in for them is given back", arguments: PageChoice.allCases
+    )
+    func givingBack(choice: PageChoice) throws {
+        let pool = BufferPool(limit: 64 << 20, pages: choice)
+        _ = try touched(pool, 16 << 20)
+        let got = try #require(pool.arena.regions.first?.pages)
+        #expect(pool.hasIdleMemory == (got != .reserved))
+        for _ in 0..<40 { pool.giveBackIdleMemory() }
+        #expect(pool.residentBytes == (got == .reserved ? 16 << 20 : BufferPool.keptIdleLength))
+    }
 }

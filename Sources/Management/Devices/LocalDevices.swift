@@ -1,3 +1,4 @@
+public import Bytes
 public import Catalog
 import DiskDevice
 import Dispatch
@@ -53,8 +54,11 @@ public final class LocalDevices: DeviceAssembly {
     private let pageKeeper: PageKeeper
 
     /// Starts the reactors; nothing is served yet. `keptMemory` bounds the hot data of disks that is kept in memory, in
-    /// bytes; nil means an eighth of the machine's memory.
-    public init(_ resources: Controller.Resources, keptMemory: Int64? = nil) throws(ManagementError) {
+    /// bytes; nil means an eighth of the machine's memory. `bufferPages` is what the memory for data on its way is made
+    /// of where that can be had; where it cannot, the log says so.
+    public init(
+        _ resources: Controller.Resources, keptMemory: Int64? = nil, bufferPages: PageChoice = .standard
+    ) throws(ManagementError) {
         OpenFileLimit.raise()
         catalog = resources.catalog
         logger = resources.logger
@@ -72,7 +76,8 @@ public final class LocalDevices: DeviceAssembly {
             for index in 0..<count {
                 reactors.append(
                     try Reactor.start(
-                        name: "reactor-\(index)", index: index, poolLimit: Limit.reactorPool, fileEngine: fileEngine))
+                        name: "reactor-\(index)", index: index, poolLimit: Limit.reactorPool,
+                        poolPages: bufferPages, fileEngine: fileEngine))
             }
             self.reactors = reactors
         } catch {
@@ -81,6 +86,7 @@ public final class LocalDevices: DeviceAssembly {
         server = ISCSIServer(
             reactors: reactors, targets: targets, access: DomainAccess(base: access, domains: domains),
             logger: resources.logger)
+        BufferPages.watch(bufferPages, of: reactors, logger: logger)
     }
 
     // MARK: Disks

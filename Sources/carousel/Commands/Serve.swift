@@ -1,4 +1,5 @@
 import ArgumentParser
+import Bytes
 import Console
 import Foundation
 import Glibc
@@ -40,6 +41,17 @@ struct Serve: AsyncParsableCommand {
             discussion: "An eighth of the machine's memory when not given; 0 keeps nothing.", valueName: "size"))
     var keptMemory: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "What the memory for data on its way is made of: standard, transparent or reserved pages.",
+            discussion: """
+                Transparent: huge pages where the kernel finds some. Reserved: huge pages of vm.nr_hugepages, which stay \
+                with the daemon once it has used them. Where the kernel refuses, the daemon takes transparent instead of \
+                reserved ones, and standard instead of these, and says so in its log. Standard when not given.
+                """, valueName: "pages"),
+        completion: .list(PageChoice.allCases.map(\.rawValue)))
+    var bufferPages: String = PageChoice.standard.rawValue
+
     @Option(help: ArgumentHelp("How much to log: debug, info, warning or error.", valueName: "level"))
     var logLevel: String = "info"
 
@@ -50,6 +62,10 @@ struct Serve: AsyncParsableCommand {
         let keptMemory = try keptMemory.map { text in
             text == "0" ? 0 : try parsing { () throws(ManagementError) in try ByteSize.parse(text) }
         }
+        guard let bufferPages = PageChoice(rawValue: bufferPages) else {
+            throw CommandFailure(
+                .usage, "'\(bufferPages)' are no pages for buffers; use standard, transparent or reserved")
+        }
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw CommandFailure(.usage, "'\(logLevel)' is no log level; use debug, info, warning or error")
         }
@@ -59,16 +75,18 @@ struct Serve: AsyncParsableCommand {
         var logger = Logger(label: "carousel")
         logger.logLevel = level
         do {
-            try await serve(portals: portals, keptMemory: keptMemory, logger: logger)
+            try await serve(portals: portals, keptMemory: keptMemory, bufferPages: bufferPages, logger: logger)
         } catch let error as ManagementError {
             throw CommandFailure(starting: error)
         }
     }
 
-    private func serve(portals: [PortalAddress], keptMemory: Int64?, logger: Logger) async throws {
+    private func serve(
+        portals: [PortalAddress], keptMemory: Int64?, bufferPages: PageChoice, logger: Logger
+    ) async throws {
         let folder = try StateFolder(path: state.folder)
         let controller = try Controller(folder: folder, logger: logger) { resources throws(ManagementError) in
-            try LocalDevices(resources, keptMemory: keptMemory)
+            try LocalDevices(resources, keptMemory: keptMemory, bufferPages: bufferPages)
         }
         let server = ControlServer(controller: controller, logger: logger)
         do {
