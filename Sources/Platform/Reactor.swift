@@ -139,8 +139,8 @@ public struct RegistrationName: Hashable, Sendable {
         _ = cplatform_close(epoll)
     }
 
-    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes, of such pages where they
-    /// can be had, and at most `timerLimit` pending timers. Any thread.
+    /// Starts a reactor: a thread named `name` with a buffer pool of at most `poolLimit` bytes, made of `poolPages`
+    /// where they can be had, and at most `timerLimit` pending timers. Any thread.
     ///
     /// A `clock` that a test moves is read when the reactor wakes: post something after moving it.
     public static func start(

@@ -82,7 +82,7 @@ struct CartridgeLossTests {
         #expect(report.failure == .device(Errno.inputOutput))
         for _ in 0..<2 {
             #expect(tape.cartridge.close() != nil)
-            tape = try TapeUnderTest(store: tape.store, index: tape.index)
+            tape = try CartridgeFixture(store: tape.store, index: tape.index)
             #expect(tape.cartridge.lossReport == report)
         }
         #expect(tape.cartridge.acknowledgeLoss() == nil)
