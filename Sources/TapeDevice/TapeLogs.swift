@@ -15,12 +15,10 @@ private enum TapeLogPage {
 
 /// LOG SENSE (SPC-5 clause 6.8).
 extension TapeDeviceServer {
-    /// The pages that there are.
     public var logPages: [UInt8] {
         [TapeLogPage.sequentialAccess, TapeLogPage.tapeAlert, TapeLogPage.tapeCapacity]
     }
 
-    /// The parameters of a page.
     public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         guard subpage == 0 else { return nil }
         switch code {

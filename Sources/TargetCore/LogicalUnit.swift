@@ -28,7 +28,6 @@ public final class LogicalUnit: Sendable {
 
     public var identity: DeviceIdentity { server.identity }
 
-    /// Whether ports encode sense data in descriptor format (D_SENSE).
     public var usesDescriptorSense: Bool { server.usesDescriptorSense }
 
     // MARK: Nexuses

@@ -6,7 +6,6 @@ public import TargetCore
 
 /// What a command came back with.
 public struct CommandResult: Sendable {
-    /// The status.
     public var status: SCSIStatus
     /// The sense data, if any.
     public var sense: SenseData?
@@ -32,7 +31,6 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// The lengths of Data-Out that are owed, by slot. On the reactor only.
     private var owedDataOut: [Int: Int] = [:]
 
-    /// The nexus.
     public private(set) var nexus: ITNexus {
         get { storedNexus.withLock { $0! } }
         set { storedNexus.withLock { $0 = newValue } }

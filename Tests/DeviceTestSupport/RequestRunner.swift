@@ -7,7 +7,6 @@ public final class RequestRunner: FileRequestOwner, @unchecked Sendable {
     public private(set) lazy var request = FileRequest(owner: self)
     private let done = DispatchSemaphore(value: 0)
 
-    /// A runner.
     public init() {}
 
     /// Prepares the request, has it performed in `lane`, and waits until it has come back to `reactor`.

@@ -202,7 +202,6 @@ public final class SimulatedStore: ByteStore {
         return write(header.copyToArray() + payload.copyToArray(), offset)
     }
 
-    /// Writes all of `bytes`.
     public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes.copyToArray(), offset) }
 
     private func write(_ bytes: [UInt8], _ offset: Int64) -> FileResult {

@@ -121,13 +121,11 @@ final class PortFixture: @unchecked Sendable {
     }
 }
 
-/// TEST UNIT READY.
 let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
 
 /// A command of a vendor that no device here knows.
 let unknownCommand = CommandDescriptorBlock([0xEE, 0, 0, 0, 0, 0])
 
-/// READ(10).
 func read10(_ block: Int, _ count: Int) -> CommandDescriptorBlock {
     var bytes: [UInt8] = [OperationCode.read10, 0]
     bytes.appendBE32(UInt32(block))
@@ -136,7 +134,6 @@ func read10(_ block: Int, _ count: Int) -> CommandDescriptorBlock {
     return CommandDescriptorBlock(bytes + [0])
 }
 
-/// WRITE(10).
 func write10(_ block: Int, _ count: Int) -> CommandDescriptorBlock {
     var bytes: [UInt8] = [OperationCode.write10, 0]
     bytes.appendBE32(UInt32(block))

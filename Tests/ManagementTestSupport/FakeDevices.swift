@@ -79,25 +79,20 @@ public final class FakeDevices: DeviceAssembly {
         if let failure { throw failure }
     }
 
-    /// As a device would, without one.
     public func check(_ library: NewLibrary) throws(ManagementError) {
         guard library.profile == "p", library.driveProfile == "d" else {
             throw ManagementError(.invalid, "there is no such profile")
         }
     }
 
-    /// As a device would, without one.
     public func checkBarcode(_ barcode: String, libraryProfile: String, driveProfile: String) throws(ManagementError) {}
 
-    /// As a device would, without one.
     public func nativeCapacity(driveProfile: String) -> Int64 { 1 << 30 }
 
-    /// As a device would, without one.
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
         try note { $0.disks[disk.name] = disk.size }
     }
 
-    /// As a device would, without one.
     public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
         try note { $0.disks[disk.name] = size }
     }
@@ -122,12 +117,10 @@ public final class FakeDevices: DeviceAssembly {
         notes.withLock { $0.losses.removeValue(forKey: cartridge.barcode) != nil }
     }
 
-    /// As a device would, without one.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         notes.withLock { $0.disks[disk.name] = nil }
     }
 
-    /// As a device would, without one.
     public func createCartridges(
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError) {
@@ -145,7 +138,6 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
-    /// As a device would, without one.
     public func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError) {
@@ -176,22 +168,18 @@ public final class FakeDevices: DeviceAssembly {
             losses: losses.filter { entry in cartridges.contains { $0.barcode == entry.key } })
     }
 
-    /// As a device would, without one.
     public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? { 42 }
 
-    /// As a device would, without one.
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {
         try note { $0.libraries.insert(library.name) }
     }
 
-    /// As a device would, without one.
     public func stopLibrary(_ library: LibraryRecord, targetName: String) {
         notes.withLock { _ = $0.libraries.remove(library.name) }
     }
 
-    /// As a device would, without one.
     public func move(
         _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
     ) throws(ManagementError) {
@@ -214,10 +202,8 @@ public final class FakeDevices: DeviceAssembly {
         if fails { throw ManagementError(.system, "the move takes long") }
     }
 
-    /// As a device would, without one.
     public func configure(_ plan: FrontEndPlan) { notes.withLock { $0.plan = plan } }
 
-    /// As a device would, without one.
     public func map(_ logicalUnits: [Int: Int64], atTarget name: String) {
         notes.withLock { notes in
             guard let index = notes.plan?.targets.firstIndex(where: { $0.name == name }) else { return }
@@ -225,7 +211,6 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
-    /// As a device would, without one.
     public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
         guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
         let summary = PortalSummary(portal: portal.description, group: group, isDraining: false, connections: 0)
@@ -233,15 +218,12 @@ public final class FakeDevices: DeviceAssembly {
         return portal
     }
 
-    /// As a device would, without one.
     public func closePortal(_ portal: PortalAddress) {
         notes.withLock { $0.portals.removeAll { $0.portal == portal.description } }
     }
 
-    /// As a device would, without one.
     public func drainPortal(_ portal: PortalAddress, seconds: Int) { setDraining(portal, true) }
 
-    /// As a device would, without one.
     public func resumePortal(_ portal: PortalAddress) { setDraining(portal, false) }
 
     private func setDraining(_ portal: PortalAddress, _ isDraining: Bool) {
@@ -252,32 +234,25 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
-    /// As a device would, without one.
     public func portals() -> [PortalSummary] { notes.withLock { $0.portals } }
 
-    /// As a device would, without one.
     public func offer() -> Offer { Offer(portals: [], targets: []) }
 
-    /// As a device would, without one.
     public func changeDomains(_ change: DomainChange) { notes.withLock { $0.domains.append(change) } }
 
     /// What discovery domains said, in order.
     public var domains: [DomainChange] { notes.withLock { $0.domains } }
 
-    /// As a device would, without one.
     public func closeSession(_ handle: Int, seconds: Int) {
         notes.withLock { $0.sessions.removeAll { $0.handle == handle } }
     }
 
-    /// As a device would, without one.
     public func sessions() -> [SessionSummary] { notes.withLock { $0.sessions } }
 
-    /// As a device would, without one.
     public func sessionCounts() -> [String: Int] {
         Dictionary(sessions().map { ($0.target, 1) }, uniquingKeysWith: +)
     }
 
-    /// As a device would, without one.
     public func shutDown() async { notes.withLock { $0.isShutDown = true } }
 }
 
@@ -285,9 +260,7 @@ public final class FakeDevices: DeviceAssembly {
 public final class ControllerFixture: Sendable {
     /// The state folder.
     public let path: String
-    /// The controller.
     public let controller: Controller
-    /// Its devices.
     public let devices: FakeDevices
 
     /// A controller on a new folder, whose changes pass `gate`.

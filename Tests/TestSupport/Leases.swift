@@ -28,7 +28,6 @@ extension BufferPool {
 public final class BufferLeaseBox {
     private var lease: BufferLease
 
-    /// A box with `lease` in it.
     public init(_ lease: consuming BufferLease) {
         self.lease = lease
     }

@@ -28,7 +28,6 @@ public import SCSI
 
 /// Asynchronous Message (RFC 7143 section 11.9).
 @frozen public struct AsyncMessagePDU: PDUHeader {
-    /// An unsolicited event of the target (section 11.9).
     @inlinable public static var opcode: Opcode { .asyncMessage }
 
     /// AsyncEvent (section 11.9.1).

@@ -3,7 +3,6 @@ public import SCSI
 
 /// SCSI Data-Out (RFC 7143 section 11.7).
 @frozen public struct DataOutPDU: PDUHeader {
-    /// Data of a write (section 11.7).
     @inlinable public static var opcode: Opcode { .dataOut }
 
     /// The F bit: the last PDU of its sequence.
@@ -54,7 +53,6 @@ public import SCSI
 
 /// SCSI Data-In (RFC 7143 section 11.7).
 @frozen public struct DataInPDU: PDUHeader {
-    /// Data of a read, perhaps with its status (section 11.7).
     @inlinable public static var opcode: Opcode { .dataIn }
 
     /// The F bit: the last PDU of its sequence.
@@ -133,7 +131,6 @@ public import SCSI
 
 /// Ready To Transfer (RFC 7143 section 11.8).
 @frozen public struct ReadyToTransferPDU: PDUHeader {
-    /// The target asks for data of a write (section 11.8).
     @inlinable public static var opcode: Opcode { .readyToTransfer }
 
     /// LUN: where the request goes.

@@ -22,7 +22,6 @@ internal import Bytes
 
 /// Login Request (RFC 7143 section 11.12).
 @frozen public struct LoginRequestPDU: PDUHeader {
-    /// The first PDU of a connection, and each step of its negotiation (section 11.12).
     @inlinable public static var opcode: Opcode { .loginRequest }
 
     /// The T bit: the initiator is ready for the next stage.
@@ -101,7 +100,6 @@ internal import Bytes
 
 /// Login Response (RFC 7143 section 11.13).
 @frozen public struct LoginResponsePDU: PDUHeader {
-    /// The target's step in the negotiation of a login (section 11.13).
     @inlinable public static var opcode: Opcode { .loginResponse }
 
     /// The T bit: the target moves to the next stage.

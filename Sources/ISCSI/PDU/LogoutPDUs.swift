@@ -34,7 +34,6 @@ internal import Bytes
 
 /// Logout Request (RFC 7143 section 11.14).
 @frozen public struct LogoutRequestPDU: PDUHeader {
-    /// The initiator closes a connection or its session (section 11.14).
     @inlinable public static var opcode: Opcode { .logoutRequest }
 
     /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
@@ -75,7 +74,6 @@ internal import Bytes
 
 /// Logout Response (RFC 7143 section 11.15).
 @frozen public struct LogoutResponsePDU: PDUHeader {
-    /// The end of a connection or session (section 11.15).
     @inlinable public static var opcode: Opcode { .logoutResponse }
 
     /// How the logout ended.

@@ -3,7 +3,6 @@ public import SCSI
 
 /// NOP-Out: an initiator's ping, or its answer to a target's (RFC 7143 section 11.18).
 @frozen public struct NOPOutPDU: PDUHeader {
-    /// A ping of the initiator, or the answer to the target's (section 11.18).
     @inlinable public static var opcode: Opcode { .nopOut }
 
     /// The I bit; one when the initiator task tag is reserved.
@@ -48,7 +47,6 @@ public import SCSI
 
 /// NOP-In: a target's answer to a ping, or its own ping (RFC 7143 section 11.19).
 @frozen public struct NOPInPDU: PDUHeader {
-    /// A ping of the target, or the answer to the initiator's (section 11.19).
     @inlinable public static var opcode: Opcode { .nopIn }
 
     /// DataSegmentLength: the ping data that comes back, in bytes.

@@ -26,7 +26,6 @@ internal import Bytes
 
 /// Reject (RFC 7143 section 11.17). Its data segment is the header of the rejected PDU.
 @frozen public struct RejectPDU: PDUHeader {
-    /// A PDU that the target cannot take comes back (section 11.17).
     @inlinable public static var opcode: Opcode { .reject }
 
     /// Reason: why the PDU was rejected (table of section 11.17.1).

@@ -3,7 +3,6 @@ public import SCSI
 
 /// SCSI Command (RFC 7143 section 11.3).
 @frozen public struct SCSICommandPDU: PDUHeader {
-    /// A command with its CDB, perhaps with data (section 11.3).
     @inlinable public static var opcode: Opcode { .scsiCommand }
 
     /// The I bit: deliver at once, out of CmdSN order.
@@ -79,7 +78,6 @@ public import SCSI
 
 /// SCSI Response (RFC 7143 section 11.4).
 @frozen public struct SCSIResponsePDU: PDUHeader {
-    /// The end of a command: status, sense data, residuals (section 11.4).
     @inlinable public static var opcode: Opcode { .scsiResponse }
 
     /// The response code of a command that reached the target (section 11.4.3).

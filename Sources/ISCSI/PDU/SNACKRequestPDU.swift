@@ -22,7 +22,6 @@ public import SCSI
 
 /// SNACK Request (RFC 7143 section 11.16).
 @frozen public struct SNACKRequestPDU: PDUHeader {
-    /// The initiator asks for PDUs that it has missed, or acknowledges data (section 11.16).
     @inlinable public static var opcode: Opcode { .snackRequest }
 
     /// Type: which PDUs are to be sent again, or acknowledged (section 11.16.1).

@@ -3,7 +3,6 @@ public import SCSI
 
 /// Task Management Function Request (RFC 7143 section 11.5).
 @frozen public struct TaskManagementRequestPDU: PDUHeader {
-    /// A function on one task or many (section 11.5).
     @inlinable public static var opcode: Opcode { .taskManagementRequest }
 
     /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
@@ -83,7 +82,6 @@ public import SCSI
 
 /// Task Management Function Response (RFC 7143 section 11.6).
 @frozen public struct TaskManagementResponsePDU: PDUHeader {
-    /// How a task management function ended (section 11.6).
     @inlinable public static var opcode: Opcode { .taskManagementResponse }
 
     /// How the function ended.

@@ -3,7 +3,6 @@ public import SCSI
 
 /// Text Request (RFC 7143 section 11.10).
 @frozen public struct TextRequestPDU: PDUHeader {
-    /// A negotiation, or discovery, in full feature phase (section 11.10).
     @inlinable public static var opcode: Opcode { .textRequest }
 
     /// I: delivered at once, outside of the order of CmdSN (section 4.2.2.1).
@@ -56,7 +55,6 @@ public import SCSI
 
 /// Text Response (RFC 7143 section 11.11).
 @frozen public struct TextResponsePDU: PDUHeader {
-    /// The target's part of a text negotiation (section 11.11).
     @inlinable public static var opcode: Opcode { .textResponse }
 
     /// The F bit: the negotiation is over.

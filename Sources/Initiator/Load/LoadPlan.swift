@@ -112,7 +112,6 @@ public struct LoadReport: Sendable {
     /// Why the connection ended before its time.
     public var failure: InitiatorError?
 
-    /// Counts of nothing.
     public init() {}
 
     /// Adds what another connection did.

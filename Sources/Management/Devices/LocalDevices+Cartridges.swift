@@ -145,12 +145,10 @@ extension LocalDevices {
         return running.register.findings
     }
 
-    /// What is known of the cartridges.
     public func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings {
         libraries.withLock { $0[library.identity.id] }?.register.findings ?? CartridgeFindings()
     }
 
-    /// What the cartridge's files say.
     public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? {
         try? CartridgeStore(directory: folder).summary(barcode: cartridge.barcode).usedBytes
     }

@@ -103,7 +103,6 @@ extension LocalDevices {
 
     // MARK: Portals
 
-    /// Listens on the portal.
     public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
         guard let address = SocketAddress(portal.description), let tag = UInt16(exactly: group) else {
             throw ManagementError(.invalid, "'\(portal)' is no address to listen on; give one of this machine")
@@ -120,18 +119,15 @@ extension LocalDevices {
         }
     }
 
-    /// Listens no longer.
     public func closePortal(_ portal: PortalAddress) {
         if let address = SocketAddress(portal.description) { server.removePortal(address) }
     }
 
-    /// Frees the portal of its sessions.
     public func drainPortal(_ portal: PortalAddress, seconds: Int) {
         guard let address = SocketAddress(portal.description) else { return }
         _ = server.drainPortal(address, gracePeriod: .seconds(seconds))
     }
 
-    /// Takes logins again.
     public func resumePortal(_ portal: PortalAddress) {
         if let address = SocketAddress(portal.description) { _ = server.resumePortal(address) }
     }
@@ -168,10 +164,8 @@ extension LocalDevices {
         }
     }
 
-    /// How many sessions are logged in.
     public func sessionCounts() -> [String: Int] { server.sessionCounts() }
 
-    /// Asks for a logout and closes what is left.
     public func closeSession(_ handle: Int, seconds: Int) {
         guard let handle = UInt16(exactly: handle) else { return }
         _ = server.closeSession(handle, gracePeriod: .seconds(seconds))

@@ -85,7 +85,6 @@ extension RawDiskImage {
         request.medium = self
     }
 
-    /// How a prepared request has ended.
     public func outcome(of request: FileRequest) -> MediaResult {
         switch request.operation {
         case .read, .write: Self.result(request.result, count: request.count)
@@ -93,7 +92,6 @@ extension RawDiskImage {
         }
     }
 
-    /// The runs that were found.
     public func provisioning(of request: FileRequest) -> [ProvisioningRun] {
         request.answer as? [ProvisioningRun] ?? []
     }
@@ -103,7 +101,6 @@ extension RawDiskImage {
 
     // MARK: On a thread that may wait
 
-    /// Does the work of a prepared request.
     public func perform(_ request: FileRequest) -> FileResult? {
         switch request.operation {
         case .read, .call: return request.perform(on: store)
@@ -194,18 +191,14 @@ extension RawDiskImage {
         }
     }
 
-    /// Why everything that writes is refused.
     public var loss: MediaFailure? { losses.failure }
 
-    /// The same with the time.
     public var lossReport: LossReport? { losses.report }
 
-    /// Why the command of `request` cannot end as if all were kept.
     public func loss(since request: FileRequest) -> MediaFailure? {
         MediaFailure.of(losses.refusal(since: request.epoch))
     }
 
-    /// Calls `body` at each loss.
     public func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void) {
         losses.observe(body)
     }

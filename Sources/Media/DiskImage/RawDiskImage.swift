@@ -16,9 +16,7 @@ public final class RawDiskImage: DiskImage {
     /// for it.
     static let deallocationLength = 64 << 20
 
-    /// The path of the file.
     public let path: String
-    /// The bytes of a logical block.
     public let blockSize: Int
     /// For what may wait.
     public let lane: Lane
@@ -43,9 +41,7 @@ public final class RawDiskImage: DiskImage {
         losses = LossRecord(noted: noted)
     }
 
-    /// The bytes of the disk.
     public var capacity: Int64 { length.value }
-    /// The bytes of storage that the image takes on the host; nil when the host does not say.
     public var allocatedBytes: Int64? { store.allocatedBytes }
 
     // MARK: Opening
