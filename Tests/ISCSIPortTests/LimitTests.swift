@@ -1,3 +1,4 @@
+import DeviceTestSupport
 import ISCSI
 import Initiator
 import Platform
@@ -122,27 +123,26 @@ struct LimitTests {
 
     @Test("Data-Out that goes on for ever ends its command, however steadily it comes")
     func dataOutDuration() throws {
-        var limits = PortLimits()
-        limits.keepAliveInterval = .milliseconds(40)
-        limits.dataOutDuration = .milliseconds(120)
-        let fixture = try PortFixture(limits: limits)
+        let limits = PortLimits()
+        let fixture = try PortFixture(limits: limits, clock: ManualClock())
         let session = try SharedSession(fixture) { $0.operational.preferred.immediateData = false }
-        try session.send(session.write(0, 4096), on: 0)
+        try session.send(session.write(0, 64), on: 0)
         let request = try session.receive(ReadyToTransferPDU.self, on: 0)
         let data = pattern(512)
-        var response: SCSIResponsePDU?
-        // Steadily, a block every 2 ms, which would take 8 s.
-        for number in 0..<4096 where response == nil {
+        // Steadily, three blocks between two checks.
+        let interval = limits.keepAliveInterval / 3
+        for number in 0..<Int(limits.dataOutDuration / interval) {
             var part = session.dataOut(request, data)
             part.isFinal = false
             part.dataSN = UInt32(number)
             part.bufferOffset = UInt32(number * data.count)
             try session.send(part, data: data, on: 0)
-            while session[0].connection.socket.waitUntilReady(timeout: .milliseconds(2)), response == nil {
-                response = try session[0].receive().parsed()
-            }
+            let isQuiet = try session.isQuiet(0)
+            #expect(isQuiet)
+            fixture.advance(by: interval)
         }
-        #expect(response?.status == .checkCondition)
+        let response = try session.receive(SCSIResponsePDU.self, on: 0)
+        #expect(response.status == .checkCondition)
         let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }

@@ -246,28 +246,27 @@ struct MultipleConnectionTests {
     func owedData() throws {
         var limits = PortLimits()
         limits.owedDataOut = 65536
-        limits.keepAliveInterval = .milliseconds(100)
-        let session = try SharedSession(PortFixture(limits: limits)) { $0.operational.preferred.immediateData = false }
+        let fixture = try PortFixture(limits: limits, clock: ManualClock())
+        let session = try SharedSession(fixture) { $0.operational.preferred.immediateData = false }
         let owed = session.write(0, 128)
         try session.send(owed, on: 0)
         _ = try session.receive(ReadyToTransferPDU.self, on: 0)
         try session.send(session.write(0, 1), on: 0)
         let refused = try session.receive(SCSIResponsePDU.self, on: 0)
         #expect(refused.status == .taskSetFull)
-        var failed: SCSIResponsePDU?
-        while failed == nil {
-            let pdu = try session[0].receive()
-            failed = pdu.parsed()
-            if let ping: NOPInPDU = pdu.parsed() {
-                var answer = NOPOutPDU()
-                answer.isImmediate = true
-                answer.targetTransferTag = ping.targetTransferTag
-                answer.cmdSN = session.cmdSN
-                try session.send(answer, on: 0)
-            }
+        // The first check notes how much has come, the second one that no more has.
+        for _ in 0..<2 {
+            fixture.advance(by: limits.keepAliveInterval)
+            let ping = try session.receive(NOPInPDU.self, on: 0)
+            var answer = NOPOutPDU()
+            answer.isImmediate = true
+            answer.targetTransferTag = ping.targetTransferTag
+            answer.cmdSN = session.cmdSN
+            try session.send(answer, on: 0)
         }
-        #expect(failed?.initiatorTaskTag == owed.initiatorTaskTag && failed?.status == .checkCondition)
-        let isReturned = session.fixture.eventually { session.fixture.leasedBytes == 0 }
+        let failed = try session.receive(SCSIResponsePDU.self, on: 0)
+        #expect(failed.initiatorTaskTag == owed.initiatorTaskTag && failed.status == .checkCondition)
+        let isReturned = fixture.eventually { fixture.leasedBytes == 0 }
         #expect(isReturned)
     }
 }

@@ -20,11 +20,14 @@ final class PortFixture: @unchecked Sendable {
     let targets = TargetDirectory()
     let server: ISCSIServer
     let address: SocketAddress
+    /// The time of the reactors where a test decides on it.
+    private let clock: ManualClock?
 
     init(
         access: any AccessControl = OpenAccess(), limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20,
-        timerLimit: Int = Reactor.timerLimit
+        timerLimit: Int = Reactor.timerLimit, clock: ManualClock? = nil
     ) throws {
+        self.clock = clock
         idle = try StreamSocket.pair()
         engine = try FileEngine(threads: 1)
         var reactors: [Reactor] = []
@@ -32,7 +35,7 @@ final class PortFixture: @unchecked Sendable {
             reactors.append(
                 try Reactor.start(
                     name: "port-\(index)", index: index, poolLimit: poolLimit, timerLimit: timerLimit,
-                    fileEngine: engine))
+                    fileEngine: engine, clock: clock?.clock ?? .system))
         }
         self.reactors = reactors
         target = Target(name: Self.targetName, alias: "memory", homeReactor: nil)
@@ -102,6 +105,13 @@ final class PortFixture: @unchecked Sendable {
         }
         while count.load(ordering: .acquiring) < reactors.count { _ = idle.0.waitUntilReady(timeout: .milliseconds(1)) }
         return total.withLock { $0 }
+    }
+
+    /// Moves the clock on, when the reactors have handled what was sent to them before.
+    func advance(by duration: Duration) {
+        // A turn may have begun before the last of it came; the next one has it.
+        for _ in 0..<2 { _ = sum { _ in 0 } }
+        clock?.advance(by: duration, on: reactors)
     }
 
     /// Keeps a reactor from doing anything until what is given back is called.

@@ -80,12 +80,12 @@ struct SessionTests {
 
     @Test("A silent initiator is pinged, and given up when it does not answer")
     func keepAlive() throws {
-        var limits = PortLimits()
-        limits.keepAliveInterval = .milliseconds(50)
-        let fixture = try PortFixture(limits: limits)
+        let fixture = try PortFixture(clock: ManualClock())
         let initiator = try fixture.initiator()
+        fixture.advance(by: fixture.server.limits.keepAliveInterval)
         let ping = try #require(try initiator.receive().parsed(as: NOPInPDU.self))
         #expect(ping.targetTransferTag != reservedTag && ping.initiatorTaskTag == reservedTag)
+        fixture.advance(by: fixture.server.limits.keepAliveInterval)
         try initiator.connection.waitUntilClosed()
         let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(isEmpty)
@@ -168,12 +168,15 @@ struct SessionTests {
 
     @Test("Stopping asks for a logout and then closes")
     func stopping() async throws {
-        let fixture = try PortFixture()
-        // Other tests may hold the threads that `stop` needs for a while.
-        let initiator = try fixture.initiator { $0.timeout = .seconds(120) }
-        async let stopped: Void = fixture.server.stop(gracePeriod: .seconds(2))
+        // Other tests may hold the threads that `stop` needs for a while: no ping comes before its message, and the
+        // grace period does not end before the logout.
+        var limits = PortLimits()
+        limits.keepAliveInterval = .seconds(3600)
+        let fixture = try PortFixture(limits: limits)
+        let initiator = try fixture.initiator { $0.timeout = .seconds(600) }
+        async let stopped: Void = fixture.server.stop(gracePeriod: .seconds(3600))
         let message = try #require(try initiator.receive().parsed(as: AsyncMessagePDU.self))
-        #expect(message.event == .logoutRequested && message.parameter3 == 2)
+        #expect(message.event == .logoutRequested && message.parameter3 == 3600)
         let outcome = try initiator.logOut()
         #expect(outcome == .closed)
         await stopped
@@ -213,14 +216,15 @@ struct HostilePeerTests {
     @Test("Connections that do not log in are closed after their time, and are bounded")
     func silentConnections() throws {
         var limits = PortLimits()
-        limits.loginDuration = .milliseconds(300)
         limits.loginConnections = 20
-        let fixture = try PortFixture(limits: limits)
+        let fixture = try PortFixture(limits: limits, clock: ManualClock())
         let raw = try (0..<40).map { _ in try fixture.rawInitiator() }
-        // The oldest is closed by its own reactor, a moment after the newest was taken.
+        // When the twentieth has made room, the fortieth was taken.
+        for connection in raw[..<20] { try connection.connection.waitUntilClosed() }
         let isBounded = fixture.eventually { fixture.server.connectionCount <= 20 }
         #expect(isBounded)
-        for connection in raw { try connection.connection.waitUntilClosed() }
+        fixture.advance(by: limits.loginDuration)
+        for connection in raw[20...] { try connection.connection.waitUntilClosed() }
         let isEmpty = fixture.eventually { fixture.server.connectionCount == 0 }
         #expect(isEmpty)
         let read = try fixture.initiator().execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
