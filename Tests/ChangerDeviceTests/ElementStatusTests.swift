@@ -9,40 +9,40 @@ import Testing
 struct ElementStatusTests {
     @Test("A page of slots, byte by byte")
     func slots() throws {
-        let bench = try ChangerBench()
-        let report = bench.status(type: 2, from: 0x401, count: 2).dataIn
+        let fixture = try ChangerFixture()
+        let report = fixture.status(type: 2, from: 0x401, count: 2).dataIn
         let tag = Array("B00001L8".utf8) + [UInt8](repeating: 0x20, count: 24) + [0, 0, 0, 0]
         let full: [UInt8] = [0x04, 0x01, 0x09, 0, 0, 0, 0, 0, 0, 0x01, 0, 0] + tag + [0, 0, 0, 0]
         let third = Array("C00001L8".utf8) + [UInt8](repeating: 0x20, count: 24) + [0, 0, 0, 0]
         let next: [UInt8] = [0x04, 0x02, 0x09, 0, 0, 0, 0, 0, 0, 0x01, 0, 0] + third + [0, 0, 0, 0]
         #expect(report == [0x04, 0x01, 0, 2, 0, 0, 0, 112, 2, 0x80, 0, 52, 0, 0, 0, 104] + full + next)
-        let bare = bench.status(type: 2, from: 0x403, count: 1, tags: false).dataIn
+        let bare = fixture.status(type: 2, from: 0x403, count: 1, tags: false).dataIn
         #expect(
             bare == [4, 3, 0, 1, 0, 0, 0, 24, 2, 0, 0, 16, 0, 0, 0, 16, 4, 3, 8] + [UInt8](repeating: 0, count: 13))
     }
 
     @Test("All types in the order of their addresses")
     func allTypes() throws {
-        let bench = try ChangerBench()
-        let report = bench.status().dataIn
+        let fixture = try ChangerFixture()
+        let report = fixture.status().dataIn
         #expect(report.rawSpan.loadBE16(at: 0) == 1)
         #expect(report.rawSpan.loadBE16(at: 2) == 1 + 2 + 2 + 5)
         #expect(Int(report.rawSpan.loadBE24(at: 5)) == report.count - 8)
-        let found = bench.parse(report)
+        let found = fixture.parse(report)
         #expect(found.keys.sorted() == [1, 0x101, 0x102, 0x300, 0x301, 0x400, 0x401, 0x402, 0x403, 0x404])
         #expect(found[1]?.flags == 0)
         #expect(found[0x101]?.flags == 0x08)
         #expect(found[0x300]?.flags == 0x38)
-        #expect(found[0x400] == ChangerBench.Descriptor(isFull: true, flags: 0x09, label: "A00001L8", source: nil))
+        #expect(found[0x400] == ChangerFixture.Descriptor(isFull: true, flags: 0x09, label: "A00001L8", source: nil))
     }
 
     @Test("As mtx asks: each type by its own address and count from page 1Dh")
     func mtx() throws {
-        let bench = try ChangerBench()
-        let page = bench.port.execute([0x1A, 0x08, 0x1D, 0, 0x88, 0]).dataIn
+        let fixture = try ChangerFixture()
+        let page = fixture.port.execute([0x1A, 0x08, 0x1D, 0, 0x88, 0]).dataIn
         #expect(page == [23, 0, 0, 0, 0x1D, 0x12, 0, 1, 0, 1, 4, 0, 0, 5, 3, 0, 0, 2, 1, 1, 0, 2, 0, 0])
         for (type, address, count) in [(UInt8(2), 0x400, 5), (3, 0x300, 2), (4, 0x101, 2), (1, 1, 1)] {
-            let report = bench.status(type: type, from: address, count: count).dataIn
+            let report = fixture.status(type: type, from: address, count: count).dataIn
             #expect(Int(report.rawSpan.loadBE16(at: 2)) == count)
             #expect(report[8] == type)
         }
@@ -50,10 +50,10 @@ struct ElementStatusTests {
 
     @Test("The header tells the whole length, and the report is cut between descriptors")
     func allocation() throws {
-        let bench = try ChangerBench()
-        let whole = bench.status(type: 2).dataIn
+        let fixture = try ChangerFixture()
+        let whole = fixture.status(type: 2).dataIn
         for length in [0, 4, 8, 15, 16, 67, 68, 100, 119, 120, 275, 276, 500] {
-            let result = bench.status(type: 2, allocation: length).dataIn
+            let result = fixture.status(type: 2, allocation: length).dataIn
             let descriptors = max(0, min(5, (length - 16) / 52))
             let expected = length < 16 ? min(length, 8) : 16 + descriptors * 52
             #expect(result == Array(whole.prefix(expected)), "\(length)")
@@ -62,50 +62,50 @@ struct ElementStatusTests {
 
     @Test("DVCID names the drives, with and without volume tags")
     func identifiers() throws {
-        let bench = try ChangerBench()
+        let fixture = try ChangerFixture()
         let designator = [2, 1, 0, 34] + Array("IBM     ULT3580-TD8     1097000002".utf8)
-        let bare = bench.status(type: 4, tags: false, identifiers: true).dataIn
+        let bare = fixture.status(type: 4, tags: false, identifiers: true).dataIn
         #expect(bare.rawSpan.loadBE16(at: 10) == 16 + 34)
         #expect(Array(bare.suffix(38)) == designator)
-        let tagged = bench.status(type: 4, identifiers: true).dataIn
+        let tagged = fixture.status(type: 4, identifiers: true).dataIn
         #expect(tagged.rawSpan.loadBE16(at: 10) == 52 + 34)
         #expect(Array(tagged.suffix(38)) == designator)
         // Other elements have none, and the field stays.
-        #expect(bench.status(type: 2, count: 1, tags: false, identifiers: true).dataIn.count == 8 + 8 + 16)
+        #expect(fixture.status(type: 2, count: 1, tags: false, identifiers: true).dataIn.count == 8 + 8 + 16)
     }
 
     @Test("Limits of addresses and counts")
     func limits() throws {
-        let bench = try ChangerBench(mailSlotCount: 0)
-        #expect(text(bench.status(from: 0x405)) == "5/2101")
-        #expect(text(bench.status(type: 5)) == "5/2400")
-        #expect(bench.status(type: 3).dataIn == [0, 0, 0, 0, 0, 0, 0, 0])
-        #expect(bench.status(count: 0).dataIn == [0, 0, 0, 0, 0, 0, 0, 0])
-        let four = bench.status(count: 4).dataIn
-        #expect(bench.parse(four).keys.sorted() == [1, 0x101, 0x102, 0x400])
-        #expect(text(bench.port.execute([0xB8, 0x10, 0, 0, 0, 1, 3, 0, 1, 0, 0, 0])) == "good")
-        #expect(text(bench.port.execute([0xB8, 0x30, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0])) == "5/2400")
+        let fixture = try ChangerFixture(mailSlotCount: 0)
+        #expect(text(fixture.status(from: 0x405)) == "5/2101")
+        #expect(text(fixture.status(type: 5)) == "5/2400")
+        #expect(fixture.status(type: 3).dataIn == [0, 0, 0, 0, 0, 0, 0, 0])
+        #expect(fixture.status(count: 0).dataIn == [0, 0, 0, 0, 0, 0, 0, 0])
+        let four = fixture.status(count: 4).dataIn
+        #expect(fixture.parse(four).keys.sorted() == [1, 0x101, 0x102, 0x400])
+        #expect(text(fixture.port.execute([0xB8, 0x10, 0, 0, 0, 1, 3, 0, 1, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([0xB8, 0x30, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0])) == "5/2400")
     }
 
     @Test("INQUIRY, mode and log pages")
     func pages() throws {
-        let bench = try ChangerBench()
-        let inquiry = bench.port.execute([0x12, 0, 0, 0, 96, 0]).dataIn
+        let fixture = try ChangerFixture()
+        let inquiry = fixture.port.execute([0x12, 0, 0, 0, 96, 0]).dataIn
         #expect(inquiry[0] == 0x08 && inquiry[1] == 0x80 && inquiry[55] == 1)
         #expect(String(decoding: inquiry[8..<36], as: UTF8.self) == "IBM     03584L32        D940")
-        let capabilities = bench.port.execute([0x1A, 8, 0x1F, 0, 255, 0]).dataIn
+        let capabilities = fixture.port.execute([0x1A, 8, 0x1F, 0, 255, 0]).dataIn
         #expect(
             Array(capabilities[4...])
                 == [0x1F, 0x12, 0x0E, 0, 0, 14, 14, 14, 0, 0, 0, 0, 0, 14, 14, 14, 0, 0, 0, 0])
-        #expect(Array(bench.port.execute([0x1A, 8, 0x1E, 0, 255, 0]).dataIn[4...]) == [0x1E, 2, 0, 0])
-        #expect(text(bench.port.execute([0x1A, 0, 0x3F, 0, 255, 0])) == "good")
-        #expect(bench.port.execute([0x4D, 0, 0x6E, 0, 0, 0, 0, 4, 0, 0]).dataIn.count == 4 + 64 * 5)
-        #expect(text(bench.port.execute([0x07, 0, 0, 0, 0, 0])) == "good")
-        #expect(text(bench.port.execute([0x37, 1, 4, 0, 0, 0, 0, 2, 0, 0])) == "good")
-        #expect(text(bench.port.execute([0x37, 1, 5, 0, 0, 0, 0, 2, 0, 0])) == "5/2101")
-        #expect(text(bench.port.execute([0x2B, 0, 0, 0, 4, 0, 0, 0, 0, 0])) == "good")
-        #expect(text(bench.port.execute([0x2B, 0, 0, 0, 5, 0, 0, 0, 0, 0])) == "5/2101")
-        let move = bench.port.execute([0xA3, 0x0C, 0x81, 0xA5, 0, 0, 0, 0, 1, 0, 0, 0]).dataIn
+        #expect(Array(fixture.port.execute([0x1A, 8, 0x1E, 0, 255, 0]).dataIn[4...]) == [0x1E, 2, 0, 0])
+        #expect(text(fixture.port.execute([0x1A, 0, 0x3F, 0, 255, 0])) == "good")
+        #expect(fixture.port.execute([0x4D, 0, 0x6E, 0, 0, 0, 0, 4, 0, 0]).dataIn.count == 4 + 64 * 5)
+        #expect(text(fixture.port.execute([0x07, 0, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([0x37, 1, 4, 0, 0, 0, 0, 2, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([0x37, 1, 5, 0, 0, 0, 0, 2, 0, 0])) == "5/2101")
+        #expect(text(fixture.port.execute([0x2B, 0, 0, 0, 4, 0, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([0x2B, 0, 0, 0, 5, 0, 0, 0, 0, 0])) == "5/2101")
+        let move = fixture.port.execute([0xA3, 0x0C, 0x81, 0xA5, 0, 0, 0, 0, 1, 0, 0, 0]).dataIn
         #expect(move.rawSpan.loadBE32(at: 4 + 12 + 8) == 900)
     }
 }

@@ -17,182 +17,182 @@ struct TapeMediumTests {
 
     @Test("Without a medium")
     func noMedium() throws {
-        let bench = try TapeBench(capacity: nil)
-        bench.port.clearUnitAttentions()
+        let fixture = try TapeFixture(capacity: nil)
+        fixture.port.clearUnitAttentions()
         for command: [UInt8] in [
             Self.testUnitReady, [0x01, 0, 0, 0, 0, 0], [0x08, 0, 0, 0, 1, 0], [0x10, 0, 0, 0, 1, 0],
             [0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0], Self.load, Self.unload, [0x44, 1, 0, 0, 0, 0, 0, 0, 255, 0],
         ] {
-            #expect(text(bench.port.execute(command)) == "2/3A00", "\(command)")
+            #expect(text(fixture.port.execute(command)) == "2/3A00", "\(command)")
         }
         for command: [UInt8] in [
             [0x05, 0, 0, 0, 0, 0], [0x12, 0, 0, 0, 96, 0], [0x1A, 0, 0x3F, 0, 255, 0],
             [0x44, 0, 0, 0, 0, 0, 0, 0, 255, 0], [0x4D, 0, 0x6E, 0, 0, 0, 0, 1, 0, 0],
         ] {
-            #expect(text(bench.port.execute(command)) == "good", "\(command)")
+            #expect(text(fixture.port.execute(command)) == "good", "\(command)")
         }
-        #expect(bench.remove() == .empty)
+        #expect(fixture.remove() == .empty)
     }
 
     @Test("A loaded cartridge is announced to every nexus once")
     func announced() throws {
-        let bench = try TapeBench(capacity: nil)
-        let second = bench.secondPort()
-        bench.port.clearUnitAttentions()
+        let fixture = try TapeFixture(capacity: nil)
+        let second = fixture.secondPort()
+        fixture.port.clearUnitAttentions()
         second.clearUnitAttentions()
-        try bench.store.create(barcode: "A00001L8", capacity: 1 << 20, densityCode: 0x5E)
-        #expect(bench.insert("A00001L8") == nil)
-        #expect(bench.port.clearUnitAttentions() == [.mediumMayHaveChanged])
+        try fixture.store.create(barcode: "A00001L8", capacity: 1 << 20, densityCode: 0x5E)
+        #expect(fixture.insert("A00001L8") == nil)
+        #expect(fixture.port.clearUnitAttentions() == [.mediumMayHaveChanged])
         #expect(second.clearUnitAttentions() == [.mediumMayHaveChanged])
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "good")
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "good")
         #expect(text(second.execute(Self.testUnitReady)) == "good")
         second.logOut()
     }
 
     @Test("UNLOAD, then LOAD: every nexus learns of it")
     func unloadAndLoad() throws {
-        let bench = try TapeBench()
-        let second = bench.secondPort()
+        let fixture = try TapeFixture()
+        let second = fixture.secondPort()
         second.clearUnitAttentions()
-        #expect(text(bench.write([1, 2, 3])) == "good")
-        #expect(text(bench.port.execute(Self.unload)) == "good")
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "2/3A00")
-        #expect(text(bench.port.execute(Self.unload)) == "good")
-        #expect(text(bench.port.execute(Self.load)) == "good")
-        #expect(bench.port.clearUnitAttentions() == [.mediumMayHaveChanged])
+        #expect(text(fixture.write([1, 2, 3])) == "good")
+        #expect(text(fixture.port.execute(Self.unload)) == "good")
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "2/3A00")
+        #expect(text(fixture.port.execute(Self.unload)) == "good")
+        #expect(text(fixture.port.execute(Self.load)) == "good")
+        #expect(fixture.port.clearUnitAttentions() == [.mediumMayHaveChanged])
         #expect(second.clearUnitAttentions() == [.mediumMayHaveChanged])
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "good")
-        #expect(bench.position == 0)
-        #expect(bench.read(3).dataIn == [1, 2, 3])
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "good")
+        #expect(fixture.position == 0)
+        #expect(fixture.read(3).dataIn == [1, 2, 3])
         second.logOut()
     }
 
     @Test("HOLD keeps the cartridge unthreaded; EOT is refused")
     func hold() throws {
-        let bench = try TapeBench()
-        #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x08, 0])) == "good")
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "2/0402")
-        #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x09, 0])) == "good")
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "2/0402")
-        #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x03, 0])) == "good")
-        #expect(bench.port.clearUnitAttentions() == [.mediumMayHaveChanged])
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "good")
-        #expect(text(bench.port.execute([0x1B, 0, 0, 0, 0x04, 0])) == "5/2400")
+        let fixture = try TapeFixture()
+        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x08, 0])) == "good")
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "2/0402")
+        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x09, 0])) == "good")
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "2/0402")
+        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x03, 0])) == "good")
+        #expect(fixture.port.clearUnitAttentions() == [.mediumMayHaveChanged])
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "good")
+        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x04, 0])) == "5/2400")
     }
 
     @Test("PREVENT holds the cartridge against initiators and robot")
     func prevention() throws {
-        let bench = try TapeBench()
-        let second = bench.secondPort()
+        let fixture = try TapeFixture()
+        let second = fixture.secondPort()
         second.clearUnitAttentions()
-        #expect(text(bench.port.execute(Self.prevent(1))) == "good")
+        #expect(text(fixture.port.execute(Self.prevent(1))) == "good")
         #expect(text(second.execute(Self.unload)) == "5/5302")
-        #expect(text(bench.port.execute(Self.unload)) == "5/5302")
-        #expect(bench.remove() == .prevented)
-        #expect(text(bench.port.execute(Self.prevent(3))) == "5/2400")
-        #expect(text(bench.port.execute(Self.prevent(0))) == "good")
-        #expect(bench.remove() == .removed(nil))
+        #expect(text(fixture.port.execute(Self.unload)) == "5/5302")
+        #expect(fixture.remove() == .prevented)
+        #expect(text(fixture.port.execute(Self.prevent(3))) == "5/2400")
+        #expect(text(fixture.port.execute(Self.prevent(0))) == "good")
+        #expect(fixture.remove() == .removed(nil))
         // A nexus that is lost prevents nothing.
-        #expect(bench.insert(TapeBench.barcode) == nil)
+        #expect(fixture.insert(TapeFixture.barcode) == nil)
         second.clearUnitAttentions()
         #expect(text(second.execute(Self.prevent(1))) == "good")
         second.logOut()
-        #expect(bench.remove() == .removed(nil))
+        #expect(fixture.remove() == .removed(nil))
     }
 
     @Test("The robot waits for the command that runs; what ended with GOOD is on the cartridge")
     func robotWaits() throws {
-        let bench = try TapeBench()
+        let fixture = try TapeFixture()
         let good = Lock(0)
         let block = [UInt8](repeating: 1, count: 1 << 20)
         for _ in 0..<8 {
-            bench.port.submit([0x0A, 0, 0x10, 0, 0, 0], dataOut: block) { result in
+            fixture.port.submit([0x0A, 0, 0x10, 0, 0, 0], dataOut: block) { result in
                 if result.status == .good { good.withLock { $0 += 1 } }
             }
         }
-        #expect(bench.remove() == .removed(nil))
-        #expect(bench.insert(TapeBench.barcode) == nil)
-        bench.port.clearUnitAttentions()
-        #expect(text(bench.space(3, 0)) == "good")
-        #expect(bench.position == UInt64(good.withLock { $0 }))
+        #expect(fixture.remove() == .removed(nil))
+        #expect(fixture.insert(TapeFixture.barcode) == nil)
+        fixture.port.clearUnitAttentions()
+        #expect(text(fixture.space(3, 0)) == "good")
+        #expect(fixture.position == UInt64(good.withLock { $0 }))
     }
 
     @Test("Cartridges that cannot be used say why")
     func unusable() throws {
-        let bench = try TapeBench(capacity: nil)
-        bench.port.clearUnitAttentions()
-        #expect(bench.insert("MISSING1") == .missing(barcode: "MISSING1"))
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "4/5300")
-        #expect(bench.remove() == .removed(nil))
-        try bench.store.create(barcode: "A00001L6", capacity: 1 << 20, densityCode: 0x5A)
-        #expect(bench.insert("A00001L6") == nil)
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "3/3002")
-        #expect(bench.remove() == .removed(nil))
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "2/3A00")
+        let fixture = try TapeFixture(capacity: nil)
+        fixture.port.clearUnitAttentions()
+        #expect(fixture.insert("MISSING1") == .missing(barcode: "MISSING1"))
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "4/5300")
+        #expect(fixture.remove() == .removed(nil))
+        try fixture.store.create(barcode: "A00001L6", capacity: 1 << 20, densityCode: 0x5A)
+        #expect(fixture.insert("A00001L6") == nil)
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "3/3002")
+        #expect(fixture.remove() == .removed(nil))
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "2/3A00")
     }
 
     @Test("Write protection by the tab and by SWP")
     func writeProtection() throws {
-        let bench = try TapeBench()
-        #expect(text(bench.write([1])) == "good")
-        bench.setWriteProtected(true)
-        #expect(text(bench.write([1])) == "7/2701")
-        #expect(text(bench.filemarks(1)) == "7/2701")
-        #expect(text(bench.port.execute([0x19, 0, 0, 0, 0, 0])) == "7/2701")
-        #expect(bench.port.execute([0x1A, 0, 0, 0, 12, 0]).dataIn[2] == 0x90)
-        bench.setWriteProtected(false)
-        var page = bench.port.execute([0x1A, 8, 0x10, 0, 255, 0]).dataIn
+        let fixture = try TapeFixture()
+        #expect(text(fixture.write([1])) == "good")
+        fixture.setWriteProtected(true)
+        #expect(text(fixture.write([1])) == "7/2701")
+        #expect(text(fixture.filemarks(1)) == "7/2701")
+        #expect(text(fixture.port.execute([0x19, 0, 0, 0, 0, 0])) == "7/2701")
+        #expect(fixture.port.execute([0x1A, 0, 0, 0, 12, 0]).dataIn[2] == 0x90)
+        fixture.setWriteProtected(false)
+        var page = fixture.port.execute([0x1A, 8, 0x10, 0, 255, 0]).dataIn
         page[0] = 0
         page[4 + 10] |= 0x04
-        #expect(text(bench.port.execute([0x15, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page)) == "good")
-        #expect(text(bench.write([1])) == "7/2702")
-        #expect(bench.port.manage(.logicalUnitReset) == .complete)
-        bench.port.clearUnitAttentions()
-        #expect(text(bench.write([1])) == "good")
+        #expect(text(fixture.port.execute([0x15, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page)) == "good")
+        #expect(text(fixture.write([1])) == "7/2702")
+        #expect(fixture.port.manage(.logicalUnitReset) == .complete)
+        fixture.port.clearUnitAttentions()
+        #expect(text(fixture.write([1])) == "good")
     }
 
     @Test("WORM media grow at their end only")
     func worm() throws {
-        let bench = try TapeBench(capacity: nil)
-        try bench.store.create(barcode: "W00001L8", capacity: 1 << 20, densityCode: 0x5E, isWORM: true)
-        #expect(bench.insert("W00001L8") == nil)
-        bench.port.clearUnitAttentions()
-        #expect(text(bench.write([1])) == "good")
-        #expect(text(bench.filemarks(1)) == "good")
-        #expect(text(bench.rewind()) == "good")
-        #expect(text(bench.write([2])) == "7/300C")
-        #expect(text(bench.filemarks(1)) == "7/300C")
-        #expect(text(bench.locate(1)) == "good")
-        #expect(text(bench.write([2])) == "good")
+        let fixture = try TapeFixture(capacity: nil)
+        try fixture.store.create(barcode: "W00001L8", capacity: 1 << 20, densityCode: 0x5E, isWORM: true)
+        #expect(fixture.insert("W00001L8") == nil)
+        fixture.port.clearUnitAttentions()
+        #expect(text(fixture.write([1])) == "good")
+        #expect(text(fixture.filemarks(1)) == "good")
+        #expect(text(fixture.rewind()) == "good")
+        #expect(text(fixture.write([2])) == "7/300C")
+        #expect(text(fixture.filemarks(1)) == "7/300C")
+        #expect(text(fixture.locate(1)) == "good")
+        #expect(text(fixture.write([2])) == "good")
     }
 
     @Test("A command that is aborted while it waits for the medium lets go of everything")
     func abort() throws {
-        let bench = try TapeBench()
-        let slot = bench.port.submit(
+        let fixture = try TapeFixture()
+        let slot = fixture.port.submit(
             [0x0A, 0, 0x80, 0, 0, 0], dataOut: [UInt8](repeating: 1, count: 1 << 23)
         ) { _ in }
-        _ = bench.port.manage(.abortTask, slot: slot)
-        #expect(text(bench.port.execute(Self.testUnitReady)) == "good")
-        #expect(text(bench.rewind()) == "good")
-        #expect(bench.reactorLeases == 0)
+        _ = fixture.port.manage(.abortTask, slot: slot)
+        #expect(text(fixture.port.execute(Self.testUnitReady)) == "good")
+        #expect(text(fixture.rewind()) == "good")
+        #expect(fixture.reactorLeases == 0)
     }
 
     @Test("Buffered mode 0 makes every WRITE durable")
     func unbuffered() throws {
-        let bench = try TapeBench()
-        #expect(text(bench.setBlockLength(0, bufferedMode: 0)) == "good")
-        #expect(text(bench.write([1, 2])) == "good")
-        #expect(bench.isDurable)
-        #expect(text(bench.setBlockLength(0, bufferedMode: 1)) == "good")
-        #expect(text(bench.write([1, 2])) == "good")
-        #expect(!bench.isDurable)
-        #expect(text(bench.filemarks(0, immediate: false)) == "good")
-        #expect(bench.isDurable)
+        let fixture = try TapeFixture()
+        #expect(text(fixture.setBlockLength(0, bufferedMode: 0)) == "good")
+        #expect(text(fixture.write([1, 2])) == "good")
+        #expect(fixture.isDurable)
+        #expect(text(fixture.setBlockLength(0, bufferedMode: 1)) == "good")
+        #expect(text(fixture.write([1, 2])) == "good")
+        #expect(!fixture.isDurable)
+        #expect(text(fixture.filemarks(0, immediate: false)) == "good")
+        #expect(fixture.isDurable)
     }
 }
 
-extension TapeBench {
+extension TapeFixture {
     /// The bytes that leases of the reactor's pool hold.
     var reactorLeases: Int { onReactor { [reactor] in reactor.pool.leasedBytes } }
 
@@ -211,20 +211,20 @@ struct MovedMediumTests {
         "A WRITE whose data comes after the robot has changed the cartridge writes on neither",
         arguments: [true, false])
     func movedUnderWrite(takesUnitAttention: Bool) throws {
-        let bench = try TapeBench()
+        let fixture = try TapeFixture()
         let other = "T00002L8"
-        try bench.store.create(barcode: other, capacity: 64 << 20, densityCode: 0x5E)
-        #expect(bench.remove() == .removed(nil))
-        bench.insert(other)
-        bench.port.clearUnitAttentions()
+        try fixture.store.create(barcode: other, capacity: 64 << 20, densityCode: 0x5E)
+        #expect(fixture.remove() == .removed(nil))
+        fixture.insert(other)
+        fixture.port.clearUnitAttentions()
         let kept = [UInt8](repeating: 7, count: 4096)
-        #expect(bench.write(kept).status == .good)
-        #expect(bench.filemarks(1, immediate: false).status == .good)
-        #expect(bench.remove() == .removed(nil))
-        bench.insert(TapeBench.barcode)
-        bench.port.clearUnitAttentions()
+        #expect(fixture.write(kept).status == .good)
+        #expect(fixture.filemarks(1, immediate: false).status == .good)
+        #expect(fixture.remove() == .removed(nil))
+        fixture.insert(TapeFixture.barcode)
+        fixture.port.clearUnitAttentions()
 
-        let port = bench.port
+        let port = fixture.port
         port.onReactor { port.withholdsDataOut = true }
         let outcome = Lock<CommandResult?>(nil)
         let slot = port.submit(
@@ -232,8 +232,8 @@ struct MovedMediumTests {
         ) { result in outcome.withLock { $0 = result } }
         #expect(port.owesDataOut(slot))
         // The robot does not wait for an initiator that owes data.
-        #expect(bench.remove() == .removed(nil))
-        bench.insert(other)
+        #expect(fixture.remove() == .removed(nil))
+        fixture.insert(other)
         if takesUnitAttention {
             // REQUEST SENSE passes the queue and takes the unit attention.
             _ = port.execute([OperationCode.requestSense, 0, 0, 0, 252, 0])
@@ -241,6 +241,6 @@ struct MovedMediumTests {
         port.sendDataOut(slot)
         #expect(outcome.withLock { $0?.sense } == SenseData(.unitAttention, .mediumMayHaveChanged))
         port.clearUnitAttentions()
-        #expect(bench.read(4096).dataIn == kept)
+        #expect(fixture.read(4096).dataIn == kept)
     }
 }

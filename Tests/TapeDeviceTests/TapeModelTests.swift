@@ -81,7 +81,7 @@ struct TapeModel {
 struct TapeModelTests {
     @Test("Random commands", arguments: [1, 2, 3, 4] as [UInt64])
     func random(_ seed: UInt64) throws {
-        let bench = try TapeBench()
+        let fixture = try TapeFixture()
         var random = SeededRandom(seed: seed)
         var model = TapeModel()
         var blockLength = 0
@@ -91,53 +91,53 @@ struct TapeModelTests {
             case 0...3:
                 let length = [1, 64, 100, 100, 5000, 70000].randomElement(using: &random)!
                 let data = random.bytes(length)
-                #expect(text(bench.write(data)) == "good", "\(comment)")
+                #expect(text(fixture.write(data)) == "good", "\(comment)")
                 model.append([.block(data)])
             case 4:
                 guard blockLength > 0 else { continue }
                 let count = Int.random(in: 1...6, using: &random)
                 let data = random.bytes(count * blockLength)
-                #expect(text(bench.writeFixed(data, blocks: count)) == "good", "\(comment)")
+                #expect(text(fixture.writeFixed(data, blocks: count)) == "good", "\(comment)")
                 model.append(
                     (0..<count).map { .block(Array(data[$0 * blockLength..<($0 + 1) * blockLength])) })
             case 5, 6:
                 let count = Int.random(in: 1...3, using: &random)
                 let isImmediate = Bool.random(using: &random)
-                #expect(text(bench.filemarks(count, immediate: isImmediate)) == "good", "\(comment)")
+                #expect(text(fixture.filemarks(count, immediate: isImmediate)) == "good", "\(comment)")
                 model.append([TapeModel.Object](repeating: .filemark, count: count))
             case 7...9:
                 let sili = Bool.random(using: &random)
                 let count = [0, 50, 64, 100, 6000, 100_000].randomElement(using: &random)!
-                let result = bench.read(count, sili: sili)
+                let result = fixture.read(count, sili: sili)
                 let expected = model.read(count, fixed: nil, sili: sili, blockLength: blockLength)
                 #expect(text(result) == expected.0, "\(comment)")
                 #expect(result.dataIn == expected.1, "\(comment)")
             case 10:
                 guard blockLength > 0 else { continue }
                 let count = Int.random(in: 1...6, using: &random)
-                let result = bench.read(count, isFixed: true)
+                let result = fixture.read(count, isFixed: true)
                 let expected = model.read(count, fixed: blockLength, sili: false, blockLength: blockLength)
                 #expect(text(result) == expected.0, "\(comment)")
                 #expect(result.dataIn == expected.1, "\(comment)")
             case 11, 12:
                 let code = UInt8.random(in: 0...1, using: &random)
                 let count = Int.random(in: -6...6, using: &random)
-                #expect(text(bench.space(code, count)) == model.space(code, count), "\(comment)")
+                #expect(text(fixture.space(code, count)) == model.space(code, count), "\(comment)")
             case 13:
                 let object = Int.random(in: 0...model.objects.count + 1, using: &random)
-                #expect(text(bench.locate(UInt64(object))) == model.locate(object), "\(comment)")
+                #expect(text(fixture.locate(UInt64(object))) == model.locate(object), "\(comment)")
             case 14:
                 blockLength = [0, 1, 64, 100].randomElement(using: &random)!
-                #expect(text(bench.setBlockLength(blockLength)) == "good", "\(comment)")
+                #expect(text(fixture.setBlockLength(blockLength)) == "good", "\(comment)")
             default:
                 // Out of the drive and in again: what was written is there, and the position is the beginning.
-                #expect(bench.remove() == .removed(nil), "\(comment)")
-                #expect(bench.insert(TapeBench.barcode) == nil, "\(comment)")
-                bench.port.clearUnitAttentions()
+                #expect(fixture.remove() == .removed(nil), "\(comment)")
+                #expect(fixture.insert(TapeFixture.barcode) == nil, "\(comment)")
+                fixture.port.clearUnitAttentions()
                 model.position = 0
                 model.isFenced = false
             }
-            #expect(bench.position == UInt64(model.position), "\(comment)")
+            #expect(fixture.position == UInt64(model.position), "\(comment)")
         }
     }
 }

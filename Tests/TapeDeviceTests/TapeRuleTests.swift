@@ -34,13 +34,13 @@ struct TapeRuleTests {
         [UInt8](repeating: UInt8(index + 1), count: lengths[index])
     }
 
-    static func tape() throws -> TapeBench {
-        let bench = try TapeBench()
+    static func tape() throws -> TapeFixture {
+        let fixture = try TapeFixture()
         for index in lengths.indices {
-            let result = lengths[index] == 0 ? bench.filemarks(1) : bench.write(block(index))
+            let result = lengths[index] == 0 ? fixture.filemarks(1) : fixture.write(block(index))
             #expect(text(result) == "good")
         }
-        return bench
+        return fixture
     }
 
     private static func read(_ count: Int, fixed: Bool = false, sili: Bool = false) -> [UInt8] {
@@ -167,14 +167,14 @@ struct TapeRuleTests {
 
     @Test("Rules of reading and moving")
     func readingAndMoving() throws {
-        let bench = try Self.tape()
+        let fixture = try Self.tape()
         for rule in Self.rules {
-            #expect(text(bench.setBlockLength(rule.blockLength)) == "good")
-            #expect(text(bench.locate(rule.start)) == "good")
-            let result = bench.port.execute(rule.command)
+            #expect(text(fixture.setBlockLength(rule.blockLength)) == "good")
+            #expect(text(fixture.locate(rule.start)) == "good")
+            let result = fixture.port.execute(rule.command)
             #expect(text(result) == rule.outcome, "\(rule.name)")
             #expect(result.dataInLength == rule.length, "\(rule.name)")
-            #expect(bench.position == rule.end, "\(rule.name)")
+            #expect(fixture.position == rule.end, "\(rule.name)")
             if rule.length > 0 {
                 let content = (Int(rule.start)..<Int(rule.end)).flatMap { Self.block($0) }
                 #expect(result.dataIn == Array(content.prefix(rule.length)), "\(rule.name)")
@@ -184,42 +184,42 @@ struct TapeRuleTests {
 
     @Test("After end of data there is nothing to read until the position changes")
     func fence() throws {
-        let bench = try Self.tape()
-        #expect(text(bench.read(10)) == "8/0005 10")
-        #expect(text(bench.read(10)) == "3/1404 10")
-        #expect(bench.position == 9)
-        #expect(text(bench.write([1, 2, 3])) == "good")
-        #expect(text(bench.read(10)) == "8/0005 10")
-        #expect(text(bench.space(0, -1)) == "good")
-        #expect(bench.read(10, sili: true).dataIn == [1, 2, 3])
+        let fixture = try Self.tape()
+        #expect(text(fixture.read(10)) == "8/0005 10")
+        #expect(text(fixture.read(10)) == "3/1404 10")
+        #expect(fixture.position == 9)
+        #expect(text(fixture.write([1, 2, 3])) == "good")
+        #expect(text(fixture.read(10)) == "8/0005 10")
+        #expect(text(fixture.space(0, -1)) == "good")
+        #expect(fixture.read(10, sili: true).dataIn == [1, 2, 3])
     }
 
     @Test("WRITE: fields and lengths")
     func writeFields() throws {
-        let bench = try TapeBench()
-        #expect(text(bench.writeFixed([1, 2], blocks: 2)) == "5/2400")
-        #expect(text(bench.write([])) == "good")
-        #expect(bench.position == 0)
-        #expect(text(bench.setBlockLength(2)) == "good")
-        #expect(text(bench.writeFixed([1, 2, 3, 4], blocks: 2)) == "good")
-        #expect(bench.position == 2)
+        let fixture = try TapeFixture()
+        #expect(text(fixture.writeFixed([1, 2], blocks: 2)) == "5/2400")
+        #expect(text(fixture.write([])) == "good")
+        #expect(fixture.position == 0)
+        #expect(text(fixture.setBlockLength(2)) == "good")
+        #expect(text(fixture.writeFixed([1, 2, 3, 4], blocks: 2)) == "good")
+        #expect(fixture.position == 2)
         // The initiator offers less than the command moves: nothing is written.
-        #expect(text(bench.writeFixed([1, 2, 3], blocks: 2)) == "5/0E03")
-        #expect(bench.position == 2)
-        #expect(text(bench.setBlockLength(1 << 20)) == "good")
-        #expect(text(bench.port.execute([0x0A, 1, 0, 0, 17, 0], dataOut: [1])) == "5/2400")
+        #expect(text(fixture.writeFixed([1, 2, 3], blocks: 2)) == "5/0E03")
+        #expect(fixture.position == 2)
+        #expect(text(fixture.setBlockLength(1 << 20)) == "good")
+        #expect(text(fixture.port.execute([0x0A, 1, 0, 0, 17, 0], dataOut: [1])) == "5/2400")
     }
 
     @Test("Long blocks, short and long ways")
     func longBlocks() throws {
-        let bench = try TapeBench()
+        let fixture = try TapeFixture()
         let lengths = [1, 65536, 262_144, 262_145, 1 << 20, 16_777_215]
         for length in lengths {
-            #expect(text(bench.write([UInt8](repeating: UInt8(length % 251), count: length))) == "good")
+            #expect(text(fixture.write([UInt8](repeating: UInt8(length % 251), count: length))) == "good")
         }
-        #expect(text(bench.rewind()) == "good")
+        #expect(text(fixture.rewind()) == "good")
         for length in lengths {
-            let result = bench.read(16_777_215, sili: true)
+            let result = fixture.read(16_777_215, sili: true)
             #expect(text(result) == "good")
             #expect(result.dataIn == [UInt8](repeating: UInt8(length % 251), count: length))
         }
@@ -227,96 +227,96 @@ struct TapeRuleTests {
 
     @Test("Overwriting makes the rest end of data")
     func overwriting() throws {
-        let bench = try Self.tape()
-        #expect(text(bench.locate(3)) == "good")
-        #expect(text(bench.write([9, 9])) == "good")
-        #expect(text(bench.read(10)) == "8/0005 10")
-        #expect(bench.position == 4)
-        #expect(text(bench.locate(2)) == "good")
-        #expect(text(bench.port.execute([0x19, 0, 0, 0, 0, 0])) == "good")
-        #expect(bench.position == 2)
-        #expect(text(bench.read(10)) == "8/0005 10")
-        #expect(text(bench.rewind()) == "good")
-        #expect(text(bench.port.execute([0x19, 3, 0, 0, 0, 0])) == "good")
-        #expect(text(bench.read(10)) == "8/0005 10")
-        #expect(text(bench.filemarks(5000)) == "good")
-        #expect(bench.position == 5000)
+        let fixture = try Self.tape()
+        #expect(text(fixture.locate(3)) == "good")
+        #expect(text(fixture.write([9, 9])) == "good")
+        #expect(text(fixture.read(10)) == "8/0005 10")
+        #expect(fixture.position == 4)
+        #expect(text(fixture.locate(2)) == "good")
+        #expect(text(fixture.port.execute([0x19, 0, 0, 0, 0, 0])) == "good")
+        #expect(fixture.position == 2)
+        #expect(text(fixture.read(10)) == "8/0005 10")
+        #expect(text(fixture.rewind()) == "good")
+        #expect(text(fixture.port.execute([0x19, 3, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.read(10)) == "8/0005 10")
+        #expect(text(fixture.filemarks(5000)) == "good")
+        #expect(fixture.position == 5000)
     }
 
     @Test("Early warning: the block is written; end of medium: it is not")
     func endOfMedium() throws {
-        let bench = try TapeBench(capacity: 1 << 20)
+        let fixture = try TapeFixture(capacity: 1 << 20)
         let block = [UInt8](repeating: 7, count: 65536)
         var blocks = 0
         var outcome = "good"
         while outcome == "good" {
-            outcome = text(bench.write(block))
+            outcome = text(fixture.write(block))
             blocks += 1
         }
         // A quarter of the capacity is behind early warning: 16 records of 65568 bytes do not fit, 12 are before it.
         #expect(outcome == "0/0002 EOM 0")
         #expect(blocks == 12)
-        #expect(bench.position == 12)
-        let flags = bench.port.execute([0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataIn[0]
+        #expect(fixture.position == 12)
+        let flags = fixture.port.execute([0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataIn[0]
         #expect(flags & 0x40 != 0)
         for count in 13...15 {
-            #expect(text(bench.write(block)) == "0/0002 EOM 0")
-            #expect(bench.position == UInt64(count))
+            #expect(text(fixture.write(block)) == "0/0002 EOM 0")
+            #expect(fixture.position == UInt64(count))
         }
-        #expect(text(bench.write(block)) == "D/0002 EOM 65536")
-        #expect(bench.position == 15)
+        #expect(text(fixture.write(block)) == "D/0002 EOM 65536")
+        #expect(fixture.position == 15)
         // What is smaller still fits: trailer labels and filemarks.
-        #expect(text(bench.write([1, 2, 3])) == "0/0002 EOM 0")
-        #expect(text(bench.filemarks(2, immediate: false)) == "0/0002 EOM 0")
-        #expect(text(bench.filemarks(4_000_000)).hasPrefix("D/0002 EOM "))
-        let end = bench.position
-        #expect(text(bench.filemarks(1)) == "D/0002 EOM 1")
-        #expect(bench.position == end)
-        #expect(text(bench.read(1)) == "8/0005 EOM 1")
+        #expect(text(fixture.write([1, 2, 3])) == "0/0002 EOM 0")
+        #expect(text(fixture.filemarks(2, immediate: false)) == "0/0002 EOM 0")
+        #expect(text(fixture.filemarks(4_000_000)).hasPrefix("D/0002 EOM "))
+        let end = fixture.position
+        #expect(text(fixture.filemarks(1)) == "D/0002 EOM 1")
+        #expect(fixture.position == end)
+        #expect(text(fixture.read(1)) == "8/0005 EOM 1")
         // Fixed blocks: as many as fit, and the rest is the residue.
-        #expect(text(bench.locate(13)) == "good")
-        #expect(text(bench.setBlockLength(65536)) == "good")
-        #expect(text(bench.writeFixed(block + block + block + block, blocks: 4)) == "D/0002 EOM 2")
-        #expect(bench.position == 15)
-        #expect(text(bench.rewind()) == "good")
-        #expect(bench.read(15, isFixed: true).dataInLength == 15 * 65536)
+        #expect(text(fixture.locate(13)) == "good")
+        #expect(text(fixture.setBlockLength(65536)) == "good")
+        #expect(text(fixture.writeFixed(block + block + block + block, blocks: 4)) == "D/0002 EOM 2")
+        #expect(fixture.position == 15)
+        #expect(text(fixture.rewind()) == "good")
+        #expect(fixture.read(15, isFixed: true).dataInLength == 15 * 65536)
     }
 
     @Test("REW: a READ behind early warning says so")
     func earlyWarningOnRead() throws {
-        let bench = try TapeBench(capacity: 1 << 20)
-        for _ in 0..<13 { _ = bench.write([UInt8](repeating: 7, count: 65536)) }
-        var page = bench.port.execute([0x1A, 8, 0x10, 0, 255, 0]).dataIn
+        let fixture = try TapeFixture(capacity: 1 << 20)
+        for _ in 0..<13 { _ = fixture.write([UInt8](repeating: 7, count: 65536)) }
+        var page = fixture.port.execute([0x1A, 8, 0x10, 0, 255, 0]).dataIn
         page[4 + 8] |= 0x01
         page[0] = 0
-        #expect(text(bench.port.execute([0x15, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page)) == "good")
-        #expect(text(bench.locate(0)) == "good")
-        #expect(text(bench.read(65536)) == "good")
-        #expect(text(bench.locate(12)) == "good")
-        let result = bench.read(65536)
+        #expect(text(fixture.port.execute([0x15, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page)) == "good")
+        #expect(text(fixture.locate(0)) == "good")
+        #expect(text(fixture.read(65536)) == "good")
+        #expect(text(fixture.locate(12)) == "good")
+        let result = fixture.read(65536)
         #expect(text(result) == "D/0002 EOM 0")
         #expect(result.dataInLength == 65536)
     }
 
     @Test("A block that does not match its checksum is a medium error")
     func mediumError() throws {
-        let bench = try Self.tape()
-        #expect(bench.remove() == .removed(nil))
-        let path = bench.folder.appending(path: "\(TapeBench.barcode).tape/partition0.data")
+        let fixture = try Self.tape()
+        #expect(fixture.remove() == .removed(nil))
+        let path = fixture.folder.appending(path: "\(TapeFixture.barcode).tape/partition0.data")
         var file = try Data(contentsOf: path)
         let damaged = try #require(file.firstRange(of: Data([UInt8](repeating: 5, count: 100))))
         file[damaged.lowerBound + 50] ^= 1
         try file.write(to: path)
-        #expect(bench.insert(TapeBench.barcode) == nil)
-        bench.port.clearUnitAttentions()
-        #expect(text(bench.setBlockLength(100)) == "good")
-        #expect(text(bench.locate(3)) == "good")
-        let result = bench.read(2, isFixed: true)
+        #expect(fixture.insert(TapeFixture.barcode) == nil)
+        fixture.port.clearUnitAttentions()
+        #expect(text(fixture.setBlockLength(100)) == "good")
+        #expect(text(fixture.locate(3)) == "good")
+        let result = fixture.read(2, isFixed: true)
         #expect(text(result) == "3/1100 1")
         #expect(result.dataIn == Self.block(3))
-        #expect(bench.position == 4)
-        #expect(text(bench.read(1, isFixed: true)) == "3/1404 1")
-        #expect(text(bench.space(0, 1)) == "good")
-        #expect(bench.read(30).dataIn == Self.block(5))
+        #expect(fixture.position == 4)
+        #expect(text(fixture.read(1, isFixed: true)) == "3/1404 1")
+        #expect(text(fixture.space(0, 1)) == "good")
+        #expect(fixture.read(30).dataIn == Self.block(5))
     }
 }

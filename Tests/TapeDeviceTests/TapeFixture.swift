@@ -11,7 +11,7 @@ import TargetCore
 @testable import TapeDevice
 
 /// A drive on a reactor of its own, with cartridges in a temporary folder and one nexus.
-final class TapeBench {
+final class TapeFixture {
     static let barcode = "T00001L8"
 
     let folder: URL

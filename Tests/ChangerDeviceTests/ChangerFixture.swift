@@ -57,7 +57,7 @@ final class FakeInventory: LibraryInventory {
 }
 
 /// A library with two drives, five slots and two mail slots, and one nexus. Cartridges A to C are in slots 1 to 3.
-final class ChangerBench {
+final class ChangerFixture {
     static let slot = 0x400
     static let mail = 0x300
     static let drive = 0x101
