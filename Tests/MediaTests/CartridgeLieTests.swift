@@ -112,6 +112,12 @@ struct CartridgeLieTests {
             CREATE TABLE cartridge (id, uuid, epoch, is_write_protected, load_count);
             INSERT INTO cartridge VALUES (1, 7, 'now', NULL, NULL)
             """,
+            // 60,000 characters, 120,000 bytes.
+            """
+            DROP TABLE attribute;
+            CREATE TABLE attribute (partition, identifier, format, value);
+            INSERT INTO attribute VALUES (0, 1, 0, replace(hex(zeroblob(20000)), '00', 'äöü'))
+            """,
         ])
     func values(change: String) throws {
         let tape = try tape()

@@ -102,6 +102,9 @@ struct RawDiskImageTests {
         #expect(throws: DiskImageError.capacityMismatch(path: path, length: 4096, expected: 8192)) {
             try open(path, expectedCapacity: 8192)
         }
+        for blockSize in [-512, 0, 1024] {
+            #expect(throws: DiskImageError.invalidBlockSize(blockSize)) { try open(path, blockSize: blockSize) }
+        }
         let image = try open(path)
         #expect(throws: DiskImageError.inUse(path: path)) { try open(path) }
         #expect(image.capacity == 4096)

@@ -194,7 +194,9 @@ final class CartridgeIndex: Sendable {
         while let row = try cursor.next() {
             let key = CartridgeSettings.AttributeKey(partition: try integer(row, 0), identifier: try integer(row, 1))
             let value = try bytes(row, 3)
+            // In a foreign table it may be text, whose length SQLite counts in characters.
             guard let format = MediumAttribute.Format(rawValue: try integer(row, 2)), !value.isEmpty,
+                value.count <= MediumAttribute.maximumLength,
                 settings.attributes.count < MediumAttribute.countLimit
             else { throw OpenError.outOfRange }
             settings.attributes[key] = MediumAttribute(

@@ -10,6 +10,8 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     case missing(path: String)
     /// The length is not a multiple of the block size, or not positive.
     case lengthMismatch(path: String, length: Int64, blockSize: Int)
+    /// An image has blocks of 512 or 4096 bytes.
+    case invalidBlockSize(Int)
     /// The file is shorter or longer than the disk that it should hold.
     case capacityMismatch(path: String, length: Int64, expected: Int64)
     /// A block device keeps its length.
@@ -26,6 +28,7 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .lengthMismatch(let path, let length, _) where length <= 0: "image \(path) is empty"
         case .lengthMismatch(let path, let length, let blockSize):
             "image \(path) is \(length) bytes long, not a multiple of \(blockSize)"
+        case .invalidBlockSize(let blockSize): "a disk has blocks of 512 or 4096 bytes, not \(blockSize)"
         case .capacityMismatch(let path, let length, let expected):
             "image \(path) is \(length) bytes long, but its disk has \(expected)"
         case .fixedLength(let path): "image \(path) is a block device and cannot be resized"

@@ -98,7 +98,7 @@ public final class RawDiskImage: DiskImage {
     }
 
     private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {
-        precondition(blockSizes.contains(blockSize), "an image has blocks of 512 or 4096 bytes")
+        guard blockSizes.contains(blockSize) else { throw .invalidBlockSize(blockSize) }
         guard length > 0, length % Int64(blockSize) == 0 else {
             throw .lengthMismatch(path: path, length: length, blockSize: blockSize)
         }
