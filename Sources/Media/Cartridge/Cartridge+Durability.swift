@@ -58,7 +58,7 @@ extension Cartridge {
         if indexedObjects < durableObjects || indexEpoch != epoch {
             submitBatch(endObject: durableObjects, synchronizesData: false)
         }
-        let settingsFailure = writer.drain()
+        let settingsFailure = writer.drain() ?? writer.synchronize()
         absorbReport()
         return loss.map { .dataLost($0) } ?? settingsFailure.map { .auxiliaryMemory($0) }
     }

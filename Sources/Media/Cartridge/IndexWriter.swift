@@ -74,9 +74,13 @@ final class IndexWriter: Sendable {
     }
 
     /// Writes attributes durably, in one transaction. Waits for the device. Gives the reason when the host could not.
+    ///
+    /// The transaction is the first of a write-ahead log. A log counts up to its first gap, and the host may have lost
+    /// a part of the present one: commits of rows do not ask it, and of those that failed nothing is written again.
     func commit(_ changes: [AttributeChange]) -> String? {
         index.database.writeWithoutTransaction { database in
             Self.reason {
+                _ = try database.checkpoint(.truncate)
                 // With the index's usual setting a commit is in order, but not durable.
                 try database.execute(sql: "PRAGMA synchronous = FULL")
                 defer { try? database.execute(sql: "PRAGMA synchronous = NORMAL") }
@@ -101,6 +105,14 @@ final class IndexWriter: Sendable {
         // The database's queue is serial, so this comes after the work that runs now; that work empties the state.
         index.database.writeWithoutTransaction { _ in }
         return state.withLock { $0.headerFailure }
+    }
+
+    /// Makes all that is written durable, and empties the write-ahead log. Waits for the device. Gives the reason when
+    /// the host could not.
+    func synchronize() -> String? {
+        index.database.writeWithoutTransaction { database in
+            Self.reason { _ = try database.checkpoint(.truncate) }
+        }
     }
 
     private func start() {
