@@ -20,6 +20,7 @@ let settings: [SwiftSetting] = [
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let grdbSQLite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
@@ -114,7 +115,8 @@ let package = Package(
         // MARK: Tests
         .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: settings),
         .target(
-            name: "DeviceTestSupport", dependencies: ["Bytes", "Platform", "SCSI", "TargetCore", "TestSupport"],
+            name: "DeviceTestSupport",
+            dependencies: ["Bytes", "Platform", "SCSI", "TargetCore", "TestSupport", grdbSQLite],
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
             name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", "Platform", logging],
