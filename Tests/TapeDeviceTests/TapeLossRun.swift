@@ -247,7 +247,7 @@ final class TapeLossRun: @unchecked Sendable {
 
     // MARK: The workload
 
-    /// Commands in flight on two nexuses, of which the first logs in anew on the way. `whileRunning` is called half-way.
+    /// Commands in flight on two nexuses; the first logs in anew on the way. `whileRunning` is called half-way.
     func run(whileRunning: () throws -> Void = {}) rethrows {
         var commands = TapeLossModel.Commands(seed: UInt64.random(in: 0...UInt64.max, using: &random))
         for number in 0..<2 {
