@@ -65,9 +65,9 @@ extension DiskDeviceServer {
     private func deallocatedExtent(_ task: SCSITask, _ index: Int) -> BlockExtent? {
         let block = task.commandDescriptorBlock
         guard block.operationCode == OperationCode.unmap else { return index == 0 ? BlockExtent(block) : nil }
-        guard let list = task.dataOut.take() else { return nil }
+        guard let list = task.dataOut.lease.take() else { return nil }
         let extent = Self.unmapExtent(of: list, index)
-        task.dataOut = consume list
+        task.dataOut.lease = consume list
         return extent
     }
 
@@ -125,7 +125,7 @@ extension DiskDeviceServer {
     func writeSame(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         image.beginWriting(task.fileRequest)
-        guard let data = task.dataOut.take() else { return writeSameZeros(task) }
+        guard let data = task.dataOut.lease.take() else { return writeSameZeros(task) }
         if data.bytes.isAllZero { return writeSameZeros(task) }
         guard let chunk = leaseChunk(task, blocks: extent.count), var lease = task.fileRequest.lease.take() else {
             return task.end(.taskSetFull)

@@ -30,7 +30,7 @@ extension DiskDeviceServer {
         if count <= Self.inlineReadLimit,
             image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done
         {
-            task.dataIn = consume lease
+            task.dataIn.lease = consume lease
             return task.good()
         }
         task.fileRequest.lease = consume lease
@@ -47,7 +47,7 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .read) { return progress }
-        task.dataIn = task.fileRequest.lease.take()
+        task.dataIn.lease = task.fileRequest.lease.take()
         return task.good()
     }
 

@@ -47,7 +47,7 @@ extension DiskDeviceServer {
     /// The blocks to verify: those that there are data for, or, where no data belong to the command, all that it names.
     private func verifiedExtent(_ task: SCSITask) -> BlockExtent {
         let extent = BlockExtent(task.commandDescriptorBlock)
-        guard comparesAllBlocks(task), let length = task.dataOut?.count else { return extent }
+        guard comparesAllBlocks(task), let length = task.dataOut.lease?.count else { return extent }
         return BlockExtent(first: extent.first, count: UInt64(length) >> blockShift)
     }
 
@@ -62,9 +62,9 @@ extension DiskDeviceServer {
 
     func verifyReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         guard result == .done, let found = task.fileRequest.lease.take() else { return findBadBlock(task) }
-        if let data = task.dataOut.take() {
+        if let data = task.dataOut.lease.take() {
             let difference = difference(found, data, task)
-            task.dataOut = consume data
+            task.dataOut.lease = consume data
             if let difference {
                 return task.fail(
                     SenseData(.miscompare, .miscompareDuringVerify, information: Int64(difference)))
@@ -97,7 +97,7 @@ extension DiskDeviceServer {
 
     /// Writes to the medium, not to the cache alone, and reads it again.
     func writeAndVerify(_ task: SCSITask) -> CommandProgress {
-        guard let data = task.dataOut.take() else { return task.good() }
+        guard let data = task.dataOut.lease.take() else { return task.good() }
         let extent = writtenExtent(task, data)
         image.beginWriting(task.fileRequest)
         task.fileRequest.lease = consume data
@@ -117,7 +117,7 @@ extension DiskDeviceServer {
         countPiece(task)
         let blocks = UInt64(task.fileRequest.lease?.count ?? 0) >> blockShift
         if let progress = writeBeforeVerifyNext(task, BlockExtent(first: first, count: blocks)) { return progress }
-        task.dataOut = task.fileRequest.lease.take()
+        task.dataOut.lease = task.fileRequest.lease.take()
         task.progressCount = 0
         return synchronizeWritten(task, .synchronizeBeforeVerify)
     }

@@ -22,7 +22,7 @@ extension DiskDeviceServer {
 
     /// WRITE(6), (10), (12) and (16) (SBC-4 clauses 5.43 to 5.46).
     func write(_ task: SCSITask) -> CommandProgress {
-        guard let data = task.dataOut.take() else { return task.good() }
+        guard let data = task.dataOut.lease.take() else { return task.good() }
         let extent = writtenExtent(task, data)
         return write(task, data, leaseOffset: 0, extent)
     }
@@ -97,7 +97,9 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .compare) { return progress }
-        guard let found = task.fileRequest.lease.take(), let data = task.dataOut.take() else { return task.good() }
+        guard let found = task.fileRequest.lease.take(), let data = task.dataOut.lease.take() else {
+            return task.good()
+        }
         let extent = BlockExtent(task.commandDescriptorBlock)
         if let difference = found.firstDifference(fromStartOf: data) {
             return task.fail(
@@ -120,7 +122,9 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .or) { return progress }
-        guard let found = task.fileRequest.lease.take(), var data = task.dataOut.take() else { return task.good() }
+        guard let found = task.fileRequest.lease.take(), var data = task.dataOut.lease.take() else {
+            return task.good()
+        }
         data.formOr(found.bytes)
         return write(task, data, leaseOffset: 0, BlockExtent(task.commandDescriptorBlock))
     }

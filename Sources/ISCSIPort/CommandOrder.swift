@@ -7,7 +7,7 @@ internal import Platform
 /// It holds commands, other requests, and CmdSNs that count as received although nothing comes with them; all of these
 /// are in the command window, which bounds them. Beside them it holds task management functions, which are immediate
 /// and use up no CmdSN, but are for the commands before them, too.
-struct CommandOrder<Command: AnyObject, Request> {
+final class CommandOrder<Command: AnyObject, Request> {
     enum Turn {
         /// A command; its CmdSN is used up now.
         case command(Command)
@@ -39,16 +39,20 @@ struct CommandOrder<Command: AnyObject, Request> {
         let deadline: MonotonicTime
     }
 
-    private var held: [Held] = []
+    private var held: [Held] = [] {
+        didSet { isEmpty = held.isEmpty && functions.isEmpty }
+    }
     /// In the order of their arrival, and therefore of their deadlines.
-    private var functions: [HeldFunction] = []
+    private var functions: [HeldFunction] = [] {
+        didSet { isEmpty = held.isEmpty && functions.isEmpty }
+    }
     /// How many requests are held that are neither commands nor functions.
     private(set) var requestCount = 0
 
     /// How many functions are held.
     var functionCount: Int { functions.count }
-    /// Whether nothing is held.
-    var isEmpty: Bool { held.isEmpty && functions.isEmpty }
+    /// Whether nothing is held. Kept, because every command asks.
+    private(set) var isEmpty = true
     /// When the wait of the next function ends.
     var deadline: MonotonicTime? { functions.first?.deadline }
 
@@ -58,17 +62,17 @@ struct CommandOrder<Command: AnyObject, Request> {
     // MARK: Holding
 
     /// Holds a command; its data may still be on its way.
-    mutating func hold(_ command: Command, _ cmdSN: SequenceNumber, isComplete: Bool = true) {
+    func hold(_ command: Command, _ cmdSN: SequenceNumber, isComplete: Bool = true) {
         held.append(Held(cmdSN: cmdSN, content: .command(command), isComplete: isComplete))
     }
 
     /// The data of a held command is here.
-    mutating func complete(_ command: Command) {
+    func complete(_ command: Command) {
         if let position = position(of: command) { held[position].isComplete = true }
     }
 
     /// Forgets a command; its CmdSN is expected again.
-    mutating func remove(_ command: Command) {
+    func remove(_ command: Command) {
         if let position = position(of: command) { held.remove(at: position) }
     }
 
@@ -77,24 +81,24 @@ struct CommandOrder<Command: AnyObject, Request> {
     }
 
     /// Holds a request that is no command.
-    mutating func hold(_ request: Request, _ cmdSN: SequenceNumber) {
+    func hold(_ request: Request, _ cmdSN: SequenceNumber) {
         requestCount += 1
         held.append(Held(cmdSN: cmdSN, content: .request(request)))
     }
 
     /// Counts a CmdSN as received when its turn comes, unless it is here already.
-    mutating func skip(_ cmdSN: SequenceNumber) {
+    func skip(_ cmdSN: SequenceNumber) {
         if !contains(cmdSN) { held.append(Held(cmdSN: cmdSN, content: .nothing)) }
     }
 
     /// Holds an immediate function until the commands before `cmdSN` have been delivered, or `deadline`; deadlines
     /// never go back.
-    mutating func hold(function request: Request, _ cmdSN: SequenceNumber, until deadline: MonotonicTime) {
+    func hold(function request: Request, _ cmdSN: SequenceNumber, until deadline: MonotonicTime) {
         functions.append(HeldFunction(cmdSN: cmdSN, request: request, deadline: deadline))
     }
 
     /// Forgets the requests that `isIncluded` selects; the CmdSN of each that has one is used up in its turn.
-    mutating func withdrawRequests(where isIncluded: (Request) -> Bool) {
+    func withdrawRequests(where isIncluded: (Request) -> Bool) {
         functions.removeAll { isIncluded($0.request) }
         for position in held.indices {
             guard case .request(let request) = held[position].content, isIncluded(request) else { continue }
@@ -106,7 +110,7 @@ struct CommandOrder<Command: AnyObject, Request> {
     // MARK: Delivery
 
     /// Takes out what has its turn when `expCmdSN` is expected; nil when that has not come, or not completely.
-    mutating func next(_ expCmdSN: SequenceNumber) -> Turn? {
+    func next(_ expCmdSN: SequenceNumber) -> Turn? {
         if let position = functions.firstIndex(where: { !expCmdSN.precedes($0.cmdSN) }) {
             return .function(functions.remove(at: position).request)
         }
@@ -123,7 +127,7 @@ struct CommandOrder<Command: AnyObject, Request> {
     }
 
     /// Takes out a function that has waited until `now`: it goes ahead without the commands that have not come.
-    mutating func overdueFunction(at now: MonotonicTime) -> Request? {
+    func overdueFunction(at now: MonotonicTime) -> Request? {
         guard let deadline, deadline <= now else { return nil }
         return functions.removeFirst().request
     }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import ISCSI
 internal import Platform
 internal import SCSI
@@ -39,6 +40,8 @@ final class CommandSlot {
     static let indexBits: UInt32 = 12
     /// `connectionIndex` of a command whose connection is gone.
     static let noConnection = -1
+    /// The index of no slot.
+    static let noSlot = -1
 
     /// The slot's number.
     let index: Int
@@ -92,6 +95,8 @@ final class CommandSlot {
     var dataIn = DataInTransfer()
     var residual = Residual.none
 
+    /// The index of the next free slot, while this one is free.
+    var nextFree = CommandSlot.noSlot
     private var nextTransferSerial: UInt32 = 0
 
     init(index: Int, task: SCSITask) {
@@ -130,8 +135,8 @@ final class CommandSlot {
     /// Whether the command has Data-In that the initiator may still need and that is not kept any more.
     var isDataInLost: Bool {
         guard let plan = dataIn.plan else { return false }
-        guard let lease = task.dataIn.take() else { return dataIn.acknowledgedLength < plan.length }
-        task.dataIn = consume lease
+        guard let lease = task.dataIn.lease.take() else { return dataIn.acknowledgedLength < plan.length }
+        task.dataIn.lease = consume lease
         return false
     }
 

@@ -14,7 +14,7 @@ extension Connection {
         if keepsAnswers, !isOpen { return }
         let task = slot.task
         if let failure = slot.transportFailure { return respond(slot, failure) }
-        guard let lease = task.dataIn.take() else {
+        guard let lease = task.dataIn.lease.take() else {
             return respond(slot, status: task.status, sense: task.reportedSense)
         }
         let total = lease.count
@@ -60,7 +60,9 @@ extension Connection {
                 : Residual(expected: slot.expectedDataOutLength, actual: slot.task.requestedDataOutLength)
         }
         var response = response(of: slot, status: code)
-        let isDescriptorFormat = slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false
+        // Only now: the slot's task forgets its nexus.
+        let isDescriptorFormat =
+            code == .checkCondition && slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false
         response.statSN = status.take()
         // Before the window goes into the response, which shows that the command has ended.
         if keepsAnswers { keepAnswer(slot, in: session) } else { session.free(slot) }

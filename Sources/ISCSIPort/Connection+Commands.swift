@@ -88,8 +88,8 @@ extension Connection {
         }
         let capacity = min(slot.expectedDataOutLength, BufferPool.maximumLeaseLength)
         let mayLease = slot.dataOut.unsolicited == nil && !slot.isHeld || session?.owe(slot, capacity) == true
-        if mayLease { slot.task.dataOut = reactor.pool.lease(capacity: capacity) }
-        let isLeased = slot.task.dataOut != nil
+        if mayLease { slot.task.dataOut.lease = reactor.pool.lease(capacity: capacity) }
+        let isLeased = slot.task.dataOut.lease != nil
         return isLeased || refuse(slot, .outOfBuffers)
     }
 
@@ -100,7 +100,7 @@ extension Connection {
             slot.transportFailure = failure
             slot.isCancelled = true
             session?.endArrival(of: slot)
-            slot.task.dataOut = nil
+            slot.task.dataOut.lease = nil
             session?.settleDataOut(slot)
         } else {
             respond(slot, failure)

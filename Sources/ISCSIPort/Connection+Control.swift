@@ -28,7 +28,10 @@ extension Connection {
         } else {
             // The PDU that is expected may be here already, but for its data or for the turn that it waits for.
             if session.order.contains(cmdSN) { return }
-            switch session.window.receive(cmdSN, isImmediate: false) {
+            var window = session.window
+            let verdict = window.receive(cmdSN, isImmediate: false)
+            session.window = window
+            switch verdict {
             case .ignore: return
             case .keep: return hold(header, data, cmdSN, in: session)
             case .deliver: break

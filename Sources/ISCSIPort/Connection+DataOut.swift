@@ -11,20 +11,20 @@ extension Connection {
         guard slot.dataOut.requested > 0, slot.dataOut.unsolicited == nil else { return }
         if slot.dataOut.received >= slot.dataOut.requested { return deliverDataOut(slot) }
         if slot.dataOut.plan == nil {
-            let isLeased = slot.task.dataOut != nil || leaseDataOut(slot)
+            let isLeased = slot.task.dataOut.lease != nil || leaseDataOut(slot)
             guard isLeased, session?.owe(slot, slot.dataOut.requested) == true else { return fail(slot, .outOfBuffers) }
         }
         datamover?.getData(slot)
     }
 
     private func leaseDataOut(_ slot: CommandSlot) -> Bool {
-        slot.task.dataOut = reactor.pool.lease(capacity: slot.dataOut.requested)
-        return slot.task.dataOut != nil
+        slot.task.dataOut.lease = reactor.pool.lease(capacity: slot.dataOut.requested)
+        return slot.task.dataOut.lease != nil
     }
 
     /// All the data that the device asked for is here; what came beyond it is left out.
     private func deliverDataOut(_ slot: CommandSlot) {
-        slot.task.dataOut?.setCount(slot.dataOut.requested)
+        slot.task.dataOut.lease?.setCount(slot.dataOut.requested)
         session?.counters.count(received: slot.dataOut.received)
         if slot.owedDataOut > 0 { session?.settleDataOut(slot) }
         slot.dataOut.requested = 0

@@ -17,7 +17,7 @@ protocol FencedConnection: AnyObject {
 /// A fence holds all responses of the session back, not only those of one I_T_L nexus: sessions whose functions matter
 /// to several connections at once are rare, and the wait is short. This says what is to be done next; the session does
 /// it.
-struct ResponseFences<Connection: FencedConnection, Outcome> {
+final class ResponseFences<Connection: FencedConnection, Outcome> {
     /// What is to be done.
     enum Step {
         /// Ask these connections for an acknowledgement.
@@ -69,31 +69,31 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
     var deadline: MonotonicTime? { fences.first?.deadline }
 
     /// Sends a response on `connection` behind a fence, by `respond`.
-    mutating func append(on connection: Connection, _ respond: @escaping () -> Void) {
+    func append(on connection: Connection, _ respond: @escaping () -> Void) {
         isRaised = true
         fences.append(Fence(connection: connection, respond: respond))
     }
 
     /// The first outcome from now on is fenced.
-    mutating func fenceNextOutcome() {
+    func fenceNextOutcome() {
         isRaised = true
         fencesNextOutcome = true
     }
 
     /// Whether the outcome that is to be held back begins a fence itself; asked once for each.
-    mutating func takeFenceOfOutcome() -> Bool {
+    func takeFenceOfOutcome() -> Bool {
         defer { fencesNextOutcome = false }
         return fencesNextOutcome
     }
 
     /// Holds the outcome of a command back.
-    mutating func hold(_ outcome: Outcome) {
+    func hold(_ outcome: Outcome) {
         outcomes.append(outcome)
     }
 
     /// What is to be done next; nil when an acknowledgement is waited for. `connections` are those of the session, and
     /// a wait that begins now ends at `deadline`.
-    mutating func next(_ connections: [Connection], until deadline: MonotonicTime) -> Step? {
+    func next(_ connections: [Connection], until deadline: MonotonicTime) -> Step? {
         guard let fence = fences.first else { return nil }
         switch fence.stage {
         case .new:
@@ -118,7 +118,7 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
     }
 
     /// The first fence is cleared.
-    private mutating func lower() -> Step? {
+    private func lower() -> Step? {
         fences.removeFirst()
         guard fences.isEmpty else { return .ask([]) }
         isRaised = fencesNextOutcome
@@ -126,8 +126,16 @@ struct ResponseFences<Connection: FencedConnection, Outcome> {
         return .release(outcomes)
     }
 
+    /// Forgets all fences and outcomes.
+    func removeAll() {
+        fences = []
+        outcomes = []
+        fencesNextOutcome = false
+        isRaised = false
+    }
+
     /// Whether the initiator has not acknowledged until `now`: what waits goes on without.
-    mutating func giveUp(at now: MonotonicTime) -> Bool {
+    func giveUp(at now: MonotonicTime) -> Bool {
         guard let deadline, deadline <= now, !fences[0].isGivenUp else { return false }
         fences[0].isGivenUp = true
         return true

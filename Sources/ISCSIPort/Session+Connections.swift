@@ -1,3 +1,4 @@
+internal import Bytes
 internal import ISCSI
 internal import Platform
 internal import TargetCore
@@ -34,11 +35,13 @@ extension Session {
     func add(_ connection: Connection) {
         let former = self.connection(withID: connection.connectionID)
         connection.connectionIndex = connections.firstIndex { $0 == nil } ?? connections.count
-        if connection.connectionIndex == connections.count {
-            connections.append(connection)
+        var changed = connections
+        if connection.connectionIndex == changed.count {
+            changed.append(connection)
         } else {
-            connections[connection.connectionIndex] = connection
+            changed[connection.connectionIndex] = connection
         }
+        connections = changed
         connectionCount += 1
         // Last, so that the session is not without a connection in between.
         former?.close(.connectionReinstated)
@@ -52,7 +55,9 @@ extension Session {
     func remove(_ connection: Connection, _ removal: ConnectionRemoval, _ reason: CloseReason) {
         let index = connection.connectionIndex
         guard index >= 0 else { return }
-        connections[index] = nil
+        var rest = connections
+        rest[index] = nil
+        connections = rest
         connectionCount -= 1
         connection.leaveSession()
         let retention = parameters.defaultTime2Wait + parameters.defaultTime2Retain
@@ -135,7 +140,7 @@ extension Session {
             // Its CmdSN is used up in its turn.
             slot.isCancelled = true
             slot.transportFailure = nil
-            slot.task.dataOut = nil
+            slot.task.dataOut.lease = nil
             return
         }
         switch slot.task.state {

@@ -39,7 +39,9 @@ extension Session {
                 deliver(request)
                 continue
             }
+            var window = window
             _ = window.receive(window.expCmdSN, isImmediate: false)
+            self.window = window
             switch turn {
             case .command(let slot): deliver(slot)
             case .request(let request): deliver(request)

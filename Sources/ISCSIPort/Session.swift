@@ -46,10 +46,11 @@ final class Session: @unchecked Sendable {
     var occupiedUnits: OccupiedUnits?
 
     private(set) var slots: [CommandSlot] = []
-    private var freeSlots: [Int] = []
-    /// The Initiator Task Tag of each slot, `reservedTag` while it is free or answered: close together, for quick
-    /// searches.
-    private var tags: [UInt32] = []
+    /// The index of the first free slot, each of which knows the next; negative when there is none.
+    private var firstFree = CommandSlot.noSlot
+    /// The Initiator Task Tag of each slot, `reservedTag` while it is free or answered: every command is looked for
+    /// among them.
+    private let tags = WordList(capacity: 1 << Int(CommandSlot.indexBits), vacant: reservedTag)
     /// Commands in flight that count for the window, and the others.
     private(set) var numberedInFlight = 0
     private var immediateInFlight = 0
@@ -59,13 +60,13 @@ final class Session: @unchecked Sendable {
     var retainedData = 0
 
     /// What has come before its turn.
-    var order = CommandOrder<CommandSlot, HeldRequest>()
+    let order = CommandOrder<CommandSlot, HeldRequest>()
     var isDelivering = false
     /// What held commands that were delivered in this turn have cost, as `turnWork` of a connection.
     var deliveryWork = 0
     var isTurnEndScheduled = false
     /// Responses that are fenced, and the outcomes that they hold back.
-    var fences = ResponseFences<Connection, SlotReference>()
+    let fences = ResponseFences<Connection, SlotReference>()
     /// Task management functions that have not ended.
     var taskManagementCount = 0
 
@@ -129,7 +130,7 @@ final class Session: @unchecked Sendable {
         }
         succession.waitingLogin?.connection.close(reason)
         succession.waitingLogin = nil
-        fences = ResponseFences()
+        fences.removeAll()
         cancelTimer()
         nexus?.lose()
         for slot in slots where slot.isUsed {
@@ -157,7 +158,7 @@ final class Session: @unchecked Sendable {
     /// With answers that wait for an acknowledgement or another connection, all slots together have the limit of their
     /// numbers.
     func takeSlot(isImmediate: Bool) -> CommandSlot? {
-        guard !freeSlots.isEmpty || slots.count < 1 << CommandSlot.indexBits else { return nil }
+        guard firstFree >= 0 || slots.count < tags.capacity else { return nil }
         if isImmediate {
             guard immediateInFlight < limits.immediateCommands else { return nil }
             immediateInFlight += 1
@@ -165,12 +166,18 @@ final class Session: @unchecked Sendable {
             guard numberedInFlight < limits.commandWindow else { return nil }
             numberedInFlight += 1
         }
-        if let index = freeSlots.popLast() { return slots[index] }
-        let index = slots.count
-        slots.append(CommandSlot(index: index, task: SCSITask(slot: index, reactor: reactor, port: self)))
-        tags.append(reservedTag)
-        freeSlots.reserveCapacity(slots.count)
-        return slots[index]
+        if firstFree >= 0 {
+            let slot = slots[firstFree]
+            firstFree = slot.nextFree
+            return slot
+        }
+        let slot = CommandSlot(index: slots.count, task: SCSITask(slot: slots.count, reactor: reactor, port: self))
+        tags.append()
+        // Not by `append`: see "Exclusive access" in Performance.
+        var more = slots
+        more.append(slot)
+        slots = more
+        return slot
     }
 
     /// Notes the tag of a slot that was taken.
@@ -195,7 +202,7 @@ final class Session: @unchecked Sendable {
         guard !slot.isAnswered else { return }
         endCount(of: slot)
         slot.isAnswered = true
-        slot.task.dataOut = nil
+        slot.task.dataOut.lease = nil
     }
 
     /// Gives a slot back whose answer was acknowledged.
@@ -220,7 +227,8 @@ final class Session: @unchecked Sendable {
     private func recycle(_ slot: CommandSlot) {
         settleRetained(slot)
         slot.end()
-        freeSlots.append(slot.index)
+        slot.nextFree = firstFree
+        firstFree = slot.index
     }
 
     /// The command in flight with that Initiator Task Tag.
@@ -321,7 +329,9 @@ final class Session: @unchecked Sendable {
 
     /// Opens the command window as far as the free slots allow.
     func openWindow() {
+        var window = window
         window.open(inFlight: numberedInFlight)
+        self.window = window
         publishedWindow.store(Self.word(of: window), ordering: .relaxed)
     }
 

@@ -22,7 +22,7 @@ public protocol Medium: AnyObject, Sendable {
 /// completion.
 ///
 /// While it is submitted only the lane and its engine touch it.
-public final class FileRequest: @unchecked Sendable {
+@safe public final class FileRequest: @unchecked Sendable {
     /// The most bytes of a header that goes before the payload of a write.
     public static let maximumHeaderLength = 64
 
@@ -44,39 +44,90 @@ public final class FileRequest: @unchecked Sendable {
         case special(Int)
     }
 
-    /// Who is told of the completion; it keeps the request, not the other way round.
-    public unowned let owner: any FileRequestOwner
-    /// What is to be done.
-    public var operation = Operation.read
+    /// Who is told of the completion; it keeps the request, not the other way round. Set before the first submission.
+    public unowned var owner: (any FileRequestOwner)?
     /// The medium that performs it; released at completion. Nil means the plain operation on `store`.
-    public var medium: (any Medium)?
+    public var medium: (any Medium)? {
+        get { fields.medium }
+        set { fields.medium = newValue }
+    }
     /// The bytes of a request without a medium; released at completion.
-    public var store: (any ByteStore)?
-    /// The payload; it stays here during the operation.
-    public var lease: BufferLease?
-    /// The offset of the payload in the lease, in bytes.
-    public var leaseOffset = 0
-    /// The bytes of payload, or of the range of the file.
-    public var count = 0
-    /// The offset in the file, in bytes.
-    public var fileOffset: Int64 = 0
-    /// For the owner: which step of its work this is.
-    public var context = 0
-    /// For the medium: what it remembers from the first step of a command to its last.
-    public var epoch: UInt64 = 0
+    public var store: (any ByteStore)? {
+        get { fields.store }
+        set { fields.store = newValue }
+    }
     /// What a special operation has found out; nil for all others.
     public var answer: (any Sendable)?
+    /// What is to be done.
+    public var operation: Operation {
+        get { fields.operation }
+        set { fields.operation = newValue }
+    }
+    /// The payload; it stays here during the operation.
+    @inlinable public var lease: BufferLease? {
+        unsafeAddress { unsafe UnsafePointer(payload) }
+        unsafeMutableAddress { unsafe payload }
+    }
+    /// The offset of the payload in the lease, in bytes.
+    public var leaseOffset: Int {
+        get { fields.leaseOffset }
+        set { fields.leaseOffset = newValue }
+    }
+    /// The bytes of payload, or of the range of the file.
+    public var count: Int {
+        get { fields.count }
+        set { fields.count = newValue }
+    }
+    /// The offset in the file, in bytes.
+    public var fileOffset: Int64 {
+        get { fields.fileOffset }
+        set { fields.fileOffset = newValue }
+    }
+    /// For the owner: which step of its work this is.
+    public var context: Int {
+        get { fields.context }
+        set { fields.context = newValue }
+    }
+    /// For the medium: what it remembers from the first step of a command to its last.
+    public var epoch: UInt64 {
+        get { fields.epoch }
+        set { fields.epoch = newValue }
+    }
     /// How it ended. `.done` of a write counts header and payload; of operations without payload it is `.done(0)`.
     public internal(set) var result = FileResult.done(0)
 
+    /// What the owner fills in. It is in one struct that no other module sees, because each access to a stored property
+    /// that others see would call the runtime's exclusivity check.
+    private struct Fields {
+        var operation = Operation.read
+        var medium: (any Medium)?
+        var store: (any ByteStore)?
+        var leaseOffset = 0
+        var count = 0
+        var fileOffset: Int64 = 0
+        var context = 0
+        var epoch: UInt64 = 0
+    }
+    private var fields = Fields()
+    /// The payload, in memory of its own for the same reason. Safe: made in init, gone in deinit, used by one thread at
+    /// a time and never by two accesses.
+    @usableFromInline let payload: UnsafeMutablePointer<BufferLease?>
     private var header = InlineArray<64, UInt8>(repeating: 0)
     private var headerCount = 0
     /// The request behind this one in its lane, or in its reactor's list of completed requests.
     var next: FileRequest?
     private(set) var reactor: Reactor?
 
-    public init(owner: any FileRequestOwner) {
+    /// A request of `owner`, which may also be set later.
+    public init(owner: (any FileRequestOwner)? = nil) {
         self.owner = owner
+        unsafe payload = .allocate(capacity: 1)
+        unsafe payload.initialize(to: nil)
+    }
+
+    deinit {
+        unsafe payload.deinitialize(count: 1)
+        unsafe payload.deallocate()
     }
 
     /// Whether it is submitted and not completed.
@@ -125,6 +176,7 @@ public final class FileRequest: @unchecked Sendable {
         store = nil
         reactor = nil
         headerCount = 0
+        guard let owner else { preconditionFailure("a submitted request has an owner") }
         owner.fileRequestCompleted(self)
     }
 

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import Media
 public import Platform
 public import Profiles
@@ -96,7 +97,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         state.outstanding -= 1
         _ = resume(task, nexus, isAbandoned: true)
-        task.dataIn = nil
+        task.dataIn.lease = nil
         task.fileRequest.lease = nil
         workWhenIdle()
     }

@@ -33,7 +33,7 @@ struct ReadParameters {
 /// READ(6) and VERIFY(6) (SSC-5 clauses 6.4 and 6.18).
 ///
 /// Both go block by block; VERIFY checks each block's checksum and discards the data. What was read before the command
-/// stopped is in `task.dataIn`, no byte more, and the position is behind the object that stopped it.
+/// stopped is in `task.dataIn.lease`, no byte more, and the position is behind the object that stopped it.
 extension TapeDeviceServer {
     func read(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let parameters = ReadParameters(task, blockLength: blockLength(nexus))
@@ -101,7 +101,7 @@ extension TapeDeviceServer {
 
     /// Continues when a worker has read.
     func readCompleted(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
-        task.dataIn = task.fileRequest.lease.take()
+        task.dataIn.lease = task.fileRequest.lease.take()
         let parameters = ReadParameters(task, blockLength: blockLength(nexus))
         if let progress = accept(cartridge.offloadedReadResult, task, parameters, cartridge) { return progress }
         return readOn(task, parameters, cartridge)
@@ -116,7 +116,7 @@ extension TapeDeviceServer {
     private func readBlocks(
         _ task: SCSITask, _ cartridge: Cartridge, _ count: Int, length: Int
     ) -> ReadOutcome {
-        guard var lease = task.dataIn.take() else { preconditionFailure("a READ has leased its memory") }
+        guard var lease = task.dataIn.lease.take() else { preconditionFailure("a READ has leased its memory") }
         let offset = task.progressCount * length
         let recordLength = Cartridge.recordLength(ofBlock: length)
         // What the command has read so far counts too: a turn of the reactor is one command's, not one piece's.
@@ -124,7 +124,7 @@ extension TapeDeviceServer {
         if Int64(records) * recordLength <= Self.inlineReadLimit, records <= Self.recordLimit {
             let result = cartridge.readBlocks(count, into: &lease, at: offset, mode: .cached)
             guard result.count == 0, result.outcome == .wouldBlock else {
-                task.dataIn = consume lease
+                task.dataIn.lease = consume lease
                 return .ended(result)
             }
         }
@@ -155,7 +155,7 @@ extension TapeDeviceServer {
         _ task: SCSITask, _ parameters: ReadParameters, _ cartridge: Cartridge, length: Int
     ) -> Bool {
         guard task.progressCount == 0 else { return true }
-        let isLeased = task.dataIn != nil
+        let isLeased = task.dataIn.lease != nil
         if isLeased { return true }
         // The whole block is read even when only its beginning was asked for: its checksum covers all of it.
         let blocks = parameters.isFixed ? min(UInt64(parameters.count), cartridge.endOfData - cartridge.position) : 1
@@ -170,7 +170,7 @@ extension TapeDeviceServer {
         var outcome = sense
         var length = done * parameters.blockLength
         if !parameters.isFixed {
-            let actual = done == 0 ? 0 : task.dataIn?.count ?? 0
+            let actual = done == 0 ? 0 : task.dataIn.lease?.count ?? 0
             length = min(actual, parameters.count)
             if done == 1 { outcome = incorrectLengthSense(task, parameters, actual: actual) }
         }
@@ -178,7 +178,7 @@ extension TapeDeviceServer {
             outcome = SenseData(
                 .volumeOverflow, .endOfPartitionDetected, information: 0, isEndOfMedium: true)
         }
-        if length == 0 || parameters.isVerify { task.dataIn = nil } else { task.dataIn?.setCount(length) }
+        if length == 0 || parameters.isVerify { task.dataIn.lease = nil } else { task.dataIn.lease?.setCount(length) }
         if !parameters.isVerify { state.counters.bytesRead += UInt64(length) }
         return conclude(task, outcome)
     }

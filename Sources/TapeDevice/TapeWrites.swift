@@ -60,7 +60,7 @@ extension TapeDeviceServer {
     func write(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         withMedium(task) { cartridge in
             let parameters = WriteParameters(task, blockLength: blockLength(nexus))
-            guard let lease = task.dataOut.take() else { preconditionFailure("a WRITE has its data") }
+            guard let lease = task.dataOut.lease.take() else { preconditionFailure("a WRITE has its data") }
             noteBufferedWrite(nexus)
             let fileBytes = Cartridge.recordLength(ofBlock: parameters.length) * Int64(parameters.blocks)
             guard !cartridge.appendingWaits, fileBytes <= Self.inlineWriteLimit else {

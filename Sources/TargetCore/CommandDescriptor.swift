@@ -248,7 +248,9 @@ public struct CommandSet: Sendable {
 public struct CommandTable<Device: DeviceServer>: Sendable {
     /// The attributes of all rows.
     public let commands: CommandSet
-    private let rows: [CommandDescriptor<Device>]
+    /// The handlers of the rows, apart from the attributes: a copy of a whole row would count references.
+    @usableFromInline let begins: [CommandDescriptor<Device>.Handler]
+    @usableFromInline let executes: [CommandDescriptor<Device>.Handler?]
 
     /// The table of `rows`, in any order, and of a row for all other commands, if there is one.
     public init(_ rows: [CommandDescriptor<Device>], wildcard: CommandDescriptor<Device>? = nil) {
@@ -256,18 +258,26 @@ public struct CommandTable<Device: DeviceServer>: Sendable {
             ($0.attributes.operationCode, $0.attributes.serviceAction ?? 0)
                 < ($1.attributes.operationCode, $1.attributes.serviceAction ?? 0)
         }
-        self.rows = sorted + (wildcard.map { [$0] } ?? [])
+        let all = sorted + (wildcard.map { [$0] } ?? [])
+        begins = all.map(\.begin)
+        executes = all.map(\.execute)
         commands = CommandSet(sorted, wildcard: wildcard)
     }
 
+    // Inlinable, so that they are compiled for the device type and not for all of them.
+
     /// Runs the first handler of a row.
-    public func begin(_ command: Int, _ device: Device, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        rows[command].begin(device, task, nexus)
+    @inlinable public func begin(
+        _ command: Int, _ device: Device, _ task: SCSITask, _ nexus: ITLNexus
+    ) -> CommandProgress {
+        begins[command](device, task, nexus)
     }
 
     /// Runs the second handler of a row. One that takes Data-Out and has none ends with INTERNAL TARGET FAILURE.
-    public func execute(_ command: Int, _ device: Device, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        guard let execute = rows[command].execute else { return task.fail(.hardwareError, .internalTargetFailure) }
+    @inlinable public func execute(
+        _ command: Int, _ device: Device, _ task: SCSITask, _ nexus: ITLNexus
+    ) -> CommandProgress {
+        guard let execute = executes[command] else { return task.fail(.hardwareError, .internalTargetFailure) }
         return execute(device, task, nexus)
     }
 }

@@ -1,3 +1,4 @@
+internal import Bytes
 internal import SCSI
 
 // The way of a task: from its nexus through the task sets and the checks to the device server, and back to its port.
@@ -140,7 +141,7 @@ extension LogicalUnit {
             guard offered > 0 else {
                 task.fields.requestedDataOutLength = length
                 // Data that came with the command unasked is not for it.
-                task.dataOut = nil
+                task.dataOut.lease = nil
                 return proceed(task, nexus, server.execute(task.command, task, nexus))
             }
             if task.fields.isInTurns {
@@ -235,7 +236,7 @@ extension LogicalUnit {
     /// Tells the port of the end of an aborted task.
     private func endAborted(_ task: SCSITask) {
         guard task.fields.isUnitGone else { return task.port.taskAborted(task) }
-        task.dataIn = nil
+        task.dataIn.lease = nil
         _ = task.fail(.illegalRequest, .logicalUnitNotSupported)
         task.port.taskEnded(task)
     }

@@ -44,7 +44,7 @@ public final class SCSITask {
     /// The number that the port gave the slot.
     public let slot: Int
     /// For slow file operations of this task; completion arrives at the logical unit's `fileCompleted`.
-    public private(set) lazy var fileRequest = FileRequest(owner: self)
+    public let fileRequest = FileRequest()
 
     /// The state that changes from command to command. It is internal and in one struct because each change of a
     /// public stored property would call the runtime's exclusivity check; the accessors below are its public face.
@@ -94,11 +94,11 @@ public final class SCSITask {
 
     // MARK: Data
 
-    /// The Data-Out; complete when `execute` runs, and the device may take it (`task.dataOut.take()`).
-    public var dataOut: BufferLease?
+    /// The Data-Out; complete when `execute` runs, and the device may take it (`task.dataOut.lease.take()`).
+    public let dataOut = LeasePlace()
     /// The Data-In; its `count` bytes are the whole answer, already limited by the command's allocation length or
     /// transfer length. The port truncates to `expectedDataInLength` and computes the residual.
-    public var dataIn: BufferLease?
+    public let dataIn = LeasePlace()
     /// How many bytes of Data-Out the command asked for: the base of the write residual.
     public var requestedDataOutLength: Int { fields.requestedDataOutLength }
 
@@ -139,6 +139,7 @@ public final class SCSITask {
         self.slot = slot
         self.reactor = reactor
         self.port = port
+        fileRequest.owner = self
     }
 
     /// Prepares the task for another command. It must be idle. Immediate data may be put into `dataOut` before.
@@ -159,8 +160,8 @@ public final class SCSITask {
 
     /// Gives the slot's leases and references back; the port calls it when the outcome is on its way.
     public func clear() {
-        dataOut = nil
-        dataIn = nil
+        dataOut.lease = nil
+        dataIn.lease = nil
         currentNexus = nil
         fields.state = .idle
     }
@@ -221,7 +222,7 @@ public final class SCSITask {
     /// then has TASK SET FULL, and the handler returns `.complete`.
     public func leaseDataIn(_ capacity: Int) -> Bool {
         guard let lease = lease(capacity) else { return false }
-        dataIn = consume lease
+        dataIn.lease = consume lease
         return true
     }
 
@@ -238,15 +239,15 @@ public final class SCSITask {
         let count = min(bytes.count, allocationLength)
         guard count > 0 else { return good() }
         guard count <= BufferPool.maximumLeaseLength, leaseDataIn(count) else { return end(.taskSetFull) }
-        dataIn?.append(bytes.rawSpan.extracting(0..<count))
+        dataIn.lease?.append(bytes.rawSpan.extracting(0..<count))
         return good()
     }
 
     /// The Data-Out as an array, for parameter lists; empty when there is none.
     public func parameterList() -> [UInt8] {
-        guard let lease = dataOut.take() else { return [] }
+        guard let lease = dataOut.lease.take() else { return [] }
         let list = lease.copyToArray()
-        dataOut = consume lease
+        dataOut.lease = consume lease
         return list
     }
 
@@ -261,7 +262,7 @@ public final class SCSITask {
     /// Puts data of the initiator into the Data-Out at `offset`, if there is a lease for it; its `count` grows to cover
     /// them.
     public func storeDataOut(_ bytes: RawSpan, at offset: Int) {
-        dataOut?.store(bytes, at: offset)
+        dataOut.lease?.store(bytes, at: offset)
     }
 
     /// Says that the Data-Out that was requested is complete.

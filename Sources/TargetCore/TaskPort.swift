@@ -2,7 +2,7 @@
 ///
 /// A port implements it once a connection or session; all calls come on the reactor of the session.
 public protocol TaskPort: AnyObject {
-    /// Brings the first `length` bytes of the command's Data-Out into `task.dataOut`, then calls
+    /// Brings the first `length` bytes of the command's Data-Out into `task.dataOut.lease`, then calls
     /// `task.dataOutArrived()`: at once when they are there already. `length` is above zero and at most
     /// `task.expectedDataOutLength`.
     func requestDataOut(_ task: SCSITask, length: Int)

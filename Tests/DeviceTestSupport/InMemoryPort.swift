@@ -196,7 +196,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
             preconditionFailure("the test's pool is too small")
         }
         lease.assign(Array(payloads[task.slot].prefix(length)))
-        task.dataOut = consume lease
+        task.dataOut.lease = consume lease
         task.dataOutArrived()
     }
 
@@ -204,7 +204,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     public func taskEnded(_ task: SCSITask) {
         var data: [UInt8] = []
         var length = 0
-        if let lease = task.dataIn.take() {
+        if let lease = task.dataIn.lease.take() {
             length = lease.count
             data = lease.bytes.extracting(0..<min(length, task.expectedDataInLength)).copyToArray()
         }

@@ -119,7 +119,7 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
         guard !range.isEmpty else { return task.good() }
         guard task.leaseDataIn(range.count) else { return .complete }
         let bytes = Array(contents[range])
-        task.dataIn?.append(bytes.rawSpan)
+        task.dataIn.lease?.append(bytes.rawSpan)
         return task.good()
     }
 

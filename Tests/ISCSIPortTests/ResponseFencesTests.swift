@@ -19,7 +19,7 @@ struct ResponseFencesTests {
     private final class FenceFixture {
         let first = Peer()
         let second = Peer()
-        var fences = ResponseFences<Peer, Int>()
+        let fences = ResponseFences<Peer, Int>()
         var log: [String] = []
         var deadline = MonotonicTime(nanoseconds: 100)
 
@@ -113,7 +113,7 @@ struct ResponseFencesTests {
 
     @Test("The first outcome after tasks were cleared by others begins a fence itself")
     func outcomes() {
-        var fences = ResponseFences<Peer, Int>()
+        let fences = ResponseFences<Peer, Int>()
         #expect(!fences.isRaised)
         var taken = [fences.takeFenceOfOutcome()]
         fences.fenceNextOutcome()

@@ -148,12 +148,12 @@ extension StreamDatamover {
     }
 
     func returnBuffers(_ slot: CommandSlot) {
-        if let payload = slot.dataIn.payload { slot.task.dataIn = output.take(payload) }
+        if let payload = slot.dataIn.payload { slot.task.dataIn.lease = output.take(payload) }
         slot.dataIn.payload = nil
         guard case .dataOut(let reference) = incoming.destination, reference == slot.reference,
             incoming.stage == .payload || incoming.stage == .trailer, let lease = incoming.lease.take()
         else { return }
-        slot.task.dataOut = consume lease
+        slot.task.dataOut.lease = consume lease
         // The PDU is counted, and has not come to its end.
         breakOff(slot, isEnd: false)
     }

@@ -12,7 +12,8 @@ extension StreamDatamover {
                 outstandingLimit: min(parameters.maxOutstandingR2T, DataOutTransfer.maximumOutstanding),
                 r2tSN: slot.dataOut.firstR2TSN)
         }
-        while let request = slot.dataOut.plan?.next() {
+        while var plan = slot.dataOut.plan, let request = plan.next() {
+            slot.dataOut.plan = plan
             let transfer = OutstandingTransfer(tag: slot.takeTransferTag(), request: request)
             slot.dataOut.append(transfer)
             guard sendReadyToTransfer(slot, request, tag: transfer.tag) else { return }
@@ -77,7 +78,7 @@ extension StreamDatamover {
             return nil
         }
         // A device that needed less than the unsolicited data has the lease by now.
-        guard slot.task.dataOut != nil, slot.dataOut.offset + pdu.dataSegmentLength <= leaseCapacity(slot) else {
+        guard slot.task.dataOut.lease != nil, slot.dataOut.offset + pdu.dataSegmentLength <= leaseCapacity(slot) else {
             connection.fail(slot, .incorrectAmountOfData)
             return nil
         }
@@ -101,9 +102,9 @@ extension StreamDatamover {
     }
 
     private func leaseCapacity(_ slot: CommandSlot) -> Int {
-        guard let lease = slot.task.dataOut.take() else { return 0 }
+        guard let lease = slot.task.dataOut.lease.take() else { return 0 }
         let capacity = lease.capacity
-        slot.task.dataOut = consume lease
+        slot.task.dataOut.lease = consume lease
         return capacity
     }
 

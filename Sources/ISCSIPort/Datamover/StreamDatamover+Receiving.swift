@@ -250,13 +250,13 @@ extension StreamDatamover {
             case .scsiCommand:
                 guard let slot = connection.beginCommand(header) else { return false }
                 incoming.destination = .command(slot.reference)
-                incoming.lease = slot.task.dataOut.take()
+                incoming.lease = slot.task.dataOut.lease.take()
                 incoming.leaseOffset = 0
                 return true
             case .dataOut:
                 guard let slot = beginDataOut(header) else { return false }
                 incoming.destination = .dataOut(slot.reference)
-                incoming.lease = slot.task.dataOut.take()
+                incoming.lease = slot.task.dataOut.lease.take()
                 incoming.leaseOffset = slot.dataOut.offset
                 return true
             default: break
@@ -287,12 +287,12 @@ extension StreamDatamover {
         case .command(let reference):
             // The command may have been aborted by another nexus while its data came.
             guard let slot = connection.session?.slot(reference), !slot.isAnswered else { return }
-            slot.task.dataOut = consume lease
+            slot.task.dataOut.lease = consume lease
             turnWork += length
             connection.finishCommand(slot, dataLength: length, isDataValid: isValid)
         case .dataOut(let reference):
             guard let slot = connection.session?.slot(reference), !slot.isAnswered else { return }
-            slot.task.dataOut = consume lease
+            slot.task.dataOut.lease = consume lease
             finishDataOut(slot, header.bytes, dataLength: length, isDataValid: isValid)
         case .control:
             receiveControl(header, lease, isDataValid: isValid)
