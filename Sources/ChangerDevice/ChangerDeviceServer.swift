@@ -17,7 +17,7 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     public let commands: CommandSet
     public let modePages: ModePages
     public let attachedNexuses = AttachedNexuses()
-    public let isSerial = true
+    public var homeReactor: Reactor? { reactor }
 
     /// What kind of library it is.
     public let profile: LibraryProfile

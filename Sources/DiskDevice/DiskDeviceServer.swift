@@ -21,7 +21,6 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public let commands = DiskDeviceServer.table.commands
     public let modePages = DiskModePage.all
     public let attachedNexuses = AttachedNexuses()
-    public let isSerial = false
 
     /// The medium.
     public let image: any DiskImage

@@ -363,6 +363,7 @@ extension Session: TaskPort {
     func taskEnded(_ task: SCSITask) {
         let slot = slots[task.slot]
         counters.countCommand()
+        endDataOut(slot)
         if fences.isRaised { return holdBehindFence(slot) }
         if let connection = connection(of: slot) {
             connection.answer(slot)
@@ -374,8 +375,17 @@ extension Session: TaskPort {
     func taskAborted(_ task: SCSITask) {
         let slot = slots[task.slot]
         guard slot.transportFailure != nil else { return free(slot) }
+        endDataOut(slot)
         if fences.isRaised { return holdBehindFence(slot) }
         endOfTask(slot)
+    }
+
+    /// A task has ended whose outcome may be held back or kept: what the initiator still sends for it is discarded.
+    private func endDataOut(_ slot: CommandSlot) {
+        guard slot.dataOut.isOutstanding || slot.owedDataOut > 0 else { return }
+        slot.dataOut.cancel()
+        slot.dataOut.requested = 0
+        settleDataOut(slot)
     }
 
     /// Sends the outcome of a command, or lets go of it when there is nobody to send it to.

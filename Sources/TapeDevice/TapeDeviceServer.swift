@@ -31,7 +31,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     public let commands: CommandSet
     public let modePages: ModePages
     public let attachedNexuses = AttachedNexuses()
-    public let isSerial = true
+    public var homeReactor: Reactor? { reactor }
 
     /// What kind of drive it is.
     public let profile: DriveProfile

@@ -1,4 +1,4 @@
-internal import Platform
+public import Platform
 public import SCSI
 
 /// What a device type does behind a `LogicalUnit`: the device server of SAM-5 clause 4.6.4.
@@ -19,9 +19,10 @@ public protocol DeviceServer: AnyObject, Sendable {
     var modePages: ModePages { get }
     /// The nexuses of its logical unit, made by the device server: `AttachedNexuses()`.
     var attachedNexuses: AttachedNexuses { get }
-    /// Whether one command at a time is performed, over all nexuses, on one reactor (TST 000b); otherwise every nexus
-    /// has a task set of its own (TST 001b, SPC-5 clause 7.5.8), on its reactor.
-    var isSerial: Bool { get }
+    /// The reactor of a serial unit: one command at a time is performed there, over all nexuses (TST 000b), which must
+    /// be of that reactor. Nil when every nexus has a task set of its own (TST 001b, SPC-5 clause 7.5.8), on its
+    /// reactor.
+    var homeReactor: Reactor? { get }
 
     // MARK: Commands
 
@@ -150,6 +151,7 @@ extension DeviceServer {
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) { task.fileRequest.lease = nil }
     public var notReadySense: SenseData? { nil }
     public var writeProtectionSense: SenseData? { nil }
+    public var homeReactor: Reactor? { nil }
     public var mediumGeneration: UInt32 { 0 }
     public var usesDescriptorSense: Bool { false }
     public func polledSense(_ nexus: ITLNexus) -> SenseData {

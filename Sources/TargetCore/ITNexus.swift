@@ -62,7 +62,10 @@ public final class ITNexus: Sendable {
     }
 
     private func establish(_ number: Int) -> ITLNexus? {
-        guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number] else { return nil }
+        // A serial unit of another reactor is none of this nexus: two threads would use it.
+        guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number], unit.serves(reactor) else {
+            return nil
+        }
         let nexus = ITLNexus(iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number))
         table.value[number] = nexus
         unit.attach(nexus)
@@ -196,7 +199,6 @@ private final class AbsentDevice: DeviceServer {
     let commands = AbsentDevice.table.commands
     let modePages = ModePages([])
     let attachedNexuses = AttachedNexuses()
-    let isSerial = false
 
     func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         Self.table.begin(command, self, task, nexus)

@@ -1,3 +1,4 @@
+internal import Platform
 public import SCSI
 
 /// A logical unit: what SAM and SPC say of all device types, in front of the device server of one type.
@@ -12,8 +13,10 @@ public final class LogicalUnit: Sendable {
     let commands: CommandSet
     /// The nexuses that use the unit.
     public let attachedNexuses: AttachedNexuses
+    /// The only reactor that a serial unit is used on; nil when the unit is not serial.
+    private let homeReactor: Reactor?
     /// Whether one command at a time runs, over all nexuses.
-    public let isSerial: Bool
+    let isSerial: Bool
     /// The tasks that are at the turn of their nexus, when the unit is serial; on its reactor only.
     let turns: ReactorConfined<TaskSet>
 
@@ -22,7 +25,8 @@ public final class LogicalUnit: Sendable {
         self.server = server
         commands = server.commands
         attachedNexuses = server.attachedNexuses
-        isSerial = server.isSerial
+        homeReactor = server.homeReactor
+        isSerial = homeReactor != nil
         turns = ReactorConfined(TaskSet())
     }
 
@@ -31,6 +35,9 @@ public final class LogicalUnit: Sendable {
     public var usesDescriptorSense: Bool { server.usesDescriptorSense }
 
     // MARK: Nexuses
+
+    /// Whether nexuses of `reactor` may use the unit.
+    func serves(_ reactor: Reactor) -> Bool { homeReactor == nil || homeReactor === reactor }
 
     func attach(_ nexus: ITLNexus) {
         attachedNexuses.attach(nexus)

@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Platform
+public import Platform
 public import SCSI
 internal import Synchronization
 public import TargetCore
@@ -64,7 +64,7 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     public let commands = MemoryDevice.table.commands
     public let modePages = ModePages([])
     public let attachedNexuses = AttachedNexuses()
-    public let isSerial: Bool
+    public let homeReactor: Reactor?
 
     private var contents: [UInt8]
     private let held = Lock<[Held]>([])
@@ -72,16 +72,16 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
     /// How many commands have been made to wait.
     public var heldCount: Int { heldCounter.load(ordering: .relaxed) }
 
-    /// The device of a number, which makes its identity, filled with one byte. A serial one is for sessions of one
-    /// reactor.
+    /// The device of a number, which makes its identity, filled with one byte. One with a home reactor is serial.
     public init(
-        number: Int = 1, blockCount: Int = MemoryDevice.blockCount, filledWith byte: UInt8 = 0, isSerial: Bool = false
+        number: Int = 1, blockCount: Int = MemoryDevice.blockCount, filledWith byte: UInt8 = 0,
+        homeReactor: Reactor? = nil
     ) {
         contents = [UInt8](repeating: byte, count: Self.blockLength * blockCount)
         identity = DeviceIdentity(
             vendor: "CAROUSEL", product: "MEMORY", revision: "1", serialNumber: "M\(number)",
             naa: 0x3000_0000_0000_0100 + UInt64(number))
-        self.isSerial = isSerial
+        self.homeReactor = homeReactor
     }
 
     public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {

@@ -10,127 +10,24 @@ import Testing
 
 @testable import ISCSIPort
 
-/// A datamover as one for RDMA would be: control PDUs are messages, and data goes straight to and from the peer's
-/// memory.
-private final class MessageDatamover: Datamover {
-    private let connection: Connection
-    /// What was sent, and what the peer's memory holds.
-    private(set) var sent: [(header: BasicHeaderSegment, data: [UInt8])] = []
-    var peerMemory: [UInt8] = []
-    private(set) var isTerminated = false
-    private(set) var enabled: NegotiatedParameters?
-    var resendCount: Int { 0 }
-
-    init(_ connection: Connection) { self.connection = connection }
-
-    func attach(to reactor: Reactor) throws(SystemError) {}
-    func detach() {}
-
-    func enable(
-        _ parameters: NegotiatedParameters, on reactor: Reactor, after response: BasicHeaderSegment, data: RawSpan
-    ) throws(SystemError) {
-        enabled = parameters
-        send(response, data: data)
-    }
-
-    func noticeParameters(_ parameters: NegotiatedParameters) { enabled = parameters }
-    func finish() { _ = connection.allSent() }
-    func terminate() { isTerminated = true }
-    func receptionChanged() -> Bool { true }
-
-    @discardableResult
-    func send(_ header: BasicHeaderSegment, data: RawSpan) -> Bool {
-        sent.append((header, data.copyToArray()))
-        return true
-    }
-
-    func putData(_ slot: CommandSlot, _ lease: consuming BufferLease, count: Int) {
-        peerMemory = lease.bytes.extracting(0..<count).copyToArray()
-        connection.dataInSent(slot)
-    }
-
-    func getData(_ slot: CommandSlot) {
-        slot.task.storeDataOut(peerMemory.rawSpan.extracting(slot.dataOut.received..<slot.dataOut.requested), at: 0)
-        slot.dataOut.received = slot.dataOut.requested
-        connection.progressDataOut(slot)
-    }
-
-    func withdrawData(_ slot: CommandSlot) {}
-    func returnBuffers(_ slot: CommandSlot) {}
-    func withdrawAllData() {}
-    func resendAnswers(_ next: SequenceNumber, to end: SequenceNumber) {}
-    func resendData(_ request: SNACKRequestPDU, _ slot: CommandSlot) -> RejectReason? { .protocolError }
-    func acknowledgeData(_ slot: CommandSlot, upTo dataSN: UInt32) -> Bool { false }
-    func releaseData(_ slot: CommandSlot) {}
-
-    /// A message of the peer.
-    func receive<Header: PDUHeader>(_ pdu: Header, data: [UInt8] = []) {
-        let header = BasicHeaderSegment(pdu)
-        guard Header.opcode == .scsiCommand, let slot = connection.beginCommand(header.bytes) else {
-            return connection.receiveControl(header.bytes, data.rawSpan, isDataValid: true)
-        }
-        connection.finishCommand(slot, dataLength: 0, isDataValid: true)
-    }
-
-    /// The message that was sent last.
-    func last<Header: PDUHeader>(_ kind: Header.Type) -> Header? {
-        sent.last.flatMap { $0.header.opcode == Header.opcode ? Header(parsing: $0.header.bytes) : nil }
-    }
-}
-
 @Suite("Datamovers")
 struct DatamoverTests {
-    private func login() -> (pdu: LoginRequestPDU, data: [UInt8]) {
-        var login = LoginRequestPDU()
-        login.isTransit = true
-        login.currentStageCode = LoginStage.operationalNegotiation.rawValue
-        login.nextStageCode = LoginStage.fullFeaturePhase.rawValue
-        login.initiatorSessionID = .random()
-        login.cmdSN = SequenceNumber(1)
-        let keys = [
-            "InitiatorName=iqn.2026-11.dev:test", "SessionType=Normal", "TargetName=\(PortFixture.targetName)",
-            "ImmediateData=No",
-        ]
-        let data = Array(keys.map { $0 + "\0" }.joined().utf8)
-        login.dataSegmentLength = data.count
-        return (login, data)
-    }
-
-    private func command(
-        _ cdb: CommandDescriptorBlock, _ cmdSN: UInt32, reads: Int = 0, writes: Int = 0
-    ) -> SCSICommandPDU {
-        var command = SCSICommandPDU()
-        command.initiatorTaskTag = cmdSN
-        command.cmdSN = SequenceNumber(cmdSN)
-        command.cdb = cdb
-        command.isRead = reads > 0
-        command.isWrite = writes > 0
-        command.expectedDataTransferLength = UInt32(reads + writes)
-        return command
-    }
-
     /// On the reactor of portal and session.
     private func talk(_ fixture: PortFixture) {
-        let server = fixture.server
-        guard let portal = server.registry.withLock({ $0.portals.first }) else { return }
-        let address = SocketAddress(path: "message")
-        let connection = Connection(server: server, portal: portal, peerAddress: address, localAddress: address)
-        let datamover = MessageDatamover(connection)
-        server.accept(connection, from: portal, on: datamover)
-        let (request, keys) = login()
-        datamover.receive(request, data: keys)
-        #expect(datamover.last(LoginResponsePDU.self)?.status == .success)
+        guard let datamover = MessageDatamover(fixture) else { return }
+        let connection = datamover.connection
+        datamover.logIn()
         #expect(datamover.enabled?.immediateData == false && connection.isFullFeature)
         // The first command has the unit attention of a new nexus.
         for (cmdSN, status) in [(1, SCSIStatus.checkCondition), (2, .good)] as [(UInt32, SCSIStatus)] {
-            datamover.receive(command(testUnitReady, cmdSN))
+            datamover.receive(MessageDatamover.command(testUnitReady, cmdSN))
             #expect(datamover.last(SCSIResponsePDU.self)?.status == status)
         }
         // Out of order, so that the numbering has something to do.
         datamover.peerMemory = pattern(4096, seed: 1)
-        datamover.receive(command(read10(8, 8), 4, reads: 4096))
+        datamover.receive(MessageDatamover.command(read10(8, 8), 4, reads: 4096))
         #expect(datamover.last(SCSIResponsePDU.self)?.initiatorTaskTag == 2)
-        datamover.receive(command(write10(8, 8), 3, writes: 4096))
+        datamover.receive(MessageDatamover.command(write10(8, 8), 3, writes: 4096))
         #expect(datamover.last(SCSIResponsePDU.self)?.initiatorTaskTag == 4)
         #expect(datamover.peerMemory == pattern(4096, seed: 1))
         let responses = datamover.sent.compactMap { SCSIResponsePDU(parsing: $0.header.bytes) }

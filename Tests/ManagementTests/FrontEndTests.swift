@@ -124,18 +124,26 @@ struct FrontEndTests {
             #expect(target.homeReactor === home)
             #expect(target.logicalUnits.all.keys.sorted() == [0, 5])
             let anyone = try request("iqn.2026-11.test:z")
+            // A drive of another library lives elsewhere, if there is another reactor.
+            let elsewhere = try #require(devices.targets[DeviceName.targetName("x")]?.homeReactor)
+            _ = try await controller.unmap(target: "t", TargetUnmapping(group: nil, numbers: [5]))
+            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [6: "x/drive:1"]))
+            let moved = try #require(devices.targets[DeviceName.targetName("t")])
+            #expect(devices.reactors.count == 1 || elsewhere !== home)
+            #expect(moved.homeReactor === elsewhere)
+            #expect(moved.logicalUnits.all.keys.sorted() == [0, 6])
             _ = try await controller.setCredentials(
                 CHAPSetting(
                     place: CHAPPlace(target: "t"),
                     initiator: CHAPSecret(name: "u", secret: Data("swordfish-swordfish".utf8)), target: nil,
                     algorithms: ["sha3-256", "sha-256"]))
-            guard case .granted(.chap(let initiators, _, let provider), nil) = devices.access.access(anyone, to: target)
+            guard case .granted(.chap(let initiators, _, let provider), nil) = devices.access.access(anyone, to: moved)
             else { throw ManagementError(.internal, "no CHAP is asked for") }
             #expect(initiators.map(\.name) == ["u"])
             #expect(Set(provider.algorithms) == [.sha256, .sha3256])
             _ = try await controller.redirect(
                 target: "t", TargetRedirect(address: "192.0.2.9:3260", isPermanent: true))
-            guard case .moved("192.0.2.9:3260", permanently: true) = devices.access.access(anyone, to: target)
+            guard case .moved("192.0.2.9:3260", permanently: true) = devices.access.access(anyone, to: moved)
             else { throw ManagementError(.internal, "it is not redirected") }
         }
     }

@@ -69,7 +69,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
     ])
     let attachedNexuses = AttachedNexuses()
-    let isSerial: Bool
+    let homeReactor: Reactor?
 
     private let table: CommandTable<ExampleDevice>
     var mediumGeneration: UInt32 = 0
@@ -78,8 +78,8 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     /// What LOG SENSE has told of page 2Eh.
     var reportedParameters: [ClosedRange<UInt16>] = []
 
-    init(isSerial: Bool = false, hasWildcard: Bool = false) {
-        self.isSerial = isSerial
+    init(homeReactor: Reactor? = nil, hasWildcard: Bool = false) {
+        self.homeReactor = homeReactor
         table = hasWildcard ? Self.bridgeTable : Self.table
         commands = table.commands
     }
@@ -126,7 +126,7 @@ final class UnitFixture: @unchecked Sendable {
     let target: Target
 
     init(isSerial: Bool = false) {
-        device = ExampleDevice(isSerial: isSerial)
+        device = ExampleDevice(homeReactor: isSerial ? TestReactors.first : nil)
         unit = LogicalUnit(device)
         target = Target(
             name: "iqn.2026-11.dev.carousel:example", alias: "", homeReactor: isSerial ? TestReactors.first : nil)

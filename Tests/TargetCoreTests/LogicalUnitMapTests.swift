@@ -134,6 +134,18 @@ struct LogicalUnitMapTests {
         #expect(refused.sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
     }
 
+    @Test("A serial unit is none for nexuses of another reactor than its own")
+    func otherReactor() throws {
+        let setting = Setting(isSerial: true)
+        let stranger = InMemoryPort(
+            "iqn.2026-11.test:b", target: setting.target, reactor: setting.otherReactor)
+        let refused = stranger.execute(Self.testUnitReady)
+        #expect(refused.sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
+        #expect(stranger.manage(.logicalUnitReset) == .incorrectLogicalUnitNumber)
+        #expect(setting.unit.attachedNexuses.all.isEmpty && setting.device.resets == 0)
+        #expect(setting.initiator().execute(Self.testUnitReady).status == .good)
+    }
+
     @Test("Unmapping ends each task with its status, when the medium lets go, and says when all have ended")
     func unmap() throws {
         let fixture = UnitFixture()

@@ -89,6 +89,9 @@ struct DataOutTransfer {
         }
     }
 
+    /// Whether data is still to come, unsolicited or for an R2T.
+    var isOutstanding: Bool { count > 0 || unsolicited != nil }
+
     /// Forgets all data that is still to come.
     mutating func cancel() {
         unsolicited = nil

@@ -110,8 +110,8 @@ extension StreamDatamover {
 
     /// A Data-Out is complete and its data in the lease.
     func finishDataOut(_ slot: CommandSlot, _ header: RawSpan, dataLength: Int, isDataValid: Bool) {
-        // The command may have failed while the data came.
-        guard !slot.isAnswered, slot.transportFailure == nil else { return }
+        // The command may have failed, or ended, while the data came.
+        guard !slot.isAnswered, slot.transportFailure == nil, slot.dataOut.isOutstanding else { return }
         guard isDataValid else {
             connection.reject(header, .dataDigestError)
             guard parameters.errorRecoveryLevel > 0 else { return connection.fail(slot, .dataDigestError) }
