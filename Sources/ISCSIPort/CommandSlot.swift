@@ -132,6 +132,9 @@ final class CommandSlot {
         task.clear()
     }
 
+    /// Whether the command has no connection, and waits for none.
+    var isAbandoned: Bool { connectionIndex < 0 && !isOrphaned }
+
     /// Whether the command has Data-In that the initiator may still need and that is not kept any more.
     var isDataInLost: Bool {
         guard let plan = dataIn.plan else { return false }

@@ -48,33 +48,35 @@ extension Connection {
             return reject(header, .protocolError)
         }
         let tag = request.initiatorTaskTag
-        // Those whose answers wait behind a fence count, too.
-        guard session.taskManagementCount + session.fences.count < server.limits.taskManagementFunctions else {
-            if request.isImmediate { return reject(header, .tooManyImmediateCommands) }
-            return answerTaskManagement(tag, .functionRejected)
-        }
         guard let function = request.function, isSupported(function) else {
             return answerTaskManagement(tag, .functionNotSupported)
         }
         if function == .taskReassign { return reassign(request, in: session) }
+        // It counts for the unit that it is for, which may have another number, or none, when it ends.
+        let unit = function.isForOneUnit ? nexus.unitNexus(request.logicalUnitNumber)?.logicalUnit : nil
+        // Those whose answers wait behind a fence count, too.
+        let isTaken = session.functions.begin(
+            on: unit, isAbortTask: function == .abortTask, others: session.fences.count)
+        guard isTaken else {
+            if request.isImmediate { return reject(header, .tooManyImmediateCommands) }
+            return answerTaskManagement(tag, .functionRejected)
+        }
         let referenced = session.slot(withTag: request.referencedTaskTag)
         if function == .abortTask {
             let isEnded = referenced.map { withdraw($0, ifNamedBy: request) } ?? skip(request, in: session)
-            if isEnded { return answerTaskManagement(tag, .functionComplete) }
+            if isEnded {
+                session.functions.end(on: unit)
+                return answerTaskManagement(tag, .functionComplete)
+            }
         } else {
             withdrawCommands(function, request, in: session, nexus)
         }
-        guard isOpen else { return }
-        announceTermination(by: function, request, in: session, nexus)
-        session.taskManagementCount += 1
+        if isOpen { announceTermination(by: function, request, in: session, nexus) }
+        guard isOpen else { return session.functions.end(on: unit) }
         nexus.perform(
             function, logicalUnitNumber: request.logicalUnitNumber, reference: referenced?.task
         ) { [self] response in
-            // The last task that ends may do so on another reactor.
-            guard reactor.isCurrent else {
-                reactor.postCompletion { [self] in finishTaskManagement(function, tag, response, session) }
-                return
-            }
+            session.functions.end(on: unit)
             finishTaskManagement(function, tag, response, session)
         }
     }
@@ -95,9 +97,9 @@ extension Connection {
         switch function {
         case .abortTaskSet, .clearTaskSet, .logicalUnitReset:
             guard let unit = nexus.unitNexus(request.logicalUnitNumber) else { return }
-            session.announceTermination(of: unit, except: self)
+            session.announceTermination(except: self) { $0.nexus === unit }
         case .targetWarmReset, .targetColdReset, .iTNexusReset:
-            for unit in nexus.unitNexuses { session.announceTermination(of: unit, except: self) }
+            session.announceTermination(except: self) { _ in true }
         default: return
         }
     }
@@ -139,7 +141,6 @@ extension Connection {
     private func finishTaskManagement(
         _ function: TaskManagementFunction, _ tag: UInt32, _ response: TaskManagementResponse, _ session: Session
     ) {
-        session.taskManagementCount -= 1
         guard isOpen, self.session != nil else { return }
         let answer = { [self] in
             guard isOpen, self.session != nil else { return }
@@ -179,5 +180,15 @@ extension Connection {
         guard !slot.isDataInLost else { return answerTaskManagement(tag, .functionRejected) }
         answerTaskManagement(tag, .functionComplete)
         if isOpen { resume(slot, expDataSN: request.expDataSN) }
+    }
+}
+
+extension TaskManagementFunction {
+    /// Whether it is for one logical unit, or for tasks of it (section 11.5.1).
+    fileprivate var isForOneUnit: Bool {
+        switch self {
+        case .targetWarmReset, .targetColdReset, .iTNexusReset: false
+        default: true
+        }
     }
 }

@@ -26,8 +26,11 @@ public struct PortLimits: Sendable {
     public var requestsPerSecond = 2000
     /// The most immediate commands of a session at a time, beside those of the window.
     public var immediateCommands = 16
-    /// The most task management functions of a session at a time.
-    public var taskManagementFunctions = 16
+    /// The most task management functions of a session at a time; more are rejected, and the initiator may send them
+    /// again (RFC 7143 section 11.17.1).
+    public var taskManagementFunctions = 128
+    /// The most of them that wait for one logical unit, and the most on all units.
+    public var taskManagementFunctionsOfUnit = 32
     /// The most PDUs other than commands that wait for an earlier CmdSN, of a session.
     public var heldRequests = 128
     /// How long a function that ends many tasks waits for the commands before it.

@@ -122,32 +122,25 @@ extension Session {
 
     /// Ends those tasks that `isIncluded` selects, without answers.
     private func endTasks(where isIncluded: (CommandSlot) -> Bool) {
-        var meant: [CommandSlot] = []
         for slot in slots where slot.isUsed && isIncluded(slot) {
             slot.connectionIndex = CommandSlot.noConnection
             slot.isOrphaned = false
             slot.restartDataOut()
-            meant.append(slot)
+            endOutside(slot)
         }
-        // Those that wait for others end before the end of those others would start them.
-        for slot in meant where slot.task.state == .blocked { slot.task.abort() }
-        for slot in meant where slot.isUsed { endTask(of: slot) }
+        nexus?.abortTasks { [slots] task in slots[task.slot].isAbandoned }
     }
 
-    private func endTask(of slot: CommandSlot) {
+    /// Ends a command whose task its logical unit does not have; a task that it has is aborted with the others.
+    private func endOutside(_ slot: CommandSlot) {
         if slot.isArriving || slot.isAnswered { return free(slot) }
+        slot.transportFailure = nil
         if slot.isHeld {
             // Its CmdSN is used up in its turn.
             slot.isCancelled = true
-            slot.transportFailure = nil
             slot.task.dataOut.lease = nil
-            return
-        }
-        switch slot.task.state {
-        case .idle, .ended: free(slot)
-        case .blocked, .awaitingDataOut, .running, .pending:
-            slot.transportFailure = nil
-            slot.task.abort()
+        } else if slot.task.state == .idle || slot.task.state == .ended {
+            free(slot)
         }
     }
 }

@@ -50,22 +50,36 @@ extension Session {
 
     // MARK: FastAbort
 
-    /// Tells, for FastAbort, the connections but one that have tasks on a logical unit that these are about to be ended
-    /// (section 4.2.3.4).
-    func announceTermination(of nexus: ITLNexus, except issuer: Connection?) {
-        guard parameters.taskReporting == .fastAbort else { return }
-        var indices: Set<Int> = []
-        for slot in slots where slot.isUsed && !slot.isAnswered && slot.connectionIndex >= 0 {
-            if slot.task.nexus === nexus, slot.task.state != .idle { indices.insert(slot.connectionIndex) }
-        }
-        for index in indices.sorted() {
-            guard let connection = connections[index], connection !== issuer else { continue }
-            connection.announceTermination(of: nexus.logicalUnitNumber)
+    /// A connection with tasks on a logical unit.
+    private struct Place: Hashable, Comparable {
+        let connectionIndex: Int
+        let logicalUnitNumber: UInt64
+
+        static func < (one: Place, other: Place) -> Bool {
+            (one.connectionIndex, one.logicalUnitNumber) < (other.connectionIndex, other.logicalUnitNumber)
         }
     }
 
-    func tasksWillBeCleared(on nexus: ITLNexus) {
-        announceTermination(of: nexus, except: nil)
+    /// Tells, for FastAbort, the connections but one with tasks that `isAffected` selects that these are about to be
+    /// ended, logical unit by logical unit (section 4.2.3.4).
+    func announceTermination(except issuer: Connection?, of isAffected: (SCSITask) -> Bool) {
+        guard parameters.taskReporting == .fastAbort else { return }
+        var places: Set<Place> = []
+        for slot in slots where slot.isUsed && !slot.isAnswered && slot.connectionIndex >= 0 {
+            guard let nexus = slot.task.nexus, slot.task.state != .idle, isAffected(slot.task) else { continue }
+            places.insert(
+                Place(connectionIndex: slot.connectionIndex, logicalUnitNumber: nexus.logicalUnitNumber.rawValue))
+        }
+        for place in places.sorted() {
+            guard let connection = connections[place.connectionIndex], connection !== issuer else { continue }
+            connection.announceTermination(of: LogicalUnitNumber(rawValue: place.logicalUnitNumber))
+            // The connection may have closed, and the session with it.
+            if isEnded { return }
+        }
+    }
+
+    func tasksWillBeCleared(where isAffected: (SCSITask) -> Bool) {
+        announceTermination(except: nil, of: isAffected)
         if usesFences { fences.fenceNextOutcome() }
     }
 }

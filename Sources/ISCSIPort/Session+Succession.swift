@@ -15,9 +15,9 @@ struct Succession {
     /// The session that waits for the end of this one.
     var successor: Session?
     /// Logical units that still work on commands of sessions before.
-    var occupiedUnits: Set<Int> = []
+    var occupiedUnits: Set<LogicalUnit> = []
     /// Logical units that still work on commands of this session, which has ended.
-    var leftUnits: Set<Int> = []
+    var leftUnits: Set<LogicalUnit> = []
 }
 
 // Session reinstatement (RFC 7143 section 6.3.5): the nexus of the former session is lost, and its tasks are aborted.
@@ -61,7 +61,7 @@ extension Session {
     }
 
     /// A logical unit has let go of the last command of the sessions before.
-    func formerHasLetGo(of unit: Int) {
+    func formerHasLetGo(of unit: LogicalUnit) {
         succession.occupiedUnits.remove(unit)
     }
 
@@ -78,7 +78,8 @@ extension Session {
         switch slot.task.commandDescriptorBlock.operationCode {
         // What discovers logical units depends on no medium.
         case OperationCode.inquiry, OperationCode.reportLUNs, OperationCode.requestSense: false
-        default: slot.logicalUnitNumber.number.map(succession.occupiedUnits.contains) ?? false
+        default:
+            (nexus?.unitNexus(slot.logicalUnitNumber)?.logicalUnit).map(succession.occupiedUnits.contains) ?? false
         }
     }
 
@@ -99,15 +100,15 @@ extension Session {
     /// The session has ended: devices that work on its commands keep their logical units occupied.
     func occupyUnits() {
         for slot in slots where slot.isUsed {
-            if let unit = slot.logicalUnitNumber.number { succession.leftUnits.insert(unit) }
+            if let unit = slot.task.nexus?.logicalUnit { succession.leftUnits.insert(unit) }
         }
         occupiedUnits?.end(self, leaving: succession.leftUnits)
     }
 
     /// A device has let go of a command after the end of the session.
-    func hasLetGo(of unit: Int?) {
+    func hasLetGo(of unit: LogicalUnit?) {
         if let unit, succession.leftUnits.contains(unit),
-            !slots.contains(where: { $0.isUsed && $0.logicalUnitNumber.number == unit })
+            !slots.contains(where: { $0.isUsed && $0.task.nexus?.logicalUnit === unit })
         {
             succession.leftUnits.remove(unit)
             occupiedUnits?.letGo(of: unit)

@@ -68,7 +68,7 @@ final class Session: @unchecked Sendable {
     /// Responses that are fenced, and the outcomes that they hold back.
     let fences = ResponseFences<Connection, SlotReference>()
     /// Task management functions that have not ended.
-    var taskManagementCount = 0
+    var functions: FunctionCounts
 
     // Deadlines.
     /// When the session ends that its initiator was asked to log out of.
@@ -95,6 +95,8 @@ final class Session: @unchecked Sendable {
         self.parameters = parameters
         self.window = window
         limits = server.limits
+        functions = FunctionCounts(
+            limit: limits.taskManagementFunctions, share: limits.taskManagementFunctionsOfUnit)
         publishedWindow = Atomic(Self.word(of: window))
     }
 
@@ -189,7 +191,7 @@ final class Session: @unchecked Sendable {
     func free(_ slot: CommandSlot) {
         if slot.isAnswered { return release(slot) }
         endCount(of: slot)
-        let unit = isEnded ? slot.logicalUnitNumber.number : nil
+        let unit = isEnded ? slot.task.nexus?.logicalUnit : nil
         recycle(slot)
         guard isEnded else { return }
         hasLetGo(of: unit)

@@ -19,6 +19,9 @@ public final class AttachedNexuses: Sendable {
 
     public var all: [ITLNexus] { state.withLock { $0.nexuses } }
 
+    /// How many they are.
+    var count: Int { state.withLock { $0.nexuses.count } }
+
     func attach(_ nexus: ITLNexus) {
         state.withLock { state in
             nexus.listPosition = state.nexuses.count

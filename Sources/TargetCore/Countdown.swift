@@ -15,6 +15,12 @@ final class Countdown: Sendable {
         count.add(1, ordering: .relaxed)
     }
 
+    /// Waits for the tasks that are lost now.
+    func wait(for tasks: LostTasks) {
+        enter()
+        if !tasks.wait({ self.leave() }) { leave() }
+    }
+
     func leave() {
         if count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion() }
     }

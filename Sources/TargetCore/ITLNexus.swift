@@ -26,9 +26,9 @@ public final class ITLNexus: @unchecked Sendable {
     let taskSet = TaskSet()
     /// State that a device type keeps for each nexus (for example a block length); on the session's reactor only.
     private var deviceState: (any AnyObject & Sendable)?
-    /// Whether a task management function has aborted blocked tasks of the nexus and not come to the others yet. On the
-    /// session's reactor only.
-    var blockedWereAborted = false
+    /// Whether a function that clears the logical unit has ended tasks of the nexus that it has not been told of. On
+    /// the session's reactor only.
+    var hasLostTask = false
     /// The position in the unit's list of nexuses, which its lock guards; negative when it is not there.
     var listPosition = -1
 

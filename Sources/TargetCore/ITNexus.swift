@@ -29,7 +29,7 @@ public final class ITNexus: Sendable {
     /// The port's side, which knows the tasks.
     ///
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
-    private let port: ReactorConfined<(any TaskPort)?>
+    let port: ReactorConfined<(any TaskPort)?>
 
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
@@ -98,31 +98,6 @@ public final class ITNexus: Sendable {
         }
     }
 
-    /// Calls `body` with every task that has not ended.
-    func forEachTask(_ body: (SCSITask) -> Void) {
-        port.value?.forEachTask(body)
-    }
-
-    /// Tells the port that a function of another nexus is about to end the tasks of a logical unit.
-    func announceClearing(of nexus: ITLNexus) {
-        port.value?.tasksWillBeCleared(on: nexus)
-    }
-
-    /// Aborts those of the tasks that `isAffected` selects which are blocked; whether there was one. It comes before
-    /// the abort of those that block them, whose end would start them; first those that their own nexus blocks.
-    @discardableResult
-    func abortBlocked(where isAffected: (SCSITask) -> Bool) -> Bool {
-        var hadTask = false
-        for isInTurns in [false, true] {
-            forEachTask { task in
-                guard task.state == .blocked, task.fields.isInTurns == isInTurns, isAffected(task) else { return }
-                hadTask = true
-                task.nexus?.logicalUnit.abort(task, startsBlocked: false)
-            }
-        }
-        return hadTask
-    }
-
     // MARK: Changes of the map
 
     /// Has REPORTED LUNS DATA HAS CHANGED established at every logical unit (SPC-5 clause 6.33) before the next command
@@ -148,25 +123,13 @@ public final class ITNexus: Sendable {
     /// Ends the I_T_L nexus of a unit that is no longer in the map: its tasks end, and `countdown` waits for those that
     /// are with the medium. On the reactor.
     func withdraw(_ unit: LogicalUnit, at number: Int, _ countdown: Countdown) {
-        guard let nexus = table.value[number], nexus.logicalUnit === unit else { return }
+        guard let nexus = table.value[number], nexus.logicalUnit === unit else {
+            // The nexus may have been lost since the change, with tasks.
+            return countdown.wait(for: unit.lostTasks)
+        }
         table.value[number] = nil
-        forEachTask { task in
-            if task.state == .blocked, task.nexus === nexus {
-                unit.abort(task, isUnitGone: true, startsBlocked: false)
-            }
-        }
-        forEachTask { task in
-            guard task.nexus === nexus else { return }
-            unit.abort(task, isUnitGone: true)
-            guard task.isAborted, task.state == .pending else { return }
-            countdown.enter()
-            // A task management function may wait for the same task.
-            let others = task.whenAborted
-            task.whenAborted = {
-                others?()
-                countdown.leave()
-            }
-        }
+        abortTasks(isUnitGone: true, where: { $0.nexus === nexus }, whenPending: Self.noteLost)
+        countdown.wait(for: unit.lostTasks)
         unit.detach(nexus)
     }
 
@@ -176,8 +139,8 @@ public final class ITNexus: Sendable {
     /// (SAM-5 clause 6.3.4). The port calls it once, on the reactor.
     public func lose() {
         guard isLost.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
-        abortBlocked { _ in true }
-        forEachTask { $0.abort() }
+        // Before the map forgets the nexus: one of them knows of its tasks.
+        abortTasks(where: { _ in true }, whenPending: Self.noteLost)
         logicalUnits.detach(self)
         table.value.forEach { $0.logicalUnit.detach($0) }
         target.detach(self)

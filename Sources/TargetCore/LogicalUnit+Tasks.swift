@@ -160,6 +160,8 @@ extension LogicalUnit {
     /// now.
     private func executeFetched(_ task: SCSITask, _ nexus: ITLNexus, length: Int) -> CommandProgress {
         guard task.fields.mediumGeneration == server.mediumGeneration else {
+            // The nexus may be told of the new medium twice, here and by the unit attention that came with it (28h):
+            // that is safe, once more than needed, and a command with data for another medium must not go unnoticed.
             return task.fail(.unitAttention, .mediumMayHaveChanged)
         }
         // Another nexus, or a reset, has changed the block length.
@@ -195,28 +197,41 @@ extension LogicalUnit {
 
     /// Ends a task and starts those that it blocked.
     func end(_ task: SCSITask, _ nexus: ITLNexus) {
+        let wasInTurns = task.fields.isInTurns
+        conclude(task, nexus)
+        startBlocked(of: nexus)
+        if wasInTurns { startBlockedTurns() }
+    }
+
+    /// Ends a task; those that it blocked are to be started.
+    @inline(__always)
+    private func conclude(_ task: SCSITask, _ nexus: ITLNexus) {
         if !task.isAborted, nexus.conditions.contains(.intercepted) {
             attachedNexuses.interposer?.taskWillEnd(task, nexus)
         }
         task.fields.state = .ended
         let wasAborted = task.isAborted
-        let wasInTurns = task.fields.isInTurns
-        if wasInTurns { leaveTurns(task) }
+        if task.fields.isInTurns { leaveTurns(task) }
         nexus.taskSet.leave(task)
         if wasAborted {
-            let whenAborted = task.whenAborted.take()
+            let waiting = task.whenAborted
+            task.whenAborted = []
             endAborted(task)
-            whenAborted?()
+            for body in waiting { body() }
         } else {
             task.port.taskEnded(task)
         }
-        startBlocked(of: nexus)
-        if wasInTurns { startBlockedTurns() }
     }
 
     private func leaveTurns(_ task: SCSITask) {
         task.fields.isInTurns = false
         turns.value.leave(task)
+    }
+
+    /// Starts what waited for tasks of a nexus, if it may start now.
+    func startBlocked(behind nexus: ITLNexus) {
+        startBlocked(of: nexus)
+        if isSerial { startBlockedTurns() }
     }
 
     private func startBlocked(of nexus: ITLNexus) {
@@ -242,8 +257,8 @@ extension LogicalUnit {
     }
 
     /// Aborts a task: at once when it is blocked or its data is missing, and when it comes back from the medium
-    /// otherwise. The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, the
-    /// tasks behind a blocked one are aborted too and must not start.
+    /// otherwise. The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, what
+    /// waited for it is not started.
     func abort(_ task: SCSITask, isUnitGone: Bool = false, startsBlocked: Bool = true) {
         guard let nexus = task.nexus else { return }
         guard !task.isAborted else {
@@ -253,23 +268,24 @@ extension LogicalUnit {
         task.fields.isUnitGone = isUnitGone
         switch task.state {
         case .idle, .ended, .running: return
-        case .pending: task.fields.isAborted = true
+        case .pending:
+            task.fields.isAborted = true
+            return
         case .awaitingDataOut:
             task.fields.isAborted = true
-            end(task, nexus)
+            conclude(task, nexus)
+        case .blocked where task.fields.isInTurns:
+            task.fields.isAborted = true
+            _ = turns.value.removeBlocked(task)
+            task.fields.isInTurns = false
+            conclude(task, nexus)
         case .blocked:
             task.fields.isAborted = true
-            if task.fields.isInTurns {
-                _ = turns.value.removeBlocked(task)
-                task.fields.isInTurns = false
-                return end(task, nexus)
-            }
             _ = nexus.taskSet.removeBlocked(task)
             task.fields.state = .ended
             endAborted(task)
-            // It may have been what those behind it waited for: an ORDERED command, for example.
-            if startsBlocked { startBlocked(of: nexus) }
         }
+        if startsBlocked { startBlocked(behind: nexus) }
     }
 }
 

@@ -19,6 +19,8 @@ public final class LogicalUnit: Sendable {
     let isSerial: Bool
     /// The tasks that are at the turn of their nexus, when the unit is serial; on its reactor only.
     let turns: ReactorConfined<TaskSet>
+    /// Those whose nexus is gone, and that the medium works on.
+    let lostTasks = LostTasks()
 
     /// The logical unit of `server`, which serves no other.
     public init(_ server: any DeviceServer) {
@@ -55,5 +57,16 @@ public final class LogicalUnit: Sendable {
         attachedNexuses.endAllHolds()
         server.modePages.restoreDefaults { server.modePageChanged($0) }
         server.logicalUnitReset()
+    }
+}
+
+/// A logical unit is itself, whatever numbers it has.
+extension LogicalUnit: Hashable {
+    /// Whether they are the same object.
+    public static func == (one: LogicalUnit, other: LogicalUnit) -> Bool { one === other }
+
+    /// Hashes the identity of the object.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(ObjectIdentifier(self))
     }
 }

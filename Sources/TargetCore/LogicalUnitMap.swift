@@ -53,17 +53,8 @@ public final class LogicalUnitMap: Sendable {
         }
     }
 
-    /// The logical units, each once.
-    var distinctUnits: [LogicalUnit] {
-        state.withLock { state in
-            var known: Set<ObjectIdentifier> = []
-            var units: [LogicalUnit] = []
-            state.units.forEach { unit in
-                if known.insert(ObjectIdentifier(unit)).inserted { units.append(unit) }
-            }
-            return units
-        }
-    }
+    /// The logical units of now by number, one perhaps more than once.
+    var table: LogicalUnitTable<LogicalUnit> { state.withLock { $0.units } }
 
     // MARK: Changes
 
@@ -80,7 +71,8 @@ public final class LogicalUnitMap: Sendable {
         return true
     }
 
-    /// Takes the unit at `number` out, and away from the nexuses that use it. `countdown` waits for their tasks.
+    /// Takes the unit at `number` out, and away from the nexuses that use it. `countdown` waits for their tasks, and
+    /// for those that the medium works on although their nexuses are gone.
     func remove(at number: Int, _ countdown: Countdown) -> LogicalUnit? {
         guard Self.numbers.contains(number) else { return nil }
         let (unit, nexuses) = state.withLock { state in
@@ -99,6 +91,7 @@ public final class LogicalUnitMap: Sendable {
             if !isPosted { countdown.leave() }
             nexus.inventoryHasChanged()
         }
+        countdown.wait(for: unit.lostTasks)
         return unit
     }
 

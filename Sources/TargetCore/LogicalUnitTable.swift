@@ -30,6 +30,9 @@ struct LogicalUnitTable<Element: AnyObject> {
         }
     }
 
+    /// No element has this number or one above it.
+    var end: Int { chunks.count << Self.chunkBits }
+
     /// How many elements there is room for: a measure of the memory.
     var capacity: Int { chunks.reduce(0) { $0 + $1.count } }
 

@@ -62,6 +62,8 @@ public final class SCSITask {
         var isAborted = false
         /// The task was aborted because its logical unit is no longer mapped: the initiator learns that.
         var isUnitGone = false
+        /// A function of its own nexus that clears logical units is to end it: it was there before the function.
+        var isToBeCleared = false
         /// The Data-Out came before the task's turn.
         var hasDataOut = false
         /// The task runs or is blocked among those of other nexuses (serial units).
@@ -76,8 +78,8 @@ public final class SCSITask {
     var fields = Fields()
     /// The next task that waits in the same task set.
     var nextBlocked: SCSITask?
-    /// Called once when an aborted task has come back from the medium (task management waits for it).
-    var whenAborted: (@Sendable () -> Void)?
+    /// Called once each when the aborted task has come back from the medium, by those who wait for it.
+    var whenAborted: [@Sendable () -> Void] = []
     /// The I_T_L nexus while the task is not idle.
     private(set) var currentNexus: ITLNexus?
 

@@ -40,7 +40,7 @@ public final class Target: Sendable {
     /// Its tasks end, when the medium has let go of them, with ILLEGAL REQUEST, LOGICAL UNIT NOT SUPPORTED, which is
     /// also the answer to later commands (SAM-5 clause 5.9.4); initiators that are logged in learn of it by REPORTED
     /// LUNS DATA HAS CHANGED. The unit stays at other numbers and in other maps. `completion` is called, on any thread,
-    /// when no task uses the unit by this number any more.
+    /// when no task uses the unit by this number any more, nor any whose nexus is gone and that the medium works on.
     @discardableResult
     public func unmap(
         at number: Int, of map: LogicalUnitMap? = nil, completion: @escaping @Sendable () -> Void = {}

@@ -29,17 +29,17 @@ extension ITNexus {
         case .abortTask:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             guard let reference, reference.nexus === nexus else { return completion(.taskDoesNotExist) }
-            let join = Join(completion)
-            join.abort(reference)
-            join.finishIssuing()
+            let join = Join(on: reactor, completion)
+            abortTasks(where: { $0 === reference }, whenPending: join.wait(for:))
+            join.leave()
         case .queryTask:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             completion(reference?.nexus === nexus ? .succeeded : .complete)
         case .abortTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
-            let join = Join(completion)
-            join.abortTasks(of: self) { $0.nexus === nexus }
-            join.finishIssuing()
+            let join = Join(on: reactor, completion)
+            abortTasks(where: { $0.nexus === nexus }, whenPending: join.wait(for:))
+            join.leave()
         case .queryTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             var isFound = false
@@ -50,22 +50,21 @@ extension ITNexus {
             perform(.abortTaskSet, logicalUnitNumber: logicalUnitNumber, reference: nil, completion: completion)
         case .clearTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
-            clear([nexus.logicalUnit], attention: .commandsClearedByAnotherInitiator, isReset: false, completion)
+            clear(nexus.logicalUnit, attention: .commandsClearedByAnotherInitiator, isReset: false, completion)
         case .logicalUnitReset:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
-            clear([nexus.logicalUnit], attention: .busDeviceResetOccurred, isReset: true, completion)
+            clear(nexus.logicalUnit, attention: .busDeviceResetOccurred, isReset: true, completion)
         case .targetWarmReset, .targetColdReset:
-            clear(
-                logicalUnits.distinctUnits, attention: .busDeviceResetOccurred, isReset: true, completion)
+            clear(nil, attention: .busDeviceResetOccurred, isReset: true, completion)
         case .iTNexusReset:
-            let join = Join(completion)
-            join.abortTasks(of: self) { _ in true }
+            let join = Join(on: reactor, completion)
+            abortTasks(where: { _ in true }, whenPending: join.wait(for:))
             // What the nexus holds ends as if it were lost (SAM-5 clause 6.3.4).
             for nexus in unitNexuses {
                 nexus.logicalUnit.attachedNexuses.endHold(of: nexus)
                 nexus.establishUnitAttention(.iTNexusLossOccurred)
             }
-            join.finishIssuing()
+            join.leave()
         case .queryAsynchronousEvent:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             completion(nexus.hasUnitAttention ? .succeeded : .complete)
@@ -74,89 +73,52 @@ extension ITNexus {
         }
     }
 
-    /// Aborts the tasks of all nexuses on `units`, each on its own reactor, where its unit attention follows: it covers
-    /// what the nexus has lost, and is established once.
+    /// Ends the tasks of all nexuses on a logical unit, or on all that the initiator sees.
     private func clear(
-        _ units: [LogicalUnit], attention: AdditionalSenseCode, isReset: Bool,
+        _ unit: LogicalUnit?, attention: AdditionalSenseCode, isReset: Bool,
         _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
     ) {
-        let join = Join(completion)
-        let origin = reactor
-        for unit in units {
-            let nexuses = unit.attachedNexuses.all
-            // On a serial unit tasks of one nexus may be blocked by those of another, all on this reactor.
-            for nexus in nexuses where nexus.iTNexus.reactor === origin {
-                if nexus.iTNexus !== self { nexus.iTNexus.announceClearing(of: nexus) }
-                nexus.blockedWereAborted = nexus.iTNexus.abortBlocked { $0.nexus === nexus }
-            }
-            for nexus in nexuses {
-                let other = nexus.iTNexus
-                let isSelf = other === self
-                let abortAll: @Sendable () -> Void = {
-                    if other.reactor !== origin { other.announceClearing(of: nexus) }
-                    let hadBlocked = nexus.blockedWereAborted
-                    nexus.blockedWereAborted = false
-                    let hadTask = join.abortTasks(of: other) { $0.nexus === nexus } || hadBlocked
-                    // The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
-                    if isReset || hadTask && !isSelf { nexus.establishUnitAttention(attention) }
-                }
-                if other.reactor === origin {
-                    abortAll()
-                } else {
-                    join.enter()
-                    let isPosted = other.reactor.postCompletion {
-                        abortAll()
-                        if !origin.postCompletion({ join.leave() }) { join.leave() }
-                    }
-                    // A reactor that stops has no tasks to wait for.
-                    if !isPosted { join.leave() }
-                }
-            }
-            if isReset { unit.reset() }
+        var table = LogicalUnitTable<LogicalUnit>()
+        if let unit { table[0] = unit } else { table = logicalUnits.table }
+        forEachTask { task in
+            if unit == nil || task.nexus?.logicalUnit === unit { task.fields.isToBeCleared = true }
         }
-        join.finishIssuing()
+        TaskClearing(
+            table, origin: self, attention: attention, isReset: isReset, Join(on: reactor, completion)
+        ).begin()
     }
 }
 
-/// Counts what a task management function waits for, and completes when all of it has ended.
-private final class Join: Sendable {
+/// Counts what a task management function waits for, and completes when all of it has ended, on the reactor of the
+/// nexus that asks.
+final class Join: Sendable {
     private let countdown: Countdown
+    private let reactor: Reactor
 
-    init(_ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
+    /// The count begins with one, for the time in which more is begun that is to be waited for.
+    init(on reactor: Reactor, _ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
+        self.reactor = reactor
         countdown = Countdown { completion(.complete) }
     }
 
-    func enter() { countdown.enter() }
+    /// Ends the count of the beginning, on the reactor.
     func leave() { countdown.leave() }
 
-    /// Aborts a task and, when it is with the medium, waits for its return.
-    func abort(_ task: SCSITask) {
-        task.abort()
-        guard task.isAborted, task.state == .pending else { return }
-        enter()
-        let reactor = task.reactor
-        // Another function may wait for the same task.
-        let others = task.whenAborted
-        task.whenAborted = {
-            others?()
-            if !reactor.postCompletion({ self.leave() }) { self.leave() }
-        }
+    /// Counts what calls the closure when it has ended, on any thread.
+    private func enter() -> @Sendable () -> Void {
+        countdown.enter()
+        // A reactor that stops answers no functions.
+        return { [self] in reactor.postCompletion { self.leave() } }
     }
 
-    /// Aborts the tasks of a nexus that `isAffected` selects; whether there was one.
-    @discardableResult
-    func abortTasks(of nexus: ITNexus, where isAffected: (SCSITask) -> Bool) -> Bool {
-        var hadTask = nexus.abortBlocked(where: isAffected)
-        nexus.forEachTask { task in
-            guard isAffected(task) else { return }
-            hadTask = true
-            abort(task)
-        }
-        return hadTask
+    /// Waits for a task that the medium has and that is aborted.
+    func wait(for task: SCSITask) {
+        task.whenAborted.append(enter())
     }
 
-    /// Gives up the count that held the completion back while aborts were issued.
-    func finishIssuing() {
-        leave()
+    /// Waits for the tasks that are lost now.
+    func wait(for tasks: LostTasks) {
+        let hasEnded = enter()
+        if !tasks.wait(hasEnded) { leave() }
     }
 }

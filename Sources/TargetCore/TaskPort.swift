@@ -17,11 +17,11 @@ public protocol TaskPort: AnyObject {
     /// Calls `body` with each task of the nexus that has been submitted and has not ended.
     func forEachTask(_ body: (SCSITask) -> Void)
 
-    /// A function of another nexus is about to end the tasks of a logical unit; their `taskAborted` follows.
-    func tasksWillBeCleared(on nexus: ITLNexus)
+    /// A function of another nexus is about to end the tasks that `isAffected` selects; their `taskAborted` follows.
+    func tasksWillBeCleared(where isAffected: (SCSITask) -> Bool)
 }
 
 extension TaskPort {
     /// The default does nothing.
-    public func tasksWillBeCleared(on nexus: ITLNexus) {}
+    public func tasksWillBeCleared(where isAffected: (SCSITask) -> Bool) {}
 }

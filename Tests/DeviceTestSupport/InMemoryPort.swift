@@ -31,6 +31,10 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// The lengths of Data-Out that are owed, by slot. On the reactor only.
     private var owedDataOut: [Int: Int] = [:]
 
+    /// How often the port was asked for its tasks, and how many Data-Outs it was asked for. On the reactor only.
+    public private(set) var taskEnumerations = 0
+    public private(set) var dataOutRequests = 0
+
     public private(set) var nexus: ITNexus {
         get { storedNexus.withLock { $0! } }
         set { storedNexus.withLock { $0 = newValue } }
@@ -64,7 +68,8 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// Runs `body` on the reactor and waits for it.
     public func onReactor(_ body: @escaping @Sendable () -> Void) {
         let done = DispatchSemaphore(value: 0)
-        reactor.post {
+        // A full mailbox is no reason to wait for ever.
+        reactor.postCompletion {
             body()
             done.signal()
         }
@@ -169,6 +174,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
 
     /// Copies the command's data, and says so at once.
     public func requestDataOut(_ task: SCSITask, length: Int) {
+        dataOutRequests += 1
         if withholdsDataOut {
             owedDataOut[task.slot] = length
         } else {
@@ -220,6 +226,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
 
     /// Enumerates the outstanding tasks.
     public func forEachTask(_ body: (SCSITask) -> Void) {
+        taskEnumerations += 1
         for task in tasks where task.state != .idle && task.state != .ended { body(task) }
     }
 

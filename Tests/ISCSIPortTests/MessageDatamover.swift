@@ -1,5 +1,6 @@
 import Bytes
 import ISCSI
+import Initiator
 import Platform
 import SCSI
 import TargetCore

@@ -28,6 +28,36 @@ struct MultipleConnectionTests {
         #expect(read.tag == second.initiatorTaskTag && read.data == pattern(512))
     }
 
+    @Test("The end of a connection starts none of its commands; one of another that only they have blocked goes on")
+    func endOfConnection() throws {
+        let fixture = try PortFixture()
+        let session = try SharedSession(fixture)
+        try session.join(1)
+        let running = session.wait()
+        var ordered = session.wait()
+        ordered.attributes = TaskAttribute.ordered.rawValue
+        let behind = session.wait()
+        let last = session.wait()
+        try session.send(running, on: 0)
+        try session.send(ordered, on: 1)
+        try session.send(behind, on: 1)
+        try session.send(last, on: 0)
+        let isRunning = fixture.eventually { fixture.device.heldCount == 1 }
+        let isQuiet = try [UInt16(0), 1].allSatisfy { try session.isQuiet($0) }
+        #expect(isRunning && isQuiet)
+        let logout = try session.logOut(.closeConnection, connectionID: 1, on: 0)
+        #expect(logout.response == .closed)
+        let isGoingOn = fixture.eventually { fixture.device.heldCount >= 2 }
+        #expect(isGoingOn)
+        fixture.letGo()
+        for _ in 0..<2 {
+            let response = try session.receive(SCSIResponsePDU.self, on: 0)
+            #expect([running, last].map(\.initiatorTaskTag).contains(response.initiatorTaskTag))
+            #expect(response.status == .good)
+        }
+        #expect(fixture.device.heldCount == 2)
+    }
+
     @Test("A command is not passed while its immediate data is on its way")
     func arriving() throws {
         let session = try SharedSession(PortFixture())

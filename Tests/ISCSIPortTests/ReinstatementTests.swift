@@ -80,6 +80,29 @@ struct ReinstatementTests {
         #expect(isForgotten)
     }
 
+    @Test("It is the unit that is busy, not the number that it had")
+    func remappedUnit() throws {
+        let identifier = InitiatorSessionID.random()
+        let (fixture, first) = try fixture(holding: 1, identifier)
+        first.connection.socket.shutdownWriting()
+        try first.connection.waitUntilClosed()
+        let isOver = fixture.eventually { fixture.server.sessions().isEmpty }
+        #expect(isOver)
+        // The units change places.
+        let units = [0, 1].compactMap { fixture.target.unmap(at: $0) }
+        for (number, unit) in units.reversed().enumerated() { fixture.target.map(unit, at: number) }
+        let second = try fixture.initiator { $0.initiatorSessionID = identifier }
+        let write = try second.execute(write10(0, 8), on: unit, dataOut: pattern(4096))
+        #expect(write.isGood)
+        _ = try second.waitUntilReady(other)
+        let busy = try second.execute(testUnitReady, on: other)
+        #expect(busy.status == .busy)
+        fixture.letGo()
+        var outcome = try second.waitUntilReady(other)
+        while outcome.status == .busy { outcome = try second.waitUntilReady(other) }
+        #expect(outcome.isGood)
+    }
+
     @Test("A session that broke is reinstated no less when its initiator comes back, and hinders no other")
     func brokenSession() throws {
         let identifier = InitiatorSessionID.random()

@@ -65,7 +65,7 @@ final class FullMailboxTests {
         mine.onReactor {}
         #expect(results.abortedCount == 1)
         #expect(other.clearUnitAttentions() == [.busDeviceResetOccurred])
-        #expect(answers.withLock { $0.count } == 1)
+        #expect(answers.withLock { $0 } == [true], "it is answered on the reactor that asks")
     }
 
     @Test("A unit that is taken out is taken from the nexuses of a reactor with a full mailbox")

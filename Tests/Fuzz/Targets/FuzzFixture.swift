@@ -30,6 +30,7 @@ final class FuzzFixture: @unchecked Sendable {
         limits.commandWindow = 16
         limits.immediateCommands = 4
         limits.taskManagementFunctions = 4
+        limits.taskManagementFunctionsOfUnit = 2
         limits.heldRequests = 4
         limits.outputBacklog = 1 << 20
         self.limits = limits

@@ -1,0 +1,62 @@
+// The tasks of a nexus, of which its port knows.
+extension ITNexus {
+    /// Calls `body` with every task that has not ended.
+    func forEachTask(_ body: (SCSITask) -> Void) {
+        port.value?.forEachTask(body)
+    }
+
+    /// Tells the port that a function of another nexus is about to end tasks.
+    func announceClearing(of isAffected: (SCSITask) -> Bool) {
+        port.value?.tasksWillBeCleared(where: isAffected)
+    }
+
+    /// Aborts the tasks that `isAffected` selects, on the reactor. None of them is started by the end of another; those
+    /// that they blocked are, if they are not selected. The port's `taskAborted` follows for each.
+    public func abortTasks(where isAffected: (SCSITask) -> Bool) {
+        abortTasks(where: isAffected, whenPending: { _ in })
+    }
+
+    /// The same; `whenPending` is called with each that the medium has, and that comes back later.
+    func abortTasks(
+        isUnitGone: Bool = false, where isAffected: (SCSITask) -> Bool, whenPending: (SCSITask) -> Void
+    ) {
+        var blockers: [ITLNexus] = []
+        abortBlocked(isUnitGone: isUnitGone, where: isAffected) { task in
+            if let nexus = task.nexus, blockers.last !== nexus { blockers.append(nexus) }
+        }
+        forEachTask { task in
+            guard isAffected(task) else { return }
+            abort(task, isUnitGone: isUnitGone, whenPending)
+        }
+        // An ORDERED command, for example, that others waited for may have been among them.
+        for nexus in blockers { nexus.logicalUnit.startBlocked(behind: nexus) }
+    }
+
+    private func abort(_ task: SCSITask, isUnitGone: Bool, _ whenPending: (SCSITask) -> Void) {
+        task.nexus?.logicalUnit.abort(task, isUnitGone: isUnitGone)
+        if task.isAborted, task.state == .pending { whenPending(task) }
+    }
+
+    /// Aborts those of the tasks that `isAffected` selects which are blocked, and starts nothing:
+    /// `startBlocked(behind:)` follows when the others have been aborted, whose end would have started them. First
+    /// those that their own nexus blocks, then those that wait for the turn of the nexus. `body` is called with each
+    /// before.
+    func abortBlocked(
+        isUnitGone: Bool = false, where isAffected: (SCSITask) -> Bool, _ body: (SCSITask) -> Void
+    ) {
+        for isInTurns in [false, true] {
+            forEachTask { task in
+                guard task.state == .blocked, task.fields.isInTurns == isInTurns, isAffected(task) else { return }
+                body(task)
+                task.nexus?.logicalUnit.abort(task, isUnitGone: isUnitGone, startsBlocked: false)
+            }
+        }
+    }
+
+    /// The nexus of a task that the medium has is gone: its logical unit remembers it until it comes back.
+    static func noteLost(_ task: SCSITask) {
+        guard let tasks = task.nexus?.logicalUnit.lostTasks else { return }
+        let batch = tasks.enter()
+        task.whenAborted.append { tasks.leave(batch) }
+    }
+}

@@ -1,0 +1,184 @@
+internal import Platform
+internal import SCSI
+
+/// A task management function that ends the tasks of all nexuses on logical units: CLEAR TASK SET on a serial unit, a
+/// logical unit reset, a target reset.
+///
+/// Its work is that of the nexuses and tasks that there are, whatever units and slots there could be, and every reactor
+/// does `turnWork` of it in a turn:
+///
+/// 1. The nexuses of the units are gathered. Each reactor that has some gets one message, with all of them.
+/// 2. There, the tasks that are blocked are aborted, of all nexuses: on a serial unit those of one nexus may wait for
+///    those of another.
+/// 3. Then the others are aborted, and the nexuses get their unit attention, which covers what they have lost.
+/// 4. When all have it, the units are reset, and what comes back from the medium later is waited for.
+///
+/// What the nexus that asks submits later than the function is not affected. Others cannot tell what was before.
+final class TaskClearing: @unchecked Sendable {
+    /// The work of a reactor in a turn: an I_T nexus counts `nexusWork`, for its tasks, and an I_T_L nexus 1.
+    static let turnWork = 4096
+    static let nexusWork = 64
+
+    /// The nexuses of one reactor, and how far the work on them has come. There only, once it has begun.
+    private final class Part: @unchecked Sendable {
+        let reactor: Reactor
+        var nexuses: [(nexus: ITNexus, unitNexuses: [ITLNexus])] = []
+        var positions: [ObjectIdentifier: Int] = [:]
+        var next = 0
+
+        init(_ reactor: Reactor) { self.reactor = reactor }
+
+        func add(_ nexus: ITLNexus) {
+            let position = positions[ObjectIdentifier(nexus.iTNexus)] ?? nexuses.count
+            if position == nexuses.count {
+                positions[ObjectIdentifier(nexus.iTNexus)] = position
+                nexuses.append((nexus.iTNexus, []))
+            }
+            nexuses[position].unitNexuses.append(nexus)
+        }
+
+        func takeNext() -> (nexus: ITNexus, unitNexuses: [ITLNexus])? {
+            guard next < nexuses.count else {
+                next = 0
+                return nil
+            }
+            defer { next += 1 }
+            return nexuses[next]
+        }
+    }
+
+    private let origin: ITNexus
+    private let attention: AdditionalSenseCode
+    private let isReset: Bool
+    private let join: Join
+
+    // On the reactor of the nexus that asks; what others read is complete before their parts begin.
+    private let table: LogicalUnitTable<LogicalUnit>
+    private var number = 0
+    private var units: Set<LogicalUnit> = []
+    private var unitList: [LogicalUnit] = []
+    private var parts: [ObjectIdentifier: Part] = [:]
+    /// How many reactors have not done their part.
+    private(set) var remainingParts = 0
+
+    /// A function of `origin` on the units of `table`, whatever their numbers are.
+    init(
+        _ table: LogicalUnitTable<LogicalUnit>, origin: ITNexus, attention: AdditionalSenseCode, isReset: Bool,
+        _ join: Join
+    ) {
+        self.table = table
+        self.origin = origin
+        self.attention = attention
+        self.isReset = isReset
+        self.join = join
+    }
+
+    /// Begins, on the reactor of the nexus that asks, whose affected tasks are marked. The join is left when everything
+    /// has been begun that is waited for.
+    func begin() {
+        inPieces(on: origin.reactor, gather, then: distribute)
+    }
+
+    /// Calls `step`, which gives its work, until it gives nil, and then `end`. When a turn has had its share of work,
+    /// the next one goes on.
+    private func inPieces(
+        on reactor: Reactor, _ step: @escaping @Sendable () -> Int?, then end: @escaping @Sendable () -> Void
+    ) {
+        var work = 0
+        while work < Self.turnWork {
+            guard let more = step() else { return end() }
+            work += more
+        }
+        // A reactor that stops has no tasks to wait for.
+        if !reactor.postCompletion({ self.inPieces(on: reactor, step, then: end) }) { end() }
+    }
+
+    // MARK: The nexuses
+
+    /// Takes notice of the nexuses of one unit.
+    @Sendable private func gather() -> Int? {
+        guard number < table.end else { return nil }
+        defer { number += 1 }
+        guard let unit = table[number], unit.serves(origin.reactor), units.insert(unit).inserted else { return 1 }
+        unitList.append(unit)
+        let nexuses = unit.attachedNexuses.all
+        for nexus in nexuses {
+            let reactor = nexus.iTNexus.reactor
+            let part = parts[ObjectIdentifier(reactor)] ?? Part(reactor)
+            parts[ObjectIdentifier(reactor)] = part
+            part.add(nexus)
+        }
+        return 1 + nexuses.count
+    }
+
+    @Sendable private func distribute() {
+        let own = parts.removeValue(forKey: ObjectIdentifier(origin.reactor)) ?? Part(origin.reactor)
+        remainingParts = 1 + parts.count
+        for part in parts.values {
+            let isPosted = part.reactor.postCompletion {
+                self.abortTasks(of: part) { [self] in origin.reactor.postCompletion(partEnded) }
+            }
+            // A reactor that stops has no tasks to wait for.
+            if !isPosted { remainingParts -= 1 }
+        }
+        abortTasks(of: own, then: partEnded)
+    }
+
+    // MARK: The tasks
+
+    /// On the part's reactor.
+    private func abortTasks(of part: Part, then end: @escaping @Sendable () -> Void) {
+        inPieces(on: part.reactor, { self.abortBlocked(part) }) { [self] in
+            inPieces(on: part.reactor, { self.abortOthers(part) }, then: end)
+        }
+    }
+
+    /// Which tasks of a nexus are affected.
+    private func isAffected(_ task: SCSITask, of nexus: ITNexus) -> Bool {
+        guard nexus !== origin || task.fields.isToBeCleared, let unit = task.nexus?.logicalUnit else { return false }
+        return units.contains(unit)
+    }
+
+    private func abortBlocked(_ part: Part) -> Int? {
+        guard let (nexus, _) = part.takeNext() else { return nil }
+        if nexus !== origin { nexus.announceClearing { self.isAffected($0, of: nexus) } }
+        nexus.abortBlocked(where: { isAffected($0, of: nexus) }) { $0.nexus?.hasLostTask = true }
+        return Self.nexusWork
+    }
+
+    private func abortOthers(_ part: Part) -> Int? {
+        guard let (nexus, unitNexuses) = part.takeNext() else { return nil }
+        nexus.abortTasks(
+            where: { task in
+                guard isAffected(task, of: nexus) else { return false }
+                task.nexus?.hasLostTask = true
+                return true
+            }, whenPending: join.wait(for:))
+        for unitNexus in unitNexuses {
+            // The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
+            if isReset || unitNexus.hasLostTask && nexus !== origin { unitNexus.establishUnitAttention(attention) }
+            unitNexus.hasLostTask = false
+            unitNexus.logicalUnit.startBlocked(behind: unitNexus)
+        }
+        return Self.nexusWork + unitNexuses.count
+    }
+
+    // MARK: The units
+
+    /// On the reactor of the nexus that asks.
+    @Sendable private func partEnded() {
+        remainingParts -= 1
+        guard remainingParts == 0 else { return }
+        number = 0
+        inPieces(on: origin.reactor, finishUnit) { [join] in join.leave() }
+    }
+
+    @Sendable private func finishUnit() -> Int? {
+        guard number < unitList.count else { return nil }
+        defer { number += 1 }
+        let unit = unitList[number]
+        if isReset { unit.reset() }
+        join.wait(for: unit.lostTasks)
+        return Self.nexusWork + unit.attachedNexuses.count
+    }
+}
