@@ -6,7 +6,9 @@ import Testing
 
 @testable import Initiator
 
-@Suite("Load") struct LoadTests {
+@Suite("Load", .timeLimit(.minutes(5))) struct LoadTests {
+    /// The reads and writes of a load whose plan has no end of its own.
+    private static let operationCount = 16
     private let disk = LoadUnit.disk(logicalBlockLength: 512, region: 0..<UInt64(FakeTarget.blockCount))
 
     private func plan(
@@ -18,11 +20,12 @@ import Testing
             blockLength: blockLength, depth: depth, seed: 1)
     }
 
-    /// Runs a plan for a moment against a fake target.
+    /// Runs a plan to its end, or for `operationCount` reads and writes, against a fake target.
     private func run(
         _ plan: LoadPlan, _ behavior: FakeTarget.Behavior = FakeTarget.Behavior(), digests: Bool = false
     ) async throws -> LoadReport {
-        var behavior = behavior
+        var (plan, behavior) = (plan, behavior)
+        plan.operationLimit = plan.operationLimit ?? Self.operationCount
         behavior.mayBeAbandoned = true
         let target = try FakeTarget(behavior)
         var settings = InitiatorSettings(targetName: FakeTarget.name)
@@ -41,7 +44,13 @@ import Testing
                 Issue.record("\(error)")
             }
         }
-        try await Task.sleep(for: .milliseconds(150))
+        var isDone = false
+        while !isDone {
+            try await Task.sleep(for: .milliseconds(1))
+            isDone = await withCheckedContinuation { continuation in
+                reactor.post { continuation.resume(returning: load.isDone) }
+            }
+        }
         let report: LoadReport = await withCheckedContinuation { continuation in
             reactor.post {
                 let report = load.endMeasuring()
@@ -67,7 +76,7 @@ import Testing
         let report = try await run(plan(operation, blockLength: size.blockLength), behavior, digests: size.digests)
         #expect(report.failure == nil)
         #expect(report.errors == 0, "\(report.firstError ?? "")")
-        #expect(report.operations > 0)
+        #expect(report.operations == Self.operationCount)
         #expect(report.bytes == report.operations * size.blockLength)
         #expect(report.latencies.count == UInt64(report.operations))
     }
@@ -82,7 +91,7 @@ import Testing
         #expect(report.failure == nil)
         #expect(report.errors == 0)
         #expect(report.busyCount == 5)
-        #expect(report.operations > 0)
+        #expect(report.operations == Self.operationCount)
     }
 
     @Test("errors are counted and the first is told")
@@ -90,7 +99,7 @@ import Testing
         let beyond = LoadUnit.disk(logicalBlockLength: 512, region: (1 << 20)..<(1 << 21))
         let report = try await run(plan(.read, unit: beyond))
         #expect(report.operations == 0)
-        #expect(report.errors > 0)
+        #expect(report.errors == Self.operationCount)
         #expect(report.firstError == "sense 05/21/00")
     }
 
