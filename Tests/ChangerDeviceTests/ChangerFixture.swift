@@ -100,11 +100,15 @@ final class ChangerFixture {
     }
 
     func move(_ source: Int, _ destination: Int, transport: Int = 0) -> String {
-        text(port.execute([0xA5, 0] + be16(transport) + be16(source) + be16(destination) + [0, 0, 0, 0]))
+        text(
+            port.execute(
+                [OperationCode.moveMedium, 0] + be16(transport) + be16(source) + be16(destination) + [0, 0, 0, 0]))
     }
 
     func exchange(_ source: Int, _ first: Int, _ second: Int) -> String {
-        text(port.execute([0xA6, 0] + be16(0) + be16(source) + be16(first) + be16(second) + [0, 0]))
+        text(
+            port.execute(
+                [OperationCode.exchangeMedium, 0] + be16(0) + be16(source) + be16(first) + be16(second) + [0, 0]))
     }
 
     func relocate(_ barcode: String, _ origin: MediumPlace, _ destination: MediumPlace) -> MoveRefusal? {
@@ -125,7 +129,9 @@ final class ChangerFixture {
     ) -> CommandResult {
         let length = [UInt8(allocation >> 16), UInt8(allocation >> 8 & 0xFF), UInt8(allocation & 0xFF)]
         return port.execute(
-            [0xB8, (tags ? 0x10 : 0) | type] + be16(start) + be16(count) + [identifiers ? 1 : 0] + length + [0, 0])
+            [OperationCode.readElementStatus, (tags ? 0x10 : 0) | type] + be16(start) + be16(count) + [
+                identifiers ? 1 : 0
+            ] + length + [0, 0])
     }
 
     /// The labels by element address, of all elements that hold a cartridge.

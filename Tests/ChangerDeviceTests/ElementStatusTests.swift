@@ -39,7 +39,7 @@ struct ElementStatusTests {
     @Test("As mtx asks: each type by its own address and count from page 1Dh")
     func mtx() throws {
         let fixture = try ChangerFixture()
-        let page = fixture.port.execute([0x1A, 0x08, 0x1D, 0, 0x88, 0]).dataIn
+        let page = fixture.port.execute([OperationCode.modeSense6, 0x08, 0x1D, 0, 0x88, 0]).dataIn
         #expect(page == [23, 0, 0, 0, 0x1D, 0x12, 0, 1, 0, 1, 4, 0, 0, 5, 3, 0, 0, 2, 1, 1, 0, 2, 0, 0])
         for (type, address, count) in [(UInt8(2), 0x400, 5), (3, 0x300, 2), (4, 0x101, 2), (1, 1, 1)] {
             let report = fixture.status(type: type, from: address, count: count).dataIn
@@ -83,29 +83,38 @@ struct ElementStatusTests {
         #expect(fixture.status(count: 0).dataIn == [0, 0, 0, 0, 0, 0, 0, 0])
         let four = fixture.status(count: 4).dataIn
         #expect(fixture.parse(four).keys.sorted() == [1, 0x101, 0x102, 0x400])
-        #expect(text(fixture.port.execute([0xB8, 0x10, 0, 0, 0, 1, 3, 0, 1, 0, 0, 0])) == "good")
-        #expect(text(fixture.port.execute([0xB8, 0x30, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0])) == "5/2400")
+        #expect(
+            text(fixture.port.execute([OperationCode.readElementStatus, 0x10, 0, 0, 0, 1, 3, 0, 1, 0, 0, 0])) == "good")
+        #expect(
+            text(fixture.port.execute([OperationCode.readElementStatus, 0x30, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0]))
+                == "5/2400")
     }
 
     @Test("INQUIRY, mode and log pages")
     func pages() throws {
         let fixture = try ChangerFixture()
-        let inquiry = fixture.port.execute([0x12, 0, 0, 0, 96, 0]).dataIn
+        let inquiry = fixture.port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).dataIn
         #expect(inquiry[0] == 0x08 && inquiry[1] == 0x80 && inquiry[55] == 1)
         #expect(String(decoding: inquiry[8..<36], as: UTF8.self) == "IBM     03584L32        D940")
-        let capabilities = fixture.port.execute([0x1A, 8, 0x1F, 0, 255, 0]).dataIn
+        let capabilities = fixture.port.execute([OperationCode.modeSense6, 8, 0x1F, 0, 255, 0]).dataIn
         #expect(
             Array(capabilities[4...])
                 == [0x1F, 0x12, 0x0E, 0, 0, 14, 14, 14, 0, 0, 0, 0, 0, 14, 14, 14, 0, 0, 0, 0])
-        #expect(Array(fixture.port.execute([0x1A, 8, 0x1E, 0, 255, 0]).dataIn[4...]) == [0x1E, 2, 0, 0])
-        #expect(text(fixture.port.execute([0x1A, 0, 0x3F, 0, 255, 0])) == "good")
-        #expect(fixture.port.execute([0x4D, 0, 0x6E, 0, 0, 0, 0, 4, 0, 0]).dataIn.count == 4 + 64 * 5)
-        #expect(text(fixture.port.execute([0x07, 0, 0, 0, 0, 0])) == "good")
-        #expect(text(fixture.port.execute([0x37, 1, 4, 0, 0, 0, 0, 2, 0, 0])) == "good")
-        #expect(text(fixture.port.execute([0x37, 1, 5, 0, 0, 0, 0, 2, 0, 0])) == "5/2101")
-        #expect(text(fixture.port.execute([0x2B, 0, 0, 0, 4, 0, 0, 0, 0, 0])) == "good")
-        #expect(text(fixture.port.execute([0x2B, 0, 0, 0, 5, 0, 0, 0, 0, 0])) == "5/2101")
-        let move = fixture.port.execute([0xA3, 0x0C, 0x81, 0xA5, 0, 0, 0, 0, 1, 0, 0, 0]).dataIn
+        #expect(
+            Array(fixture.port.execute([OperationCode.modeSense6, 8, 0x1E, 0, 255, 0]).dataIn[4...]) == [0x1E, 2, 0, 0])
+        #expect(text(fixture.port.execute([OperationCode.modeSense6, 0, 0x3F, 0, 255, 0])) == "good")
+        #expect(
+            fixture.port.execute([OperationCode.logSense, 0, 0x6E, 0, 0, 0, 0, 4, 0, 0]).dataIn.count == 4 + 64 * 5)
+        #expect(text(fixture.port.execute([OperationCode.initializeElementStatus, 0, 0, 0, 0, 0])) == "good")
+        #expect(
+            text(fixture.port.execute([OperationCode.initializeElementStatusWithRange, 1, 4, 0, 0, 0, 0, 2, 0, 0]))
+                == "good")
+        #expect(
+            text(fixture.port.execute([OperationCode.initializeElementStatusWithRange, 1, 5, 0, 0, 0, 0, 2, 0, 0]))
+                == "5/2101")
+        #expect(text(fixture.port.execute([OperationCode.positionToElement, 0, 0, 0, 4, 0, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.positionToElement, 0, 0, 0, 5, 0, 0, 0, 0, 0])) == "5/2101")
+        let move = fixture.port.execute([OperationCode.maintenanceIn, 0x0C, 0x81, 0xA5, 0, 0, 0, 0, 1, 0, 0, 0]).dataIn
         #expect(move.rawSpan.loadBE32(at: 4 + 12 + 8) == 900)
     }
 }

@@ -48,7 +48,7 @@ struct MoveTests {
         #expect(fixture.move(slot, 1) == "5/2101")
         #expect(fixture.move(slot, slot + 4, transport: 2) == "5/2101")
         // INVERT.
-        #expect(text(fixture.port.execute([0xA5, 0, 0, 0, 4, 0, 4, 4, 0, 0, 1, 0])) == "5/2400")
+        #expect(text(fixture.port.execute([OperationCode.moveMedium, 0, 0, 0, 4, 0, 4, 4, 0, 0, 1, 0])) == "5/2400")
         #expect(fixture.labels == before)
         #expect(fixture.inventory.moves.withLock { $0.isEmpty })
     }
@@ -112,9 +112,9 @@ struct MoveTests {
         #expect(fixture.move(slot, mail) == "good")
         #expect(fixture.parse(fixture.status().dataIn)[mail]?.flags == 0x39)
         let place = MediumPlace.element(LibraryElement(.importExport, 1))
-        #expect(text(fixture.port.execute([0x1E, 0, 0, 0, 1, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.preventAllowMediumRemoval, 0, 0, 0, 1, 0])) == "good")
         #expect(fixture.relocate("A00001L8", place, .outside) == .removalPrevented)
-        #expect(text(fixture.port.execute([0x1E, 0, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.preventAllowMediumRemoval, 0, 0, 0, 0, 0])) == "good")
         #expect(fixture.relocate("A00001L8", place, .outside) == nil)
         #expect(fixture.port.clearUnitAttentions() == [.importOrExportElementAccessed])
         #expect(fixture.labels[mail] == nil)

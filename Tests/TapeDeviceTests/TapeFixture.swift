@@ -86,42 +86,42 @@ final class TapeFixture {
     // MARK: Commands
 
     func read(_ count: Int, isFixed: Bool = false, sili: Bool = false) -> CommandResult {
-        port.execute([0x08, (isFixed ? 1 : 0) | (sili ? 2 : 0)] + bytes24(count) + [0])
+        port.execute([OperationCode.read6, (isFixed ? 1 : 0) | (sili ? 2 : 0)] + bytes24(count) + [0])
     }
 
     func write(_ data: [UInt8]) -> CommandResult {
-        port.execute([0x0A, 0] + bytes24(data.count) + [0], dataOut: data)
+        port.execute([OperationCode.write6, 0] + bytes24(data.count) + [0], dataOut: data)
     }
 
     func writeFixed(_ data: [UInt8], blocks: Int) -> CommandResult {
-        port.execute([0x0A, 1] + bytes24(blocks) + [0], dataOut: data)
+        port.execute([OperationCode.write6, 1] + bytes24(blocks) + [0], dataOut: data)
     }
 
     func filemarks(_ count: Int, immediate: Bool = true) -> CommandResult {
-        port.execute([0x10, immediate ? 1 : 0] + bytes24(count) + [0])
+        port.execute([OperationCode.writeFilemarks6, immediate ? 1 : 0] + bytes24(count) + [0])
     }
 
     func space(_ code: UInt8, _ count: Int) -> CommandResult {
-        port.execute([0x11, code] + bytes24(count) + [0])
+        port.execute([OperationCode.space6, code] + bytes24(count) + [0])
     }
 
     func locate(_ object: UInt64, type: UInt8 = 0) -> CommandResult {
-        var block: [UInt8] = [0x92, type << 3, 0, 0]
+        var block: [UInt8] = [OperationCode.locate16, type << 3, 0, 0]
         block.appendBE64(object)
         return port.execute(block + [0, 0, 0, 0])
     }
 
-    func rewind() -> CommandResult { port.execute([0x01, 0, 0, 0, 0, 0]) }
+    func rewind() -> CommandResult { port.execute([OperationCode.rewind, 0, 0, 0, 0, 0]) }
 
     /// Sets the nexus's block length by MODE SELECT(6).
     func setBlockLength(_ length: Int, bufferedMode: UInt8 = 1) -> CommandResult {
         let list: [UInt8] = [0, 0, bufferedMode << 4, 8, 0, 0, 0, 0, 0] + bytes24(length)
-        return port.execute([0x15, 0x10, 0, 0, 12, 0], dataOut: list)
+        return port.execute([OperationCode.modeSelect6, 0x10, 0, 0, 12, 0], dataOut: list)
     }
 
     /// The logical object number of the position, by READ POSITION.
     var position: UInt64 {
-        let result = port.execute([0x34, 0x06, 0, 0, 0, 0, 0, 0, 0, 0])
+        let result = port.execute([OperationCode.readPosition, 0x06, 0, 0, 0, 0, 0, 0, 0, 0])
         return result.dataIn.count == 32 ? result.dataIn.rawSpan.loadBE64(at: 8) : .max
     }
 

@@ -10,24 +10,30 @@ import Testing
 
 @Suite("Cartridges come and go")
 struct TapeMediumTests {
-    private static let testUnitReady: [UInt8] = [0, 0, 0, 0, 0, 0]
-    private static let load: [UInt8] = [0x1B, 0, 0, 0, 1, 0]
-    private static let unload: [UInt8] = [0x1B, 0, 0, 0, 0, 0]
-    private static func prevent(_ value: UInt8) -> [UInt8] { [0x1E, 0, 0, 0, value, 0] }
+    private static let testUnitReady: [UInt8] = [OperationCode.testUnitReady, 0, 0, 0, 0, 0]
+    private static let load: [UInt8] = [OperationCode.loadUnload, 0, 0, 0, 1, 0]
+    private static let unload: [UInt8] = [OperationCode.loadUnload, 0, 0, 0, 0, 0]
+    private static func prevent(_ value: UInt8) -> [UInt8] {
+        [OperationCode.preventAllowMediumRemoval, 0, 0, 0, value, 0]
+    }
 
     @Test("Without a medium")
     func noMedium() throws {
         let fixture = try TapeFixture(capacity: nil)
         fixture.port.clearUnitAttentions()
         for command: [UInt8] in [
-            Self.testUnitReady, [0x01, 0, 0, 0, 0, 0], [0x08, 0, 0, 0, 1, 0], [0x10, 0, 0, 0, 1, 0],
-            [0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0], Self.load, Self.unload, [0x44, 1, 0, 0, 0, 0, 0, 0, 255, 0],
+            Self.testUnitReady, [OperationCode.rewind, 0, 0, 0, 0, 0], [OperationCode.read6, 0, 0, 0, 1, 0],
+            [OperationCode.writeFilemarks6, 0, 0, 0, 1, 0],
+            [OperationCode.readPosition, 0, 0, 0, 0, 0, 0, 0, 0, 0], Self.load, Self.unload,
+            [OperationCode.reportDensitySupport, 1, 0, 0, 0, 0, 0, 0, 255, 0],
         ] {
             #expect(text(fixture.port.execute(command)) == "2/3A00", "\(command)")
         }
         for command: [UInt8] in [
-            [0x05, 0, 0, 0, 0, 0], [0x12, 0, 0, 0, 96, 0], [0x1A, 0, 0x3F, 0, 255, 0],
-            [0x44, 0, 0, 0, 0, 0, 0, 0, 255, 0], [0x4D, 0, 0x6E, 0, 0, 0, 0, 1, 0, 0],
+            [OperationCode.readBlockLimits, 0, 0, 0, 0, 0], [OperationCode.inquiry, 0, 0, 0, 96, 0],
+            [OperationCode.modeSense6, 0, 0x3F, 0, 255, 0],
+            [OperationCode.reportDensitySupport, 0, 0, 0, 0, 0, 0, 0, 255, 0],
+            [OperationCode.logSense, 0, 0x6E, 0, 0, 0, 0, 1, 0, 0],
         ] {
             #expect(text(fixture.port.execute(command)) == "good", "\(command)")
         }
@@ -70,14 +76,14 @@ struct TapeMediumTests {
     @Test("HOLD keeps the cartridge unthreaded; EOT is refused")
     func hold() throws {
         let fixture = try TapeFixture()
-        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x08, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.loadUnload, 0, 0, 0, 0x08, 0])) == "good")
         #expect(text(fixture.port.execute(Self.testUnitReady)) == "2/0402")
-        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x09, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.loadUnload, 0, 0, 0, 0x09, 0])) == "good")
         #expect(text(fixture.port.execute(Self.testUnitReady)) == "2/0402")
-        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x03, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.loadUnload, 0, 0, 0, 0x03, 0])) == "good")
         #expect(fixture.port.clearUnitAttentions() == [.mediumMayHaveChanged])
         #expect(text(fixture.port.execute(Self.testUnitReady)) == "good")
-        #expect(text(fixture.port.execute([0x1B, 0, 0, 0, 0x04, 0])) == "5/2400")
+        #expect(text(fixture.port.execute([OperationCode.loadUnload, 0, 0, 0, 0x04, 0])) == "5/2400")
     }
 
     @Test("PREVENT holds the cartridge against initiators and robot")
@@ -106,7 +112,7 @@ struct TapeMediumTests {
         let good = Lock(0)
         let block = [UInt8](repeating: 1, count: 1 << 20)
         for _ in 0..<8 {
-            fixture.port.submit([0x0A, 0, 0x10, 0, 0, 0], dataOut: block) { result in
+            fixture.port.submit([OperationCode.write6, 0, 0x10, 0, 0, 0], dataOut: block) { result in
                 if result.status == .good { good.withLock { $0 += 1 } }
             }
         }
@@ -138,13 +144,15 @@ struct TapeMediumTests {
         fixture.setWriteProtected(true)
         #expect(text(fixture.write([1])) == "7/2701")
         #expect(text(fixture.filemarks(1)) == "7/2701")
-        #expect(text(fixture.port.execute([0x19, 0, 0, 0, 0, 0])) == "7/2701")
-        #expect(fixture.port.execute([0x1A, 0, 0, 0, 12, 0]).dataIn[2] == 0x90)
+        #expect(text(fixture.port.execute([OperationCode.erase6, 0, 0, 0, 0, 0])) == "7/2701")
+        #expect(fixture.port.execute([OperationCode.modeSense6, 0, 0, 0, 12, 0]).dataIn[2] == 0x90)
         fixture.setWriteProtected(false)
-        var page = fixture.port.execute([0x1A, 8, 0x10, 0, 255, 0]).dataIn
+        var page = fixture.port.execute([OperationCode.modeSense6, 8, 0x10, 0, 255, 0]).dataIn
         page[0] = 0
         page[4 + 10] |= 0x04
-        #expect(text(fixture.port.execute([0x15, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page)) == "good")
+        #expect(
+            text(fixture.port.execute([OperationCode.modeSelect6, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page))
+                == "good")
         #expect(text(fixture.write([1])) == "7/2702")
         #expect(fixture.port.manage(.logicalUnitReset) == .complete)
         fixture.port.clearUnitAttentions()
@@ -170,7 +178,7 @@ struct TapeMediumTests {
     func abort() throws {
         let fixture = try TapeFixture()
         let slot = fixture.port.submit(
-            [0x0A, 0, 0x80, 0, 0, 0], dataOut: [UInt8](repeating: 1, count: 1 << 23)
+            [OperationCode.write6, 0, 0x80, 0, 0, 0], dataOut: [UInt8](repeating: 1, count: 1 << 23)
         ) { _ in }
         _ = fixture.port.manage(.abortTask, slot: slot)
         #expect(text(fixture.port.execute(Self.testUnitReady)) == "good")

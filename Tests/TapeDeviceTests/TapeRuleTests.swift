@@ -44,19 +44,23 @@ struct TapeRuleTests {
     }
 
     private static func read(_ count: Int, fixed: Bool = false, sili: Bool = false) -> [UInt8] {
-        [0x08, (fixed ? 1 : 0) | (sili ? 2 : 0)] + bytes24(count) + [0]
+        [OperationCode.read6, (fixed ? 1 : 0) | (sili ? 2 : 0)] + bytes24(count) + [0]
     }
 
-    private static func space(_ code: UInt8, _ count: Int) -> [UInt8] { [0x11, code] + bytes24(count) + [0] }
+    private static func space(_ code: UInt8, _ count: Int) -> [UInt8] {
+        [OperationCode.space6, code] + bytes24(count) + [0]
+    }
 
     private static func space16(_ code: UInt8, _ count: Int64) -> [UInt8] {
-        var block: [UInt8] = [0x91, code, 0, 0]
+        var block: [UInt8] = [OperationCode.space16, code, 0, 0]
         block.appendBE64(UInt64(bitPattern: count))
         return block + [0, 0, 0, 0]
     }
 
     private static func locate16(_ type: UInt8, _ identifier: UInt64, changePartition: UInt8 = 0) -> [UInt8] {
-        var block: [UInt8] = [0x92, type << 3 | (changePartition > 0 ? 2 : 0), 0, changePartition > 0 ? 1 : 0]
+        var block: [UInt8] = [
+            OperationCode.locate16, type << 3 | (changePartition > 0 ? 2 : 0), 0, changePartition > 0 ? 1 : 0,
+        ]
         block.appendBE64(identifier)
         return block + [0, 0, 0, 0]
     }
@@ -106,11 +110,14 @@ struct TapeRuleTests {
             outcome: "5/2400", end: 0),
         // VERIFY.
         TapeRule(
-            name: "verify", start: 3, blockLength: 100, command: [0x13, 1, 0, 0, 2, 0], outcome: "good", end: 5),
+            name: "verify", start: 3, blockLength: 100, command: [OperationCode.verify6, 1, 0, 0, 2, 0],
+            outcome: "good", end: 5),
         TapeRule(
-            name: "verify, filemark", start: 1, blockLength: 50, command: [0x13, 1, 0, 0, 2, 0],
+            name: "verify, filemark", start: 1, blockLength: 50, command: [OperationCode.verify6, 1, 0, 0, 2, 0],
             outcome: "0/0001 FM 1", end: 3),
-        TapeRule(name: "verify, compare", start: 0, command: [0x13, 2, 0, 0, 2, 0], outcome: "5/2400", end: 0),
+        TapeRule(
+            name: "verify, compare", start: 0, command: [OperationCode.verify6, 2, 0, 0, 2, 0], outcome: "5/2400",
+            end: 0),
         // SPACE.
         TapeRule(name: "2 blocks", start: 0, command: space(0, 2), outcome: "good", end: 2),
         TapeRule(name: "0 blocks", start: 4, command: space(0, 0), outcome: "good", end: 4),
@@ -139,14 +146,18 @@ struct TapeRuleTests {
             outcome: "0/0004 EOM \(Int64.max - 1)", end: 0),
         // LOCATE.
         TapeRule(
-            name: "LOCATE(10)", start: 0, command: [0x2B, 0, 0, 0, 0, 0, 5, 0, 0, 0], outcome: "good", end: 5),
+            name: "LOCATE(10)", start: 0, command: [OperationCode.locate10, 0, 0, 0, 0, 0, 5, 0, 0, 0], outcome: "good",
+            end: 5),
         TapeRule(
-            name: "LOCATE(10), BT", start: 0, command: [0x2B, 4, 0, 0, 0, 0, 4, 0, 0, 0], outcome: "good", end: 4),
+            name: "LOCATE(10), BT", start: 0, command: [OperationCode.locate10, 4, 0, 0, 0, 0, 4, 0, 0, 0],
+            outcome: "good", end: 4),
         TapeRule(
-            name: "LOCATE(10), partition 1", start: 3, command: [0x2B, 2, 0, 0, 0, 0, 4, 0, 1, 0], outcome: "5/2400",
+            name: "LOCATE(10), partition 1", start: 3, command: [OperationCode.locate10, 2, 0, 0, 0, 0, 4, 0, 1, 0],
+            outcome: "5/2400",
             end: 3),
         TapeRule(
-            name: "LOCATE(10), past end of data", start: 0, command: [0x2B, 0, 0, 0, 0, 0, 77, 0, 0, 0],
+            name: "LOCATE(10), past end of data", start: 0,
+            command: [OperationCode.locate10, 0, 0, 0, 0, 0, 77, 0, 0, 0],
             outcome: "8/0005", end: 9),
         TapeRule(name: "LOCATE(16)", start: 0, command: locate16(0, 7), outcome: "good", end: 7),
         TapeRule(name: "LOCATE(16) to end of data", start: 0, command: locate16(0, 9), outcome: "good", end: 9),
@@ -159,9 +170,11 @@ struct TapeRuleTests {
         TapeRule(
             name: "LOCATE(16) partition 1", start: 1, command: locate16(0, 0, changePartition: 1), outcome: "5/2400",
             end: 1),
-        TapeRule(name: "REWIND", start: 7, command: [0x01, 0, 0, 0, 0, 0], outcome: "good", end: 0),
+        TapeRule(name: "REWIND", start: 7, command: [OperationCode.rewind, 0, 0, 0, 0, 0], outcome: "good", end: 0),
         // Fields that must be zero.
-        TapeRule(name: "reserved bit of READ", start: 0, command: [0x08, 4, 0, 0, 1, 0], outcome: "5/2400", end: 0),
+        TapeRule(
+            name: "reserved bit of READ", start: 0, command: [OperationCode.read6, 4, 0, 0, 1, 0], outcome: "5/2400",
+            end: 0),
         TapeRule(name: "unknown command", start: 0, command: [0x0F, 0, 0, 0, 1, 0], outcome: "5/2000", end: 0),
     ]
 
@@ -207,7 +220,7 @@ struct TapeRuleTests {
         #expect(text(fixture.writeFixed([1, 2, 3], blocks: 2)) == "5/0E03")
         #expect(fixture.position == 2)
         #expect(text(fixture.setBlockLength(1 << 20)) == "good")
-        #expect(text(fixture.port.execute([0x0A, 1, 0, 0, 17, 0], dataOut: [1])) == "5/2400")
+        #expect(text(fixture.port.execute([OperationCode.write6, 1, 0, 0, 17, 0], dataOut: [1])) == "5/2400")
     }
 
     @Test("Long blocks, short and long ways")
@@ -233,11 +246,11 @@ struct TapeRuleTests {
         #expect(text(fixture.read(10)) == "8/0005 10")
         #expect(fixture.position == 4)
         #expect(text(fixture.locate(2)) == "good")
-        #expect(text(fixture.port.execute([0x19, 0, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.erase6, 0, 0, 0, 0, 0])) == "good")
         #expect(fixture.position == 2)
         #expect(text(fixture.read(10)) == "8/0005 10")
         #expect(text(fixture.rewind()) == "good")
-        #expect(text(fixture.port.execute([0x19, 3, 0, 0, 0, 0])) == "good")
+        #expect(text(fixture.port.execute([OperationCode.erase6, 3, 0, 0, 0, 0])) == "good")
         #expect(text(fixture.read(10)) == "8/0005 10")
         #expect(text(fixture.filemarks(5000)) == "good")
         #expect(fixture.position == 5000)
@@ -257,7 +270,7 @@ struct TapeRuleTests {
         #expect(outcome == "0/0002 EOM 0")
         #expect(blocks == 12)
         #expect(fixture.position == 12)
-        let flags = fixture.port.execute([0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataIn[0]
+        let flags = fixture.port.execute([OperationCode.readPosition, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataIn[0]
         #expect(flags & 0x40 != 0)
         for count in 13...15 {
             #expect(text(fixture.write(block)) == "0/0002 EOM 0")
@@ -286,10 +299,12 @@ struct TapeRuleTests {
     func earlyWarningOnRead() throws {
         let fixture = try TapeFixture(capacity: 1 << 20)
         for _ in 0..<13 { _ = fixture.write([UInt8](repeating: 7, count: 65536)) }
-        var page = fixture.port.execute([0x1A, 8, 0x10, 0, 255, 0]).dataIn
+        var page = fixture.port.execute([OperationCode.modeSense6, 8, 0x10, 0, 255, 0]).dataIn
         page[4 + 8] |= 0x01
         page[0] = 0
-        #expect(text(fixture.port.execute([0x15, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page)) == "good")
+        #expect(
+            text(fixture.port.execute([OperationCode.modeSelect6, 0x10, 0, 0, UInt8(page.count), 0], dataOut: page))
+                == "good")
         #expect(text(fixture.locate(0)) == "good")
         #expect(text(fixture.read(65536)) == "good")
         #expect(text(fixture.locate(12)) == "good")
