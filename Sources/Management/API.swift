@@ -63,7 +63,6 @@ public struct LossSummary: Codable, Sendable, Hashable {
     /// Why the host could not do it.
     public var reason: String
 
-    /// A loss at that time for that reason.
     public init(since: Date?, reason: String) {
         self.since = since
         self.reason = reason

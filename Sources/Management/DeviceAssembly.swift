@@ -21,7 +21,6 @@ public struct CartridgeFindings: Sendable {
     /// Those that have lost written data, which nobody has acknowledged.
     public var losses: [String: LossSummary]
 
-    /// These problems and losses.
     public init(problems: [String: CartridgeProblem] = [:], losses: [String: LossSummary] = [:]) {
         self.problems = problems
         self.losses = losses

@@ -6,7 +6,6 @@ import TapeDevice
 
 // Losses of written data, which stay until an operator says that they are known.
 extension LocalDevices {
-    /// What the disk says.
     public func loss(ofDisk disk: DiskRecord) -> LossSummary? {
         disks.withLock { $0[disk.identity.id] }?.server.lossReport.map { LossSummary($0) }
     }

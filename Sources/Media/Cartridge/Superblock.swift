@@ -45,7 +45,6 @@ struct Superblock: Equatable, Sendable {
         /// When it was; nil when that was not recorded.
         var time: CalendarTime?
 
-        /// The report of it.
         var report: LossReport { LossReport(failure: MediaFailure(errorNumber: Int32(errorNumber)), time: time) }
     }
 
