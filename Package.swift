@@ -150,7 +150,8 @@ let package = Package(
         tests(
             "Management",
             [
-                "Catalog", "ChangerDevice", "ISCSI", "ISCSIPort", "Media", "TargetCore", "ManagementTestSupport", grdb,
+                "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "ISCSI", "ISCSIPort", "Media", "SCSI",
+                "TargetCore", "ManagementTestSupport", grdb,
             ]),
         tests("Console", ["Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.

@@ -157,7 +157,10 @@ int cplatform_noted_loss(int descriptor, int64_t *seconds) {
     struct loss_note note = {0};
     *seconds = -1;
     ssize_t length = fgetxattr(descriptor, loss_attribute, &note, sizeof note);
-    if (length < 0) return errno == ENODATA ? 0 : -errno;
+    // No attribute, or a file system without any. Whatever else keeps it from being read, there may be one: the answer
+    // must not be that all is well.
+    if (length < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) return 0;
+    if (length < 0 && errno != ERANGE) return errno;
     // An attribute that nobody of us has written is a loss too: somebody wanted to say so.
     if (length < (ssize_t)sizeof note.error_number || note.error_number <= 0) return EIO;
     if (length == sizeof note) *seconds = note.seconds;
@@ -166,9 +169,16 @@ int cplatform_noted_loss(int descriptor, int64_t *seconds) {
 
 int cplatform_note_loss(int descriptor, int error_number, int64_t seconds) {
     struct loss_note note = {error_number, 0, seconds};
-    if (error_number != 0) return result(fsetxattr(descriptor, loss_attribute, &note, sizeof note, 0));
-    int status = result(fremovexattr(descriptor, loss_attribute));
-    return status == -ENODATA ? 0 : status;
+    int status = error_number != 0 ? result(fsetxattr(descriptor, loss_attribute, &note, sizeof note, 0))
+                                   : result(fremovexattr(descriptor, loss_attribute));
+    if (status < 0 && (error_number != 0 || status != -ENODATA)) {
+        // Where there is nothing to remove, it does not matter that nothing can be removed (block devices, EPERM).
+        int64_t ignored;
+        return error_number == 0 && cplatform_noted_loss(descriptor, &ignored) == 0 ? 0 : status;
+    }
+    // A failure to write data out, which is told once, is no failure of the attribute: so a second try decides.
+    if (fsync(descriptor) == 0) return 0;
+    return result(fsync(descriptor));
 }
 
 void cplatform_drop_cache(int descriptor) { (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED); }

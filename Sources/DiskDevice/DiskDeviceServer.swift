@@ -81,9 +81,15 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public var lossReport: LossReport? { image.lossReport }
 
     /// Permits writes again after a loss of written data, on an operator's word: nobody else knows what was lost. What
-    /// is read from then on is what the host has. It waits for the file system; the answer is why the acknowledgement
-    /// will not outlast the image's present opening, if so.
+    /// is read from then on is what the host has. It waits for the file system; the answer is nil, or why nothing has
+    /// changed.
     public func acknowledgeLoss() -> MediaFailure? { image.acknowledgeLoss() }
+
+    /// Sets what is called after each loss, on a thread that may wait: with the cause, the time, and why the image
+    /// could not be marked, if so, which makes its next opening permit writes.
+    public func whenDataLost(_ handler: @escaping @Sendable (LossReport, MediaFailure?) -> Void) {
+        image.observeLossNotes(handler)
+    }
 
     /// Makes the disk larger, and tells every nexus by CAPACITY DATA HAS CHANGED. It waits for the file system.
     ///

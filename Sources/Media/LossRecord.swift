@@ -15,7 +15,10 @@ final class LossRecord: Sendable {
     /// When the loss was, in seconds since 1970; -1 when that is not known.
     private let seconds = Atomic<Int64>(-1)
     private let isSticky = Atomic<Bool>(false)
+    /// Why the next opening does not know of the loss; 0 when it does, or without one.
+    private let noteCode = Atomic<Int32>(0)
     private let observer = Lock<(@Sendable (MediaFailure) -> Void)?>(nil)
+    private let noteObserver = Lock<(@Sendable (LossReport, MediaFailure?) -> Void)?>(nil)
 
     /// A record that begins with a loss of an earlier time when there is a note of one.
     init(noted note: LossNote? = nil) {
@@ -38,6 +41,17 @@ final class LossRecord: Sendable {
         failure.map { LossReport(failure: $0, time: CalendarTime(seconds: seconds.load(ordering: .relaxed))) }
     }
 
+    /// What is to be recorded of the loss for the next opening; nil when writes are not refused.
+    var note: LossNote? {
+        guard isSticky.load(ordering: .acquiring) else { return nil }
+        return LossNote(
+            errorNumber: code.load(ordering: .relaxed),
+            time: CalendarTime(seconds: seconds.load(ordering: .relaxed)))
+    }
+
+    /// Whether the next opening knows of the loss.
+    var isNoted: Bool { noteCode.load(ordering: .relaxed) == 0 }
+
     /// The error number with which a command fails that has begun to write in `epoch`; 0 when nothing was lost since
     /// and nothing is unacknowledged.
     func refusal(since epoch: UInt64) -> Int32 {
@@ -55,6 +69,17 @@ final class LossRecord: Sendable {
         observer.withLock { $0 }?(MediaFailure(errorNumber: errorNumber))
     }
 
+    /// Remembers how recording the loss has ended, 0 or an error number.
+    func setNoted(_ errorNumber: Int32) {
+        noteCode.store(errorNumber, ordering: .relaxed)
+    }
+
+    /// Tells the other observer of the loss and of how recording it has ended.
+    func tellNoted() {
+        guard let report else { return }
+        noteObserver.withLock { $0 }?(report, MediaFailure.of(noteCode.load(ordering: .relaxed)))
+    }
+
     /// Permits writes again.
     func acknowledge() {
         isSticky.store(false, ordering: .releasing)
@@ -63,5 +88,10 @@ final class LossRecord: Sendable {
     /// Calls `body` at each loss, on the thread that has met it; it must not wait.
     func observe(_ body: @escaping @Sendable (MediaFailure) -> Void) {
         observer.withLock { $0 = body }
+    }
+
+    /// Calls `body` after each loss, once it was tried to record it; it may be told why that did not succeed.
+    func observeNoted(_ body: @escaping @Sendable (LossReport, MediaFailure?) -> Void) {
+        noteObserver.withLock { $0 = body }
     }
 }

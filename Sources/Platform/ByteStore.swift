@@ -53,9 +53,10 @@ public protocol ByteStore: AnyObject, Sendable {
     var allocatedBytes: Int64? { get }
     /// Whether the length cannot be changed.
     var hasFixedLength: Bool { get }
-    /// What `noteLoss` has recorded; nil when there is nothing.
+    /// What `noteLoss` has recorded; nil when there is nothing. That it cannot be found out is a loss too.
     var notedLoss: LossNote? { get }
-    /// Records, for the next opening, that written data were lost; nil removes the record.
+    /// Records, for the next opening, that written data were lost; nil removes the record, and succeeds where there is
+    /// none. Durable when it gives 0.
     func noteLoss(_ note: LossNote?) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()

@@ -327,7 +327,8 @@ public final class File: Sendable {
 
     // MARK: Losses of written data
 
-    /// What `noteLoss` has recorded with the file; nil when there is nothing, or the file system keeps nothing.
+    /// What `noteLoss` has recorded with the file; nil when there is nothing, or the file system keeps nothing. Where
+    /// that cannot be found out it is a loss, with the error number of the attempt.
     public var notedLoss: LossNote? {
         var seconds: Int64 = -1
         let errorNumber = unsafe cplatform_noted_loss(fileDescriptor, &seconds)
@@ -335,8 +336,9 @@ public final class File: Sendable {
         return LossNote(errorNumber: errorNumber, time: CalendarTime(seconds: seconds))
     }
 
-    /// Records with the file, in an extended attribute, that written data were lost; nil removes the record. It gives 0
-    /// or the error number: EOPNOTSUPP where the file system keeps no attributes.
+    /// Records with the file, in an extended attribute, that written data were lost; nil removes the record. It waits
+    /// for the device and gives 0 when that is durable, or when there is no record to remove; else the error number:
+    /// EOPNOTSUPP where the file system keeps no attributes, EPERM for a block device.
     public func noteLoss(_ note: LossNote?) -> Int32 {
         -cplatform_note_loss(fileDescriptor, note?.errorNumber ?? 0, note?.time?.seconds ?? -1)
     }

@@ -37,8 +37,7 @@ extension TapeDeviceServer {
         }
     }
 
-    /// Sets what is called, once for each loss and on any thread, with the bar code, the cause and the
-    /// time.
+    /// Sets what is called, once for each loss and on any thread, with the bar code, the cause and the time.
     public func whenDataLost(_ handler: (@Sendable (String, LossReport) -> Void)?) {
         lossHandler.withLock { $0 = handler }
     }

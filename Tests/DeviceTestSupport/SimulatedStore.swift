@@ -27,6 +27,9 @@ public final class SimulatedStore: ByteStore {
         /// What each synchronisation fails with; 0 for none.
         var synchronizationError: Int32 = 0
         var notedLoss: LossNote?
+        /// What recording a loss, or removing the record, fails with; 0 for none.
+        var noteError: Int32 = 0
+        var keepsNotes = true
         var isHolding = false
     }
 
@@ -75,10 +78,22 @@ public final class SimulatedStore: ByteStore {
         state.withLock { $0.synchronizationError = errorNumber }
     }
 
+    /// Makes every attempt to record a loss, or to remove a record that is there, fail.
+    public func failNotes(_ errorNumber: Int32) {
+        state.withLock { $0.noteError = errorNumber }
+    }
+
+    /// Whether losses can be recorded at all, as file systems without attributes cannot.
+    public var keepsNotes: Bool {
+        get { state.withLock { $0.keepsNotes } }
+        set { state.withLock { $0.keepsNotes = newValue } }
+    }
+
     /// Lets all calls succeed.
     public func stopFailing() {
         state.withLock { state in
             state.failingCall = nil
+            state.noteError = 0
             state.synchronizationError = 0
         }
     }
@@ -281,10 +296,16 @@ public final class SimulatedStore: ByteStore {
     /// What was recorded.
     public var notedLoss: LossNote? { state.withLock { $0.notedLoss } }
 
-    /// Records a loss, even when the store fails.
+    /// Records a loss, or removes the record; that is a changing call too. What fails to be made durable has changed
+    /// what is read all the same.
     public func noteLoss(_ note: LossNote?) -> Int32 {
-        state.withLock { $0.notedLoss = note }
-        return 0
+        state.withLock { state in
+            guard state.keepsNotes else { return note == nil ? 0 : Errno.notSupported }
+            if note == nil, state.notedLoss == nil { return 0 }
+            if state.noteError != 0 { return state.noteError }
+            state.notedLoss = note
+            return Self.failure(&state) ?? 0
+        }
     }
 
     private static func failure(_ state: inout State) -> Int32? {

@@ -31,6 +31,8 @@ struct LossWalkTests {
                 run.check()
                 #expect(run.store.hasFailed)
                 if run.fixture.unit.hasLostData { losses += 1 }
+                // The mark fails with everything else, and then the next opening cannot know.
+                #expect((run.store.notedLoss != nil) == run.fixture.unit.hasLostData || fromThenOn)
                 run.store.stopFailing()
                 run.checkAfterwards()
             }

@@ -1,8 +1,12 @@
 import Bytes
+import DeviceTestSupport
+import DiskDevice
 import Foundation
 import Logging
 import ManagementTestSupport
 import Platform
+import SCSI
+import TargetCore
 import Testing
 
 @testable import Management
@@ -161,6 +165,31 @@ struct LossTests {
         }
     }
 
+    @Test("the log tells of a loss on a disk, and of what a restart makes of one that cannot be recorded")
+    func logLine() throws {
+        for keepsNotes in [true, false] {
+            let store = SimulatedStore([UInt8](repeating: 0, count: 4096))
+            store.keepsNotes = keepsNotes
+            let image = RawDiskImage(
+                store: store, engine: SimulatedEngine(), path: "test", blockSize: 512, capacity: store.size())
+            let server = DiskDeviceServer(
+                image: image,
+                identity: DeviceIdentity(vendor: "V", product: "P", revision: "1", serialNumber: "S", naa: 1))
+            let lines = Lock<[String]>([])
+            let logger = Logger(label: "test") { _ in
+                LineCollector { line in lines.withLock { $0.append(line) } }
+            }
+            LocalDevices.tellLosses(ofDisk: "a", server, logger: logger)
+            store.failSynchronizations(Errno.inputOutput)
+            for _ in 0..<2 { #expect(image.synchronize() != nil) }
+            let line = lines.withLock { $0 }.first ?? ""
+            #expect(lines.withLock { $0.count } == 1)
+            #expect(line.contains("not written until the loss is acknowledged") && line.contains("disk=a"))
+            #expect(line.contains("could not be marked") == !keepsNotes)
+            #expect(line.contains("unmarked=") == !keepsNotes)
+        }
+    }
+
     @Test("what a drive tells of a loss is shown although the files do not say it, until it is known")
     func register() {
         let register = CartridgeRegister()
@@ -179,5 +208,26 @@ struct LossTests {
         register.setLoss(loss, "A")
         register.forget("A")
         #expect(register.findings.losses.isEmpty)
+    }
+}
+
+/// A log that hands on its lines, with their metadata.
+private struct LineCollector: LogHandler {
+    var metadata: Logger.Metadata = [:]
+    var logLevel = Logger.Level.info
+    let collect: @Sendable (String) -> Void
+
+    init(_ collect: @escaping @Sendable (String) -> Void) {
+        self.collect = collect
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let details = (event.metadata ?? [:]).map { "\($0)=\($1)" }.sorted().joined(separator: " ")
+        collect("\(event.message) \(details)")
     }
 }

@@ -40,6 +40,29 @@ struct CartridgeLossTests {
         #expect(difference == nil, comment)
     }
 
+    @Test("An acknowledgement counts although the index cannot be written after it; one that fails changes nothing")
+    func acknowledgementAndClosing() throws {
+        let tape = try lossy()
+        tape.store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: true)
+        #expect(throws: CartridgeError.self) {
+            try CartridgeStore.acknowledgeLoss(on: tape.cartridge, path: "test")
+        }
+        #expect(tape.cartridge.loss == .device(Errno.inputOutput))
+        tape.store.stopFailing()
+        let reopened = try CartridgeFixture(store: tape.store, index: tape.index)
+        #expect(reopened.cartridge.loss == .device(Errno.inputOutput))
+        let failing = FailingCommits()
+        tape.index.add(transactionObserver: failing)
+        reopened.cartridge.countLoad()
+        let failure = try CartridgeStore.acknowledgeLoss(on: reopened.cartridge, path: "test")
+        guard case .auxiliaryMemory = failure else {
+            Issue.record("\(String(describing: failure))")
+            return
+        }
+        tape.index.remove(transactionObserver: failing)
+        #expect(try CartridgeFixture(store: tape.store, index: tape.index).cartridge.loss == nil)
+    }
+
     @Test("Nothing lost is presented, nothing is written and nothing called durable until the loss is acknowledged")
     func sticky() throws {
         var tape = try lossy()

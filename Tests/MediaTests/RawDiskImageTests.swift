@@ -1,6 +1,7 @@
 import Bytes
 import DeviceTestSupport
 import Dispatch
+import Glibc
 import Platform
 import TestSupport
 import Testing
@@ -279,6 +280,87 @@ struct RawDiskImageTests {
         #expect(image.acknowledgeLoss() == nil)
         #expect(store.notedLoss == nil)
         #expect(image.lossReport == nil)
+    }
+
+    /// An image that has lost data, over `store`.
+    private func lossy(_ store: SimulatedStore) -> RawDiskImage {
+        let image = simulated(store)
+        store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(image.synchronize() == .device(Errno.inputOutput))
+        store.stopFailing()
+        return image
+    }
+
+    @Test("An acknowledgement that cannot remove the mark changes nothing")
+    func refusedAcknowledgement() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
+        let image = lossy(store)
+        let report = try #require(image.lossReport)
+        let note = try #require(store.notedLoss)
+        let block = [UInt8](repeating: 1, count: 512)
+        func expectLoss() throws {
+            #expect(image.lossReport == report)
+            #expect(store.notedLoss == note)
+            #expect(try write(image, 0, block) == .failed(.device(Errno.inputOutput)))
+        }
+        store.failNotes(EROFS)
+        #expect(image.acknowledgeLoss() == .device(EROFS))
+        try expectLoss()
+        store.stopFailing()
+        // The mark goes, but not durably; so it is set again. Before that, what is left is synchronised.
+        store.fail(at: 2, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(image.acknowledgeLoss() == .device(Errno.inputOutput))
+        try expectLoss()
+        #expect(image.acknowledgeLoss() == nil)
+        #expect(image.loss == nil && store.notedLoss == nil)
+        #expect(try write(image, 0, block) == .done)
+        #expect(image.acknowledgeLoss() == nil)
+    }
+
+    @Test("What could not be written out before the acknowledgement is no new loss after it")
+    func leftOverFailure() throws {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
+        let image = lossy(store)
+        store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(image.acknowledgeLoss() == nil)
+        #expect(image.synchronize() == nil && image.loss == nil)
+    }
+
+    @Test("Where no mark can be set, whoever watches is told, and the acknowledgement counts")
+    func withoutMarks() throws {
+        for (keepsNotes, code) in [(false, Errno.notSupported), (true, Errno.noSpace)] {
+            let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
+            store.keepsNotes = keepsNotes
+            store.failNotes(keepsNotes ? code : 0)
+            store.failSynchronizations(Errno.inputOutput)
+            let image = simulated(store)
+            let told = Lock<[MediaFailure?]>([])
+            image.observeLossNotes { loss, failure in
+                #expect(loss.failure == .device(Errno.inputOutput) && loss.time != nil)
+                told.withLock { $0.append(failure) }
+            }
+            #expect(image.synchronize() == .device(Errno.inputOutput))
+            #expect(image.synchronize() == .device(Errno.inputOutput))
+            #expect(told.withLock { $0 } == [MediaFailure.of(code)])
+            #expect(simulated(store).loss == nil, "a restart forgets")
+            store.stopFailing()
+            // The end of the daemon tries again.
+            #expect(image.synchronize() == .device(Errno.inputOutput))
+            #expect((simulated(store).lossReport == image.lossReport) == keepsNotes)
+            #expect(image.acknowledgeLoss() == nil)
+            #expect(image.synchronize() == nil && image.loss == nil && store.notedLoss == nil)
+        }
+    }
+
+    @Test("A mark that is set is told too")
+    func withMarks() {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 4096), forgetsAfterFailedSynchronization: true)
+        let image = simulated(store)
+        let told = Lock<[MediaFailure?]>([])
+        image.observeLossNotes { _, failure in told.withLock { $0.append(failure) } }
+        store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(image.synchronize() != nil)
+        #expect(told.withLock { $0 } == [nil])
     }
 
     @Test("Synchronisations that wait share the next one")

@@ -15,6 +15,13 @@ struct TemporaryFile: ~Copyable {
     }
 }
 
+/// setxattr(2), which the Glibc module lacks.
+@_silgen_name("setxattr")
+private func setAttribute(
+    _ path: UnsafePointer<CChar>, _ name: UnsafePointer<CChar>, _ value: UnsafeRawPointer, _ length: Int,
+    _ flags: Int32
+) -> Int32
+
 @Suite("Calendar time")
 struct CalendarTimeTests {
     @Test("It is a second from 1970 to 9999, and the clock's is one of them")
@@ -97,6 +104,31 @@ struct FileTests {
         let free = try file.freeSpace()
         #expect(free > 0)
         #expect(!file.isBlockDevice)
+    }
+
+    @Test("Where a file system keeps no marks there is none, none can be set, and there is none to remove")
+    func lossesWithoutAttributes() throws {
+        // A device, as block devices are, and a file system without attributes.
+        for path in ["/dev/null", "/proc/self/status"] {
+            let file = try File.open(path: path)
+            #expect(file.notedLoss == nil)
+            #expect(file.noteLoss(LossNote(errorNumber: Errno.inputOutput, time: nil)) != 0)
+            #expect(file.noteLoss(nil) == 0, "\(path)")
+        }
+    }
+
+    @Test("A mark of a loss that cannot be read is a loss")
+    func unreadableLoss() throws {
+        let temporary = try TemporaryFile()
+        let file = temporary.file
+        #expect(file.notedLoss == nil && file.noteLoss(nil) == 0)
+        let note = LossNote(errorNumber: Errno.noSpace, time: CalendarTime.current())
+        #expect(file.noteLoss(note) == 0 && file.notedLoss == note)
+        // Longer than any of ours.
+        let value = [UInt8](repeating: 7, count: 64)
+        try #require(unsafe setAttribute(file.path, "user.carousel.loss", value, value.count, 0) == 0)
+        #expect(file.notedLoss == LossNote(errorNumber: Errno.inputOutput, time: nil))
+        #expect(file.noteLoss(nil) == 0 && file.notedLoss == nil)
     }
 
     @Test("A second opening of the file cannot take its lock")

@@ -172,10 +172,12 @@ int64_t cplatform_allocated_size(int descriptor);
 int64_t cplatform_next_allocated(int descriptor, int64_t offset);
 /// The first offset from `offset` on without storage, at most the end; -ENXIO beyond it.
 int64_t cplatform_next_unallocated(int descriptor, int64_t offset);
-/// The error number in the file's attribute for lost data; 0 when there is none, negative when there cannot be one.
-/// Sets `seconds` to when the loss was, by CLOCK_REALTIME; -1 when the attribute does not say.
+/// The error number in the file's attribute for lost data, or the one with which reading the attribute fails; 0 when
+/// there is none, or the file system keeps none. Never negative. Sets `seconds` to when the loss was, by
+/// CLOCK_REALTIME; -1 when the attribute does not say.
 int cplatform_noted_loss(int descriptor, int64_t *_Nonnull seconds);
-/// Sets that attribute; an error number of 0 removes it.
+/// Sets that attribute durably, with what was written to the file before; an error number of 0 removes it, which
+/// succeeds where there is none. Waits for the device.
 int cplatform_note_loss(int descriptor, int error_number, int64_t seconds);
 /// POSIX_FADV_DONTNEED on all of the file.
 void cplatform_drop_cache(int descriptor);

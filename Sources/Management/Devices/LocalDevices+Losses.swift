@@ -1,5 +1,6 @@
 public import Catalog
 import DiskDevice
+import Logging
 import Media
 import Platform
 import TapeDevice
@@ -8,6 +9,23 @@ import TapeDevice
 extension LocalDevices {
     public func loss(ofDisk disk: DiskRecord) -> LossSummary? {
         disks.withLock { $0[disk.identity.id] }?.server.lossReport.map { LossSummary($0) }
+    }
+
+    /// Has the log tell of losses on the disk `name`, and of what a restart makes of them.
+    static func tellLosses(ofDisk name: String, _ server: DiskDeviceServer, logger: Logger) {
+        server.whenDataLost { loss, unmarked in
+            var details: Logger.Metadata = ["disk": "\(name)", "reason": "\(loss.failure)"]
+            guard let unmarked else {
+                return logger.error(
+                    "data were lost: the disk is not written until the loss is acknowledged", metadata: details)
+            }
+            details["unmarked"] = "\(unmarked)"
+            logger.error(
+                """
+                data were lost: the disk is not written until the loss is acknowledged; its image could not be marked, \
+                so the daemon forgets the loss when it ends, and permits writes when it is started again
+                """, metadata: details)
+        }
     }
 
     /// Has the disk written again after a loss; its host's cache no longer shows what the storage may not have.
@@ -45,7 +63,11 @@ extension LocalDevices {
     ) throws(ManagementError) -> Bool {
         do {
             guard try store.inspect(barcode: cartridge.barcode).loss != nil else { return false }
-            try store.acknowledgeLoss(barcode: cartridge.barcode)
+            if let failure = try store.acknowledgeLoss(barcode: cartridge.barcode) {
+                logger.warning(
+                    "the cartridge could not be closed in order",
+                    metadata: ["cartridge": "\(cartridge.barcode)", "reason": "\(failure)"])
+            }
             return true
         } catch {
             throw ManagementError(

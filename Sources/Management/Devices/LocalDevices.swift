@@ -105,6 +105,7 @@ public final class LocalDevices: DeviceAssembly {
             vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
         let server = DiskDeviceServer(image: image, identity: identity)
+        Self.tellLosses(ofDisk: disk.name, server, logger: logger)
         let unit = LogicalUnit(server)
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)

@@ -164,11 +164,20 @@ public struct CartridgeStore: Sendable {
             loss: superblock.loss?.report)
     }
 
-    /// Acknowledges a loss of data on a cartridge that no drive has; see `Cartridge.acknowledgeLoss`.
-    public func acknowledgeLoss(barcode: String) throws(CartridgeError) {
-        let cartridge = try open(barcode: barcode)
-        let failure = cartridge.acknowledgeLoss().map { WriteFailure.host($0) } ?? cartridge.close()
-        if let failure { throw .hostFailed(path: dataPath(of: barcode), reason: failure.description) }
+    /// Acknowledges a loss of data on a cartridge that no drive has; see `Cartridge.acknowledgeLoss`. When it throws,
+    /// the cartridge has a loss that is not acknowledged.
+    ///
+    /// The answer is what could not be written out after that, if so: the index, which the data file makes up for.
+    public func acknowledgeLoss(barcode: String) throws(CartridgeError) -> WriteFailure? {
+        try Self.acknowledgeLoss(on: try open(barcode: barcode), path: dataPath(of: barcode))
+    }
+
+    /// The same on a cartridge that is open, and is closed then.
+    static func acknowledgeLoss(on cartridge: Cartridge, path: String) throws(CartridgeError) -> WriteFailure? {
+        let refusal = cartridge.acknowledgeLoss()
+        let failure = refusal.map { WriteFailure.host($0) } ?? cartridge.close()
+        if let failure, cartridge.loss != nil { throw .hostFailed(path: path, reason: failure.description) }
+        return failure
     }
 
     /// Removes a cartridge and all its data, or what a crash has left of it; refused while it is in use.

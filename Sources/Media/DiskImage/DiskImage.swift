@@ -76,8 +76,12 @@ public protocol DiskImage: Medium {
     func loss(since request: FileRequest) -> MediaFailure?
     /// Calls `body` at each loss, before any command that it concerns has ended, on a thread that must not be kept.
     func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void)
-    /// Permits writes again after a loss. What is read then is what the host has, old or new. It waits for the file
-    /// system; the answer is why the acknowledgement will not outlast this opening, if so.
+    /// Calls `body` after each loss, on a thread that may wait, once it was tried to record the loss with the image:
+    /// with why that did not succeed, if so. Then the next opening does not know of the loss.
+    func observeLossNotes(_ body: @escaping @Sendable (LossReport, MediaFailure?) -> Void)
+    /// Permits writes again after a loss, also at the next opening. What is read then is what the host has, old or new.
+    /// It waits for the file system; the answer is nil, or why the record of the loss cannot be removed. Then nothing
+    /// has changed.
     func acknowledgeLoss() -> MediaFailure?
 }
 

@@ -172,23 +172,36 @@ extension RawDiskImage {
 
     // MARK: Durability and losses
 
-    /// Makes all completed writes durable (SYNCHRONIZE CACHE, SBC-4 clause 5.33).
-    public func synchronize() -> MediaFailure? { MediaFailure.of(synchronizeStore()) }
+    /// Makes all completed writes durable (SYNCHRONIZE CACHE, SBC-4 clause 5.33). After a loss that could not be
+    /// recorded it tries that again.
+    public func synchronize() -> MediaFailure? {
+        let code = synchronizeStore()
+        synchronizations.serially {
+            if !losses.isNoted { noteLoss() }
+        }
+        return MediaFailure.of(code)
+    }
 
     /// Makes everything durable; 0 or an error number. After a loss it does not try again: the host would say that all
     /// is well. One at a time: see `SynchronizationGroup`.
     func synchronizeStore() -> Int32 {
-        synchronizations.serially {
+        let (code, isNew) = synchronizations.serially {
             let before = losses.refusal(since: losses.epoch)
-            guard before == 0 else { return before }
+            guard before == 0 else { return (before, false) }
             let code = store.synchronizeData()
-            guard code != 0 else { return 0 }
-            let time = CalendarTime.current()
-            losses.count(code, at: time)
-            // The next opening must know. A file system that cannot put it down has no other place either.
-            _ = store.noteLoss(LossNote(errorNumber: code, time: time))
-            return code
+            guard code != 0 else { return (0, false) }
+            losses.count(code, at: CalendarTime.current())
+            noteLoss()
+            return (code, true)
         }
+        if isNew { losses.tellNoted() }
+        return code
+    }
+
+    /// Records the loss, if there is one, for the next opening. A file system that cannot put it down has no other
+    /// place either.
+    private func noteLoss() {
+        if let note = losses.note { losses.setNoted(store.noteLoss(note)) }
     }
 
     public var loss: MediaFailure? { losses.failure }
@@ -203,13 +216,27 @@ extension RawDiskImage {
         losses.observe(body)
     }
 
-    /// Forgets what memory holds of the file, as far as the system can do that, and permits writes again.
+    public func observeLossNotes(_ body: @escaping @Sendable (LossReport, MediaFailure?) -> Void) {
+        losses.observeNoted(body)
+    }
+
+    /// Removes the record of the loss; then forgets what memory holds of the file, as far as the system can do that,
+    /// and permits writes again. Without a loss it does nothing.
     public func acknowledgeLoss() -> MediaFailure? {
         synchronizations.serially {
+            guard losses.failure != nil else { return nil }
+            // What the host could not write out until now is a part of this loss, not a new one after it.
+            _ = store.synchronizeData()
             let code = store.noteLoss(nil)
+            guard code == 0 else {
+                // It may be removed all the same, but not durably.
+                noteLoss()
+                return MediaFailure.of(code)
+            }
+            losses.setNoted(0)
             store.dropCache()
             losses.acknowledge()
-            return MediaFailure.of(code)
+            return nil
         }
     }
 
