@@ -9,8 +9,9 @@ public enum PageChoice: String, Sendable, CaseIterable {
     case standard
     /// Huge pages where the kernel finds some (transparent huge pages), which needs no set-up.
     case transparent
-    /// Huge pages that the system has reserved (hugetlb). A region takes all of its pages when it is mapped, and keeps
-    /// them: another process might take those that are given back, and their next use would end this one.
+    /// Huge pages of 2 MiB that the system has reserved (hugetlb). They are taken before anybody is served
+    /// (`BufferArena.reserve`), because zeroing them takes milliseconds, and kept: another process might take those
+    /// that are given back, and their next use would end this one.
     case reserved
 }
 
@@ -65,16 +66,21 @@ public protocol BufferRegionObserver: AnyObject {
     public private(set) var regions: [BufferRegion] = []
     /// Whether an observer pins the memory of the regions, so that none is given back.
     public private(set) var isPinned = false
-    /// Whether memory of some region may be given back.
-    var givesBack: Bool { !isPinned && hasReturnableRegions }
-    private var hasReturnableRegions = false
+    /// The next regions, as far as reserved huge pages were taken for them.
+    private var reserved: [BufferRegion] = []
+    private let mapReserved: (Int) -> UnsafeMutableRawPointer?
     private var observers: [any BufferRegionObserver] = []
     /// The start of each region that is mapped, by its number. Safe: made in init, gone in deinit.
     let bases: UnsafeMutablePointer<UnsafeMutableRawPointer?>
 
-    init(limit: Int, pages: PageChoice) {
+    /// `mapReserved` maps reserved huge pages of that length; a test puts other memory in their place.
+    init(
+        limit: Int, pages: PageChoice,
+        mapReserved: @escaping (Int) -> UnsafeMutableRawPointer? = { unsafe cplatform_map_huge_pages($0) }
+    ) {
         self.limit = limit
         self.pages = pages
+        unsafe self.mapReserved = mapReserved
         let count = (limit + Self.regionLength - 1) / Self.regionLength
         unsafe bases = .allocate(capacity: count)
         unsafe bases.initialize(repeating: nil, count: count)
@@ -85,7 +91,27 @@ public protocol BufferRegionObserver: AnyObject {
             for observer in observers { observer.regionWillBeUnmapped(region) }
             unsafe cplatform_unmap(region.base, region.length)
         }
+        for region in reserved { unsafe cplatform_unmap(region.base, region.length) }
         unsafe bases.deallocate()
+    }
+
+    /// Takes reserved huge pages for one more region, which is mapped when it is needed; false when they are not
+    /// chosen, the limit is reached or there are too few.
+    ///
+    /// It waits until 64 MiB are zeroed, so it is for the time before the arena's thread serves anybody. Regions for
+    /// which it was not called, or failed, are made of other pages.
+    public func reserve() -> Bool {
+        let index = regions.count + reserved.count
+        let length = lengthOfRegion(index)
+        guard pages == .reserved, length > 0, length % Self.chunkLength == 0, let base = unsafe mapReserved(length)
+        else { return false }
+        unsafe reserved.append(BufferRegion(index: index, length: length, pages: .reserved, base: base))
+        return true
+    }
+
+    /// The bytes of the region with that number; 0 beyond the limit.
+    private func lengthOfRegion(_ index: Int) -> Int {
+        max(0, min(Self.regionLength, limit - index * Self.regionLength))
     }
 
     /// Tells `observer` of all regions, those that are there at once. False, and nothing observed, when it cannot
@@ -110,36 +136,43 @@ public protocol BufferRegionObserver: AnyObject {
     /// Maps the next region; its size in bytes, or nil when the limit is reached, there is no memory, or an observer
     /// refuses it.
     func grow() -> Int? {
-        let length = min(Self.regionLength, limit - regions.count * Self.regionLength)
+        let length = lengthOfRegion(regions.count)
         guard length > 0, let region = map(length) else { return nil }
         for (index, observer) in observers.enumerated() where !observer.regionWasMapped(region) {
             for informed in observers[..<index] { informed.regionWillBeUnmapped(region) }
-            unsafe cplatform_unmap(region.base, region.length)
+            if region.pages == .reserved {
+                reserved.insert(region, at: 0)
+            } else {
+                unsafe cplatform_unmap(region.base, region.length)
+            }
             return nil
         }
         unsafe bases[regions.count] = region.base
         regions.append(region)
-        if region.pages != .reserved { hasReturnableRegions = true }
         return length
+    }
+
+    /// Memory of standard pages, aligned to chunks; nil when there is none.
+    static func mapped(_ length: Int) -> UnsafeMutableRawPointer? {
+        unsafe cplatform_map_aligned(length, chunkLength)
     }
 
     private func map(_ length: Int) -> BufferRegion? {
         let index = regions.count
-        let isWhole = length % Self.chunkLength == 0
-        if pages == .reserved, isWhole, let base = unsafe cplatform_map_aligned(length, Self.chunkLength, 1) {
-            return unsafe BufferRegion(index: index, length: length, pages: .reserved, base: base)
-        }
-        guard let base = unsafe cplatform_map_aligned(length, Self.chunkLength, 0) else { return nil }
+        if !reserved.isEmpty { return reserved.removeFirst() }
+        guard let base = unsafe Self.mapped(length) else { return nil }
         let isAdvised = pages != .standard && (unsafe cplatform_advise_huge_pages(base, length) == 0)
         return unsafe BufferRegion(
             index: index, length: length, pages: isAdvised ? .transparent : .standard, base: base)
     }
 
-    /// Gives a range of a region back to the system: its pages read as zeros when they are used next. False when it
-    /// stays.
+    /// Whether the memory of a region can be given back, as far as it is not pinned.
+    func isReturnable(region: Int) -> Bool { regions[region].pages != .reserved }
+
+    /// Gives a range of a region back to the system: its pages read as zeros when they are used next. False when the
+    /// system does not take it.
     func giveBack(region: Int, offset: Int, length: Int) -> Bool {
         // Safe: the range is in the region, and no lease is in the range.
-        unsafe !isPinned && regions[region].pages != .reserved
-            && cplatform_give_back(regions[region].base + offset, length) == 0
+        unsafe cplatform_give_back(regions[region].base + offset, length) == 0
     }
 }

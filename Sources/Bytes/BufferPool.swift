@@ -36,7 +36,9 @@ internal import CPlatform
     /// given back.
     public var residentBytes: Int { unsafe state.pointee.residentChunks * BufferArena.chunkLength }
     /// Whether there may be memory to give back, now or later.
-    public var hasIdleMemory: Bool { residentBytes > Self.keptIdleLength && arena.givesBack }
+    public var hasIdleMemory: Bool { returnableBytes > Self.keptIdleLength && !arena.isPinned }
+    /// What of `residentBytes` could be given back if it were idle.
+    private var returnableBytes: Int { unsafe state.pointee.returnableChunks * BufferArena.chunkLength }
 
     private static let pageShift: Int32 = 12
     private static let chunkShift: Int32 = 9
@@ -52,6 +54,8 @@ internal import CPlatform
         var lastUse: UInt32 = 0
         /// Its memory was used since it was mapped or given back.
         var isResident = false
+        /// It is resident, and the system may take it back.
+        var isReturnable = false
     }
 
     @unsafe private struct State {
@@ -59,6 +63,7 @@ internal import CPlatform
         var mappedBytes = 0
         var leasedBytes = 0
         var residentChunks = 0
+        var returnableChunks = 0
         /// Counts the calls of `giveBackIdleMemory`.
         var round: UInt32 = 0
     }
@@ -70,14 +75,19 @@ internal import CPlatform
     private let chunks: UnsafeMutablePointer<Chunk>
 
     /// A pool of at most `limit` bytes, at least a page. Its memory is made of `pages` where the system has them.
-    public init(limit: Int, pages: PageChoice = .standard) {
+    public convenience init(limit: Int, pages: PageChoice = .standard) {
+        self.init(limit: limit) { unsafe BufferArena(limit: $0, pages: pages) }
+    }
+
+    /// A pool whose arena `make` makes for so many bytes.
+    init(limit: Int, arena make: (Int) -> BufferArena) {
         precondition((Self.pageLength...Self.maximumLimit).contains(limit), "a pool has at least a page")
         let pageCount = limit >> Int(Self.pageShift)
         guard let map = PageMap(pageCount: pageCount, regionPages: 1 << Self.regionShift) else {
             preconditionFailure("no address space for the description of a pool")
         }
         self.limit = limit
-        arena = BufferArena(limit: pageCount << Int(Self.pageShift), pages: pages)
+        arena = make(pageCount << Int(Self.pageShift))
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(to: State(map: map))
         let chunkCount = (pageCount >> Int(Self.chunkShift)) + 1
@@ -167,6 +177,9 @@ internal import CPlatform
         if unsafe chunks[Int(chunk)].isResident { return }
         unsafe chunks[Int(chunk)].isResident = true
         unsafe state.pointee.residentChunks += 1
+        guard arena.isReturnable(region: Int(chunk >> (Self.regionShift - Self.chunkShift))) else { return }
+        unsafe chunks[Int(chunk)].isReturnable = true
+        unsafe state.pointee.returnableChunks += 1
     }
 
     // MARK: Idle memory
@@ -180,15 +193,18 @@ internal import CPlatform
         joinAside()
         var rest = Self.giveBackLength
         // From the end: memory is taken from the start of free runs.
-        for region in arena.regions.reversed() {
+        for region in arena.regions.reversed() where arena.isReturnable(region: region.index) {
             let chunksInRegion = (region.length + BufferArena.chunkLength - 1) / BufferArena.chunkLength
             for index in (0..<chunksInRegion).reversed() {
-                guard rest > 0, residentBytes > Self.keptIdleLength else { return }
+                guard rest > 0, returnableBytes > Self.keptIdleLength else { return }
                 let chunk = region.index << Int(Self.regionShift - Self.chunkShift) + index
                 guard unsafe isIdle(chunks[chunk], round) else { continue }
                 let offset = index * BufferArena.chunkLength
                 let length = min(BufferArena.chunkLength, region.length - offset)
-                guard arena.giveBack(region: region.index, offset: offset, length: length) else { return }
+                // What the system does not take now (because somebody has locked it) it is not asked to take again.
+                unsafe chunks[chunk].isReturnable = false
+                unsafe state.pointee.returnableChunks -= 1
+                guard arena.giveBack(region: region.index, offset: offset, length: length) else { continue }
                 unsafe chunks[chunk].isResident = false
                 unsafe state.pointee.residentChunks -= 1
                 rest -= length
@@ -197,6 +213,6 @@ internal import CPlatform
     }
 
     private func isIdle(_ chunk: Chunk, _ round: UInt32) -> Bool {
-        chunk.usedPages == 0 && chunk.isResident && round &- chunk.lastUse >= Self.idleCalls
+        chunk.usedPages == 0 && chunk.isReturnable && round &- chunk.lastUse >= Self.idleCalls
     }
 }

@@ -13,24 +13,26 @@ static void *map(size_t length, int flags) {
 
 void *cplatform_map(size_t length) { return map(length, 0); }
 
-void *cplatform_map_aligned(size_t length, size_t alignment, int huge_pages) {
-    // Huge pages of the system's pool come aligned to their size, and without MAP_NORESERVE the mapping fails when
-    // there are too few of them; with it, the first use of the memory would end the process.
-    if (huge_pages) {
-        void *huge = mmap(
-            NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-        if (huge == MAP_FAILED) return NULL;
-        // A page that a control group or a memory policy withholds would end the process at its first use.
-        if (madvise(huge, length, MADV_POPULATE_WRITE) == 0) return huge;
-        munmap(huge, length);
-        return NULL;
-    }
+void *cplatform_map_aligned(size_t length, size_t alignment) {
     char *start = map(length + alignment, 0);
     if (!start) return NULL;
     size_t before = -(uintptr_t)start & (alignment - 1);
     if (before > 0) munmap(start, before);
     if (before < alignment) munmap(start + before + length, alignment - before);
     return start + before;
+}
+
+void *cplatform_map_huge_pages(size_t length) {
+    // They come aligned to their size, which is said here: the system's usual one may be 1 GiB. Without MAP_NORESERVE
+    // the mapping fails when there are too few of them.
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT;
+    void *huge = mmap(NULL, length, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (huge == MAP_FAILED) return NULL;
+    // What is reserved may still be withheld, by a control group's limit or a memory policy, and then the first use of
+    // the memory would end the process. So it is used here, where that is an error (Linux 5.14).
+    if (madvise(huge, length, MADV_POPULATE_WRITE) == 0) return huge;
+    munmap(huge, length);
+    return NULL;
 }
 
 int cplatform_advise_huge_pages(void *address, size_t length) {

@@ -1,6 +1,7 @@
-import Bytes
 import TestSupport
 import Testing
+
+@testable import Bytes
 
 @Suite("Buffer arena")
 struct BufferArenaTests {
@@ -180,5 +181,70 @@ struct BufferArenaTests {
         #expect(pool.hasIdleMemory == (got != .reserved))
         for _ in 0..<40 { pool.giveBackIdleMemory() }
         #expect(pool.residentBytes == (got == .reserved ? 16 << 20 : BufferPool.keptIdleLength))
+    }
+
+    /// A pool whose reserved huge pages are other memory: as much as `regions` need. Counts how often it is asked.
+    private func pool(limit: Int, reserved regions: Int, asked: @escaping () -> Void = {}) -> BufferPool {
+        var left = regions
+        return BufferPool(limit: limit) { limit in
+            unsafe BufferArena(limit: limit, pages: .reserved) { length in
+                asked()
+                guard left > 0 else { return nil }
+                left -= 1
+                return unsafe BufferArena.mapped(length)
+            }
+        }
+    }
+
+    @Test("Reserved huge pages are taken when somebody says so, in advance, and never when the pool grows")
+    func reserving() throws {
+        var count = 0
+        let pool = pool(limit: 228 << 20, reserved: 9) { count += 1 }
+        var leases = [try touched(pool, 16 << 20)]
+        #expect(count == 0 && pool.arena.regions.map(\.pages) != [.reserved])
+        while pool.arena.reserve() {}
+        // Three more regions are within the limit, and the last of them is whole chunks too.
+        #expect(count == 3)
+        #expect(pool.arena.regions.count == 1, "they are mapped when they are needed")
+        while let lease = pool.lease(capacity: 4 << 20) { leases.append(BufferLeaseBox(lease)) }
+        #expect(count == 3)
+        #expect(pool.arena.regions.dropFirst().map(\.pages) == [.reserved, .reserved, .reserved])
+        #expect(pool.arena.regions.map(\.length) == [64 << 20, 64 << 20, 64 << 20, 36 << 20])
+        #expect(!pool.arena.reserve())
+    }
+
+    @Test("Only reserved pages are taken in advance, only as many as there are, and only whole ones")
+    func reservingLimits() throws {
+        #expect(!BufferPool(limit: 64 << 20, pages: .transparent).arena.reserve())
+        #expect(!BufferPool(limit: 64 << 20).arena.reserve())
+        #expect(!pool(limit: 1 << 20, reserved: 9).arena.reserve())
+        let pool = pool(limit: 256 << 20, reserved: 2)
+        #expect(pool.arena.reserve() && pool.arena.reserve() && !pool.arena.reserve())
+        // A refusal by an observer leaves what was taken for later.
+        let registrar = Registrar(room: 0)
+        #expect(pool.arena.addObserver(registrar))
+        let isRefused = !pool.canLease(1)
+        #expect(isRefused && pool.arena.regions.isEmpty)
+        registrar.room = .max
+        var leases: [BufferLeaseBox] = []
+        while let lease = pool.lease(capacity: 16 << 20) { leases.append(BufferLeaseBox(lease)) }
+        #expect(leases.count == 16)
+        #expect(pool.arena.regions.prefix(2).allSatisfy { $0.pages == .reserved })
+        #expect(pool.arena.regions.suffix(2).allSatisfy { $0.pages != .reserved })
+    }
+
+    @Test("Beside reserved pages, which stay, others are given back, and a reactor need not ask for ever")
+    func givingBackBesideReserved() throws {
+        // The first region and the last are of other pages.
+        let pool = pool(limit: 192 << 20, reserved: 1)
+        var leases = [try touched(pool, 16 << 20)]
+        #expect(pool.arena.reserve() && !pool.arena.reserve())
+        leases += try (0..<11).map { _ in try touched(pool, 16 << 20) }
+        #expect(pool.arena.regions.map { $0.pages == .reserved } == [false, true, false])
+        leases = []
+        #expect(pool.hasIdleMemory)
+        for _ in 0..<40 { pool.giveBackIdleMemory() }
+        #expect(!pool.hasIdleMemory, "what is left stays, and that is known")
+        #expect(pool.residentBytes == 64 << 20 + BufferPool.keptIdleLength)
     }
 }

@@ -18,10 +18,15 @@ final class BufferPages: BufferRegionObserver, Sendable {
         self.logger = logger
     }
 
-    /// Watches the buffers of the reactors, and has each map its first region at once: what is missing is better told
-    /// when the daemon starts than when an initiator comes. For standard pages there is nothing to do.
+    /// How long the reactors may take to get reserved pages for one region each.
+    private static let reserveWait = DispatchTimeInterval.seconds(10)
+
+    /// Has the reactors take all reserved pages that they can use, waits for that, and watches their buffers; each maps
+    /// its first region at once: what is missing is better told when the daemon starts than when an initiator comes.
+    /// For standard pages there is nothing to do. Nobody is served yet.
     static func watch(_ chosen: PageChoice, of reactors: [Reactor], logger: Logger) {
         guard chosen != .standard else { return }
+        if chosen == .reserved { while reserve(for: reactors) {} }
         let watcher = BufferPages(chosen, logger)
         for reactor in reactors {
             reactor.post {
@@ -29,6 +34,16 @@ final class BufferPages: BufferRegionObserver, Sendable {
                 _ = reactor.pool.lease(capacity: 1)
             }
         }
+    }
+
+    /// Takes reserved pages for one region of each reactor, all at a time; false when none got any.
+    private static func reserve(for reactors: [Reactor]) -> Bool {
+        let outcomes = reactors.map { reactor in
+            let outcome = Outcome<Bool>()
+            reactor.post { outcome.set(reactor.pool.arena.reserve()) }
+            return outcome
+        }
+        return outcomes.map { $0.wait(atMost: reserveWait) ?? false }.contains(true)
     }
 
     func regionWasMapped(_ region: BufferRegion) -> Bool {
@@ -63,7 +78,8 @@ final class BufferPages: BufferRegionObserver, Sendable {
         case .reserved:
             return
                 "buffers are made of \(hasTransparent ? "transparent huge" : "standard") pages, for too few huge pages "
-                + "are reserved; vm.nr_hugepages must leave 32 of 2 MiB for each 64 MiB of buffers"
+                + "were reserved when the daemon started; vm.nr_hugepages must leave 32 of 2 MiB for each 64 MiB of "
+                + "buffers of each processor, 256 for all of them, and Linux must be 5.14 or later"
         }
     }
 }

@@ -45,10 +45,10 @@ struct Serve: AsyncParsableCommand {
         help: ArgumentHelp(
             "What the memory for data on its way is made of: standard, transparent or reserved pages.",
             discussion: """
-                Transparent: huge pages where the kernel finds some. Reserved: huge pages of vm.nr_hugepages, which \
-                stay with the daemon once it has used them. Where the kernel refuses, the daemon takes transparent \
-                instead of reserved ones, and standard instead of these, and says so in its log. Standard when not \
-                given.
+                Transparent: huge pages where the kernel finds some. Reserved: huge pages of 2 MiB of \
+                vm.nr_hugepages, which the daemon takes when it starts, up to 256 a processor, and keeps. Where the \
+                kernel refuses, the daemon takes transparent instead of reserved ones, and standard instead of these, \
+                and says so in its log. Standard when not given.
                 """, valueName: "pages"),
         completion: .list(PageChoice.allCases.map(\.rawValue)))
     var bufferPages: String = PageChoice.standard.rawValue
