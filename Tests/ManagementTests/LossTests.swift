@@ -194,20 +194,51 @@ struct LossTests {
     func register() {
         let register = CartridgeRegister()
         let loss = LossSummary(since: time, reason: "input or output failed")
-        register.setExamined(CartridgeFindings(), among: ["A"])
+        func examine(_ findings: CartridgeFindings) {
+            register.setExamined(findings, among: ["A"], since: register.epoch)
+        }
+        func load(_ problem: CartridgeProblem?) {
+            register.setLoaded(problem, loss: nil, "A", since: register.epoch)
+        }
+        examine(CartridgeFindings())
         register.setLoss(loss, "A")
-        register.setExamined(CartridgeFindings(), among: ["A"])
+        examine(CartridgeFindings())
         #expect(register.findings.losses == ["A": loss])
-        register.setLoaded(CartridgeProblem(.damaged, "x"), loss: nil, "A")
+        load(CartridgeProblem(.damaged, "x"))
         #expect(register.findings.losses == ["A": loss])
-        register.setLoaded(nil, loss: nil, "A")
+        load(nil)
         #expect(register.findings.losses.isEmpty && register.findings.problems.isEmpty)
-        register.setExamined(CartridgeFindings(losses: ["A": loss]), among: ["A"])
-        register.setLoss(nil, "A")
+        examine(CartridgeFindings(losses: ["A": loss]))
+        #expect(register.acknowledge("A", since: register.epoch))
         #expect(register.findings.losses.isEmpty)
+        #expect(!register.acknowledge("A", since: register.epoch))
         register.setLoss(loss, "A")
         register.forget("A")
         #expect(register.findings.losses.isEmpty)
+    }
+
+    @Test("what was found out before something newer was told of a loss changes nothing of it")
+    func staleFindings() {
+        let register = CartridgeRegister()
+        let old = LossSummary(since: nil, reason: "input or output failed")
+        let loss = LossSummary(since: time, reason: "the host's file system is full")
+        // A load that read the files before the drive told.
+        let load = register.epoch
+        register.setLoss(loss, "A")
+        register.setLoaded(nil, loss: nil, "A", since: load)
+        #expect(register.findings.losses == ["A": loss])
+        // An acknowledgement of an older loss than the one that is known now.
+        let acknowledgement = register.epoch
+        register.setLoss(loss, "A")
+        #expect(register.acknowledge("A", since: acknowledgement))
+        #expect(register.findings.losses == ["A": loss])
+        // A look at the files before the acknowledgement; other cartridges are not concerned.
+        let look = register.epoch
+        register.acknowledge("A", since: look)
+        register.setExamined(CartridgeFindings(losses: ["A": old, "B": old]), among: ["A", "B"], since: look)
+        #expect(register.findings.losses == ["B": old])
+        register.setExamined(CartridgeFindings(losses: ["A": old]), among: ["A", "B"], since: register.epoch)
+        #expect(register.findings.losses == ["A": old])
     }
 }
 

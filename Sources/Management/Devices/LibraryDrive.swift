@@ -40,6 +40,7 @@ final class LibraryDrive: DriveBay {
 
     func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
         let cartridges = cartridges
+        let epoch = register.epoch
         let loss = Lock<LossSummary?>(nil)
         server.insertMedium(
             opening: { () throws(CartridgeError) in
@@ -48,7 +49,8 @@ final class LibraryDrive: DriveBay {
                 return cartridge
             },
             completion: { error in
-                self.register.setLoaded(error.map { CartridgeProblem($0) }, loss: loss.withLock { $0 }, barcode)
+                self.register.setLoaded(
+                    error.map { CartridgeProblem($0) }, loss: loss.withLock { $0 }, barcode, since: epoch)
                 if let error { self.report("cartridge cannot be used", barcode, "\(error)") }
                 completion()
             })

@@ -6,17 +6,30 @@ import Platform
 import Profiles
 
 /// Which cartridges of a running library cannot be used or have lost data. Any thread.
+///
+/// To find out about losses takes time, and a drive may tell of another one meanwhile, or an operator acknowledge it.
+/// So whoever finds out asks for the epoch first and gives it with the result, which counts only for cartridges of
+/// whose losses nobody has told anything since.
 final class CartridgeRegister: Sendable {
     private struct State {
         /// What a look at the files has found.
         var examined = CartridgeFindings()
         /// What loading has found, which looks deeper, and what drives have told since.
         var loaded = CartridgeFindings()
+        /// Counts what was told of losses.
+        var epoch: UInt64 = 0
+        /// The epoch that began with what was told last of a cartridge.
+        var told: [String: UInt64] = [:]
 
         mutating func setLoss(_ loss: LossSummary?, _ barcode: String) {
             examined.losses[barcode] = nil
             loaded.losses[barcode] = loss
+            epoch += 1
+            told[barcode] = epoch
         }
+
+        /// Whether nothing was told of the cartridge's losses since `epoch`.
+        func isUntold(_ barcode: String, since epoch: UInt64) -> Bool { told[barcode, default: 0] <= epoch }
     }
     private let state = Lock(State())
 
@@ -32,29 +45,45 @@ final class CartridgeRegister: Sendable {
         }
     }
 
-    /// What a look at the files of the cartridges `barcodes` has found; the others keep what is known of them.
-    func setExamined(_ findings: CartridgeFindings, among barcodes: some Sequence<String>) {
+    /// The present epoch, for those who begin to find something out.
+    var epoch: UInt64 { state.withLock { $0.epoch } }
+
+    /// What a look at the files of the cartridges `barcodes`, begun in `epoch`, has found; the others keep what is
+    /// known of them.
+    func setExamined(_ findings: CartridgeFindings, among barcodes: some Sequence<String>, since epoch: UInt64) {
         state.withLock { state in
             for barcode in barcodes {
                 state.examined.problems[barcode] = findings.problems[barcode]
+                guard state.isUntold(barcode, since: epoch) else { continue }
                 state.examined.losses[barcode] = findings.losses[barcode]
             }
         }
     }
 
-    /// How the last load of the cartridge ended: nil when it could be used. Then `loss` is what is lost of it.
-    func setLoaded(_ problem: CartridgeProblem?, loss: LossSummary?, _ barcode: String) {
+    /// How a load of the cartridge, begun in `epoch`, has ended: nil when it could be used. Then `loss` is what was
+    /// lost of it before.
+    func setLoaded(_ problem: CartridgeProblem?, loss: LossSummary?, _ barcode: String, since epoch: UInt64) {
         state.withLock { state in
             state.loaded.problems[barcode] = problem
             guard problem == nil else { return }
             state.examined.problems[barcode] = nil
-            state.setLoss(loss, barcode)
+            if state.isUntold(barcode, since: epoch) { state.setLoss(loss, barcode) }
         }
     }
 
-    /// The cartridge has lost data; nil: what was lost is acknowledged.
-    func setLoss(_ loss: LossSummary?, _ barcode: String) {
+    /// The cartridge has lost data.
+    func setLoss(_ loss: LossSummary, _ barcode: String) {
         state.withLock { $0.setLoss(loss, barcode) }
+    }
+
+    /// What was lost of the cartridge has been acknowledged, which began in `epoch`. False when no loss was known.
+    @discardableResult
+    func acknowledge(_ barcode: String, since epoch: UInt64) -> Bool {
+        state.withLock { state in
+            let isKnown = state.examined.losses[barcode] != nil || state.loaded.losses[barcode] != nil
+            if state.isUntold(barcode, since: epoch) { state.setLoss(nil, barcode) }
+            return isKnown
+        }
     }
 
     /// Forgets a cartridge that has gone.
@@ -63,6 +92,7 @@ final class CartridgeRegister: Sendable {
             state.examined.problems[barcode] = nil
             state.loaded.problems[barcode] = nil
             state.setLoss(nil, barcode)
+            state.told[barcode] = nil
         }
     }
 }
@@ -130,6 +160,8 @@ extension LocalDevices {
     public func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) -> CartridgeFindings {
+        let register = libraries.withLock { $0[library.identity.id] }?.register
+        let epoch = register?.epoch ?? 0
         let found = Lock(CartridgeFindings())
         Self.each(cartridges) { cartridge in
             let (problem, loss) = Self.look(at: cartridge, in: folder)
@@ -140,9 +172,9 @@ extension LocalDevices {
             }
         }
         let examined = found.withLock { $0 }
-        guard let running = libraries.withLock({ $0[library.identity.id] }) else { return examined }
-        running.register.setExamined(examined, among: cartridges.lazy.map(\.barcode))
-        return running.register.findings
+        guard let register else { return examined }
+        register.setExamined(examined, among: cartridges.lazy.map(\.barcode), since: epoch)
+        return register.findings
     }
 
     public func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings {

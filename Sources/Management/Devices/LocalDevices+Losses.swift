@@ -45,17 +45,18 @@ extension LocalDevices {
     public func acknowledgeLoss(
         of cartridge: CartridgeRecord, in library: LibraryRecord, folder: String
     ) throws(ManagementError) -> Bool {
-        let hadLost: Bool
+        let running = libraries.withLock { $0[library.identity.id] }
         if let element = cartridge.location.element, element.kind == .drive {
-            hadLost = try acknowledgeLoss(of: cartridge, inDrive: element.number, of: library)
-        } else {
-            hadLost = try acknowledgeLoss(of: cartridge, in: CartridgeStore(directory: folder))
+            guard let running, running.drives.indices.contains(element.number - 1) else {
+                throw ManagementError(.internal, "library '\(library.name)' does not run")
+            }
+            return try acknowledgeLoss(of: cartridge, inDrive: element.number, of: running)
         }
-        guard let register = libraries.withLock({ $0[library.identity.id] })?.register else { return hadLost }
-        // The drive may have told of a loss that its host could not record with the files.
-        let isKnown = register.findings.losses[cartridge.barcode] != nil
-        register.setLoss(nil, cartridge.barcode)
-        return hadLost || isKnown
+        let epoch = running?.register.epoch ?? 0
+        let hadLost = try acknowledgeLoss(of: cartridge, in: CartridgeStore(directory: folder))
+        // A drive may have told of a loss that its host could not record with the files.
+        let wasKnown = running?.register.acknowledge(cartridge.barcode, since: epoch) ?? false
+        return hadLost || wasKnown
     }
 
     private func acknowledgeLoss(
@@ -76,23 +77,26 @@ extension LocalDevices {
     }
 
     private func acknowledgeLoss(
-        of cartridge: CartridgeRecord, inDrive number: Int, of library: LibraryRecord
+        of cartridge: CartridgeRecord, inDrive number: Int, of library: RunningLibrary
     ) throws(ManagementError) -> Bool {
-        guard let running = libraries.withLock({ $0[library.identity.id] }), running.drives.indices.contains(number - 1)
-        else { throw ManagementError(.internal, "library '\(library.name)' does not run") }
-        let outcome = Outcome<LossAcknowledgement>()
-        running.drives[number - 1].server.acknowledgeLoss { outcome.set($0) }
-        let barcode = cartridge.barcode
+        let outcome = Outcome<(LossAcknowledgement, wasKnown: Bool)>()
+        let (register, barcode) = (library.register, cartridge.barcode)
+        let epoch = register.epoch
+        library.drives[number - 1].server.acknowledgeLoss { answer in
+            // Here, because nobody may wait for the answer any more.
+            let isOver = answer == .acknowledged || answer == .nothingLost
+            outcome.set((answer, isOver && register.acknowledge(barcode, since: epoch)))
+        }
         switch outcome.wait(atMost: Limit.moveWait) {
-        case .acknowledged: return true
-        case .nothingLost: return false
-        case .empty:
+        case (.acknowledged, _)?: return true
+        case (.nothingLost, let wasKnown)?: return wasKnown
+        case (.empty, _)?:
             throw ManagementError(
                 .conflict, "cartridge '\(barcode)' cannot be used in drive:\(number); move it to a slot")
-        case .failed(let failure):
+        case (.failed(let failure), _)?:
             throw ManagementError(
                 .system, "the loss on cartridge '\(barcode)' is not acknowledged: \(failure); mend the storage first")
-        case .busy, nil: throw ManagementError(.inUse, "drive:\(number) is at work; try again in a moment")
+        case (.busy, _)?, nil: throw ManagementError(.inUse, "drive:\(number) is at work; try again in a moment")
         }
     }
 }
