@@ -8,6 +8,8 @@ import NIOPosix
 public enum ControlClientError: Error, Sendable, Hashable {
     /// No daemon answers, or it ended before it did; one sentence.
     case unreachable(String)
+    /// The request makes no sense, so the daemon was not asked.
+    case invalid(ManagementError)
     /// The daemon refused.
     case refused(ManagementError)
     /// The answer does not have the form of this version; one sentence.
@@ -47,6 +49,7 @@ public struct ControlClient: Sendable {
     }
 
     private func request<Answer: Decodable>(_ method: HTTPMethod, _ path: String, body: Data?) async throws -> Answer {
+        try Self.check(path)
         let (status, answer) = try await exchange(method, "/v1/" + path, body: body ?? Data())
         if (200..<300).contains(status) {
             do {
@@ -62,6 +65,25 @@ public struct ControlClient: Sendable {
         }
         throw ControlClientError.refused(
             ManagementError(ManagementError.Code(rawValue: problem.error.code) ?? .internal, problem.error.message))
+    }
+
+    /// Refuses a path with an empty name in it, which would be another path.
+    private static func check(_ path: String) throws(ControlClientError) {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        guard let index = parts.firstIndex(of: "") else { return }
+        do throws(ManagementError) {
+            switch index > 0 ? parts[index - 1] : "" {
+            case "disks": try DeviceName.check("", of: "disk")
+            case "libraries": try DeviceName.check("", of: "library")
+            case "targets": try DeviceName.check("", of: "target")
+            case "groups": try DeviceName.check("", of: "group")
+            case "cartridges": try Barcode.check("")
+            case "portals": _ = try PortalAddress.parse("")
+            default: throw ManagementError(.invalid, "'' is no name; give one")
+            }
+        } catch {
+            throw .invalid(error)
+        }
     }
 
     private func exchange(_ method: HTTPMethod, _ path: String, body: Data) async throws -> (Int, Data) {

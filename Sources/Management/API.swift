@@ -91,6 +91,8 @@ public enum CartridgeState: String, Codable, Sendable, Hashable {
     case missing
     /// Its files cannot be read, or contradict themselves or the catalog.
     case damaged
+    /// The host does not let its files be used now: its file system is full or read-only, its storage fails.
+    case unavailable
     /// It was being made when the daemon or the file system failed; the next start removes it.
     case creating = "being made"
     /// It is deleted, but files are left; the next start, or another deletion, removes them.

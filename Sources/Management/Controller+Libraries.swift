@@ -133,12 +133,20 @@ extension Controller {
             throw ManagementError(.conflict, "\(origin) of library '\(name)' is empty; there is nothing to move")
         }
         try checkIsEmpty(destination, of: library, cartridges)
+        let known = assembly.cartridgeFindings(of: library).losses[cartridge.barcode]
         let result = try perform(.element(destination), of: cartridge, in: library)
-        if destination.kind == .drive, let problem = assembly.cartridgeFindings(of: library).problems[cartridge.barcode]
-        {
+        let findings = assembly.cartridgeFindings(of: library)
+        let barcode = cartridge.barcode
+        if destination.kind == .drive, let problem = findings.problems[barcode] {
             throw ManagementError(
-                .damaged,
-                "cartridge '\(cartridge.barcode)' is in \(destination) now, where it cannot be used: \(problem.reason)")
+                problem.state == .unavailable ? .system : .damaged,
+                "cartridge '\(barcode)' is in \(destination) now, where it cannot be used: \(problem.reason)")
+        }
+        if origin.kind == .drive, let loss = findings.losses[barcode], loss != known {
+            throw ManagementError(
+                .system,
+                "cartridge '\(barcode)' is in \(destination) now, but "
+                    + Self.sentence(loss, ofCartridge: barcode, library: name))
         }
         return result
     }

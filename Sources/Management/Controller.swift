@@ -92,17 +92,20 @@ public actor Controller {
         if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
     }
 
-    /// Stops listening, ends the sessions, closes everything. Does nothing when called again.
-    public func shutDown() async {
-        guard !isShutDown else { return }
+    /// Stops listening, ends the sessions, closes everything. Does nothing when called again. False when something that
+    /// initiators have written could not be written out; the log says what.
+    @discardableResult
+    public func shutDown() async -> Bool {
+        guard !isShutDown else { return true }
         isShutDown = true
         await nameService?.stop()
-        await assembly.shutDown()
+        let isWritten = await assembly.shutDown()
         do {
             try catalog.close()
         } catch {
             logger.error("the catalog did not close", metadata: ["reason": "\(error)"])
         }
+        return isWritten
     }
 
     private func startOrNote(

@@ -3,7 +3,7 @@ public import ISNSClient
 
 /// Why a cartridge cannot be used.
 public struct CartridgeProblem: Hashable, Sendable {
-    /// Whether its files are missing or damaged.
+    /// Whether its files are missing or damaged, or the host does not let them be used.
     public let state: CartridgeState
     /// What is wrong with them, without the cartridge's name.
     public let reason: String
@@ -117,5 +117,6 @@ public protocol DeviceAssembly: Sendable {
     /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
     func closeSession(_ handle: Int, seconds: Int)
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
-    func shutDown() async
+    /// False when something that was written could not be written out.
+    func shutDown() async -> Bool
 }

@@ -206,7 +206,8 @@ extension TapeDeviceServer {
         switch error {
         case .newerVersion: SenseData(.mediumError, .cannotReadUnknownFormat)
         case .damaged: SenseData(.mediumError, .mediumFormatCorrupted)
-        case .inUse, .exists, .missing, .invalidBarcode, .invalidCapacity, .hostFailed, .system:
+        case .inUse, .exists, .missing, .invalidBarcode, .invalidCapacity, .hostFailed, .unavailable,
+            .system:
             SenseData(.hardwareError, .mediaLoadOrEjectFailed)
         }
     }

@@ -3,7 +3,7 @@ import Management
 
 /// What the exit codes mean; the numbers above 63 are those of sysexits.h.
 enum ExitStatus: Int32 {
-    /// The daemon refused; nothing changed.
+    /// The daemon refused, and nothing changed unless the sentence says so.
     case refused = 1
     /// The command line makes no sense.
     case usage = 64
@@ -15,6 +15,8 @@ enum ExitStatus: Int32 {
     case software = 70
     /// The system refused.
     case systemError = 71
+    /// The daemon ended, but a medium could not be written out.
+    case notWrittenOut = 74
     /// The state folder or the port is in use.
     case temporaryFailure = 75
 }
@@ -34,6 +36,7 @@ struct CommandFailure: Error {
         switch error {
         case .unreachable(let message): self.init(.unavailable, message)
         case .refused(let error): self.init(error.code == .internal ? .software : .refused, error.message)
+        case .invalid(let error): self.init(.usage, error.message)
         case .notUnderstood(let message): self.init(.software, message)
         }
     }

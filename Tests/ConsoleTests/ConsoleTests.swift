@@ -57,6 +57,25 @@ struct ConsoleTests {
         return nil
     }
 
+    @Test("an empty name is refused before the daemon is asked, as a name")
+    func emptyNames() async throws {
+        let client = ControlClient(stateFolder: "/nonexistent")
+        for (path, words) in [
+            ("disks/", "'' is no name for a disk; use 1 to 64"),
+            ("disks//acknowledge-loss", "'' is no name for a disk"),
+            ("libraries//move", "'' is no name for a library"), ("libraries/v/cartridges/", "'' is no barcode"),
+            ("groups/", "'' is no name for a group"), ("targets//map", "'' is no name for a target"),
+            ("portals//drain", "'' is no portal"),
+        ] {
+            do {
+                let _: DiskSummary = try await client.get(path)
+                Issue.record("\(path) answers")
+            } catch ControlClientError.invalid(let error) {
+                #expect(error.code == .invalid && error.message.contains(words), "\(error)")
+            }
+        }
+    }
+
     @Test("every route answers")
     func routes() async throws {
         try await serving { client, fixture in

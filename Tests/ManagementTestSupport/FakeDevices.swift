@@ -17,6 +17,7 @@ public final class FakeDevices: DeviceAssembly {
         var failingCartridge: String?
         var isMoveLate = false
         var failsAfterMove = false
+        var lossOfMove: LossSummary?
         var lateMove: (move: CartridgeMove, library: Int64)?
         var isShutDown = false
         var domains: [DomainChange] = []
@@ -95,6 +96,11 @@ public final class FakeDevices: DeviceAssembly {
 
     public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
         try note { $0.disks[disk.name] = size }
+    }
+
+    /// Has the next move lose data of the cartridge that it moves.
+    public func loseAtNextMove(since: Date, reason: String) {
+        notes.withLock { $0.lossOfMove = LossSummary(since: since, reason: reason) }
     }
 
     /// Says that the disk or the cartridge of that name has lost data.
@@ -195,6 +201,9 @@ public final class FakeDevices: DeviceAssembly {
         } catch {
             throw ManagementError(.conflict, "\(error)")
         }
+        notes.withLock { notes in
+            if let loss = notes.lossOfMove.take() { notes.losses[cartridge.barcode] = loss }
+        }
         let fails = notes.withLock { notes in
             defer { notes.failsAfterMove = false }
             return notes.failsAfterMove
@@ -253,7 +262,13 @@ public final class FakeDevices: DeviceAssembly {
         Dictionary(sessions().map { ($0.target, 1) }, uniquingKeysWith: +)
     }
 
-    public func shutDown() async { notes.withLock { $0.isShutDown = true } }
+    /// False when something is lost.
+    public func shutDown() async -> Bool {
+        notes.withLock { notes in
+            notes.isShutDown = true
+            return notes.losses.isEmpty
+        }
+    }
 }
 
 /// A controller on a scratch state folder, over fake devices.

@@ -75,11 +75,34 @@ struct LossTests {
         #expect(try await controller.status().problems.isEmpty)
     }
 
+    @Test("a move that loses data of what it takes out of a drive says so, and has happened; the next ones do not")
+    func lossAtMove() async throws {
+        let fixture = try ControllerFixture()
+        let controller = fixture.controller
+        try await fixture.makeLibrary(cartridges: 1)
+        _ = try await controller.move(library: "vtl", MoveRequest(origin: "slot:1", destination: "drive:1"))
+        fixture.devices.loseAtNextMove(since: time, reason: "the host's file system is full")
+        let refusal = await fixture.refusal {
+            try await controller.move(library: "vtl", MoveRequest(origin: "drive:1", destination: "slot:2"))
+        }
+        #expect(refusal?.code == .system)
+        #expect(refusal?.message.hasPrefix("cartridge 'A00001L8' is in slot:2 now, but data") == true)
+        expectWords(refusal?.message, "carousel tape acknowledge-loss vtl A00001L8")
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").location == "slot:2")
+        for places in [("slot:2", "drive:1"), ("drive:1", "slot:1")] {
+            let move = MoveRequest(origin: places.0, destination: places.1)
+            #expect(try await controller.move(library: "vtl", move).location == places.1)
+        }
+        #expect(await !controller.shutDown())
+    }
+
     // MARK: With real devices
 
     private let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
 
-    private func serving(_ body: (Controller) async throws -> Void) async throws {
+    private func serving(
+        isWrittenOut: Bool = true, _ body: (Controller) async throws -> Void
+    ) async throws {
         let controller = try Controller(
             folder: try StateFolder(path: path), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) { resources throws(ManagementError) in try LocalDevices(resources) }
@@ -89,7 +112,7 @@ struct LossTests {
         } catch {
             Issue.record(error)
         }
-        await controller.shutDown()
+        #expect(await controller.shutDown() == isWrittenOut)
         controller.folder.release()
     }
 
@@ -115,6 +138,7 @@ struct LossTests {
         try await serving { image = try await $0.createDisk(DiskCreation(name: "a", size: 1 << 20)).image }
         let note = LossNote(errorNumber: Errno.noSpace, time: CalendarTime(seconds: 1_700_000_000))
         try #require(try File.open(path: image, .readWrite).noteLoss(note) == 0)
+        try await serving(isWrittenOut: false) { _ in }
         try await serving { controller in
             let disk = try await controller.disk("a")
             #expect(disk.state == .dataLost)

@@ -23,6 +23,13 @@ struct SyntaxTests {
             as [(Int64, String)])
     func formatting(size: Int64, text: String) { #expect(ByteSize.format(size) == text) }
 
+    @Test("text of others commands no terminal")
+    func printableText() {
+        let text = "d\u{1B}[2Jé'\u{7}\u{85}\n\u{202E}x"
+        #expect(PrintableText.escaped(text) == #"d\u{1B}[2Jé'\u{7}\u{85}\u{A}\u{202E}x"#)
+        #expect(PrintableText.escaped("plain, 日本") == "plain, 日本")
+    }
+
     @Test("names", arguments: ["a", "vtl", "disk-0.x", "0", String(repeating: "a", count: 64)])
     func names(name: String) throws { try DeviceName.check(name, of: "disk") }
 

@@ -35,6 +35,37 @@ struct CartridgeStoreTests {
         return String(decoding: lease.bytes.copyToArray(), as: UTF8.self)
     }
 
+    @Test("What the host does to an index is no damage to it, and the sentence says what to do")
+    func hostAndIndex() throws {
+        try create()
+        let path = folder.file("V00001L8.tape/index.sqlite")
+        for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + suffix) }
+        // SQLite cannot open a directory.
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        let reason = "the host does not let it be opened; see who may write to its folder"
+        let error = CartridgeError.unavailable(path: path, reason: reason)
+        #expect(throws: error) { try store.open(barcode: "V00001L8") }
+        #expect(error.description == "\(path) cannot be used now: \(reason)")
+        for (code, words) in [
+            (ResultCode.SQLITE_FULL, "full; make room"), (.SQLITE_READONLY, "only be read"),
+            (.SQLITE_IOERR, "storage has failed"), (.SQLITE_IOERR_SHMSIZE, "storage has failed"),
+        ] {
+            let open = CartridgeIndex.OpenError(DatabaseError(resultCode: code))
+            guard case .unavailable("x", let reason) = open.cartridgeError(path: "x") else {
+                Issue.record("\(code): \(open)")
+                continue
+            }
+            #expect(reason.contains(words), "\(reason)")
+        }
+        for code in [ResultCode.SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_ERROR] {
+            let open = CartridgeIndex.OpenError(DatabaseError(resultCode: code))
+            guard case .damaged = open.cartridgeError(path: "x") else {
+                Issue.record("\(code): \(open)")
+                continue
+            }
+        }
+    }
+
     @Test("Made, written, closed, opened again: all is there, attributes too")
     func life() throws {
         try create()

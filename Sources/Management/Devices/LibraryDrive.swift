@@ -14,6 +14,8 @@ final class LibraryDrive: DriveBay {
     private let register: CartridgeRegister
     private let logger: Logger
     private let name: String
+    /// What was loaded last, for the log.
+    private let loaded = Lock<String?>(nil)
 
     /// The drive of `server`, with cartridges from `cartridges`; `register` hears of those that cannot be loaded or
     /// lose data, and `name` is for the log.
@@ -42,6 +44,7 @@ final class LibraryDrive: DriveBay {
         let cartridges = cartridges
         let epoch = register.epoch
         let loss = Lock<LossSummary?>(nil)
+        loaded.withLock { $0 = barcode }
         server.insertMedium(
             opening: { () throws(CartridgeError) in
                 let cartridge = try cartridges.open(barcode: barcode)
@@ -60,7 +63,7 @@ final class LibraryDrive: DriveBay {
         server.removeMedium { removal in
             switch removal {
             case .removed(let failure):
-                if let failure { self.report("the cartridge could not be closed in order", nil, failure.description) }
+                if let failure { self.reportClosing(failure) }
                 completion(.released)
             case .empty: completion(.released)
             case .prevented: completion(.prevented)
@@ -69,18 +72,25 @@ final class LibraryDrive: DriveBay {
         }
     }
 
-    /// Takes the cartridge out, whatever initiators want: the library or the daemon stops.
-    func close(completion: @escaping @Sendable () -> Void) {
+    /// Takes the cartridge out, whatever initiators want: the library or the daemon stops. The answer is false when it
+    /// could not be written out.
+    func close(completion: @escaping @Sendable (Bool) -> Void) {
         server.removeMedium(isForced: true) { removal in
-            if case .removed(let failure?) = removal {
-                self.report("the cartridge could not be closed in order", nil, failure.description)
+            switch removal {
+            case .removed(nil), .empty: completion(true)
+            case .removed(let failure?):
+                self.reportClosing(failure)
+                completion(false)
+            case .prevented, .busy: completion(false)
             }
-            completion()
         }
     }
 
-    private func report(_ message: Logger.Message, _ barcode: String?, _ reason: String) {
-        logger.error(
-            message, metadata: ["drive": "\(name)", "cartridge": "\(barcode ?? "-")", "reason": "\(reason)"])
+    private func reportClosing(_ failure: WriteFailure) {
+        report("the cartridge could not be closed in order", loaded.withLock { $0 } ?? "-", failure.description)
+    }
+
+    private func report(_ message: Logger.Message, _ barcode: String, _ reason: String) {
+        logger.error(message, metadata: ["drive": "\(name)", "cartridge": "\(barcode)", "reason": "\(reason)"])
     }
 }

@@ -111,6 +111,7 @@ extension CartridgeProblem {
     init(_ error: CartridgeError) {
         switch error {
         case .missing: self.init(.missing, "its files are missing")
+        case .unavailable: self.init(.unavailable, "\(error)")
         default: self.init(.damaged, "\(error)")
         }
     }

@@ -168,16 +168,23 @@ extension LocalDevices {
             "cartridge '\(move.barcode)' was not moved from \(move.origin) to \(move.destination): \(refusal)")
     }
 
-    /// Closes the cartridges of a library, all drives at once.
-    func close(_ library: RunningLibrary) {
+    /// Closes the cartridges of a library, all drives at once; false when one could not be written out.
+    @discardableResult
+    func close(_ library: RunningLibrary) -> Bool {
         let outcomes = library.drives.map { drive in
             let outcome = Outcome<Bool>()
-            drive.close { outcome.set(true) }
+            drive.close { outcome.set($0) }
             return outcome
         }
-        for outcome in outcomes where outcome.wait(atMost: Limit.closeWait) == nil {
-            logger.error("a drive did not close its cartridge in time", metadata: ["library": "\(library.name)"])
+        var isWritten = true
+        for outcome in outcomes {
+            let answer = outcome.wait(atMost: Limit.closeWait)
+            if answer == nil {
+                logger.error("a drive did not close its cartridge in time", metadata: ["library": "\(library.name)"])
+            }
+            if answer != true { isWritten = false }
         }
+        return isWritten
     }
 
     /// Loads the cartridges that were in drives when the daemon ended, all at once.

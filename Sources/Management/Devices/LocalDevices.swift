@@ -140,21 +140,26 @@ public final class LocalDevices: DeviceAssembly {
     // MARK: End
 
     /// Ends sessions, then media, then threads: each step needs the next ones.
-    public func shutDown() async {
+    public func shutDown() async -> Bool {
         await server.stop(gracePeriod: Limit.logoutGrace)
-        closeMedia()
+        let isWritten = closeMedia()
         fileEngine.stop()
         pageKeeper.stop()
         for reactor in reactors { reactor.stop() }
+        return isWritten
     }
 
-    private func closeMedia() {
-        for (_, library) in libraries.withLock({ $0 }) { close(library) }
+    /// False when a medium could not be written out.
+    private func closeMedia() -> Bool {
+        var isWritten = true
+        for (_, library) in libraries.withLock({ $0 }) where !close(library) { isWritten = false }
         for (_, disk) in disks.withLock({ $0 }) {
             if let failure = disk.server.image.synchronize() {
                 logger.error(
                     "disk was not written out", metadata: ["disk": "\(disk.target.alias)", "reason": "\(failure)"])
+                isWritten = false
             }
         }
+        return isWritten
     }
 }

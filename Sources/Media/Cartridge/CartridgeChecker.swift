@@ -76,7 +76,7 @@ public struct CartridgeChecker: Sendable {
         _ = writer.submit(batch)
         _ = writer.drain()
         if writer.takeFirstObjectMissing() != nil {
-            throw .damaged(path: cartridges.indexPath(of: barcode), reason: "it cannot be written")
+            throw .hostFailed(path: cartridges.indexPath(of: barcode), reason: "the host refuses; see its file system")
         }
         return report
     }

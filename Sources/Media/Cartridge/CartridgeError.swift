@@ -18,6 +18,9 @@ public enum CartridgeError: Error, Equatable, Sendable, CustomStringConvertible 
     case damaged(path: String, reason: String)
     /// The host could not write what had to be durable.
     case hostFailed(path: String, reason: String)
+    /// The host does not let it be opened now: its file system is full or read-only, its storage fails. The files may
+    /// be in order.
+    case unavailable(path: String, reason: String)
     /// A system call failed.
     case system(SystemError)
 
@@ -35,6 +38,7 @@ public enum CartridgeError: Error, Equatable, Sendable, CustomStringConvertible 
         case .newerVersion(let path): "\(path) was made by a newer version of Carousel"
         case .damaged(let path, let reason): "\(path) is damaged: \(reason)"
         case .hostFailed(let path, let reason): "\(path) could not be written: \(reason)"
+        case .unavailable(let path, let reason): "\(path) cannot be used now: \(reason)"
         case .system(let error): error.description
         }
     }

@@ -1,5 +1,6 @@
 internal import Foundation
 internal import GRDB
+internal import Platform
 
 /// `index.sqlite` of a cartridge: where its objects are, and what changes besides its data.
 ///
@@ -15,7 +16,9 @@ final class CartridgeIndex: Sendable {
         case notADatabase(String)
         /// The host's file system is full.
         case hostFull
-        /// The host failed otherwise.
+        /// The host failed otherwise: one clause, with what to do. The file may be in order.
+        case hostFailed(String)
+        /// SQLite cannot do with the file what an index is for.
         case unusable(String)
 
         /// A value that this source code never writes.
@@ -29,7 +32,38 @@ final class CartridgeIndex: Sendable {
             switch (error as? DatabaseError)?.resultCode {
             case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .notADatabase("\(error)")
             case .SQLITE_FULL: self = .hostFull
+            case .SQLITE_READONLY: self = .hostFailed("the host lets it only be read; make it writable")
+            case .SQLITE_IOERR: self = .hostFailed("the host's storage has failed (\(error)); mend it")
+            case .SQLITE_CANTOPEN, .SQLITE_PERM, .SQLITE_AUTH:
+                self = .hostFailed("the host does not let it be opened; see who may write to its folder")
+            case .SQLITE_NOMEM: self = .hostFailed("the host has no memory for it")
+            case .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_PROTOCOL:
+                self = .hostFailed("another process has it open; end that")
             default: self = .unusable("\(error)")
+            }
+        }
+
+        /// The error of a database at `path`. SQLite maps memory of a file that it has made long enough, and says that
+        /// input or output has failed, or that it cannot open, when there is no room for that; so the host is asked.
+        init(_ error: any Error, path: String) {
+            self.init(error)
+            guard case .hostFailed = self,
+                [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains((error as? DatabaseError)?.resultCode)
+            else { return }
+            let folder = try? File.open(path: FilePath.directory(of: path), .directory)
+            if let free = try? folder?.freeSpace(), free < Self.leastSpace { self = .hostFull }
+        }
+
+        /// What SQLite needs beside an index to open it: a page of its log and the index of that.
+        private static let leastSpace: Int64 = 64 << 10
+
+        /// Why the cartridge with the index at `path` cannot be opened.
+        func cartridgeError(path: String) -> CartridgeError {
+            switch self {
+            case .newerVersion: .newerVersion(path: path)
+            case .notADatabase(let reason), .unusable(let reason): .damaged(path: path, reason: reason)
+            case .hostFull: .unavailable(path: path, reason: "the host's file system is full; make room there")
+            case .hostFailed(let reason): .unavailable(path: path, reason: reason)
             }
         }
     }
@@ -95,7 +129,7 @@ final class CartridgeIndex: Sendable {
             try prepare(database)
             return CartridgeIndex(database)
         } catch {
-            throw OpenError(error)
+            throw path.map { OpenError(error, path: $0) } ?? OpenError(error)
         }
     }
 

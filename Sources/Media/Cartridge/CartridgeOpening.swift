@@ -73,7 +73,11 @@ struct CartridgeOpening {
             let contents = try index.contents(partition: superblock.partition)
             return contents?.uuid == superblock.identity.uuid ? contents : nil
         } catch {
-            throw .damaged(path: path, reason: "its index cannot be read: \(error)")
+            switch error.cartridgeError(path: path) {
+            case .damaged(let path, let reason):
+                throw .damaged(path: path, reason: "its index cannot be read: \(reason)")
+            case let error: throw error
+            }
         }
     }
 

@@ -155,7 +155,7 @@ public struct CartridgeStore: Sendable {
             do throws(CartridgeIndex.OpenError) {
                 settings = try index.settings()
             } catch {
-                throw .damaged(path: indexPath(of: barcode), reason: "\(error)")
+                throw error.cartridgeError(path: indexPath(of: barcode))
             }
         }
         return CartridgeSummary(
@@ -226,13 +226,7 @@ public struct CartridgeStore: Sendable {
         do throws(CartridgeIndex.OpenError) {
             return try CartridgeIndex.open(path: path)
         } catch {
-            switch error {
-            case .newerVersion: throw .newerVersion(path: path)
-            case .hostFull: throw .system(SystemError(code: Errno.noSpace, operation: "open", path: path))
-            case .unusable(let reason): throw .damaged(path: path, reason: reason)
-            case .notADatabase(let reason):
-                guard replacing else { throw .damaged(path: path, reason: reason) }
-            }
+            guard case .notADatabase = error, replacing else { throw error.cartridgeError(path: path) }
         }
         for suffix in ["", "-wal", "-shm"] where FilePath.exists(path + suffix) {
             FilePath.remove(path + ".damaged" + suffix)

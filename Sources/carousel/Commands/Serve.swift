@@ -12,7 +12,8 @@ struct Serve: AsyncParsableCommand {
         abstract: "Run the daemon in the foreground.",
         discussion: """
             The daemon serves what is in the state folder until SIGTERM or SIGINT: then it takes no new logins, asks \
-            initiators to log out, writes everything to its media and ends with exit code 0.
+            initiators to log out, writes everything to its media and ends with exit code 0, or with 74 when a medium \
+            could not be written out, which the log names.
 
             It listens on the portals given here, else on those of the last time, else on 127.0.0.1:3260, which only \
             this machine reaches. 'carousel portal' changes them while it runs.
@@ -103,7 +104,10 @@ struct Serve: AsyncParsableCommand {
             throw ManagementError(.system, "the control socket \(folder.socketPath) failed: \(error)")
         }
         logger.info("stopping")
-        await controller.shutDown()
+        guard await controller.shutDown() else {
+            throw CommandFailure(
+                .notWrittenOut, "stopped, but not all that was written could be written out; the log says of what")
+        }
         logger.info("stopped")
     }
 
