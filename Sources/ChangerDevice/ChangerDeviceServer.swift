@@ -5,8 +5,8 @@ public import TargetCore
 
 /// The device server of a media changer (SMC-3): a robot, slots, mail slots and drives.
 ///
-/// It is serial and lives on the home reactor of its target, like the drives of its library. Which cartridge is where
-/// is in its memory; every move is durable in the `LibraryInventory` before it counts.
+/// It is serial and lives on one reactor, its drives on any. Which cartridge is where is in its memory; every
+/// move is durable in the `LibraryInventory` before it counts.
 public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     /// The most moves that wait for the robot.
     public static let maximumWaitingMoves = 64

@@ -18,12 +18,10 @@ extension Controller {
             members[group.id] = try membership(of: group)
             names[group.id] = group.name
         }
-        let libraries = try unitLibraries()
         let targets = try query { () throws(CatalogError) in try catalog.targets() }.map { target in
             TargetPlan(
                 name: target.name, alias: DeviceName.alias(ofTarget: target.name),
                 belongsToDevice: target.device != nil,
-                library: target.shownUnits.lazy.compactMap { libraries[$0] }.first,
                 logicalUnits: target.logicalUnits,
                 portalGroupTags: target.portalGroupTags.map { Set($0.map { UInt16($0) }) },
                 groups: target.access.compactMap { access in

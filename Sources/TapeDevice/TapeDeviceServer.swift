@@ -7,8 +7,8 @@ public import TargetCore
 
 /// The device server of a sequential-access device (SSC-5): one drive, with a cartridge in it or not.
 ///
-/// It is serial: commands run one after another on the drive's reactor, `reactor`, on which all sessions of its target
-/// are. Cartridges come and go by `insertMedium` and `removeMedium`, which any thread may call.
+/// It is serial: commands run one after another on the drive's reactor, `reactor`. Cartridges come and
+/// go by `insertMedium` and `removeMedium`, which any thread may call.
 public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     /// The most bytes that one command moves: the largest lease.
     public static let maximumTransferLength = 16 << 20

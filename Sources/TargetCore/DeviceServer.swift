@@ -19,9 +19,9 @@ public protocol DeviceServer: AnyObject, Sendable {
     var modePages: ModePages { get }
     /// The nexuses of its logical unit, made by the device server: `AttachedNexuses()`.
     var attachedNexuses: AttachedNexuses { get }
-    /// The reactor of a serial unit: one command at a time is performed there, over all nexuses (TST 000b), which must
-    /// be of that reactor. Nil when every nexus has a task set of its own (TST 001b, SPC-5 clause 7.5.8), on its
-    /// reactor.
+    /// The reactor of a serial unit: one command at a time is performed there, over all nexuses (TST 000b), whatever
+    /// reactors their sessions are on. Nil when every nexus has a task set of its own (TST 001b, SPC-5 clause 7.5.8),
+    /// on its reactor.
     var homeReactor: Reactor? { get }
 
     // MARK: Commands

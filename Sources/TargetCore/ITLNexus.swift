@@ -15,6 +15,8 @@ public final class ITLNexus: @unchecked Sendable {
     public let iTNexus: ITNexus
     public let logicalUnit: LogicalUnit
     public let logicalUnitNumber: LogicalUnitNumber
+    /// The way to the unit when it lives on another reactor: everything about this nexus happens at its other end.
+    let relay: Relay?
 
     /// The conditions that stop commands, in one word.
     private let gate = Atomic<UInt32>(0)
@@ -32,10 +34,13 @@ public final class ITLNexus: @unchecked Sendable {
     /// The position in the unit's list of nexuses, which its lock guards; negative when it is not there.
     var listPosition = -1
 
-    init(iTNexus: ITNexus, logicalUnit: LogicalUnit, logicalUnitNumber: LogicalUnitNumber) {
+    init(
+        iTNexus: ITNexus, logicalUnit: LogicalUnit, logicalUnitNumber: LogicalUnitNumber, relay: Relay? = nil
+    ) {
         self.iTNexus = iTNexus
         self.logicalUnit = logicalUnit
         self.logicalUnitNumber = logicalUnitNumber
+        self.relay = relay
     }
 
     // MARK: The gate

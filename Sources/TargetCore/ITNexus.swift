@@ -30,14 +30,28 @@ public final class ITNexus: Sendable {
     ///
     /// A strong reference that `lose` drops: a weak one would slow down every reference count of the port's object.
     let port: ReactorConfined<(any TaskPort)?>
+    /// The ways to the units that live on other reactors.
+    private let relays: ReactorConfined<[Relay]>
+    /// The way by which this nexus stands for one of another reactor; nil for a session's own.
+    private let origin: Relay?
 
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its
     /// number.
-    public init(
+    public convenience init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
         reactor: Reactor, port: any TaskPort
+    ) {
+        self.init(
+            initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
+            reactor: reactor, port: port, origin: nil)
+    }
+
+    /// The nexus of a session, or with `origin` what stands for one on the reactor of units that live there.
+    init(
+        initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap?,
+        reactor: Reactor, port: any TaskPort, origin: Relay?
     ) {
         self.initiatorPort = initiatorPort
         self.targetPort = targetPort
@@ -47,9 +61,11 @@ public final class ITNexus: Sendable {
         self.logicalUnits = logicalUnits ?? target.logicalUnits
         table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)
+        relays = ReactorConfined([])
+        self.origin = origin
         absent.value = ITLNexus(
             iTNexus: self, logicalUnit: Self.absentUnit, logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
-        target.attach(self)
+        if origin == nil { target.attach(self) }
         self.logicalUnits.attach(self)
     }
 
@@ -62,12 +78,13 @@ public final class ITNexus: Sendable {
     }
 
     private func establish(_ number: Int) -> ITLNexus? {
-        // A serial unit of another reactor is none of this nexus: two threads would use it.
-        guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number], unit.serves(reactor) else {
-            return nil
-        }
-        let nexus = ITLNexus(iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number))
+        guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number] else { return nil }
+        let relay = unit.homeReactor.flatMap { $0 === reactor ? nil : self.relay(to: $0) }
+        let nexus = ITLNexus(
+            iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number), relay: relay)
         table.value[number] = nexus
+        // What the unit remembers of the nexus, it remembers at the other end.
+        guard relay == nil else { return nexus }
         unit.attach(nexus)
         if hasNewInventory.load(ordering: .acquiring) {
             nexus.establishUnitAttention(.reportedLUNsDataHasChanged)
@@ -90,6 +107,7 @@ public final class ITNexus: Sendable {
     public func submit(_ task: SCSITask) {
         if let nexus = unitNexus(task.logicalUnitNumber) {
             task.bind(nexus)
+            if let relay = nexus.relay { return relay.submit(task) }
             nexus.logicalUnit.admit(task, nexus)
         } else {
             guard let nexus = absent.value else { preconditionFailure("a task came after the loss of its nexus") }
@@ -116,6 +134,18 @@ public final class ITNexus: Sendable {
     /// Forgets the changes until now: the initiator is about to learn of them by REPORT LUNS, from any of its logical
     /// units.
     func inventoryWillBeReported() {
+        forgetInventoryChanges()
+        for relay in relays.value { relay.inventoryWillBeReported() }
+        origin?.inventoryWillBeReportedFar()
+    }
+
+    /// The initiator has learned of the changes at the other end of `relay`.
+    func inventoryIsReported(by relay: Relay) {
+        forgetInventoryChanges()
+        for other in relays.value where other !== relay { other.inventoryWillBeReported() }
+    }
+
+    func forgetInventoryChanges() {
         guard hasNewInventory.exchange(false, ordering: .acquiringAndReleasing) else { return }
         table.value.forEach { $0.clearUnitAttention(.reportedLUNsDataHasChanged) }
     }
@@ -130,7 +160,35 @@ public final class ITNexus: Sendable {
         table.value[number] = nil
         abortTasks(isUnitGone: true, where: { $0.nexus === nexus }, whenPending: Self.noteLost)
         countdown.wait(for: unit.lostTasks)
-        unit.detach(nexus)
+        if nexus.relay == nil { unit.detach(nexus) }
+    }
+
+    // MARK: Units of other reactors
+
+    /// The way to the units on `home`.
+    private func relay(to home: Reactor) -> Relay {
+        if let relay = relays.value.first(where: { $0.far === home }) { return relay }
+        let relay = Relay(self, to: home, hasNewInventory: hasNewInventory.load(ordering: .acquiring))
+        relays.value.append(relay)
+        return relay
+    }
+
+    /// The ways to all units of the map that live on other reactors, addressed or not, or to those that have been
+    /// addressed.
+    func relays(forAllUnits: Bool) -> [Relay] {
+        // What stands for a session has none: each of the session's does its own.
+        guard origin == nil else { return [] }
+        if forAllUnits {
+            logicalUnits.table.forEach { unit in
+                if let home = unit.homeReactor, home !== reactor { _ = relay(to: home) }
+            }
+        }
+        return relays.value
+    }
+
+    /// Whether tasks of the session for the unit are performed by this nexus.
+    func performs(_ unit: LogicalUnit) -> Bool {
+        unit.homeReactor == nil ? origin == nil : unit.homeReactor === reactor
     }
 
     // MARK: End
@@ -142,7 +200,9 @@ public final class ITNexus: Sendable {
         // Before the map forgets the nexus: one of them knows of its tasks.
         abortTasks(where: { _ in true }, whenPending: Self.noteLost)
         logicalUnits.detach(self)
-        table.value.forEach { $0.logicalUnit.detach($0) }
+        table.value.forEach { if $0.relay == nil { $0.logicalUnit.detach($0) } }
+        for relay in relays.value { relay.lose() }
+        relays.value = []
         target.detach(self)
         table.value = LogicalUnitTable()
         // It refers to this object.

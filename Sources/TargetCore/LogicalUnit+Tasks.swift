@@ -174,6 +174,7 @@ extension LogicalUnit {
     func dataOutArrived(_ task: SCSITask) {
         // The task may have ended meanwhile, with a port that holds its outcome back.
         guard task.state == .awaitingDataOut, let nexus = task.nexus else { return }
+        if let relay = nexus.relay { return relay.dataOutArrived(task) }
         task.fields.state = .running
         if isSerial, task.fields.orderingClass != .immediate {
             task.fields.hasDataOut = true
@@ -223,6 +224,16 @@ extension LogicalUnit {
         }
     }
 
+    /// Ends a task that has ended at the other end of a relay.
+    func endRelayed(_ task: SCSITask) {
+        task.fields.state = .ended
+        guard task.isAborted else { return task.port.taskEnded(task) }
+        let waiting = task.whenAborted
+        task.whenAborted = []
+        endAborted(task)
+        for body in waiting { body() }
+    }
+
     private func leaveTurns(_ task: SCSITask) {
         task.fields.isInTurns = false
         turns.value.leave(task)
@@ -230,6 +241,8 @@ extension LogicalUnit {
 
     /// Starts what waited for tasks of a nexus, if it may start now.
     func startBlocked(behind nexus: ITLNexus) {
+        // The other end of a relay has the tasks in its order.
+        guard nexus.relay == nil else { return }
         startBlocked(of: nexus)
         if isSerial { startBlockedTurns() }
     }
@@ -264,6 +277,11 @@ extension LogicalUnit {
         guard !task.isAborted else {
             if !isUnitGone { task.fields.isUnitGone = false }
             return
+        }
+        if let relay = nexus.relay {
+            guard task.state == .pending || task.state == .awaitingDataOut else { return }
+            task.fields.isUnitGone = isUnitGone
+            return relay.abort(task)
         }
         task.fields.isUnitGone = isUnitGone
         switch task.state {

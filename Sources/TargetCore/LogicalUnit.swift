@@ -1,11 +1,11 @@
-internal import Platform
+public import Platform
 public import SCSI
 
 /// A logical unit: what SAM and SPC say of all device types, in front of the device server of one type.
 ///
-/// A serial unit is used on one reactor only, and performs one command at a time. Any other is used on all
-/// reactors at once: its task sets are separate for each I_T nexus (TST 001b, SPC-5 clause 7.5.8), so that ordering
-/// needs no agreement between threads.
+/// A serial unit is used on one reactor only, and performs one command at a time; commands of sessions on other
+/// reactors come by a `Relay`. Any other is used on all reactors at once: its task sets are separate for each I_T nexus
+/// (TST 001b, SPC-5 clause 7.5.8), so that ordering needs no agreement between threads.
 public final class LogicalUnit: Sendable {
     /// What performs the commands.
     public let server: any DeviceServer
@@ -14,7 +14,7 @@ public final class LogicalUnit: Sendable {
     /// The nexuses that use the unit.
     public let attachedNexuses: AttachedNexuses
     /// The only reactor that a serial unit is used on; nil when the unit is not serial.
-    private let homeReactor: Reactor?
+    public let homeReactor: Reactor?
     /// Whether one command at a time runs, over all nexuses.
     let isSerial: Bool
     /// The tasks that are at the turn of their nexus, when the unit is serial; on its reactor only.
@@ -37,9 +37,6 @@ public final class LogicalUnit: Sendable {
     public var usesDescriptorSense: Bool { server.usesDescriptorSense }
 
     // MARK: Nexuses
-
-    /// Whether nexuses of `reactor` may use the unit.
-    func serves(_ reactor: Reactor) -> Bool { homeReactor == nil || homeReactor === reactor }
 
     func attach(_ nexus: ITLNexus) {
         attachedNexuses.attach(nexus)

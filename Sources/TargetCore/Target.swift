@@ -7,8 +7,8 @@ public final class Target: Sendable {
     public let name: String
     /// TargetAlias, for people.
     public let alias: String
-    /// The reactor on which all sessions with this target run; nil when any will do. A target that has a tape drive
-    /// or a changer has one.
+    /// The reactor on which all sessions with this target run, because units with a home are best used there; nil when
+    /// any will do.
     public let homeReactor: Reactor?
 
     /// The logical units that initiators see for whom nothing else is mapped.

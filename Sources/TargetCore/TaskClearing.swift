@@ -99,7 +99,7 @@ final class TaskClearing: @unchecked Sendable {
     @Sendable private func gather() -> Int? {
         guard number < table.end else { return nil }
         defer { number += 1 }
-        guard let unit = table[number], unit.serves(origin.reactor), units.insert(unit).inserted else { return 1 }
+        guard let unit = table[number], origin.performs(unit), units.insert(unit).inserted else { return 1 }
         unitList.append(unit)
         let nexuses = unit.attachedNexuses.all
         for nexus in nexuses {

@@ -50,27 +50,47 @@ extension ITNexus {
             perform(.abortTaskSet, logicalUnitNumber: logicalUnitNumber, reference: nil, completion: completion)
         case .clearTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            if let relay = nexus.relay { return relay.perform(function, logicalUnitNumber, completion: completion) }
             clear(nexus.logicalUnit, attention: .commandsClearedByAnotherInitiator, isReset: false, completion)
         case .logicalUnitReset:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            if let relay = nexus.relay { return relay.perform(function, logicalUnitNumber, completion: completion) }
             clear(nexus.logicalUnit, attention: .busDeviceResetOccurred, isReset: true, completion)
-        case .targetWarmReset, .targetColdReset:
-            clear(nil, attention: .busDeviceResetOccurred, isReset: true, completion)
-        case .iTNexusReset:
-            let join = Join(on: reactor, completion)
-            abortTasks(where: { _ in true }, whenPending: join.wait(for:))
-            // What the nexus holds ends as if it were lost (SAM-5 clause 6.3.4).
-            for nexus in unitNexuses {
-                nexus.logicalUnit.attachedNexuses.endHold(of: nexus)
-                nexus.establishUnitAttention(.iTNexusLossOccurred)
-            }
-            join.leave()
+        case .targetWarmReset, .targetColdReset: resetTarget(completion)
+        case .iTNexusReset: resetITNexus(completion)
         case .queryAsynchronousEvent:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            if let relay = nexus.relay { return relay.perform(function, logicalUnitNumber, completion: completion) }
             completion(nexus.hasUnitAttention ? .succeeded : .complete)
         case .clearACA, .taskReassign:
             completion(.notSupported)
         }
+    }
+
+    /// Resets all units that the initiator sees: those of this reactor here, the others at the other ends of relays.
+    func resetTarget(_ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
+        let all = Countdown { completion(.complete) }
+        for relay in relays(forAllUnits: true) {
+            all.enter()
+            relay.resetTarget { _ in all.leave() }
+        }
+        clear(nil, attention: .busDeviceResetOccurred, isReset: true) { _ in all.leave() }
+    }
+
+    /// Ends the tasks of the nexus and what it holds, as if it were lost (SAM-5 clause 6.3.4), at both ends of relays.
+    func resetITNexus(_ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
+        let all = Countdown { completion(.complete) }
+        for relay in relays(forAllUnits: false) {
+            all.enter()
+            relay.resetITNexus { _ in all.leave() }
+        }
+        let join = Join(on: reactor) { _ in all.leave() }
+        abortTasks(where: { _ in true }, whenPending: join.wait(for:))
+        for nexus in unitNexuses where nexus.relay == nil {
+            nexus.logicalUnit.attachedNexuses.endHold(of: nexus)
+            nexus.establishUnitAttention(.iTNexusLossOccurred)
+        }
+        join.leave()
     }
 
     /// Ends the tasks of all nexuses on a logical unit, or on all that the initiator sees.
@@ -81,6 +101,7 @@ extension ITNexus {
         var table = LogicalUnitTable<LogicalUnit>()
         if let unit { table[0] = unit } else { table = logicalUnits.table }
         forEachTask { task in
+            guard task.nexus?.relay == nil else { return }
             if unit == nil || task.nexus?.logicalUnit === unit { task.fields.isToBeCleared = true }
         }
         TaskClearing(

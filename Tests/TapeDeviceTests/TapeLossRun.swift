@@ -37,7 +37,8 @@ struct HostFailure: Sendable, CustomTestStringConvertible {
     }
 }
 
-/// A drive with a cartridge on simulated stores, commands in flight on several nexuses, and what became of them.
+/// A drive with a cartridge on simulated stores, commands in flight on nexuses of two reactors, and what became of
+/// them.
 final class TapeLossRun: @unchecked Sendable {
     /// A command that has ended, in the order in which the drive has performed them.
     struct Performed {
@@ -60,7 +61,9 @@ final class TapeLossRun: @unchecked Sendable {
     private var sessionCount = 0
     private let reactor = TestReactors.first
     private let cartridge = Lock<WeakCartridge>(WeakCartridge())
-    private let performedLog = Lock<[Performed]>([])
+    private let ends: EndLog
+    /// What commands came back with, by session.
+    private let outcomes = Lock<[[(command: TapeLossModel.Command, result: CommandResult)]]>([])
     private let inFlight = Lock<[Int]>([])
     private var random: SeededRandom
 
@@ -82,15 +85,28 @@ final class TapeLossRun: @unchecked Sendable {
         drive = TapeDeviceServer(
             identity: TapeDeviceServer.identity(serialNumber: "1", naa: 0x3000_0000_0000_0001, profile: profile),
             profile: profile, reactor: reactor, engine: engine)
-        target = Target(name: "iqn.2026-11.dev.carousel:tape", alias: "", homeReactor: reactor)
+        target = Target(name: "iqn.2026-11.dev.carousel:tape", alias: "", homeReactor: nil)
         target.map(LogicalUnit(drive), at: 0)
+        ends = EndLog(drive)
+        drive.attachedNexuses.intercept(with: ends)
         try insert(store, index)
         for number in 0..<2 { logIn(number) }
         store.fail(at: .max, errorNumber: 0, fromThenOn: false)
         index.fail(at: .max, errorNumber: 0, fromThenOn: false)
     }
 
-    var performed: [Performed] { performedLog.withLock { $0 } }
+    /// The commands that have ended.
+    var performed: [Performed] {
+        var left = outcomes.withLock { $0.map { $0[...] } }
+        var performed: [Performed] = []
+        for end in ends.all {
+            // The commands of a session end in their order. An outcome may still be on its way to the session.
+            guard let outcome = left[end.session].popFirst() else { break }
+            performed.append(
+                Performed(command: outcome.command, session: end.session, result: outcome.result, tape: end.tape))
+        }
+        return performed
+    }
     var hasFailed: Bool { store.hasFailed || index.hasFailed }
 
     /// Makes the `call`-th changing call from now on fail.
@@ -109,13 +125,18 @@ final class TapeLossRun: @unchecked Sendable {
 
     // MARK: Nexuses and the robot
 
-    /// The port of that number logs in, anew if it was logged in. Its unit attention waits.
+    /// The port of that number logs in, anew if it was logged in; odd numbers on another reactor than the drive's. Its
+    /// unit attention waits.
     func logIn(_ number: Int) {
+        let port = InMemoryPort(
+            EndLog.name(ofSession: sessionCount), target: target,
+            reactor: number % 2 == 0 ? reactor : TestReactors.second)
+        outcomes.withLock { $0.append([]) }
         if number < ports.count {
             ports[number].logOut()
-            ports[number] = InMemoryPort("iqn.2026-11.test:\(number)", target: target, reactor: reactor)
+            ports[number] = port
         } else {
-            ports.append(InMemoryPort("iqn.2026-11.test:\(number)", target: target, reactor: reactor))
+            ports.append(port)
             sessions.append(0)
             inFlight.withLock { $0.append(0) }
         }
@@ -201,13 +222,7 @@ final class TapeLossRun: @unchecked Sendable {
         let session = sessions[number]
         inFlight.withLock { $0[number] += 1 }
         ports[number].submit(block, dataOut: dataOut) { [self] result in
-            let opened = cartridge.withLock { $0.cartridge }
-            let tape = drive.readyCartridge.flatMap { ready in
-                ready === opened ? (endOfData: Int(ready.endOfData), position: Int(ready.position)) : nil
-            }
-            performedLog.withLock {
-                $0.append(Performed(command: command, session: session, result: result, tape: tape))
-            }
+            outcomes.withLock { $0[session].append((command, result)) }
             inFlight.withLock { $0[number] -= 1 }
         }
     }
@@ -235,12 +250,14 @@ final class TapeLossRun: @unchecked Sendable {
         while step() {}
     }
 
-    /// Waits until the index's writer and the reactor have done what they can.
+    /// Waits until the index's writer and the reactors have done what they can, with what they have told each other.
     private func settle() {
-        for _ in 0..<2 {
-            let done = DispatchSemaphore(value: 0)
-            reactor.postCompletion { done.signal() }
-            done.wait()
+        for _ in 0..<4 {
+            for reactor in [reactor, TestReactors.second] {
+                let done = DispatchSemaphore(value: 0)
+                reactor.postCompletion { done.signal() }
+                done.wait()
+            }
         }
         while cartridge.withLock({ $0.cartridge })?.writer.isBusy == true { sleepMilliseconds(0) }
     }
@@ -273,5 +290,34 @@ final class TapeLossRun: @unchecked Sendable {
         }
         finish()
         engine.release()
+    }
+}
+
+/// In which order a drive performs the commands of all sessions, noted where it does.
+private final class EndLog: TaskInterposer {
+    struct End {
+        let session: Int
+        let tape: (endOfData: Int, position: Int)?
+    }
+
+    private let drive: TapeDeviceServer
+    private let ends = Lock<[End]>([])
+    private static let prefix = "iqn.2026-11.test:"
+
+    init(_ drive: TapeDeviceServer) {
+        self.drive = drive
+    }
+
+    static func name(ofSession session: Int) -> String { "\(prefix)\(session)" }
+
+    var all: [End] { ends.withLock { $0 } }
+
+    func taskWillBegin(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress? { nil }
+
+    func taskWillEnd(_ task: SCSITask, _ nexus: ITLNexus) {
+        let name = nexus.iTNexus.initiatorPort.name
+        guard let session = Int(name.dropFirst(Self.prefix.count)) else { return }
+        let tape = drive.readyCartridge.map { (endOfData: Int($0.endOfData), position: Int($0.position)) }
+        ends.withLock { $0.append(End(session: session, tape: tape)) }
     }
 }

@@ -134,18 +134,6 @@ struct LogicalUnitMapTests {
         #expect(refused.sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
     }
 
-    @Test("A serial unit is none for nexuses of another reactor than its own")
-    func otherReactor() throws {
-        let fixture = UnitFixture(isSerial: true)
-        let stranger = InMemoryPort(
-            "iqn.2026-11.test:b", target: fixture.target, reactor: fixture.otherReactor)
-        let refused = stranger.execute(Self.testUnitReady)
-        #expect(refused.sense == SenseData(.illegalRequest, .logicalUnitNotSupported))
-        #expect(stranger.manage(.logicalUnitReset) == .incorrectLogicalUnitNumber)
-        #expect(fixture.unit.attachedNexuses.all.isEmpty && fixture.device.resets == 0)
-        #expect(fixture.initiator().execute(Self.testUnitReady).status == .good)
-    }
-
     @Test("Unmapping ends each task with its status, when the medium lets go, and says when all have ended")
     func unmap() throws {
         let fixture = UnitFixture()

@@ -13,8 +13,6 @@ public struct TargetPlan: Sendable {
     public var alias: String
     /// Whether a disk or a library brings the target with it; others are made and removed as the plan says.
     public var belongsToDevice: Bool
-    /// The library whose changer or drives are among its logical units: its sessions run where the library does.
-    public var library: Int64?
     /// The keys of the logical units that everyone sees, by number.
     public var logicalUnits: [Int: Int64]
     /// The portal groups that offer it; all when nil.

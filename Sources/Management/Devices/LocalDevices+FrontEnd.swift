@@ -29,7 +29,7 @@ extension LocalDevices {
             var maps: [FrontEndState.MapName: LogicalUnitMap] = [:]
             var ownTargets: Set<String> = []
             for planned in plan.targets {
-                guard let target = target(for: planned) else { continue }
+                guard let target = target(for: planned, units, state.maps) else { continue }
                 if !planned.belongsToDevice { ownTargets.insert(planned.name) }
                 Self.bring(target.logicalUnits, of: target, to: planned.logicalUnits, units)
                 var groups: [AccessTable.Rule.Group] = []
@@ -74,12 +74,20 @@ extension LocalDevices {
 
     /// The running target that `plan` means; nil when its device is not served.
     ///
-    /// A target that gets its first unit of a library is replaced by one whose sessions run where the library does. The
-    /// control plane has seen to it that nobody is logged in.
-    private func target(for plan: TargetPlan) -> Target? {
-        let home = plan.library.flatMap { library in libraries.withLock { $0[library]?.target.homeReactor } }
+    /// A target that gets its first unit of a library is replaced by one whose sessions run where that unit does. The
+    /// control plane has seen to it that nobody is logged in. Later ones change nothing: their commands go from the
+    /// sessions' reactor to their own.
+    private func target(
+        for plan: TargetPlan, _ units: [Int64: LogicalUnit], _ maps: [FrontEndState.MapName: LogicalUnitMap]
+    ) -> Target? {
+        let shown = ([plan.logicalUnits] + plan.groups.compactMap(\.logicalUnits)).flatMap(\.values)
+        let home = Self.home(of: shown.compactMap { units[$0] })
         let present = targets[plan.name]
-        if let present, home == nil || present.homeReactor === home { return present }
+        if let present {
+            let used = [present.logicalUnits] + maps.filter { $0.key.target == plan.name }.map(\.value)
+            let hasHome = used.contains { $0.all.values.contains { $0.homeReactor != nil } }
+            if home == nil || hasHome || present.homeReactor === home { return present }
+        }
         guard present != nil || !plan.belongsToDevice else { return nil }
         let target = Target(name: plan.name, alias: plan.alias, homeReactor: home)
         if present != nil { targets.remove(name: plan.name) }

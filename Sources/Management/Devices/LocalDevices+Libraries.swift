@@ -83,7 +83,8 @@ extension LocalDevices {
 
     // MARK: Libraries
 
-    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target.
+    /// Puts the changer on a reactor and the drives on that one and the next ones, in turn; loads what is in the
+    /// drives, and offers the target.
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {
@@ -94,7 +95,8 @@ extension LocalDevices {
                 "library '\(library.name)': its \(library.drives.count) drives in the catalog "
                     + "are not numbered from 1 on")
         }
-        let home = reactors[libraries.withLock { $0.count } % reactors.count]
+        let firstHome = libraries.withLock { $0.count }
+        let home = reactors[firstHome % reactors.count]
         let store = CartridgeStore(directory: cartridgeFolder)
         let register = CartridgeRegister()
         var drives: [LibraryDrive] = []
@@ -102,7 +104,9 @@ extension LocalDevices {
             let driveProfile = try driveProfile(drive.profile)
             let identity = TapeDeviceServer.identity(
                 serialNumber: drive.identity.serialNumber, naa: drive.identity.naaIdentifier, profile: driveProfile)
-            let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
+            let server = TapeDeviceServer(
+                identity: identity, profile: driveProfile,
+                reactor: reactors[(firstHome + drive.number - 1) % reactors.count])
             drives.append(
                 LibraryDrive(
                     server, cartridges: store, register: register, name: "drive:\(drive.number) of \(library.name)",
@@ -120,8 +124,9 @@ extension LocalDevices {
         } catch {
             throw ManagementError(.damaged, "library '\(library.name)': \(error)")
         }
-        let target = Target(name: targetName, alias: library.name, homeReactor: home)
         let changerUnit = LogicalUnit(changer)
+        let target = Target(
+            name: targetName, alias: library.name, homeReactor: Self.home(of: [changerUnit] + drives.map(\.unit)))
         target.map(changerUnit, at: 0)
         for (index, drive) in drives.enumerated() { target.map(drive.unit, at: index + 1) }
         reload(cartridges, into: drives)
@@ -133,6 +138,13 @@ extension LocalDevices {
             for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
         }
         targets.add(target)
+    }
+
+    /// The reactor that is the home of all of `units` that have one; nil when they have several, or none. Sessions with
+    /// these units run there, and on any reactor otherwise.
+    static func home(of units: some Sequence<LogicalUnit>) -> Reactor? {
+        let homes = units.compactMap(\.homeReactor)
+        return homes.allSatisfy { $0 === homes[0] } ? homes.first : nil
     }
 
     /// Offers the library no longer, and closes its cartridges.
