@@ -193,8 +193,13 @@ extension DiskDeviceServer {
         Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10))
     }
 
-    func provisioningFound(_ task: SCSITask) -> CommandProgress {
+    func provisioningFound(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         var next = task.commandDescriptorBlock.bytes.loadBE64(at: 2)
+        guard result == .done else {
+            task.fileRequest.answer = nil
+            return task.fail(
+                SenseData(.mediumError, .unrecoveredReadError, information: Int64(bitPattern: next)))
+        }
         let runs = image.provisioning(of: task.fileRequest)
         task.fileRequest.answer = nil
         var descriptors: [UInt8] = []

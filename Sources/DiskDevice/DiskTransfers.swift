@@ -129,7 +129,7 @@ extension DiskDeviceServer {
         case .fill: return fillCompleted(task, result)
         case .zero: return zeroed(task, result)
         case .deallocate: return deallocated(task, result)
-        case .provisioning: return provisioningFound(task)
+        case .provisioning: return provisioningFound(task, result)
         case .synchronize: return synchronized(task)
         case .synchronizeBeforeStop: return synchronizedBeforeStop(task)
         case .prefetch: return prefetchCompleted(task, result)

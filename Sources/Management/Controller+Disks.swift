@@ -77,7 +77,7 @@ extension Controller {
         summary(of: try diskRecord(name))
     }
 
-    /// Makes the disk `name` larger. It cannot become smaller: initiators have no way to agree to losing blocks.
+    /// Makes the disk `name` larger, unless it has a loss that nobody has acknowledged. It cannot become smaller: initiators have no way to agree to losing blocks.
     public func resizeDisk(_ name: String, _ request: DiskResize) throws(ManagementError) -> DiskSummary {
         let disk = try diskRecord(name)
         if let problem = problems[name] {
@@ -90,6 +90,9 @@ extension Controller {
                 "disk '\(name)' has \(disk.size) bytes and cannot become smaller; make another disk and copy what fits")
         }
         if size > disk.size {
+            if let loss = assembly.loss(ofDisk: disk) {
+                throw ManagementError(.conflict, Self.sentence(loss, ofDisk: name))
+            }
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
             try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }

@@ -11,10 +11,14 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     /// The host's device failed with this error number: a hardware or medium error.
     case device(Int32)
 
-    /// The failure that an error number stands for.
+    /// What stands for `truncated` where error numbers are kept: one above all that Linux has (4095).
+    static let truncatedNumber: Int32 = 4096
+
+    /// The failure that an error number, or `truncatedNumber`, stands for.
     init(errorNumber: Int32) {
         switch errorNumber {
         case Errno.noSpace, Errno.quotaExceeded: self = .hostFull
+        case Self.truncatedNumber: self = .truncated
         default: self = .device(errorNumber)
         }
     }
@@ -30,7 +34,7 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case .hostFull: "the host's file system is full"
         case .truncated: "the file is shorter than the medium"
         case .corrupt: "the data do not match their checksum"
-        case .device(let code): SystemError(code: code, operation: "input or output").description
+        case .device(let code): SystemError(code: code, operation: "the host's storage has failed").description
         }
     }
 }

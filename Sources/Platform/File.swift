@@ -365,9 +365,11 @@ public final class File: Sendable {
     }
 
     /// The first offset from `offset` on that has storage, whether it was written or only reserved; nil when none has.
+    /// Where the file system cannot tell it may be anywhere.
     public func nextAllocated(from offset: Int64) -> Int64? {
         let found = cplatform_next_allocated(fileDescriptor, offset)
-        return found < 0 ? nil : found
+        if found == -Int64(Errno.noSuchAddress) { return nil }
+        return found < 0 ? offset : found
     }
 
     /// The first offset from `offset` on that has no storage; the end of the file counts as such. Nil beyond the end.

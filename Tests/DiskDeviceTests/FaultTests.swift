@@ -77,6 +77,32 @@ struct FaultTests {
         #expect(Array(store.durable[512..<1024]) == block)
     }
 
+    @Test("A file that is cut is a loss: what is gone is no free space, and no write makes zeros of it")
+    func truncated() throws {
+        for finder in [
+            CDB.ten(OperationCode.read10, lba: 1000, count: 1),
+            CDB.sixteen(OperationCode.serviceActionIn16, lba: 1000, count: 64, flags: 0x12),
+        ] {
+            let store = SimulatedStore([UInt8](repeating: 5, count: 1 << 20))
+            let fixture = try DiskFixture(store: store, engine: SimulatedEngine())
+            let port = fixture.initiator()
+            let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+            #expect(store.truncate(to: 1 << 18) == 0)
+            #expect(port.sense(finder) == SenseData(.mediumError, .unrecoveredReadError, information: 1000))
+            #expect(fixture.unit.hasLostData)
+            for port in [port, other] {
+                #expect(port.write(1500, block).sense == SenseData(.mediumError, .writeError, information: 1500))
+                #expect(port.sense(finder)?.key == .mediumError)
+                #expect(port.read(500, 1) == [UInt8](repeating: 5, count: 512))
+            }
+            #expect(store.size() == 1 << 18)
+            #expect(fixture.unit.acknowledgeLoss() == .truncated)
+            #expect(store.truncate(to: 1 << 20) == 0)
+            #expect(fixture.unit.acknowledgeLoss() == nil)
+            #expect(port.write(1500, block).status == .good)
+        }
+    }
+
     @Test("One failed synchronisation fails every command that it was for, on each reactor")
     func sharedSynchronization() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: 1 << 20), forgetsAfterFailedSynchronization: true)

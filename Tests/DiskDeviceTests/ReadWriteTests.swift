@@ -187,6 +187,8 @@ struct ReadWriteTests {
         let result = port.execute(CDB.ten(OperationCode.read10, lba: 4, count: 32))
         #expect(result.sense == unrecovered)
         #expect(result.dataInLength == 0)
+        // What was cut off had been written by this nexus.
+        #expect(port.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0])?.isDeferred == true)
         #expect(port.sense(CDB.ten(OperationCode.verify10, lba: 4, count: 32)) == unrecovered)
         #expect(
             port.sense(CDB.compareAndWrite(lba: 18, count: 4), dataOut: [UInt8](repeating: 5, count: 4096))

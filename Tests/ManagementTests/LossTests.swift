@@ -39,8 +39,12 @@ struct LossTests {
         expectWords(disks[1].problem, "carousel disk acknowledge-loss b")
         #expect(try await controller.disk("b") == disks[1])
         #expect(try await controller.status().problems == disks.compactMap(\.problem))
-        #expect(try await controller.resizeDisk("b", DiskResize(size: 2 << 20)).state == .dataLost)
+        let resize = await fixture.refusal { try await controller.resizeDisk("b", DiskResize(size: 2 << 20)) }
+        #expect(resize?.code == .conflict)
+        #expect(resize?.message == disks[1].problem)
+        #expect(try await controller.disk("b").size == 1 << 20)
         try await controller.acknowledgeLoss(ofDisk: "b")
+        #expect(try await controller.resizeDisk("b", DiskResize(size: 2 << 20)).state == .serving)
         #expect(try await controller.disks().map(\.state) == [.serving, .serving])
         #expect(try await controller.status().problems.isEmpty)
         let refusal = await fixture.refusal { try await controller.acknowledgeLoss(ofDisk: "b") }
@@ -150,6 +154,35 @@ struct LossTests {
         try await serving { controller in
             let status = try await controller.status()
             #expect(status.problems.isEmpty)
+        }
+    }
+
+    @Test("an image that is cut is a loss, which no resize covers up and nobody acknowledges before it is whole again")
+    func truncatedDisk() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            let disk = try await controller.createDisk(DiskCreation(name: "a", size: 8 << 20))
+            let file = try File.open(path: disk.image, .readWrite)
+            try #require(file.truncate(to: 1 << 20) == 0)
+            do {
+                _ = try await controller.resizeDisk("a", DiskResize(size: 16 << 20))
+                Issue.record("resized")
+            } catch {
+                #expect("\(error)".contains("is 1048576 bytes long, but its disk has 8388608"), "\(error)")
+            }
+            #expect(try file.size() == 1 << 20)
+            let lost = try await controller.disk("a")
+            #expect(lost.state == .dataLost && lost.size == 8 << 20)
+            #expect(lost.problem?.contains("(the file is shorter than the medium)") == true)
+            do {
+                try await controller.acknowledgeLoss(ofDisk: "a")
+                Issue.record("acknowledged")
+            } catch {
+                #expect("\(error)".contains("'truncate -s 8388608 \(disk.image)'"), "\(error)")
+            }
+            try #require(file.truncate(to: 8 << 20) == 0)
+            try await controller.acknowledgeLoss(ofDisk: "a")
+            #expect(try await controller.disk("a").state == .serving)
         }
     }
 

@@ -158,17 +158,18 @@ struct RawDiskImageTests {
         #expect(image.capacity == 1 << 20)
     }
 
-    @Test("A disk grows with zeros, and what is cut off is gone")
+    @Test("A disk grows with zeros, and does not become smaller")
     func resize() throws {
         let path = folder.file("disk")
         let image = try create(path, 4096)
         #expect(try write(image, 0, [UInt8](repeating: 9, count: 4096)) == .done)
-        try image.resize(to: 1024)
-        #expect(image.blockCount == 2)
+        #expect(throws: DiskImageError.smaller(path: path, capacity: 4096)) { try image.resize(to: 1024) }
+        #expect(image.capacity == 4096)
         try image.resize(to: 8192)
-        #expect(try read(image, 1, 2) == [UInt8](repeating: 9, count: 512) + [UInt8](repeating: 0, count: 512))
-        #expect(throws: DiskImageError.lengthMismatch(path: path, length: 1000, blockSize: 512)) {
-            try image.resize(to: 1000)
+        #expect(image.blockCount == 16)
+        #expect(try read(image, 7, 2) == [UInt8](repeating: 9, count: 512) + [UInt8](repeating: 0, count: 512))
+        #expect(throws: DiskImageError.lengthMismatch(path: path, length: 9000, blockSize: 512)) {
+            try image.resize(to: 9000)
         }
         #expect(image.capacity == 8192)
     }
@@ -226,6 +227,84 @@ struct RawDiskImageTests {
 
     private final class Told: @unchecked Sendable {
         var failures: [MediaFailure] = []
+    }
+
+    @Test("A resize that fails leaves the file as long as it was, and one after a loss does not touch it")
+    func failedResize() throws {
+        for call in 1...2 {
+            let store = SimulatedStore([UInt8](repeating: 9, count: 4096))
+            let image = simulated(store)
+            store.fail(at: call, errorNumber: Errno.noSpace, fromThenOn: false)
+            let operation: StaticString = call == 1 ? "resize" : "synchronize"
+            let error = SystemError(code: Errno.noSpace, operation: operation, path: "test")
+            #expect(throws: DiskImageError.system(error)) { try image.resize(to: 8192) }
+            #expect(store.content == [UInt8](repeating: 9, count: 4096))
+            #expect(image.capacity == 4096)
+            guard call == 2 else { continue }
+            let calls = store.callCount
+            #expect(throws: DiskImageError.dataLost(path: "test", .hostFull)) { try image.resize(to: 6144) }
+            #expect(store.callCount == calls)
+            #expect(image.acknowledgeLoss() == nil)
+            try image.resize(to: 6144)
+            #expect(store.content.count == 6144)
+        }
+    }
+
+    @Test("A file that stays longer after a resize that fails is told of")
+    func keptLength() throws {
+        let store = SimulatedStore([UInt8](repeating: 9, count: 4096))
+        let image = simulated(store)
+        store.fail(at: 2, errorNumber: Errno.inputOutput, fromThenOn: true)
+        let error = SystemError(code: Errno.inputOutput, operation: "synchronize", path: "test")
+        #expect(throws: DiskImageError.lengthKept(path: "test", length: 8192, error)) { try image.resize(to: 8192) }
+        #expect(image.capacity == 4096)
+    }
+
+    @Test("Whoever finds the file shorter than the disk notes a loss, which lasts until it is as long again and known")
+    func truncationIsLoss() throws {
+        let finders: [(RawDiskImage) throws -> Bool] = [
+            { try self.read($0, 7, 2) == nil },
+            { try self.runs($0, 8).isEmpty },
+            { $0.synchronize() == .truncated },
+            { image in try self.perform(image) { image.prepareZeros($0, first: 9, blocks: 1) }.result != .done },
+            { image in try self.perform(image) { image.prepareDeallocate($0, first: 0, blocks: 1) }.result != .done },
+            { image in
+                let error = DiskImageError.capacityMismatch(path: "test", length: 4196, expected: 8192)
+                return #expect(throws: error) { try image.resize(to: 16384) } != nil
+            },
+        ]
+        for finds in finders {
+            let store = SimulatedStore([UInt8](repeating: 9, count: 8192))
+            let image = simulated(store)
+            let told = Told()
+            image.observeLosses { told.failures.append($0) }
+            #expect(store.truncate(to: 4196) == 0)
+            #expect(try finds(image))
+            #expect(told.failures == [.truncated])
+            #expect(store.notedLoss?.errorNumber == MediaFailure.truncatedNumber)
+            // The next opening knows the same of its file.
+            #expect(simulated(store).loss == .truncated)
+            #expect(try write(image, 15, [UInt8](repeating: 1, count: 512)) == .failed(.truncated))
+            #expect(store.size() == 4196)
+            #expect(image.acknowledgeLoss() == .truncated)
+            #expect(image.loss == .truncated)
+            #expect(store.truncate(to: 8192) == 0)
+            #expect(image.acknowledgeLoss() == nil)
+            #expect(try write(image, 15, [UInt8](repeating: 1, count: 512)) == .done)
+            #expect(image.synchronize() == nil)
+        }
+    }
+
+    @Test("What lies beyond the end of the file is neither mapped nor free")
+    func provisioningOfTruncated() throws {
+        let path = folder.file("disk")
+        let image = try create(path, 1 << 20)
+        #expect(try write(image, 0, [UInt8](repeating: 7, count: 65536)) == .done)
+        #expect(try File.open(path: path, .readWrite).truncate(to: 131_072 + 100) == 0)
+        let mapped = [ProvisioningRun(isMapped: true, end: 128), ProvisioningRun(isMapped: false, end: 256)]
+        #expect(try runs(image) == mapped)
+        #expect(try runs(image, 255) == [mapped[1]])
+        #expect(try perform(image) { image.prepareProvisioning($0, first: 256, runs: 1) }.result == .failed(.truncated))
     }
 
     @Test("A loss outlasts the opening, until it is acknowledged")

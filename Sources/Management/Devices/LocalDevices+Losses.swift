@@ -35,6 +35,13 @@ extension LocalDevices {
         }
         guard running.server.hasLostData else { return false }
         if let failure = running.server.acknowledgeLoss() {
+            if failure == .truncated {
+                let path = running.server.image.path
+                throw ManagementError(
+                    .conflict,
+                    "the loss on disk '\(disk.name)' is not acknowledged: its image \(path) is still shorter than the "
+                        + "disk; restore it, or give up what is gone with 'truncate -s \(disk.size) \(path)'")
+            }
             throw ManagementError(
                 .system, "the loss on disk '\(disk.name)' is not acknowledged: \(failure); mend the storage first")
         }

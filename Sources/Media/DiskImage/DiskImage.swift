@@ -7,7 +7,8 @@ public import Platform
 /// lie below `blockCount`: the device checks logical block addresses first (SBC-4 clause 4.5).
 ///
 /// A command that changes blocks says so first (`beginWriting`). When written data are lost before it has ended, all
-/// its later steps fail, and so does everything that writes until `acknowledgeLoss`.
+/// its later steps fail, and so does everything that writes until `acknowledgeLoss`. A host that has less than the
+/// disk's blocks has lost some too.
 public protocol DiskImage: Medium {
     /// Where the image is, for messages.
     var path: String { get }
@@ -51,23 +52,24 @@ public protocol DiskImage: Medium {
     func prepareProvisioning(_ request: FileRequest, first: UInt64, runs: Int)
     /// How a prepared request has ended.
     func outcome(of request: FileRequest) -> MediaResult
-    /// What a request of `prepareProvisioning` has found: runs that follow one another, the first one from its first
-    /// block on.
+    /// What a request of `prepareProvisioning` has found, when its outcome is `.done`: runs that follow one another, the
+    /// first one from its first block on. They end before what the host no longer has.
     func provisioning(of request: FileRequest) -> [ProvisioningRun]
     /// The most blocks that one request frees or fills with zeros, so that others come in between.
     var maximumDeallocation: UInt64 { get }
 
     // MARK: The control plane; these wait
 
-    /// Makes the disk longer or shorter; what is added reads as zeros, what is cut off is gone.
+    /// Makes the disk longer; what is added reads as zeros. When it throws, the disk has the capacity that it had, and
+    /// so has its file unless the error says otherwise. A disk with a loss is refused, and its file not touched.
     func resize(to capacity: Int64) throws(DiskImageError)
     /// Makes all completed writes durable.
     func synchronize() -> MediaFailure?
 
     // MARK: Losses of written data
 
-    /// Why everything that writes is refused: the host has failed to make written data durable, and nobody has
-    /// acknowledged that. Nil when all is well.
+    /// Why everything that writes is refused: the host has failed to make written data durable, or has less than the
+    /// disk's blocks (`.truncated`), and nobody has acknowledged that. Nil when all is well.
     var loss: MediaFailure? { get }
     /// `loss` with the time, for people.
     var lossReport: LossReport? { get }
@@ -80,8 +82,8 @@ public protocol DiskImage: Medium {
     /// with why that did not succeed, if so. Then the next opening does not know of the loss.
     func observeLossNotes(_ body: @escaping @Sendable (LossReport, MediaFailure?) -> Void)
     /// Permits writes again after a loss, also at the next opening. What is read then is what the host has, old or new.
-    /// It waits for the file system; the answer is nil, or why the record of the loss cannot be removed. Then nothing
-    /// has changed.
+    /// It waits for the file system; the answer is nil, or why the loss stays: the record of it cannot be removed, or
+    /// (`.truncated`) the host still has less than the disk's blocks. Then nothing has changed.
     func acknowledgeLoss() -> MediaFailure?
 }
 

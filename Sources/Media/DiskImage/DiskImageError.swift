@@ -14,6 +14,12 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     case invalidBlockSize(Int)
     /// The file is shorter or longer than the disk that it should hold.
     case capacityMismatch(path: String, length: Int64, expected: Int64)
+    /// A disk does not become smaller than it is.
+    case smaller(path: String, capacity: Int64)
+    /// Data of the disk have been lost, and nobody has acknowledged that.
+    case dataLost(path: String, MediaFailure)
+    /// The disk keeps its size, but its file is longer now, which makes the disk larger at the next start.
+    case lengthKept(path: String, length: Int64, SystemError)
     /// A block device keeps its length.
     case fixedLength(path: String)
     /// A system call failed.
@@ -31,6 +37,10 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .invalidBlockSize(let blockSize): "a disk has blocks of 512 or 4096 bytes, not \(blockSize)"
         case .capacityMismatch(let path, let length, let expected):
             "image \(path) is \(length) bytes long, but its disk has \(expected)"
+        case .smaller(let path, let capacity): "image \(path) cannot become smaller than its \(capacity) bytes"
+        case .dataLost(let path, let failure): "data of image \(path) are lost (\(failure)); acknowledge that first"
+        case .lengthKept(let path, let length, let error):
+            "\(error); image \(path) stays \(length) bytes long, and its disk will have them after a restart"
         case .fixedLength(let path): "image \(path) is a block device and cannot be resized"
         case .system(let error): error.description
         }

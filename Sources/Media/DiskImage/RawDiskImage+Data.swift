@@ -103,7 +103,11 @@ extension RawDiskImage {
 
     public func perform(_ request: FileRequest) -> FileResult? {
         switch request.operation {
-        case .read, .call: return request.perform(on: store)
+        case .read:
+            let result = request.perform(on: store)
+            if case .done(let count) = result, count < request.count { noteTruncation() }
+            return result
+        case .call: return request.perform(on: store)
         case .write: return change(request) { request.perform(on: store) }
         case .punchHole:
             return change(request) {
@@ -121,8 +125,9 @@ extension RawDiskImage {
                 return code == 0 ? .done(0) : .failed(code)
             }
         case .special:
-            request.answer = provisioning(from: request.fileOffset, runs: request.count)
-            return .done(0)
+            let runs = provisioning(from: request.fileOffset, runs: request.count)
+            request.answer = runs
+            return runs.isEmpty ? .failed(MediaFailure.truncatedNumber) : .done(0)
         }
     }
 
@@ -136,6 +141,8 @@ extension RawDiskImage {
     private func deallocate(_ request: FileRequest, _ body: () -> Int32) -> FileResult {
         deallocations.add(1, ordering: .relaxed)
         defer { deallocations.subtract(1, ordering: .relaxed) }
+        // Zeros would make a file longer that is too short, and then nobody would see it any more.
+        guard !isTruncated else { return .failed(noteTruncation()) }
         let code = body()
         guard code == Errno.notSupported else { return code == 0 ? .done(0) : .failed(code) }
         let end = request.fileOffset + Int64(request.count)
@@ -150,7 +157,20 @@ extension RawDiskImage {
         return .done(0)
     }
 
+    /// Where there is storage from `start` on; none when the file ends before. What the file no longer has is neither
+    /// mapped nor free.
     private func provisioning(from start: Int64, runs limit: Int) -> [ProvisioningRun] {
+        let runs = allocation(from: start, runs: limit)
+        // Asked after the runs, for the file may have been cut meanwhile.
+        guard let end = truncatedEnd else { return runs }
+        noteTruncation()
+        let blocks = UInt64(end) >> blockShift
+        guard blocks > UInt64(start) >> blockShift else { return [] }
+        guard let last = runs.firstIndex(where: { $0.end >= blocks }) else { return runs }
+        return runs[..<last] + [ProvisioningRun(isMapped: runs[last].isMapped, end: blocks)]
+    }
+
+    private func allocation(from start: Int64, runs limit: Int) -> [ProvisioningRun] {
         let capacity = capacity
         let mask = Int64(blockSize) - 1
         var runs: [ProvisioningRun] = []
@@ -188,7 +208,8 @@ extension RawDiskImage {
         let (code, isNew) = synchronizations.serially {
             let before = losses.refusal(since: losses.epoch)
             guard before == 0 else { return (before, false) }
-            let code = store.synchronizeData()
+            var code = store.synchronizeData()
+            if code == 0, isTruncated { code = MediaFailure.truncatedNumber }
             guard code != 0 else { return (0, false) }
             losses.count(code, at: CalendarTime.current())
             noteLoss()
@@ -202,6 +223,27 @@ extension RawDiskImage {
     /// place either.
     private func noteLoss() {
         if let note = losses.note { losses.setNoted(store.noteLoss(note)) }
+    }
+
+    /// Where the file ends, when that is before the disk does; nil when all is well, or the host does not say.
+    private var truncatedEnd: Int64? {
+        guard let length = try? store.size(), length < capacity else { return nil }
+        return length
+    }
+
+    private var isTruncated: Bool { truncatedEnd != nil }
+
+    /// Notes that the file has become shorter than the disk: the next write behind its end would make it longer again,
+    /// with zeros for what was there. A loss that is known already stays as it is. It gives the error number of the
+    /// loss, and waits for the file system.
+    @discardableResult
+    func noteTruncation() -> Int32 {
+        let known = losses.refusal(since: losses.epoch)
+        guard known == 0 else { return known }
+        losses.count(MediaFailure.truncatedNumber, at: CalendarTime.current())
+        noteLoss()
+        losses.tellNoted()
+        return MediaFailure.truncatedNumber
     }
 
     public var loss: MediaFailure? { losses.failure }
@@ -225,6 +267,7 @@ extension RawDiskImage {
     public func acknowledgeLoss() -> MediaFailure? {
         synchronizations.serially {
             guard losses.failure != nil else { return nil }
+            if isTruncated { return .truncated }
             // What the host could not write out until now is a part of this loss, not a new one after it.
             _ = store.synchronizeData()
             let code = store.noteLoss(nil)

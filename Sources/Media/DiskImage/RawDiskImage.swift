@@ -104,21 +104,29 @@ public final class RawDiskImage: DiskImage {
         }
     }
 
-    /// Makes the disk longer or shorter; what is added reads as zeros, what is cut off is gone.
+    /// Makes the disk longer; what is added reads as zeros. The new length is durable on return, or taken back.
     public func resize(to capacity: Int64) throws(DiskImageError) {
         if store.hasFixedLength { throw .fixedLength(path: path) }
         try Self.checkLength(path, capacity, blockSize)
-        // Readers must not reach beyond the file, so a smaller capacity holds before the file shrinks.
         let before = length.value
-        if capacity < before { length.value = capacity }
+        guard capacity >= before else { throw .smaller(path: path, capacity: before) }
+        if let failure = losses.failure { throw .dataLost(path: path, failure) }
+        let found: Int64
+        do { found = try store.size() } catch { throw .system(error) }
+        guard found >= before else {
+            noteTruncation()
+            throw .capacityMismatch(path: path, length: found, expected: before)
+        }
         let truncation = store.truncate(to: capacity)
-        if truncation != 0 {
-            length.value = before
+        guard truncation == 0 else {
             throw .system(SystemError(code: truncation, operation: "resize", path: path))
         }
         let synchronization = synchronizeStore()
-        if synchronization != 0 {
-            throw .system(SystemError(code: synchronization, operation: "synchronize", path: path))
+        guard synchronization == 0 else {
+            let error = SystemError(code: synchronization, operation: "synchronize", path: path)
+            // Nobody was told of the new blocks, so nothing is cut off that anybody has written.
+            guard store.truncate(to: found) == 0 else { throw .lengthKept(path: path, length: capacity, error) }
+            throw .system(error)
         }
         length.value = capacity
     }
