@@ -53,6 +53,9 @@ public protocol ByteStore: AnyObject, Sendable {
     var allocatedBytes: Int64? { get }
     /// Whether the length cannot be changed.
     var hasFixedLength: Bool { get }
+    /// Whether a write to what memory holds may wait all the same, because the file system does not take any for some
+    /// time: while it is frozen, or its device or server does not answer.
+    var canStall: Bool { get }
     /// What `noteLoss` has recorded; nil when there is nothing. That it cannot be found out is a loss too.
     var notedLoss: LossNote? { get }
     /// Records, for the next opening, that written data were lost; nil removes the record, and succeeds where there is
@@ -68,6 +71,7 @@ extension ByteStore {
     public func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, offset: offset) }
     public var allocatedBytes: Int64? { nil }
     public var hasFixedLength: Bool { false }
+    public var canStall: Bool { false }
     public var notedLoss: LossNote? { nil }
     public func noteLoss(_ note: LossNote?) -> Int32 { 0 }
     public func dropCache() {}
@@ -113,6 +117,9 @@ extension File: ByteStore {
 
     /// Whether it is a block device.
     public var hasFixedLength: Bool { isBlockDevice }
+
+    /// Whether it is anything but a file in memory.
+    public var canStall: Bool { !isInMemory }
 
     /// 16 MiB: a question costs a system call.
     public var cacheProbeInterval: Int64 { 16 << 20 }

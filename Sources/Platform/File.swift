@@ -44,7 +44,7 @@ public final class File: Sendable {
     public let path: String
     let fileDescriptor: Int32
     /// Reading never waits for a device.
-    private let isInMemory: Bool
+    let isInMemory: Bool
     /// Set once the file system has refused RWF_NOWAIT.
     private let lacksNoWait = Atomic<Bool>(false)
 

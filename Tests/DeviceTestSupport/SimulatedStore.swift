@@ -35,12 +35,14 @@ public final class SimulatedStore: ByteStore {
 
     private let state: Lock<State>
     private let forgetsAfterFailedSynchronization: Bool
+    public let canStall: Bool
 
     /// A store with `content`, which is durable.
     ///
     /// As Linux does, it can forget at a failed synchronisation that the changes were to be written: they are still
     /// read, and the next synchronisation succeeds without them.
-    public init(_ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false) {
+    public init(_ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false, canStall: Bool = false) {
+        self.canStall = canStall
         state = Lock(State(content: content, durable: content))
         self.forgetsAfterFailedSynchronization = forgetsAfterFailedSynchronization
     }

@@ -27,8 +27,10 @@ final class DiskFixture: @unchecked Sendable {
         physicalBlockExponent: UInt8 = 0
     ) throws {
         try self.init(isReadOnly: isReadOnly, physicalBlockExponent: physicalBlockExponent) { path, threads in
+            // With a clock that stands, the file system has always just taken a write.
             try RawDiskImage.create(
-                path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, engine: engine ?? threads)
+                path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, engine: engine ?? threads,
+                clock: ManualClock().clock)
         }
     }
 

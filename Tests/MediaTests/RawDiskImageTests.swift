@@ -53,8 +53,10 @@ struct RawDiskImageTests {
         let lease = try pool.required(data)
         let request = RequestRunner().request
         image.beginWriting(request)
-        return image.writeCached(
-            from: lease, at: 0, first: first, blocks: UInt64(data.count / image.blockSize), for: request)
+        let blocks = UInt64(data.count / image.blockSize)
+        let result = image.writeCached(from: lease, at: 0, first: first, blocks: blocks, for: request)
+        guard result == .wouldBlock else { return result }
+        return try perform(image, lease: data) { image.prepareWrite($0, at: 0, first: first, blocks: blocks) }.result
     }
 
     private func runs(_ image: RawDiskImage, _ first: UInt64 = 0, limit: Int = 100) throws -> [ProvisioningRun] {
@@ -176,6 +178,39 @@ struct RawDiskImageTests {
 
     private func simulated(_ store: SimulatedStore) -> RawDiskImage {
         RawDiskImage(store: store, engine: engine, path: "test", blockSize: 512, capacity: store.size())
+    }
+
+    @Test(
+        "A reactor writes only when a write has just ended; the first one after some time, and all until it has, wait")
+    func writesOfReactors() throws {
+        let time = ManualClock()
+        let store = SimulatedStore([UInt8](repeating: 0, count: 4096), canStall: true)
+        let image = RawDiskImage(
+            store: store, engine: engine, path: "test", blockSize: 512, capacity: 4096, clock: time.clock)
+        let block = [UInt8](repeating: 1, count: 512)
+        func writeOnReactor() throws -> MediaResult {
+            let request = RequestRunner().request
+            image.beginWriting(request)
+            return image.writeCached(from: try pool.required(block), at: 0, first: 0, blocks: 1, for: request)
+        }
+        func writeInLane() throws -> MediaResult {
+            try perform(image, lease: block) { image.prepareWrite($0, at: 0, first: 1, blocks: 1) }.result
+        }
+        for _ in 0..<3 {
+            #expect(try writeOnReactor() == .wouldBlock)
+            #expect(try writeOnReactor() == .wouldBlock)
+            #expect(try writeInLane() == .done)
+            // Each write lets the next one follow.
+            for _ in 0..<30 {
+                time.advance(by: .milliseconds(60), on: [])
+                #expect(try writeOnReactor() == .done)
+            }
+            time.advance(by: .milliseconds(114), on: [])
+        }
+        store.fail(at: 1, errorNumber: Errno.noSpace, fromThenOn: true)
+        #expect(try writeInLane() == .failed(.hostFull))
+        #expect(try writeOnReactor() == .wouldBlock, "a write that has failed shows nothing")
+        #expect(store.content.prefix(512) == block[...])
     }
 
     @Test("A full host is told apart from a broken device")

@@ -27,8 +27,13 @@ extension RawDiskImage {
         request.epoch = losses.epoch
     }
 
-    /// Writes to the page cache, unless storage is being freed: the file system would keep the reactor until that has
-    /// ended.
+    /// Writes to the page cache, unless that could keep the reactor: while storage is being freed, and when no recent
+    /// write shows that the file system takes writes.
+    ///
+    /// Linux has no way to ask. A system call that writes waits for a file system that is frozen, whatever its flags,
+    /// and ext4 refuses RWF_NOWAIT for writes. So the first write after `inlineWriteWindow` goes to the lane, and so do
+    /// all others until it has ended: a file system that has stopped keeps workers, not reactors. One that stops in the
+    /// middle of writes still keeps the reactors that are in one.
     public func writeCached(
         from lease: borrowing BufferLease, at leaseOffset: Int, first: UInt64, blocks: UInt64, for request: FileRequest
     ) -> MediaResult {
@@ -36,8 +41,20 @@ extension RawDiskImage {
         let before = losses.refusal(since: request.epoch)
         guard before == 0 else { return .failed(MediaFailure(errorNumber: before)) }
         guard deallocations.load(ordering: .relaxed) == 0 else { return .wouldBlock }
-        return Self.result(
-            store.writeCached(lease.bytes.extracting(leaseOffset..<leaseOffset + count), offset: offset), count: count)
+        var now: Int64 = 0
+        if canStall {
+            now = clock.now.nanoseconds
+            guard now - lastWrite.load(ordering: .relaxed) <= Self.inlineWriteWindow else { return .wouldBlock }
+        }
+        let result = store.writeCached(lease.bytes.extracting(leaseOffset..<leaseOffset + count), offset: offset)
+        if canStall { noteWrite(at: now) }
+        return Self.result(result, count: count)
+    }
+
+    /// Notes that the file system took a write. Not each time: all reactors read the word.
+    private func noteWrite(at now: Int64) {
+        guard now - lastWrite.load(ordering: .relaxed) > Self.inlineWriteWindow / 8 else { return }
+        lastWrite.store(now, ordering: .relaxed)
     }
 
     // MARK: Requests
@@ -108,7 +125,10 @@ extension RawDiskImage {
             if case .done(let count) = result, count < request.count { noteTruncation() }
             return result
         case .call: return request.perform(on: store)
-        case .write: return change(request) { request.perform(on: store) }
+        case .write:
+            let result = change(request) { request.perform(on: store) }
+            if canStall, case .done = result { noteWrite(at: clock.now.nanoseconds) }
+            return result
         case .punchHole:
             return change(request) {
                 deallocate(request) { store.punchHole(at: request.fileOffset, length: Int64(request.count)) }

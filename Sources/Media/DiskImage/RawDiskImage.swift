@@ -15,6 +15,8 @@ public final class RawDiskImage: DiskImage {
     /// The most bytes that one call to the file system frees: it holds the file's lock for that long, and writers wait
     /// for it.
     static let deallocationLength = 64 << 20
+    /// How long after a write that has ended the next one may go to the page cache on a reactor, in nanoseconds.
+    static let inlineWriteWindow: Int64 = 100_000_000
 
     public let path: String
     public let blockSize: Int
@@ -25,11 +27,21 @@ public final class RawDiskImage: DiskImage {
     let synchronizations = SynchronizationGroup()
     /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile.
     let deallocations = Atomic<Int>(0)
+    /// Whether the file system may take no writes for some time.
+    let canStall: Bool
+    /// When a write ended last, to an eighth of `inlineWriteWindow`, in nanoseconds of `clock`.
+    let lastWrite = Atomic<Int64>(-inlineWriteWindow - 1)
+    let clock: MonotonicClock
     let blockShift: UInt64
     private let length: AtomicLength
 
-    init(store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64) {
+    init(
+        store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
+        clock: MonotonicClock = .system
+    ) {
         self.store = store
+        self.clock = clock
+        canStall = store.canStall
         self.path = path
         self.blockSize = blockSize
         blockShift = UInt64(blockSize.trailingZeroBitCount)
@@ -49,7 +61,7 @@ public final class RawDiskImage: DiskImage {
     /// Makes a sparse image of `capacity` bytes and opens it. Storage is not reserved: a full file system shows when
     /// blocks are written. The length and the name are durable on return.
     public static func create(
-        path: String, capacity: Int64, blockSize: Int, engine: any MediumEngine
+        path: String, capacity: Int64, blockSize: Int, engine: any MediumEngine, clock: MonotonicClock = .system
     ) throws(DiskImageError) -> RawDiskImage {
         try checkLength(path, capacity, blockSize)
         let file: File
@@ -65,7 +77,11 @@ public final class RawDiskImage: DiskImage {
             if error.code != Errno.fileExists { FilePath.remove(path) }
             throw DiskImageError(error, path: path)
         }
-        return RawDiskImage(store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity)
+        let image = RawDiskImage(
+            store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock)
+        // The file system has just taken the length.
+        image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
+        return image
     }
 
     /// Opens an image with an exclusive lock, which lasts as long as the object. `engine` performs its requests.
