@@ -28,10 +28,7 @@ extension Connection {
         } else {
             // The PDU that is expected may be here already, but for its data or for the turn that it waits for.
             if session.order.contains(cmdSN) { return }
-            var window = session.window
-            let verdict = window.receive(cmdSN, isImmediate: false)
-            session.window = window
-            switch verdict {
+            switch session.changeWindow({ $0.receive(cmdSN, isImmediate: false) }) {
             case .ignore: return
             case .keep: return hold(header, data, cmdSN, in: session)
             case .deliver: break

@@ -53,10 +53,10 @@ extension Connection {
         }
         if function == .taskReassign { return reassign(request, in: session) }
         // It counts for the unit that it is for, which may have another number, or none, when it ends.
-        let unit = function.isForOneUnit ? nexus.unitNexus(request.logicalUnitNumber)?.logicalUnit : nil
+        let scope = scope(of: function, request, nexus)
         // Those whose answers wait behind a fence count, too.
         let isTaken = session.functions.begin(
-            on: unit, isAbortTask: function == .abortTask, others: session.fences.count)
+            on: scope, isAbortTask: function == .abortTask, others: session.fences.count)
         guard isTaken else {
             if request.isImmediate { return reject(header, .tooManyImmediateCommands) }
             return answerTaskManagement(tag, .functionRejected)
@@ -65,20 +65,28 @@ extension Connection {
         if function == .abortTask {
             let isEnded = referenced.map { withdraw($0, ifNamedBy: request) } ?? skip(request, in: session)
             if isEnded {
-                session.functions.end(on: unit)
+                session.functions.end(on: scope)
                 return answerTaskManagement(tag, .functionComplete)
             }
         } else {
             withdrawCommands(function, request, in: session, nexus)
         }
         if isOpen { announceTermination(by: function, request, in: session, nexus) }
-        guard isOpen else { return session.functions.end(on: unit) }
+        guard isOpen else { return session.functions.end(on: scope) }
         nexus.perform(
             function, logicalUnitNumber: request.logicalUnitNumber, reference: referenced?.task
         ) { [self] response in
-            session.functions.end(on: unit)
+            session.functions.end(on: scope)
             finishTaskManagement(function, tag, response, session)
         }
+    }
+
+    /// What the function counts for.
+    private func scope(
+        of function: TaskManagementFunction, _ request: TaskManagementRequestPDU, _ nexus: ITNexus
+    ) -> FunctionCounts.Scope {
+        guard function.isForOneUnit else { return .all }
+        return (nexus.unitNexus(request.logicalUnitNumber)?.logicalUnit).map { .unit($0) } ?? .absent
     }
 
     /// Whether the function is one of RFC 7143, or of RFC 7144 when that was negotiated.

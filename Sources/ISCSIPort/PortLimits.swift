@@ -27,9 +27,10 @@ public struct PortLimits: Sendable {
     /// The most immediate commands of a session at a time, beside those of the window.
     public var immediateCommands = 16
     /// The most task management functions of a session at a time; more are rejected, and the initiator may send them
-    /// again (RFC 7143 section 11.17.1).
+    /// again (RFC 7143 section 11.17.1). Beyond them one is taken for each logical unit, and one for all units, that
+    /// has none under way: `FunctionCounts.assured` at most.
     public var taskManagementFunctions = 128
-    /// The most of them that wait for one logical unit, and the most on all units.
+    /// The most of them that wait for one logical unit, and the most of those on all units.
     public var taskManagementFunctionsOfUnit = 32
     /// The most PDUs other than commands that wait for an earlier CmdSN, of a session.
     public var heldRequests = 128

@@ -39,9 +39,7 @@ extension Session {
                 deliver(request)
                 continue
             }
-            var window = window
-            _ = window.receive(window.expCmdSN, isImmediate: false)
-            self.window = window
+            _ = changeWindow { $0.receive($0.expCmdSN, isImmediate: false) }
             switch turn {
             case .command(let slot): deliver(slot)
             case .request(let request): deliver(request)

@@ -63,11 +63,12 @@ extension Session {
     /// A logical unit has let go of the last command of the sessions before.
     func formerHasLetGo(of unit: LogicalUnit) {
         succession.occupiedUnits.remove(unit)
+        hasOccupiedUnits = !succession.occupiedUnits.isEmpty
     }
 
     /// Gives a command to its logical unit, or answers BUSY while that works on commands of a session before.
     func submit(_ slot: CommandSlot) {
-        guard succession.occupiedUnits.isEmpty || !mustWait(slot) else {
+        guard !hasOccupiedUnits || !mustWait(slot) else {
             slot.transportFailure = .occupied
             return answerFailure(of: slot)
         }

@@ -42,6 +42,8 @@ final class Session: @unchecked Sendable {
     private var keepAlive: Session?
     /// What it takes over from the sessions before it, and hands on to the one after it.
     var succession = Succession()
+    /// Whether a logical unit still works on commands of sessions before: `succession` knows which. Every command asks.
+    var hasOccupiedUnits = false
     /// What ended sessions of the nexus still occupy; nil in a discovery session. Set before the session begins.
     var occupiedUnits: OccupiedUnits?
 
@@ -105,6 +107,7 @@ final class Session: @unchecked Sendable {
         precondition(reactor.isCurrent, "a session lives on its reactor")
         guard nexus == nil, let target else { return }
         succession.occupiedUnits = occupiedUnits?.begin(self) ?? []
+        hasOccupiedUnits = !succession.occupiedUnits.isEmpty
         nexus = ITNexus(
             initiatorPort: InitiatorPort(
                 iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
@@ -329,11 +332,17 @@ final class Session: @unchecked Sendable {
 
     // MARK: The window
 
+    /// Changes the command numbering by a copy that is put back: see "Exclusive access" in Performance.
+    @inline(__always)
+    func changeWindow<Result>(_ body: (inout CommandWindow) -> Result) -> Result {
+        var changed = window
+        defer { window = changed }
+        return body(&changed)
+    }
+
     /// Opens the command window as far as the free slots allow.
     func openWindow() {
-        var window = window
-        window.open(inFlight: numberedInFlight)
-        self.window = window
+        changeWindow { $0.open(inFlight: numberedInFlight) }
         publishedWindow.store(Self.word(of: window), ordering: .relaxed)
     }
 

@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// Counts what something waits for, and calls its completion once, when all that has ended, on the thread where the
 /// last of it did.
-final class Countdown: Sendable {
+final class Countdown: TaskWaiter {
     private let count = Atomic<Int>(1)
     private let completion: @Sendable () -> Void
 
@@ -18,10 +18,14 @@ final class Countdown: Sendable {
     /// Waits for the tasks that are lost now.
     func wait(for tasks: LostTasks) {
         enter()
-        if !tasks.wait({ self.leave() }) { leave() }
+        if !tasks.wait(self) { leave() }
     }
 
     func leave() {
         if count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 { completion() }
     }
+
+    var isWithdrawn: Bool { false }
+
+    func hasEnded() { leave() }
 }

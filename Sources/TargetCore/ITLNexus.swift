@@ -197,4 +197,14 @@ final class ReactorConfined<Value>: @unchecked Sendable {
     init(_ value: Value) {
         self.value = value
     }
+
+    /// Changes the value as a copy that is put back; `placeholder` stands for it meanwhile, so that the copy is the
+    /// only one. Every command reads it, and a change in place would have all accesses checked: see "Exclusive access"
+    /// in Performance.
+    func change(leaving placeholder: Value, _ body: (inout Value) -> Void) {
+        var changed = value
+        value = placeholder
+        body(&changed)
+        value = changed
+    }
 }

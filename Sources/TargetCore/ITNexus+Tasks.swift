@@ -56,7 +56,6 @@ extension ITNexus {
     /// The nexus of a task that the medium has is gone: its logical unit remembers it until it comes back.
     static func noteLost(_ task: SCSITask) {
         guard let tasks = task.nexus?.logicalUnit.lostTasks else { return }
-        let batch = tasks.enter()
-        task.whenAborted.append { tasks.leave(batch) }
+        task.whenAborted.append(LostTask(tasks))
     }
 }

@@ -22,6 +22,8 @@ public final class ITNexus: Sendable {
     /// The unit of all numbers that have none: it keeps nothing.
     private static let absentUnit = LogicalUnit(AbsentDevice())
     private let isLost = Atomic<Bool>(false)
+    /// The functions that have not ended; as many as the port lets begin.
+    private let functions: ReactorConfined<[ObjectIdentifier: Join]>
     /// Whether the map has changed since the last REPORT LUNS.
     private let hasNewInventory = Atomic<Bool>(false)
     /// Whether the map has changed and the I_T_L nexuses have not learned of it.
@@ -63,6 +65,7 @@ public final class ITNexus: Sendable {
         absent = ReactorConfined(nil)
         relays = ReactorConfined([])
         self.origin = origin
+        functions = ReactorConfined([:])
         absent.value = ITLNexus(
             iTNexus: self, logicalUnit: Self.absentUnit, logicalUnitNumber: LogicalUnitNumber(rawValue: 0))
         if origin == nil { target.attach(self) }
@@ -82,7 +85,7 @@ public final class ITNexus: Sendable {
         let relay = unit.homeReactor.flatMap { $0 === reactor ? nil : self.relay(to: $0) }
         let nexus = ITLNexus(
             iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number), relay: relay)
-        table.value[number] = nexus
+        table.change(leaving: LogicalUnitTable()) { $0[number] = nexus }
         // What the unit remembers of the nexus, it remembers at the other end.
         guard relay == nil else { return nexus }
         unit.attach(nexus)
@@ -157,7 +160,7 @@ public final class ITNexus: Sendable {
             // The nexus may have been lost since the change, with tasks.
             return countdown.wait(for: unit.lostTasks)
         }
-        table.value[number] = nil
+        table.change(leaving: LogicalUnitTable()) { $0[number] = nil }
         abortTasks(isUnitGone: true, where: { $0.nexus === nexus }, whenPending: Self.noteLost)
         countdown.wait(for: unit.lostTasks)
         if nexus.relay == nil { unit.detach(nexus) }
@@ -191,10 +194,23 @@ public final class ITNexus: Sendable {
         unit.homeReactor == nil ? origin == nil : unit.homeReactor === reactor
     }
 
+    // MARK: Functions
+
+    /// A function begins, on the reactor.
+    func begin(_ function: Join) {
+        guard !isLost.load(ordering: .relaxed) else { return function.withdraw() }
+        functions.change(leaving: [:]) { $0[ObjectIdentifier(function)] = function }
+    }
+
+    /// It is complete.
+    func end(_ function: Join) {
+        functions.change(leaving: [:]) { $0[ObjectIdentifier(function)] = nil }
+    }
+
     // MARK: End
 
     /// Ends the nexus: its tasks are aborted, reservations and preventions that end with it are released
-    /// (SAM-5 clause 6.3.4). The port calls it once, on the reactor.
+    /// (SAM-5 clause 6.3.4), and its functions are not completed. The port calls it once, on the reactor.
     public func lose() {
         guard isLost.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
         // Before the map forgets the nexus: one of them knows of its tasks.
@@ -205,6 +221,8 @@ public final class ITNexus: Sendable {
         relays.value = []
         target.detach(self)
         table.value = LogicalUnitTable()
+        for function in functions.value.values { function.withdraw() }
+        functions.value = [:]
         // It refers to this object.
         absent.value = nil
         port.value = nil

@@ -215,10 +215,9 @@ extension LogicalUnit {
         if task.fields.isInTurns { leaveTurns(task) }
         nexus.taskSet.leave(task)
         if wasAborted {
-            let waiting = task.whenAborted
-            task.whenAborted = []
+            let waiting = task.whenAborted.takeAll()
             endAborted(task)
-            for body in waiting { body() }
+            for waiter in waiting { waiter.hasEnded() }
         } else {
             task.port.taskEnded(task)
         }

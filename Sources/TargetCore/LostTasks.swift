@@ -4,12 +4,13 @@ internal import Platform
 /// unit by a change of a map. They change the medium until they have come back.
 ///
 /// Whoever waits does so for those that there are by then, and not for later ones. Any thread may call any method.
+/// Batches are at most one more than the tasks.
 final class LostTasks: Sendable {
     /// Tasks that were lost between two waits.
     private struct Batch {
         var count = 0
         /// Who waits for this batch and all before it.
-        var waiting: [@Sendable () -> Void] = []
+        var waiting = TaskWaiters()
     }
 
     private struct State {
@@ -19,6 +20,9 @@ final class LostTasks: Sendable {
         var batches = [Batch()]
     }
     private let state = Lock(State())
+
+    /// How many wait, with those who have withdrawn.
+    var waiterCount: Int { state.withLock { $0.batches.reduce(0) { $0 + $1.waiting.count } } }
 
     /// Counts a task; the number of its batch, for `leave`.
     func enter() -> Int {
@@ -30,27 +34,44 @@ final class LostTasks: Sendable {
 
     /// A task has come back.
     func leave(_ batch: Int) {
-        let ended = state.withLock { state -> [@Sendable () -> Void] in
+        let ended = state.withLock { state -> [any TaskWaiter] in
             state.batches[batch - state.first].count -= 1
-            var ended: [@Sendable () -> Void] = []
+            var ended: [any TaskWaiter] = []
             while state.batches.count > 1, state.batches[0].count == 0 {
-                ended += state.batches.removeFirst().waiting
+                ended += state.batches[0].waiting.takeAll()
+                state.batches.removeFirst()
                 state.first += 1
             }
             return ended
         }
-        for body in ended { body() }
+        for waiter in ended { waiter.hasEnded() }
     }
 
-    /// Calls `body` when the tasks that there are now have come back, on the thread where the last of them does; false,
-    /// and it is not called, when there are none.
-    func wait(_ body: @escaping @Sendable () -> Void) -> Bool {
+    /// Tells `waiter` when the tasks that there are now have come back, on the thread where the last of them does;
+    /// false, and it is not told, when there are none.
+    func wait(_ waiter: any TaskWaiter) -> Bool {
         state.withLock { state in
             // The last batch that is not empty; those before it are not, or `leave` would have taken them out.
             guard let last = state.batches.lastIndex(where: { $0.count > 0 }) else { return false }
-            state.batches[last].waiting.append(body)
+            state.batches[last].waiting.append(waiter)
             if last == state.batches.count - 1 { state.batches.append(Batch()) }
             return true
         }
     }
+}
+
+/// The end of one lost task, for those who wait for it and others.
+final class LostTask: TaskWaiter {
+    private let tasks: LostTasks
+    private let batch: Int
+
+    /// Counts a task among `tasks`.
+    init(_ tasks: LostTasks) {
+        self.tasks = tasks
+        batch = tasks.enter()
+    }
+
+    var isWithdrawn: Bool { false }
+
+    func hasEnded() { tasks.leave(batch) }
 }

@@ -78,8 +78,8 @@ public final class SCSITask {
     var fields = Fields()
     /// The next task that waits in the same task set.
     var nextBlocked: SCSITask?
-    /// Called once each when the aborted task has come back from the medium, by those who wait for it.
-    var whenAborted: [@Sendable () -> Void] = []
+    /// Who waits for the aborted task to come back from the medium.
+    var whenAborted = TaskWaiters()
     /// The I_T_L nexus while the task is not idle.
     private(set) var currentNexus: ITLNexus?
 

@@ -10,8 +10,11 @@ internal import SCSI
 /// 1. The nexuses of the units are gathered. Each reactor that has some gets one message, with all of them.
 /// 2. There, the tasks that are blocked are aborted, of all nexuses: on a serial unit those of one nexus may wait for
 ///    those of another.
-/// 3. Then the others are aborted, and the nexuses get their unit attention, which covers what they have lost.
-/// 4. When all have it, the units are reset, and what comes back from the medium later is waited for.
+/// 3. Then the others are aborted. From a clearing that is no reset the nexuses get their unit attention now, which
+///    covers what they have lost. A reset holds back what they submit from now on.
+/// 4. When all reactors have come so far, what comes back from the medium later is waited for. A reset takes effect:
+///    on no task from before it, for none runs, and on nothing that a nexus does after its unit attention.
+/// 5. After a reset each reactor gets another message: the nexuses get their unit attention, and their tasks start.
 ///
 /// What the nexus that asks submits later than the function is not affected. Others cannot tell what was before.
 final class TaskClearing: @unchecked Sendable {
@@ -57,8 +60,10 @@ final class TaskClearing: @unchecked Sendable {
     private var number = 0
     private var units: Set<LogicalUnit> = []
     private var unitList: [LogicalUnit] = []
+    /// The nexuses of the parts, of which nobody else needs to be told.
+    private var gathered: Set<ObjectIdentifier> = []
     private var parts: [ObjectIdentifier: Part] = [:]
-    /// How many reactors have not done their part.
+    /// How many reactors have not done their part of a step.
     private(set) var remainingParts = 0
 
     /// A function of `origin` on the units of `table`, whatever their numbers are.
@@ -76,7 +81,7 @@ final class TaskClearing: @unchecked Sendable {
     /// Begins, on the reactor of the nexus that asks, whose affected tasks are marked. The join is left when everything
     /// has been begun that is waited for.
     func begin() {
-        inPieces(on: origin.reactor, gather, then: distribute)
+        inPieces(on: origin.reactor, gather, then: abortAll)
     }
 
     /// Calls `step`, which gives its work, until it gives nil, and then `end`. When a turn has had its share of work,
@@ -103,6 +108,7 @@ final class TaskClearing: @unchecked Sendable {
         unitList.append(unit)
         let nexuses = unit.attachedNexuses.all
         for nexus in nexuses {
+            gathered.insert(ObjectIdentifier(nexus))
             let reactor = nexus.iTNexus.reactor
             let part = parts[ObjectIdentifier(reactor)] ?? Part(reactor)
             parts[ObjectIdentifier(reactor)] = part
@@ -111,23 +117,42 @@ final class TaskClearing: @unchecked Sendable {
         return 1 + nexuses.count
     }
 
-    @Sendable private func distribute() {
-        let own = parts.removeValue(forKey: ObjectIdentifier(origin.reactor)) ?? Part(origin.reactor)
-        remainingParts = 1 + parts.count
-        for part in parts.values {
-            let isPosted = part.reactor.postCompletion {
-                self.abortTasks(of: part) { [self] in origin.reactor.postCompletion(partEnded) }
+    /// Has every reactor take a step of its part, and then calls `end`, on the reactor of the nexus that asks.
+    private func onAllReactors(
+        _ step: @escaping @Sendable (Part, _ end: @escaping @Sendable () -> Void) -> Void,
+        then end: @escaping @Sendable () -> Void
+    ) {
+        let partEnded: @Sendable () -> Void = { [self] in
+            remainingParts -= 1
+            if remainingParts == 0 { end() }
+        }
+        var others = parts
+        let own = others.removeValue(forKey: ObjectIdentifier(origin.reactor)) ?? Part(origin.reactor)
+        remainingParts = 1 + others.count
+        for part in others.values {
+            let isPosted = part.reactor.postCompletion { [origin] in
+                step(part) { origin.reactor.postCompletion(partEnded) }
             }
             // A reactor that stops has no tasks to wait for.
             if !isPosted { remainingParts -= 1 }
         }
-        abortTasks(of: own, then: partEnded)
+        step(own, partEnded)
     }
 
     // MARK: The tasks
 
+    @Sendable private func abortAll() {
+        onAllReactors(abortTasks) { [self] in
+            number = 0
+            inPieces(on: origin.reactor, finishUnit) { [self] in
+                guard isReset else { return join.leave() }
+                onAllReactors(tell) { [join] in join.leave() }
+            }
+        }
+    }
+
     /// On the part's reactor.
-    private func abortTasks(of part: Part, then end: @escaping @Sendable () -> Void) {
+    @Sendable private func abortTasks(of part: Part, then end: @escaping @Sendable () -> Void) {
         inPieces(on: part.reactor, { self.abortBlocked(part) }) { [self] in
             inPieces(on: part.reactor, { self.abortOthers(part) }, then: end)
         }
@@ -148,6 +173,7 @@ final class TaskClearing: @unchecked Sendable {
 
     private func abortOthers(_ part: Part) -> Int? {
         guard let (nexus, unitNexuses) = part.takeNext() else { return nil }
+        if isReset { for unitNexus in unitNexuses { unitNexus.taskSet.hold() } }
         nexus.abortTasks(
             where: { task in
                 guard isAffected(task, of: nexus) else { return false }
@@ -155,8 +181,7 @@ final class TaskClearing: @unchecked Sendable {
                 return true
             }, whenPending: join.wait(for:))
         for unitNexus in unitNexuses {
-            // The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
-            if isReset || unitNexus.hasLostTask && nexus !== origin { unitNexus.establishUnitAttention(attention) }
+            if !isReset, unitNexus.hasLostTask, nexus !== origin { unitNexus.establishUnitAttention(attention) }
             unitNexus.hasLostTask = false
             unitNexus.logicalUnit.startBlocked(behind: unitNexus)
         }
@@ -166,19 +191,35 @@ final class TaskClearing: @unchecked Sendable {
     // MARK: The units
 
     /// On the reactor of the nexus that asks.
-    @Sendable private func partEnded() {
-        remainingParts -= 1
-        guard remainingParts == 0 else { return }
-        number = 0
-        inPieces(on: origin.reactor, finishUnit) { [join] in join.leave() }
-    }
-
     @Sendable private func finishUnit() -> Int? {
         guard number < unitList.count else { return nil }
         defer { number += 1 }
         let unit = unitList[number]
-        if isReset { unit.reset() }
         join.wait(for: unit.lostTasks)
-        return Self.nexusWork + unit.attachedNexuses.count
+        guard isReset else { return Self.nexusWork }
+        unit.reset()
+        let nexuses = unit.attachedNexuses.all
+        // Those that came meanwhile may have set what the reset has undone.
+        for nexus in nexuses where !gathered.contains(ObjectIdentifier(nexus)) {
+            nexus.establishUnitAttention(attention)
+        }
+        return Self.nexusWork + nexuses.count
+    }
+
+    // MARK: The unit attentions
+
+    /// On the part's reactor. The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
+    @Sendable private func tell(_ part: Part, then end: @escaping @Sendable () -> Void) {
+        inPieces(on: part.reactor, { self.tellNexus(of: part) }, then: end)
+    }
+
+    private func tellNexus(of part: Part) -> Int? {
+        guard let (_, unitNexuses) = part.takeNext() else { return nil }
+        for unitNexus in unitNexuses {
+            unitNexus.establishUnitAttention(attention)
+            unitNexus.taskSet.release()
+            unitNexus.logicalUnit.startBlocked(behind: unitNexus)
+        }
+        return Self.nexusWork + unitNexuses.count
     }
 }

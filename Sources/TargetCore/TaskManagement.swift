@@ -16,7 +16,7 @@ public enum TaskManagementResponse: UInt8, Sendable {
 
 extension ITNexus {
     /// Performs a task management function on the session's reactor, and calls `completion` there when all tasks
-    /// that it affects have ended.
+    /// that it affects have ended, unless the nexus is lost before.
     ///
     /// `reference` is the task that ABORT TASK or QUERY TASK names, nil when the port knows none of that tag. CLEAR
     /// ACA, TASK REASSIGN and the port's own part of resets are not done here.
@@ -29,7 +29,7 @@ extension ITNexus {
         case .abortTask:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             guard let reference, reference.nexus === nexus else { return completion(.taskDoesNotExist) }
-            let join = Join(on: reactor, completion)
+            let join = Join(of: self, completion)
             abortTasks(where: { $0 === reference }, whenPending: join.wait(for:))
             join.leave()
         case .queryTask:
@@ -37,7 +37,7 @@ extension ITNexus {
             completion(reference?.nexus === nexus ? .succeeded : .complete)
         case .abortTaskSet:
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
-            let join = Join(on: reactor, completion)
+            let join = Join(of: self, completion)
             abortTasks(where: { $0.nexus === nexus }, whenPending: join.wait(for:))
             join.leave()
         case .queryTaskSet:
@@ -84,7 +84,7 @@ extension ITNexus {
             all.enter()
             relay.resetITNexus { _ in all.leave() }
         }
-        let join = Join(on: reactor) { _ in all.leave() }
+        let join = Join(of: self) { _ in all.leave() }
         abortTasks(where: { _ in true }, whenPending: join.wait(for:))
         for nexus in unitNexuses where nexus.relay == nil {
             nexus.logicalUnit.attachedNexuses.endHold(of: nexus)
@@ -105,41 +105,7 @@ extension ITNexus {
             if unit == nil || task.nexus?.logicalUnit === unit { task.fields.isToBeCleared = true }
         }
         TaskClearing(
-            table, origin: self, attention: attention, isReset: isReset, Join(on: reactor, completion)
+            table, origin: self, attention: attention, isReset: isReset, Join(of: self, completion)
         ).begin()
-    }
-}
-
-/// Counts what a task management function waits for, and completes when all of it has ended, on the reactor of the
-/// nexus that asks.
-final class Join: Sendable {
-    private let countdown: Countdown
-    private let reactor: Reactor
-
-    /// The count begins with one, for the time in which more is begun that is to be waited for.
-    init(on reactor: Reactor, _ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
-        self.reactor = reactor
-        countdown = Countdown { completion(.complete) }
-    }
-
-    /// Ends the count of the beginning, on the reactor.
-    func leave() { countdown.leave() }
-
-    /// Counts what calls the closure when it has ended, on any thread.
-    private func enter() -> @Sendable () -> Void {
-        countdown.enter()
-        // A reactor that stops answers no functions.
-        return { [self] in reactor.postCompletion { self.leave() } }
-    }
-
-    /// Waits for a task that the medium has and that is aborted.
-    func wait(for task: SCSITask) {
-        task.whenAborted.append(enter())
-    }
-
-    /// Waits for the tasks that are lost now.
-    func wait(for tasks: LostTasks) {
-        let hasEnded = enter()
-        if !tasks.wait(hasEnded) { leave() }
     }
 }

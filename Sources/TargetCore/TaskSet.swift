@@ -11,6 +11,8 @@ final class TaskSet {
     private var firstBlocked: SCSITask?
     private var lastBlocked: SCSITask?
     private var isStarting = false
+    /// How many resets hold its tasks back.
+    private var holdCount = 0
 
     /// Whether nothing runs and nothing is blocked.
     var isEmpty: Bool { runningShared == 0 && !isExclusiveRunning && firstBlocked == nil }
@@ -19,7 +21,7 @@ final class TaskSet {
     func admit(_ task: SCSITask) -> Bool {
         let ordering = task.fields.orderingClass
         if ordering == .immediate { return true }
-        let mayPass = firstBlocked == nil || task.attribute == .headOfQueue
+        let mayPass = holdCount == 0 && (firstBlocked == nil || task.attribute == .headOfQueue)
         if mayPass, ordering.canStart(runningShared: runningShared, isExclusiveRunning: isExclusiveRunning) {
             begin(ordering)
             return true
@@ -37,6 +39,15 @@ final class TaskSet {
             lastBlocked = task
         }
         return false
+    }
+
+    /// Lets no task start, immediate ones left out, until `release`.
+    func hold() { holdCount += 1 }
+
+    /// Ends one `hold`; `startBlocked` follows.
+    func release() {
+        precondition(holdCount > 0, "a task set is released as often as it was held")
+        holdCount -= 1
     }
 
     /// Takes a task that ran out of the count. `startBlocked` follows when its outcome is on its way.
@@ -61,7 +72,7 @@ final class TaskSet {
     }
 
     private func nextToStart() -> SCSITask? {
-        guard let first = firstBlocked,
+        guard holdCount == 0, let first = firstBlocked,
             first.fields.orderingClass.canStart(runningShared: runningShared, isExclusiveRunning: isExclusiveRunning)
         else { return nil }
         firstBlocked = first.nextBlocked

@@ -65,6 +65,7 @@ final class FullMailboxTests {
         mine.onReactor {}
         #expect(results.abortedCount == 1)
         #expect(other.clearUnitAttentions() == [.busDeviceResetOccurred])
+        mine.onReactor {}
         #expect(answers.withLock { $0 } == [true], "it is answered on the reactor that asks")
     }
 

@@ -158,7 +158,7 @@ struct TargetResetTests {
         #expect(devices.allSatisfy { $0.resets == 1 })
     }
 
-    @Test("However many nexuses and units there are, a reactor gets one message")
+    @Test("However many nexuses and units there are, a reactor gets one message for a step")
     func messages() throws {
         _ = offer { _ in ExampleDevice() }
         let own = initiators(1, on: TestReactors.first)
@@ -170,12 +170,80 @@ struct TargetResetTests {
             let nexus = own[0].nexus
             let clearing = TaskClearing(
                 target.logicalUnits.table, origin: nexus, attention: .busDeviceResetOccurred, isReset: true,
-                Join(on: nexus.reactor) { _ in answers.withLock { $0 += 1 } })
+                Join(of: nexus) { _ in answers.withLock { $0 += 1 } })
             clearing.begin()
             #expect(clearing.remainingParts == 1, "the other reactor")
         }
         released.signal()
         waitFor([others[0], own[0]]) { answers.withLock { $0 == 1 } }
         for port in own + others { #expect(attentions(port) == Self.unitCount) }
+    }
+
+    /// Sends what sets something: a reservation, D_SENSE, after TEST UNIT READY.
+    private func set(_ port: InMemoryPort, _ results: Results) {
+        port.submit([OperationCode.testUnitReady, 0, 0, 0, 0, 0]) { results.add($0) }
+        port.submit([OperationCode.reserve6, 0, 0, 0, 0, 0]) { results.add($0) }
+        let list: [UInt8] = [0, 0, 0, 0, 0x0A, 10, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        port.submit([OperationCode.modeSelect6, 0x10, 0, 0, UInt8(list.count), 0], dataOut: list) { results.add($0) }
+    }
+
+    @Test("A reset takes nothing that a nexus sets after it has been told, and tells all of what it takes")
+    func settings() throws {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+        let before = Results()
+        set(other, before)
+        #expect(before.statuses == [.good, .good, .good])
+        let released = DispatchSemaphore(value: 0)
+        let answers = Lock(0)
+        port.onReactor {
+            // The other reactor does its part, and this one goes no further.
+            TestReactors.first.post { released.wait() }
+            port.nexus.perform(.logicalUnitReset, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { _ in
+                answers.withLock { $0 += 1 }
+            }
+        }
+        let after = Results()
+        set(other, after)
+        let newcomer = fixture.initiator("iqn.2026-11.test:c", on: fixture.otherReactor)
+        released.signal()
+        waitFor([other, port]) { answers.withLock { $0 == 1 } && after.statuses.count == 3 }
+        #expect(after.senses.first == SenseData(.unitAttention, .busDeviceResetOccurred))
+        #expect(after.statuses == [.checkCondition, .good, .good])
+        #expect(fixture.device.modePages.page(0x0A)?.current.first == 0x06)
+        #expect(newcomer.clearUnitAttentions().contains(.busDeviceResetOccurred))
+        let conflict = newcomer.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
+        #expect(conflict.status == .reservationConflict)
+        #expect(fixture.device.resets == 1)
+    }
+
+    @Test("Tasks that come when those of their nexus are aborted start after a reset, all of it")
+    func heldTasks() throws {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+        let released = DispatchSemaphore(value: 0)
+        port.onReactor {
+            TestReactors.first.post { released.wait() }
+            for _ in 0..<2 {
+                port.nexus.perform(.logicalUnitReset, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { _ in }
+            }
+        }
+        let results = Results()
+        other.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { results.add($0) }
+        other.submit([ExampleDevice.wait, 0, 0, 0, 2, 0], attribute: .headOfQueue) { results.add($0) }
+        other.submit([OperationCode.inquiry, 0, 0, 0, 36, 0]) { results.add($0) }
+        #expect(results.statuses == [.good], "what depends on no state is answered")
+        other.submit([ExampleDevice.wait, 0, 0, 0, 3, 0]) { results.add($0) }
+        other.onReactor { other.nexus.abortTasks { $0.commandDescriptorBlock[4] == 3 } }
+        #expect(results.abortedCount == 1)
+        released.signal()
+        waitFor([port, other]) { results.statuses.count == 2 }
+        #expect(results.senses == [SenseData(.unitAttention, .busDeviceResetOccurred)])
+        waitFor([port, other]) { fixture.device.begun == [1] }
+        other.onReactor { fixture.device.letGo(1) }
+        #expect(results.statuses == [.good, .checkCondition, .good])
+        #expect(fixture.device.resets == 2)
     }
 }

@@ -83,7 +83,7 @@ struct LostTaskTests {
     func batches() {
         let tasks = LostTasks()
         let ended = Lock<[Int]>([])
-        func wait(_ number: Int) -> Bool { tasks.wait { ended.withLock { $0.append(number) } } }
+        func wait(_ number: Int) -> Bool { tasks.wait(Countdown { ended.withLock { $0.append(number) } }) }
         #expect(!wait(0))
         let first = [tasks.enter(), tasks.enter()]
         #expect(wait(1))
@@ -171,5 +171,60 @@ struct LostTaskTests {
         port.onReactor {}
         #expect(answered.withLock { $0 } == 1)
         #expect(port.manage(.logicalUnitReset) == .complete)
+    }
+
+    /// What a port keeps for a function.
+    private final class Kept: Sendable {}
+
+    /// Sessions ask for functions that wait for ever, and end. Nothing of them is kept.
+    private func loseFunctions(_ fixture: UnitFixture) {
+        for _ in 0..<(4 * TaskWaiters.sweepCount) {
+            let port = fixture.initiator()
+            weak var kept: Kept?
+            do {
+                let object = Kept()
+                kept = object
+                let reset = TaskManagementFunction.logicalUnitReset
+                port.onReactor { [object] in
+                    port.nexus.perform(reset, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { _ in
+                        _ = object
+                        Issue.record("the nexus is gone")
+                    }
+                }
+            }
+            #expect(kept != nil)
+            port.logOut()
+            // The messages that held it are over.
+            for _ in 0..<2 { port.onReactor {} }
+            #expect(kept == nil)
+        }
+    }
+
+    @Test("Functions of nexuses that are lost keep nothing while the medium has what they wait for")
+    func functionsOfLostNexuses() throws {
+        let fixture = UnitFixture()
+        let results = Results()
+        lose(fixture, results)
+        let port = fixture.initiator("iqn.2026-11.test:c")
+        port.submit([ExampleDevice.wait, 0, 0, 0, 2, 0], expecting: 0) { results.add($0) }
+        loseFunctions(fixture)
+        #expect(fixture.unit.lostTasks.waiterCount <= TaskWaiters.sweepCount)
+        port.onReactor {
+            let count = fixture.device.held[2]?.whenAborted.count ?? 0
+            #expect(count > 0 && count <= TaskWaiters.sweepCount)
+        }
+        // Those who stay are told.
+        let answered = Lock(0)
+        port.onReactor {
+            port.nexus.perform(.logicalUnitReset, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { _ in
+                answered.withLock { $0 += 1 }
+            }
+        }
+        letGo(fixture)
+        port.onReactor { fixture.device.letGo(2) }
+        port.onReactor {}
+        #expect(answered.withLock { $0 } == 1)
+        #expect(results.abortedCount == 2)
+        #expect(fixture.unit.lostTasks.waiterCount == 0)
     }
 }

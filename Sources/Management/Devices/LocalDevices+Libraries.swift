@@ -83,8 +83,9 @@ extension LocalDevices {
 
     // MARK: Libraries
 
-    /// Puts the changer on a reactor and the drives on that one and the next ones, in turn; loads what is in the
-    /// drives, and offers the target.
+    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target. Drives could live on
+    /// different reactors; but then a session with several of them reaches some through a relay, which costs a copy and
+    /// hand-overs between threads for each command.
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {
@@ -95,8 +96,7 @@ extension LocalDevices {
                 "library '\(library.name)': its \(library.drives.count) drives in the catalog "
                     + "are not numbered from 1 on")
         }
-        let firstHome = libraries.withLock { $0.count }
-        let home = reactors[firstHome % reactors.count]
+        let home = reactors[libraries.withLock { $0.count } % reactors.count]
         let store = CartridgeStore(directory: cartridgeFolder)
         let register = CartridgeRegister()
         var drives: [LibraryDrive] = []
@@ -104,9 +104,7 @@ extension LocalDevices {
             let driveProfile = try driveProfile(drive.profile)
             let identity = TapeDeviceServer.identity(
                 serialNumber: drive.identity.serialNumber, naa: drive.identity.naaIdentifier, profile: driveProfile)
-            let server = TapeDeviceServer(
-                identity: identity, profile: driveProfile,
-                reactor: reactors[(firstHome + drive.number - 1) % reactors.count])
+            let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
             drives.append(
                 LibraryDrive(
                     server, cartridges: store, register: register, name: "drive:\(drive.number) of \(library.name)",
