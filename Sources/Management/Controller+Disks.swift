@@ -77,7 +77,8 @@ extension Controller {
         summary(of: try diskRecord(name))
     }
 
-    /// Makes the disk `name` larger, unless it has a loss that nobody has acknowledged. It cannot become smaller: initiators have no way to agree to losing blocks.
+    /// Makes the disk `name` larger, unless it has a loss that nobody has acknowledged. It cannot become smaller:
+    /// initiators have no way to agree to losing blocks.
     public func resizeDisk(_ name: String, _ request: DiskResize) throws(ManagementError) -> DiskSummary {
         let disk = try diskRecord(name)
         if let problem = problems[name] {

@@ -227,10 +227,9 @@ extension LogicalUnit {
     func endRelayed(_ task: SCSITask) {
         task.fields.state = .ended
         guard task.isAborted else { return task.port.taskEnded(task) }
-        let waiting = task.whenAborted
-        task.whenAborted = []
+        let waiting = task.whenAborted.takeAll()
         endAborted(task)
-        for body in waiting { body() }
+        for waiter in waiting { waiter.hasEnded() }
     }
 
     private func leaveTurns(_ task: SCSITask) {

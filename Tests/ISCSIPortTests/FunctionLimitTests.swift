@@ -45,10 +45,8 @@ struct FunctionLimitTests {
     func assured() {
         var counts = FunctionCounts(limit: 2, share: 2)
         let more = (0..<FunctionCounts.assured + 2).map { _ in LogicalUnit(MemoryDevice(blockCount: 0)) }
-        for unit in more {
-            let isTaken = counts.begin(on: .unit(unit), isAbortTask: false, others: 0)
-            #expect(isTaken)
-        }
+        let taken = more.count { counts.begin(on: .unit($0), isAbortTask: false, others: 0) }
+        #expect(taken == more.count)
         let isTaken = counts.begin(on: .all, isAbortTask: false, others: 0)
         #expect(!isTaken)
     }

@@ -52,8 +52,8 @@ public protocol DiskImage: Medium {
     func prepareProvisioning(_ request: FileRequest, first: UInt64, runs: Int)
     /// How a prepared request has ended.
     func outcome(of request: FileRequest) -> MediaResult
-    /// What a request of `prepareProvisioning` has found, when its outcome is `.done`: runs that follow one another, the
-    /// first one from its first block on. They end before what the host no longer has.
+    /// What a request of `prepareProvisioning` has found, when its outcome is `.done`: runs that follow one another,
+    /// the first one from its first block on. They end before what the host no longer has.
     func provisioning(of request: FileRequest) -> [ProvisioningRun]
     /// The most blocks that one request frees or fills with zeros, so that others come in between.
     var maximumDeallocation: UInt64 { get }
