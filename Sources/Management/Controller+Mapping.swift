@@ -133,12 +133,20 @@ extension Controller {
         }
     }
 
-    /// Refuses the first unit of a library while somebody is logged in: sessions then run where it lives.
+    /// Refuses what would run badly: all sessions with a target that has tape drives or a changer run on the thread of
+    /// their library, so they are of one library, and nobody is logged in elsewhere when the first of them comes. Units
+    /// of another library would be reached through a relay, with a copy and hand-overs between threads for a command.
     private func checkHome(
         _ target: TargetRecord, _ wanted: [Int: Int64], _ devices: DeviceUnits
     ) throws(ManagementError) {
-        let hasUnit = target.shownUnits.contains { devices.units[$0]?.library != nil }
-        let getsUnit = wanted.values.contains { devices.units[$0]?.library != nil }
-        if getsUnit, !hasUnit { try checkNobodyIsLoggedIn(target, verb: "give it units of a library") }
+        let present = Set(target.shownUnits.compactMap { devices.units[$0]?.library })
+        let added = Set(wanted.values.compactMap { devices.units[$0]?.library })
+        guard present.union(added).count <= 1 else {
+            throw ManagementError(
+                .conflict,
+                "target '\(target.name)' would have units of two libraries, which run on threads of their own; "
+                    + "give each library a target of its own")
+        }
+        if present.isEmpty, !added.isEmpty { try checkNobodyIsLoggedIn(target, verb: "give it units of a library") }
     }
 }

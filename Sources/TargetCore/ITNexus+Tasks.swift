@@ -24,12 +24,25 @@ extension ITNexus {
         abortBlocked(isUnitGone: isUnitGone, where: isAffected) { task in
             if let nexus = task.nexus, blockers.last !== nexus { blockers.append(nexus) }
         }
+        abortRelayed(where: isAffected)
         forEachTask { task in
             guard isAffected(task) else { return }
             abort(task, isUnitGone: isUnitGone, whenPending)
         }
         // An ORDERED command, for example, that others waited for may have been among them.
         for nexus in blockers { nexus.logicalUnit.startBlocked(behind: nexus) }
+    }
+
+    /// Aborts those of the tasks that `isAffected` selects which are at the other ends of relays, there and together:
+    /// the end of one must start none of the others there either. The abort at this end follows.
+    private func abortRelayed(where isAffected: (SCSITask) -> Bool) {
+        for relay in relays(forAllUnits: false) {
+            var slots: Set<Int> = []
+            forEachTask { task in
+                if task.nexus?.relay === relay, !task.isAborted, isAffected(task) { slots.insert(task.slot) }
+            }
+            if !slots.isEmpty { relay.abortTasks(in: slots) }
+        }
     }
 
     private func abort(_ task: SCSITask, isUnitGone: Bool, _ whenPending: (SCSITask) -> Void) {

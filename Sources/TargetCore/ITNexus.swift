@@ -82,6 +82,8 @@ public final class ITNexus: Sendable {
 
     private func establish(_ number: Int) -> ITLNexus? {
         guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number] else { return nil }
+        // The other end of a relay serves the units of its reactor, and has no relays of its own.
+        guard origin == nil || unit.homeReactor === reactor else { return nil }
         let relay = unit.homeReactor.flatMap { $0 === reactor ? nil : self.relay(to: $0) }
         let nexus = ITLNexus(
             iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number), relay: relay)

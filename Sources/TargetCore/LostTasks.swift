@@ -4,7 +4,7 @@ internal import Platform
 /// unit by a change of a map. They change the medium until they have come back.
 ///
 /// Whoever waits does so for those that there are by then, and not for later ones. Any thread may call any method.
-/// Batches are at most one more than the tasks.
+/// Batches are at most one more than the tasks, with one for what is lost next.
 final class LostTasks: Sendable {
     /// Tasks that were lost between two waits.
     private struct Batch {
@@ -18,6 +18,17 @@ final class LostTasks: Sendable {
         var first = 0
         /// In the order of their age; the last one takes in what is lost now, and nobody waits for it.
         var batches = [Batch()]
+
+        /// Joins the last two batches while both are empty: who waits for the last but one waits for those before it.
+        /// No task has the number of an empty last batch.
+        mutating func joinEmptyBatches() {
+            while batches.count > 2, batches[batches.count - 1].count == 0, batches[batches.count - 2].count == 0 {
+                let waiting = batches[batches.count - 2].waiting.takeAll()
+                batches.removeLast()
+                guard let last = batches.lastIndex(where: { $0.count > 0 }) else { return }
+                for waiter in waiting { batches[last].waiting.append(waiter) }
+            }
+        }
     }
     private let state = Lock(State())
 
@@ -42,6 +53,7 @@ final class LostTasks: Sendable {
                 state.batches.removeFirst()
                 state.first += 1
             }
+            state.joinEmptyBatches()
             return ended
         }
         for waiter in ended { waiter.hasEnded() }

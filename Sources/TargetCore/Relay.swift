@@ -112,6 +112,11 @@ final class Relay: @unchecked Sendable {
         if !toFar({ self.abortFar(slot) }) { end(slot, Outcome(isAborted: true)) }
     }
 
+    /// Aborts the tasks of those slots at the far end, together: none of them is started by the end of another.
+    func abortTasks(in slots: Set<Int>) {
+        toFar { self.farNexus?.abortTasks { slots.contains($0.slot) } }
+    }
+
     /// Has a task management function for one unit performed at the far end.
     func perform(
         _ function: TaskManagementFunction, _ number: LogicalUnitNumber,
@@ -197,6 +202,9 @@ final class Relay: @unchecked Sendable {
         if task.leaseDataIn(max(1, data.count)), var lease = task.dataIn.lease.take() {
             Self.copy(data, to: &lease)
             task.dataIn.lease = consume lease
+        } else {
+            // TASK SET FULL would say that nothing was done, and a drive has moved its tape.
+            _ = task.fail(.hardwareError, .internalTargetFailure)
         }
         // It is dropped where its pool is.
         source.dataIn.lease = consume data
@@ -222,7 +230,10 @@ final class Relay: @unchecked Sendable {
         let task = farTasks[slot]
         // It may have been aborted meanwhile.
         guard task.state == .awaitingDataOut else { return }
-        guard let data = source.dataOut.take() else { preconditionFailure("Data-Out arrives in a lease") }
+        guard let data = source.dataOut.take() else {
+            _ = task.fail(.hardwareError, .internalTargetFailure)
+            return task.finish()
+        }
         if var lease = far.pool.lease(capacity: max(1, data.count)) {
             Self.copy(data, to: &lease)
             task.dataOut.lease = consume lease

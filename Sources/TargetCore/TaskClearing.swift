@@ -153,7 +153,10 @@ final class TaskClearing: @unchecked Sendable {
 
     /// On the part's reactor.
     @Sendable private func abortTasks(of part: Part, then end: @escaping @Sendable () -> Void) {
+        // A reactor that stops may have ended the pass before in the middle.
+        part.next = 0
         inPieces(on: part.reactor, { self.abortBlocked(part) }) { [self] in
+            part.next = 0
             inPieces(on: part.reactor, { self.abortOthers(part) }, then: end)
         }
     }
@@ -210,6 +213,7 @@ final class TaskClearing: @unchecked Sendable {
 
     /// On the part's reactor. The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
     @Sendable private func tell(_ part: Part, then end: @escaping @Sendable () -> Void) {
+        part.next = 0
         inPieces(on: part.reactor, { self.tellNexus(of: part) }, then: end)
     }
 

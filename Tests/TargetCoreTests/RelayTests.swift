@@ -164,6 +164,29 @@ struct RelayTests {
         #expect(fixture.taken == [[1, 2]])
     }
 
+    @Test(
+        "Tasks that are aborted together start none of each other at the unit's end either",
+        arguments: [true, false])
+    func abortedTogether(isLoss: Bool) {
+        let far = fixture.initiator("a", on: fixture.away)
+        let results = Results()
+        far.onReactor { far.withholdsDataOut = true }
+        // The first owes its data; the second waits for it, and would run at once.
+        let owing = take(far, [1, 2, 3], results)
+        _ = wait(far, 9, results)
+        fixture.settle()
+        #expect(far.owesDataOut(owing))
+        if isLoss {
+            far.onReactor { far.nexus.lose() }
+        } else {
+            #expect(far.manage(.abortTaskSet, logicalUnit: 1) == .complete)
+        }
+        fixture.settle()
+        #expect(results.abortedCount == 2)
+        #expect(fixture.begun.isEmpty)
+        #expect(fixture.taken.isEmpty)
+    }
+
     @Test("ABORT TASK ends a task that waits, and waits for one that is with the medium")
     func aborts() throws {
         let far = fixture.initiator("a", on: fixture.away)

@@ -92,6 +92,8 @@ extension LocalDevices {
         let target = Target(name: plan.name, alias: plan.alias, homeReactor: home)
         if present != nil { targets.remove(name: plan.name) }
         targets.add(target)
+        // Somebody may have logged in since the control plane looked: the target that they see changes no more.
+        if present != nil { server.closeSessions(targetName: plan.name) }
         return target
     }
 
