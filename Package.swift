@@ -86,19 +86,20 @@ let package = Package(
         module("Conformance", ["Bytes", "Platform", "SCSI", "ISCSI", "Authentication", "Initiator"]),
 
         // MARK: Control plane
-        module("Catalog", [grdb]),
+        module("Resources", ["ISCSI"]),
+        module("Catalog", ["Resources", grdb]),
         module(
             "Management",
             [
-                "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Catalog", "DiskDevice", "TapeDevice",
-                "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
+                "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Resources", "Catalog", "DiskDevice",
+                "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
-        module("Console", ["Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
+        module("Console", ["Resources", "Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
         .executableTarget(
             name: "carousel",
             dependencies: [
-                "Bytes", "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI",
+                "Bytes", "Resources", "Management", "Console", "Platform", "Conformance", "Initiator", "ISCSI", "SCSI",
                 argumentParser,
                 logging,
                 textTable,
@@ -119,7 +120,8 @@ let package = Package(
             dependencies: ["Bytes", "Platform", "SCSI", "TargetCore", "TestSupport", grdbSQLite],
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
-            name: "ManagementTestSupport", dependencies: ["Catalog", "ISNSClient", "Management", "Platform", logging],
+            name: "ManagementTestSupport",
+            dependencies: ["Resources", "Catalog", "ISNSClient", "Management", "Platform", logging],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
         .target(
             name: "FuzzTargets",
@@ -146,14 +148,16 @@ let package = Package(
         tests(
             "Conformance",
             ["ISCSI", "ISCSIPort", "Authentication", "TargetCore", "DiskDevice", "Media", "Initiator"]),
-        tests("Catalog", [grdb]),
+        tests("Resources"),
+        tests("Catalog", ["Resources", grdb]),
         tests(
             "Management",
             [
-                "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "ISCSI", "ISCSIPort", "Media", "SCSI",
+                "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "ISCSI", "ISCSIPort",
+                "Media", "SCSI",
                 "TargetCore", "ManagementTestSupport", grdb,
             ]),
-        tests("Console", ["Management", "ManagementTestSupport"]),
+        tests("Console", ["Resources", "Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         .testTarget(

@@ -1,4 +1,5 @@
 import GRDB
+public import Resources
 
 public import struct Foundation.Date
 

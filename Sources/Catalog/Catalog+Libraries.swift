@@ -1,4 +1,5 @@
 import GRDB
+import Resources
 
 public import struct Foundation.Date
 

@@ -1,3 +1,5 @@
+public import Resources
+
 public import struct Foundation.Date
 
 /// The identity of a logical unit: random, made once and kept, unique in its catalog.
@@ -56,52 +58,6 @@ public struct LibraryRecord: Hashable, Sendable {
     public let created: Date
     /// Whether it is being made, complete or being deleted.
     public let phase: RecordPhase
-}
-
-/// The kinds of elements that hold a cartridge at rest (SMC-3 clause 4.2: storage, data transfer, import/export).
-public enum ElementKind: String, Hashable, Sendable, CaseIterable {
-    /// A storage element.
-    case slot
-    /// A data transfer element.
-    case drive
-    /// An import/export element.
-    case mail
-}
-
-/// An element of a library by kind and number, the numbers from 1; written `slot:3`.
-public struct ElementAddress: Hashable, Sendable, CustomStringConvertible {
-    public let kind: ElementKind
-    /// Which one of its kind, from 1.
-    public let number: Int
-
-    public init(kind: ElementKind, number: Int) {
-        self.kind = kind
-        self.number = number
-    }
-
-    /// As in the command line: `slot:3`.
-    public var description: String { "\(kind.rawValue):\(number)" }
-}
-
-/// Where a cartridge is.
-public enum CartridgeLocation: Hashable, Sendable, CustomStringConvertible {
-    /// In an element of its library.
-    case element(ElementAddress)
-    /// Exported: outside the library, kept for an import.
-    case vault
-
-    /// `slot:3` or `vault`.
-    public var description: String {
-        switch self {
-        case .element(let address): address.description
-        case .vault: "vault"
-        }
-    }
-
-    /// The element, unless the cartridge is in the vault.
-    public var element: ElementAddress? {
-        if case .element(let address) = self { address } else { nil }
-    }
 }
 
 /// A cartridge of a library.

@@ -1,8 +1,9 @@
 import Foundation
-public import Management
+import Management
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+public import Resources
 
 /// Why a request to the daemon failed.
 public enum ControlClientError: Error, Sendable, Hashable {
@@ -42,6 +43,58 @@ public struct ControlClient: Sendable {
         try await request(.PATCH, path, body: try APICoding.encode(body))
     }
 
+    // MARK: Things
+
+    /// All things of a kind, by name, or those that are parts of `whole`.
+    public func list(_ kind: KindDescription, of whole: String? = nil) async throws -> [JSONValue] {
+        var items: [JSONValue] = []
+        var query = whole.map { ["of=" + Self.escaped($0)] } ?? []
+        while true {
+            let answer: JSONValue = try await get(
+                kind.plural + (query.isEmpty ? "" : "?" + query.joined(separator: "&")))
+            items += answer["items"]?.elements ?? []
+            guard let next = answer["next"]?.text else { return items }
+            query = (whole.map { ["of=" + Self.escaped($0)] } ?? []) + ["after=" + Self.escaped(next)]
+        }
+    }
+
+    /// The thing `name`.
+    public func show(_ kind: KindDescription, _ name: String) async throws -> JSONValue {
+        try await get(try Self.path(kind, name))
+    }
+
+    /// Makes the thing `name`, with these fields of its spec.
+    public func create(_ kind: KindDescription, _ name: String, _ spec: [String: JSONValue]) async throws -> JSONValue {
+        _ = try Self.path(kind, name)
+        return try await post(kind.plural, JSONValue.object(["name": .text(name), "spec": .object(spec)]))
+    }
+
+    /// Changes these fields of the spec of the thing `name`.
+    public func change(_ kind: KindDescription, _ name: String, _ spec: [String: JSONValue]) async throws -> JSONValue {
+        try await patch(try Self.path(kind, name), JSONValue.object(["spec": .object(spec)]))
+    }
+
+    public func delete(_ kind: KindDescription, _ name: String) async throws {
+        let _: JSONValue = try await delete(try Self.path(kind, name))
+    }
+
+    /// Asks for an action of the thing `name`, or of the kind.
+    public func perform(
+        _ action: ActionDescription, _ kind: KindDescription, _ name: String?, _ arguments: [String: JSONValue]
+    ) async throws -> JSONValue {
+        let path = try name.map { try Self.path(kind, $0) } ?? kind.plural
+        return try await post(path + "/actions/" + action.name, JSONValue.object(arguments))
+    }
+
+    /// The path of a thing. A name that no thing can have is refused here: an empty one would be another path.
+    private static func path(_ kind: KindDescription, _ name: String) throws(ControlClientError) -> String {
+        do throws(ManagementError) {
+            return kind.plural + "/" + escaped(try kind.naming.checked(name))
+        } catch {
+            throw .invalid(error)
+        }
+    }
+
     /// `name` as one part of a path.
     public static func escaped(_ name: String) -> String {
         name.addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._")))
@@ -53,18 +106,20 @@ public struct ControlClient: Sendable {
         let (status, answer) = try await exchange(method, "/v1/" + path, body: body ?? Data())
         if (200..<300).contains(status) {
             do {
+                if answer.isEmpty, let nothing = JSONValue.null as? Answer { return nothing }
                 return try APICoding.decode(Answer.self, from: answer)
             } catch {
                 throw ControlClientError.notUnderstood(
                     "the daemon's answer is not understood; are both of one version?")
             }
         }
-        guard let problem = try? APICoding.decode(ProblemBody.self, from: answer) else {
+        guard let problem = try? APICoding.decode(JSONValue.self, from: answer), let detail = problem["detail"]?.text
+        else {
             throw ControlClientError.notUnderstood(
                 "the daemon answered \(method.rawValue) \(path) with HTTP status \(status); are both of one version?")
         }
-        throw ControlClientError.refused(
-            ManagementError(ManagementError.Code(rawValue: problem.error.code) ?? .internal, problem.error.message))
+        let code = problem["code"]?.text.flatMap(ManagementError.Code.init(rawValue:)) ?? .internal
+        throw ControlClientError.refused(ManagementError(code, detail, field: problem["field"]?.text))
     }
 
     /// Refuses a path with an empty name in it, which would be another path.

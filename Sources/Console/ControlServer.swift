@@ -3,6 +3,7 @@ import Hummingbird
 import HummingbirdCore
 public import Logging
 public import Management
+public import NIOCore
 
 /// The API server of one daemon.
 public struct ControlServer: Sendable {
@@ -21,6 +22,23 @@ public struct ControlServer: Sendable {
         self.logger = logger
     }
 
+    /// How long a connection may be silent.
+    public static let idleTimeout = TimeAmount.seconds(30)
+
+    private static func responder(_ controller: Controller) -> CallbackResponder<BasicRequestContext> {
+        let api = API(Registry.endpoints(controller))
+        let others = router(controller).buildResponder()
+        return CallbackResponder { request, context in
+            if let response = await api.respond(to: request) { return response }
+            let response = try? await others.respond(to: request, context: context)
+            // The router says nothing about what it does not know.
+            guard let response, response.headers[.contentType] != nil || response.status.kind == .successful else {
+                return API.response(to: API.noSuchPath(request))
+            }
+            return response
+        }
+    }
+
     /// Serves until the task is cancelled, or, if it handles signals, until SIGTERM or SIGINT.
     ///
     /// - Parameters:
@@ -33,7 +51,8 @@ public struct ControlServer: Sendable {
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let application = Application(
-            router: Self.router(controller),
+            responder: Self.responder(controller),
+            server: .http1(configuration: HTTP1Channel.Configuration(idleTimeout: Self.idleTimeout)),
             configuration: ApplicationConfiguration(
                 address: .unixDomainSocket(path: socketPath), serverName: "carousel",
                 availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),

@@ -3,14 +3,14 @@ import HTTPTypes
 import Hummingbird
 import Management
 import NIOCore
+import Resources
 
 extension ControlServer {
-    /// The routes of the API.
+    /// The routes of kinds that have no table yet.
     static func router(_ controller: Controller) -> Router<BasicRequestContext> {
         let router = Router()
         let api = router.group("v1")
         api.get("status") { _, _ in await answer { try await controller.status() } }
-        addDiskRoutes(to: api, controller)
         addLibraryRoutes(to: api, controller)
         addCartridgeRoutes(to: api, controller)
         addTargetRoutes(to: api, controller)
@@ -19,33 +19,6 @@ extension ControlServer {
         addSessionRoutes(to: api, controller)
         addNameServiceRoutes(to: api, controller)
         return router
-    }
-
-    private static func addDiskRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
-        api.get("disks") { _, _ in await answer { try await controller.disks() } }
-        api.post("disks") { request, _ in
-            await answer(.created) { try await controller.createDisk(try await body(of: request)) }
-        }
-        api.get("disks/:name") { _, context in
-            await answer { try await controller.disk(try name("name", context)) }
-        }
-        api.patch("disks/:name") { request, context in
-            await answer { try await controller.resizeDisk(try name("name", context), try await body(of: request)) }
-        }
-        api.post("disks/:name/acknowledge-loss") { _, context in
-            await answer {
-                let disk = try name("name", context)
-                try await controller.acknowledgeLoss(ofDisk: disk)
-                return Acknowledgement("disk \(disk) can be written again")
-            }
-        }
-        api.delete("disks/:name") { _, context in
-            await answer {
-                let disk = try name("name", context)
-                try await controller.deleteDisk(disk)
-                return Acknowledgement("deleted disk \(disk)")
-            }
-        }
     }
 
     private static func addLibraryRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
@@ -149,17 +122,7 @@ extension ControlServer {
         }
     }
 
-    private static func refusal(_ error: ManagementError) -> Response {
-        let status: HTTPResponse.Status =
-            switch error.code {
-            case .invalid: .badRequest
-            case .notFound: .notFound
-            case .conflict, .inUse, .damaged: .conflict
-            case .system: .serviceUnavailable
-            case .internal: .internalServerError
-            }
-        return response(status, (try? APICoding.encode(ProblemBody(error))) ?? Data())
-    }
+    private static func refusal(_ error: ManagementError) -> Response { API.response(to: API.Problem(error)) }
 
     private static func response(_ status: HTTPResponse.Status, _ body: Data) -> Response {
         Response(

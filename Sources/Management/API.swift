@@ -1,24 +1,8 @@
+public import Resources
+
 public import struct Foundation.Date
 
 // The bodies of the HTTP API, shared by the daemon and the command line. Sizes are in bytes.
-
-/// The answer to a refused request.
-public struct ProblemBody: Codable, Sendable {
-    /// A refusal: its code for programs, its sentence for people.
-    public struct Problem: Codable, Sendable {
-        /// A `ManagementError.Code`.
-        public var code: String
-        /// What was wrong and what to do, as one sentence without capital and full stop.
-        public var message: String
-    }
-    /// The refusal.
-    public var error: Problem
-
-    /// The answer for `error`.
-    public init(_ error: ManagementError) {
-        self.error = Problem(code: error.code.rawValue, message: error.message)
-    }
-}
 
 /// The answer to a request that has nothing else to say.
 public struct Acknowledgement: Codable, Sendable {
@@ -55,32 +39,6 @@ public struct DaemonStatus: Codable, Sendable {
     public var unclaimed: [String]
 }
 
-/// A loss of written data that nobody has acknowledged: the host of the daemon could not make durable what initiators
-/// had written. Until it is acknowledged, nothing more is written.
-public struct LossSummary: Codable, Sendable, Hashable {
-    /// When the host said so, by its clock; nil when that was not recorded.
-    public var since: Date?
-    /// Why the host could not do it.
-    public var reason: String
-
-    public init(since: Date?, reason: String) {
-        self.since = since
-        self.reason = reason
-    }
-}
-
-/// Whether a disk or a library is served.
-public enum ServiceState: String, Codable, Sendable, Hashable {
-    /// It runs, with all of its cartridges.
-    case serving
-    /// The library runs, but some of its cartridges cannot be used or have lost written data.
-    case degraded
-    /// The disk is read, but not written: data that were written are lost, and nobody has acknowledged that.
-    case dataLost = "data lost"
-    /// It does not run.
-    case notServed = "not served"
-}
-
 /// Whether a cartridge can be used.
 public enum CartridgeState: String, Codable, Sendable, Hashable {
     /// Its files are there and are those of this cartridge.
@@ -97,62 +55,6 @@ public enum CartridgeState: String, Codable, Sendable, Hashable {
     case creating = "being made"
     /// It is deleted, but files are left; the next start, or another deletion, removes them.
     case deleting = "being deleted"
-}
-
-/// A disk to make.
-public struct DiskCreation: Codable, Sendable {
-    /// The name, by the rules of `DeviceName`, unique among disks and libraries.
-    public var name: String
-    /// The capacity in bytes, a multiple of the block length; may be nil with an image, whose length it then is.
-    public var size: Int64?
-    /// The logical block length in bytes, 512 or 4096; 512 when nil.
-    public var blockSize: Int?
-    /// The absolute path of an existing file that becomes the medium.
-    public var image: String?
-
-    public init(name: String, size: Int64?, blockSize: Int? = nil, image: String? = nil) {
-        self.name = name
-        self.size = size
-        self.blockSize = blockSize
-        self.image = image
-    }
-}
-
-/// A new size for a disk.
-public struct DiskResize: Codable, Sendable {
-    /// The capacity in bytes, not less than the disk has.
-    public var size: Int64
-
-    public init(size: Int64) { self.size = size }
-}
-
-public struct DiskSummary: Codable, Sendable, Hashable {
-    /// The name, unique among disks and libraries.
-    public var name: String
-    /// The capacity in bytes.
-    public var size: Int64
-    /// The logical block length in bytes.
-    public var blockSize: Int
-    /// The absolute path of the image.
-    public var image: String
-    /// Whether the image is kept when the disk is deleted.
-    public var imageIsExternal: Bool
-    /// The iSCSI name of the target.
-    public var target: String
-    /// The unit serial number (VPD page 80h).
-    public var serialNumber: String
-    /// The NAA designator (VPD page 83h), 16 hexadecimal digits.
-    public var naa: String
-    /// When it was made.
-    public var created: Date
-    /// How many sessions are logged in.
-    public var sessions: Int
-    /// Whether it is served.
-    public var state: ServiceState
-    /// Why it is not served, or not written, and what to do; nil when all is well.
-    public var problem: String?
-    /// What was lost of it; nil without a loss, and when it is not served.
-    public var loss: LossSummary?
 }
 
 /// A library to make.

@@ -3,6 +3,7 @@ import Catalog
 import Foundation
 import ISCSI
 import Logging
+public import Resources
 
 extension Controller {
     /// Where CHAP is asked for, and whose names are known there; no secrets.

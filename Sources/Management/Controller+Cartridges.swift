@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+public import Resources
 
 extension Controller {
     /// The smallest cartridge: room for the early warning zone and some data.

@@ -2,31 +2,21 @@ import Catalog
 import Foundation
 import Logging
 import Platform
+public import Resources
 
 extension Controller {
-    /// The largest disk: what ext4 and XFS both hold sparsely is less, and then the file system says so.
-    static let maximumDiskSize: Int64 = 1 << 50
-
     /// Makes a disk, its image unless it is given one, and its target.
     @discardableResult
-    public func createDisk(_ request: DiskCreation) throws(ManagementError) -> DiskSummary {
-        try DeviceName.check(request.name, of: "disk")
-        let blockSize = request.blockSize ?? 512
-        guard blockSize == 512 || blockSize == 4096 else {
-            throw ManagementError(.invalid, "block size \(blockSize) is not offered; use 512 or 4096")
-        }
-        try checkNameIsFree(request.name)
+    public func createDisk(_ name: String, _ spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
+        try checkNameIsFree(name)
         let size: Int64
         let image: String
-        if let external = request.image {
+        if let external = spec.image {
             image = folder.resolved(external)
-            size = try checkExternalImage(image, size: request.size, blockSize: blockSize)
+            size = try checkExternalImage(image, size: spec.size, blockSize: spec.blockSize)
         } else {
-            guard let requested = request.size else {
-                throw ManagementError(.invalid, "disk '\(request.name)' needs a size; give it with --size, as in 1GiB")
-            }
-            size = try Self.roundedUp(requested, blockSize: blockSize)
-            image = "\(StateFolder.imageFolder)/\(request.name).img"
+            size = Self.roundedUp(spec.size ?? 1, blockSize: spec.blockSize)
+            image = "\(StateFolder.imageFolder)/\(name).img"
             guard !folder.exists(folder.imagePath(image)) else {
                 throw ManagementError(
                     .conflict,
@@ -36,8 +26,8 @@ extension Controller {
         }
         let record = try query { () throws(CatalogError) in
             try catalog.addDisk(
-                name: request.name, targetName: DeviceName.targetName(request.name), image: image,
-                imageIsExternal: request.image != nil, size: size, blockSize: blockSize, created: Date())
+                name: name, targetName: DeviceName.targetName(name), image: image,
+                imageIsExternal: spec.image != nil, size: size, blockSize: spec.blockSize, created: Date())
         }
         var isComplete = false
         do throws(ManagementError) {
@@ -46,13 +36,13 @@ extension Controller {
             isComplete = true
             // Not before: what initiators write now is not undone by a crash.
             try assembly.startDisk(
-                record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(request.name))
+                record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(name))
         } catch {
             takeBack(record, isComplete: isComplete)
             throw error
         }
-        logger.info("disk created", metadata: ["disk": "\(request.name)", "size": "\(size)"])
-        return try disk(request.name)
+        logger.info("disk created", metadata: ["disk": "\(name)", "size": "\(size)"])
+        return try disk(name)
     }
 
     /// Removes a disk that could not be made or started.
@@ -68,23 +58,23 @@ extension Controller {
     }
 
     /// The disks by name.
-    public func disks() throws(ManagementError) -> [DiskSummary] {
+    public func disks() throws(ManagementError) -> [Resource<Disk>] {
         let sessions = assembly.sessionCounts()
-        return try query { () throws(CatalogError) in try catalog.disks() }.map { summary(of: $0, sessions) }
+        return try query { () throws(CatalogError) in try catalog.disks() }.map { resource($0, sessions) }
     }
 
-    public func disk(_ name: String) throws(ManagementError) -> DiskSummary {
-        summary(of: try diskRecord(name))
+    public func disk(_ name: String) throws(ManagementError) -> Resource<Disk> {
+        resource(try diskRecord(name))
     }
 
-    /// Makes the disk `name` larger, unless it has a loss that nobody has acknowledged. It cannot become smaller:
-    /// initiators have no way to agree to losing blocks.
-    public func resizeDisk(_ name: String, _ request: DiskResize) throws(ManagementError) -> DiskSummary {
+    /// Makes the disk `name` what `spec` says, unless it has a loss that nobody has acknowledged. It may become larger,
+    /// not smaller: initiators have no way to agree to losing blocks.
+    public func changeDisk(_ name: String, to spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
         let disk = try diskRecord(name)
         if let problem = problems[name] {
             throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
         }
-        let size = try Self.roundedUp(request.size, blockSize: disk.blockSize)
+        let size = Self.roundedUp(spec.size ?? disk.size, blockSize: disk.blockSize)
         guard size >= disk.size else {
             throw ManagementError(
                 .invalid,
@@ -195,7 +185,12 @@ extension Controller {
             throw ManagementError(
                 .invalid, "image \(image) has \(length) bytes, which are not whole blocks of \(blockSize)")
         }
-        guard length <= Self.maximumDiskSize else { throw Self.tooLarge(length) }
+        guard length <= Disk.maximumSize else {
+            throw ManagementError(
+                .invalid,
+                "image \(image) has \(length) bytes, more than the largest disk of "
+                    + ByteSize.format(Disk.maximumSize))
+        }
         return length
     }
 
@@ -214,31 +209,28 @@ extension Controller {
     }
 
     /// `size` in whole blocks.
-    private static func roundedUp(_ size: Int64, blockSize: Int) throws(ManagementError) -> Int64 {
-        guard size > 0 else {
-            throw ManagementError(.invalid, "size \(size) is nothing; give at least one block of \(blockSize) bytes")
-        }
-        guard size <= maximumDiskSize else { throw tooLarge(size) }
+    private static func roundedUp(_ size: Int64, blockSize: Int) -> Int64 {
         let block = Int64(blockSize)
         return (size + block - 1) / block * block
     }
 
-    private static func tooLarge(_ size: Int64) -> ManagementError {
-        ManagementError(
-            .invalid,
-            "size \(size) is more than the largest disk of \(ByteSize.format(maximumDiskSize)); give a smaller one")
-    }
-
-    private func summary(of disk: DiskRecord, _ sessions: [String: Int]? = nil) -> DiskSummary {
-        let target = DeviceName.targetName(disk.name)
+    private func resource(_ disk: DiskRecord, _ sessions: [String: Int]? = nil) -> Resource<Disk> {
         let problem = problems[disk.name]
         let loss = problem == nil ? assembly.loss(ofDisk: disk) : nil
-        return DiskSummary(
-            name: disk.name, size: disk.size, blockSize: disk.blockSize, image: folder.imagePath(disk.image),
-            imageIsExternal: disk.imageIsExternal, target: target,
-            serialNumber: disk.identity.serialNumber, naa: disk.identity.naaText, created: disk.created,
-            sessions: (sessions ?? assembly.sessionCounts())[target] ?? 0,
-            state: problem != nil ? .notServed : loss != nil ? .dataLost : .serving,
-            problem: problem ?? loss.map { Self.sentence($0, ofDisk: disk.name) }, loss: loss)
+        var status = Disk.Status()
+        status.target = DeviceName.targetName(disk.name)
+        status.sessions = (sessions ?? assembly.sessionCounts())[status.target] ?? 0
+        status.state = problem != nil ? .notServed : loss != nil ? .dataLost : .serving
+        status.image = folder.imagePath(disk.image)
+        status.serialNumber = disk.identity.serialNumber
+        status.naa = disk.identity.naaText
+        status.created = disk.created
+        status.problem = problem ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+        status.loss = loss
+        return Resource(
+            name: disk.name,
+            spec: Disk.Spec(
+                size: disk.size, blockSize: disk.blockSize, image: disk.imageIsExternal ? status.image : nil),
+            status: status)
     }
 }

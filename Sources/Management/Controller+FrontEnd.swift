@@ -2,6 +2,7 @@ import Catalog
 import Foundation
 import ISCSI
 import Logging
+import Resources
 
 // From catalog and secrets to the front end: the whole plan each time, so that nothing depends on the order of changes.
 extension Controller {

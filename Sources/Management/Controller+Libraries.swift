@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+public import Resources
 
 extension Controller {
     /// The most drives of a library.

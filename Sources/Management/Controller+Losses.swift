@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+public import Resources
 
 // Losses of written data: who says that they are known, and the words in which they are shown.
 extension Controller {

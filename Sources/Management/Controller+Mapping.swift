@@ -1,5 +1,6 @@
 import Catalog
 import Logging
+public import Resources
 import TargetCore
 
 // Which logical units a target shows, to everyone or to a group of initiators.

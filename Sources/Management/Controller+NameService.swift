@@ -1,6 +1,7 @@
 import Catalog
 import ISNSClient
 import Logging
+public import Resources
 
 // iSNS (RFC 4171): the server that targets and portals are registered with.
 extension Controller {

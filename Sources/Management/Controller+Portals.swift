@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+public import Resources
 
 /// A portal that is open.
 struct ServedPortal: Sendable {

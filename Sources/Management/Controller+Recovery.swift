@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+import Resources
 
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
 // deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the

@@ -2,6 +2,7 @@ import Catalog
 import Foundation
 import ISCSI
 import Logging
+public import Resources
 
 extension Controller {
     /// The sessions that are logged in.

@@ -1,6 +1,7 @@
 import Catalog
 import ISCSI
 import Logging
+public import Resources
 
 /// The logical units that there are, under the names that people give them.
 struct DeviceUnits {

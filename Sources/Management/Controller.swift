@@ -1,6 +1,7 @@
 public import Catalog
 import Foundation
 public import Logging
+public import Resources
 
 /// The control plane: turns requests into catalog rows and running devices.
 ///
@@ -129,7 +130,7 @@ public actor Controller {
                 name: "vtl", profile: "ibm-03584l32", drives: 2, driveProfile: "ibm-ult3580-td8", slots: 20,
                 mailSlots: 4,
                 cartridges: 8, firstBarcode: "V00001L8", cartridgeSize: 2 << 30))
-        try createDisk(DiskCreation(name: "disk0", size: 1 << 30))
+        try createDisk("disk0", Disk.Spec(size: 1 << 30))
     }
 
     // MARK: Queries

@@ -1,5 +1,6 @@
 public import Catalog
 public import ISNSClient
+public import Resources
 
 /// Why a cartridge cannot be used.
 public struct CartridgeProblem: Hashable, Sendable {

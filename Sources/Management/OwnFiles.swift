@@ -1,5 +1,6 @@
 import Foundation
 import Platform
+import Resources
 
 /// The files of a state folder that are not images of disks: catalog, secrets, lock, socket, and the files of
 /// cartridges.

@@ -1,5 +1,6 @@
 import Foundation
 import Platform
+import Resources
 
 // What the control plane does to files. Each change passes the folder's gate first.
 extension StateFolder {

@@ -1,6 +1,7 @@
 public import Foundation
 import Glibc
 import Platform
+public import Resources
 
 /// Called before a file of the state folder is made or removed, with its path, and before a transaction of the catalog
 /// is committed, with the catalog's. What it throws is what the change fails with: so tests fail each change once, and

@@ -2,6 +2,7 @@ import ArgumentParser
 import Console
 import Foundation
 import Management
+import Resources
 
 /// The root command.
 struct Carousel: AsyncParsableCommand {
@@ -22,8 +23,8 @@ struct Carousel: AsyncParsableCommand {
             ended, but what was written could not all be written out; 75 the state folder or the port is in use.
             """,
         version: Controller.version,
-        subcommands: [
-            Serve.self, Status.self, Disk.self, Library.self, Tape.self, Target.self, Portal.self, Access.self,
+        subcommands: [Serve.self, Status.self] + KindCommands.all + [
+            Library.self, Tape.self, Target.self, Portal.self, Access.self,
             CHAP.self, ISNS.self, Session.self,
             ConformanceRun.self,
         ])

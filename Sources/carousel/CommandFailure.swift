@@ -1,5 +1,6 @@
 import Console
 import Management
+import Resources
 
 /// What the exit codes mean; the numbers above 63 are those of sysexits.h.
 enum ExitStatus: Int32 {

@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import Management
 import ManagementTestSupport
+import Resources
 import Testing
 
 /// Any JSON, to be looked through as text.
@@ -61,14 +62,12 @@ struct ConsoleTests {
     func emptyNames() async throws {
         let client = ControlClient(stateFolder: "/nonexistent")
         for (path, words) in [
-            ("disks/", "'' is no name for a disk; use 1 to 64"),
-            ("disks//acknowledge-loss", "'' is no name for a disk"),
             ("libraries//move", "'' is no name for a library"), ("libraries/v/cartridges/", "'' is no barcode"),
             ("groups/", "'' is no name for a group"), ("targets//map", "'' is no name for a target"),
             ("portals//drain", "'' is no portal"),
         ] {
             do {
-                let _: DiskSummary = try await client.get(path)
+                let _: JSONValue = try await client.get(path)
                 Issue.record("\(path) answers")
             } catch ControlClientError.invalid(let error) {
                 #expect(error.code == .invalid && error.message.contains(words), "\(error)")
@@ -80,13 +79,11 @@ struct ConsoleTests {
     func routes() async throws {
         try await serving { client, fixture in
             let library = try await fixture.makeLibrary()
-            let disk: DiskSummary = try await client.post("disks", DiskCreation(name: "a", size: 1 << 20))
-            let disks: [DiskSummary] = try await client.get("disks")
-            #expect(disks.map(\.serialNumber) == [disk.serialNumber])
-            let larger: DiskSummary = try await client.patch("disks/a", DiskResize(size: 2 << 20))
-            #expect(larger.size == 2 << 20)
-            let shown: DiskSummary = try await client.get("disks/a")
-            #expect(shown == larger)
+            let disk = try await client.create(Disk.description, "a", ["size": 1_048_576])
+            #expect(try await client.list(Disk.description) == [disk])
+            let larger = try await client.change(Disk.description, "a", ["size": 2_097_152])
+            #expect(larger["spec"]?["size"] == 2_097_152)
+            #expect(try await client.show(Disk.description, "a") == larger)
             let libraries: [LibrarySummary] = try await client.get("libraries")
             #expect(libraries.map(\.serialNumber) == [library.serialNumber])
             let moved: CartridgeSummary = try await client.post(
@@ -117,7 +114,7 @@ struct ConsoleTests {
             #expect(status.cartridges == 3)
             let _: Acknowledgement = try await client.delete("libraries/vtl/cartridges/B1")
             let _: Acknowledgement = try await client.delete("libraries/vtl")
-            let _: Acknowledgement = try await client.delete("disks/a")
+            try await client.delete(Disk.description, "a")
             #expect(fixture.files() == ["disks", "libraries", "control.sock"])
         }
     }
@@ -126,7 +123,7 @@ struct ConsoleTests {
     func accessRoutes() async throws {
         try await serving { client, fixture in
             try await fixture.controller.start()
-            try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+            try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
             let portal: PortalSummary = try await client.post(
                 "portals", PortalCreation(portal: "[::1]:3261", group: 2))
             #expect(portal.portal == "[::1]:3261")
@@ -183,28 +180,23 @@ struct ConsoleTests {
     func losses() async throws {
         try await serving { client, fixture in
             try await fixture.makeLibrary(cartridges: 1)
-            try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+            try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
             for name in ["a", "A00001L8"] {
                 fixture.devices.lose(
                     name, since: Date(timeIntervalSince1970: 1_700_000_000), reason: "the host is full")
             }
             // As any client sees it.
-            let raw: [String: AnyJSON] = try await client.get("disks/a")
-            guard case .object(let fields)? = raw["loss"], case .text(let since)? = fields["since"],
-                case .text(let reason)? = fields["reason"], case .text(let state)? = raw["state"]
-            else {
-                Issue.record("\(raw)")
-                return
-            }
-            #expect([since, reason, state] == ["2023-11-14T22:13:20Z", "the host is full", "data lost"])
-            let disks: [DiskSummary] = try await client.get("disks")
+            let status = try await client.show(Disk.description, "a")["status"]
+            #expect(status?["loss"] == ["since": "2023-11-14T22:13:20Z", "reason": "the host is full"])
+            #expect(status?["state"] == "data lost")
+            let disks = try await client.list(Disk.description).compactMap { Resource<Disk>($0) }
             let cartridges: [CartridgeSummary] = try await client.get("cartridges")
-            #expect(disks.map(\.state) == [.dataLost] && cartridges.map(\.state) == [.dataLost])
-            #expect(disks[0].loss == cartridges[0].loss)
-            let status: DaemonStatus = try await client.get("status")
-            #expect(status.problems.filter { $0.contains("acknowledge-loss") }.count == 2)
+            #expect(disks.map(\.status.state) == [.dataLost] && cartridges.map(\.state) == [.dataLost])
+            #expect(disks[0].status.loss == cartridges[0].loss)
+            let now: DaemonStatus = try await client.get("status")
+            #expect(now.problems.filter { $0.contains("acknowledge-loss") }.count == 2)
             let path = "libraries/vtl/cartridges/A00001L8"
-            let _: Acknowledgement = try await client.post("disks/a/acknowledge-loss", [String: String]())
+            _ = try await client.perform(Disk.AcknowledgeLoss.description, Disk.description, "a", [:])
             let _: Acknowledgement = try await client.post(path + "/acknowledge-loss", [String: String]())
             let cartridge: CartridgeSummary = try await client.get(path)
             #expect(cartridge.state == .ready && cartridge.loss == nil)
@@ -216,11 +208,11 @@ struct ConsoleTests {
     @Test("a refusal keeps its code and its sentence")
     func refusals() async throws {
         try await serving { client, fixture in
-            let missing = await refusal { () -> DiskSummary in try await client.get("disks/x") }
+            let missing = await refusal { try await client.show(Disk.description, "x") }
             #expect(missing?.code == .notFound)
             #expect(missing?.message.contains("'x'") == true)
-            let invalid = await refusal { () -> DiskSummary in
-                try await client.post("disks", DiskCreation(name: "A", size: 1))
+            let invalid = await refusal { () -> JSONValue in
+                try await client.post("disks", ["name": "A", "spec": ["size": 1]] as JSONValue)
             }
             #expect(invalid?.code == .invalid)
             try await fixture.makeLibrary()
@@ -233,11 +225,11 @@ struct ConsoleTests {
     @Test("bodies that are no requests are refused")
     func badBodies() async throws {
         try await serving { client, _ in
-            let wrong = await refusal { () -> DiskSummary in try await client.post("disks", ["name": 1]) }
+            let wrong = await refusal { () -> JSONValue in try await client.post("disks", ["name": 1]) }
             #expect(wrong?.code == .invalid)
             let long = String(repeating: "a", count: ControlServer.maximumBodyLength)
-            let tooLong = await refusal { () -> DiskSummary in
-                try await client.post("disks", DiskCreation(name: long, size: 1))
+            let tooLong = await refusal { () -> JSONValue in
+                try await client.post("disks", ["name": .text(long)] as JSONValue)
             }
             #expect(tooLong?.code == .invalid)
             let status: DaemonStatus = try await client.get("status")

@@ -4,6 +4,7 @@ public import ISNSClient
 import Logging
 public import Management
 import Platform
+public import Resources
 
 /// Devices that only take notes: the controller's side of the door can be tested without reactors.
 public final class FakeDevices: DeviceAssembly {
@@ -314,6 +315,15 @@ public final class ControllerFixture: Sendable {
             LibraryCreation(
                 name: name, profile: "p", drives: 2, driveProfile: "d", slots: slots, mailSlots: 1,
                 cartridges: cartridges, firstBarcode: "A00001L8", cartridgeSize: 1 << 20))
+    }
+
+    /// The kind of things that is called so in paths, as the API sees it.
+    public func endpoint(_ plural: String) throws -> Endpoint {
+        let endpoints = Registry.endpoints(controller)
+        guard let endpoint = endpoints.first(where: { $0.kind.plural == plural }) else {
+            throw ManagementError(.notFound, plural)
+        }
+        return endpoint
     }
 
     /// The refusal of `operation`; nil when there was none.

@@ -1,5 +1,6 @@
 import Foundation
 import ManagementTestSupport
+import Resources
 import Testing
 
 @testable import Management
@@ -15,7 +16,7 @@ struct AccessTests {
         controller = fixture.controller
         devices = fixture.devices
         try await controller.start()
-        for name in ["a", "b"] { try await controller.createDisk(DiskCreation(name: name, size: 1 << 20)) }
+        for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
         try await fixture.makeLibrary()
     }
 
@@ -122,7 +123,7 @@ struct AccessTests {
             #expect(await code { try await controller.createTarget(TargetCreation(name: name)) } == .conflict)
         }
         #expect(await code { try await controller.createTarget(TargetCreation(name: "A b")) } == .invalid)
-        #expect(await code { try await controller.createDisk(DiskCreation(name: "many", size: 1)) } == .conflict)
+        #expect(await code { try await controller.createDisk("many", Disk.Spec(size: 1)) } == .conflict)
         let foreign = try await controller.createTarget(TargetCreation(name: "IQN.2001-04.com.example:Disk"))
         #expect(foreign.name == "iqn.2001-04.com.example:disk")
         #expect(await code { try await controller.deleteTarget("a") } == .conflict)
@@ -201,7 +202,7 @@ struct AccessTests {
         #expect(targets.first { $0.alias == "t" }?.groups.first?.logicalUnits?.keys.sorted() == [4])
         #expect(targets.first { $0.alias == "a" }?.redirection?.address == "192.0.2.1:1")
         try await next.deleteDisk("a")
-        try await next.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await next.createDisk("a", Disk.Spec(size: 1 << 20))
         #expect(devices.plan?.targets.contains { $0.redirection != nil } == false)
         #expect(devices.plan?.targets.first { $0.alias == "t" }?.groups.first?.logicalUnits?.isEmpty == true)
     }

@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import Logging
 import Platform
+import Resources
 import Testing
 
 @testable import Management
@@ -41,7 +42,7 @@ struct BufferPagesTests {
             return devices
         }
         try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         let devices = try #require(made.withLock { $0 })
         let got = devices.reactors.map { reactor in
             let outcome = Outcome<[PageChoice]>()

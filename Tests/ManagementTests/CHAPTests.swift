@@ -1,6 +1,7 @@
 import Foundation
 import ISCSI
 import ManagementTestSupport
+import Resources
 import Testing
 
 @testable import Management
@@ -19,7 +20,7 @@ struct CHAPTests {
         controller = fixture.controller
         devices = fixture.devices
         try await controller.start()
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
     }
 
     func set(

@@ -1,5 +1,6 @@
 import Foundation
 import ManagementTestSupport
+import Resources
 import Testing
 
 @testable import Management
@@ -18,17 +19,17 @@ struct DiskTests {
 
     @Test("a disk has an image of its size, a target, and runs; deleting leaves nothing")
     func lifecycle() async throws {
-        let disk = try await controller.createDisk(DiskCreation(name: "a", size: 1_000_000, blockSize: 4096))
-        #expect(disk.size == 1_003_520)
-        #expect(disk.target == "iqn.2026-11.dev.carousel:a")
+        let disk = try await controller.createDisk("a", Disk.Spec(size: 1_000_000, blockSize: 4096))
+        #expect(disk.spec.size == 1_003_520)
+        #expect(disk.status.target == "iqn.2026-11.dev.carousel:a")
         #expect(devices.disks == ["a": 1_003_520])
         let attributes = try FileManager.default.attributesOfItem(atPath: fixture.path + "/disks/a.img")
         #expect(attributes[.size] as? Int == 1_003_520)
         #expect(attributes[.posixPermissions] as? Int == 0o600)
         #expect(try await controller.target("a").logicalUnits.map(\.kind) == ["disk"])
-        let larger = try await controller.resizeDisk("a", DiskResize(size: 2 << 20))
-        #expect(larger.size == 2 << 20)
-        #expect(larger.serialNumber == disk.serialNumber)
+        let larger = try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20))
+        #expect(larger.spec.size == 2 << 20)
+        #expect(larger.status.serialNumber == disk.status.serialNumber)
         try await controller.deleteDisk("a")
         #expect(fixture.files() == ["disks", "libraries"])
         #expect(devices.disks.isEmpty)
@@ -38,19 +39,15 @@ struct DiskTests {
     @Test(
         "a request that makes no sense changes nothing",
         arguments: [
-            DiskCreation(name: "A", size: 1 << 20),
-            DiskCreation(name: "../a", size: 1 << 20),
-            DiskCreation(name: "a", size: nil),
-            DiskCreation(name: "a", size: 0),
-            DiskCreation(name: "a", size: -512),
-            DiskCreation(name: "a", size: .max),
-            DiskCreation(name: "a", size: 1 << 20, blockSize: 520),
-            DiskCreation(name: "a", size: 1 << 20, image: "/nowhere/at/all.img"),
-            DiskCreation(name: "a", size: nil, image: "/"),
-        ])
-    func badInput(request: DiskCreation) async throws {
+            ("A", ["size": 1_048_576]), ("../a", ["size": 1_048_576]), ("", ["size": 1_048_576]), ("a", [:]),
+            ("a", ["size": 0]), ("a", ["size": -512]), ("a", ["size": .integer(.max)]), ("a", ["size": "1GiB"]),
+            ("a", ["size": .number(1.5)]), ("a", ["size": 1_048_576, "blockSize": 520]),
+            ("a", ["size": 1_048_576, "blocksize": 4096]), ("a", ["size": 1_048_576, "image": "/nowhere/at/all.img"]),
+            ("a", ["image": "/"]), ("a", ["image": "relative.img"]),
+        ] as [(String, [String: JSONValue])])
+    func badInput(name: String, spec: [String: JSONValue]) async throws {
         let before = fixture.files()
-        let refusal = await fixture.refusal { try await controller.createDisk(request) }
+        let refusal = await fixture.refusal { try await fixture.endpoint("disks").create(name, spec) }
         #expect(refusal?.code == .invalid)
         #expect(fixture.files() == before)
         #expect(try await controller.disks().isEmpty)
@@ -58,11 +55,11 @@ struct DiskTests {
 
     @Test("a name is used once, for disks and libraries together")
     func takenNames() async throws {
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         try await fixture.makeLibrary()
         for name in ["a", "vtl"] {
             let refusal = await fixture.refusal {
-                try await controller.createDisk(DiskCreation(name: name, size: 1 << 20))
+                try await controller.createDisk(name, Disk.Spec(size: 1 << 20))
             }
             #expect(refusal?.code == .conflict)
         }
@@ -74,7 +71,7 @@ struct DiskTests {
         let refusals = [
             await fixture.refusal { try await controller.disk("x") },
             await fixture.refusal { try await controller.deleteDisk("x") },
-            await fixture.refusal { try await controller.resizeDisk("x", DiskResize(size: 1)) },
+            await fixture.refusal { try await controller.changeDisk("x", to: Disk.Spec(size: 1)) },
             await fixture.refusal { try await controller.target("x") },
         ]
         #expect(refusals.allSatisfy { $0?.code == .notFound && $0?.message.contains("'x'") == true })
@@ -84,16 +81,16 @@ struct DiskTests {
     func rollback() async throws {
         let before = fixture.files()
         devices.fail(with: ManagementError(.system, "no"))
-        let refusal = await fixture.refusal { try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20)) }
+        let refusal = await fixture.refusal { try await controller.createDisk("a", Disk.Spec(size: 1 << 20)) }
         #expect(refusal?.message == "no")
         #expect(fixture.files() == before)
         #expect(try await controller.disks().isEmpty)
         devices.fail(with: nil)
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         devices.fail(with: ManagementError(.system, "no"))
-        let growth = await fixture.refusal { try await controller.resizeDisk("a", DiskResize(size: 1 << 21)) }
+        let growth = await fixture.refusal { try await controller.changeDisk("a", to: Disk.Spec(size: 1 << 21)) }
         #expect(growth?.message == "no")
-        #expect(try await controller.disk("a").size == 1 << 20)
+        #expect(try await controller.disk("a").spec.size == 1 << 20)
     }
 
     @Test("an external image keeps its content, is used once, and stays")
@@ -104,15 +101,15 @@ struct DiskTests {
         let sizes: [Int64] = [4096, 1 << 20]
         for size in sizes {
             let refusal = await fixture.refusal {
-                try await controller.createDisk(DiskCreation(name: "a", size: size, image: image))
+                try await controller.createDisk("a", Disk.Spec(size: size, image: image))
             }
             #expect(refusal?.code == .invalid)
         }
-        let disk = try await controller.createDisk(DiskCreation(name: "a", size: nil, image: image))
-        #expect(disk.size == 8192)
-        #expect(disk.imageIsExternal)
+        let disk = try await controller.createDisk("a", Disk.Spec(size: nil, image: image))
+        #expect(disk.spec.size == 8192)
+        #expect(disk.spec.image == image)
         let twice = await fixture.refusal {
-            try await controller.createDisk(DiskCreation(name: "b", size: nil, image: image))
+            try await controller.createDisk("b", Disk.Spec(size: nil, image: image))
         }
         #expect(twice?.code == .conflict)
         try await controller.deleteDisk("a")
@@ -138,7 +135,7 @@ struct DiskTests {
         try FileManager.default.createSymbolicLink(atPath: symbolicLink, withDestinationPath: file)
         for path in [file, hardLink, symbolicLink] {
             let refusal = await fixture.refusal {
-                try await controller.createDisk(DiskCreation(name: "a", size: nil, image: path))
+                try await controller.createDisk("a", Disk.Spec(size: nil, image: path))
             }
             #expect(refusal?.code == .invalid)
             #expect(
@@ -150,28 +147,28 @@ struct DiskTests {
 
     @Test("images of other disks are no images, under any name; those of no disk are")
     func imagesInTheFolder() async throws {
-        try await controller.createDisk(DiskCreation(name: "a", size: 4096))
+        try await controller.createDisk("a", Disk.Spec(size: 4096))
         let image = fixture.path + "/disks/a.img"
         let link = fixture.path + "/disks/link.img"
         try FileManager.default.linkItem(atPath: image, toPath: link)
         for path in [image, link] {
             let refusal = await fixture.refusal {
-                try await controller.createDisk(DiskCreation(name: "b", size: nil, image: path))
+                try await controller.createDisk("b", Disk.Spec(size: nil, image: path))
             }
             #expect(refusal?.message.contains("already the medium of disk 'a'") == true)
         }
         try await controller.deleteDisk("a")
-        let disk = try await controller.createDisk(DiskCreation(name: "b", size: nil, image: link))
-        #expect(disk.size == 4096)
+        let disk = try await controller.createDisk("b", Disk.Spec(size: nil, image: link))
+        #expect(disk.spec.size == 4096)
     }
 
     @Test("files of another daemon's state folder are no images")
     func otherStateFolder() async throws {
         let other = try ControllerFixture()
-        try await other.controller.createDisk(DiskCreation(name: "x", size: 4096))
+        try await other.controller.createDisk("x", Disk.Spec(size: 4096))
         let refusal = await fixture.refusal {
             try await controller.createDisk(
-                DiskCreation(name: "a", size: nil, image: other.path + "/disks/x.img"))
+                "a", Disk.Spec(size: nil, image: other.path + "/disks/x.img"))
         }
         #expect(refusal?.message.contains("the state folder of another daemon") == true)
     }
@@ -183,7 +180,7 @@ struct DiskTests {
             ("/nonexistent/image", "does not exist"), ("/dev/null/image", "Not a directory"),
         ] {
             let refusal = await fixture.refusal {
-                try await controller.createDisk(DiskCreation(name: "a", size: nil, image: path))
+                try await controller.createDisk("a", Disk.Spec(size: nil, image: path))
             }
             #expect(refusal?.code == .invalid)
             #expect(refusal?.message.contains(words) == true, "\(refusal?.message ?? "-")")
@@ -192,18 +189,18 @@ struct DiskTests {
 
     @Test("a disk does not become smaller")
     func shrinking() async throws {
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
-        let shrinkage = await fixture.refusal { try await controller.resizeDisk("a", DiskResize(size: 4096)) }
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        let shrinkage = await fixture.refusal { try await controller.changeDisk("a", to: Disk.Spec(size: 4096)) }
         #expect(shrinkage?.code == .invalid)
-        #expect(try await controller.disk("a").size == 1 << 20)
+        #expect(try await controller.disk("a").spec.size == 1 << 20)
     }
 
     @Test("a disk in use is not deleted, but grows")
     func inUse() async throws {
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         devices.logIn(to: "a")
         #expect(await fixture.refusal { try await controller.deleteDisk("a") }?.code == .inUse)
-        #expect(try await controller.resizeDisk("a", DiskResize(size: 2 << 20)).size == 2 << 20)
-        #expect(try await controller.disk("a").sessions == 1)
+        #expect(try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20)).spec.size == 2 << 20)
+        #expect(try await controller.disk("a").status.sessions == 1)
     }
 }

@@ -3,6 +3,7 @@ import ISCSI
 import ISCSIPort
 import Logging
 import Platform
+import Resources
 import TargetCore
 import Testing
 
@@ -26,7 +27,7 @@ struct FrontEndTests {
         do {
             let devices = try #require(made.withLock { $0 })
             try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
-            for name in ["a", "b"] { try await controller.createDisk(DiskCreation(name: name, size: 1 << 20)) }
+            for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
             for name in ["x", "y"] {
                 try await controller.createLibrary(
                     LibraryCreation(

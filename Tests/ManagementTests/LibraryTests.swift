@@ -1,5 +1,6 @@
 import Foundation
 import ManagementTestSupport
+import Resources
 import Testing
 
 @testable import Management

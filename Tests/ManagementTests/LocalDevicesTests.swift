@@ -3,6 +3,7 @@ import Foundation
 import GRDB
 import Logging
 import Platform
+import Resources
 import Testing
 
 @testable import Management
@@ -144,11 +145,11 @@ struct LocalDevicesTests {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
             try await controller.createLibrary(library(slots: 4000))
-            try await controller.createDisk(DiskCreation(name: "d", size: 4096))
+            try await controller.createDisk("d", Disk.Spec(size: 4096))
         }
         try edit(statement)
         try await serving { controller in
-            #expect(try await controller.disk("d").state == .serving)
+            #expect(try await controller.disk("d").status.state == .serving)
             let found = try #require(try await controller.libraries().first)
             #expect(found.state == (words.isEmpty ? .serving : .notServed))
             #expect(words.isEmpty || found.problem?.contains(words) == true, "\(found.problem ?? "-")")
@@ -208,14 +209,14 @@ struct LocalDevicesTests {
     func disk() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
-            #expect(try await controller.resizeDisk("a", DiskResize(size: 3 << 20)).size == 3 << 20)
+            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            #expect(try await controller.changeDisk("a", to: Disk.Spec(size: 3 << 20)).spec.size == 3 << 20)
             #expect(try await controller.targets().map(\.name) == ["iqn.2026-11.dev.carousel:a"])
         }
         try await serving { controller in
-            #expect(try await controller.disk("a").size == 3 << 20)
+            #expect(try await controller.disk("a").spec.size == 3 << 20)
             try await controller.deleteDisk("a")
-            try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         }
     }
 

@@ -5,6 +5,7 @@ import Foundation
 import Logging
 import ManagementTestSupport
 import Platform
+import Resources
 import SCSI
 import TargetCore
 import Testing
@@ -30,22 +31,22 @@ struct LossTests {
     func disk() async throws {
         let fixture = try ControllerFixture()
         let controller = fixture.controller
-        for name in ["a", "b"] { try await controller.createDisk(DiskCreation(name: name, size: 1 << 20)) }
+        for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
         fixture.devices.lose("b", since: time, reason: "the host's file system is full")
         let disks = try await controller.disks()
-        #expect(disks.map(\.state) == [.serving, .dataLost])
-        #expect(disks[0].problem == nil && disks[0].loss == nil)
-        #expect(disks[1].loss == LossSummary(since: time, reason: "the host's file system is full"))
-        expectWords(disks[1].problem, "carousel disk acknowledge-loss b")
+        #expect(disks.map(\.status.state) == [.serving, .dataLost])
+        #expect(disks[0].status.problem == nil && disks[0].status.loss == nil)
+        #expect(disks[1].status.loss == LossSummary(since: time, reason: "the host's file system is full"))
+        expectWords(disks[1].status.problem, "carousel disk acknowledge-loss b")
         #expect(try await controller.disk("b") == disks[1])
-        #expect(try await controller.status().problems == disks.compactMap(\.problem))
-        let resize = await fixture.refusal { try await controller.resizeDisk("b", DiskResize(size: 2 << 20)) }
+        #expect(try await controller.status().problems == disks.compactMap(\.status.problem))
+        let resize = await fixture.refusal { try await controller.changeDisk("b", to: Disk.Spec(size: 2 << 20)) }
         #expect(resize?.code == .conflict)
-        #expect(resize?.message == disks[1].problem)
-        #expect(try await controller.disk("b").size == 1 << 20)
+        #expect(resize?.message == disks[1].status.problem)
+        #expect(try await controller.disk("b").spec.size == 1 << 20)
         try await controller.acknowledgeLoss(ofDisk: "b")
-        #expect(try await controller.resizeDisk("b", DiskResize(size: 2 << 20)).state == .serving)
-        #expect(try await controller.disks().map(\.state) == [.serving, .serving])
+        #expect(try await controller.changeDisk("b", to: Disk.Spec(size: 2 << 20)).status.state == .serving)
+        #expect(try await controller.disks().map(\.status.state) == [.serving, .serving])
         #expect(try await controller.status().problems.isEmpty)
         let refusal = await fixture.refusal { try await controller.acknowledgeLoss(ofDisk: "b") }
         #expect(refusal?.code == .conflict)
@@ -139,17 +140,17 @@ struct LossTests {
     func diskOverRestart() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         var image = ""
-        try await serving { image = try await $0.createDisk(DiskCreation(name: "a", size: 1 << 20)).image }
+        try await serving { image = try await $0.createDisk("a", Disk.Spec(size: 1 << 20)).status.image }
         let note = LossNote(errorNumber: Errno.noSpace, time: CalendarTime(seconds: 1_700_000_000))
         try #require(try File.open(path: image, .readWrite).noteLoss(note) == 0)
         try await serving(isWrittenOut: false) { _ in }
         try await serving { controller in
             let disk = try await controller.disk("a")
-            #expect(disk.state == .dataLost)
-            expectWords(disk.problem, "carousel disk acknowledge-loss a")
-            #expect(try await controller.status().problems == [try #require(disk.problem)])
+            #expect(disk.status.state == .dataLost)
+            expectWords(disk.status.problem, "carousel disk acknowledge-loss a")
+            #expect(try await controller.status().problems == [try #require(disk.status.problem)])
             try await controller.acknowledgeLoss(ofDisk: "a")
-            #expect(try await controller.disk("a").state == .serving)
+            #expect(try await controller.disk("a").status.state == .serving)
         }
         try await serving { controller in
             let status = try await controller.status()
@@ -161,28 +162,28 @@ struct LossTests {
     func truncatedDisk() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            let disk = try await controller.createDisk(DiskCreation(name: "a", size: 8 << 20))
-            let file = try File.open(path: disk.image, .readWrite)
+            let disk = try await controller.createDisk("a", Disk.Spec(size: 8 << 20))
+            let file = try File.open(path: disk.status.image, .readWrite)
             try #require(file.truncate(to: 1 << 20) == 0)
             do {
-                _ = try await controller.resizeDisk("a", DiskResize(size: 16 << 20))
+                _ = try await controller.changeDisk("a", to: Disk.Spec(size: 16 << 20))
                 Issue.record("resized")
             } catch {
                 #expect("\(error)".contains("is 1048576 bytes long, but its disk has 8388608"), "\(error)")
             }
             #expect(try file.size() == 1 << 20)
             let lost = try await controller.disk("a")
-            #expect(lost.state == .dataLost && lost.size == 8 << 20)
-            #expect(lost.problem?.contains("(the file is shorter than the medium)") == true)
+            #expect(lost.status.state == .dataLost && lost.spec.size == 8 << 20)
+            #expect(lost.status.problem?.contains("(the file is shorter than the medium)") == true)
             do {
                 try await controller.acknowledgeLoss(ofDisk: "a")
                 Issue.record("acknowledged")
             } catch {
-                #expect("\(error)".contains("'truncate -s 8388608 \(disk.image)'"), "\(error)")
+                #expect("\(error)".contains("'truncate -s 8388608 \(disk.status.image)'"), "\(error)")
             }
             try #require(file.truncate(to: 8 << 20) == 0)
             try await controller.acknowledgeLoss(ofDisk: "a")
-            #expect(try await controller.disk("a").state == .serving)
+            #expect(try await controller.disk("a").status.state == .serving)
         }
     }
 

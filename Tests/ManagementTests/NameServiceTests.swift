@@ -2,6 +2,7 @@ import ISCSI
 import ISCSIPort
 import ManagementTestSupport
 import Platform
+import Resources
 import TargetCore
 import Testing
 

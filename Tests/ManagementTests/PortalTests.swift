@@ -1,5 +1,6 @@
 import Foundation
 import ManagementTestSupport
+import Resources
 import Testing
 
 @testable import Management
@@ -66,7 +67,7 @@ struct PortalTests {
     @Test("a portal is drained and taken up again; one in use stays")
     func draining() async throws {
         _ = try await controller.addPortal(PortalCreation(portal: "127.0.0.1:3261", group: nil))
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         devices.logIn(to: "a")
         let used = await fixture.refusal { try await controller.removePortal("127.0.0.1:3260") }
         #expect(used?.code == .inUse)
@@ -79,7 +80,7 @@ struct PortalTests {
     @Test("sessions are closed by number or by initiator")
     func sessions() async throws {
         for name in ["a", "b"] {
-            try await controller.createDisk(DiskCreation(name: name, size: 1 << 20))
+            try await controller.createDisk(name, Disk.Spec(size: 1 << 20))
             devices.logIn(to: name)
             devices.logIn(to: name)
         }

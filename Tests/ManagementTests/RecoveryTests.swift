@@ -1,6 +1,7 @@
 import Foundation
 import ManagementTestSupport
 import Platform
+import Resources
 import Testing
 
 @testable import Management
@@ -48,7 +49,7 @@ enum Operation: String, CaseIterable {
 
     func callAsFunction(_ controller: Controller) async throws {
         switch self {
-        case .createDisk: try await controller.createDisk(DiskCreation(name: "new", size: 4096))
+        case .createDisk: try await controller.createDisk("new", Disk.Spec(size: 4096))
         case .createLibrary:
             try await controller.createLibrary(
                 LibraryCreation(
@@ -94,7 +95,7 @@ struct Inventory: Equatable {
     /// What the controller tells; everything must be well.
     init(_ controller: Controller) async throws {
         for disk in try await controller.disks() {
-            #expect(disk.state == .serving)
+            #expect(disk.status.state == .serving)
             disks.insert(disk.name)
         }
         for library in try await controller.libraries() {
@@ -138,7 +139,7 @@ struct RecoveryTests {
 
     private func prepare(_ fixture: ControllerFixture) async throws {
         try await fixture.controller.start()
-        try await fixture.controller.createDisk(DiskCreation(name: "d", size: 4096))
+        try await fixture.controller.createDisk("d", Disk.Spec(size: 4096))
         try await fixture.makeLibrary()
     }
 

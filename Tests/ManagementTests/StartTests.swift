@@ -2,6 +2,7 @@ import Catalog
 import Foundation
 import GRDB
 import ManagementTestSupport
+import Resources
 import Testing
 
 @testable import Management
@@ -21,14 +22,14 @@ struct StartTests {
 
     @Test("everything is started again as it was")
     func restarting() async throws {
-        let disk = try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        let disk = try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
         try await fixture.makeLibrary()
         let (controller, devices) = try await restart()
         try await controller.start()
         let again = try await controller.disk("a")
-        #expect(again.serialNumber == disk.serialNumber)
-        #expect(again.naa == disk.naa)
-        #expect(again.size == disk.size)
+        #expect(again.status.serialNumber == disk.status.serialNumber)
+        #expect(again.status.naa == disk.status.naa)
+        #expect(again.spec.size == disk.spec.size)
         #expect(devices.libraries == ["vtl"])
         #expect(try await controller.status().portals == ["127.0.0.1:3260"])
         await controller.shutDown()
@@ -53,8 +54,8 @@ struct StartTests {
 
     @Test("a missing or truncated image stops a strict start, or only its disk")
     func damagedImages() async throws {
-        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
-        try await fixture.controller.createDisk(DiskCreation(name: "b", size: 1 << 20))
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await fixture.controller.createDisk("b", Disk.Spec(size: 1 << 20))
         let image = fixture.path + "/disks/a.img"
         try Data(count: 100).write(to: URL(fileURLWithPath: image))
         var (controller, devices) = try await restart()
@@ -73,31 +74,31 @@ struct StartTests {
         try await controller.start()
         #expect(Array(devices.disks.keys) == ["b"])
         #expect(try await controller.status().problems.count == 1)
-        #expect(try await controller.disk("a").problem != nil)
+        #expect(try await controller.disk("a").status.problem != nil)
         try await controller.deleteDisk("a")
         #expect(try await controller.status().problems.isEmpty)
     }
 
     @Test("a disk whose image has become a file of the daemon is not served")
     func ownFileAsImage() async throws {
-        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 512))
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 512))
         let image = fixture.path + "/disks/a.img"
         try FileManager.default.removeItem(atPath: image)
         try FileManager.default.linkItem(atPath: fixture.path + "/catalog.sqlite", toPath: image)
         let (controller, devices) = try await restart()
         try await controller.start()
-        #expect(try await controller.disk("a").problem?.contains("needs for itself") == true)
+        #expect(try await controller.disk("a").status.problem?.contains("needs for itself") == true)
         #expect(devices.disks.isEmpty)
     }
 
     @Test("a disk is as large as an image that has grown")
     func grownImage() async throws {
-        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
         let image = try FileHandle(forUpdating: URL(fileURLWithPath: fixture.path + "/disks/a.img"))
         try image.truncate(atOffset: 2 << 20)
         let (controller, _) = try await restart()
         try await controller.start()
-        #expect(try await controller.disk("a").size == 2 << 20)
+        #expect(try await controller.disk("a").spec.size == 2 << 20)
     }
 
     @Test("a state folder has one daemon, and the other is named")
@@ -142,5 +143,11 @@ struct StartTests {
         try await controller.start()
         #expect(clock.now - began < .seconds(2))
         #expect(try await controller.status().cartridges == 1000)
+    }
+
+    @Test("the default state folder")
+    func stateFolder() {
+        #expect(StateFolder.defaultPath(environment: ["CAROUSEL_STATE": "/x"]) == "/x")
+        #expect(StateFolder.defaultPath(environment: [:]).hasSuffix("/carousel"))
     }
 }

@@ -2,6 +2,7 @@ import Authentication
 import ISCSI
 import ISCSIPort
 import Platform
+import Resources
 import TargetCore
 
 /// Who may use what, asked by the server on its reactors: rules that do not change, replaced as a whole.

@@ -1,4 +1,5 @@
 public import ISCSI
+public import Resources
 
 /// What the iSCSI front end is to offer to whom: the whole of it, as catalog and secrets say.
 public struct FrontEndPlan: Sendable {

@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import ISCSI
 import Platform
+import Resources
 
 /// Where CHAP is asked for.
 public enum CredentialScope: Hashable, Sendable, Codable {

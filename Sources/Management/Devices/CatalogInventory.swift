@@ -2,6 +2,7 @@ import Catalog
 import ChangerDevice
 import Dispatch
 import Foundation
+import Resources
 
 /// The catalog as the changer of one library sees it: a move is durable there before it counts.
 final class CatalogInventory: LibraryInventory {

@@ -2,6 +2,7 @@ import ChangerDevice
 import Logging
 import Media
 import Platform
+import Resources
 import SCSI
 import TapeDevice
 import TargetCore

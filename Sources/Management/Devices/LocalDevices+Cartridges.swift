@@ -4,6 +4,7 @@ import Foundation
 import Media
 import Platform
 import Profiles
+public import Resources
 
 /// Which cartridges of a running library cannot be used or have lost data. Any thread.
 ///

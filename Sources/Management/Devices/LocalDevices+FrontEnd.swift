@@ -3,6 +3,7 @@ import ISCSI
 import ISCSIPort
 import Logging
 import Platform
+public import Resources
 import Synchronization
 import TargetCore
 

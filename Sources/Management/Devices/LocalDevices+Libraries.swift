@@ -6,6 +6,7 @@ import Logging
 import Media
 import Platform
 import Profiles
+public import Resources
 import TapeDevice
 import TargetCore
 

@@ -3,6 +3,7 @@ import DiskDevice
 import Logging
 import Media
 import Platform
+public import Resources
 import TapeDevice
 
 // Losses of written data, which stay until an operator says that they are known.

@@ -8,6 +8,7 @@ import Logging
 import Media
 import Platform
 import Profiles
+public import Resources
 import SCSI
 import TargetCore
 

@@ -4,6 +4,7 @@ import ISNS
 import ISNSClient
 import Logging
 import Platform
+import Resources
 
 /// The daemon's side of iSNS: follows what the front end offers, and hands it what discovery domains say.
 actor NameService {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Console
 import Management
+import Resources
 
 /// `carousel library …`
 struct Library: AsyncParsableCommand {
@@ -129,7 +130,7 @@ struct Library: AsyncParsableCommand {
 
         func run() async throws {
             for element in [from, to] {
-                _ = try parsing { () throws(ManagementError) in try ElementSyntax.check(element) }
+                _ = try parsing { () throws(ManagementError) in try ElementAddress.parse(element) }
             }
             let cartridge: CartridgeSummary = try await state.daemon.post(
                 "libraries/\(ControlClient.escaped(name))/move", MoveRequest(origin: from, destination: to))

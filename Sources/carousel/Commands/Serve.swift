@@ -5,6 +5,7 @@ import Foundation
 import Glibc
 import Logging
 import Management
+import Resources
 
 /// `carousel serve`
 struct Serve: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Console
 import Management
+import Resources
 
 /// `carousel session …`
 struct Session: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Console
 import Management
+import Resources
 
 /// `carousel tape …`
 struct Tape: AsyncParsableCommand {

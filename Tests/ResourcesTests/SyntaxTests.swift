@@ -1,5 +1,4 @@
-import Catalog
-import Management
+import Resources
 import Testing
 
 @Suite("Syntax of sizes, names, barcodes, elements and portals")
@@ -76,11 +75,5 @@ struct SyntaxTests {
         for text in ["", "localhost:1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.256:1", "[::1", "[::1]x", "1.2.3:1"] {
             #expect(throws: ManagementError.self) { try PortalAddress.parse(text) }
         }
-    }
-
-    @Test("the default state folder")
-    func stateFolder() {
-        #expect(StateFolder.defaultPath(environment: ["CAROUSEL_STATE": "/x"]) == "/x")
-        #expect(StateFolder.defaultPath(environment: [:]).hasSuffix("/carousel"))
     }
 }

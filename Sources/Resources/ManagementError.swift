@@ -22,10 +22,19 @@ public struct ManagementError: Error, Hashable, Sendable, CustomStringConvertibl
     public let code: Code
     /// What is wrong, where, and what to do; without a full stop.
     public let message: String
+    /// The field of the request that is wrong, with those that it is in before it: `spec.size`; nil when it is none, or
+    /// not one alone.
+    public let field: String?
 
-    public init(_ code: Code, _ message: String) {
+    public init(_ code: Code, _ message: String, field: String? = nil) {
         self.code = code
         self.message = message
+        self.field = field
+    }
+
+    /// The same about the field `name`, if it is about none yet.
+    public func about(_ name: String) -> ManagementError {
+        ManagementError(code, message, field: field ?? name)
     }
 
     /// The sentence.

@@ -1,6 +1,5 @@
+import Resources
 import Testing
-
-@testable import Management
 
 @Suite("Addresses, ranges and patterns")
 struct AccessSyntaxTests {

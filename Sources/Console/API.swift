@@ -1,0 +1,237 @@
+import Foundation
+import HTTPTypes
+import Hummingbird
+import Management
+import NIOCore
+import Resources
+
+/// The generic API: the same few routes for every kind, from its table.
+///
+/// | route | |
+/// | --- | --- |
+/// | `GET /v1/{kinds}` | a page of things |
+/// | `POST /v1/{kinds}` | makes one |
+/// | `GET`, `PATCH`, `DELETE /v1/{kinds}/{name}` | shows, changes, deletes one |
+/// | `POST /v1/{kinds}/{name}/actions/{action}`, `POST /v1/{kinds}/actions/{action}` | asks for an action |
+struct API: Sendable {
+    /// Why a request is not answered by what it asks for.
+    struct Problem: Error {
+        let status: HTTPResponse.Status
+        let error: ManagementError
+        /// The methods that the path has, where that is the problem.
+        var allowed: [HTTPRequest.Method] = []
+
+        init(_ status: HTTPResponse.Status, _ error: ManagementError, allowed: [HTTPRequest.Method] = []) {
+            self.status = status
+            self.error = error
+            self.allowed = allowed
+        }
+
+        init(_ error: ManagementError) {
+            let status: HTTPResponse.Status =
+                switch error.code {
+                case .invalid: .badRequest
+                case .notFound: .notFound
+                case .conflict, .inUse, .damaged: .conflict
+                case .system: .serviceUnavailable
+                case .internal: .internalServerError
+                }
+            self.init(status, error)
+        }
+    }
+
+    private let endpoints: [String: Endpoint]
+    private let openAPI: JSONValue
+
+    init(_ endpoints: [Endpoint]) {
+        self.endpoints = Dictionary(endpoints.map { ($0.kind.plural, $0) }, uniquingKeysWith: { first, _ in first })
+        openAPI = OpenAPI.document(endpoints.map(\.kind))
+    }
+
+    // MARK: Routes
+
+    /// The answer to a request; nil when it is for a kind that has no table.
+    func respond(to request: Request) async -> Response? {
+        do {
+            return try await dispatch(request)
+        } catch let problem as Problem {
+            return Self.response(to: problem)
+        } catch let error as ManagementError {
+            return Self.response(to: Problem(error))
+        } catch {
+            return Self.response(to: Problem(ManagementError(.internal, "the daemon failed: \(error)")))
+        }
+    }
+
+    private func dispatch(_ request: Request) async throws -> Response? {
+        var parts: [String] = []
+        for part in request.uri.path.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {
+            guard let part = String(part).removingPercentEncoding else {
+                throw ManagementError(.invalid, "the path \(request.uri.path) has an incomplete escape sequence")
+            }
+            parts.append(part)
+        }
+        guard parts.first == "v1", parts.count > 1 else { throw Self.noSuchPath(request) }
+        if parts == ["v1", "openapi.json"] {
+            try Self.check(request, in: [.get])
+            return try Self.response(.ok, openAPI)
+        }
+        guard let endpoint = endpoints[parts[1]] else { return nil }
+        let kind = endpoint.kind
+        switch parts.count {
+        case 2:
+            try Self.check(request, in: Self.methods(kind, [(.list, .get), (.create, .post)]))
+            if request.method == .post { return try await create(endpoint, request) }
+            return try await list(endpoint, request)
+        case 3:
+            try Self.check(request, in: Self.methods(kind, [(.show, .get), (.set, .patch), (.delete, .delete)]))
+            let name = parts[2]
+            switch request.method {
+            case .patch:
+                let spec = try Self.object(try await Self.body(of: request), only: ["spec"])["spec"]
+                return try Self.response(.ok, try await endpoint.change(name, try Self.members(spec, "spec")))
+            case .delete:
+                try await endpoint.delete(name)
+                return Response(status: .noContent)
+            default: return try Self.response(.ok, try await endpoint.show(name))
+            }
+        case 4 where parts[2] == "actions": return try await perform(parts[3], on: nil, endpoint, request)
+        case 5 where parts[3] == "actions": return try await perform(parts[4], on: parts[2], endpoint, request)
+        default: throw Self.noSuchPath(request)
+        }
+    }
+
+    private func list(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
+        var page = Page()
+        for (key, value) in request.uri.queryParameters {
+            let value = value.removingPercentEncoding ?? ""
+            switch key {
+            case "after": page.after = value
+            case "of": page.whole = value
+            case "limit":
+                guard let limit = Int(value), (1...Page.maximumLength).contains(limit) else {
+                    throw ManagementError(
+                        .invalid, "limit '\(value)' is not possible; give 1 to \(Page.maximumLength)", field: "limit")
+                }
+                page.limit = limit
+            default:
+                throw ManagementError(
+                    .invalid, "a list has no parameter '\(key)'; it has after, limit and of", field: String(key))
+            }
+        }
+        let (items, next) = try await endpoint.list(page)
+        var answer: [String: JSONValue] = ["items": .array(items)]
+        if let next { answer["next"] = .text(next) }
+        return try Self.response(.ok, .object(answer))
+    }
+
+    private func create(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
+        let body = try Self.object(try await Self.body(of: request), only: ["name", "spec"])
+        guard let name = body["name"]?.text else {
+            throw ManagementError(.invalid, "\(endpoint.kind.aSingular) needs a name, as text", field: "name")
+        }
+        let thing = try await endpoint.create(name, try Self.members(body["spec"], "spec"))
+        var response = try Self.response(.created, thing)
+        response.headers[.location] = "/v1/\(endpoint.kind.plural)/\(ControlClient.escaped(name))"
+        return response
+    }
+
+    private func perform(
+        _ action: String, on name: String?, _ endpoint: Endpoint, _ request: Request
+    ) async throws -> Response {
+        guard let known = endpoint.kind.action(action), known.isOfOne == (name != nil) else {
+            throw Self.noSuchPath(request)
+        }
+        try Self.check(request, in: [.post])
+        let body = try await Self.body(of: request)
+        return try Self.response(.ok, try await endpoint.perform(action, name, try Self.members(body, "the body")))
+    }
+
+    // MARK: Requests
+
+    private static func methods(
+        _ kind: KindDescription, _ verbs: [(Verb, HTTPRequest.Method)]
+    ) -> [HTTPRequest.Method] {
+        verbs.filter { kind.verbs.contains($0.0) }.map(\.1)
+    }
+
+    private static func check(_ request: Request, in methods: [HTTPRequest.Method]) throws {
+        guard !methods.contains(request.method) else { return }
+        guard !methods.isEmpty else { throw noSuchPath(request) }
+        let list = methods.map(\.rawValue).joined(separator: ", ")
+        throw Problem(
+            .methodNotAllowed,
+            ManagementError(.invalid, "\(request.uri.path) takes \(list), not \(request.method.rawValue)"),
+            allowed: methods)
+    }
+
+    static func noSuchPath(_ request: Request) -> Problem {
+        Problem(
+            .notFound,
+            ManagementError(.notFound, "there is nothing at \(request.uri.path); /v1/openapi.json says what there is"))
+    }
+
+    /// The JSON of the body; an empty object when there is no body.
+    private static func body(of request: Request) async throws -> JSONValue {
+        let bytes: ByteBuffer
+        do {
+            bytes = try await request.body.collect(upTo: ControlServer.maximumBodyLength)
+        } catch {
+            throw Problem(
+                .contentTooLarge,
+                ManagementError(.invalid, "the body has more than \(ControlServer.maximumBodyLength) bytes"))
+        }
+        guard bytes.readableBytes > 0 else { return [:] }
+        do {
+            return try APICoding.decode(JSONValue.self, from: Data(bytes.readableBytesView))
+        } catch {
+            throw ManagementError(.invalid, "the body is no JSON")
+        }
+    }
+
+    private static func members(_ value: JSONValue?, _ name: String) throws(ManagementError) -> [String: JSONValue] {
+        switch value {
+        case nil: return [:]
+        case .object(let members)?: return members
+        case let other?:
+            throw ManagementError(
+                .invalid, "\(name) is \(other.typeName) where an object is expected", field: name)
+        }
+    }
+
+    private static func object(
+        _ value: JSONValue, only names: [String]
+    ) throws(ManagementError) -> [String: JSONValue] {
+        let object = try members(value, "the body")
+        for name in object.keys.sorted() where !names.contains(name) {
+            throw ManagementError(
+                .invalid, "the body has no field '\(name)'; it has \(names.joined(separator: " and "))", field: name)
+        }
+        return object
+    }
+
+    // MARK: Answers
+
+    private static func response(_ status: HTTPResponse.Status, _ value: JSONValue) throws -> Response {
+        Response(
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: try APICoding.encode(value))))
+    }
+
+    /// A problem as RFC 9457 has it, with `code` and `field` besides.
+    static func response(to problem: Problem) -> Response {
+        var body: [String: JSONValue] = [
+            "type": "about:blank", "title": .text(problem.status.reasonPhrase),
+            "status": .integer(Int64(problem.status.code)), "detail": .text(problem.error.message),
+            "code": .text(problem.error.code.rawValue),
+        ]
+        if let field = problem.error.field { body["field"] = .text(field) }
+        var headers: HTTPFields = [.contentType: "application/problem+json"]
+        if !problem.allowed.isEmpty {
+            headers[.allow] = problem.allowed.map(\.rawValue).joined(separator: ", ")
+        }
+        let data = (try? APICoding.encode(JSONValue.object(body))) ?? Data()
+        return Response(
+            status: problem.status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: data)))
+    }
+}

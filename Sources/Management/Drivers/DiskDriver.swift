@@ -1,0 +1,36 @@
+public import Resources
+
+public struct DiskDriver: Driver {
+    private let controller: Controller
+
+    public init(_ controller: Controller) { self.controller = controller }
+
+    public func list(_ page: Page) async throws(ManagementError) -> [Resource<Disk>] {
+        page.slice(try await controller.disks())
+    }
+
+    public func show(_ name: String) async throws(ManagementError) -> Resource<Disk> {
+        try await controller.disk(name)
+    }
+
+    public func create(_ name: String, _ spec: Disk.Spec) async throws(ManagementError) -> Resource<Disk> {
+        try await controller.createDisk(name, spec)
+    }
+
+    public func change(
+        _ present: Resource<Disk>, to spec: Disk.Spec
+    ) async throws(ManagementError) -> Resource<Disk> {
+        try await controller.changeDisk(present.name, to: spec)
+    }
+
+    public func delete(_ name: String) async throws(ManagementError) { try await controller.deleteDisk(name) }
+
+    public func perform(
+        _ action: String, on name: String?, _ arguments: [String: JSONValue]
+    ) async throws(ManagementError) -> JSONValue {
+        let name = name ?? ""
+        _ = try NoFields(arguments, of: action)
+        try await controller.acknowledgeLoss(ofDisk: name)
+        return ["done": .text("disk \(name) can be written again")]
+    }
+}

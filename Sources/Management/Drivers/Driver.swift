@@ -1,0 +1,127 @@
+public import Resources
+
+/// A part of a list: what is asked for at a time.
+public struct Page: Sendable, Hashable {
+    /// The most things in an answer, unless fewer are asked for.
+    public static let maximumLength = 1000
+
+    /// Only parts of this thing, for kinds whose things are parts of others.
+    public var whole: String?
+    /// Only things behind this name.
+    public var after: String?
+    /// How many at most.
+    public var limit: Int
+
+    public init(whole: String? = nil, after: String? = nil, limit: Int = maximumLength) {
+        self.whole = whole
+        self.after = after
+        self.limit = limit
+    }
+
+    /// Those of `things`, which are in the order of their names, that belong to the page.
+    public func slice<Kind: ResourceKind>(_ things: [Resource<Kind>]) -> [Resource<Kind>] {
+        let rest = after.map { after in things.drop { $0.name <= after } } ?? things[...]
+        return Array(rest.prefix(limit))
+    }
+}
+
+/// What serves one kind of thing.
+public protocol Driver: Sendable {
+    associatedtype Kind: ResourceKind
+    init(_ controller: Controller)
+    /// The things of the page in the order of their names.
+    func list(_ page: Page) async throws(ManagementError) -> [Resource<Kind>]
+    func show(_ name: String) async throws(ManagementError) -> Resource<Kind>
+    func create(_ name: String, _ spec: Kind.Spec) async throws(ManagementError) -> Resource<Kind>
+    /// Makes the spec of the thing `spec`, which differs from `present` in what may be changed only.
+    func change(
+        _ present: Resource<Kind>, to spec: Kind.Spec
+    ) async throws(ManagementError) -> Resource<Kind>
+    func delete(_ name: String) async throws(ManagementError)
+    /// Does what the action `action` says, to the thing `name` or to the kind; gives what is to be told.
+    func perform(
+        _ action: String, on name: String?, _ arguments: [String: JSONValue]
+    ) async throws(ManagementError) -> JSONValue
+}
+
+// Nobody asks for what the kind's description does not list.
+extension Driver {
+    public func create(_ name: String, _ spec: Kind.Spec) async throws(ManagementError) -> Resource<Kind> {
+        throw Self.notOffered("made")
+    }
+    public func change(
+        _ present: Resource<Kind>, to spec: Kind.Spec
+    ) async throws(ManagementError) -> Resource<Kind> {
+        throw Self.notOffered("changed")
+    }
+    public func delete(_ name: String) async throws(ManagementError) { throw Self.notOffered("deleted") }
+    public func perform(
+        _ action: String, on name: String?, _ arguments: [String: JSONValue]
+    ) async throws(ManagementError) -> JSONValue {
+        throw Self.notOffered("asked for '\(action)'")
+    }
+
+    private static func notOffered(_ what: String) -> ManagementError {
+        ManagementError(.internal, "\(Kind.description.aSingular) cannot be \(what)")
+    }
+}
+
+/// A kind with its driver, for those who do not know its types: all that they exchange is JSON.
+public struct Endpoint: Sendable {
+    public let kind: KindDescription
+    /// The things of a page, and the name to ask for the next page with; nil when there is none.
+    public let list: @Sendable (Page) async throws(ManagementError) -> (items: [JSONValue], next: String?)
+    public let show: @Sendable (String) async throws(ManagementError) -> JSONValue
+    public let create: @Sendable (String, [String: JSONValue]) async throws(ManagementError) -> JSONValue
+    public let change: @Sendable (String, [String: JSONValue]) async throws(ManagementError) -> JSONValue
+    public let delete: @Sendable (String) async throws(ManagementError) -> Void
+    public let perform: @Sendable (String, String?, [String: JSONValue]) async throws(ManagementError) -> JSONValue
+
+    init<D: Driver>(_ driver: D) {
+        let kind = D.Kind.description
+        self.kind = kind
+        list = { page async throws(ManagementError) in
+            let things = try await driver.list(page)
+            return (things.map(\.json), things.count == page.limit ? things.last?.name : nil)
+        }
+        show = { name async throws(ManagementError) in
+            try await driver.show(try kind.naming.checked(name)).json
+        }
+        create = { name, members async throws(ManagementError) in
+            let name = try kind.naming.checked(name)
+            let spec = try D.Kind.Spec(members, of: kind.aSingular)
+            try D.Kind.validate(spec, changing: nil)
+            return try await driver.create(name, spec).json
+        }
+        change = { name, members async throws(ManagementError) in
+            let present = try await driver.show(try kind.naming.checked(name))
+            let spec = try present.spec.changed(members, of: "\(kind.singular) '\(name)'")
+            try D.Kind.validate(spec, changing: present.spec)
+            return try await driver.change(present, to: spec).json
+        }
+        delete = { name async throws(ManagementError) in try await driver.delete(try kind.naming.checked(name)) }
+        perform = { action, name, arguments async throws(ManagementError) in
+            let name = try name.map { name throws(ManagementError) in try kind.naming.checked(name) }
+            return try await driver.perform(action, on: name, arguments)
+        }
+    }
+}
+
+/// What the daemon knows of: one line a kind.
+public enum Registry {
+    public static let drivers: [any Driver.Type] = [DiskDriver.self]
+
+    /// The kinds, for the command line.
+    public static var kinds: [any ResourceKind.Type] { drivers.map { kind(of: $0) } }
+
+    private static func kind<D: Driver>(of driver: D.Type) -> any ResourceKind.Type { D.Kind.self }
+
+    /// The kinds as `controller` serves them.
+    public static func endpoints(_ controller: Controller) -> [Endpoint] {
+        drivers.map { endpoint($0, controller) }
+    }
+
+    private static func endpoint<D: Driver>(_ driver: D.Type, _ controller: Controller) -> Endpoint {
+        Endpoint(D(controller))
+    }
+}

@@ -1,0 +1,248 @@
+import Foundation
+
+/// A rule for text: the one place that knows what may stand there.
+public struct TextRule: Sendable {
+    /// What it is, for usage lines: `name`, `address:port`.
+    public let valueName: String
+    /// The text in its canonical form, or the sentence that refuses it.
+    public let canonical: @Sendable (String) throws(ManagementError) -> String
+    /// Whether it is the path of a file, which a command line may give relative to the current folder.
+    public let isPath: Bool
+
+    public init(
+        _ valueName: String, isPath: Bool = false,
+        _ canonical: @escaping @Sendable (String) throws(ManagementError) -> String
+    ) {
+        self.valueName = valueName
+        self.isPath = isPath
+        self.canonical = canonical
+    }
+
+    /// Any text of at most `maximumLength` bytes in UTF-8.
+    public static func any(_ valueName: String, maximumLength: Int = 4096) -> TextRule {
+        TextRule(valueName) { text throws(ManagementError) in
+            guard text.utf8.count <= maximumLength else {
+                throw ManagementError(
+                    .invalid, "a \(valueName) of \(text.utf8.count) bytes is too long; it may have \(maximumLength)")
+            }
+            return text
+        }
+    }
+}
+
+/// What values a field has: how they are checked, written on a command line, shown in tables and described in OpenAPI.
+public indirect enum FieldType: Sendable {
+    case flag
+    /// A number of things.
+    case count(ClosedRange<Int64>)
+    /// A number of bytes.
+    case size(ClosedRange<Int64>)
+    /// A number that is only shown, of seconds or bytes a second.
+    case number
+    case text(TextRule)
+    /// One of a few numbers or words.
+    case choice([JSONValue])
+    case date
+    /// At most so many values of one type.
+    case list(FieldType, maximumCount: Int)
+    /// At most so many values of one type by name.
+    case map(TextRule, FieldType, maximumCount: Int)
+    case record([FieldDescription])
+
+    // MARK: Checks
+
+    /// `value` in its canonical form; `field` is its name, for the sentence that refuses it.
+    public func checked(_ value: JSONValue, field: String) throws(ManagementError) -> JSONValue {
+        switch (self, value) {
+        case (.flag, .bool), (.number, .integer), (.number, .number): return value
+        case (.count(let range), .integer(let number)):
+            guard range.contains(number) else {
+                throw ManagementError(
+                    .invalid, "\(field) \(number) is not possible; give \(range.lowerBound) to \(range.upperBound)",
+                    field: field)
+            }
+            return value
+        case (.size(let range), .integer(let size)):
+            try Self.check(size, in: range, field: field)
+            return value
+        case (.text(let rule), .text(let text)):
+            do throws(ManagementError) {
+                return .text(try rule.canonical(text))
+            } catch {
+                throw error.about(field)
+            }
+        case (.choice(let choices), _):
+            guard choices.contains(value) else {
+                throw ManagementError(
+                    .invalid, "\(field) \(Self.quoted(value)) is not offered; use \(Self.either(choices))", field: field
+                )
+            }
+            return value
+        case (.date, .text):
+            guard Date.from(value) != nil else { break }
+            return value
+        case (.list(let type, let maximumCount), .array(let elements)):
+            try Self.check(elements.count, atMost: maximumCount, field: field)
+            var checked: [JSONValue] = []
+            for element in elements { checked.append(try type.checked(element, field: field)) }
+            return .array(checked)
+        case (.map(let rule, let type, let maximumCount), .object(let members)):
+            try Self.check(members.count, atMost: maximumCount, field: field)
+            var checked: [String: JSONValue] = [:]
+            for (name, member) in members.sorted(by: { $0.key < $1.key }) {
+                let canonical: String
+                do throws(ManagementError) { canonical = try rule.canonical(name) } catch { throw error.about(field) }
+                checked[canonical] = try type.checked(member, field: "\(field).\(name)")
+            }
+            return .object(checked)
+        case (.record(let fields), .object(let members)):
+            return .object(try fields.checked(members, of: field, path: field + "."))
+        default: break
+        }
+        throw ManagementError(
+            .invalid, "\(field) is \(value.typeName) where \(expectation) is expected", field: field)
+    }
+
+    private static func check(_ size: Int64, in range: ClosedRange<Int64>, field: String) throws(ManagementError) {
+        guard !range.contains(size) else { return }
+        let sentence =
+            if size <= 0 {
+                "\(field) \(size) is nothing; give at least \(ByteSize.format(range.lowerBound))"
+            } else if size < range.lowerBound {
+                "\(field) \(ByteSize.format(size)) is too little; give at least \(ByteSize.format(range.lowerBound))"
+            } else {
+                "\(field) \(ByteSize.format(size)) is too much; give at most \(ByteSize.format(range.upperBound))"
+            }
+        throw ManagementError(.invalid, sentence, field: field)
+    }
+
+    private static func check(_ count: Int, atMost maximum: Int, field: String) throws(ManagementError) {
+        guard count <= maximum else {
+            throw ManagementError(
+                .invalid, "\(count) values of \(field) are too many; give at most \(maximum)", field: field)
+        }
+    }
+
+    /// What is expected, for a sentence.
+    private var expectation: String {
+        switch self {
+        case .flag: "true or false"
+        case .count, .number: "a number"
+        case .size: "a number of bytes"
+        case .text(let rule): "the text of a \(rule.valueName)"
+        case .choice(let choices): Self.either(choices)
+        case .date: "a time in ISO 8601"
+        case .list: "a list"
+        case .map, .record: "an object"
+        }
+    }
+
+    private static func quoted(_ value: JSONValue) -> String { "'\(FieldType.number.shown(value))'" }
+
+    private static func either(_ choices: [JSONValue]) -> String {
+        let words = choices.map { FieldType.number.shown($0) }
+        guard words.count > 1, let last = words.last else { return words.first ?? "nothing" }
+        return "\(words.dropLast().joined(separator: ", ")) or \(last)"
+    }
+
+    // MARK: Command line
+
+    /// The value that the word `text` of a command line means. Lists have commas between their elements.
+    public func parsed(_ text: String, field: String) throws(ManagementError) -> JSONValue {
+        func number() throws(ManagementError) -> JSONValue {
+            guard let number = Int64(text) else {
+                throw ManagementError(.invalid, "'\(text)' is no number for \(field)", field: field)
+            }
+            return .integer(number)
+        }
+        let value: JSONValue
+        switch self {
+        case .flag:
+            guard let flag = ["yes": true, "true": true, "no": false, "false": false][text] else {
+                throw ManagementError(.invalid, "'\(text)' is neither yes nor no, for \(field)", field: field)
+            }
+            value = .bool(flag)
+        case .count, .number: value = try number()
+        case .size: value = .integer(try ByteSize.parse(text))
+        case .choice(let choices): value = choices.first { Self.number.shown($0) == text } ?? .text(text)
+        case .text, .date: value = .text(text)
+        case .list(let type, _):
+            var elements: [JSONValue] = []
+            for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+                elements.append(try type.parsed(String(part), field: field))
+            }
+            value = .array(elements)
+        case .map, .record:
+            throw ManagementError(.invalid, "\(field) cannot be written as one word", field: field)
+        }
+        return try checked(value, field: field)
+    }
+
+    /// What stands for a value in usage lines.
+    public var valueName: String {
+        switch self {
+        case .flag: "yes|no"
+        case .count, .number: "n"
+        case .size: "size"
+        case .text(let rule): rule.valueName
+        case .choice(let choices): choices.map { Self.number.shown($0) }.joined(separator: "|")
+        case .date: "time"
+        case .list(let type, _): type.valueName
+        case .map(let rule, let type, _): "\(rule.valueName)=\(type.valueName)"
+        case .record: "object"
+        }
+    }
+
+    // MARK: Tables
+
+    /// `value` for people.
+    public func shown(_ value: JSONValue) -> String {
+        switch (self, value) {
+        case (_, .null): "-"
+        case (.size, .integer(let size)): ByteSize.format(size)
+        case (_, .bool(let flag)): flag ? "yes" : "no"
+        case (_, .integer(let number)): "\(number)"
+        case (_, .number(let number)): "\((number * 10).rounded() / 10)"
+        case (_, .text(let text)): text
+        case (.list(let type, _), .array(let elements)):
+            elements.isEmpty ? "-" : elements.map(type.shown).joined(separator: ", ")
+        case (.map(_, let type, _), .object(let members)):
+            members.isEmpty
+                ? "-"
+                : members.sorted { $0.key < $1.key }.map { "\($0.key)=\(type.shown($0.value))" }
+                    .joined(separator: ", ")
+        case (.record(let fields), .object(let members)):
+            fields.compactMap { field in
+                members[field.name].map { "\(field.label) \(field.type.shown($0))" }
+            }.joined(separator: ", ")
+        case (_, .array(let elements)): "\(elements.count) values"
+        case (_, .object(let members)): "\(members.count) values"
+        }
+    }
+
+    // MARK: OpenAPI
+
+    /// The schema in OpenAPI 3.1.
+    public var schema: JSONValue {
+        switch self {
+        case .flag: ["type": "boolean"]
+        case .count(let range), .size(let range):
+            [
+                "type": "integer", "format": "int64", "minimum": .integer(range.lowerBound),
+                "maximum": .integer(range.upperBound),
+            ]
+        case .number: ["type": "number"]
+        case .text: ["type": "string"]
+        case .choice(let choices): ["enum": .array(choices)]
+        case .date: ["type": "string", "format": "date-time"]
+        case .list(let type, let maximumCount):
+            ["type": "array", "items": type.schema, "maxItems": .integer(Int64(maximumCount))]
+        case .map(_, let type, let maximumCount):
+            [
+                "type": "object", "additionalProperties": type.schema,
+                "maxProperties": .integer(Int64(maximumCount)),
+            ]
+        case .record(let fields): fields.schema
+        }
+    }
+}

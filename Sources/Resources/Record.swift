@@ -1,0 +1,98 @@
+/// A value that is made of fields: a spec, a status, the arguments of an action, or a part of these.
+public protocol Record: FieldValue, Hashable {
+    /// All fields, in the order in which they are shown.
+    static var fields: [Field<Self>] { get }
+    /// With the default values.
+    init()
+}
+
+extension Record {
+    /// What is known of the fields.
+    public static var descriptions: [FieldDescription] { fields.map(\.description) }
+    /// The type of a field that holds one.
+    public static var type: FieldType { .record(descriptions) }
+
+    /// Reads what it knows, and ignores the rest.
+    public static func from(_ json: JSONValue) -> Self? {
+        guard case .object(let members) = json else { return nil }
+        var record = Self()
+        for field in fields {
+            if let value = members[field.description.name], !field.set(&record, value) { return nil }
+        }
+        return record
+    }
+
+    /// An object without absent and secret fields.
+    public var json: JSONValue {
+        var members: [String: JSONValue] = [:]
+        for field in Self.fields where !field.description.isSecret && field.description.change != .onlyAtCreation {
+            let value = field.value(self)
+            if value != .null { members[field.description.name] = value }
+        }
+        return .object(members)
+    }
+
+    /// The record that is described by `members`: those that are not given have their defaults.
+    ///
+    /// - Parameter thing: What it describes, for the sentence: `a disk`.
+    /// - Throws: `ManagementError.Code.invalid`, with the field, for unknown, impossible and missing fields.
+    public init(_ members: [String: JSONValue], of thing: String) throws(ManagementError) {
+        self.init()
+        let checked = try Self.descriptions.checked(members, of: thing)
+        for field in Self.fields {
+            let name = field.description.name
+            guard let value = checked[name] else {
+                guard field.description.need != .required else {
+                    throw ManagementError(
+                        .invalid, "\(thing) needs a \(field.description.label): \(field.description.help)", field: name)
+                }
+                continue
+            }
+            try Self.set(field, value, in: &self)
+        }
+    }
+
+    /// The record with the fields in `members` changed.
+    ///
+    /// - Throws: `ManagementError.Code.invalid` for unknown and impossible fields, and for those that cannot change;
+    ///   to give the value that a field has is no change.
+    public func changed(_ members: [String: JSONValue], of thing: String) throws(ManagementError) -> Self {
+        var record = self
+        let checked = try Self.descriptions.checked(members, of: thing)
+        for field in Self.fields {
+            let description = field.description
+            guard let value = checked[description.name], value != field.value(self) else { continue }
+            switch description.change {
+            case .always: break
+            case .growing:
+                guard case (.integer(let new), .integer(let old)) = (value, field.value(self)), new >= old else {
+                    throw ManagementError(
+                        .invalid,
+                        "the \(description.label) of \(thing) cannot become smaller; it is "
+                            + description.type.shown(field.value(self)), field: description.name)
+                }
+            case .never, .onlyAtCreation:
+                throw ManagementError(
+                    .invalid, "the \(description.label) of \(thing) cannot be changed", field: description.name)
+            }
+            try Self.set(field, value, in: &record)
+        }
+        return record
+    }
+
+    private static func set(
+        _ field: Field<Self>, _ value: JSONValue, in record: inout Self
+    ) throws(ManagementError) {
+        guard field.set(&record, value) else {
+            throw ManagementError(
+                .internal, "field \(field.description.name) does not take \(value.typeName)",
+                field: field.description.name)
+        }
+    }
+}
+
+/// No fields at all.
+public struct NoFields: Record {
+    public static let fields: [Field<NoFields>] = []
+    public init() {}
+}

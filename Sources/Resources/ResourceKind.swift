@@ -1,0 +1,167 @@
+/// What can be done with the things of a kind besides its actions.
+public enum Verb: String, Sendable, Hashable, CaseIterable {
+    case list, show, create, set, delete
+}
+
+/// How the things of a kind are named.
+public enum Naming: Sendable {
+    /// By one name.
+    case name(TextRule)
+    /// By the name of what it is a part of, and its own: `vtl/V00001L8`.
+    case part(of: TextRule, TextRule)
+
+    /// What stands for a name in usage lines.
+    public var valueName: String {
+        switch self {
+        case .name(let rule): rule.valueName
+        case .part(let whole, let part): "\(whole.valueName) \(part.valueName)"
+        }
+    }
+
+    /// The name that `text` means, in its canonical form.
+    public func checked(_ text: String) throws(ManagementError) -> String {
+        switch self {
+        case .name(let rule): return try rule.canonical(text)
+        case .part(let whole, let part):
+            let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2 else {
+                throw ManagementError(
+                    .invalid,
+                    "'\(text)' is incomplete; write \(whole.valueName.uppercased())/\(part.valueName.uppercased())")
+            }
+            return try whole.canonical(String(parts[0])) + "/" + part.canonical(String(parts[1]))
+        }
+    }
+}
+
+/// Something that can be asked of a thing, or of all things of a kind, besides changing its spec.
+public struct ActionDescription: Sendable {
+    /// `acknowledge-loss`
+    public let name: String
+    public let help: String
+    /// More for the help of the command.
+    public let discussion: String
+    public let arguments: [FieldDescription]
+    /// The names of those arguments that the command line takes without an option's name, in their order.
+    public let positional: [String]
+    /// Whether it is asked of one thing, not of the kind.
+    public let isOfOne: Bool
+    /// Whether it takes media, or what is on them, away: then it asks first.
+    public let isDestructive: Bool
+
+    public init<Arguments: Record>(
+        _ name: String, _ arguments: Arguments.Type, help: String, discussion: String = "",
+        positional: [String] = [], isOfOne: Bool = true, isDestructive: Bool = false
+    ) {
+        self.name = name
+        self.help = help
+        self.discussion = discussion
+        self.arguments = Arguments.descriptions
+        self.positional = positional
+        self.isOfOne = isOfOne
+        self.isDestructive = isDestructive
+    }
+}
+
+/// A kind of thing that the daemon keeps or shows: the table from which command line, API, OpenAPI, tables, checks and
+/// configuration files come.
+public protocol ResourceKind: Sendable {
+    /// What is wanted.
+    associatedtype Spec: Record
+    /// What is.
+    associatedtype Status: Record
+    static var description: KindDescription { get }
+    static var actions: [any ResourceAction.Type] { get }
+    /// One line that tells somebody who has just made or changed `resource` what it is now.
+    static func summary(_ resource: Resource<Self>) -> String
+    /// Checks of several fields at a time; `old` is nil when the thing is made.
+    static func validate(_ spec: Spec, changing old: Spec?) throws(ManagementError)
+}
+
+extension ResourceKind {
+    public static var actions: [any ResourceAction.Type] { [] }
+    public static func summary(_ resource: Resource<Self>) -> String { "\(description.singular) \(resource.name)" }
+    public static func validate(_ spec: Spec, changing old: Spec?) throws(ManagementError) {}
+}
+
+/// What is known of a kind.
+public struct KindDescription: Sendable {
+    /// `disk`
+    public let singular: String
+    /// In paths of the API: `disks`.
+    public let plural: String
+    /// The command: `disk`.
+    public let command: String
+    /// What it is: `Make, show, change and delete disks.`
+    public let help: String
+    /// More for the help of the command.
+    public let discussion: String
+    public let naming: Naming
+    public let verbs: [Verb]
+    /// What the help of verbs says besides what is said of every kind.
+    public let verbHelp: [Verb: String]
+    public let spec: [FieldDescription]
+    public let status: [FieldDescription]
+    public let actions: [ActionDescription]
+    /// Whether deletion takes media, or what is on them, away: then it asks first.
+    public let deletionIsDestructive: Bool
+
+    public init<Kind: ResourceKind>(
+        _ kind: Kind.Type, _ singular: String, _ plural: String, command: String? = nil, help: String,
+        discussion: String = "", naming: Naming, verbs: [Verb], verbHelp: [Verb: String] = [:],
+        deletionIsDestructive: Bool = false
+    ) {
+        self.singular = singular
+        self.plural = plural
+        self.command = command ?? singular
+        self.help = help
+        self.discussion = discussion
+        self.naming = naming
+        self.verbs = verbs
+        self.verbHelp = verbHelp
+        spec = Kind.Spec.descriptions
+        status = Kind.Status.descriptions
+        actions = Kind.actions.map { $0.description }
+        self.deletionIsDestructive = deletionIsDestructive
+    }
+
+    /// The singular with its article, for sentences.
+    public var aSingular: String { ("aeiou".contains(singular.first ?? "x") ? "an " : "a ") + singular }
+
+    /// The plural for people, for those kinds whose names have several words: `initiator groups`.
+    public var pluralLabel: String { singular.hasSuffix("y") ? singular.dropLast() + "ies" : singular + "s" }
+
+    public func action(_ name: String) -> ActionDescription? { actions.first { $0.name == name } }
+}
+
+/// A thing: its name, what is wanted of it, and what it is.
+public struct Resource<Kind: ResourceKind>: Hashable, Sendable {
+    public var name: String
+    public var spec: Kind.Spec
+    public var status: Kind.Status
+
+    public init(name: String, spec: Kind.Spec, status: Kind.Status) {
+        self.name = name
+        self.spec = spec
+        self.status = status
+    }
+
+    /// As it stands in answers.
+    public var json: JSONValue { ["name": .text(name), "spec": spec.json, "status": status.json] }
+
+    /// The thing in an answer; nil when `json` is something else.
+    public init?(_ json: JSONValue) {
+        guard let name = json["name"]?.text, let spec = json["spec"].flatMap(Kind.Spec.from),
+            let status = json["status"].flatMap(Kind.Status.from)
+        else { return nil }
+        self.init(name: name, spec: spec, status: status)
+    }
+}
+
+/// An action of a kind, as a type: so that each has a command of its own.
+public protocol ResourceAction: Sendable {
+    associatedtype Kind: ResourceKind
+    /// What the action needs to know.
+    associatedtype Arguments: Record
+    static var description: ActionDescription { get }
+}

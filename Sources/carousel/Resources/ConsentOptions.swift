@@ -1,0 +1,33 @@
+import ArgumentParser
+import Foundation
+import Glibc
+import Resources
+
+/// Whether a command may take media, or what is on them, away.
+struct ConsentOptions: ParsableArguments {
+    @Flag(help: "Do not ask before something is lost for good.")
+    var yes = false
+
+    @Flag(help: "Say what would be done, and do nothing.")
+    var dryRun = false
+
+    /// Whether to go on with `deed`: asks at a terminal.
+    ///
+    /// - Throws: `CommandFailure` where nobody can be asked and `--yes` is missing.
+    func isGiven(to deed: String) throws -> Bool {
+        if dryRun {
+            Output.print("would \(PrintableText.escaped(deed))")
+            return false
+        }
+        if yes { return true }
+        guard isatty(STDIN_FILENO) == 1 else {
+            throw CommandFailure(
+                .usage, "to \(deed) cannot be taken back: say --yes to do it, or --dry-run to see what it would do")
+        }
+        try? FileHandle.standardError.write(contentsOf: Data("\(PrintableText.escaped(deed))? [y/N] ".utf8))
+        guard ["y", "yes"].contains(readLine()?.lowercased() ?? "") else {
+            throw CommandFailure(.refused, "nothing was done")
+        }
+        return true
+    }
+}

@@ -1,0 +1,154 @@
+import ArgumentParser
+import Management
+import Resources
+
+/// Where a command takes its options from.
+protocol OptionSource {
+    /// The fields that options give.
+    static var options: [FieldDescription] { get }
+    /// The fields that words without an option's name give, in their order.
+    static var words: [FieldDescription] { get }
+    /// Whether options are required that a thing cannot be made without.
+    static var requiresFields: Bool { get }
+}
+
+extension OptionSource {
+    static var words: [FieldDescription] { [] }
+}
+
+/// The options that a table of fields describes: `--block-size 512`, `--removable`.
+///
+/// ArgumentParser asks a mirror of the value for its options, so the mirror tells it of one for each field; help,
+/// completion and manual pages follow from that.
+struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable {
+    private var given: [String: JSONValue] = [:]
+    /// What is wrong with what was given: ArgumentParser has no way to pass it on while it decodes.
+    private var failure: CommandFailure?
+
+    init() {}
+
+    /// What was given: fields with their values in JSON.
+    var members: [String: JSONValue] {
+        get throws {
+            if let failure { throw failure }
+            return given
+        }
+    }
+
+    // MARK: Definition
+
+    var customMirror: Mirror {
+        let words = Source.words.map { (label: String?.some($0.name), value: Self.argument($0)) }
+        let options = Source.options.map { (label: String?.some($0.name), value: Self.option($0)) }
+        return Mirror(self, children: words + options)
+    }
+
+    private static func argument(_ field: FieldDescription) -> Any {
+        Argument<String>(help: ArgumentHelp(field.help))
+    }
+
+    private static func option(_ field: FieldDescription) -> Any {
+        let name = NameSpecification.customLong(field.optionName)
+        let help = ArgumentHelp(
+            field.help + defaultText(field), valueName: field.type.valueName)
+        switch kind(of: field) {
+        case .flag: return Flag<Bool?>(name: name, inversion: .prefixedNo, help: help)
+        case .several: return Option<[String]>(wrappedValue: [], name: name, help: help)
+        case .one:
+            var completion: CompletionKind?
+            if case .choice(let choices) = field.type { completion = .list(choices.map { field.type.shown($0) }) }
+            return Option<String?>(name: name, help: help, completion: completion)
+        }
+    }
+
+    private enum OptionKind { case flag, one, several }
+
+    private static func kind(of field: FieldDescription) -> OptionKind {
+        switch field.type {
+        case .flag: .flag
+        case .list, .map: .several
+        default: .one
+        }
+    }
+
+    private static func defaultText(_ field: FieldDescription) -> String {
+        guard case .withDefault(let value) = field.need, Source.requiresFields else { return "" }
+        return " (default: \(field.type.shown(value)))"
+    }
+
+    // MARK: Values
+
+    private struct Key: CodingKey {
+        let stringValue: String
+        var intValue: Int? { nil }
+        init(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: Key.self)
+        for field in Source.words {
+            let word = try container.decode(Argument<String>.self, forKey: Key(stringValue: field.name)).wrappedValue
+            take(field) { () throws(CommandFailure) in try Self.value(of: word, field) }
+        }
+        for field in Source.options {
+            let key = Key(stringValue: field.name)
+            switch Self.kind(of: field) {
+            case .flag:
+                given[field.name] = try container.decode(Flag<Bool?>.self, forKey: key).wrappedValue.map { .bool($0) }
+            case .several:
+                let words = try container.decode(Option<[String]>.self, forKey: key).wrappedValue
+                guard !words.isEmpty else { continue }
+                take(field) { () throws(CommandFailure) in try Self.values(of: words, field) }
+            case .one:
+                let word = try container.decode(Option<String?>.self, forKey: key).wrappedValue
+                if let word { take(field) { () throws(CommandFailure) in try Self.value(of: word, field) } }
+            }
+            if given[field.name] == nil, field.need == .required, Source.requiresFields {
+                failure =
+                    failure
+                    ?? CommandFailure(.usage, "give the \(field.label) with --\(field.optionName): \(field.help)")
+            }
+        }
+    }
+
+    /// Remembers the first failure.
+    private mutating func take(
+        _ field: FieldDescription, _ value: () throws(CommandFailure) -> JSONValue
+    ) {
+        do {
+            given[field.name] = try value()
+        } catch {
+            failure = failure ?? error
+        }
+    }
+
+    private static func value(of word: String, _ field: FieldDescription) throws(CommandFailure) -> JSONValue {
+        try parsing { () throws(ManagementError) in
+            if case .text(let rule) = field.type, rule.isPath { return .text(StateFolder.absolute(word)) }
+            return try field.type.parsed(word, field: field.label)
+        }
+    }
+
+    /// Lists may be given by several options, and by one with commas.
+    private static func values(of words: [String], _ field: FieldDescription) throws(CommandFailure) -> JSONValue {
+        try parsing { () throws(ManagementError) in
+            guard case .map(_, let type, _) = field.type else {
+                return try field.type.parsed(words.joined(separator: ","), field: field.label)
+            }
+            var members: [String: JSONValue] = [:]
+            for word in words {
+                let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count == 2 else {
+                    throw ManagementError(
+                        .invalid, "'\(word)' is no \(field.label); write \(field.type.valueName)")
+                }
+                guard members[String(parts[0])] == nil else {
+                    throw ManagementError(.invalid, "\(field.label) \(parts[0]) is given twice; give it once")
+                }
+                members[String(parts[0])] = try type.parsed(String(parts[1]), field: field.label)
+            }
+            return try field.type.checked(.object(members), field: field.label)
+        }
+    }
+}

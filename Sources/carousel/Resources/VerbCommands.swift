@@ -1,0 +1,174 @@
+import ArgumentParser
+import Console
+import Management
+import Resources
+
+extension ResourceKind {
+    /// The configuration of the command for a verb.
+    static func configuration(_ verb: Verb, _ abstract: String) -> CommandConfiguration {
+        CommandConfiguration(
+            commandName: verb.rawValue, abstract: abstract, discussion: description.verbHelp[verb] ?? "")
+    }
+}
+
+/// `carousel KIND list`
+struct ListCommand<Kind: ResourceKind>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration {
+        Kind.configuration(.list, "List the \(Kind.description.pluralLabel).")
+    }
+
+    @OptionGroup var whole: WholeArgument<Kind>
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let kind = Kind.description
+        let items = try await state.daemon.list(kind, of: whole.name)
+        try output.show(JSONValue.object(["items": .array(items)])) { _ in ResourceText.table(items, of: kind) }
+    }
+}
+
+/// `carousel KIND show NAME`
+struct ShowCommand<Kind: ResourceKind>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration {
+        Kind.configuration(.show, "Show one \(Kind.description.singular).")
+    }
+
+    @OptionGroup var name: NameArgument<Kind>
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let kind = Kind.description
+        let thing = try await state.daemon.show(kind, try await name.resolved(state.daemon))
+        try output.show(thing) { ResourceText.properties($0, of: kind) }
+    }
+}
+
+/// `carousel KIND create NAME --FIELD VALUE …`
+struct CreateCommand<Kind: ResourceKind>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration {
+        Kind.configuration(.create, "Make \(Kind.description.aSingular).")
+    }
+
+    struct Fields: OptionSource {
+        static var options: [FieldDescription] { Kind.description.spec }
+        static var requiresFields: Bool { true }
+    }
+
+    @OptionGroup var name: NameArgument<Kind>
+    @OptionGroup var fields: FieldOptions<Fields>
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let thing = try await state.daemon.create(Kind.description, name.text, try fields.members)
+        try output.show(thing) { ResourceText.summary($0, of: Kind.self) }
+    }
+}
+
+/// `carousel KIND set NAME --FIELD VALUE …`
+struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration {
+        Kind.configuration(.set, "Change \(Kind.description.aSingular).")
+    }
+
+    struct Fields: OptionSource {
+        static var options: [FieldDescription] {
+            Kind.description.spec.filter { $0.change == .always || $0.change == .growing }
+        }
+        static var requiresFields: Bool { false }
+    }
+
+    @OptionGroup var name: NameArgument<Kind>
+    @OptionGroup var fields: FieldOptions<Fields>
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let members = try fields.members
+        guard !members.isEmpty else {
+            let names = Fields.options.map { "--" + $0.optionName }.joined(separator: ", ")
+            throw CommandFailure(.usage, "say what to change, with \(names)")
+        }
+        let name = try await name.resolved(state.daemon)
+        let thing = try await state.daemon.change(Kind.description, name, members)
+        try output.show(thing) { ResourceText.summary($0, of: Kind.self) }
+    }
+}
+
+/// `carousel KIND delete NAME`
+struct DeleteCommand<Kind: ResourceKind>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration {
+        let kind = Kind.description
+        return Kind.configuration(
+            .delete, "Delete \(kind.aSingular)\(kind.deletionIsDestructive ? " with its content" : "").")
+    }
+
+    @OptionGroup var name: NameArgument<Kind>
+    @OptionGroup var consent: ConsentOptions
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let kind = Kind.description
+        let name = try await name.resolved(state.daemon)
+        if kind.deletionIsDestructive {
+            _ = try await state.daemon.show(kind, name)
+            guard try consent.isGiven(to: "delete \(kind.singular) '\(name)' with its content") else { return }
+        }
+        try await state.daemon.delete(kind, name)
+        try output.show(["done": .text("deleted \(kind.singular) \(name)")] as JSONValue) { $0["done"]?.text ?? "" }
+    }
+}
+
+/// `carousel KIND ACTION NAME …`
+struct ActionCommand<Action: ResourceAction>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration {
+        let action = Action.description
+        return CommandConfiguration(
+            commandName: action.name, abstract: action.help, discussion: action.discussion)
+    }
+
+    @OptionGroup var name: NameArgument<Action.Kind>
+    @OptionGroup var fields: FieldOptions<ActionFields<Action>>
+    @OptionGroup var consent: ConsentOptions
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let (kind, action) = (Action.Kind.description, Action.description)
+        let name = try await name.resolved(state.daemon)
+        if action.isDestructive {
+            guard try consent.isGiven(to: "\(action.name) \(kind.singular) '\(name)'") else { return }
+        }
+        let answer = try await state.daemon.perform(action, kind, name, try fields.members)
+        try output.show(answer) { ResourceText.answer($0, of: Action.Kind.self) }
+    }
+}
+
+/// `carousel KIND ACTION …`, for the kind as a whole.
+struct KindActionCommand<Action: ResourceAction>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration { ActionCommand<Action>.configuration }
+
+    @OptionGroup var fields: FieldOptions<ActionFields<Action>>
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let answer = try await state.daemon.perform(
+            Action.description, Action.Kind.description, nil, try fields.members)
+        try output.show(answer) { ResourceText.answer($0, of: Action.Kind.self) }
+    }
+}
+
+/// The arguments of an action as words and options.
+struct ActionFields<Action: ResourceAction>: OptionSource {
+    static var options: [FieldDescription] {
+        Action.description.arguments.filter { !Action.description.positional.contains($0.name) }
+    }
+    static var words: [FieldDescription] {
+        Action.description.positional.compactMap { name in Action.description.arguments.first { $0.name == name } }
+    }
+    static var requiresFields: Bool { true }
+}
