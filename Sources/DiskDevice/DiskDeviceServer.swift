@@ -1,3 +1,4 @@
+internal import Bytes
 public import Media
 internal import Platform
 public import SCSI
@@ -128,7 +129,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
-        task.fileRequest.lease = nil
+        task.fileRequest.payload.lease = nil
         stepAbandoned(task, nexus)
         guard changesMedium(task.command) else { return }
         if isInsideGate(task) { leaveGate(task) } else { writeGate.wakeNext() }

@@ -127,11 +127,12 @@ extension DiskDeviceServer {
         image.beginWriting(task.fileRequest)
         guard let data = task.dataOut.lease.take() else { return writeSameZeros(task) }
         if data.bytes.isAllZero { return writeSameZeros(task) }
-        guard let chunk = leaseChunk(task, blocks: extent.count), var lease = task.fileRequest.lease.take() else {
+        guard let chunk = leaseChunk(task, blocks: extent.count), var lease = task.fileRequest.payload.lease.take()
+        else {
             return task.end(.taskSetFull)
         }
         for _ in 0..<chunk { lease.append(data.bytes) }
-        task.fileRequest.lease = consume lease
+        task.fileRequest.payload.lease = consume lease
         return submitWrite(task, BlockExtent(first: extent.first, count: chunk), .fill)
     }
 
@@ -151,7 +152,7 @@ extension DiskDeviceServer {
         countPiece(task)
         let done = UInt64(task.progressCount)
         guard done < extent.count else {
-            task.fileRequest.lease = nil
+            task.fileRequest.payload.lease = nil
             return finishWrite(task)
         }
         return submitWrite(

@@ -33,7 +33,7 @@ extension DiskDeviceServer {
             task.dataIn.lease = consume lease
             return task.good()
         }
-        task.fileRequest.lease = consume lease
+        task.fileRequest.payload.lease = consume lease
         return readNext(task, extent, .read) ?? .complete
     }
 
@@ -47,7 +47,7 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .read) { return progress }
-        task.dataIn.lease = task.fileRequest.lease.take()
+        task.dataIn.lease = task.fileRequest.payload.lease.take()
         return task.good()
     }
 
@@ -66,7 +66,7 @@ extension DiskDeviceServer {
             task.progressCount += 1
             return findBadBlock(task)
         }
-        task.fileRequest.lease = nil
+        task.fileRequest.payload.lease = nil
         // When each block alone can be read now, the first is as good as any.
         let bad = result == .done ? 0 : UInt64(task.progressCount)
         return task.fail(
@@ -105,7 +105,7 @@ extension DiskDeviceServer {
     }
 
     func prefetchCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        task.fileRequest.lease = nil
+        task.fileRequest.payload.lease = nil
         // A block that cannot be read is no error of PRE-FETCH; the READ to come reports it.
         guard result == .done else { return task.good() }
         countPiece(task)
@@ -120,8 +120,8 @@ extension DiskDeviceServer {
     /// Gives the file request a lease for at most `blocks` blocks; how many, or nil when the pool is exhausted.
     func leaseChunk(_ task: SCSITask, blocks: UInt64) -> UInt64? {
         let chunk = min(blocks, UInt64(Self.chunkLength) >> blockShift)
-        task.fileRequest.lease = task.reactor.pool.lease(capacity: byteCount(chunk))
-        let isLeased = task.fileRequest.lease != nil
+        task.fileRequest.payload.lease = task.reactor.pool.lease(capacity: byteCount(chunk))
+        let isLeased = task.fileRequest.payload.lease != nil
         return isLeased ? chunk : nil
     }
 }

@@ -81,7 +81,7 @@ extension DiskDeviceServer {
         guard task.step == DiskStep.none.rawValue else { return submitContinuation(task, step) }
         task.step = step.rawValue
         guard image.lane.submit(task.fileRequest, on: task.reactor) else {
-            task.fileRequest.lease = nil
+            task.fileRequest.payload.lease = nil
             task.fileRequest.medium = nil
             return task.end(.busy)
         }
@@ -149,7 +149,7 @@ extension DiskDeviceServer {
 
     /// Ends a command that could not write all of what begins at `block`, where that is known.
     func failWrite(_ task: SCSITask, _ failure: MediaFailure, block: UInt64?) -> CommandProgress {
-        task.fileRequest.lease = nil
+        task.fileRequest.payload.lease = nil
         return task.fail(Self.writeFailure(failure, block: block))
     }
 

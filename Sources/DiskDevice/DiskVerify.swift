@@ -61,7 +61,7 @@ extension DiskDeviceServer {
     }
 
     func verifyReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        guard result == .done, let found = task.fileRequest.lease.take() else { return findBadBlock(task) }
+        guard result == .done, let found = task.fileRequest.payload.lease.take() else { return findBadBlock(task) }
         if let data = task.dataOut.lease.take() {
             let difference = difference(found, data, task)
             task.dataOut.lease = consume data
@@ -100,7 +100,7 @@ extension DiskDeviceServer {
         guard let data = task.dataOut.lease.take() else { return task.good() }
         let extent = writtenExtent(task, data)
         image.beginWriting(task.fileRequest)
-        task.fileRequest.lease = consume data
+        task.fileRequest.payload.lease = consume data
         return writeBeforeVerifyNext(task, extent) ?? task.good()
     }
 
@@ -115,9 +115,9 @@ extension DiskDeviceServer {
             return failWrite(task, failure, block: first + UInt64(task.progressCount))
         }
         countPiece(task)
-        let blocks = UInt64(task.fileRequest.lease?.count ?? 0) >> blockShift
+        let blocks = UInt64(task.fileRequest.payload.lease?.count ?? 0) >> blockShift
         if let progress = writeBeforeVerifyNext(task, BlockExtent(first: first, count: blocks)) { return progress }
-        task.dataOut.lease = task.fileRequest.lease.take()
+        task.dataOut.lease = task.fileRequest.payload.lease.take()
         task.progressCount = 0
         return synchronizeWritten(task, .synchronizeBeforeVerify)
     }

@@ -43,7 +43,7 @@ extension DiskDeviceServer {
             case .wouldBlock: break
             }
         }
-        request.lease = consume lease
+        request.payload.lease = consume lease
         task.progressCount = 0
         guard let piece = nextPiece(task, extent) else { return finishWrite(task) }
         image.prepareWrite(request, at: leaseOffset, first: piece.first, blocks: piece.count)
@@ -58,12 +58,12 @@ extension DiskDeviceServer {
         }
         countPiece(task)
         let start = writtenDataOffset(task)
-        let length = task.fileRequest.lease?.count ?? 0
+        let length = task.fileRequest.payload.lease?.count ?? 0
         let extent = BlockExtent(first: first, count: UInt64(length - start) >> blockShift)
         if let piece = nextPiece(task, extent) {
             return submitWrite(task, at: start + byteCount(UInt64(task.progressCount)), piece, .write)
         }
-        task.fileRequest.lease = nil
+        task.fileRequest.payload.lease = nil
         return finishWrite(task)
     }
 
@@ -97,7 +97,7 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .compare) { return progress }
-        guard let found = task.fileRequest.lease.take(), let data = task.dataOut.lease.take() else {
+        guard let found = task.fileRequest.payload.lease.take(), let data = task.dataOut.lease.take() else {
             return task.good()
         }
         let extent = BlockExtent(task.commandDescriptorBlock)
@@ -122,7 +122,7 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .or) { return progress }
-        guard let found = task.fileRequest.lease.take(), var data = task.dataOut.lease.take() else {
+        guard let found = task.fileRequest.payload.lease.take(), var data = task.dataOut.lease.take() else {
             return task.good()
         }
         data.formOr(found.bytes)
@@ -135,7 +135,7 @@ extension DiskDeviceServer {
         guard extent.count > 0 else { return task.good() }
         let count = byteCount(extent.count)
         guard let lease = task.reactor.pool.lease(capacity: count) else { return task.end(.taskSetFull) }
-        task.fileRequest.lease = consume lease
+        task.fileRequest.payload.lease = consume lease
         return readNext(task, extent, step) ?? task.good()
     }
 }

@@ -22,7 +22,7 @@ public protocol Medium: AnyObject, Sendable {
 /// completion.
 ///
 /// While it is submitted only the lane and its engine touch it.
-@safe public final class FileRequest: @unchecked Sendable {
+public final class FileRequest: @unchecked Sendable {
     /// The most bytes of a header that goes before the payload of a write.
     public static let maximumHeaderLength = 64
 
@@ -64,10 +64,7 @@ public protocol Medium: AnyObject, Sendable {
         set { fields.operation = newValue }
     }
     /// The payload; it stays here during the operation.
-    @inlinable public var lease: BufferLease? {
-        unsafeAddress { unsafe UnsafePointer(payload) }
-        unsafeMutableAddress { unsafe payload }
-    }
+    public let payload = LeasePlace()
     /// The offset of the payload in the lease, in bytes.
     public var leaseOffset: Int {
         get { fields.leaseOffset }
@@ -109,9 +106,6 @@ public protocol Medium: AnyObject, Sendable {
         var epoch: UInt64 = 0
     }
     private var fields = Fields()
-    /// The payload, in memory of its own for the same reason. Safe: made in init, gone in deinit, used by one thread at
-    /// a time and never by two accesses.
-    @usableFromInline let payload: UnsafeMutablePointer<BufferLease?>
     private var header = InlineArray<64, UInt8>(repeating: 0)
     private var headerCount = 0
     /// The request behind this one in its lane, or in its reactor's list of completed requests.
@@ -121,13 +115,6 @@ public protocol Medium: AnyObject, Sendable {
     /// A request of `owner`, which may also be set later.
     public init(owner: (any FileRequestOwner)? = nil) {
         self.owner = owner
-        unsafe payload = .allocate(capacity: 1)
-        unsafe payload.initialize(to: nil)
-    }
-
-    deinit {
-        unsafe payload.deinitialize(count: 1)
-        unsafe payload.deallocate()
     }
 
     /// Whether it is submitted and not completed.
@@ -183,11 +170,11 @@ public protocol Medium: AnyObject, Sendable {
     // MARK: Plain operations
 
     private func read(_ store: any ByteStore) -> FileResult {
-        guard var payload = lease.take() else { preconditionFailure("reading needs a lease") }
+        guard var lease = payload.lease.take() else { preconditionFailure("reading needs a lease") }
         var nothing = MutableRawSpan()
         let result = store.read(
-            header: &nothing, into: &payload, at: leaseOffset, count: count, offset: fileOffset, mode: .blocking)
-        lease = consume payload
+            header: &nothing, into: &lease, at: leaseOffset, count: count, offset: fileOffset, mode: .blocking)
+        payload.lease = consume lease
         return result
     }
 
@@ -195,17 +182,17 @@ public protocol Medium: AnyObject, Sendable {
         // A copy of its own: a span of the stored property would be one of a temporary.
         let stored = header
         let headerBytes = stored.rawSpan.extracting(0..<headerCount)
-        guard let payload = lease.take() else { return store.write(headerBytes, offset: fileOffset) }
+        guard let lease = payload.lease.take() else { return store.write(headerBytes, offset: fileOffset) }
         let result =
             headerCount == 0
-            ? writePayload(payload, store)
-            : store.write(header: headerBytes, from: payload, at: leaseOffset, count: count, offset: fileOffset)
-        lease = consume payload
+            ? writePayload(lease, store)
+            : store.write(header: headerBytes, from: lease, at: leaseOffset, count: count, offset: fileOffset)
+        payload.lease = consume lease
         return result
     }
 
-    private func writePayload(_ payload: borrowing BufferLease, _ store: any ByteStore) -> FileResult {
-        store.write(payload.bytes.extracting(leaseOffset..<leaseOffset + count), offset: fileOffset)
+    private func writePayload(_ lease: borrowing BufferLease, _ store: any ByteStore) -> FileResult {
+        store.write(lease.bytes.extracting(leaseOffset..<leaseOffset + count), offset: fileOffset)
     }
 
     private static func result(_ code: Int32) -> FileResult { code == 0 ? .done(0) : .failed(code) }

@@ -98,7 +98,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         state.outstanding -= 1
         _ = resume(task, nexus, isAbandoned: true)
         task.dataIn.lease = nil
-        task.fileRequest.lease = nil
+        task.fileRequest.payload.lease = nil
         workWhenIdle()
     }
 
@@ -109,7 +109,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         switch step {
         case .read: return isAbandoned ? .complete : readCompleted(task, nexus, cartridge)
         case .append:
-            task.fileRequest.lease = nil
+            task.fileRequest.payload.lease = nil
             return appendCompleted(task, nexus, cartridge, isAbandoned: isAbandoned)
         case .appendFilemarks: return isAbandoned ? .complete : filemarksCompleted(task, nexus, cartridge)
         case .synchronize: return synchronized(task, nexus, cartridge, isAbandoned: isAbandoned)

@@ -101,7 +101,7 @@ extension TapeDeviceServer {
 
     /// Continues when a worker has read.
     func readCompleted(_ task: SCSITask, _ nexus: ITLNexus, _ cartridge: Cartridge) -> CommandProgress {
-        task.dataIn.lease = task.fileRequest.lease.take()
+        task.dataIn.lease = task.fileRequest.payload.lease.take()
         let parameters = ReadParameters(task, blockLength: blockLength(nexus))
         if let progress = accept(cartridge.offloadedReadResult, task, parameters, cartridge) { return progress }
         return readOn(task, parameters, cartridge)
@@ -130,7 +130,7 @@ extension TapeDeviceServer {
         }
         let piece = max(1, min(count, Self.recordLimit, Int(Self.readPieceLength / recordLength)))
         cartridge.prepareRead(task.fileRequest, blocks: piece, at: offset)
-        task.fileRequest.lease = consume lease
+        task.fileRequest.payload.lease = consume lease
         _ = submit(task, .read)
         return .pending
     }

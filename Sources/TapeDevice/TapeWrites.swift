@@ -66,7 +66,7 @@ extension TapeDeviceServer {
             guard !cartridge.appendingWaits, fileBytes <= Self.inlineWriteLimit else {
                 cartridge.prepareAppend(
                     task.fileRequest, at: 0, length: parameters.length, count: parameters.blocks)
-                task.fileRequest.lease = consume lease
+                task.fileRequest.payload.lease = consume lease
                 return submit(task, .append)
             }
             return finishWrite(

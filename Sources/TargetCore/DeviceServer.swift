@@ -1,3 +1,4 @@
+internal import Bytes
 public import Platform
 public import SCSI
 
@@ -148,7 +149,7 @@ extension DeviceServer {
                     fieldPointer: FieldPointer(isInCommand: true, byte: 0)))
     }
 
-    public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) { task.fileRequest.lease = nil }
+    public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) { task.fileRequest.payload.lease = nil }
     public var notReadySense: SenseData? { nil }
     public var writeProtectionSense: SenseData? { nil }
     public var homeReactor: Reactor? { nil }

@@ -34,10 +34,10 @@ struct RawDiskImageTests {
         _ image: RawDiskImage, lease: [UInt8]? = nil, _ prepare: (FileRequest) -> Void
     ) throws -> (result: MediaResult, bytes: [UInt8], runs: [ProvisioningRun]) {
         let runner = RequestRunner()
-        if let lease { runner.request.lease = try pool.required(lease) }
+        if let lease { runner.request.payload.lease = try pool.required(lease) }
         image.beginWriting(runner.request)
         runner.run(in: image.lane, prepare)
-        let bytes = runner.request.lease.take()?.copyToArray() ?? []
+        let bytes = runner.request.payload.lease.take()?.copyToArray() ?? []
         return (image.outcome(of: runner.request), bytes, image.provisioning(of: runner.request))
     }
 

@@ -48,8 +48,8 @@ struct FileEngineTests {
             request.operation = .write
             request.store = file
             request.setHeader([0xAA, 0xBB].rawSpan)
-            request.lease = reactor.pool.lease(capacity: 4096)
-            request.lease?.assign([1, 2, 3])
+            request.payload.lease = reactor.pool.lease(capacity: 4096)
+            request.payload.lease?.assign([1, 2, 3])
             request.count = 3
             request.fileOffset = 0
             #expect(reactor.fileEngine.submit(request, on: reactor))
@@ -66,7 +66,7 @@ struct FileEngineTests {
         }
         try await client.waitForCompletions(2)
         let (bytes, leased, onThread) = await onReactor(reactor) {
-            let lease = client.requests[0].lease.take()
+            let lease = client.requests[0].payload.lease.take()
             var bytes: [UInt8] = []
             if let lease { bytes = lease.bytes.copyToArray() }
             return (bytes, reactor.pool.leasedBytes, client.wasOnReactor)

@@ -1,3 +1,4 @@
+internal import Bytes
 public import Platform
 
 /// What a synchronisation makes durable: all that was written before it began.
@@ -114,9 +115,9 @@ extension Cartridge {
         offloadedRead = BlockReadResult(count: 0, outcome: .failed(.device(Errno.cancelled)))
         // Unowned, because the request keeps its last operation: it must not keep the cartridge open and locked.
         request.operation = .call { [unowned self, unowned request] in
-            guard var lease = request.lease.take() else { preconditionFailure("reading needs a lease") }
+            guard var lease = request.payload.lease.take() else { preconditionFailure("reading needs a lease") }
             offloadedRead = readBlocks(count, into: &lease, at: leaseOffset, mode: .blocking)
-            request.lease = consume lease
+            request.payload.lease = consume lease
             return 0
         }
     }
@@ -126,10 +127,10 @@ extension Cartridge {
     public func prepareAppend(_ request: FileRequest, at leaseOffset: Int, length: Int, count: Int) {
         offloadedAppend = AppendResult(count: 0, outcome: .failed(.host(.device(Errno.cancelled))))
         request.operation = .call { [unowned self, unowned request] in
-            guard let lease = request.lease.take() else { preconditionFailure("writing needs a lease") }
+            guard let lease = request.payload.lease.take() else { preconditionFailure("writing needs a lease") }
             offloadedAppend = appendBlocks(from: lease, at: leaseOffset, length: length, count: count)
             cutLeftOver()
-            request.lease = consume lease
+            request.payload.lease = consume lease
             return 0
         }
     }
