@@ -174,7 +174,7 @@ public final class ITNexus: Sendable {
     private func relay(to home: Reactor) -> Relay {
         if let relay = relays.value.first(where: { $0.far === home }) { return relay }
         let relay = Relay(self, to: home, hasNewInventory: hasNewInventory.load(ordering: .acquiring))
-        relays.value.append(relay)
+        relays.change(leaving: []) { $0.append(relay) }
         return relay
     }
 

@@ -4,33 +4,36 @@ internal import Platform
 /// unit by a change of a map. They change the medium until they have come back.
 ///
 /// Whoever waits does so for those that there are by then, and not for later ones. Any thread may call any method.
-/// Batches are at most one more than the tasks, with one for what is lost next.
+/// Batches are at most as many as the tasks, whatever comes back first.
 final class LostTasks: Sendable {
-    /// Tasks that were lost between two waits.
+    /// Tasks that were lost between two waits; there is at least one.
     private struct Batch {
-        var count = 0
+        let number: Int
+        var count = 1
         /// Who waits for this batch and all before it.
         var waiting = TaskWaiters()
     }
 
     private struct State {
-        /// The number of the first batch.
-        var first = 0
-        /// In the order of their age; the last one takes in what is lost now, and nobody waits for it.
-        var batches = [Batch()]
+        /// In the order of their numbers and their age. The last one takes in what is lost now, unless somebody waits
+        /// for it.
+        var batches: [Batch] = []
+        var nextNumber = 0
 
-        /// Joins the last two batches while both are empty: who waits for the last but one waits for those before it.
-        /// No task has the number of an empty last batch.
-        mutating func joinEmptyBatches() {
-            while batches.count > 2, batches[batches.count - 1].count == 0, batches[batches.count - 2].count == 0 {
-                let waiting = batches[batches.count - 2].waiting.takeAll()
-                batches.removeLast()
-                guard let last = batches.lastIndex(where: { $0.count > 0 }) else { return }
-                for waiter in waiting { batches[last].waiting.append(waiter) }
+        /// The index of the batch with that number.
+        func index(of number: Int) -> Int {
+            var (low, high) = (0, batches.count - 1)
+            while low < high {
+                let middle = (low + high) / 2
+                if batches[middle].number < number { low = middle + 1 } else { high = middle }
             }
+            return low
         }
     }
     private let state = Lock(State())
+
+    /// How many batches there are.
+    var batchCount: Int { state.withLock { $0.batches.count } }
 
     /// How many wait, with those who have withdrawn.
     var waiterCount: Int { state.withLock { $0.batches.reduce(0) { $0 + $1.waiting.count } } }
@@ -38,23 +41,28 @@ final class LostTasks: Sendable {
     /// Counts a task; the number of its batch, for `leave`.
     func enter() -> Int {
         state.withLock { state in
-            state.batches[state.batches.count - 1].count += 1
-            return state.first + state.batches.count - 1
+            if let last = state.batches.last, last.waiting.count == 0 {
+                state.batches[state.batches.count - 1].count += 1
+                return last.number
+            }
+            let batch = Batch(number: state.nextNumber)
+            state.batches.append(batch)
+            state.nextNumber += 1
+            return batch.number
         }
     }
 
     /// A task has come back.
     func leave(_ batch: Int) {
         let ended = state.withLock { state -> [any TaskWaiter] in
-            state.batches[batch - state.first].count -= 1
-            var ended: [any TaskWaiter] = []
-            while state.batches.count > 1, state.batches[0].count == 0 {
-                ended += state.batches[0].waiting.takeAll()
-                state.batches.removeFirst()
-                state.first += 1
-            }
-            state.joinEmptyBatches()
-            return ended
+            let index = state.index(of: batch)
+            state.batches[index].count -= 1
+            guard state.batches[index].count == 0 else { return [] }
+            var waiting = state.batches.remove(at: index).waiting
+            guard index > 0 else { return waiting.takeAll() }
+            // Older ones have not come back.
+            state.batches[index - 1].waiting.append(waiting)
+            return []
         }
         for waiter in ended { waiter.hasEnded() }
     }
@@ -63,10 +71,8 @@ final class LostTasks: Sendable {
     /// false, and it is not told, when there are none.
     func wait(_ waiter: any TaskWaiter) -> Bool {
         state.withLock { state in
-            // The last batch that is not empty; those before it are not, or `leave` would have taken them out.
-            guard let last = state.batches.lastIndex(where: { $0.count > 0 }) else { return false }
-            state.batches[last].waiting.append(waiter)
-            if last == state.batches.count - 1 { state.batches.append(Batch()) }
+            guard !state.batches.isEmpty else { return false }
+            state.batches[state.batches.count - 1].waiting.append(waiter)
             return true
         }
     }

@@ -41,6 +41,8 @@ final class Relay: @unchecked Sendable {
     private weak var nearNexus: ITNexus?
     /// On `near`.
     private var nearSlots: [NearSlot] = []
+    /// Whether the nexus of the session is lost. On `near`.
+    private var isLost = false
     /// The tasks that stand for those of the session, by slot. On `far`.
     private var farTasks: [SCSITask] = []
     /// On `far`; nil before the first message and after the loss.
@@ -137,19 +139,21 @@ final class Relay: @unchecked Sendable {
         withFarNexus(completion) { $0.resetITNexus($1) }
     }
 
-    /// Calls `body` at the far end, and `completion` with its answer on the session's reactor. Where there is no far
-    /// end any more, there are no tasks.
+    /// Calls `body` at the far end, and `completion` with its answer on the session's reactor, unless the nexus is lost
+    /// before.
     private func withFarNexus(
         _ completion: @escaping @Sendable (TaskManagementResponse) -> Void,
         _ body: @escaping @Sendable (ITNexus, @escaping @Sendable (TaskManagementResponse) -> Void) -> Void
     ) {
         let answer: @Sendable (TaskManagementResponse) -> Void = { response in
-            if !self.toNear({ completion(response) }) { completion(response) }
+            // A reactor that stops answers no functions.
+            _ = self.toNear { if !self.isLost { completion(response) } }
         }
         let isAccepted = toFar {
-            guard let nexus = self.farNexus else { return answer(.complete) }
+            guard let nexus = self.farNexus else { return }
             body(nexus, answer)
         }
+        // A reactor that stops has no tasks to wait for.
         if !isAccepted { completion(.complete) }
     }
 
@@ -160,6 +164,7 @@ final class Relay: @unchecked Sendable {
 
     /// Ends the nexus at the far end; what the session has aborted there comes back.
     func lose() {
+        isLost = true
         toFar {
             self.farNexus?.lose()
             self.farNexus = nil

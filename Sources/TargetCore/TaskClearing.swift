@@ -41,10 +41,7 @@ final class TaskClearing: @unchecked Sendable {
         }
 
         func takeNext() -> (nexus: ITNexus, unitNexuses: [ITLNexus])? {
-            guard next < nexuses.count else {
-                next = 0
-                return nil
-            }
+            guard next < nexuses.count else { return nil }
             defer { next += 1 }
             return nexuses[next]
         }
@@ -94,8 +91,10 @@ final class TaskClearing: @unchecked Sendable {
             guard let more = step() else { return end() }
             work += more
         }
-        // A reactor that stops has no tasks to wait for.
-        if !reactor.postCompletion({ self.inPieces(on: reactor, step, then: end) }) { end() }
+        let isPosted = reactor.postCompletion { self.inPieces(on: reactor, step, then: end) }
+        // A reactor that stops has no tasks to wait for. If it is the one that asks, nobody waits for the answer, and
+        // the steps that follow would meet what this one has left undone.
+        if !isPosted, reactor !== origin.reactor { end() }
     }
 
     // MARK: The nexuses
@@ -153,8 +152,6 @@ final class TaskClearing: @unchecked Sendable {
 
     /// On the part's reactor.
     @Sendable private func abortTasks(of part: Part, then end: @escaping @Sendable () -> Void) {
-        // A reactor that stops may have ended the pass before in the middle.
-        part.next = 0
         inPieces(on: part.reactor, { self.abortBlocked(part) }) { [self] in
             part.next = 0
             inPieces(on: part.reactor, { self.abortOthers(part) }, then: end)

@@ -29,6 +29,13 @@ struct TaskWaiters {
         waiters.append(waiter)
     }
 
+    /// Takes in those of `others`. The fewer are moved, so that what is joined again and again costs little.
+    mutating func append(_ others: TaskWaiters) {
+        var others = others
+        if others.count > count { swap(&self, &others) }
+        for waiter in others.waiters { append(waiter) }
+    }
+
     /// Gives all of them and forgets them.
     mutating func takeAll() -> [any TaskWaiter] {
         defer { self = TaskWaiters() }

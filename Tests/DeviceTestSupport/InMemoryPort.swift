@@ -191,9 +191,20 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
 
     /// Sends the Data-Out that was withheld from the command in `slot`.
     public func sendDataOut(_ slot: Int) {
+        onReactor { self.sendDataOutOnReactor(slot) }
+    }
+
+    /// Sends it as `sendDataOut` does, from the reactor's own thread.
+    public func sendDataOutOnReactor(_ slot: Int) {
+        guard let length = owedDataOut.removeValue(forKey: slot) else { return }
+        bringDataOut(tasks[slot], length)
+    }
+
+    /// Says that the Data-Out that was withheld from the command in `slot` is complete, without a byte of it.
+    public func sendNoDataOut(_ slot: Int) {
         onReactor {
-            guard let length = self.owedDataOut.removeValue(forKey: slot) else { return }
-            self.bringDataOut(self.tasks[slot], length)
+            guard self.owedDataOut.removeValue(forKey: slot) != nil else { return }
+            self.tasks[slot].dataOutArrived()
         }
     }
 

@@ -1,6 +1,8 @@
 import DeviceTestSupport
+import Dispatch
 import Platform
 import SCSI
+import TestSupport
 import Testing
 
 @testable import TargetCore
@@ -102,6 +104,59 @@ struct LostTaskTests {
         #expect(!wait(5))
     }
 
+    @Test("Whatever comes back first, those who wait are told when all that they wait for have", arguments: 1...8)
+    func randomBatches(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let tasks = LostTasks()
+        let ended = Lock<Set<Int>>([])
+        var present: [Int: Int] = [:]
+        var expected: [Int: Set<Int>] = [:]
+        for step in 0..<2000 {
+            switch Int.random(in: 0..<(step < 1500 ? 3 : 5), using: &random) {
+            case 0: present[step] = tasks.enter()
+            case 1:
+                let isWaiting = tasks.wait(Countdown { ended.withLock { _ = $0.insert(step) } })
+                #expect(isWaiting == !present.isEmpty)
+                if isWaiting { expected[step] = Set(present.keys) }
+            default:
+                guard let task = present.keys.sorted().randomElement(using: &random) else { continue }
+                tasks.leave(present.removeValue(forKey: task) ?? -1)
+            }
+            let done = Set(expected.filter { $0.value.isDisjoint(with: present.keys) }.keys)
+            #expect(ended.withLock { $0 } == done)
+            #expect(tasks.batchCount <= present.count)
+            #expect(tasks.waiterCount == expected.count - done.count)
+        }
+    }
+
+    /// Somebody who does not wait any more.
+    private final class Withdrawn: TaskWaiter {
+        let isWithdrawn = true
+        func hasEnded() {}
+    }
+
+    @Test("While one task hangs and others come and go, batches and those who have withdrawn do not gather")
+    func boundedBatches() {
+        let tasks = LostTasks()
+        let hung = tasks.enter()
+        #expect(tasks.wait(Withdrawn()))
+        var present = tasks.enter()
+        for _ in 0..<1000 {
+            #expect(tasks.wait(Withdrawn()))
+            let next = tasks.enter()
+            tasks.leave(present)
+            present = next
+            #expect(tasks.batchCount <= 2)
+            #expect(tasks.waiterCount <= 2 * TaskWaiters.sweepCount)
+        }
+        tasks.leave(present)
+        let isTold = Lock(false)
+        #expect(tasks.wait(Countdown { isTold.withLock { $0 = true } }))
+        tasks.leave(hung)
+        #expect(isTold.withLock { $0 })
+        #expect(tasks.batchCount == 0 && tasks.waiterCount == 0)
+    }
+
     /// A session ends while the medium has its task.
     private func lose(_ fixture: UnitFixture, _ results: Results) {
         let port = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
@@ -177,9 +232,9 @@ struct LostTaskTests {
     private final class Kept: Sendable {}
 
     /// Sessions ask for functions that wait for ever, and end. Nothing of them is kept.
-    private func loseFunctions(_ fixture: UnitFixture) {
+    private func loseFunctions(_ initiator: () -> InMemoryPort, settle: () -> Void) {
         for _ in 0..<(4 * TaskWaiters.sweepCount) {
-            let port = fixture.initiator()
+            let port = initiator()
             weak var kept: Kept?
             do {
                 let object = Kept()
@@ -195,7 +250,7 @@ struct LostTaskTests {
             #expect(kept != nil)
             port.logOut()
             // The messages that held it are over.
-            for _ in 0..<2 { port.onReactor {} }
+            settle()
             #expect(kept == nil)
         }
     }
@@ -207,7 +262,7 @@ struct LostTaskTests {
         lose(fixture, results)
         let port = fixture.initiator("iqn.2026-11.test:c")
         port.submit([ExampleDevice.wait, 0, 0, 0, 2, 0], expecting: 0) { results.add($0) }
-        loseFunctions(fixture)
+        loseFunctions({ fixture.initiator() }, settle: { for _ in 0..<2 { port.onReactor {} } })
         #expect(fixture.unit.lostTasks.waiterCount <= TaskWaiters.sweepCount)
         port.onReactor {
             let count = fixture.device.held[2]?.whenAborted.count ?? 0
@@ -226,5 +281,55 @@ struct LostTaskTests {
         #expect(answered.withLock { $0 } == 1)
         #expect(results.abortedCount == 2)
         #expect(fixture.unit.lostTasks.waiterCount == 0)
+    }
+    @Test(
+        "Functions of lost nexuses keep nothing on the reactor of a serial unit either", arguments: [true, false],
+        [true, false])
+    func functionsOfLostNexusesAtHome(isLost: Bool, areAway: Bool) throws {
+        let fixture = UnitFixture(isSerial: true)
+        let reactor = areAway ? fixture.otherReactor : fixture.reactor
+        let results = Results()
+        let holder = fixture.initiator("iqn.2026-11.test:b", on: reactor)
+        holder.submit([ExampleDevice.wait, 0, 0, 0, 1, 0], expecting: 0) { results.add($0) }
+        let stayer = InMemoryPort("iqn.2026-11.test:c", target: fixture.target, reactor: reactor)
+        func settle() {
+            for _ in 0..<4 { for reactor in [fixture.otherReactor, fixture.reactor] { wait(for: reactor) } }
+        }
+        settle()
+        if isLost { holder.logOut() }
+        settle()
+        loseFunctions(
+            { InMemoryPort("iqn.2026-11.test:d", target: fixture.target, reactor: reactor) }, settle: settle)
+        #expect(fixture.unit.lostTasks.waiterCount <= TaskWaiters.sweepCount)
+        run(on: fixture.reactor) {
+            let count = fixture.device.held[1]?.whenAborted.count ?? 0
+            #expect(count > 0 && count <= TaskWaiters.sweepCount)
+        }
+        #expect(fixture.unit.attachedNexuses.count == (isLost ? 0 : 1))
+        // Those who stay are told.
+        let answered = Lock(0)
+        stayer.onReactor {
+            stayer.nexus.perform(.logicalUnitReset, logicalUnitNumber: LogicalUnitNumber(0), reference: nil) { _ in
+                answered.withLock { $0 += 1 }
+            }
+        }
+        settle()
+        #expect(answered.withLock { $0 } == 0)
+        run(on: fixture.reactor) { fixture.device.letGo(1) }
+        settle()
+        #expect(answered.withLock { $0 } == 1)
+        #expect(results.abortedCount == 1)
+        #expect(fixture.unit.lostTasks.waiterCount == 0)
+    }
+
+    private func wait(for reactor: Reactor) { run(on: reactor) {} }
+
+    private func run(on reactor: Reactor, _ body: @escaping @Sendable () -> Void) {
+        let done = DispatchSemaphore(value: 0)
+        reactor.postCompletion {
+            body()
+            done.signal()
+        }
+        done.wait()
     }
 }
