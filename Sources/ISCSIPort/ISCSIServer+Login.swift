@@ -69,7 +69,6 @@ extension ISCSIServer {
     private func newSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
         let identity = result.identity
         let target = identity.sessionType == .normal ? identity.targetName.flatMap { targets[$0] } : nil
-        let isTargetGone = identity.sessionType == .normal && target == nil
         let (session, former) = registry.withLock { registry in
             let reactor = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
             let session = Session(
@@ -90,9 +89,10 @@ extension ISCSIServer {
                 "initiator": "\(identity.initiatorName)", "target": "\(target?.name ?? "discovery")",
                 "peer": "\(connection.peerAddress)", "reactor": "\(session.reactor.name)",
             ])
-        // Asked once more, now that the session can be found: access may have been withdrawn during the login.
+        // Asked once more, now that the session can be found: during the login access may have been withdrawn, or the
+        // target taken out, or another one of its name put in.
         let withdrawal: CloseReason? =
-            isTargetGone ? .targetRemoved : mayStay(session, connection) ? nil : .accessWithdrawn
+            !mayStay(session, connection) ? .accessWithdrawn : isOffered(session) ? nil : .targetRemoved
         let begin: @Sendable () -> Void = {
             connection.beginFullFeature(session, reply, result)
             if let withdrawal { session.end(withdrawal) }
@@ -107,6 +107,12 @@ extension ISCSIServer {
                 former.handOver(to: session)
             }
         }
+    }
+
+    /// Whether the target of a session is in the directory, or the session needs none.
+    private func isOffered(_ session: Session) -> Bool {
+        guard let target = session.target else { return session.identity.sessionType == .discovery }
+        return targets[target.name] === target
     }
 
     private func run(on reactor: Reactor, _ body: @escaping @Sendable () -> Void) {

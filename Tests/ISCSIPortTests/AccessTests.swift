@@ -15,16 +15,20 @@ final class ScriptedAccess: AccessControl {
         var isVisible = true
         var tags: Set<UInt16>?
         var requests: [AccessRequest] = []
+        /// Called at the second request, with its answer made.
+        var atSecondRequest: (@Sendable () -> Void)?
     }
     let script = Lock(Script())
 
     func change(_ body: (inout Script) -> Void) { script.withLock { body(&$0) } }
 
     func access(_ request: AccessRequest, to target: Target) -> TargetAccess {
-        script.withLock {
-            $0.requests.append(request)
-            return $0.access
+        let (access, interruption) = script.withLock { script in
+            script.requests.append(request)
+            return (script.access, script.requests.count == 2 ? script.atSecondRequest.take() : nil)
         }
+        interruption?()
+        return access
     }
     func discoveryAuthentication(_ request: AccessRequest) -> AuthenticationPolicy { .none }
     func isVisible(_ target: Target, to request: AccessRequest) -> Bool { script.withLock { $0.isVisible } }
@@ -121,6 +125,25 @@ struct AccessTests {
         try second.connection.waitUntilClosed()
         let isEmpty = fixture.eventually { fixture.server.sessions().isEmpty }
         #expect(isEmpty)
+    }
+
+    /// The second request is that of the session that is in the registry: what has changed the directory has looked for
+    /// sessions before.
+    @Test("A session whose target is taken out or replaced as it begins ends", arguments: [false, true])
+    func replacedDuringLogin(isReplaced: Bool) throws {
+        access.change { [targets = fixture.targets] script in
+            script.atSecondRequest = {
+                targets.remove(name: PortFixture.targetName)
+                guard isReplaced else { return }
+                targets.add(Target(name: PortFixture.targetName, alias: "", homeReactor: nil))
+            }
+        }
+        let initiator = try BlockingInitiator.logIn(
+            to: fixture.address, InitiatorSettings(targetName: PortFixture.targetName))
+        try initiator.connection.waitUntilClosed()
+        let isEmpty = fixture.eventually { fixture.server.sessions().isEmpty }
+        #expect(isEmpty)
+        #expect(access.script.withLock { $0.requests.count } == 2)
     }
 
     @Test("A target is offered by its portal groups only, with their tags")
