@@ -121,7 +121,7 @@ let package = Package(
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
             name: "ManagementTestSupport",
-            dependencies: ["Resources", "Catalog", "ISNSClient", "Management", "Platform", logging],
+            dependencies: ["Bytes", "Resources", "Catalog", "ISNSClient", "Management", "Platform", logging],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
         .target(
             name: "FuzzTargets",
@@ -153,9 +153,8 @@ let package = Package(
         tests(
             "Management",
             [
-                "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "ISCSI", "ISCSIPort",
-                "Media", "SCSI",
-                "TargetCore", "ManagementTestSupport", grdb,
+                "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator", "ISCSI",
+                "ISCSIPort", "Media", "SCSI", "TargetCore", "ManagementTestSupport", grdb,
             ]),
         tests("Console", ["Resources", "Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.

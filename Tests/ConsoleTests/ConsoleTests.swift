@@ -32,8 +32,7 @@ struct ConsoleTests {
     /// Runs `body` with a client of a server over fake devices.
     func serving(_ body: (ControlClient, ControllerFixture) async throws -> Void) async throws {
         let fixture = try ControllerFixture()
-        let server = ControlServer(
-            controller: fixture.controller, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let server = ControlServer(controller: fixture.controller, logger: .silent)
         let (ready, continuation) = AsyncStream<Void>.makeStream()
         let task = Task { try await server.run(handlesSignals: false) { continuation.finish() } }
         for await _ in ready {}

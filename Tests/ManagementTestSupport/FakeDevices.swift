@@ -1,7 +1,6 @@
 public import Catalog
 public import Foundation
 public import ISNSClient
-import Logging
 public import Management
 import Platform
 public import Resources
@@ -289,9 +288,8 @@ public final class ControllerFixture: Sendable {
 
     /// Another controller on the folder at `path`.
     public static func make(_ path: String, gate: ChangeGate? = nil) throws -> (Controller, FakeDevices) {
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let made = Lock<FakeDevices?>(nil)
-        let controller = try Controller(folder: try StateFolder(path: path, gate: gate), logger: logger) { resources in
+        let controller = try Controller(folder: try StateFolder(path: path, gate: gate), logger: .silent) { resources in
             let devices = FakeDevices(resources.catalog, gate: gate)
             made.withLock { $0 = devices }
             return devices

@@ -1,6 +1,7 @@
 import Bytes
 import Foundation
 import Logging
+import ManagementTestSupport
 import Platform
 import Resources
 import Testing
@@ -31,48 +32,19 @@ struct BufferPagesTests {
         let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
         defer { try? FileManager.default.removeItem(atPath: path) }
         let warnings = Lock<[String]>([])
-        let logger = Logger(label: "test") { _ in
-            WarningCollector { text in warnings.withLock { $0.append(text) } }
+        let logger = Logger.collecting(.warning) { line in warnings.withLock { $0.append(line) } }
+        try await serveDevices(at: path, logger: logger, bufferPages: choice) { controller, devices in
+            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            let got = devices.reactors.map { reactor in
+                let outcome = Outcome<[PageChoice]>()
+                reactor.post { outcome.set(reactor.pool.arena.regions.map(\.pages)) }
+                return outcome.wait(atMost: .seconds(10)) ?? []
+            }
+            // Those that are not standard have mapped a region before anybody came.
+            #expect(got.allSatisfy { $0.count == (choice == .standard ? 0 : 1) })
         }
-        let made = Lock<LocalDevices?>(nil)
-        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
-            resources throws(ManagementError) in
-            let devices = try LocalDevices(resources, bufferPages: choice)
-            made.withLock { $0 = devices }
-            return devices
-        }
-        try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
-        let devices = try #require(made.withLock { $0 })
-        let got = devices.reactors.map { reactor in
-            let outcome = Outcome<[PageChoice]>()
-            reactor.post { outcome.set(reactor.pool.arena.regions.map(\.pages)) }
-            return outcome.wait(atMost: .seconds(10)) ?? []
-        }
-        // Those that are not standard have mapped a region before anybody came.
-        #expect(got.allSatisfy { $0.count == (choice == .standard ? 0 : 1) })
-        await controller.shutDown()
-        controller.folder.release()
         let told = warnings.withLock { $0 }.filter { $0.contains("buffers are made of") }
         #expect(told.count <= 1)
         if choice == .standard { #expect(told.isEmpty) }
     }
-}
-
-/// A log that hands on warnings.
-private struct WarningCollector: LogHandler {
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.warning
-    let collect: @Sendable (String) -> Void
-
-    init(_ collect: @escaping @Sendable (String) -> Void) {
-        self.collect = collect
-    }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) { collect("\(event.message)") }
 }

@@ -1,9 +1,11 @@
 import Foundation
 import ISCSI
 import ISCSIPort
-import Logging
+import Initiator
+import ManagementTestSupport
 import Platform
 import Resources
+import SCSI
 import TargetCore
 import Testing
 
@@ -16,17 +18,7 @@ struct FrontEndTests {
     /// Runs `body` with a controller that serves two disks and two libraries on a free port, and stops it.
     func serving(_ body: (Controller, LocalDevices) async throws -> Void) async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let made = Lock<LocalDevices?>(nil)
-        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
-            resources throws(ManagementError) in
-            let devices = try LocalDevices(resources)
-            made.withLock { $0 = devices }
-            return devices
-        }
-        do {
-            let devices = try #require(made.withLock { $0 })
-            try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
+        try await serveDevices(at: path) { controller, devices in
             for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
             for name in ["x", "y"] {
                 try await controller.createLibrary(
@@ -35,11 +27,7 @@ struct FrontEndTests {
                         mailSlots: 0))
             }
             try await body(controller, devices)
-        } catch {
-            Issue.record(error)
         }
-        await controller.shutDown()
-        controller.folder.release()
     }
 
     func request(_ name: String, from address: String = "192.0.2.1:5000") throws -> AccessRequest {
@@ -148,4 +136,35 @@ struct FrontEndTests {
             else { throw ManagementError(.internal, "it is not redirected") }
         }
     }
+    @Test("a session that began before its target was replaced by one with a home ends, and begins again there")
+    func replacedTarget() async throws {
+        try await serving { controller, devices in
+            let name = DeviceName.targetName("t")
+            _ = try await controller.createTarget(TargetCreation(name: "t"))
+            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [0: "a"]))
+            let open = try #require(devices.portals().first)
+            let portal = try #require(SocketAddress(open.portal))
+            let initiator = try BlockingInitiator.logIn(to: portal, InitiatorSettings(targetName: name))
+            func key(_ target: String, _ number: Int) throws -> Int64 {
+                let unit = devices.targets[DeviceName.targetName(target)]?.logicalUnits[number]
+                return try #require(devices.units.withLock { $0.first { $0.value === unit }?.key })
+            }
+            // The control plane refuses this while it sees the session.
+            let units = [0: try key("a", 0), 5: try key("y", 1)]
+            devices.configure(
+                FrontEndPlan(targets: [
+                    TargetPlan(name: name, alias: "t", belongsToDevice: false, logicalUnits: units, groups: [])
+                ]))
+            try initiator.connection.waitUntilClosed()
+            let home = try #require(devices.targets[DeviceName.targetName("y")]?.homeReactor)
+            let second = try BlockingInitiator.logIn(to: portal, InitiatorSettings(targetName: name))
+            let sessions = devices.server.sessions().filter {
+                $0.initiatorSessionID == second.settings.initiatorSessionID
+            }
+            #expect(sessions.map(\.reactor) == [home.index])
+            #expect(try second.execute(testUnitReady, on: LogicalUnitNumber(5)).sense?.key == .unitAttention)
+        }
+    }
+
+    private let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
 }

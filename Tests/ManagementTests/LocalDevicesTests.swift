@@ -1,7 +1,7 @@
 import ChangerDevice
 import Foundation
 import GRDB
-import Logging
+import ManagementTestSupport
 import Platform
 import Resources
 import Testing
@@ -19,22 +19,7 @@ struct LocalDevicesTests {
 
     /// The same with the devices.
     func servingDevices(_ body: (Controller, LocalDevices) async throws -> Void) async throws {
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let made = Lock<LocalDevices?>(nil)
-        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
-            resources throws(ManagementError) in
-            let devices = try LocalDevices(resources)
-            made.withLock { $0 = devices }
-            return devices
-        }
-        do {
-            try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
-            try await body(controller, try #require(made.withLock { $0 }))
-        } catch {
-            Issue.record(error)
-        }
-        await controller.shutDown()
-        controller.folder.release()
+        try await serveDevices(at: path, body)
     }
 
     func code(_ operation: () async throws -> some Sendable) async -> ManagementError.Code? {

@@ -108,17 +108,8 @@ struct LossTests {
     private func serving(
         isWrittenOut: Bool = true, _ body: (Controller) async throws -> Void
     ) async throws {
-        let controller = try Controller(
-            folder: try StateFolder(path: path), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        ) { resources throws(ManagementError) in try LocalDevices(resources) }
-        do {
-            try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)])
-            try await body(controller)
-        } catch {
-            Issue.record(error)
-        }
-        #expect(await controller.shutDown() == isWrittenOut)
-        controller.folder.release()
+        let isWritten = try await serveDevices(at: path) { controller, _ in try await body(controller) }
+        #expect(isWritten == isWrittenOut)
     }
 
     /// Puts a loss into the superblocks of a cartridge.
@@ -234,9 +225,7 @@ struct LossTests {
                 image: image,
                 identity: DeviceIdentity(vendor: "V", product: "P", revision: "1", serialNumber: "S", naa: 1))
             let lines = Lock<[String]>([])
-            let logger = Logger(label: "test") { _ in
-                LineCollector { line in lines.withLock { $0.append(line) } }
-            }
+            let logger = Logger.collecting(.info) { line in lines.withLock { $0.append(line) } }
             LocalDevices.tellLosses(ofDisk: "a", server, logger: logger)
             store.failSynchronizations(Errno.inputOutput)
             for _ in 0..<2 { #expect(image.synchronize() != nil) }
@@ -297,26 +286,5 @@ struct LossTests {
         #expect(register.findings.losses == ["B": old])
         register.setExamined(CartridgeFindings(losses: ["A": old]), among: ["A", "B"], since: register.epoch)
         #expect(register.findings.losses == ["A": old])
-    }
-}
-
-/// A log that hands on its lines, with their metadata.
-private struct LineCollector: LogHandler {
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.info
-    let collect: @Sendable (String) -> Void
-
-    init(_ collect: @escaping @Sendable (String) -> Void) {
-        self.collect = collect
-    }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        let details = (event.metadata ?? [:]).map { "\($0)=\($1)" }.sorted().joined(separator: " ")
-        collect("\(event.message) \(details)")
     }
 }

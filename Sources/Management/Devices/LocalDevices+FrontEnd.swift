@@ -75,9 +75,8 @@ extension LocalDevices {
 
     /// The running target that `plan` means; nil when its device is not served.
     ///
-    /// A target that gets its first unit of a library is replaced by one whose sessions run where that unit does. The
-    /// control plane has seen to it that nobody is logged in. Later ones change nothing: their commands go from the
-    /// sessions' reactor to their own.
+    /// A target that gets its first unit of a library is replaced by one whose sessions run where that unit does. Later
+    /// ones change nothing: they are of the same library.
     private func target(
         for plan: TargetPlan, _ units: [Int64: LogicalUnit], _ maps: [FrontEndState.MapName: LogicalUnitMap]
     ) -> Target? {

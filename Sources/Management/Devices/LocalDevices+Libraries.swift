@@ -15,7 +15,6 @@ struct RunningLibrary {
     let name: String
     let changer: ChangerDeviceServer
     let drives: [LibraryDrive]
-    let target: Target
     let register: CartridgeRegister
 }
 
@@ -130,7 +129,7 @@ extension LocalDevices {
         for (index, drive) in drives.enumerated() { target.map(drive.unit, at: index + 1) }
         reload(cartridges, into: drives)
         let running = RunningLibrary(
-            name: library.name, changer: changer, drives: drives, target: target, register: register)
+            name: library.name, changer: changer, drives: drives, register: register)
         libraries.withLock { $0[library.identity.id] = running }
         units.withLock { units in
             units[library.identity.id] = changerUnit

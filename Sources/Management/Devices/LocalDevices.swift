@@ -34,8 +34,8 @@ public final class LocalDevices: DeviceAssembly {
 
     /// A disk that runs.
     struct RunningDisk {
+        let name: String
         let server: DiskDeviceServer
-        let target: Target
     }
 
     let catalog: Catalog
@@ -110,7 +110,7 @@ public final class LocalDevices: DeviceAssembly {
         let unit = LogicalUnit(server)
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
-        disks.withLock { $0[disk.identity.id] = RunningDisk(server: server, target: target) }
+        disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
         units.withLock { $0[disk.identity.id] = unit }
         targets.add(target)
     }
@@ -157,7 +157,7 @@ public final class LocalDevices: DeviceAssembly {
         for (_, disk) in disks.withLock({ $0 }) {
             if let failure = disk.server.image.synchronize() {
                 logger.error(
-                    "disk was not written out", metadata: ["disk": "\(disk.target.alias)", "reason": "\(failure)"])
+                    "disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
                 isWritten = false
             }
         }
