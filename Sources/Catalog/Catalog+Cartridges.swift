@@ -29,6 +29,17 @@ extension Catalog {
         try read { try Self.cartridge(barcode, library: library, in: $0) }
     }
 
+    /// The last of the labels that begin with "V" and five digits, as far as these characters, in any library; nil when
+    /// there is none.
+    public func lastVolumeSerial() throws(CatalogError) -> String? {
+        try read { database in
+            try String.fetchOne(
+                database,
+                sql: "SELECT max(substr(barcode, 1, 6)) FROM cartridge WHERE barcode GLOB 'V[0-9][0-9][0-9][0-9][0-9]*'"
+            )
+        }
+    }
+
     /// Removes the cartridge `barcode` of the library with the key `library`.
     public func removeCartridge(_ barcode: String, library: Int64) throws(CatalogError) {
         try write { database in
@@ -45,8 +56,11 @@ extension Catalog {
     /// A cartridge in phase `creating` is complete when it has moved. One in phase `deleting` moves to the vault only,
     /// and without a line of history, for which a full file system could have no room.
     ///
-    /// - Throws: `CatalogError.conflict` when a cartridge is not at its origin, or a destination does not exist or
-    ///   is not empty after all origins were left.
+    /// What comes from the vault gets no slot that another cartridge was taken from to a drive or a mail slot: that one
+    /// comes back. Initiators and operators may say otherwise of what is in the library.
+    ///
+    /// - Throws: `CatalogError.conflict` when a cartridge is not at its origin, or a destination does not exist, is
+    ///   kept for another cartridge, or is not empty after all origins were left.
     public func apply(
         _ moves: [CartridgeMove], library: Int64, cause: MoveCause, time: Date
     ) throws(CatalogError) {
@@ -72,7 +86,10 @@ extension Catalog {
                     sql: "UPDATE cartridge SET elementKind = NULL, elementNumber = NULL WHERE id = ?",
                     arguments: [cartridge.id])
             }
-            for move in moves { try Self.place(move, library: library, in: database) }
+            for move in moves {
+                try Self.checkIsNotKept(for: move, library: library, in: database)
+                try Self.place(move, library: library, in: database)
+            }
             for move in recorded {
                 try database.execute(
                     sql: """
@@ -102,6 +119,19 @@ extension Catalog {
                     destination: row["destination"], cause: MoveCause(rawValue: row["cause"]) ?? .command)
             }
         }
+    }
+
+    /// Refuses to put what comes from the vault into the slot of a cartridge that is in a drive or a mail slot.
+    private static func checkIsNotKept(for move: CartridgeMove, library: Int64, in database: Database) throws {
+        guard move.origin == .vault, let element = move.destination.element else { return }
+        let owner = try String.fetchOne(
+            database,
+            sql: """
+                SELECT barcode FROM cartridge
+                WHERE library = ? AND sourceKind = ? AND sourceNumber = ? AND elementKind IN ('drive', 'mail')
+                """, arguments: [library, element.kind.rawValue, element.number])
+        guard let owner else { return }
+        throw CatalogError.conflict("\(element) is kept for cartridge '\(owner)', which was taken out of it")
     }
 
     private static func place(_ move: CartridgeMove, library: Int64, in database: Database) throws {

@@ -74,6 +74,12 @@ public struct CartridgeRecord: Hashable, Sendable {
     public let location: CartridgeLocation
     /// The storage element it was last moved from (SMC-3: source storage element address), when there is one.
     public let source: ElementAddress?
+    /// The slot that is kept for it, because it was taken from there to a drive or a mail slot: an unload finds it.
+    /// Only those who say so expressly put something else there.
+    public var keptSlot: ElementAddress? {
+        guard let element = location.element, element.kind != .slot else { return nil }
+        return source
+    }
     /// Whether the operator put it into the mail slot that it is in (SMC-3 table 26: IMPEXP).
     public let isImported: Bool
     /// When it was made.

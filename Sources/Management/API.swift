@@ -73,7 +73,7 @@ public struct LibraryCreation: Codable, Sendable {
     public var mailSlots: Int
     /// How many cartridges, in the first slots.
     public var cartridges: Int
-    /// The first barcode; the others count up.
+    /// The first barcode; the others count up. When nil, the first one that no library uses.
     public var firstBarcode: String?
     /// The capacity of each cartridge in bytes; the native one of the drives when nil.
     public var cartridgeSize: Int64?

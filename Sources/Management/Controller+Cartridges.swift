@@ -26,11 +26,7 @@ extension Controller {
                 "barcode '\(request.barcode)' is used already in library '\(name)', "
                     + "by the cartridge in \(other.location); choose another")
         }
-        guard let slot = freeElement(.slot, of: library, cartridges) else {
-            throw ManagementError(
-                .conflict,
-                "the \(library.slotCount) slots of library '\(name)' are full; export or delete a cartridge first")
-        }
+        let slot = try freeSlot(of: library, cartridges)
         let path = folder.cartridgePath(request.barcode, library: name)
         guard !folder.exists(path) else {
             throw ManagementError(

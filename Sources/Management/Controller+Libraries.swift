@@ -30,7 +30,7 @@ extension Controller {
                 .invalid,
                 "\(request.cartridges) cartridges do not fit \(request.slots) slots; give 0 to \(request.slots)")
         }
-        let barcodes = try Barcode.series(from: request.firstBarcode ?? "V00001L8", count: request.cartridges)
+        let barcodes = try Barcode.series(from: try firstBarcode(of: request), count: request.cartridges)
         for barcode in barcodes {
             try assembly.checkBarcode(
                 barcode, libraryProfile: request.profile, driveProfile: request.driveProfile)
@@ -170,7 +170,7 @@ extension Controller {
         return try perform(.vault, of: cartridge, in: library)
     }
 
-    /// Puts a cartridge from the vault into the first free mail slot.
+    /// Puts a cartridge from the vault into the first free mail slot; where there are none, into the first free slot.
     public func importCartridge(
         library name: String, _ request: CartridgeReference
     ) throws(ManagementError) -> CartridgeSummary {
@@ -187,12 +187,12 @@ extension Controller {
                 .conflict, "cartridge '\(cartridge.barcode)' is in the library already, in \(element)")
         }
         let cartridges = try cartridgeRecords(library)
+        guard library.mailSlotCount > 0 else {
+            return try perform(.element(try freeSlot(of: library, cartridges)), of: cartridge, in: library)
+        }
         guard let place = freeElement(.mail, of: library, cartridges) else {
             throw ManagementError(
-                .conflict,
-                library.mailSlotCount == 0
-                    ? "library '\(name)' has no mail slots to import through"
-                    : "the mail slots of library '\(name)' are full; move a cartridge from one of them first")
+                .conflict, "the mail slots of library '\(name)' are full; move a cartridge from one of them first")
         }
         return try perform(.element(place), of: cartridge, in: library)
     }
@@ -286,15 +286,6 @@ extension Controller {
             assembly.cartridgeFindings(of: library))
     }
 
-    /// The first element of `kind` without a cartridge.
-    func freeElement(
-        _ kind: ElementKind, of library: LibraryRecord, _ cartridges: [CartridgeRecord]
-    ) -> ElementAddress? {
-        let taken = Set(cartridges.compactMap(\.location.element))
-        let count = Self.elementCount(kind, of: library)
-        return (0..<count).lazy.map { ElementAddress(kind: kind, number: $0 + 1) }.first { !taken.contains($0) }
-    }
-
     /// The capacity of cartridges of that size, or of the usual one.
     func checkCapacity(_ size: Int64?, driveProfile: String) throws(ManagementError) -> Int64 {
         let capacity = size ?? assembly.nativeCapacity(driveProfile: driveProfile)
@@ -309,14 +300,6 @@ extension Controller {
     }
 
     // MARK: Checks
-
-    private static func elementCount(_ kind: ElementKind, of library: LibraryRecord) -> Int {
-        switch kind {
-        case .slot: library.slotCount
-        case .drive: library.drives.count
-        case .mail: library.mailSlotCount
-        }
-    }
 
     private func check(_ element: ElementAddress, existsIn library: LibraryRecord) throws(ManagementError) {
         let count = Self.elementCount(element.kind, of: library)

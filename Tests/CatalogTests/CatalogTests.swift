@@ -307,6 +307,30 @@ struct MoveTests {
         #expect(try catalog.moves(library: "vtl", limit: 10).isEmpty)
     }
 
+    @Test("what comes from the vault gets no slot that is kept for another cartridge; what is inside may be put there")
+    func keptSlots() throws {
+        try apply(move("A1", element(.slot, 1), element(.drive, 1)))
+        #expect(try catalog.cartridge("A1", library: library)?.keptSlot == ElementAddress(kind: .slot, number: 1))
+        _ = try catalog.addCartridge(
+            barcode: "A3", capacity: 1000, location: .vault, library: library, created: Date())
+        let refusal = #expect(throws: CatalogError.self) { try apply(move("A3", .vault, element(.slot, 1))) }
+        #expect(refusal.map { "\($0)" }?.contains("slot:1 is kept for cartridge 'A1'") == true)
+        try apply(move("A3", .vault, element(.slot, 3)))
+        try apply(move("A3", element(.slot, 3), element(.slot, 1)))
+        try apply(move("A1", element(.drive, 1), element(.slot, 4)))
+        #expect(try catalog.cartridge("A1", library: library)?.keptSlot == nil)
+    }
+
+    @Test("the last of the numbered labels, in whatever library")
+    func lastVolumeSerial() throws {
+        #expect(try catalog.lastVolumeSerial() == nil)
+        for barcode in ["V00007L8", "V00012M8", "V1", "W99999L8", "V0000XL8"] {
+            _ = try catalog.addCartridge(
+                barcode: barcode, capacity: 1000, location: .vault, library: library, created: Date())
+        }
+        #expect(try catalog.lastVolumeSerial() == "V00012")
+    }
+
     @Test("an exchange is one transaction")
     func exchange() throws {
         try apply(

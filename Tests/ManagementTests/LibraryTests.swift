@@ -148,6 +148,67 @@ struct LibraryTests {
         #expect(!fixture.files().contains("libraries/vtl/B00003L8.tape"))
     }
 
+    @Test("the slot of a cartridge in a drive or a mail slot is given to no other one, unless somebody says so")
+    func keptSlots() async throws {
+        try await fixture.makeLibrary(slots: 4, cartridges: 3)
+        func move(_ origin: String, _ destination: String) async throws -> CartridgeSummary {
+            try await controller.move(library: "vtl", MoveRequest(origin: origin, destination: destination))
+        }
+        func create(_ barcode: String) async throws -> CartridgeSummary {
+            try await controller.createCartridge(library: "vtl", CartridgeCreation(barcode: barcode, size: nil))
+        }
+        _ = try await move("slot:1", "drive:1")
+        _ = try await move("slot:2", "mail:1")
+        #expect(try await create("B00001L8").location == "slot:4")
+        let full = await fixture.refusal { try await create("B00002L8") }
+        #expect(full?.code == .conflict)
+        #expect(full?.message.contains("or kept for 2 of its cartridges") == true)
+        // Back to where they were taken from, as an initiator does it by the source element address.
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").source == "slot:1")
+        #expect(try await move("drive:1", "slot:1").location == "slot:1")
+        #expect(try await move("mail:1", "slot:2").location == "slot:2")
+        // In another slot it keeps none, and neither does one that is exported.
+        _ = try await move("slot:1", "drive:1")
+        #expect(try await move("slot:4", "slot:1").location == "slot:1")
+        _ = try await move("drive:1", "slot:4")
+        _ = try await move("slot:2", "mail:1")
+        _ = try await controller.exportCartridge(library: "vtl", CartridgeReference(barcode: "A00002L8"))
+        #expect(try await create("B00002L8").location == "slot:2")
+    }
+
+    @Test("a library without mail slots gets its exported cartridges back into a free slot")
+    func importWithoutMailSlots() async throws {
+        _ = try await controller.createLibrary(request(slots: 2, cartridges: 2, firstBarcode: "A00001L8"))
+        let first = CartridgeReference(barcode: "A00001L8")
+        _ = try await controller.exportCartridge(library: "vtl", first)
+        _ = try await controller.move(library: "vtl", MoveRequest(origin: "slot:2", destination: "drive:1"))
+        #expect(try await controller.importCartridge(library: "vtl", first).location == "slot:1")
+        _ = try await controller.exportCartridge(library: "vtl", first)
+        _ = try await controller.createCartridge(library: "vtl", CartridgeCreation(barcode: "B00001L8", size: nil))
+        let full = await fixture.refusal { try await controller.importCartridge(library: "vtl", first) }
+        #expect(full?.message.contains("are full, or kept for 1 of its cartridges") == true)
+    }
+
+    @Test("barcodes that nobody has chosen go on behind those of all libraries")
+    func defaultBarcodes() async throws {
+        func barcodes(_ library: String) async throws -> [String] {
+            try await controller.cartridges(library: library).map(\.barcode)
+        }
+        _ = try await controller.createLibrary(request(name: "a", cartridges: 2))
+        #expect(try await barcodes("a") == ["V00001L8", "V00002L8"])
+        _ = try await controller.createLibrary(request(name: "b", cartridges: 1))
+        #expect(try await barcodes("b") == ["V00003L8"])
+        _ = try await controller.createLibrary(request(name: "c", cartridges: 1, firstBarcode: "V00001L8"))
+        _ = try await controller.createLibrary(request(name: "d", cartridges: 1, firstBarcode: "V00041M8"))
+        _ = try await controller.createLibrary(request(name: "e", cartridges: 1))
+        #expect(try await barcodes("e") == ["V00042L8"])
+        _ = try await controller.createLibrary(request(name: "f", cartridges: 1, firstBarcode: "V99999L8"))
+        let used = await fixture.refusal { try await controller.createLibrary(request(name: "g", cartridges: 1)) }
+        #expect(used?.code == .conflict)
+        // Without cartridges no barcode is needed.
+        _ = try await controller.createLibrary(request(name: "g"))
+    }
+
     @Test("a library in use is not deleted")
     func inUse() async throws {
         try await fixture.makeLibrary()

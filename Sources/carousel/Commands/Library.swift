@@ -38,8 +38,11 @@ struct Library: AsyncParsableCommand {
         var mailSlots: Int
         @Option(help: "How many cartridges to put in.")
         var cartridges: Int = 0
-        @Option(help: ArgumentHelp("The first barcode.", valueName: "barcode"))
-        var firstBarcode: String = "V00001L8"
+        @Option(
+            help: ArgumentHelp(
+                "The first barcode; left out, V00001L8, or the one behind those that other libraries have.",
+                valueName: "barcode"))
+        var firstBarcode: String?
         @Option(help: ArgumentHelp("The capacity of a cartridge, as in 100GiB.", valueName: "size"))
         var cartridgeSize: String?
         @OptionGroup var state: StateOptions
@@ -160,7 +163,8 @@ struct Library: AsyncParsableCommand {
 
     struct Import: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Put a cartridge from the vault into a mail slot.")
+            abstract: "Put a cartridge from the vault into a mail slot.",
+            discussion: "A library without mail slots gets it into a free slot.")
 
         @Argument(help: "The library.")
         var name: String
@@ -172,7 +176,10 @@ struct Library: AsyncParsableCommand {
         func run() async throws {
             let cartridge: CartridgeSummary = try await state.daemon.post(
                 "libraries/\(ControlClient.escaped(name))/import", CartridgeReference(barcode: barcode))
-            try output.show(cartridge) { "cartridge \($0.barcode) is in \($0.location)" }
+            try output.show(cartridge) {
+                "cartridge \($0.barcode) is in \($0.location)"
+                    + ($0.location.hasPrefix("slot:") ? ", for library \($0.library) has no mail slots" : "")
+            }
         }
     }
 
