@@ -75,7 +75,7 @@ public struct LibraryCreation: Codable, Sendable {
     public var cartridges: Int
     /// The first barcode; the others count up. When nil, the first one that no library uses.
     public var firstBarcode: String?
-    /// The capacity of each cartridge in bytes; the native one of the drives when nil.
+    /// The capacity of each cartridge in bytes; that of its kind when nil.
     public var cartridgeSize: Int64?
 
     public init(
@@ -189,7 +189,7 @@ public struct CartridgeReference: Codable, Sendable {
 public struct CartridgeCreation: Codable, Sendable {
     /// The barcode, by the rules of `Barcode`, unique in the library.
     public var barcode: String
-    /// The native capacity in bytes; that of the drives when nil.
+    /// The native capacity in bytes; that of the kind of cartridge that the barcode's ending means when nil.
     public var size: Int64?
 
     public init(barcode: String, size: Int64?) {
@@ -207,6 +207,8 @@ public struct CartridgeSummary: Codable, Sendable, Hashable {
     public var serialNumber: String
     /// The native capacity in bytes.
     public var capacity: Int64
+    /// The format of its medium, and whether it is WORM; nil where that was not asked for or is not known.
+    public var medium: String?
     /// How many bytes of it are written; nil where that was not asked for or is not known.
     public var used: Int64?
     /// Where it is: `slot:3` or `vault`.

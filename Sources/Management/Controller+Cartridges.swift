@@ -18,7 +18,9 @@ extension Controller {
         let driveProfile = library.drives.first?.profile ?? ""
         try assembly.checkBarcode(
             request.barcode, libraryProfile: library.profile, driveProfile: driveProfile)
-        let capacity = try checkCapacity(request.size, driveProfile: driveProfile)
+        if let size = request.size { try checkCapacity(size) }
+        let capacity =
+            request.size ?? assembly.nativeCapacity(barcode: request.barcode, driveProfile: driveProfile)
         let cartridges = try cartridgeRecords(library)
         if let other = cartridges.first(where: { $0.barcode == request.barcode }) {
             throw ManagementError(
@@ -79,7 +81,9 @@ extension Controller {
         let cartridge = try cartridgeRecord(barcode, library: library)
         let path = folder.libraryPath(name)
         var result = summary(of: cartridge, in: library, assembly.examine([cartridge], of: library, in: path))
-        result.used = assembly.usedCapacity(of: cartridge, in: path)
+        let medium = assembly.medium(of: cartridge, in: path, driveProfile: library.drives.first?.profile ?? "")
+        result.medium = medium?.kind
+        result.used = medium?.used
         return result
     }
 
@@ -168,7 +172,7 @@ extension Controller {
             }
         return CartridgeSummary(
             library: library.name, barcode: cartridge.barcode, serialNumber: cartridge.serialNumber,
-            capacity: cartridge.capacity, used: nil, location: cartridge.location.description,
+            capacity: cartridge.capacity, medium: nil, used: nil, location: cartridge.location.description,
             source: cartridge.source?.description, created: cartridge.created, state: state,
             problem: problem?.reason
                 ?? loss.map { Self.sentence($0, ofCartridge: cartridge.barcode, library: library.name) },

@@ -35,7 +35,14 @@ extension Controller {
             try assembly.checkBarcode(
                 barcode, libraryProfile: request.profile, driveProfile: request.driveProfile)
         }
-        let capacity = try checkCapacity(request.cartridgeSize, driveProfile: request.driveProfile)
+        if let size = request.cartridgeSize { try checkCapacity(size) }
+        let cartridges = barcodes.map { barcode in
+            (
+                barcode: barcode,
+                capacity: request.cartridgeSize
+                    ?? assembly.nativeCapacity(barcode: barcode, driveProfile: request.driveProfile)
+            )
+        }
         try checkNameIsFree(request.name)
         let path = folder.libraryPath(request.name)
         guard !folder.exists(path) else {
@@ -43,8 +50,7 @@ extension Controller {
                 .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
         }
         let library = try query { () throws(CatalogError) in
-            try catalog.addLibrary(
-                new, cartridges: barcodes.map { (barcode: $0, capacity: capacity) }, created: Date())
+            try catalog.addLibrary(new, cartridges: cartridges, created: Date())
         }
         var isComplete = false
         do throws(ManagementError) {
@@ -286,9 +292,8 @@ extension Controller {
             assembly.cartridgeFindings(of: library))
     }
 
-    /// The capacity of cartridges of that size, or of the usual one.
-    func checkCapacity(_ size: Int64?, driveProfile: String) throws(ManagementError) -> Int64 {
-        let capacity = size ?? assembly.nativeCapacity(driveProfile: driveProfile)
+    /// Refuses what is no size of a cartridge.
+    func checkCapacity(_ capacity: Int64) throws(ManagementError) {
         guard capacity >= Self.minimumCartridgeCapacity, capacity <= Self.maximumCartridgeCapacity else {
             throw ManagementError(
                 .invalid,
@@ -296,7 +301,6 @@ extension Controller {
                     + "give \(ByteSize.format(Self.minimumCartridgeCapacity)) to "
                     + "\(ByteSize.format(Self.maximumCartridgeCapacity))")
         }
-        return capacity
     }
 
     // MARK: Checks

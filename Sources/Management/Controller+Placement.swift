@@ -42,6 +42,6 @@ extension Controller {
             throw ManagementError(
                 .conflict, "barcodes up to V99999 are used; choose others, with a first one such as W00001L8")
         }
-        return "V" + String(100_000 + number).dropFirst() + "L8"
+        return "V" + String(100_000 + number).dropFirst() + assembly.barcodeSuffix(driveProfile: request.driveProfile)
     }
 }

@@ -28,6 +28,19 @@ public struct CartridgeFindings: Sendable {
     }
 }
 
+/// What the files of a cartridge say of its medium.
+public struct MediumSummary: Hashable, Sendable {
+    /// Its format in words, and whether it is WORM: `Ultrium 8/32T, WORM`.
+    public let kind: String
+    /// How many bytes of it are written.
+    public let used: Int64
+
+    public init(kind: String, used: Int64) {
+        self.kind = kind
+        self.used = used
+    }
+}
+
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
 /// The `Controller` calls all functions one after another; they may wait, and must not call back into it. A function
@@ -35,10 +48,13 @@ public struct CartridgeFindings: Sendable {
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be made: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
-    /// Refuses a barcode that the library cannot read, or of a kind of cartridge that its drives cannot use.
+    /// Refuses a barcode that the library cannot read, of a kind of cartridge that its drives cannot use, or of one for
+    /// cleaning.
     func checkBarcode(_ barcode: String, libraryProfile: String, driveProfile: String) throws(ManagementError)
-    /// The native capacity in bytes of cartridges for drives of `profile`.
-    func nativeCapacity(driveProfile: String) -> Int64
+    /// The native capacity in bytes of a cartridge with that label for drives of the profile.
+    func nativeCapacity(barcode: String, driveProfile: String) -> Int64
+    /// What the labels of new cartridges for drives of the profile end with.
+    func barcodeSuffix(driveProfile: String) -> String
 
     /// Opens the image and offers the disk's target.
     func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
@@ -57,7 +73,8 @@ public protocol DeviceAssembly: Sendable {
     /// Offers the disk no longer and closes its image.
     func stopDisk(_ disk: DiskRecord, targetName: String)
 
-    /// Makes the files of empty cartridges, `BARCODE.tape` in `folder`; when it throws, some may be there.
+    /// Makes the files of empty cartridges, `BARCODE.tape` in `folder`, of the kinds that their labels mean; when it
+    /// throws, some may be there.
     func createCartridges(
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError)
@@ -74,8 +91,9 @@ public protocol DeviceAssembly: Sendable {
     /// Which cartridges of the running library could not be used, or had lost data, when they were looked at or loaded
     /// last, or have lost data since.
     func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings
-    /// How many bytes of the medium of `cartridge` in `folder` are written; nil when that cannot be found out.
-    func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64?
+    /// What the files of `cartridge` in `folder` say of its medium, for drives of the profile; nil when that cannot be
+    /// found out.
+    func medium(of cartridge: CartridgeRecord, in folder: String, driveProfile: String) -> MediumSummary?
     /// Offers the library's target; cartridges that are in drives are loaded again.
     func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String

@@ -17,8 +17,12 @@ public struct DensityProfile: Sendable, Decodable {
     public let capacityMegabytes: UInt32
     /// MEDIUM TYPE of the mode parameter header when such a cartridge is loaded.
     public let mediumType: UInt8
+    /// MEDIUM TYPE when such a WORM cartridge is loaded.
+    public let wormMediumType: UInt8
     /// The last two characters of the labels of such cartridges.
     public let barcodeSuffixes: [String]
+    /// The last two characters of the labels of such cartridges that are WORM; none where there are no such cartridges.
+    public let wormBarcodeSuffixes: [String]
     /// Whether the drive writes the format, or only reads it.
     public let isWritable: Bool
     /// Whether it is the drive's own format (DEFLT).
@@ -29,7 +33,8 @@ public struct DensityProfile: Sendable, Decodable {
             decoder,
             known: [
                 "code", "name", "description", "organization", "bitsPerMillimeter", "widthTenthsOfMillimeter",
-                "tracks", "capacityMegabytes", "mediumType", "barcodeSuffixes", "isWritable", "isDefault",
+                "tracks", "capacityMegabytes", "mediumType", "wormMediumType", "barcodeSuffixes",
+                "wormBarcodeSuffixes", "isWritable", "isDefault",
             ])
         code = UInt8(try fields.hexadecimal("code", in: 1...0x7E))
         name = try fields.text("name", maximumLength: 8)
@@ -40,10 +45,11 @@ public struct DensityProfile: Sendable, Decodable {
         tracks = UInt16(try fields.integer("tracks", in: 1...0xFFFF))
         capacityMegabytes = UInt32(try fields.integer("capacityMegabytes", in: 1...Int(UInt32.max)))
         mediumType = UInt8(try fields.hexadecimal("mediumType", in: 0...0xFF))
-        barcodeSuffixes = try fields.value("barcodeSuffixes")
-        guard barcodeSuffixes.allSatisfy({ $0.utf8.count == 2 }) else {
-            throw fields.error("barcodeSuffixes", "must each have 2 characters")
-        }
+        barcodeSuffixes = try fields.barcodeParts("barcodeSuffixes", lengths: 2...2)
+        wormBarcodeSuffixes =
+            fields.has("wormBarcodeSuffixes") ? try fields.barcodeParts("wormBarcodeSuffixes", lengths: 2...2) : []
+        let isWORM = !wormBarcodeSuffixes.isEmpty
+        wormMediumType = isWORM ? UInt8(try fields.hexadecimal("wormMediumType", in: 0...0xFF)) : mediumType
         isWritable = try fields.flag("isWritable")
         isDefault = try fields.flag("isDefault")
     }
@@ -122,6 +128,8 @@ public struct DriveProfile: Sendable, Decodable {
     public let densities: [DensityProfile]
     /// Label suffixes of cartridges that it cannot use at all.
     public let refusedBarcodeSuffixes: [String]
+    /// What the labels of cleaning cartridges begin with.
+    public let cleaningBarcodePrefixes: [String]
     /// The mode pages with their default values, by page code.
     public let modePages: [ProfileModePage]
     /// VPD pages with fixed content.
@@ -134,6 +142,7 @@ public struct DriveProfile: Sendable, Decodable {
             decoder,
             known: ProfileHead.fields + [
                 "blockLimits", "defaultBufferedMode", "earlyWarning", "densities", "refusedBarcodeSuffixes",
+                "cleaningBarcodePrefixes",
             ])
         let head = try ProfileHead(fields, timeoutNames: Self.timeoutNames)
         name = head.name
@@ -149,14 +158,17 @@ public struct DriveProfile: Sendable, Decodable {
         defaultBufferedMode = UInt8(try fields.integer("defaultBufferedMode", in: 0...1))
         earlyWarning = try fields.value("earlyWarning")
         densities = try fields.value("densities")
-        refusedBarcodeSuffixes = try fields.value("refusedBarcodeSuffixes")
+        refusedBarcodeSuffixes = try fields.barcodeParts("refusedBarcodeSuffixes", lengths: 2...2)
+        cleaningBarcodePrefixes =
+            fields.has("cleaningBarcodePrefixes")
+            ? try fields.barcodeParts("cleaningBarcodePrefixes", lengths: 1...30) : []
         guard densities.count(where: \.isDefault) == 1 else {
             throw fields.error("densities", "must have exactly one that is the default")
         }
         guard Set(densities.map(\.code)).count == densities.count else {
             throw fields.error("densities", "must not have a code twice")
         }
-        let suffixes = densities.flatMap(\.barcodeSuffixes) + refusedBarcodeSuffixes
+        let suffixes = densities.flatMap { $0.barcodeSuffixes + $0.wormBarcodeSuffixes } + refusedBarcodeSuffixes
         guard Set(suffixes).count == suffixes.count else {
             throw fields.error("densities", "must not have a barcode suffix twice, nor one that is refused")
         }
@@ -179,12 +191,26 @@ public struct DriveProfile: Sendable, Decodable {
         densities.first { $0.code == code }
     }
 
-    /// The format of a cartridge with that label: by its last two characters, else the drive's own; nil for a
-    /// cartridge that the drive cannot use.
-    public func density(barcode: String) -> DensityProfile? {
+    /// What a label says of the cartridge.
+    public enum LabelledMedium: Sendable {
+        /// It holds data in that format, which the drive reads.
+        case data(DensityProfile, isWORM: Bool)
+        /// It cleans.
+        case cleaning
+        /// It is of a generation that the drive cannot use.
+        case unusable
+    }
+
+    /// The kind of a cartridge with that label: by its beginning, then by its last two characters; the drive's own
+    /// format when they say nothing.
+    public func medium(barcode: String) -> LabelledMedium {
+        if cleaningBarcodePrefixes.contains(where: { barcode.hasPrefix($0) }) { return .cleaning }
         let suffix = String(barcode.suffix(2))
-        if let density = densities.first(where: { $0.barcodeSuffixes.contains(suffix) }) { return density }
-        return refusedBarcodeSuffixes.contains(suffix) ? nil : defaultDensity
+        for density in densities {
+            if density.barcodeSuffixes.contains(suffix) { return .data(density, isWORM: false) }
+            if density.wormBarcodeSuffixes.contains(suffix) { return .data(density, isWORM: true) }
+        }
+        return refusedBarcodeSuffixes.contains(suffix) ? .unusable : .data(defaultDensity, isWORM: false)
     }
 
     /// RECOMMENDED COMMAND TIMEOUT of a group of commands, in seconds.

@@ -95,6 +95,20 @@ struct ProfileFields {
     /// A truth value, false when the field is not there.
     func flag(_ name: String) throws -> Bool { has(name) ? try value(name) : false }
 
+    /// Beginnings or endings of labels: letters A to Z and digits, of so many characters.
+    func barcodeParts(_ name: String, lengths: ClosedRange<Int>) throws -> [String] {
+        let parts: [String] = try value(name)
+        for part in parts {
+            let isPlain = part.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) }
+            guard isPlain, lengths.contains(part.utf8.count) else {
+                let count =
+                    lengths.count == 1 ? "\(lengths.lowerBound)" : "\(lengths.lowerBound) to \(lengths.upperBound)"
+                throw error(name, "must each have \(count) of the letters A to Z and digits")
+            }
+        }
+        return parts
+    }
+
     /// Bytes as hexadecimal digits, spaces between them ignored, at most `maximumCount` bytes.
     func bytes(_ name: String, maximumCount: Int) throws -> [UInt8] {
         let text: String = try value(name)

@@ -28,7 +28,8 @@ extension TapeDeviceServer {
 
     /// The kind of cartridge that is loaded, zero without one.
     public func modeMediumType(_ nexus: ITLNexus) -> UInt8 {
-        readyCartridge == nil ? 0 : state.density?.mediumType ?? 0
+        guard let cartridge = readyCartridge, let density = state.density else { return 0 }
+        return cartridge.identity.isWORM ? density.wormMediumType : density.mediumType
     }
 
     /// Density and block length; there is no long form for tapes.

@@ -88,7 +88,12 @@ public final class FakeDevices: DeviceAssembly {
 
     public func checkBarcode(_ barcode: String, libraryProfile: String, driveProfile: String) throws(ManagementError) {}
 
-    public func nativeCapacity(driveProfile: String) -> Int64 { 1 << 30 }
+    /// 2 GiB when the label ends with "M8", 1 GiB else.
+    public func nativeCapacity(barcode: String, driveProfile: String) -> Int64 {
+        barcode.hasSuffix("M8") ? 2 << 30 : 1 << 30
+    }
+
+    public func barcodeSuffix(driveProfile: String) -> String { "L8" }
 
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
         try note { $0.disks[disk.name] = disk.size }
@@ -174,7 +179,9 @@ public final class FakeDevices: DeviceAssembly {
             losses: losses.filter { entry in cartridges.contains { $0.barcode == entry.key } })
     }
 
-    public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? { 42 }
+    public func medium(of cartridge: CartridgeRecord, in folder: String, driveProfile: String) -> MediumSummary? {
+        MediumSummary(kind: "tape", used: 42)
+    }
 
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String

@@ -181,13 +181,46 @@ struct LocalDevicesTests {
         try await serving { controller in
             let requests = [
                 library(profile: "x"), library(driveProfile: "x"), library(slots: 7000),
-                library(firstBarcode: "V1"), library(firstBarcode: "V00001L1"),
+                library(firstBarcode: "V1"), library(firstBarcode: "V00001L1"), library(firstBarcode: "V00001LW"),
+                library(firstBarcode: "CLN001L8"),
             ]
             for request in requests {
                 #expect(await code { try await controller.createLibrary(request) } == .invalid)
             }
             let left = try FileManager.default.contentsOfDirectory(atPath: path + "/libraries")
             #expect(left.isEmpty)
+        }
+    }
+
+    @Test("the label decides format, capacity and WORM")
+    func labels() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            try await controller.createLibrary(library(slots: 7, cartridges: 0))
+            let expected: [(String, Int64, String)] = [
+                ("V00001L8", 12, "Ultrium 8/32T"), ("V00001L7", 6, "Ultrium 7/16T"), ("V00001M8", 9, "Ultrium 8M/16T"),
+                ("V00001LY", 12, "Ultrium 8/32T, WORM"), ("V00001LX", 6, "Ultrium 7/16T, WORM"),
+            ]
+            for (barcode, terabytes, medium) in expected {
+                let made = try await controller.createCartridge(
+                    library: "vtl", CartridgeCreation(barcode: barcode, size: nil))
+                #expect(made.capacity == terabytes * 1_000_000_000_000)
+                #expect(try await controller.cartridge(barcode, library: "vtl").medium == medium)
+            }
+            for barcode in ["CLNU01L8", "V00002LZ", "V00002L6"] {
+                let create = {
+                    try await controller.createCartridge(
+                        library: "vtl", CartridgeCreation(barcode: barcode, size: nil))
+                }
+                #expect(await code(create) == .invalid)
+            }
+            let mixed = LibraryCreation(
+                name: "old", profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 2,
+                mailSlots: 0,
+                cartridges: 2, firstBarcode: "W00001L7")
+            try await controller.createLibrary(mixed)
+            let capacities = try await controller.cartridges(library: "old").map(\.capacity)
+            #expect(capacities == [6_000_000_000_000, 6_000_000_000_000])
         }
     }
 

@@ -22,12 +22,28 @@ struct ProfileLibraryTests {
         #expect(drive.blockLimits.maximum == 16_777_215 && drive.blockLimits.minimum == 1)
         #expect(drive.defaultDensity.code == 0x5E && drive.defaultDensity.capacityMegabytes == 12_000_000)
         #expect(drive.densities.map(\.code) == [0x5C, 0x5D, 0x5E])
-        #expect(drive.density(barcode: "V00001L8")?.code == 0x5E)
-        #expect(drive.density(barcode: "V00001L7")?.code == 0x5C)
-        #expect(drive.density(barcode: "V00001M8")?.code == 0x5D)
-        #expect(drive.density(barcode: "V00001L6") == nil)
-        #expect(drive.density(barcode: "TAPE01")?.code == 0x5E)
         #expect(drive.timeout(.erase) == 54896 && drive.timeout(.other) == 60)
+    }
+
+    @Test(
+        "A label decides what an LTO-8 drive takes the cartridge for",
+        arguments: [
+            ("V00001L8", "5E 12000000"), ("V00001L7", "5C 6000000"), ("V00001M8", "5D 9000000"),
+            ("V00001LY", "5E 12000000 WORM"), ("V00001LX", "5C 6000000 WORM"), ("TAPE01", "5E 12000000"),
+            ("CLN001L8", "cleaning"), ("CLNU01L1", "cleaning"), ("CLNU01CU", "cleaning"), ("V00001L6", "unusable"),
+            ("V00001L9", "unusable"), ("V00001LA", "unusable"), ("V00001LT", "unusable"), ("V00001LU", "unusable"),
+            ("V00001LV", "unusable"), ("V00001LW", "unusable"), ("V00001LZ", "unusable"),
+        ])
+    func labels(_ barcode: String, _ expected: String) throws {
+        let kind =
+            switch try ProfileLibrary().drive(named: "ibm-ult3580-td8").medium(barcode: barcode) {
+            case .data(let density, let isWORM):
+                "\(String(density.code, radix: 16, uppercase: true)) \(density.capacityMegabytes)"
+                    + (isWORM ? " WORM" : "")
+            case .cleaning: "cleaning"
+            case .unusable: "unusable"
+            }
+        #expect(kind == expected)
     }
 
     @Test("The TS3500-like library")
@@ -91,6 +107,15 @@ struct ProfileLibraryTests {
             (#""erase": 54896"#, #""erased": 54896"#, "timeoutsSeconds.erased is not a field that profiles have."),
             (#""revision""#, #""reversion""#, "reversion is not a field that profiles have."),
             (#""minimum": 1,"#, #""minimum": 0,"#, "blockLimits.minimum must be from 1 to 65535, not 0."),
+            (
+                #"["LY"]"#, #"["L8"]"#, "densities must not have a barcode suffix twice, nor one that is refused."
+            ),
+            (
+                #""0x7C""#, #""7C""#,
+                #"densities[0].wormMediumType must be a hexadecimal number such as "0x1D", not "7C"."#
+            ),
+            (#"["M8"]"#, #"["m8"]"#, "densities[1].barcodeSuffixes must each have 2 of the letters A to Z and digits."),
+            (#"["CLN"]"#, #"[""]"#, "cleaningBarcodePrefixes must each have 1 to 30 of the letters A to Z and digits."),
             (#""kind""#, "", "is not JSON."),
         ])
     func wrongDrive(_ old: String, _ new: String, _ sentence: String) throws {

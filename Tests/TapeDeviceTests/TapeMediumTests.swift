@@ -165,6 +165,8 @@ struct TapeMediumTests {
         try fixture.store.create(barcode: "W00001L8", capacity: 1 << 20, densityCode: 0x5E, isWORM: true)
         #expect(fixture.insert("W00001L8") == nil)
         fixture.port.clearUnitAttentions()
+        // MEDIUM TYPE is that of WORM media of the format.
+        #expect(fixture.port.execute([OperationCode.modeSense6, 0, 0, 0, 12, 0]).dataIn[1] == 0x8C)
         #expect(text(fixture.write([1])) == "good")
         #expect(text(fixture.filemarks(1)) == "good")
         #expect(text(fixture.rewind()) == "good")

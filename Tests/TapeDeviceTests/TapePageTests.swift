@@ -18,7 +18,7 @@ struct TapePageTests {
         }
         #expect(page(0x00) == [1, 0, 0, 6, 0x00, 0x80, 0x83, 0x87, 0xB0, 0xB1])
         #expect(page(0x80) == [1, 0x80, 0, 10] + Array("1097000001".utf8))
-        #expect(page(0xB0) == [1, 0xB0, 0, 2, 0, 0])
+        #expect(page(0xB0) == [1, 0xB0, 0, 2, 1, 0])
         #expect(page(0xB1) == [1, 0xB1, 0, 10] + Array("1097000001".utf8))
     }
 

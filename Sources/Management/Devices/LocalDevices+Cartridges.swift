@@ -126,11 +126,13 @@ extension LocalDevices {
     ) throws(ManagementError) {
         let profile = try self.driveProfile(driveProfile)
         try Self.each(cartridges) { cartridge throws(ManagementError) in
-            let density = profile.density(barcode: cartridge.barcode) ?? profile.defaultDensity
+            guard case .data(let density, let isWORM) = profile.medium(barcode: cartridge.barcode) else {
+                throw ManagementError(.internal, "barcode '\(cartridge.barcode)' was not checked")
+            }
             do throws(CartridgeError) {
                 try CartridgeStore(directory: folder).create(
                     barcode: cartridge.barcode, capacity: cartridge.capacity, densityCode: density.code,
-                    mediumSerialNumber: cartridge.serialNumber)
+                    isWORM: isWORM, mediumSerialNumber: cartridge.serialNumber)
             } catch {
                 throw ManagementError(.system, "cartridge '\(cartridge.barcode)' cannot be made: \(error)")
             }
@@ -183,8 +185,14 @@ extension LocalDevices {
         libraries.withLock { $0[library.identity.id] }?.register.findings ?? CartridgeFindings()
     }
 
-    public func usedCapacity(of cartridge: CartridgeRecord, in folder: String) -> Int64? {
-        try? CartridgeStore(directory: folder).summary(barcode: cartridge.barcode).usedBytes
+    public func medium(of cartridge: CartridgeRecord, in folder: String, driveProfile: String) -> MediumSummary? {
+        guard let summary = try? CartridgeStore(directory: folder).summary(barcode: cartridge.barcode) else {
+            return nil
+        }
+        let code = summary.identity.densityCode
+        let density = (try? self.driveProfile(driveProfile))?.density(code: code)
+        let format = density?.description ?? "density 0x\(String(code, radix: 16, uppercase: true))"
+        return MediumSummary(kind: format + (summary.identity.isWORM ? ", WORM" : ""), used: summary.usedBytes)
     }
 
     private static func look(at cartridge: CartridgeRecord, in folder: String) -> (CartridgeProblem?, LossSummary?) {

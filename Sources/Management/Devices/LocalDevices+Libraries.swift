@@ -46,7 +46,14 @@ extension LocalDevices {
                 .invalid, "barcode '\(barcode)' \(problem) in a library of profile '\(library.name)'")
         }
         let drive = try self.driveProfile(driveProfile)
-        guard drive.density(barcode: barcode) != nil else {
+        switch drive.medium(barcode: barcode) {
+        case .data: break
+        case .cleaning:
+            throw ManagementError(
+                .invalid,
+                "barcode '\(barcode)' is that of a cleaning cartridge, and virtual drives need none; choose another "
+                    + "beginning")
+        case .unusable:
             throw ManagementError(
                 .invalid,
                 "barcode '\(barcode)' is of a kind of cartridge that drives of profile '\(drive.name)' cannot use; "
@@ -54,10 +61,17 @@ extension LocalDevices {
         }
     }
 
-    /// The capacity of the drive's own format.
-    public func nativeCapacity(driveProfile: String) -> Int64 {
-        guard let profile = try? self.driveProfile(driveProfile) else { return 0 }
-        return Int64(profile.defaultDensity.capacityMegabytes) * 1_000_000
+    /// The capacity of the format that the label means.
+    public func nativeCapacity(barcode: String, driveProfile: String) -> Int64 {
+        guard let profile = try? self.driveProfile(driveProfile),
+            case .data(let density, _) = profile.medium(barcode: barcode)
+        else { return 0 }
+        return Int64(density.capacityMegabytes) * 1_000_000
+    }
+
+    /// That of the drive's own format.
+    public func barcodeSuffix(driveProfile: String) -> String {
+        (try? self.driveProfile(driveProfile))?.defaultDensity.barcodeSuffixes.first ?? ""
     }
 
     private func libraryProfile(_ name: String) throws(ManagementError) -> LibraryProfile {

@@ -20,7 +20,8 @@ struct Library: AsyncParsableCommand {
             abstract: "Make a library.",
             discussion: """
                 With --cartridges, new cartridges fill the first slots; their barcodes count up from --first-barcode. \
-                Cartridges have the native capacity of the drives unless --cartridge-size says otherwise; they take \
+                Cartridges have the capacity of the kind that their barcodes mean unless --cartridge-size says \
+                otherwise; they take \
                 space only as they are written.
                 """)
 

@@ -15,9 +15,14 @@ struct Tape: AsyncParsableCommand {
 
         @Argument(help: "The library.")
         var library: String
-        @Argument(help: "The barcode: A-Z and 0-9, as many characters as the library's profile allows.")
+        @Argument(
+            help: """
+                The barcode: A-Z and 0-9, as many characters as the library's profile allows. Its last two say what \
+                kind of cartridge it is: L8 and L7 are LTO-8 and LTO-7, M8 is LTO-7 in the denser format of LTO-8 \
+                drives, LY and LX are WORM.
+                """)
         var barcode: String
-        @Option(help: "The capacity, as in 100GiB; the native one of the drives if left out.")
+        @Option(help: "The capacity, as in 100GiB; that of its kind if left out.")
         var size: String?
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
@@ -76,6 +81,7 @@ struct Tape: AsyncParsableCommand {
                     ("library", cartridge.library),
                     ("place", cartridge.location),
                     ("taken from", cartridge.source),
+                    ("medium", cartridge.medium),
                     ("capacity", "\(ByteSize.format(cartridge.capacity)) (\(cartridge.capacity) bytes)"),
                     ("written", cartridge.used.map { "\(ByteSize.format($0)) (\($0) bytes)" }),
                     ("serial number", cartridge.serialNumber),
