@@ -21,6 +21,8 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
 
     /// What kind of library it is.
     public let profile: LibraryProfile
+    /// What the profile makes it say of itself.
+    private let personality: ProfilePersonality
     /// The reactor that the changer lives on.
     public let reactor: Reactor
     /// The drives, drive 1 first.
@@ -34,15 +36,20 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
     /// What it does next. On the reactor only.
     var waiting: [RobotJob] = []
 
-    /// A library with those drives and so many slots and mail slots. `contents` is what the inventory says; the
+    /// A library with those drives and so many slots and mail slots; what it says of its serial number follows from
+    /// `serialNumber` by the profile. `contents` is what the inventory says; the
     /// cartridges in drives are loaded by the drives' owner, not here.
     ///
     /// - Throws: `LibraryError` when the profile does not allow so many elements, or a cartridge is in none of them.
     public init(
-        identity: DeviceIdentity, profile: LibraryProfile, reactor: Reactor, drives: [any DriveBay], slotCount: Int,
-        mailSlotCount: Int, contents: [LibraryElement: ElementContent], inventory: any LibraryInventory
+        serialNumber: String, naa: UInt64, profile: LibraryProfile, reactor: Reactor, drives: [any DriveBay],
+        slotCount: Int, mailSlotCount: Int, contents: [LibraryElement: ElementContent],
+        inventory: any LibraryInventory
     ) throws(LibraryError) {
-        self.identity = identity
+        personality = profile.personality(serialNumber: serialNumber)
+        identity = DeviceIdentity(
+            vendor: profile.vendor, product: profile.product, revision: profile.revision,
+            serialNumber: personality.unitSerialNumber, naa: naa)
         self.profile = profile
         self.reactor = reactor
         self.drives = drives
@@ -52,12 +59,6 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
         table = ChangerCommands.table(profile)
         commands = table.commands
         modePages = ModePages(ChangerPages.modePages(profile, elements))
-    }
-
-    public static func identity(serialNumber: String, naa: UInt64, profile: LibraryProfile) -> DeviceIdentity {
-        DeviceIdentity(
-            vendor: profile.vendor, product: profile.product, revision: profile.revision, serialNumber: serialNumber,
-            naa: naa)
     }
 
     public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
@@ -77,15 +78,13 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
 
     /// Standard INQUIRY data with the profile's vendor-specific bytes.
     public func standardInquiryData(_ standard: [UInt8]) -> [UInt8] {
-        var bytes = standard
-        bytes.replaceSubrange(36..<36 + profile.inquiryVendorSpecific.count, with: profile.inquiryVendorSpecific)
-        return bytes
+        personality.inquiryData(standard)
     }
 
-    public var vitalProductDataPages: [UInt8] { profile.vitalProductData.map(\.page) }
+    public var vitalProductDataPages: [UInt8] { personality.pages }
 
     public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
-        profile.vitalProductData.first { $0.page == page }?.content
+        personality.vitalProductData(page: page)
     }
 
     public var logPages: [UInt8] { [ChangerPages.tapeAlert] }

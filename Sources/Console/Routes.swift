@@ -18,6 +18,7 @@ extension ControlServer {
         addPortalRoutes(to: api, controller)
         addSessionRoutes(to: api, controller)
         addNameServiceRoutes(to: api, controller)
+        addProfileRoutes(to: api, controller)
         return router
     }
 

@@ -116,7 +116,7 @@ public struct LibrarySummary: Codable, Sendable, Hashable {
     public var profile: String
     /// The iSCSI name of the target.
     public var target: String
-    /// The unit serial number of the changer.
+    /// The serial number of the changer; its unit serial number (VPD page 80h) is made of it as the profile says.
     public var serialNumber: String
     /// The NAA identifier of the changer, 16 hexadecimal digits.
     public var naa: String

@@ -19,11 +19,13 @@ public actor Controller {
         public let catalog: Catalog
         /// For state changes.
         public let logger: Logger
+        let profiles: ProfileStore
     }
 
     public nonisolated let folder: StateFolder
     let catalog: Catalog
     let assembly: any DeviceAssembly
+    let profiles: ProfileStore
     let logger: Logger
     let started = Date()
     /// The portals that are open.
@@ -38,14 +40,16 @@ public actor Controller {
     var unclaimed: [String] = []
     private var isShutDown = false
 
-    /// A control plane over the catalog of `folder`; nothing runs yet.
+    /// A control plane over the catalog of `folder`; nothing runs yet. Profiles in the folder `profileFolder` count
+    /// more than those of the state folder, and these more than those inside the program.
     public init(
-        folder: StateFolder, logger: Logger,
+        folder: StateFolder, logger: Logger, profileFolder: String? = nil,
         makeAssembly: (Resources) throws(ManagementError) -> any DeviceAssembly
     ) throws(ManagementError) {
         self.folder = folder
         self.logger = logger
         secrets = try SecretStore(path: folder.secretsPath)
+        profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
         let gate = folder.gate
         let path = folder.catalogPath
         do throws(CatalogError) {
@@ -55,7 +59,7 @@ public actor Controller {
         } catch {
             throw Self.translated(error, path: folder.catalogPath)
         }
-        assembly = try makeAssembly(Resources(catalog: catalog, logger: logger))
+        assembly = try makeAssembly(Resources(catalog: catalog, logger: logger, profiles: profiles))
     }
 
     // MARK: Start and stop
@@ -70,6 +74,7 @@ public actor Controller {
         portals requested: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
     ) throws(ManagementError) {
         try endInterrupted()
+        for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
         let ownFiles = OwnFiles(of: folder)
@@ -155,7 +160,7 @@ public actor Controller {
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: disks.count, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
-            problems: problems.values.sorted(), unclaimed: unclaimed)
+            problems: problems.values.sorted() + profiles.problems, unclaimed: unclaimed)
     }
 
     // MARK: For the extensions by topic

@@ -1,3 +1,4 @@
+import Bytes
 import Foundation
 import Platform
 import Resources
@@ -56,6 +57,37 @@ extension StateFolder {
             try File.synchronizeDirectory(path: Self.parent(of: path))
         } catch {
             throw ManagementError(.system, "cannot remove \(path): \(Self.reason(error))")
+        }
+    }
+
+    /// Makes `bytes` the content of the file at `path`, for the owner only: durable on return, unchanged when this
+    /// throws.
+    static func replace(_ path: String, with bytes: [UInt8]) throws {
+        let temporary = path + ".new"
+        // What a crash left there may be half; a new file has the right mode from its first moment.
+        try? FileManager.default.removeItem(atPath: temporary)
+        let file = try File.open(path: temporary, [.readWrite, .create, .exclusive], permissions: 0o600)
+        do {
+            if case .failed(let code) = file.write(bytes.rawSpan, fileOffset: 0) {
+                throw SystemError(code: code, operation: "write", path: temporary)
+            }
+            let status = file.synchronize()
+            guard status == 0 else { throw SystemError(code: status, operation: "synchronize", path: temporary) }
+            try File.rename(temporary, to: path)
+        } catch {
+            try? FileManager.default.removeItem(atPath: temporary)
+            throw error
+        }
+        try File.synchronizeDirectory(path: parent(of: path))
+    }
+
+    /// The same, past the gate.
+    func replaceFile(_ path: String, with bytes: [UInt8]) throws(ManagementError) {
+        try gate?(path)
+        do {
+            try Self.replace(path, with: bytes)
+        } catch {
+            throw ManagementError(.system, "cannot write \(path): \(Self.reason(error))")
         }
     }
 

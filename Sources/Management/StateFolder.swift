@@ -90,6 +90,8 @@ public final class StateFolder: Sendable {
     public var catalogPath: String { path + "/catalog.sqlite" }
     /// The file of CHAP secrets.
     var secretsPath: String { path + "/chap.json" }
+    /// Where profiles of the user's own are.
+    var profilesPath: String { path + "/profiles" }
     /// The control socket.
     public var socketPath: String { Self.socketPath(in: path) }
 

@@ -116,8 +116,6 @@ public struct DriveProfile: Sendable, Decodable {
     public let product: String
     /// PRODUCT REVISION LEVEL.
     public let revision: String
-    /// Bytes 36 to 55 of standard INQUIRY data, or fewer.
-    public let inquiryVendorSpecific: [UInt8]
     /// The limits of a block's length, as READ BLOCK LIMITS reports them.
     public let blockLimits: BlockLimitsProfile
     /// BUFFERED MODE after power on: 0 or 1.
@@ -132,10 +130,9 @@ public struct DriveProfile: Sendable, Decodable {
     public let cleaningBarcodePrefixes: [String]
     /// The mode pages with their default values, by page code.
     public let modePages: [ProfileModePage]
-    /// VPD pages with fixed content.
-    public let vitalProductData: [ProfileVitalProductData]
     /// RECOMMENDED COMMAND TIMEOUT by name, in seconds.
     private let timeouts: [String: UInt32]
+    private let head: ProfileHead
 
     public init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(
@@ -144,15 +141,13 @@ public struct DriveProfile: Sendable, Decodable {
                 "blockLimits", "defaultBufferedMode", "earlyWarning", "densities", "refusedBarcodeSuffixes",
                 "cleaningBarcodePrefixes",
             ])
-        let head = try ProfileHead(fields, timeoutNames: Self.timeoutNames)
+        head = try ProfileHead(fields, timeoutNames: Self.timeoutNames, hasStorage: false)
         name = head.name
         description = head.description
         vendor = head.vendor
         product = head.product
         revision = head.revision
-        inquiryVendorSpecific = head.inquiryVendorSpecific
         modePages = head.modePages
-        vitalProductData = head.vitalProductData
         timeouts = head.timeouts
         blockLimits = try fields.value("blockLimits")
         defaultBufferedMode = UInt8(try fields.integer("defaultBufferedMode", in: 0...1))
@@ -211,6 +206,15 @@ public struct DriveProfile: Sendable, Decodable {
             if density.wormBarcodeSuffixes.contains(suffix) { return .data(density, isWORM: true) }
         }
         return refusedBarcodeSuffixes.contains(suffix) ? .unusable : .data(defaultDensity, isWORM: false)
+    }
+
+    /// What a drive of this profile with that serial number says of itself.
+    public func personality(serialNumber: String) -> ProfilePersonality {
+        ProfilePersonality(
+            head,
+            TemplateValues(
+                serialNumber: serialNumber, vendor: vendor, product: product, revision: revision,
+                firstStorage: nil))
     }
 
     /// RECOMMENDED COMMAND TIMEOUT of a group of commands, in seconds.

@@ -43,8 +43,6 @@ public struct LibraryProfile: Sendable, Decodable {
     public let product: String
     /// PRODUCT REVISION LEVEL.
     public let revision: String
-    /// Bytes 36 to 55 of standard INQUIRY data, or fewer.
-    public let inquiryVendorSpecific: [UInt8]
     /// The medium transport elements: one robot.
     public let mediumTransport: ElementRangeProfile
     /// The data transfer elements: drives.
@@ -59,9 +57,8 @@ public struct LibraryProfile: Sendable, Decodable {
     public let driveIdentification: DriveIdentificationForm
     /// The mode pages that do not follow from the elements.
     public let modePages: [ProfileModePage]
-    /// VPD pages with fixed content.
-    public let vitalProductData: [ProfileVitalProductData]
     private let timeouts: [String: UInt32]
+    private let head: ProfileHead
 
     private struct BarcodeLimits: Decodable {
         let length: ClosedRange<Int>
@@ -77,15 +74,13 @@ public struct LibraryProfile: Sendable, Decodable {
         let ranges = ["mediumTransport", "dataTransfer", "importExport", "storage"]
         let fields = try ProfileFields(
             decoder, known: ProfileHead.fields + ranges + ["barcode", "driveIdentification"])
-        let head = try ProfileHead(fields, timeoutNames: Self.timeoutNames)
+        head = try ProfileHead(fields, timeoutNames: Self.timeoutNames, hasStorage: true)
         name = head.name
         description = head.description
         vendor = head.vendor
         product = head.product
         revision = head.revision
-        inquiryVendorSpecific = head.inquiryVendorSpecific
         modePages = head.modePages
-        vitalProductData = head.vitalProductData
         timeouts = head.timeouts
         mediumTransport = try fields.value("mediumTransport")
         dataTransfer = try fields.value("dataTransfer")
@@ -114,6 +109,15 @@ public struct LibraryProfile: Sendable, Decodable {
         }
         let isPlain = barcode.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) }
         return isPlain ? nil : "must consist of the letters A to Z and digits"
+    }
+
+    /// What a changer of this profile with that serial number says of itself.
+    public func personality(serialNumber: String) -> ProfilePersonality {
+        ProfilePersonality(
+            head,
+            TemplateValues(
+                serialNumber: serialNumber, vendor: vendor, product: product, revision: revision,
+                firstStorage: storage.firstAddress))
     }
 
     /// RECOMMENDED COMMAND TIMEOUT of a group of commands, in seconds.

@@ -7,15 +7,22 @@ public struct ProfileError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What is wrong, as the end of a sentence.
     public let problem: String
 
-    init(file: String, field: String? = nil, _ problem: String) {
+    /// Whether there is no profile of the name that was looked up.
+    public let isUnknownName: Bool
+
+    init(file: String, field: String? = nil, _ problem: String, isUnknownName: Bool = false) {
+        self.isUnknownName = isUnknownName
         self.file = file
         self.field = field
         self.problem = problem
     }
 
-    /// `FILE: FIELD PROBLEM.`
-    public var description: String {
-        guard let field, !field.isEmpty else { return "\(file): \(problem)." }
-        return "\(file): \(field) \(problem)."
+    /// `FILE: FIELD PROBLEM`, as a part of another sentence.
+    public var sentence: String {
+        guard let field, !field.isEmpty else { return "\(file): \(problem)" }
+        return "\(file): \(field) \(problem)"
     }
+
+    /// `FILE: FIELD PROBLEM.`
+    public var description: String { sentence + "." }
 }

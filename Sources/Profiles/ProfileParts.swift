@@ -22,42 +22,49 @@ public struct ProfileModePage: Sendable, Decodable {
     }
 }
 
-/// A VPD page with fixed content (SPC-5 clause 7.7): everything after the page length field.
-public struct ProfileVitalProductData: Sendable, Decodable {
+/// A VPD page of the profile (SPC-5 clause 7.7): everything after the page length field.
+struct ProfileVitalProductData: Sendable, Decodable {
     /// PAGE CODE.
-    public let page: UInt8
+    let page: UInt8
     /// The bytes from byte 4 on.
-    public let content: [UInt8]
+    let content: ProfileTemplate
 
     /// Reads the object with `page`, `content` and perhaps `name`.
-    public init(from decoder: any Decoder) throws {
+    init(from decoder: any Decoder) throws {
         let fields = try ProfileFields(decoder, known: ["page", "name", "content"])
         page = UInt8(try fields.hexadecimal("page", in: 1...0xFF))
         guard page != 0x80, page != 0x83 else {
             throw fields.error("page", "must not be 0x80 or 0x83, which are made from the device's identity")
         }
-        content = try fields.bytes("content", maximumCount: 1024)
+        content = try fields.template("content", maximumCount: 1024)
     }
 }
 
 /// What drives and libraries have in common: how they identify themselves.
-struct ProfileHead {
+struct ProfileHead: Sendable {
     static let fields = [
-        "kind", "name", "description", "vendor", "product", "revision", "inquiryVendorSpecific", "modePages",
-        "vitalProductData", "timeoutsSeconds",
+        "kind", "name", "description", "vendor", "product", "revision", "unitSerialNumber", "inquiryVendorSpecificBit",
+        "inquiryVendorSpecific", "modePages", "vitalProductData", "timeoutsSeconds",
     ]
+    /// The most characters of a unit serial number.
+    static let maximumSerialNumberLength = 64
 
     let name: String
     let description: String
     let vendor: String
     let product: String
     let revision: String
-    let inquiryVendorSpecific: [UInt8]
+    /// PRODUCT SERIAL NUMBER; nil when it is the device's serial number as it is.
+    let unitSerialNumber: ProfileTemplate?
+    /// Byte 6, bit 5 of standard INQUIRY data.
+    let hasInquiryVendorSpecificBit: Bool
+    /// Bytes 36 to 55 of standard INQUIRY data, or fewer.
+    let inquiryVendorSpecific: ProfileTemplate?
     let modePages: [ProfileModePage]
     let vitalProductData: [ProfileVitalProductData]
     let timeouts: [String: UInt32]
 
-    init(_ fields: ProfileFields, timeoutNames: [String]) throws {
+    init(_ fields: ProfileFields, timeoutNames: [String], hasStorage: Bool) throws {
         name = try fields.text("name", maximumLength: 64)
         guard name.utf8.allSatisfy(Self.isNameByte) else {
             throw fields.error("name", "must consist of lower-case letters, digits and hyphens")
@@ -66,8 +73,21 @@ struct ProfileHead {
         vendor = try fields.text("vendor", maximumLength: 8)
         product = try fields.text("product", maximumLength: 16)
         revision = try fields.text("revision", maximumLength: 4)
+        unitSerialNumber =
+            fields.has("unitSerialNumber")
+            ? try fields.template("unitSerialNumber", maximumCount: Self.maximumSerialNumberLength) : nil
+        if let unitSerialNumber {
+            let isText = unitSerialNumber.parts.allSatisfy { part in
+                if case .bytes(let bytes) = part { bytes.allSatisfy { (0x20...0x7E).contains($0) } } else { true }
+            }
+            guard isText else { throw fields.error("unitSerialNumber", "must be printable ASCII") }
+            guard unitSerialNumber.contains(.serial) else {
+                throw fields.error("unitSerialNumber", "must have a place {serial:10}, so that no two are the same")
+            }
+        }
+        hasInquiryVendorSpecificBit = try fields.flag("inquiryVendorSpecificBit")
         inquiryVendorSpecific =
-            fields.has("inquiryVendorSpecific") ? try fields.bytes("inquiryVendorSpecific", maximumCount: 20) : []
+            fields.has("inquiryVendorSpecific") ? try fields.template("inquiryVendorSpecific", maximumCount: 20) : nil
         modePages = try fields.value("modePages")
         vitalProductData = try fields.value("vitalProductData")
         timeouts = try fields.value("timeoutsSeconds")
@@ -77,6 +97,14 @@ struct ProfileHead {
         }
         guard Set(vitalProductData.map(\.page)).count == vitalProductData.count else {
             throw fields.error("vitalProductData", "must not have a page twice")
+        }
+        if !hasStorage {
+            let templates =
+                [("unitSerialNumber", unitSerialNumber), ("inquiryVendorSpecific", inquiryVendorSpecific)]
+                + vitalProductData.map { ("vitalProductData", $0.content) }
+            for (field, template) in templates where template?.contains(.firstStorage) == true {
+                throw fields.error(field, "must not have a place {firstStorage}: a drive has no storage elements")
+            }
         }
         for name in timeouts.keys.sorted() where !timeoutNames.contains(name) {
             throw fields.error("timeoutsSeconds.\(name)", "is not a field that profiles have")

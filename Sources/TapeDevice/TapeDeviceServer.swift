@@ -35,6 +35,8 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
 
     /// What kind of drive it is.
     public let profile: DriveProfile
+    /// What the profile makes it say of itself.
+    let personality: ProfilePersonality
     /// The reactor that the drive lives on.
     public let reactor: Reactor
     /// What may wait is done here, one thing at a time: the operations of commands, the robot's, and questions of the
@@ -49,8 +51,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     private(set) lazy var mechanism = LoadMechanism(unit: self)
     let hostSpace: HostSpace
 
-    /// An empty drive of that profile. Vendor, product and revision of `identity` are the profile's, if `identity` was
-    /// made by `identity(serialNumber:naa:profile:)`.
+    /// An empty drive of that profile. `identity` is made by `identity(serialNumber:naa:profile:)`.
     ///
     /// `engine` does what may wait; the reactor's own unless a test has another one.
     public init(
@@ -58,6 +59,7 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
     ) {
         self.identity = identity
         self.profile = profile
+        personality = profile.personality(serialNumber: identity.serialNumber)
         self.reactor = reactor
         lane = Lane(engine: engine ?? reactor.fileEngine, concurrency: 1)
         hostSpace = HostSpace(lane: lane, reactor: reactor)

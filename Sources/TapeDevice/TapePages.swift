@@ -138,9 +138,7 @@ extension TapeDeviceServer {
 
     /// Standard INQUIRY data with the profile's vendor-specific bytes.
     public func standardInquiryData(_ standard: [UInt8]) -> [UInt8] {
-        var bytes = standard
-        bytes.replaceSubrange(36..<36 + profile.inquiryVendorSpecific.count, with: profile.inquiryVendorSpecific)
-        return bytes
+        personality.inquiryData(standard)
     }
 
     /// Manufacturer-assigned Serial Number (SSC-5 clause 8.6.3).
@@ -148,11 +146,11 @@ extension TapeDeviceServer {
 
     /// The profile's pages, and page B1h.
     public var vitalProductDataPages: [UInt8] {
-        profile.vitalProductData.map(\.page) + [Self.manufacturerSerialNumberPage]
+        personality.pages + [Self.manufacturerSerialNumberPage]
     }
 
     public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         if page == Self.manufacturerSerialNumberPage { return Array(identity.serialNumber.utf8) }
-        return profile.vitalProductData.first { $0.page == page }?.content
+        return personality.vitalProductData(page: page)
     }
 }

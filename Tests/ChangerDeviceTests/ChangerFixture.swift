@@ -79,9 +79,8 @@ final class ChangerFixture {
             contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
         }
         changer = try ChangerDeviceServer(
-            identity: ChangerDeviceServer.identity(
-                serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
-            profile: profile, reactor: reactor, drives: bays, slotCount: 5, mailSlotCount: mailSlotCount,
+            serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile, reactor: reactor, drives: bays,
+            slotCount: 5, mailSlotCount: mailSlotCount,
             contents: contents, inventory: inventory)
         target = Target(name: "iqn.2026-11.dev.carousel:library", alias: "", homeReactor: reactor)
         target.map(LogicalUnit(changer), at: 0)

@@ -94,8 +94,18 @@ struct ElementStatusTests {
     func pages() throws {
         let fixture = try ChangerFixture()
         let inquiry = fixture.port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).dataIn
-        #expect(inquiry[0] == 0x08 && inquiry[1] == 0x80 && inquiry[55] == 1)
+        #expect(inquiry[0] == 0x08 && inquiry[1] == 0x80 && inquiry[6] == 0x20)
         #expect(String(decoding: inquiry[8..<36], as: UTF8.self) == "IBM     03584L32        D940")
+        // As IBM's reference has them: plant of manufacture, serial number of the device, "00", reserved.
+        #expect(String(decoding: inquiry[36..<52], as: UTF8.self) == "1300000001340000")
+        #expect(inquiry[52..<56] == [0, 0, 0, 0])
+        // Both have the address of the first storage element behind the serial number.
+        let serial = Array("0000000134000400".utf8)
+        func page(_ code: UInt8) -> [UInt8] {
+            fixture.port.execute([OperationCode.inquiry, 1, code, 0, 255, 0]).dataIn
+        }
+        #expect(page(0x80) == [8, 0x80, 0, 16] + serial)
+        #expect(Array(page(0x83)[16..<60]) == [2, 1, 0, 40] + Array("IBM     03584L32        ".utf8) + serial)
         let capabilities = fixture.port.execute([OperationCode.modeSense6, 8, 0x1F, 0, 255, 0]).dataIn
         #expect(
             Array(capabilities[4...])

@@ -224,6 +224,41 @@ struct LocalDevicesTests {
         }
     }
 
+    @Test("only the libraries of a profile with a fault are not served")
+    func brokenProfile() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            let content = try await controller.profile("ibm-ult3580-td8").content
+            try await controller.addProfile(
+                ProfileAddition(
+                    file: "a", content: content.replacingOccurrences(of: "ibm-ult3580-td8", with: "mine")))
+            try await controller.createLibrary(library(driveProfile: "mine"))
+            var other = library(cartridges: 0)
+            other.name = "other"
+            try await controller.createLibrary(other)
+            try await controller.createDisk("d", Disk.Spec(size: 4096))
+        }
+        let file = path + "/profiles/mine.json"
+        let whole = try String(contentsOfFile: file, encoding: .utf8)
+        try whole.replacingOccurrences(of: "N9M1", with: "TOOLONG").write(
+            toFile: file, atomically: true, encoding: .utf8)
+        try await serving { controller in
+            let libraries = try await controller.libraries()
+            #expect(libraries.map(\.state) == [.serving, .notServed])
+            #expect(
+                libraries[1].problem
+                    == "library 'vtl': drive profile 'mine' cannot be used: \(file): revision must have 1 to 4 "
+                    + "characters, not 7")
+            #expect(try await controller.disk("d").status.state == .serving)
+            #expect(try await controller.status().problems.count == 2)
+        }
+        try whole.write(toFile: file, atomically: true, encoding: .utf8)
+        try await serving { controller in
+            let states = try await controller.libraries().map(\.state)
+            #expect(states == [.serving, .serving])
+        }
+    }
+
     @Test("a disk grows, is kept over a restart, and its image is locked")
     func disk() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }

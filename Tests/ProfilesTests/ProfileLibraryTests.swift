@@ -122,8 +122,9 @@ struct ProfileLibraryTests {
         let text = String(decoding: PackageResources.ibm_ult3580_td8_json, as: UTF8.self)
         #expect(text.contains(old))
         let changed = text.replacingOccurrences(of: old, with: new)
-        var profiles = try ProfileLibrary()
-        let error = #expect(throws: ProfileError.self) { try profiles.add(Data(changed.utf8), file: "a.json") }
+        let error = #expect(throws: ProfileError.self) {
+            _ = try ProfileLibrary.check(Data(changed.utf8), file: "a.json")
+        }
         #expect(error?.description == "a.json: \(sentence)")
     }
 
@@ -131,24 +132,9 @@ struct ProfileLibraryTests {
     func wrongLibrary() throws {
         let text = String(decoding: PackageResources.ibm_03584l32_json, as: UTF8.self)
         let changed = text.replacingOccurrences(of: "0x0400", with: "0x03FE")
-        var profiles = try ProfileLibrary()
-        let error = #expect(throws: ProfileError.self) { try profiles.add(Data(changed.utf8), file: "b.json") }
+        let error = #expect(throws: ProfileError.self) {
+            _ = try ProfileLibrary.check(Data(changed.utf8), file: "b.json")
+        }
         #expect(error?.description == "b.json: storage must not overlap the addresses of importExport.")
-    }
-
-    @Test("The user's folder adds and replaces")
-    func folder() throws {
-        let folder = URL.temporaryDirectory.appending(path: "profiles-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        defer { try? FileManager.default.removeItem(at: folder) }
-        let text = String(decoding: PackageResources.ibm_ult3580_td8_json, as: UTF8.self)
-        try Data(text.replacingOccurrences(of: "ibm-ult3580-td8", with: "my-drive").utf8)
-            .write(to: folder.appending(path: "mine.json"))
-        try Data(text.replacingOccurrences(of: "N9M1", with: "KAH1").utf8)
-            .write(to: folder.appending(path: "newer.json"))
-        let profiles = try ProfileLibrary(folder: folder.path)
-        #expect(profiles.driveNames == ["ibm-ult3580-td8", "my-drive"])
-        #expect(try profiles.drive(named: "ibm-ult3580-td8").revision == "KAH1")
-        #expect(try ProfileLibrary(folder: folder.path + "/none").driveNames == ["ibm-ult3580-td8"])
     }
 }

@@ -1,7 +1,5 @@
-import Bytes
 import Foundation
 import ISCSI
-import Platform
 import Resources
 
 /// Where CHAP is asked for.
@@ -104,29 +102,10 @@ struct SecretStore {
         }
         do {
             let data = try JSONEncoder().encode(FileContent(version: Self.version, entries: list))
-            try Self.replace(path, with: [UInt8](data))
+            try StateFolder.replace(path, with: [UInt8](data))
         } catch {
             throw ManagementError(.system, "cannot write the CHAP secrets to \(path): \(StateFolder.reason(error))")
         }
         entries = changed
-    }
-
-    private static func replace(_ path: String, with bytes: [UInt8]) throws {
-        let temporary = path + ".new"
-        // What a crash left there may be half; a new file has the right mode from its first moment.
-        try? FileManager.default.removeItem(atPath: temporary)
-        let file = try File.open(path: temporary, [.readWrite, .create, .exclusive], permissions: 0o600)
-        do {
-            if case .failed(let code) = file.write(bytes.rawSpan, fileOffset: 0) {
-                throw SystemError(code: code, operation: "write", path: temporary)
-            }
-            let status = file.synchronize()
-            guard status == 0 else { throw SystemError(code: status, operation: "synchronize", path: temporary) }
-            try File.rename(temporary, to: path)
-        } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
-            throw error
-        }
-        try File.synchronizeDirectory(path: URL(fileURLWithPath: path).deletingLastPathComponent().path)
     }
 }

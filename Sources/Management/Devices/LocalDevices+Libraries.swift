@@ -75,24 +75,26 @@ extension LocalDevices {
     }
 
     private func libraryProfile(_ name: String) throws(ManagementError) -> LibraryProfile {
-        do {
-            return try profiles.library(named: name)
-        } catch {
-            throw unknownProfile(name, "library", profiles.libraryNames)
-        }
+        try profiles.library(named: name)
     }
 
     func driveProfile(_ name: String) throws(ManagementError) -> DriveProfile {
-        do {
-            return try profiles.drive(named: name)
-        } catch {
-            throw unknownProfile(name, "drive", profiles.driveNames)
-        }
+        try profiles.drive(named: name)
     }
 
-    private func unknownProfile(_ name: String, _ kind: String, _ known: [String]) -> ManagementError {
-        ManagementError(
-            .invalid, "there is no \(kind) profile '\(name)'; choose one of: \(known.joined(separator: ", "))")
+    /// The profiles of a library that is to be started, by the drives' names.
+    private func profiles(
+        of library: LibraryRecord
+    ) throws(ManagementError) -> (library: LibraryProfile, drives: [String: DriveProfile]) {
+        do throws(ManagementError) {
+            var drives: [String: DriveProfile] = [:]
+            for drive in library.drives where drives[drive.profile] == nil {
+                drives[drive.profile] = try driveProfile(drive.profile)
+            }
+            return (try libraryProfile(library.profile), drives)
+        } catch {
+            throw ManagementError(.damaged, "library '\(library.name)': \(error.message)")
+        }
     }
 
     // MARK: Libraries
@@ -103,7 +105,7 @@ extension LocalDevices {
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {
-        let profile = try libraryProfile(library.profile)
+        let (profile, driveProfiles) = try profiles(of: library)
         guard library.drives.indices.allSatisfy({ library.drives[$0].number == $0 + 1 }) else {
             throw ManagementError(
                 .damaged,
@@ -115,7 +117,7 @@ extension LocalDevices {
         let register = CartridgeRegister()
         var drives: [LibraryDrive] = []
         for drive in library.drives {
-            let driveProfile = try driveProfile(drive.profile)
+            guard let driveProfile = driveProfiles[drive.profile] else { continue }
             let identity = TapeDeviceServer.identity(
                 serialNumber: drive.identity.serialNumber, naa: drive.identity.naaIdentifier, profile: driveProfile)
             let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
@@ -127,10 +129,8 @@ extension LocalDevices {
         let changer: ChangerDeviceServer
         do {
             changer = try ChangerDeviceServer(
-                identity: ChangerDeviceServer.identity(
-                    serialNumber: library.identity.serialNumber, naa: library.identity.naaIdentifier,
-                    profile: profile),
-                profile: profile, reactor: home, drives: drives, slotCount: library.slotCount,
+                serialNumber: library.identity.serialNumber, naa: library.identity.naaIdentifier, profile: profile,
+                reactor: home, drives: drives, slotCount: library.slotCount,
                 mailSlotCount: library.mailSlotCount, contents: Self.contents(cartridges),
                 inventory: CatalogInventory(catalog, library: library.identity.id))
         } catch {

@@ -7,7 +7,6 @@ import ISCSIPort
 import Logging
 import Media
 import Platform
-import Profiles
 public import Resources
 import SCSI
 import TargetCore
@@ -40,7 +39,7 @@ public final class LocalDevices: DeviceAssembly {
 
     let catalog: Catalog
     let logger: Logger
-    let profiles: ProfileLibrary
+    let profiles: ProfileStore
     let reactors: [Reactor]
     let targets = TargetDirectory()
     let disks = Lock<[Int64: RunningDisk]>([:])
@@ -63,11 +62,7 @@ public final class LocalDevices: DeviceAssembly {
         OpenFileLimit.raise()
         catalog = resources.catalog
         logger = resources.logger
-        do {
-            profiles = try ProfileLibrary()
-        } catch {
-            throw ManagementError(.internal, "a profile inside the program is wrong: \(error)")
-        }
+        profiles = resources.profiles
         do {
             fileEngine = try FileEngine()
             pageKeeper = try PageKeeper(

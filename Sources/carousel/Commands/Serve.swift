@@ -5,6 +5,7 @@ import Foundation
 import Glibc
 import Logging
 import Management
+import Platform
 import Resources
 
 /// `carousel serve`
@@ -36,6 +37,13 @@ struct Serve: AsyncParsableCommand {
 
     @Flag(help: "Refuse to start when a disk or a library cannot be served, instead of serving everything else.")
     var strict = false
+
+    @Option(
+        name: .customLong("profiles"),
+        help: ArgumentHelp(
+            "A folder with more profiles of drives and libraries; see 'carousel profile'.", valueName: "folder"),
+        completion: .directory)
+    var profileFolder: String?
 
     @Option(
         help: ArgumentHelp(
@@ -72,6 +80,9 @@ struct Serve: AsyncParsableCommand {
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw CommandFailure(.usage, "'\(logLevel)' is no log level; use debug, info, warning or error")
         }
+        if let profileFolder, (try? FileStatus.of(profileFolder))?.kind != .directory {
+            throw CommandFailure(.usage, "\(profileFolder) is no folder; give one with profiles")
+        }
         // All files are for their owner only.
         umask(0o077)
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
@@ -88,7 +99,9 @@ struct Serve: AsyncParsableCommand {
         portals: [PortalAddress], keptMemory: Int64?, bufferPages: PageChoice, logger: Logger
     ) async throws {
         let folder = try StateFolder(path: state.folder)
-        let controller = try Controller(folder: folder, logger: logger) { resources throws(ManagementError) in
+        let controller = try Controller(
+            folder: folder, logger: logger, profileFolder: profileFolder.map { StateFolder.absolute($0) }
+        ) { resources throws(ManagementError) in
             try LocalDevices(resources, keptMemory: keptMemory, bufferPages: bufferPages)
         }
         let server = ControlServer(controller: controller, logger: logger)

@@ -86,9 +86,8 @@ final class CommandFixture: Sendable {
             contents[LibraryElement(.storage, index + 1)] = ElementContent(barcode: barcode)
         }
         let unit = try ChangerDeviceServer(
-            identity: ChangerDeviceServer.identity(
-                serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile),
-            profile: profile, reactor: reactor, drives: [EmptyBay("1097000001"), EmptyBay("1097000002")], slotCount: 5,
+            serialNumber: "0000013400", naa: 0x3000_0000_0000_0002, profile: profile, reactor: reactor,
+            drives: [EmptyBay("1097000001"), EmptyBay("1097000002")], slotCount: 5,
             mailSlotCount: 2, contents: contents, inventory: WillingInventory())
         return Device(target: target("library", unit), preparation: [])
     }
