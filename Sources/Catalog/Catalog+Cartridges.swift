@@ -162,10 +162,10 @@ extension Catalog {
 
     @discardableResult
     static func insertCartridge(
-        barcode: String, capacity: Int64, location: CartridgeLocation, library: Int64, created: Date,
-        phase: RecordPhase, in database: Database
+        barcode: String, capacity: Int64, serialNumber: String? = nil, location: CartridgeLocation, library: Int64,
+        created: Date, phase: RecordPhase, in database: Database
     ) throws -> CartridgeRecord {
-        let serialNumber = try randomSerialNumber(10, table: "cartridge", in: database)
+        let serialNumber = try serialNumber ?? randomSerialNumber(10, table: "cartridge", in: database)
         try database.execute(
             sql: """
                 INSERT INTO cartridge

@@ -3,22 +3,24 @@ import GRDB
 public import struct Foundation.Date
 
 extension Catalog {
-    /// Adds a disk in phase `creating` with a new identity and its target `targetName`, where it is logical unit 0.
+    /// Adds a disk in phase `creating`, unless it is told another one, with a new identity and its target `targetName`,
+    /// where it is logical unit 0.
     public func addDisk(
         name: String, targetName: String, image: String, imageIsExternal: Bool, size: Int64, blockSize: Int,
-        created: Date
+        created: Date, phase: RecordPhase = .creating
     ) throws(CatalogError) -> DiskRecord {
         try write { database in
             let identity = try LogicalUnitIdentity.insert(.disk, in: database)
             try database.execute(
                 sql: """
                     INSERT INTO disk (id, name, image, imageIsExternal, size, blockSize, created, phase)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, 'creating')
-                    """, arguments: [identity.id, name, image, imageIsExternal, size, blockSize, created])
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [identity.id, name, image, imageIsExternal, size, blockSize, created, phase.rawValue])
             try Self.addTarget(targetName, logicalUnits: [identity.id], in: database)
             return DiskRecord(
                 identity: identity, name: name, image: image, imageIsExternal: imageIsExternal, size: size,
-                blockSize: blockSize, created: created, phase: .creating)
+                blockSize: blockSize, created: created, phase: phase)
         }
     }
 

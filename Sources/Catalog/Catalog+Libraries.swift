@@ -35,18 +35,20 @@ public struct NewLibrary: Sendable {
 }
 
 extension Catalog {
-    /// Adds a library in phase `creating` with its elements, its drives and its target: the changer is logical unit 0,
-    /// the drives follow.
+    /// Adds a library in phase `creating`, unless it is told another one, with its elements, its drives and its target:
+    /// the changer is logical unit 0, the drives follow.
     ///
-    /// The cartridges, at most as many as slots, go to the slots from 1 on.
+    /// The cartridges, at most as many as slots, go to the slots from 1 on. Instead of new cartridges `adopted` are
+    /// those that are there, which go to the vault where there are no more slots.
     public func addLibrary(
-        _ library: NewLibrary, cartridges: [(barcode: String, capacity: Int64)], created: Date
+        _ library: NewLibrary, cartridges: [(barcode: String, capacity: Int64)], adopted: [AdoptedCartridge] = [],
+        created: Date, phase: RecordPhase = .creating
     ) throws(CatalogError) -> LibraryRecord {
         try write { database in
             let changer = try LogicalUnitIdentity.insert(.changer, in: database)
             try database.execute(
-                sql: "INSERT INTO library (id, name, profile, created, phase) VALUES (?, ?, ?, ?, 'creating')",
-                arguments: [changer.id, library.name, library.profile, created])
+                sql: "INSERT INTO library (id, name, profile, created, phase) VALUES (?, ?, ?, ?, ?)",
+                arguments: [changer.id, library.name, library.profile, created, phase.rawValue])
             let counts: [(ElementKind, Int)] = [
                 (.slot, library.slotCount), (.mail, library.mailSlotCount), (.drive, library.driveCount),
             ]
@@ -73,9 +75,16 @@ extension Catalog {
                     location: .element(ElementAddress(kind: .slot, number: index + 1)), library: changer.id,
                     created: created, phase: .complete, in: database)
             }
+            for (index, cartridge) in adopted.enumerated() {
+                try Self.insert(
+                    cartridge,
+                    at: index < library.slotCount
+                        ? .element(ElementAddress(kind: .slot, number: index + 1)) : .vault, library: changer.id,
+                    created: created, in: database)
+            }
             return LibraryRecord(
                 identity: changer, name: library.name, profile: library.profile, slotCount: library.slotCount,
-                mailSlotCount: library.mailSlotCount, drives: drives, created: created, phase: .creating)
+                mailSlotCount: library.mailSlotCount, drives: drives, created: created, phase: phase)
         }
     }
 

@@ -19,6 +19,8 @@ extension ControlServer {
         addSessionRoutes(to: api, controller)
         addNameServiceRoutes(to: api, controller)
         addProfileRoutes(to: api, controller)
+        addCheckRoutes(to: api, controller)
+        addAdoptionRoutes(to: api, controller)
         return router
     }
 

@@ -157,7 +157,7 @@ extension Controller {
     }
 
     /// The size of a disk on the existing file `image`.
-    private func checkExternalImage(_ image: String, size: Int64?, blockSize: Int) throws(ManagementError) -> Int64 {
+    func checkExternalImage(_ image: String, size: Int64?, blockSize: Int) throws(ManagementError) -> Int64 {
         try folder.checkPlace(ofImage: image)
         let status: FileStatus
         do {

@@ -17,20 +17,19 @@ extension Controller {
     @discardableResult
     public func createLibrary(_ request: LibraryCreation) throws(ManagementError) -> LibrarySummary {
         try DeviceName.check(request.name, of: "library")
-        try checkCount(request.drives, in: 1...Self.maximumDrives, of: "drives")
-        try checkCount(request.slots, in: 1...Self.maximumSlots, of: "slots")
-        try checkCount(request.mailSlots, in: 0...Self.maximumMailSlots, of: "mail slots")
         let new = NewLibrary(
             name: request.name, targetName: DeviceName.targetName(request.name), profile: request.profile,
             driveProfile: request.driveProfile, driveCount: request.drives, slotCount: request.slots,
             mailSlotCount: request.mailSlots)
+        try checkCounts(of: new)
         try assembly.check(new)
         guard request.cartridges >= 0, request.cartridges <= request.slots else {
             throw ManagementError(
                 .invalid,
                 "\(request.cartridges) cartridges do not fit \(request.slots) slots; give 0 to \(request.slots)")
         }
-        let barcodes = try Barcode.series(from: try firstBarcode(of: request), count: request.cartridges)
+        let barcodes = try Barcode.series(
+            from: try firstBarcode(of: request), count: request.cartridges)
         for barcode in barcodes {
             try assembly.checkBarcode(
                 barcode, libraryProfile: request.profile, driveProfile: request.driveProfile)
@@ -323,6 +322,12 @@ extension Controller {
         throw ManagementError(
             .conflict,
             "\(element) of library '\(library.name)' is full: it holds '\(other.barcode)'; choose an empty element")
+    }
+
+    func checkCounts(of library: NewLibrary) throws(ManagementError) {
+        try checkCount(library.driveCount, in: 1...Self.maximumDrives, of: "drives")
+        try checkCount(library.slotCount, in: 1...Self.maximumSlots, of: "slots")
+        try checkCount(library.mailSlotCount, in: 0...Self.maximumMailSlots, of: "mail slots")
     }
 
     private func checkCount(_ count: Int, in range: ClosedRange<Int>, of what: String) throws(ManagementError) {

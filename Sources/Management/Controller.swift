@@ -36,6 +36,8 @@ public actor Controller {
     var nameService: NameService?
     /// Why devices are not served, by name.
     var problems: [String: String] = [:]
+    /// The last check.
+    var check: Check?
     /// The files below the state folder that the catalog did not know at the start.
     var unclaimed: [String] = []
     private var isShutDown = false
@@ -105,6 +107,8 @@ public actor Controller {
         guard !isShutDown else { return true }
         isShutDown = true
         await nameService?.stop()
+        check?.cancel()
+        await check?.finished()
         let isWritten = await assembly.shutDown()
         do {
             try catalog.close()

@@ -78,6 +78,13 @@ public protocol DeviceAssembly: Sendable {
     func createCartridges(
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError)
+    /// What the files of the cartridge `barcode` in `folder` say that it is, for drives of the profile.
+    ///
+    /// - Throws: `ManagementError.Code.damaged` when they cannot be read, `invalid` when the drives cannot use its
+    ///   format, `inUse` when somebody has it open.
+    func inspect(
+        cartridge barcode: String, in folder: String, driveProfile: String
+    ) throws(ManagementError) -> AdoptedCartridge
     /// Removes the files of cartridges of the library from `folder`; those that are not there are no error. A cartridge
     /// that is in use keeps its files; when this throws something else, some may be gone.
     func deleteCartridges(
@@ -91,6 +98,13 @@ public protocol DeviceAssembly: Sendable {
     /// Which cartridges of the running library could not be used, or had lost data, when they were looked at or loaded
     /// last, or have lost data since.
     func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings
+    /// Reads all of a cartridge in `folder` that no drive has and says what is wrong with it; with `repairs` it mends
+    /// what can be mended without losing anything. `observer` is called at each read with the number of bytes, and is
+    /// false when the check is to end. On any thread, beside everything else.
+    func check(
+        _ cartridge: CartridgeRecord, of library: LibraryRecord, in folder: String, repairs: Bool,
+        observer: @escaping @Sendable (Int64) -> Bool
+    ) -> [Finding]
     /// What the files of `cartridge` in `folder` say of its medium, for drives of the profile; nil when that cannot be
     /// found out.
     func medium(of cartridge: CartridgeRecord, in folder: String, driveProfile: String) -> MediumSummary?

@@ -39,23 +39,33 @@ extension StateFolder {
             guard let status = try? FileStatus.of(path), let second = try? FileStatus.of(other) else { return false }
             return status.identity == second.identity
         }
-        var folder = (image as NSString).deletingLastPathComponent
-        if isSame(folder, path + "/" + Self.imageFolder) { return }
-        while true {
-            if isSame(folder, path) {
-                throw ManagementError(
-                    .invalid,
-                    "\(image) lies in the daemon's state folder, where only \(Self.imageFolder)/ holds images; "
-                        + "give a file outside of it")
-            }
-            if exists(folder + "/catalog.sqlite"), exists(folder + "/lock") {
-                throw ManagementError(
-                    .invalid,
-                    "\(image) lies in \(folder), the state folder of another daemon; move or copy it out of there first"
-                )
-            }
-            guard folder.count > 1 else { return }
-            folder = (folder as NSString).deletingLastPathComponent
+        if isSame((image as NSString).deletingLastPathComponent, path + "/" + Self.imageFolder) { return }
+        for folder in Self.folders(above: image) where isSame(folder, path) {
+            throw ManagementError(
+                .invalid,
+                "\(image) lies in the daemon's state folder, where only \(Self.imageFolder)/ holds images; "
+                    + "give a file outside of it")
         }
+        try checkIsNoDaemons(image)
+    }
+
+    /// Refuses what lies in the state folder of another daemon. `file` is without symbolic links.
+    func checkIsNoDaemons(_ file: String) throws(ManagementError) {
+        for folder in Self.folders(above: file) where exists(folder + "/catalog.sqlite") && exists(folder + "/lock") {
+            throw ManagementError(
+                .invalid,
+                "\(file) lies in \(folder), the state folder of another daemon; move or copy it out of there first")
+        }
+    }
+
+    /// The folder of `path`, the folder of that, and so on.
+    private static func folders(above path: String) -> [String] {
+        var folders: [String] = []
+        var folder = path
+        repeat {
+            folder = (folder as NSString).deletingLastPathComponent
+            folders.append(folder)
+        } while folder.count > 1
+        return folders
     }
 }

@@ -91,6 +91,22 @@ extension StateFolder {
         }
     }
 
+    /// Gives the folder at `path` the name `target` on the same file system, where nothing is; durable on return.
+    func move(_ path: String, to target: String) throws(ManagementError) {
+        try gate?(target)
+        do throws(SystemError) {
+            try File.rename(path, to: target)
+            try File.synchronizeDirectory(path: Self.parent(of: target))
+            try File.synchronizeDirectory(path: Self.parent(of: path))
+        } catch {
+            throw ManagementError(
+                .system,
+                error.code == Errno.crossDevice
+                    ? "\(path) is on another file system than the state folder; copy it there first"
+                    : "cannot move \(path) to \(target): \(error.reason)")
+        }
+    }
+
     private static func parent(of path: String) -> String { (path as NSString).deletingLastPathComponent }
 
     /// What the system said, in a few words.

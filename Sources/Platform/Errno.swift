@@ -16,6 +16,7 @@ public enum Errno {
     /// EOPNOTSUPP: the file system cannot do it.
     public static let notSupported: Int32 = EOPNOTSUPP
     public static let noSuchFile: Int32 = ENOENT
+    public static let crossDevice: Int32 = EXDEV
     public static let fileExists: Int32 = EEXIST
     /// ENOMEM: the system has no memory for it.
     public static let noMemory: Int32 = ENOMEM

@@ -20,6 +20,7 @@ public final class FakeDevices: DeviceAssembly {
         var lossOfMove: LossSummary?
         var lateMove: (move: CartridgeMove, library: Int64)?
         var isShutDown = false
+        var whenChecking: (@Sendable (String) -> Void)?
         var domains: [DomainChange] = []
         var losses: [String: LossSummary] = [:]
     }
@@ -149,6 +150,17 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
+    /// A folder's name tells its barcode; one with a file `damaged` in it is damaged.
+    public func inspect(
+        cartridge barcode: String, in folder: String, driveProfile: String
+    ) throws(ManagementError) -> AdoptedCartridge {
+        let path = "\(folder)/\(barcode).tape"
+        guard FileManager.default.fileExists(atPath: path),
+            !FileManager.default.fileExists(atPath: path + "/damaged")
+        else { throw ManagementError(.damaged, "\(path) cannot be used") }
+        return AdoptedCartridge(barcode: barcode, serialNumber: "SN-\(barcode)", capacity: 1 << 20)
+    }
+
     public func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError) {
@@ -177,6 +189,25 @@ public final class FakeDevices: DeviceAssembly {
         let losses = notes.withLock { $0.losses }
         return CartridgeFindings(
             losses: losses.filter { entry in cartridges.contains { $0.barcode == entry.key } })
+    }
+
+    /// Reads a byte of each cartridge, and finds what is missing.
+    public func check(
+        _ cartridge: CartridgeRecord, of library: LibraryRecord, in folder: String, repairs: Bool,
+        observer: @escaping @Sendable (Int64) -> Bool
+    ) -> [Finding] {
+        let wait = notes.withLock { $0.whenChecking }
+        wait?(cartridge.barcode)
+        guard observer(1) else { return [] }
+        guard FileManager.default.fileExists(atPath: "\(folder)/\(cartridge.barcode).tape") else {
+            return [Finding(.cartridge, "\(library.name)/\(cartridge.barcode)", .error, "its files are missing")]
+        }
+        return []
+    }
+
+    /// Calls `body` whenever the check of a cartridge begins.
+    public func whenChecking(_ body: @escaping @Sendable (String) -> Void) {
+        notes.withLock { $0.whenChecking = body }
     }
 
     public func medium(of cartridge: CartridgeRecord, in folder: String, driveProfile: String) -> MediumSummary? {

@@ -8,7 +8,7 @@ import Testing
 
 /// Lets changes of files and catalog pass until it is set: then some more pass, and one fails, or all that follow as
 /// well, as if the process had ended there.
-private final class Breaker: Sendable {
+final class Breaker: Sendable {
     private struct State {
         var remaining: Int?
         var isLasting = false

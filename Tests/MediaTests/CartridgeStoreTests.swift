@@ -201,7 +201,7 @@ struct CartridgeStoreTests {
         bytes[8192 + 40 + 33] ^= 1
         try folder.write(bytes, to: path)
         let broken = try checker.check(barcode: "V00001L8")
-        #expect(broken.problems == ["block 1 at byte 8232 does not match its checksum"])
+        #expect(broken.problems.map(\.sentence) == ["block 1 at byte 8232 does not match its checksum"])
         try folder.remove("V00001L8.tape/index.sqlite")
         #expect(throws: CartridgeError.self) { try store.open(barcode: "V00001L8") }
         let rebuilt = try checker.rebuildIndex(barcode: "V00001L8")

@@ -43,12 +43,13 @@ final class LibraryDrive: DriveBay {
 
     func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
         let cartridges = cartridges
+        let register = register
         let epoch = register.epoch
         let loss = Lock<LossSummary?>(nil)
         loaded.withLock { $0 = barcode }
         server.insertMedium(
             opening: { () throws(CartridgeError) in
-                let cartridge = try cartridges.open(barcode: barcode)
+                let cartridge = try Self.open(barcode, cartridges, register)
                 loss.withLock { $0 = cartridge.lossReport.map { LossSummary($0) } }
                 return cartridge
             },
@@ -58,6 +59,21 @@ final class LibraryDrive: DriveBay {
                 if let error { self.report("cartridge cannot be used", barcode, "\(error)") }
                 completion()
             })
+    }
+
+    /// Opens the cartridge, whoever checks it.
+    private static func open(
+        _ barcode: String, _ cartridges: CartridgeStore, _ register: CartridgeRegister
+    ) throws(CartridgeError) -> Cartridge {
+        while true {
+            register.interruptCheck(of: barcode)
+            do throws(CartridgeError) {
+                return try cartridges.open(barcode: barcode)
+            } catch {
+                // A check that has begun in between has the lock.
+                guard case .inUse = error, register.interruptCheck(of: barcode) else { throw error }
+            }
+        }
     }
 
     func unload(completion: @escaping @Sendable (BayRelease) -> Void) {

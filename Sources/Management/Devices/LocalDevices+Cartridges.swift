@@ -21,6 +21,8 @@ final class CartridgeRegister: Sendable {
         var epoch: UInt64 = 0
         /// The epoch that began with what was told last of a cartridge.
         var told: [String: UInt64] = [:]
+        /// The checks that are under way.
+        var checks: [String: CartridgeCheck] = [:]
 
         mutating func setLoss(_ loss: LossSummary?, _ barcode: String) {
             examined.losses[barcode] = nil
@@ -87,6 +89,28 @@ final class CartridgeRegister: Sendable {
         }
     }
 
+    /// Says that a check of the cartridge begins; false when there is one already.
+    func begin(_ check: CartridgeCheck, of barcode: String) -> Bool {
+        state.withLock { state in
+            guard state.checks[barcode] == nil else { return false }
+            state.checks[barcode] = check
+            return true
+        }
+    }
+
+    /// Says that it is over.
+    func end(_ check: CartridgeCheck, of barcode: String) {
+        state.withLock { state in if state.checks[barcode] === check { state.checks[barcode] = nil } }
+    }
+
+    /// Has the check of the cartridge end, and waits for that; false when there is none.
+    @discardableResult
+    func interruptCheck(of barcode: String) -> Bool {
+        guard let check = state.withLock({ $0.checks[barcode] }) else { return false }
+        check.interrupt()
+        return true
+    }
+
     /// Forgets a cartridge that has gone.
     func forget(_ barcode: String) {
         state.withLock { state in
@@ -139,6 +163,36 @@ extension LocalDevices {
         }
     }
 
+    /// Reads the superblock.
+    public func inspect(
+        cartridge barcode: String, in folder: String, driveProfile: String
+    ) throws(ManagementError) -> AdoptedCartridge {
+        let store = CartridgeStore(directory: folder)
+        let path = store.folder(of: barcode)
+        let identity: CartridgeIdentity
+        do throws(CartridgeError) {
+            guard try !store.isInUse(barcode: barcode) else {
+                throw CartridgeError.inUse(barcode: barcode)
+            }
+            identity = try store.inspect(barcode: barcode).identity
+        } catch {
+            switch error {
+            case .inUse: throw ManagementError(.inUse, "\(path) is in use by another process; end that first")
+            case .missing: throw ManagementError(.damaged, "\(path) is no cartridge: it has no data file")
+            default: throw ManagementError(.damaged, "\(path) cannot be used: \(error)")
+            }
+        }
+        let profile = try self.driveProfile(driveProfile)
+        guard profile.density(code: identity.densityCode) != nil else {
+            let code = String(identity.densityCode, radix: 16, uppercase: true)
+            throw ManagementError(
+                .invalid,
+                "\(path) has a format (density 0x\(code)) that drives of profile '\(profile.name)' cannot use")
+        }
+        return AdoptedCartridge(
+            barcode: identity.barcode, serialNumber: identity.mediumSerialNumber, capacity: identity.capacity)
+    }
+
     /// Removes the files of cartridges, several at a time.
     public func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
@@ -146,6 +200,7 @@ extension LocalDevices {
         let register = libraries.withLock { $0[library.identity.id] }?.register
         try Self.each(cartridges) { cartridge throws(ManagementError) in
             let barcode = cartridge.barcode
+            register?.interruptCheck(of: barcode)
             do throws(CartridgeError) {
                 try CartridgeStore(directory: folder).delete(barcode: barcode)
             } catch {

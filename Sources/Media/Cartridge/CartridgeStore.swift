@@ -123,6 +123,17 @@ public struct CartridgeStore: Sendable {
         return try opening.open(index: try index(barcode, replacing: true))
     }
 
+    /// Whether a drive or another process has the cartridge open.
+    public func isInUse(barcode: String) throws(CartridgeError) -> Bool {
+        do throws(CartridgeError) {
+            _ = try lockedFile(barcode)
+            return false
+        } catch {
+            guard case .inUse = error else { throw error }
+            return true
+        }
+    }
+
     /// Who a cartridge is, loaded or not, and whether data of it were lost, by its superblock; nothing else is looked
     /// at.
     public func inspect(

@@ -25,6 +25,8 @@ struct LogReplay {
         case end(Ending)
     }
 
+    /// Called at each read of the file with the number of bytes; when it is false, the replay ends with `ECANCELED`.
+    var observer: (@Sendable (Int64) -> Bool)?
     private let store: any ByteStore
     private let superblock: Superblock
     private let seed: UInt32
@@ -131,6 +133,10 @@ struct LogReplay {
         }
         switch result {
         case .done(let read):
+            if let observer, !observer(Int64(read)) {
+                bufferCount = 0
+                throw SystemError(code: Errno.cancelled, operation: "read")
+            }
             bufferOffset = start
             bufferCount = read
             return read >= count

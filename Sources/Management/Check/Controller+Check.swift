@@ -1,0 +1,109 @@
+import Catalog
+import Foundation
+import Logging
+import Platform
+public import Resources
+
+// Checks of what the daemon keeps. They run beside everything else; one at a time.
+extension Controller {
+    /// Begins a check; there may be none under way.
+    public func startCheck(_ request: CheckRequest) throws(ManagementError) -> CheckStatus {
+        if let check, check.isRunning {
+            throw ManagementError(.conflict, "a check is under way already; wait for its end, or cancel it")
+        }
+        let subjects = try checkSubjects(request.names ?? [], repairs: request.repairs ?? false)
+        let check = Check(subjects)
+        self.check = check
+        logger.info("check begun", metadata: ["subjects": "\(subjects.count)"])
+        return check.status
+    }
+
+    /// How far the last check is.
+    public func checkStatus() throws(ManagementError) -> CheckStatus {
+        guard let check else {
+            throw ManagementError(.notFound, "nothing was checked since the daemon started; 'carousel check' does")
+        }
+        return check.status
+    }
+
+    /// Ends the check that is under way.
+    public func cancelCheck() throws(ManagementError) -> CheckStatus {
+        _ = try checkStatus()
+        check?.cancel()
+        return try checkStatus()
+    }
+
+    /// What those names mean: the catalog and everything when there are none.
+    private func checkSubjects(_ names: [String], repairs: Bool) throws(ManagementError) -> [CheckSubject] {
+        var subjects: [CheckSubject] = []
+        if names.isEmpty {
+            subjects.append(catalogSubject())
+            for disk in try query({ () throws(CatalogError) in try catalog.disks() }) { subjects.append(subject(disk)) }
+            for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
+                subjects += try cartridgeRecords(library).map { subject($0, library, repairs) }
+            }
+        }
+        for name in names {
+            let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            if parts.count == 2 {
+                let library = try libraryRecord(parts[0])
+                subjects.append(subject(try cartridgeRecord(parts[1], library: library), library, repairs))
+            } else if let disk = try query({ () throws(CatalogError) in try catalog.disk(named: name) }) {
+                subjects.append(subject(disk))
+            } else if let library = try query({ () throws(CatalogError) in try catalog.library(named: name) }) {
+                subjects += try cartridgeRecords(library).map { subject($0, library, repairs) }
+            } else {
+                throw ManagementError(
+                    .notFound, "there is no disk and no library '\(name)'; a cartridge is written LIBRARY/BARCODE")
+            }
+        }
+        return subjects
+    }
+
+    private func catalogSubject() -> CheckSubject {
+        let (catalog, path) = (catalog, folder.catalogPath)
+        let unclaimed = unclaimed
+        return CheckSubject(
+            length: { (try? FileStatus.of(path).length) ?? 0 },
+            check: { _ in
+                let strangers = unclaimed.map { Finding(.catalog, path, .note, "it does not know \($0)") }
+                do {
+                    return try catalog.check().map {
+                        Finding(.catalog, path, .error, "\($0); put the file back from a copy")
+                    } + strangers
+                } catch {
+                    return [Finding(.catalog, path, .error, "it cannot be read: \(error)")] + strangers
+                }
+            })
+    }
+
+    private func subject(_ disk: DiskRecord) -> CheckSubject {
+        guard disk.phase == .complete else {
+            return note(.disk, disk.name, "it is not there any more, but not all of it is removed")
+        }
+        let path = folder.imagePath(disk.image)
+        let loss = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
+        return CheckSubject(
+            length: { (try? FileStatus.of(path).length) ?? 0 },
+            check: { ImageCheck.findings(of: disk, path: path, loss: loss, $0) })
+    }
+
+    private func subject(_ cartridge: CartridgeRecord, _ library: LibraryRecord, _ repairs: Bool) -> CheckSubject {
+        let name = "\(library.name)/\(cartridge.barcode)"
+        guard cartridge.phase == .complete, library.phase == .complete else {
+            return note(.cartridge, name, "it is not complete, or being deleted")
+        }
+        if let element = cartridge.location.element, element.kind == .drive {
+            return note(.cartridge, name, "it is in \(element) and was not checked")
+        }
+        let (assembly, path) = (assembly, folder.libraryPath(library.name))
+        let data = folder.cartridgePath(cartridge.barcode, library: library.name) + "/partition0.data"
+        return CheckSubject(
+            length: { (try? FileStatus.of(data).length) ?? 0 },
+            check: { assembly.check(cartridge, of: library, in: path, repairs: repairs, observer: $0) })
+    }
+
+    private func note(_ kind: Finding.Kind, _ name: String, _ sentence: String) -> CheckSubject {
+        CheckSubject(length: { 0 }, check: { _ in [Finding(kind, name, .note, sentence)] })
+    }
+}

@@ -1,0 +1,83 @@
+import Bytes
+import Catalog
+import Platform
+
+/// Looks at the image of a disk: its length, whether the host marks a loss on it, and whether all that has storage can
+/// be read. The disk may be served meanwhile.
+enum ImageCheck {
+    /// How many bytes are read at a time.
+    static let pieceLength = 1 << 20
+    /// The most places of an image that are named because they cannot be read; then the check of the image ends.
+    static let unreadableLimit = 10
+
+    /// What is wrong with the image of `disk` at `path`. `loss` is what is said of a loss of the disk that runs.
+    static func findings(
+        of disk: DiskRecord, path: String, loss: String?, _ observer: @Sendable (Int64) -> Bool
+    ) -> [Finding] {
+        func finding(_ severity: Finding.Severity, _ sentence: String) -> Finding {
+            Finding(.disk, disk.name, severity, sentence)
+        }
+        let file: File
+        let length: Int64
+        do throws(SystemError) {
+            // Opening a pipe would wait.
+            guard try FileStatus.of(path).kind == .regular else {
+                return [finding(.error, "its image \(path) is no regular file")]
+            }
+            file = try File.open(path: path)
+            length = try file.size()
+        } catch {
+            return [
+                finding(
+                    .error,
+                    error.code == Errno.noSuchFile
+                        ? "its image \(path) is missing" : "its image \(path) cannot be opened: \(error.reason)")
+            ]
+        }
+        var findings: [Finding] = []
+        if length < disk.size {
+            findings.append(
+                finding(.error, "its image \(path) is truncated, with \(length) of \(disk.size) bytes"))
+        } else if length > disk.size {
+            findings.append(
+                length % Int64(disk.blockSize) == 0
+                    ? finding(.note, "its image \(path) has grown to \(length) bytes; the next start makes it as large")
+                    : finding(.error, "its image \(path) has \(length) bytes, which are not whole blocks"))
+        }
+        if let loss {
+            findings.append(finding(.error, loss))
+        } else if file.notedLoss != nil {
+            findings.append(finding(.error, "its image \(path) is marked: written data were lost"))
+        }
+        return findings + unreadable(file, path, length, observer).map { finding(.error, $0) }
+    }
+
+    /// Reads all that has storage; a sentence for each piece that cannot be read.
+    private static func unreadable(
+        _ file: File, _ path: String, _ length: Int64, _ observer: @Sendable (Int64) -> Bool
+    ) -> [String] {
+        var sentences: [String] = []
+        var buffer = [UInt8](repeating: 0, count: pieceLength)
+        var offset: Int64 = 0
+        while offset < length {
+            guard let start = file.nextAllocated(from: offset), start < length else {
+                _ = observer(length - offset)
+                break
+            }
+            guard observer(start - offset) else { break }
+            let end = min(start + Int64(pieceLength), length)
+            let result = buffer.modifyBytes { file.read(into: &$0, fileOffset: start) }
+            if case .failed(let code) = result {
+                guard sentences.count < unreadableLimit else {
+                    sentences.append("and more of \(path); the rest was not read")
+                    break
+                }
+                let reason = SystemError(code: code, operation: "read", path: path).reason
+                sentences.append("bytes \(start) to \(end - 1) of its image \(path) cannot be read: \(reason)")
+            }
+            guard observer(end - start) else { break }
+            offset = end
+        }
+        return sentences
+    }
+}
