@@ -14,6 +14,7 @@ extension ControlServer {
         api.post("libraries/:name/adopt") { request, context in
             await answer(.created) {
                 try await controller.adoptCartridge(library: try name("name", context), try await body(of: request))
+                    .json
             }
         }
     }

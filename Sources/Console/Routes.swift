@@ -11,8 +11,6 @@ extension ControlServer {
         let router = Router()
         let api = router.group("v1")
         api.get("status") { _, _ in await answer { try await controller.status() } }
-        addLibraryRoutes(to: api, controller)
-        addCartridgeRoutes(to: api, controller)
         addTargetRoutes(to: api, controller)
         addAccessRoutes(to: api, controller)
         addPortalRoutes(to: api, controller)
@@ -22,69 +20,6 @@ extension ControlServer {
         addCheckRoutes(to: api, controller)
         addAdoptionRoutes(to: api, controller)
         return router
-    }
-
-    private static func addLibraryRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
-        api.get("libraries") { _, _ in await answer { try await controller.libraries() } }
-        api.post("libraries") { request, _ in
-            await answer(.created) { try await controller.createLibrary(try await body(of: request)) }
-        }
-        api.get("libraries/:name") { _, context in
-            await answer { try await controller.library(try name("name", context)) }
-        }
-        api.delete("libraries/:name") { _, context in
-            await answer {
-                let library = try name("name", context)
-                try await controller.deleteLibrary(library)
-                return Acknowledgement("deleted library \(library)")
-            }
-        }
-        api.post("libraries/:name/move") { request, context in
-            await answer {
-                try await controller.move(library: try name("name", context), try await body(of: request))
-            }
-        }
-        api.post("libraries/:name/export") { request, context in
-            await answer {
-                try await controller.exportCartridge(library: try name("name", context), try await body(of: request))
-            }
-        }
-        api.post("libraries/:name/import") { request, context in
-            await answer {
-                try await controller.importCartridge(library: try name("name", context), try await body(of: request))
-            }
-        }
-    }
-
-    private static func addCartridgeRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
-        api.get("cartridges") { _, _ in await answer { try await controller.cartridges() } }
-        api.get("libraries/:name/cartridges") { _, context in
-            await answer { try await controller.cartridges(library: try name("name", context)) }
-        }
-        api.post("libraries/:name/cartridges") { request, context in
-            await answer(.created) {
-                try await controller.createCartridge(library: try name("name", context), try await body(of: request))
-            }
-        }
-        api.get("libraries/:name/cartridges/:barcode") { _, context in
-            await answer {
-                try await controller.cartridge(try name("barcode", context), library: try name("name", context))
-            }
-        }
-        api.post("libraries/:name/cartridges/:barcode/acknowledge-loss") { _, context in
-            await answer {
-                let barcode = try name("barcode", context)
-                try await controller.acknowledgeLoss(ofCartridge: barcode, library: try name("name", context))
-                return Acknowledgement("cartridge \(barcode) can be written again")
-            }
-        }
-        api.delete("libraries/:name/cartridges/:barcode") { _, context in
-            await answer {
-                let barcode = try name("barcode", context)
-                try await controller.deleteCartridge(barcode, library: try name("name", context))
-                return Acknowledgement("deleted cartridge \(barcode)")
-            }
-        }
     }
 
     // MARK: Requests and answers

@@ -4,39 +4,33 @@ import Logging
 public import Resources
 
 extension Controller {
-    /// The smallest cartridge: room for the early warning zone and some data.
-    static let minimumCartridgeCapacity: Int64 = 1 << 20
-    /// The largest cartridge.
-    static let maximumCartridgeCapacity: Int64 = 1 << 50
-
     /// Makes an empty cartridge and puts it into the first free slot.
+    @discardableResult
     public func createCartridge(
-        library name: String, _ request: CartridgeCreation
-    ) throws(ManagementError) -> CartridgeSummary {
-        try Barcode.check(request.barcode)
+        _ barcode: String, library name: String, _ spec: Cartridge.Spec = Cartridge.Spec()
+    ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
         let driveProfile = library.drives.first?.profile ?? ""
         try assembly.checkBarcode(
-            request.barcode, libraryProfile: library.profile, driveProfile: driveProfile)
-        if let size = request.size { try checkCapacity(size) }
-        let capacity =
-            request.size ?? assembly.nativeCapacity(barcode: request.barcode, driveProfile: driveProfile)
+            barcode, libraryProfile: library.profile, driveProfile: driveProfile)
+        if let size = spec.size { try checkCapacity(size) }
+        let capacity = spec.size ?? assembly.nativeCapacity(barcode: barcode, driveProfile: driveProfile)
         let cartridges = try cartridgeRecords(library)
-        if let other = cartridges.first(where: { $0.barcode == request.barcode }) {
+        if let other = cartridges.first(where: { $0.barcode == barcode }) {
             throw ManagementError(
                 .conflict,
-                "barcode '\(request.barcode)' is used already in library '\(name)', "
+                "barcode '\(barcode)' is used already in library '\(name)', "
                     + "by the cartridge in \(other.location); choose another")
         }
         let slot = try freeSlot(of: library, cartridges)
-        let path = folder.cartridgePath(request.barcode, library: name)
+        let path = folder.cartridgePath(barcode, library: name)
         guard !folder.exists(path) else {
             throw ManagementError(
                 .conflict, "\(path) exists already and belongs to no cartridge; move it away or remove it")
         }
         let cartridge = try query { () throws(CatalogError) in
             try catalog.addCartridge(
-                barcode: request.barcode, capacity: capacity, location: .vault, library: library.identity.id,
+                barcode: barcode, capacity: capacity, location: .vault, library: library.identity.id,
                 created: Date())
         }
         do throws(ManagementError) {
@@ -65,25 +59,34 @@ extension Controller {
         }
     }
 
-    /// The cartridges of the library `name`, or of all libraries, by library and place.
-    public func cartridges(library name: String? = nil) throws(ManagementError) -> [CartridgeSummary] {
-        if let name { return try cartridgeSummaries(try libraryRecord(name)) }
-        var summaries: [CartridgeSummary] = []
-        for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
-            summaries += try cartridgeSummaries(library)
+    /// The cartridges of the library `name`, or of all libraries, by library and barcode: at most `limit` of those
+    /// behind `after`, which is the name of one.
+    public func cartridges(
+        library name: String? = nil, after: String? = nil, limit: Int = .max
+    ) throws(ManagementError) -> [Resource<Cartridge>] {
+        let parts = (after ?? "").split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        var found: [Resource<Cartridge>] = []
+        for library in try libraryRecords(name) where library.name >= parts.first ?? "" {
+            let isFirst = parts.count == 2 && library.name == parts[0]
+            let records = try cartridgeRecords(library).filter { !isFirst || $0.barcode > parts[1] }
+                .prefix(limit - found.count)
+            let findings = assembly.examine(
+                records.filter { $0.phase == .complete }, of: library, in: folder.libraryPath(library.name))
+            found += records.map { resource($0, in: library, findings) }
+            if found.count >= limit { break }
         }
-        return summaries
+        return found
     }
 
     /// The cartridge `barcode` of the library `name`, with how much of it is written.
-    public func cartridge(_ barcode: String, library name: String) throws(ManagementError) -> CartridgeSummary {
+    public func cartridge(_ barcode: String, library name: String) throws(ManagementError) -> Resource<Cartridge> {
         let library = try libraryRecord(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
         let path = folder.libraryPath(name)
-        var result = summary(of: cartridge, in: library, assembly.examine([cartridge], of: library, in: path))
+        var result = resource(cartridge, in: library, assembly.examine([cartridge], of: library, in: path))
         let medium = assembly.medium(of: cartridge, in: path, driveProfile: library.drives.first?.profile ?? "")
-        result.medium = medium?.kind
-        result.used = medium?.used
+        result.status.medium = medium?.kind
+        result.status.used = medium?.used
         return result
     }
 
@@ -141,41 +144,27 @@ extension Controller {
         return cartridge
     }
 
-    /// The cartridges of `library` by place: drives, slots, mail slots, vault.
-    func cartridgeSummaries(_ library: LibraryRecord) throws(ManagementError) -> [CartridgeSummary] {
-        func rank(_ cartridge: CartridgeRecord) -> (Int, Int, String) {
-            guard let element = cartridge.location.element else { return (3, 0, cartridge.barcode) }
-            let kind: Int =
-                switch element.kind {
-                case .drive: 0
-                case .slot: 1
-                case .mail: 2
-                }
-            return (kind, element.number, cartridge.barcode)
-        }
-        let cartridges = try cartridgeRecords(library)
-        let findings = assembly.examine(
-            cartridges.filter { $0.phase == .complete }, of: library, in: folder.libraryPath(library.name))
-        return cartridges.sorted { rank($0) < rank($1) }.map { summary(of: $0, in: library, findings) }
-    }
-
-    func summary(
-        of cartridge: CartridgeRecord, in library: LibraryRecord, _ findings: CartridgeFindings
-    ) -> CartridgeSummary {
+    func resource(
+        _ cartridge: CartridgeRecord, in library: LibraryRecord, _ findings: CartridgeFindings
+    ) -> Resource<Cartridge> {
         let problem = findings.problems[cartridge.barcode]
         let loss = findings.losses[cartridge.barcode]
-        let state: CartridgeState =
+        var status = Cartridge.Status()
+        status.place = cartridge.location.description
+        status.state =
             switch cartridge.phase {
             case .creating: .creating
             case .complete: problem?.state ?? (loss == nil ? .ready : .dataLost)
             case .deleting: .deleting
             }
-        return CartridgeSummary(
-            library: library.name, barcode: cartridge.barcode, serialNumber: cartridge.serialNumber,
-            capacity: cartridge.capacity, medium: nil, used: nil, location: cartridge.location.description,
-            source: cartridge.source?.description, created: cartridge.created, state: state,
-            problem: problem?.reason
-                ?? loss.map { Self.sentence($0, ofCartridge: cartridge.barcode, library: library.name) },
-            loss: loss)
+        status.source = cartridge.source?.description
+        status.serialNumber = cartridge.serialNumber
+        status.created = cartridge.created
+        status.problem =
+            problem?.reason ?? loss.map { Self.sentence($0, ofCartridge: cartridge.barcode, library: library.name) }
+        status.loss = loss
+        return Resource(
+            name: "\(library.name)/\(cartridge.barcode)", spec: Cartridge.Spec(size: cartridge.capacity),
+            status: status)
     }
 }

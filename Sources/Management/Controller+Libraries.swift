@@ -4,46 +4,34 @@ import Logging
 public import Resources
 
 extension Controller {
-    /// The most drives of a library.
-    static let maximumDrives = 64
-    /// The most storage elements of a library.
-    static let maximumSlots = 8192
-    /// The most import/export elements of a library.
-    static let maximumMailSlots = 256
     /// The most moves that `library(_:)` gives.
     static let recentMoves = 20
 
     /// Makes a library with its drives, elements, cartridges and target.
     @discardableResult
-    public func createLibrary(_ request: LibraryCreation) throws(ManagementError) -> LibrarySummary {
-        try DeviceName.check(request.name, of: "library")
+    public func createLibrary(
+        _ name: String, _ spec: Library.Spec
+    ) throws(ManagementError) -> Resource<Library> {
         let new = NewLibrary(
-            name: request.name, targetName: DeviceName.targetName(request.name), profile: request.profile,
-            driveProfile: request.driveProfile, driveCount: request.drives, slotCount: request.slots,
-            mailSlotCount: request.mailSlots)
-        try checkCounts(of: new)
+            name: name, targetName: DeviceName.targetName(name), profile: spec.profile,
+            driveProfile: spec.driveProfile, driveCount: spec.drives, slotCount: spec.slots,
+            mailSlotCount: spec.mailSlots)
         try assembly.check(new)
-        guard request.cartridges >= 0, request.cartridges <= request.slots else {
-            throw ManagementError(
-                .invalid,
-                "\(request.cartridges) cartridges do not fit \(request.slots) slots; give 0 to \(request.slots)")
-        }
-        let barcodes = try Barcode.series(
-            from: try firstBarcode(of: request), count: request.cartridges)
+        let barcodes = try Barcode.series(from: try firstBarcode(of: spec), count: spec.cartridges)
         for barcode in barcodes {
             try assembly.checkBarcode(
-                barcode, libraryProfile: request.profile, driveProfile: request.driveProfile)
+                barcode, libraryProfile: spec.profile, driveProfile: spec.driveProfile)
         }
-        if let size = request.cartridgeSize { try checkCapacity(size) }
+        if let size = spec.cartridgeSize { try checkCapacity(size) }
         let cartridges = barcodes.map { barcode in
             (
                 barcode: barcode,
-                capacity: request.cartridgeSize
-                    ?? assembly.nativeCapacity(barcode: barcode, driveProfile: request.driveProfile)
+                capacity: spec.cartridgeSize
+                    ?? assembly.nativeCapacity(barcode: barcode, driveProfile: spec.driveProfile)
             )
         }
-        try checkNameIsFree(request.name)
-        let path = folder.libraryPath(request.name)
+        try checkNameIsFree(name)
+        let path = folder.libraryPath(name)
         guard !folder.exists(path) else {
             throw ManagementError(
                 .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
@@ -55,7 +43,7 @@ extension Controller {
         do throws(ManagementError) {
             try folder.createFolder(path)
             try assembly.createCartridges(
-                try cartridgeRecords(library), in: path, driveProfile: request.driveProfile)
+                try cartridgeRecords(library), in: path, driveProfile: spec.driveProfile)
             try query { () throws(CatalogError) in try catalog.setPhase(.complete, ofDevice: library.identity.id) }
             isComplete = true
             try start(library)
@@ -63,8 +51,8 @@ extension Controller {
             takeBack(library, isComplete: isComplete)
             throw error
         }
-        logger.info("library created", metadata: ["library": "\(request.name)"])
-        return try summary(of: libraryRecord(request.name))
+        logger.info("library created", metadata: ["library": "\(name)"])
+        return try self.library(name)
     }
 
     /// Removes a library that could not be made or started.
@@ -83,29 +71,67 @@ extension Controller {
     }
 
     /// The libraries by name.
-    public func libraries() throws(ManagementError) -> [LibrarySummary] {
-        var summaries: [LibrarySummary] = []
+    public func libraries() throws(ManagementError) -> [Resource<Library>] {
+        var libraries: [Resource<Library>] = []
         for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
-            summaries.append(try summary(of: library))
+            libraries.append(try resource(library))
         }
-        return summaries
+        return libraries
     }
 
-    /// The library `name` with its cartridges and last moves.
-    public func library(_ name: String) throws(ManagementError) -> LibraryDetail {
+    /// The library `name`, after a look at its cartridges.
+    public func library(_ name: String) throws(ManagementError) -> Resource<Library> {
         let library = try libraryRecord(name)
-        let moves = try query { () throws(CatalogError) in
-            try catalog.moves(library: name, limit: Self.recentMoves)
+        // First the cartridges: the library's state follows from them.
+        _ = assembly.examine(
+            try cartridgeRecords(library).filter { $0.phase == .complete }, of: library,
+            in: folder.libraryPath(name))
+        return try resource(library)
+    }
+
+    /// The drives of the library `name`, or of all, by library and number.
+    public func drives(library name: String? = nil) throws(ManagementError) -> [Resource<Drive>] {
+        var drives: [Resource<Drive>] = []
+        for library in try libraryRecords(name) {
+            let cartridges = try cartridgeRecords(library)
+            for drive in library.drives {
+                let element = ElementAddress(kind: .drive, number: drive.number)
+                var status = Drive.Status()
+                status.logicalUnitNumber = drive.number
+                status.profile = drive.profile
+                status.serialNumber = drive.identity.serialNumber
+                status.naa = drive.identity.naaText
+                status.cartridge = cartridges.first { $0.location == .element(element) }?.barcode
+                drives.append(Resource(name: "\(library.name)/\(element)", spec: NoFields(), status: status))
+            }
         }
-        // First the cartridges: they are examined, and the library's state follows from that.
-        let cartridges = try cartridgeSummaries(library)
-        return LibraryDetail(
-            library: try summary(of: library), cartridges: cartridges,
-            moves: moves.filter { $0.time >= library.created }.map {
-                MoveSummary(
-                    time: $0.time, barcode: $0.barcode, origin: $0.origin, destination: $0.destination,
-                    cause: $0.cause.rawValue)
-            })
+        return drives
+    }
+
+    /// The last moves in the library `name`, or in all, the newest first.
+    public func moves(library name: String? = nil) throws(ManagementError) -> [Resource<Move>] {
+        var moves: [Resource<Move>] = []
+        for library in try libraryRecords(name) {
+            let records = try query { () throws(CatalogError) in
+                try catalog.moves(library: library.name, limit: Self.recentMoves)
+            }
+            for (index, record) in records.enumerated() where record.time >= library.created {
+                var status = Move.Status()
+                status.time = record.time
+                status.cartridge = record.barcode
+                status.from = record.origin
+                status.to = record.destination
+                status.cause = record.cause.rawValue
+                moves.append(Resource(name: "\(library.name)/\(index + 1)", spec: NoFields(), status: status))
+            }
+        }
+        return moves
+    }
+
+    /// The library `name`, or all of them.
+    func libraryRecords(_ name: String?) throws(ManagementError) -> [LibraryRecord] {
+        if let name { return [try libraryRecord(name)] }
+        return try query { () throws(CatalogError) in try catalog.libraries() }
     }
 
     /// Deletes the library `name` with all its cartridges.
@@ -128,10 +154,13 @@ extension Controller {
     }
 
     /// Moves the cartridge in one element to another.
-    public func move(library name: String, _ request: MoveRequest) throws(ManagementError) -> CartridgeSummary {
+    @discardableResult
+    public func move(
+        library name: String, _ request: Library.Move.Arguments
+    ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
-        let origin = try ElementAddress.parse(request.origin)
-        let destination = try ElementAddress.parse(request.destination)
+        let origin = try ElementAddress.parse(request.from)
+        let destination = try ElementAddress.parse(request.to)
         try check(origin, existsIn: library)
         try check(destination, existsIn: library)
         let cartridges = try cartridgeRecords(library)
@@ -158,11 +187,12 @@ extension Controller {
     }
 
     /// Takes a cartridge out of the library to the vault.
+    @discardableResult
     public func exportCartridge(
-        library name: String, _ request: CartridgeReference
-    ) throws(ManagementError) -> CartridgeSummary {
+        _ barcode: String, library name: String
+    ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
-        let cartridge = try cartridgeRecord(request.barcode, library: library)
+        let cartridge = try cartridgeRecord(barcode, library: library)
         guard let element = cartridge.location.element else {
             throw ManagementError(.conflict, "cartridge '\(cartridge.barcode)' is exported already")
         }
@@ -176,11 +206,12 @@ extension Controller {
     }
 
     /// Puts a cartridge from the vault into the first free mail slot; where there are none, into the first free slot.
+    @discardableResult
     public func importCartridge(
-        library name: String, _ request: CartridgeReference
-    ) throws(ManagementError) -> CartridgeSummary {
+        _ barcode: String, library name: String
+    ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
-        let cartridge = try cartridgeRecord(request.barcode, library: library)
+        let cartridge = try cartridgeRecord(barcode, library: library)
         guard cartridge.phase == .complete else {
             throw ManagementError(
                 .conflict,
@@ -276,7 +307,7 @@ extension Controller {
     /// Makes a move and tells of the result.
     func perform(
         _ destination: CartridgeLocation, of cartridge: CartridgeRecord, in library: LibraryRecord
-    ) throws(ManagementError) -> CartridgeSummary {
+    ) throws(ManagementError) -> Resource<Cartridge> {
         try assembly.move(
             CartridgeMove(barcode: cartridge.barcode, origin: cartridge.location, destination: destination),
             of: cartridge, in: library)
@@ -286,19 +317,18 @@ extension Controller {
                 "library": "\(library.name)", "cartridge": "\(cartridge.barcode)", "from": "\(cartridge.location)",
                 "to": "\(destination)",
             ])
-        return summary(
-            of: try cartridgeRecord(cartridge.barcode, library: library), in: library,
+        return resource(
+            try cartridgeRecord(cartridge.barcode, library: library), in: library,
             assembly.cartridgeFindings(of: library))
     }
 
     /// Refuses what is no size of a cartridge.
     func checkCapacity(_ capacity: Int64) throws(ManagementError) {
-        guard capacity >= Self.minimumCartridgeCapacity, capacity <= Self.maximumCartridgeCapacity else {
+        guard Cartridge.sizes.contains(capacity) else {
             throw ManagementError(
                 .invalid,
-                "\(capacity) bytes are no size for a cartridge; "
-                    + "give \(ByteSize.format(Self.minimumCartridgeCapacity)) to "
-                    + "\(ByteSize.format(Self.maximumCartridgeCapacity))")
+                "\(capacity) bytes are no size for a cartridge; give \(ByteSize.format(Cartridge.sizes.lowerBound)) to "
+                    + ByteSize.format(Cartridge.sizes.upperBound), field: "size")
         }
     }
 
@@ -324,36 +354,25 @@ extension Controller {
             "\(element) of library '\(library.name)' is full: it holds '\(other.barcode)'; choose an empty element")
     }
 
-    func checkCounts(of library: NewLibrary) throws(ManagementError) {
-        try checkCount(library.driveCount, in: 1...Self.maximumDrives, of: "drives")
-        try checkCount(library.slotCount, in: 1...Self.maximumSlots, of: "slots")
-        try checkCount(library.mailSlotCount, in: 0...Self.maximumMailSlots, of: "mail slots")
-    }
-
-    private func checkCount(_ count: Int, in range: ClosedRange<Int>, of what: String) throws(ManagementError) {
-        guard range.contains(count) else {
-            throw ManagementError(
-                .invalid, "\(count) \(what) make no library; give \(range.lowerBound) to \(range.upperBound)")
-        }
-    }
-
-    private func summary(of library: LibraryRecord) throws(ManagementError) -> LibrarySummary {
+    private func resource(_ library: LibraryRecord) throws(ManagementError) -> Resource<Library> {
         let cartridges = try cartridgeRecords(library)
-        let drives = library.drives.map { drive in
-            let element = ElementAddress(kind: .drive, number: drive.number)
-            return DriveSummary(
-                element: element.description, logicalUnitNumber: drive.number, profile: drive.profile,
-                serialNumber: drive.identity.serialNumber, naa: drive.identity.naaText,
-                barcode: cartridges.first { $0.location == .element(element) }?.barcode)
-        }
-        let exported = cartridges.count { $0.location == .vault }
         let problem = problem(of: library)
-        return LibrarySummary(
-            name: library.name, profile: library.profile, target: DeviceName.targetName(library.name),
-            serialNumber: library.identity.serialNumber, naa: library.identity.naaText, slots: library.slotCount,
-            mailSlots: library.mailSlotCount, drives: drives, cartridges: cartridges.count - exported,
-            exported: exported, created: library.created,
-            sessions: assembly.sessionCounts()[DeviceName.targetName(library.name)] ?? 0,
-            state: problems[library.name] != nil ? .notServed : problem == nil ? .serving : .degraded, problem: problem)
+        var spec = Library.Spec()
+        spec.profile = library.profile
+        spec.drives = library.drives.count
+        spec.driveProfile = library.drives.first?.profile ?? ""
+        spec.slots = library.slotCount
+        spec.mailSlots = library.mailSlotCount
+        var status = Library.Status()
+        status.exported = cartridges.count { $0.location == .vault }
+        status.cartridges = cartridges.count - status.exported
+        status.target = DeviceName.targetName(library.name)
+        status.sessions = assembly.sessionCounts()[status.target] ?? 0
+        status.state = problems[library.name] != nil ? .notServed : problem == nil ? .serving : .degraded
+        status.serialNumber = library.identity.serialNumber
+        status.naa = library.identity.naaText
+        status.created = library.created
+        status.problem = problem
+        return Resource(name: library.name, spec: spec, status: status)
     }
 }

@@ -34,7 +34,7 @@ extension Controller {
 
     /// The first barcode of a new library: when nobody has chosen it, the one behind those of this kind in all
     /// libraries, so that no two have the same ones.
-    func firstBarcode(of request: LibraryCreation) throws(ManagementError) -> String {
+    func firstBarcode(of request: Library.Spec) throws(ManagementError) -> String {
         if let barcode = request.firstBarcode { return barcode }
         let last = try query { () throws(CatalogError) in try catalog.lastVolumeSerial() }
         let number = (last.flatMap { Int($0.dropFirst()) } ?? 0) + 1

@@ -135,10 +135,10 @@ public actor Controller {
 
     private func createDemo() throws(ManagementError) {
         try createLibrary(
-            LibraryCreation(
-                name: "vtl", profile: "ibm-03584l32", drives: 2, driveProfile: "ibm-ult3580-td8", slots: 20,
-                mailSlots: 4,
-                cartridges: 8, firstBarcode: "V00001L8", cartridgeSize: 2 << 30))
+            "vtl",
+            Library.Spec(
+                profile: "ibm-03584l32", drives: 2, driveProfile: "ibm-ult3580-td8", slots: 20, mailSlots: 4,
+                cartridges: 8, cartridgeSize: 2 << 30))
         try createDisk("disk0", Disk.Spec(size: 1 << 30))
     }
 

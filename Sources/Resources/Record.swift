@@ -52,6 +52,14 @@ extension Record {
         }
     }
 
+    /// Refuses values that the fields may not have, in a record that was not made of JSON.
+    public func check() throws(ManagementError) {
+        for field in Self.fields {
+            let value = field.value(self)
+            if value != .null { _ = try field.description.type.checked(value, field: field.description.name) }
+        }
+    }
+
     /// The record with the fields in `members` changed.
     ///
     /// - Throws: `ManagementError.Code.invalid` for unknown and impossible fields, and for those that cannot change;

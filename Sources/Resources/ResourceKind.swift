@@ -103,13 +103,15 @@ public struct KindDescription: Sendable {
     public let spec: [FieldDescription]
     public let status: [FieldDescription]
     public let actions: [ActionDescription]
+    /// The plurals of the kinds whose things are parts of those of this kind, and are shown with them.
+    public let parts: [String]
     /// Whether deletion takes media, or what is on them, away: then it asks first.
     public let deletionIsDestructive: Bool
 
     public init<Kind: ResourceKind>(
         _ kind: Kind.Type, _ singular: String, _ plural: String, command: String? = nil, help: String,
         discussion: String = "", naming: Naming, verbs: [Verb], verbHelp: [Verb: String] = [:],
-        deletionIsDestructive: Bool = false
+        parts: [String] = [], deletionIsDestructive: Bool = false
     ) {
         self.singular = singular
         self.plural = plural
@@ -119,6 +121,7 @@ public struct KindDescription: Sendable {
         self.naming = naming
         self.verbs = verbs
         self.verbHelp = verbHelp
+        self.parts = parts
         spec = Kind.Spec.descriptions
         status = Kind.Status.descriptions
         actions = Kind.actions.map { $0.description }

@@ -61,7 +61,6 @@ struct ConsoleTests {
     func emptyNames() async throws {
         let client = ControlClient(stateFolder: "/nonexistent")
         for (path, words) in [
-            ("libraries//move", "'' is no name for a library"), ("libraries/v/cartridges/", "'' is no barcode"),
             ("groups/", "'' is no name for a group"), ("targets//map", "'' is no name for a target"),
             ("portals//drain", "'' is no portal"),
         ] {
@@ -83,27 +82,27 @@ struct ConsoleTests {
             let larger = try await client.change(Disk.description, "a", ["size": 2_097_152])
             #expect(larger["spec"]?["size"] == 2_097_152)
             #expect(try await client.show(Disk.description, "a") == larger)
-            let libraries: [LibrarySummary] = try await client.get("libraries")
-            #expect(libraries.map(\.serialNumber) == [library.serialNumber])
-            let moved: CartridgeSummary = try await client.post(
-                "libraries/vtl/move", MoveRequest(origin: "slot:1", destination: "drive:1"))
-            #expect(moved.location == "drive:1")
-            let detail: LibraryDetail = try await client.get("libraries/vtl")
-            #expect(detail.moves.count == 1)
-            let exported: CartridgeSummary = try await client.post(
-                "libraries/vtl/export", CartridgeReference(barcode: "A00002L8"))
-            #expect(exported.location == "vault")
-            let imported: CartridgeSummary = try await client.post(
-                "libraries/vtl/import", CartridgeReference(barcode: "A00002L8"))
-            #expect(imported.location == "mail:1")
-            let made: CartridgeSummary = try await client.post(
-                "libraries/vtl/cartridges", CartridgeCreation(barcode: "B1", size: 1 << 20))
-            #expect(made.capacity == 1 << 20)
-            let cartridge: CartridgeSummary = try await client.get("libraries/vtl/cartridges/B1")
-            #expect(cartridge.used == 42)
-            let all: [CartridgeSummary] = try await client.get("cartridges")
-            let own: [CartridgeSummary] = try await client.get("libraries/vtl/cartridges")
-            #expect(all == own)
+            let libraries = try await client.list(Library.description)
+            #expect(libraries.map { $0["status"]?["serialNumber"]?.text } == [library.status.serialNumber])
+            let moved = try await client.perform(
+                Library.Move.description, Library.description, "vtl", ["from": "slot:1", "to": "drive:1"])
+            #expect(moved["cartridge"]?["status"]?["place"] == "drive:1")
+            #expect(try await client.list(Move.description, of: "vtl").count == 1)
+            let drive = try await client.show(Drive.description, "vtl/drive:1")
+            #expect(drive["status"]?["cartridge"] == "A00001L8")
+            let second: [String: JSONValue] = ["barcode": "A00002L8"]
+            let exported = try await client.perform(
+                Library.Export.description, Library.description, "vtl", second)
+            #expect(exported["done"] == "cartridge A00002L8 is in the vault")
+            let imported = try await client.perform(
+                Library.Import.description, Library.description, "vtl", second)
+            #expect(imported["cartridge"]?["status"]?["place"] == "mail:1")
+            let made = try await client.create(Cartridge.description, "vtl/B1", ["size": 1_048_576])
+            #expect(made["spec"]?["size"] == 1_048_576)
+            let cartridge = try await client.show(Cartridge.description, "vtl/B1")
+            #expect(cartridge["status"]?["used"] == 42)
+            let own = try await client.list(Cartridge.description, of: "vtl")
+            #expect(try await client.list(Cartridge.description) == own && own.count == 3)
             let targets: [TargetSummary] = try await client.get("targets")
             let target: TargetSummary = try await client.get("targets/iqn.2026-11.dev.carousel%3Avtl")
             #expect(targets.contains(target))
@@ -111,8 +110,8 @@ struct ConsoleTests {
             #expect(sessions.isEmpty)
             let status: DaemonStatus = try await client.get("status")
             #expect(status.cartridges == 3)
-            let _: Acknowledgement = try await client.delete("libraries/vtl/cartridges/B1")
-            let _: Acknowledgement = try await client.delete("libraries/vtl")
+            try await client.delete(Cartridge.description, "vtl/B1")
+            try await client.delete(Library.description, "vtl")
             try await client.delete(Disk.description, "a")
             #expect(fixture.files() == ["disks", "libraries", "control.sock"])
         }
@@ -189,16 +188,16 @@ struct ConsoleTests {
             #expect(status?["loss"] == ["since": "2023-11-14T22:13:20Z", "reason": "the host is full"])
             #expect(status?["state"] == "data lost")
             let disks = try await client.list(Disk.description).compactMap { Resource<Disk>($0) }
-            let cartridges: [CartridgeSummary] = try await client.get("cartridges")
-            #expect(disks.map(\.status.state) == [.dataLost] && cartridges.map(\.state) == [.dataLost])
-            #expect(disks[0].status.loss == cartridges[0].loss)
+            let cartridges = try await client.list(Cartridge.description).compactMap { Resource<Cartridge>($0) }
+            #expect(disks.map(\.status.state) == [.dataLost] && cartridges.map(\.status.state) == [.dataLost])
+            #expect(disks[0].status.loss == cartridges[0].status.loss)
             let now: DaemonStatus = try await client.get("status")
             #expect(now.problems.filter { $0.contains("acknowledge-loss") }.count == 2)
-            let path = "libraries/vtl/cartridges/A00001L8"
             _ = try await client.perform(Disk.AcknowledgeLoss.description, Disk.description, "a", [:])
-            let _: Acknowledgement = try await client.post(path + "/acknowledge-loss", [String: String]())
-            let cartridge: CartridgeSummary = try await client.get(path)
-            #expect(cartridge.state == .ready && cartridge.loss == nil)
+            let name = "vtl/A00001L8"
+            _ = try await client.perform(Cartridge.AcknowledgeLoss.description, Cartridge.description, name, [:])
+            let cartridge = try await client.show(Cartridge.description, name)
+            #expect(cartridge["status"]?["state"] == "ready" && cartridge["status"]?["loss"] == nil)
             let later: DaemonStatus = try await client.get("status")
             #expect(later.problems.isEmpty)
         }
@@ -216,7 +215,7 @@ struct ConsoleTests {
             #expect(invalid?.code == .invalid)
             try await fixture.makeLibrary()
             fixture.devices.logIn(to: "vtl")
-            let used = await refusal { () -> Acknowledgement in try await client.delete("libraries/vtl") }
+            let used = await refusal { try await client.delete(Library.description, "vtl") }
             #expect(used?.code == .inUse)
         }
     }

@@ -346,10 +346,11 @@ public final class ControllerFixture: Sendable {
     @discardableResult
     public func makeLibrary(
         _ name: String = "vtl", slots: Int = 4, cartridges: Int = 2
-    ) async throws -> LibrarySummary {
+    ) async throws -> Resource<Library> {
         try await controller.createLibrary(
-            LibraryCreation(
-                name: name, profile: "p", drives: 2, driveProfile: "d", slots: slots, mailSlots: 1,
+            name,
+            Library.Spec(
+                profile: "p", drives: 2, driveProfile: "d", slots: slots, mailSlots: 1,
                 cartridges: cartridges, firstBarcode: "A00001L8", cartridgeSize: 1 << 20))
     }
 

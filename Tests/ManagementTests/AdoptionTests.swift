@@ -60,9 +60,9 @@ extension ControllerFixture {
     /// What the catalog knows.
     fileprivate static func known(_ controller: Controller) async throws -> Set<String> {
         let cartridges = try await controller.cartridges()
-        #expect(cartridges.allSatisfy { $0.state == .ready })
+        #expect(cartridges.allSatisfy { $0.status.state == .ready })
         #expect(try await controller.status().problems.isEmpty)
-        return Set(try await controller.disks().map(\.name) + cartridges.map { "\($0.library)/\($0.barcode)" })
+        return Set(try await controller.disks().map(\.name) + cartridges.map(\.name))
     }
 }
 
@@ -158,16 +158,16 @@ final class AdoptionTests {
         #expect(disk.status.image == fixture.path + "/disks/left.img")
         let cartridge = try await controller.adoptCartridge(
             library: "vtl", CartridgeAdoption(cartridge: fixture.path + "/libraries/vtl/X00001L8.tape"))
-        #expect(cartridge.location == "vault" && cartridge.capacity == 1 << 20)
-        #expect(cartridge.serialNumber == "SN-X00001L8")
+        #expect(cartridge.status.place == "vault" && cartridge.spec.size == 1 << 20)
+        #expect(cartridge.status.serialNumber == "SN-X00001L8")
         #expect(
-            try await controller.importCartridge(library: "vtl", CartridgeReference(barcode: "X00001L8")).location
+            try await controller.importCartridge("X00001L8", library: "vtl").status.place
                 == "mail:1")
         try fixture.makeCartridge(fixture.path + "/libraries/old/C00001L8.tape/damaged")
         let library = try await controller.adoptLibrary(
             LibraryAdoption(name: "old", profile: "p", drives: 2, driveProfile: "d", slots: 1, mailSlots: 0))
-        #expect(library.library.slots == 1 && library.library.cartridges == 1 && library.library.exported == 1)
-        #expect(library.library.drives.count == 2)
+        #expect(library.library.spec.slots == 1 && library.library.spec.drives == 2)
+        #expect(library.library.status.cartridges == 1 && library.library.status.exported == 1)
         #expect(library.left == ["\(fixture.path)/libraries/old/C00001L8.tape cannot be used"])
         #expect(try await controller.target("old").logicalUnits.count == 3)
         #expect(try await controller.status().unclaimed.isEmpty)

@@ -30,7 +30,7 @@ final class CheckTests {
         #expect(await fixture.refusal { try await controller.checkStatus() }?.code == .notFound)
         try await controller.createDisk("d", Disk.Spec(size: 8192))
         try await fixture.makeLibrary()
-        _ = try await controller.move(library: "vtl", MoveRequest(origin: "slot:2", destination: "drive:1"))
+        _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:2", to: "drive:1"))
         let status = try await check()
         #expect(!status.isRunning && !status.isCancelled && status.ended != nil)
         #expect(status.checked == 4 && status.subjects == 4)
@@ -138,7 +138,7 @@ extension LocalDevicesTests {
     func repair() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            try await controller.createLibrary(library(slots: 4, cartridges: 4))
+            try await controller.createLibrary("vtl", library(slots: 4, cartridges: 4))
             #expect(try await check(controller).isEmpty)
             let folder = path + "/libraries/vtl/V0000"
             let files = FileManager.default
@@ -162,7 +162,7 @@ extension LocalDevicesTests {
     func interrupted() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await servingDevices { controller, devices in
-            try await controller.createLibrary(library())
+            try await controller.createLibrary("vtl", library())
             let running = try #require(devices.libraries.withLock { $0.values.first })
             let check = CartridgeCheck()
             #expect(running.register.begin(check, of: "V00001L8"))
@@ -175,8 +175,8 @@ extension LocalDevicesTests {
                 running.register.end(check, of: "V00001L8")
                 check.end()
             }
-            let move = MoveRequest(origin: "slot:1", destination: "drive:1")
-            #expect(try await controller.move(library: "vtl", move).state == .ready)
+            let move = Library.Move.Arguments(from: "slot:1", to: "drive:1")
+            #expect(try await controller.move(library: "vtl", move).status.state == .ready)
         }
     }
 

@@ -22,8 +22,9 @@ struct FrontEndTests {
             for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
             for name in ["x", "y"] {
                 try await controller.createLibrary(
-                    LibraryCreation(
-                        name: name, profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 2,
+                    name,
+                    Library.Spec(
+                        profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 2,
                         mailSlots: 0))
             }
             try await body(controller, devices)

@@ -34,9 +34,9 @@ struct LocalDevicesTests {
     func library(
         slots: Int = 4, cartridges: Int = 2, firstBarcode: String = "V00001L8", profile: String = "ibm-03584l32",
         driveProfile: String = "ibm-ult3580-td8"
-    ) -> LibraryCreation {
-        LibraryCreation(
-            name: "vtl", profile: profile, drives: 2, driveProfile: driveProfile, slots: slots, mailSlots: 1,
+    ) -> Library.Spec {
+        Library.Spec(
+            profile: profile, drives: 2, driveProfile: driveProfile, slots: slots, mailSlots: 1,
             cartridges: cartridges, firstBarcode: firstBarcode, cartridgeSize: 16 << 20)
     }
 
@@ -44,23 +44,21 @@ struct LocalDevicesTests {
     func libraryOverRestart() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            try await controller.createLibrary(library())
-            let request = MoveRequest(origin: "slot:2", destination: "drive:1")
-            #expect(try await controller.move(library: "vtl", request).location == "drive:1")
-            #expect(try await controller.cartridge("V00001L8", library: "vtl").used == 0)
-            let made = try await controller.createCartridge(
-                library: "vtl", CartridgeCreation(barcode: "X00001L8", size: nil))
+            try await controller.createLibrary("vtl", library())
+            let request = Library.Move.Arguments(from: "slot:2", to: "drive:1")
+            #expect(try await controller.move(library: "vtl", request).status.place == "drive:1")
+            #expect(try await controller.cartridge("V00001L8", library: "vtl").status.used == 0)
+            let made = try await controller.createCartridge("X00001L8", library: "vtl")
             // Slot 2 is kept for what is in the drive.
-            #expect(made.location == "slot:3")
-            #expect(made.capacity == 12_000_000_000_000)
+            #expect(made.status.place == "slot:3")
+            #expect(made.spec.size == 12_000_000_000_000)
         }
         try await serving { controller in
-            #expect(try await controller.cartridge("V00002L8", library: "vtl").location == "drive:1")
-            let request = MoveRequest(origin: "drive:1", destination: "mail:1")
-            #expect(try await controller.move(library: "vtl", request).location == "mail:1")
-            let exported = try await controller.exportCartridge(
-                library: "vtl", CartridgeReference(barcode: "V00002L8"))
-            #expect(exported.location == "vault")
+            #expect(try await controller.cartridge("V00002L8", library: "vtl").status.place == "drive:1")
+            let request = Library.Move.Arguments(from: "drive:1", to: "mail:1")
+            #expect(try await controller.move(library: "vtl", request).status.place == "mail:1")
+            let exported = try await controller.exportCartridge("V00002L8", library: "vtl")
+            #expect(exported.status.place == "vault")
             try await controller.deleteCartridge("V00002L8", library: "vtl")
             try await controller.deleteLibrary("vtl")
             let left = try FileManager.default.contentsOfDirectory(atPath: path + "/libraries")
@@ -71,7 +69,7 @@ struct LocalDevicesTests {
     @Test("missing, damaged and exchanged cartridges are shown, not loaded without a word, and can be deleted")
     func damagedCartridges() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
-        try await serving { controller in try await controller.createLibrary(library(slots: 5, cartridges: 5)) }
+        try await serving { controller in try await controller.createLibrary("vtl", library(slots: 5, cartridges: 5)) }
         let folder = path + "/libraries/vtl/V0000"
         let files = FileManager.default
         try files.removeItem(atPath: folder + "1L8.tape")
@@ -81,16 +79,16 @@ struct LocalDevicesTests {
         try files.moveItem(atPath: folder + "x", toPath: folder + "4L8.tape")
         try await serving { controller in
             let cartridges = try await controller.cartridges(library: "vtl")
-            #expect(cartridges.map(\.state) == [.missing, .damaged, .damaged, .damaged, .ready])
-            #expect(cartridges[2].problem?.contains("those of cartridge 'V00004L8'") == true)
-            #expect(try await controller.libraries().first?.state == .degraded)
+            #expect(cartridges.map(\.status.state) == [.missing, .damaged, .damaged, .damaged, .ready])
+            #expect(cartridges[2].status.problem?.contains("those of cartridge 'V00004L8'") == true)
+            #expect(try await controller.libraries().first?.status.state == .degraded)
             #expect(try await controller.status().problems.first?.contains("4 cartridges cannot be used") == true)
             for slot in [1, 2] {
-                let request = MoveRequest(origin: "slot:\(slot)", destination: "drive:\(slot)")
+                let request = Library.Move.Arguments(from: "slot:\(slot)", to: "drive:\(slot)")
                 #expect(await code { try await controller.move(library: "vtl", request) } == .damaged)
             }
-            let good = MoveRequest(origin: "slot:5", destination: "slot:1")
-            #expect(try await controller.move(library: "vtl", good).state == .ready)
+            let good = Library.Move.Arguments(from: "slot:5", to: "slot:1")
+            #expect(try await controller.move(library: "vtl", good).status.state == .ready)
             for barcode in ["V00003L8", "V00004L8"] {
                 try await controller.deleteCartridge(barcode, library: "vtl")
             }
@@ -99,7 +97,7 @@ struct LocalDevicesTests {
         // What disappears while the daemon runs is noticed when it is examined.
         try await serving { controller in
             try files.removeItem(atPath: folder + "2L8.tape")
-            #expect(try await controller.cartridge("V00002L8", library: "vtl").state == .missing)
+            #expect(try await controller.cartridge("V00002L8", library: "vtl").status.state == .missing)
             try await controller.deleteLibrary("vtl")
             #expect(try files.contentsOfDirectory(atPath: path + "/libraries").isEmpty)
         }
@@ -130,15 +128,15 @@ struct LocalDevicesTests {
     func contradictions(statement: String, words: String) async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            try await controller.createLibrary(library(slots: 4000))
+            try await controller.createLibrary("vtl", library(slots: 4000))
             try await controller.createDisk("d", Disk.Spec(size: 4096))
         }
         try edit(statement)
         try await serving { controller in
             #expect(try await controller.disk("d").status.state == .serving)
             let found = try #require(try await controller.libraries().first)
-            #expect(found.state == (words.isEmpty ? .serving : .notServed))
-            #expect(words.isEmpty || found.problem?.contains(words) == true, "\(found.problem ?? "-")")
+            #expect(found.status.state == (words.isEmpty ? .serving : .notServed))
+            #expect(words.isEmpty || found.status.problem?.contains(words) == true, "\(found.status.problem ?? "-")")
             // What is not served can be seen, and deleted.
             _ = try await controller.library("vtl")
             _ = try await controller.targets()
@@ -157,16 +155,15 @@ struct LocalDevicesTests {
             return try #require(outcome.wait(atMost: .seconds(10)))
         }
         try await servingDevices { controller, devices in
-            try await controller.createLibrary(library())
-            let reference = CartridgeReference(barcode: "V00001L8")
-            _ = try await controller.exportCartridge(library: "vtl", reference)
-            _ = try await controller.importCartridge(library: "vtl", reference)
+            try await controller.createLibrary("vtl", library())
+            try await controller.exportCartridge("V00001L8", library: "vtl")
+            try await controller.importCartridge("V00001L8", library: "vtl")
             #expect(try isImported(devices) == true)
         }
         try await servingDevices { controller, devices in
             #expect(try isImported(devices) == true)
-            _ = try await controller.move(library: "vtl", MoveRequest(origin: "mail:1", destination: "slot:1"))
-            _ = try await controller.move(library: "vtl", MoveRequest(origin: "slot:1", destination: "mail:1"))
+            _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "mail:1", to: "slot:1"))
+            _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "mail:1"))
             #expect(try isImported(devices) == false)
         }
         try await servingDevices { _, devices in
@@ -185,7 +182,7 @@ struct LocalDevicesTests {
                 library(firstBarcode: "CLN001L8"),
             ]
             for request in requests {
-                #expect(await code { try await controller.createLibrary(request) } == .invalid)
+                #expect(await code { try await controller.createLibrary("vtl", request) } == .invalid)
             }
             let left = try FileManager.default.contentsOfDirectory(atPath: path + "/libraries")
             #expect(left.isEmpty)
@@ -196,30 +193,28 @@ struct LocalDevicesTests {
     func labels() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            try await controller.createLibrary(library(slots: 7, cartridges: 0))
+            try await controller.createLibrary("vtl", library(slots: 7, cartridges: 0))
             let expected: [(String, Int64, String)] = [
                 ("V00001L8", 12, "Ultrium 8/32T"), ("V00001L7", 6, "Ultrium 7/16T"), ("V00001M8", 9, "Ultrium 8M/16T"),
                 ("V00001LY", 12, "Ultrium 8/32T, WORM"), ("V00001LX", 6, "Ultrium 7/16T, WORM"),
             ]
             for (barcode, terabytes, medium) in expected {
-                let made = try await controller.createCartridge(
-                    library: "vtl", CartridgeCreation(barcode: barcode, size: nil))
-                #expect(made.capacity == terabytes * 1_000_000_000_000)
-                #expect(try await controller.cartridge(barcode, library: "vtl").medium == medium)
+                let made = try await controller.createCartridge(barcode, library: "vtl")
+                #expect(made.spec.size == terabytes * 1_000_000_000_000)
+                #expect(try await controller.cartridge(barcode, library: "vtl").status.medium == medium)
             }
             for barcode in ["CLNU01L8", "V00002LZ", "V00002L6"] {
                 let create = {
-                    try await controller.createCartridge(
-                        library: "vtl", CartridgeCreation(barcode: barcode, size: nil))
+                    try await controller.createCartridge(barcode, library: "vtl")
                 }
                 #expect(await code(create) == .invalid)
             }
-            let mixed = LibraryCreation(
-                name: "old", profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 2,
+            let mixed = Library.Spec(
+                profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 2,
                 mailSlots: 0,
                 cartridges: 2, firstBarcode: "W00001L7")
-            try await controller.createLibrary(mixed)
-            let capacities = try await controller.cartridges(library: "old").map(\.capacity)
+            try await controller.createLibrary("old", mixed)
+            let capacities = try await controller.cartridges(library: "old").map(\.spec.size)
             #expect(capacities == [6_000_000_000_000, 6_000_000_000_000])
         }
     }
@@ -232,10 +227,8 @@ struct LocalDevicesTests {
             try await controller.addProfile(
                 ProfileAddition(
                     file: "a", content: content.replacingOccurrences(of: "ibm-ult3580-td8", with: "mine")))
-            try await controller.createLibrary(library(driveProfile: "mine"))
-            var other = library(cartridges: 0)
-            other.name = "other"
-            try await controller.createLibrary(other)
+            try await controller.createLibrary("vtl", library(driveProfile: "mine"))
+            try await controller.createLibrary("other", library(cartridges: 0))
             try await controller.createDisk("d", Disk.Spec(size: 4096))
         }
         let file = path + "/profiles/mine.json"
@@ -244,9 +237,9 @@ struct LocalDevicesTests {
             toFile: file, atomically: true, encoding: .utf8)
         try await serving { controller in
             let libraries = try await controller.libraries()
-            #expect(libraries.map(\.state) == [.serving, .notServed])
+            #expect(libraries.map(\.status.state) == [.serving, .notServed])
             #expect(
-                libraries[1].problem
+                libraries[1].status.problem
                     == "library 'vtl': drive profile 'mine' cannot be used: \(file): revision must have 1 to 4 "
                     + "characters, not 7")
             #expect(try await controller.disk("d").status.state == .serving)
@@ -254,7 +247,7 @@ struct LocalDevicesTests {
         }
         try whole.write(toFile: file, atomically: true, encoding: .utf8)
         try await serving { controller in
-            let states = try await controller.libraries().map(\.state)
+            let states = try await controller.libraries().map(\.status.state)
             #expect(states == [.serving, .serving])
         }
     }
@@ -289,7 +282,7 @@ struct LocalDevicesTests {
     func manyCartridges() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            try await controller.createLibrary(library(slots: 100, cartridges: 100))
+            try await controller.createLibrary("vtl", library(slots: 100, cartridges: 100))
         }
         let clock = ContinuousClock()
         let began = clock.now

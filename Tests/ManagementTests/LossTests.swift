@@ -59,24 +59,26 @@ struct LossTests {
         try await fixture.makeLibrary(cartridges: 2)
         fixture.devices.lose("A00001L8", since: time, reason: "the host's file system is full")
         let cartridges = try await controller.cartridges()
-        #expect(cartridges.map(\.state) == [.dataLost, .ready])
-        #expect(cartridges[0].loss == LossSummary(since: time, reason: "the host's file system is full"))
-        expectWords(cartridges[0].problem, "carousel tape acknowledge-loss vtl A00001L8")
-        #expect(try await controller.cartridge("A00001L8", library: "vtl").problem == cartridges[0].problem)
-        let library = try await controller.library("vtl").library
-        #expect(library.state == .degraded)
-        #expect(try await controller.status().problems == [try #require(library.problem)])
-        #expect(library.problem?.hasPrefix("library 'vtl': cartridge 'A00001L8': data") == true)
-        let move = MoveRequest(origin: "slot:1", destination: "drive:1")
-        #expect(try await controller.move(library: "vtl", move).state == .dataLost)
+        #expect(cartridges.map(\.status.state) == [.dataLost, .ready])
+        #expect(cartridges[0].status.loss == LossSummary(since: time, reason: "the host's file system is full"))
+        expectWords(cartridges[0].status.problem, "carousel tape acknowledge-loss vtl A00001L8")
+        let shown = try await controller.cartridge("A00001L8", library: "vtl")
+        #expect(shown.status.problem == cartridges[0].status.problem)
+        let library = try await controller.library("vtl")
+        #expect(library.status.state == .degraded)
+        #expect(try await controller.status().problems == [try #require(library.status.problem)])
+        #expect(library.status.problem?.hasPrefix("library 'vtl': cartridge 'A00001L8': data") == true)
+        let move = Library.Move.Arguments(from: "slot:1", to: "drive:1")
+        #expect(try await controller.move(library: "vtl", move).status.state == .dataLost)
         fixture.devices.lose("A00002L8", since: nil, reason: "input or output failed")
         let problem = try await controller.status().problems.first
         #expect(problem?.contains("2 cartridges have lost data that were written, 'A00001L8' among them") == true)
-        #expect(try await controller.cartridge("A00002L8", library: "vtl").problem?.contains("lost (input") == true)
+        let second = try await controller.cartridge("A00002L8", library: "vtl")
+        #expect(second.status.problem?.contains("lost (input") == true)
         for barcode in ["A00001L8", "A00002L8"] {
             try await controller.acknowledgeLoss(ofCartridge: barcode, library: "vtl")
         }
-        #expect(try await controller.library("vtl").library.state == .serving)
+        #expect(try await controller.library("vtl").status.state == .serving)
         #expect(try await controller.status().problems.isEmpty)
     }
 
@@ -85,18 +87,18 @@ struct LossTests {
         let fixture = try ControllerFixture()
         let controller = fixture.controller
         try await fixture.makeLibrary(cartridges: 1)
-        _ = try await controller.move(library: "vtl", MoveRequest(origin: "slot:1", destination: "drive:1"))
+        _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "drive:1"))
         fixture.devices.loseAtNextMove(since: time, reason: "the host's file system is full")
         let refusal = await fixture.refusal {
-            try await controller.move(library: "vtl", MoveRequest(origin: "drive:1", destination: "slot:2"))
+            try await controller.move(library: "vtl", Library.Move.Arguments(from: "drive:1", to: "slot:2"))
         }
         #expect(refusal?.code == .system)
         #expect(refusal?.message.hasPrefix("cartridge 'A00001L8' is in slot:2 now, but data") == true)
         expectWords(refusal?.message, "carousel tape acknowledge-loss vtl A00001L8")
-        #expect(try await controller.cartridge("A00001L8", library: "vtl").location == "slot:2")
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").status.place == "slot:2")
         for places in [("slot:2", "drive:1"), ("drive:1", "slot:1")] {
-            let move = MoveRequest(origin: places.0, destination: places.1)
-            #expect(try await controller.move(library: "vtl", move).location == places.1)
+            let move = Library.Move.Arguments(from: places.0, to: places.1)
+            #expect(try await controller.move(library: "vtl", move).status.place == places.1)
         }
         #expect(await !controller.shutDown())
     }
@@ -183,34 +185,37 @@ struct LossTests {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
             try await controller.createLibrary(
-                LibraryCreation(
-                    name: "vtl", profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 4,
+                "vtl",
+                Library.Spec(
+                    profile: "ibm-03584l32", drives: 1, driveProfile: "ibm-ult3580-td8", slots: 4,
                     mailSlots: 1, cartridges: 3, firstBarcode: "V00001L8", cartridgeSize: 16 << 20))
-            let move = MoveRequest(origin: "slot:1", destination: "drive:1")
+            let move = Library.Move.Arguments(from: "slot:1", to: "drive:1")
             _ = try await controller.move(library: "vtl", move)
         }
         for barcode in ["V00001L8", "V00002L8"] { try lose(barcode) }
         try await serving { controller in
             let cartridges = try await controller.cartridges(library: "vtl")
-            #expect(cartridges.map(\.state) == [.dataLost, .dataLost, .ready])
-            #expect(cartridges.map(\.location) == ["drive:1", "slot:2", "slot:3"])
+            #expect(cartridges.map(\.status.state) == [.dataLost, .dataLost, .ready])
+            #expect(cartridges.map(\.status.place) == ["drive:1", "slot:2", "slot:3"])
             for cartridge in cartridges[..<2] {
-                expectWords(cartridge.problem, "carousel tape acknowledge-loss vtl \(cartridge.barcode)")
+                expectWords(
+                    cartridge.status.problem,
+                    "carousel tape acknowledge-loss \(cartridge.name.replacing("/", with: " "))")
             }
             #expect(try await controller.status().problems.first?.contains("2 cartridges have lost data") == true)
-            let move = MoveRequest(origin: "drive:1", destination: "slot:1")
-            #expect(try await controller.move(library: "vtl", move).state == .dataLost)
-            let back = MoveRequest(origin: "slot:1", destination: "drive:1")
-            #expect(try await controller.move(library: "vtl", back).state == .dataLost)
+            let move = Library.Move.Arguments(from: "drive:1", to: "slot:1")
+            #expect(try await controller.move(library: "vtl", move).status.state == .dataLost)
+            let back = Library.Move.Arguments(from: "slot:1", to: "drive:1")
+            #expect(try await controller.move(library: "vtl", back).status.state == .dataLost)
             for barcode in ["V00001L8", "V00002L8"] {
                 try await controller.acknowledgeLoss(ofCartridge: barcode, library: "vtl")
-                #expect(try await controller.cartridge(barcode, library: "vtl").state == .ready)
+                #expect(try await controller.cartridge(barcode, library: "vtl").status.state == .ready)
             }
             #expect(try await controller.status().problems.isEmpty)
         }
         try await serving { controller in
             let cartridges = try await controller.cartridges()
-            #expect(cartridges.allSatisfy { $0.state == .ready })
+            #expect(cartridges.allSatisfy { $0.status.state == .ready })
         }
     }
 

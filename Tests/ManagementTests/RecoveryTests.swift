@@ -52,12 +52,12 @@ enum Operation: String, CaseIterable {
         case .createDisk: try await controller.createDisk("new", Disk.Spec(size: 4096))
         case .createLibrary:
             try await controller.createLibrary(
-                LibraryCreation(
-                    name: "new", profile: "p", drives: 1, driveProfile: "d", slots: 3, mailSlots: 0, cartridges: 3,
+                "new",
+                Library.Spec(
+                    profile: "p", drives: 1, driveProfile: "d", slots: 3, mailSlots: 0, cartridges: 3,
                     firstBarcode: "N00001L8", cartridgeSize: 1 << 20))
         case .createCartridge:
-            _ = try await controller.createCartridge(
-                library: "vtl", CartridgeCreation(barcode: "N00001L8", size: nil))
+            _ = try await controller.createCartridge("N00001L8", library: "vtl")
         case .deleteDisk: try await controller.deleteDisk("d")
         case .deleteLibrary: try await controller.deleteLibrary("vtl")
         case .deleteCartridge: try await controller.deleteCartridge("A00002L8", library: "vtl")
@@ -99,10 +99,10 @@ struct Inventory: Equatable {
             disks.insert(disk.name)
         }
         for library in try await controller.libraries() {
-            #expect(library.state == .serving)
+            #expect(library.status.state == .serving)
             let cartridges = try await controller.cartridges(library: library.name)
-            #expect(cartridges.allSatisfy { $0.state == .ready && $0.location != "vault" })
-            libraries[library.name] = Set(cartridges.map(\.barcode))
+            #expect(cartridges.allSatisfy { $0.status.state == .ready && $0.status.place != "vault" })
+            libraries[library.name] = Set(cartridges.map { String($0.name.dropFirst(library.name.count + 1)) })
         }
         let status = try await controller.status()
         #expect(status.problems.isEmpty)
@@ -208,8 +208,8 @@ struct RecoveryTests {
         breaker.set(after: 1, isLasting: true)
         #expect(await fixture.refusal { try await fixture.controller.deleteLibrary("vtl") }?.code == .system)
         let shown = try #require(try await fixture.controller.libraries().first)
-        #expect(shown.state == .notServed)
-        #expect(shown.problem?.contains("'carousel library delete vtl' tries again") == true)
+        #expect(shown.status.state == .notServed)
+        #expect(shown.status.problem?.contains("'carousel library delete vtl' tries again") == true)
         #expect(fixture.devices.libraries.isEmpty)
         await fixture.controller.shutDown()
         fixture.controller.folder.release()
@@ -219,7 +219,7 @@ struct RecoveryTests {
         }
         try await controller.start()
         #expect(Array(devices.disks.keys) == ["d"])
-        #expect(try await controller.libraries().first?.state == .notServed)
+        #expect(try await controller.libraries().first?.status.state == .notServed)
         #expect(try await controller.status().problems.count == 1)
         isStuck.withLock { $0 = false }
         try await controller.deleteLibrary("vtl")
@@ -248,17 +248,16 @@ struct RecoveryTests {
         try FileManager.default.removeItem(atPath: fixture.path + "/libraries/vtl/A00001L8.tape")
         let controller = try await restart(fixture)
         let cartridges = try await controller.cartridges(library: "vtl")
-        #expect(cartridges.map(\.state) == [.missing, .ready])
-        #expect(try await controller.cartridge("A00001L8", library: "vtl").problem == "its files are missing")
+        #expect(cartridges.map(\.status.state) == [.missing, .ready])
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").status.problem == "its files are missing")
     }
 
     @Test("a new cartridge whose move is made late stays, and one that is taken back does not move any more")
     func lateMoves() async throws {
         try await prepare(fixture)
-        let creation = CartridgeCreation(barcode: "N00001L8", size: nil)
         fixture.devices.delayNextMove()
         let refusal = await fixture.refusal {
-            try await fixture.controller.createCartridge(library: "vtl", creation)
+            try await fixture.controller.createCartridge("N00001L8", library: "vtl")
         }
         #expect(refusal?.message == "the move takes long")
         #expect(fixture.devices.makeLateMove() != nil)
@@ -267,7 +266,7 @@ struct RecoveryTests {
         // The other way round: the move is made when the controller has just stopped waiting.
         fixture.devices.makeNextMoveAndFail()
         #expect(
-            await fixture.refusal { try await fixture.controller.createCartridge(library: "vtl", creation) } != nil)
+            await fixture.refusal { try await fixture.controller.createCartridge("N00001L8", library: "vtl") } != nil)
         #expect(try await Inventory(fixture.controller) == Operation.createCartridge.done)
         #expect(try Inventory(filesOf: fixture.path) == Operation.createCartridge.done)
     }

@@ -42,7 +42,7 @@ make_disk() { carousel disk create "$1" --size "$2" "${@:3}" >/dev/null; }
 
 make_library() {
     carousel library create "$1" --profile "$library_profile" --drives 2 --drive-profile "$drive_profile" \
-        --slots 8 --mailslots 2 "${@:2}" >/dev/null
+        --slots 8 --mail-slots 2 "${@:2}" >/dev/null
 }
 
 library_profile=ibm-03584l32

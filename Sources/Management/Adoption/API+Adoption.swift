@@ -1,3 +1,5 @@
+public import Resources
+
 /// An image of a disk that the catalog does not know.
 public struct DiskAdoption: Codable, Sendable {
     /// The name of a file in the folder of images, with or without `.img`, or an absolute path.
@@ -50,8 +52,25 @@ public struct LibraryAdoption: Codable, Sendable {
 }
 
 /// A library that was taken up.
-public struct LibraryAdoptionResult: Codable, Sendable {
-    public var library: LibrarySummary
+public struct LibraryAdoptionResult: Sendable {
+    public var library: Resource<Library>
     /// Why folders of cartridges were left as they are, one sentence each.
     public var left: [String]
+}
+
+extension LibraryAdoptionResult: Codable {
+    public init(from decoder: any Decoder) throws {
+        let json = try JSONValue(from: decoder)
+        guard let library = json["library"].flatMap(Resource<Library>.init),
+            let left = json["left"].flatMap([String].from)
+        else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: "no adopted library"))
+        }
+        self.init(library: library, left: left)
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        try (["library": library.json, "left": left.json] as JSONValue).encode(to: encoder)
+    }
 }

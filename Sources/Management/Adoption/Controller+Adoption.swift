@@ -62,7 +62,7 @@ extension Controller {
     @discardableResult
     public func adoptCartridge(
         library name: String, _ request: CartridgeAdoption
-    ) throws(ManagementError) -> CartridgeSummary {
+    ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
         let home = folder.libraryPath(name)
         let suffix = StateFolder.cartridgeSuffix
@@ -103,7 +103,7 @@ extension Controller {
         logger.notice(
             "cartridge adopted", metadata: ["library": "\(name)", "cartridge": "\(found.barcode)", "from": "\(path)"])
         let adopted = try cartridgeRecord(found.barcode, library: library)
-        return summary(of: adopted, in: library, assembly.examine([adopted], of: library, in: home))
+        return resource(adopted, in: library, assembly.examine([adopted], of: library, in: home))
     }
 
     /// Makes a library of a folder of cartridges that no library has. They go to the slots, by barcode, and to the
@@ -142,9 +142,12 @@ extension Controller {
         let new = NewLibrary(
             name: request.name, targetName: DeviceName.targetName(request.name), profile: request.profile,
             driveProfile: request.driveProfile, driveCount: request.drives,
-            slotCount: request.slots ?? max(1, min(found.count, Self.maximumSlots)),
+            slotCount: request.slots ?? max(1, min(found.count, Int(Library.maximumSlots))),
             mailSlotCount: request.mailSlots)
-        try checkCounts(of: new)
+        try Library.Spec(
+            profile: new.profile, drives: new.driveCount, driveProfile: new.driveProfile, slots: new.slotCount,
+            mailSlots: new.mailSlotCount
+        ).check()
         try assembly.check(new)
         let library = try query { () throws(CatalogError) in
             try catalog.addLibrary(new, cartridges: [], adopted: found, created: Date(), phase: .complete)
@@ -162,7 +165,7 @@ extension Controller {
         logger.notice(
             "library adopted",
             metadata: ["library": "\(request.name)", "cartridges": "\(found.count)", "left": "\(left.count)"])
-        return LibraryAdoptionResult(library: try self.library(request.name).library, left: left)
+        return LibraryAdoptionResult(library: try self.library(request.name), left: left)
     }
 
     // MARK: Checks

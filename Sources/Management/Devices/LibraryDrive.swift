@@ -64,7 +64,7 @@ final class LibraryDrive: DriveBay {
     /// Opens the cartridge, whoever checks it.
     private static func open(
         _ barcode: String, _ cartridges: CartridgeStore, _ register: CartridgeRegister
-    ) throws(CartridgeError) -> Cartridge {
+    ) throws(CartridgeError) -> Media.Cartridge {
         while true {
             register.interruptCheck(of: barcode)
             do throws(CartridgeError) {

@@ -109,7 +109,9 @@ public struct Endpoint: Sendable {
 
 /// What the daemon knows of: one line a kind.
 public enum Registry {
-    public static let drivers: [any Driver.Type] = [DiskDriver.self]
+    public static let drivers: [any Driver.Type] = [
+        DiskDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self, MoveDriver.self,
+    ]
 
     /// The kinds, for the command line.
     public static var kinds: [any ResourceKind.Type] { drivers.map { kind(of: $0) } }

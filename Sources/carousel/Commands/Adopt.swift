@@ -50,10 +50,10 @@ struct Adopt: AsyncParsableCommand {
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let adopted: CartridgeSummary = try await state.daemon.post(
+            let adopted: JSONValue = try await state.daemon.post(
                 "libraries/\(ControlClient.escaped(library))/adopt",
                 CartridgeAdoption(cartridge: Adopt.path(cartridge)))
-            try output.show(adopted) { "cartridge \($0.barcode) of \(ByteSize.format($0.capacity)) is in the vault" }
+            try output.show(adopted) { ResourceText.summary($0, of: Cartridge.self) }
         }
     }
 
@@ -75,7 +75,7 @@ struct Adopt: AsyncParsableCommand {
         var driveProfile: String
         @Option(help: "How many slots; as many as cartridges if left out.")
         var slots: Int?
-        @Option(name: .customLong("mailslots"), help: "How many mail slots.")
+        @Option(name: .customLong("mail-slots"), help: "How many mail slots.")
         var mailSlots: Int
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
@@ -88,9 +88,7 @@ struct Adopt: AsyncParsableCommand {
                     mailSlots: mailSlots))
             try output.show(result) { result in
                 let library = result.library
-                let head =
-                    "library \(library.name) with \(library.drives.count) drives and \(library.cartridges) cartridges, "
-                    + "and \(library.exported) in the vault, is target \(library.target)"
+                let head = Library.summary(library) + "; \(library.status.exported) more are in the vault"
                 return ([head] + result.left.map { "left: \($0)" }).joined(separator: "\n")
             }
         }

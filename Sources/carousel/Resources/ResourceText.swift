@@ -3,22 +3,37 @@ import Resources
 
 /// What people read of things.
 enum ResourceText {
-    /// A table of the fields that have a column, with what is wrong below it.
-    static func table(_ items: [JSONValue], of kind: KindDescription) -> String {
+    /// A table of the fields that have a column, with what is wrong below it. Parts of the thing `whole` are named
+    /// without it.
+    static func table(_ items: [JSONValue], of kind: KindDescription, within whole: String? = nil) -> String {
         let columns =
             kind.spec.compactMap { field in field.column.map { ($0, "spec", field) } }
             + kind.status.compactMap { field in field.column.map { ($0, "status", field) } }
         return Output.table(
-            ["NAME"] + columns.map(\.0),
+            [kind.singular.uppercased()] + columns.map(\.0),
             items.map { item in
-                [item["name"]?.text ?? ""]
+                [name(item, within: whole)]
                     + columns.map { _, part, field in
                         PrintableText.escaped(field.type.shown(item[part]?[field.name] ?? .null))
                     }
             },
-            notes: items.compactMap { $0["status"]?["problem"]?.text.map(PrintableText.escaped) },
+            notes: items.compactMap { item in
+                item["status"]?["problem"]?.text.map { note($0, on: item, of: kind) }
+            },
             empty: "no \(kind.pluralLabel)"
                 + (kind.verbs.contains(.create) ? "; make one with 'carousel \(kind.command) create'" : ""))
+    }
+
+    private static func name(_ item: JSONValue, within whole: String?) -> String {
+        let name = item["name"]?.text ?? ""
+        guard let whole, name.hasPrefix(whole + "/") else { return name }
+        return String(name.dropFirst(whole.count + 1))
+    }
+
+    /// A sentence that says what it is about.
+    private static func note(_ problem: String, on item: JSONValue, of kind: KindDescription) -> String {
+        let thing = "\(kind.singular) '\(item["name"]?.text ?? "")'"
+        return PrintableText.escaped(problem.hasPrefix(thing) ? problem : "\(thing): \(problem)")
     }
 
     /// All fields of one thing.

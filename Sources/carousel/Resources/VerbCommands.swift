@@ -40,8 +40,15 @@ struct ShowCommand<Kind: ResourceKind>: AsyncParsableCommand {
 
     func run() async throws {
         let kind = Kind.description
-        let thing = try await state.daemon.show(kind, try await name.resolved(state.daemon))
-        try output.show(thing) { ResourceText.properties($0, of: kind) }
+        let name = try await name.resolved(state.daemon)
+        let thing = try await state.daemon.show(kind, name)
+        var parts: [String] = []
+        if !output.isJSON {
+            for part in Registry.kinds.map({ $0.description }) where kind.parts.contains(part.plural) {
+                parts.append(ResourceText.table(try await state.daemon.list(part, of: name), of: part, within: name))
+            }
+        }
+        try output.show(thing) { ([ResourceText.properties($0, of: kind)] + parts).joined(separator: "\n\n") }
     }
 }
 

@@ -35,7 +35,7 @@ set_up() {
     head -c 48M /dev/urandom >/tmp/random
     check "the daemon starts" start_daemon || return
     check "a library is created" carousel library create library --profile ibm-03584l32 --drives 2 \
-        --drive-profile ibm-ult3580-td8 --slots 8 --mailslots 2 --cartridges 4 --first-barcode V00001L8 \
+        --drive-profile ibm-ult3580-td8 --slots 8 --mail-slots 2 --cartridges 4 --first-barcode V00001L8 \
         --cartridge-size 128MiB
     check "a small cartridge is created" carousel tape create library SMALL1L8 --size 32MiB
     check "another one" carousel tape create library SMALL2L8 --size 32MiB
