@@ -97,7 +97,8 @@ struct API: Sendable {
             }
         case 4 where parts[2] == "actions": return try await perform(parts[3], on: nil, endpoint, request)
         case 5 where parts[3] == "actions": return try await perform(parts[4], on: parts[2], endpoint, request)
-        default: throw Self.noSuchPath(request)
+        // Perhaps one of those that have no table.
+        default: return nil
         }
     }
 
