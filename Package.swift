@@ -141,7 +141,7 @@ let package = Package(
         tests("ChangerDevice", ["DeviceTestSupport"]),
         tests("ISCSI"),
         tests("Authentication", ["Bytes", "ISCSI"]),
-        tests("ISCSIPort", ["DeviceTestSupport", "Initiator", "ISCSI"]),
+        tests("ISCSIPort", ["Authentication", "DeviceTestSupport", "Initiator", "ISCSI"]),
         tests("ISNS", ["Bytes"]),
         tests("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
         tests("Initiator", ["Authentication"]),

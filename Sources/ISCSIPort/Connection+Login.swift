@@ -12,6 +12,7 @@ extension Connection {
         case .reply(let reply):
             send(reply.header, data: reply.text.rawSpan)
         case .refused(let reply, let reason):
+            noteRefusal(reason, login?.claims ?? LoginClaims())
             send(reply.header, data: reply.text.rawSpan)
             closeAfterSending(.loginRefused(reason))
         case .drop:
@@ -61,10 +62,15 @@ extension Connection {
         watchForSilence()
     }
 
-    /// Ends a login whose session cannot begin, on the session's reactor: the last reply says so instead.
-    func refuseStart(_ session: Session, _ reply: LoginReply, _ status: LoginStatus) {
+    /// Ends a login whose session cannot begin, on `reactor`: the last reply says so instead.
+    func refuseStart(
+        _ identity: LoginIdentity, _ user: String?, _ reply: LoginReply, _ status: LoginStatus, on reactor: Reactor
+    ) {
         guard !isClosed else { return }
-        arrive(at: session.reactor)
+        arrive(at: reactor)
+        noteRefusal(
+            status,
+            LoginClaims(initiatorName: identity.initiatorName, targetName: identity.targetName, chapName: user))
         var header = reply.header
         header.isTransit = false
         header.nextStageCode = 0
@@ -72,12 +78,12 @@ extension Connection {
         header.dataSegmentLength = 0
         phase = .closing(.loginRefused(status))
         do throws(SystemError) {
-            try datamover?.attach(to: session.reactor)
+            try datamover?.attach(to: reactor)
             send(header)
+            if !isClosed { watchForSilence() }
         } catch {
             close(.failed(error))
         }
-        session.end(.loginRefused(status))
     }
 }
 

@@ -54,11 +54,14 @@ extension ISCSIServer {
     }
 
     private func joinSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
-        let joined = registry.withLock { registry in
+        let (joined, isForeign) = registry.withLock { registry -> (Session?, Bool) in
             registry.endLogin(connection)
-            return registry.join(connection, result.targetSessionHandle)
+            let present = registry.sessions[result.targetSessionHandle]?.session
+            guard present?.belongs(to: result.authenticatedName) != false else { return (nil, true) }
+            return (registry.join(connection, result.targetSessionHandle)?.session, false)
         }
-        guard let session = joined?.session else { return connection.close(.sessionEnded) }
+        guard !isForeign else { return refuse(connection, reply, result) }
+        guard let session = joined else { return connection.close(.sessionEnded) }
         guard mayStay(session, connection) else { return connection.close(.accessWithdrawn) }
         logger.debug(
             "connection joined",
@@ -66,29 +69,39 @@ extension ISCSIServer {
         run(on: session.reactor) { connection.beginFullFeature(session, reply, result) }
     }
 
+    /// Tells the initiator at the end of its login that the session is another user's (RFC 7143 section 11.13.5:
+    /// authorization failure).
+    private func refuse(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
+        connection.refuseStart(
+            result.identity, result.authenticatedName, reply, .authorizationFailure, on: connection.reactor)
+    }
+
     private func newSession(_ connection: Connection, _ reply: LoginReply, _ result: LoginResult) {
         let identity = result.identity
         let target = identity.sessionType == .normal ? identity.targetName.flatMap { targets[$0] } : nil
-        let (session, former) = registry.withLock { registry in
+        let begun = registry.withLock { registry -> (Session, Session?)? in
             let reactor = target == nil ? connection.reactor : target?.homeReactor ?? leastLoaded(registry)
             let session = Session(
-                server: self, identity: identity, targetSessionHandle: result.targetSessionHandle,
+                server: self, identity: identity, authenticatedName: result.authenticatedName,
+                targetSessionHandle: result.targetSessionHandle,
                 portalGroupTag: connection.portal.groupTag, target: target,
                 logicalUnits: connection.grantedLogicalUnits,
                 reactor: reactor, parameters: result.parameters, window: result.commandWindow)
             let record = SessionRecord(
                 session: session, connection: connection, parameters: result.parameters, start: .current())
             registry.endLogin(connection)
+            guard !registry.isForeign(session) else { return nil }
             let former = registry.addSession(record)
             session.succession.isWaiting = former != nil
             return (session, former)
         }
-        logger.info(
-            "session started",
-            metadata: [
-                "initiator": "\(identity.initiatorName)", "target": "\(target?.name ?? "discovery")",
-                "peer": "\(connection.peerAddress)", "reactor": "\(session.reactor.name)",
-            ])
+        guard let (session, former) = begun else { return refuse(connection, reply, result) }
+        var metadata: Logger.Metadata = [
+            "initiator": "\(identity.initiatorName)", "target": "\(target?.name ?? "discovery")",
+            "peer": "\(connection.peerAddress)", "reactor": "\(session.reactor.name)",
+        ]
+        if let user = result.authenticatedName { metadata["user"] = "\(user)" }
+        logger.info("session started", metadata: metadata)
         // Asked once more, now that the session can be found: during the login access may have been withdrawn, or the
         // target taken out, or another one of its name put in.
         let withdrawal: CloseReason? =

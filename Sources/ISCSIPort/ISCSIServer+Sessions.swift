@@ -13,7 +13,7 @@ extension ISCSIServer {
             let session = record.session
             return SessionSummary(
                 targetSessionHandle: record.handle, initiatorName: session.identity.initiatorName,
-                initiatorAlias: session.identity.initiatorAlias,
+                initiatorAlias: session.identity.initiatorAlias, authenticatedName: session.authenticatedName,
                 initiatorSessionID: session.identity.initiatorSessionID, targetName: session.target?.name,
                 portalGroupTag: session.portalGroupTag,
                 connections: record.connections.map { connection in

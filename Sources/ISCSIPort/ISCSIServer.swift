@@ -14,13 +14,16 @@ public final class ISCSIServer: Sendable {
     let targets: TargetDirectory
     let access: any AccessControl
     let logger: Logger
+    let loginRefused: @Sendable (RefusedLogin) -> Void
     let registry: Lock<Registry>
 
     /// A server of `targets` on `reactors` (at least one), with no portal yet, for those whom `access` lets in.
+    /// `loginRefused` is told of logins that are refused, on reactors, and answers at once.
     public init(
         reactors: [Reactor], targets: TargetDirectory, access: any AccessControl = OpenAccess(),
         limits: PortLimits = PortLimits(),
-        logger: Logger = Logger(label: "carousel.iscsi")
+        logger: Logger = Logger(label: "carousel.iscsi"),
+        loginRefused: @escaping @Sendable (RefusedLogin) -> Void = { _ in }
     ) {
         precondition(!reactors.isEmpty, "a server needs a reactor")
         let slots =
@@ -33,6 +36,7 @@ public final class ISCSIServer: Sendable {
         self.access = access
         self.limits = limits
         self.logger = logger
+        self.loginRefused = loginRefused
         registry = Lock(Registry())
     }
 

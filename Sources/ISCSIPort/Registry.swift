@@ -127,6 +127,12 @@ struct Registry: ~Copyable {
         return nextHandle
     }
 
+    /// Whether `session` would take the place of one that belongs to another user.
+    func isForeign(_ session: Session) -> Bool {
+        guard let key = SessionKey(session), let former = nexuses[key]?.session else { return false }
+        return !former.belongs(to: session.authenticatedName)
+    }
+
     /// Enters a session and gives the one that it reinstates, if there is one.
     mutating func addSession(_ record: SessionRecord) -> Session? {
         for connection in record.connections { expectations[ObjectIdentifier(connection)] = nil }

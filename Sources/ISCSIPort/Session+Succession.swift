@@ -45,7 +45,8 @@ extension Session {
         succession.deadline = nil
         guard let (connection, reply) = succession.waitingLogin else { return }
         succession.waitingLogin = nil
-        connection.refuseStart(self, reply, .serviceUnavailable)
+        connection.refuseStart(identity, authenticatedName, reply, .serviceUnavailable, on: reactor)
+        end(.loginRefused(.serviceUnavailable))
     }
 
     /// The session before has ended.

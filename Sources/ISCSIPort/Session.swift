@@ -12,6 +12,8 @@ internal import TargetCore
 final class Session: @unchecked Sendable {
     let server: ISCSIServer
     let identity: LoginIdentity
+    /// The name that the initiator has proved to have by CHAP; nil when it had to prove nothing.
+    let authenticatedName: String?
     let targetSessionHandle: UInt16
     /// The tag of the portal group that all its connections come in on.
     let portalGroupTag: UInt16
@@ -83,12 +85,13 @@ final class Session: @unchecked Sendable {
     var hasNoTimer = false
 
     init(
-        server: ISCSIServer, identity: LoginIdentity, targetSessionHandle: UInt16, portalGroupTag: UInt16,
-        target: Target?,
+        server: ISCSIServer, identity: LoginIdentity, authenticatedName: String?, targetSessionHandle: UInt16,
+        portalGroupTag: UInt16, target: Target?,
         logicalUnits: LogicalUnitMap?, reactor: Reactor, parameters: NegotiatedParameters, window: CommandWindow
     ) {
         self.server = server
         self.identity = identity
+        self.authenticatedName = authenticatedName
         self.targetSessionHandle = targetSessionHandle
         self.portalGroupTag = portalGroupTag
         self.target = target
@@ -101,6 +104,10 @@ final class Session: @unchecked Sendable {
             limit: limits.taskManagementFunctions, share: limits.taskManagementFunctionsOfUnit)
         publishedWindow = Atomic(Self.word(of: window))
     }
+
+    /// Whether an initiator that has proved to be `name`, or nobody, may join the session or take its place: what one
+    /// CHAP user has begun is not another's. Where nothing had to be proved the names of the initiator port decide.
+    func belongs(to name: String?) -> Bool { authenticatedName == nil || authenticatedName == name }
 
     /// Establishes the nexus with the target, on the session's reactor.
     func begin() {

@@ -9,6 +9,8 @@ public struct SessionSummary: Sendable {
     public let initiatorName: String
     /// InitiatorAlias: a name for people to read; nil when none was sent.
     public let initiatorAlias: String?
+    /// The name that the initiator has proved to have by CHAP; nil when it had to prove nothing.
+    public let authenticatedName: String?
     /// ISID: with the initiator's name it is the initiator port (section 4.2.4).
     public let initiatorSessionID: InitiatorSessionID
     /// The target's name; nil in a discovery session.

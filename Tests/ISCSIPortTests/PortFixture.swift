@@ -25,7 +25,8 @@ final class PortFixture: @unchecked Sendable {
 
     init(
         access: any AccessControl = OpenAccess(), limits: PortLimits = PortLimits(), poolLimit: Int = 256 << 20,
-        timerLimit: Int = Reactor.timerLimit, clock: ManualClock? = nil
+        timerLimit: Int = Reactor.timerLimit, clock: ManualClock? = nil,
+        loginRefused: @escaping @Sendable (RefusedLogin) -> Void = { _ in }
     ) throws {
         self.clock = clock
         idle = try StreamSocket.pair()
@@ -42,7 +43,8 @@ final class PortFixture: @unchecked Sendable {
         unit = LogicalUnit(device)
         target.map(unit, at: 0)
         targets.add(target)
-        server = ISCSIServer(reactors: reactors, targets: targets, access: access, limits: limits)
+        server = ISCSIServer(
+            reactors: reactors, targets: targets, access: access, limits: limits, loginRefused: loginRefused)
         address = try server.addPortal(#require(SocketAddress("127.0.0.1:0")))
     }
 

@@ -29,6 +29,22 @@ public struct LoginIdentity: Hashable, Sendable {
     }
 }
 
+/// What an initiator has said about itself and its wish in a login, so far; nothing of it is proved.
+public struct LoginClaims: Hashable, Sendable {
+    /// InitiatorName, normalised.
+    public var initiatorName: String?
+    /// TargetName, normalised.
+    public var targetName: String?
+    /// CHAP_N, as it came.
+    public var chapName: String?
+
+    public init(initiatorName: String? = nil, targetName: String? = nil, chapName: String? = nil) {
+        self.initiatorName = initiatorName
+        self.targetName = targetName
+        self.chapName = chapName
+    }
+}
+
 /// What a login is granted when its names are known.
 public struct LoginGrant: Sendable {
     /// The tag of the portal group that the connection came in on (RFC 7143 section 13.9).

@@ -55,6 +55,8 @@ public enum LoginLimits {
 ///
 /// Every PDU that arrives before full feature phase goes to `receive`.
 public struct LoginMachine<Authority: LoginAuthority> {
+    /// Who the initiator says that it is.
+    public private(set) var claims = LoginClaims()
     private let authority: Authority
     private let windowLimit: Int
     private var statusSequence: StatusSequence
@@ -176,6 +178,7 @@ public struct LoginMachine<Authority: LoginAuthority> {
         func value(_ key: String) -> String? { parameters.first { $0.key == key }?.value }
         guard let name = value("InitiatorName") else { throw LoginFailure(.missingParameter) }
         guard let initiatorName = ISCSIName.normalized(name) else { throw LoginFailure(.initiatorError) }
+        claims.initiatorName = initiatorName
         guard let sessionType = SessionType(rawValue: value("SessionType") ?? SessionType.normal.rawValue) else {
             throw LoginFailure(.sessionTypeNotSupported)
         }
@@ -186,6 +189,7 @@ public struct LoginMachine<Authority: LoginAuthority> {
         if let name = value("TargetName") {
             guard let normalized = ISCSIName.normalized(name) else { throw LoginFailure(.targetNotFound) }
             targetName = normalized
+            claims.targetName = normalized
         } else if sessionType == .normal {
             throw LoginFailure(.missingParameter)
         }
@@ -230,6 +234,7 @@ public struct LoginMachine<Authority: LoginAuthority> {
         defer { self.negotiation = negotiation }
         if stage == .securityNegotiation {
             let (own, others) = SecurityNegotiation.split(parameters)
+            if let name = own.first(where: { $0.key == "CHAP_N" }) { claims.chapName = name.value }
             var answers = try negotiation.receiveInSecurityStage(others)
             answers += security.receive(own, policy: grant.authentication, isTransit: &isTransitGranted)
             // Where the defaults will not do, the operational stage cannot be left out.
