@@ -19,7 +19,8 @@ extension Catalog {
             return try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroup ORDER BY rank, id").map { row in
                 InitiatorGroupRecord(
                     id: row["id"], name: row["name"], rank: row["rank"], namePatterns: names[row["id"]] ?? [],
-                    addressRanges: addresses[row["id"]] ?? [], created: Date(row["created"]))
+                    addressRanges: addresses[row["id"]] ?? [],
+                    requiresAuthentication: row["requiresAuthentication"], created: Date(row["created"]))
             }
         }
     }

@@ -1,4 +1,5 @@
 import GRDB
+import Resources
 
 extension Catalog {
     /// The targets, by name.
@@ -33,7 +34,8 @@ extension Catalog {
                 portalGroupTags: tags[id],
                 redirection: redirection.map {
                     TargetRedirection(address: $0, isPermanent: row["redirectionIsPermanent"])
-                }, access: access[id] ?? [])
+                }, accessLevel: AccessLevel(rawValue: row["accessLevel"]) ?? .closed,
+                requiresAuthentication: row["requiresAuthentication"], access: access[id] ?? [])
         }
     }
 
@@ -63,7 +65,7 @@ extension Catalog {
                 sql: """
                     SELECT EXISTS (
                         SELECT 1 FROM target WHERE device = ? AND (
-                            redirection IS NOT NULL
+                            redirection IS NOT NULL OR accessLevel <> 'loopback' OR requiresAuthentication
                             OR EXISTS (SELECT 1 FROM targetPortalGroup WHERE targetPortalGroup.target = target.id)
                             OR EXISTS (SELECT 1 FROM targetAccess WHERE targetAccess.target = target.id)))
                     """, arguments: [device])
@@ -159,11 +161,17 @@ extension Catalog {
     }
 
     /// Permits the group with the key `group` to log in to the target with the key `target`, and to see `logicalUnits`:
-    /// those of the target when nil. What the group saw before is replaced.
+    /// those of the target when nil. What the group saw before is replaced. The first group of a target makes its
+    /// access level `groups`.
     public func setAccess(
         of group: Int64, to target: Int64, logicalUnits: [Int: Int64]?
     ) throws(CatalogError) {
         try write { database in
+            try database.execute(
+                sql: """
+                    UPDATE target SET accessLevel = 'groups'
+                    WHERE id = :target AND NOT EXISTS (SELECT 1 FROM targetAccess WHERE target = :target)
+                    """, arguments: ["target": target])
             try database.execute(
                 sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
             try database.execute(
@@ -179,7 +187,8 @@ extension Catalog {
         }
     }
 
-    /// Removes the access of the group with the key `group` to the target with the key `target`.
+    /// Removes the access of the group with the key `group` to the target with the key `target`, whose access level
+    /// stays as it is.
     public func removeAccess(of group: Int64, to target: Int64) throws(CatalogError) {
         try write { database in
             try database.execute(

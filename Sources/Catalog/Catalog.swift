@@ -17,10 +17,14 @@ public final class Catalog: Sendable {
     ///
     /// - Parameters:
     ///   - path: Where the file is.
-    /// - willCommit: Called at the end of each transaction that changes something; when it throws, nothing is changed.
-    /// - Throws: `CatalogError.newerVersion`, `.notACatalog` or `.damaged` without having changed anything.
+    ///   - willCommit: Called at the end of each transaction that changes something; when it throws, nothing is
+    ///     changed.
+    ///   - willCreate: Called before an empty or new file becomes a catalog; when it throws, it does not.
+    /// - Throws: `CatalogError.newerVersion`, `.notACatalog`, `.damaged` or what `willCreate` throws, without having
+    ///   changed anything.
     public init(
-        path: String, willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil
+        path: String, willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil,
+        willCreate: (() throws(CatalogError) -> Void)? = nil
     ) throws(CatalogError) {
         self.willCommit = willCommit
         var configuration = Configuration()
@@ -37,7 +41,7 @@ public final class Catalog: Sendable {
         }
         do {
             queue = try DatabaseQueue(path: path, configuration: configuration)
-            try Self.migrate(queue)
+            try Self.migrate(queue, willCreate)
             Self.reserveJournal(ofCatalogAt: path)
         } catch let error as CatalogError {
             throw error
@@ -49,7 +53,7 @@ public final class Catalog: Sendable {
     }
 
     /// Brings the schema to `Schema.version`, one transaction a step.
-    private static func migrate(_ queue: DatabaseQueue) throws {
+    private static func migrate(_ queue: DatabaseQueue, _ willCreate: (() throws(CatalogError) -> Void)?) throws {
         let (found, application, isEmpty) = try queue.read { database in
             (
                 try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0,
@@ -58,6 +62,7 @@ public final class Catalog: Sendable {
             )
         }
         guard isEmpty || application == Schema.applicationID else { throw CatalogError.notACatalog }
+        if isEmpty { try willCreate?() }
         guard found <= Schema.version else {
             throw CatalogError.newerVersion(found: found, supported: Schema.version)
         }

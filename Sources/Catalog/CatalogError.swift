@@ -6,6 +6,8 @@ public enum CatalogError: Error, Equatable, Sendable {
     case notACatalog
     /// What is in the file contradicts its schema; nothing was changed.
     case damaged(String)
+    /// A new catalog would be made, and the caller does not want one, for this reason; nothing was changed.
+    case unwanted(String)
     /// A row that the change needs is not there, or one is in its way; nothing was changed.
     case conflict(String)
     /// SQLite failed: a full or failing file system, a damaged file.
@@ -20,6 +22,7 @@ extension CatalogError: CustomStringConvertible {
             "it has schema version \(found), and this Carousel knows versions up to \(supported)"
         case .notACatalog: "it is not a Carousel catalog"
         case .damaged(let reason): reason
+        case .unwanted(let reason): reason
         case .conflict(let reason): reason
         case .failed(let reason): reason
         }

@@ -97,13 +97,17 @@ public struct TargetRecord: Hashable, Sendable {
     /// The key of the logical unit that it was made for and goes with; nil for a target made for itself.
     public let device: Int64?
     /// The keys of its logical units, by logical unit number.
-    public let logicalUnits: [Int: Int64]
+    public var logicalUnits: [Int: Int64]
     /// The tags of the portal groups that offer it, sorted; nil when all do.
     public let portalGroupTags: [Int]?
     /// Where logins are sent instead; nil when they are taken.
     public let redirection: TargetRedirection?
-    /// Who may log in, by rank of the group; everyone when empty.
-    public let access: [TargetAccessRecord]
+    /// Who may log in at all.
+    public var accessLevel: AccessLevel
+    /// Whether initiators have to prove who they are, where their group does not say something else.
+    public let requiresAuthentication: Bool
+    /// The groups that may log in at access level `groups`, by rank.
+    public var access: [TargetAccessRecord]
 }
 
 /// Where logins to a target are sent instead (RFC 7143 section 11.13.5).
@@ -124,7 +128,7 @@ public struct TargetAccessRecord: Hashable, Sendable {
     /// The key of the group.
     public let group: Int64
     /// The keys of the logical units that the group sees, by number; nil when they are those of the target.
-    public let logicalUnits: [Int: Int64]?
+    public var logicalUnits: [Int: Int64]?
 }
 
 public struct InitiatorGroupRecord: Hashable, Sendable {
@@ -136,9 +140,11 @@ public struct InitiatorGroupRecord: Hashable, Sendable {
     /// first.
     public let rank: Int
     /// The patterns of initiators' names, sorted.
-    public let namePatterns: [String]
+    public var namePatterns: [String]
     /// The ranges of addresses, sorted.
-    public let addressRanges: [String]
+    public var addressRanges: [String]
+    /// Whether its members have to prove who they are.
+    public let requiresAuthentication: Bool
     /// When it was made.
     public let created: Date
 }

@@ -18,6 +18,11 @@ extension ControlServer {
                 return Acknowledgement("deleted target \(target)")
             }
         }
+        api.post("targets/:name/access") { request, context in
+            await answer {
+                try await controller.setAccess(ofTarget: try name("name", context), try await body(of: request))
+            }
+        }
         api.post("targets/:name/map") { request, context in
             await answer {
                 try await controller.map(target: try name("name", context), try await body(of: request))
@@ -66,7 +71,7 @@ extension ControlServer {
                 try await controller.reduceInitiatorGroup(try name("name", context), try await body(of: request))
             }
         }
-        api.get("chap") { _, _ in await answer { await controller.credentials() } }
+        api.get("chap") { _, _ in await answer { try await controller.credentials() } }
         api.post("chap/set") { request, _ in
             await answer { try await controller.setCredentials(try await body(of: request)) }
         }

@@ -11,9 +11,9 @@ extension ControlServer {
                 return await controller.nameServiceStatus()
             }
         }
-        api.delete("isns") { _, _ in
+        api.delete("isns") { request, _ in
             await answer {
-                try await controller.clearNameServer()
+                try await controller.clearNameServer(mayWiden: request.uri.queryParameters["mayWiden"] == "true")
                 return Acknowledgement("no iSNS server any more; the registration is taken back")
             }
         }

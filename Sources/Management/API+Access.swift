@@ -72,11 +72,23 @@ public struct InitiatorGroupChange: Codable, Sendable {
     public var addresses: [String]
     /// The new rank; as before when nil.
     public var rank: Int?
+    /// Whether any name shall do when the last pattern is removed; that is refused otherwise.
+    public var anyName: Bool?
+    /// Whether any address shall do when the last range is removed; that is refused otherwise.
+    public var anyAddress: Bool?
+    /// Whether a removal may let initiators see more of a target, because another group decides for them then.
+    public var mayWiden: Bool?
 
-    public init(names: [String] = [], addresses: [String] = [], rank: Int? = nil) {
+    public init(
+        names: [String] = [], addresses: [String] = [], rank: Int? = nil, anyName: Bool? = nil,
+        anyAddress: Bool? = nil, mayWiden: Bool? = nil
+    ) {
         self.names = names
         self.addresses = addresses
         self.rank = rank
+        self.anyName = anyName
+        self.anyAddress = anyAddress
+        self.mayWiden = mayWiden
     }
 }
 
@@ -107,14 +119,17 @@ public struct TargetCreation: Codable, Sendable {
 
 /// Logical units to show at a target.
 public struct TargetMapping: Codable, Sendable {
-    /// The group that sees them; everyone when nil.
+    /// The group that sees them, and may log in; everyone who sees what the target shows when nil.
     public var group: String?
     /// Devices by logical unit number: `disk0`, `vtl`, `vtl/drive:1`.
     public var logicalUnits: [Int: String]
+    /// Whether a group that was given some units shall see all from now on.
+    public var allUnits: Bool?
 
-    public init(group: String?, logicalUnits: [Int: String]) {
+    public init(group: String?, logicalUnits: [Int: String], allUnits: Bool? = nil) {
         self.group = group
         self.logicalUnits = logicalUnits
+        self.allUnits = allUnits
     }
 }
 
@@ -124,10 +139,26 @@ public struct TargetUnmapping: Codable, Sendable {
     public var group: String?
     /// The numbers; with a group and none, the group's access ends.
     public var numbers: [Int]
+    /// Whether initiators may see more then, because another group decides for them.
+    public var mayWiden: Bool?
 
-    public init(group: String?, numbers: [Int]) {
+    public init(group: String?, numbers: [Int], mayWiden: Bool? = nil) {
         self.group = group
         self.numbers = numbers
+        self.mayWiden = mayWiden
+    }
+}
+
+/// Who may log in to a target.
+public struct TargetAccessSetting: Codable, Sendable {
+    /// `closed`, `loopback`, `groups` or `open`.
+    public var level: String
+    /// Whether somebody may see more than before; refused otherwise.
+    public var mayWiden: Bool?
+
+    public init(level: String, mayWiden: Bool? = nil) {
+        self.level = level
+        self.mayWiden = mayWiden
     }
 }
 
@@ -212,15 +243,18 @@ public struct CHAPSetting: Codable, Sendable {
 
 /// Names to forget.
 public struct CHAPClearing: Codable, Sendable {
-    /// Where nothing, or one name less, is to be asked for.
+    /// Where names are forgotten.
     public var place: CHAPPlace
     /// The initiator's name; everything at the place when nil.
     public var user: String?
+    /// Whether nothing has to be proved there any more; otherwise nobody gets in there until a secret is set.
+    public var isNotRequired: Bool?
 
     /// A request to forget `user`, or everything, at `place`.
-    public init(place: CHAPPlace, user: String?) {
+    public init(place: CHAPPlace, user: String?, isNotRequired: Bool? = nil) {
         self.place = place
         self.user = user
+        self.isNotRequired = isNotRequired
     }
 }
 
@@ -228,7 +262,7 @@ public struct CHAPClearing: Codable, Sendable {
 public struct CHAPSummary: Codable, Sendable, Hashable {
     /// Where the proof is asked for.
     public var place: CHAPPlace
-    /// The initiators' names (CHAP_N), sorted.
+    /// The initiators' names (CHAP_N), sorted; where there are none, nobody gets in.
     public var users: [String]
     /// The name that the target proves itself with; nil when it has no secret.
     public var mutualUser: String?

@@ -34,6 +34,11 @@ public struct DaemonStatus: Codable, Sendable {
     public var sessions: Int
     /// What is not served, or not all of it, or has lost written data, and why; empty when all is well.
     public var problems: [String]
+    /// What works as it was asked for, and may not be what is wanted: targets that are open to other machines, or that
+    /// nobody can reach.
+    public var warnings: [String]
+    /// How many logins were refused since the daemon started.
+    public var refusedLogins: Int
     /// Images, libraries and cartridges in the state folder that the catalog does not know; nothing serves or removes
     /// them.
     public var unclaimed: [String]
@@ -62,7 +67,10 @@ public struct TargetSummary: Codable, Sendable, Hashable {
     public var portals: [String]
     /// The tags of the portal groups that offer it; nil when all do.
     public var portalGroups: [Int]?
-    /// Who may log in, in the order in which it is decided; everyone when empty.
+    /// Who may log in: `closed` nobody, `loopback` who uses a loopback address of the daemon's machine, `groups` the
+    /// members of those groups, `open` everyone.
+    public var accessLevel: String
+    /// The groups that may log in at that access level, in the order in which it is decided.
     public var access: [TargetAccessSummary]
     /// Whether initiators have to prove who they are.
     public var hasCHAP: Bool
@@ -84,6 +92,8 @@ public struct SessionSummary: Codable, Sendable, Hashable {
     public var initiator: String
     /// InitiatorAlias, if the initiator sent one.
     public var initiatorAlias: String?
+    /// The name that the initiator has proved to have by CHAP; nil when it had to prove nothing.
+    public var chapUser: String?
     /// The ISID, 12 hexadecimal digits.
     public var isid: String
     /// The iSCSI name of the target.
@@ -105,13 +115,15 @@ public struct SessionSummary: Codable, Sendable, Hashable {
 
     /// A session of `initiator` with `target`.
     public init(
-        handle: Int, initiator: String, initiatorAlias: String? = nil, isid: String, target: String,
-        portalGroup: Int = 1, connections: [ConnectionSummary], parameters: [String: String] = [:], age: Int = 0,
+        handle: Int, initiator: String, initiatorAlias: String? = nil, chapUser: String? = nil, isid: String,
+        target: String, portalGroup: Int = 1, connections: [ConnectionSummary], parameters: [String: String] = [:],
+        age: Int = 0,
         commands: Int = 0, sentBytes: Int = 0, receivedBytes: Int = 0
     ) {
         self.handle = handle
         self.initiator = initiator
         self.initiatorAlias = initiatorAlias
+        self.chapUser = chapUser
         self.isid = isid
         self.target = target
         self.portalGroup = portalGroup

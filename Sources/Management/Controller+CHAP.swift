@@ -7,12 +7,15 @@ public import Resources
 
 extension Controller {
     /// Where CHAP is asked for, and whose names are known there; no secrets.
-    public func credentials() -> [CHAPSummary] {
-        secrets.entries.map { Self.summary(of: $0.value, at: $0.key) }
+    public func credentials() throws(ManagementError) -> [CHAPSummary] {
+        let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
+        let scopes = Set(secrets.entries.keys).union(required.map(CredentialScope.init))
+        return scopes.map { Self.summary(of: secrets.entries[$0] ?? .unknown, at: $0) }
             .sorted { Self.order($0.place) < Self.order($1.place) }
     }
 
-    /// Sets names and secrets. Sessions that are logged in stay; the next login has to know them.
+    /// Sets names and secrets, and requires their proof from now on. Sessions that are logged in stay; the next login
+    /// has to know them.
     public func setCredentials(_ request: CHAPSetting) throws(ManagementError) -> CHAPSummary {
         let scope = try scope(request.place)
         var credentials = secrets.entries[scope] ?? CredentialSet(initiators: [], algorithms: CHAPAlgorithm.allCases)
@@ -29,34 +32,74 @@ extension Controller {
         } catch {
             throw ManagementError(.invalid, Self.sentence(error))
         }
+        let former = secrets.entries[scope]
         try secrets.set(credentials, at: scope)
+        do {
+            // Secrets alone ask for proof too, so nothing is open in between.
+            try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
+        } catch {
+            try secrets.set(former, at: scope)
+            throw error
+        }
         try configureFrontEnd()
-        logger.info("CHAP set", metadata: ["place": "\(Self.order(request.place))"])
+        var metadata: Logger.Metadata = ["place": "\(Self.words(scope))"]
+        metadata["user"] = request.initiator.map { "\(PrintableText.escaped($0.name))" }
+        metadata["mutual user"] = request.target.map { "\(PrintableText.escaped($0.name))" }
+        noteChange("CHAP set", metadata)
         return Self.summary(of: credentials, at: scope)
     }
 
-    /// Forgets a name, or everything at a place: then nothing has to be proved there.
+    /// Forgets a name, or all names at a place, where nobody gets in then: that a proof is required is not forgotten,
+    /// unless it is asked for.
     public func clearCredentials(_ request: CHAPClearing) throws(ManagementError) {
         let scope = try scope(request.place)
-        guard var credentials = secrets.entries[scope] else {
-            throw ManagementError(.notFound, "no CHAP is set there; 'carousel chap list' shows where it is")
+        let isRequired = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
+            .contains(scope.place)
+        guard secrets.entries[scope] != nil || isRequired && request.user == nil && request.isNotRequired == true else {
+            let rest =
+                isRequired
+                ? "no secret is set there, and nobody gets in; set one with 'carousel chap set', or end that with "
+                    + "'carousel chap clear --not-required'"
+                : "no CHAP is set there; 'carousel chap list' shows where it is"
+            throw ManagementError(.notFound, rest)
         }
         guard let user = request.user else {
-            try secrets.set(nil, at: scope)
-            return try configureFrontEnd()
+            try clearAll(at: scope, isNotRequired: request.isNotRequired == true)
+            return
+        }
+        guard request.isNotRequired != true, var credentials = secrets.entries[scope] else {
+            throw ManagementError(
+                .invalid, "the others there have to prove who they are on; leave out --user or --not-required")
         }
         guard credentials.initiators.contains(where: { $0.name == user }) else {
             throw ManagementError(
                 .notFound, "no user '\(user)' is set there; 'carousel chap list' shows those there are")
         }
         guard credentials.initiators.count > 1 else {
-            // Without initiators nobody would have to prove anything: that has to be asked for.
+            // The target's own secret would be left without an initiator's.
             throw ManagementError(
-                .conflict, "'\(user)' is the only user there; leave out --user to ask nobody for a proof any more")
+                .conflict,
+                "'\(user)' is the only user there; set another first, or leave out --user to forget all secrets there")
         }
         credentials.initiators.removeAll { $0.name == user }
         try secrets.set(credentials, at: scope)
         try configureFrontEnd()
+        noteChange("CHAP cleared", ["place": "\(Self.words(scope))", "user": "\(PrintableText.escaped(user))"])
+    }
+
+    private func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
+        try query { () throws(CatalogError) in try catalog.requireAuthentication(!isNotRequired, at: [scope.place]) }
+        do {
+            if secrets.entries[scope] != nil { try secrets.set(nil, at: scope) }
+        } catch {
+            // Secrets that are there ask for proof, whatever the catalog says; the next start corrects that.
+            try? query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
+            throw error
+        }
+        try configureFrontEnd()
+        noteChange(
+            "CHAP cleared",
+            ["place": "\(Self.words(scope))", "proof": isNotRequired ? "not required" : "required"])
     }
 
     /// Forgets the secrets at a place that has gone. When they cannot be removed they stay, and count for the next of
@@ -107,6 +150,15 @@ extension Controller {
         return CHAPSummary(
             place: place, users: credentials.initiators.map(\.name).sorted(), mutualUser: credentials.target?.name,
             algorithms: algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0))
+    }
+
+    /// `target 'a'`, as sentences name it.
+    static func words(_ scope: CredentialScope) -> String {
+        switch scope {
+        case .target(let name): "target '\(DeviceName.alias(ofTarget: name))'"
+        case .group(let name): "group '\(name)'"
+        case .discovery: "discovery"
+        }
     }
 
     private static func order(_ place: CHAPPlace) -> String {

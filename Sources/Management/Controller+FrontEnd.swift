@@ -11,33 +11,50 @@ extension Controller {
         assembly.configure(try frontEndPlan())
     }
 
-    private func frontEndPlan() throws(ManagementError) -> FrontEndPlan {
+    func frontEndPlan() throws(ManagementError) -> FrontEndPlan {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
-        var members: [Int64: InitiatorMembership] = [:]
-        var names: [Int64: String] = [:]
+        let targets = try query { () throws(CatalogError) in try catalog.targets() }
+        let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
+        return FrontEndPlan(
+            targets: try plans(of: targets, groups: groups),
+            discoveryCredentials: credentials(at: .discovery, isRequired: required.contains(.discovery)))
+    }
+
+    /// What the front end is to do with `targets`, with `groups` as those that there are.
+    func plans(
+        of targets: [TargetRecord], groups: [InitiatorGroupRecord]
+    ) throws(ManagementError) -> [TargetPlan] {
+        var members: [Int64: (members: InitiatorMembership, credentials: CredentialSet?)] = [:]
         for group in groups {
-            members[group.id] = try membership(of: group)
-            names[group.id] = group.name
+            members[group.id] = (
+                try membership(of: group),
+                credentials(at: .group(group.name), isRequired: group.requiresAuthentication)
+            )
         }
-        let targets = try query { () throws(CatalogError) in try catalog.targets() }.map { target in
-            TargetPlan(
+        return targets.map { target in
+            let credentials = credentials(at: .target(target.name), isRequired: target.requiresAuthentication)
+            return TargetPlan(
                 name: target.name, alias: DeviceName.alias(ofTarget: target.name),
                 belongsToDevice: target.device != nil,
                 logicalUnits: target.logicalUnits,
                 portalGroupTags: target.portalGroupTags.map { Set($0.map { UInt16($0) }) },
+                accessLevel: target.accessLevel,
                 groups: target.access.compactMap { access in
-                    members[access.group].map { members in
+                    members[access.group].map { group in
                         TargetGroupPlan(
-                            group: access.group, members: members, logicalUnits: access.logicalUnits,
-                            credentials: names[access.group].flatMap { secrets.entries[.group($0)] }
-                                ?? secrets.entries[.target(target.name)])
+                            group: access.group, members: group.members, logicalUnits: access.logicalUnits,
+                            credentials: group.credentials ?? credentials)
                     }
                 },
                 redirection: target.redirection.map {
                     TargetPlan.Redirection(address: $0.address, isPermanent: $0.isPermanent)
-                }, credentials: secrets.entries[.target(target.name)])
+                }, credentials: credentials)
         }
-        return FrontEndPlan(targets: targets, discoveryCredentials: secrets.entries[.discovery])
+    }
+
+    /// What has to be proved at `scope`: where a proof is required but the secrets are gone, nobody can give it.
+    private func credentials(at scope: CredentialScope, isRequired: Bool) -> CredentialSet? {
+        secrets.entries[scope] ?? (isRequired ? .unknown : nil)
     }
 
     private func membership(of group: InitiatorGroupRecord) throws(ManagementError) -> InitiatorMembership {

@@ -54,7 +54,7 @@ extension Controller {
             try catalog.addInitiatorGroup(
                 name: request.name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
         }
-        logger.info("initiator group created", metadata: ["group": "\(request.name)"])
+        noteChange("group created", ["group": "\(request.name)", "members": "\(Self.words(names + addresses))"])
         return try initiatorGroup(request.name)
     }
 
@@ -65,12 +65,22 @@ extension Controller {
         let group = try initiatorGroupRecord(name)
         let (names, addresses) = try members(names: change.names, addresses: change.addresses)
         if let rank = change.rank { try checkRank(rank) }
-        return try update(
+        try update(
             group, rank: change.rank, names: Set(group.namePatterns).union(names),
             addresses: Set(group.addressRanges).union(addresses))
+        noteChange(
+            "group extended",
+            [
+                "group": "\(name)", "members": "\(Self.words(names + addresses))",
+                "rank": "\(change.rank ?? group.rank)",
+            ])
+        return try initiatorGroup(name)
     }
 
     /// Takes members from a group.
+    ///
+    /// A group that loses its last pattern but has ranges would have members of any name, and the other way round:
+    /// that has to be asked for. So has to be what lets another group decide for initiators and shows them more.
     public func reduceInitiatorGroup(
         _ name: String, _ change: InitiatorGroupChange
     ) throws(ManagementError) -> InitiatorGroupSummary {
@@ -83,16 +93,46 @@ extension Controller {
                 .conflict,
                 "group '\(name)' has no such pattern or range; 'carousel access show \(name)' shows those it has")
         }
-        return try update(
-            group, rank: nil, names: Set(group.namePatterns).subtracting(names),
-            addresses: Set(group.addressRanges).subtracting(addresses))
+        var changed = group
+        changed.namePatterns = Set(group.namePatterns).subtracting(names).sorted()
+        changed.addressRanges = Set(group.addressRanges).subtracting(addresses).sorted()
+        try checkKindsStay(from: group, to: changed, change)
+        if change.mayWiden != true, change.anyName != true, change.anyAddress != true {
+            let targets = try query { () throws(CatalogError) in try catalog.targets() }
+                .filter { $0.access.contains { $0.group == group.id } }
+            let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
+            try checkWidensNothing(
+                from: targets, to: targets, presentGroups: groups.map { $0.id == group.id ? changed : $0 },
+                group: name)
+        }
+        try update(
+            group, rank: nil, names: Set(changed.namePatterns), addresses: Set(changed.addressRanges))
+        noteChange("group reduced", ["group": "\(name)", "members": "\(Self.words(names + addresses))"])
+        return try initiatorGroup(name)
+    }
+
+    private func checkKindsStay(
+        from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord, _ change: InitiatorGroupChange
+    ) throws(ManagementError) {
+        // Without any member of either kind nobody belongs to it.
+        guard !changed.namePatterns.isEmpty || !changed.addressRanges.isEmpty else { return }
+        let losses = [
+            (group.namePatterns, changed.namePatterns, change.anyName, "pattern", "name", "address"),
+            (group.addressRanges, changed.addressRanges, change.anyAddress, "range", "address", "name"),
+        ]
+        for (before, after, isMeant, member, kind, other) in losses
+        where !before.isEmpty && after.isEmpty && isMeant != true {
+            throw ManagementError(
+                .conflict,
+                "without its last \(member) group '\(group.name)' would have members of any \(kind) whose \(other) "
+                    + "matches; say --any-\(kind) if that is meant, or add another \(member) first")
+        }
     }
 
     /// Deletes a group that no target counts on.
     public func deleteInitiatorGroup(_ name: String) throws(ManagementError) {
         let group = try initiatorGroup(name)
         guard group.targets.isEmpty else {
-            // A target without groups is open to everyone: that must not happen as a side effect.
             throw ManagementError(
                 .inUse,
                 "group '\(name)' has access to \(group.targets.joined(separator: ", ")); "
@@ -101,7 +141,7 @@ extension Controller {
         let record = try initiatorGroupRecord(name)
         try query { () throws(CatalogError) in try catalog.removeInitiatorGroup(record.id) }
         forgetSecrets(at: .group(name))
-        logger.info("initiator group deleted", metadata: ["group": "\(name)"])
+        noteChange("group deleted", ["group": "\(name)"])
     }
 
     // MARK: Shared
@@ -117,15 +157,16 @@ extension Controller {
 
     private func update(
         _ group: InitiatorGroupRecord, rank: Int?, names: Set<String>, addresses: Set<String>
-    ) throws(ManagementError) -> InitiatorGroupSummary {
+    ) throws(ManagementError) {
         guard names.count + addresses.count <= Self.maximumMembers else { throw Self.tooManyMembers }
         try query { () throws(CatalogError) in
             try catalog.setInitiatorGroup(
                 group.id, rank: rank ?? group.rank, namePatterns: names.sorted(), addressRanges: addresses.sorted())
         }
         try configureFrontEnd()
-        return try initiatorGroup(group.name)
     }
+
+    private static func words(_ members: [String]) -> String { members.joined(separator: ", ") }
 
     /// The patterns and ranges in their canonical form, each once.
     private func members(

@@ -5,10 +5,12 @@ import TargetCore
 
 // Which logical units a target shows, to everyone or to a group of initiators.
 extension Controller {
-    /// Shows devices at the target `name`: to everyone, or only to a group, which thereby may log in.
+    /// Shows devices at the target `name`: to everyone who sees what the target itself shows, or to a group, which
+    /// thereby may log in.
     ///
-    /// A group without devices of its own sees those of the target. New numbers are added to those that a group has
-    /// already.
+    /// It adds to what is shown already, and what is shown already at the same number changes nothing. A group that was
+    /// given no devices sees those of the target: it has to lose what it shall not see with `unmap`, and one that was
+    /// given some comes to see all only when that is asked for.
     public func map(target name: String, _ request: TargetMapping) throws(ManagementError) -> TargetSummary {
         let target = try targetRecord(name)
         let devices = try deviceUnits(named: request.logicalUnits.values)
@@ -21,38 +23,97 @@ extension Controller {
             }
             wanted[number] = try devices.key(device)
         }
-        guard request.group != nil || !wanted.isEmpty else {
-            throw ManagementError(.invalid, "name what to show with --lun N=DEVICE, or to whom with --group GROUP")
-        }
-        let group = try request.group.map { name throws(ManagementError) in try initiatorGroupRecord(name) }
-        let access = group.flatMap { group in target.access.first { $0.group == group.id } }
-        let present = group == nil ? target.logicalUnits : access?.logicalUnits ?? [:]
-        try checkNumbers(wanted, present: present, target: target, devices)
-        try checkHome(target, wanted, devices)
-        let merged = present.merging(wanted) { first, _ in first }
-        try query { () throws(CatalogError) in
-            if let group {
-                try catalog.setAccess(of: group.id, to: target.id, logicalUnits: wanted.isEmpty ? nil : merged)
-            } else {
-                try catalog.map(wanted, to: target.id)
+        guard let groupName = request.group else {
+            guard !wanted.isEmpty, request.allUnits != true else {
+                throw ManagementError(.invalid, "name what to show with --lun N=DEVICE, or to whom with --group GROUP")
             }
+            try mapForEveryone(target, wanted, devices)
+            return try self.target(name)
         }
-        if group == nil, wanted.values.allSatisfy({ devices.units[$0]?.library == nil }) {
-            // Disks for everyone change nothing else, so nothing else is compared.
-            assembly.map(wanted, atTarget: target.name)
-        } else {
-            try configureFrontEnd()
+        let group = try initiatorGroupRecord(groupName)
+        guard wanted.isEmpty || request.allUnits != true else {
+            throw ManagementError(.invalid, "give a group some units with --lun, or all with --all-units, not both")
         }
+        let access = target.access.first { $0.group == group.id }
+        if try isShown(wanted, to: access, groupName, at: target, wantsAll: request.allUnits == true) {
+            return try self.target(name)
+        }
+        let present = access?.logicalUnits ?? [:]
+        let added = wanted.filter { present[$0.key] != $0.value }
+        try checkNumbers(added, present: present, target: target, devices)
+        try checkHome(target, added, devices)
+        let merged = wanted.isEmpty ? nil : present.merging(added) { first, _ in first }
+        try query { () throws(CatalogError) in
+            try catalog.setAccess(of: group.id, to: target.id, logicalUnits: merged)
+        }
+        try configureFrontEnd()
+        noteChange(
+            "map",
+            [
+                "target": "\(target.name)", "group": "\(groupName)",
+                "units": "\(Self.words(merged.map { _ in added }, devices))",
+            ])
         return try self.target(name)
     }
 
+    private func mapForEveryone(
+        _ target: TargetRecord, _ wanted: [Int: Int64], _ devices: DeviceUnits
+    ) throws(ManagementError) {
+        let added = wanted.filter { target.logicalUnits[$0.key] != $0.value }
+        guard !added.isEmpty else { return }
+        try checkNumbers(added, present: target.logicalUnits, target: target, devices)
+        try checkHome(target, added, devices)
+        try query { () throws(CatalogError) in try catalog.map(added, to: target.id) }
+        if added.values.allSatisfy({ devices.units[$0]?.library == nil }) {
+            // Disks for everyone change nothing else, so nothing else is compared.
+            assembly.map(added, atTarget: target.name)
+        } else {
+            try configureFrontEnd()
+        }
+        noteChange("map", ["target": "\(target.name)", "units": "\(Self.words(added, devices))"])
+    }
+
+    /// Whether a group with `access` to the target sees what is wanted already; refuses what would take something away
+    /// or show more than was said.
+    private func isShown(
+        _ wanted: [Int: Int64], to access: TargetAccessRecord?, _ group: String, at target: TargetRecord, wantsAll: Bool
+    ) throws(ManagementError) -> Bool {
+        guard let access else { return false }
+        guard let units = access.logicalUnits else {
+            guard !wanted.isEmpty else { return true }
+            throw ManagementError(
+                .conflict,
+                "group '\(group)' sees all units of target '\(target.name)'; take away what it shall not see with "
+                    + "'carousel target unmap \(DeviceName.alias(ofTarget: target.name)) --group \(group) --lun N', "
+                    + "or map the device to the target itself")
+        }
+        guard wanted.isEmpty else { return wanted.allSatisfy { units[$0.key] == $0.value } }
+        guard wantsAll else {
+            throw ManagementError(
+                .conflict,
+                "group '\(group)' sees some units of target '\(target.name)' only; say which to add with --lun "
+                    + "N=DEVICE, or --all-units if it shall see all")
+        }
+        return false
+    }
+
+    /// `0=disk a, 1=…`, or `all` when nil.
+    private static func words(_ units: [Int: Int64]?, _ devices: DeviceUnits) -> String {
+        guard let units else { return "all" }
+        return units.sorted { $0.key < $1.key }.map { "\($0.key)=\(devices.units[$0.value]?.description ?? "?")" }
+            .joined(separator: ", ")
+    }
+
     /// Shows devices no longer at the target `name`: to everyone, or to a group, whose access ends when no number is
-    /// given.
+    /// given. A group that sees all units sees the others on; those that the target gets later it does not see.
+    ///
+    /// Where another group decides for some initiators then and shows them more, it has to be asked for: `mayWiden`.
     public func unmap(target name: String, _ request: TargetUnmapping) throws(ManagementError) -> TargetSummary {
         let target = try targetRecord(name)
         guard let groupName = request.group else {
             try unmapFromEveryone(target, request.numbers)
             try configureFrontEnd()
+            noteChange("unmap", ["target": "\(target.name)", "units": "\(Self.words(request.numbers))"])
             return try self.target(name)
         }
         let group = try initiatorGroupRecord(groupName)
@@ -62,17 +123,18 @@ extension Controller {
                 "group '\(groupName)' has no access to target '\(target.name)'; there is nothing to take away")
         }
         guard !request.numbers.isEmpty else {
+            var changed = target
+            changed.access.removeAll { $0.group == group.id }
+            if request.mayWiden != true {
+                try checkWidensNothing(from: [target], to: [changed], group: groupName)
+            }
             try query { () throws(CatalogError) in try catalog.removeAccess(of: group.id, to: target.id) }
             try configureFrontEnd()
+            noteChange("unmap", ["target": "\(target.name)", "group": "\(groupName)"])
             return try self.target(name)
         }
-        guard var units = access.logicalUnits else {
-            throw ManagementError(
-                .conflict,
-                "group '\(groupName)' sees all of target '\(target.name)'; "
-                    + "map it what it shall see with --lun N=DEVICE instead")
-        }
-        for number in request.numbers {
+        var units = access.logicalUnits ?? target.logicalUnits
+        for number in Set(request.numbers) {
             guard units.removeValue(forKey: number) != nil else {
                 throw ManagementError(
                     .conflict, "group '\(groupName)' sees no logical unit \(number) at target '\(target.name)'")
@@ -82,8 +144,13 @@ extension Controller {
             try catalog.setAccess(of: group.id, to: target.id, logicalUnits: units)
         }
         try configureFrontEnd()
+        noteChange(
+            "unmap",
+            ["target": "\(target.name)", "group": "\(groupName)", "units": "\(Self.words(request.numbers))"])
         return try self.target(name)
     }
+
+    private static func words(_ numbers: [Int]) -> String { numbers.map(String.init).joined(separator: ", ") }
 
     private func unmapFromEveryone(_ target: TargetRecord, _ numbers: [Int]) throws(ManagementError) {
         guard !numbers.isEmpty else {

@@ -5,29 +5,39 @@ public import Resources
 
 // iSNS (RFC 4171): the server that targets and portals are registered with.
 extension Controller {
-    /// Registers with another iSNS server, or with one at all, now and from the next start on.
+    /// Registers with another iSNS server, or with one at all, now and from the next start on. Whether its discovery
+    /// domains decide who gets in stays as it is unless something is said.
     public func setNameServer(_ setting: NameServiceSetting) throws(ManagementError) {
         let (host, port) = try Self.parseNameServer(setting.server)
         let former = try query { () throws(CatalogError) in try catalog.nameServer() }
         let record = NameServerRecord(
-            host: host, port: port, controlsAccess: setting.accessControl ?? false,
+            host: host, port: port, controlsAccess: setting.accessControl ?? former?.controlsAccess ?? false,
             entityIdentifier: former?.entityIdentifier ?? Self.newEntityIdentifier())
         try query { () throws(CatalogError) in try catalog.setNameServer(record) }
         serve(record)
-        logger.info("iSNS server set", metadata: ["server": "\(record.text)"])
+        noteChange(
+            "iSNS server set",
+            ["server": "\(record.text)", "discovery domains": record.controlsAccess ? "decide" : "do not decide"])
     }
 
-    /// Withdraws the registration; discovery domains decide nothing any more.
-    public func clearNameServer() throws(ManagementError) {
+    /// Withdraws the registration. Where discovery domains have decided who gets in, they do not any more, so that
+    /// somebody may see more: that has to be asked for.
+    public func clearNameServer(mayWiden: Bool = false) throws(ManagementError) {
         guard let former = nameService else {
             throw ManagementError(.notFound, "no iSNS server is set; 'carousel isns set' sets one")
+        }
+        guard mayWiden || !former.record.controlsAccess else {
+            throw ManagementError(
+                .conflict,
+                "the discovery domains of \(former.record.text) keep initiators out, which would get in without them; "
+                    + "say --open if that is meant")
         }
         try query { () throws(CatalogError) in try catalog.setNameServer(nil) }
         nameService = nil
         former.retire()
         assembly.changeDomains(.open)
         Task { await former.stop() }
-        logger.info("iSNS server cleared", metadata: ["server": "\(former.record.text)"])
+        noteChange("iSNS server cleared", ["server": "\(former.record.text)"])
     }
 
     /// The state of the registration with the iSNS server. Suspends, and changes nothing.

@@ -42,17 +42,28 @@ extension Controller {
         let served = ServedPortal(
             requested: portal, actual: try assembly.openPortal(portal, group: group), group: group)
         do throws(ManagementError) {
-            try remember(portals + [served])
+            try remember(portals + [served], unopenedPortals.filter { $0.requested != portal })
         } catch {
             assembly.closePortal(served.actual)
             throw error
         }
         portals.append(served)
+        unopenedPortals.removeAll { $0.requested == portal }
+        problems["portal \(portal)"] = nil
+        noteChange("portal added", ["portal": "\(served.actual)", "group": "\(group)"])
         return try summary(of: served)
     }
 
-    /// Listens no longer on a portal through which no session came.
+    /// Listens no longer on a portal through which no session came, and which is not the only one that offers a target.
+    /// One that could not be opened at the start is forgotten.
     public func removePortal(_ text: String) throws(ManagementError) {
+        if let index = try unopened(text) {
+            let others = unopenedPortals.indices.filter { $0 != index }.map { unopenedPortals[$0] }
+            try remember(portals, others)
+            problems["portal \(unopenedPortals[index].requested)"] = nil
+            unopenedPortals = others
+            return noteChange("portal removed", ["portal": "\(text)"])
+        }
         let portal = try openPortal(text)
         guard portals.count > 1 else {
             throw ManagementError(
@@ -65,10 +76,17 @@ extension Controller {
                 "portal \(name) is in use by \(session.initiator); free it with 'carousel portal drain \(name)' first")
         }
         let others = portals.filter { $0.actual != portal.actual }
-        try remember(others)
+        let known = Set(try unreachableTargets(through: portals))
+        if let target = try unreachableTargets(through: others).first(where: { !known.contains($0) }) {
+            throw ManagementError(
+                .conflict,
+                "portal \(name) is the only one that offers target '\(target)', which portal group "
+                    + "\(portal.group) is chosen for; choose others with 'carousel target portals' first")
+        }
+        try remember(others, unopenedPortals)
         portals = others
         assembly.closePortal(portal.actual)
-        logger.info("portal removed", metadata: ["portal": "\(name)"])
+        noteChange("portal removed", ["portal": "\(name)"])
     }
 
     /// Frees a portal of its sessions.
@@ -76,6 +94,7 @@ extension Controller {
         let portal = try openPortal(text)
         try Self.checkGracePeriod(period.seconds)
         assembly.drainPortal(portal.actual, seconds: period.seconds)
+        noteChange("portal drained", ["portal": "\(portal.actual)"])
         return try summary(of: portal)
     }
 
@@ -83,28 +102,45 @@ extension Controller {
     public func resumePortal(_ text: String) throws(ManagementError) -> PortalSummary {
         let portal = try openPortal(text)
         assembly.resumePortal(portal.actual)
+        noteChange("portal resumed", ["portal": "\(portal.actual)"])
         return try summary(of: portal)
     }
 
     // MARK: For the start
 
-    /// Opens the portals that are asked for, else those of the last time, else the usual one.
+    /// Opens the portals that are asked for and those of the last time, or the usual one when there are none.
+    ///
+    /// Where some are asked for, another one of the last time that cannot be opened is a problem that `status` tells:
+    /// its address may have gone for ever, and then this is the way to a daemon that can be told to forget it.
     func openPortals(_ requested: [PortalAddress]) throws(ManagementError) {
         let last = try query { () throws(CatalogError) in try catalog.portals() }
         let groups = Dictionary(
             last.map { (PortalAddress(address: $0.address, port: $0.port), $0.portalGroupTag) },
             uniquingKeysWith: { first, _ in first })
-        var wanted = requested
-        if wanted.isEmpty { wanted = last.map { PortalAddress(address: $0.address, port: $0.port) } }
-        if wanted.isEmpty { wanted = [.default] }
-        for portal in wanted {
-            let group = groups[portal] ?? Self.defaultPortalGroup
-            portals.append(
-                ServedPortal(
-                    requested: portal, actual: try assembly.openPortal(portal, group: group), group: group))
+        for portal in requested.isEmpty && last.isEmpty ? [.default] : requested {
+            try open(portal, group: groups[portal] ?? Self.defaultPortalGroup)
+        }
+        for record in last {
+            let portal = PortalAddress(address: record.address, port: record.port)
+            guard !requested.contains(portal) else { continue }
+            do {
+                try open(portal, group: record.portalGroupTag)
+            } catch {
+                guard !requested.isEmpty else { throw error }
+                unopenedPortals.append(
+                    ServedPortal(requested: portal, actual: portal, group: record.portalGroupTag))
+                problems["portal \(portal)"] =
+                    "portal \(portal) is not open: \(error.message); 'carousel portal remove \(portal)' forgets it"
+                logger.error("portal is not open", metadata: ["portal": "\(portal)", "reason": "\(error.message)"])
+            }
         }
         // Only now, so that portals that could not be opened are not remembered.
-        try remember(portals)
+        try remember(portals, unopenedPortals)
+    }
+
+    private func open(_ portal: PortalAddress, group: Int) throws(ManagementError) {
+        portals.append(
+            ServedPortal(requested: portal, actual: try assembly.openPortal(portal, group: group), group: group))
     }
 
     // MARK: Checks
@@ -133,9 +169,15 @@ extension Controller {
         return portal
     }
 
-    private func remember(_ portals: [ServedPortal]) throws(ManagementError) {
+    /// The place among those that could not be opened of the portal that `text` names.
+    private func unopened(_ text: String) throws(ManagementError) -> Int? {
+        let wanted = try PortalAddress.parse(text)
+        return unopenedPortals.firstIndex { $0.requested == wanted }
+    }
+
+    private func remember(_ portals: [ServedPortal], _ unopened: [ServedPortal]) throws(ManagementError) {
         var known: Set<PortalAddress> = []
-        let records = portals.filter { known.insert($0.requested).inserted }.map {
+        let records = (portals + unopened).filter { known.insert($0.requested).inserted }.map {
             PortalRecord(address: $0.requested.address, port: $0.requested.port, portalGroupTag: $0.group)
         }
         try query { () throws(CatalogError) in try catalog.setPortals(records) }

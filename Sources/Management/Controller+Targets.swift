@@ -58,6 +58,7 @@ extension Controller {
         let sessions = assembly.sessionCounts()
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let names = Dictionary(groups.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
+        let requiring = Set(groups.filter(\.requiresAuthentication).map(\.name))
         return targets.map { target in
             let access = target.access.compactMap { access in
                 names[access.group].map {
@@ -65,13 +66,13 @@ extension Controller {
                 }
             }
             let hasCHAP =
-                secrets.entries[.target(target.name)] != nil
-                || access.contains { secrets.entries[.group($0.group)] != nil }
+                target.requiresAuthentication || access.contains { requiring.contains($0.group) }
             let tags = target.portalGroupTags
             return TargetSummary(
                 name: target.name, logicalUnits: units.summaries(target.logicalUnits),
                 portals: portals.filter { tags?.contains($0.group) ?? true }.map(\.actual.description),
-                portalGroups: tags, access: access, hasCHAP: hasCHAP, redirect: target.redirection?.address,
+                portalGroups: tags, accessLevel: target.accessLevel.rawValue, access: access, hasCHAP: hasCHAP,
+                redirect: target.redirection?.address,
                 isRedirectPermanent: target.redirection?.isPermanent ?? false, isOwn: target.device == nil,
                 sessions: sessions[target.name] ?? 0)
         }
@@ -178,7 +179,7 @@ extension Controller {
             throw ManagementError(
                 .conflict,
                 "target '\(target.name)' belongs to the disk or library '\(device)' and goes with it; "
-                    + "redirect it or map it to a group to keep initiators out")
+                    + "'carousel target access \(device) closed' keeps initiators out")
         }
         try checkNobodyIsLoggedIn(target, verb: "delete it")
         try query { () throws(CatalogError) in try catalog.removeTarget(target.id) }
@@ -211,6 +212,12 @@ extension Controller {
         let tags = request.groups.map { Set($0).sorted() }
         try query { () throws(CatalogError) in try catalog.setPortalGroupTags(tags, ofTarget: target.id) }
         try configureFrontEnd()
+        noteChange(
+            "portal groups",
+            [
+                "target": "\(target.name)",
+                "groups": "\(tags.map { $0.map(String.init).joined(separator: ", ") } ?? "all")",
+            ])
         return try self.target(name)
     }
 
@@ -236,6 +243,8 @@ extension Controller {
         }
         try query { () throws(CatalogError) in try catalog.setRedirection(redirection, ofTarget: target.id) }
         try configureFrontEnd()
+        noteChange(
+            "redirection", ["target": "\(target.name)", "to": "\(redirection?.address ?? "nowhere")"])
         return try self.target(name)
     }
 

@@ -30,6 +30,8 @@ public actor Controller {
     let started = Date()
     /// The portals that are open.
     var portals: [ServedPortal] = []
+    /// The portals of the last time that could not be opened.
+    var unopenedPortals: [ServedPortal] = []
     /// The secrets of CHAP.
     var secrets: SecretStore
     /// The iSNS server that is registered with.
@@ -40,6 +42,8 @@ public actor Controller {
     var check: Check?
     /// The files below the state folder that the catalog did not know at the start.
     var unclaimed: [String] = []
+    /// The warnings that the log was told of last.
+    var notedWarnings: Set<String> = []
     private var isShutDown = false
 
     /// A control plane over the catalog of `folder`; nothing runs yet. Profiles in the folder `profileFolder` count
@@ -50,17 +54,25 @@ public actor Controller {
     ) throws(ManagementError) {
         self.folder = folder
         self.logger = logger
-        secrets = try SecretStore(path: folder.secretsPath)
         profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
         let gate = folder.gate
+        let isProofRequired: Bool
         let path = folder.catalogPath
         do throws(CatalogError) {
-            catalog = try Catalog(path: path) { () throws(CatalogError) in
-                do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
-            }
+            catalog = try Catalog(
+                path: path,
+                willCommit: { () throws(CatalogError) in
+                    do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
+                },
+                willCreate: { () throws(CatalogError) in
+                    if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
+                })
+            let required = try catalog.authenticationPlaces()
+            isProofRequired = !required.isEmpty
         } catch {
             throw Self.translated(error, path: folder.catalogPath)
         }
+        secrets = try SecretStore(path: folder.secretsPath, isRemembered: isProofRequired)
         assembly = try makeAssembly(Resources(catalog: catalog, logger: logger, profiles: profiles))
     }
 
@@ -69,7 +81,7 @@ public actor Controller {
     /// Ends what was interrupted, starts what the catalog holds, then listens.
     ///
     /// - Parameters:
-    ///   - portals: Where to listen; the portals of the last time when empty.
+    ///   - portals: Where to listen, beside the portals of the last time.
     ///   - demo: Whether to fill an empty catalog with a library and a disk.
     ///   - isStrict: Whether to refuse when a disk or a library cannot be served, instead of serving the rest.
     public func start(
@@ -92,12 +104,14 @@ public actor Controller {
                 try start(library)
             }
         }
+        try rememberAuthentication()
         try configureFrontEnd()
         try startNameService()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)
         if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
+        noteWarnings()
     }
 
     /// Stops listening, ends the sessions, closes everything. Does nothing when called again. False when something that
@@ -164,7 +178,8 @@ public actor Controller {
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: disks.count, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
-            problems: problems.values.sorted() + profiles.problems, unclaimed: unclaimed)
+            problems: problems.values.sorted() + profiles.problems, warnings: try warnings(),
+            refusedLogins: assembly.refusedLogins, unclaimed: unclaimed)
     }
 
     // MARK: For the extensions by topic
@@ -221,6 +236,7 @@ public actor Controller {
             ManagementError(.damaged, "\(path) is of a newer Carousel: \(error); use that version or another --state")
         case .notACatalog:
             ManagementError(.damaged, "\(path) is damaged: \(error); put it out of the way or use another --state")
+        case .unwanted(let reason): ManagementError(.damaged, reason)
         case .damaged(let reason):
             ManagementError(.damaged, "\(path) is damaged: \(reason); put it back from a copy or use another --state")
         case .conflict(let reason): ManagementError(.conflict, reason)

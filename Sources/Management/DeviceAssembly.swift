@@ -143,6 +143,8 @@ public protocol DeviceAssembly: Sendable {
     /// Changes what discovery domains say; sessions that may not stay are ended. On any thread.
     func changeDomains(_ change: DomainChange)
 
+    /// How many logins were refused so far.
+    var refusedLogins: Int { get }
     /// The sessions that are logged in.
     func sessions() -> [SessionSummary]
     /// How many sessions are logged in, by target; targets without any may be left out.

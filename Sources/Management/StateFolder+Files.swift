@@ -13,6 +13,17 @@ extension StateFolder {
         ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
     }
 
+    /// Why there should be a catalog, where none is: images or cartridges are there, of which a new one would know
+    /// nothing, nor who may see them. Nil when there is nothing.
+    func lossOfCatalog() -> String? {
+        let full = [Self.imageFolder, "libraries"].filter { !names(in: path + "/" + $0).isEmpty }
+        guard let first = full.first else { return nil }
+        return
+            "the catalog \(catalogPath) is missing or empty, but \(path)/\(first) is not; put the catalog back from a "
+            + "copy, or move what is in \(full.map { $0 + "/" }.joined(separator: " and ")) away, start, put it there "
+            + "again and take it up with 'carousel adopt'"
+    }
+
     /// `path` without symbolic links, so that two names of one file are found out.
     func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
 

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import Resources
 import Testing
 
 @testable import Catalog
@@ -70,7 +71,8 @@ struct AccessTests {
         let catalog = try Catalog(path: path)
         #expect(try catalog.portals() == [PortalRecord(address: "127.0.0.1", port: 3260, portalGroupTag: 1)])
         let target = TargetRecord(
-            id: 3, name: "t:a", device: 7, logicalUnits: [0: 7], portalGroupTags: nil, redirection: nil, access: [])
+            id: 3, name: "t:a", device: 7, logicalUnits: [0: 7], portalGroupTags: nil, redirection: nil,
+            accessLevel: .open, requiresAuthentication: false, access: [])
         #expect(try catalog.targets() == [target])
         try catalog.removeDisk(named: "a")
         #expect(try catalog.targets().isEmpty)
@@ -115,6 +117,12 @@ struct AccessTests {
         try catalog.removeAccess(of: group, to: other)
         #expect(try isSet())
         try catalog.removeAccess(of: group, to: own)
+        #expect(try isSet())
+        try catalog.setAccessLevel(.loopback, ofTarget: own)
+        #expect(try !isSet())
+        try catalog.requireAuthentication(true, at: [.target("t:a")])
+        #expect(try isSet())
+        try catalog.requireAuthentication(false, at: [.target("t:a")])
         #expect(try !isSet())
         #expect(try catalog.hasTarget(named: "t:a"))
         #expect(try !catalog.hasTarget(named: "t:c"))
@@ -146,6 +154,47 @@ struct AccessTests {
         try catalog.removeDisk(named: "a")
         try catalog.removeInitiatorGroup(first)
         #expect(try catalog.initiatorGroups().map(\.id) == [third])
+    }
+
+    @Test("the first group of a target makes its access level groups, and nothing but a word changes it back")
+    func accessLevels() throws {
+        _ = try disk("a")
+        let id = try target("t:a").id
+        let (first, second) = (try group("g"), try group("h"))
+        #expect(try target("t:a").accessLevel == .loopback)
+        for level in AccessLevel.allCases {
+            try catalog.setAccessLevel(level, ofTarget: id)
+            try catalog.setAccess(of: first, to: id, logicalUnits: nil)
+            #expect(try target("t:a").accessLevel == .groups)
+            try catalog.setAccessLevel(level, ofTarget: id)
+            try catalog.setAccess(of: second, to: id, logicalUnits: [:])
+            try catalog.setAccess(of: second, to: id, logicalUnits: nil)
+            #expect(try target("t:a").accessLevel == level)
+            try catalog.removeAccess(of: first, to: id)
+            try catalog.removeAccess(of: second, to: id)
+            #expect(try target("t:a").accessLevel == level)
+        }
+        #expect(throws: CatalogError.self) { try catalog.setAccessLevel(.open, ofTarget: id + 1) }
+        #expect(try catalog.openTargets().map(\.name) == ["t:a"])
+        try catalog.setPortalGroupTags([2], ofTarget: id)
+        #expect(try catalog.openTargets().map(\.portalGroupTags) == [[2]])
+        #expect(try catalog.targetsOfPortalGroups().map(\.name) == ["t:a"])
+    }
+
+    @Test("where authentication is required is kept, and goes with what it is required at")
+    func authentication() throws {
+        _ = try disk("a")
+        _ = try group("g")
+        let places: Set<AuthenticationPlace> = [.target("t:a"), .group("g"), .discovery]
+        try catalog.requireAuthentication(true, at: places.union([.target("x")]))
+        #expect(try catalog.authenticationPlaces() == places)
+        #expect(try target("t:a").requiresAuthentication)
+        #expect(try catalog.openTargets().isEmpty)
+        try catalog.requireAuthentication(false, at: [.discovery])
+        try catalog.removeDisk(named: "a")
+        #expect(try catalog.authenticationPlaces() == [.group("g")])
+        _ = try disk("a")
+        #expect(try catalog.authenticationPlaces() == [.group("g")])
     }
 
     @Test("portal groups and redirection of a target are replaced as a whole")

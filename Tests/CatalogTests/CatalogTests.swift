@@ -76,6 +76,53 @@ struct OpeningTests {
         #expect(try catalog.disk(named: "a")?.phase == .deleting)
     }
 
+    @Test("a catalog of version 4 keeps its targets as open as they were; new ones begin with loopback")
+    func openCatalog() throws {
+        let folder = try ScratchFolder()
+        let raw = try DatabaseQueue(path: folder.catalog)
+        try raw.write { database in
+            for migration in Schema.migrations.prefix(4) { try migration(database) }
+            try database.execute(
+                sql: """
+                    PRAGMA application_id = \(Schema.applicationID);
+                    PRAGMA user_version = 4;
+                    INSERT INTO logicalUnit VALUES (1, 'disk', 'S1', 1), (2, 'disk', 'S2', 2);
+                    INSERT INTO disk VALUES (1, 'a', 'disks/a.img', 0, 4096, 512, '2026-11-01 00:00:00.000', 'complete'),
+                        (2, 'b', 'disks/b.img', 0, 4096, 512, '2026-11-01 00:00:00.000', 'complete');
+                    INSERT INTO target (id, name, device) VALUES (1, 't:a', 1), (2, 't:b', 2);
+                    INSERT INTO logicalUnitMapping VALUES (1, 0, 1), (2, 0, 2);
+                    INSERT INTO initiatorGroup VALUES (1, 'g', 10, '2026-11-01 00:00:00.000');
+                    INSERT INTO targetAccess VALUES (2, 1, 0);
+                    """)
+        }
+        try raw.close()
+        let catalog = try Catalog(path: folder.catalog)
+        #expect(try catalog.targets().map(\.accessLevel) == [.open, .groups])
+        #expect(try catalog.targets().allSatisfy { !$0.requiresAuthentication })
+        #expect(try catalog.authenticationPlaces().isEmpty)
+        try catalog.addTarget(named: "t:c")
+        _ = try catalog.addDisk(
+            name: "d", targetName: "t:d", image: "disks/d.img", imageIsExternal: false, size: 4096, blockSize: 512,
+            created: Date())
+        #expect(try catalog.targets().map(\.accessLevel) == [.open, .groups, .loopback, .loopback])
+        try catalog.close()
+        // Once only.
+        let again = try Catalog(path: folder.catalog)
+        #expect(try again.targets().map(\.accessLevel) == [.open, .groups, .loopback, .loopback])
+    }
+
+    @Test("a new catalog is made only where the caller wants one, and nothing is before")
+    func unwanted() throws {
+        let folder = try ScratchFolder()
+        for _ in 0..<2 {
+            #expect(throws: CatalogError.unwanted("no")) {
+                try Catalog(path: folder.catalog, willCreate: { () throws(CatalogError) in throw .unwanted("no") })
+            }
+        }
+        try Catalog(path: folder.catalog).close()
+        try Catalog(path: folder.catalog, willCreate: { () throws(CatalogError) in throw .unwanted("no") }).close()
+    }
+
     @Test("the journal stays, with room for deletions, and is no reason for a rollback")
     func journal() throws {
         let folder = try ScratchFolder()

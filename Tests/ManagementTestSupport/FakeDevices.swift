@@ -294,6 +294,9 @@ public final class FakeDevices: DeviceAssembly {
         notes.withLock { $0.sessions.removeAll { $0.handle == handle } }
     }
 
+    /// None.
+    public var refusedLogins: Int { 0 }
+
     public func sessions() -> [SessionSummary] { notes.withLock { $0.sessions } }
 
     public func sessionCounts() -> [String: Int] {

@@ -70,7 +70,8 @@ struct AccessTests {
         #expect(try await controller.initiatorGroup("g").targets == ["iqn.2026-11.dev.carousel:a"])
         let used = await fixture.refusal { try await controller.deleteInitiatorGroup("g") }
         #expect(used?.code == .inUse && used?.message.contains("target unmap") == true)
-        #expect(try await unmap("a", "g").access.isEmpty)
+        let unmapped = try await unmap("a", "g")
+        #expect(unmapped.access.isEmpty && unmapped.accessLevel == "groups")
         try await controller.deleteInitiatorGroup("g")
         #expect(await code { try await controller.deleteInitiatorGroup("g") } == .notFound)
     }
@@ -91,8 +92,10 @@ struct AccessTests {
         #expect(await code { try await map("a", "h", [6: "b"]) } == .conflict)
         #expect(try await unmap("a", "h", [4, 5]).access.first?.logicalUnits?.map(\.number) == [3])
         #expect(await code { try await unmap("a", "h", [4]) } == .conflict)
-        #expect(await code { try await unmap("a", "g", [0]) } == .conflict)
-        #expect(try await map("a", "h").access.map(\.logicalUnits) == [nil, nil])
+        #expect(await code { try await unmap("a", "g", [9]) } == .conflict)
+        #expect(await code { try await map("a", "h") } == .conflict)
+        let all = TargetMapping(group: "h", logicalUnits: [:], allUnits: true)
+        #expect(try await controller.map(target: "a", all).access.map(\.logicalUnits) == [nil, nil])
         #expect(await code { try await unmap("b", "h") } == .conflict)
         // With the disk go its target and its places in other maps.
         _ = try await map("b", "h", [0: "a", 1: "b"])

@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import ISCSI
 import ManagementTestSupport
 import Resources
@@ -55,7 +56,7 @@ struct CHAPTests {
         #expect(try credentials()?.initiators == [wanted])
         #expect(try credentials()?.target?.secret == Array(other))
         let answers = [
-            String(decoding: try APICoding.encode(await controller.credentials()), as: UTF8.self),
+            String(decoding: try APICoding.encode(try await controller.credentials()), as: UTF8.self),
             String(decoding: try APICoding.encode(try await controller.targets()), as: UTF8.self),
             String(decoding: try APICoding.encode(summary), as: UTF8.self),
         ]
@@ -70,7 +71,7 @@ struct CHAPTests {
         try await next.start()
         #expect(devices.plan?.targets.first?.credentials?.initiators == [wanted])
         try await next.deleteDisk("a")
-        #expect(await next.credentials().isEmpty)
+        #expect(try await next.credentials().isEmpty)
         let left = try Data(contentsOf: URL(fileURLWithPath: path))
         #expect(!String(decoding: left, as: UTF8.self).contains(secret.base64EncodedString()))
     }
@@ -89,7 +90,7 @@ struct CHAPTests {
         #expect(await code { try await set(CHAPPlace(target: "x")) } == .notFound)
         #expect(await code { try await set(CHAPPlace(group: "x")) } == .notFound)
         #expect(!FileManager.default.fileExists(atPath: path))
-        #expect(await controller.credentials().isEmpty)
+        #expect(try await controller.credentials().isEmpty)
         let short = await fixture.refusal { try await set(secret: Data("short".utf8)) }
         #expect(short?.message.contains("12 bytes") == true && short?.message.contains("short\"") == false)
         _ = try await set(secret: Data(count: 12))
@@ -112,7 +113,7 @@ struct CHAPTests {
         #expect(devices.plan?.targets.first?.groups.first?.credentials?.initiators.map(\.name) == ["w"])
         _ = try await set(CHAPPlace(isDiscovery: true), user: "d")
         #expect(devices.plan?.discoveryCredentials?.initiators.map(\.name) == ["d"])
-        #expect(await controller.credentials().map(\.users) == [["d"], ["w"], ["u", "v"]])
+        #expect(try await controller.credentials().map(\.users) == [["d"], ["w"], ["u", "v"]])
         let place = CHAPPlace(target: "a")
         #expect(
             await code { try await controller.clearCredentials(CHAPClearing(place: place, user: "x")) } == .notFound)
@@ -120,12 +121,74 @@ struct CHAPTests {
         #expect(
             await code { try await controller.clearCredentials(CHAPClearing(place: place, user: "v")) } == .conflict)
         try await controller.clearCredentials(CHAPClearing(place: place, user: nil))
-        #expect(try credentials() == nil)
+        #expect(try credentials() == .unknown)
+        #expect(try await controller.target("a").hasCHAP)
+        #expect(try await controller.credentials().map(\.users) == [["d"], ["w"], []])
+        #expect(try await controller.status().warnings.map { $0.contains("target 'a'") } == [true])
         #expect(
             await code { try await controller.clearCredentials(CHAPClearing(place: place, user: nil)) } == .notFound)
+        let notRequired = CHAPClearing(place: place, user: nil, isNotRequired: true)
+        #expect(
+            await code {
+                try await controller.clearCredentials(
+                    CHAPClearing(place: CHAPPlace(group: "g"), user: "w", isNotRequired: true))
+            } == .invalid)
+        try await controller.clearCredentials(notRequired)
+        #expect(try credentials() == nil)
+        #expect(try await controller.status().warnings.isEmpty)
+        #expect(await code { try await controller.clearCredentials(notRequired) } == .notFound)
         _ = try await controller.unmap(target: "a", TargetUnmapping(group: "g", numbers: []))
         try await controller.deleteInitiatorGroup("g")
-        #expect(await controller.credentials().map(\.users) == [["d"]])
+        #expect(try await controller.credentials().map(\.users) == [["d"]])
+    }
+
+    /// The next daemon on the folder, after `change` of it.
+    func restart(_ change: () throws -> Void) async throws -> (Controller, FakeDevices) {
+        await controller.shutDown()
+        controller.folder.release()
+        try change()
+        let (next, devices) = try ControllerFixture.make(fixture.path)
+        try await next.start()
+        return (next, devices)
+    }
+
+    @Test("where a proof is required nobody gets in without secrets, whatever becomes of their file")
+    func lostFile() async throws {
+        _ = try await controller.createInitiatorGroup(
+            InitiatorGroupCreation(name: "g", names: ["*"], addresses: [], rank: nil))
+        for place in [CHAPPlace(target: "a"), CHAPPlace(group: "g"), CHAPPlace(isDiscovery: true)] {
+            _ = try await set(place)
+        }
+        let (next, devices) = try await restart { try FileManager.default.removeItem(atPath: path) }
+        let plan = try #require(devices.plan)
+        #expect(plan.targets.map(\.credentials) == [.unknown] && plan.discoveryCredentials == .unknown)
+        #expect(try await next.credentials().map(\.users) == [[], [], []])
+        let warnings = try await next.status().warnings
+        #expect(warnings.count == 1 && warnings.first?.contains("target 'a'") == true)
+        _ = try await next.map(target: "a", TargetMapping(group: "g", logicalUnits: [:]))
+        #expect(devices.plan?.targets.first?.groups.map(\.credentials) == [.unknown])
+    }
+
+    @Test("the catalog learns of secrets that are older than its memory of them")
+    func upgrade() async throws {
+        _ = try await set()
+        _ = try await set(CHAPPlace(isDiscovery: true))
+        let (next, _) = try await restart {
+            let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
+            try raw.write {
+                try $0.execute(
+                    sql: "UPDATE target SET requiresAuthentication = 0; UPDATE discovery SET requiresAuthentication = 0"
+                )
+            }
+            try raw.close()
+        }
+        await next.shutDown()
+        next.folder.release()
+        try FileManager.default.removeItem(atPath: path)
+        let (last, devices) = try ControllerFixture.make(fixture.path)
+        try await last.start()
+        #expect(devices.plan?.targets.first?.credentials == .unknown)
+        #expect(devices.plan?.discoveryCredentials == .unknown)
     }
 
     @Test("a file that others may read, or that is none of ours, stops the start")
@@ -152,7 +215,8 @@ struct CHAPTests {
         try FileManager.default.removeItem(atPath: path)
         try Data("{}".utf8).write(to: URL(fileURLWithPath: path))
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
-        #expect(refusal()?.code == .damaged)
+        let broken = try #require(refusal())
+        #expect(broken.code == .damaged && broken.message.contains("put the file back from a copy, or move it away"))
     }
 
     @Test("a change that cannot be written is refused, and the old secrets count on")
@@ -162,7 +226,7 @@ struct CHAPTests {
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.createDirectory(atPath: path + "/x", withIntermediateDirectories: true)
         #expect(await code { try await set(user: "v") } == .system)
-        #expect(await controller.credentials().map(\.users) == [["u"]])
+        #expect(try await controller.credentials().map(\.users) == [["u"]])
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
     }
 }

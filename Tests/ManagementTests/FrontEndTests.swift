@@ -70,9 +70,48 @@ struct FrontEndTests {
             #expect(try numbers(devices, "t", for: member) == [])
             #expect(target.logicalUnits.all.keys.sorted() == [9])
             _ = try await controller.unmap(target: "t", TargetUnmapping(group: "g", numbers: []))
+            #expect(try numbers(devices, "t", for: anyone) == nil)
+            #expect(!devices.access.isVisible(target, to: anyone))
+            // What nobody can use is not registered with iSNS servers.
+            #expect(!devices.access.isUsable(target))
+            _ = try await controller.setAccess(
+                ofTarget: "t", TargetAccessSetting(level: "loopback", mayWiden: true))
             #expect(try numbers(devices, "t", for: anyone) == [9])
+            #expect(devices.access.isUsable(target))
             try await controller.deleteTarget("t")
             #expect(devices.targets[DeviceName.targetName("t")] == nil)
+        }
+    }
+
+    @Test("a new target lets in through loopback addresses only, whatever portal that is, until it is opened")
+    func accessLevels() async throws {
+        try await serving { controller, devices in
+            func request(through local: String) throws -> AccessRequest {
+                AccessRequest(
+                    initiatorName: "iqn.2026-11.test:z", peerAddress: try #require(SocketAddress("192.0.2.1:5000")),
+                    localAddress: try #require(SocketAddress(local)), portalGroupTag: 1)
+            }
+            let inside = ["127.0.0.1:3260", "127.255.0.9:1", "[::1]:3260", "[::ffff:127.0.0.1]:3260"]
+            let outside = ["192.0.2.7:3260", "[2001:db8::1]:3260", "[::ffff:192.0.2.7]:3260", "[::2]:3260", "/socket"]
+            for target in ["a", "x"] {
+                for local in inside { #expect(try numbers(devices, target, for: request(through: local)) != nil) }
+                for local in outside { #expect(try numbers(devices, target, for: request(through: local)) == nil) }
+            }
+            let open = TargetAccessSetting(level: "open", mayWiden: true)
+            _ = try await controller.setAccess(ofTarget: "a", open)
+            for local in inside + outside {
+                #expect(try numbers(devices, "a", for: request(through: local)) == [0])
+            }
+            _ = try await controller.setAccess(ofTarget: "a", TargetAccessSetting(level: "closed"))
+            for local in inside + outside {
+                #expect(try numbers(devices, "a", for: request(through: local)) == nil)
+            }
+            // The next of its name does not inherit anything.
+            _ = try await controller.setAccess(ofTarget: "a", open)
+            try await controller.deleteDisk("a")
+            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            #expect(try numbers(devices, "a", for: request(through: outside[0])) == nil)
+            #expect(try numbers(devices, "a", for: request(through: inside[0])) == [0])
         }
     }
 
@@ -154,7 +193,9 @@ struct FrontEndTests {
             let units = [0: try key("a", 0), 5: try key("y", 1)]
             devices.configure(
                 FrontEndPlan(targets: [
-                    TargetPlan(name: name, alias: "t", belongsToDevice: false, logicalUnits: units, groups: [])
+                    TargetPlan(
+                        name: name, alias: "t", belongsToDevice: false, logicalUnits: units, accessLevel: .loopback,
+                        groups: [])
                 ]))
             try initiator.connection.waitUntilClosed()
             let home = try #require(devices.targets[DeviceName.targetName("y")]?.homeReactor)

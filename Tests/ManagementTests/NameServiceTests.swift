@@ -59,11 +59,12 @@ struct NameServiceTests {
         let table = AccessTable()
         let group = AccessTable.Rule.Group(
             members: InitiatorMembership(names: [try NamePattern.parse("iqn.2026-11.x:i1")], addresses: []),
-            logicalUnits: nil, authentication: .none)
+            grant: AccessTable.Grant(authentication: .none, logicalUnits: nil))
         table.replace(
             with: AccessTable.Rules(targets: [
                 target.name: AccessTable.Rule(
-                    portalGroupTags: [7], groups: [group], redirection: nil, authentication: .none)
+                    accessLevel: .groups, portalGroupTags: [7], groups: [group], redirection: nil,
+                    authentication: .none)
             ]))
         let access = DomainAccess(base: table, domains: domains)
         _ = domains.apply(.unknown)
@@ -121,9 +122,17 @@ struct NameServiceTests {
         #expect(second.server == "127.0.0.1:1")
         #expect(second.entity == first.entity)
         #expect(devices.domains == [.unknown])
+        // What decides who gets in stays unless something is said.
         try await controller.setNameServer(NameServiceSetting(server: "127.0.0.1:1"))
-        #expect(devices.domains == [.unknown, .open])
+        #expect(devices.domains == [.unknown, .unknown])
+        let refusal = await fixture.refusal { try await controller.clearNameServer() }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("--open") == true)
+        #expect(await controller.nameServiceStatus().accessControl)
+        try await controller.setNameServer(NameServiceSetting(server: "127.0.0.1:1", accessControl: false))
+        #expect(devices.domains == [.unknown, .unknown, .open])
         try await controller.clearNameServer()
+        try await controller.setNameServer(setting)
+        try await controller.clearNameServer(mayWiden: true)
         #expect(await controller.nameServiceStatus().server == nil)
         #expect(devices.domains.last == .open)
         await controller.shutDown()

@@ -64,6 +64,20 @@ struct PortalTests {
         #expect(await controller.portalSummaries().map(\.isDraining) == [false])
     }
 
+    @Test("the only portal that offers a target stays")
+    func onlyOne() async throws {
+        _ = try await controller.addPortal(PortalCreation(portal: "127.0.0.1:3261", group: 5))
+        try await controller.createDisk("a", Disk.Spec(size: 512))
+        _ = try await controller.setPortalGroups(ofTarget: "a", TargetPortalGroups(groups: [5]))
+        let refusal = await fixture.refusal { try await controller.removePortal("127.0.0.1:3261") }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("iqn.2026-11.dev.carousel:a") == true)
+        _ = try await controller.addPortal(PortalCreation(portal: "127.0.0.1:3262", group: 5))
+        try await controller.removePortal("127.0.0.1:3261")
+        _ = try await controller.setPortalGroups(ofTarget: "a", TargetPortalGroups(groups: [1, 5]))
+        try await controller.removePortal("127.0.0.1:3262")
+        #expect(try await controller.target("a").portals == ["127.0.0.1:3260"])
+    }
+
     @Test("a portal is drained and taken up again; one in use stays")
     func draining() async throws {
         _ = try await controller.addPortal(PortalCreation(portal: "127.0.0.1:3261", group: nil))

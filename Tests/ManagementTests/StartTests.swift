@@ -52,6 +52,62 @@ struct StartTests {
         #expect(try await again.status().portals == ["[::1]:3261"])
     }
 
+    @Test("portals that are asked for come to those of the last time, one of which may have gone for ever")
+    func morePortals() async throws {
+        let (first, second) = (PortalAddress(address: "::1", port: 3261), PortalAddress(address: "127.0.0.1", port: 9))
+        try await fixture.controller.start(portals: [first])
+        _ = try await fixture.controller.addPortal(PortalCreation(portal: "[::1]:3262", group: 5))
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
+        try await raw.write { try $0.execute(sql: "INSERT INTO portal VALUES ('192.0.2.1', 1, 7)") }
+        try raw.close()
+        var (controller, _) = try ControllerFixture.make(fixture.path)
+        let refused = await fixture.refusal { try await controller.start() }
+        #expect(refused?.code == .inUse)
+        await controller.shutDown()
+        controller.folder.release()
+        (controller, _) = try ControllerFixture.make(fixture.path)
+        try await controller.start(portals: [second, first])
+        #expect(try await controller.status().portals == ["127.0.0.1:9", "[::1]:3261", "[::1]:3262"])
+        #expect(await controller.portalSummaries().map(\.group).sorted() == [1, 1, 5])
+        let problems = try await controller.status().problems
+        #expect(problems.map { $0.contains("portal remove 192.0.2.1:1'") } == [true])
+        try await controller.removePortal("192.0.2.1:1")
+        #expect(try await controller.status().problems.isEmpty)
+        await controller.shutDown()
+        controller.folder.release()
+        (controller, _) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+        #expect(try await Set(controller.status().portals) == ["127.0.0.1:9", "[::1]:3261", "[::1]:3262"])
+    }
+
+    @Test(
+        "a catalog that is missing or empty is not replaced by a new one while images or cartridges are there",
+        arguments: [nil, Data()], ["disks", "libraries"])
+    func lostCatalog(content: Data?, folder: String) async throws {
+        if folder == "disks" {
+            try await fixture.controller.createDisk("a", Disk.Spec(size: 512))
+        } else {
+            try await fixture.makeLibrary()
+        }
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let catalog = fixture.path + "/catalog.sqlite"
+        try FileManager.default.removeItem(atPath: catalog)
+        if let content { try content.write(to: URL(fileURLWithPath: catalog)) }
+        for _ in 0..<2 {
+            let refusal = await fixture.refusal { try ControllerFixture.make(fixture.path).0 }
+            #expect(refusal?.code == .damaged)
+            #expect(refusal?.message.contains("\(fixture.path)/\(folder) is not; put the catalog back") == true)
+        }
+        for name in try FileManager.default.contentsOfDirectory(atPath: fixture.path + "/" + folder) {
+            try FileManager.default.removeItem(atPath: fixture.path + "/\(folder)/\(name)")
+        }
+        let (controller, _) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+    }
+
     @Test("a missing or truncated image stops a strict start, or only its disk")
     func damagedImages() async throws {
         try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))

@@ -7,27 +7,55 @@ import TargetCore
 
 /// Who may use what, asked by the server on its reactors: rules that do not change, replaced as a whole.
 final class AccessTable: AccessControl {
+    /// What an initiator gets.
+    struct Grant: Sendable {
+        /// What it has to prove.
+        let authentication: AuthenticationPolicy
+        /// What it sees; the target's own logical units when nil.
+        let logicalUnits: LogicalUnitMap?
+    }
+
     /// The rules of one target.
     struct Rule: Sendable {
         /// One group that gets in.
         struct Group: Sendable {
             let members: InitiatorMembership
-            let logicalUnits: LogicalUnitMap?
-            let authentication: AuthenticationPolicy
+            let grant: Grant
         }
+        let accessLevel: AccessLevel
         let portalGroupTags: Set<UInt16>?
+        /// In the order in which it is decided; they count at access level `groups` only.
         let groups: [Group]
         let redirection: TargetPlan.Redirection?
         let authentication: AuthenticationPolicy
+
+        /// The rule of a target of which nothing has been said yet.
+        static let initial = Rule(
+            accessLevel: .loopback, portalGroupTags: nil, groups: [], redirection: nil, authentication: .none)
+
+        /// What the initiator gets; nil when it does not get in. Redirection has no say in this.
+        func grant(_ request: AccessRequest) -> Grant? {
+            switch accessLevel {
+            case .closed: nil
+            case .loopback:
+                IPAddress(request.localAddress.host)?.isLoopback == true
+                    ? Grant(authentication: authentication, logicalUnits: nil) : nil
+            case .groups: groups.first { $0.members.contains(request) }?.grant
+            case .open: Grant(authentication: authentication, logicalUnits: nil)
+            }
+        }
+
+        /// Whether anybody could get in.
+        var isUsable: Bool { accessLevel != .closed && (accessLevel != .groups || !groups.isEmpty) }
     }
 
-    /// All rules; a target without one is open to everyone through every portal.
+    /// All rules; a target without one is closed.
     struct Rules: Sendable {
         var targets: [String: Rule] = [:]
         var discovery = AuthenticationPolicy.none
     }
 
-    /// Held for as long as it takes to read or write one reference.
+    /// Held for as long as it takes to read or write one rule or one reference.
     private let rules = Lock(Rules())
 
     /// Puts `rules` into force.
@@ -40,35 +68,50 @@ final class AccessTable: AccessControl {
         withExtendedLifetime(former) {}
     }
 
+    /// A target of that name begins, of which nothing has been said yet, or has ended when `rule` is nil.
+    func set(_ rule: Rule?, of target: String) { rules.withLock { $0.targets[target] = rule } }
+
     private func rule(_ target: Target) -> Rule? { rules.withLock { $0.targets[target.name] } }
 
     func access(_ request: AccessRequest, to target: Target) -> TargetAccess {
-        guard let rule = rule(target) else { return .granted(.none) }
-        let granted: TargetAccess
-        if rule.groups.isEmpty {
-            granted = .granted(rule.authentication)
-        } else {
-            guard let group = rule.groups.first(where: { $0.members.contains(request) }) else {
-                // Not "target not found": discovery keeps the name secret already, and who has been told the name
-                // learns what to ask the administrator for (RFC 7143 section 11.13.5).
-                return .refused(.authorizationFailure)
-            }
-            granted = .granted(group.authentication, group.logicalUnits)
+        guard let rule = rule(target), let grant = rule.grant(request) else {
+            // Not "target not found": discovery keeps the name secret already, and who has been told the name learns
+            // what to ask the administrator for (RFC 7143 section 11.13.5).
+            return .refused(.authorizationFailure)
         }
         if let redirection = rule.redirection {
             return .moved(address: redirection.address, permanently: redirection.isPermanent)
         }
-        return granted
+        return .granted(grant.authentication, grant.logicalUnits)
     }
 
     func discoveryAuthentication(_ request: AccessRequest) -> AuthenticationPolicy { rules.withLock { $0.discovery } }
 
-    func isVisible(_ target: Target, to request: AccessRequest) -> Bool {
-        guard let rule = rule(target) else { return true }
-        return rule.groups.isEmpty || rule.groups.contains { $0.members.contains(request) }
-    }
+    func isVisible(_ target: Target, to request: AccessRequest) -> Bool { rule(target)?.grant(request) != nil }
 
     func portalGroupTags(of target: Target) -> Set<UInt16>? { rule(target)?.portalGroupTags }
+
+    /// Whether anybody could get in to the target.
+    func isUsable(_ target: Target) -> Bool { rule(target)?.isUsable == true }
+}
+
+extension AccessTable.Rules {
+    /// The rules that `plan` says. `map` gives the logical units of a group that has a map of its own.
+    init(_ plan: FrontEndPlan, map: (TargetPlan, TargetGroupPlan) -> LogicalUnitMap) {
+        discovery = AuthenticationPolicy(plan.discoveryCredentials)
+        for target in plan.targets {
+            targets[target.name] = AccessTable.Rule(
+                accessLevel: target.accessLevel, portalGroupTags: target.portalGroupTags,
+                groups: target.groups.map { group in
+                    AccessTable.Rule.Group(
+                        members: group.members,
+                        grant: AccessTable.Grant(
+                            authentication: AuthenticationPolicy(group.credentials),
+                            logicalUnits: group.logicalUnits == nil ? nil : map(target, group)))
+                },
+                redirection: target.redirection, authentication: AuthenticationPolicy(target.credentials))
+        }
+    }
 }
 
 extension InitiatorMembership {

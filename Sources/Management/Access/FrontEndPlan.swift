@@ -14,15 +14,17 @@ public struct TargetPlan: Sendable {
     public var alias: String
     /// Whether a disk or a library brings the target with it; others are made and removed as the plan says.
     public var belongsToDevice: Bool
-    /// The keys of the logical units that everyone sees, by number.
+    /// The keys of its own logical units, by number: those that everyone sees for whom nothing else is said.
     public var logicalUnits: [Int: Int64]
     /// The portal groups that offer it; all when nil.
     public var portalGroupTags: Set<UInt16>?
-    /// Who gets in, in the order in which it is decided; everyone when empty.
+    /// Who may log in at all.
+    public var accessLevel: AccessLevel
+    /// Who gets in at access level `groups`, in the order in which it is decided.
     public var groups: [TargetGroupPlan]
     /// Where logins are sent instead.
     public var redirection: Redirection?
-    /// What initiators have to prove where no group says something else.
+    /// What initiators have to prove where no group says something else; nothing when nil.
     public var credentials: CredentialSet?
 
     /// Where logins are sent.
@@ -42,16 +44,19 @@ public struct TargetGroupPlan: Sendable {
     public var members: InitiatorMembership
     /// The keys of the logical units that it sees, by number; those of the target when nil.
     public var logicalUnits: [Int: Int64]?
-    /// What its members have to prove; what the target says when nil.
+    /// What its members have to prove, by the group's own word or the target's; nothing when nil.
     public var credentials: CredentialSet?
 }
 
 /// The names and secrets of one place where CHAP is asked for.
 public struct CredentialSet: Hashable, Sendable {
-    /// Those of initiators, one of which must be known.
+    /// Those of initiators, one of which must be known; where there are none, nobody gets in.
     public var initiators: [CHAPCredential]
     /// The target's own, for initiators that ask it to prove itself too.
     public var target: CHAPCredential?
     /// The algorithms that are allowed.
     public var algorithms: [CHAPAlgorithm]
+
+    /// A proof is required, and there are no secrets to prove anything with.
+    static let unknown = CredentialSet(initiators: [], algorithms: CHAPAlgorithm.allCases)
 }

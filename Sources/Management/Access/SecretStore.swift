@@ -41,10 +41,11 @@ struct SecretStore {
     private let path: String
     private(set) var entries: [CredentialScope: CredentialSet] = [:]
 
-    /// The secrets in the file at `path`; none when there is no file.
+    /// The secrets in the file at `path`; none when there is no file. `isRemembered` says whether the catalog knows
+    /// that proofs are required, so that nothing opens without the file.
     ///
     /// - Throws: `ManagementError.Code.damaged` when others may read the file, or it is no file of secrets.
-    init(path: String) throws(ManagementError) {
+    init(path: String, isRemembered: Bool) throws(ManagementError) {
         self.path = path
         guard FileManager.default.fileExists(atPath: path) else { return }
         try Self.checkOwnership(of: path)
@@ -55,8 +56,8 @@ struct SecretStore {
         } catch {
             throw ManagementError(
                 .damaged,
-                "the CHAP secrets in \(path) cannot be read; "
-                    + "put the file back from a copy, or remove it and set them again")
+                "the CHAP secrets in \(path) cannot be read; put the file back from a copy"
+                    + (isRemembered ? ", or move it away: then nobody gets in who has to prove who it is" : ""))
         }
         guard content.version == Self.version else {
             throw ManagementError(

@@ -26,34 +26,25 @@ extension LocalDevices {
     public func configure(_ plan: FrontEndPlan) {
         let units = units.withLock { $0 }
         frontEnd.withLock { state in
-            var rules = AccessTable.Rules(discovery: AuthenticationPolicy(plan.discoveryCredentials))
             var maps: [FrontEndState.MapName: LogicalUnitMap] = [:]
             var ownTargets: Set<String> = []
             for planned in plan.targets {
                 guard let target = target(for: planned, units, state.maps) else { continue }
                 if !planned.belongsToDevice { ownTargets.insert(planned.name) }
                 Self.bring(target.logicalUnits, of: target, to: planned.logicalUnits, units)
-                var groups: [AccessTable.Rule.Group] = []
                 for group in planned.groups {
-                    var map: LogicalUnitMap?
-                    if let wanted = group.logicalUnits {
-                        let name = FrontEndState.MapName(target: planned.name, group: group.group)
-                        let kept = state.maps[name] ?? LogicalUnitMap()
-                        Self.bring(kept, of: target, to: wanted, units)
-                        maps[name] = kept
-                        map = kept
-                    }
-                    groups.append(
-                        AccessTable.Rule.Group(
-                            members: group.members, logicalUnits: map,
-                            authentication: AuthenticationPolicy(group.credentials)))
+                    guard let wanted = group.logicalUnits else { continue }
+                    let name = FrontEndState.MapName(target: planned.name, group: group.group)
+                    let kept = state.maps[name] ?? LogicalUnitMap()
+                    Self.bring(kept, of: target, to: wanted, units)
+                    maps[name] = kept
                 }
-                guard planned.isRestricted else { continue }
-                rules.targets[planned.name] = AccessTable.Rule(
-                    portalGroupTags: planned.portalGroupTags, groups: groups, redirection: planned.redirection,
-                    authentication: AuthenticationPolicy(planned.credentials))
             }
-            access.replace(with: rules)
+            access.replace(
+                with: AccessTable.Rules(plan) { target, group in
+                    // Of a target that is not served there is none, and nobody asks for it.
+                    maps[FrontEndState.MapName(target: target.name, group: group.group)] ?? LogicalUnitMap()
+                })
             for name in state.ownTargets.subtracting(ownTargets) {
                 targets.remove(name: name)
                 server.closeSessions(targetName: name)
@@ -160,7 +151,7 @@ extension LocalDevices {
                 let isid = String(session.initiatorSessionID.rawValue, radix: 16)
                 return SessionSummary(
                     handle: Int(session.targetSessionHandle), initiator: session.initiatorName,
-                    initiatorAlias: session.initiatorAlias,
+                    initiatorAlias: session.initiatorAlias, chapUser: session.authenticatedName,
                     isid: String(repeating: "0", count: 12 - isid.count) + isid, target: target,
                     portalGroup: Int(session.portalGroupTag),
                     connections: session.connections.map {
@@ -173,6 +164,9 @@ extension LocalDevices {
             }
         }
     }
+
+    /// Those since the start.
+    public var refusedLogins: Int { refusals.count }
 
     public func sessionCounts() -> [String: Int] { server.sessionCounts() }
 
@@ -200,12 +194,5 @@ extension LocalDevices {
             "TaskReporting": parameters.taskReporting.rawValue,
             "iSCSIProtocolLevel": "\(parameters.iSCSIProtocolLevel)",
         ]
-    }
-}
-
-extension TargetPlan {
-    /// Whether a login depends on anything but the target's name.
-    fileprivate var isRestricted: Bool {
-        portalGroupTags != nil || !groups.isEmpty || redirection != nil || credentials != nil
     }
 }

@@ -149,6 +149,7 @@ extension LocalDevices {
             units[library.identity.id] = changerUnit
             for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
         }
+        access.set(.initial, of: targetName)
         targets.add(target)
     }
 
@@ -162,6 +163,7 @@ extension LocalDevices {
     /// Offers the library no longer, and closes its cartridges.
     public func stopLibrary(_ library: LibraryRecord, targetName: String) {
         targets.remove(name: targetName)
+        access.set(nil, of: targetName)
         server.closeSessions(targetName: targetName)
         units.withLock { units in
             units[library.identity.id] = nil

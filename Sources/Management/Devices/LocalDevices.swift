@@ -49,6 +49,7 @@ public final class LocalDevices: DeviceAssembly {
     let frontEnd = Lock(FrontEndState())
     let access = AccessTable()
     let domains = DiscoveryDomains()
+    let refusals: RefusalLog
     let server: ISCSIServer
     private let fileEngine: FileEngine
     private let pageKeeper: PageKeeper
@@ -62,6 +63,8 @@ public final class LocalDevices: DeviceAssembly {
         OpenFileLimit.raise()
         catalog = resources.catalog
         logger = resources.logger
+        let refusals = RefusalLog(logger)
+        self.refusals = refusals
         profiles = resources.profiles
         do {
             fileEngine = try FileEngine()
@@ -81,7 +84,7 @@ public final class LocalDevices: DeviceAssembly {
         }
         server = ISCSIServer(
             reactors: reactors, targets: targets, access: DomainAccess(base: access, domains: domains),
-            logger: resources.logger)
+            logger: resources.logger, loginRefused: refusals.note)
         BufferPages.watch(bufferPages, of: reactors, logger: logger)
     }
 
@@ -107,6 +110,7 @@ public final class LocalDevices: DeviceAssembly {
         target.map(unit, at: 0)
         disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
         units.withLock { $0[disk.identity.id] = unit }
+        access.set(.initial, of: targetName)
         targets.add(target)
     }
 
@@ -125,6 +129,7 @@ public final class LocalDevices: DeviceAssembly {
     /// Offers the disk no longer; sessions that have begun meanwhile are ended.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         targets.remove(name: targetName)
+        access.set(nil, of: targetName)
         server.closeSessions(targetName: targetName)
         units.withLock { $0[disk.identity.id] = nil }
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }

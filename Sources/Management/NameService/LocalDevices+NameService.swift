@@ -5,7 +5,7 @@ import Platform
 import TargetCore
 
 extension LocalDevices {
-    /// What is offered at this moment. A portal that is drained stays: sessions go on there, and others may come back.
+    /// What is offered at this moment: no target that nobody could get in to. A portal that is drained stays: sessions go on there, and others may come back.
     public func offer() -> Offer {
         Offer(
             portals: server.portalSummaries().compactMap { portal in
@@ -13,7 +13,7 @@ extension LocalDevices {
                     Offer.Portal(host: portal.address.host, port: $0, groupTag: portal.portalGroupTag)
                 }
             },
-            targets: targets.all.map {
+            targets: targets.all.filter(access.isUsable).map {
                 TargetNode(name: $0.name, alias: $0.alias, portalGroupTags: access.portalGroupTags(of: $0))
             })
     }

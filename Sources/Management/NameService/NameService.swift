@@ -104,7 +104,7 @@ extension NameServerRecord {
 public struct NameServiceSetting: Codable, Hashable, Sendable {
     /// `host`, `host:port`, or an IPv6 address in brackets with a port.
     public var server: String
-    /// Whether discovery domains decide who gets in; they do not when nil.
+    /// Whether discovery domains decide who gets in; as before when nil, and not at first.
     public var accessControl: Bool?
 
     public init(server: String, accessControl: Bool? = nil) {

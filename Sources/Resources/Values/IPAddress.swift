@@ -21,6 +21,14 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
     public var isIPv6: Bool { bytes.count == 16 }
 
+    /// Whether it stays inside of this machine: 127.0.0.0/8, also as an IPv4-mapped address, or ::1 (RFC 1122 section
+    /// 3.2.1.3, RFC 4291 sections 2.5.3 and 2.5.5.2).
+    public var isLoopback: Bool {
+        guard isIPv6 else { return bytes[0] == 127 }
+        return bytes == [UInt8](repeating: 0, count: 15) + [1]
+            || bytes.starts(with: [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF, 127])
+    }
+
     private static func four(_ text: Substring) -> [UInt8]? {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 4 else { return nil }
@@ -131,6 +139,9 @@ public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
         guard address.bytes.count == first.bytes.count else { return false }
         return address.bytes.indices.allSatisfy { (address.bytes[$0] ^ first.bytes[$0]) & mask(ofByte: $0) == 0 }
     }
+
+    /// Whether both have an address in common, which means that one is part of the other.
+    public func overlaps(_ other: AddressRange) -> Bool { contains(other.first) || other.contains(first) }
 
     private var isAligned: Bool { first.bytes.indices.allSatisfy { first.bytes[$0] & ~mask(ofByte: $0) == 0 } }
 

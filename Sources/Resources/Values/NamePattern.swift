@@ -51,6 +51,33 @@ public struct NamePattern: Hashable, Sendable, CustomStringConvertible {
         }
         return characters[next...].allSatisfy { $0 == "*" }
     }
+
+    /// Whether a name could match both. The time is bounded by the product of the lengths.
+    public func overlaps(_ other: NamePattern) -> Bool {
+        let (own, others) = (characters, other.characters)
+        /// Whether the rests of both, from each place of the other on, could match one name; from the end backwards.
+        var next = [Bool](repeating: false, count: others.count + 1)
+        for place in stride(from: own.count, through: 0, by: -1) {
+            var row = [Bool](repeating: false, count: others.count + 1)
+            for otherPlace in stride(from: others.count, through: 0, by: -1) {
+                let character = place < own.count ? own[place] : nil
+                let otherCharacter = otherPlace < others.count ? others[otherPlace] : nil
+                if character == nil, otherCharacter == nil {
+                    row[otherPlace] = true
+                } else if character == "*" {
+                    row[otherPlace] = next[otherPlace] || otherCharacter != nil && row[otherPlace + 1]
+                } else if otherCharacter == "*" {
+                    row[otherPlace] = row[otherPlace + 1] || character != nil && next[otherPlace]
+                } else if let character, let otherCharacter {
+                    row[otherPlace] =
+                        (character == "?" || otherCharacter == "?" || character == otherCharacter)
+                        && next[otherPlace + 1]
+                }
+            }
+            next = row
+        }
+        return next[0]
+    }
 }
 
 /// Which initiators belong to a group: those whose name matches one of the patterns (or there are none) and whose

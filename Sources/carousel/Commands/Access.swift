@@ -76,13 +76,20 @@ struct Access: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Take members from a group.",
             discussion: """
-                When the last pattern goes and ranges are left, any name in the ranges belongs to the group, and the \
-                other way round.
+                When the last pattern goes and ranges are left, any name in the ranges would belong to the group, and \
+                the other way round: that has to be asked for. So has to be what lets another group, which shows \
+                more, decide for initiators that leave this one.
                 """)
 
         @Argument(help: "The group.")
         var group: String
         @OptionGroup var members: Members
+        @Flag(help: "Let any name belong to it when no pattern is left.")
+        var anyName = false
+        @Flag(help: "Let any address belong to it when no range is left.")
+        var anyAddress = false
+        @Flag(help: "Let initiators see more, where another group decides for them then.")
+        var open = false
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
@@ -92,7 +99,9 @@ struct Access: AsyncParsableCommand {
             }
             let answer: InitiatorGroupSummary = try await state.daemon.post(
                 "groups/\(ControlClient.escaped(group))/remove",
-                InitiatorGroupChange(names: members.names, addresses: members.addresses))
+                InitiatorGroupChange(
+                    names: members.names, addresses: members.addresses, anyName: anyName, anyAddress: anyAddress,
+                    mayWiden: open))
             try output.show(answer, text: describe)
         }
     }
@@ -113,7 +122,7 @@ struct Access: AsyncParsableCommand {
                             "\($0.rank)", $0.name, $0.names.joined(separator: ", "),
                             $0.addresses.joined(separator: ", "), "\($0.targets.count)",
                         ]
-                    }, empty: "no groups; every target is open to everyone")
+                    }, empty: "no groups; 'carousel access create' makes one")
             }
         }
     }
@@ -136,8 +145,8 @@ struct Access: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete a group.",
             discussion: """
-                Refused while a target counts on it, for a target without groups is open to everyone: see 'carousel \
-                target unmap'. CHAP secrets of the group go with it.
+                Refused while it has access to a target: see 'carousel target unmap'. CHAP secrets of the group go \
+                with it.
                 """)
 
         @Argument(help: "The group.")

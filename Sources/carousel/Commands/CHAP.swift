@@ -14,6 +14,9 @@ struct CHAP: AsyncParsableCommand {
             to; it goes before that of the target), and at discovery. Secrets have 12 to 255 bytes. They are stored in \
             chap.json in the state folder, which only the daemon's user may read, and shown nowhere. Sessions that are \
             logged in stay; the next login has to know the secret.
+
+            That a proof is required is remembered apart from the secrets: where these are cleared or lost, nobody \
+            gets in until others are set, or 'carousel chap clear --not-required' says that none is needed.
             """,
         subcommands: [Set.self, Clear.self, List.self])
 
@@ -77,17 +80,22 @@ struct CHAP: AsyncParsableCommand {
     struct Clear: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Forget a user, or everything at a place.",
-            discussion: "Without --user nobody has to prove anything there any more.")
+            discussion: """
+                Without --user all secrets there are forgotten, and nobody gets in there until others are set; with \
+                --not-required nobody has to prove anything there any more.
+                """)
 
         @OptionGroup var place: Place
         @Option(help: "Only this user.")
         var user: String?
+        @Flag(help: "Ask for no proof there any more: everyone gets in whom the target's access lets in.")
+        var notRequired = false
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             let answer: Acknowledgement = try await state.daemon.post(
-                "chap/clear", CHAPClearing(place: place.place, user: user))
+                "chap/clear", CHAPClearing(place: place.place, user: user, isNotRequired: notRequired))
             try output.show(answer) { $0.done }
         }
     }
@@ -106,7 +114,9 @@ struct CHAP: AsyncParsableCommand {
                     ["PLACE", "USERS", "TARGET'S OWN", "ALGORITHMS"],
                     places.map {
                         [
-                            CHAP.describe($0.place), $0.users.joined(separator: ", "), $0.mutualUser ?? "",
+                            CHAP.describe($0.place),
+                            $0.users.isEmpty ? "none: nobody gets in" : $0.users.joined(separator: ", "),
+                            $0.mutualUser ?? "",
                             $0.algorithms.joined(separator: ", "),
                         ]
                     }, empty: "nobody has to prove who it is")

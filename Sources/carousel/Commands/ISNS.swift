@@ -21,13 +21,14 @@ struct ISNS: AsyncParsableCommand {
                 With --access-control an initiator gets in to a target only if both are in one discovery domain at the \
                 server, in addition to what access groups say. Until the server has told who may see a target, nobody \
                 gets in there; when the server is away, what it told last counts. Sessions of initiators that leave \
-                the domain are ended, within seconds where the server tells of it, else within 15 seconds.
+                the domain are ended, within seconds where the server tells of it, else within 15 seconds. Without the \
+                option it stays as it is, which is --no-access-control at first.
                 """)
 
         @Argument(help: ArgumentHelp("Name or address, and the port if it is not 3205.", valueName: "host:port"))
         var server: String
-        @Flag(help: "Let discovery domains decide who gets in.")
-        var accessControl = false
+        @Flag(inversion: .prefixedNo, help: "Let discovery domains decide who gets in.")
+        var accessControl: Bool?
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
@@ -41,13 +42,20 @@ struct ISNS: AsyncParsableCommand {
     }
 
     struct Clear: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Take the registration back and use iSNS no longer.")
+        static let configuration = CommandConfiguration(
+            abstract: "Take the registration back and use iSNS no longer.",
+            discussion: """
+                Where discovery domains decide who gets in, they do not any more then, and --open has to say that this \
+                is meant.
+                """)
 
+        @Flag(help: "Let in whom discovery domains have kept out.")
+        var open = false
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let answer: Acknowledgement = try await state.daemon.delete("isns")
+            let answer: Acknowledgement = try await state.daemon.delete("isns" + (open ? "?mayWiden=true" : ""))
             try output.show(answer) { $0.done }
         }
     }

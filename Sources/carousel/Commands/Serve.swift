@@ -17,12 +17,13 @@ struct Serve: AsyncParsableCommand {
             initiators to log out, writes everything to its media and ends with exit code 0, or with 74 when a medium \
             could not be written out, which the log names.
 
-            It listens on the portals given here, else on those of the last time, else on 127.0.0.1:3260, which only \
-            this machine reaches. 'carousel portal' changes them while it runs.
+            It listens on the portals given here and on those of the last time, or on 127.0.0.1:3260, which only this \
+            machine reaches, when there are none. It remembers all of them: 'carousel portal remove' makes it forget \
+            one, 'carousel portal add' adds one while it runs.
 
-            A target is open to everyone who reaches a portal until a group of initiators is mapped to it: see \
-            'carousel access' and 'carousel target map', and 'carousel chap' for passwords. Neither encrypts what is \
-            on the wire.
+            A new target lets in who reaches it through a loopback address of this machine, whatever the portal. A \
+            group of initiators that is mapped to it lets others in: see 'carousel access', 'carousel target map' and \
+            'carousel target access', and 'carousel chap' for passwords. Neither encrypts what is on the wire.
             """)
 
     @OptionGroup var state: StateOptions
@@ -130,5 +131,6 @@ struct Serve: AsyncParsableCommand {
         Output.print(
             "carousel \(status.version) serves \(status.stateFolder) on \(status.portals.joined(separator: ", ")) "
                 + "(process \(status.processID); SIGTERM or Ctrl-C stops it)")
+        for warning in status.warnings { Output.print("warning: \(warning)") }
     }
 }

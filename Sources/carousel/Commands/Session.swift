@@ -48,6 +48,7 @@ struct Session: AsyncParsableCommand {
                         ("TSIH", "\(session.handle)"),
                         ("initiator", session.initiator),
                         ("alias", session.initiatorAlias),
+                        ("CHAP user", session.chapUser),
                         ("ISID", session.isid),
                         ("target", session.target),
                         ("portal group", "\(session.portalGroup)"),

@@ -11,14 +11,17 @@ struct Target: AsyncParsableCommand {
             vtl for the changer of a library, vtl/drive:1 for a drive. All units of one target that are parts of \
             libraries are of one library.
 
-            A target without groups is open to everyone. Once a group is mapped to it, only members of such groups get \
-            in, and each sees what was mapped to the first group that it belongs to; others do not find the target by \
-            discovery, and their logins are refused as not authorised. Sessions of initiators that lose access, or \
+            A new target lets in who reaches it through a loopback address of this machine. Once a group is mapped to \
+            it, only members of such groups get in, and each sees what was mapped to the first group that it belongs \
+            to. 'carousel target access' closes a target, opens it to everyone, and changes back; nothing else does, \
+            not even the end of its last group. Others do not find the target by discovery, and their logins are \
+            refused as not authorised. Sessions of initiators that lose access, or \
             would see other units, are closed at once; units that come and go in what they see are told to those that \
             stay.
             """,
         subcommands: [
-            List.self, Show.self, Create.self, Delete.self, Map.self, Unmap.self, Portals.self, Redirect.self,
+            List.self, Show.self, Create.self, Delete.self, Access.self, Map.self, Unmap.self, Portals.self,
+            Redirect.self,
         ])
 
     struct List: AsyncParsableCommand {
@@ -88,13 +91,42 @@ struct Target: AsyncParsableCommand {
         }
     }
 
+    struct Access: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say who may log in to a target: nobody, this machine, groups, or everyone.",
+            discussion: """
+                closed: nobody. loopback: who reaches it through a loopback address of this machine, whatever portal \
+                that is; so targets begin. groups: the members of the groups that are mapped to it. open: everyone who \
+                reaches a portal. Whatever lets somebody see more than before needs --open. Sessions that may not \
+                stay are closed at once.
+                """)
+
+        @Argument(help: "The target.")
+        var target: String
+        @Argument(
+            help: "closed, loopback, groups or open.",
+            completion: .list(["closed", "loopback", "groups", "open"]))
+        var level: String
+        @Flag(help: "Let somebody see more than before.")
+        var open = false
+        @OptionGroup var state: StateOptions
+        @OptionGroup var output: OutputOptions
+
+        func run() async throws {
+            let answer: TargetSummary = try await state.daemon.post(
+                "targets/\(ControlClient.escaped(target))/access", TargetAccessSetting(level: level, mayWiden: open))
+            try output.show(answer, text: describe)
+        }
+    }
+
     struct Map: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show devices at a target: to everyone, or to a group.",
+            abstract: "Show devices at a target, to a group or to all who get in.",
             discussion: """
-                With --group only members of such groups get in from then on. Without --lun the group sees all units \
-                of the target, else those that it was given. Without --group everyone sees the device for whom nothing \
-                else is mapped.
+                The first group that is mapped to a target makes its access 'groups': only members of such groups get \
+                in from then on. Without --lun the group sees all units of the target, else those that it was given, \
+                to which later ones are added; one that was given some sees all only with --all-units. Without --group \
+                all see the device for whom nothing else is mapped.
                 """)
 
         @Argument(help: "The target.")
@@ -106,6 +138,8 @@ struct Target: AsyncParsableCommand {
             help: ArgumentHelp("A logical unit number and a device; may be given several times.", valueName: "n=device")
         )
         var units: [String] = []
+        @Flag(help: "Show all units to a group that was given some only.")
+        var allUnits = false
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
@@ -122,7 +156,8 @@ struct Target: AsyncParsableCommand {
                 }
             }
             let answer: TargetSummary = try await state.daemon.post(
-                "targets/\(ControlClient.escaped(target))/map", TargetMapping(group: group, logicalUnits: numbered))
+                "targets/\(ControlClient.escaped(target))/map",
+                TargetMapping(group: group, logicalUnits: numbered, allUnits: allUnits))
             try output.show(answer, text: describe)
         }
     }
@@ -131,8 +166,9 @@ struct Target: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show devices no longer, or end a group's access.",
             discussion: """
-                With --group and without --lun the group's access ends. When that was the last group, the target is \
-                open to everyone.
+                With --group and without --lun the group's access ends. When that was the last group, nobody gets in: \
+                see 'carousel target access'. Where another group shows more to initiators for whom this one decides, \
+                --open has to say that it is meant.
                 """)
 
         @Argument(help: "The target.")
@@ -143,12 +179,15 @@ struct Target: AsyncParsableCommand {
             name: .customLong("lun"),
             help: ArgumentHelp("A logical unit number; may be given several times.", valueName: "n"))
         var numbers: [Int] = []
+        @Flag(help: "Let initiators see more, where another group decides for them then.")
+        var open = false
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             let answer: TargetSummary = try await state.daemon.post(
-                "targets/\(ControlClient.escaped(target))/unmap", TargetUnmapping(group: group, numbers: numbers))
+                "targets/\(ControlClient.escaped(target))/unmap",
+                TargetUnmapping(group: group, numbers: numbers, mayWiden: open))
             try output.show(answer, text: describe)
         }
     }
@@ -215,8 +254,11 @@ struct Target: AsyncParsableCommand {
     }
 
     private static func access(_ target: TargetSummary) -> String {
-        let groups = target.access.isEmpty ? "everyone" : target.access.map(\.group).joined(separator: ", ")
-        return target.hasCHAP ? groups + " (CHAP)" : groups
+        let isByGroups = target.accessLevel == "groups" && !target.access.isEmpty
+        let names = target.access.map(\.group).joined(separator: ", ")
+        let access =
+            isByGroups ? names : target.accessLevel == "groups" ? "groups, of which there are none" : target.accessLevel
+        return target.hasCHAP ? access + " (CHAP)" : access
     }
 
     private static func describe(_ target: TargetSummary) -> String {

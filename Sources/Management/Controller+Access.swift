@@ -1,0 +1,104 @@
+import Catalog
+import ISCSI
+import Logging
+public import Resources
+
+// Who may log in to a target at all. Whatever takes away, forgets or clears never lets anybody see more than before,
+// and what would is refused unless it is asked for by name.
+extension Controller {
+    /// Sets who may log in to the target `name`.
+    ///
+    /// What might let somebody see more than before has to be asked for: `mayWiden`.
+    public func setAccess(
+        ofTarget name: String, _ request: TargetAccessSetting
+    ) throws(ManagementError) -> TargetSummary {
+        let target = try targetRecord(name)
+        guard let level = AccessLevel(rawValue: request.level) else {
+            throw ManagementError(
+                .invalid, "'\(request.level)' is no access level; choose closed, loopback, groups or open")
+        }
+        guard level != target.accessLevel else { return try self.target(name) }
+        var changed = target
+        changed.accessLevel = level
+        if request.mayWiden != true, try widening(from: [target], to: [changed]) != nil {
+            throw ManagementError(
+                .conflict,
+                "access '\(level.rawValue)' lets initiators in to target '\(target.name)' that '"
+                    + "\(target.accessLevel.rawValue)' keeps out; say --open if that is meant")
+        }
+        try query { () throws(CatalogError) in try catalog.setAccessLevel(level, ofTarget: target.id) }
+        try configureFrontEnd()
+        noteChange(
+            "access level",
+            ["target": "\(target.name)", "from": "\(target.accessLevel.rawValue)", "to": "\(level.rawValue)"])
+        return try self.target(name)
+    }
+
+    /// Says in the log what has changed in who may do what.
+    func noteChange(_ what: String, _ metadata: Logger.Metadata) {
+        var metadata = metadata
+        metadata["change"] = "\(what)"
+        logger.notice("access changed", metadata: metadata)
+        noteWarnings()
+    }
+
+    /// A target at which somebody might see more when `present` has taken the place of `former`, target by target, and
+    /// `presentGroups` that of the groups there are, if it is given.
+    func widening(
+        from former: [TargetRecord], to present: [TargetRecord], presentGroups: [InitiatorGroupRecord]? = nil
+    ) throws(ManagementError) -> (target: String, widening: Widening)? {
+        let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
+        let before = try plans(of: former, groups: groups)
+        let after = try plans(of: present, groups: presentGroups ?? groups)
+        for (old, new) in zip(before, after) {
+            if let widening = new.widening(beyond: old) { return (old.name, widening) }
+        }
+        return nil
+    }
+
+    /// Refuses a change that takes something away from the group `name` when initiators might see more of a target
+    /// afterwards, because another group decides then.
+    func checkWidensNothing(
+        from former: [TargetRecord], to present: [TargetRecord], presentGroups: [InitiatorGroupRecord]? = nil,
+        group name: String
+    ) throws(ManagementError) {
+        guard let found = try widening(from: former, to: present, presentGroups: presentGroups) else { return }
+        let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
+        let other = groups.first { $0.id == found.widening.group }?.name ?? "another"
+        throw ManagementError(
+            .conflict,
+            "without group '\(name)' initiators would see more of target '\(found.target)', because group '\(other)' "
+                + "decides for them then; unmap '\(other)' first, or say --open if that is meant")
+    }
+
+    // MARK: Authentication
+
+    /// Has the catalog remember everywhere where there are secrets that authentication is required there: after an
+    /// upgrade, and when a crash came between the secrets and the catalog.
+    func rememberAuthentication() throws(ManagementError) {
+        let known = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
+        let places = Set(secrets.entries.keys.map(\.place)).subtracting(known)
+        guard !places.isEmpty else { return }
+        try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: places) }
+    }
+}
+
+extension CredentialScope {
+    /// The place by the catalog's word.
+    var place: AuthenticationPlace {
+        switch self {
+        case .target(let name): .target(name)
+        case .group(let name): .group(name)
+        case .discovery: .discovery
+        }
+    }
+
+    init(_ place: AuthenticationPlace) {
+        self =
+            switch place {
+            case .target(let name): .target(name)
+            case .group(let name): .group(name)
+            case .discovery: .discovery
+            }
+    }
+}
