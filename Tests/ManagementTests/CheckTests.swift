@@ -163,20 +163,27 @@ extension LocalDevicesTests {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await servingDevices { controller, devices in
             try await controller.createLibrary("vtl", library())
-            let running = try #require(devices.libraries.withLock { $0.values.first })
-            let check = CartridgeCheck()
-            #expect(running.register.begin(check, of: "V00001L8"))
-            #expect(!running.register.begin(CartridgeCheck(), of: "V00001L8"))
-            // As a check that has the lock, and lets go of it at its next read.
-            let held = Lock<File?>(try Self.locked(path + "/libraries/vtl/V00001L8.tape/partition0.data"))
-            DispatchQueue.global().async {
-                while check.goesOn { Thread.sleep(forTimeInterval: 0.001) }
-                held.withLock { $0 = nil }
-                running.register.end(check, of: "V00001L8")
-                check.end()
-            }
+            try hold("V00001L8", devices)
             let move = Library.Move.Arguments(from: "slot:1", to: "drive:1")
             #expect(try await controller.move(library: "vtl", move).status.state == .ready)
+            // Also when it is deleted with its library, which does not run any more then.
+            try hold("V00002L8", devices)
+            try await controller.deleteLibrary("vtl")
+            #expect(try await controller.status().problems.isEmpty)
+        }
+    }
+
+    /// Does as a check does that has the lock of the cartridge, and lets go of it at its next read.
+    private func hold(_ barcode: String, _ devices: LocalDevices) throws {
+        let folder = path + "/libraries/vtl/\(barcode).tape"
+        let check = CartridgeCheck()
+        #expect(devices.checks.begin(check, folder))
+        #expect(!devices.checks.begin(CartridgeCheck(), folder))
+        let held = Lock<File?>(try Self.locked(folder + "/partition0.data"))
+        DispatchQueue.global().async {
+            while check.goesOn { Thread.sleep(forTimeInterval: 0.001) }
+            held.withLock { $0 = nil }
+            devices.checks.end(check, folder)
         }
     }
 

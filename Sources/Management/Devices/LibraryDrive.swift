@@ -13,21 +13,23 @@ final class LibraryDrive: DriveBay {
     let unit: LogicalUnit
     private let cartridges: CartridgeStore
     private let register: CartridgeRegister
+    private let checks: CartridgeChecks
     private let logger: Logger
     private let name: String
     /// What was loaded last, for the log.
     private let loaded = Lock<String?>(nil)
 
     /// The drive of `server`, with cartridges from `cartridges`; `register` hears of those that cannot be loaded or
-    /// lose data, and `name` is for the log.
+    /// lose data, `checks` are ended for those that are loaded, and `name` is for the log.
     init(
-        _ server: TapeDeviceServer, cartridges: CartridgeStore, register: CartridgeRegister, name: String,
-        logger: Logger
+        _ server: TapeDeviceServer, cartridges: CartridgeStore, register: CartridgeRegister, checks: CartridgeChecks,
+        name: String, logger: Logger
     ) {
         self.server = server
         unit = LogicalUnit(server)
         self.cartridges = cartridges
         self.register = register
+        self.checks = checks
         self.name = name
         self.logger = logger
         server.whenDataLost { barcode, loss in
@@ -43,13 +45,13 @@ final class LibraryDrive: DriveBay {
 
     func load(_ barcode: String, completion: @escaping @Sendable () -> Void) {
         let cartridges = cartridges
-        let register = register
+        let checks = checks
         let epoch = register.epoch
         let loss = Lock<LossSummary?>(nil)
         loaded.withLock { $0 = barcode }
         server.insertMedium(
             opening: { () throws(CartridgeError) in
-                let cartridge = try Self.open(barcode, cartridges, register)
+                let cartridge = try Self.open(barcode, cartridges, checks)
                 loss.withLock { $0 = cartridge.lossReport.map { LossSummary($0) } }
                 return cartridge
             },
@@ -63,17 +65,19 @@ final class LibraryDrive: DriveBay {
 
     /// Opens the cartridge, whoever checks it.
     private static func open(
-        _ barcode: String, _ cartridges: CartridgeStore, _ register: CartridgeRegister
+        _ barcode: String, _ cartridges: CartridgeStore, _ checks: CartridgeChecks
     ) throws(CartridgeError) -> Media.Cartridge {
-        while true {
-            register.interruptCheck(of: barcode)
+        let folder = cartridges.folder(of: barcode)
+        // A check that begins after the first look has the lock, and is ended by the second.
+        for _ in 0..<2 {
+            checks.interrupt(folder)
             do throws(CartridgeError) {
                 return try cartridges.open(barcode: barcode)
             } catch {
-                // A check that has begun in between has the lock.
-                guard case .inUse = error, register.interruptCheck(of: barcode) else { throw error }
+                guard case .inUse = error else { throw error }
             }
         }
+        throw CartridgeError.inUse(barcode: barcode)
     }
 
     func unload(completion: @escaping @Sendable (BayRelease) -> Void) {

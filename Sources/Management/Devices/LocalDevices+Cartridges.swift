@@ -21,8 +21,6 @@ final class CartridgeRegister: Sendable {
         var epoch: UInt64 = 0
         /// The epoch that began with what was told last of a cartridge.
         var told: [String: UInt64] = [:]
-        /// The checks that are under way.
-        var checks: [String: CartridgeCheck] = [:]
 
         mutating func setLoss(_ loss: LossSummary?, _ barcode: String) {
             examined.losses[barcode] = nil
@@ -87,28 +85,6 @@ final class CartridgeRegister: Sendable {
             if state.isUntold(barcode, since: epoch) { state.setLoss(nil, barcode) }
             return isKnown
         }
-    }
-
-    /// Says that a check of the cartridge begins; false when there is one already.
-    func begin(_ check: CartridgeCheck, of barcode: String) -> Bool {
-        state.withLock { state in
-            guard state.checks[barcode] == nil else { return false }
-            state.checks[barcode] = check
-            return true
-        }
-    }
-
-    /// Says that it is over.
-    func end(_ check: CartridgeCheck, of barcode: String) {
-        state.withLock { state in if state.checks[barcode] === check { state.checks[barcode] = nil } }
-    }
-
-    /// Has the check of the cartridge end, and waits for that; false when there is none.
-    @discardableResult
-    func interruptCheck(of barcode: String) -> Bool {
-        guard let check = state.withLock({ $0.checks[barcode] }) else { return false }
-        check.interrupt()
-        return true
     }
 
     /// Forgets a cartridge that has gone.
@@ -200,7 +176,7 @@ extension LocalDevices {
         let register = libraries.withLock { $0[library.identity.id] }?.register
         try Self.each(cartridges) { cartridge throws(ManagementError) in
             let barcode = cartridge.barcode
-            register?.interruptCheck(of: barcode)
+            checks.interrupt(CartridgeStore(directory: folder).folder(of: barcode))
             do throws(CartridgeError) {
                 try CartridgeStore(directory: folder).delete(barcode: barcode)
             } catch {

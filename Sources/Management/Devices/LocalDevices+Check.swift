@@ -26,6 +26,31 @@ final class CartridgeCheck: Sendable {
     }
 }
 
+/// The checks that are under way, by the folders of their cartridges. Any thread.
+final class CartridgeChecks: Sendable {
+    private let checks = Lock<[String: CartridgeCheck]>([:])
+
+    /// Says that a check begins; false when there is one of that cartridge already.
+    func begin(_ check: CartridgeCheck, _ folder: String) -> Bool {
+        checks.withLock { checks in
+            guard checks[folder] == nil else { return false }
+            checks[folder] = check
+            return true
+        }
+    }
+
+    /// Says that it is over.
+    func end(_ check: CartridgeCheck, _ folder: String) {
+        checks.withLock { checks in if checks[folder] === check { checks[folder] = nil } }
+        check.end()
+    }
+
+    /// Has the check of the cartridge end, if there is one, and waits for that.
+    func interrupt(_ folder: String) {
+        checks.withLock { $0[folder] }?.interrupt()
+    }
+}
+
 extension LocalDevices {
     /// Reads all of a cartridge that no drive has. Whoever wants to load, delete or acknowledge it ends that.
     public func check(
@@ -36,15 +61,15 @@ extension LocalDevices {
         func finding(_ severity: Finding.Severity, _ sentence: String) -> Finding {
             Finding(.cartridge, "\(library.name)/\(barcode)", severity, sentence)
         }
-        let register = libraries.withLock { $0[library.identity.id] }?.register
+        let store = CartridgeStore(directory: folder)
         let check = CartridgeCheck()
-        defer { check.end() }
-        if let register {
-            guard register.begin(check, of: barcode) else { return [finding(.note, "it is being checked already")] }
+        guard checks.begin(check, store.folder(of: barcode)) else {
+            return [finding(.note, "it is being checked already")]
         }
-        defer { register?.end(check, of: barcode) }
+        defer { checks.end(check, store.folder(of: barcode)) }
+        let register = libraries.withLock { $0[library.identity.id] }?.register
         let epoch = register?.epoch ?? 0
-        let checker = CartridgeChecker(CartridgeStore(directory: folder)) { observer($0) && check.goesOn }
+        let checker = CartridgeChecker(store) { observer($0) && check.goesOn }
         do {
             let report = try checker.check(barcode: barcode, repairing: repairs)
             if report.isIndexRebuilt { register?.setLoaded(nil, loss: nil, barcode, since: epoch) }

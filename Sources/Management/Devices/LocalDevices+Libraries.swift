@@ -123,7 +123,8 @@ extension LocalDevices {
             let server = TapeDeviceServer(identity: identity, profile: driveProfile, reactor: home)
             drives.append(
                 LibraryDrive(
-                    server, cartridges: store, register: register, name: "drive:\(drive.number) of \(library.name)",
+                    server, cartridges: store, register: register, checks: checks,
+                    name: "drive:\(drive.number) of \(library.name)",
                     logger: logger))
         }
         let changer: ChangerDeviceServer

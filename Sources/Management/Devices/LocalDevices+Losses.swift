@@ -61,7 +61,7 @@ extension LocalDevices {
             return try acknowledgeLoss(of: cartridge, inDrive: element.number, of: running)
         }
         let epoch = running?.register.epoch ?? 0
-        running?.register.interruptCheck(of: cartridge.barcode)
+        checks.interrupt(CartridgeStore(directory: folder).folder(of: cartridge.barcode))
         let hadLost = try acknowledgeLoss(of: cartridge, in: CartridgeStore(directory: folder))
         // A drive may have told of a loss that its host could not record with the files.
         let wasKnown = running?.register.acknowledge(cartridge.barcode, since: epoch) ?? false

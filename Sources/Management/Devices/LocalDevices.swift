@@ -48,6 +48,7 @@ public final class LocalDevices: DeviceAssembly {
     let units = Lock<[Int64: LogicalUnit]>([:])
     let frontEnd = Lock(FrontEndState())
     let access = AccessTable()
+    let checks = CartridgeChecks()
     let domains = DiscoveryDomains()
     let refusals: RefusalLog
     let server: ISCSIServer
