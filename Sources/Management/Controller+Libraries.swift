@@ -134,9 +134,10 @@ extension Controller {
         return try query { () throws(CatalogError) in try catalog.libraries() }
     }
 
-    /// Deletes the library `name` with all its cartridges.
+    /// Deletes the library `name` with all its cartridges, unless there are others in its folder.
     public func deleteLibrary(_ name: String) throws(ManagementError) {
         let library = try libraryRecord(name)
+        try checkHasNoStrangers(library)
         let units = [library.identity.id] + library.drives.map(\.identity.id)
         try checkUnused(name, units: units, kind: "library", verb: "delete")
         let hasSettings = try hasFrontEndSettings(name, units: units)

@@ -178,6 +178,18 @@ final class AdoptionTests {
         await controller.shutDown()
     }
 
+    @Test("a library is not deleted with cartridges in its folder that nobody has adopted")
+    func strangers() async throws {
+        try await fixture.prepareAdoption()
+        let refusal = await fixture.refusal { try await controller.deleteLibrary("vtl") }
+        #expect(refusal?.code == .conflict)
+        #expect(refusal?.message.contains("vtl/X00001L8.tape would go with library 'vtl'") == true)
+        #expect(fixture.devices.libraries.contains("vtl"))
+        try await controller.adoptCartridge(library: "vtl", CartridgeAdoption(cartridge: "X00001L8"))
+        try await controller.deleteLibrary("vtl")
+        #expect(!fixture.media().contains("X00001L8.tape"))
+    }
+
     @Test("what is known already, in use elsewhere or no medium is refused and stays")
     func refusals() async throws {
         try await fixture.prepareAdoption()

@@ -225,6 +225,22 @@ extension Controller {
         }
     }
 
+    /// Refuses when cartridges that no row claims lie in the folder of the library, for they would go with it.
+    func checkHasNoStrangers(_ library: LibraryRecord) throws(ManagementError) {
+        guard library.phase == .complete else { return }
+        let path = folder.libraryPath(library.name)
+        let suffix = StateFolder.cartridgeSuffix
+        let known = Set(try cartridgeRecords(library).map { $0.barcode + suffix })
+        let stranger = folder.names(in: path).first {
+            $0.hasSuffix(suffix) && !$0.hasPrefix(".") && !known.contains($0)
+        }
+        guard let stranger else { return }
+        throw ManagementError(
+            .conflict,
+            "\(path)/\(stranger) would go with library '\(library.name)', and belongs to no cartridge of it; "
+                + "move it away, or take it up with 'carousel adopt tape'")
+    }
+
     // MARK: Steps back
 
     /// Removes the rows of what could not be started. The files stay; so do the rows if they cannot be removed, and the
