@@ -182,7 +182,8 @@ struct LibraryTests {
         _ = try await controller.createLibrary("vtl", spec(slots: 2, cartridges: 2, firstBarcode: "A00001L8"))
         _ = try await controller.exportCartridge("A00001L8", library: "vtl")
         _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:2", to: "drive:1"))
-        #expect(try await controller.importCartridge("A00001L8", library: "vtl").status.place == "slot:1")
+        let answer = try await fixture.endpoint("libraries").perform("import", "vtl", ["barcode": "A00001L8"])
+        #expect(answer["done"] == "cartridge A00001L8 is in slot:1, for library 'vtl' has no mail slots")
         _ = try await controller.exportCartridge("A00001L8", library: "vtl")
         _ = try await controller.createCartridge("B00001L8", library: "vtl")
         let full = await fixture.refusal { try await controller.importCartridge("A00001L8", library: "vtl") }

@@ -35,10 +35,13 @@ public struct LibraryDriver: Driver {
                 : try await controller.importCartridge(barcode, library: library)
         }
         let barcode = cartridge.name.dropFirst(library.count + 1)
+        let isPutInSlot =
+            action == Library.Import.description.name && cartridge.status.place.hasPrefix(ElementKind.slot.rawValue)
         return [
             "done": .text(
                 "cartridge \(barcode) is in \(cartridge.status.place == "vault" ? "the " : "")"
-                    + cartridge.status.place),
+                    + cartridge.status.place
+                    + (isPutInSlot ? ", for library '\(library)' has no mail slots" : "")),
             "cartridge": cartridge.json,
         ]
     }
