@@ -88,10 +88,14 @@ struct API: Sendable {
             let name = parts[2]
             switch request.method {
             case .patch:
-                let spec = try Self.object(try await Self.body(of: request), only: ["spec"])["spec"]
-                return try Self.response(.ok, try await endpoint.change(name, try Self.members(spec, "spec")))
+                let body = try Self.object(
+                    try await Self.body(of: request),
+                    only: ["spec"] + (kind.wideningVerbs.contains(.set) ? ["open"] : []))
+                let mayWiden = try FieldType.flag.checked(body["open"] ?? false, field: "open") == true
+                return try Self.response(
+                    .ok, try await endpoint.change(name, try Self.members(body["spec"], "spec"), mayWiden: mayWiden))
             case .delete:
-                try await endpoint.delete(name)
+                try await endpoint.delete(name, mayWiden: try Self.mayWiden(request, kind))
                 return Response(status: .noContent)
             default: return try Self.response(.ok, try await endpoint.show(name))
             }
@@ -126,21 +130,34 @@ struct API: Sendable {
         return try Self.response(.ok, .object(answer))
     }
 
+    /// Whether a deletion may let somebody see more than before.
+    private static func mayWiden(_ request: Request, _ kind: KindDescription) throws(ManagementError) -> Bool {
+        var mayWiden = false
+        for (key, value) in request.uri.queryParameters {
+            guard key == "open", kind.wideningVerbs.contains(.delete) else {
+                throw ManagementError(.invalid, "a deletion has no parameter '\(key)'", field: String(key))
+            }
+            mayWiden = try FieldType.flag.parsed(String(value), field: "open") == true
+        }
+        return mayWiden
+    }
+
     private func create(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
         let body = try Self.object(try await Self.body(of: request), only: ["name", "spec"])
-        guard let name = body["name"]?.text else {
+        guard let name = body["name"]?.text ?? endpoint.kind.naming.onlyName else {
             throw ManagementError(.invalid, "\(endpoint.kind.aSingular) needs a name, as text", field: "name")
         }
         let thing = try await endpoint.create(name, try Self.members(body["spec"], "spec"))
         var response = try Self.response(.created, thing)
-        response.headers[.location] = "/v1/\(endpoint.kind.plural)/\(ControlClient.escaped(name))"
+        response.headers[.location] =
+            "/v1/\(endpoint.kind.plural)/\(ControlClient.escaped(thing["name"]?.text ?? name))"
         return response
     }
 
     private func perform(
         _ action: String, on name: String?, _ endpoint: Endpoint, _ request: Request
     ) async throws -> Response {
-        guard let known = endpoint.kind.action(action), known.isOfOne == (name != nil) else {
+        guard let known = endpoint.kind.action(action), known.subject.isAsked(ofOne: name != nil) else {
             throw Self.noSuchPath(request)
         }
         try Self.check(request, in: [.post])

@@ -70,12 +70,18 @@ public struct ControlClient: Sendable {
     }
 
     /// Changes these fields of the spec of the thing `name`.
-    public func change(_ kind: KindDescription, _ name: String, _ spec: [String: JSONValue]) async throws -> JSONValue {
-        try await patch(try Self.path(kind, name), JSONValue.object(["spec": .object(spec)]))
+    /// Refused when somebody might see more than before, unless `mayWiden`.
+    public func change(
+        _ kind: KindDescription, _ name: String, _ spec: [String: JSONValue], mayWiden: Bool = false
+    ) async throws -> JSONValue {
+        var body: [String: JSONValue] = ["spec": .object(spec)]
+        if mayWiden { body["open"] = true }
+        return try await patch(try Self.path(kind, name), JSONValue.object(body))
     }
 
-    public func delete(_ kind: KindDescription, _ name: String) async throws {
-        let _: JSONValue = try await delete(try Self.path(kind, name))
+    /// Deletes the thing `name`. Refused when somebody might see more than before, unless `mayWiden`.
+    public func delete(_ kind: KindDescription, _ name: String, mayWiden: Bool = false) async throws {
+        let _: JSONValue = try await delete(try Self.path(kind, name) + (mayWiden ? "?open=true" : ""))
     }
 
     /// Asks for an action of the thing `name`, or of the kind.
@@ -128,12 +134,7 @@ public struct ControlClient: Sendable {
         guard let index = parts.firstIndex(of: "") else { return }
         do throws(ManagementError) {
             switch index > 0 ? parts[index - 1] : "" {
-            case "disks": try DeviceName.check("", of: "disk")
             case "libraries": try DeviceName.check("", of: "library")
-            case "targets": try DeviceName.check("", of: "target")
-            case "groups": try DeviceName.check("", of: "group")
-            case "cartridges": try Barcode.check("")
-            case "portals": _ = try PortalAddress.parse("")
             default: throw ManagementError(.invalid, "'' is no name; give one")
             }
         } catch {

@@ -20,8 +20,11 @@ enum OpenAPI {
             paths["/v1/\(kind.plural)"] = .object(collection(kind))
             paths["/v1/\(kind.plural)/{name}"] = .object(single(kind))
             for action in kind.actions {
-                let path = action.isOfOne ? "/{name}" : ""
-                paths["/v1/\(kind.plural)\(path)/actions/\(action.name)"] = .object(perform(kind, action))
+                for isOne in [true, false] where action.subject.isAsked(ofOne: isOne) {
+                    let path = isOne ? "/{name}" : ""
+                    paths["/v1/\(kind.plural)\(path)/actions/\(action.name)"] =
+                        .object(perform(kind, action, ofOne: isOne))
+                }
             }
         }
         return [
@@ -63,7 +66,8 @@ enum OpenAPI {
             operations["post"] = operation(
                 "create\(name)", "Makes \(kind.aSingular).",
                 body: [
-                    "type": "object", "required": ["name"], "additionalProperties": false,
+                    "type": "object", "required": kind.naming.onlyName == nil ? ["name"] : [],
+                    "additionalProperties": false,
                     "properties": ["name": ["type": "string"], "spec": reference(name + "Creation")],
                 ], answer: ("201", reference(name)))
         }
@@ -79,30 +83,33 @@ enum OpenAPI {
             )
         }
         if kind.verbs.contains(.set) {
-            var spec = kind.spec.filter { $0.change == .always || $0.change == .growing }.schema
-            if case .object(var members) = spec {
-                members["required"] = nil
-                spec = .object(members)
-            }
+            var properties: [String: JSONValue] = ["spec": kind.spec.schemaOfChange]
+            if kind.wideningVerbs.contains(.set) { properties["open"] = open }
             operations["patch"] = operation(
                 "change\(name)", "Changes fields of the spec of \(kind.aSingular); the others stay.",
                 parameters: [nameParameter],
-                body: ["type": "object", "additionalProperties": false, "properties": ["spec": spec]],
+                body: ["type": "object", "additionalProperties": false, "properties": .object(properties)],
                 answer: ("200", reference(name)))
         }
         if kind.verbs.contains(.delete) {
             operations["delete"] = operation(
-                "delete\(name)", "Deletes \(kind.aSingular).", parameters: [nameParameter], answer: ("204", nil))
+                "delete\(name)", "Deletes \(kind.aSingular).",
+                parameters: [nameParameter]
+                    + (kind.wideningVerbs.contains(.delete) ? [query("open", FieldDescription.openHelp, open)] : []),
+                answer: ("204", nil))
         }
         return operations
     }
 
-    private static func perform(_ kind: KindDescription, _ action: ActionDescription) -> [String: JSONValue] {
-        let words = action.name.split(separator: "-").map { typeName(String($0)) }.joined()
+    private static func perform(
+        _ kind: KindDescription, _ action: ActionDescription, ofOne isOne: Bool
+    ) -> [String: JSONValue] {
+        let words = typeName(action.name)
+        let noun = typeName(isOne ? kind.singular : kind.plural)
         return [
             "post": operation(
-                words.prefix(1).lowercased() + words.dropFirst() + typeName(kind.singular), action.help,
-                parameters: action.isOfOne ? [nameParameter] : [], body: action.arguments.schema,
+                words.prefix(1).lowercased() + words.dropFirst() + noun, action.help,
+                parameters: isOne ? [nameParameter] : [], body: action.arguments.schema,
                 answer: ("200", ["type": "object"]))
         ]
     }
@@ -130,8 +137,10 @@ enum OpenAPI {
 
     // MARK: Parts
 
+    private static let open: JSONValue = ["type": "boolean", "default": false]
+
     private static func typeName(_ words: String) -> String {
-        words.split(separator: " ").map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+        words.split { $0 == " " || $0 == "-" }.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
     private static func reference(_ name: String) -> JSONValue { ["$ref": .text("#/components/schemas/\(name)")] }

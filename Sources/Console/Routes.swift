@@ -6,16 +6,11 @@ import NIOCore
 import Resources
 
 extension ControlServer {
-    /// The routes of kinds that have no table yet.
+    /// The routes that come from no table.
     static func router(_ controller: Controller) -> Router<BasicRequestContext> {
         let router = Router()
         let api = router.group("v1")
         api.get("status") { _, _ in await answer { try await controller.status() } }
-        addTargetRoutes(to: api, controller)
-        addAccessRoutes(to: api, controller)
-        addPortalRoutes(to: api, controller)
-        addSessionRoutes(to: api, controller)
-        addNameServiceRoutes(to: api, controller)
         addProfileRoutes(to: api, controller)
         addCheckRoutes(to: api, controller)
         addAdoptionRoutes(to: api, controller)

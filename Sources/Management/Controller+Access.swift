@@ -10,28 +10,28 @@ extension Controller {
     ///
     /// What might let somebody see more than before has to be asked for: `mayWiden`.
     public func setAccess(
-        ofTarget name: String, _ request: TargetAccessSetting
-    ) throws(ManagementError) -> TargetSummary {
+        ofTarget name: String, to level: AccessLevel, mayWiden: Bool = false
+    ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
-        guard let level = AccessLevel(rawValue: request.level) else {
-            throw ManagementError(
-                .invalid, "'\(request.level)' is no access level; choose closed, loopback, groups or open")
-        }
         guard level != target.accessLevel else { return try self.target(name) }
-        var changed = target
-        changed.accessLevel = level
-        if request.mayWiden != true, try widening(from: [target], to: [changed]) != nil {
-            throw ManagementError(
-                .conflict,
-                "access '\(level.rawValue)' lets initiators in to target '\(target.name)' that '"
-                    + "\(target.accessLevel.rawValue)' keeps out; say --open if that is meant")
-        }
+        if !mayWiden { try checkWidensNothing(target, to: level) }
         try query { () throws(CatalogError) in try catalog.setAccessLevel(level, ofTarget: target.id) }
         try configureFrontEnd()
         noteChange(
             "access level",
             ["target": "\(target.name)", "from": "\(target.accessLevel.rawValue)", "to": "\(level.rawValue)"])
         return try self.target(name)
+    }
+
+    /// Refuses an access level with which somebody might see more of the target than before.
+    func checkWidensNothing(_ target: TargetRecord, to level: AccessLevel) throws(ManagementError) {
+        var changed = target
+        changed.accessLevel = level
+        guard level != target.accessLevel, try widening(from: [target], to: [changed]) != nil else { return }
+        throw ManagementError(
+            .conflict,
+            "access '\(level.rawValue)' lets initiators in to target '\(target.name)' that '"
+                + "\(target.accessLevel.rawValue)' keeps out; say --open if that is meant")
     }
 
     /// Says in the log what has changed in who may do what.
@@ -43,12 +43,13 @@ extension Controller {
     }
 
     /// A target at which somebody might see more when `present` has taken the place of `former`, target by target, and
-    /// `presentGroups` that of the groups there are, if it is given.
+    /// `formerGroups` and `presentGroups` that of the groups there are, if they are given.
     func widening(
-        from former: [TargetRecord], to present: [TargetRecord], presentGroups: [InitiatorGroupRecord]? = nil
+        from former: [TargetRecord], to present: [TargetRecord], formerGroups: [InitiatorGroupRecord]? = nil,
+        presentGroups: [InitiatorGroupRecord]? = nil
     ) throws(ManagementError) -> (target: String, widening: Widening)? {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
-        let before = try plans(of: former, groups: groups)
+        let before = try plans(of: former, groups: formerGroups ?? groups)
         let after = try plans(of: present, groups: presentGroups ?? groups)
         for (old, new) in zip(before, after) {
             if let widening = new.widening(beyond: old) { return (old.name, widening) }
@@ -59,10 +60,13 @@ extension Controller {
     /// Refuses a change that takes something away from the group `name` when initiators might see more of a target
     /// afterwards, because another group decides then.
     func checkWidensNothing(
-        from former: [TargetRecord], to present: [TargetRecord], presentGroups: [InitiatorGroupRecord]? = nil,
-        group name: String
+        from former: [TargetRecord], to present: [TargetRecord], formerGroups: [InitiatorGroupRecord]? = nil,
+        presentGroups: [InitiatorGroupRecord]? = nil, group name: String
     ) throws(ManagementError) {
-        guard let found = try widening(from: former, to: present, presentGroups: presentGroups) else { return }
+        guard
+            let found = try widening(
+                from: former, to: present, formerGroups: formerGroups, presentGroups: presentGroups)
+        else { return }
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let other = groups.first { $0.id == found.widening.group }?.name ?? "another"
         throw ManagementError(
@@ -72,6 +76,14 @@ extension Controller {
     }
 
     // MARK: Authentication
+
+    /// Has initiators prove who they are at `scope` from now on, or no longer: then the secrets there are forgotten.
+    func setAuthentication(_ authentication: Authentication, at scope: CredentialScope) throws(ManagementError) {
+        guard authentication == .chap else { return try clearAll(at: scope, isNotRequired: true) }
+        try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
+        try configureFrontEnd()
+        noteChange("authentication", ["place": "\(Self.words(scope))", "proof": "required"])
+    }
 
     /// Has the catalog remember everywhere where there are secrets that authentication is required there: after an
     /// upgrade, and when a crash came between the secrets and the catalog.

@@ -6,27 +6,70 @@ import Logging
 public import Resources
 
 extension Controller {
-    /// Where CHAP is asked for, and whose names are known there; no secrets.
-    public func credentials() throws(ManagementError) -> [CHAPSummary] {
-        let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
-        let scopes = Set(secrets.entries.keys).union(required.map(CredentialScope.init))
-        return scopes.map { Self.summary(of: secrets.entries[$0] ?? .unknown, at: $0) }
-            .sorted { Self.order($0.place) < Self.order($1.place) }
+    /// The names and places for which there are secrets, by name; no secrets.
+    public func credentials() -> [Resource<Credential>] {
+        secrets.entries.flatMap { scope, credentials in
+            let status = Credential.Status(
+                algorithms: Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0))
+            return (credentials.initiators.map { ($0, false) } + (credentials.target.map { [($0, true)] } ?? [])).map {
+                credential, isMutual in
+                Resource<Credential>(
+                    name: "\(Self.credentialPlace(scope))/\(credential.name)",
+                    spec: Credential.Spec(secret: nil, isMutual: isMutual), status: status)
+            }
+        }.sorted { ($0.name, $0.spec.isMutual ? 1 : 0) < ($1.name, $1.spec.isMutual ? 1 : 0) }
     }
 
-    /// Sets names and secrets, and requires their proof from now on. Sessions that are logged in stay; the next login
-    /// has to know them.
-    public func setCredentials(_ request: CHAPSetting) throws(ManagementError) -> CHAPSummary {
-        let scope = try scope(request.place)
+    /// The credential `PLACE/USER`.
+    public func credential(_ name: String) throws(ManagementError) -> Resource<Credential> {
+        guard let credential = credentials().first(where: { $0.name == name }) else {
+            throw ManagementError(
+                .notFound, "there is no credential '\(name)'; 'carousel chap list' shows those there are")
+        }
+        return credential
+    }
+
+    /// Sets a name and its secret, and requires a proof at the place from now on. Sessions that are logged in stay; the
+    /// next login has to know it.
+    public func createCredential(
+        _ name: String, _ spec: Credential.Spec
+    ) throws(ManagementError) -> Resource<Credential> {
+        let (scope, user) = try parts(of: name)
+        let present = secrets.entries[scope]
+        let isThere = present?.initiators.contains { $0.name == user } == true || present?.target?.name == user
+        guard !isThere else {
+            throw ManagementError(
+                .conflict, "credential '\(name)' exists already; 'carousel chap set' gives it another secret")
+        }
+        if spec.isMutual, let own = present?.target {
+            throw ManagementError(
+                .conflict, "\(Self.words(scope)) proves itself as '\(own.name)' already; delete that first")
+        }
+        try set(user, spec, at: scope)
+        return try credential("\(Self.credentialPlace(scope))/\(user)")
+    }
+
+    /// Gives a name another secret.
+    public func changeCredential(
+        _ present: Resource<Credential>, to spec: Credential.Spec
+    ) throws(ManagementError) -> Resource<Credential> {
+        let (scope, user) = try parts(of: present.name)
+        try set(user, spec, at: scope)
+        return try credential(present.name)
+    }
+
+    private func set(
+        _ user: String, _ spec: Credential.Spec, at scope: CredentialScope
+    ) throws(ManagementError) {
+        guard let secret = spec.secret else { return }
+        let credential = CHAPCredential(name: user, secret: secret.bytes)
         var credentials = secrets.entries[scope] ?? CredentialSet(initiators: [], algorithms: CHAPAlgorithm.allCases)
-        if let initiator = request.initiator {
-            credentials.initiators.removeAll { $0.name == initiator.name }
-            credentials.initiators.append(CHAPCredential(name: initiator.name, secret: Array(initiator.secret)))
+        if spec.isMutual {
+            credentials.target = credential
+        } else {
+            credentials.initiators.removeAll { $0.name == user }
+            credentials.initiators.append(credential)
         }
-        if let target = request.target {
-            credentials.target = CHAPCredential(name: target.name, secret: Array(target.secret))
-        }
-        if let names = request.algorithms { credentials.algorithms = try Self.algorithms(names) }
         do {
             try AuthenticationPolicy.validate(initiators: credentials.initiators, target: credentials.target)
         } catch {
@@ -42,52 +85,67 @@ extension Controller {
             throw error
         }
         try configureFrontEnd()
-        var metadata: Logger.Metadata = ["place": "\(Self.words(scope))"]
-        metadata["user"] = request.initiator.map { "\(PrintableText.escaped($0.name))" }
-        metadata["mutual user"] = request.target.map { "\(PrintableText.escaped($0.name))" }
-        noteChange("CHAP set", metadata)
-        return Self.summary(of: credentials, at: scope)
+        noteChange(
+            "CHAP set",
+            [
+                "place": "\(Self.words(scope))",
+                spec.isMutual ? "mutual user" : "user": "\(PrintableText.escaped(user))",
+            ])
     }
 
-    /// Forgets a name, or all names at a place, where nobody gets in then: that a proof is required is not forgotten,
-    /// unless it is asked for.
-    public func clearCredentials(_ request: CHAPClearing) throws(ManagementError) {
-        let scope = try scope(request.place)
-        let isRequired = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
-            .contains(scope.place)
-        guard secrets.entries[scope] != nil || isRequired && request.user == nil && request.isNotRequired == true else {
-            let rest =
-                isRequired
-                ? "no secret is set there, and nobody gets in; set one with 'carousel chap set', or end that with "
-                    + "'carousel chap clear --not-required'"
-                : "no CHAP is set there; 'carousel chap list' shows where it is"
-            throw ManagementError(.notFound, rest)
+    /// Forgets a name with its secret. Where the last one goes nobody gets in: that a proof is required is not
+    /// forgotten.
+    public func deleteCredential(_ name: String) throws(ManagementError) {
+        let present = try credential(name)
+        let (scope, user) = try parts(of: name)
+        guard var credentials = secrets.entries[scope] else {
+            throw ManagementError(.internal, "credential '\(name)' has gone")
         }
-        guard let user = request.user else {
-            try clearAll(at: scope, isNotRequired: request.isNotRequired == true)
-            return
+        if present.spec.isMutual {
+            credentials.target = nil
+        } else {
+            credentials.initiators.removeAll { $0.name == user }
         }
-        guard request.isNotRequired != true, var credentials = secrets.entries[scope] else {
-            throw ManagementError(
-                .invalid, "the others there have to prove who they are on; leave out --user or --not-required")
+        guard !credentials.initiators.isEmpty else {
+            if let own = credentials.target {
+                throw ManagementError(
+                    .conflict,
+                    "'\(user)' is the only user there; set another first, or delete '\(own.name)', with which the "
+                        + "target proves itself")
+            }
+            return try clearAll(at: scope, isNotRequired: false)
         }
-        guard credentials.initiators.contains(where: { $0.name == user }) else {
-            throw ManagementError(
-                .notFound, "no user '\(user)' is set there; 'carousel chap list' shows those there are")
-        }
-        guard credentials.initiators.count > 1 else {
-            // The target's own secret would be left without an initiator's.
-            throw ManagementError(
-                .conflict,
-                "'\(user)' is the only user there; set another first, or leave out --user to forget all secrets there")
-        }
-        credentials.initiators.removeAll { $0.name == user }
         try secrets.set(credentials, at: scope)
         try configureFrontEnd()
         noteChange("CHAP cleared", ["place": "\(Self.words(scope))", "user": "\(PrintableText.escaped(user))"])
     }
 
-    private func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
+    /// Has a place allow some algorithms only, which it gives by name in their order.
+    public func allow(_ arguments: Credential.Allow.Arguments) throws(ManagementError) -> [String] {
+        let scope = try scope(arguments.place)
+        guard var credentials = secrets.entries[scope] else {
+            throw ManagementError(
+                .notFound, "no secret is set for \(Self.words(scope)); set one with 'carousel chap create' first")
+        }
+        credentials.algorithms = try Self.algorithms(arguments.algorithms)
+        try secrets.set(credentials, at: scope)
+        try configureFrontEnd()
+        let names = Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0)
+        noteChange("CHAP algorithms", ["place": "\(Self.words(scope))", "algorithms": "\(names)"])
+        return names
+    }
+
+    /// Asks for no proof at a place any more, and forgets the secrets there.
+    public func waive(_ arguments: Credential.Waive.Arguments) throws(ManagementError) {
+        let scope = try scope(arguments.place)
+        let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
+        guard secrets.entries[scope] != nil || required.contains(scope.place) else {
+            throw ManagementError(.notFound, "no CHAP is asked for at \(Self.words(scope)); there is nothing to waive")
+        }
+        try clearAll(at: scope, isNotRequired: true)
+    }
+
+    func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
         try query { () throws(CatalogError) in try catalog.requireAuthentication(!isNotRequired, at: [scope.place]) }
         do {
             if secrets.entries[scope] != nil { try secrets.set(nil, at: scope) }
@@ -140,18 +198,6 @@ extension Controller {
         return CHAPAlgorithm.allCases.filter(algorithms.contains)
     }
 
-    private static func summary(of credentials: CredentialSet, at scope: CredentialScope) -> CHAPSummary {
-        let place =
-            switch scope {
-            case .target(let name): CHAPPlace(target: name)
-            case .group(let name): CHAPPlace(group: name)
-            case .discovery: CHAPPlace(isDiscovery: true)
-            }
-        return CHAPSummary(
-            place: place, users: credentials.initiators.map(\.name).sorted(), mutualUser: credentials.target?.name,
-            algorithms: algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0))
-    }
-
     /// `target 'a'`, as sentences name it.
     static func words(_ scope: CredentialScope) -> String {
         switch scope {
@@ -161,17 +207,26 @@ extension Controller {
         }
     }
 
-    private static func order(_ place: CHAPPlace) -> String {
-        place.target.map { "target \($0)" } ?? place.group.map { "group \($0)" } ?? "discovery"
+    /// As it stands in the names of credentials.
+    private static func credentialPlace(_ scope: CredentialScope) -> CredentialPlace {
+        switch scope {
+        case .target(let name): .target(name)
+        case .group(let name): .group(name)
+        case .discovery: .discovery
+        }
     }
 
-    private func scope(_ place: CHAPPlace) throws(ManagementError) -> CredentialScope {
-        switch (place.target, place.group, place.isDiscovery) {
-        case (let target?, nil, false): return .target(try targetRecord(target).name)
-        case (nil, let group?, false): return .group(try initiatorGroupRecord(group).name)
-        case (nil, nil, true): return .discovery
-        default:
-            throw ManagementError(.invalid, "name one place: --target TARGET, --group GROUP or --discovery")
+    private func parts(of name: String) throws(ManagementError) -> (scope: CredentialScope, user: String) {
+        let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2 else { throw ManagementError(.invalid, "'\(name)' is no credential; write PLACE/USER") }
+        return (try scope(parts[0]), parts[1])
+    }
+
+    private func scope(_ place: String) throws(ManagementError) -> CredentialScope {
+        switch try CredentialPlace.parse(place) {
+        case .target(let target): .target(try targetRecord(target).name)
+        case .group(let group): .group(try initiatorGroupRecord(group).name)
+        case .discovery: .discovery
         }
     }
 

@@ -6,25 +6,24 @@ public import Resources
 extension Controller {
     /// The most initiator groups.
     static let maximumInitiatorGroups = 1024
-    /// The most patterns and ranges of a group.
-    static let maximumMembers = 1024
-    /// What ranks may be.
-    static let ranks = 1...1_000_000
     /// How far from the last group a new one is put, so that others fit between.
     static let rankDistance = 10
 
-    /// The initiator groups, by rank.
-    public func initiatorGroups() throws(ManagementError) -> [InitiatorGroupSummary] {
+    /// The initiator groups, by name.
+    public func initiatorGroups() throws(ManagementError) -> [Resource<InitiatorGroup>] {
         let targets = try query { () throws(CatalogError) in try catalog.targets() }
         return try query { () throws(CatalogError) in try catalog.initiatorGroups() }.map { group in
-            InitiatorGroupSummary(
-                name: group.name, rank: group.rank, names: group.namePatterns, addresses: group.addressRanges,
-                targets: targets.filter { $0.access.contains { $0.group == group.id } }.map(\.name),
-                created: group.created)
-        }
+            var spec = InitiatorGroup.Spec(
+                names: group.namePatterns, addresses: group.addressRanges, rank: group.rank)
+            spec.authentication = group.requiresAuthentication ? .chap : .none
+            var status = InitiatorGroup.Status()
+            status.targets = targets.filter { $0.access.contains { $0.group == group.id } }.map(\.name)
+            status.created = group.created
+            return Resource(name: group.name, spec: spec, status: status)
+        }.sorted { $0.name < $1.name }
     }
 
-    public func initiatorGroup(_ name: String) throws(ManagementError) -> InitiatorGroupSummary {
+    public func initiatorGroup(_ name: String) throws(ManagementError) -> Resource<InitiatorGroup> {
         _ = try initiatorGroupRecord(name)
         guard let group = try initiatorGroups().first(where: { $0.name == name }) else {
             throw ManagementError(.internal, "group '\(name)' has gone")
@@ -34,46 +33,80 @@ extension Controller {
 
     /// Makes a group.
     public func createInitiatorGroup(
-        _ request: InitiatorGroupCreation
-    ) throws(ManagementError) -> InitiatorGroupSummary {
-        try DeviceName.check(request.name, of: "group")
+        _ name: String, _ spec: InitiatorGroup.Spec
+    ) throws(ManagementError) -> Resource<InitiatorGroup> {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
-        guard !groups.contains(where: { $0.name == request.name }) else {
+        guard !groups.contains(where: { $0.name == name }) else {
             throw ManagementError(
                 .conflict,
-                "group '\(request.name)' exists already; 'carousel access add \(request.name)' gives it more members")
+                "group '\(name)' exists already; 'carousel group add \(name)' gives it more members")
         }
         guard groups.count < Self.maximumInitiatorGroups else {
             throw ManagementError(
                 .conflict, "there are \(Self.maximumInitiatorGroups) groups already; delete one first")
         }
-        let rank = request.rank ?? min((groups.map(\.rank).max() ?? 0) + Self.rankDistance, Self.ranks.upperBound)
-        try checkRank(rank)
-        let (names, addresses) = try members(names: request.names, addresses: request.addresses)
+        let last = Int(InitiatorGroup.ranks.upperBound)
+        let rank = spec.rank ?? min((groups.map(\.rank).max() ?? 0) + Self.rankDistance, last)
+        let (names, addresses) = (Set(spec.names).sorted(), Set(spec.addresses).sorted())
         try query { () throws(CatalogError) in
             try catalog.addInitiatorGroup(
-                name: request.name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
+                name: name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
         }
-        noteChange("group created", ["group": "\(request.name)", "members": "\(Self.words(names + addresses))"])
-        return try initiatorGroup(request.name)
+        noteChange("group created", ["group": "\(name)", "members": "\(Self.words(names + addresses))"])
+        // Before it is mapped anywhere, so nobody gets in without proof.
+        if spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
+        return try initiatorGroup(name)
     }
 
-    /// Gives a group more members, or another rank.
-    public func extendInitiatorGroup(
-        _ name: String, _ change: InitiatorGroupChange
-    ) throws(ManagementError) -> InitiatorGroupSummary {
+    /// Makes members, rank and authentication of a group what `spec` says.
+    ///
+    /// Members that come are meant to. What lets others see more, because members go or need not prove who they are
+    /// any more, has to be asked for: `mayWiden`.
+    public func changeInitiatorGroup(
+        _ name: String, to spec: InitiatorGroup.Spec, mayWiden: Bool = false
+    ) throws(ManagementError) -> Resource<InitiatorGroup> {
         let group = try initiatorGroupRecord(name)
-        let (names, addresses) = try members(names: change.names, addresses: change.addresses)
-        if let rank = change.rank { try checkRank(rank) }
-        try update(
-            group, rank: change.rank, names: Set(group.namePatterns).union(names),
-            addresses: Set(group.addressRanges).union(addresses))
+        let authentication: Authentication = group.requiresAuthentication ? .chap : .none
+        if authentication == .chap, spec.authentication == .none, !mayWiden {
+            throw ManagementError(
+                .conflict,
+                "members of group '\(name)' would not have to prove who they are any more; say --open if that is meant")
+        }
+        if authentication == .none, spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
+        var extended = group
+        extended.namePatterns = Set(group.namePatterns).union(spec.names).sorted()
+        extended.addressRanges = Set(group.addressRanges).union(spec.addresses).sorted()
+        var changed = group
+        changed.namePatterns = Set(spec.names).sorted()
+        changed.addressRanges = Set(spec.addresses).sorted()
+        if !mayWiden, extended.namePatterns != changed.namePatterns || extended.addressRanges != changed.addressRanges {
+            try checkKindsStay(from: group, to: changed, isMeant: (name: false, address: false), by: "open")
+            try checkReductionWidensNothing(from: extended, to: changed)
+        }
+        try update(group, rank: spec.rank, names: changed.namePatterns, addresses: changed.addressRanges)
         noteChange(
-            "group extended",
+            "group changed",
             [
-                "group": "\(name)", "members": "\(Self.words(names + addresses))",
-                "rank": "\(change.rank ?? group.rank)",
+                "group": "\(name)", "members": "\(Self.words(spec.names + spec.addresses))",
+                "rank": "\(spec.rank ?? group.rank)",
             ])
+        if authentication == .chap, spec.authentication == .none { try setAuthentication(.none, at: .group(name)) }
+        return try initiatorGroup(name)
+    }
+
+    /// Gives a group more members.
+    public func extendInitiatorGroup(
+        _ name: String, _ members: InitiatorGroup.Add.Arguments
+    ) throws(ManagementError) -> Resource<InitiatorGroup> {
+        guard !members.names.isEmpty || !members.addresses.isEmpty else {
+            throw ManagementError(.invalid, "nothing to add; give names or addresses")
+        }
+        let group = try initiatorGroupRecord(name)
+        try update(
+            group, rank: nil, names: Set(group.namePatterns).union(members.names).sorted(),
+            addresses: Set(group.addressRanges).union(members.addresses).sorted())
+        noteChange(
+            "group extended", ["group": "\(name)", "members": "\(Self.words(members.names + members.addresses))"])
         return try initiatorGroup(name)
     }
 
@@ -82,60 +115,75 @@ extension Controller {
     /// A group that loses its last pattern but has ranges would have members of any name, and the other way round:
     /// that has to be asked for. So has to be what lets another group decide for initiators and shows them more.
     public func reduceInitiatorGroup(
-        _ name: String, _ change: InitiatorGroupChange
-    ) throws(ManagementError) -> InitiatorGroupSummary {
+        _ name: String, _ members: InitiatorGroup.Remove.Arguments
+    ) throws(ManagementError) -> Resource<InitiatorGroup> {
+        guard !members.names.isEmpty || !members.addresses.isEmpty else {
+            throw ManagementError(.invalid, "nothing to remove; give names or addresses")
+        }
         let group = try initiatorGroupRecord(name)
-        let (names, addresses) = try members(names: change.names, addresses: change.addresses)
-        guard let known = Optional(Set(group.namePatterns).union(group.addressRanges)),
-            names.allSatisfy(known.contains), addresses.allSatisfy(known.contains)
+        guard Set(members.names).isSubset(of: group.namePatterns),
+            Set(members.addresses).isSubset(of: group.addressRanges)
         else {
             throw ManagementError(
                 .conflict,
-                "group '\(name)' has no such pattern or range; 'carousel access show \(name)' shows those it has")
+                "group '\(name)' has no such pattern or range; 'carousel group show \(name)' shows those it has")
         }
         var changed = group
-        changed.namePatterns = Set(group.namePatterns).subtracting(names).sorted()
-        changed.addressRanges = Set(group.addressRanges).subtracting(addresses).sorted()
-        try checkKindsStay(from: group, to: changed, change)
-        if change.mayWiden != true, change.anyName != true, change.anyAddress != true {
-            let targets = try query { () throws(CatalogError) in try catalog.targets() }
-                .filter { $0.access.contains { $0.group == group.id } }
-            let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
-            try checkWidensNothing(
-                from: targets, to: targets, presentGroups: groups.map { $0.id == group.id ? changed : $0 },
-                group: name)
+        changed.namePatterns = Set(group.namePatterns).subtracting(members.names).sorted()
+        changed.addressRanges = Set(group.addressRanges).subtracting(members.addresses).sorted()
+        try checkKindsStay(
+            from: group, to: changed, isMeant: (name: members.anyName, address: members.anyAddress), by: nil)
+        if !members.mayWiden, !members.anyName, !members.anyAddress {
+            try checkReductionWidensNothing(from: group, to: changed)
         }
-        try update(
-            group, rank: nil, names: Set(changed.namePatterns), addresses: Set(changed.addressRanges))
-        noteChange("group reduced", ["group": "\(name)", "members": "\(Self.words(names + addresses))"])
+        try update(group, rank: nil, names: changed.namePatterns, addresses: changed.addressRanges)
+        noteChange(
+            "group reduced", ["group": "\(name)", "members": "\(Self.words(members.names + members.addresses))"])
         return try initiatorGroup(name)
     }
 
+    /// Refuses a change of members after which another group would decide for initiators and show them more.
+    private func checkReductionWidensNothing(
+        from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord
+    ) throws(ManagementError) {
+        let targets = try query { () throws(CatalogError) in try catalog.targets() }
+            .filter { $0.access.contains { $0.group == group.id } }
+        let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
+        try checkWidensNothing(
+            from: targets, to: targets, formerGroups: groups.map { $0.id == group.id ? group : $0 },
+            presentGroups: groups.map { $0.id == group.id ? changed : $0 }, group: group.name)
+    }
+
+    /// Refuses to take the last member of one kind away while members of the other are left.
+    ///
+    /// - Parameters:
+    ///   - isMeant: Whether any name, or any address, is meant to do then.
+    ///   - option: The option that says so, without its dashes; one of each kind when nil.
     private func checkKindsStay(
-        from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord, _ change: InitiatorGroupChange
+        from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord, isMeant: (name: Bool, address: Bool),
+        by option: String?
     ) throws(ManagementError) {
         // Without any member of either kind nobody belongs to it.
         guard !changed.namePatterns.isEmpty || !changed.addressRanges.isEmpty else { return }
         let losses = [
-            (group.namePatterns, changed.namePatterns, change.anyName, "pattern", "name", "address"),
-            (group.addressRanges, changed.addressRanges, change.anyAddress, "range", "address", "name"),
+            (group.namePatterns, changed.namePatterns, isMeant.name, "pattern", "name", "address"),
+            (group.addressRanges, changed.addressRanges, isMeant.address, "range", "address", "name"),
         ]
-        for (before, after, isMeant, member, kind, other) in losses
-        where !before.isEmpty && after.isEmpty && isMeant != true {
+        for (before, after, isMeant, member, kind, other) in losses where !before.isEmpty && after.isEmpty && !isMeant {
             throw ManagementError(
                 .conflict,
                 "without its last \(member) group '\(group.name)' would have members of any \(kind) whose \(other) "
-                    + "matches; say --any-\(kind) if that is meant, or add another \(member) first")
+                    + "matches; say --\(option ?? "any-" + kind) if that is meant, or add another \(member) first")
         }
     }
 
     /// Deletes a group that no target counts on.
     public func deleteInitiatorGroup(_ name: String) throws(ManagementError) {
-        let group = try initiatorGroup(name)
-        guard group.targets.isEmpty else {
+        let targets = try initiatorGroup(name).status.targets
+        guard targets.isEmpty else {
             throw ManagementError(
                 .inUse,
-                "group '\(name)' has access to \(group.targets.joined(separator: ", ")); "
+                "group '\(name)' has access to \(targets.joined(separator: ", ")); "
                     + "end that with 'carousel target unmap TARGET --group \(name)' first")
         }
         let record = try initiatorGroupRecord(name)
@@ -150,44 +198,21 @@ extension Controller {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         guard let group = groups.first(where: { $0.name == name }) else {
             throw ManagementError(
-                .notFound, "there is no group '\(name)'; 'carousel access list' shows those there are")
+                .notFound, "there is no group '\(name)'; 'carousel group list' shows those there are")
         }
         return group
     }
 
     private func update(
-        _ group: InitiatorGroupRecord, rank: Int?, names: Set<String>, addresses: Set<String>
+        _ group: InitiatorGroupRecord, rank: Int?, names: [String], addresses: [String]
     ) throws(ManagementError) {
-        guard names.count + addresses.count <= Self.maximumMembers else { throw Self.tooManyMembers }
+        try InitiatorGroup.checkCount(names, addresses)
         try query { () throws(CatalogError) in
             try catalog.setInitiatorGroup(
-                group.id, rank: rank ?? group.rank, namePatterns: names.sorted(), addressRanges: addresses.sorted())
+                group.id, rank: rank ?? group.rank, namePatterns: names, addressRanges: addresses)
         }
         try configureFrontEnd()
     }
 
     private static func words(_ members: [String]) -> String { members.joined(separator: ", ") }
-
-    /// The patterns and ranges in their canonical form, each once.
-    private func members(
-        names: [String], addresses: [String]
-    ) throws(ManagementError) -> (names: [String], addresses: [String]) {
-        guard names.count + addresses.count <= Self.maximumMembers else { throw Self.tooManyMembers }
-        var patterns: Set<String> = []
-        for name in names { patterns.insert(try NamePattern.parse(name).description) }
-        var ranges: Set<String> = []
-        for address in addresses { ranges.insert(try AddressRange.parse(address).description) }
-        return (patterns.sorted(), ranges.sorted())
-    }
-
-    private static var tooManyMembers: ManagementError {
-        ManagementError(.invalid, "a group has at most \(maximumMembers) patterns and ranges; make another group")
-    }
-
-    private func checkRank(_ rank: Int) throws(ManagementError) {
-        guard Self.ranks.contains(rank) else {
-            throw ManagementError(
-                .invalid, "\(rank) is no rank; give \(Self.ranks.lowerBound) to \(Self.ranks.upperBound)")
-        }
-    }
 }

@@ -11,31 +11,26 @@ extension Controller {
     /// It adds to what is shown already, and what is shown already at the same number changes nothing. A group that was
     /// given no devices sees those of the target: it has to lose what it shall not see with `unmap`, and one that was
     /// given some comes to see all only when that is asked for.
-    public func map(target name: String, _ request: TargetMapping) throws(ManagementError) -> TargetSummary {
+    public func map(
+        target name: String, _ request: ISCSITarget.Map.Arguments
+    ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
-        let devices = try deviceUnits(named: request.logicalUnits.values)
+        let devices = try deviceUnits(named: request.units.values)
         var wanted: [Int: Int64] = [:]
-        for (number, device) in request.logicalUnits {
-            guard LogicalUnitMap.numbers.contains(number) else {
-                throw ManagementError(
-                    .invalid,
-                    "\(number) is no logical unit number; give 0 to \(LogicalUnitMap.numbers.upperBound - 1)")
-            }
-            wanted[number] = try devices.key(device)
-        }
+        for (number, device) in request.units { wanted[number] = try devices.key(device) }
         guard let groupName = request.group else {
-            guard !wanted.isEmpty, request.allUnits != true else {
+            guard !wanted.isEmpty, !request.allUnits else {
                 throw ManagementError(.invalid, "name what to show with --lun N=DEVICE, or to whom with --group GROUP")
             }
             try mapForEveryone(target, wanted, devices)
             return try self.target(name)
         }
         let group = try initiatorGroupRecord(groupName)
-        guard wanted.isEmpty || request.allUnits != true else {
+        guard wanted.isEmpty || !request.allUnits else {
             throw ManagementError(.invalid, "give a group some units with --lun, or all with --all-units, not both")
         }
         let access = target.access.first { $0.group == group.id }
-        if try isShown(wanted, to: access, groupName, at: target, wantsAll: request.allUnits == true) {
+        if try isShown(wanted, to: access, groupName, at: target, wantsAll: request.allUnits) {
             return try self.target(name)
         }
         let present = access?.logicalUnits ?? [:]
@@ -108,12 +103,14 @@ extension Controller {
     /// given. A group that sees all units sees the others on; those that the target gets later it does not see.
     ///
     /// Where another group decides for some initiators then and shows them more, it has to be asked for: `mayWiden`.
-    public func unmap(target name: String, _ request: TargetUnmapping) throws(ManagementError) -> TargetSummary {
+    public func unmap(
+        target name: String, _ request: ISCSITarget.Unmap.Arguments
+    ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
         guard let groupName = request.group else {
-            try unmapFromEveryone(target, request.numbers)
+            try unmapFromEveryone(target, request.units)
             try configureFrontEnd()
-            noteChange("unmap", ["target": "\(target.name)", "units": "\(Self.words(request.numbers))"])
+            noteChange("unmap", ["target": "\(target.name)", "units": "\(Self.words(request.units))"])
             return try self.target(name)
         }
         let group = try initiatorGroupRecord(groupName)
@@ -122,10 +119,10 @@ extension Controller {
                 .conflict,
                 "group '\(groupName)' has no access to target '\(target.name)'; there is nothing to take away")
         }
-        guard !request.numbers.isEmpty else {
+        guard !request.units.isEmpty else {
             var changed = target
             changed.access.removeAll { $0.group == group.id }
-            if request.mayWiden != true {
+            if !request.mayWiden {
                 try checkWidensNothing(from: [target], to: [changed], group: groupName)
             }
             try query { () throws(CatalogError) in try catalog.removeAccess(of: group.id, to: target.id) }
@@ -134,7 +131,7 @@ extension Controller {
             return try self.target(name)
         }
         var units = access.logicalUnits ?? target.logicalUnits
-        for number in Set(request.numbers) {
+        for number in Set(request.units) {
             guard units.removeValue(forKey: number) != nil else {
                 throw ManagementError(
                     .conflict, "group '\(groupName)' sees no logical unit \(number) at target '\(target.name)'")
@@ -146,7 +143,7 @@ extension Controller {
         try configureFrontEnd()
         noteChange(
             "unmap",
-            ["target": "\(target.name)", "group": "\(groupName)", "units": "\(Self.words(request.numbers))"])
+            ["target": "\(target.name)", "group": "\(groupName)", "units": "\(Self.words(request.units))"])
         return try self.target(name)
     }
 

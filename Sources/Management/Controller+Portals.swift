@@ -18,26 +18,40 @@ extension Controller {
     static let maximumPortals = 64
     /// The portal group when nothing else is said.
     static let defaultPortalGroup = 1
-    /// How long initiators may be given to log out, in seconds; Parameter3 of the message has 16 bits, but nobody waits
-    /// that long.
-    static let gracePeriods = 1...3600
 
-    /// The portals, by address.
-    public func portalSummaries() -> [PortalSummary] {
-        assembly.portals().sorted { $0.portal < $1.portal }
+    /// The portals by address, with those that could not be opened.
+    public func allPortals() -> [Resource<Portal>] {
+        let unopened = unopenedPortals.map { portal in
+            var status = Portal.Status()
+            status.problem = problems["portal \(portal.requested)"]
+            return Resource<Portal>(
+                name: portal.requested.description, spec: Portal.Spec(portalGroup: portal.group), status: status)
+        }
+        return (assembly.portals() + unopened).sorted { $0.name < $1.name }
+    }
+
+    /// The portal at that address.
+    public func portal(_ name: String) throws(ManagementError) -> Resource<Portal> {
+        let wanted = try PortalAddress.parse(name).description
+        guard let portal = allPortals().first(where: { $0.name == wanted }) else { throw Self.noPortal(wanted) }
+        return portal
+    }
+
+    private static func noPortal(_ name: String) -> ManagementError {
+        ManagementError(.notFound, "there is no portal \(name); 'carousel portal list' shows those there are")
     }
 
     /// Listens on one more portal, now and from the next start on.
-    public func addPortal(_ request: PortalCreation) throws(ManagementError) -> PortalSummary {
-        let portal = try PortalAddress.parse(request.portal)
-        let group = request.group ?? Self.defaultPortalGroup
-        try Self.checkPortalGroup(group)
+    public func addPortal(_ name: String, _ spec: Portal.Spec) throws(ManagementError) -> Resource<Portal> {
+        let portal = try PortalAddress.parse(name)
+        let group = spec.portalGroup
         if portal.port != 0, let other = portals.first(where: { $0.actual == portal }) {
             throw ManagementError(
-                .conflict, "portal \(portal) is open already, in group \(other.group); remove it first to change that")
+                .conflict,
+                "portal \(portal) is open already, in portal group \(other.group); delete it first to change that")
         }
         guard portals.count < Self.maximumPortals else {
-            throw ManagementError(.conflict, "there are \(Self.maximumPortals) portals already; remove one first")
+            throw ManagementError(.conflict, "there are \(Self.maximumPortals) portals already; delete one first")
         }
         let served = ServedPortal(
             requested: portal, actual: try assembly.openPortal(portal, group: group), group: group)
@@ -51,7 +65,7 @@ extension Controller {
         unopenedPortals.removeAll { $0.requested == portal }
         problems["portal \(portal)"] = nil
         noteChange("portal added", ["portal": "\(served.actual)", "group": "\(group)"])
-        return try summary(of: served)
+        return try portalResource(of: served)
     }
 
     /// Listens no longer on a portal through which no session came, and which is not the only one that offers a target.
@@ -67,13 +81,14 @@ extension Controller {
         let portal = try openPortal(text)
         guard portals.count > 1 else {
             throw ManagementError(
-                .conflict, "\(portal.actual) is the only portal; add another with 'carousel portal add' first")
+                .conflict, "\(portal.actual) is the only portal; add another with 'carousel portal create' first")
         }
         let name = portal.actual.description
-        if let session = assembly.sessions().first(where: { $0.connections.contains { $0.portal == name } }) {
+        if let session = assembly.sessions().first(where: { $0.status.connections.contains { $0.portal == name } }) {
             throw ManagementError(
                 .inUse,
-                "portal \(name) is in use by \(session.initiator); free it with 'carousel portal drain \(name)' first")
+                "portal \(name) is in use by \(session.status.initiator); "
+                    + "free it with 'carousel portal drain \(name)' first")
         }
         let others = portals.filter { $0.actual != portal.actual }
         let known = Set(try unreachableTargets(through: portals))
@@ -81,7 +96,7 @@ extension Controller {
             throw ManagementError(
                 .conflict,
                 "portal \(name) is the only one that offers target '\(target)', which portal group "
-                    + "\(portal.group) is chosen for; choose others with 'carousel target portals' first")
+                    + "\(portal.group) is chosen for; choose others with 'carousel target set' first")
         }
         try remember(others, unopenedPortals)
         portals = others
@@ -90,20 +105,21 @@ extension Controller {
     }
 
     /// Frees a portal of its sessions.
-    public func drainPortal(_ text: String, _ period: GracePeriod) throws(ManagementError) -> PortalSummary {
+    public func drainPortal(
+        _ text: String, _ arguments: Portal.Drain.Arguments
+    ) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
-        try Self.checkGracePeriod(period.seconds)
-        assembly.drainPortal(portal.actual, seconds: period.seconds)
+        assembly.drainPortal(portal.actual, seconds: arguments.seconds)
         noteChange("portal drained", ["portal": "\(portal.actual)"])
-        return try summary(of: portal)
+        return try portalResource(of: portal)
     }
 
     /// Has a portal take logins again.
-    public func resumePortal(_ text: String) throws(ManagementError) -> PortalSummary {
+    public func resumePortal(_ text: String) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
         assembly.resumePortal(portal.actual)
         noteChange("portal resumed", ["portal": "\(portal.actual)"])
-        return try summary(of: portal)
+        return try portalResource(of: portal)
     }
 
     // MARK: For the start
@@ -130,7 +146,7 @@ extension Controller {
                 unopenedPortals.append(
                     ServedPortal(requested: portal, actual: portal, group: record.portalGroupTag))
                 problems["portal \(portal)"] =
-                    "portal \(portal) is not open: \(error.message); 'carousel portal remove \(portal)' forgets it"
+                    "portal \(portal) is not open: \(error.message); 'carousel portal delete \(portal)' forgets it"
                 logger.error("portal is not open", metadata: ["portal": "\(portal)", "reason": "\(error.message)"])
             }
         }
@@ -145,15 +161,6 @@ extension Controller {
 
     // MARK: Checks
 
-    static func checkGracePeriod(_ seconds: Int) throws(ManagementError) {
-        guard gracePeriods.contains(seconds) else {
-            throw ManagementError(
-                .invalid,
-                "\(seconds) seconds are no time to log out; "
-                    + "give \(gracePeriods.lowerBound) to \(gracePeriods.upperBound)")
-        }
-    }
-
     static func checkPortalGroup(_ group: Int) throws(ManagementError) {
         guard (1...65535).contains(group) else {
             throw ManagementError(.invalid, "\(group) is no portal group; give a tag from 1 to 65535")
@@ -163,8 +170,7 @@ extension Controller {
     private func openPortal(_ text: String) throws(ManagementError) -> ServedPortal {
         let wanted = try PortalAddress.parse(text)
         guard let portal = portals.first(where: { $0.actual == wanted }) else {
-            throw ManagementError(
-                .notFound, "there is no portal \(wanted); 'carousel portal list' shows those there are")
+            throw Self.noPortal(wanted.description)
         }
         return portal
     }
@@ -183,11 +189,11 @@ extension Controller {
         try query { () throws(CatalogError) in try catalog.setPortals(records) }
     }
 
-    private func summary(of portal: ServedPortal) throws(ManagementError) -> PortalSummary {
+    private func portalResource(of portal: ServedPortal) throws(ManagementError) -> Resource<Portal> {
         let name = portal.actual.description
-        guard let summary = assembly.portals().first(where: { $0.portal == name }) else {
+        guard let resource = assembly.portals().first(where: { $0.name == name }) else {
             throw ManagementError(.internal, "portal \(name) is not open")
         }
-        return summary
+        return resource
     }
 }

@@ -1,56 +1,46 @@
 import Catalog
-import Foundation
-import ISCSI
-import Logging
 public import Resources
 
 extension Controller {
-    /// The sessions that are logged in.
-    public func sessions() -> [SessionSummary] {
-        assembly.sessions().sorted { ($0.target, $0.initiator, $0.handle) < ($1.target, $1.initiator, $1.handle) }
+    /// The sessions that are logged in, by TSIH.
+    public func sessions() -> [Resource<Session>] {
+        assembly.sessions().sorted { Session.description.naming.precedes($0.name, $1.name) }
     }
 
-    /// The session with the TSIH that `text` gives.
-    public func session(_ text: String) throws(ManagementError) -> SessionSummary {
-        guard let handle = Int(text), (1...65535).contains(handle) else {
+    /// The session with that TSIH.
+    public func session(_ name: String) throws(ManagementError) -> Resource<Session> {
+        guard let session = assembly.sessions().first(where: { $0.name == name }) else {
             throw ManagementError(
-                .invalid, "'\(text)' is no session; give the number that 'carousel session list' shows as TSIH")
-        }
-        return try session(handle)
-    }
-
-    private func session(_ handle: Int) throws(ManagementError) -> SessionSummary {
-        guard let session = assembly.sessions().first(where: { $0.handle == handle }) else {
-            throw ManagementError(
-                .notFound, "there is no session \(handle); 'carousel session list' shows those there are")
+                .notFound, "there is no session \(name); 'carousel session list' shows those there are")
         }
         return session
     }
 
-    /// Asks initiators to log out, and closes their sessions after the time. Gives the sessions that it closes.
-    public func closeSessions(_ request: SessionClosing) throws(ManagementError) -> [SessionSummary] {
-        try Self.checkGracePeriod(request.seconds)
-        let meant: [SessionSummary]
-        switch (request.handle, request.initiator) {
-        case (let handle?, nil):
-            guard request.target == nil else {
-                throw ManagementError(.invalid, "a TSIH is one session already; leave out --target")
+    /// Asks initiators to log out, and closes their sessions after the time: the one with that TSIH, or without one
+    /// those that `arguments` select. Gives the sessions that it closes.
+    public func closeSessions(
+        _ name: String?, _ arguments: Session.Close.Arguments
+    ) throws(ManagementError) -> [Resource<Session>] {
+        let meant: [Resource<Session>]
+        switch (name, arguments.initiator) {
+        case (let name?, nil):
+            guard arguments.target == nil else {
+                throw ManagementError(.invalid, "a TSIH is one session already; leave out the target", field: "target")
             }
-            meant = [try session(handle)]
+            meant = [try session(name)]
         case (nil, let initiator?):
-            guard let name = ISCSIName.normalized(initiator) else {
-                throw ManagementError(.invalid, "'\(initiator)' is no initiator's name; give its whole iSCSI name")
+            let target = try arguments.target.map { name throws(ManagementError) in try targetRecord(name).name }
+            meant = sessions().filter {
+                $0.status.initiator == initiator && (target == nil || $0.status.target == target)
             }
-            let target = try request.target.map { name throws(ManagementError) in try targetRecord(name).name }
-            meant = sessions().filter { $0.initiator == name && (target == nil || $0.target == target) }
             guard !meant.isEmpty else {
                 throw ManagementError(
-                    .notFound, "'\(name)' has no such session; 'carousel session list' shows those there are")
+                    .notFound, "'\(initiator)' has no such session; 'carousel session list' shows those there are")
             }
         default:
-            throw ManagementError(.invalid, "name the sessions to close: a TSIH, or --initiator NAME")
+            throw ManagementError(.invalid, "name the sessions to close: a TSIH, or an initiator")
         }
-        for session in meant { assembly.closeSession(session.handle, seconds: request.seconds) }
+        for session in meant { assembly.closeSession(session.name, seconds: arguments.seconds) }
         return meant
     }
 }

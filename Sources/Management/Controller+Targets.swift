@@ -8,6 +8,8 @@ struct DeviceUnits {
     /// A logical unit.
     struct Unit {
         let identity: LogicalUnitIdentity
+        /// The name that people give it: `vtl/drive:1`.
+        let name: String
         /// `disk`, `changer` or `drive`.
         let kind: String
         /// In words: `drive:1 of library vtl`.
@@ -18,9 +20,9 @@ struct DeviceUnits {
     private(set) var units: [Int64: Unit] = [:]
     private var keys: [String: Int64] = [:]
 
-    mutating func add(_ name: String, _ unit: Unit) {
+    mutating func add(_ unit: Unit) {
         units[unit.identity.id] = unit
-        keys[name] = unit.identity.id
+        keys[unit.name] = unit.identity.id
     }
 
     /// The key of the device that `name` means: `disk0`, `vtl` for the changer of that library, `vtl/drive:1`.
@@ -34,54 +36,65 @@ struct DeviceUnits {
         return key
     }
 
-    /// What the API shows of units by number; those that are gone are left out.
-    func summaries(_ numbered: [Int: Int64]) -> [LogicalUnitSummary] {
+    /// Units by number under the names that people give them; those that are gone are left out.
+    func named(_ numbered: [Int: Int64]) -> [Int: String] { numbered.compactMapValues { units[$0]?.name } }
+
+    /// What is shown of units by number to `group`, or to all; those that are gone are left out.
+    func shown(_ numbered: [Int: Int64], to group: String? = nil) -> [ISCSITarget.Unit] {
         numbered.sorted { $0.key < $1.key }.compactMap { number, key in
-            units[key].map {
-                LogicalUnitSummary(
-                    number: number, kind: $0.kind, device: $0.description, serialNumber: $0.identity.serialNumber,
-                    naa: $0.identity.naaText)
-            }
+            guard let unit = units[key] else { return nil }
+            var shown = ISCSITarget.Unit()
+            shown.group = group
+            shown.number = number
+            shown.kind = unit.kind
+            shown.device = unit.description
+            shown.serialNumber = unit.identity.serialNumber
+            shown.naa = unit.identity.naaText
+            return shown
         }
     }
 }
 
 extension Controller {
     /// The targets by name.
-    public func targets() throws(ManagementError) -> [TargetSummary] {
-        try summaries(of: query { () throws(CatalogError) in try catalog.targets() })
+    public func targets() throws(ManagementError) -> [Resource<ISCSITarget>] {
+        try resources(of: query { () throws(CatalogError) in try catalog.targets() }).sorted { $0.name < $1.name }
     }
 
-    private func summaries(of targets: [TargetRecord]) throws(ManagementError) -> [TargetSummary] {
+    private func resources(of targets: [TargetRecord]) throws(ManagementError) -> [Resource<ISCSITarget>] {
         // One target must not cost what all devices cost.
         let units = targets.count == 1 ? try deviceUnits(keys: targets[0].shownUnits) : try deviceUnits()
         let sessions = assembly.sessionCounts()
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let names = Dictionary(groups.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
-        let requiring = Set(groups.filter(\.requiresAuthentication).map(\.name))
         return targets.map { target in
-            let access = target.access.compactMap { access in
-                names[access.group].map {
-                    TargetAccessSummary(group: $0, logicalUnits: access.logicalUnits.map(units.summaries))
-                }
+            var spec = ISCSITarget.Spec()
+            spec.access = target.accessLevel
+            spec.authentication = target.requiresAuthentication ? .chap : .none
+            spec.units = units.named(target.logicalUnits)
+            spec.portalGroups = target.portalGroupTags
+            spec.redirection = target.redirection?.address
+            spec.isPermanent = target.redirection?.isPermanent ?? false
+            var status = ISCSITarget.Status()
+            status.units = units.shown(target.logicalUnits)
+            for access in target.access {
+                guard let group = names[access.group] else { continue }
+                spec.groups[group] = ISCSITarget.GroupAccess(units: access.logicalUnits.map(units.named))
+                status.groups.append(group)
+                if let own = access.logicalUnits { status.units += units.shown(own, to: group) }
             }
-            let hasCHAP =
-                target.requiresAuthentication || access.contains { requiring.contains($0.group) }
+            status.sessions = sessions[target.name] ?? 0
             let tags = target.portalGroupTags
-            return TargetSummary(
-                name: target.name, logicalUnits: units.summaries(target.logicalUnits),
-                portals: portals.filter { tags?.contains($0.group) ?? true }.map(\.actual.description),
-                portalGroups: tags, accessLevel: target.accessLevel.rawValue, access: access, hasCHAP: hasCHAP,
-                redirect: target.redirection?.address,
-                isRedirectPermanent: target.redirection?.isPermanent ?? false, isOwn: target.device == nil,
-                sessions: sessions[target.name] ?? 0)
+            status.portals = portals.filter { tags?.contains($0.group) ?? true }.map(\.actual.description)
+            status.isOwn = target.device == nil
+            return Resource(name: target.name, spec: spec, status: status)
         }
     }
 
     /// The target `name`, given as an iSCSI name or as the name of its disk or library.
-    public func target(_ name: String) throws(ManagementError) -> TargetSummary {
+    public func target(_ name: String) throws(ManagementError) -> Resource<ISCSITarget> {
         let record = try targetRecord(name)
-        guard let target = try summaries(of: [record]).first else {
+        guard let target = try resources(of: [record]).first else {
             throw ManagementError(.internal, "target '\(name)' has gone")
         }
         return target
@@ -119,22 +132,20 @@ extension Controller {
         var units = DeviceUnits()
         for disk in disks {
             units.add(
-                disk.name,
                 DeviceUnits.Unit(
-                    identity: disk.identity, kind: "disk", description: "disk \(disk.name)", library: nil))
+                    identity: disk.identity, name: disk.name, kind: "disk", description: "disk \(disk.name)",
+                    library: nil))
         }
         for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
             let key = library.identity.id
             units.add(
-                library.name,
                 DeviceUnits.Unit(
-                    identity: library.identity, kind: "changer", description: "changer of library \(library.name)",
-                    library: key))
+                    identity: library.identity, name: library.name, kind: "changer",
+                    description: "changer of library \(library.name)", library: key))
             for drive in library.drives {
                 units.add(
-                    "\(library.name)/drive:\(drive.number)",
                     DeviceUnits.Unit(
-                        identity: drive.identity, kind: "drive",
+                        identity: drive.identity, name: "\(library.name)/drive:\(drive.number)", kind: "drive",
                         description: "drive:\(drive.number) of library \(library.name)", library: key))
             }
         }
@@ -146,17 +157,12 @@ extension Controller {
     /// The most targets that are made for themselves.
     static let maximumOwnTargets = 16384
 
-    /// Makes a target without logical units.
-    public func createTarget(_ request: TargetCreation) throws(ManagementError) -> TargetSummary {
-        let name: String
-        if let whole = ISCSIName.normalized(request.name) {
-            name = whole
-            if name.hasPrefix(DeviceName.targetPrefix) { try checkNameIsFree(DeviceName.alias(ofTarget: name)) }
-        } else {
-            try DeviceName.check(request.name, of: "target")
-            try checkNameIsFree(request.name)
-            name = DeviceName.targetName(request.name)
-        }
+    /// Makes a target that shows devices.
+    public func createTarget(
+        _ given: String, _ spec: ISCSITarget.Spec = ISCSITarget.Spec()
+    ) throws(ManagementError) -> Resource<ISCSITarget> {
+        let name = ISCSIName.normalized(given) ?? DeviceName.targetName(given)
+        if name.hasPrefix(DeviceName.targetPrefix) { try checkNameIsFree(DeviceName.alias(ofTarget: name)) }
         let targets = try query { () throws(CatalogError) in try catalog.targets() }
         guard !targets.contains(where: { $0.name == name }) else {
             throw ManagementError(.conflict, "target '\(name)' exists already; choose another name")
@@ -165,10 +171,91 @@ extension Controller {
             throw ManagementError(
                 .conflict, "there are \(Self.maximumOwnTargets) such targets already; delete one first")
         }
+        guard spec.access != .open else {
+            throw ManagementError(
+                .conflict,
+                "a target is not open from its beginning; make it, and then say 'carousel target access "
+                    + "\(DeviceName.alias(ofTarget: name)) open --open'")
+        }
+        try checkPortalGroups(spec.portalGroups)
+        _ = try redirection(of: spec)
         try query { () throws(CatalogError) in try catalog.addTarget(named: name) }
-        try configureFrontEnd()
+        do throws(ManagementError) {
+            try fill(name, spec)
+        } catch {
+            if let target = try? targetRecord(name) {
+                try? query { () throws(CatalogError) in try catalog.removeTarget(target.id) }
+                try? configureFrontEnd()
+            }
+            throw error
+        }
         logger.info("target created", metadata: ["target": "\(name)"])
         return try target(name)
+    }
+
+    /// Makes the new target `name` what `spec` says; authentication first, and access last.
+    private func fill(_ name: String, _ spec: ISCSITarget.Spec) throws(ManagementError) {
+        if spec.authentication == .chap { try setAuthentication(.chap, at: .target(name)) }
+        if !spec.units.isEmpty { _ = try map(target: name, ISCSITarget.Map.Arguments(units: spec.units)) }
+        for (group, access) in spec.groups.sorted(by: { $0.key < $1.key }) {
+            _ = try map(target: name, ISCSITarget.Map.Arguments(group: group, units: access.units ?? [:]))
+        }
+        let target = try targetRecord(name)
+        try set(target, spec)
+        try query { () throws(CatalogError) in try catalog.setAccessLevel(spec.access, ofTarget: target.id) }
+        try configureFrontEnd()
+    }
+
+    /// Makes access, authentication, portal groups and redirection of a target what `spec` says.
+    ///
+    /// What might let somebody see more than before has to be asked for: `mayWiden`.
+    public func changeTarget(
+        _ name: String, to spec: ISCSITarget.Spec, mayWiden: Bool = false
+    ) throws(ManagementError) -> Resource<ISCSITarget> {
+        let target = try targetRecord(name)
+        let authentication: Authentication = target.requiresAuthentication ? .chap : .none
+        // All refusals first.
+        if !mayWiden {
+            guard spec.authentication == .chap || authentication == .none else {
+                throw ManagementError(
+                    .conflict,
+                    "initiators would not have to prove who they are at target '\(target.name)' any more; "
+                        + "say --open if that is meant")
+            }
+            try checkWidensNothing(target, to: spec.access)
+        }
+        if spec.portalGroups != target.portalGroupTags { try checkPortalGroups(spec.portalGroups) }
+        _ = try redirection(of: spec)
+        if spec.authentication == .chap, authentication == .none {
+            try setAuthentication(.chap, at: .target(target.name))
+        }
+        try set(target, spec)
+        _ = try setAccess(ofTarget: target.name, to: spec.access, mayWiden: true)
+        if spec.authentication == .none, authentication == .chap {
+            try setAuthentication(.none, at: .target(target.name))
+        }
+        return try self.target(name)
+    }
+
+    /// Sets portal groups and redirection, as far as they change.
+    private func set(_ target: TargetRecord, _ spec: ISCSITarget.Spec) throws(ManagementError) {
+        let tags = spec.portalGroups.map { Set($0).sorted() }
+        if tags != target.portalGroupTags {
+            try query { () throws(CatalogError) in try catalog.setPortalGroupTags(tags, ofTarget: target.id) }
+            try configureFrontEnd()
+            noteChange(
+                "portal groups",
+                [
+                    "target": "\(target.name)",
+                    "groups": "\(tags.map { $0.map(String.init).joined(separator: ", ") } ?? "all")",
+                ])
+        }
+        let redirection = try redirection(of: spec)
+        if redirection != target.redirection {
+            try query { () throws(CatalogError) in try catalog.setRedirection(redirection, ofTarget: target.id) }
+            try configureFrontEnd()
+            noteChange("redirection", ["target": "\(target.name)", "to": "\(redirection?.address ?? "nowhere")"])
+        }
     }
 
     /// Deletes a target that was made for itself; the devices stay.
@@ -190,69 +277,45 @@ extension Controller {
 
     // MARK: Portal groups and redirection
 
-    /// Has some portal groups, or all, offer the target `name`.
-    public func setPortalGroups(
-        ofTarget name: String, _ request: TargetPortalGroups
-    ) throws(ManagementError) -> TargetSummary {
-        let target = try targetRecord(name)
-        if let groups = request.groups {
-            guard !groups.isEmpty else {
-                throw ManagementError(.invalid, "name at least one portal group, or 'all'")
-            }
-            for group in groups {
-                try Self.checkPortalGroup(group)
-                guard portals.contains(where: { $0.group == group }) else {
-                    throw ManagementError(
-                        .conflict,
-                        "no portal is in group \(group); "
-                            + "add one with 'carousel portal add ADDR:PORT --group \(group)' first")
-                }
+    /// Refuses portal groups that have no portal.
+    private func checkPortalGroups(_ groups: [Int]?) throws(ManagementError) {
+        guard let groups else { return }
+        guard !groups.isEmpty else {
+            throw ManagementError(.invalid, "name at least one portal group, or 'all'", field: "portalGroups")
+        }
+        for group in groups {
+            guard portals.contains(where: { $0.group == group }) else {
+                throw ManagementError(
+                    .conflict,
+                    "no portal is in portal group \(group); "
+                        + "add one with 'carousel portal create ADDR:PORT --portal-group \(group)' first")
             }
         }
-        let tags = request.groups.map { Set($0).sorted() }
-        try query { () throws(CatalogError) in try catalog.setPortalGroupTags(tags, ofTarget: target.id) }
-        try configureFrontEnd()
-        noteChange(
-            "portal groups",
-            [
-                "target": "\(target.name)",
-                "groups": "\(tags.map { $0.map(String.init).joined(separator: ", ") } ?? "all")",
-            ])
-        return try self.target(name)
     }
 
-    /// Sends logins to the target `name` elsewhere, or no longer.
-    public func redirect(
-        target name: String, _ request: TargetRedirect
-    ) throws(ManagementError) -> TargetSummary {
-        let target = try targetRecord(name)
-        var redirection: TargetRedirection?
-        if let text = request.address {
-            let address = try PortalAddress.parse(text)
-            guard address.port != 0, address.address != "0.0.0.0", address.address != "::" else {
-                throw ManagementError(
-                    .invalid, "'\(text)' is nowhere to go; give the address and port of another portal")
-            }
-            // An initiator would be sent round in circles.
-            guard !portals.contains(where: { $0.actual == address }) else {
-                throw ManagementError(
-                    .invalid,
-                    "\(address) is a portal of this daemon; choose among its own with 'carousel target portals'")
-            }
-            redirection = TargetRedirection(address: address.description, isPermanent: request.isPermanent)
+    /// Where logins are sent by `spec`; refused when that leads nowhere.
+    private func redirection(of spec: ISCSITarget.Spec) throws(ManagementError) -> TargetRedirection? {
+        guard let text = spec.redirection else { return nil }
+        let address = try PortalAddress.parse(text)
+        guard address.port != 0, address.address != "0.0.0.0", address.address != "::" else {
+            throw ManagementError(
+                .invalid, "'\(text)' is nowhere to go; give the address and port of another portal",
+                field: "redirection")
         }
-        try query { () throws(CatalogError) in try catalog.setRedirection(redirection, ofTarget: target.id) }
-        try configureFrontEnd()
-        noteChange(
-            "redirection", ["target": "\(target.name)", "to": "\(redirection?.address ?? "nowhere")"])
-        return try self.target(name)
+        // An initiator would be sent round in circles.
+        guard !portals.contains(where: { $0.actual == address }) else {
+            throw ManagementError(
+                .invalid, "\(address) is a portal of this daemon; choose among its own by portal groups",
+                field: "redirection")
+        }
+        return TargetRedirection(address: address.description, isPermanent: spec.isPermanent)
     }
 
     func checkNobodyIsLoggedIn(_ target: TargetRecord, verb: String) throws(ManagementError) {
-        guard let session = assembly.sessions().first(where: { $0.target == target.name }) else { return }
+        guard let session = assembly.sessions().first(where: { $0.status.target == target.name }) else { return }
         throw ManagementError(
             .inUse,
-            "target '\(target.name)' is in use by \(session.initiator); "
-                + "log it out with 'carousel session close \(session.handle)' before you \(verb)")
+            "target '\(target.name)' is in use by \(session.status.initiator); "
+                + "log it out with 'carousel session close \(session.name)' before you \(verb)")
     }
 }

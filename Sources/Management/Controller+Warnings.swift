@@ -39,7 +39,7 @@ extension Controller {
         guard !names.isEmpty else { return [] }
         return [
             Self.sentence(names, "is offered", "are offered", "by portal groups without a portal only")
-                + "; add a portal to one, or choose others with 'carousel target portals'"
+                + "; add a portal to one, or choose others with 'carousel target set'"
         ]
     }
 
@@ -57,7 +57,8 @@ extension Controller {
         let named =
             lost.prefix(Self.namedTargets).joined(separator: ", ") + (lost.count > Self.namedTargets ? ", …" : "")
         return [
-            "CHAP is required, but no secret is set, so nobody gets in: \(named); set one with 'carousel chap set'"
+            "CHAP is required, but no secret is set, so nobody gets in: \(named); "
+                + "set one with 'carousel chap create', or end that with 'carousel chap waive'"
         ]
     }
 

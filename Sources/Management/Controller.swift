@@ -194,10 +194,10 @@ public actor Controller {
             let targets = try query { () throws(CatalogError) in try catalog.targets() }
             for target in targets where !target.shownUnits.isDisjoint(with: units) { names.insert(target.name) }
         }
-        guard let session = assembly.sessions().first(where: { names.contains($0.target) }) else { return }
+        guard let session = assembly.sessions().first(where: { names.contains($0.status.target) }) else { return }
         throw ManagementError(
             .inUse,
-            "\(kind) '\(name)' is in use by \(session.initiator); log it out before you \(verb) the \(kind)")
+            "\(kind) '\(name)' is in use by \(session.status.initiator); log it out before you \(verb) the \(kind)")
     }
 
     /// Refuses when a disk or a library has the name, for their targets would too.

@@ -136,7 +136,7 @@ public protocol DeviceAssembly: Sendable {
     /// Takes logins at a drained portal again.
     func resumePortal(_ portal: PortalAddress)
     /// The portals that are open.
-    func portals() -> [PortalSummary]
+    func portals() -> [Resource<Portal>]
 
     /// The targets and portals that are offered at this moment, for iSNS.
     func offer() -> Offer
@@ -146,11 +146,11 @@ public protocol DeviceAssembly: Sendable {
     /// How many logins were refused so far.
     var refusedLogins: Int { get }
     /// The sessions that are logged in.
-    func sessions() -> [SessionSummary]
+    func sessions() -> [Resource<Session>]
     /// How many sessions are logged in, by target; targets without any may be left out.
     func sessionCounts() -> [String: Int]
     /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
-    func closeSession(_ handle: Int, seconds: Int)
+    func closeSession(_ name: String, seconds: Int)
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
     /// False when something that was written could not be written out.
     func shutDown() async -> Bool

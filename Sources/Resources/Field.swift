@@ -30,13 +30,24 @@ public struct FieldDescription: Sendable {
     public let help: String
     /// Whether it is kept out of answers, logs and events.
     public let isSecret: Bool
-    /// Whether a single thing shows it only when there is something to show.
-    public let isHiddenWhenAbsent: Bool
+    /// What stands for its absence on command lines and in tables: `all`, `none`; nil when nothing does.
+    public let absence: String?
+    /// Its name on the command line, where that is another than its own: `name` of `names`.
+    fileprivate let option: String?
 
-    /// Its name on the command line, without the dashes: `block-size`.
-    public var optionName: String { words.joined(separator: "-") }
+    /// Its name on the command line, without the dashes: `block-size`; `draining` of `isDraining`.
+    public var optionName: String { option ?? words.joined(separator: "-") }
     /// Its name for people: `block size`.
     public var label: String { words.joined(separator: " ") }
+
+    /// What `open` means in requests that may let somebody see more than before.
+    public static let openHelp = "Whether somebody may see more than before; that is refused otherwise."
+
+    /// `value` for people.
+    public func shown(_ value: JSONValue) -> String {
+        if value == .null, let absence { return absence }
+        return type.shown(value)
+    }
 
     private var words: [String] {
         var words: [String] = []
@@ -47,7 +58,7 @@ public struct FieldDescription: Sendable {
                 words[words.count - 1].append(character)
             }
         }
-        return words
+        return words.count > 1 && words[0] == "is" ? Array(words.dropFirst()) : words
     }
 }
 
@@ -62,11 +73,11 @@ public struct Field<Root: Sendable>: Sendable {
     public init<Value: FieldValue>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ type: FieldType,
         _ need: FieldNeed = .optional, change: FieldChange = .never, column: String? = nil, isSecret: Bool = false,
-        help: String
+        absence: String? = nil, option: String? = nil, help: String
     ) {
         description = FieldDescription(
             name: name, type: type, need: need, change: change, column: column, help: help, isSecret: isSecret,
-            isHiddenWhenAbsent: need == .optional)
+            absence: absence, option: option)
         value = { $0[keyPath: path].json }
         set = { root, json in
             guard let value = Value.from(json) else { return false }
@@ -76,9 +87,16 @@ public struct Field<Root: Sendable>: Sendable {
     }
 }
 
+extension Field {
+    /// Whether an action may let somebody see more than before: `open` in requests, `--open` on the command line.
+    public static func open(_ path: any WritableKeyPath<Root, Bool> & Sendable) -> Field {
+        Field("open", path, .flag, .withDefault(false), help: FieldDescription.openHelp)
+    }
+}
+
 extension Collection<FieldDescription> {
-    /// The members of an object in their canonical form: each is a field, and has a possible value. `thing` and `path`
-    /// are for the sentences: what the object is, and what stands before the names of its members.
+    /// The members of an object in their canonical form: each is a field, and has a possible value or null. `thing` and
+    /// `path` are for the sentences: what the object is, and what stands before the names of its members.
     func checked(
         _ members: [String: JSONValue], of thing: String, path: String = ""
     ) throws(ManagementError) -> [String: JSONValue] {
@@ -90,7 +108,10 @@ extension Collection<FieldDescription> {
                     .invalid, "\(thing) has no field '\(name)'; it has \(known.isEmpty ? "none" : known)",
                     field: path + name)
             }
-            guard value != .null else { continue }
+            guard value != .null else {
+                checked[name] = .null
+                continue
+            }
             checked[name] = try field.type.checked(value, field: path + name)
         }
         return checked
@@ -99,19 +120,28 @@ extension Collection<FieldDescription> {
     /// The schema of an object with these fields in a request.
     public var schema: JSONValue { schema(isStrict: true) }
 
+    /// The schema of an object with those of these fields that can be changed; null takes an optional one away.
+    public var schemaOfChange: JSONValue {
+        filter { $0.change == .always || $0.change == .growing }.schema(isStrict: true, isChange: true)
+    }
+
     /// The schema of an object with these fields in an answer, which may get more of them one day.
     public var schemaOfAnswer: JSONValue { filter { $0.change != .onlyAtCreation }.schema(isStrict: false) }
 
-    private func schema(isStrict: Bool) -> JSONValue {
+    private func schema(isStrict: Bool, isChange: Bool = false) -> JSONValue {
         var properties: [String: JSONValue] = [:]
         var required: [JSONValue] = []
         for field in self {
             var schema: [String: JSONValue] = ["description": .text(field.help)]
-            if case .object(let type) = field.type.schema { schema.merge(type) { first, _ in first } }
+            if isChange, field.need != .required {
+                schema["anyOf"] = [field.type.schema, ["type": "null"]]
+            } else if case .object(let type) = field.type.schema {
+                schema.merge(type) { first, _ in first }
+            }
             if case .withDefault(let value) = field.need { schema["default"] = value }
             if field.isSecret { schema["writeOnly"] = true }
             properties[field.name] = .object(schema)
-            if field.need == .required { required.append(.text(field.name)) }
+            if field.need == .required, !isChange { required.append(.text(field.name)) }
         }
         var schema: [String: JSONValue] = ["type": "object", "properties": .object(properties)]
         if isStrict { schema["additionalProperties"] = false }

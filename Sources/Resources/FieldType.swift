@@ -37,9 +37,14 @@ public indirect enum FieldType: Sendable {
     case count(ClosedRange<Int64>)
     /// A number of bytes.
     case size(ClosedRange<Int64>)
-    /// A number that is only shown, of seconds or bytes a second.
+    /// A time in seconds.
+    case seconds(ClosedRange<Int64>)
+    /// A number that is only shown.
     case number
     case text(TextRule)
+    /// So many bytes that only the daemon may know; in JSON in Base64, and in no answer. Command lines name a file
+    /// with them.
+    case secret(ClosedRange<Int>)
     /// One of a few numbers or words.
     case choice([JSONValue])
     case date
@@ -47,7 +52,8 @@ public indirect enum FieldType: Sendable {
     case list(FieldType, maximumCount: Int)
     /// At most so many values of one type by name.
     case map(TextRule, FieldType, maximumCount: Int)
-    case record([FieldDescription])
+    /// Some fields; `line` is such a value for people, in one line.
+    case record([FieldDescription], line: @Sendable (JSONValue) -> String)
 
     // MARK: Checks
 
@@ -55,7 +61,7 @@ public indirect enum FieldType: Sendable {
     public func checked(_ value: JSONValue, field: String) throws(ManagementError) -> JSONValue {
         switch (self, value) {
         case (.flag, .bool), (.number, .integer), (.number, .number): return value
-        case (.count(let range), .integer(let number)):
+        case (.count(let range), .integer(let number)), (.seconds(let range), .integer(let number)):
             guard range.contains(number) else {
                 throw ManagementError(
                     .invalid, "\(field) \(number) is not possible; give \(range.lowerBound) to \(range.upperBound)",
@@ -71,6 +77,14 @@ public indirect enum FieldType: Sendable {
             } catch {
                 throw error.about(field)
             }
+        case (.secret(let lengths), .text(let text)):
+            guard let count = Secret.from(.text(text))?.bytes.count, lengths.contains(count) else {
+                throw ManagementError(
+                    .invalid,
+                    "\(field) is not possible; give \(lengths.lowerBound) to \(lengths.upperBound) bytes in Base64",
+                    field: field)
+            }
+            return value
         case (.choice(let choices), _):
             guard choices.contains(value) else {
                 throw ManagementError(
@@ -95,8 +109,13 @@ public indirect enum FieldType: Sendable {
                 checked[canonical] = try type.checked(member, field: "\(field).\(name)")
             }
             return .object(checked)
-        case (.record(let fields), .object(let members)):
-            return .object(try fields.checked(members, of: field, path: field + "."))
+        case (.record(let fields, _), .object(let members)):
+            let checked = try fields.checked(members, of: field, path: field + ".")
+            if let missing = fields.first(where: { $0.need == .required && [nil, .null].contains(checked[$0.name]) }) {
+                throw ManagementError(
+                    .invalid, "\(field) needs a \(missing.label): \(missing.help)", field: "\(field).\(missing.name)")
+            }
+            return .object(checked.filter { $0.value != .null })
         default: break
         }
         throw ManagementError(
@@ -128,8 +147,10 @@ public indirect enum FieldType: Sendable {
         switch self {
         case .flag: "true or false"
         case .count, .number: "a number"
+        case .seconds: "a number of seconds"
         case .size: "a number of bytes"
         case .text(let rule): "the text of a \(rule.valueName)"
+        case .secret: "a text in Base64"
         case .choice(let choices): Self.either(choices)
         case .date: "a time in ISO 8601"
         case .list: "a list"
@@ -162,10 +183,10 @@ public indirect enum FieldType: Sendable {
                 throw ManagementError(.invalid, "'\(text)' is neither yes nor no, for \(field)", field: field)
             }
             value = .bool(flag)
-        case .count, .number: value = try number()
+        case .count, .seconds, .number: value = try number()
         case .size: value = .integer(try ByteSize.parse(text))
         case .choice(let choices): value = choices.first { Self.number.shown($0) == text } ?? .text(text)
-        case .text, .date: value = .text(text)
+        case .text, .secret, .date: value = .text(text)
         case .list(let type, _):
             var elements: [JSONValue] = []
             for part in text.split(separator: ",", omittingEmptySubsequences: false) {
@@ -183,13 +204,24 @@ public indirect enum FieldType: Sendable {
         switch self {
         case .flag: "yes|no"
         case .count, .number: "n"
+        case .seconds: "seconds"
         case .size: "size"
         case .text(let rule): rule.valueName
+        case .secret: "file"
         case .choice(let choices): choices.map { Self.number.shown($0) }.joined(separator: "|")
         case .date: "time"
         case .list(let type, _): type.valueName
         case .map(let rule, let type, _): "\(rule.valueName)=\(type.valueName)"
         case .record: "object"
+        }
+    }
+
+    /// Whether a word of a command line can be a value.
+    public var isWritable: Bool {
+        switch self {
+        case .record: false
+        case .list(let type, _), .map(_, let type, _): type.isWritable
+        default: true
         }
     }
 
@@ -200,6 +232,7 @@ public indirect enum FieldType: Sendable {
         switch (self, value) {
         case (_, .null): "-"
         case (.size, .integer(let size)): ByteSize.format(size)
+        case (.seconds, .integer(let number)): "\(number) s"
         case (_, .bool(let flag)): flag ? "yes" : "no"
         case (_, .integer(let number)): "\(number)"
         case (_, .number(let number)): "\((number * 10).rounded() / 10)"
@@ -208,16 +241,19 @@ public indirect enum FieldType: Sendable {
             elements.isEmpty ? "-" : elements.map(type.shown).joined(separator: ", ")
         case (.map(_, let type, _), .object(let members)):
             members.isEmpty
-                ? "-"
-                : members.sorted { $0.key < $1.key }.map { "\($0.key)=\(type.shown($0.value))" }
-                    .joined(separator: ", ")
-        case (.record(let fields), .object(let members)):
-            fields.compactMap { field in
-                members[field.name].map { "\(field.label) \(field.type.shown($0))" }
-            }.joined(separator: ", ")
+                ? "-" : Self.ordered(members).map { "\($0)=\(type.shown($1))" }.joined(separator: ", ")
+        case (.record(_, let line), .object): line(value)
         case (_, .array(let elements)): "\(elements.count) values"
         case (_, .object(let members)): "\(members.count) values"
         }
+    }
+
+    /// The members of a map in the order of their names; numbers as such.
+    public static func ordered(_ members: [String: JSONValue]) -> [(String, JSONValue)] {
+        members.sorted { first, second in
+            if let first = Int(first.key), let second = Int(second.key) { return first < second }
+            return first.key < second.key
+        }.map { ($0.key, $0.value) }
     }
 
     // MARK: OpenAPI
@@ -226,13 +262,14 @@ public indirect enum FieldType: Sendable {
     public var schema: JSONValue {
         switch self {
         case .flag: ["type": "boolean"]
-        case .count(let range), .size(let range):
+        case .count(let range), .size(let range), .seconds(let range):
             [
                 "type": "integer", "format": "int64", "minimum": .integer(range.lowerBound),
                 "maximum": .integer(range.upperBound),
             ]
         case .number: ["type": "number"]
         case .text: ["type": "string"]
+        case .secret: ["type": "string", "contentEncoding": "base64"]
         case .choice(let choices): ["enum": .array(choices)]
         case .date: ["type": "string", "format": "date-time"]
         case .list(let type, let maximumCount):
@@ -242,7 +279,7 @@ public indirect enum FieldType: Sendable {
                 "type": "object", "additionalProperties": type.schema,
                 "maxProperties": .integer(Int64(maximumCount)),
             ]
-        case .record(let fields): fields.schema
+        case .record(let fields, _): fields.schema
         }
     }
 }

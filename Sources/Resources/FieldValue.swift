@@ -72,17 +72,41 @@ extension Array: FieldValue where Element: FieldValue {
     public var json: JSONValue { .array(map(\.json)) }
 }
 
-extension Dictionary: FieldValue where Key == String, Value: FieldValue {
-    public static func from(_ json: JSONValue) -> [String: Value]? {
+/// What may be the key of a map: a word or a number.
+public protocol FieldKey: Hashable, Sendable, LosslessStringConvertible {}
+
+extension String: FieldKey {}
+extension Int: FieldKey {}
+
+extension Dictionary: FieldValue where Key: FieldKey, Value: FieldValue {
+    public static func from(_ json: JSONValue) -> [Key: Value]? {
         guard case .object(let members) = json else { return nil }
-        var values: [String: Value] = [:]
+        var values: [Key: Value] = [:]
         for (name, member) in members {
-            guard let value = Value.from(member) else { return nil }
-            values[name] = value
+            guard let key = Key(name), let value = Value.from(member) else { return nil }
+            values[key] = value
         }
         return values
     }
-    public var json: JSONValue { .object(mapValues(\.json)) }
+    public var json: JSONValue {
+        .object([String: JSONValue](uniqueKeysWithValues: map { ($0.key.description, $0.value.json) }))
+    }
+}
+
+/// Bytes that only the daemon may know.
+public struct Secret: FieldValue, Hashable, CustomStringConvertible {
+    public var bytes: [UInt8]
+
+    public init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// The bytes that the text is in Base64.
+    public static func from(_ json: JSONValue) -> Secret? {
+        json.text.flatMap { Data(base64Encoded: $0) }.map { Secret(Array($0)) }
+    }
+    public var json: JSONValue { .text(Data(bytes).base64EncodedString()) }
+
+    /// Nothing of it.
+    public var description: String { "(secret)" }
 }
 
 /// An enumeration whose raw values stand in JSON.

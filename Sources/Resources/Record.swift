@@ -4,13 +4,23 @@ public protocol Record: FieldValue, Hashable {
     static var fields: [Field<Self>] { get }
     /// With the default values.
     init()
+    /// The value for people, in one line.
+    var line: String { get }
 }
 
 extension Record {
     /// What is known of the fields.
     public static var descriptions: [FieldDescription] { fields.map(\.description) }
     /// The type of a field that holds one.
-    public static var type: FieldType { .record(descriptions) }
+    public static var type: FieldType { .record(descriptions) { json in from(json)?.line ?? "" } }
+
+    public var line: String {
+        Self.fields.compactMap { field in
+            let value = field.value(self)
+            guard value != .null, !field.description.isSecret else { return nil }
+            return "\(field.description.label) \(field.description.type.shown(value))"
+        }.joined(separator: ", ")
+    }
 
     /// Reads what it knows, and ignores the rest.
     public static func from(_ json: JSONValue) -> Self? {
@@ -41,7 +51,7 @@ extension Record {
         let checked = try Self.descriptions.checked(members, of: thing)
         for field in Self.fields {
             let name = field.description.name
-            guard let value = checked[name] else {
+            guard let value = checked[name], value != .null else {
                 guard field.description.need != .required else {
                     throw ManagementError(
                         .invalid, "\(thing) needs a \(field.description.label): \(field.description.help)", field: name)
@@ -60,7 +70,7 @@ extension Record {
         }
     }
 
-    /// The record with the fields in `members` changed.
+    /// The record with the fields in `members` changed; null makes a field what it is when it is not given.
     ///
     /// - Throws: `ManagementError.Code.invalid` for unknown and impossible fields, and for those that cannot change;
     ///   to give the value that a field has is no change.
@@ -69,7 +79,16 @@ extension Record {
         let checked = try Self.descriptions.checked(members, of: thing)
         for field in Self.fields {
             let description = field.description
-            guard let value = checked[description.name], value != field.value(self) else { continue }
+            guard var value = checked[description.name] else { continue }
+            if value == .null {
+                guard description.need != .required else {
+                    throw ManagementError(
+                        .invalid, "\(thing) needs a \(description.label): \(description.help)",
+                        field: description.name)
+                }
+                value = field.value(Self())
+            }
+            guard value != field.value(self) else { continue }
             switch description.change {
             case .always: break
             case .growing:

@@ -9,13 +9,30 @@ public enum Naming: Sendable {
     case name(TextRule)
     /// By the name of what it is a part of, and its own: `vtl/V00001L8`.
     case part(of: TextRule, TextRule)
+    /// By a number.
+    case number(ClosedRange<Int>)
+    /// There is one at most, which has this name; the command line does not ask for it.
+    case single(String)
 
     /// What stands for a name in usage lines.
     public var valueName: String {
         switch self {
         case .name(let rule): rule.valueName
         case .part(let whole, let part): "\(whole.valueName) \(part.valueName)"
+        case .number: "number"
+        case .single(let name): name
         }
+    }
+
+    /// Whether the name `first` stands before `second` in lists.
+    public func precedes(_ first: String, _ second: String) -> Bool {
+        if case .number = self, let first = Int(first), let second = Int(second) { return first < second }
+        return first < second
+    }
+
+    /// The name, where there is only one.
+    public var onlyName: String? {
+        if case .single(let name) = self { name } else { nil }
     }
 
     /// The name that `text` means, in its canonical form.
@@ -30,6 +47,37 @@ public enum Naming: Sendable {
                     "'\(text)' is incomplete; write \(whole.valueName.uppercased())/\(part.valueName.uppercased())")
             }
             return try whole.canonical(String(parts[0])) + "/" + part.canonical(String(parts[1]))
+        case .number(let range):
+            guard let number = Int(text), range.contains(number) else {
+                throw ManagementError(
+                    .invalid, "'\(text)' is not possible; give a number from \(range.lowerBound) to \(range.upperBound)"
+                )
+            }
+            return "\(number)"
+        case .single(let name):
+            guard text == name else {
+                throw ManagementError(.invalid, "'\(text)' is not possible; there is one at most, which is '\(name)'")
+            }
+            return name
+        }
+    }
+}
+
+/// What an action is asked of.
+public enum ActionSubject: Sendable {
+    /// One thing.
+    case thing
+    /// The kind as a whole.
+    case kind
+    /// One thing, or those that its arguments select.
+    case either
+
+    /// Whether it is asked of one thing, or else of the kind.
+    public func isAsked(ofOne isOne: Bool) -> Bool {
+        switch self {
+        case .thing: isOne
+        case .kind: !isOne
+        case .either: true
         }
     }
 }
@@ -44,21 +92,20 @@ public struct ActionDescription: Sendable {
     public let arguments: [FieldDescription]
     /// The names of those arguments that the command line takes without an option's name, in their order.
     public let positional: [String]
-    /// Whether it is asked of one thing, not of the kind.
-    public let isOfOne: Bool
+    public let subject: ActionSubject
     /// Whether it takes media, or what is on them, away: then it asks first.
     public let isDestructive: Bool
 
     public init<Arguments: Record>(
         _ name: String, _ arguments: Arguments.Type, help: String, discussion: String = "",
-        positional: [String] = [], isOfOne: Bool = true, isDestructive: Bool = false
+        positional: [String] = [], of subject: ActionSubject = .thing, isDestructive: Bool = false
     ) {
         self.name = name
         self.help = help
         self.discussion = discussion
         self.arguments = Arguments.descriptions
         self.positional = positional
-        self.isOfOne = isOfOne
+        self.subject = subject
         self.isDestructive = isDestructive
     }
 }
@@ -88,7 +135,7 @@ extension ResourceKind {
 public struct KindDescription: Sendable {
     /// `disk`
     public let singular: String
-    /// In paths of the API: `disks`.
+    /// In paths of the API: `disks`, `name-servers`.
     public let plural: String
     /// The command: `disk`.
     public let command: String
@@ -97,6 +144,8 @@ public struct KindDescription: Sendable {
     /// More for the help of the command.
     public let discussion: String
     public let naming: Naming
+    /// What its name is called, `TSIH`, where that is not just its name.
+    public let nameLabel: String?
     public let verbs: [Verb]
     /// What the help of verbs says besides what is said of every kind.
     public let verbHelp: [Verb: String]
@@ -107,11 +156,14 @@ public struct KindDescription: Sendable {
     public let parts: [String]
     /// Whether deletion takes media, or what is on them, away: then it asks first.
     public let deletionIsDestructive: Bool
+    /// Those of `set` and `delete` that may let somebody see more than before, which has to be said to be meant.
+    public let wideningVerbs: Set<Verb>
 
     public init<Kind: ResourceKind>(
         _ kind: Kind.Type, _ singular: String, _ plural: String, command: String? = nil, help: String,
-        discussion: String = "", naming: Naming, verbs: [Verb], verbHelp: [Verb: String] = [:],
-        parts: [String] = [], deletionIsDestructive: Bool = false
+        discussion: String = "", naming: Naming, nameLabel: String? = nil, verbs: [Verb],
+        verbHelp: [Verb: String] = [:], parts: [String] = [], deletionIsDestructive: Bool = false,
+        wideningVerbs: Set<Verb> = []
     ) {
         self.singular = singular
         self.plural = plural
@@ -119,6 +171,7 @@ public struct KindDescription: Sendable {
         self.help = help
         self.discussion = discussion
         self.naming = naming
+        self.nameLabel = nameLabel
         self.verbs = verbs
         self.verbHelp = verbHelp
         self.parts = parts
@@ -126,6 +179,7 @@ public struct KindDescription: Sendable {
         status = Kind.Status.descriptions
         actions = Kind.actions.map { $0.description }
         self.deletionIsDestructive = deletionIsDestructive
+        self.wideningVerbs = wideningVerbs
     }
 
     /// The singular with its article, for sentences.
@@ -167,4 +221,15 @@ public protocol ResourceAction: Sendable {
     /// What the action needs to know.
     associatedtype Arguments: Record
     static var description: ActionDescription { get }
+}
+
+extension ResourceAction {
+    public static var name: String { description.name }
+
+    /// The arguments that `members` give.
+    ///
+    /// - Throws: `ManagementError.Code.invalid`, with the field, for unknown, impossible and missing ones.
+    public static func arguments(_ members: [String: JSONValue]) throws(ManagementError) -> Arguments {
+        try Arguments(members, of: name)
+    }
 }

@@ -24,8 +24,7 @@ struct Carousel: AsyncParsableCommand {
             """,
         version: Controller.version,
         subcommands: [Serve.self, Status.self] + KindCommands.all + [
-            Target.self, Portal.self, Access.self,
-            CHAP.self, ISNS.self, Session.self, Profile.self, CheckCommand.self, Adopt.self,
+            Profile.self, CheckCommand.self, Adopt.self,
             ConformanceRun.self,
         ])
 }

@@ -60,16 +60,19 @@ struct ConsoleTests {
     @Test("an empty name is refused before the daemon is asked, as a name")
     func emptyNames() async throws {
         let client = ControlClient(stateFolder: "/nonexistent")
-        for (path, words) in [
-            ("groups/", "'' is no name for a group"), ("targets//map", "'' is no name for a target"),
-            ("portals//drain", "'' is no portal"),
-        ] {
+        for kind in Registry.kinds.map({ $0.description }) {
             do {
-                let _: JSONValue = try await client.get(path)
-                Issue.record("\(path) answers")
+                _ = try await client.show(kind, "")
+                Issue.record("\(kind.plural) has something without a name")
             } catch ControlClientError.invalid(let error) {
-                #expect(error.code == .invalid && error.message.contains(words), "\(error)")
+                #expect(error.code == .invalid && error.message.contains("''"), "\(error)")
             }
+        }
+        do {
+            let _: JSONValue = try await client.get("profiles//x")
+            Issue.record("a path with an empty name answers")
+        } catch ControlClientError.invalid(let error) {
+            #expect(error.message.contains("'' is no name"))
         }
     }
 
@@ -103,11 +106,9 @@ struct ConsoleTests {
             #expect(cartridge["status"]?["used"] == 42)
             let own = try await client.list(Cartridge.description, of: "vtl")
             #expect(try await client.list(Cartridge.description) == own && own.count == 3)
-            let targets: [TargetSummary] = try await client.get("targets")
-            let target: TargetSummary = try await client.get("targets/iqn.2026-11.dev.carousel%3Avtl")
-            #expect(targets.contains(target))
-            let sessions: [SessionSummary] = try await client.get("sessions")
-            #expect(sessions.isEmpty)
+            let targets = try await client.list(ISCSITarget.description)
+            #expect(targets.contains(try await client.show(ISCSITarget.description, "iqn.2026-11.dev.carousel:vtl")))
+            #expect(try await client.list(Session.description).isEmpty)
             let status: DaemonStatus = try await client.get("status")
             #expect(status.cartridges == 3)
             try await client.delete(Cartridge.description, "vtl/B1")
@@ -122,58 +123,54 @@ struct ConsoleTests {
         try await serving { client, fixture in
             try await fixture.controller.start()
             try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
-            let portal: PortalSummary = try await client.post(
-                "portals", PortalCreation(portal: "[::1]:3261", group: 2))
-            #expect(portal.portal == "[::1]:3261")
-            let path = "portals/" + ControlClient.escaped(portal.portal)
-            let drained: PortalSummary = try await client.post(path + "/drain", GracePeriod(seconds: 1))
-            #expect(drained.isDraining)
-            let resumed: PortalSummary = try await client.post(path + "/resume", [String: String]())
-            #expect(!resumed.isDraining)
-            let group: InitiatorGroupSummary = try await client.post(
-                "groups", InitiatorGroupCreation(name: "g", names: ["*"], addresses: [], rank: nil))
-            let extended: InitiatorGroupSummary = try await client.post(
-                "groups/g/add", InitiatorGroupChange(addresses: ["::/0"]))
-            #expect(extended.addresses == ["::/0"])
-            let reduced: InitiatorGroupSummary = try await client.post(
-                "groups/g/remove", InitiatorGroupChange(addresses: ["::/0"], anyAddress: true))
+            let portal = try await client.create(Portal.description, "[::1]:3261", ["portalGroup": 2])
+            #expect(portal["name"] == "[::1]:3261")
+            #expect(try await client.show(Portal.description, "[0::1]:3261") == portal)
+            let drained = try await client.perform(
+                Portal.Drain.description, Portal.description, "[::1]:3261", ["seconds": 1])
+            #expect(drained["status"]?["isDraining"] == true)
+            let resumed = try await client.perform(Portal.Resume.description, Portal.description, "[::1]:3261", [:])
+            #expect(resumed == portal)
+            let groups = InitiatorGroup.description
+            let group = try await client.create(groups, "g", ["names": ["*"]])
+            let extended = try await client.perform(
+                InitiatorGroup.Add.description, groups, "g", ["addresses": ["::/0"]])
+            #expect(extended["spec"]?["addresses"] == ["::/0"])
+            let reduced = try await client.perform(
+                InitiatorGroup.Remove.description, groups, "g", ["addresses": ["::/0"], "anyAddress": true])
             #expect(reduced == group)
-            let groups: [InitiatorGroupSummary] = try await client.get("groups")
-            let shown: InitiatorGroupSummary = try await client.get("groups/g")
-            #expect(groups == [shown])
-            let _: TargetSummary = try await client.post("targets", TargetCreation(name: "t"))
-            let mapped: TargetSummary = try await client.post(
-                "targets/t/map", TargetMapping(group: "g", logicalUnits: [3: "a"]))
-            #expect(mapped.access.first?.logicalUnits?.map(\.number) == [3])
-            #expect(mapped.accessLevel == "groups")
-            let closed: TargetSummary = try await client.post("targets/t/access", TargetAccessSetting(level: "closed"))
-            #expect(closed.accessLevel == "closed")
-            let offered: TargetSummary = try await client.post("targets/t/portals", TargetPortalGroups(groups: [2]))
-            #expect(offered.portalGroups == [2])
-            let moved: TargetSummary = try await client.post(
-                "targets/t/redirect", TargetRedirect(address: "192.0.2.1:1", isPermanent: false))
-            #expect(moved.redirect == "192.0.2.1:1")
-            let secret = CHAPSecret(name: "u", secret: Data("swordfish-swordfish".utf8))
-            let setting = CHAPSetting(
-                place: CHAPPlace(target: "t"), initiator: secret, target: nil, algorithms: nil)
-            let answer: [String: AnyJSON] = try await client.post("chap/set", setting)
-            #expect(!"\(answer)".contains(secret.secret.base64EncodedString()))
-            let places: [CHAPSummary] = try await client.get("chap")
-            #expect(places.map(\.users) == [["u"]])
-            let _: Acknowledgement = try await client.post(
-                "chap/clear", CHAPClearing(place: CHAPPlace(target: "t"), user: nil))
-            let open: TargetSummary = try await client.post("targets/t/unmap", TargetUnmapping(group: "g", numbers: []))
-            #expect(open.access.isEmpty && open.accessLevel == "closed")
-            let _: Acknowledgement = try await client.delete("targets/t")
-            let _: Acknowledgement = try await client.delete("groups/g")
-            let _: Acknowledgement = try await client.delete(path)
-            let portals: [PortalSummary] = try await client.get("portals")
-            #expect(portals.map(\.group) == [1])
+            #expect(try await client.list(groups) == [try await client.show(groups, "g")])
+            let targets = ISCSITarget.description
+            _ = try await client.create(targets, "t", ["units": ["0": "a"]])
+            let mapped = try await client.perform(
+                ISCSITarget.Map.description, targets, "t", ["group": "g", "units": ["3": "a"]])
+            #expect(mapped["spec"]?["groups"] == ["g": ["units": ["3": "a"]]])
+            let moved = try await client.change(targets, "t", ["portalGroups": [2], "redirection": "192.0.2.1:1"])
+            #expect(moved["spec"]?["portalGroups"] == [2] && moved["spec"]?["redirection"] == "192.0.2.1:1")
+            #expect(await refusal { try await client.change(targets, "t", ["access": "open"]) }?.code == .conflict)
+            let opened = try await client.change(targets, "t", ["access": "open"], mayWiden: true)
+            #expect(opened["spec"]?["access"] == "open")
+            let closed = try await client.perform(
+                ISCSITarget.Access.description, targets, "t", ["access": "closed"])
+            #expect(closed["spec"]?["access"] == "closed")
+            let secret = Data("swordfish-swordfish".utf8).base64EncodedString()
+            let credential = try await client.create(Credential.description, "target:t/u", ["secret": .text(secret)])
+            #expect(credential["name"] == "target:t/u" && credential["spec"] == ["isMutual": false])
+            #expect(try await client.list(Credential.description, of: "target:t") == [credential])
+            #expect(try await client.show(Credential.description, "target:t/u") == credential)
+            try await client.delete(Credential.description, "target:t/u")
+            let unmapped = try await client.perform(ISCSITarget.Unmap.description, targets, "t", ["group": "g"])
+            #expect(unmapped["spec"]?["groups"] == [:] && unmapped["spec"]?["access"] == "closed")
+            try await client.delete(targets, "t")
+            try await client.delete(groups, "g")
+            try await client.delete(Portal.description, "[::1]:3261")
+            let portals = try await client.list(Portal.description)
+            #expect(portals.map { $0["spec"]?["portalGroup"] } == [1])
             fixture.devices.logIn(to: "a")
-            let session: SessionSummary = try await client.get("sessions/1")
-            let ended: [SessionSummary] = try await client.post(
-                "sessions/close", SessionClosing(handle: 1, initiator: nil, target: nil, seconds: 1))
-            #expect(ended == [session])
+            let session = try await client.show(Session.description, "1")
+            let ended = try await client.perform(
+                Session.Close.description, Session.description, nil, ["initiator": "iqn.2026-11.test:i"])
+            #expect(ended["items"] == [session])
         }
     }
 

@@ -10,10 +10,10 @@ public final class FakeDevices: DeviceAssembly {
     private struct Notes {
         var disks: [String: Int64] = [:]
         var libraries: Set<String> = []
-        var sessions: [SessionSummary] = []
+        var sessions: [Resource<Session>] = []
         var failure: ManagementError?
         var plan: FrontEndPlan?
-        var portals: [PortalSummary] = []
+        var portals: [Resource<Portal>] = []
         var failingCartridge: String?
         var isMoveLate = false
         var failsAfterMove = false
@@ -64,12 +64,16 @@ public final class FakeDevices: DeviceAssembly {
     /// Has an initiator log in to the target of the disk or library.
     public func logIn(to name: String) {
         notes.withLock { notes in
-            let connection = ConnectionSummary(
-                connectionID: 0, peer: "127.0.0.1:1", local: "127.0.0.1:3260", portal: "127.0.0.1:3260")
+            var status = Session.Status()
+            status.initiator = "iqn.2026-11.test:i"
+            status.isid = "800000000000"
+            status.target = DeviceName.targetName(name)
+            status.connections = [
+                Session.Connection(
+                    connectionID: 0, peer: "127.0.0.1:1", local: "127.0.0.1:3260", portal: "127.0.0.1:3260")
+            ]
             notes.sessions.append(
-                SessionSummary(
-                    handle: notes.sessions.count + 1, initiator: "iqn.2026-11.test:i", isid: "800000000000",
-                    target: DeviceName.targetName(name), connections: [connection]))
+                Resource(name: "\(notes.sessions.count + 1)", spec: NoFields(), status: status))
         }
     }
 
@@ -260,13 +264,14 @@ public final class FakeDevices: DeviceAssembly {
 
     public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
         guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
-        let summary = PortalSummary(portal: portal.description, group: group, isDraining: false, connections: 0)
-        notes.withLock { $0.portals.append(summary) }
+        let resource = Resource<Portal>(
+            name: portal.description, spec: Portal.Spec(portalGroup: group), status: Portal.Status())
+        notes.withLock { $0.portals.append(resource) }
         return portal
     }
 
     public func closePortal(_ portal: PortalAddress) {
-        notes.withLock { $0.portals.removeAll { $0.portal == portal.description } }
+        notes.withLock { $0.portals.removeAll { $0.name == portal.description } }
     }
 
     public func drainPortal(_ portal: PortalAddress, seconds: Int) { setDraining(portal, true) }
@@ -275,13 +280,13 @@ public final class FakeDevices: DeviceAssembly {
 
     private func setDraining(_ portal: PortalAddress, _ isDraining: Bool) {
         notes.withLock { notes in
-            for index in notes.portals.indices where notes.portals[index].portal == portal.description {
-                notes.portals[index].isDraining = isDraining
+            for index in notes.portals.indices where notes.portals[index].name == portal.description {
+                notes.portals[index].status.isDraining = isDraining
             }
         }
     }
 
-    public func portals() -> [PortalSummary] { notes.withLock { $0.portals } }
+    public func portals() -> [Resource<Portal>] { notes.withLock { $0.portals } }
 
     public func offer() -> Offer { Offer(portals: [], targets: []) }
 
@@ -290,17 +295,17 @@ public final class FakeDevices: DeviceAssembly {
     /// What discovery domains said, in order.
     public var domains: [DomainChange] { notes.withLock { $0.domains } }
 
-    public func closeSession(_ handle: Int, seconds: Int) {
-        notes.withLock { $0.sessions.removeAll { $0.handle == handle } }
+    public func closeSession(_ name: String, seconds: Int) {
+        notes.withLock { $0.sessions.removeAll { $0.name == name } }
     }
 
     /// None.
     public var refusedLogins: Int { 0 }
 
-    public func sessions() -> [SessionSummary] { notes.withLock { $0.sessions } }
+    public func sessions() -> [Resource<Session>] { notes.withLock { $0.sessions } }
 
     public func sessionCounts() -> [String: Int] {
-        Dictionary(sessions().map { ($0.target, 1) }, uniquingKeysWith: +)
+        Dictionary(sessions().map { ($0.status.target, 1) }, uniquingKeysWith: +)
     }
 
     /// False when something is lost.
@@ -375,4 +380,9 @@ public final class ControllerFixture: Sendable {
             return error as? ManagementError
         }
     }
+}
+
+extension Resource<ISCSITarget> {
+    /// The numbers of the units that were mapped for the group; nil when it sees what the target shows, or nothing.
+    public func seen(_ group: String) -> [Int]? { spec.groups[group]?.units?.keys.sorted() }
 }

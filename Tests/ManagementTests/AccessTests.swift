@@ -26,52 +26,57 @@ struct AccessTests {
 
     func makeGroup(_ name: String, names: [String] = ["iqn.2026-11.test:*"], rank: Int? = nil) async throws {
         _ = try await controller.createInitiatorGroup(
-            InitiatorGroupCreation(name: name, names: names, addresses: [], rank: rank))
+            name, InitiatorGroup.Spec(names: names, rank: rank))
     }
 
     func plan(_ target: String) throws -> TargetPlan {
         try #require(devices.plan?.targets.first { $0.name == DeviceName.targetName(target) })
     }
 
-    func map(_ target: String, _ group: String? = nil, _ units: [Int: String] = [:]) async throws -> TargetSummary {
-        try await controller.map(target: target, TargetMapping(group: group, logicalUnits: units))
+    func map(_ target: String, _ group: String? = nil, _ units: [Int: String] = [:]) async throws -> Resource<
+        ISCSITarget
+    > {
+        try await controller.map(target: target, ISCSITarget.Map.Arguments(group: group, units: units))
     }
 
-    func unmap(_ target: String, _ group: String? = nil, _ numbers: [Int] = []) async throws -> TargetSummary {
-        try await controller.unmap(target: target, TargetUnmapping(group: group, numbers: numbers))
+    func unmap(_ target: String, _ group: String? = nil, _ numbers: [Int] = []) async throws -> Resource<ISCSITarget> {
+        try await controller.unmap(target: target, ISCSITarget.Unmap.Arguments(group: group, units: numbers))
     }
 
     @Test("groups: members in canonical form, ranks, no deletion while a target counts on them")
     func groups() async throws {
-        let made = try await controller.createInitiatorGroup(
-            InitiatorGroupCreation(
-                name: "g", names: ["IQN.2026-11.Test:*"], addresses: ["10.0.0.0/8", "::1"], rank: nil))
-        #expect(made.names == ["iqn.2026-11.test:*"])
-        #expect(made.addresses == ["10.0.0.0/8", "::1/128"])
-        #expect(made.rank == 10)
+        let groups = try fixture.endpoint("initiator-groups")
+        let made = try await groups.create("g", ["names": ["IQN.2026-11.Test:*"], "addresses": ["10.0.0.0/8", "::1"]])
+        #expect(made["spec"]?["names"] == ["iqn.2026-11.test:*"])
+        #expect(made["spec"]?["addresses"] == ["10.0.0.0/8", "::1/128"])
+        #expect(made["spec"]?["rank"] == 10)
         try await makeGroup("h")
         try await makeGroup("first", rank: 1)
         #expect(try await controller.initiatorGroups().map(\.name) == ["first", "g", "h"])
-        let more = try await controller.extendInitiatorGroup(
-            "g", InitiatorGroupChange(names: ["eui.*"], addresses: ["10.0.0.0/8"], rank: 50))
-        #expect(more.names == ["eui.*", "iqn.2026-11.test:*"] && more.addresses.count == 2 && more.rank == 50)
-        let fewer = try await controller.reduceInitiatorGroup(
-            "g", InitiatorGroupChange(names: ["eui.*"], addresses: ["::1/128"]))
-        #expect(fewer.names == ["iqn.2026-11.test:*"] && fewer.addresses == ["10.0.0.0/8"])
+        #expect(try await groups.change("g", ["rank": 50])["spec"]?["rank"] == 50)
+        let more = try await groups.perform("add", "g", ["names": ["eui.*"], "addresses": ["10.0.0.0/8"]])
+        #expect(more["spec"]?["names"] == ["eui.*", "iqn.2026-11.test:*"] && more["spec"]?["rank"] == 50)
+        #expect(more["spec"]?["addresses"]?.elements?.count == 2)
+        let fewer = try await groups.perform("remove", "g", ["names": ["EUI.*"], "addresses": ["::1"]])
+        #expect(fewer["spec"]?["names"] == ["iqn.2026-11.test:*"] && fewer["spec"]?["addresses"] == ["10.0.0.0/8"])
         #expect(await code { try await makeGroup("g") } == .conflict)
-        #expect(await code { try await makeGroup("G") } == .invalid)
-        #expect(await code { try await makeGroup("x", names: ["nonsense"]) } == .invalid)
-        #expect(await code { try await makeGroup("x", rank: 0) } == .invalid)
-        #expect(
-            await code { try await controller.reduceInitiatorGroup("g", InitiatorGroupChange(names: ["eui.*"])) }
-                == .conflict)
+        for (name, members) in [
+            ("G", [:]), ("x", ["names": ["nonsense"]]), ("x", ["rank": 0]), ("x", ["addresses": ["10.0.0.1/8"]]),
+            ("x", ["members": []]), ("x", ["names": .array(Array(repeating: "*", count: 1025))]),
+        ] as [(String, [String: JSONValue])] {
+            #expect(await code { try await groups.create(name, members) } == .invalid)
+        }
+        #expect(await code { try await groups.perform("remove", "g", ["names": ["eui.*"]]) } == .conflict)
+        for action in ["add", "remove"] {
+            #expect(await code { try await groups.perform(action, "g", [:]) } == .invalid)
+        }
         #expect(await code { try await controller.initiatorGroup("x") } == .notFound)
         _ = try await map("a", "g")
-        #expect(try await controller.initiatorGroup("g").targets == ["iqn.2026-11.dev.carousel:a"])
+        #expect(try await controller.initiatorGroup("g").status.targets == ["iqn.2026-11.dev.carousel:a"])
         let used = await fixture.refusal { try await controller.deleteInitiatorGroup("g") }
         #expect(used?.code == .inUse && used?.message.contains("target unmap") == true)
         let unmapped = try await unmap("a", "g")
-        #expect(unmapped.access.isEmpty && unmapped.accessLevel == "groups")
+        #expect(unmapped.spec.groups.isEmpty && unmapped.spec.access == .groups)
         try await controller.deleteInitiatorGroup("g")
         #expect(await code { try await controller.deleteInitiatorGroup("g") } == .notFound)
     }
@@ -80,22 +85,22 @@ struct AccessTests {
     func groupMaps() async throws {
         try await makeGroup("g")
         try await makeGroup("h", rank: 1)
-        #expect(try await map("a", "g").access.map(\.logicalUnits) == [nil])
+        #expect(try await map("a", "g").spec.groups == ["g": ISCSITarget.GroupAccess()])
         #expect(try plan("a").groups.map(\.logicalUnits) == [nil])
         let shown = try await map("a", "h", [3: "b", 4: "vtl/drive:2"])
-        #expect(shown.access.map(\.group) == ["h", "g"])
-        #expect(shown.access.first?.logicalUnits?.map(\.device) == ["disk b", "drive:2 of library vtl"])
+        #expect(shown.status.groups == ["h", "g"])
+        #expect(shown.status.units.map(\.device) == ["disk a", "disk b", "drive:2 of library vtl"])
         #expect(try plan("a").groups.first?.logicalUnits?.keys.sorted() == [3, 4])
         #expect(try plan("a").groups.first?.members.contains(name: "iqn.2026-11.test:x", address: nil) == true)
-        #expect(try await map("a", "h", [5: "a"]).access.first?.logicalUnits?.map(\.number) == [3, 4, 5])
+        #expect(try await map("a", "h", [5: "a"]).seen("h") == [3, 4, 5])
         #expect(await code { try await map("a", "h", [3: "a"]) } == .conflict)
         #expect(await code { try await map("a", "h", [6: "b"]) } == .conflict)
-        #expect(try await unmap("a", "h", [4, 5]).access.first?.logicalUnits?.map(\.number) == [3])
+        #expect(try await unmap("a", "h", [4, 5]).seen("h") == [3])
         #expect(await code { try await unmap("a", "h", [4]) } == .conflict)
         #expect(await code { try await unmap("a", "g", [9]) } == .conflict)
         #expect(await code { try await map("a", "h") } == .conflict)
-        let all = TargetMapping(group: "h", logicalUnits: [:], allUnits: true)
-        #expect(try await controller.map(target: "a", all).access.map(\.logicalUnits) == [nil, nil])
+        let all = ISCSITarget.Map.Arguments(group: "h", allUnits: true)
+        #expect(try await controller.map(target: "a", all).spec.groups.values.allSatisfy { $0.units == nil })
         #expect(await code { try await unmap("b", "h") } == .conflict)
         // With the disk go its target and its places in other maps.
         _ = try await map("b", "h", [0: "a", 1: "b"])
@@ -106,14 +111,18 @@ struct AccessTests {
 
     @Test("a target can be made for itself, show several disks, and goes alone")
     func ownTargets() async throws {
-        #expect(try await controller.createTarget(TargetCreation(name: "many")).isOwn)
+        #expect(try await controller.createTarget("many").status.isOwn)
         #expect(try plan("many").belongsToDevice == false)
-        #expect(try await map("many", nil, [0: "a", 7: "b"]).logicalUnits.map(\.number) == [0, 7])
+        #expect(try await map("many", nil, [0: "a", 7: "b"]).spec.units == [0: "a", 7: "b"])
         #expect(try plan("many").logicalUnits.count == 2)
         #expect(await code { try await map("many", nil, [7: "vtl"]) } == .conflict)
         #expect(await code { try await map("many", nil, [8: "a"]) } == .conflict)
         #expect(await code { try await map("many", nil, [8: "x"]) } == .notFound)
-        #expect(await code { try await map("many", nil, [16384: "vtl"]) } == .invalid)
+        let targets = try fixture.endpoint("targets")
+        for units in [["16384": "vtl"], ["-1": "vtl"], ["x": "vtl"], ["1": "vtl/slot:1"], ["1": ""]] as [JSONValue] {
+            #expect(await code { try await targets.perform("map", "many", ["units": units]) } == .invalid)
+            #expect(await code { try await targets.create("new", ["units": units]) } == .invalid)
+        }
         #expect(await code { try await map("many") } == .invalid)
         #expect(await code { try await map("many", "x", [8: "vtl"]) } == .notFound)
         #expect(await code { try await map("many", nil, [8: "vtl", 9: "vtl"]) } == .conflict)
@@ -121,20 +130,19 @@ struct AccessTests {
         #expect(await code { try await unmap("many", nil, [8]) } == .conflict)
         #expect(await code { try await unmap("a", nil, [0]) } == .conflict)
         #expect(await code { try await unmap("vtl", nil, [2]) } == .conflict)
-        #expect(try await unmap("many", nil, [7]).logicalUnits.map(\.number) == [0])
+        #expect(try await unmap("many", nil, [7]).spec.units == [0: "a"])
         for name in ["many", "a", "vtl", "iqn.2026-11.dev.carousel:b"] {
-            #expect(await code { try await controller.createTarget(TargetCreation(name: name)) } == .conflict)
+            #expect(await code { try await controller.createTarget(name) } == .conflict)
         }
-        #expect(await code { try await controller.createTarget(TargetCreation(name: "A b")) } == .invalid)
+        #expect(await code { try await targets.create("A b", [:]) } == .invalid)
         #expect(await code { try await controller.createDisk("many", Disk.Spec(size: 1)) } == .conflict)
-        let foreign = try await controller.createTarget(TargetCreation(name: "IQN.2001-04.com.example:Disk"))
+        let foreign = try await controller.createTarget("IQN.2001-04.com.example:Disk")
         #expect(foreign.name == "iqn.2001-04.com.example:disk")
         #expect(await code { try await controller.deleteTarget("a") } == .conflict)
         devices.logIn(to: "many")
         #expect(await code { try await controller.deleteTarget("many") } == .inUse)
         #expect(await code { try await controller.deleteDisk("a") } == .inUse)
-        _ = try await controller.closeSessions(
-            SessionClosing(handle: 1, initiator: nil, target: nil, seconds: 1))
+        _ = try await controller.closeSessions("1", Session.Close.Arguments())
         try await controller.deleteTarget("many")
         #expect(try await controller.disk("a").name == "a")
         try await controller.deleteTarget(foreign.name)
@@ -144,14 +152,13 @@ struct AccessTests {
     @Test("units of two libraries are never at one target, nor do they come while somebody is logged in")
     func homes() async throws {
         try await fixture.makeLibrary("second")
-        _ = try await controller.createTarget(TargetCreation(name: "t"))
+        _ = try await controller.createTarget("t")
         _ = try await map("t", nil, [0: "a"])
         devices.logIn(to: "t")
         let used = await fixture.refusal { try await map("t", nil, [1: "vtl"]) }
         #expect(used?.code == .inUse)
         _ = try await map("t", nil, [2: "b"])
-        _ = try await controller.closeSessions(
-            SessionClosing(handle: 1, initiator: nil, target: nil, seconds: 1))
+        _ = try await controller.closeSessions("1", Session.Close.Arguments())
         _ = try await map("t", nil, [1: "vtl"])
         devices.logIn(to: "t")
         _ = try await map("t", nil, [3: "vtl/drive:1"])
@@ -165,37 +172,67 @@ struct AccessTests {
 
     @Test("portal groups and redirection of a target")
     func settings() async throws {
-        let one = TargetPortalGroups(groups: [2])
-        #expect(await code { try await controller.setPortalGroups(ofTarget: "a", one) } == .conflict)
-        _ = try await controller.addPortal(PortalCreation(portal: "127.0.0.1:3261", group: 2))
-        let target = try await controller.setPortalGroups(ofTarget: "a", one)
-        #expect(target.portals == ["127.0.0.1:3261"] && target.portalGroups == [2])
+        let targets = try fixture.endpoint("targets")
+        #expect(await code { try await targets.change("a", ["portalGroups": [2]]) } == .conflict)
+        _ = try await controller.addPortal("127.0.0.1:3261", Portal.Spec(portalGroup: 2))
+        let target = try await targets.change("a", ["portalGroups": [2]])
+        #expect(target["status"]?["portals"] == ["127.0.0.1:3261"] && target["spec"]?["portalGroups"] == [2])
         #expect(try plan("a").portalGroupTags == [2])
-        for groups in [[], [0], [65536]] {
-            let request = TargetPortalGroups(groups: groups)
-            #expect(await code { try await controller.setPortalGroups(ofTarget: "a", request) } == .invalid)
+        for groups in [[], [0], [65536]] as [JSONValue] {
+            #expect(await code { try await targets.change("a", ["portalGroups": groups]) } == .invalid)
         }
-        let all = try await controller.setPortalGroups(ofTarget: "a", TargetPortalGroups(groups: nil))
-        #expect(all.portals.count == 2 && all.portalGroups == nil)
-        let redirect = TargetRedirect(address: "[2001:DB8::1]:3260", isPermanent: true)
-        let moved = try await controller.redirect(target: "a", redirect)
-        #expect(moved.redirect == "[2001:db8::1]:3260" && moved.isRedirectPermanent)
+        let all = try await targets.change("a", ["portalGroups": .null])
+        #expect(all["status"]?["portals"]?.elements?.count == 2 && all["spec"]?["portalGroups"] == nil)
+        let moved = try await targets.change("a", ["redirection": "[2001:DB8::1]:3260", "isPermanent": true])
+        #expect(moved["spec"]?["redirection"] == "[2001:db8::1]:3260" && moved["spec"]?["isPermanent"] == true)
         #expect(try plan("a").redirection?.address == "[2001:db8::1]:3260")
-        for address in ["x", "0.0.0.0:3260", "[::]:3260", "192.0.2.1:0", "127.0.0.1:3261"] {
-            let request = TargetRedirect(address: address, isPermanent: false)
-            #expect(await code { try await controller.redirect(target: "a", request) } == .invalid)
+        for address in ["x", "0.0.0.0:3260", "[::]:3260", "192.0.2.1:0", "127.0.0.1:3261"] as [JSONValue] {
+            #expect(await code { try await targets.change("a", ["redirection": address]) } == .invalid)
         }
-        let back = try await controller.redirect(target: "a", TargetRedirect(address: nil, isPermanent: false))
-        #expect(back.redirect == nil)
+        let back = try await targets.change("a", ["redirection": .null])
+        #expect(back["spec"]?["redirection"] == nil && back["spec"]?["isPermanent"] == false)
         #expect(try plan("a").redirection == nil)
+        #expect(await code { try await targets.change("a", ["isPermanent": true]) } == .invalid)
+        for members: [String: JSONValue] in [["units": ["1": "b"]], ["groups": ["g": [:]]], ["name": "b"]] {
+            #expect(await code { try await targets.change("a", members) } == .invalid)
+        }
+    }
+
+    @Test("a target is made with all of its spec, or not at all")
+    func creation() async throws {
+        try await makeGroup("g")
+        let targets = try fixture.endpoint("targets")
+        let spec: [String: JSONValue] = [
+            "units": ["0": "a", "5": "vtl/drive:1"], "groups": ["g": ["units": ["1": "b"]]], "access": "groups",
+            "authentication": "chap", "redirection": "192.0.2.1:1",
+        ]
+        let made = try await targets.create("t", spec)
+        for (name, value) in spec { #expect(made["spec"]?[name] == value, "\(name)") }
+        let plan = try plan("t")
+        #expect(plan.accessLevel == .groups && plan.credentials == .unknown && plan.redirection != nil)
+        #expect(plan.groups.map { $0.logicalUnits?.keys.sorted() } == [[1]])
+        for (name, value) in [
+            ("units", ["0": "x"]), ("groups", ["x": [:]]), ("portalGroups", [9]), ("redirection", "127.0.0.1:3260"),
+        ] as [(String, JSONValue)] {
+            let refusal = await fixture.refusal { try await targets.create("u", spec.merging([name: value]) { $1 }) }
+            #expect(refusal != nil, "\(name)")
+            #expect(await code { try await controller.target("u") } == .notFound)
+        }
+        let closed = try await targets.create("c", ["groups": ["g": [:]], "access": "closed"])
+        #expect(closed["spec"]?["access"] == "closed")
+        #expect(await code { try await targets.change("t", ["authentication": "none"]) } == .conflict)
+        let free = try await targets.change("t", ["authentication": "none"], mayWiden: true)
+        #expect(free["spec"]?["authentication"] == "none")
     }
 
     @Test("everything is planned again after a restart, and nothing outlives its device")
     func restart() async throws {
         try await makeGroup("g")
-        _ = try await controller.createTarget(TargetCreation(name: "t"))
+        _ = try await controller.createTarget("t")
         _ = try await map("t", "g", [4: "a"])
-        _ = try await controller.redirect(target: "a", TargetRedirect(address: "192.0.2.1:1", isPermanent: false))
+        var spec = try await controller.target("a").spec
+        spec.redirection = "192.0.2.1:1"
+        _ = try await controller.changeTarget("a", to: spec)
         await controller.shutDown()
         controller.folder.release()
         let (next, devices) = try ControllerFixture.make(fixture.path)

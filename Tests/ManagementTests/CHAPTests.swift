@@ -24,15 +24,20 @@ struct CHAPTests {
         try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
     }
 
+    /// Sets a credential, whether it is there or not.
     func set(
-        _ place: CHAPPlace = CHAPPlace(target: "a"), user: String? = "u", secret: Data? = nil,
-        mutual: CHAPSecret? = nil,
-        algorithms: [String]? = nil
-    ) async throws -> CHAPSummary {
-        try await controller.setCredentials(
-            CHAPSetting(
-                place: place, initiator: user.map { CHAPSecret(name: $0, secret: secret ?? self.secret) },
-                target: mutual, algorithms: algorithms))
+        _ name: String = "target:a/u", secret: Data? = nil, isMutual: Bool = false
+    ) async throws {
+        let spec = Credential.Spec(secret: Secret(Array(secret ?? self.secret)), isMutual: isMutual)
+        if let present = await controller.credentials().first(where: { $0.name == name }) {
+            _ = try await controller.changeCredential(present, to: spec)
+        } else {
+            _ = try await controller.createCredential(name, spec)
+        }
+    }
+
+    func names(_ controller: Controller? = nil) async -> [String] {
+        await (controller ?? self.controller).credentials().map(\.name)
     }
 
     func code(_ operation: () async throws -> some Sendable) async -> ManagementError.Code? {
@@ -45,21 +50,27 @@ struct CHAPTests {
 
     @Test("a secret is in a file of its own for its owner only, in the plan, and nowhere else")
     func whereItIs() async throws {
-        let summary = try await set(mutual: CHAPSecret(name: "t", secret: other))
-        #expect(summary.users == ["u"] && summary.mutualUser == "t")
-        #expect(summary.algorithms == ["md5", "sha1", "sha-256", "sha3-256"])
-        #expect(try await controller.target("a").hasCHAP)
+        try await set()
+        try await set("target:a/t", secret: other, isMutual: true)
+        let all = await controller.credentials()
+        #expect(all.map(\.name) == ["target:a/t", "target:a/u"] && all.map(\.spec.isMutual) == [true, false])
+        #expect(all[0].status.algorithms == Credential.algorithms)
+        #expect(try await controller.target("a").spec.authentication == .chap)
         let attributes = try FileManager.default.attributesOfItem(atPath: path)
         #expect(attributes[.posixPermissions] as? Int == 0o600)
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
         let wanted = CHAPCredential(name: "u", secret: Array(secret))
         #expect(try credentials()?.initiators == [wanted])
         #expect(try credentials()?.target?.secret == Array(other))
-        let answers = [
-            String(decoding: try APICoding.encode(try await controller.credentials()), as: UTF8.self),
-            String(decoding: try APICoding.encode(try await controller.targets()), as: UTF8.self),
-            String(decoding: try APICoding.encode(summary), as: UTF8.self),
-        ]
+        let endpoints = Registry.endpoints(controller)
+        var answers: [String] = []
+        for endpoint in endpoints {
+            let items = try await endpoint.list(Page()).items
+            answers.append(String(decoding: try APICoding.encode(JSONValue.array(items)), as: UTF8.self))
+        }
+        let changed = try await fixture.endpoint("credentials").change(
+            "target:a/u", ["secret": .text(secret.base64EncodedString())])
+        answers.append("\(changed) \(all)")
         let catalog = String(
             decoding: try Data(contentsOf: URL(fileURLWithPath: fixture.path + "/catalog.sqlite")), as: UTF8.self)
         for text in answers + [catalog] {
@@ -71,75 +82,92 @@ struct CHAPTests {
         try await next.start()
         #expect(devices.plan?.targets.first?.credentials?.initiators == [wanted])
         try await next.deleteDisk("a")
-        #expect(try await next.credentials().isEmpty)
+        #expect(await next.credentials().isEmpty)
         let left = try Data(contentsOf: URL(fileURLWithPath: path))
         #expect(!String(decoding: left, as: UTF8.self).contains(secret.base64EncodedString()))
     }
 
     @Test("what would be weak or ambiguous is refused, and changes nothing")
     func badInput() async throws {
-        #expect(await code { try await set(secret: Data(count: 11)) } == .invalid)
-        #expect(await code { try await set(secret: Data(count: 256)) } == .invalid)
-        #expect(await code { try await set(user: "") } == .invalid)
-        #expect(await code { try await set(user: nil, mutual: CHAPSecret(name: "t", secret: other)) } == .invalid)
-        #expect(await code { try await set(mutual: CHAPSecret(name: "t", secret: secret)) } == .invalid)
-        #expect(await code { try await set(algorithms: ["md4"]) } == .invalid)
-        #expect(await code { try await set(algorithms: []) } == .invalid)
-        #expect(await code { try await set(CHAPPlace()) } == .invalid)
-        #expect(await code { try await set(CHAPPlace(target: "a", isDiscovery: true)) } == .invalid)
-        #expect(await code { try await set(CHAPPlace(target: "x")) } == .notFound)
-        #expect(await code { try await set(CHAPPlace(group: "x")) } == .notFound)
+        let credentials = try fixture.endpoint("credentials")
+        func create(_ name: String, _ secret: Data, _ isMutual: Bool = false) async -> ManagementError? {
+            await fixture.refusal {
+                try await credentials.create(
+                    name, ["secret": .text(secret.base64EncodedString()), "isMutual": .bool(isMutual)])
+            }
+        }
+        #expect(await create("target:a/u", Data(count: 11))?.field == "secret")
+        #expect(await create("target:a/u", Data(count: 256))?.field == "secret")
+        #expect(await fixture.refusal { try await credentials.create("target:a/u", [:]) }?.field == "secret")
+        for name in ["target:a/", "target:a", "a/u", "", "/u", "target:A B/u", "group:/u", "target:a/u\u{7}"] {
+            #expect(await create(name, secret)?.code == .invalid, "\(name)")
+        }
+        #expect(await create("target:a/t", other, true)?.code == .invalid)
+        #expect(await create("target:x/u", secret)?.code == .notFound)
+        #expect(await create("group:x/u", secret)?.code == .notFound)
+        #expect(await create("discovery/" + String(repeating: "x", count: 256), secret)?.code == .invalid)
         #expect(!FileManager.default.fileExists(atPath: path))
-        #expect(try await controller.credentials().isEmpty)
-        let short = await fixture.refusal { try await set(secret: Data("short".utf8)) }
-        #expect(short?.message.contains("12 bytes") == true && short?.message.contains("short\"") == false)
-        _ = try await set(secret: Data(count: 12))
-        _ = try await set(secret: Data(count: 255))
+        #expect(await names().isEmpty)
+        let short = await create("target:a/u", Data("short".utf8))
+        #expect(short?.message.contains("12 to 255 bytes") == true && short?.message.contains("c2hvcnQ") == false)
+        #expect(await create("target:a/u", Data(count: 12)) == nil)
+        #expect(await create("target:a/u", Data(count: 255))?.code == .conflict)
+        #expect(await create("target:a/t", Data(count: 12), true)?.code == .invalid)
+        #expect(await create("target:a/t", other, true) == nil)
+        #expect(await create("target:a/t2", secret, true)?.code == .conflict)
+        for algorithms in [["md4"], []] as [JSONValue] {
+            let refusal = await fixture.refusal {
+                try await credentials.perform("allow", nil, ["place": "target:a", "algorithms": algorithms])
+            }
+            #expect(refusal?.code == .invalid)
+        }
     }
 
-    @Test("users are added, replaced and cleared; groups go before targets; algorithms are kept")
+    @Test("users are added, replaced and deleted; groups go before targets; algorithms are kept")
     func users() async throws {
-        _ = try await set(algorithms: ["sha3-256", "sha-256"])
-        let two = try await set(user: "v", secret: other)
-        #expect(two.users == ["u", "v"] && two.algorithms == ["sha-256", "sha3-256"])
-        _ = try await set(secret: other)
+        try await set()
+        let endpoint = try fixture.endpoint("credentials")
+        _ = try await endpoint.perform("allow", nil, ["place": "target:a", "algorithms": ["sha3-256", "sha-256"]])
+        try await set("target:a/v", secret: other)
+        #expect(await names() == ["target:a/u", "target:a/v"])
+        #expect(try await controller.credential("target:a/v").status.algorithms == ["sha-256", "sha3-256"])
+        try await set(secret: other)
         #expect(try credentials()?.initiators.allSatisfy { $0.secret == Array(other) } == true)
-        _ = try await controller.createInitiatorGroup(
-            InitiatorGroupCreation(name: "g", names: ["*"], addresses: [], rank: nil))
-        _ = try await controller.map(target: "a", TargetMapping(group: "g", logicalUnits: [:]))
+        _ = try await controller.createInitiatorGroup("g", InitiatorGroup.Spec(names: ["*"]))
+        _ = try await controller.map(target: "a", ISCSITarget.Map.Arguments(group: "g"))
         let plan = try #require(devices.plan?.targets.first)
         #expect(plan.groups.first?.credentials?.initiators.count == 2)
-        _ = try await set(CHAPPlace(group: "g"), user: "w")
+        try await set("group:g/w")
         #expect(devices.plan?.targets.first?.groups.first?.credentials?.initiators.map(\.name) == ["w"])
-        _ = try await set(CHAPPlace(isDiscovery: true), user: "d")
+        try await set("discovery/d")
         #expect(devices.plan?.discoveryCredentials?.initiators.map(\.name) == ["d"])
-        #expect(try await controller.credentials().map(\.users) == [["d"], ["w"], ["u", "v"]])
-        let place = CHAPPlace(target: "a")
-        #expect(
-            await code { try await controller.clearCredentials(CHAPClearing(place: place, user: "x")) } == .notFound)
-        try await controller.clearCredentials(CHAPClearing(place: place, user: "u"))
-        #expect(
-            await code { try await controller.clearCredentials(CHAPClearing(place: place, user: "v")) } == .conflict)
-        try await controller.clearCredentials(CHAPClearing(place: place, user: nil))
+        #expect(await names() == ["discovery/d", "group:g/w", "target:a/u", "target:a/v"])
+        #expect(try await endpoint.list(Page(whole: "target:iqn.2026-11.dev.carousel:a")).items.count == 2)
+        #expect(await code { try await endpoint.delete("target:a/x") } == .notFound)
+        try await endpoint.delete("target:a/u")
+        try await set("target:a/t", isMutual: true)
+        #expect(await code { try await endpoint.delete("target:a/v") } == .conflict)
+        try await endpoint.delete("target:a/t")
+        try await endpoint.delete("target:iqn.2026-11.dev.carousel:a/v")
         #expect(try credentials() == .unknown)
-        #expect(try await controller.target("a").hasCHAP)
-        #expect(try await controller.credentials().map(\.users) == [["d"], ["w"], []])
+        #expect(try await controller.target("a").spec.authentication == .chap)
+        #expect(await names() == ["discovery/d", "group:g/w"])
         #expect(try await controller.status().warnings.map { $0.contains("target 'a'") } == [true])
-        #expect(
-            await code { try await controller.clearCredentials(CHAPClearing(place: place, user: nil)) } == .notFound)
-        let notRequired = CHAPClearing(place: place, user: nil, isNotRequired: true)
-        #expect(
-            await code {
-                try await controller.clearCredentials(
-                    CHAPClearing(place: CHAPPlace(group: "g"), user: "w", isNotRequired: true))
-            } == .invalid)
-        try await controller.clearCredentials(notRequired)
+        _ = try await endpoint.perform("waive", nil, ["place": "target:a"])
         #expect(try credentials() == nil)
         #expect(try await controller.status().warnings.isEmpty)
-        #expect(await code { try await controller.clearCredentials(notRequired) } == .notFound)
-        _ = try await controller.unmap(target: "a", TargetUnmapping(group: "g", numbers: []))
+        #expect(await code { try await endpoint.perform("waive", nil, ["place": "target:a"]) } == .notFound)
+        _ = try await controller.unmap(target: "a", ISCSITarget.Unmap.Arguments(group: "g"))
         try await controller.deleteInitiatorGroup("g")
-        #expect(try await controller.credentials().map(\.users) == [["d"]])
+        #expect(await names() == ["discovery/d"])
+    }
+
+    @Test("a slash in the name of a target does not end the place")
+    func slashes() async throws {
+        _ = try await controller.createTarget("iqn.2001-04.com.example:x/y")
+        try await set("target:iqn.2001-04.com.example:x%2Fy/u/v")
+        #expect(await names() == ["target:iqn.2001-04.com.example:x%2Fy/u/v"])
+        #expect(devices.plan?.targets.last?.credentials?.initiators.map(\.name) == ["u/v"])
     }
 
     /// The next daemon on the folder, after `change` of it.
@@ -155,24 +183,22 @@ struct CHAPTests {
     @Test("where a proof is required nobody gets in without secrets, whatever becomes of their file")
     func lostFile() async throws {
         _ = try await controller.createInitiatorGroup(
-            InitiatorGroupCreation(name: "g", names: ["*"], addresses: [], rank: nil))
-        for place in [CHAPPlace(target: "a"), CHAPPlace(group: "g"), CHAPPlace(isDiscovery: true)] {
-            _ = try await set(place)
-        }
+            "g", InitiatorGroup.Spec(names: ["*"]))
+        for place in ["target:a", "group:g", "discovery"] { try await set(place + "/u") }
         let (next, devices) = try await restart { try FileManager.default.removeItem(atPath: path) }
         let plan = try #require(devices.plan)
         #expect(plan.targets.map(\.credentials) == [.unknown] && plan.discoveryCredentials == .unknown)
-        #expect(try await next.credentials().map(\.users) == [[], [], []])
+        #expect(await names(next).isEmpty)
         let warnings = try await next.status().warnings
         #expect(warnings.count == 1 && warnings.first?.contains("target 'a'") == true)
-        _ = try await next.map(target: "a", TargetMapping(group: "g", logicalUnits: [:]))
+        _ = try await next.map(target: "a", ISCSITarget.Map.Arguments(group: "g"))
         #expect(devices.plan?.targets.first?.groups.map(\.credentials) == [.unknown])
     }
 
     @Test("the catalog learns of secrets that are older than its memory of them")
     func upgrade() async throws {
-        _ = try await set()
-        _ = try await set(CHAPPlace(isDiscovery: true))
+        try await set()
+        try await set("discovery/u")
         let (next, _) = try await restart {
             let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
             try raw.write {
@@ -193,7 +219,7 @@ struct CHAPTests {
 
     @Test("a file that others may read, or that is none of ours, stops the start")
     func startRefused() async throws {
-        _ = try await set()
+        try await set()
         await controller.shutDown()
         controller.folder.release()
         func refusal() -> ManagementError? {
@@ -221,12 +247,12 @@ struct CHAPTests {
 
     @Test("a change that cannot be written is refused, and the old secrets count on")
     func failingWrite() async throws {
-        _ = try await set()
+        try await set()
         // Nothing can take the place of a folder that is not empty.
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.createDirectory(atPath: path + "/x", withIntermediateDirectories: true)
-        #expect(await code { try await set(user: "v") } == .system)
-        #expect(try await controller.credentials().map(\.users) == [["u"]])
+        #expect(await code { try await set("target:a/v") } == .system)
+        #expect(await names() == ["target:a/u"])
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
     }
 }

@@ -26,7 +26,7 @@ struct DiskTests {
         let attributes = try FileManager.default.attributesOfItem(atPath: fixture.path + "/disks/a.img")
         #expect(attributes[.size] as? Int == 1_003_520)
         #expect(attributes[.posixPermissions] as? Int == 0o600)
-        #expect(try await controller.target("a").logicalUnits.map(\.kind) == ["disk"])
+        #expect(try await controller.target("a").status.units.map(\.kind) == ["disk"])
         let larger = try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20))
         #expect(larger.spec.size == 2 << 20)
         #expect(larger.status.serialNumber == disk.status.serialNumber)

@@ -49,33 +49,33 @@ struct FrontEndTests {
         try await serving { controller, devices in
             let anyone = try request("iqn.2026-11.test:z")
             let member = try request("iqn.2026-11.test:m")
-            _ = try await controller.createTarget(TargetCreation(name: "t"))
+            _ = try await controller.createTarget("t")
             #expect(try numbers(devices, "t", for: anyone) == [])
-            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [2: "a", 9: "b"]))
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(units: [2: "a", 9: "b"]))
             #expect(try numbers(devices, "t", for: anyone) == [2, 9])
             let target = try #require(devices.targets[DeviceName.targetName("t")])
             #expect(target.logicalUnits[9] === devices.targets[DeviceName.targetName("b")]?.logicalUnits[0])
             _ = try await controller.createInitiatorGroup(
-                InitiatorGroupCreation(name: "g", names: ["iqn.2026-11.test:m"], addresses: [], rank: nil))
-            _ = try await controller.map(target: "t", TargetMapping(group: "g", logicalUnits: [0: "b"]))
+                "g", InitiatorGroup.Spec(names: ["iqn.2026-11.test:m"]))
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(group: "g", units: [0: "b"]))
             #expect(try numbers(devices, "t", for: anyone) == nil)
             #expect(!devices.access.isVisible(target, to: anyone))
             #expect(devices.access.isVisible(target, to: member))
             #expect(try numbers(devices, "t", for: member) == [0])
-            _ = try await controller.map(target: "t", TargetMapping(group: "g", logicalUnits: [1: "a"]))
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(group: "g", units: [1: "a"]))
             #expect(try numbers(devices, "t", for: member) == [0, 1])
-            _ = try await controller.unmap(target: "t", TargetUnmapping(group: "g", numbers: [0]))
+            _ = try await controller.unmap(target: "t", ISCSITarget.Unmap.Arguments(group: "g", units: [0]))
             #expect(try numbers(devices, "t", for: member) == [1])
             try await controller.deleteDisk("a")
             #expect(try numbers(devices, "t", for: member) == [])
             #expect(target.logicalUnits.all.keys.sorted() == [9])
-            _ = try await controller.unmap(target: "t", TargetUnmapping(group: "g", numbers: []))
+            _ = try await controller.unmap(target: "t", ISCSITarget.Unmap.Arguments(group: "g"))
             #expect(try numbers(devices, "t", for: anyone) == nil)
             #expect(!devices.access.isVisible(target, to: anyone))
             // What nobody can use is not registered with iSNS servers.
             #expect(!devices.access.isUsable(target))
             _ = try await controller.setAccess(
-                ofTarget: "t", TargetAccessSetting(level: "loopback", mayWiden: true))
+                ofTarget: "t", to: .loopback, mayWiden: true)
             #expect(try numbers(devices, "t", for: anyone) == [9])
             #expect(devices.access.isUsable(target))
             try await controller.deleteTarget("t")
@@ -97,17 +97,16 @@ struct FrontEndTests {
                 for local in inside { #expect(try numbers(devices, target, for: request(through: local)) != nil) }
                 for local in outside { #expect(try numbers(devices, target, for: request(through: local)) == nil) }
             }
-            let open = TargetAccessSetting(level: "open", mayWiden: true)
-            _ = try await controller.setAccess(ofTarget: "a", open)
+            _ = try await controller.setAccess(ofTarget: "a", to: .open, mayWiden: true)
             for local in inside + outside {
                 #expect(try numbers(devices, "a", for: request(through: local)) == [0])
             }
-            _ = try await controller.setAccess(ofTarget: "a", TargetAccessSetting(level: "closed"))
+            _ = try await controller.setAccess(ofTarget: "a", to: .closed)
             for local in inside + outside {
                 #expect(try numbers(devices, "a", for: request(through: local)) == nil)
             }
             // The next of its name does not inherit anything.
-            _ = try await controller.setAccess(ofTarget: "a", open)
+            _ = try await controller.setAccess(ofTarget: "a", to: .open, mayWiden: true)
             try await controller.deleteDisk("a")
             try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
             #expect(try numbers(devices, "a", for: request(through: outside[0])) == nil)
@@ -122,21 +121,23 @@ struct FrontEndTests {
                 ("near", ["*"], ["10.0.0.0/8"], 20), ("all", ["*"], [], 30), ("one", ["iqn.2026-11.test:1"], [], 10),
             ] {
                 _ = try await controller.createInitiatorGroup(
-                    InitiatorGroupCreation(name: name, names: names, addresses: addresses, rank: rank))
+                    name, InitiatorGroup.Spec(names: names, addresses: addresses, rank: rank))
             }
-            _ = try await controller.map(target: "a", TargetMapping(group: "near", logicalUnits: [1: "b"]))
+            _ = try await controller.map(target: "a", ISCSITarget.Map.Arguments(group: "near", units: [1: "b"]))
             let near = try request("iqn.2026-11.test:2", from: "10.1.2.3:1")
             let far = try request("iqn.2026-11.test:2", from: "[fd00::1]:1")
             let one = try request("iqn.2026-11.test:1", from: "10.1.2.3:1")
             #expect(try numbers(devices, "a", for: near) == [1])
             #expect(try numbers(devices, "a", for: far) == nil)
             #expect(try numbers(devices, "a", for: one) == [1])
-            _ = try await controller.map(target: "a", TargetMapping(group: "all", logicalUnits: [:]))
-            _ = try await controller.map(target: "a", TargetMapping(group: "one", logicalUnits: [7: "b"]))
+            _ = try await controller.map(target: "a", ISCSITarget.Map.Arguments(group: "all"))
+            _ = try await controller.map(target: "a", ISCSITarget.Map.Arguments(group: "one", units: [7: "b"]))
             #expect(try numbers(devices, "a", for: near) == [1])
             #expect(try numbers(devices, "a", for: far) == [0])
             #expect(try numbers(devices, "a", for: one) == [7])
-            _ = try await controller.extendInitiatorGroup("one", InitiatorGroupChange(rank: 40))
+            var spec = try await controller.initiatorGroup("one").spec
+            spec.rank = 40
+            _ = try await controller.changeInitiatorGroup("one", to: spec)
             #expect(try numbers(devices, "a", for: one) == [1])
         }
     }
@@ -145,33 +146,33 @@ struct FrontEndTests {
     func homes() async throws {
         try await serving { controller, devices in
             let home = try #require(devices.targets[DeviceName.targetName("y")]?.homeReactor)
-            _ = try await controller.createTarget(TargetCreation(name: "t"))
-            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [0: "a"]))
+            _ = try await controller.createTarget("t")
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(units: [0: "a"]))
             #expect(devices.targets[DeviceName.targetName("t")]?.homeReactor == nil)
-            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [5: "y/drive:1"]))
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(units: [5: "y/drive:1"]))
             let target = try #require(devices.targets[DeviceName.targetName("t")])
             #expect(target.homeReactor === home)
             #expect(target.logicalUnits.all.keys.sorted() == [0, 5])
             let anyone = try request("iqn.2026-11.test:z")
             // A drive of another library lives elsewhere, if there is another reactor.
             let elsewhere = try #require(devices.targets[DeviceName.targetName("x")]?.homeReactor)
-            _ = try await controller.unmap(target: "t", TargetUnmapping(group: nil, numbers: [5]))
-            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [6: "x/drive:1"]))
+            _ = try await controller.unmap(target: "t", ISCSITarget.Unmap.Arguments(units: [5]))
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(units: [6: "x/drive:1"]))
             let moved = try #require(devices.targets[DeviceName.targetName("t")])
             #expect(devices.reactors.count == 1 || elsewhere !== home)
             #expect(moved.homeReactor === elsewhere)
             #expect(moved.logicalUnits.all.keys.sorted() == [0, 6])
-            _ = try await controller.setCredentials(
-                CHAPSetting(
-                    place: CHAPPlace(target: "t"),
-                    initiator: CHAPSecret(name: "u", secret: Data("swordfish-swordfish".utf8)), target: nil,
-                    algorithms: ["sha3-256", "sha-256"]))
+            let secret = Secret(Array("swordfish-swordfish".utf8))
+            _ = try await controller.createCredential("target:t/u", Credential.Spec(secret: secret))
+            _ = try await controller.allow(
+                Credential.Allow.Arguments(place: "target:t", algorithms: ["sha3-256", "sha-256"]))
             guard case .granted(.chap(let initiators, _, let provider), nil) = devices.access.access(anyone, to: moved)
             else { throw ManagementError(.internal, "no CHAP is asked for") }
             #expect(initiators.map(\.name) == ["u"])
             #expect(Set(provider.algorithms) == [.sha256, .sha3256])
-            _ = try await controller.redirect(
-                target: "t", TargetRedirect(address: "192.0.2.9:3260", isPermanent: true))
+            var spec = try await controller.target("t").spec
+            (spec.redirection, spec.isPermanent) = ("192.0.2.9:3260", true)
+            _ = try await controller.changeTarget("t", to: spec)
             guard case .moved("192.0.2.9:3260", permanently: true) = devices.access.access(anyone, to: moved)
             else { throw ManagementError(.internal, "it is not redirected") }
         }
@@ -180,10 +181,10 @@ struct FrontEndTests {
     func replacedTarget() async throws {
         try await serving { controller, devices in
             let name = DeviceName.targetName("t")
-            _ = try await controller.createTarget(TargetCreation(name: "t"))
-            _ = try await controller.map(target: "t", TargetMapping(group: nil, logicalUnits: [0: "a"]))
+            _ = try await controller.createTarget("t")
+            _ = try await controller.map(target: "t", ISCSITarget.Map.Arguments(units: [0: "a"]))
             let open = try #require(devices.portals().first)
-            let portal = try #require(SocketAddress(open.portal))
+            let portal = try #require(SocketAddress(open.name))
             let initiator = try BlockingInitiator.logIn(to: portal, InitiatorSettings(targetName: name))
             func key(_ target: String, _ number: Int) throws -> Int64 {
                 let unit = devices.targets[DeviceName.targetName(target)]?.logicalUnits[number]

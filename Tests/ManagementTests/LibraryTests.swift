@@ -24,7 +24,7 @@ struct LibraryTests {
         #expect(library.spec.drives == 2 && library.status.cartridges == 2)
         #expect(fixture.files().contains("libraries/vtl/A00002L8.tape"))
         let target = try await controller.target("vtl")
-        #expect(target.logicalUnits.map(\.kind) == ["changer", "drive", "drive"])
+        #expect(target.status.units.map(\.kind) == ["changer", "drive", "drive"])
         try await controller.deleteLibrary("vtl")
         #expect(fixture.files() == ["disks", "libraries"])
         #expect(devices.libraries.isEmpty)

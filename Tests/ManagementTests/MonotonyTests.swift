@@ -37,7 +37,7 @@ struct World {
     static let portals = ["127.0.0.1:3260", "192.0.2.1:3260", "0.0.0.0:3261"]
 
     /// What `plan` permits through `portals`; redirection has no say in it.
-    static func permissions(_ plan: FrontEndPlan, _ portals: [Management.PortalSummary]) -> Set<Permission> {
+    static func permissions(_ plan: FrontEndPlan, _ portals: [Resource<Portal>]) -> Set<Permission> {
         var units: [ObjectIdentifier: [Int64]] = [:]
         var maps: [LogicalUnitMap] = []
         let rules = AccessTable.Rules(plan) { _, group in
@@ -47,7 +47,7 @@ struct World {
             return map
         }
         let requests = portals.flatMap { portal in
-            locals.filter { portal.portal.hasPrefix("0.0.0.0:") || portal.portal.hasPrefix("\($0):") }.flatMap {
+            locals.filter { portal.name.hasPrefix("0.0.0.0:") || portal.name.hasPrefix("\($0):") }.flatMap {
                 local in
                 initiators.flatMap { initiator in
                     addresses.compactMap { address in
@@ -56,7 +56,7 @@ struct World {
                             AccessRequest(
                                 initiatorName: initiator, peerAddress: $0,
                                 localAddress: SocketAddress("\(local):3260") ?? $0,
-                                portalGroupTag: UInt16(portal.group))
+                                portalGroupTag: UInt16(portal.spec.portalGroup))
                         }
                     }
                 }
@@ -135,7 +135,7 @@ private final class Walk {
 
     func restart(losingSecrets: Bool) async throws {
         // Another portal that is asked for would be added.
-        let known = try pick(devices.portals().map(\.portal)).map { try PortalAddress.parse($0) }
+        let known = try pick(devices.portals().map(\.name)).map { try PortalAddress.parse($0) }
         await controller.shutDown()
         controller.folder.release()
         if losingSecrets { try? FileManager.default.removeItem(atPath: path + "/chap.json") }
@@ -150,7 +150,7 @@ private final class Walk {
         let group = pick(groups) ?? "none"
         let target = pick(targets)
         let name = target?.name ?? "none"
-        let place = pick([CHAPPlace(target: name), CHAPPlace(group: group)])!
+        let place = pick(["target:\(DeviceName.alias(ofTarget: name))", "group:\(group)"])!
         let disk = pick(["a", "b", "c"])!
         let kinds: [(String, Kind, () async throws -> Void)] = [
             (
@@ -158,7 +158,7 @@ private final class Walk {
                 { [self] in
                     let units = chance(2) ? [Int.random(in: 0..<4, using: &random): disk] : [:]
                     _ = try await controller.map(
-                        target: name, TargetMapping(group: group, logicalUnits: units, allUnits: chance(4) ? true : nil)
+                        target: name, ISCSITarget.Map.Arguments(group: group, units: units, allUnits: chance(4))
                     )
                 }
             ),
@@ -166,109 +166,127 @@ private final class Walk {
                 "map \(name)", .grants,
                 { [self] in
                     let units = [Int.random(in: 0..<4, using: &random): disk]
-                    _ = try await controller.map(target: name, TargetMapping(group: nil, logicalUnits: units))
+                    _ = try await controller.map(target: name, ISCSITarget.Map.Arguments(units: units))
                 }
             ),
             (
                 "unmap \(name) \(group)", .removes,
                 { [self] in
-                    let member = pick(target?.access.map(\.group) ?? []) ?? group
+                    let member = pick(target?.status.groups ?? []) ?? group
                     let numbers = chance(2) ? [] : [Int.random(in: 0..<4, using: &random)]
-                    _ = try await controller.unmap(target: name, TargetUnmapping(group: member, numbers: numbers))
+                    _ = try await controller.unmap(
+                        target: name, ISCSITarget.Unmap.Arguments(group: member, units: numbers))
                 }
             ),
             (
                 "unmap \(name)", .removes,
                 { [self] in
                     let number = Int.random(in: 0..<4, using: &random)
-                    _ = try await controller.unmap(target: name, TargetUnmapping(group: nil, numbers: [number]))
+                    _ = try await controller.unmap(target: name, ISCSITarget.Unmap.Arguments(units: [number]))
                 }
             ),
             (
                 "access \(name), without --open", .removes,
                 { [self] in
-                    let level = pick(["closed", "loopback", "groups", "open"])!
-                    _ = try await controller.setAccess(ofTarget: name, TargetAccessSetting(level: level))
+                    var spec = try await controller.target(name).spec
+                    spec.access = pick(AccessLevel.allCases)!
+                    if chance(3) { spec.authentication = pick([.none, .chap])! }
+                    _ = try await controller.changeTarget(name, to: spec)
                 }
             ),
             (
                 "access \(name), with --open", .grants,
                 { [self] in
-                    let level = pick(["loopback", "groups", "open"])!
-                    _ = try await controller.setAccess(
-                        ofTarget: name, TargetAccessSetting(level: level, mayWiden: true))
+                    let level = pick([AccessLevel.loopback, .groups, .open])!
+                    _ = try await controller.setAccess(ofTarget: name, to: level, mayWiden: true)
                 }
             ),
             (
-                "access create", .grants,
+                "group create", .grants,
                 { [self] in
                     _ = try await controller.createInitiatorGroup(
-                        InitiatorGroupCreation(
-                            name: pick(["g", "h", "i", "j"])!, names: some(World.names),
-                            addresses: some(World.ranges), rank: Int.random(in: 1...9, using: &random)))
+                        pick(["g", "h", "i", "j"])!,
+                        InitiatorGroup.Spec(
+                            names: some(World.names), addresses: some(World.ranges),
+                            rank: Int.random(in: 1...9, using: &random)))
                 }
             ),
             (
-                "access add \(group)", .grants,
+                "group add \(group)", .grants,
                 { [self] in
                     _ = try await controller.extendInitiatorGroup(
-                        group,
-                        InitiatorGroupChange(
-                            names: some(World.names), addresses: some(World.ranges),
-                            rank: chance(3) ? Int.random(in: 1...9, using: &random) : nil))
+                        group, InitiatorGroup.Add.Arguments(names: some(World.names), addresses: some(World.ranges)))
                 }
             ),
             (
-                "access remove \(group)", .removes,
+                "group set --rank \(group)", .grants,
                 { [self] in
-                    let summary = try await controller.initiatorGroup(group)
+                    var spec = try await controller.initiatorGroup(group).spec
+                    spec.rank = Int.random(in: 1...9, using: &random)
+                    if chance(2) { spec.authentication = pick([.none, .chap])! }
+                    _ = try await controller.changeInitiatorGroup(group, to: spec, mayWiden: chance(2))
+                }
+            ),
+            (
+                "group set, fewer members, \(group)", .removes,
+                { [self] in
+                    var spec = try await controller.initiatorGroup(group).spec
+                    (spec.names, spec.addresses) = (some(spec.names), some(spec.addresses))
+                    if chance(3) { spec.authentication = pick([.none, .chap])! }
+                    _ = try await controller.changeInitiatorGroup(group, to: spec)
+                }
+            ),
+            (
+                "group remove \(group)", .removes,
+                { [self] in
+                    let spec = try await controller.initiatorGroup(group).spec
                     _ = try await controller.reduceInitiatorGroup(
-                        group, InitiatorGroupChange(names: some(summary.names), addresses: some(summary.addresses)))
+                        group,
+                        InitiatorGroup.Remove.Arguments(names: some(spec.names), addresses: some(spec.addresses)))
                 }
             ),
-            ("access delete \(group)", .removes, { [self] in try await controller.deleteInitiatorGroup(group) }),
+            ("group delete \(group)", .removes, { [self] in try await controller.deleteInitiatorGroup(group) }),
             (
-                "chap set \(place)", .grants,
+                "chap create \(place)", .grants,
                 { [self] in
-                    let secret = CHAPSecret(name: pick(["u", "v"])!, secret: Data("swordfish-swordfish".utf8))
-                    _ = try await controller.setCredentials(
-                        CHAPSetting(place: place, initiator: secret, target: nil, algorithms: nil))
+                    let user = pick(["u", "v"])!
+                    let secret = Secret(Array("swordfish-swordfish".utf8))
+                    _ = try await controller.createCredential("\(place)/\(user)", Credential.Spec(secret: secret))
                 }
             ),
             (
-                "chap clear \(place)", .removes,
+                "chap delete", .removes,
                 { [self] in
-                    try await controller.clearCredentials(
-                        CHAPClearing(place: place, user: chance(2) ? pick(["u", "v"]) : nil))
+                    let names = await controller.credentials().map(\.name)
+                    try await controller.deleteCredential(pick(names) ?? "discovery/none")
                 }
             ),
             (
-                "chap clear --not-required \(place)", .grants,
-                { [self] in
-                    try await controller.clearCredentials(CHAPClearing(place: place, user: nil, isNotRequired: true))
-                }
+                "chap waive \(place)", .grants,
+                { [self] in try await controller.waive(Credential.Waive.Arguments(place: place)) }
             ),
             (
-                "portal add", .grants,
+                "portal create", .grants,
                 { [self] in
                     _ = try await controller.addPortal(
-                        PortalCreation(portal: pick(World.portals)!, group: Int.random(in: 1...2, using: &random)))
+                        pick(World.portals)!, Portal.Spec(portalGroup: Int.random(in: 1...2, using: &random)))
                 }
             ),
-            ("portal remove", .removes, { [self] in try await controller.removePortal(pick(World.portals)!) }),
+            ("portal delete", .removes, { [self] in try await controller.removePortal(pick(World.portals)!) }),
             (
                 "target portals \(name)", .grants,
                 { [self] in
-                    let tags = pick([nil, [1], [2], [1, 2]])!
-                    _ = try await controller.setPortalGroups(ofTarget: name, TargetPortalGroups(groups: tags))
+                    var spec = try await controller.target(name).spec
+                    spec.portalGroups = pick([nil, [1], [2], [1, 2]])!
+                    _ = try await controller.changeTarget(name, to: spec)
                 }
             ),
             (
                 "redirect \(name)", .neutral,
                 { [self] in
-                    let address = chance(2) ? "192.0.2.9:3260" : nil
-                    _ = try await controller.redirect(
-                        target: name, TargetRedirect(address: address, isPermanent: false))
+                    var spec = try await controller.target(name).spec
+                    spec.redirection = chance(2) ? "192.0.2.9:3260" : nil
+                    _ = try await controller.changeTarget(name, to: spec)
                 }
             ),
             (
@@ -288,7 +306,7 @@ private final class Walk {
             ),
             (
                 "target create", .grants,
-                { [self] in _ = try await controller.createTarget(TargetCreation(name: "t")) }
+                { [self] in _ = try await controller.createTarget("t") }
             ),
             ("target delete", .removes, { [self] in try await controller.deleteTarget("t") }),
             (

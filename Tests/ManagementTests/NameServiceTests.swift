@@ -82,9 +82,7 @@ struct NameServiceTests {
             ("[::1]:1", "::1", 1), ("[::1]", "::1", 3205), ("2001:db8::1", "2001:db8::1", 3205),
         ])
     func servers(text: String, host: String, port: Int) throws {
-        let parsed = try Controller.parseNameServer(text)
-        #expect(parsed.host == host)
-        #expect(parsed.port == port)
+        #expect(try NameServerAddress.parse(text) == NameServerAddress(host: host, port: port))
     }
 
     @Test(
@@ -93,55 +91,80 @@ struct NameServiceTests {
             "", ":3205", "a b", "host:", "host:0", "host:65536", "host:x", "[host]:1", "[::1", "[::1]x", "1:2:3", "-x",
             String(repeating: "a", count: 254),
         ])
-    func noServers(text: String) { #expect(throws: ManagementError.self) { try Controller.parseNameServer(text) } }
+    func noServers(text: String) { #expect(throws: ManagementError.self) { try NameServerAddress.parse(text) } }
 
     @Test("The server is remembered with its entity, and forgotten when cleared")
     func persistence() async throws {
         let fixture = try ControllerFixture()
         let path = fixture.path
         // Nobody listens there: port 1 belongs to no one on test machines, and no answer is needed.
-        let setting = NameServiceSetting(server: "127.0.0.1:1", accessControl: true)
+        let spec = NameServer.Spec(server: "127.0.0.1:1", accessControl: true)
         var (controller, devices) = (fixture.controller, fixture.devices)
         try await controller.start()
-        #expect(await controller.nameServiceStatus() == NameServiceStatus())
-        await #expect(throws: ManagementError.self) { try await controller.clearNameServer() }
-        await #expect(throws: ManagementError.self) {
-            try await controller.setNameServer(NameServiceSetting(server: "?"))
-        }
-        try await controller.setNameServer(setting)
-        let first = await controller.nameServiceStatus()
-        #expect(first.server == "127.0.0.1:1")
-        #expect(first.accessControl)
+        #expect(await controller.nameServer() == nil)
+        #expect(await fixture.refusal { try await controller.clearNameServer() }?.code == .notFound)
+        #expect(await fixture.refusal { try await controller.changeNameServer(to: spec) }?.code == .notFound)
+        try await controller.createNameServer(spec)
+        #expect(await fixture.refusal { try await controller.createNameServer(spec) }?.code == .conflict)
+        let first = try #require(await controller.nameServer())
+        #expect(first.name == "isns" && first.spec == spec)
+        #expect(devices.domains == [.unknown])
+        try await controller.changeNameServer(to: spec)
         #expect(devices.domains == [.unknown])
         await controller.shutDown()
         controller.folder.release()
 
         (controller, devices) = try ControllerFixture.make(path)
         try await controller.start()
-        let second = await controller.nameServiceStatus()
-        #expect(second.server == "127.0.0.1:1")
-        #expect(second.entity == first.entity)
+        let second = try #require(await controller.nameServer())
+        #expect(second.spec == spec)
+        #expect(second.status.entity == first.status.entity)
         #expect(devices.domains == [.unknown])
-        // What decides who gets in stays unless something is said.
-        try await controller.setNameServer(NameServiceSetting(server: "127.0.0.1:1"))
-        #expect(devices.domains == [.unknown, .unknown])
-        let refusal = await fixture.refusal { try await controller.clearNameServer() }
-        #expect(refusal?.code == .conflict && refusal?.message.contains("--open") == true)
-        #expect(await controller.nameServiceStatus().accessControl)
-        try await controller.setNameServer(NameServiceSetting(server: "127.0.0.1:1", accessControl: false))
-        #expect(devices.domains == [.unknown, .unknown, .open])
+        let open = NameServer.Spec(server: "127.0.0.1:1")
+        #expect(await fixture.refusal { try await controller.changeNameServer(to: open) }?.code == .conflict)
+        #expect(await fixture.refusal { try await controller.clearNameServer() }?.code == .conflict)
+        #expect(devices.domains == [.unknown])
+        try await controller.changeNameServer(to: open, mayWiden: true)
+        #expect(devices.domains == [.unknown, .open])
+        #expect(await controller.nameServer()?.status.entity == first.status.entity)
         try await controller.clearNameServer()
-        try await controller.setNameServer(setting)
-        try await controller.clearNameServer(mayWiden: true)
-        #expect(await controller.nameServiceStatus().server == nil)
+        #expect(await controller.nameServer() == nil)
         #expect(devices.domains.last == .open)
         await controller.shutDown()
         controller.folder.release()
 
         (controller, devices) = try ControllerFixture.make(path)
         try await controller.start()
-        #expect(await controller.nameServiceStatus().server == nil)
+        #expect(await controller.nameServer() == nil)
         #expect(devices.domains.isEmpty)
         await controller.shutDown()
+    }
+
+    @Test("There is one at most, which needs no name, and what it cannot be is refused with its field")
+    func requests() async throws {
+        let fixture = try ControllerFixture()
+        try await fixture.controller.start()
+        let servers = try fixture.endpoint("name-servers")
+        for (members, field) in [
+            ([:], "server"), (["server": "?"], "server"), (["server": "a", "accessControl": 1], "accessControl"),
+            (["server": "a", "host": "b"], "host"),
+        ] as [([String: JSONValue], String)] {
+            let refusal = await fixture.refusal { try await servers.create("isns", members) }
+            #expect(refusal?.code == .invalid && refusal?.field == field)
+        }
+        #expect(await fixture.refusal { try await servers.create("other", ["server": "a"]) }?.code == .invalid)
+        #expect(await fixture.refusal { try await servers.change("isns", ["server": "a"]) }?.code == .notFound)
+        let made = try await servers.create("isns", ["server": "127.0.0.1:1"])
+        #expect(made["spec"] == ["server": "127.0.0.1:1", "accessControl": false])
+        let changed = try await servers.change("isns", ["accessControl": true])
+        #expect(changed["spec"] == ["server": "127.0.0.1:1", "accessControl": true])
+        #expect(fixture.devices.domains == [.open, .unknown])
+        #expect(try await servers.list(Page()).items.compactMap { $0["name"]?.text } == ["isns"])
+        let kept = await fixture.refusal { try await servers.change("isns", ["accessControl": .null]) }
+        #expect(kept?.code == .conflict && kept?.message.contains("--open") == true)
+        #expect(await fixture.refusal { try await servers.delete("isns") }?.code == .conflict)
+        try await servers.delete("isns", mayWiden: true)
+        #expect(try await servers.list(Page()).items.isEmpty)
+        await fixture.controller.shutDown()
     }
 }

@@ -56,7 +56,7 @@ struct StartTests {
     func morePortals() async throws {
         let (first, second) = (PortalAddress(address: "::1", port: 3261), PortalAddress(address: "127.0.0.1", port: 9))
         try await fixture.controller.start(portals: [first])
-        _ = try await fixture.controller.addPortal(PortalCreation(portal: "[::1]:3262", group: 5))
+        _ = try await fixture.controller.addPortal("[::1]:3262", Portal.Spec(portalGroup: 5))
         await fixture.controller.shutDown()
         fixture.controller.folder.release()
         let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
@@ -70,9 +70,11 @@ struct StartTests {
         (controller, _) = try ControllerFixture.make(fixture.path)
         try await controller.start(portals: [second, first])
         #expect(try await controller.status().portals == ["127.0.0.1:9", "[::1]:3261", "[::1]:3262"])
-        #expect(await controller.portalSummaries().map(\.group).sorted() == [1, 1, 5])
+        #expect(await controller.allPortals().map(\.spec.portalGroup).sorted() == [1, 1, 5, 7])
+        let unopened = try await controller.portal("192.0.2.1:1")
+        #expect(unopened.spec.portalGroup == 7 && unopened.status.problem?.contains("not open") == true)
         let problems = try await controller.status().problems
-        #expect(problems.map { $0.contains("portal remove 192.0.2.1:1'") } == [true])
+        #expect(problems.map { $0.contains("portal delete 192.0.2.1:1'") } == [true])
         try await controller.removePortal("192.0.2.1:1")
         #expect(try await controller.status().problems.isEmpty)
         await controller.shutDown()

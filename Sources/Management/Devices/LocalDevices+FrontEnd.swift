@@ -133,35 +133,40 @@ extension LocalDevices {
         if let address = SocketAddress(portal.description) { _ = server.resumePortal(address) }
     }
 
-    public func portals() -> [PortalSummary] {
+    public func portals() -> [Resource<Portal>] {
         server.portalSummaries().map {
-            PortalSummary(
-                portal: $0.address.description, group: Int($0.portalGroupTag), isDraining: $0.isDraining,
-                connections: $0.connections)
+            Resource(
+                name: $0.address.description, spec: Portal.Spec(portalGroup: Int($0.portalGroupTag)),
+                status: Portal.Status(isDraining: $0.isDraining, connections: $0.connections))
         }
     }
 
     // MARK: Sessions
 
     /// The sessions of targets; discovery sessions do not count.
-    public func sessions() -> [SessionSummary] {
+    public func sessions() -> [Resource<Session>] {
         let now = MonotonicTime.current()
         return server.sessions().compactMap { session in
-            session.targetName.map { target in
-                let isid = String(session.initiatorSessionID.rawValue, radix: 16)
-                return SessionSummary(
-                    handle: Int(session.targetSessionHandle), initiator: session.initiatorName,
-                    initiatorAlias: session.initiatorAlias, chapUser: session.authenticatedName,
-                    isid: String(repeating: "0", count: 12 - isid.count) + isid, target: target,
-                    portalGroup: Int(session.portalGroupTag),
-                    connections: session.connections.map {
-                        ConnectionSummary(
-                            connectionID: Int($0.connectionID), peer: $0.peerAddress.description,
-                            local: $0.localAddress.description, portal: $0.portal.description)
-                    }, parameters: Self.text(of: session.parameters),
-                    age: Int((now - session.start).components.seconds), commands: session.commands,
-                    sentBytes: session.sentBytes, receivedBytes: session.receivedBytes)
+            guard let target = session.targetName else { return nil }
+            let isid = String(session.initiatorSessionID.rawValue, radix: 16)
+            var status = Session.Status()
+            status.initiator = session.initiatorName
+            status.initiatorAlias = session.initiatorAlias
+            status.chapUser = session.authenticatedName
+            status.target = target
+            status.isid = String(repeating: "0", count: 12 - isid.count) + isid
+            status.portalGroup = Int(session.portalGroupTag)
+            status.connections = session.connections.map {
+                Session.Connection(
+                    connectionID: Int($0.connectionID), peer: $0.peerAddress.description,
+                    local: $0.localAddress.description, portal: $0.portal.description)
             }
+            status.age = Int((now - session.start).components.seconds)
+            status.commands = session.commands
+            status.sentBytes = session.sentBytes
+            status.receivedBytes = session.receivedBytes
+            status.parameters = Self.text(of: session.parameters)
+            return Resource(name: "\(session.targetSessionHandle)", spec: NoFields(), status: status)
         }
     }
 
@@ -170,8 +175,8 @@ extension LocalDevices {
 
     public func sessionCounts() -> [String: Int] { server.sessionCounts() }
 
-    public func closeSession(_ handle: Int, seconds: Int) {
-        guard let handle = UInt16(exactly: handle) else { return }
+    public func closeSession(_ name: String, seconds: Int) {
+        guard let handle = UInt16(name) else { return }
         _ = server.closeSession(handle, gracePeriod: .seconds(seconds))
     }
 

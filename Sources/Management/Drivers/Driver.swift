@@ -20,7 +20,8 @@ public struct Page: Sendable, Hashable {
 
     /// Those of `things`, which are in the order of their names, that belong to the page.
     public func slice<Kind: ResourceKind>(_ things: [Resource<Kind>]) -> [Resource<Kind>] {
-        let rest = after.map { after in things.drop { $0.name <= after } } ?? things[...]
+        let naming = Kind.description.naming
+        let rest = after.map { after in things.drop { !naming.precedes(after, $0.name) } } ?? things[...]
         return Array(rest.prefix(limit))
     }
 }
@@ -38,6 +39,12 @@ public protocol Driver: Sendable {
         _ present: Resource<Kind>, to spec: Kind.Spec
     ) async throws(ManagementError) -> Resource<Kind>
     func delete(_ name: String) async throws(ManagementError)
+    /// The same for kinds whose changes may let somebody see more than before; that is refused unless `mayWiden`.
+    func change(
+        _ present: Resource<Kind>, to spec: Kind.Spec, mayWiden: Bool
+    ) async throws(ManagementError) -> Resource<Kind>
+    /// The same for kinds whose deletion may.
+    func delete(_ name: String, mayWiden: Bool) async throws(ManagementError)
     /// Does what the action `action` says, to the thing `name` or to the kind; gives what is to be told.
     func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
@@ -55,6 +62,12 @@ extension Driver {
         throw Self.notOffered("changed")
     }
     public func delete(_ name: String) async throws(ManagementError) { throw Self.notOffered("deleted") }
+    public func change(
+        _ present: Resource<Kind>, to spec: Kind.Spec, mayWiden: Bool
+    ) async throws(ManagementError) -> Resource<Kind> {
+        try await change(present, to: spec)
+    }
+    public func delete(_ name: String, mayWiden: Bool) async throws(ManagementError) { try await delete(name) }
     public func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
     ) async throws(ManagementError) -> JSONValue {
@@ -73,8 +86,8 @@ public struct Endpoint: Sendable {
     public let list: @Sendable (Page) async throws(ManagementError) -> (items: [JSONValue], next: String?)
     public let show: @Sendable (String) async throws(ManagementError) -> JSONValue
     public let create: @Sendable (String, [String: JSONValue]) async throws(ManagementError) -> JSONValue
-    public let change: @Sendable (String, [String: JSONValue]) async throws(ManagementError) -> JSONValue
-    public let delete: @Sendable (String) async throws(ManagementError) -> Void
+    private let changing: @Sendable (String, [String: JSONValue], Bool) async throws(ManagementError) -> JSONValue
+    private let deleting: @Sendable (String, Bool) async throws(ManagementError) -> Void
     public let perform: @Sendable (String, String?, [String: JSONValue]) async throws(ManagementError) -> JSONValue
 
     init<D: Driver>(_ driver: D) {
@@ -93,13 +106,15 @@ public struct Endpoint: Sendable {
             try D.Kind.validate(spec, changing: nil)
             return try await driver.create(name, spec).json
         }
-        change = { name, members async throws(ManagementError) in
+        changing = { name, members, mayWiden async throws(ManagementError) in
             let present = try await driver.show(try kind.naming.checked(name))
             let spec = try present.spec.changed(members, of: "\(kind.singular) '\(name)'")
             try D.Kind.validate(spec, changing: present.spec)
-            return try await driver.change(present, to: spec).json
+            return try await driver.change(present, to: spec, mayWiden: mayWiden).json
         }
-        delete = { name async throws(ManagementError) in try await driver.delete(try kind.naming.checked(name)) }
+        deleting = { name, mayWiden async throws(ManagementError) in
+            try await driver.delete(try kind.naming.checked(name), mayWiden: mayWiden)
+        }
         perform = { action, name, arguments async throws(ManagementError) in
             let name = try name.map { name throws(ManagementError) in try kind.naming.checked(name) }
             return try await driver.perform(action, on: name, arguments)
@@ -107,10 +122,26 @@ public struct Endpoint: Sendable {
     }
 }
 
+extension Endpoint {
+    /// Changes fields of the spec of a thing. Refused when somebody might see more than before, unless `mayWiden`.
+    public func change(
+        _ name: String, _ members: [String: JSONValue], mayWiden: Bool = false
+    ) async throws(ManagementError) -> JSONValue {
+        try await changing(name, members, mayWiden)
+    }
+
+    /// Deletes a thing. Refused when somebody might see more than before, unless `mayWiden`.
+    public func delete(_ name: String, mayWiden: Bool = false) async throws(ManagementError) {
+        try await deleting(name, mayWiden)
+    }
+}
+
 /// What the daemon knows of: one line a kind.
 public enum Registry {
     public static let drivers: [any Driver.Type] = [
         DiskDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self, MoveDriver.self,
+        ISCSITargetDriver.self, InitiatorGroupDriver.self, CredentialDriver.self, PortalDriver.self,
+        NameServerDriver.self, SessionDriver.self,
     ]
 
     /// The kinds, for the command line.

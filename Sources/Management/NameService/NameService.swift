@@ -1,5 +1,5 @@
 import Catalog
-public import Foundation
+import Foundation
 import ISNS
 import ISNSClient
 import Logging
@@ -84,51 +84,22 @@ actor NameService {
         await client.stop()
     }
 
-    func status() async -> NameServiceStatus {
-        let status = await client.status
-        return NameServiceStatus(
-            server: record.text, accessControl: record.controlsAccess, entity: record.entityIdentifier,
-            isRegistered: status.isRegistered,
-            registeredSince: status.isRegistered ? registeredSince ?? Date() : nil,
-            targets: status.isRegistered ? status.targets : 0, portals: status.isRegistered ? status.portals : 0,
-            lastError: status.lastError)
+    func status() async -> NameServer.Status {
+        let client = await client.status
+        var status = NameServer.Status()
+        status.isRegistered = client.isRegistered
+        status.registeredSince = client.isRegistered ? registeredSince ?? Date() : nil
+        status.entity = record.entityIdentifier
+        status.targets = client.isRegistered ? client.targets : 0
+        status.portals = client.isRegistered ? client.portals : 0
+        status.problem = client.lastError
+        return status
     }
 }
 
 extension NameServerRecord {
     /// `host:port`, an IPv6 address in brackets.
-    var text: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
-}
+    var text: String { NameServerAddress(host: host, port: port).description }
 
-/// The iSNS server to register with.
-public struct NameServiceSetting: Codable, Hashable, Sendable {
-    /// `host`, `host:port`, or an IPv6 address in brackets with a port.
-    public var server: String
-    /// Whether discovery domains decide who gets in; as before when nil, and not at first.
-    public var accessControl: Bool?
-
-    public init(server: String, accessControl: Bool? = nil) {
-        self.server = server
-        self.accessControl = accessControl
-    }
-}
-
-/// The state of the registration with an iSNS server.
-public struct NameServiceStatus: Codable, Hashable, Sendable {
-    /// The server, `host:port`; nil when there is none.
-    public var server: String?
-    /// Whether discovery domains decide who gets in.
-    public var accessControl = false
-    /// What names this daemon at the server.
-    public var entity: String?
-    /// Whether everything is registered.
-    public var isRegistered = false
-    /// The time since which it is registered.
-    public var registeredSince: Date?
-    /// How many targets are registered.
-    public var targets = 0
-    /// How many portals are registered.
-    public var portals = 0
-    /// What went wrong last, if it has not come right since.
-    public var lastError: String?
+    var spec: NameServer.Spec { NameServer.Spec(server: text, accessControl: controlsAccess) }
 }

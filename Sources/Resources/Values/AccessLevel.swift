@@ -1,5 +1,5 @@
 /// Who may log in to a target at all.
-public enum AccessLevel: String, Hashable, Sendable, CaseIterable, Codable {
+public enum AccessLevel: String, FieldWord, Codable {
     /// Nobody.
     case closed
     /// Who reaches it through a loopback address of this machine; so targets begin.

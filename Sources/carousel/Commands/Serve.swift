@@ -18,11 +18,11 @@ struct Serve: AsyncParsableCommand {
             could not be written out, which the log names.
 
             It listens on the portals given here and on those of the last time, or on 127.0.0.1:3260, which only this \
-            machine reaches, when there are none. It remembers all of them: 'carousel portal remove' makes it forget \
-            one, 'carousel portal add' adds one while it runs.
+            machine reaches, when there are none. It remembers all of them: 'carousel portal delete' makes it forget \
+            one, 'carousel portal create' adds one while it runs.
 
             A new target lets in who reaches it through a loopback address of this machine, whatever the portal. A \
-            group of initiators that is mapped to it lets others in: see 'carousel access', 'carousel target map' and \
+            group of initiators that is mapped to it lets others in: see 'carousel group', 'carousel target map' and \
             'carousel target access', and 'carousel chap' for passwords. Neither encrypts what is on the wire.
             """)
 

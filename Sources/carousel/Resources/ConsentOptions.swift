@@ -31,3 +31,30 @@ struct ConsentOptions: ParsableArguments {
         return true
     }
 }
+
+/// Whether a command may let somebody see more than before.
+protocol WideningSource {
+    static var mayWiden: Bool { get }
+}
+
+/// `--open`, for those commands only that may let somebody see more than before.
+struct WideningOption<Source: WideningSource>: ParsableArguments, CustomReflectable {
+    /// Whether that is meant.
+    private(set) var isMeant = false
+
+    init() {}
+
+    var customMirror: Mirror {
+        guard Source.mayWiden else { return Mirror(self, children: []) }
+        let flag = Flag<Bool>(help: "Let somebody see more than before.")
+        return Mirror(self, children: [(label: "open", value: flag)])
+    }
+
+    private enum CodingKeys: CodingKey { case open }
+
+    init(from decoder: any Decoder) throws {
+        guard Source.mayWiden else { return }
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        isMeant = try container.decode(Flag<Bool>.self, forKey: .open).wrappedValue
+    }
+}

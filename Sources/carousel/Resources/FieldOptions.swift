@@ -10,10 +10,16 @@ protocol OptionSource {
     static var words: [FieldDescription] { get }
     /// Whether options are required that a thing cannot be made without.
     static var requiresFields: Bool { get }
+    /// Whether flags are wishes: given or not, without a way to say no.
+    static var areWishes: Bool { get }
+    /// Whether the options change something that there is.
+    static var areChanges: Bool { get }
 }
 
 extension OptionSource {
     static var words: [FieldDescription] { [] }
+    static var areWishes: Bool { false }
+    static var areChanges: Bool { false }
 }
 
 /// The options that a table of fields describes: `--block-size 512`, `--removable`.
@@ -22,6 +28,8 @@ extension OptionSource {
 /// completion and manual pages follow from that.
 struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable {
     private var given: [String: JSONValue] = [:]
+    /// Secrets by field: the file that was named, or nil to ask for it.
+    private var secrets: [(field: FieldDescription, file: String?)] = []
     /// What is wrong with what was given: ArgumentParser has no way to pass it on while it decodes.
     private var failure: CommandFailure?
 
@@ -31,7 +39,12 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
     var members: [String: JSONValue] {
         get throws {
             if let failure { throw failure }
-            return given
+            var members = given
+            for (field, file) in secrets {
+                let bytes = try SecretSource(path: file).read(field.label, option: "--\(Self.name(of: field))")
+                members[field.name] = Secret(bytes).json
+            }
+            return members
         }
     }
 
@@ -39,8 +52,16 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
 
     var customMirror: Mirror {
         let words = Source.words.map { (label: String?.some($0.name), value: Self.argument($0)) }
-        let options = Source.options.map { (label: String?.some($0.name), value: Self.option($0)) }
+        let options = Self.options.map { (label: String?.some($0.name), value: Self.option($0)) }
         return Mirror(self, children: words + options)
+    }
+
+    /// Those that a command line can give.
+    private static var options: [FieldDescription] { Source.options.filter(\.type.isWritable) }
+
+    /// The name of the option, without the dashes: secrets come from files.
+    private static func name(of field: FieldDescription) -> String {
+        if case .secret = field.type { field.optionName + "-file" } else { field.optionName }
     }
 
     private static func argument(_ field: FieldDescription) -> Any {
@@ -48,11 +69,12 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
     }
 
     private static func option(_ field: FieldDescription) -> Any {
-        let name = NameSpecification.customLong(field.optionName)
+        let name = NameSpecification.customLong(name(of: field))
         let help = ArgumentHelp(
             field.help + defaultText(field), valueName: field.type.valueName)
         switch kind(of: field) {
         case .flag: return Flag<Bool?>(name: name, inversion: .prefixedNo, help: help)
+        case .wish: return Flag<Bool>(name: name, help: help)
         case .several: return Option<[String]>(wrappedValue: [], name: name, help: help)
         case .one:
             var completion: CompletionKind?
@@ -61,18 +83,25 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
         }
     }
 
-    private enum OptionKind { case flag, one, several }
+    private enum OptionKind {
+        case one, several, flag
+        /// A flag that is only given or not.
+        case wish
+    }
 
     private static func kind(of field: FieldDescription) -> OptionKind {
         switch field.type {
-        case .flag: .flag
+        case .flag: Source.areWishes ? .wish : .flag
         case .list, .map: .several
         default: .one
         }
     }
 
     private static func defaultText(_ field: FieldDescription) -> String {
-        guard case .withDefault(let value) = field.need, Source.requiresFields else { return "" }
+        if let absence = field.absence, Source.areChanges { return " '\(absence)' takes it away." }
+        guard case .withDefault(let value) = field.need, Source.requiresFields, kind(of: field) != .wish else {
+            return ""
+        }
         return " (default: \(field.type.shown(value)))"
     }
 
@@ -91,17 +120,25 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
             let word = try container.decode(Argument<String>.self, forKey: Key(stringValue: field.name)).wrappedValue
             take(field) { () throws(CommandFailure) in try Self.value(of: word, field) }
         }
-        for field in Source.options {
+        for field in Self.options {
             let key = Key(stringValue: field.name)
             switch Self.kind(of: field) {
             case .flag:
                 given[field.name] = try container.decode(Flag<Bool?>.self, forKey: key).wrappedValue.map { .bool($0) }
+            case .wish:
+                if try container.decode(Flag<Bool>.self, forKey: key).wrappedValue { given[field.name] = true }
             case .several:
                 let words = try container.decode(Option<[String]>.self, forKey: key).wrappedValue
                 guard !words.isEmpty else { continue }
                 take(field) { () throws(CommandFailure) in try Self.values(of: words, field) }
             case .one:
                 let word = try container.decode(Option<String?>.self, forKey: key).wrappedValue
+                if case .secret = field.type {
+                    if word != nil || field.need == .required && Source.requiresFields {
+                        secrets.append((field, word))
+                    }
+                    continue
+                }
                 if let word { take(field) { () throws(CommandFailure) in try Self.value(of: word, field) } }
             }
             if given[field.name] == nil, field.need == .required, Source.requiresFields {
@@ -124,7 +161,8 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
     }
 
     private static func value(of word: String, _ field: FieldDescription) throws(CommandFailure) -> JSONValue {
-        try parsing { () throws(ManagementError) in
+        if word == field.absence { return .null }
+        return try parsing { () throws(ManagementError) in
             if case .text(let rule) = field.type, rule.isPath { return .text(StateFolder.absolute(word)) }
             return try field.type.parsed(word, field: field.label)
         }
@@ -132,7 +170,8 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
 
     /// Lists may be given by several options, and by one with commas.
     private static func values(of words: [String], _ field: FieldDescription) throws(CommandFailure) -> JSONValue {
-        try parsing { () throws(ManagementError) in
+        if words == [field.absence] { return .null }
+        return try parsing { () throws(ManagementError) in
             guard case .map(_, let type, _) = field.type else {
                 return try field.type.parsed(words.joined(separator: ","), field: field.label)
             }
@@ -141,10 +180,11 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
                 let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 guard parts.count == 2 else {
                     throw ManagementError(
-                        .invalid, "'\(word)' is no \(field.label); write \(field.type.valueName)")
+                        .invalid,
+                        "'\(word)' is not possible for --\(field.optionName); write \(field.type.valueName)")
                 }
                 guard members[String(parts[0])] == nil else {
-                    throw ManagementError(.invalid, "\(field.label) \(parts[0]) is given twice; give it once")
+                    throw ManagementError(.invalid, "--\(field.optionName) \(parts[0]) is given twice; give it once")
                 }
                 members[String(parts[0])] = try type.parsed(String(parts[1]), field: field.label)
             }

@@ -22,7 +22,11 @@ struct KindCommand<Kind: ResourceKind>: AsyncParsableCommand {
     }
 
     private static func action<Action: ResourceAction>(_ type: Action.Type) -> any ParsableCommand.Type {
-        Action.description.isOfOne ? ActionCommand<Action>.self : KindActionCommand<Action>.self
+        switch Action.description.subject {
+        case .thing: ActionCommand<Action>.self
+        case .kind: KindActionCommand<Action>.self
+        case .either: SelectionCommand<Action>.self
+        }
     }
 }
 

@@ -16,9 +16,12 @@ struct NameArgument<Kind: ResourceKind>: ParsableArguments, CustomReflectable {
     }
 
     var customMirror: Mirror {
-        switch Kind.description.naming {
-        case .name(let rule):
-            let argument = Argument<String>(help: ArgumentHelp("The name.", valueName: rule.valueName))
+        let kind = Kind.description
+        switch kind.naming {
+        case .single: return Mirror(self, children: [])
+        case .name, .number:
+            let argument = Argument<String>(
+                help: ArgumentHelp("The \(kind.nameLabel ?? "name").", valueName: kind.naming.valueName))
             return Mirror(self, children: [(label: "first", value: argument)])
         case .part(let whole, let part):
             let first = Argument<String>(
@@ -35,6 +38,10 @@ struct NameArgument<Kind: ResourceKind>: ParsableArguments, CustomReflectable {
     private enum CodingKeys: CodingKey { case first, second }
 
     init(from decoder: any Decoder) throws {
+        if let name = Kind.description.naming.onlyName {
+            text = name
+            return
+        }
         let container = try decoder.container(keyedBy: CodingKeys.self)
         text = try container.decode(Argument<String>.self, forKey: .first).wrappedValue
         guard Self.isPart else { return }
@@ -59,6 +66,27 @@ struct NameArgument<Kind: ResourceKind>: ParsableArguments, CustomReflectable {
                 "\(kind.singular) '\(text)' is not the only one of that name; write \(names.joined(separator: " or "))")
         }
         return name
+    }
+}
+
+/// The name of a thing on the command line, which may be left out; of kinds that have names of one word.
+struct OptionalNameArgument<Kind: ResourceKind>: ParsableArguments, CustomReflectable {
+    private(set) var text: String?
+
+    init() {}
+
+    var customMirror: Mirror {
+        let kind = Kind.description
+        let argument = Argument<String?>(
+            help: ArgumentHelp("The \(kind.nameLabel ?? "name").", valueName: kind.naming.valueName))
+        return Mirror(self, children: [(label: "name", value: argument)])
+    }
+
+    private enum CodingKeys: CodingKey { case name }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        text = try container.decode(Argument<String?>.self, forKey: .name).wrappedValue
     }
 }
 

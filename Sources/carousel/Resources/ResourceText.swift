@@ -6,17 +6,12 @@ enum ResourceText {
     /// A table of the fields that have a column, with what is wrong below it. Parts of the thing `whole` are named
     /// without it.
     static func table(_ items: [JSONValue], of kind: KindDescription, within whole: String? = nil) -> String {
-        let columns =
-            kind.spec.compactMap { field in field.column.map { ($0, "spec", field) } }
-            + kind.status.compactMap { field in field.column.map { ($0, "status", field) } }
+        let heading = (kind.nameLabel ?? kind.singular).uppercased()
+        let names: [(String, (JSONValue) -> String)] =
+            kind.naming.onlyName == nil ? [(heading, { name($0, within: whole) })] : []
+        let columns = names + columns(kind.spec, in: "spec") + columns(kind.status, in: "status")
         return Output.table(
-            [kind.singular.uppercased()] + columns.map(\.0),
-            items.map { item in
-                [name(item, within: whole)]
-                    + columns.map { _, part, field in
-                        PrintableText.escaped(field.type.shown(item[part]?[field.name] ?? .null))
-                    }
-            },
+            columns.map(\.0), items.map { item in columns.map { $0.1(item) } },
             notes: items.compactMap { item in
                 item["status"]?["problem"]?.text.map { note($0, on: item, of: kind) }
             },
@@ -32,25 +27,62 @@ enum ResourceText {
 
     /// A sentence that says what it is about.
     private static func note(_ problem: String, on item: JSONValue, of kind: KindDescription) -> String {
-        let thing = "\(kind.singular) '\(item["name"]?.text ?? "")'"
-        return PrintableText.escaped(problem.hasPrefix(thing) ? problem : "\(thing): \(problem)")
+        let name = item["name"]?.text ?? ""
+        let thing = "\(kind.singular) '\(name)'"
+        let isSaid = [thing, "\(kind.singular) \(name)"].contains { problem.hasPrefix($0) }
+        return PrintableText.escaped(isSaid || kind.naming.onlyName != nil ? problem : "\(thing): \(problem)")
     }
 
-    /// All fields of one thing.
-    static func properties(_ thing: JSONValue, of kind: KindDescription) -> String {
-        var lines: [(String, String?)] = [("name", thing["name"]?.text)]
-        for (part, fields) in [("spec", kind.spec), ("status", kind.status)] {
-            for field in fields {
-                guard let value = thing[part]?[field.name] else { continue }
-                lines.append((field.label, PrintableText.escaped(shown(value, field.type))))
+    /// The headings of those fields that have one, with what stands below them for a thing.
+    private static func columns(
+        _ fields: [FieldDescription], in part: String
+    ) -> [(String, (JSONValue) -> String)] {
+        fields.compactMap { field in
+            field.column.map { column in
+                (column, { PrintableText.escaped(field.shown($0[part]?[field.name] ?? .null)) })
             }
         }
-        return Output.properties(lines)
     }
 
-    private static func shown(_ value: JSONValue, _ type: FieldType) -> String {
-        guard case (.size, .integer(let size)) = (type, value) else { return type.shown(value) }
-        return "\(type.shown(value)) (\(size) bytes)"
+    /// All fields of one thing; maps and lists of records stand below the others.
+    static func properties(_ thing: JSONValue, of kind: KindDescription) -> String {
+        var lines: [(String, String?)] = []
+        if kind.naming.onlyName == nil { lines.append((kind.nameLabel ?? "name", thing["name"]?.text)) }
+        var blocks: [String] = []
+        for (part, fields) in [("spec", kind.spec), ("status", kind.status)] {
+            for field in fields {
+                guard let value = thing[part]?[field.name] ?? (field.absence == nil ? nil : .null) else { continue }
+                if let block = block(value, field.type) {
+                    blocks.append("\(field.label):\n\(block)")
+                } else {
+                    lines.append((field.label, PrintableText.escaped(shown(value, field))))
+                }
+            }
+        }
+        return ([Output.properties(lines)] + blocks).joined(separator: "\n\n")
+    }
+
+    /// A value that takes several lines.
+    private static func block(_ value: JSONValue, _ type: FieldType) -> String? {
+        switch (type, value) {
+        case (.map(_, let type, _), .object(let members)) where !members.isEmpty:
+            Output.properties(
+                FieldType.ordered(members).map { name, value in
+                    (PrintableText.escaped(name), PrintableText.escaped(type.shown(value)))
+                })
+        case (.list(.record(let fields, _), _), .array(let records)) where !records.isEmpty:
+            Output.table(
+                fields.map { $0.column ?? $0.label.uppercased() },
+                records.map { record in
+                    fields.map { PrintableText.escaped($0.shown(record[$0.name] ?? .null)) }
+                }, empty: "")
+        default: nil
+        }
+    }
+
+    private static func shown(_ value: JSONValue, _ field: FieldDescription) -> String {
+        guard case (.size, .integer(let size)) = (field.type, value) else { return field.shown(value) }
+        return "\(field.shown(value)) (\(size) bytes)"
     }
 
     /// One line on a thing that was made or changed.

@@ -85,10 +85,16 @@ struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
             Kind.description.spec.filter { $0.change == .always || $0.change == .growing }
         }
         static var requiresFields: Bool { false }
+        static var areChanges: Bool { true }
+    }
+
+    enum IsWidening: WideningSource {
+        static var mayWiden: Bool { Kind.description.wideningVerbs.contains(.set) }
     }
 
     @OptionGroup var name: NameArgument<Kind>
     @OptionGroup var fields: FieldOptions<Fields>
+    @OptionGroup var widening: WideningOption<IsWidening>
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
@@ -99,7 +105,8 @@ struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
             throw CommandFailure(.usage, "say what to change, with \(names)")
         }
         let name = try await name.resolved(state.daemon)
-        let thing = try await state.daemon.change(Kind.description, name, members)
+        let thing = try await state.daemon.change(
+            Kind.description, name, members, mayWiden: widening.isMeant)
         try output.show(thing) { ResourceText.summary($0, of: Kind.self) }
     }
 }
@@ -112,7 +119,12 @@ struct DeleteCommand<Kind: ResourceKind>: AsyncParsableCommand {
             .delete, "Delete \(kind.aSingular)\(kind.deletionIsDestructive ? " with its content" : "").")
     }
 
+    enum IsWidening: WideningSource {
+        static var mayWiden: Bool { Kind.description.wideningVerbs.contains(.delete) }
+    }
+
     @OptionGroup var name: NameArgument<Kind>
+    @OptionGroup var widening: WideningOption<IsWidening>
     @OptionGroup var consent: ConsentOptions
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
@@ -124,8 +136,9 @@ struct DeleteCommand<Kind: ResourceKind>: AsyncParsableCommand {
             _ = try await state.daemon.show(kind, name)
             guard try consent.isGiven(to: "delete \(kind.singular) '\(name)' with its content") else { return }
         }
-        try await state.daemon.delete(kind, name)
-        try output.show(["done": .text("deleted \(kind.singular) \(name)")] as JSONValue) { $0["done"]?.text ?? "" }
+        try await state.daemon.delete(kind, name, mayWiden: widening.isMeant)
+        let named = kind.naming.onlyName == nil ? "\(kind.singular) \(name)" : "the \(kind.singular)"
+        try output.show(["done": .text("deleted \(named)")] as JSONValue) { $0["done"]?.text ?? "" }
     }
 }
 
@@ -169,6 +182,22 @@ struct KindActionCommand<Action: ResourceAction>: AsyncParsableCommand {
     }
 }
 
+/// `carousel KIND ACTION [NAME] …`, for one thing, or for those that options select.
+struct SelectionCommand<Action: ResourceAction>: AsyncParsableCommand {
+    static var configuration: CommandConfiguration { ActionCommand<Action>.configuration }
+
+    @OptionGroup var name: OptionalNameArgument<Action.Kind>
+    @OptionGroup var fields: FieldOptions<ActionFields<Action>>
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let answer = try await state.daemon.perform(
+            Action.description, Action.Kind.description, name.text, try fields.members)
+        try output.show(answer) { ResourceText.answer($0, of: Action.Kind.self) }
+    }
+}
+
 /// The arguments of an action as words and options.
 struct ActionFields<Action: ResourceAction>: OptionSource {
     static var options: [FieldDescription] {
@@ -178,4 +207,5 @@ struct ActionFields<Action: ResourceAction>: OptionSource {
         Action.description.positional.compactMap { name in Action.description.arguments.first { $0.name == name } }
     }
     static var requiresFields: Bool { true }
+    static var areWishes: Bool { true }
 }

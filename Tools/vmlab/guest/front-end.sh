@@ -157,10 +157,13 @@ DIGESTS
     set_node 'node.conn[0].iscsi.HeaderDigest' None 'node.conn[0].iscsi.DataDigest' None
 }
 
-# set_secrets ALGORITHM: the daemon asks for `host`, and proves itself as `target`, by that algorithm only.
+# set_secrets ALGORITHM: the daemon asks for `host`, and proves itself as `target`, by that algorithm only. The secrets
+# are set with the first, md5.
 set_secrets() {
-    echo "initiators secret" | carousel chap set --target disk --user host --secret-file - --algorithms "$1" &&
-        echo "the target's own" | carousel chap set --target disk --user target --secret-file - --mutual
+    [ "$1" != md5 ] || {
+        echo "initiators secret" | carousel chap create target:disk host --secret-file - &&
+            echo "the target's own" | carousel chap create target:disk target --secret-file - --mutual
+    } && carousel chap allow target:disk "$1"
 }
 
 # set_chap ALGORITHMS SECRET [TARGET_SECRET]: how the initiator proves itself, and what it expects of the target.
@@ -201,15 +204,15 @@ sha3-256 SHA3-256
 ALGORITHMS
     check "settings" set_chap MD5 "initiators secret"
     refuse "an algorithm that is not allowed is refused" log_in
-    check "the target forgets" carousel chap clear --target disk --not-required
+    check "the target forgets" carousel chap waive target:disk
     check "settings" set_node node.session.auth.authmethod None
     check "login without" log_in && check "logout" log_out
-    check "a secret for discovery" sh -c "echo 'finders secret' | /tmp/carousel chap set --discovery --user finder \
+    check "a secret for discovery" sh -c "echo 'finders secret' | /tmp/carousel chap create discovery finder \
         --secret-file - --state $state"
     refuse "discovery without it is refused" discover $portal
     show "discovery with it" discover_chap "finders secret"
     refuse "discovery with another is refused" discover_chap "another's secret"
-    check "discovery for all" carousel chap clear --discovery --not-required
+    check "discovery for all" carousel chap waive discovery
     check "no secret is in the log" sh -c "! grep -q secret /tmp/daemon.log"
     iscsiadm -m discoverydb -t sendtargets -p $portal -o delete >/dev/null 2>&1
     check "discovery" discover $portal
@@ -264,7 +267,7 @@ multipath_io() {
 }
 
 # connections PORTAL: how many there are through it, as the daemon says.
-connections() { carousel portal list --json | jq ".[] | select(.portal == \"$1\") | .connections"; }
+connections() { carousel portal list --json | jq ".items[] | select(.name == \"$1\") | .status.connections"; }
 
 # is_left PORTAL: nobody is on it.
 is_left() { [ "$(connections "$1")" -eq 0 ]; }

@@ -1,0 +1,50 @@
+import Foundation
+import Platform
+
+/// Where a secret comes from: never from the command line, which others can see.
+struct SecretSource {
+    /// Far more than any secret: a wrong file is not read to its end.
+    private static let limit = 4096
+    let path: String?
+
+    /// The first line of the file or of standard input, or what is typed.
+    ///
+    /// - Parameters:
+    ///   - label: What it is, for prompt and sentences.
+    ///   - option: The option that names the file, with its dashes.
+    func read(_ label: String, option: String) throws(CommandFailure) -> [UInt8] {
+        let line: Data
+        switch path {
+        case "-":
+            line = Self.firstLine(of: FileHandle.standardInput)
+        case let path?:
+            guard let file = FileHandle(forReadingAtPath: path) else {
+                throw CommandFailure(
+                    .usage, "the file \(path) with the \(label) cannot be read; check its name and who may read it")
+            }
+            line = Self.firstLine(of: file)
+        case nil:
+            guard Terminal.isInteractive, let typed = Terminal.readSecret(prompt: "\(label): ") else {
+                throw CommandFailure(
+                    .usage,
+                    "there is no terminal to ask for the \(label); give it with \(option) FILE, or - for standard input"
+                )
+            }
+            line = Data(typed.utf8)
+        }
+        guard !line.isEmpty else {
+            throw CommandFailure(.usage, "the \(label) is empty; give it in the first line")
+        }
+        return Array(line)
+    }
+
+    private static func firstLine(of file: FileHandle) -> Data {
+        var data = Data()
+        while data.count < limit, !data.contains(0x0A),
+            let piece = try? file.read(upToCount: limit - data.count), !piece.isEmpty
+        { data.append(piece) }
+        var line = data.prefix { $0 != 0x0A }
+        if line.last == 0x0D { line.removeLast() }
+        return Data(line)
+    }
+}
