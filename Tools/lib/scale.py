@@ -54,6 +54,19 @@ class Control:
             raise AssertionError(f"{method} {path}: {answer.status} {text.decode()[:200]}")
         return json.loads(text) if text else None
 
+    def create_disk(self, name):
+        self.request("POST", "disks", {"name": name, "spec": {"size": DISK_BYTES, "blockSize": 512}})
+
+    def list(self, kind):
+        """All things of a kind, page by page."""
+        items, query = [], ""
+        while True:
+            answer = self.request("GET", kind + query)
+            items += answer["items"]
+            if "next" not in answer:
+                return items
+            query = "?after=" + answer["next"]
+
 
 class Daemon:
     """What the process holds."""
@@ -201,7 +214,7 @@ def expect(holds, what):
 
 def warm_up(control, port):
     """What the first of everything costs is not what each costs."""
-    control.request("POST", "disks", {"name": "first", "size": DISK_BYTES, "blockSize": 512})
+    control.create_disk("first")
     for path in ("disks/first", "disks", "sessions", "targets", "targets/first"):
         control.request("GET", path)
     login_time(port, "first")
@@ -215,11 +228,11 @@ def measure_disks(control, daemon, port, count):
     for goal in steps(count):
         memory, first, started = daemon.memory(), made, time.perf_counter()
         while made < goal:
-            control.request("POST", "disks", {"name": f"d{made}", "size": DISK_BYTES, "blockSize": 512})
+            control.create_disk(f"d{made}")
             made += 1
         each = (time.perf_counter() - started) / (goal - first)
         one = typical_time(lambda: control.request("GET", f"disks/d{made - 1}"))[0]
-        listing = typical_time(lambda: control.request("GET", "disks"), 3)[0]
+        listing = typical_time(lambda: control.list("disks"), 3)[0]
         discovery, named = discovery_time(port)
         expect(named >= goal, f"SendTargets named {named} of {goal} targets")
         login = login_time(port, f"d{made - 1}")
@@ -245,8 +258,8 @@ def measure_map(control, daemon, port, count):
         memory, first, started = daemon.memory(), mapped, time.perf_counter()
         while mapped < goal:
             part = range(mapped, min(goal, mapped + BULK))
-            control.request("POST", "targets/many/map",
-                            {"logicalUnits": {str(number): f"d{number}" for number in part}})
+            control.request("POST", "targets/many/actions/map",
+                            {"units": {str(number): f"d{number}" for number in part}})
             mapped = part.stop
         each = (time.perf_counter() - started) / (goal - first)
         growth = (daemon.memory() - memory) / (goal - first)
@@ -285,7 +298,7 @@ def measure_sessions(control, daemon, port, name, units, count):
         report, found = typical_time(peers[-1].report_luns)
         expect(found == units, f"REPORT LUNS listed {found} of {units}")
         command = typical_time(lambda: peers[-1].test_unit_ready(0), 101)[0]
-        listing = typical_time(lambda: control.request("GET", "sessions"), 3)[0]
+        listing = typical_time(lambda: control.list("sessions"), 3)[0]
         show = typical_time(lambda: control.request("GET", "disks/d0"))[0]
         costs.append((login, report, command))
         rows.append([figure(goal), figure(login), figure(growth / 1024, 1), figure(report), figure(command),
