@@ -78,7 +78,7 @@ extension Controller {
     // MARK: Authentication
 
     /// Has initiators prove who they are at `scope` from now on, or no longer: then the secrets there are forgotten.
-    func setAuthentication(_ authentication: Authentication, at scope: CredentialScope) throws(ManagementError) {
+    func setAuthentication(_ authentication: AuthenticationMethod, at scope: CredentialScope) throws(ManagementError) {
         guard authentication == .chap else { return try clearAll(at: scope, isNotRequired: true) }
         try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
         try configureFrontEnd()

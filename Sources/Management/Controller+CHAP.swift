@@ -11,12 +11,14 @@ extension Controller {
         secrets.entries.flatMap { scope, credentials in
             let status = Credential.Status(
                 algorithms: Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0))
-            return (credentials.initiators.map { ($0, false) } + (credentials.target.map { [($0, true)] } ?? [])).map {
-                credential, isMutual in
-                Resource<Credential>(
+            func resource(_ credential: CHAPCredential, isMutual: Bool) -> Resource<Credential> {
+                Resource(
                     name: "\(Self.credentialPlace(scope))/\(credential.name)",
                     spec: Credential.Spec(secret: nil, isMutual: isMutual), status: status)
             }
+            var resources = credentials.initiators.map { resource($0, isMutual: false) }
+            if let own = credentials.target { resources.append(resource(own, isMutual: true)) }
+            return resources
         }.sorted { ($0.name, $0.spec.isMutual ? 1 : 0) < ($1.name, $1.spec.isMutual ? 1 : 0) }
     }
 

@@ -66,13 +66,12 @@ extension Controller {
         _ name: String, to spec: InitiatorGroup.Spec, mayWiden: Bool = false
     ) throws(ManagementError) -> Resource<InitiatorGroup> {
         let group = try initiatorGroupRecord(name)
-        let authentication: Authentication = group.requiresAuthentication ? .chap : .none
+        let authentication: AuthenticationMethod = group.requiresAuthentication ? .chap : .none
         if authentication == .chap, spec.authentication == .none, !mayWiden {
             throw ManagementError(
                 .conflict,
                 "members of group '\(name)' would not have to prove who they are any more; say --open if that is meant")
         }
-        if authentication == .none, spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
         var extended = group
         extended.namePatterns = Set(group.namePatterns).union(spec.names).sorted()
         extended.addressRanges = Set(group.addressRanges).union(spec.addresses).sorted()
@@ -83,6 +82,7 @@ extension Controller {
             try checkKindsStay(from: group, to: changed, isMeant: (name: false, address: false), by: "open")
             try checkReductionWidensNothing(from: extended, to: changed)
         }
+        if authentication == .none, spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
         try update(group, rank: spec.rank, names: changed.namePatterns, addresses: changed.addressRanges)
         noteChange(
             "group changed",

@@ -213,7 +213,7 @@ extension Controller {
         _ name: String, to spec: ISCSITarget.Spec, mayWiden: Bool = false
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
-        let authentication: Authentication = target.requiresAuthentication ? .chap : .none
+        let authentication: AuthenticationMethod = target.requiresAuthentication ? .chap : .none
         // All refusals first.
         if !mayWiden {
             guard spec.authentication == .chap || authentication == .none else {

@@ -30,7 +30,7 @@ public enum ISCSITarget: ResourceKind {
         /// Who may log in.
         public var access = AccessLevel.loopback
         /// Whether initiators have to prove who they are, where their group does not say something else.
-        public var authentication = Authentication.none
+        public var authentication = AuthenticationMethod.none
         /// Devices by logical unit number, as all see them for whom nothing else is mapped: `disk0`, `vtl` for the
         /// changer of that library, `vtl/drive:1`.
         public var units: [Int: String] = [:]
@@ -52,7 +52,7 @@ public enum ISCSITarget: ResourceKind {
                 "access", \.access, AccessLevel.type, .withDefault("loopback"), change: .always, column: "ACCESS",
                 help: "Who may log in."),
             Field(
-                "authentication", \.authentication, Authentication.type, .withDefault("none"), change: .always,
+                "authentication", \.authentication, AuthenticationMethod.type, .withDefault("none"), change: .always,
                 column: "PROOF",
                 help: "Whether initiators have to prove who they are, where their group does not say something else."),
             Field(

@@ -1,7 +1,7 @@
 public import struct Foundation.Date
 
-/// Whether initiators have to prove who they are.
-public enum Authentication: String, FieldWord {
+/// How initiators have to prove who they are (AuthMethod, RFC 7143 section 12.1).
+public enum AuthenticationMethod: String, FieldWord {
     /// They need not.
     case none
     /// By CHAP (RFC 7143 section 9.2.1); where no secret is set, nobody gets in.
@@ -23,7 +23,7 @@ public enum InitiatorGroup: ResourceKind {
         /// Where several groups match an initiator, that with the lowest rank counts; after all others when nil.
         public var rank: Int?
         /// Whether members have to prove who they are; goes before what the target asks for.
-        public var authentication = Authentication.none
+        public var authentication = AuthenticationMethod.none
 
         public init() {}
 
@@ -44,7 +44,7 @@ public enum InitiatorGroup: ResourceKind {
                 "addresses", \.addresses, .list(.text(.addressRange), maximumCount: maximumMembers), change: .always,
                 column: "ADDRESSES", option: "address", help: "The ranges of initiators' addresses."),
             Field(
-                "authentication", \.authentication, Authentication.type, .withDefault("none"), change: .always,
+                "authentication", \.authentication, AuthenticationMethod.type, .withDefault("none"), change: .always,
                 help: "Whether members have to prove who they are; goes before what the target asks for."),
         ]
     }

@@ -28,6 +28,6 @@ public enum CredentialPlace: Hashable, Sendable, CustomStringConvertible {
                 .invalid, "'\(text)' is no place for CHAP; write target:NAME, group:NAME or discovery")
         }
         guard parts[0] == "target" else { return .group(try TextRule.name(of: "group").canonical(String(parts[1]))) }
-        return .target(try TextRule.target.canonical(parts[1].replacing("%2F", with: "/")))
+        return .target(try TextRule.target.canonical(String(parts[1].replacing("%2F", with: "/"))))
     }
 }

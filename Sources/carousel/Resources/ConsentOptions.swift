@@ -46,7 +46,7 @@ struct WideningOption<Source: WideningSource>: ParsableArguments, CustomReflecta
 
     var customMirror: Mirror {
         guard Source.mayWiden else { return Mirror(self, children: []) }
-        let flag = Flag<Bool>(help: "Let somebody see more than before.")
+        let flag = Flag<Bool>(wrappedValue: false, help: "Let somebody see more than before.")
         return Mirror(self, children: [(label: "open", value: flag)])
     }
 

@@ -74,7 +74,7 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
             field.help + defaultText(field), valueName: field.type.valueName)
         switch kind(of: field) {
         case .flag: return Flag<Bool?>(name: name, inversion: .prefixedNo, help: help)
-        case .wish: return Flag<Bool>(name: name, help: help)
+        case .wish: return Flag<Bool>(wrappedValue: false, name: name, help: help)
         case .several: return Option<[String]>(wrappedValue: [], name: name, help: help)
         case .one:
             var completion: CompletionKind?
