@@ -95,7 +95,7 @@ let package = Package(
                 "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
-        module("Console", ["Resources", "Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
+        module("Console", ["Platform", "Resources", "Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
         .executableTarget(
             name: "carousel",
             dependencies: [
@@ -104,6 +104,8 @@ let package = Package(
                 logging,
                 textTable,
             ],
+            // `Apache-2.0.txt` there is a symbolic link to LICENSE.
+            resources: [.embedInCode("Notices")],
             swiftSettings: settings),
 
         // MARK: Tools that are no part of the product
@@ -159,6 +161,7 @@ let package = Package(
         tests("Console", ["Resources", "Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
+        tests("carousel", ["Conformance", "Console", "Initiator", "Management", "Resources", argumentParser]),
         .testTarget(
             name: "carousel-benchTests",
             dependencies: ["carousel-bench", "Bytes", "Initiator", "Platform", "TestSupport"], swiftSettings: settings),

@@ -10,7 +10,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -184,3 +186,40 @@ ssize_t cplatform_send(int descriptor, const struct iovec *pieces, size_t count)
 int cplatform_shutdown_write(int descriptor) { return result(shutdown(descriptor, SHUT_WR)); }
 
 int cplatform_close(int descriptor) { return result(close(descriptor)); }
+
+static int get_option(int descriptor, int level, int name) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return getsockopt(descriptor, level, name, &value, &length) < 0 ? -errno : value;
+}
+
+int cplatform_adopt_listener(int descriptor) {
+    int type = get_option(descriptor, SOL_SOCKET, SO_TYPE);
+    if (type < 0) return type;
+    if (type != SOCK_STREAM) return -EPROTOTYPE;
+    if (get_option(descriptor, SOL_SOCKET, SO_ACCEPTCONN) != 1) return -EINVAL;
+    if (get_option(descriptor, SOL_SOCKET, SO_DOMAIN) == AF_INET6 &&
+        get_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY) != 1)
+        return -EAFNOSUPPORT;
+    int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0 || fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) < 0) return -errno;
+    return result(fcntl(descriptor, F_SETFD, FD_CLOEXEC));
+}
+
+int cplatform_notify(const unsigned char *name, size_t length, const unsigned char *text, size_t text_length) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (length == 0 || (name[0] != '/' && name[0] != '@')) return -EINVAL;
+    // A path needs room for its zero, an abstract name none.
+    if (length > sizeof address.sun_path - (name[0] == '/')) return -ENAMETOOLONG;
+    memcpy(address.sun_path, name, length);
+    if (name[0] == '@') address.sun_path[0] = 0;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (name[0] == '/'));
+    int descriptor = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    struct timeval limit = {.tv_sec = 5};
+    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    ssize_t sent = sendto(descriptor, text, text_length, MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    int status = sent < 0 ? -errno : 0;
+    close(descriptor);
+    return status;
+}

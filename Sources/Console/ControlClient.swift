@@ -202,6 +202,9 @@ public struct ControlClient: Sendable {
         "the daemon ended before it answered; see its output, and ask it again for what was done")
 
     private static func reason(_ error: any Error) -> String {
+        if let error = error as? SocketAddressError, case .unixDomainSocketPathTooLong = error {
+            return "its path is too long for a socket in it"
+        }
         guard let error = error as? IOError else { return "\(error)" }
         return switch error.errnoCode {
         case ENOENT: "it has no control socket"

@@ -4,6 +4,8 @@ import HummingbirdCore
 public import Logging
 public import Management
 public import NIOCore
+import Platform
+import Resources
 
 /// The API server of one daemon.
 public struct ControlServer: Sendable {
@@ -13,12 +15,16 @@ public struct ControlServer: Sendable {
     public static let maximumConnections = 64
     private let controller: Controller
     private let socketPath: String
+    private let inheritedSocket: Int32?
     private let logger: Logger
 
-    /// A server for `controller` on the socket in its state folder.
-    public init(controller: Controller, logger: Logger) {
+    /// A server for `controller` on the socket in its state folder. When `inheritedSocket` is a descriptor on which the
+    /// service manager listens, it is served as well, and closed in the end; then the daemon's own socket has another
+    /// name, for the path in the state folder may be the service manager's.
+    public init(controller: Controller, inheritedSocket: Int32? = nil, logger: Logger) {
         self.controller = controller
-        socketPath = controller.folder.socketPath
+        self.inheritedSocket = inheritedSocket
+        socketPath = controller.folder.socketPath + (inheritedSocket == nil ? "" : ".own")
         self.logger = logger
     }
 
@@ -46,13 +52,31 @@ public struct ControlServer: Sendable {
     ///   - onReady: Called once, when requests are answered.
     public func run(handlesSignals: Bool, onReady: @escaping @Sendable () async -> Void) async throws {
         // The lock of the state folder is ours, so a socket that is there was left by a process that was killed.
-        try? FileManager.default.removeItem(atPath: socketPath)
+        // Anything else is somebody's.
+        if let kind = try? FileManager.default.attributesOfItem(atPath: socketPath)[.type] as? FileAttributeType {
+            guard kind == .typeSocket else {
+                throw ManagementError(.conflict, "\(socketPath) is no socket; move it away")
+            }
+            try? FileManager.default.removeItem(atPath: socketPath)
+        }
         let socketPath = socketPath
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
+        let (inheritedSocket, inheritedLogger) = (inheritedSocket, quiet)
+        let listening = Lock<Task<Void, any Error>?>(nil)
+        defer { listening.withLock { $0 }?.cancel() }
         let application = Application(
             responder: Self.responder(controller),
-            server: .http1(configuration: HTTP1Channel.Configuration(idleTimeout: Self.idleTimeout)),
+            server: HTTPServerBuilder { responder in
+                let http = HTTP1Channel(
+                    responder: responder, configuration: HTTP1Channel.Configuration(idleTimeout: Self.idleTimeout))
+                if let inheritedSocket {
+                    let listener = InheritedListener(
+                        fileDescriptor: inheritedSocket, http: http, logger: inheritedLogger)
+                    listening.withLock { task in task = Task { try await listener.run() } }
+                }
+                return http
+            },
             configuration: ApplicationConfiguration(
                 address: .unixDomainSocket(path: socketPath), serverName: "carousel",
                 availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),

@@ -24,8 +24,15 @@ extension ISCSIServer {
     public func addPortal(
         _ address: SocketAddress, portalGroupTag: UInt16 = defaultPortalGroupTag
     ) throws(SystemError) -> SocketAddress {
+        try addPortal(
+            ListenSocket(listeningOn: address, bufferSize: StreamSocket.storageBufferSize),
+            portalGroupTag: portalGroupTag)
+    }
+
+    /// The same on a socket that listens already.
+    @discardableResult
+    public func addPortal(_ socket: ListenSocket, portalGroupTag: UInt16) -> SocketAddress {
         precondition(portalGroupTag != 0, "a portal group has a tag other than 0")
-        let socket = try ListenSocket(listeningOn: address, bufferSize: StreamSocket.storageBufferSize)
         let portal = registry.withLock { registry in
             let reactor = reactors[registry.portals.count % reactors.count]
             let portal = Portal(server: self, socket: socket, groupTag: portalGroupTag, reactor: reactor)

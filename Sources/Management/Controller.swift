@@ -94,9 +94,7 @@ public actor Controller {
         let ownFiles = OwnFiles(of: folder)
         for disk in disks where disk.phase == .complete {
             try startOrNote(disk.name, kind: "disk", isStrict) { () throws(ManagementError) in
-                let disk = try adoptingLength(of: disk, ownFiles)
-                try assembly.startDisk(
-                    disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
+                try start(disk, ownFiles)
             }
         }
         for library in libraries where library.phase == .complete {
@@ -112,6 +110,13 @@ public actor Controller {
         try openPortals(requested)
         if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
         noteWarnings()
+    }
+
+    /// Serves a disk that the catalog holds.
+    func start(_ disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) {
+        let disk = try adoptingLength(of: disk, ownFiles)
+        try assembly.startDisk(
+            disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
     }
 
     /// Stops listening, ends the sessions, closes everything. Does nothing when called again. False when something that
@@ -139,8 +144,10 @@ public actor Controller {
             try start()
         } catch {
             guard !isStrict else {
+                // What the catalog asks for makes no sense to this program: that is no mistake of the command line.
                 throw ManagementError(
-                    error.code, "\(error.message); repair it, or start without --strict to serve everything else")
+                    error.code == .system || error.code == .internal ? error.code : .damaged,
+                    "\(error.message); repair it, or start without --strict to serve everything else")
             }
             problems[name] = error.message
             logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])

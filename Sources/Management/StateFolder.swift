@@ -40,6 +40,9 @@ public final class StateFolder: Sendable {
     /// - Throws: `ManagementError.Code.conflict` when another daemon has it.
     public init(path: String, gate: ChangeGate? = nil) throws(ManagementError) {
         self.gate = gate
+        guard !path.isEmpty else {
+            throw ManagementError(.invalid, "'' is no state folder; name one with --state")
+        }
         let path = Self.absolute(path)
         self.path = path
         guard Self.socketPath(in: path).utf8.count <= Self.maximumSocketPathLength else {
@@ -48,6 +51,7 @@ public final class StateFolder: Sendable {
                 "state folder \(path) has too long a path for the control socket in it, "
                     + "which may have \(Self.maximumSocketPathLength) bytes; choose a shorter --state")
         }
+        try Self.checkMode(of: path)
         do {
             for folder in [path, path + "/" + Self.imageFolder, path + "/libraries"] {
                 try FileManager.default.createDirectory(
@@ -63,8 +67,14 @@ public final class StateFolder: Sendable {
             _ = FileManager.default.createFile(
                 atPath: lockPath, contents: nil, attributes: [.posixPermissions: 0o600])
         }
-        guard let lock = FileHandle(forUpdatingAtPath: lockPath) else {
-            throw ManagementError(.system, "cannot open \(lockPath); check who owns the state folder")
+        let lock: FileHandle
+        do {
+            lock = try FileHandle(forUpdating: URL(fileURLWithPath: lockPath))
+        } catch {
+            throw ManagementError(
+                .system,
+                "cannot open \(lockPath): \(Self.reason(error)); see that the state folder is this user's and can be "
+                    + "written, or choose another with --state")
         }
         guard flock(lock.fileDescriptor, LOCK_EX | LOCK_NB) == 0 else {
             let owner = (try? lock.readToEnd()).flatMap { String(data: $0, encoding: .utf8) } ?? ""
@@ -81,6 +91,19 @@ public final class StateFolder: Sendable {
             throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(error))")
         }
         self.lock = lock
+    }
+
+    /// Refuses a folder in which others could put their files in the place of the daemon's.
+    private static func checkMode(of path: String) throws(ManagementError) {
+        // systemd makes /var/lib/NAME a symbolic link for a user of the moment.
+        let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+        guard let attributes = try? FileManager.default.attributesOfItem(atPath: folder),
+            let mode = attributes[.posixPermissions] as? Int, mode & 0o022 != 0
+        else { return }
+        throw ManagementError(
+            .system,
+            "the state folder \(path) can be written by others (mode \(String(mode & 0o777, radix: 8))); close it "
+                + "with 'chmod 700 \(path)'")
     }
 
     /// Releases the folder for another daemon, before this object goes away.

@@ -39,6 +39,15 @@ public final class ListenSocket: Sendable {
         self.address = SocketAddress.of(fileDescriptor, peer: false) ?? address
     }
 
+    /// Takes a socket that another process made and listens on.
+    ///
+    /// - Throws: `SystemError` when it is no listening stream socket, or one of IPv6 that takes IPv4 connections too.
+    init(inherited fileDescriptor: Int32, _ name: String) throws(SystemError) {
+        _ = try check(cplatform_adopt_listener(fileDescriptor), "take inherited socket", "'\(name)'")
+        self.fileDescriptor = fileDescriptor
+        address = SocketAddress.of(fileDescriptor, peer: false) ?? SocketAddress(path: "")
+    }
+
     deinit {
         _ = cplatform_close(fileDescriptor)
     }

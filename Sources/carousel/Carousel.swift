@@ -14,18 +14,20 @@ struct Carousel: AsyncParsableCommand {
             find the folder by --state, else by $CAROUSEL_STATE, else it is /var/lib/carousel for root and \
             ~/.local/state/carousel for others.
 
-            Sizes are bytes or have a unit: 4096, 64KiB, 500MB, 1GiB. Elements of a library are written slot:3, \
-            drive:1 and mail:1, with numbers from 1.
+            Sizes are \(ByteSize.syntax). A size that is shown can be given back as it is, unless a ~ before it says \
+            that it is rounded; --json has the bytes. Elements of a library are written slot:3, drive:1 and mail:1, \
+            with numbers from 1.
 
-            Exit codes: 0 done; 1 refused by the daemon, and nothing changed unless the sentence says so; 64 the \
-            command line makes no sense; 65 the catalog or a medium is damaged or newer than this program; 69 no \
-            daemon answers; 70 a defect of Carousel; 71 the system refused (no space, no permission); 74 the daemon \
-            ended, but what was written could not all be written out; 75 the state folder or the port is in use.
+            Exit codes: 0 done; 1 refused as things stand, and nothing changed unless the sentence says so; 64 the \
+            command line makes no sense, a name, number or size in it included; 65 the catalog or a medium is damaged \
+            or newer than this program; 69 no daemon answers; 70 a defect of Carousel; 71 the system refused (no \
+            space, no permission, a file too large); 74 the daemon ended, but what was written could not all be \
+            written out; 75 the state folder or the port is in use.
             """,
         version: Controller.version,
         subcommands: [Serve.self, Status.self] + KindCommands.all + [
-            Profile.self, CheckCommand.self, Adopt.self,
-            ConformanceRun.self,
+            Profile.self, CheckCommand.self, Adopt.self, ConformanceRun.self, Completion.self, Man.self,
+            ServiceUnit.self, Licenses.self,
         ])
 }
 
@@ -34,7 +36,11 @@ struct Carousel: AsyncParsableCommand {
 enum Main {
     static func main() async {
         do {
-            var command = try await Carousel.asyncParseAsRoot()
+            let words = CommandWords.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
+            if let problem = CommandWords.unknownCommand(words, below: Carousel.self) {
+                throw CommandFailure(.usage, problem)
+            }
+            var command = try await Carousel.asyncParseAsRoot(words)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
@@ -47,22 +53,21 @@ enum Main {
         } catch {
             let status = Carousel.exitCode(for: error)
             guard !status.isSuccess else { Carousel.exit(withError: error) }
-            // It quotes the words of the command line too.
-            let message = Carousel.fullMessage(for: error)
-            if !message.isEmpty { write(message.split(separator: "\n", omittingEmptySubsequences: false)) }
+            write(
+                "carousel: "
+                    + CommandWords.sentence(Carousel.message(for: error), full: Carousel.fullMessage(for: error)))
             exit(status.rawValue)
         }
     }
 
     private static func fail(_ failure: CommandFailure) -> Never {
-        write(["carousel: \(failure.message)"])
+        write("carousel: \(failure.message)")
         exit(failure.status.rawValue)
     }
 
-    /// Writes lines to standard error. They may quote anything that was typed, so no character of theirs commands the
+    /// Writes a line to standard error. It may quote anything that was typed, so no character of it commands the
     /// terminal.
-    private static func write(_ lines: [Substring]) {
-        let text = lines.map { PrintableText.escaped(String($0)) + "\n" }.joined()
-        try? FileHandle.standardError.write(contentsOf: Data(text.utf8))
+    private static func write(_ line: String) {
+        try? FileHandle.standardError.write(contentsOf: Data((PrintableText.escaped(line) + "\n").utf8))
     }
 }

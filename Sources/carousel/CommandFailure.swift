@@ -4,9 +4,9 @@ import Resources
 
 /// What the exit codes mean; the numbers above 63 are those of sysexits.h.
 enum ExitStatus: Int32 {
-    /// The daemon refused, and nothing changed unless the sentence says so.
+    /// Refused as things stand, and nothing changed unless the sentence says so.
     case refused = 1
-    /// The command line makes no sense.
+    /// The command line makes no sense, a name, number or size in it included.
     case usage = 64
     /// The catalog or a medium is damaged, or of a newer version.
     case dataError = 65
@@ -36,7 +36,7 @@ struct CommandFailure: Error {
     init(_ error: ControlClientError) {
         switch error {
         case .unreachable(let message): self.init(.unavailable, message)
-        case .refused(let error): self.init(error.code == .internal ? .software : .refused, error.message)
+        case .refused(let error): self.init(Self.status(of: error.code), error.message)
         case .invalid(let error): self.init(.usage, error.message)
         case .notUnderstood(let message): self.init(.software, message)
         }
@@ -44,15 +44,18 @@ struct CommandFailure: Error {
 
     /// A failure of the daemon to start.
     init(starting error: ManagementError) {
-        let status: ExitStatus =
-            switch error.code {
-            case .invalid: .usage
-            case .conflict, .inUse: .temporaryFailure
-            case .notFound, .damaged: .dataError
-            case .system: .systemError
-            case .internal: .software
-            }
-        self.init(status, error.message)
+        let isInUse = error.code == .conflict || error.code == .inUse
+        self.init(isInUse ? .temporaryFailure : Self.status(of: error.code), error.message)
+    }
+
+    private static func status(of code: ManagementError.Code) -> ExitStatus {
+        switch code {
+        case .invalid: .usage
+        case .notFound, .conflict, .inUse: .refused
+        case .damaged: .dataError
+        case .system: .systemError
+        case .internal: .software
+        }
     }
 }
 

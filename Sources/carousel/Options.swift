@@ -9,6 +9,10 @@ struct StateOptions: ParsableArguments {
     @Option(name: .customLong("state"), help: ArgumentHelp("The state folder.", valueName: "folder"))
     var path: String?
 
+    func validate() throws {
+        guard path != "" else { throw ValidationError("'' is no state folder; name one with --state.") }
+    }
+
     /// The state folder, absolute.
     var folder: String { StateFolder.absolute(path ?? StateFolder.defaultPath()) }
 
@@ -23,9 +27,9 @@ struct OutputOptions: ParsableArguments {
 
     /// Prints `value`: as JSON, or as `text` makes it.
     func show<Value: Encodable>(_ value: Value, text: (Value) -> String) throws {
-        guard isJSON else { return Output.print(text(value)) }
+        guard isJSON else { return Output.print(TerminalText.lines(text(value))) }
         let json = try APICoding.encode(value, isIndented: true)
-        Output.print(String(decoding: json, as: UTF8.self))
+        Output.print(TerminalText.json(String(decoding: json, as: UTF8.self)))
     }
 }
 
@@ -41,7 +45,7 @@ enum Output {
     static func table(_ titles: [String], _ rows: [[String]], notes: [String] = [], empty: String) -> String {
         guard !rows.isEmpty else { return empty }
         let table = TextTable<[String]> { row in
-            zip(titles, row).map { Column(title: $0, value: $1) }
+            zip(titles, row).map { Column(title: $0, value: TerminalText.word($1)) }
         }
         guard let text = table.string(for: rows, style: Style.plain) else { return empty }
         let lines = text.split(separator: "\n").map { String(trimmedAtEnd($0)) }
@@ -52,7 +56,9 @@ enum Output {
     static func properties(_ properties: [(String, String?)]) -> String {
         let width = properties.map(\.0.count).max() ?? 0
         return properties.compactMap { label, value in
-            value.map { "\(label)\(String(repeating: " ", count: width - label.count))  \($0)" }
+            value.map {
+                "\(label)\(String(repeating: " ", count: width - label.count))  \(TerminalText.word($0))"
+            }
         }.joined(separator: "\n")
     }
 

@@ -186,6 +186,20 @@ struct OpeningTests {
         try raw.close()
         #expect(throws: CatalogError.notACatalog) { try Catalog(path: other) }
     }
+
+    @Test("a file that was cut is damaged")
+    func cut() throws {
+        let folder = try ScratchFolder()
+        try Catalog(path: folder.catalog).close()
+        let size = try #require(try FileManager.default.attributesOfItem(atPath: folder.catalog)[.size] as? Int)
+        for length in [size - 4096, size / 2, 8192] {
+            let handle = try #require(FileHandle(forWritingAtPath: folder.catalog))
+            try handle.truncate(atOffset: UInt64(length))
+            let error = #expect(throws: CatalogError.self) { try Catalog(path: folder.catalog) }
+            if case .damaged = error { continue }
+            Issue.record("\(length): \(String(describing: error))")
+        }
+    }
 }
 
 @Suite("Constraints and identities")

@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import Management
 import ManagementTestSupport
+import Platform
 import Resources
 import Testing
 
@@ -55,6 +56,50 @@ struct ConsoleTests {
             Issue.record(error)
         }
         return nil
+    }
+
+    @Test("connections of a socket that the service manager listens on are served, more than at a time too")
+    func inheritedSocket() async throws {
+        let fixture = try ControllerFixture()
+        let path = fixture.path + "/control.sock"
+        let socket = try ListenSocket(listeningOn: SocketAddress(path: path))
+        let server = ControlServer(
+            controller: fixture.controller, inheritedSocket: dup(socket.fileDescriptor),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let (ready, continuation) = AsyncStream<Void>.makeStream()
+        let task = Task { try await server.run(handlesSignals: false) { continuation.finish() } }
+        for await _ in ready {}
+        let client = ControlClient(stateFolder: fixture.path)
+        try await withThrowingTaskGroup(of: DaemonStatus.self) { group in
+            for _ in 0..<(2 * ControlServer.maximumConnections) { group.addTask { try await client.get("status") } }
+            for try await status in group { #expect(status.disks == 0) }
+        }
+        task.cancel()
+        _ = await task.result
+        #expect(FileManager.default.fileExists(atPath: path), "it is the service manager's")
+        #expect(!FileManager.default.fileExists(atPath: path + ".own"))
+    }
+
+    @Test("what lies in the place of the socket and is none stays, and the server refuses")
+    func foreignSocket() async throws {
+        let fixture = try ControllerFixture()
+        let path = fixture.path + "/control.sock"
+        try FileManager.default.createDirectory(atPath: path + "/deep", withIntermediateDirectories: true)
+        let server = ControlServer(
+            controller: fixture.controller, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let error = await #expect(throws: ManagementError.self) { try await server.run(handlesSignals: false) {} }
+        #expect(error?.message.contains("is no socket") == true)
+        #expect(FileManager.default.fileExists(atPath: path + "/deep"))
+    }
+
+    @Test("a state folder whose path is too long for a socket is named, with the reason")
+    func longPath() async {
+        let client = ControlClient(stateFolder: "/tmp/" + String(repeating: "x", count: 200))
+        let error = await #expect(throws: ControlClientError.self) {
+            let _: DaemonStatus = try await client.get("status")
+        }
+        guard case .unreachable(let message) = error else { return Issue.record("\(String(describing: error))") }
+        #expect(message.contains("too long"))
     }
 
     @Test("an empty name is refused before the daemon is asked, as a name")

@@ -1,6 +1,7 @@
 import ChangerDevice
 import Foundation
 import GRDB
+import Logging
 import ManagementTestSupport
 import Platform
 import Resources
@@ -141,6 +142,51 @@ struct LocalDevicesTests {
             _ = try await controller.library("vtl")
             _ = try await controller.targets()
             try await controller.deleteLibrary("vtl")
+        }
+    }
+
+    @Test("what the catalog asks for and this program does not know is damage, not a mistake of the command line")
+    func strictStart() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in try await controller.createLibrary("vtl", library()) }
+        try edit("UPDATE library SET profile = 'gone'")
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let controller = try Controller(folder: try StateFolder(path: path), logger: logger) {
+            resources throws(ManagementError) in try LocalDevices(resources)
+        }
+        #expect(
+            await code {
+                try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 0)], isStrict: true)
+            } == .damaged)
+        await controller.shutDown()
+        controller.folder.release()
+    }
+
+    @Test(
+        "a limit of elements is told the same way however far it is exceeded",
+        arguments: [
+            (0, 4, 1, "drives 0 is not possible in a library of profile 'ibm-03584l32'; give 1 to 64"),
+            (-1, 4, 1, "drives -1 is not possible in a library of profile 'ibm-03584l32'; give 1 to 64"),
+            (65, 4, 1, "drives 65 is not possible in a library of profile 'ibm-03584l32'; give 1 to 64"),
+            (1000, 4, 1, "drives 1000 is not possible in a library of profile 'ibm-03584l32'; give 1 to 64"),
+            (1, 0, 1, "slots 0 is not possible in a library of profile 'ibm-03584l32'; give 1 to 6887"),
+            (1, 6888, 1, "slots 6888 is not possible in a library of profile 'ibm-03584l32'; give 1 to 6887"),
+            (1, .max, 1, "slots \(Int.max) is not possible in a library of profile 'ibm-03584l32'; give 1 to 6887"),
+            (1, 4, -1, "mail slots -1 is not possible in a library of profile 'ibm-03584l32'; give 0 to 255"),
+            (1, 4, 256, "mail slots 256 is not possible in a library of profile 'ibm-03584l32'; give 0 to 255"),
+            (1, 4, 300, "mail slots 300 is not possible in a library of profile 'ibm-03584l32'; give 0 to 255"),
+        ])
+    func limits(drives: Int, slots: Int, mailSlots: Int, sentence: String) async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            let error = await #expect(throws: ManagementError.self) {
+                try await controller.createLibrary(
+                    "vtl",
+                    Library.Spec(
+                        profile: "ibm-03584l32", drives: drives, driveProfile: "ibm-ult3580-td8", slots: slots,
+                        mailSlots: mailSlots))
+            }
+            #expect(error?.message == sentence)
         }
     }
 

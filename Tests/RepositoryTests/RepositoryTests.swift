@@ -195,7 +195,7 @@ struct RepositoryTests {
 
     @Test("The top level holds what was agreed")
     func topLevel() throws {
-        let agreed: Set<String> = ["Package.swift", "Sources", "Tests", "Media", "Tools", "README.md"]
+        let agreed: Set<String> = ["Package.swift", "Sources", "Tests", "Media", "Tools", "README.md", "LICENSE"]
         let entries = try FileManager.default.contentsOfDirectory(atPath: Self.root.path(percentEncoded: false))
         for entry in entries where !entry.hasPrefix(".") && entry != "Package.resolved" {
             #expect(agreed.contains(entry), "\(entry) stands at the top level")

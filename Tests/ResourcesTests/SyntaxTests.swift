@@ -7,20 +7,50 @@ struct SyntaxTests {
         "sizes",
         arguments: [
             ("4096", 4096), ("1B", 1), ("64KiB", 65536), ("500MB", 500_000_000), ("1GiB", 1 << 30), ("2TiB", 2 << 40),
-            ("3kB", 3000), ("1PiB", 1 << 50),
+            ("3kB", 3000), ("1PiB", 1 << 50), ("1 GiB", 1 << 30), ("1G", 1 << 30), ("1T", 1 << 40), ("7k", 7168),
+            ("1.5TiB", 3 << 39), ("10.9 TiB", 11_984_676_742_758), ("0.5kB", 500), ("1gib", 1 << 30),
+            ("12 TB", 12_000_000_000_000), ("1.000000001KiB", 1024), ("8191.9PiB", 9_223_259_446_864_091_545),
         ] as [(String, Int64)])
     func sizes(text: String, size: Int64) throws { #expect(try ByteSize.parse(text) == size) }
 
     @Test(
         "what is no size",
-        arguments: ["", "0", "-1", "1G", "GiB", "1 GiB", "1.5GiB", "0x10", "99999999999999999999", "9000000PiB", "٣"])
+        arguments: [
+            "", "0", "-1", "GiB", "0x10", "99999999999999999999", "9000000PiB", "٣", "1.5", "1.GiB", ".5GiB", "1.5B",
+            "1..5GiB", "1 2", "1GiBs", "1 G iB", "1,5GiB", "0.0000000001GiB", "0.1B", "0.0001KiB", "~1.5 GiB",
+            "8192PiB",
+            "+1", " 1",
+        ])
     func noSizes(text: String) { #expect(throws: ManagementError.self) { try ByteSize.parse(text) } }
 
     @Test(
         "sizes for people",
-        arguments: [(1 << 30, "1 GiB"), (500_000_256, "476.8 MiB"), (12, "12 B"), (1536, "1.5 KiB")]
-            as [(Int64, String)])
+        arguments: [
+            (1 << 30, "1 GiB"), (500_000_256, "~476.8 MiB"), (12, "12 B"), (1536, "1.5 KiB"), (0, "0 B"),
+            (12_000_000_000_000, "12 TB"), (2_500_000_000_000, "2.5 TB"), (500_000_000, "500 MB"), (1000, "1000 B"),
+            (1_024_000, "1000 KiB"), (67_109_376, "~64.0 MiB"), (1023, "1023 B"), (1_001_000, "1.001 MB"),
+            (3 << 39, "1.5 TiB"),
+            (.max, "~8191.9 PiB"),
+        ] as [(Int64, String)])
     func formatting(size: Int64, text: String) { #expect(ByteSize.format(size) == text) }
+
+    @Test("what is shown without a mark is exact and can be given back; what is rounded cannot")
+    func givenBack() throws {
+        var generator = SystemRandomNumberGenerator()
+        var sizes: [Int64] = [1, 999, 1000, 1001, 1023, 1024, 1025, .max]
+        for power in 0..<62 {
+            let base = Int64(1) << power
+            sizes += [base, base + 1, base / 10 * 15, Int64.random(in: base...(base * 2 - 1), using: &generator)]
+        }
+        for size in sizes where size > 0 {
+            let text = ByteSize.format(size)
+            if text.hasPrefix("~") {
+                #expect(throws: ManagementError.self) { try ByteSize.parse(text) }
+            } else {
+                #expect(try ByteSize.parse(text) == size, "\(text)")
+            }
+        }
+    }
 
     @Test("text of others commands no terminal")
     func printableText() {

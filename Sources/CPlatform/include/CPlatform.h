@@ -122,6 +122,13 @@ int cplatform_shutdown_write(int descriptor);
 /// Waits until the socket is readable (or, with `writing`, writable): 1, or 0 after `timeout` milliseconds.
 int cplatform_wait_ready(int descriptor, int writing, int timeout);
 int cplatform_close(int descriptor);
+/// Makes a socket that another process made one of ours, non-blocking and closed at exec: -EPROTOTYPE unless it is a
+/// stream socket, -EINVAL unless it listens, -EAFNOSUPPORT when it is of IPv6 and takes IPv4 connections too.
+int cplatform_adopt_listener(int descriptor);
+/// Sends one datagram to the Unix socket with that name of `length` bytes, which is abstract when it begins with '@';
+/// waits 5 s at most. Nothing when nobody is there.
+int cplatform_notify(
+    const unsigned char *_Nonnull name, size_t length, const unsigned char *_Nonnull text, size_t text_length);
 
 // ---- file.c
 

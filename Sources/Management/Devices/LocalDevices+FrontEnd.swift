@@ -109,7 +109,12 @@ extension LocalDevices {
             throw ManagementError(.invalid, "'\(portal)' is no address to listen on; give one of this machine")
         }
         do {
-            let open = try server.addPortal(address, portalGroupTag: tag)
+            let open: SocketAddress
+            if let socket = inheritedSockets.first(where: { $0.address == address }) {
+                open = server.addPortal(socket, portalGroupTag: tag)
+            } else {
+                open = try server.addPortal(address, portalGroupTag: tag)
+            }
             return PortalAddress(address: open.host, port: Int(open.port ?? 0))
         } catch  where error.code == Errno.addressInUse {
             throw ManagementError(

@@ -25,14 +25,19 @@ extension LocalDevices {
     public func check(_ library: NewLibrary) throws(ManagementError) {
         let profile = try libraryProfile(library.profile)
         _ = try driveProfile(library.driveProfile)
+        func range(_ least: Int, _ most: Int64, _ elements: ElementRangeProfile) -> ClosedRange<Int> {
+            least...min(Int(most), elements.maximumCount)
+        }
         let counts = [
-            ("drives", library.driveCount, profile.dataTransfer), ("slots", library.slotCount, profile.storage),
-            ("mail slots", library.mailSlotCount, profile.importExport),
+            ("drives", library.driveCount, range(1, Library.maximumDrives, profile.dataTransfer)),
+            ("slots", library.slotCount, range(1, Library.maximumSlots, profile.storage)),
+            ("mail slots", library.mailSlotCount, range(0, Library.maximumMailSlots, profile.importExport)),
         ]
-        for (what, count, range) in counts where count > range.maximumCount {
+        for (what, count, range) in counts where !range.contains(count) {
             throw ManagementError(
                 .invalid,
-                "a library of profile '\(profile.name)' has at most \(range.maximumCount) \(what), not \(count)")
+                "\(what) \(count) is not possible in a library of profile '\(profile.name)'; "
+                    + "give \(range.lowerBound) to \(range.upperBound)")
         }
     }
 

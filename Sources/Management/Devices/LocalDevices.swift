@@ -6,7 +6,7 @@ import Foundation
 import ISCSIPort
 import Logging
 import Media
-import Platform
+public import Platform
 public import Resources
 import SCSI
 import TargetCore
@@ -52,15 +52,20 @@ public final class LocalDevices: DeviceAssembly {
     let domains = DiscoveryDomains()
     let refusals: RefusalLog
     let server: ISCSIServer
+    /// Sockets on which the service manager listens; portals with their addresses are made of them.
+    let inheritedSockets: [ListenSocket]
     private let fileEngine: FileEngine
     private let pageKeeper: PageKeeper
 
     /// Starts the reactors; nothing is served yet. `keptMemory` bounds the hot data of disks that is kept in memory, in
     /// bytes; nil means an eighth of the machine's memory. `bufferPages` is what the memory for data on its way is made
-    /// of where that can be had; where it cannot, the log says so.
+    /// of where that can be had; where it cannot, the log says so. A portal with the address of one of
+    /// `inheritedSockets` listens on that.
     public init(
-        _ resources: Controller.Resources, keptMemory: Int64? = nil, bufferPages: PageChoice = .standard
+        _ resources: Controller.Resources, keptMemory: Int64? = nil, bufferPages: PageChoice = .standard,
+        inheritedSockets: [ListenSocket] = []
     ) throws(ManagementError) {
+        self.inheritedSockets = inheritedSockets
         OpenFileLimit.raise()
         catalog = resources.catalog
         logger = resources.logger
@@ -136,6 +141,20 @@ public final class LocalDevices: DeviceAssembly {
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
         if let failure = running?.server.image.synchronize() {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
+        }
+    }
+
+    /// Whether every reactor answers within `limit`, for which the calling thread waits.
+    public func answer(within limit: Duration) -> Bool {
+        let outcomes = reactors.map { reactor in
+            let outcome = Outcome<Bool>()
+            reactor.postCompletion { outcome.set(true) }
+            return outcome
+        }
+        let end = MonotonicTime.current() + limit
+        return outcomes.allSatisfy { outcome in
+            let left = (end - MonotonicTime.current()).wholeNanoseconds
+            return outcome.wait(atMost: .nanoseconds(Int(max(0, left)))) == true
         }
     }
 

@@ -6,7 +6,7 @@ public enum Library: ResourceKind {
     /// Of storage elements.
     public static let maximumSlots: Int64 = 8192
     /// Of import/export elements.
-    public static let maximumMailSlots: Int64 = 256
+    public static let maximumMailSlots: Int64 = 255
 
     public struct Spec: Record {
         /// The name of its library profile.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Conformance
+import Foundation
 import ISCSI
 import Initiator
 import SCSI
@@ -10,7 +11,9 @@ struct ConformanceRun: ParsableCommand {
         commandName: "conformance",
         abstract: "Test any iSCSI target against RFC 7143 and RFC 7144.",
         discussion: """
-            The target is named by a URL: iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon.
+            The target is named by a URL: iscsi://HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon. A target that asks \
+            for CHAP needs --chap-file: a file that only its owner may read, with USER%SECRET in its first line and, \
+            to test mutual CHAP, the target's own USER%SECRET in the second.
 
             Without --data-loss nothing is written to the logical unit and nothing is reset; the tests that need it \
             are skipped. The target should be idle: other initiators may disturb the tests, and be disturbed.
@@ -21,12 +24,17 @@ struct ConformanceRun: ParsableCommand {
 
     @Argument(help: "The logical unit to test; LUN 0 when none is named.")
     var url: String?
-    @Option(name: .customLong("group"), help: "Run only this GROUP or GROUP.SUBJECT; may be repeated.")
-    var groups: [String] = []
-    @Option(name: .customLong("test"), help: "Run only this test; may be repeated.")
-    var names: [String] = []
-    @Option(help: ArgumentHelp("The target's CHAP name and secret, to test mutual CHAP.", valueName: "user%secret"))
-    var mutual: String?
+    @Option(
+        name: .customLong("only"),
+        help: ArgumentHelp(
+            "Run only the tests below this name, as in CHAP or LOGIN.KEYS, or this one test; may be repeated.",
+            valueName: "name"))
+    var only: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "The file with the CHAP names and secrets; - is standard input, or asks on the terminal.",
+            valueName: "file"), completion: .file())
+    var chapFile: String?
     @Flag(help: "Allow tests to overwrite the logical unit and to reset the target.")
     var dataLoss = false
     @Flag(help: "List the tests with the rules that they check, and run none.")
@@ -58,13 +66,10 @@ struct ConformanceRun: ParsableCommand {
     }
 
     private func chosenTests() throws -> [ConformanceTest] {
-        for group in groups where ConformanceSuite.tests(groups: [group]).isEmpty {
-            throw CommandFailure(.usage, "there is no group \"\(group)\"; --list shows the tests")
+        for name in only where ConformanceSuite.tests(groups: [name], names: [name]).isEmpty {
+            throw CommandFailure(.usage, "there is no test '\(name)', and none below it; --list shows the tests")
         }
-        for name in names where ConformanceSuite.tests(names: [name]).isEmpty {
-            throw CommandFailure(.usage, "there is no test \"\(name)\"; --list shows the tests")
-        }
-        return ConformanceSuite.tests(groups: groups, names: names)
+        return ConformanceSuite.tests(groups: only, names: only)
     }
 
     private func target() throws -> ConformanceTarget {
@@ -74,21 +79,33 @@ struct ConformanceRun: ParsableCommand {
         guard let url = ISCSIURL(text), let name = url.targetName else {
             throw CommandFailure(
                 .usage,
-                "\"\(text)\" names no target; write iscsi://[USER%SECRET@]HOST:PORT/TARGET-NAME[/LUN] with a numeric "
-                    + "host"
+                "'\(Self.withoutSecret(text))' names no target; write iscsi://HOST:PORT/TARGET-NAME[/LUN] with a "
+                    + "numeric host"
             )
+        }
+        guard url.credential == nil else {
+            throw CommandFailure(
+                .usage,
+                "everybody on this machine can read a secret on the command line; write USER%SECRET to a file that "
+                    + "only you may read, and name it with --chap-file")
         }
         var target = ConformanceTarget(portal: url.portal, targetName: name)
         target.logicalUnitNumber = LogicalUnitNumber(url.logicalUnit ?? 0)
-        target.credential = url.credential
         target.allowsDataLoss = dataLoss
-        if let mutual {
-            guard let credential = ISCSIURL.credential(mutual) else {
-                throw CommandFailure(.usage, "--mutual is written USER%SECRET")
-            }
-            target.mutualCredential = credential
+        if let chapFile {
+            let credentials = try CredentialFile(path: chapFile)
+            target.credential = credentials.initiator
+            target.mutualCredential = credentials.target
         }
         return target
+    }
+
+    /// The URL without what stands before an @.
+    private static func withoutSecret(_ url: String) -> String {
+        guard let start = url.range(of: "://")?.upperBound, let at = url.lastIndex(of: "@"), start < at else {
+            return url
+        }
+        return String(url[..<start] + url[at...].dropFirst())
     }
 
     /// A line about a test that did not pass; nil for the others.

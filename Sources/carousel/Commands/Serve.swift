@@ -15,11 +15,13 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             The daemon serves what is in the state folder until SIGTERM or SIGINT: then it takes no new logins, asks \
             initiators to log out, writes everything to its media and ends with exit code 0, or with 74 when a medium \
-            could not be written out, which the log names.
+            could not be written out, which the log names. SIGHUP has it read the CHAP secrets again and try again to \
+            serve what it could not; the log says what came of that.
 
             It listens on the portals given here and on those of the last time, or on 127.0.0.1:3260, which only this \
             machine reaches, when there are none. It remembers all of them: 'carousel portal delete' makes it forget \
-            one, 'carousel portal create' adds one while it runs.
+            one, 'carousel portal create' adds one while it runs. Under systemd it takes the sockets of socket units \
+            as portals, and says when it serves and when it stops; 'carousel service-unit' prints a unit.
 
             A new target lets in who reaches it through a loopback address of this machine, whatever the portal. A \
             group of initiators that is mapped to it lets others in: see 'carousel group', 'carousel target map' and \
@@ -84,46 +86,145 @@ struct Serve: AsyncParsableCommand {
         if let profileFolder, (try? FileStatus.of(profileFolder))?.kind != .directory {
             throw CommandFailure(.usage, "\(profileFolder) is no folder; give one with profiles")
         }
+        let manager = ServiceManager(
+            environment: ProcessInfo.processInfo.environment, processID: ProcessInfo.processInfo.processIdentifier)
+        let inherited = try Self.takeSockets(manager)
         // All files are for their owner only.
         umask(0o077)
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         var logger = Logger(label: "carousel")
         logger.logLevel = level
         do {
-            try await serve(portals: portals, keptMemory: keptMemory, bufferPages: bufferPages, logger: logger)
+            // From the first moment on, for nohup and terminals that close send it at any time.
+            let reloads = try Self.catchHangUps()
+            try await serve(
+                portals: portals
+                    + inherited.portals.map { PortalAddress(address: $0.address.host, port: Int($0.address.port ?? 0)) },
+                control: inherited.control, manager: manager, reloads: reloads, logger: logger
+            ) { resources throws(ManagementError) in
+                try LocalDevices(
+                    resources, keptMemory: keptMemory, bufferPages: bufferPages, inheritedSockets: inherited.portals)
+            }
         } catch let error as ManagementError {
             throw CommandFailure(starting: error)
         }
     }
 
     private func serve(
-        portals: [PortalAddress], keptMemory: Int64?, bufferPages: PageChoice, logger: Logger
+        portals: [PortalAddress], control: ListenSocket?, manager: ServiceManager, reloads: AsyncStream<Void>,
+        logger: Logger,
+        makeDevices: @Sendable (Controller.Resources) throws(ManagementError) -> LocalDevices
     ) async throws {
         let folder = try StateFolder(path: state.folder)
+        let made = Lock<LocalDevices?>(nil)
         let controller = try Controller(
             folder: folder, logger: logger, profileFolder: profileFolder.map { StateFolder.absolute($0) }
         ) { resources throws(ManagementError) in
-            try LocalDevices(resources, keptMemory: keptMemory, bufferPages: bufferPages)
+            let devices = try makeDevices(resources)
+            made.withLock { $0 = devices }
+            return devices
         }
-        let server = ControlServer(controller: controller, logger: logger)
+        // NIO closes the descriptor that it is given.
+        let server = ControlServer(
+            controller: controller, inheritedSocket: control.map { dup($0.fileDescriptor) }, logger: logger)
         do {
             try await controller.start(portals: portals, demo: demo, isStrict: strict)
         } catch {
             await controller.shutDown()
             throw error
         }
+        let reloading = Task {
+            for await _ in reloads {
+                manager.tell("RELOADING=1", "STATUS=reading files again")
+                await controller.reload()
+                manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
+            }
+        }
+        if let devices = made.withLock({ $0 }) { Self.startWatchdog(manager, devices) }
         do {
-            try await server.run(handlesSignals: true) { await Self.announce(controller) }
+            try await server.run(handlesSignals: true) {
+                await Self.announce(controller)
+                manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
+            }
+        } catch let error as ManagementError {
+            await controller.shutDown()
+            throw error
         } catch {
             await controller.shutDown()
             throw ManagementError(.system, "the control socket \(folder.socketPath) failed: \(error)")
         }
+        reloading.cancel()
         logger.info("stopping")
+        manager.tell("STOPPING=1", "STATUS=writing everything to its media")
         guard await controller.shutDown() else {
             throw CommandFailure(
                 .notWrittenOut, "stopped, but not all that was written could be written out; the log says of what")
         }
         logger.info("stopped")
+    }
+
+    // MARK: The service manager and signals
+
+    /// The sockets of socket units: those with IP addresses for portals, and one with a path for control.
+    private static func takeSockets(
+        _ manager: ServiceManager
+    ) throws(CommandFailure) -> (portals: [ListenSocket], control: ListenSocket?) {
+        let sockets: [ServiceManager.InheritedSocket]
+        do {
+            sockets = try manager.takeSockets()
+        } catch {
+            throw CommandFailure(
+                .systemError,
+                "\(error); a portal's is a stream socket that listens, with BindIPv6Only=ipv6-only for IPv6")
+        }
+        for inherited in sockets {
+            let wanted = inherited.socket.address.port == nil ? "control" : "portal"
+            guard inherited.name == wanted || !["control", "portal"].contains(inherited.name) else {
+                throw CommandFailure(
+                    .systemError,
+                    "the inherited socket '\(inherited.name)' has the address '\(inherited.socket.address)'; a portal has "
+                        + "an IP address and port, and the control socket a path")
+            }
+        }
+        let controls = sockets.map(\.socket).filter { $0.address.port == nil }
+        guard controls.count <= 1 else {
+            throw CommandFailure(.systemError, "\(controls.count) control sockets are inherited; there can be one")
+        }
+        return (sockets.map(\.socket).filter { $0.address.port != nil }, controls.first)
+    }
+
+    /// Each element is a SIGHUP, or several that came together.
+    private static func catchHangUps() throws(ManagementError) -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        do {
+            try Signals.watch([Signals.hangUp]) { _ in continuation.yield() }
+        } catch {
+            throw ManagementError(.system, "SIGHUP cannot be caught: \(error)")
+        }
+        return stream
+    }
+
+    /// Tells the watchdog of the service manager, where there is one, that the reactors answer, at twice the pace that
+    /// it asks for.
+    private static func startWatchdog(_ manager: ServiceManager, _ devices: LocalDevices) {
+        guard let interval = manager.watchdogInterval else { return }
+        let thread = Thread {
+            while true {
+                if devices.answer(within: interval / 4) { manager.tell("WATCHDOG=1") }
+                Thread.sleep(forTimeInterval: (interval / 4) / .seconds(1))
+            }
+        }
+        thread.name = "watchdog"
+        thread.start()
+    }
+
+    private static func status(of controller: Controller) async -> String {
+        guard let status = try? await controller.status() else { return "serving" }
+        let counts = [
+            Counted.text(status.disks, "disk"), status.libraries == 1 ? "1 library" : "\(status.libraries) libraries",
+        ]
+        let problems = status.problems.isEmpty ? "" : "; \(Counted.text(status.problems.count, "problem"))"
+        return "serving \(counts.joined(separator: " and ")) on \(status.portals.joined(separator: ", "))\(problems)"
     }
 
     private static func announce(_ controller: Controller) async {

@@ -17,9 +17,10 @@ filled() {
 learn_names() {
     [ "$changer" = CHANGER ] || return 0
     carousel library show backup >/tmp/shown 2>/dev/null || return 0
-    changer=$(awk '/^serial number/ { print $3 }' /tmp/shown)
-    drive1=$(awk '$1 == "drive:1" { print $4; exit }' /tmp/shown)
-    drive2=$(awk '$1 == "drive:2" { print $4; exit }' /tmp/shown)
+    changer=$(awk 'tolower($0) ~ /^serial ?number/ { print $NF; exit }' /tmp/shown)
+    carousel drive list backup >/tmp/shown
+    drive1=$(awk '$1 ~ /drive:1$/ { print $4; exit }' /tmp/shown)
+    drive2=$(awk '$1 ~ /drive:2$/ { print $4; exit }' /tmp/shown)
 }
 
 # write_block FILE: a block of configuration goes where its first line says.

@@ -1,0 +1,30 @@
+import ArgumentParser
+import Foundation
+import Management
+import Resources
+
+/// `carousel man`
+struct Man: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Write the manual pages into a folder.",
+        discussion: """
+            One page for carousel and one for each of its commands, as carousel.1 and carousel-disk.1. man(1) finds \
+            them below /usr/local/share/man/man1, and for one user below ~/.local/share/man/man1. It needs no daemon.
+            """)
+
+    @Argument(help: "The folder, which is made if need be.", completion: .directory)
+    var folder: String
+
+    func run() throws {
+        let path = StateFolder.absolute(folder)
+        let pages = try ManualPages().pages
+        do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            for page in pages { try Data(page.text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(page.name)")) }
+        } catch {
+            throw CommandFailure(
+                .systemError, "the manual pages cannot be written to \(path): \(SystemReason.text(error))")
+        }
+        Output.print("\(Counted.text(pages.count, "manual page")) in \(path); try: man \(path)/carousel.1")
+    }
+}

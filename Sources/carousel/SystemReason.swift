@@ -1,0 +1,9 @@
+import Foundation
+
+/// What the system said, in a few words.
+enum SystemReason {
+    /// The reason of an error of a file.
+    static func text(_ error: any Error) -> String {
+        ((error as? CocoaError)?.underlying ?? error).localizedDescription
+    }
+}

@@ -1,0 +1,112 @@
+import Foundation
+import ManagementTestSupport
+import Resources
+import Testing
+
+@testable import Management
+
+@Suite("Reading files again")
+struct ReloadTests {
+    let fixture: ControllerFixture
+
+    init() throws { fixture = try ControllerFixture() }
+
+    @Test("a disk and a library that could not be served are, once their files are back; what runs is not touched")
+    func servedAgain() async throws {
+        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await fixture.controller.createDisk(DiskCreation(name: "b", size: 1 << 20))
+        try await fixture.makeLibrary()
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let files = FileManager.default
+        let folders = ["/disks/a.img", "/libraries/vtl"].map { fixture.path + $0 }
+        for path in folders { try files.moveItem(atPath: path, toPath: path + ".away") }
+        let (controller, devices) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+        #expect(Array(devices.disks.keys) == ["b"])
+        await controller.reload()
+        #expect(try await controller.status().problems.count == 2)
+        for path in folders { try files.moveItem(atPath: path + ".away", toPath: path) }
+        devices.logIn(to: "b")
+        await controller.reload()
+        #expect(try await controller.status().problems.isEmpty)
+        #expect(devices.disks.keys.sorted() == ["a", "b"])
+        #expect(devices.libraries == ["vtl"])
+        #expect(try await controller.status().sessions == 1)
+        await controller.reload()
+        #expect(try await controller.status().problems.isEmpty)
+        await controller.shutDown()
+    }
+
+    @Test("new secrets hold; a file that lacks those of a place, or is broken, opens nothing")
+    func secrets() async throws {
+        let controller = fixture.controller
+        try await controller.start()
+        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        func set(_ user: String) async throws {
+            let secret = CHAPSecret(name: user, secret: Data("swordfish-swordfish".utf8))
+            _ = try await controller.setCredentials(
+                CHAPSetting(place: CHAPPlace(target: "a"), initiator: secret, target: nil, algorithms: nil))
+        }
+        func users() async -> [String] { await controller.credentials().flatMap(\.users).sorted() }
+        let path = fixture.path + "/chap.json"
+        try await set("u")
+        let first = try Data(contentsOf: URL(fileURLWithPath: path))
+        try await set("v")
+        // The file of before: the place is in it, so it holds.
+        func put(_ data: Data?) throws {
+            try? FileManager.default.removeItem(atPath: path)
+            guard let data else { return }
+            #expect(
+                FileManager.default.createFile(atPath: path, contents: data, attributes: [.posixPermissions: 0o600]))
+        }
+        try put(first)
+        await controller.reload()
+        #expect(await users() == ["u"])
+        #expect(fixture.devices.plan?.targets.first?.credentials != nil)
+        for data in [nil, Data("{".utf8), Data(#"{"version":1,"entries":[]}"#.utf8), Data()] {
+            try put(data)
+            await controller.reload()
+            #expect(await users() == ["u"])
+            #expect(fixture.devices.plan?.targets.first?.credentials != nil)
+        }
+        await controller.shutDown()
+    }
+}
+
+@Suite("The state folder")
+struct StateFolderTests {
+    private func scratch(mode: Int) throws -> String {
+        let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        return path
+    }
+
+    @Test(
+        "one that others may write is refused before anything is made in it", arguments: [0o777, 0o770, 0o702, 0o1777])
+    func open(mode: Int) throws {
+        let path = try scratch(mode: mode)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let error = #expect(throws: ManagementError.self) { try StateFolder(path: path) }
+        #expect(error?.message.contains("chmod 700 \(path)") == true)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: path).isEmpty)
+    }
+
+    @Test("one that others may only look into is used", arguments: [0o700, 0o755])
+    func closed(mode: Int) throws {
+        let path = try scratch(mode: mode)
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try StateFolder(path: path).release()
+        let link = path + ".link"
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
+        defer { try? FileManager.default.removeItem(atPath: link) }
+        #expect(try StateFolder(path: link).path == link)
+    }
+
+    @Test("an empty path is none, and not the current folder")
+    func empty() {
+        let error = #expect(throws: ManagementError.self) { try StateFolder(path: "") }
+        #expect(error?.code == .invalid)
+    }
+}
