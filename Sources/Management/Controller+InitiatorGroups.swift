@@ -169,7 +169,12 @@ extension Controller {
             (group.namePatterns, changed.namePatterns, isMeant.name, "pattern", "name", "address"),
             (group.addressRanges, changed.addressRanges, isMeant.address, "range", "address", "name"),
         ]
+<<<<<<< ours
         for (before, after, isMeant, member, kind, other) in losses where !before.isEmpty && after.isEmpty && !isMeant {
+=======
+        for (before, after, isExpected, member, kind, other) in losses
+        where !before.isEmpty && after.isEmpty && isExpected != true {
+>>>>>>> theirs
             throw ManagementError(
                 .conflict,
                 "without its last \(member) group '\(group.name)' would have members of any \(kind) whose \(other) "

@@ -87,7 +87,8 @@ struct OpeningTests {
                     PRAGMA application_id = \(Schema.applicationID);
                     PRAGMA user_version = 4;
                     INSERT INTO logicalUnit VALUES (1, 'disk', 'S1', 1), (2, 'disk', 'S2', 2);
-                    INSERT INTO disk VALUES (1, 'a', 'disks/a.img', 0, 4096, 512, '2026-11-01 00:00:00.000', 'complete'),
+                    INSERT INTO disk VALUES
+                        (1, 'a', 'disks/a.img', 0, 4096, 512, '2026-11-01 00:00:00.000', 'complete'),
                         (2, 'b', 'disks/b.img', 0, 4096, 512, '2026-11-01 00:00:00.000', 'complete');
                     INSERT INTO target (id, name, device) VALUES (1, 't:a', 1), (2, 't:b', 2);
                     INSERT INTO logicalUnitMapping VALUES (1, 0, 1), (2, 0, 2);

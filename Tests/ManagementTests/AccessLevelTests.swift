@@ -113,7 +113,7 @@ struct AccessLevelTests {
         #expect(try await map("g", [0: "a"]).seen("g") == [0, 5])
     }
 
-    @Test("a group does not lose its last member of one kind by the way")
+    @Test("a group does not lose its last member of one kind as a side effect")
     func lastOfAKind() async throws {
         try await group("g", names: ["*:g", "*:h"], addresses: ["10.0.0.0/8"])
         func remove(_ members: InitiatorGroup.Remove.Arguments) async throws -> InitiatorGroup.Spec {

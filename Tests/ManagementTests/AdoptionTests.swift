@@ -169,7 +169,7 @@ final class AdoptionTests {
         #expect(library.library.spec.slots == 1 && library.library.spec.drives == 2)
         #expect(library.library.status.cartridges == 1 && library.library.status.exported == 1)
         #expect(library.left == ["\(fixture.path)/libraries/old/C00001L8.tape cannot be used"])
-        #expect(try await controller.target("old").logicalUnits.count == 3)
+        #expect(try await controller.target("old").status.units.count == 3)
         #expect(try await controller.status().unclaimed.isEmpty)
         let image = fixture.elsewhere + "/image"
         try Data(count: 512).write(to: URL(fileURLWithPath: image))

@@ -174,6 +174,7 @@ extension LocalDevices {
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError) {
         let register = libraries.withLock { $0[library.identity.id] }?.register
+        let checks = checks
         try Self.each(cartridges) { cartridge throws(ManagementError) in
             let barcode = cartridge.barcode
             checks.interrupt(CartridgeStore(directory: folder).folder(of: barcode))

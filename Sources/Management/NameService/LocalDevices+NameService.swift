@@ -5,7 +5,8 @@ import Platform
 import TargetCore
 
 extension LocalDevices {
-    /// What is offered at this moment: no target that nobody could get in to. A portal that is drained stays: sessions go on there, and others may come back.
+    /// What is offered at this moment: no target that nobody could get in to. A portal that is drained stays: sessions
+    /// go on there, and others may come back.
     public func offer() -> Offer {
         Offer(
             portals: server.portalSummaries().compactMap { portal in

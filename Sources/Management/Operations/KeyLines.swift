@@ -1,0 +1,47 @@
+/// Who may go on and who waits, by keys; the rules of a `KeyedQueue` without its threads.
+///
+/// Everyone stands in the line of each of its keys, in order of arrival, and goes on when it is the first in all of
+/// them. As all lines have the same order, the first of those that wait has all of its keys as soon as those that hold
+/// them have left: there is no circle of waiters, and nobody is overtaken in a line.
+struct KeyLines<Key: Hashable> {
+    /// Who stands in lines.
+    typealias Ticket = UInt64
+
+    private var lines: [Key: [Ticket]] = [:]
+    private var keys: [Ticket: Set<Key>] = [:]
+    private var holders: Set<Ticket> = []
+
+    /// Those that have all of their keys.
+    var holderCount: Int { holders.count }
+    /// Those that wait for a key.
+    var waiterCount: Int { keys.count - holders.count }
+
+    /// Puts `ticket`, which is in no line yet, at the end of the lines of its keys. True when it has them all now.
+    mutating func enter(_ ticket: Ticket, keys wanted: Set<Key>) -> Bool {
+        for key in wanted { lines[key, default: []].append(ticket) }
+        keys[ticket] = wanted
+        return promote(ticket)
+    }
+
+    /// Takes `ticket` out of its lines, whether it held its keys or waited for them. Gives those that have all of
+    /// theirs by that.
+    mutating func leave(_ ticket: Ticket) -> [Ticket] {
+        guard let left = keys.removeValue(forKey: ticket) else { return [] }
+        holders.remove(ticket)
+        var first: Set<Ticket> = []
+        for key in left {
+            lines[key]?.removeAll { $0 == ticket }
+            if let next = lines[key]?.first { first.insert(next) } else { lines[key] = nil }
+        }
+        return first.sorted().filter { promote($0) }
+    }
+
+    /// Makes a waiter that is the first in all of its lines a holder; false when it is not, or is one already.
+    private mutating func promote(_ ticket: Ticket) -> Bool {
+        guard let wanted = keys[ticket], !holders.contains(ticket),
+            wanted.allSatisfy({ lines[$0]?.first == ticket })
+        else { return false }
+        holders.insert(ticket)
+        return true
+    }
+}

@@ -1,0 +1,238 @@
+import Dispatch
+import ManagementTestSupport
+import Platform
+import Resources
+import TestSupport
+import Testing
+
+@testable import Management
+
+@Suite("Lines of keys")
+struct KeyLinesTests {
+    @Test("at random: no key has two holders, nobody waits for nothing, lines keep their order", arguments: 1...40)
+    func random(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var lines = KeyLines<Int>()
+        let keyCount = Int.random(in: 1...8, using: &random)
+        // Everyone that has entered and not left, in order of arrival.
+        var present: [(ticket: UInt64, keys: Set<Int>)] = []
+        var holders: Set<UInt64> = []
+        var next: UInt64 = 0
+        func check() {
+            var seen: Set<Int> = []
+            for (ticket, keys) in present {
+                // Exactly those hold their keys whose keys nobody before them wants.
+                #expect(holders.contains(ticket) == seen.isDisjoint(with: keys), "seed \(seed), ticket \(ticket)")
+                seen.formUnion(keys)
+            }
+            #expect(lines.holderCount == holders.count)
+            #expect(lines.waiterCount == present.count - holders.count)
+        }
+        for step in 0..<600 {
+            let isFilling = step < 400
+            if present.isEmpty || (isFilling && present.count < 30 && Bool.random(using: &random)) {
+                next += 1
+                let keys = Set(
+                    (0..<Int.random(in: 0...3, using: &random)).map { _ in
+                        Int.random(in: 0..<keyCount, using: &random)
+                    })
+                present.append((next, keys))
+                if lines.enter(next, keys: keys) { holders.insert(next) }
+            } else {
+                // Holders leave when they are done, waiters when they are cancelled.
+                let index = Int.random(in: 0..<present.count, using: &random)
+                let (ticket, _) = present.remove(at: index)
+                holders.remove(ticket)
+                for ready in lines.leave(ticket) {
+                    let isNew = holders.insert(ready).inserted
+                    #expect(isNew)
+                }
+            }
+            check()
+        }
+        for (ticket, _) in present { _ = lines.leave(ticket) }
+        #expect(lines.holderCount == 0 && lines.waiterCount == 0)
+    }
+
+    @Test("whoever is in no line leaves nothing behind")
+    func stranger() {
+        var lines = KeyLines<String>()
+        let isFirst = lines.enter(1, keys: ["a"])
+        let none = lines.leave(7)
+        let isSecond = lines.enter(2, keys: ["a", "b"])
+        let isThird = lines.enter(3, keys: ["b"])
+        #expect(isFirst && none.isEmpty && !isSecond && !isThird)
+        let ready = lines.leave(2)
+        let rest = lines.leave(1)
+        #expect(ready == [3] && rest.isEmpty)
+    }
+}
+
+@Suite("The queue of changes")
+struct KeyedQueueTests {
+    typealias Queue = KeyedQueue<String>
+
+    private func makeQueue(short: Int = 4, long: Int = 1, waiting: Int = 100) throws -> Queue {
+        try Queue(name: "test", limits: Queue.Limits(shortThreads: short, longThreads: long, waiting: waiting))
+    }
+
+    /// A change that has begun, and ends when the barrier opens.
+    private func hold(_ queue: Queue, _ keys: Set<String>) async -> (task: Task<Void, any Error>, barrier: Barrier) {
+        let barrier = Barrier()
+        let task = Task { try await queue.run(keys) { barrier.pass() } }
+        await barrier.waitForArrival()
+        return (task, barrier)
+    }
+
+    /// Lets others run until `condition` holds.
+    private func wait(until condition: @Sendable () -> Bool) async {
+        while !condition() { await Task.yield() }
+    }
+
+    @Test("changes with a key in common never run together, and all of them run", arguments: [1, 2, 3] as [UInt64])
+    func exclusion(seed: UInt64) async throws {
+        let queue = try makeQueue(waiting: 1000)
+        let held = Lock<[String: Int]>([:])
+        let done = Lock(0)
+        let clashes = Lock(0)
+        var random = SeededRandom(seed: seed)
+        await withTaskGroup(of: Void.self) { group in
+            for index in 0..<600 {
+                let keys = Set(
+                    (0..<Int.random(in: 1...3, using: &random)).map { _ in
+                        "key\(Int.random(in: 0..<6, using: &random))"
+                    })
+                let isCancelled = Int.random(in: 0..<10, using: &random) == 0
+                group.addTask {
+                    let task = Task {
+                        try? await queue.run(keys, in: index % 7 == 0 ? .long : .short) {
+                            let isAlone = held.withLock { held in
+                                for key in keys { held[key, default: 0] += 1 }
+                                return keys.allSatisfy { held[$0] == 1 }
+                            }
+                            if !isAlone { clashes.withLock { $0 += 1 } }
+                            held.withLock { held in for key in keys { held[key, default: 0] -= 1 } }
+                        }
+                    }
+                    if isCancelled { task.cancel() }
+                    await task.value
+                    done.withLock { $0 += 1 }
+                }
+            }
+        }
+        #expect(clashes.withLock { $0 } == 0)
+        #expect(done.withLock { $0 } == 600)
+        #expect(queue.waitingCount == 0)
+    }
+
+    @Test("changes with the same key run in the order in which they came, others meanwhile")
+    func order() async throws {
+        let queue = try makeQueue()
+        let (first, barrier) = await hold(queue, ["a"])
+        let order = Lock<[Int]>([])
+        for number in 0..<5 {
+            Task { try await queue.run(["a"]) { order.withLock { $0.append(number) } } }
+            await wait { queue.waitingCount >= number + 1 }
+        }
+        // Another key has no part in it.
+        #expect(try await queue.run(["b"]) { 7 } == 7)
+        #expect(order.withLock { $0 }.isEmpty)
+        barrier.open()
+        try await first.value
+        try await queue.run(["a"]) {}
+        #expect(order.withLock { $0 } == [0, 1, 2, 3, 4])
+    }
+
+    @Test("one with two keys waits for both, and holds neither meanwhile from those before it")
+    func twoKeys() async throws {
+        let queue = try makeQueue()
+        let (first, one) = await hold(queue, ["a"])
+        let (second, two) = await hold(queue, ["b"])
+        let hasRun = Lock(false)
+        let both = Task { try await queue.run(["a", "b"]) { hasRun.withLock { $0 = true } } }
+        await wait { queue.waitingCount == 1 }
+        one.open()
+        try await first.value
+        #expect(!hasRun.withLock { $0 })
+        two.open()
+        try await second.value
+        try await both.value
+        #expect(hasRun.withLock { $0 })
+    }
+
+    @Test("a full queue refuses, and has room again later")
+    func full() async throws {
+        let queue = try makeQueue(waiting: 2)
+        let (first, barrier) = await hold(queue, ["a"])
+        let others = (0..<2).map { _ in Task { try await queue.run(["a"]) {} } }
+        await wait { queue.waitingCount == 2 }
+        await #expect(throws: Queue.isFull) { try await queue.run(["b"]) {} }
+        barrier.open()
+        try await first.value
+        for other in others { try await other.value }
+        try await queue.run(["b"]) {}
+    }
+
+    @Test("what is cancelled while it waits never runs, and those behind it do")
+    func cancellation() async throws {
+        let queue = try makeQueue()
+        let (first, barrier) = await hold(queue, ["a"])
+        let ran = Lock<[String]>([])
+        let second = Task { try await queue.run(["a", "b"]) { ran.withLock { $0.append("second") } } }
+        await wait { queue.waitingCount == 1 }
+        let third = Task { try await queue.run(["b"]) { ran.withLock { $0.append("third") } } }
+        await wait { queue.waitingCount == 2 }
+        second.cancel()
+        await #expect(throws: Queue.isCancelled) { try await second.value }
+        try await third.value
+        #expect(ran.withLock { $0 } == ["third"])
+        // One that runs goes on to its end.
+        first.cancel()
+        barrier.open()
+        try await first.value
+        let early = Task {
+            while !Task.isCancelled { await Task.yield() }
+            return try await queue.run(["a"]) { 1 }
+        }
+        early.cancel()
+        await #expect(throws: Queue.isCancelled) { try await early.value }
+    }
+
+    @Test("long changes take no thread from short ones")
+    func lanes() async throws {
+        let queue = try makeQueue(short: 1, long: 2)
+        let barrier = Barrier()
+        let long = (0..<5).map { number in
+            Task { try await queue.run(["long\(number)"], in: .long) { barrier.pass() } }
+        }
+        await wait { queue.waitingCount == 3 }
+        #expect(try await queue.run(["a"]) { 1 } == 1)
+        barrier.open(5)
+        for task in long { try await task.value }
+    }
+
+    @Test("an error comes back, and the keys are free after it")
+    func errors() async throws {
+        let queue = try makeQueue()
+        let error = ManagementError(.conflict, "no")
+        await #expect(throws: error) {
+            try await queue.run(["a"]) { () throws(ManagementError) in throw error }
+        }
+        try await queue.run(["a"]) {}
+    }
+
+    @Test("closing refuses what waits and what comes, and waits for what runs")
+    func closing() async throws {
+        let queue = try makeQueue()
+        let (first, barrier) = await hold(queue, ["a"])
+        let refusal = ManagementError(.conflict, "the daemon stops")
+        let second = Task { try await queue.run(["a"]) {} }
+        await wait { queue.waitingCount == 1 }
+        #expect(await !queue.close(refusal, waitingAtMost: .milliseconds(1)))
+        await #expect(throws: refusal) { try await second.value }
+        await #expect(throws: refusal) { try await queue.run(["b"]) {} }
+        barrier.open()
+        #expect(await queue.close(refusal, waitingAtMost: .seconds(60)))
+        try await first.value
+    }
+}
