@@ -40,9 +40,36 @@ extension Catalog {
         }
     }
 
+    /// How many cartridges there are, of the library with the key `library` or of all; those in the vault only when
+    /// `isInVault` says so, or those elsewhere when it is false.
+    public func cartridgeCount(library: Int64? = nil, isInVault: Bool? = nil) throws(CatalogError) -> Int {
+        try read { database in
+            try Int.fetchOne(
+                database,
+                sql: """
+                    SELECT count(*) FROM cartridge
+                    WHERE library = coalesce(:library, library)
+                        AND (elementKind IS NULL) = coalesce(:isInVault, elementKind IS NULL)
+                    """, arguments: ["library": library, "isInVault": isInVault]) ?? 0
+        }
+    }
+
+    /// The cartridges in the elements of `kind` of the library with the key `library`, by number.
+    public func cartridges(
+        library: Int64, in kind: ElementKind
+    ) throws(CatalogError) -> [CartridgeRecord] {
+        try read { database in
+            try Row.fetchAll(
+                database,
+                sql: "SELECT * FROM cartridge WHERE library = ? AND elementKind = ? ORDER BY elementNumber",
+                arguments: [library, kind.rawValue]
+            ).map(CartridgeRecord.init(row:))
+        }
+    }
+
     /// Removes the cartridge `barcode` of the library with the key `library`.
     public func removeCartridge(_ barcode: String, library: Int64) throws(CatalogError) {
-        try write { database in
+        try remove { database in
             try database.execute(
                 sql: "DELETE FROM cartridge WHERE library = ? AND barcode = ?", arguments: [library, barcode])
             guard database.changesCount == 1 else {
@@ -51,10 +78,11 @@ extension Catalog {
         }
     }
 
-    /// Makes `moves` and their lines of history in one transaction; several at once are an exchange.
+    /// Makes `moves`, their lines of history and their events in one transaction; several at once are an exchange.
     ///
-    /// A cartridge in phase `creating` is complete when it has moved. One in phase `deleting` moves to the vault only,
-    /// and without a line of history, for which a full file system could have no room.
+    /// A cartridge in phase `creating` is complete when it has moved, and the event is its creation. One in phase
+    /// `deleting` moves to the vault only, and without a line of history or an event, for which a full file system
+    /// could have no room.
     ///
     /// What comes from the vault gets no slot that another cartridge was taken from to a drive or a mail slot: that one
     /// comes back. Initiators and operators may say otherwise of what is in the library.
@@ -62,57 +90,73 @@ extension Catalog {
     /// - Throws: `CatalogError.conflict` when a cartridge is not at its origin, or a destination does not exist, is
     ///   kept for another cartridge, or is not empty after all origins were left.
     public func apply(
-        _ moves: [CartridgeMove], library: Int64, cause: MoveCause, time: Date
+        _ moves: [CartridgeMove], library: Int64, cause: MoveCause, actor: EventActor = .daemon, time: Date
     ) throws(CatalogError) {
-        try write { database in
-            guard
-                let name = try String.fetchOne(
-                    database, sql: "SELECT name FROM library WHERE id = ?", arguments: [library])
-            else { throw CatalogError.conflict("there is no such library") }
-            // All leave before any arrives, so that an exchange never has two cartridges in one element.
-            var recorded: [CartridgeMove] = []
-            for move in moves {
-                guard let cartridge = try Self.cartridge(move.barcode, library: library, in: database),
-                    cartridge.location == move.origin
-                else {
-                    throw CatalogError.conflict("cartridge '\(move.barcode)' is not in \(move.origin)")
-                }
-                if cartridge.phase != .deleting {
-                    recorded.append(move)
-                } else if move.destination != .vault {
-                    throw CatalogError.conflict("cartridge '\(move.barcode)' is being deleted")
-                }
-                try database.execute(
-                    sql: "UPDATE cartridge SET elementKind = NULL, elementNumber = NULL WHERE id = ?",
-                    arguments: [cartridge.id])
+        // What goes to the vault is deleted next, as a rule.
+        let isRemoval = moves.allSatisfy { $0.destination == .vault }
+        let transaction: (Database) throws -> Void = { database in
+            try self.apply(moves, library: library, cause: cause, actor: actor, time: time, in: database)
+        }
+        if isRemoval { try remove(nil, transaction) } else { try write(nil, transaction) }
+    }
+
+    private func apply(
+        _ moves: [CartridgeMove], library: Int64, cause: MoveCause, actor: EventActor, time: Date,
+        in database: Database
+    ) throws {
+        guard
+            let name = try String.fetchOne(database, sql: "SELECT name FROM library WHERE id = ?", arguments: [library])
+        else { throw CatalogError.conflict("there is no such library") }
+        // All leave before any arrives, so that an exchange never has two cartridges in one element.
+        var recorded: [(move: CartridgeMove, isNew: Bool)] = []
+        for move in moves {
+            guard let cartridge = try Self.cartridge(move.barcode, library: library, in: database),
+                cartridge.location == move.origin
+            else {
+                throw CatalogError.conflict("cartridge '\(move.barcode)' is not in \(move.origin)")
             }
-            for move in moves {
-                try Self.checkIsNotKept(for: move, library: library, in: database)
-                try Self.place(move, library: library, in: database)
+            if cartridge.phase != .deleting {
+                recorded.append((move, cartridge.phase == .creating))
+            } else if move.destination != .vault {
+                throw CatalogError.conflict("cartridge '\(move.barcode)' is being deleted")
             }
-            for move in recorded {
-                try database.execute(
-                    sql: """
-                        INSERT INTO move (time, library, barcode, origin, destination, cause)
-                        VALUES (?, ?, ?, ?, ?, ?)
-                        """,
-                    arguments: [
-                        time, name, move.barcode, move.origin.description, move.destination.description,
-                        cause.rawValue,
-                    ])
-                try database.execute(
-                    sql: "DELETE FROM move WHERE id <= ?",
-                    arguments: [database.lastInsertedRowID - Int64(Self.moveHistoryLimit)])
-            }
+            try database.execute(
+                sql: "UPDATE cartridge SET elementKind = NULL, elementNumber = NULL WHERE id = ?",
+                arguments: [cartridge.id])
+        }
+        for move in moves {
+            try Self.checkIsNotKept(for: move, library: library, in: database)
+            try Self.place(move, library: library, in: database)
+        }
+        for (move, isNew) in recorded {
+            try database.execute(
+                sql: """
+                    INSERT INTO move (time, library, libraryKey, barcode, origin, destination, cause)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    time, name, library, move.barcode, move.origin.description, move.destination.description,
+                    cause.rawValue,
+                ])
+            try database.execute(
+                sql: "DELETE FROM move WHERE id <= ?",
+                arguments: [database.lastInsertedRowID - Int64(Self.moveHistoryLimit)])
+            try record(
+                NewEvent(
+                    time: time, actor: actor, kind: "cartridge", name: "\(name)/\(move.barcode)",
+                    verb: isNew ? "create" : "move",
+                    old: isNew ? nil : #"{"location":"\#(move.origin)"}"#,
+                    new: #"{"location":"\#(move.destination)"}"#), in: database)
         }
     }
 
-    /// The last `limit` moves of the library `name`, the newest first.
-    public func moves(library name: String, limit: Int) throws(CatalogError) -> [MoveRecord] {
+    /// The last `limit` moves of the library with the key `library`, the newest first: in the order in which they were
+    /// made, whatever the clock said.
+    public func moves(library: Int64, limit: Int) throws(CatalogError) -> [MoveRecord] {
         try read { database in
             try Row.fetchAll(
-                database, sql: "SELECT * FROM move WHERE library = ? ORDER BY id DESC LIMIT ?",
-                arguments: [name, limit]
+                database, sql: "SELECT * FROM move WHERE libraryKey = ? ORDER BY id DESC LIMIT ?",
+                arguments: [library, limit]
             ).map { row in
                 MoveRecord(
                     time: Date(row["time"]), library: row["library"], barcode: row["barcode"], origin: row["origin"],

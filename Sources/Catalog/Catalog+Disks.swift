@@ -52,9 +52,9 @@ extension Catalog {
         }
     }
 
-    /// Sets the capacity of the disk `name` in bytes.
-    public func setSize(_ size: Int64, ofDisk name: String) throws(CatalogError) {
-        try write { database in
+    /// Sets the capacity of the disk `name` in bytes, and records `event` with it.
+    public func setSize(_ size: Int64, ofDisk name: String, event: NewEvent? = nil) throws(CatalogError) {
+        try write(event) { database in
             try database.execute(sql: "UPDATE disk SET size = ? WHERE name = ?", arguments: [size, name])
             guard database.changesCount == 1 else { throw CatalogError.conflict("there is no disk '\(name)'") }
         }
@@ -62,7 +62,7 @@ extension Catalog {
 
     /// Removes the disk `name`, its identity and its target.
     public func removeDisk(named name: String) throws(CatalogError) {
-        try write { database in
+        try remove { database in
             try Self.removeLogicalUnits(
                 matching: "id = (SELECT id FROM disk WHERE name = ?)", arguments: [name], in: database)
         }

@@ -6,50 +6,89 @@ public final class Catalog: Sendable {
     /// How many lines of move history are kept; the oldest go first.
     public static let moveHistoryLimit = 100_000
 
-    /// How many bytes of the rollback journal stay allocated between transactions, zeros then: what a deletion needs is
-    /// there when the file system is full.
-    static let journalReserve = 256 << 10
+    /// How many rows a transaction adds or removes at most where there are thousands: so long the others wait, moves of
+    /// initiators among them.
+    static let rowsAtOnce = 512
 
-    private let queue: DatabaseQueue
-    private let willCommit: (@Sendable () throws(CatalogError) -> Void)?
+    /// How many read at the same time; more wait for one of them.
+    static let maximumReaders = 16
+
+    /// How many bytes of the write-ahead log stay allocated: what a deletion needs is there when the file system is
+    /// full.
+    static let logReserve = 256 << 10
+
+    /// What the catalog asks of its owner.
+    public struct Hooks: Sendable {
+        /// Called at the end of each transaction that changes something; when it throws, nothing is changed.
+        public var willCommit: (@Sendable () throws(CatalogError) -> Void)?
+        /// Called before an empty or new file becomes a catalog; when it throws, it does not.
+        public var willCreate: (@Sendable () throws(CatalogError) -> Void)?
+        /// Called when the file system is full and something is to be removed, or the catalog to be opened; true when it
+        /// has made room, and it is worth another attempt.
+        public var makeRoom: (@Sendable () -> Bool)?
+        /// Called after each transaction with the events that it has recorded, in the order of their numbers; must be
+        /// quick, and not call the catalog.
+        public var didRecord: (@Sendable ([EventRecord]) -> Void)?
+
+        public init(
+            willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil,
+            willCreate: (@Sendable () throws(CatalogError) -> Void)? = nil, makeRoom: (@Sendable () -> Bool)? = nil,
+            didRecord: (@Sendable ([EventRecord]) -> Void)? = nil
+        ) {
+            self.willCommit = willCommit
+            self.willCreate = willCreate
+            self.makeRoom = makeRoom
+            self.didRecord = didRecord
+        }
+    }
+
+    private let pool: DatabasePool
+    let hooks: Hooks
 
     /// Opens the catalog at `path`, making it if there is none and migrating an older one.
     ///
-    /// - Parameters:
-    ///   - path: Where the file is.
-    ///   - willCommit: Called at the end of each transaction that changes something; when it throws, nothing is
-    ///     changed.
-    ///   - willCreate: Called before an empty or new file becomes a catalog; when it throws, it does not.
-    /// - Throws: `CatalogError.newerVersion`, `.notACatalog`, `.damaged` or what `willCreate` throws, without having
-    ///   changed anything.
-    public init(
-        path: String, willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil,
-        willCreate: (() throws(CatalogError) -> Void)? = nil
-    ) throws(CatalogError) {
-        self.willCommit = willCommit
-        var configuration = Configuration()
-        configuration.label = "catalog"
-        configuration.prepareDatabase { database in
-            // The end of the journal is durable, so a committed move survives a power loss: PERSIST ends it by zeros at
-            // its beginning, which are synchronised, and keeps the storage that it has.
-            try database.execute(
-                sql: """
-                    PRAGMA synchronous = EXTRA;
-                    PRAGMA journal_mode = PERSIST;
-                    PRAGMA journal_size_limit = \(Self.journalReserve);
-                    """)
-        }
+    /// - Throws: `CatalogError.newerVersion`, `.notACatalog`, `.damaged` or what the hook `willCreate` throws, without
+    ///   having changed anything.
+    public init(path: String, hooks: Hooks = Hooks()) throws(CatalogError) {
+        self.hooks = hooks
         do {
-            queue = try DatabaseQueue(path: path, configuration: configuration)
-            try Self.migrate(queue, willCreate)
-            Self.reserveJournal(ofCatalogAt: path)
-        } catch let error as CatalogError {
-            throw error
-        } catch let error as DatabaseError where error.resultCode == .SQLITE_NOTADB {
-            throw .notACatalog
+            pool = try Self.retryingWhenFull(hooks.makeRoom) { try Self.open(path, hooks.willCreate) }
         } catch {
             throw Self.translated(error)
         }
+    }
+
+    private static func open(
+        _ path: String, _ willCreate: (@Sendable () throws(CatalogError) -> Void)?
+    ) throws -> DatabasePool {
+        var configuration = Configuration()
+        configuration.label = "catalog"
+        configuration.maximumReaderCount = maximumReaders
+        configuration.prepareDatabase { database in
+            // Temporary files could find the file system full as well.
+            try database.execute(sql: "PRAGMA temp_store = MEMORY")
+            guard !database.configuration.readonly else { return }
+            // The log is brought into the database as soon as it fills its reserve, and used again from its beginning.
+            let pages = logReserve / 4096 - 16
+            try database.execute(
+                sql: "PRAGMA wal_autocheckpoint = \(pages); PRAGMA journal_size_limit = \(logReserve)")
+        }
+        // First by one connection, which changes nothing before it knows what the file is.
+        let queue = try DatabaseQueue(path: path, configuration: configuration)
+        do {
+            try migrate(queue, willCreate)
+            let mode = try queue.writeWithoutTransaction { try String.fetchOne($0, sql: "PRAGMA journal_mode = WAL") }
+            guard mode == "wal" else { throw CatalogError.failed("its file system has no shared memory for SQLite") }
+            try queue.close()
+        } catch {
+            try? queue.close()
+            throw error
+        }
+        reserveLog(ofCatalogAt: path)
+        let pool = try DatabasePool(path: path, configuration: configuration)
+        // A transaction that has ended survives a power loss. The pool has chosen less when it was made.
+        try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = EXTRA") }
+        return pool
     }
 
     /// Brings the schema to `Schema.version`, one transaction a step.
@@ -78,49 +117,92 @@ public final class Catalog: Sendable {
         }
     }
 
-    /// Makes the journal of the catalog at `path` as long as it is to stay; no transaction is under way.
+    /// Makes the write-ahead log of the catalog at `path` as long as it is to stay; nobody has it open.
     ///
     /// Where the file system has no room for it now, the next opening tries again.
-    private static func reserveJournal(ofCatalogAt path: String) {
-        let journal = path + "-journal"
-        if !FileManager.default.fileExists(atPath: journal) {
-            _ = FileManager.default.createFile(
-                atPath: journal, contents: nil, attributes: [.posixPermissions: 0o600])
+    private static func reserveLog(ofCatalogAt path: String) {
+        let log = path + "-wal"
+        if !FileManager.default.fileExists(atPath: log) {
+            _ = FileManager.default.createFile(atPath: log, contents: nil, attributes: [.posixPermissions: 0o600])
         }
-        guard let file = FileHandle(forUpdatingAtPath: journal), let length = try? file.seekToEnd(),
-            length < journalReserve
+        guard let file = FileHandle(forUpdatingAtPath: log), let length = try? file.seekToEnd(), length < logReserve
         else { return }
-        // Zeros behind the end change nothing: SQLite reads no further than the header says, and an empty one says
-        // nothing.
-        try? file.write(contentsOf: Data(count: journalReserve - Int(length)))
+        // Zeros behind the end change nothing: SQLite reads no further than to the first frame that is not of this log.
+        try? file.write(contentsOf: Data(count: logReserve - Int(length)))
         try? file.synchronize()
     }
 
-    /// Closes the file; nothing may be called afterwards.
+    /// Closes the file, which has everything that was in the log then; nothing may be called afterwards.
     public func close() throws(CatalogError) {
-        do { try queue.close() } catch { throw Self.translated(error) }
+        do {
+            // The log holds on to what does not fit the file now.
+            _ = try? pool.writeWithoutTransaction { try $0.checkpoint(.full) }
+            try pool.close()
+        } catch {
+            throw Self.translated(error)
+        }
     }
 
     // MARK: For the extensions by topic
 
+    /// The catalog as the last transaction left it; does not wait for the one that is under way.
     func read<Value>(_ body: (Database) throws -> Value) throws(CatalogError) -> Value {
-        do { return try queue.read(body) } catch { throw Self.translated(error) }
+        do { return try pool.read(body) } catch { throw Self.translated(error) }
     }
 
-    /// One transaction: all of `body` or nothing.
-    func write<Value>(_ body: (Database) throws -> Value) throws(CatalogError) -> Value {
+    /// One transaction: all of `body`, with `event`, or nothing.
+    func write<Value>(
+        _ event: NewEvent? = nil, _ body: (Database) throws -> Value
+    ) throws(CatalogError) -> Value {
+        do { return try transaction(event, body) } catch { throw Self.translated(error) }
+    }
+
+    /// One transaction that removes something, or leads to that. It is not to fail because the file system is full:
+    /// then room is made, and if that does not help, `event` is left out.
+    func remove<Value>(
+        _ event: NewEvent? = nil, _ body: (Database) throws -> Value
+    ) throws(CatalogError) -> Value {
         do {
-            return try queue.write { database in
-                let value = try body(database)
-                try willCommit?()
-                return value
-            }
-        } catch { throw Self.translated(error) }
+            return try Self.retryingWhenFull(hooks.makeRoom) { try transaction(event, body) }
+        } catch let error where event != nil && Self.isFull(error) {
+            return try write(nil, body)
+        } catch {
+            throw Self.translated(error)
+        }
+    }
+
+    private func transaction<Value>(_ event: NewEvent?, _ body: (Database) throws -> Value) throws -> Value {
+        try pool.write { database in
+            let value = try body(database)
+            if let event { try record(event, in: database) }
+            try hooks.willCommit?()
+            return value
+        }
+    }
+
+    private static func retryingWhenFull<Value>(
+        _ makeRoom: (@Sendable () -> Bool)?, _ body: () throws -> Value
+    ) throws -> Value {
+        do {
+            return try body()
+        } catch let error where isFull(error) && makeRoom?() == true {
+            return try body()
+        }
+    }
+
+    /// Whether the file system has no room. SQLite says so by other words where it needs the shared memory.
+    private static func isFull(_ error: any Error) -> Bool {
+        guard let error = error as? DatabaseError else { return false }
+        return switch error.resultCode {
+        case .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN: true
+        default: false
+        }
     }
 
     private static func translated(_ error: any Error) -> CatalogError {
         switch error {
         case let error as CatalogError: error
+        case let error as DatabaseError where error.resultCode == .SQLITE_NOTADB: .notACatalog
         case let error as DatabaseError where error.resultCode == .SQLITE_CORRUPT:
             .damaged(error.message ?? "SQLite finds it corrupt")
         case let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT:

@@ -42,9 +42,11 @@ extension Schema {
 }
 
 extension Catalog {
-    /// Says how far the disk or library with the key `device` is.
-    public func setPhase(_ phase: RecordPhase, ofDevice device: Int64) throws(CatalogError) {
-        try write { database in
+    /// Says how far the disk or library with the key `device` is, and records `event` with it.
+    public func setPhase(
+        _ phase: RecordPhase, ofDevice device: Int64, event: NewEvent? = nil
+    ) throws(CatalogError) {
+        let transaction: (Database) throws -> Void = { database in
             var changes = 0
             for table in ["disk", "library"] {
                 try database.execute(
@@ -53,25 +55,27 @@ extension Catalog {
             }
             guard changes == 1 else { throw CatalogError.conflict("there is no such disk or library") }
         }
+        if phase == .deleting { try remove(event, transaction) } else { try write(event, transaction) }
     }
 
     /// Says how far the cartridge with the key `cartridge` is, if it is in phase `present` (any when nil); false when
-    /// it is not, or has gone.
+    /// it is not, or has gone. Records `event` with it.
     public func setPhase(
-        _ phase: RecordPhase, ofCartridge cartridge: Int64, in present: RecordPhase?
+        _ phase: RecordPhase, ofCartridge cartridge: Int64, in present: RecordPhase?, event: NewEvent? = nil
     ) throws(CatalogError) -> Bool {
-        try write { database in
+        let transaction: (Database) throws -> Bool = { database in
             try database.execute(
                 sql: "UPDATE cartridge SET phase = :phase WHERE id = :id AND phase = coalesce(:present, phase)",
                 arguments: ["phase": phase.rawValue, "id": cartridge, "present": present?.rawValue])
             return database.changesCount == 1
         }
+        return phase == .deleting ? try remove(event, transaction) : try write(event, transaction)
     }
 
     /// Takes the cartridge with the key `cartridge`, which is not complete, out of its element: nothing else may happen
     /// to it than its removal.
     public func withdrawCartridge(_ cartridge: Int64) throws(CatalogError) {
-        try write { database in
+        try remove { database in
             try database.execute(
                 sql: """
                     UPDATE cartridge SET phase = 'deleting', elementKind = NULL, elementNumber = NULL

@@ -57,13 +57,15 @@ extension ChangerDeviceServer {
     ///
     /// Mail slots are locked while an initiator prevents medium removal. Initiators learn of the move by a unit
     /// attention: IMPORT OR EXPORT ELEMENT ACCESSED when a cartridge came or went, else MEDIUM MAY HAVE CHANGED.
+    ///
+    /// `context` is for the inventory, which is told of it with the move.
     public func relocate(
-        _ barcode: String, from origin: MediumPlace, to destination: MediumPlace,
+        _ barcode: String, from origin: MediumPlace, to destination: MediumPlace, context: any Sendable = (),
         completion: @escaping @Sendable (MoveRefusal?) -> Void
     ) {
         let accepted = reactor.post {
             let job = RobotJob(
-                .move(from: origin, to: destination), requester: .panel(barcode: barcode, completion))
+                .move(from: origin, to: destination), requester: .panel(barcode: barcode, context: context, completion))
             if self.current != nil {
                 guard self.waiting.count < Self.maximumWaitingMoves else { return completion(.tooManyMoves) }
                 self.waiting.append(job)

@@ -2,10 +2,10 @@ public import SCSI
 
 /// Who asked for a move.
 public enum MoveRequester: Sendable {
-    /// An initiator, by a command to the medium changer.
-    case initiator
-    /// The operator, by the control plane.
-    case operatorPanel
+    /// An initiator, by a command to the medium changer; the name of its port.
+    case initiator(String)
+    /// The operator, by the control plane; what it gave with the move, for its records.
+    case operatorPanel(any Sendable)
 }
 
 /// Where a library keeps, durably, which cartridge is where. The control plane implements it.

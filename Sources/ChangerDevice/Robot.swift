@@ -15,8 +15,8 @@ final class RobotJob {
     enum Requester {
         /// An initiator's command, which is pending.
         case task(SCSITask)
-        /// The operator, who names the cartridge.
-        case panel(barcode: String, @Sendable (MoveRefusal?) -> Void)
+        /// The operator, who names the cartridge, with what the inventory is to be told.
+        case panel(barcode: String, context: any Sendable, @Sendable (MoveRefusal?) -> Void)
     }
 
     let plan: Plan
@@ -84,7 +84,7 @@ extension ChangerDeviceServer {
 
     private func barcode(at place: MediumPlace, for requester: RobotJob.Requester) throws(MoveRefusal) -> String {
         var named: String?
-        if case .panel(let barcode, _) = requester { named = barcode }
+        if case .panel(let barcode, _, _) = requester { named = barcode }
         guard case .element(let element) = place else {
             guard let named else { throw .noSuchElement }
             return named
@@ -136,8 +136,11 @@ extension ChangerDeviceServer {
     }
 
     private func commit() {
-        let requester: MoveRequester
-        if case .task = job.requester { requester = .initiator } else { requester = .operatorPanel }
+        let requester: MoveRequester =
+            switch job.requester {
+            case .task(let task): .initiator(task.nexus?.iTNexus.initiatorPort.name ?? "")
+            case .panel(_, let context, _): .operatorPanel(context)
+            }
         inventory.commit(job.moves, by: requester) { failure in
             self.reactor.postCompletion { self.committed(failure) }
         }
@@ -171,7 +174,7 @@ extension ChangerDeviceServer {
         case .task(let task):
             if let refusal = job.refusal { _ = task.fail(refusal.sense) } else { _ = task.good() }
             task.finish()
-        case .panel(_, let completion):
+        case .panel(_, _, let completion):
             if job.refusal == nil { tellInitiators(of: job.moves) }
             completion(job.refusal)
         }
@@ -196,7 +199,7 @@ extension ChangerDeviceServer {
             case .task(let task):
                 _ = task.fail(refusal.sense)
                 task.finish()
-            case .panel(_, let completion): completion(refusal)
+            case .panel(_, _, let completion): completion(refusal)
             }
         }
     }

@@ -34,12 +34,25 @@ extension Controller {
                 + "\(target.accessLevel.rawValue)' keeps out; say --open if that is meant")
     }
 
-    /// Says in the log what has changed in who may do what.
+    /// Says in the log, and records, what has changed in who may do what.
     func noteChange(_ what: String, _ metadata: Logger.Metadata) {
         var metadata = metadata
         metadata["change"] = "\(what)"
         logger.notice("access changed", metadata: metadata)
+        record(accessEvent(what, metadata))
         noteWarnings()
+    }
+
+    /// The event of a change of access: its kind and name are those of the first thing that `details` name.
+    private func accessEvent(_ what: String, _ details: Logger.Metadata) -> NewEvent {
+        let kinds = [
+            ("target", "target"), ("group", "initiatorGroup"), ("portal", "portal"), ("place", "credential"),
+            ("server", "nameServer"),
+        ]
+        let (key, kind) = kinds.first { details[$0.0] != nil } ?? ("", "access")
+        return event(
+            what, kind, DeviceName.alias(ofTarget: details[key].map { "\($0)" } ?? ""),
+            new: .object(details.mapValues { .text("\($0)") }))
     }
 
     /// A target at which somebody might see more when `present` has taken the place of `former`, target by target, and

@@ -102,27 +102,38 @@ extension Controller {
                         + "with 'carousel library move \(name) \(element) slot:N'")
             }
         }
-        try mark(cartridge, .deleting)
+        try mark(
+            cartridge, .deleting,
+            event(
+                "delete", "cartridge", "\(name)/\(barcode)",
+                old: ["location": .text("\(cartridge.location)"), "capacity": .integer(cartridge.capacity)]))
         do throws(ManagementError) {
             // First out of the library, as an operator takes it, so that initiators learn of the change.
             if cartridge.location != .vault { _ = try perform(.vault, of: cartridge, in: library) }
         } catch {
-            try mark(cartridge, cartridge.phase)
+            try mark(cartridge, cartridge.phase, event("keep", "cartridge", "\(name)/\(barcode)"))
             throw error
         }
         do throws(ManagementError) {
             try removeRemains(of: cartridge, in: library)
         } catch {
             // In use, it is whole, and in the vault now.
-            if error.code == .inUse { try mark(cartridge, cartridge.phase) }
+            if error.code == .inUse {
+                try mark(cartridge, cartridge.phase, event("keep", "cartridge", "\(name)/\(barcode)"))
+            }
             throw error
         }
+        folder.reserve.restore()
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }
 
-    /// Says that a cartridge is being deleted, or that it is not after all.
-    private func mark(_ cartridge: CartridgeRecord, _ phase: RecordPhase) throws(ManagementError) {
-        _ = try query { () throws(CatalogError) in try catalog.setPhase(phase, ofCartridge: cartridge.id, in: nil) }
+    /// Says that a cartridge is being deleted, or that it is not after all and kept.
+    private func mark(
+        _ cartridge: CartridgeRecord, _ phase: RecordPhase, _ event: NewEvent
+    ) throws(ManagementError) {
+        _ = try query { () throws(CatalogError) in
+            try catalog.setPhase(phase, ofCartridge: cartridge.id, in: nil, event: event)
+        }
     }
 
     // MARK: Shared

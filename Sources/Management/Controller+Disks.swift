@@ -32,7 +32,15 @@ extension Controller {
         var isComplete = false
         do throws(ManagementError) {
             if !record.imageIsExternal { try folder.createImage(at: folder.imagePath(image), size: size) }
-            try query { () throws(CatalogError) in try catalog.setPhase(.complete, ofDevice: record.identity.id) }
+            let event = event(
+                "create", "disk", name,
+                new: [
+                    "size": .integer(size), "blockSize": .integer(Int64(spec.blockSize)),
+                    "image": .text(folder.imagePath(image)),
+                ])
+            try query { () throws(CatalogError) in
+                try catalog.setPhase(.complete, ofDevice: record.identity.id, event: event)
+            }
             isComplete = true
             // Not before: what initiators write now is not undone by a crash.
             try assembly.startDisk(
@@ -86,7 +94,9 @@ extension Controller {
             }
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
-            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name) }
+            let event = event(
+                "resize", "disk", name, old: ["size": .integer(disk.size)], new: ["size": .integer(size)])
+            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name, event: event) }
             logger.info("disk resized", metadata: ["disk": "\(name)", "size": "\(size)"])
         }
         return try self.disk(name)
@@ -99,7 +109,12 @@ extension Controller {
         try checkUnused(name, units: units, kind: "disk", verb: "delete")
         let hasSettings = try hasFrontEndSettings(name, units: units)
         // From here on it is deleted, whatever happens.
-        try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: disk.identity.id) }
+        let event = event(
+            "delete", "disk", name,
+            old: ["size": .integer(disk.size), "image": .text(folder.imagePath(disk.image))])
+        try query { () throws(CatalogError) in
+            try catalog.setPhase(.deleting, ofDevice: disk.identity.id, event: event)
+        }
         assembly.stopDisk(disk, targetName: DeviceName.targetName(name))
         do {
             try removeRemains(of: disk)
@@ -108,6 +123,7 @@ extension Controller {
             throw error
         }
         if hasSettings { forgetFrontEndSettings() }
+        folder.reserve.restore()
         logger.info("disk deleted", metadata: ["disk": "\(name)"])
     }
 
@@ -151,7 +167,9 @@ extension Controller {
                 .damaged,
                 "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), no whole blocks")
         }
-        try query { () throws(CatalogError) in try catalog.setSize(length, ofDisk: disk.name) }
+        let event = event(
+            "resize", "disk", disk.name, old: ["size": .integer(disk.size)], new: ["size": .integer(length)])
+        try query { () throws(CatalogError) in try catalog.setSize(length, ofDisk: disk.name, event: event) }
         logger.notice("disk is as large as its image", metadata: ["disk": "\(disk.name)", "size": "\(length)"])
         return try diskRecord(disk.name)
     }

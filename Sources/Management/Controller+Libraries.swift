@@ -36,15 +36,31 @@ extension Controller {
             throw ManagementError(
                 .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
         }
-        let library = try query { () throws(CatalogError) in
-            try catalog.addLibrary(new, cartridges: cartridges, created: Date())
+        let library: LibraryRecord
+        do throws(ManagementError) {
+            library = try query { () throws(CatalogError) in
+                try catalog.addLibrary(new, cartridges: cartridges, created: Date())
+            }
+        } catch {
+            if (try? catalog.library(named: name)) != nil { noteRemains(of: name, "library", error) }
+            throw error
         }
         var isComplete = false
         do throws(ManagementError) {
             try folder.createFolder(path)
             try assembly.createCartridges(
                 try cartridgeRecords(library), in: path, driveProfile: spec.driveProfile)
-            try query { () throws(CatalogError) in try catalog.setPhase(.complete, ofDevice: library.identity.id) }
+            let event = event(
+                "create", "library", name,
+                new: [
+                    "profile": .text(spec.profile), "drives": .integer(Int64(library.drives.count)),
+                    "driveProfile": .text(spec.driveProfile), "slots": .integer(Int64(library.slotCount)),
+                    "mailSlots": .integer(Int64(library.mailSlotCount)),
+                    "cartridges": .integer(Int64(cartridges.count)),
+                ])
+            try query { () throws(CatalogError) in
+                try catalog.setPhase(.complete, ofDevice: library.identity.id, event: event)
+            }
             isComplete = true
             try start(library)
         } catch {
@@ -113,9 +129,9 @@ extension Controller {
         var moves: [Resource<Move>] = []
         for library in try libraryRecords(name) {
             let records = try query { () throws(CatalogError) in
-                try catalog.moves(library: library.name, limit: Self.recentMoves)
+                try catalog.moves(library: library.identity.id, limit: Self.recentMoves)
             }
-            for (index, record) in records.enumerated() where record.time >= library.created {
+            for (index, record) in records.enumerated() {
                 var status = Move.Status()
                 status.time = record.time
                 status.cartridge = record.barcode
@@ -142,7 +158,16 @@ extension Controller {
         try checkUnused(name, units: units, kind: "library", verb: "delete")
         let hasSettings = try hasFrontEndSettings(name, units: units)
         // From here on it is deleted, whatever happens.
-        try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: library.identity.id) }
+        let event = event(
+            "delete", "library", name,
+            old: [
+                "profile": .text(library.profile), "drives": .integer(Int64(library.drives.count)),
+                "slots": .integer(Int64(library.slotCount)), "mailSlots": .integer(Int64(library.mailSlotCount)),
+                "cartridges": .integer(Int64(try cartridgeRecords(library).count)),
+            ])
+        try query { () throws(CatalogError) in
+            try catalog.setPhase(.deleting, ofDevice: library.identity.id, event: event)
+        }
         assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
         do {
             try removeRemains(of: library)
@@ -151,6 +176,7 @@ extension Controller {
             throw error
         }
         if hasSettings { forgetFrontEndSettings() }
+        folder.reserve.restore()
         logger.info("library deleted", metadata: ["library": "\(name)"])
     }
 

@@ -10,6 +10,7 @@ extension Controller {
         guard try assembly.acknowledgeLoss(ofDisk: try diskRecord(name)) else {
             throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
         }
+        record(event("acknowledge-loss", "disk", name))
         logger.notice("loss of data acknowledged", metadata: ["disk": "\(name)"])
     }
 
@@ -21,6 +22,7 @@ extension Controller {
         guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {
             throw ManagementError(.conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
         }
+        record(event("acknowledge-loss", "cartridge", "\(name)/\(barcode)"))
         logger.notice("loss of data acknowledged", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }
 

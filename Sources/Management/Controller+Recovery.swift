@@ -75,7 +75,9 @@ extension Controller {
 
     /// Removes image and row of a disk that is not complete.
     func removeRemains(of disk: DiskRecord) throws(ManagementError) {
-        if !disk.imageIsExternal { try folder.remove(folder.imagePath(disk.image)) }
+        if !disk.imageIsExternal {
+            try removing { () throws(ManagementError) in try folder.remove(folder.imagePath(disk.image)) }
+        }
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
         forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         problems[disk.name] = nil
@@ -84,8 +86,10 @@ extension Controller {
     /// Removes folder and rows of a library that is not complete.
     func removeRemains(of library: LibraryRecord) throws(ManagementError) {
         let path = folder.libraryPath(library.name)
-        try assembly.deleteCartridges(try cartridgeRecords(library), of: library, in: path)
-        try folder.remove(path)
+        try removing { () throws(ManagementError) in
+            try assembly.deleteCartridges(try cartridgeRecords(library), of: library, in: path)
+            try folder.remove(path)
+        }
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
         forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         problems[library.name] = nil
@@ -93,7 +97,9 @@ extension Controller {
 
     /// Removes files and row of a cartridge that is not complete.
     func removeRemains(of cartridge: CartridgeRecord, in library: LibraryRecord) throws(ManagementError) {
-        try assembly.deleteCartridges([cartridge], of: library, in: folder.libraryPath(library.name))
+        try removing { () throws(ManagementError) in
+            try assembly.deleteCartridges([cartridge], of: library, in: folder.libraryPath(library.name))
+        }
         try query { () throws(CatalogError) in
             try catalog.removeCartridge(cartridge.barcode, library: library.identity.id)
         }

@@ -40,7 +40,13 @@ extension Controller {
         default:
             throw ManagementError(.invalid, "name the sessions to close: a TSIH, or an initiator")
         }
-        for session in meant { assembly.closeSession(session.name, seconds: arguments.seconds) }
+        for session in meant {
+            assembly.closeSession(session.name, seconds: arguments.seconds)
+            record(
+                event(
+                    "close", "session", session.name,
+                    old: ["initiator": .text(session.status.initiator), "target": .text(session.status.target)]))
+        }
         return meant
     }
 }

@@ -27,6 +27,8 @@ public actor Controller {
     let assembly: any DeviceAssembly
     let profiles: ProfileStore
     let logger: Logger
+    /// Those who follow the events.
+    let feed = EventFeed()
     let started = Date()
     /// The portals that are open.
     var portals: [ServedPortal] = []
@@ -61,17 +63,20 @@ public actor Controller {
         do throws(CatalogError) {
             catalog = try Catalog(
                 path: path,
-                willCommit: { () throws(CatalogError) in
-                    do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
-                },
-                willCreate: { () throws(CatalogError) in
-                    if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
-                })
+                hooks: Catalog.Hooks(
+                    willCommit: { () throws(CatalogError) in
+                        do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
+                    },
+                    willCreate: { () throws(CatalogError) in
+                        if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
+                    }, makeRoom: { [reserve = folder.reserve] in reserve.giveUp() },
+                    didRecord: { [feed] in feed.publish($0) }))
             let required = try catalog.authenticationPlaces()
             isProofRequired = !required.isEmpty
         } catch {
             throw Self.translated(error, path: folder.catalogPath)
         }
+        folder.reserve.restore()
         secrets = try SecretStore(path: folder.secretsPath, isRemembered: isProofRequired)
         assembly = try makeAssembly(Resources(catalog: catalog, logger: logger, profiles: profiles))
     }
@@ -125,6 +130,7 @@ public actor Controller {
     public func shutDown() async -> Bool {
         guard !isShutDown else { return true }
         isShutDown = true
+        feed.end()
         await nameService?.stop()
         check?.cancel()
         await check?.finished()

@@ -16,6 +16,8 @@ public final class StateFolder: Sendable {
     private let lock: FileHandle
     /// What every change of files and of the catalog passes first.
     let gate: ChangeGate?
+    /// The room that is kept for deletions on a full file system.
+    let reserve: SpaceReserve
 
     /// The folder that the environment means: `$CAROUSEL_STATE`, else `/var/lib/carousel` for root, else
     /// `~/.local/state/carousel`.
@@ -91,6 +93,7 @@ public final class StateFolder: Sendable {
             throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(error))")
         }
         self.lock = lock
+        reserve = SpaceReserve(path: path + "/reserve")
     }
 
     /// Refuses a folder in which others could put their files in the place of the daemon's.

@@ -115,22 +115,23 @@ struct OpeningTests {
     @Test("a new catalog is made only where the caller wants one, and nothing is before")
     func unwanted() throws {
         let folder = try ScratchFolder()
+        let hooks = Catalog.Hooks(willCreate: { () throws(CatalogError) in throw .unwanted("no") })
         for _ in 0..<2 {
             #expect(throws: CatalogError.unwanted("no")) {
-                try Catalog(path: folder.catalog, willCreate: { () throws(CatalogError) in throw .unwanted("no") })
+                try Catalog(path: folder.catalog, hooks: hooks)
             }
         }
         try Catalog(path: folder.catalog).close()
-        try Catalog(path: folder.catalog, willCreate: { () throws(CatalogError) in throw .unwanted("no") }).close()
+        try Catalog(path: folder.catalog, hooks: hooks).close()
     }
 
-    @Test("the journal stays, with room for deletions, and is no reason for a rollback")
-    func journal() throws {
+    @Test("the log stays as long as deletions need it, and one that was kept is no reason to lose anything")
+    func log() throws {
         let folder = try ScratchFolder()
-        let journal = URL(fileURLWithPath: folder.catalog + "-journal")
-        func length() throws -> Int { try Data(contentsOf: journal).count }
+        let log = URL(fileURLWithPath: folder.catalog + "-wal")
+        func length() throws -> Int { try Data(contentsOf: log).count }
         var catalog = try Catalog(path: folder.catalog)
-        #expect(try length() == Catalog.journalReserve)
+        #expect(try length() == Catalog.logReserve)
         let library = NewLibrary(
             name: "big", targetName: "t:big", profile: "p", driveProfile: "d", driveCount: 1, slotCount: 6000,
             mailSlotCount: 0)
@@ -138,18 +139,25 @@ struct OpeningTests {
             library, cartridges: (0..<6000).map { ("C\($0)", 1000) }, created: Date())
         try catalog.setPortals([])
         try catalog.removeLibrary(named: "big")
-        #expect(try length() == Catalog.journalReserve)
+        try catalog.setPortals([])
+        #expect(try length() == Catalog.logReserve)
+        #expect(try catalog.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM element") } == 0)
         _ = try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
         try catalog.close()
+        // The one file has it all.
+        try FileManager.default.copyItem(atPath: folder.catalog, toPath: folder.path + "/copy.sqlite")
+        #expect(try Catalog(path: folder.path + "/copy.sqlite").libraries().map(\.name) == ["vtl"])
         catalog = try Catalog(path: folder.catalog)
         #expect(try catalog.libraries().map(\.name) == ["vtl"])
-        #expect(try length() == Catalog.journalReserve)
+        #expect(try length() == Catalog.logReserve)
     }
 
     @Test("a transaction that may not be committed changes nothing")
     func refusedCommit() throws {
         let folder = try ScratchFolder()
-        let catalog = try Catalog(path: folder.catalog) { () throws(CatalogError) in throw .failed("no space") }
+        let catalog = try Catalog(
+            path: folder.catalog,
+            hooks: Catalog.Hooks(willCommit: { () throws(CatalogError) in throw .failed("no space") }))
         #expect(throws: CatalogError.failed("no space")) {
             try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
         }
@@ -310,7 +318,7 @@ struct MoveTests {
         let exported = try #require(try catalog.cartridge("A1", library: library))
         #expect(exported.location == .vault)
         #expect(exported.source == nil)
-        let history = try catalog.moves(library: "vtl", limit: 2)
+        let history = try catalog.moves(library: library, limit: 2)
         #expect(history.map(\.destination) == ["vault", "mail:1"])
         #expect(history.map(\.cause) == [.initiator, .initiator])
     }
@@ -338,9 +346,9 @@ struct MoveTests {
         #expect(try !catalog.setPhase(.deleting, ofCartridge: new.id, in: .creating))
         #expect(try catalog.setPhase(.deleting, ofCartridge: new.id, in: .complete))
         #expect(throws: CatalogError.self) { try apply(move("A3", element(.slot, 3), element(.drive, 1))) }
-        let count = try catalog.moves(library: "vtl", limit: 10).count
+        let count = try catalog.moves(library: library, limit: 10).count
         try apply(move("A3", element(.slot, 3), .vault))
-        #expect(try catalog.moves(library: "vtl", limit: 10).count == count)
+        #expect(try catalog.moves(library: library, limit: 10).count == count)
         #expect(try catalog.cartridge("A3", library: library)?.location == .vault)
         #expect(try catalog.cartridge("A3", library: library)?.phase == .deleting)
         _ = try catalog.setPhase(.deleting, ofCartridge: 1, in: .complete)
@@ -366,7 +374,7 @@ struct MoveTests {
             }
             #expect(try locations() == before)
         }
-        #expect(try catalog.moves(library: "vtl", limit: 10).isEmpty)
+        #expect(try catalog.moves(library: library, limit: 10).isEmpty)
     }
 
     @Test("what comes from the vault gets no slot that is kept for another cartridge; what is inside may be put there")

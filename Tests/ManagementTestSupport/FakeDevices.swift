@@ -239,7 +239,8 @@ public final class FakeDevices: DeviceAssembly {
         }
         if isLate { throw ManagementError(.system, "the move takes long") }
         do {
-            try catalog.apply([move], library: library.identity.id, cause: .command, time: Date())
+            try catalog.apply(
+                [move], library: library.identity.id, cause: .command, actor: Requester.current, time: Date())
         } catch {
             throw ManagementError(.conflict, "\(error)")
         }
@@ -344,10 +345,10 @@ public final class ControllerFixture: Sendable {
         return (controller, devices)
     }
 
-    /// Everything in the state folder but the catalog and the lock.
+    /// Everything in the state folder but the catalog, the lock and the reserve.
     public func files() -> Set<String> {
         let entries = FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? []
-        return Set(entries.filter { !$0.hasPrefix("catalog") && $0 != "lock" })
+        return Set(entries.filter { !$0.hasPrefix("catalog") && $0 != "lock" && $0 != "reserve" })
     }
 
     /// Makes a library of the fake profiles.

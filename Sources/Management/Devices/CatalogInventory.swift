@@ -17,17 +17,23 @@ final class CatalogInventory: LibraryInventory {
         self.library = library
     }
 
+    /// The part of an iSCSI port's name that is the name of the initiator (RFC 7143 section 4.2.7.1).
+    private static func initiatorName(ofPort name: String) -> String {
+        name.range(of: ",i,0x").map { String(name[..<$0.lowerBound]) } ?? name
+    }
+
     func commit(
         _ moves: [MediumMove], by requester: MoveRequester, completion: @escaping @Sendable (String?) -> Void
     ) {
-        let cause: MoveCause =
+        let (cause, actor): (MoveCause, EventActor) =
             switch requester {
-            case .initiator: .initiator
-            case .operatorPanel: .command
+            case .initiator(let port): (.initiator, .initiator(Self.initiatorName(ofPort: port), user: nil))
+            case .operatorPanel(let actor): (.command, actor as? EventActor ?? .daemon)
             }
         queue.async { [catalog, library] in
             do {
-                try catalog.apply(moves.map(CartridgeMove.init), library: library, cause: cause, time: Date())
+                try catalog.apply(
+                    moves.map(CartridgeMove.init), library: library, cause: cause, actor: actor, time: Date())
                 completion(nil)
             } catch {
                 completion("\(error)")

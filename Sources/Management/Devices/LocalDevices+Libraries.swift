@@ -187,7 +187,9 @@ extension LocalDevices {
             throw ManagementError(.internal, "library '\(library.name)' does not run")
         }
         let outcome = Outcome<MoveRefusal?>()
-        running.changer.relocate(move.barcode, from: move.origin.place, to: move.destination.place) {
+        running.changer.relocate(
+            move.barcode, from: move.origin.place, to: move.destination.place, context: Requester.current
+        ) {
             outcome.set($0)
         }
         guard let result = outcome.wait(atMost: Limit.moveWait) else {

@@ -1,0 +1,143 @@
+import Foundation
+import ManagementTestSupport
+import Platform
+import Resources
+import Testing
+
+@testable import Catalog
+@testable import Management
+
+@Suite("Events of the control plane")
+struct EventTests {
+    let fixture: ControllerFixture
+
+    init() throws { fixture = try ControllerFixture() }
+
+    @Test("what is changed is recorded, with who did it and what was before")
+    func changes() async throws {
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
+        try await Requester.$current.withValue(.user(id: 7, process: 42)) {
+            _ = try await fixture.controller.changeDisk("a", to: Disk.Spec(size: 8192))
+            try await fixture.controller.deleteDisk("a")
+        }
+        let events = try await fixture.controller.events()
+        #expect(events.map(\.verb) == ["create", "resize", "delete"])
+        #expect(events.allSatisfy { $0.kind == "disk" && $0.name == "a" })
+        #expect(events.map(\.actor) == ["daemon", "uid:7 pid:42", "uid:7 pid:42"])
+        #expect(events[1].old == ["size": 4096])
+        #expect(events[1].new == ["size": 8192])
+        #expect(try await fixture.controller.lastEvents(limit: 1).map(\.verb) == ["delete"])
+        #expect(try await fixture.controller.events(after: events[1].id).map(\.verb) == ["delete"])
+        let coded = try APICoding.decode([EventSummary].self, from: try APICoding.encode(events))
+        #expect(coded.map(\.new) == events.map(\.new))
+        #expect(await fixture.refusal { try await fixture.controller.events(limit: 0) }?.code == .invalid)
+    }
+
+    @Test("cartridges come, move and go with an event each")
+    func cartridges() async throws {
+        try await fixture.makeLibrary()
+        try await Requester.$current.withValue(.user(id: 7, process: 42)) {
+            _ = try await fixture.controller.createCartridge("N00001L8", library: "vtl")
+            _ = try await fixture.controller.move(
+                library: "vtl", Library.Move.Arguments(from: "slot:3", to: "drive:1"))
+            try await fixture.controller.deleteCartridge("A00001L8", library: "vtl")
+        }
+        let events = try await fixture.controller.events(kind: "cartridge")
+        #expect(
+            events.map { "\($0.verb) \($0.name)" } == [
+                "create vtl/N00001L8", "move vtl/N00001L8", "delete vtl/A00001L8",
+            ])
+        #expect(events.allSatisfy { $0.actor == "uid:7 pid:42" })
+        #expect(events[1].old == ["location": "slot:3"])
+        #expect(events[1].new == ["location": "drive:1"])
+    }
+
+    @Test("moves are shown although the clock is before the library's creation")
+    func clockSetBack() async throws {
+        try await fixture.makeLibrary()
+        _ = try await fixture.controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "slot:3"))
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        do {
+            let catalog = try Catalog(path: fixture.path + "/catalog.sqlite")
+            let library = try #require(try catalog.library(named: "vtl"))
+            try catalog.apply(
+                [
+                    CartridgeMove(
+                        barcode: "A00001L8", origin: .element(ElementAddress(kind: .slot, number: 3)),
+                        destination: .element(ElementAddress(kind: .slot, number: 4)))
+                ], library: library.identity.id, cause: .initiator, time: Date(timeIntervalSinceNow: -1e7))
+            try catalog.close()
+        }
+        let (controller, _) = try ControllerFixture.make(fixture.path)
+        #expect(try await controller.moves(library: "vtl").map(\.status.to) == ["slot:4", "slot:3"])
+    }
+
+    @Test("a creation that fails is no event")
+    func failure() async throws {
+        fixture.devices.fail(with: ManagementError(.damaged, "no"))
+        #expect(await fixture.refusal { try await fixture.makeLibrary() } != nil)
+        fixture.devices.fail(atCartridge: "A00001L8")
+        #expect(await fixture.refusal { try await fixture.makeLibrary() } != nil)
+        #expect(try await fixture.controller.events().map(\.verb).allSatisfy { $0 != "move" })
+    }
+
+    @Test("those who follow get events in order; one that is too slow is ended, and so are all when the daemon stops")
+    func following() async throws {
+        let feed = EventFeed()
+        var followers: [EventFeed.Stream] = []
+        for _ in 0..<EventFeed.maximumFollowers { followers.append(try feed.follow()) }
+        #expect(throws: ManagementError.self) { try feed.follow() }
+        let records = (1...EventFeed.bufferLength + 1).map { number in
+            EventRecord(
+                id: Int64(number), time: Date(), actor: "daemon", kind: "disk", name: "d\(number)", verb: "create",
+                old: nil, new: nil)
+        }
+        feed.publish(records)
+        var seen: [Int64] = []
+        await #expect(throws: ManagementError.self) {
+            for try await event in followers[0] { seen.append(event.id) }
+        }
+        #expect(seen == records.dropLast().map(\.id))
+        #expect(feed.followerCount == 0)
+        let stream = try fixture.controller.followEvents()
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
+        await fixture.controller.shutDown()
+        var names: [String] = []
+        for try await event in stream { names.append("\(event.verb) \(event.name)") }
+        #expect(names == ["create a"])
+    }
+
+    @Test("the reserve gives its room once, and takes it again")
+    func reserve() throws {
+        let path = fixture.path + "/reserve"
+        func length() throws -> Int64 { try FileStatus.of(path).length }
+        #expect(try length() == Int64(SpaceReserve.length))
+        let reserve = SpaceReserve(path: path)
+        #expect(reserve.giveUp())
+        #expect(try length() == 0)
+        #expect(!reserve.giveUp())
+        #expect(!SpaceReserve(path: path).giveUp())
+        reserve.restore()
+        #expect(try length() == Int64(SpaceReserve.length))
+        #expect(SpaceReserve(path: path).giveUp())
+    }
+
+    @Test("a deletion that the system refuses is tried again with the room of the reserve")
+    func deletionWithReserve() async throws {
+        let fails = Lock(false)
+        let fixture = try ControllerFixture { path throws(ManagementError) in
+            let isNow = fails.withLock { fails in
+                defer { if path.hasSuffix(".img") { fails = false } }
+                return fails && path.hasSuffix(".img")
+            }
+            if isNow { throw ManagementError(.system, "no space") }
+        }
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
+        fails.withLock { $0 = true }
+        try await fixture.controller.deleteDisk("a")
+        #expect(try await fixture.controller.disks().isEmpty)
+        #expect(try FileStatus.of(fixture.path + "/reserve").length == Int64(SpaceReserve.length))
+        #expect(fixture.files().allSatisfy { !$0.hasSuffix(".img") })
+    }
+}
