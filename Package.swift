@@ -161,7 +161,7 @@ let package = Package(
         tests("Console", ["Resources", "Management", "ManagementTestSupport"]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
-        tests("carousel", ["Conformance", "Console", "Initiator", "Management", "Resources", argumentParser]),
+        tests("carousel", ["Conformance", "Console", "ISCSI", "Initiator", "Management", "Resources", argumentParser]),
         .testTarget(
             name: "carousel-benchTests",
             dependencies: ["carousel-bench", "Bytes", "Initiator", "Platform", "TestSupport"], swiftSettings: settings),

@@ -1,13 +1,8 @@
 import GRDB
 
 /// The schema and its history (the steps after the first are in `Schema+Access.swift`, `Catalog+NameService.swift`,
-<<<<<<< HEAD
-/// `Schema+Phases.swift` and `Schema+AccessLevels.swift`). A released migration is never edited; a change is a new
-/// migration and a higher `version`, written to `PRAGMA user_version` in the same transaction.
-=======
-/// `Schema+Phases.swift`, `Schema+AccessLevels.swift` and `Schema+Events.swift`). A released migration is never edited; a
-/// change is a new migration and a higher `version`, written to `PRAGMA user_version` in the same transaction.
->>>>>>> 3f9e651 (Catalog, Management: events tell who changed what; queries do not wait for changes of the catalog; a reserve lets deletions work on a full file system; moves are shown whatever the clock says)
+/// `Schema+Phases.swift`, `Schema+AccessLevels.swift` and `Schema+Events.swift`). A released migration is never edited;
+/// a change is a new migration and a higher `version`, written to `PRAGMA user_version` in the same transaction.
 enum Schema {
     /// The version that this code reads and writes.
     static let version = 6

@@ -1,15 +1,17 @@
 public import Catalog
 import Foundation
 public import Logging
+import Platform
 public import Resources
 
-/// The control plane: turns requests into catalog rows and running devices.
+/// The door of the control plane: who may ask for what, when, and on which threads it is done.
 ///
-/// Every operation checks everything first, then changes, and undoes what it did when a later step fails; what a crash
-/// leaves half done the next start ends. The functions but `shutDown`, the last, contain no suspension point, so they
-/// run one after another and none sees the half of another. They may wait for files, SQLite and reactors; as there is
-/// one controller, that holds up one thread of the pool at most.
-public actor Controller {
+/// What is asked for is done by a `ControlPlane`, whose functions wait for files, SQLite and reactors, so none of them
+/// runs on a thread of Swift's pool. A change names what it touches (`ChangeKey`): changes with nothing in common run
+/// at the same time, others one after another in the order in which they came. A query runs beside all of them on
+/// threads for queries, and sees what the last change has left; only when it looks at the files of cartridges it may
+/// wait, for the storage device.
+public final class Controller: Sendable {
     /// The version of Carousel.
     public static let version = "0.1.0"
 
@@ -22,31 +24,32 @@ public actor Controller {
         let profiles: ProfileStore
     }
 
-    public nonisolated let folder: StateFolder
-    let catalog: Catalog
-    let assembly: any DeviceAssembly
-    let profiles: ProfileStore
-    let logger: Logger
-    /// Those who follow the events.
-    let feed = EventFeed()
-    let started = Date()
-    /// The portals that are open.
-    var portals: [ServedPortal] = []
-    /// The portals of the last time that could not be opened.
-    var unopenedPortals: [ServedPortal] = []
-    /// The secrets of CHAP.
-    var secrets: SecretStore
-    /// The iSNS server that is registered with.
-    var nameService: NameService?
-    /// Why devices are not served, by name.
-    var problems: [String: String] = [:]
-    /// The last check.
-    var check: Check?
-    /// The files below the state folder that the catalog did not know at the start.
-    var unclaimed: [String] = []
-    /// The warnings that the log was told of last.
-    var notedWarnings: Set<String> = []
-    private var isShutDown = false
+    /// The bounds of what runs at the same time.
+    enum Limit {
+        /// Changes, each of which may wait for a drive for two minutes.
+        static let changes = 32
+        /// Jobs that make or remove thousands of files.
+        static let jobs = 4
+        /// Changes that wait for others, jobs among them.
+        static let waitingChanges = 256
+        /// Queries that look at memory and catalog only.
+        static let queries = 8
+        /// Queries that look at the files of cartridges.
+        static let examinations = 4
+        /// Queries that wait for a thread.
+        static let waitingQueries = 1024
+        /// How long the end waits for changes that are under way; what is not done then, the next start ends.
+        static let stopWait = DispatchTimeInterval.seconds(60)
+        /// How long the end waits for queries.
+        static let queryWait = DispatchTimeInterval.seconds(5)
+    }
+
+    public let folder: StateFolder
+    let plane: ControlPlane
+    let jobs = JobRegistry()
+    private let changes: KeyedQueue<ChangeKey>
+    private let queries: KeyedQueue<ChangeKey>
+    private let isShutDown = Lock(false)
 
     /// A control plane over the catalog of `folder`; nothing runs yet. Profiles in the folder `profileFolder` count
     /// more than those of the state folder, and these more than those inside the program.
@@ -55,66 +58,36 @@ public actor Controller {
         makeAssembly: (Resources) throws(ManagementError) -> any DeviceAssembly
     ) throws(ManagementError) {
         self.folder = folder
-        self.logger = logger
-        profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
-        let gate = folder.gate
-        let isProofRequired: Bool
-        let path = folder.catalogPath
-        do throws(CatalogError) {
-            catalog = try Catalog(
-                path: path,
-                hooks: Catalog.Hooks(
-                    willCommit: { () throws(CatalogError) in
-                        do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
-                    },
-                    willCreate: { () throws(CatalogError) in
-                        if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
-                    }, makeRoom: { [reserve = folder.reserve] in reserve.giveUp() },
-                    didRecord: { [feed] in feed.publish($0) }))
-            let required = try catalog.authenticationPlaces()
-            isProofRequired = !required.isEmpty
+        do {
+            changes = try KeyedQueue(
+                name: "change",
+                limits: KeyedQueue.Limits(
+                    shortThreads: Limit.changes, longThreads: Limit.jobs, waiting: Limit.waitingChanges))
+            queries = try KeyedQueue(
+                name: "query",
+                limits: KeyedQueue.Limits(
+                    shortThreads: Limit.queries, longThreads: Limit.examinations, waiting: Limit.waitingQueries))
         } catch {
-            throw Self.translated(error, path: folder.catalogPath)
+            throw ManagementError(.system, "the threads of the control plane cannot be started: \(error)")
         }
-        folder.reserve.restore()
-        secrets = try SecretStore(path: folder.secretsPath, isRemembered: isProofRequired)
-        assembly = try makeAssembly(Resources(catalog: catalog, logger: logger, profiles: profiles))
+        plane = try ControlPlane(
+            folder: folder, logger: logger, profileFolder: profileFolder, makeAssembly: makeAssembly)
     }
 
     // MARK: Start and stop
 
-    /// Ends what was interrupted, starts what the catalog holds, then listens.
+    /// Ends what was interrupted, starts what the catalog holds, then listens. Before any change.
     ///
     /// - Parameters:
     ///   - portals: Where to listen, beside the portals of the last time.
     ///   - demo: Whether to fill an empty catalog with a library and a disk.
     ///   - isStrict: Whether to refuse when a disk or a library cannot be served, instead of serving the rest.
     public func start(
-        portals requested: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
-    ) throws(ManagementError) {
-        try endInterrupted()
-        for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
-        let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
-        let ownFiles = OwnFiles(of: folder)
-        for disk in disks where disk.phase == .complete {
-            try startOrNote(disk.name, kind: "disk", isStrict) { () throws(ManagementError) in
-                try start(disk, ownFiles)
-            }
+        portals: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
+    ) async throws(ManagementError) {
+        try await change([], in: .long) { plane throws(ManagementError) in
+            try plane.start(portals: portals, demo: demo, isStrict: isStrict)
         }
-        for library in libraries where library.phase == .complete {
-            try startOrNote(library.name, kind: "library", isStrict) { () throws(ManagementError) in
-                try start(library)
-            }
-        }
-        try rememberAuthentication()
-        try configureFrontEnd()
-        try startNameService()
-        // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
-        // nothing is to stay behind when a port is taken.
-        try openPortals(requested)
-        if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
-        noteWarnings()
     }
 
     /// Serves a disk that the catalog holds.
@@ -128,140 +101,66 @@ public actor Controller {
     /// initiators have written could not be written out; the log says what.
     @discardableResult
     public func shutDown() async -> Bool {
-        guard !isShutDown else { return true }
-        isShutDown = true
-        feed.end()
-        await nameService?.stop()
-        check?.cancel()
-        await check?.finished()
-        let isWritten = await assembly.shutDown()
-        do {
-            try catalog.close()
-        } catch {
-            logger.error("the catalog did not close", metadata: ["reason": "\(error)"])
+        let isFirst = isShutDown.withLock { isShutDown in
+            defer { isShutDown = true }
+            return !isShutDown
         }
+        guard isFirst else { return true }
+        let refusal = ManagementError(.conflict, "the daemon is stopping; ask again when it has been started")
+        jobs.stopAll(refusal)
+        if await !changes.close(refusal, waitingAtMost: Limit.stopWait) {
+            plane.logger.error("changes are under way that do not end; the next start ends them")
+        }
+        let isWritten = await plane.stopDevices()
+        _ = await queries.close(refusal, waitingAtMost: Limit.queryWait)
+        plane.closeCatalog()
         return isWritten
-    }
-
-    private func startOrNote(
-        _ name: String, kind: String, _ isStrict: Bool, _ start: () throws(ManagementError) -> Void
-    ) throws(ManagementError) {
-        do {
-            try start()
-        } catch {
-            guard !isStrict else {
-                // What the catalog asks for makes no sense to this program: that is no mistake of the command line.
-                throw ManagementError(
-                    error.code == .system || error.code == .internal ? error.code : .damaged,
-                    "\(error.message); repair it, or start without --strict to serve everything else")
-            }
-            problems[name] = error.message
-            logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
-        }
-    }
-
-    private func createDemo() throws(ManagementError) {
-        try createLibrary(
-            "vtl",
-            Library.Spec(
-                profile: "ibm-03584l32", drives: 2, driveProfile: "ibm-ult3580-td8", slots: 20, mailSlots: 4,
-                cartridges: 8, cartridgeSize: 2 << 30))
-        try createDisk("disk0", Disk.Spec(size: 1 << 30))
-    }
-
-    // MARK: Queries
-
-    /// The state of the daemon.
-    public func status() throws(ManagementError) -> DaemonStatus {
-        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
-        var cartridges = 0
-        var problems = problems
-        let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        for disk in disks where problems[disk.name] == nil {
-            problems[disk.name] = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
-        }
-        for library in libraries {
-            problems[library.name] = problem(of: library)
-            cartridges += try query { () throws(CatalogError) in
-                try catalog.cartridges(library: library.identity.id).count
-            }
-        }
-        return DaemonStatus(
-            version: Self.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
-            stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
-            disks: disks.count, libraries: libraries.count,
-            cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
-            problems: problems.values.sorted() + profiles.problems, warnings: try warnings(),
-            refusedLogins: assembly.refusedLogins, unclaimed: unclaimed)
     }
 
     // MARK: For the extensions by topic
 
-    /// Refuses when an initiator is logged in to the target of `name`, or to another that shows one of its logical
-    /// units.
-    func checkUnused(_ name: String, units: [Int64], kind: String, verb: String) throws(ManagementError) {
-        var names: Set<String> = [DeviceName.targetName(name)]
-        if let device = units.first,
-            try query({ () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) })
-        {
-            let targets = try query { () throws(CatalogError) in try catalog.targets() }
-            for target in targets where !target.shownUnits.isDisjoint(with: units) { names.insert(target.name) }
+    /// Does `body` when no other change has one of `keys`, on a thread for changes.
+    func change<Value: Sendable>(
+        _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short,
+        _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
+    ) async throws(ManagementError) -> Value {
+        let requester = Requester.current
+        return try await changes.run(keys, in: lane) { [plane] () throws(ManagementError) in
+            let outcome = Requester.$current.withValue(requester) {
+                Result { () throws(ManagementError) in try body(plane) }
+            }
+            plane.folder.reserve.restore()
+            return try outcome.get()
         }
-        guard let session = assembly.sessions().first(where: { names.contains($0.status.target) }) else { return }
-        throw ManagementError(
-            .inUse,
-            "\(kind) '\(name)' is in use by \(session.status.initiator); log it out before you \(verb) the \(kind)")
     }
 
-    /// Refuses when a disk or a library has the name, for their targets would too.
-    func checkNameIsFree(_ name: String) throws(ManagementError) {
-        if try query({ () throws(CatalogError) in try catalog.disk(named: name) }) != nil {
-            throw ManagementError(
-                .conflict,
-                "disk '\(name)' exists already; choose another name or delete it with 'carousel disk delete \(name)'")
-        }
-        if try query({ () throws(CatalogError) in try catalog.library(named: name) }) != nil {
-            throw ManagementError(
-                .conflict,
-                "library '\(name)' exists already; "
-                    + "choose another name or delete it with 'carousel library delete \(name)'")
-        }
-        try checkTargetIsFree(name)
-    }
-
-    /// Refuses when a target that was made for itself has the name.
-    func checkTargetIsFree(_ name: String) throws(ManagementError) {
-        let target = DeviceName.targetName(name)
-        guard try query({ () throws(CatalogError) in try catalog.hasTarget(named: target) }) else { return }
-        throw ManagementError(
-            .conflict,
-            "target '\(target)' exists already; choose another name or delete it with 'carousel target delete \(name)'")
-    }
-
-    /// Runs a catalog function and words its error.
-    func query<Value>(_ body: () throws(CatalogError) -> Value) throws(ManagementError) -> Value {
-        do { return try body() } catch { throw Self.translated(error, path: folder.catalogPath) }
-    }
-
-    private static func translated(_ error: CatalogError, path: String) -> ManagementError {
-        switch error {
-        case .newerVersion:
-            ManagementError(.damaged, "\(path) is of a newer Carousel: \(error); use that version or another --state")
-        case .notACatalog:
-            ManagementError(.damaged, "\(path) is damaged: \(error); put it out of the way or use another --state")
-        case .unwanted(let reason): ManagementError(.damaged, reason)
-        case .damaged(let reason):
-            ManagementError(.damaged, "\(path) is damaged: \(reason); put it back from a copy or use another --state")
-        case .conflict(let reason): ManagementError(.conflict, reason)
-        case .failed(let reason): ManagementError(.system, "the catalog \(path) failed: \(reason)")
-        }
+    /// Does `body`, which changes nothing, on a thread for queries; `.long` when it looks at files of cartridges.
+    func query<Value: Sendable>(
+        in lane: KeyedQueue<ChangeKey>.Lane = .short,
+        _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
+    ) async throws(ManagementError) -> Value {
+        try await queries.run([], in: lane) { [plane] () throws(ManagementError) in try body(plane) }
     }
 }
 
-extension LogicalUnitIdentity {
-    /// The NAA identifier as 16 hexadecimal digits.
-    var naaText: String {
-        let digits = String(naaIdentifier, radix: 16)
-        return String(repeating: "0", count: 16 - digits.count) + digits
+/// What a change touches.
+enum ChangeKey: Hashable, Sendable {
+    /// The disk, library or target of that name; they share one space of names.
+    case name(String)
+    /// Who may use what: groups, maps, levels, secrets, redirection.
+    case access
+    case portals
+    case nameServer
+    case profiles
+    /// The one check that may be under way.
+    case check
+    /// The files outside the state folder that are media of disks: two disks never have one.
+    case externalImages
+
+    /// The key of the device or target that a request names: by its name, the iSCSI name of its target, or for a drive
+    /// `LIBRARY/drive:1`.
+    static func thing(_ text: String) -> ChangeKey {
+        let name = DeviceName.alias(ofTarget: text.lowercased())
+        return .name(name.prefix { $0 != "/" }.description)
     }
 }

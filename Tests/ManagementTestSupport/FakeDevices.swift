@@ -15,6 +15,8 @@ public final class FakeDevices: DeviceAssembly {
         var plan: FrontEndPlan?
         var portals: [Resource<Portal>] = []
         var failingCartridge: String?
+        var hangingCartridge: (barcode: String, barrier: Barrier)?
+        var hangingDeletion: Barrier?
         var isMoveLate = false
         var failsAfterMove = false
         var lossOfMove: LossSummary?
@@ -26,7 +28,7 @@ public final class FakeDevices: DeviceAssembly {
     }
 
     private let notes = Lock(Notes())
-    private let catalog: Catalog
+    public let catalog: Catalog
     private let gate: ChangeGate?
 
     init(_ catalog: Catalog, gate: ChangeGate? = nil) {
@@ -61,6 +63,18 @@ public final class FakeDevices: DeviceAssembly {
     }
     /// Makes the making of that cartridge fail.
     public func fail(atCartridge barcode: String?) { notes.withLock { $0.failingCartridge = barcode } }
+    /// Makes the making of that cartridge wait, once, until the barrier is opened.
+    public func hang(atCartridge barcode: String) -> Barrier {
+        let barrier = Barrier()
+        notes.withLock { $0.hangingCartridge = (barcode, barrier) }
+        return barrier
+    }
+    /// Makes the next removal of cartridges wait until the barrier is opened.
+    public func hangAtDeletion() -> Barrier {
+        let barrier = Barrier()
+        notes.withLock { $0.hangingDeletion = barrier }
+        return barrier
+    }
     /// Has an initiator log in to the target of the disk or library.
     public func logIn(to name: String) {
         notes.withLock { notes in
@@ -142,6 +156,12 @@ public final class FakeDevices: DeviceAssembly {
     ) throws(ManagementError) {
         for cartridge in cartridges {
             let path = "\(folder)/\(cartridge.barcode).tape"
+            let barrier = notes.withLock { notes -> Barrier? in
+                guard let hanging = notes.hangingCartridge, hanging.barcode == cartridge.barcode else { return nil }
+                notes.hangingCartridge = nil
+                return hanging.barrier
+            }
+            barrier?.pass()
             if notes.withLock({ $0.failingCartridge }) == cartridge.barcode {
                 throw ManagementError(.system, "no space for \(path)")
             }
@@ -168,6 +188,10 @@ public final class FakeDevices: DeviceAssembly {
     public func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError) {
+        notes.withLock { notes in
+            defer { notes.hangingDeletion = nil }
+            return notes.hangingDeletion
+        }?.pass()
         for cartridge in cartridges {
             let path = "\(folder)/\(cartridge.barcode).tape"
             try gate?(path)

@@ -29,15 +29,15 @@ struct CHAPTests {
         _ name: String = "target:a/u", secret: Data? = nil, isMutual: Bool = false
     ) async throws {
         let spec = Credential.Spec(secret: Secret(Array(secret ?? self.secret)), isMutual: isMutual)
-        if let present = await controller.credentials().first(where: { $0.name == name }) {
+        if let present = try await controller.credentials().first(where: { $0.name == name }) {
             _ = try await controller.changeCredential(present, to: spec)
         } else {
             _ = try await controller.createCredential(name, spec)
         }
     }
 
-    func names(_ controller: Controller? = nil) async -> [String] {
-        await (controller ?? self.controller).credentials().map(\.name)
+    func names(_ controller: Controller? = nil) async throws -> [String] {
+        try await (controller ?? self.controller).credentials().map(\.name)
     }
 
     func code(_ operation: () async throws -> some Sendable) async -> ManagementError.Code? {
@@ -52,7 +52,7 @@ struct CHAPTests {
     func whereItIs() async throws {
         try await set()
         try await set("target:a/t", secret: other, isMutual: true)
-        let all = await controller.credentials()
+        let all = try await controller.credentials()
         #expect(all.map(\.name) == ["target:a/t", "target:a/u"] && all.map(\.spec.isMutual) == [true, false])
         #expect(all[0].status.algorithms == Credential.algorithms)
         #expect(try await controller.target("a").spec.authentication == .chap)
@@ -84,7 +84,7 @@ struct CHAPTests {
         try await next.start()
         #expect(devices.plan?.targets.first?.credentials?.initiators == [wanted])
         try await next.deleteDisk("a")
-        #expect(await next.credentials().isEmpty)
+        #expect(try await next.credentials().isEmpty)
         let left = try Data(contentsOf: URL(fileURLWithPath: path))
         #expect(!String(decoding: left, as: UTF8.self).contains(secret.base64EncodedString()))
     }
@@ -109,7 +109,7 @@ struct CHAPTests {
         #expect(await create("group:x/u", secret)?.code == .notFound)
         #expect(await create("discovery/" + String(repeating: "x", count: 256), secret)?.code == .invalid)
         #expect(!FileManager.default.fileExists(atPath: path))
-        #expect(await names().isEmpty)
+        #expect(try await names().isEmpty)
         let short = await create("target:a/u", Data("short".utf8))
         #expect(short?.message.contains("12 to 255 bytes") == true && short?.message.contains("c2hvcnQ") == false)
         #expect(await create("target:a/u", Data(count: 12)) == nil)
@@ -131,7 +131,7 @@ struct CHAPTests {
         let endpoint = try fixture.endpoint("credentials")
         _ = try await endpoint.perform("allow", nil, ["place": "target:a", "algorithms": ["sha3-256", "sha-256"]])
         try await set("target:a/v", secret: other)
-        #expect(await names() == ["target:a/u", "target:a/v"])
+        #expect(try await names() == ["target:a/u", "target:a/v"])
         #expect(try await controller.credential("target:a/v").status.algorithms == ["sha-256", "sha3-256"])
         try await set(secret: other)
         #expect(try credentials()?.initiators.allSatisfy { $0.secret == Array(other) } == true)
@@ -143,7 +143,7 @@ struct CHAPTests {
         #expect(devices.plan?.targets.first?.groups.first?.credentials?.initiators.map(\.name) == ["w"])
         try await set("discovery/d")
         #expect(devices.plan?.discoveryCredentials?.initiators.map(\.name) == ["d"])
-        #expect(await names() == ["discovery/d", "group:g/w", "target:a/u", "target:a/v"])
+        #expect(try await names() == ["discovery/d", "group:g/w", "target:a/u", "target:a/v"])
         #expect(try await endpoint.list(Page(whole: "target:iqn.2026-11.dev.carousel:a")).items.count == 2)
         #expect(await code { try await endpoint.delete("target:a/x") } == .notFound)
         try await endpoint.delete("target:a/u")
@@ -153,7 +153,7 @@ struct CHAPTests {
         try await endpoint.delete("target:iqn.2026-11.dev.carousel:a/v")
         #expect(try credentials() == .unknown)
         #expect(try await controller.target("a").spec.authentication == .chap)
-        #expect(await names() == ["discovery/d", "group:g/w"])
+        #expect(try await names() == ["discovery/d", "group:g/w"])
         #expect(try await controller.status().warnings.map { $0.contains("target 'a'") } == [true])
         _ = try await endpoint.perform("waive", nil, ["place": "target:a"])
         #expect(try credentials() == nil)
@@ -161,14 +161,14 @@ struct CHAPTests {
         #expect(await code { try await endpoint.perform("waive", nil, ["place": "target:a"]) } == .notFound)
         _ = try await controller.unmap(target: "a", ISCSITarget.Unmap.Arguments(group: "g"))
         try await controller.deleteInitiatorGroup("g")
-        #expect(await names() == ["discovery/d"])
+        #expect(try await names() == ["discovery/d"])
     }
 
     @Test("a slash in the name of a target does not end the place")
     func slashes() async throws {
         _ = try await controller.createTarget("iqn.2001-04.com.example:x/y")
         try await set("target:iqn.2001-04.com.example:x%2Fy/u/v")
-        #expect(await names() == ["target:iqn.2001-04.com.example:x%2Fy/u/v"])
+        #expect(try await names() == ["target:iqn.2001-04.com.example:x%2Fy/u/v"])
         #expect(devices.plan?.targets.last?.credentials?.initiators.map(\.name) == ["u/v"])
     }
 
@@ -190,7 +190,7 @@ struct CHAPTests {
         let (next, devices) = try await restart { try FileManager.default.removeItem(atPath: path) }
         let plan = try #require(devices.plan)
         #expect(plan.targets.map(\.credentials) == [.unknown] && plan.discoveryCredentials == .unknown)
-        #expect(await names(next).isEmpty)
+        #expect(try await names(next).isEmpty)
         let warnings = try await next.status().warnings
         #expect(warnings.count == 1 && warnings.first?.contains("target 'a'") == true)
         _ = try await next.map(target: "a", ISCSITarget.Map.Arguments(group: "g"))
@@ -254,7 +254,7 @@ struct CHAPTests {
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.createDirectory(atPath: path + "/x", withIntermediateDirectories: true)
         #expect(await code { try await set("target:a/v") } == .system)
-        #expect(await names() == ["target:a/u"])
+        #expect(try await names() == ["target:a/u"])
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
     }
 }

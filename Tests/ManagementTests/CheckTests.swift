@@ -21,7 +21,7 @@ final class CheckTests {
 
     private func check(_ names: [String] = [], repairs: Bool = false) async throws -> CheckStatus {
         _ = try await controller.startCheck(CheckRequest(names: names, repairs: repairs))
-        await controller.check?.finished()
+        await controller.plane.check?.finished()
         return try await controller.checkStatus()
     }
 
@@ -97,7 +97,7 @@ final class CheckTests {
         #expect(await fixture.refusal { try await controller.startCheck(CheckRequest()) }?.code == .conflict)
         #expect(try await controller.cancelCheck().isCancelled)
         for _ in 0..<30 { gate.signal() }
-        await controller.check?.finished()
+        await controller.plane.check?.finished()
         let status = try await controller.checkStatus()
         #expect(!status.isRunning && status.isCancelled)
         #expect(status.checked < status.subjects)
@@ -130,7 +130,7 @@ final class CheckTests {
 extension LocalDevicesTests {
     private func check(_ controller: Controller, repairs: Bool = false) async throws -> [Finding] {
         _ = try await controller.startCheck(CheckRequest(names: ["vtl"], repairs: repairs))
-        await controller.check?.finished()
+        await controller.plane.check?.finished()
         return try await controller.checkStatus().findings
     }
 

@@ -215,6 +215,6 @@ struct LibraryTests {
         try await fixture.makeLibrary()
         devices.logIn(to: "vtl")
         #expect(await fixture.refusal { try await controller.deleteLibrary("vtl") }?.code == .inUse)
-        #expect(await controller.sessions().count == 1)
+        #expect(try await controller.sessions().count == 1)
     }
 }

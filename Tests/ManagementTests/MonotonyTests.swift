@@ -122,7 +122,7 @@ private final class Walk {
     /// What is permitted now. What is in force says the same, but of targets that are new since.
     func permissions() async throws -> Set<Permission> {
         let portals = devices.portals()
-        let all = World.permissions(try await controller.frontEndPlan(), portals)
+        let all = World.permissions(try controller.plane.frontEndPlan(), portals)
         if let plan = devices.plan {
             let inForce = World.permissions(plan, portals)
             let names = Set(plan.targets.map(\.name))
@@ -257,7 +257,7 @@ private final class Walk {
             (
                 "chap delete", .removes,
                 { [self] in
-                    let names = await controller.credentials().map(\.name)
+                    let names = try await controller.credentials().map(\.name)
                     try await controller.deleteCredential(pick(names) ?? "discovery/none")
                 }
             ),
@@ -294,14 +294,14 @@ private final class Walk {
                 { [self] in
                     try await controller.createDisk(disk, Disk.Spec(size: 4096))
                     // Devices do this for their own targets, without a plan.
-                    try await controller.configureFrontEnd()
+                    try controller.plane.configureFrontEnd()
                 }
             ),
             (
                 "disk delete \(disk)", .removes,
                 { [self] in
                     try await controller.deleteDisk(disk)
-                    try await controller.configureFrontEnd()
+                    try controller.plane.configureFrontEnd()
                 }
             ),
             (
@@ -313,7 +313,7 @@ private final class Walk {
                 "library delete", .removes,
                 { [self] in
                     try await controller.deleteLibrary("vtl")
-                    try await controller.configureFrontEnd()
+                    try controller.plane.configureFrontEnd()
                 }
             ),
             ("restart", .removes, { [self] in if chance(4) { try await restart(losingSecrets: false) } }),

@@ -13,8 +13,8 @@ struct ReloadTests {
 
     @Test("a disk and a library that could not be served are, once their files are back; what runs is not touched")
     func servedAgain() async throws {
-        try await fixture.controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
-        try await fixture.controller.createDisk(DiskCreation(name: "b", size: 1 << 20))
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await fixture.controller.createDisk("b", Disk.Spec(size: 1 << 20))
         try await fixture.makeLibrary()
         await fixture.controller.shutDown()
         fixture.controller.folder.release()
@@ -24,16 +24,16 @@ struct ReloadTests {
         let (controller, devices) = try ControllerFixture.make(fixture.path)
         try await controller.start()
         #expect(Array(devices.disks.keys) == ["b"])
-        await controller.reload()
+        try await controller.reload()
         #expect(try await controller.status().problems.count == 2)
         for path in folders { try files.moveItem(atPath: path + ".away", toPath: path) }
         devices.logIn(to: "b")
-        await controller.reload()
+        try await controller.reload()
         #expect(try await controller.status().problems.isEmpty)
         #expect(devices.disks.keys.sorted() == ["a", "b"])
         #expect(devices.libraries == ["vtl"])
         #expect(try await controller.status().sessions == 1)
-        await controller.reload()
+        try await controller.reload()
         #expect(try await controller.status().problems.isEmpty)
         await controller.shutDown()
     }
@@ -42,13 +42,12 @@ struct ReloadTests {
     func secrets() async throws {
         let controller = fixture.controller
         try await controller.start()
-        try await controller.createDisk(DiskCreation(name: "a", size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
         func set(_ user: String) async throws {
-            let secret = CHAPSecret(name: user, secret: Data("swordfish-swordfish".utf8))
-            _ = try await controller.setCredentials(
-                CHAPSetting(place: CHAPPlace(target: "a"), initiator: secret, target: nil, algorithms: nil))
+            let secret = Secret(Array("swordfish-swordfish".utf8))
+            _ = try await controller.createCredential("target:a/\(user)", Credential.Spec(secret: secret))
         }
-        func users() async -> [String] { await controller.credentials().flatMap(\.users).sorted() }
+        func users() async throws -> [String] { try await controller.credentials().map(\.name).sorted() }
         let path = fixture.path + "/chap.json"
         try await set("u")
         let first = try Data(contentsOf: URL(fileURLWithPath: path))
@@ -61,13 +60,13 @@ struct ReloadTests {
                 FileManager.default.createFile(atPath: path, contents: data, attributes: [.posixPermissions: 0o600]))
         }
         try put(first)
-        await controller.reload()
-        #expect(await users() == ["u"])
+        try await controller.reload()
+        #expect(try await users() == ["target:a/u"])
         #expect(fixture.devices.plan?.targets.first?.credentials != nil)
         for data in [nil, Data("{".utf8), Data(#"{"version":1,"entries":[]}"#.utf8), Data()] {
             try put(data)
-            await controller.reload()
-            #expect(await users() == ["u"])
+            try await controller.reload()
+            #expect(try await users() == ["target:a/u"])
             #expect(fixture.devices.plan?.targets.first?.credentials != nil)
         }
         await controller.shutDown()

@@ -70,7 +70,7 @@ struct StartTests {
         (controller, _) = try ControllerFixture.make(fixture.path)
         try await controller.start(portals: [second, first])
         #expect(try await controller.status().portals == ["127.0.0.1:9", "[::1]:3261", "[::1]:3262"])
-        #expect(await controller.allPortals().map(\.spec.portalGroup).sorted() == [1, 1, 5, 7])
+        #expect(try await controller.allPortals().map(\.spec.portalGroup).sorted() == [1, 1, 5, 7])
         let unopened = try await controller.portal("192.0.2.1:1")
         #expect(unopened.spec.portalGroup == 7 && unopened.status.problem?.contains("not open") == true)
         let problems = try await controller.status().problems

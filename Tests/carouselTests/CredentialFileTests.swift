@@ -1,4 +1,6 @@
+import ArgumentParser
 import Foundation
+import ISCSI
 import Testing
 
 @testable import carousel

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Console
 import Management
 import Resources
@@ -12,8 +13,8 @@ struct ExitStatusTests {
         arguments: [
             (.invalid, .usage), (.notFound, .refused), (.conflict, .refused), (.inUse, .refused),
             (.damaged, .dataError), (.system, .systemError), (.internal, .software),
-        ] as [(ManagementError.Code, ExitStatus)])
-    func refusals(code: ManagementError.Code, status: ExitStatus) {
+        ] as [(ManagementError.Code, carousel.ExitStatus)])
+    func refusals(code: ManagementError.Code, status: carousel.ExitStatus) {
         let error = ManagementError(code, "no")
         #expect(CommandFailure(.refused(error)).status == status)
         let isInUse = code == .conflict || code == .inUse
@@ -26,7 +27,7 @@ struct ExitStatusTests {
     @Test("the help of 'carousel' names every status")
     func help() {
         let help = Carousel.helpMessage(columns: 1000)
-        for status: ExitStatus in [
+        for status: carousel.ExitStatus in [
             .refused, .usage, .dataError, .unavailable, .software, .systemError, .notWrittenOut, .temporaryFailure,
         ] {
             #expect(help.contains(" \(status.rawValue) "), "\(status)")

@@ -1,5 +1,6 @@
 import Foundation
 import ISCSI
+import Platform
 import Resources
 
 /// Where CHAP is asked for.
@@ -16,7 +17,7 @@ public enum CredentialScope: Hashable, Sendable, Codable {
 ///
 /// A change is written to another file, which takes the place of the first: `set` has it on the storage device before
 /// it returns, and no crash leaves a half. Nothing here prints a secret, and errors do not quote what a file holds.
-struct SecretStore {
+final class SecretStore: Sendable {
     /// The most places with secrets.
     static let maximumEntryCount = 4096
     private static let version = 1
@@ -39,7 +40,12 @@ struct SecretStore {
     }
 
     private let path: String
-    private(set) var entries: [CredentialScope: CredentialSet] = [:]
+    private let content: Lock<[CredentialScope: CredentialSet]>
+    /// Held while the file is written; who reads does not wait for that.
+    private let writing = Lock(())
+
+    /// All of them.
+    var entries: [CredentialScope: CredentialSet] { content.withLock { $0 } }
 
     /// The secrets in the file at `path`; none when there is no file. `isRemembered` says whether the catalog knows
     /// that proofs are required, so that nothing opens without the file.
@@ -47,8 +53,20 @@ struct SecretStore {
     /// - Throws: `ManagementError.Code.damaged` when others may read the file, or it is no file of secrets.
     init(path: String, isRemembered: Bool) throws(ManagementError) {
         self.path = path
-        guard FileManager.default.fileExists(atPath: path) else { return }
-        try Self.checkOwnership(of: path)
+        content = Lock(try Self.read(path, isRemembered: isRemembered))
+    }
+
+    /// Takes over what `other`, which has read the file again, found there.
+    func replace(with other: SecretStore) {
+        let entries = other.entries
+        writing.withLock { _ in content.withLock { $0 = entries } }
+    }
+
+    private static func read(
+        _ path: String, isRemembered: Bool
+    ) throws(ManagementError) -> [CredentialScope: CredentialSet] {
+        guard FileManager.default.fileExists(atPath: path) else { return [:] }
+        try checkOwnership(of: path)
         let content: FileContent
         do {
             content = try JSONDecoder().decode(
@@ -59,16 +77,18 @@ struct SecretStore {
                 "the CHAP secrets in \(path) cannot be read; put the file back from a copy"
                     + (isRemembered ? ", or move it away: then nobody gets in who has to prove who it is" : ""))
         }
-        guard content.version == Self.version else {
+        guard content.version == version else {
             throw ManagementError(
                 .damaged, "the CHAP secrets in \(path) are of a newer Carousel; use that version or another --state")
         }
+        var entries: [CredentialScope: CredentialSet] = [:]
         for entry in content.entries {
             entries[entry.scope] = CredentialSet(
                 initiators: entry.initiators.map { CHAPCredential(name: $0.name, secret: Array($0.secret)) },
                 target: entry.target.map { CHAPCredential(name: $0.name, secret: Array($0.secret)) },
                 algorithms: entry.algorithms.compactMap(CHAPAlgorithm.init(rawValue:)))
         }
+        return entries
     }
 
     private static func checkOwnership(of path: String) throws(ManagementError) {
@@ -87,7 +107,11 @@ struct SecretStore {
     }
 
     /// Replaces the credentials at `scope`, or removes them when nil; durable on return, unchanged when it throws.
-    mutating func set(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
+    func set(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
+        try writing.withLock { _ throws(ManagementError) in try write(credentials, at: scope) }
+    }
+
+    private func write(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
         var changed = entries
         changed[scope] = credentials
         guard changed.count <= Self.maximumEntryCount else {
@@ -107,6 +131,7 @@ struct SecretStore {
         } catch {
             throw ManagementError(.system, "cannot write the CHAP secrets to \(path): \(StateFolder.reason(error))")
         }
-        entries = changed
+        let written = changed
+        content.withLock { $0 = written }
     }
 }

@@ -6,7 +6,7 @@ public struct CredentialDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Credential>] {
-        let all = await controller.credentials()
+        let all = try await controller.credentials()
         guard let whole = page.whole else { return page.slice(all) }
         let place = try CredentialPlace.parse(whole).description
         return page.slice(all.filter { $0.name.hasPrefix(place + "/") })

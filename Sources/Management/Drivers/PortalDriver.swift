@@ -6,7 +6,7 @@ public struct PortalDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Portal>] {
-        page.slice(await controller.allPortals())
+        page.slice(try await controller.allPortals())
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Portal> {

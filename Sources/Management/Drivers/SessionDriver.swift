@@ -6,7 +6,7 @@ public struct SessionDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Session>] {
-        page.slice(await controller.sessions())
+        page.slice(try await controller.sessions())
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Session> {

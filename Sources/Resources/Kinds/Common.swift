@@ -31,4 +31,8 @@ public enum ServiceState: String, FieldWord, Codable {
     case dataLost = "data lost"
     /// It does not run.
     case notServed = "not served"
+    /// It is being made.
+    case creating = "being made"
+    /// It is being deleted.
+    case deleting = "being deleted"
 }

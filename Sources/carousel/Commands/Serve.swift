@@ -136,7 +136,7 @@ struct Serve: AsyncParsableCommand {
         let reloading = Task {
             for await _ in reloads {
                 manager.tell("RELOADING=1", "STATUS=reading files again")
-                await controller.reload()
+                try? await controller.reload()
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
         }

@@ -3,11 +3,11 @@ import Catalog
 import Foundation
 import ISCSI
 import Logging
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// The names and places for which there are secrets, by name; no secrets.
-    public func credentials() -> [Resource<Credential>] {
+    func credentials() -> [Resource<Credential>] {
         secrets.entries.flatMap { scope, credentials in
             let status = Credential.Status(
                 algorithms: Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0))
@@ -23,7 +23,7 @@ extension Controller {
     }
 
     /// The credential `PLACE/USER`.
-    public func credential(_ name: String) throws(ManagementError) -> Resource<Credential> {
+    func credential(_ name: String) throws(ManagementError) -> Resource<Credential> {
         guard let credential = credentials().first(where: { $0.name == name }) else {
             throw ManagementError(
                 .notFound, "there is no credential '\(name)'; 'carousel chap list' shows those there are")
@@ -33,7 +33,7 @@ extension Controller {
 
     /// Sets a name and its secret, and requires a proof at the place from now on. Sessions that are logged in stay; the
     /// next login has to know it.
-    public func createCredential(
+    func createCredential(
         _ name: String, _ spec: Credential.Spec
     ) throws(ManagementError) -> Resource<Credential> {
         let (scope, user) = try parts(of: name)
@@ -52,7 +52,7 @@ extension Controller {
     }
 
     /// Gives a name another secret.
-    public func changeCredential(
+    func changeCredential(
         _ present: Resource<Credential>, to spec: Credential.Spec
     ) throws(ManagementError) -> Resource<Credential> {
         let (scope, user) = try parts(of: present.name)
@@ -97,7 +97,7 @@ extension Controller {
 
     /// Forgets a name with its secret. Where the last one goes nobody gets in: that a proof is required is not
     /// forgotten.
-    public func deleteCredential(_ name: String) throws(ManagementError) {
+    func deleteCredential(_ name: String) throws(ManagementError) {
         let present = try credential(name)
         let (scope, user) = try parts(of: name)
         guard var credentials = secrets.entries[scope] else {
@@ -123,7 +123,7 @@ extension Controller {
     }
 
     /// Has a place allow some algorithms only, which it gives by name in their order.
-    public func allow(_ arguments: Credential.Allow.Arguments) throws(ManagementError) -> [String] {
+    func allow(_ arguments: Credential.Allow.Arguments) throws(ManagementError) -> [String] {
         let scope = try scope(arguments.place)
         guard var credentials = secrets.entries[scope] else {
             throw ManagementError(
@@ -138,7 +138,7 @@ extension Controller {
     }
 
     /// Asks for no proof at a place any more, and forgets the secrets there.
-    public func waive(_ arguments: Credential.Waive.Arguments) throws(ManagementError) {
+    func waive(_ arguments: Credential.Waive.Arguments) throws(ManagementError) {
         let scope = try scope(arguments.place)
         let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
         guard secrets.entries[scope] != nil || required.contains(scope.place) else {

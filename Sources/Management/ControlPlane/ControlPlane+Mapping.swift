@@ -1,17 +1,18 @@
 import Catalog
 import Logging
-public import Resources
+import Platform
+import Resources
 import TargetCore
 
 // Which logical units a target shows, to everyone or to a group of initiators.
-extension Controller {
+extension ControlPlane {
     /// Shows devices at the target `name`: to everyone who sees what the target itself shows, or to a group, which
     /// thereby may log in.
     ///
     /// It adds to what is shown already, and what is shown already at the same number changes nothing. A group that was
     /// given no devices sees those of the target: it has to lose what it shall not see with `unmap`, and one that was
     /// given some comes to see all only when that is asked for.
-    public func map(
+    func map(
         target name: String, _ request: ISCSITarget.Map.Arguments
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
@@ -61,7 +62,7 @@ extension Controller {
         try query { () throws(CatalogError) in try catalog.map(added, to: target.id) }
         if added.values.allSatisfy({ devices.units[$0]?.library == nil }) {
             // Disks for everyone change nothing else, so nothing else is compared.
-            assembly.map(added, atTarget: target.name)
+            configuring.withLock { _ in assembly.map(added, atTarget: target.name) }
         } else {
             try configureFrontEnd()
         }
@@ -103,7 +104,7 @@ extension Controller {
     /// given. A group that sees all units sees the others on; those that the target gets later it does not see.
     ///
     /// Where another group decides for some initiators then and shows them more, it has to be asked for: `mayWiden`.
-    public func unmap(
+    func unmap(
         target name: String, _ request: ISCSITarget.Unmap.Arguments
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)

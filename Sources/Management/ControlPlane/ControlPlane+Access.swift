@@ -1,15 +1,15 @@
 import Catalog
 import ISCSI
 import Logging
-public import Resources
+import Resources
 
 // Who may log in to a target at all. Whatever takes away, forgets or clears never lets anybody see more than before,
 // and what would is refused unless it is asked for by name.
-extension Controller {
+extension ControlPlane {
     /// Sets who may log in to the target `name`.
     ///
     /// What might let somebody see more than before has to be asked for: `mayWiden`.
-    public func setAccess(
+    func setAccess(
         ofTarget name: String, to level: AccessLevel, mayWiden: Bool = false
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)

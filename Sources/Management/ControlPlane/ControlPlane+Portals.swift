@@ -1,7 +1,7 @@
 import Catalog
 import Foundation
 import Logging
-public import Resources
+import Resources
 
 /// A portal that is open.
 struct ServedPortal: Sendable {
@@ -13,14 +13,14 @@ struct ServedPortal: Sendable {
     let group: Int
 }
 
-extension Controller {
+extension ControlPlane {
     /// The most portals.
     static let maximumPortals = 64
     /// The portal group when nothing else is said.
     static let defaultPortalGroup = 1
 
     /// The portals by address, with those that could not be opened.
-    public func allPortals() -> [Resource<Portal>] {
+    func allPortals() -> [Resource<Portal>] {
         let unopened = unopenedPortals.map { portal in
             var status = Portal.Status()
             status.problem = problems["portal \(portal.requested)"]
@@ -31,7 +31,7 @@ extension Controller {
     }
 
     /// The portal at that address.
-    public func portal(_ name: String) throws(ManagementError) -> Resource<Portal> {
+    func portal(_ name: String) throws(ManagementError) -> Resource<Portal> {
         let wanted = try PortalAddress.parse(name).description
         guard let portal = allPortals().first(where: { $0.name == wanted }) else { throw Self.noPortal(wanted) }
         return portal
@@ -42,7 +42,7 @@ extension Controller {
     }
 
     /// Listens on one more portal, now and from the next start on.
-    public func addPortal(_ name: String, _ spec: Portal.Spec) throws(ManagementError) -> Resource<Portal> {
+    func addPortal(_ name: String, _ spec: Portal.Spec) throws(ManagementError) -> Resource<Portal> {
         let portal = try PortalAddress.parse(name)
         let group = spec.portalGroup
         if portal.port != 0, let other = portals.first(where: { $0.actual == portal }) {
@@ -63,18 +63,18 @@ extension Controller {
         }
         portals.append(served)
         unopenedPortals.removeAll { $0.requested == portal }
-        problems["portal \(portal)"] = nil
+        setProblem(nil, of: "portal \(portal)")
         noteChange("portal added", ["portal": "\(served.actual)", "group": "\(group)"])
         return try portalResource(of: served)
     }
 
     /// Listens no longer on a portal through which no session came, and which is not the only one that offers a target.
     /// One that could not be opened at the start is forgotten.
-    public func removePortal(_ text: String) throws(ManagementError) {
+    func removePortal(_ text: String) throws(ManagementError) {
         if let index = try unopened(text) {
             let others = unopenedPortals.indices.filter { $0 != index }.map { unopenedPortals[$0] }
             try remember(portals, others)
-            problems["portal \(unopenedPortals[index].requested)"] = nil
+            setProblem(nil, of: "portal \(unopenedPortals[index].requested)")
             unopenedPortals = others
             return noteChange("portal removed", ["portal": "\(text)"])
         }
@@ -105,7 +105,7 @@ extension Controller {
     }
 
     /// Frees a portal of its sessions.
-    public func drainPortal(
+    func drainPortal(
         _ text: String, _ arguments: Portal.Drain.Arguments
     ) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
@@ -115,7 +115,7 @@ extension Controller {
     }
 
     /// Has a portal take logins again.
-    public func resumePortal(_ text: String) throws(ManagementError) -> Resource<Portal> {
+    func resumePortal(_ text: String) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
         assembly.resumePortal(portal.actual)
         noteChange("portal resumed", ["portal": "\(portal.actual)"])
@@ -145,8 +145,9 @@ extension Controller {
                 guard !requested.isEmpty else { throw error }
                 unopenedPortals.append(
                     ServedPortal(requested: portal, actual: portal, group: record.portalGroupTag))
-                problems["portal \(portal)"] =
-                    "portal \(portal) is not open: \(error.message); 'carousel portal delete \(portal)' forgets it"
+                setProblem(
+                    "portal \(portal) is not open: \(error.message); 'carousel portal delete \(portal)' forgets it",
+                    of: "portal \(portal)")
                 logger.error("portal is not open", metadata: ["portal": "\(portal)", "reason": "\(error.message)"])
             }
         }

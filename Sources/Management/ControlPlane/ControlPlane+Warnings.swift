@@ -3,7 +3,7 @@ import Logging
 import Resources
 
 // What works as it was asked for, and may nevertheless not be what is wanted.
-extension Controller {
+extension ControlPlane {
     /// How many targets a warning names.
     private static let namedTargets = 3
 
@@ -16,8 +16,7 @@ extension Controller {
     /// Tells the log of warnings that it has not been told of.
     func noteWarnings() {
         guard let present = try? warnings() else { return }
-        for warning in present where !notedWarnings.contains(warning) { logger.warning("\(warning)") }
-        notedWarnings = Set(present)
+        for warning in newWarnings(present) { logger.warning("\(warning)") }
     }
 
     private func openWarnings() throws(ManagementError) -> [String] {

@@ -1,11 +1,11 @@
 import Catalog
 import Logging
-public import Resources
+import Resources
 
 // iSNS (RFC 4171): the server that targets and portals are registered with.
-extension Controller {
+extension ControlPlane {
     /// Registers with an iSNS server, now and from the next start on.
-    public func createNameServer(_ spec: NameServer.Spec) throws(ManagementError) {
+    func createNameServer(_ spec: NameServer.Spec) throws(ManagementError) {
         if let present = nameService {
             throw ManagementError(
                 .conflict,
@@ -18,7 +18,7 @@ extension Controller {
     ///
     /// Where discovery domains have decided who gets in and do not any more, somebody may see more: that has to be
     /// asked for.
-    public func changeNameServer(to spec: NameServer.Spec, mayWiden: Bool = false) throws(ManagementError) {
+    func changeNameServer(to spec: NameServer.Spec, mayWiden: Bool = false) throws(ManagementError) {
         guard let present = nameService?.record else { throw Self.noNameServer }
         guard present.spec != spec else { return }
         if !spec.accessControl { try Self.check(mayWiden, without: present) }
@@ -39,7 +39,7 @@ extension Controller {
 
     /// Withdraws the registration; discovery domains decide nothing any more. Where they have decided who gets in, that
     /// has to be asked for.
-    public func clearNameServer(mayWiden: Bool = false) throws(ManagementError) {
+    func clearNameServer(mayWiden: Bool = false) throws(ManagementError) {
         guard let former = nameService else { throw Self.noNameServer }
         try Self.check(mayWiden, without: former.record)
         try query { () throws(CatalogError) in try catalog.setNameServer(nil) }
@@ -59,7 +59,7 @@ extension Controller {
     }
 
     /// The iSNS server with the state of the registration; nil when none is set. Suspends, and changes nothing.
-    public func nameServer() async -> Resource<NameServer>? {
+    func nameServer() async -> Resource<NameServer>? {
         guard let service = nameService else { return nil }
         return Resource(
             name: NameServer.description.naming.onlyName ?? "", spec: service.record.spec,

@@ -2,13 +2,14 @@ import Catalog
 import Foundation
 import ISCSI
 import Logging
+import Platform
 import Resources
 
 // From catalog and secrets to the front end: the whole plan each time, so that nothing depends on the order of changes.
-extension Controller {
+extension ControlPlane {
     /// Configures the front end as catalog and secrets say.
     func configureFrontEnd() throws(ManagementError) {
-        assembly.configure(try frontEndPlan())
+        try configuring.withLock { _ throws(ManagementError) in assembly.configure(try frontEndPlan()) }
     }
 
     func frontEndPlan() throws(ManagementError) -> FrontEndPlan {

@@ -2,12 +2,12 @@ import Catalog
 import Foundation
 import Logging
 import Platform
-public import Resources
+import Resources
 
 // Checks of what the daemon keeps. They run beside everything else; one at a time.
-extension Controller {
+extension ControlPlane {
     /// Begins a check; there may be none under way.
-    public func startCheck(_ request: CheckRequest) throws(ManagementError) -> CheckStatus {
+    func startCheck(_ request: CheckRequest) throws(ManagementError) -> CheckStatus {
         if let check, check.isRunning {
             throw ManagementError(.conflict, "a check is under way already; wait for its end, or cancel it")
         }
@@ -19,7 +19,7 @@ extension Controller {
     }
 
     /// How far the last check is.
-    public func checkStatus() throws(ManagementError) -> CheckStatus {
+    func checkStatus() throws(ManagementError) -> CheckStatus {
         guard let check else {
             throw ManagementError(.notFound, "nothing was checked since the daemon started; 'carousel check' does")
         }
@@ -27,7 +27,7 @@ extension Controller {
     }
 
     /// Ends the check that is under way.
-    public func cancelCheck() throws(ManagementError) -> CheckStatus {
+    func cancelCheck() throws(ManagementError) -> CheckStatus {
         _ = try checkStatus()
         check?.cancel()
         return try checkStatus()

@@ -1,93 +1,14 @@
 import Catalog
 import Foundation
 import Logging
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// The most moves that `library(_:)` gives.
     static let recentMoves = 20
 
-    /// Makes a library with its drives, elements, cartridges and target.
-    @discardableResult
-    public func createLibrary(
-        _ name: String, _ spec: Library.Spec
-    ) throws(ManagementError) -> Resource<Library> {
-        let new = NewLibrary(
-            name: name, targetName: DeviceName.targetName(name), profile: spec.profile,
-            driveProfile: spec.driveProfile, driveCount: spec.drives, slotCount: spec.slots,
-            mailSlotCount: spec.mailSlots)
-        try assembly.check(new)
-        let barcodes = try Barcode.series(from: try firstBarcode(of: spec), count: spec.cartridges)
-        for barcode in barcodes {
-            try assembly.checkBarcode(
-                barcode, libraryProfile: spec.profile, driveProfile: spec.driveProfile)
-        }
-        if let size = spec.cartridgeSize { try checkCapacity(size) }
-        let cartridges = barcodes.map { barcode in
-            (
-                barcode: barcode,
-                capacity: spec.cartridgeSize
-                    ?? assembly.nativeCapacity(barcode: barcode, driveProfile: spec.driveProfile)
-            )
-        }
-        try checkNameIsFree(name)
-        let path = folder.libraryPath(name)
-        guard !folder.exists(path) else {
-            throw ManagementError(
-                .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
-        }
-        let library: LibraryRecord
-        do throws(ManagementError) {
-            library = try query { () throws(CatalogError) in
-                try catalog.addLibrary(new, cartridges: cartridges, created: Date())
-            }
-        } catch {
-            if (try? catalog.library(named: name)) != nil { noteRemains(of: name, "library", error) }
-            throw error
-        }
-        var isComplete = false
-        do throws(ManagementError) {
-            try folder.createFolder(path)
-            try assembly.createCartridges(
-                try cartridgeRecords(library), in: path, driveProfile: spec.driveProfile)
-            let event = event(
-                "create", "library", name,
-                new: [
-                    "profile": .text(spec.profile), "drives": .integer(Int64(library.drives.count)),
-                    "driveProfile": .text(spec.driveProfile), "slots": .integer(Int64(library.slotCount)),
-                    "mailSlots": .integer(Int64(library.mailSlotCount)),
-                    "cartridges": .integer(Int64(cartridges.count)),
-                ])
-            try query { () throws(CatalogError) in
-                try catalog.setPhase(.complete, ofDevice: library.identity.id, event: event)
-            }
-            isComplete = true
-            try start(library)
-        } catch {
-            takeBack(library, isComplete: isComplete)
-            throw error
-        }
-        logger.info("library created", metadata: ["library": "\(name)"])
-        return try self.library(name)
-    }
-
-    /// Removes a library that could not be made or started.
-    private func takeBack(_ library: LibraryRecord, isComplete: Bool) {
-        do {
-            if isComplete {
-                try query { () throws(CatalogError) in
-                    try catalog.setPhase(.deleting, ofDevice: library.identity.id)
-                }
-                assembly.stopLibrary(library, targetName: DeviceName.targetName(library.name))
-            }
-            try removeRemains(of: library)
-        } catch {
-            noteRemains(of: library.name, "library", error)
-        }
-    }
-
     /// The libraries by name.
-    public func libraries() throws(ManagementError) -> [Resource<Library>] {
+    func libraries() throws(ManagementError) -> [Resource<Library>] {
         var libraries: [Resource<Library>] = []
         for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
             libraries.append(try resource(library))
@@ -95,8 +16,13 @@ extension Controller {
         return libraries
     }
 
+    /// The library `name`, by what is known of its cartridges.
+    func knownLibrary(_ name: String) throws(ManagementError) -> Resource<Library> {
+        try resource(try libraryRecord(name))
+    }
+
     /// The library `name`, after a look at its cartridges.
-    public func library(_ name: String) throws(ManagementError) -> Resource<Library> {
+    func library(_ name: String) throws(ManagementError) -> Resource<Library> {
         let library = try libraryRecord(name)
         // First the cartridges: the library's state follows from them.
         _ = assembly.examine(
@@ -106,10 +32,12 @@ extension Controller {
     }
 
     /// The drives of the library `name`, or of all, by library and number.
-    public func drives(library name: String? = nil) throws(ManagementError) -> [Resource<Drive>] {
+    func drives(library name: String? = nil) throws(ManagementError) -> [Resource<Drive>] {
         var drives: [Resource<Drive>] = []
         for library in try libraryRecords(name) {
-            let cartridges = try cartridgeRecords(library)
+            let cartridges = try query { () throws(CatalogError) in
+                try catalog.cartridges(library: library.identity.id, in: .drive)
+            }
             for drive in library.drives {
                 let element = ElementAddress(kind: .drive, number: drive.number)
                 var status = Drive.Status()
@@ -125,7 +53,7 @@ extension Controller {
     }
 
     /// The last moves in the library `name`, or in all, the newest first.
-    public func moves(library name: String? = nil) throws(ManagementError) -> [Resource<Move>] {
+    func moves(library name: String? = nil) throws(ManagementError) -> [Resource<Move>] {
         var moves: [Resource<Move>] = []
         for library in try libraryRecords(name) {
             let records = try query { () throws(CatalogError) in
@@ -150,39 +78,9 @@ extension Controller {
         return try query { () throws(CatalogError) in try catalog.libraries() }
     }
 
-    /// Deletes the library `name` with all its cartridges, unless there are others in its folder.
-    public func deleteLibrary(_ name: String) throws(ManagementError) {
-        let library = try libraryRecord(name)
-        try checkHasNoStrangers(library)
-        let units = [library.identity.id] + library.drives.map(\.identity.id)
-        try checkUnused(name, units: units, kind: "library", verb: "delete")
-        let hasSettings = try hasFrontEndSettings(name, units: units)
-        // From here on it is deleted, whatever happens.
-        let event = event(
-            "delete", "library", name,
-            old: [
-                "profile": .text(library.profile), "drives": .integer(Int64(library.drives.count)),
-                "slots": .integer(Int64(library.slotCount)), "mailSlots": .integer(Int64(library.mailSlotCount)),
-                "cartridges": .integer(Int64(try cartridgeRecords(library).count)),
-            ])
-        try query { () throws(CatalogError) in
-            try catalog.setPhase(.deleting, ofDevice: library.identity.id, event: event)
-        }
-        assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
-        do {
-            try removeRemains(of: library)
-        } catch {
-            noteRemains(of: name, "library", error)
-            throw error
-        }
-        if hasSettings { forgetFrontEndSettings() }
-        folder.reserve.restore()
-        logger.info("library deleted", metadata: ["library": "\(name)"])
-    }
-
     /// Moves the cartridge in one element to another.
     @discardableResult
-    public func move(
+    func move(
         library name: String, _ request: Library.Move.Arguments
     ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
@@ -215,7 +113,7 @@ extension Controller {
 
     /// Takes a cartridge out of the library to the vault.
     @discardableResult
-    public func exportCartridge(
+    func exportCartridge(
         _ barcode: String, library name: String
     ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
@@ -234,7 +132,7 @@ extension Controller {
 
     /// Puts a cartridge from the vault into the first free mail slot; where there are none, into the first free slot.
     @discardableResult
-    public func importCartridge(
+    func importCartridge(
         _ barcode: String, library name: String
     ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
@@ -328,6 +226,10 @@ extension Controller {
         if let problem = problems[name] {
             throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
         }
+        guard library.phase == .complete else {
+            throw ManagementError(
+                .conflict, "library '\(name)' is \(library.phase == .creating ? "being made" : "being deleted")")
+        }
         return library
     }
 
@@ -382,7 +284,7 @@ extension Controller {
     }
 
     private func resource(_ library: LibraryRecord) throws(ManagementError) -> Resource<Library> {
-        let cartridges = try cartridgeRecords(library)
+        let key = library.identity.id
         let problem = problem(of: library)
         var spec = Library.Spec()
         spec.profile = library.profile
@@ -391,11 +293,21 @@ extension Controller {
         spec.slots = library.slotCount
         spec.mailSlots = library.mailSlotCount
         var status = Library.Status()
-        status.exported = cartridges.count { $0.location == .vault }
-        status.cartridges = cartridges.count - status.exported
+        (status.cartridges, status.exported) = try query { () throws(CatalogError) in
+            (
+                try catalog.cartridgeCount(library: key, isInVault: false),
+                try catalog.cartridgeCount(library: key, isInVault: true)
+            )
+        }
         status.target = DeviceName.targetName(library.name)
         status.sessions = assembly.sessionCounts()[status.target] ?? 0
-        status.state = problems[library.name] != nil ? .notServed : problem == nil ? .serving : .degraded
+        status.state =
+            switch library.phase {
+            case _ where problems[library.name] != nil: .notServed
+            case .creating: .creating
+            case .deleting: .deleting
+            case .complete: problem == nil ? .serving : .degraded
+            }
         status.serialNumber = library.identity.serialNumber
         status.naa = library.identity.naaText
         status.created = library.created

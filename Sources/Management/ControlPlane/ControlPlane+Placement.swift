@@ -2,7 +2,7 @@ import Catalog
 import Resources
 
 // Where cartridges that come into a library are put, and how new ones are labelled, when nobody says so.
-extension Controller {
+extension ControlPlane {
     static func elementCount(_ kind: ElementKind, of library: LibraryRecord) -> Int {
         switch kind {
         case .slot: library.slotCount

@@ -1,7 +1,7 @@
 import Catalog
 import ISCSI
 import Logging
-public import Resources
+import Resources
 
 /// The logical units that there are, under the names that people give them.
 struct DeviceUnits {
@@ -55,9 +55,9 @@ struct DeviceUnits {
     }
 }
 
-extension Controller {
+extension ControlPlane {
     /// The targets by name.
-    public func targets() throws(ManagementError) -> [Resource<ISCSITarget>] {
+    func targets() throws(ManagementError) -> [Resource<ISCSITarget>] {
         try resources(of: query { () throws(CatalogError) in try catalog.targets() }).sorted { $0.name < $1.name }
     }
 
@@ -92,7 +92,7 @@ extension Controller {
     }
 
     /// The target `name`, given as an iSCSI name or as the name of its disk or library.
-    public func target(_ name: String) throws(ManagementError) -> Resource<ISCSITarget> {
+    func target(_ name: String) throws(ManagementError) -> Resource<ISCSITarget> {
         let record = try targetRecord(name)
         guard let target = try resources(of: [record]).first else {
             throw ManagementError(.internal, "target '\(name)' has gone")
@@ -158,7 +158,7 @@ extension Controller {
     static let maximumOwnTargets = 16384
 
     /// Makes a target that shows devices.
-    public func createTarget(
+    func createTarget(
         _ given: String, _ spec: ISCSITarget.Spec = ISCSITarget.Spec()
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let name = ISCSIName.normalized(given) ?? DeviceName.targetName(given)
@@ -209,7 +209,7 @@ extension Controller {
     /// Makes access, authentication, portal groups and redirection of a target what `spec` says.
     ///
     /// What might let somebody see more than before has to be asked for: `mayWiden`.
-    public func changeTarget(
+    func changeTarget(
         _ name: String, to spec: ISCSITarget.Spec, mayWiden: Bool = false
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
@@ -259,7 +259,7 @@ extension Controller {
     }
 
     /// Deletes a target that was made for itself; the devices stay.
-    public func deleteTarget(_ name: String) throws(ManagementError) {
+    func deleteTarget(_ name: String) throws(ManagementError) {
         let target = try targetRecord(name)
         guard target.device == nil else {
             let device = DeviceName.alias(ofTarget: target.name)

@@ -2,11 +2,11 @@ import Catalog
 import Logging
 import Resources
 
-extension Controller {
+extension ControlPlane {
     /// Reads again what the daemon reads from files when it starts: the CHAP secrets, and the media of disks and
     /// libraries that it could not serve, which it then serves. Nothing that runs is touched. The log says what was
     /// done, and why something was not.
-    public func reload() {
+    func reload() {
         do {
             try reloadSecrets()
         } catch {
@@ -20,18 +20,18 @@ extension Controller {
         }
     }
 
-    /// Takes over the file of secrets as it is now. A file in which a place has no secrets any more would open it, so
-    /// that is refused.
+    /// Takes over the file of secrets as it is now. Where a place has no secrets any more nobody would get in, so that
+    /// is refused: a start would keep them out too, but whoever edits the file may not mean it.
     private func reloadSecrets() throws(ManagementError) {
-        let new = try SecretStore(path: folder.secretsPath)
+        let new = try SecretStore(path: folder.secretsPath, isRemembered: true)
         let lost = secrets.entries.keys.count { new.entries[$0] == nil }
         guard lost == 0 else {
             throw ManagementError(
                 .damaged,
-                "\(folder.secretsPath) lacks those of \(Counted.text(lost, "place")), which would be open then; "
-                    + "'carousel chap clear' forgets them")
+                "\(folder.secretsPath) lacks those of \(Counted.text(lost, "place")), where nobody would get in then; "
+                    + "put it back, or forget them with 'carousel chap delete'")
         }
-        secrets = new
+        secrets.replace(with: new)
         try configureFrontEnd()
     }
 
@@ -41,11 +41,11 @@ extension Controller {
         func tryAgain(_ name: String, _ kind: String, _ start: () throws(ManagementError) -> Void) {
             do {
                 try start()
-                problems[name] = nil
+                setProblem(nil, of: name)
                 counts.served += 1
                 logger.notice("served", metadata: [kind: "\(name)"])
             } catch {
-                problems[name] = error.message
+                setProblem(error.message, of: name)
                 counts.missed += 1
                 logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
             }

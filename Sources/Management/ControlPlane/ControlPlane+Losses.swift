@@ -1,12 +1,12 @@
 import Catalog
 import Foundation
 import Logging
-public import Resources
+import Resources
 
 // Losses of written data: who says that they are known, and the words in which they are shown.
-extension Controller {
+extension ControlPlane {
     /// Says that the loss of written data on the disk `name` is known: it can be written again.
-    public func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
+    func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
         guard try assembly.acknowledgeLoss(ofDisk: try diskRecord(name)) else {
             throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
         }
@@ -16,7 +16,7 @@ extension Controller {
 
     /// Says that the loss of written data on the cartridge is known: it ends where durability ended, and can be written
     /// again from there on.
-    public func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
+    func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
         let library = try servedLibrary(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
         guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {

@@ -1,12 +1,12 @@
 import Catalog
 import Foundation
 import Logging
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// Makes an empty cartridge and puts it into the first free slot.
     @discardableResult
-    public func createCartridge(
+    func createCartridge(
         _ barcode: String, library name: String, _ spec: Cartridge.Spec = Cartridge.Spec()
     ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
@@ -61,7 +61,7 @@ extension Controller {
 
     /// The cartridges of the library `name`, or of all libraries, by library and barcode: at most `limit` of those
     /// behind `after`, which is the name of one.
-    public func cartridges(
+    func cartridges(
         library name: String? = nil, after: String? = nil, limit: Int = .max
     ) throws(ManagementError) -> [Resource<Cartridge>] {
         let parts = (after ?? "").split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
@@ -79,7 +79,7 @@ extension Controller {
     }
 
     /// The cartridge `barcode` of the library `name`, with how much of it is written.
-    public func cartridge(_ barcode: String, library name: String) throws(ManagementError) -> Resource<Cartridge> {
+    func cartridge(_ barcode: String, library name: String) throws(ManagementError) -> Resource<Cartridge> {
         let library = try libraryRecord(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
         let path = folder.libraryPath(name)
@@ -91,7 +91,7 @@ extension Controller {
     }
 
     /// Deletes the cartridge `barcode` of the library `name` with its content.
-    public func deleteCartridge(_ barcode: String, library name: String) throws(ManagementError) {
+    func deleteCartridge(_ barcode: String, library name: String) throws(ManagementError) {
         let library = try servedLibrary(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
         if let element = cartridge.location.element {
@@ -123,7 +123,6 @@ extension Controller {
             }
             throw error
         }
-        folder.reserve.restore()
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }
 

@@ -1,14 +1,14 @@
 import Catalog
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// The sessions that are logged in, by TSIH.
-    public func sessions() -> [Resource<Session>] {
+    func sessions() -> [Resource<Session>] {
         assembly.sessions().sorted { Session.description.naming.precedes($0.name, $1.name) }
     }
 
     /// The session with that TSIH.
-    public func session(_ name: String) throws(ManagementError) -> Resource<Session> {
+    func session(_ name: String) throws(ManagementError) -> Resource<Session> {
         guard let session = assembly.sessions().first(where: { $0.name == name }) else {
             throw ManagementError(
                 .notFound, "there is no session \(name); 'carousel session list' shows those there are")
@@ -18,7 +18,7 @@ extension Controller {
 
     /// Asks initiators to log out, and closes their sessions after the time: the one with that TSIH, or without one
     /// those that `arguments` select. Gives the sessions that it closes.
-    public func closeSessions(
+    func closeSessions(
         _ name: String?, _ arguments: Session.Close.Arguments
     ) throws(ManagementError) -> [Resource<Session>] {
         let meant: [Resource<Session>]

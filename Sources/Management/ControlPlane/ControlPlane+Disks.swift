@@ -2,12 +2,12 @@ import Catalog
 import Foundation
 import Logging
 import Platform
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// Makes a disk, its image unless it is given one, and its target.
     @discardableResult
-    public func createDisk(_ name: String, _ spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
+    func createDisk(_ name: String, _ spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
         try checkNameIsFree(name)
         let size: Int64
         let image: String
@@ -66,18 +66,18 @@ extension Controller {
     }
 
     /// The disks by name.
-    public func disks() throws(ManagementError) -> [Resource<Disk>] {
+    func disks() throws(ManagementError) -> [Resource<Disk>] {
         let sessions = assembly.sessionCounts()
         return try query { () throws(CatalogError) in try catalog.disks() }.map { resource($0, sessions) }
     }
 
-    public func disk(_ name: String) throws(ManagementError) -> Resource<Disk> {
+    func disk(_ name: String) throws(ManagementError) -> Resource<Disk> {
         resource(try diskRecord(name))
     }
 
     /// Makes the disk `name` what `spec` says, unless it has a loss that nobody has acknowledged. It may become larger,
     /// not smaller: initiators have no way to agree to losing blocks.
-    public func changeDisk(_ name: String, to spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
+    func changeDisk(_ name: String, to spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
         let disk = try diskRecord(name)
         if let problem = problems[name] {
             throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
@@ -103,7 +103,7 @@ extension Controller {
     }
 
     /// Deletes the disk `name` with its image; an external image stays.
-    public func deleteDisk(_ name: String) throws(ManagementError) {
+    func deleteDisk(_ name: String) throws(ManagementError) {
         let disk = try diskRecord(name)
         let units = [disk.identity.id]
         try checkUnused(name, units: units, kind: "disk", verb: "delete")
@@ -123,7 +123,6 @@ extension Controller {
             throw error
         }
         if hasSettings { forgetFrontEndSettings() }
-        folder.reserve.restore()
         logger.info("disk deleted", metadata: ["disk": "\(name)"])
     }
 
@@ -238,7 +237,13 @@ extension Controller {
         var status = Disk.Status()
         status.target = DeviceName.targetName(disk.name)
         status.sessions = (sessions ?? assembly.sessionCounts())[status.target] ?? 0
-        status.state = problem != nil ? .notServed : loss != nil ? .dataLost : .serving
+        status.state =
+            switch disk.phase {
+            case _ where problem != nil: .notServed
+            case .creating: .creating
+            case .deleting: .deleting
+            case .complete: loss != nil ? .dataLost : .serving
+            }
         status.image = folder.imagePath(disk.image)
         status.serialNumber = disk.identity.serialNumber
         status.naa = disk.identity.naaText

@@ -6,7 +6,7 @@ import Resources
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
 // deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the
 // way.
-extension Controller {
+extension ControlPlane {
     /// How many cartridges of a library, and how many unclaimed files, are named one by one.
     static let namedAtMost = 20
 
@@ -25,7 +25,8 @@ extension Controller {
                 try endInterruptedCartridges(of: library)
             }
         }
-        unclaimed = try unclaimedFiles()
+        let unclaimed = try unclaimedFiles()
+        changeUnclaimed { $0 = unclaimed }
         for path in unclaimed.prefix(Self.namedAtMost) {
             logger.notice("the catalog does not know it", metadata: ["path": "\(path)"])
         }
@@ -65,9 +66,9 @@ extension Controller {
 
     /// Says that a disk or library that is not complete is still there, in part.
     func noteRemains(of name: String, _ kind: String, _ error: ManagementError) {
-        problems[name] =
+        setProblem(
             "\(kind) '\(name)' is not there any more, but not all of it is removed: \(error.message); "
-            + "'carousel \(kind) delete \(name)' tries again"
+                + "'carousel \(kind) delete \(name)' tries again", of: name)
         logger.error("not removed", metadata: [kind: "\(name)", "reason": "\(error.message)"])
     }
 
@@ -80,19 +81,21 @@ extension Controller {
         }
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
         forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
-        problems[disk.name] = nil
+        setProblem(nil, of: disk.name)
     }
 
-    /// Removes folder and rows of a library that is not complete.
-    func removeRemains(of library: LibraryRecord) throws(ManagementError) {
+    /// Removes folder and rows of a library that is not complete. `job` hears how far it is.
+    func removeRemains(of library: LibraryRecord, job: Job? = nil) throws(ManagementError) {
         let path = folder.libraryPath(library.name)
         try removing { () throws(ManagementError) in
-            try assembly.deleteCartridges(try cartridgeRecords(library), of: library, in: path)
+            try inPieces(try cartridgeRecords(library), job) { cartridges throws(ManagementError) in
+                try assembly.deleteCartridges(cartridges, of: library, in: path)
+            }
             try folder.remove(path)
         }
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
         forgetSecrets(at: .target(DeviceName.targetName(library.name)))
-        problems[library.name] = nil
+        setProblem(nil, of: library.name)
     }
 
     /// Removes files and row of a cartridge that is not complete.

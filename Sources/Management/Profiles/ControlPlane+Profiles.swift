@@ -2,17 +2,17 @@ import Catalog
 import Foundation
 import Logging
 import Profiles
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// The profiles that can be used, libraries first; their files are read again.
-    public func profileSummaries() throws(ManagementError) -> [ProfileSummary] {
+    func profileSummaries() throws(ManagementError) -> [ProfileSummary] {
         try profiles.reload()
         return try summaries(of: profiles.current.entries)
     }
 
     /// The profile `name` with what it decides.
-    public func profile(_ name: String) throws(ManagementError) -> ProfileDetail {
+    func profile(_ name: String) throws(ManagementError) -> ProfileDetail {
         try profiles.reload()
         let profiles = profiles.current
         guard let entry = profiles.entries.first(where: { $0.name == name }) else {
@@ -28,7 +28,7 @@ extension Controller {
 
     /// Puts a profile into the state folder, if nothing is wrong with it.
     @discardableResult
-    public func addProfile(_ request: ProfileAddition) throws(ManagementError) -> ProfileSummary {
+    func addProfile(_ request: ProfileAddition) throws(ManagementError) -> ProfileSummary {
         let content = Data(request.content.utf8)
         let entry: ProfileEntry
         do throws(ProfileError) {

@@ -1,16 +1,16 @@
 import Catalog
 import Foundation
 import Logging
-public import Resources
+import Resources
 
-extension Controller {
+extension ControlPlane {
     /// The most initiator groups.
     static let maximumInitiatorGroups = 1024
     /// How far from the last group a new one is put, so that others fit between.
     static let rankDistance = 10
 
     /// The initiator groups, by name.
-    public func initiatorGroups() throws(ManagementError) -> [Resource<InitiatorGroup>] {
+    func initiatorGroups() throws(ManagementError) -> [Resource<InitiatorGroup>] {
         let targets = try query { () throws(CatalogError) in try catalog.targets() }
         return try query { () throws(CatalogError) in try catalog.initiatorGroups() }.map { group in
             var spec = InitiatorGroup.Spec(
@@ -23,7 +23,7 @@ extension Controller {
         }.sorted { $0.name < $1.name }
     }
 
-    public func initiatorGroup(_ name: String) throws(ManagementError) -> Resource<InitiatorGroup> {
+    func initiatorGroup(_ name: String) throws(ManagementError) -> Resource<InitiatorGroup> {
         _ = try initiatorGroupRecord(name)
         guard let group = try initiatorGroups().first(where: { $0.name == name }) else {
             throw ManagementError(.internal, "group '\(name)' has gone")
@@ -32,7 +32,7 @@ extension Controller {
     }
 
     /// Makes a group.
-    public func createInitiatorGroup(
+    func createInitiatorGroup(
         _ name: String, _ spec: InitiatorGroup.Spec
     ) throws(ManagementError) -> Resource<InitiatorGroup> {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
@@ -62,7 +62,7 @@ extension Controller {
     ///
     /// Members that come are meant to. What lets others see more, because members go or need not prove who they are
     /// any more, has to be asked for: `mayWiden`.
-    public func changeInitiatorGroup(
+    func changeInitiatorGroup(
         _ name: String, to spec: InitiatorGroup.Spec, mayWiden: Bool = false
     ) throws(ManagementError) -> Resource<InitiatorGroup> {
         let group = try initiatorGroupRecord(name)
@@ -95,7 +95,7 @@ extension Controller {
     }
 
     /// Gives a group more members.
-    public func extendInitiatorGroup(
+    func extendInitiatorGroup(
         _ name: String, _ members: InitiatorGroup.Add.Arguments
     ) throws(ManagementError) -> Resource<InitiatorGroup> {
         guard !members.names.isEmpty || !members.addresses.isEmpty else {
@@ -114,7 +114,7 @@ extension Controller {
     ///
     /// A group that loses its last pattern but has ranges would have members of any name, and the other way round:
     /// that has to be asked for. So has to be what lets another group decide for initiators and shows them more.
-    public func reduceInitiatorGroup(
+    func reduceInitiatorGroup(
         _ name: String, _ members: InitiatorGroup.Remove.Arguments
     ) throws(ManagementError) -> Resource<InitiatorGroup> {
         guard !members.names.isEmpty || !members.addresses.isEmpty else {
@@ -169,12 +169,8 @@ extension Controller {
             (group.namePatterns, changed.namePatterns, isMeant.name, "pattern", "name", "address"),
             (group.addressRanges, changed.addressRanges, isMeant.address, "range", "address", "name"),
         ]
-<<<<<<< ours
-        for (before, after, isMeant, member, kind, other) in losses where !before.isEmpty && after.isEmpty && !isMeant {
-=======
         for (before, after, isExpected, member, kind, other) in losses
-        where !before.isEmpty && after.isEmpty && isExpected != true {
->>>>>>> theirs
+        where !before.isEmpty && after.isEmpty && !isExpected {
             throw ManagementError(
                 .conflict,
                 "without its last \(member) group '\(group.name)' would have members of any \(kind) whose \(other) "
@@ -183,7 +179,7 @@ extension Controller {
     }
 
     /// Deletes a group that no target counts on.
-    public func deleteInitiatorGroup(_ name: String) throws(ManagementError) {
+    func deleteInitiatorGroup(_ name: String) throws(ManagementError) {
         let targets = try initiatorGroup(name).status.targets
         guard targets.isEmpty else {
             throw ManagementError(

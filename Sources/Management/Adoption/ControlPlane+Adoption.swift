@@ -2,15 +2,15 @@ import Catalog
 import Foundation
 import Logging
 import Platform
-public import Resources
+import Resources
 
 // What is there and no row claims is taken up. Its rows are complete from the first moment on, in one transaction: a
 // crash before leaves the files as they were, a crash after leaves what was asked for, and at no time does anything
 // that ends an interrupted creation take these files for its own.
-extension Controller {
+extension ControlPlane {
     /// Makes a disk of an image that no disk has; its serial number and its NAA designator are new.
     @discardableResult
-    public func adoptDisk(_ request: DiskAdoption) throws(ManagementError) -> Resource<Disk> {
+    func adoptDisk(_ request: DiskAdoption) throws(ManagementError) -> Resource<Disk> {
         let imageFolder = folder.path + "/" + StateFolder.imageFolder
         var path = request.image.hasPrefix("/") ? folder.resolved(request.image) : imageFolder + "/" + request.image
         if !request.image.hasPrefix("/") {
@@ -53,14 +53,15 @@ extension Controller {
             giveUp("disk", name) { () throws(CatalogError) in try catalog.removeDisk(named: name) }
             throw error
         }
-        unclaimed.removeAll { folder.resolved($0) == folder.resolved(path) }
+        changeUnclaimed { $0.removeAll { folder.resolved($0) == folder.resolved(path) } }
+        record(event("adopt", "disk", name, new: ["image": .text(path)]))
         logger.notice("disk adopted", metadata: ["disk": "\(name)", "image": "\(path)"])
         return try self.disk(name)
     }
 
     /// Takes a cartridge that the catalog does not know into the vault of a library.
     @discardableResult
-    public func adoptCartridge(
+    func adoptCartridge(
         library name: String, _ request: CartridgeAdoption
     ) throws(ManagementError) -> Resource<Cartridge> {
         let library = try servedLibrary(name)
@@ -99,7 +100,8 @@ extension Controller {
             if isElsewhere { moveBack(target, to: path) }
             throw error
         }
-        unclaimed.removeAll { $0 == request.cartridge || $0 == path || $0 == target }
+        changeUnclaimed { $0.removeAll { $0 == request.cartridge || $0 == path || $0 == target } }
+        record(event("adopt", "cartridge", "\(name)/\(found.barcode)", new: ["location": "vault"]))
         logger.notice(
             "cartridge adopted", metadata: ["library": "\(name)", "cartridge": "\(found.barcode)", "from": "\(path)"])
         let adopted = try cartridgeRecord(found.barcode, library: library)
@@ -109,7 +111,7 @@ extension Controller {
     /// Makes a library of a folder of cartridges that no library has. They go to the slots, by barcode, and to the
     /// vault where there are no more; those that cannot be used stay as they are.
     @discardableResult
-    public func adoptLibrary(_ request: LibraryAdoption) throws(ManagementError) -> LibraryAdoptionResult {
+    func adoptLibrary(_ request: LibraryAdoption) throws(ManagementError) -> LibraryAdoptionResult {
         try DeviceName.check(request.name, of: "library")
         try checkNameIsFree(request.name)
         let path = folder.libraryPath(request.name)
@@ -161,7 +163,9 @@ extension Controller {
             }
             throw error
         }
-        unclaimed.removeAll { folder.resolved($0) == folder.resolved(path) }
+        changeUnclaimed { $0.removeAll { folder.resolved($0) == folder.resolved(path) } }
+        record(
+            event("adopt", "library", request.name, new: ["cartridges": .integer(Int64(found.count))]))
         logger.notice(
             "library adopted",
             metadata: ["library": "\(request.name)", "cartridges": "\(found.count)", "left": "\(left.count)"])
@@ -249,7 +253,7 @@ extension Controller {
         do throws(ManagementError) {
             try query(remove)
         } catch {
-            problems[name] = "\(kind) '\(name)' was adopted, but cannot be served; start the daemon again"
+            setProblem("\(kind) '\(name)' was adopted, but cannot be served; start the daemon again", of: name)
             logger.error("not served", metadata: ["name": "\(name)", "reason": "\(error.message)"])
         }
     }
@@ -258,7 +262,7 @@ extension Controller {
         do {
             try folder.move(path, to: origin)
         } catch {
-            unclaimed.append(path)
+            changeUnclaimed { $0.append(path) }
             logger.error("not moved back", metadata: ["path": "\(path)", "reason": "\(error.message)"])
         }
     }

@@ -1,0 +1,49 @@
+import Catalog
+import Foundation
+import Logging
+import Resources
+
+// Events: what was changed, by whom, when.
+extension ControlPlane {
+    func events(
+        after id: Int64, kind: String?, name: String?, limit: Int
+    ) throws(ManagementError) -> [EventSummary] {
+        try query { () throws(CatalogError) in
+            try catalog.events(after: id, kind: kind, name: name, limit: limit)
+        }.map(EventSummary.init)
+    }
+
+    func lastEvents(limit: Int) throws(ManagementError) -> [EventSummary] {
+        try query { () throws(CatalogError) in try catalog.lastEvents(limit: limit) }.map(EventSummary.init)
+    }
+
+    // MARK: For the extensions by topic
+
+    /// The event of a change that is made now on behalf of the present requester.
+    func event(
+        _ verb: String, _ kind: String, _ name: String, old: JSONValue? = nil, new: JSONValue? = nil
+    ) -> NewEvent {
+        NewEvent(
+            time: Date(), actor: Requester.current, kind: kind, name: name, verb: verb, old: old?.serialized,
+            new: new?.serialized)
+    }
+
+    /// Records an event that goes with no change of the catalog. The change is made, so a failure is only told of.
+    func record(_ event: NewEvent) {
+        do {
+            try catalog.record(event)
+        } catch {
+            logger.error("an event was not recorded", metadata: ["event": "\(event)", "reason": "\(error)"])
+        }
+    }
+
+    /// Removes files; once again with the room of the reserve when the system refuses.
+    func removing(_ remove: () throws(ManagementError) -> Void) throws(ManagementError) {
+        do {
+            try remove()
+        } catch {
+            guard error.code == .system, folder.reserve.giveUp() else { throw error }
+            try remove()
+        }
+    }
+}

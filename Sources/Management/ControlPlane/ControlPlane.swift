@@ -1,0 +1,300 @@
+import Catalog
+import Foundation
+import Logging
+import Platform
+import Resources
+
+/// What is done when the daemon is asked for something: requests become catalog rows, files and running devices.
+///
+/// Every change checks everything first, then changes, and undoes what it did when a later step fails; what a crash
+/// leaves half done the next start ends. The functions wait for files, SQLite and reactors, so they are for threads that
+/// may. The `Controller` sees to it that no two changes of the same things run at the same time; queries may run at any.
+final class ControlPlane: Sendable {
+    /// What is known beside the catalog.
+    private struct Memory {
+        var portals: [ServedPortal] = []
+        var unopenedPortals: [ServedPortal] = []
+        var nameService: NameService?
+        var check: Check?
+        var problems: [String: String] = [:]
+        var unclaimed: [String] = []
+        var notedWarnings: Set<String> = []
+    }
+
+    let folder: StateFolder
+    let catalog: Catalog
+    let assembly: any DeviceAssembly
+    let profiles: ProfileStore
+    let logger: Logger
+    /// The secrets of CHAP.
+    let secrets: SecretStore
+    /// Those who follow the events.
+    let feed: EventFeed
+    let started = Date()
+    /// Held while the front end is told what catalog and secrets say, so that it hears the newest last.
+    let configuring = Lock(())
+    /// Held from the choice of barcodes that nobody else has until the catalog has them.
+    let labelling = Lock(())
+    private let memory = Lock(Memory())
+
+    /// The portals that are open. Set by changes of portals only, one after another.
+    var portals: [ServedPortal] {
+        get { memory.withLock { $0.portals } }
+        set { memory.withLock { $0.portals = newValue } }
+    }
+
+    /// The portals of the last time that could not be opened. Set by changes of portals only.
+    var unopenedPortals: [ServedPortal] {
+        get { memory.withLock { $0.unopenedPortals } }
+        set { memory.withLock { $0.unopenedPortals = newValue } }
+    }
+
+    /// The iSNS server that is registered with. Set by changes of that only.
+    var nameService: NameService? {
+        get { memory.withLock { $0.nameService } }
+        set { memory.withLock { $0.nameService = newValue } }
+    }
+
+    /// The last check. Set by those who begin one only.
+    var check: Check? {
+        get { memory.withLock { $0.check } }
+        set { memory.withLock { $0.check = newValue } }
+    }
+
+    /// The files below the state folder that the catalog did not know at the start, less those that were adopted.
+    var unclaimed: [String] { memory.withLock { $0.unclaimed } }
+
+    /// Changes the list of files that the catalog does not know.
+    func changeUnclaimed(_ change: (inout [String]) -> Void) { memory.withLock { change(&$0.unclaimed) } }
+
+    /// Why devices are not served, by name.
+    var problems: [String: String] { memory.withLock { $0.problems } }
+
+    /// Says why the device or portal `name` is not served; nil when it is, or is no more.
+    func setProblem(_ problem: String?, of name: String) { memory.withLock { $0.problems[name] = problem } }
+
+    /// Those of `warnings` that were not there last time.
+    func newWarnings(_ warnings: [String]) -> [String] {
+        memory.withLock { memory in
+            defer { memory.notedWarnings = Set(warnings) }
+            return warnings.filter { !memory.notedWarnings.contains($0) }
+        }
+    }
+
+    /// A control plane over the catalog of `folder`; nothing runs yet. Profiles in the folder `profileFolder` count
+    /// more than those of the state folder, and these more than those inside the program.
+    init(
+        folder: StateFolder, logger: Logger, profileFolder: String? = nil,
+        makeAssembly: (Controller.Resources) throws(ManagementError) -> any DeviceAssembly
+    ) throws(ManagementError) {
+        self.folder = folder
+        let feed = EventFeed()
+        self.feed = feed
+        self.logger = logger
+        profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
+        let gate = folder.gate
+        let isProofRequired: Bool
+        let path = folder.catalogPath
+        do throws(CatalogError) {
+            catalog = try Catalog(
+                path: path,
+                hooks: Catalog.Hooks(
+                    willCommit: { () throws(CatalogError) in
+                        do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
+                    },
+                    willCreate: { () throws(CatalogError) in
+                        if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
+                    }, makeRoom: { [reserve = folder.reserve] in reserve.giveUp() },
+                    didRecord: { feed.publish($0) }))
+            let required = try catalog.authenticationPlaces()
+            isProofRequired = !required.isEmpty
+        } catch {
+            throw Self.translated(error, path: folder.catalogPath)
+        }
+        folder.reserve.restore()
+        secrets = try SecretStore(path: folder.secretsPath, isRemembered: isProofRequired)
+        assembly = try makeAssembly(
+            Controller.Resources(catalog: catalog, logger: logger, profiles: profiles))
+    }
+
+    // MARK: Start and stop
+
+    /// Ends what was interrupted, starts what the catalog holds, then listens.
+    ///
+    /// - Parameters:
+    ///   - portals: Where to listen, beside the portals of the last time.
+    ///   - demo: Whether to fill an empty catalog with a library and a disk.
+    ///   - isStrict: Whether to refuse when a disk or a library cannot be served, instead of serving the rest.
+    func start(
+        portals requested: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
+    ) throws(ManagementError) {
+        try endInterrupted()
+        for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
+        let disks = try query { () throws(CatalogError) in try catalog.disks() }
+        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
+        let ownFiles = OwnFiles(of: folder)
+        for disk in disks where disk.phase == .complete {
+            try startOrNote(disk.name, kind: "disk", isStrict) { () throws(ManagementError) in
+                try start(disk, ownFiles)
+            }
+        }
+        for library in libraries where library.phase == .complete {
+            try startOrNote(library.name, kind: "library", isStrict) { () throws(ManagementError) in
+                try start(library)
+            }
+        }
+        try rememberAuthentication()
+        try configureFrontEnd()
+        try startNameService()
+        // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
+        // nothing is to stay behind when a port is taken.
+        try openPortals(requested)
+        if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
+        noteWarnings()
+    }
+
+    /// Stops listening, ends the sessions, closes the media. False when something that initiators have written could not
+    /// be written out; the log says what.
+    func stopDevices() async -> Bool {
+        feed.end()
+        await nameService?.stop()
+        check?.cancel()
+        await check?.finished()
+        return await assembly.shutDown()
+    }
+
+    /// The end: nothing may be asked for afterwards.
+    func closeCatalog() {
+        do {
+            try catalog.close()
+        } catch {
+            logger.error("the catalog did not close", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    /// Serves a disk that the catalog holds.
+    func start(_ disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) {
+        let disk = try adoptingLength(of: disk, ownFiles)
+        try assembly.startDisk(
+            disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
+    }
+
+    private func startOrNote(
+        _ name: String, kind: String, _ isStrict: Bool, _ start: () throws(ManagementError) -> Void
+    ) throws(ManagementError) {
+        do {
+            try start()
+        } catch {
+            guard !isStrict else {
+                // What the catalog asks for makes no sense to this program: that is no mistake of the command line.
+                throw ManagementError(
+                    error.code == .system || error.code == .internal ? error.code : .damaged,
+                    "\(error.message); repair it, or start without --strict to serve everything else")
+            }
+            setProblem(error.message, of: name)
+            logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
+        }
+    }
+
+    private func createDemo() throws(ManagementError) {
+        try createLibrary(
+            "vtl",
+            Library.Spec(
+                profile: "ibm-03584l32", drives: 2, driveProfile: "ibm-ult3580-td8", slots: 20, mailSlots: 4,
+                cartridges: 8, cartridgeSize: 2 << 30))
+        try createDisk("disk0", Disk.Spec(size: 1 << 30))
+    }
+
+    // MARK: Queries
+
+    /// The state of the daemon.
+    func status() throws(ManagementError) -> DaemonStatus {
+        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
+        let cartridges = try query { () throws(CatalogError) in try catalog.cartridgeCount() }
+        var problems = problems
+        let disks = try query { () throws(CatalogError) in try catalog.disks() }
+        for disk in disks where problems[disk.name] == nil {
+            problems[disk.name] = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
+        }
+        for library in libraries {
+            problems[library.name] = problem(of: library)
+        }
+        return DaemonStatus(
+            version: Controller.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
+            stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
+            disks: disks.count, libraries: libraries.count,
+            cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
+            problems: problems.values.sorted() + profiles.problems, warnings: try warnings(),
+            refusedLogins: assembly.refusedLogins, unclaimed: unclaimed)
+    }
+
+    // MARK: For the extensions by topic
+
+    /// Refuses when an initiator is logged in to the target of `name`, or to another that shows one of its logical
+    /// units.
+    func checkUnused(_ name: String, units: [Int64], kind: String, verb: String) throws(ManagementError) {
+        var names: Set<String> = [DeviceName.targetName(name)]
+        if let device = units.first,
+            try query({ () throws(CatalogError) in try catalog.hasAccessSettings(device: device, units: units) })
+        {
+            let targets = try query { () throws(CatalogError) in try catalog.targets() }
+            for target in targets where !target.shownUnits.isDisjoint(with: units) { names.insert(target.name) }
+        }
+        guard let session = assembly.sessions().first(where: { names.contains($0.status.target) }) else { return }
+        throw ManagementError(
+            .inUse,
+            "\(kind) '\(name)' is in use by \(session.status.initiator); log it out before you \(verb) the \(kind)")
+    }
+
+    /// Refuses when a disk or a library has the name, for their targets would too.
+    func checkNameIsFree(_ name: String) throws(ManagementError) {
+        if try query({ () throws(CatalogError) in try catalog.disk(named: name) }) != nil {
+            throw ManagementError(
+                .conflict,
+                "disk '\(name)' exists already; choose another name or delete it with 'carousel disk delete \(name)'")
+        }
+        if try query({ () throws(CatalogError) in try catalog.library(named: name) }) != nil {
+            throw ManagementError(
+                .conflict,
+                "library '\(name)' exists already; "
+                    + "choose another name or delete it with 'carousel library delete \(name)'")
+        }
+        try checkTargetIsFree(name)
+    }
+
+    /// Refuses when a target that was made for itself has the name.
+    func checkTargetIsFree(_ name: String) throws(ManagementError) {
+        let target = DeviceName.targetName(name)
+        guard try query({ () throws(CatalogError) in try catalog.hasTarget(named: target) }) else { return }
+        throw ManagementError(
+            .conflict,
+            "target '\(target)' exists already; choose another name or delete it with 'carousel target delete \(name)'")
+    }
+
+    /// Runs a catalog function and words its error.
+    func query<Value>(_ body: () throws(CatalogError) -> Value) throws(ManagementError) -> Value {
+        do { return try body() } catch { throw Self.translated(error, path: folder.catalogPath) }
+    }
+
+    private static func translated(_ error: CatalogError, path: String) -> ManagementError {
+        switch error {
+        case .newerVersion:
+            ManagementError(.damaged, "\(path) is of a newer Carousel: \(error); use that version or another --state")
+        case .notACatalog:
+            ManagementError(.damaged, "\(path) is damaged: \(error); put it out of the way or use another --state")
+        case .unwanted(let reason): ManagementError(.damaged, reason)
+        case .damaged(let reason):
+            ManagementError(.damaged, "\(path) is damaged: \(reason); put it back from a copy or use another --state")
+        case .conflict(let reason): ManagementError(.conflict, reason)
+        case .failed(let reason): ManagementError(.system, "the catalog \(path) failed: \(reason)")
+        }
+    }
+}
+
+extension LogicalUnitIdentity {
+    /// The NAA identifier as 16 hexadecimal digits.
+    var naaText: String {
+        let digits = String(naaIdentifier, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}

@@ -1,0 +1,79 @@
+public import Resources
+
+// What is there and unknown, what may be damaged, and profiles.
+extension Controller {
+    // MARK: Adoption
+
+    /// Makes a disk of an image that no disk has; its serial number and its NAA designator are new.
+    @discardableResult
+    public func adoptDisk(_ request: DiskAdoption) async throws(ManagementError) -> Resource<Disk> {
+        var name = request.name ?? request.image.split(separator: "/").last.map(String.init) ?? ""
+        if request.name == nil, name.hasSuffix(".img") { name = String(name.dropLast(4)) }
+        return try await change([.thing(name), .externalImages]) { plane throws(ManagementError) in
+            try plane.adoptDisk(request)
+        }
+    }
+
+    /// Takes a cartridge that the catalog does not know into the vault of a library.
+    @discardableResult
+    public func adoptCartridge(
+        library name: String, _ request: CartridgeAdoption
+    ) async throws(ManagementError) -> Resource<Cartridge> {
+        try await change([.thing(name)]) { plane throws(ManagementError) in
+            try plane.adoptCartridge(library: name, request)
+        }
+    }
+
+    /// Makes a library of a folder of cartridges that no library has.
+    @discardableResult
+    public func adoptLibrary(
+        _ request: LibraryAdoption
+    ) async throws(ManagementError) -> LibraryAdoptionResult {
+        try await change([.thing(request.name)], in: .long) { plane throws(ManagementError) in
+            try plane.adoptLibrary(request)
+        }
+    }
+
+    // MARK: Checks
+
+    /// Begins a check; there may be none under way.
+    public func startCheck(_ request: CheckRequest) async throws(ManagementError) -> CheckStatus {
+        try await change([.check]) { plane throws(ManagementError) in try plane.startCheck(request) }
+    }
+
+    /// How far the last check is.
+    public func checkStatus() async throws(ManagementError) -> CheckStatus {
+        try await query { plane throws(ManagementError) in try plane.checkStatus() }
+    }
+
+    /// Ends the check that is under way.
+    public func cancelCheck() async throws(ManagementError) -> CheckStatus {
+        try await change([.check]) { plane throws(ManagementError) in try plane.cancelCheck() }
+    }
+
+    // MARK: Profiles
+
+    /// The profiles that can be used, libraries first; their files are read again.
+    public func profileSummaries() async throws(ManagementError) -> [ProfileSummary] {
+        try await query(in: .long) { plane throws(ManagementError) in try plane.profileSummaries() }
+    }
+
+    /// The profile `name` with what it decides.
+    public func profile(_ name: String) async throws(ManagementError) -> ProfileDetail {
+        try await query(in: .long) { plane throws(ManagementError) in try plane.profile(name) }
+    }
+
+    /// Puts a profile into the state folder, if nothing is wrong with it.
+    @discardableResult
+    public func addProfile(_ request: ProfileAddition) async throws(ManagementError) -> ProfileSummary {
+        try await change([.profiles]) { plane throws(ManagementError) in try plane.addProfile(request) }
+    }
+
+    // MARK: Reloading
+
+    /// Reads again what the daemon reads from files when it starts: the CHAP secrets, and the media of disks and
+    /// libraries that it could not serve, which it then serves. The log says what was done, and why something was not.
+    public func reload() async throws(ManagementError) {
+        try await change([.access], in: .long) { plane throws(ManagementError) in plane.reload() }
+    }
+}
