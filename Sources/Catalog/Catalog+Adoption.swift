@@ -23,9 +23,9 @@ public struct AdoptedCartridge: Hashable, Sendable {
 extension Catalog {
     /// Adds a cartridge that is there to the vault of the library with the key `library`.
     public func adoptCartridge(
-        _ cartridge: AdoptedCartridge, library: Int64, created: Date
+        _ cartridge: AdoptedCartridge, library: Int64, created: Date, event: NewEvent? = nil
     ) throws(CatalogError) {
-        try write { database in
+        try write(event) { database in
             try Self.insert(cartridge, at: .vault, library: library, created: created, in: database)
         }
     }

@@ -7,9 +7,9 @@ extension Catalog {
     /// where it is logical unit 0.
     public func addDisk(
         name: String, targetName: String, image: String, imageIsExternal: Bool, size: Int64, blockSize: Int,
-        created: Date, phase: RecordPhase = .creating
+        created: Date, phase: RecordPhase = .creating, event: NewEvent? = nil
     ) throws(CatalogError) -> DiskRecord {
-        try write { database in
+        try write(event) { database in
             let identity = try LogicalUnitIdentity.insert(.disk, in: database)
             try database.execute(
                 sql: """

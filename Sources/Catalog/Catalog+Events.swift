@@ -6,8 +6,8 @@ extension Catalog {
     /// How many events of initiators are kept, and how many of all others; the oldest go first.
     public static let eventLimit = 100_000
 
-    /// The events after the one with the number `id`, at most `limit`, the oldest first; those of `kind` and `name` only
-    /// where these are given. Numbers may be missing: events that are too old are gone.
+    /// The events after the one with the number `id`, at most `limit`, the oldest first; those of `kind` and `name`
+    /// only where these are given. Numbers may be missing: events that are too old are gone.
     public func events(
         after id: Int64 = 0, kind: String? = nil, name: String? = nil, limit: Int
     ) throws(CatalogError) -> [EventRecord] {

@@ -41,18 +41,18 @@ extension Catalog {
     /// The cartridges, at most as many as slots, go to the slots from 1 on. Instead of new cartridges `adopted` are
     /// those that are there, which go to the vault where there are no more slots.
     ///
-    /// Slots and cartridges of a library in phase `creating` follow it in transactions of a bounded size. When one fails,
-    /// the library is removed; when that fails as well it stays, in that phase. In another phase everything is one
-    /// transaction: nobody would remove what is left of a half.
+    /// Slots and cartridges of a library in phase `creating` follow it in transactions of a bounded size. When one
+    /// fails, the library is removed; when that fails as well it stays, in that phase. In another phase everything is
+    /// one transaction, with `event`: nobody would remove what is left of a half.
     public func addLibrary(
         _ library: NewLibrary, cartridges: [(barcode: String, capacity: Int64)], adopted: [AdoptedCartridge] = [],
-        created: Date, phase: RecordPhase = .creating
+        created: Date, phase: RecordPhase = .creating, event: NewEvent? = nil
     ) throws(CatalogError) -> LibraryRecord {
         func addSlots(_ slots: Range<Int>, to record: LibraryRecord, in database: Database) throws {
             try Self.addSlots(slots, to: record, cartridges: cartridges, adopted: adopted, in: database)
         }
         guard phase == .creating else {
-            return try write { database in
+            return try write(event) { database in
                 let record = try Self.insert(library, created: created, phase: phase, in: database)
                 try addSlots(0..<library.slotCount, to: record, in: database)
                 for cartridge in adopted.dropFirst(library.slotCount) {

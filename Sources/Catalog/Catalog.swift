@@ -23,8 +23,8 @@ public final class Catalog: Sendable {
         public var willCommit: (@Sendable () throws(CatalogError) -> Void)?
         /// Called before an empty or new file becomes a catalog; when it throws, it does not.
         public var willCreate: (@Sendable () throws(CatalogError) -> Void)?
-        /// Called when the file system is full and something is to be removed, or the catalog to be opened; true when it
-        /// has made room, and it is worth another attempt.
+        /// Called when the file system is full and something is to be removed, or the catalog to be opened; true when
+        /// it has made room, and it is worth another attempt.
         public var makeRoom: (@Sendable () -> Bool)?
         /// Called after each transaction with the events that it has recorded, in the order of their numbers; must be
         /// quick, and not call the catalog.

@@ -119,9 +119,15 @@ struct API: Sendable {
                         .invalid, "limit '\(value)' is not possible; give 1 to \(Page.maximumLength)", field: "limit")
                 }
                 page.limit = limit
+            case "last":
+                guard let last = Int(value), (1...Page.maximumLength).contains(last) else {
+                    throw ManagementError(
+                        .invalid, "last '\(value)' is not possible; give 1 to \(Page.maximumLength)", field: "last")
+                }
+                page.last = last
             default:
                 throw ManagementError(
-                    .invalid, "a list has no parameter '\(key)'; it has after, limit and of", field: String(key))
+                    .invalid, "a list has no parameter '\(key)'; it has after, last, limit and of", field: String(key))
             }
         }
         let (items, next) = try await endpoint.list(page)

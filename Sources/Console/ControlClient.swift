@@ -45,8 +45,15 @@ public struct ControlClient: Sendable {
 
     // MARK: Things
 
-    /// All things of a kind, by name, or those that are parts of `whole`.
-    public func list(_ kind: KindDescription, of whole: String? = nil) async throws -> [JSONValue] {
+    /// All things of a kind, by name, or those that are parts of `whole`; of these only the last so many.
+    public func list(
+        _ kind: KindDescription, of whole: String? = nil, last: Int? = nil
+    ) async throws -> [JSONValue] {
+        if let last {
+            let answer: JSONValue = try await get(
+                "\(kind.plural)?last=\(last)" + (whole.map { "&of=" + Self.escaped($0) } ?? ""))
+            return answer["items"]?.elements ?? []
+        }
         var items: [JSONValue] = []
         var query = whole.map { ["of=" + Self.escaped($0)] } ?? []
         while true {

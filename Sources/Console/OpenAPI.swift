@@ -49,6 +49,9 @@ enum OpenAPI {
                     query("after", "The name that the page begins behind.", ["type": "string"]),
                     query("of", "Only parts of this thing.", ["type": "string"]),
                     query(
+                        "last", "Only so many of the last ones.",
+                        ["type": "integer", "minimum": 1, "maximum": .integer(Int64(Page.maximumLength))]),
+                    query(
                         "limit", "How many at most.",
                         ["type": "integer", "minimum": 1, "maximum": .integer(Int64(Page.maximumLength))]),
                 ],

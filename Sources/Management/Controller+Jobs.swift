@@ -26,7 +26,8 @@ extension Controller {
         guard job.hasEnded else { throw ManagementError(.conflict, "nobody waits any more; job \(id) goes on") }
     }
 
-    /// Starts a job that does `body` to the thing of that name, on a thread for jobs, when no other change has its name.
+    /// Starts a job that does `body` to the thing of that name, on a thread for jobs, when no other change has its
+    /// name.
     func startJob(
         _ verb: String, _ kind: String, _ name: String, unit: String = "cartridges", total: Int,
         _ body: @escaping @Sendable (ControlPlane, Job) throws(ManagementError) -> Void

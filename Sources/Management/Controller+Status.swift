@@ -12,8 +12,8 @@ extension Controller {
     /// The most events that one call gives.
     public static let maximumEvents = 1000
 
-    /// The events after the one with the number `id`, at most `limit`, the oldest first: those of a kind of thing, or of
-    /// one thing, where that is given.
+    /// The events after the one with the number `id`, at most `limit`, the oldest first: those of a kind of thing, or
+    /// of one thing, where that is given.
     public func events(
         after id: Int64 = 0, kind: String? = nil, name: String? = nil, limit: Int = maximumEvents
     ) async throws(ManagementError) -> [EventSummary] {

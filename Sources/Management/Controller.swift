@@ -90,13 +90,6 @@ public final class Controller: Sendable {
         }
     }
 
-    /// Serves a disk that the catalog holds.
-    func start(_ disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) {
-        let disk = try adoptingLength(of: disk, ownFiles)
-        try assembly.startDisk(
-            disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
-    }
-
     /// Stops listening, ends the sessions, closes everything. Does nothing when called again. False when something that
     /// initiators have written could not be written out; the log says what.
     @discardableResult

@@ -44,9 +44,9 @@ public struct MediumSummary: Hashable, Sendable {
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
 /// Functions are called on any threads but reactors, for different devices at the same time; those that change one
-/// device, one after another, and so are those that change portals, or the front end. They may wait, for a bounded time,
-/// but not those that only tell of sessions, portals, losses and findings, for queries count on that. None may call back
-/// into the control plane. A function that throws has changed nothing unless it says so.
+/// device, one after another, and so are those that change portals, or the front end. They may wait, for a bounded
+/// time, but not those that only tell of sessions, portals, losses and findings, for queries count on that. None may
+/// call back into the control plane. A function that throws has changed nothing unless it says so.
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be made: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)

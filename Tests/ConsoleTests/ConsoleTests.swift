@@ -98,8 +98,11 @@ struct ConsoleTests {
         let error = await #expect(throws: ControlClientError.self) {
             let _: DaemonStatus = try await client.get("status")
         }
-        guard case .unreachable(let message) = error else { return Issue.record("\(String(describing: error))") }
-        #expect(message.contains("too long"))
+        if case .unreachable(let message) = error {
+            #expect(message.contains("too long"))
+        } else {
+            Issue.record("\(String(describing: error))")
+        }
     }
 
     @Test("an empty name is refused before the daemon is asked, as a name")
@@ -245,6 +248,29 @@ struct ConsoleTests {
             #expect(cartridge["status"]?["state"] == "ready" && cartridge["status"]?["loss"] == nil)
             let later: DaemonStatus = try await client.get("status")
             #expect(later.problems.isEmpty)
+        }
+    }
+
+    @Test("what was done is among the jobs and the events, the last ones alone where that is asked for")
+    func jobsAndEvents() async throws {
+        try await serving { client, fixture in
+            try await fixture.makeLibrary()
+            _ = try await client.create(Disk.description, "a", ["size": 4096])
+            let jobs = try await client.list(DaemonJob.description)
+            #expect(jobs.map { $0["status"]?["work"] } == ["create library vtl"])
+            #expect(jobs.map { $0["status"]?["state"] } == ["done"])
+            #expect(try await client.show(DaemonJob.description, "1") == jobs.first)
+            let ended = await refusal {
+                try await client.perform(DaemonJob.Cancel.description, DaemonJob.description, "1", [:])
+            }
+            #expect(ended?.code == .conflict)
+            let events = try await client.list(Event.description)
+            #expect(events.map { $0["status"]?["thing"] } == ["vtl", "a"])
+            #expect(try await client.list(Event.description, last: 1) == events.suffix(1))
+            let name = try #require(events.last?["name"]?.text)
+            #expect(try await client.show(Event.description, name) == events.last)
+            #expect(await refusal { try await client.show(Event.description, "99") }?.code == .notFound)
+            #expect(try await client.list(Disk.description, last: 5).count == 1)
         }
     }
 

@@ -137,7 +137,7 @@ struct AccessLevelTests {
         #expect(none.spec.names.isEmpty && none.spec.addresses.isEmpty)
     }
 
-    @Test("to set members, rank and authentication takes nothing away by the way either")
+    @Test("to set members, rank and authentication takes nothing away as a side effect either")
     func settings() async throws {
         try await group(
             "one", names: ["iqn.2026-11.test:a", "iqn.2026-11.test:b"], addresses: ["10.0.0.0/8"], rank: 10)

@@ -169,7 +169,8 @@ struct CHAPTests {
         _ = try await controller.createTarget("iqn.2001-04.com.example:x/y")
         try await set("target:iqn.2001-04.com.example:x%2Fy/u/v")
         #expect(try await names() == ["target:iqn.2001-04.com.example:x%2Fy/u/v"])
-        #expect(devices.plan?.targets.last?.credentials?.initiators.map(\.name) == ["u/v"])
+        #expect(
+            devices.plan?.targets.first { $0.name.hasSuffix("x/y") }?.credentials?.initiators.map(\.name) == ["u/v"])
     }
 
     /// The next daemon on the folder, after `change` of it.

@@ -41,12 +41,12 @@ struct ConcurrencyTests {
         #expect(try await controller.cartridges().count == 5)
         #expect(try await controller.cartridge("A00001L8", library: "vtl").status.used == 42)
         #expect(try await controller.targets().count == 2)
-        #expect(try await controller.target("vtl").logicalUnits.count == 3)
+        #expect(try await controller.target("vtl").status.units.count == 3)
         #expect(try await controller.sessions().isEmpty)
-        #expect(try await controller.portalSummaries().count == 1)
+        #expect(try await controller.allPortals().count == 1)
         #expect(try await controller.initiatorGroups().isEmpty)
         #expect(try await controller.credentials().isEmpty)
-        #expect(await controller.nameServiceStatus().server == nil)
+        #expect(await controller.nameServer() == nil)
         #expect(try await controller.events(kind: "library").map(\.name) == ["vtl"])
         let job = try #require(controller.jobSummaries().last)
         #expect(job.state == .running && job.name == "big" && job.total == 3)
@@ -57,7 +57,7 @@ struct ConcurrencyTests {
         try await controller.deleteDisk("d")
         _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "drive:1"))
         _ = try await controller.createCartridge("N00001L8", library: "vtl")
-        _ = try await controller.addPortal(PortalCreation(portal: "127.0.0.1:13260", group: nil))
+        _ = try await controller.addPortal("127.0.0.1:13260", Portal.Spec())
         try await fixture.makeLibrary("other")
 
         // A move that an initiator makes.
@@ -126,7 +126,7 @@ struct ConcurrencyTests {
                     switch index % 3 {
                     case 0: (try? await controller.createDisk("a", Disk.Spec(size: 4096))) != nil
                     case 1: (try? await fixture.makeLibrary("a")) != nil
-                    default: (try? await controller.createTarget(TargetCreation(name: "a"))) != nil
+                    default: (try? await controller.createTarget("a")) != nil
                     }
                 }
             }

@@ -88,7 +88,7 @@ struct JobTests {
         let barrier = fixture.devices.hang(atCartridge: "B00001L8")
         let first = try await controller.startCreation(ofLibrary: "big", spec(cartridges: 1))
         await barrier.waitForArrival()
-        let second = try await controller.startCreation(ofLibrary: "big", spec(cartridges: 1))
+        let second = try await controller.startDeletion(ofLibrary: "big")
         #expect(try controller.job(second.id).state == .waiting)
         _ = try controller.cancelJob(second.id)
         #expect(await fixture.refusal { try await controller.finish(second.id) } == Job.wasCancelled)

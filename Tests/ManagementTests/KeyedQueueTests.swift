@@ -92,9 +92,9 @@ struct KeyedQueueTests {
     @Test("changes with a key in common never run together, and all of them run", arguments: [1, 2, 3] as [UInt64])
     func exclusion(seed: UInt64) async throws {
         let queue = try makeQueue(waiting: 1000)
-        let held = Lock<[String: Int]>([:])
-        let done = Lock(0)
-        let clashes = Lock(0)
+        let held = Shared<[String: Int]>([:])
+        let done = Shared(0)
+        let clashes = Shared(0)
         var random = SeededRandom(seed: seed)
         await withTaskGroup(of: Void.self) { group in
             for index in 0..<600 {
@@ -129,7 +129,7 @@ struct KeyedQueueTests {
     func order() async throws {
         let queue = try makeQueue()
         let (first, barrier) = await hold(queue, ["a"])
-        let order = Lock<[Int]>([])
+        let order = Shared<[Int]>([])
         for number in 0..<5 {
             Task { try await queue.run(["a"]) { order.withLock { $0.append(number) } } }
             await wait { queue.waitingCount >= number + 1 }
@@ -148,7 +148,7 @@ struct KeyedQueueTests {
         let queue = try makeQueue()
         let (first, one) = await hold(queue, ["a"])
         let (second, two) = await hold(queue, ["b"])
-        let hasRun = Lock(false)
+        let hasRun = Shared(false)
         let both = Task { try await queue.run(["a", "b"]) { hasRun.withLock { $0 = true } } }
         await wait { queue.waitingCount == 1 }
         one.open()
@@ -177,7 +177,7 @@ struct KeyedQueueTests {
     func cancellation() async throws {
         let queue = try makeQueue()
         let (first, barrier) = await hold(queue, ["a"])
-        let ran = Lock<[String]>([])
+        let ran = Shared<[String]>([])
         let second = Task { try await queue.run(["a", "b"]) { ran.withLock { $0.append("second") } } }
         await wait { queue.waitingCount == 1 }
         let third = Task { try await queue.run(["b"]) { ran.withLock { $0.append("third") } } }
@@ -235,4 +235,13 @@ struct KeyedQueueTests {
         #expect(await queue.close(refusal, waitingAtMost: .seconds(60)))
         try await first.value
     }
+}
+
+/// A value under a lock that several tasks may capture.
+private final class Shared<Value: Sendable>: Sendable {
+    private let lock: Lock<Value>
+
+    init(_ value: Value) { lock = Lock(value) }
+
+    func withLock<Result>(_ body: (inout Value) -> Result) -> Result { lock.withLock { body(&$0) } }
 }

@@ -102,7 +102,10 @@ struct DocumentationTests {
         var count = 0
         for page in Self.pages {
             let module = Self.modules[page.module] ?? []
+            var isInCode = false
             for (number, line) in page.lines.enumerated() where !line.hasPrefix("# ") {
+                if line.hasPrefix("```") { isInCode.toggle() }
+                guard !isInCode, !line.hasPrefix("```") else { continue }
                 let quoted = line.components(separatedBy: "``").enumerated()
                 for symbol in quoted where symbol.offset % 2 == 1 {
                     count += 1

@@ -60,7 +60,6 @@ struct CommandWordsTests {
             ("disk create a --qqqqqqq 1", "unknown option '--qqqqqqq'; see 'carousel disk create --help'"),
             ("disk create a --size", "missing value for '--size <size>'; see 'carousel disk create --help'"),
             ("disk create a b", "unexpected argument 'b'; see 'carousel disk create --help'"),
-            ("session show x", "the value 'x' is invalid for '<tsih>'; see 'carousel session show --help'"),
         ])
     func sentences(words: String, sentence: String) throws {
         let words = words.split(separator: " ").map(String.init)

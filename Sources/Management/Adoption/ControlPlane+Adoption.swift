@@ -41,10 +41,12 @@ extension ControlPlane {
         try DeviceName.check(name, of: "disk")
         try checkNameIsFree(name)
         let size = try checkExternalImage(path, size: nil, blockSize: blockSize)
+        let event = event("adopt", "disk", name, new: ["image": .text(path)])
         let disk = try query { () throws(CatalogError) in
             try catalog.addDisk(
                 name: name, targetName: DeviceName.targetName(name), image: StateFolder.imageFolder + "/" + file,
-                imageIsExternal: false, size: size, blockSize: blockSize, created: Date(), phase: .complete)
+                imageIsExternal: false, size: size, blockSize: blockSize, created: Date(), phase: .complete,
+                event: event)
         }
         do throws(ManagementError) {
             try assembly.startDisk(
@@ -54,7 +56,6 @@ extension ControlPlane {
             throw error
         }
         changeUnclaimed { $0.removeAll { folder.resolved($0) == folder.resolved(path) } }
-        record(event("adopt", "disk", name, new: ["image": .text(path)]))
         logger.notice("disk adopted", metadata: ["disk": "\(name)", "image": "\(path)"])
         return try self.disk(name)
     }
@@ -92,16 +93,16 @@ extension ControlPlane {
             }
             try folder.move(path, to: target)
         }
+        let event = event("adopt", "cartridge", "\(name)/\(found.barcode)", new: ["location": "vault"])
         do throws(ManagementError) {
             try query { () throws(CatalogError) in
-                try catalog.adoptCartridge(found, library: library.identity.id, created: Date())
+                try catalog.adoptCartridge(found, library: library.identity.id, created: Date(), event: event)
             }
         } catch {
             if isElsewhere { moveBack(target, to: path) }
             throw error
         }
         changeUnclaimed { $0.removeAll { $0 == request.cartridge || $0 == path || $0 == target } }
-        record(event("adopt", "cartridge", "\(name)/\(found.barcode)", new: ["location": "vault"]))
         logger.notice(
             "cartridge adopted", metadata: ["library": "\(name)", "cartridge": "\(found.barcode)", "from": "\(path)"])
         let adopted = try cartridgeRecord(found.barcode, library: library)
@@ -151,8 +152,10 @@ extension ControlPlane {
             mailSlots: new.mailSlotCount
         ).check()
         try assembly.check(new)
+        let event = event("adopt", "library", request.name, new: ["cartridges": .integer(Int64(found.count))])
         let library = try query { () throws(CatalogError) in
-            try catalog.addLibrary(new, cartridges: [], adopted: found, created: Date(), phase: .complete)
+            try catalog.addLibrary(
+                new, cartridges: [], adopted: found, created: Date(), phase: .complete, event: event)
         }
         do throws(ManagementError) {
             try start(library)
@@ -164,8 +167,6 @@ extension ControlPlane {
             throw error
         }
         changeUnclaimed { $0.removeAll { folder.resolved($0) == folder.resolved(path) } }
-        record(
-            event("adopt", "library", request.name, new: ["cartridges": .integer(Int64(found.count))]))
         logger.notice(
             "library adopted",
             metadata: ["library": "\(request.name)", "cartridges": "\(found.count)", "left": "\(left.count)"])

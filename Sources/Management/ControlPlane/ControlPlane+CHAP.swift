@@ -38,8 +38,8 @@ extension ControlPlane {
     ) throws(ManagementError) -> Resource<Credential> {
         let (scope, user) = try parts(of: name)
         let present = secrets.entries[scope]
-        let isThere = present?.initiators.contains { $0.name == user } == true || present?.target?.name == user
-        guard !isThere else {
+        let exists = present?.initiators.contains { $0.name == user } == true || present?.target?.name == user
+        guard !exists else {
             throw ManagementError(
                 .conflict, "credential '\(name)' exists already; 'carousel chap set' gives it another secret")
         }

@@ -79,7 +79,7 @@ extension ControlPlane {
         changed.namePatterns = Set(spec.names).sorted()
         changed.addressRanges = Set(spec.addresses).sorted()
         if !mayWiden, extended.namePatterns != changed.namePatterns || extended.addressRanges != changed.addressRanges {
-            try checkKindsStay(from: group, to: changed, isMeant: (name: false, address: false), by: "open")
+            try checkKindsStay(from: group, to: changed, isExpected: (name: false, address: false), by: "open")
             try checkReductionWidensNothing(from: extended, to: changed)
         }
         if authentication == .none, spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
@@ -132,7 +132,7 @@ extension ControlPlane {
         changed.namePatterns = Set(group.namePatterns).subtracting(members.names).sorted()
         changed.addressRanges = Set(group.addressRanges).subtracting(members.addresses).sorted()
         try checkKindsStay(
-            from: group, to: changed, isMeant: (name: members.anyName, address: members.anyAddress), by: nil)
+            from: group, to: changed, isExpected: (name: members.anyName, address: members.anyAddress), by: nil)
         if !members.mayWiden, !members.anyName, !members.anyAddress {
             try checkReductionWidensNothing(from: group, to: changed)
         }
@@ -157,17 +157,17 @@ extension ControlPlane {
     /// Refuses to take the last member of one kind away while members of the other are left.
     ///
     /// - Parameters:
-    ///   - isMeant: Whether any name, or any address, is meant to do then.
+    ///   - isExpected: Whether any name, or any address, is to do then.
     ///   - option: The option that says so, without its dashes; one of each kind when nil.
     private func checkKindsStay(
-        from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord, isMeant: (name: Bool, address: Bool),
+        from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord, isExpected: (name: Bool, address: Bool),
         by option: String?
     ) throws(ManagementError) {
         // Without any member of either kind nobody belongs to it.
         guard !changed.namePatterns.isEmpty || !changed.addressRanges.isEmpty else { return }
         let losses = [
-            (group.namePatterns, changed.namePatterns, isMeant.name, "pattern", "name", "address"),
-            (group.addressRanges, changed.addressRanges, isMeant.address, "range", "address", "name"),
+            (group.namePatterns, changed.namePatterns, isExpected.name, "pattern", "name", "address"),
+            (group.addressRanges, changed.addressRanges, isExpected.address, "range", "address", "name"),
         ]
         for (before, after, isExpected, member, kind, other) in losses
         where !before.isEmpty && after.isEmpty && !isExpected {

@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+import Profiles
 import Resources
 
 extension ControlPlane {
@@ -70,6 +71,14 @@ extension ControlPlane {
             }
         }
         return moves
+    }
+
+    /// The unit serial number of the library's changer (VPD page 80h), by which hosts name it: its profile makes it of
+    /// the serial number. That alone when the profile cannot be used.
+    func unitSerialNumber(of library: LibraryRecord) -> String {
+        let serialNumber = library.identity.serialNumber
+        return (try? profiles.library(named: library.profile))?.personality(serialNumber: serialNumber)
+            .unitSerialNumber ?? serialNumber
     }
 
     /// The library `name`, or all of them.
@@ -308,7 +317,7 @@ extension ControlPlane {
             case .deleting: .deleting
             case .complete: problem == nil ? .serving : .degraded
             }
-        status.serialNumber = library.identity.serialNumber
+        status.serialNumber = unitSerialNumber(of: library)
         status.naa = library.identity.naaText
         status.created = library.created
         status.problem = problem

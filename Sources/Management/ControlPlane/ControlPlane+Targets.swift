@@ -8,6 +8,8 @@ struct DeviceUnits {
     /// A logical unit.
     struct Unit {
         let identity: LogicalUnitIdentity
+        /// The unit serial number (VPD page 80h).
+        let serialNumber: String
         /// The name that people give it: `vtl/drive:1`.
         let name: String
         /// `disk`, `changer` or `drive`.
@@ -48,7 +50,7 @@ struct DeviceUnits {
             shown.number = number
             shown.kind = unit.kind
             shown.device = unit.description
-            shown.serialNumber = unit.identity.serialNumber
+            shown.serialNumber = unit.serialNumber
             shown.naa = unit.identity.naaText
             return shown
         }
@@ -133,19 +135,21 @@ extension ControlPlane {
         for disk in disks {
             units.add(
                 DeviceUnits.Unit(
-                    identity: disk.identity, name: disk.name, kind: "disk", description: "disk \(disk.name)",
+                    identity: disk.identity, serialNumber: disk.identity.serialNumber, name: disk.name, kind: "disk",
+                    description: "disk \(disk.name)",
                     library: nil))
         }
         for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
             let key = library.identity.id
             units.add(
                 DeviceUnits.Unit(
-                    identity: library.identity, name: library.name, kind: "changer",
-                    description: "changer of library \(library.name)", library: key))
+                    identity: library.identity, serialNumber: unitSerialNumber(of: library), name: library.name,
+                    kind: "changer", description: "changer of library \(library.name)", library: key))
             for drive in library.drives {
                 units.add(
                     DeviceUnits.Unit(
-                        identity: drive.identity, name: "\(library.name)/drive:\(drive.number)", kind: "drive",
+                        identity: drive.identity, serialNumber: drive.identity.serialNumber,
+                        name: "\(library.name)/drive:\(drive.number)", kind: "drive",
                         description: "drive:\(drive.number) of library \(library.name)", library: key))
             }
         }

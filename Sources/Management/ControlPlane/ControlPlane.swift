@@ -7,8 +7,9 @@ import Resources
 /// What is done when the daemon is asked for something: requests become catalog rows, files and running devices.
 ///
 /// Every change checks everything first, then changes, and undoes what it did when a later step fails; what a crash
-/// leaves half done the next start ends. The functions wait for files, SQLite and reactors, so they are for threads that
-/// may. The `Controller` sees to it that no two changes of the same things run at the same time; queries may run at any.
+/// leaves half done the next start ends. The functions wait for files, SQLite and reactors, so they are for threads
+/// that may. The `Controller` sees to it that no two changes of the same things run at the same time; queries may run
+/// at any.
 final class ControlPlane: Sendable {
     /// What is known beside the catalog.
     private struct Memory {
@@ -153,8 +154,8 @@ final class ControlPlane: Sendable {
         noteWarnings()
     }
 
-    /// Stops listening, ends the sessions, closes the media. False when something that initiators have written could not
-    /// be written out; the log says what.
+    /// Stops listening, ends the sessions, closes the media. False when something that initiators have written could
+    /// not be written out; the log says what.
     func stopDevices() async -> Bool {
         feed.end()
         await nameService?.stop()

@@ -12,7 +12,8 @@ public struct CartridgeDriver: Driver {
     }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Cartridge>] {
-        try await controller.cartridges(library: page.whole, after: page.after, limit: page.limit)
+        guard page.last == nil else { return page.slice(try await controller.cartridges(library: page.whole)) }
+        return try await controller.cartridges(library: page.whole, after: page.after, limit: page.limit)
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Cartridge> {

@@ -11,18 +11,23 @@ public struct Page: Sendable, Hashable {
     public var after: String?
     /// How many at most.
     public var limit: Int
+    /// Only so many of the last ones; all when nil.
+    public var last: Int?
 
-    public init(whole: String? = nil, after: String? = nil, limit: Int = maximumLength) {
+    public init(
+        whole: String? = nil, after: String? = nil, limit: Int = maximumLength, last: Int? = nil
+    ) {
         self.whole = whole
         self.after = after
         self.limit = limit
+        self.last = last
     }
 
     /// Those of `things`, which are in the order of their names, that belong to the page.
     public func slice<Kind: ResourceKind>(_ things: [Resource<Kind>]) -> [Resource<Kind>] {
         let naming = Kind.description.naming
         let rest = after.map { after in things.drop { !naming.precedes(after, $0.name) } } ?? things[...]
-        return Array(rest.prefix(limit))
+        return Array(last.map { rest.suffix($0) } ?? rest.prefix(limit))
     }
 }
 
@@ -95,7 +100,8 @@ public struct Endpoint: Sendable {
         self.kind = kind
         list = { page async throws(ManagementError) in
             let things = try await driver.list(page)
-            return (things.map(\.json), things.count == page.limit ? things.last?.name : nil)
+            let isFull = page.last == nil && things.count == page.limit
+            return (things.map(\.json), isFull ? things.last?.name : nil)
         }
         show = { name async throws(ManagementError) in
             try await driver.show(try kind.naming.checked(name)).json
@@ -141,7 +147,7 @@ public enum Registry {
     public static let drivers: [any Driver.Type] = [
         DiskDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self, MoveDriver.self,
         ISCSITargetDriver.self, InitiatorGroupDriver.self, CredentialDriver.self, PortalDriver.self,
-        NameServerDriver.self, SessionDriver.self,
+        NameServerDriver.self, SessionDriver.self, JobDriver.self, EventDriver.self,
     ]
 
     /// The kinds, for the command line.

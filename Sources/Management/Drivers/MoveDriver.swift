@@ -7,6 +7,8 @@ public struct MoveDriver: Driver {
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Move>] {
         let moves = try await controller.moves(library: page.whole)
+        // The newest come first.
+        if let last = page.last { return Array(moves.prefix(last)) }
         guard let after = page.after else { return Array(moves.prefix(page.limit)) }
         return Array(moves.drop { $0.name != after }.dropFirst().prefix(page.limit))
     }

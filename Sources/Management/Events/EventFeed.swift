@@ -45,8 +45,8 @@ public struct EventSummary: Codable, Hashable, Sendable {
 
 /// Hands events on to those who follow them, as they are recorded.
 ///
-/// Nobody waits for a follower: one that lets too many events lie is ended with a note, and can read what it missed from
-/// the catalog.
+/// Nobody waits for a follower: one that lets too many events lie is ended with a note, and can read what it missed
+/// from the catalog.
 final class EventFeed: Sendable {
     /// The most followers at a time.
     static let maximumFollowers = 64

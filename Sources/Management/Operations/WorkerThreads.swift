@@ -1,8 +1,8 @@
 import Dispatch
 import Platform
 
-/// A bounded set of threads for work that may wait: for files, SQLite and reactors. Actors and tasks need the threads of
-/// Swift's pool, so nothing that waits runs there.
+/// A bounded set of threads for work that may wait: for files, SQLite and reactors. Actors and tasks need the threads
+/// of Swift's pool, so nothing that waits runs there.
 ///
 /// Threads are started as work needs them, and stay. Work that finds none free waits in the order in which it came.
 final class WorkerThreads: Sendable {

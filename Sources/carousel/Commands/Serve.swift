@@ -98,8 +98,7 @@ struct Serve: AsyncParsableCommand {
             // From the first moment on, for nohup and terminals that close send it at any time.
             let reloads = try Self.catchHangUps()
             try await serve(
-                portals: portals
-                    + inherited.portals.map { PortalAddress(address: $0.address.host, port: Int($0.address.port ?? 0)) },
+                portals: portals + inherited.portals.map(\.address).map(PortalAddress.init),
                 control: inherited.control, manager: manager, reloads: reloads, logger: logger
             ) { resources throws(ManagementError) in
                 try LocalDevices(
@@ -182,8 +181,8 @@ struct Serve: AsyncParsableCommand {
             guard inherited.name == wanted || !["control", "portal"].contains(inherited.name) else {
                 throw CommandFailure(
                     .systemError,
-                    "the inherited socket '\(inherited.name)' has the address '\(inherited.socket.address)'; a portal has "
-                        + "an IP address and port, and the control socket a path")
+                    "the inherited socket '\(inherited.name)' has the address '\(inherited.socket.address)'; a portal "
+                        + "has an IP address and port, and the control socket a path")
             }
         }
         let controls = sockets.map(\.socket).filter { $0.address.port == nil }
@@ -233,5 +232,12 @@ struct Serve: AsyncParsableCommand {
             "carousel \(status.version) serves \(status.stateFolder) on \(status.portals.joined(separator: ", ")) "
                 + "(process \(status.processID); SIGTERM or Ctrl-C stops it)")
         for warning in status.warnings { Output.print("warning: \(warning)") }
+    }
+}
+
+extension PortalAddress {
+    /// The address of an inherited socket.
+    fileprivate init(_ address: SocketAddress) {
+        self.init(address: address.host, port: Int(address.port ?? 0))
     }
 }

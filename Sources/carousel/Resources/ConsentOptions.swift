@@ -40,7 +40,7 @@ protocol WideningSource {
 /// `--open`, for those commands only that may let somebody see more than before.
 struct WideningOption<Source: WideningSource>: ParsableArguments, CustomReflectable {
     /// Whether that is meant.
-    private(set) var isMeant = false
+    private(set) var isAsked = false
 
     init() {}
 
@@ -55,6 +55,6 @@ struct WideningOption<Source: WideningSource>: ParsableArguments, CustomReflecta
     init(from decoder: any Decoder) throws {
         guard Source.mayWiden else { return }
         let container = try decoder.container(keyedBy: CodingKeys.self)
-        isMeant = try container.decode(Flag<Bool>.self, forKey: .open).wrappedValue
+        isAsked = try container.decode(Flag<Bool>.self, forKey: .open).wrappedValue
     }
 }

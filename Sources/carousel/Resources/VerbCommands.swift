@@ -18,12 +18,14 @@ struct ListCommand<Kind: ResourceKind>: AsyncParsableCommand {
     }
 
     @OptionGroup var whole: WholeArgument<Kind>
+    @Option(help: ArgumentHelp("Only so many of the last ones.", valueName: "n"))
+    var last: Int?
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let kind = Kind.description
-        let items = try await state.daemon.list(kind, of: whole.name)
+        let items = try await state.daemon.list(kind, of: whole.name, last: last)
         try output.show(JSONValue.object(["items": .array(items)])) { _ in ResourceText.table(items, of: kind) }
     }
 }
@@ -106,7 +108,7 @@ struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
         }
         let name = try await name.resolved(state.daemon)
         let thing = try await state.daemon.change(
-            Kind.description, name, members, mayWiden: widening.isMeant)
+            Kind.description, name, members, mayWiden: widening.isAsked)
         try output.show(thing) { ResourceText.summary($0, of: Kind.self) }
     }
 }
@@ -136,7 +138,7 @@ struct DeleteCommand<Kind: ResourceKind>: AsyncParsableCommand {
             _ = try await state.daemon.show(kind, name)
             guard try consent.isGiven(to: "delete \(kind.singular) '\(name)' with its content") else { return }
         }
-        try await state.daemon.delete(kind, name, mayWiden: widening.isMeant)
+        try await state.daemon.delete(kind, name, mayWiden: widening.isAsked)
         let named = kind.naming.onlyName == nil ? "\(kind.singular) \(name)" : "the \(kind.singular)"
         try output.show(["done": .text("deleted \(named)")] as JSONValue) { $0["done"]?.text ?? "" }
     }

@@ -34,6 +34,7 @@ set_up() {
         ip address add 10.99.0.1/32 dev second'
     check "the daemon starts on two portals" start_daemon --portal $portal --portal $second || return
     check "a disk is created" carousel disk create disk --size 64MiB
+    check "it is open to those who come by the second address" carousel target access disk open --open
     check "iscsid starts" start_iscsid
     check "discovery" discover $portal
 }
