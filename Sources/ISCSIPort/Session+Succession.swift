@@ -32,7 +32,12 @@ extension Session {
     /// Waits for the end of the session that this one reinstates, at most for `limits.reinstatementWait`; then `begin`
     /// is called.
     func waitForFormer(_ connection: Connection, _ reply: LoginReply, begin: @escaping () -> Void) {
-        guard succession.isWaiting, !isEnded else { return }
+        guard !isEnded else {
+            // It was ended before it could take the connection, which nobody else would close.
+            connection.close(.sessionEnded)
+            return
+        }
+        guard succession.isWaiting else { return }
         succession.waitingLogin = (connection, reply)
         succession.begin = begin
         let deadline = reactor.now + limits.reinstatementWait

@@ -19,9 +19,11 @@ extension Controller {
     public func createTarget(
         _ name: String, _ spec: ISCSITarget.Spec = ISCSITarget.Spec()
     ) async throws(ManagementError) -> Resource<ISCSITarget> {
-        try await change([.access, .portals, .thing(name)]) { plane throws(ManagementError) in
-            try plane.createTarget(name, spec)
-        }
+        // No device may go away while it is given a number.
+        let units = [spec.units] + spec.groups.values.map { $0.units ?? [:] }
+        let devices = units.flatMap(\.values).map(ChangeKey.thing)
+        let keys = Set(devices).union([.access, .portals, .thing(name)])
+        return try await change(keys) { plane throws(ManagementError) in try plane.createTarget(name, spec) }
     }
 
     /// Makes the target `name` what `spec` says. Where that may let somebody see more it has to be asked for:

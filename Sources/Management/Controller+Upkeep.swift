@@ -1,3 +1,4 @@
+import Logging
 public import Resources
 
 // What is there and unknown, what may be damaged, and profiles.
@@ -73,7 +74,23 @@ extension Controller {
 
     /// Reads again what the daemon reads from files when it starts: the CHAP secrets, and the media of disks and
     /// libraries that it could not serve, which it then serves. The log says what was done, and why something was not.
-    public func reload() async throws(ManagementError) {
-        try await change([.access], in: .long) { plane throws(ManagementError) in plane.reload() }
+    public func reload() async {
+        do throws(ManagementError) {
+            try await change([.access]) { plane throws(ManagementError) in try plane.reloadSecrets() }
+        } catch {
+            plane.logger.error("the CHAP secrets stay as they were", metadata: ["reason": "\(error.message)"])
+        }
+        do throws(ManagementError) {
+            var (served, missed) = (0, 0)
+            for name in try await query({ plane throws(ManagementError) in try plane.namesNotServed() }) {
+                let isServed = try await change([.thing(name)], in: .long) { plane throws(ManagementError) in
+                    try plane.serveAgain(name)
+                }
+                if isServed { served += 1 } else { missed += 1 }
+            }
+            plane.logger.notice("reloaded", metadata: ["newly served": "\(served)", "not served": "\(missed)"])
+        } catch {
+            plane.logger.error("what is not served was not tried again", metadata: ["reason": "\(error.message)"])
+        }
     }
 }

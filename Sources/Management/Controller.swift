@@ -122,6 +122,7 @@ public final class Controller: Sendable {
             let outcome = Requester.$current.withValue(requester) {
                 Result { () throws(ManagementError) in try body(plane) }
             }
+            plane.configureStaleFrontEnd()
             plane.folder.reserve.restore()
             return try outcome.get()
         }

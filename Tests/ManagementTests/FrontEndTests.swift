@@ -210,4 +210,31 @@ struct FrontEndTests {
     }
 
     private let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
+
+    @Test("devices that are made beside changes of access keep their units and their rules")
+    func creationBesideChanges() async throws {
+        try await serving { controller, devices in
+            try await controller.createInitiatorGroup("g", InitiatorGroup.Spec())
+            let changes = Task {
+                for number in 0..<100 {
+                    _ = try? await controller.extendInitiatorGroup(
+                        "g", InitiatorGroup.Add.Arguments(names: ["iqn.2004-10.com.example:\(number)"]))
+                    await Task.yield()
+                }
+            }
+            for number in 0..<40 { try await controller.createDisk("n\(number)", Disk.Spec(size: 4096)) }
+            await changes.value
+            for number in 0..<40 {
+                let target = try #require(devices.targets[DeviceName.targetName("n\(number)")])
+                #expect(target.logicalUnits[0] != nil, "n\(number)")
+                let request = AccessRequest(
+                    initiatorName: "iqn.2004-10.com.example:x", peerAddress: try #require(SocketAddress("127.0.0.1:1")),
+                    localAddress: try #require(SocketAddress("127.0.0.1:3260")), portalGroupTag: 1)
+                guard case .granted = devices.access.access(request, to: target) else {
+                    Issue.record("n\(number) is closed")
+                    continue
+                }
+            }
+        }
+    }
 }

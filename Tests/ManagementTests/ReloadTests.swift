@@ -24,16 +24,16 @@ struct ReloadTests {
         let (controller, devices) = try ControllerFixture.make(fixture.path)
         try await controller.start()
         #expect(Array(devices.disks.keys) == ["b"])
-        try await controller.reload()
+        await controller.reload()
         #expect(try await controller.status().problems.count == 2)
         for path in folders { try files.moveItem(atPath: path + ".away", toPath: path) }
         devices.logIn(to: "b")
-        try await controller.reload()
+        await controller.reload()
         #expect(try await controller.status().problems.isEmpty)
         #expect(devices.disks.keys.sorted() == ["a", "b"])
         #expect(devices.libraries == ["vtl"])
         #expect(try await controller.status().sessions == 1)
-        try await controller.reload()
+        await controller.reload()
         #expect(try await controller.status().problems.isEmpty)
         await controller.shutDown()
     }
@@ -60,16 +60,39 @@ struct ReloadTests {
                 FileManager.default.createFile(atPath: path, contents: data, attributes: [.posixPermissions: 0o600]))
         }
         try put(first)
-        try await controller.reload()
+        await controller.reload()
         #expect(try await users() == ["target:a/u"])
         #expect(fixture.devices.plan?.targets.first?.credentials != nil)
         for data in [nil, Data("{".utf8), Data(#"{"version":1,"entries":[]}"#.utf8), Data()] {
             try put(data)
-            try await controller.reload()
+            await controller.reload()
             #expect(try await users() == ["target:a/u"])
             #expect(fixture.devices.plan?.targets.first?.credentials != nil)
         }
         await controller.shutDown()
+    }
+
+    @Test("where a file that was read again has secrets a proof stays required, also when the file is lost")
+    func newPlaces() async throws {
+        let controller = fixture.controller
+        try await controller.start()
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        let path = fixture.path + "/chap.json"
+        let secret = Secret(Array("swordfish-swordfish".utf8))
+        try await controller.createCredential("target:a/u", Credential.Spec(secret: secret))
+        let file = try Data(contentsOf: URL(fileURLWithPath: path))
+        try await controller.waive(Credential.Waive.Arguments(place: "target:a"))
+        #expect(try await controller.target("a").spec.authentication == .none)
+        #expect(FileManager.default.createFile(atPath: path, contents: file, attributes: [.posixPermissions: 0o600]))
+        await controller.reload()
+        #expect(try await controller.target("a").spec.authentication == .chap)
+        await controller.shutDown()
+        controller.folder.release()
+        try FileManager.default.removeItem(atPath: path)
+        let (next, devices) = try ControllerFixture.make(fixture.path)
+        try await next.start()
+        #expect(devices.plan?.targets.first?.credentials == .unknown)
+        await next.shutDown()
     }
 }
 

@@ -49,8 +49,10 @@ extension ControlPlane {
                 event: event)
         }
         do throws(ManagementError) {
-            try assembly.startDisk(
-                disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(name))
+            try offering { () throws(ManagementError) in
+                try assembly.startDisk(
+                    disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(name))
+            }
         } catch {
             giveUp("disk", name) { () throws(CatalogError) in try catalog.removeDisk(named: name) }
             throw error

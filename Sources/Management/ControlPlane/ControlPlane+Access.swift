@@ -99,8 +99,8 @@ extension ControlPlane {
     }
 
     /// Has the catalog remember everywhere where there are secrets that authentication is required there: after an
-    /// upgrade, and when a crash came between the secrets and the catalog.
-    func rememberAuthentication() throws(ManagementError) {
+    /// upgrade, when a crash came between the secrets and the catalog, and when somebody has written the file.
+    func rememberAuthentication(of secrets: SecretStore) throws(ManagementError) {
         let known = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
         let places = Set(secrets.entries.keys.map(\.place)).subtracting(known)
         guard !places.isEmpty else { return }

@@ -43,8 +43,10 @@ extension ControlPlane {
             }
             isComplete = true
             // Not before: what initiators write now is not undone by a crash.
-            try assembly.startDisk(
-                record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(name))
+            try offering { () throws(ManagementError) in
+                try assembly.startDisk(
+                    record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(name))
+            }
         } catch {
             takeBack(record, isComplete: isComplete)
             throw error

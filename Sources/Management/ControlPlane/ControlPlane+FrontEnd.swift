@@ -7,9 +7,28 @@ import Resources
 
 // From catalog and secrets to the front end: the whole plan each time, so that nothing depends on the order of changes.
 extension ControlPlane {
-    /// Configures the front end as catalog and secrets say.
+    /// Configures the front end as catalog and secrets say. When that fails, the next change does it.
     func configureFrontEnd() throws(ManagementError) {
-        try configuring.withLock { _ throws(ManagementError) in assembly.configure(try frontEndPlan()) }
+        try configuring.withLock { _ throws(ManagementError) in
+            isFrontEndStale = true
+            assembly.configure(try frontEndPlan())
+            isFrontEndStale = false
+        }
+    }
+
+    /// Configures the front end if it was not told of the last change.
+    func configureStaleFrontEnd() {
+        guard isFrontEndStale else { return }
+        do {
+            try configureFrontEnd()
+        } catch {
+            logger.error("access is not up to date", metadata: ["reason": "\(error.message)"])
+        }
+    }
+
+    /// Offers a device while no plan is put into force: one that was made before would take its units away again.
+    func offering(_ start: () throws(ManagementError) -> Void) throws(ManagementError) {
+        try configuring.withLock { _ throws(ManagementError) in try start() }
     }
 
     func frontEndPlan() throws(ManagementError) -> FrontEndPlan {

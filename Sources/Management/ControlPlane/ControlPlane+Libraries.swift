@@ -176,8 +176,10 @@ extension ControlPlane {
             throw ManagementError(.damaged, "library '\(library.name)': its folder \(path) is missing")
         }
         let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
-        try assembly.startLibrary(
-            library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
+        try offering { () throws(ManagementError) in
+            try assembly.startLibrary(
+                library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
+        }
         let findings = assembly.examine(cartridges, of: library, in: path)
         log("cannot be used", findings.problems.mapValues(\.reason), of: library)
         log("lost data, which nobody has acknowledged", findings.losses.mapValues(\.reason), of: library)

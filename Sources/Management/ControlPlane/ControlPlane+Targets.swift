@@ -197,16 +197,18 @@ extension ControlPlane {
         return try target(name)
     }
 
-    /// Makes the new target `name` what `spec` says; authentication first, and access last.
+    /// Makes the new target `name` what `spec` says: closed first, then what restricts, and access last, so that what a
+    /// crash leaves is no wider.
     private func fill(_ name: String, _ spec: ISCSITarget.Spec) throws(ManagementError) {
+        let new = try targetRecord(name)
+        try query { () throws(CatalogError) in try catalog.setAccessLevel(.closed, ofTarget: new.id) }
         if spec.authentication == .chap { try setAuthentication(.chap, at: .target(name)) }
+        try set(new, spec)
         if !spec.units.isEmpty { _ = try map(target: name, ISCSITarget.Map.Arguments(units: spec.units)) }
         for (group, access) in spec.groups.sorted(by: { $0.key < $1.key }) {
             _ = try map(target: name, ISCSITarget.Map.Arguments(group: group, units: access.units ?? [:]))
         }
-        let target = try targetRecord(name)
-        try set(target, spec)
-        try query { () throws(CatalogError) in try catalog.setAccessLevel(spec.access, ofTarget: target.id) }
+        try query { () throws(CatalogError) in try catalog.setAccessLevel(spec.access, ofTarget: new.id) }
         try configureFrontEnd()
     }
 

@@ -20,6 +20,7 @@ final class ControlPlane: Sendable {
         var problems: [String: String] = [:]
         var unclaimed: [String] = []
         var notedWarnings: Set<String> = []
+        var isFrontEndStale = false
     }
 
     let folder: StateFolder
@@ -64,6 +65,12 @@ final class ControlPlane: Sendable {
 
     /// The files below the state folder that the catalog did not know at the start, less those that were adopted.
     var unclaimed: [String] { memory.withLock { $0.unclaimed } }
+
+    /// Whether the front end has not been told of the last change, because that failed.
+    var isFrontEndStale: Bool {
+        get { memory.withLock { $0.isFrontEndStale } }
+        set { memory.withLock { $0.isFrontEndStale = newValue } }
+    }
 
     /// Changes the list of files that the catalog does not know.
     func changeUnclaimed(_ change: (inout [String]) -> Void) { memory.withLock { change(&$0.unclaimed) } }
@@ -144,7 +151,7 @@ final class ControlPlane: Sendable {
                 try start(library)
             }
         }
-        try rememberAuthentication()
+        try rememberAuthentication(of: secrets)
         try configureFrontEnd()
         try startNameService()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
@@ -176,8 +183,10 @@ final class ControlPlane: Sendable {
     /// Serves a disk that the catalog holds.
     func start(_ disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) {
         let disk = try adoptingLength(of: disk, ownFiles)
-        try assembly.startDisk(
-            disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
+        try offering { () throws(ManagementError) in
+            try assembly.startDisk(
+                disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
+        }
     }
 
     private func startOrNote(

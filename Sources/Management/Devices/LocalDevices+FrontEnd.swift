@@ -74,10 +74,12 @@ extension LocalDevices {
         let shown = ([plan.logicalUnits] + plan.groups.compactMap(\.logicalUnits)).flatMap(\.values)
         let home = Self.home(of: shown.compactMap { units[$0] })
         let present = targets[plan.name]
+        // First what most are, so that a plan costs no more than its targets.
+        if let present, home == nil || present.homeReactor === home { return present }
         if let present {
             let used = [present.logicalUnits] + maps.filter { $0.key.target == plan.name }.map(\.value)
             let hasHome = used.contains { $0.all.values.contains { $0.homeReactor != nil } }
-            if home == nil || hasHome || present.homeReactor === home { return present }
+            if hasHome { return present }
         }
         guard present != nil || !plan.belongsToDevice else { return nil }
         let target = Target(name: plan.name, alias: plan.alias, homeReactor: home)

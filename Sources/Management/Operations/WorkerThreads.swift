@@ -19,8 +19,9 @@ final class WorkerThreads: Sendable {
             guard next < work.count else { return nil }
             defer {
                 next += 1
-                if next == work.count {
-                    work.removeAll(keepingCapacity: true)
+                // Also under load that never lets it run dry.
+                if next * 2 >= work.count {
+                    work.removeFirst(next)
                     next = 0
                 }
             }

@@ -135,7 +135,7 @@ struct Serve: AsyncParsableCommand {
         let reloading = Task {
             for await _ in reloads {
                 manager.tell("RELOADING=1", "STATUS=reading files again")
-                try? await controller.reload()
+                await controller.reload()
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
         }
