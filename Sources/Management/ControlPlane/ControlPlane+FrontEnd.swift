@@ -18,12 +18,7 @@ extension ControlPlane {
 
     /// Configures the front end if it was not told of the last change.
     func configureStaleFrontEnd() {
-        guard isFrontEndStale else { return }
-        do {
-            try configureFrontEnd()
-        } catch {
-            logger.error("access is not up to date", metadata: ["reason": "\(error.message)"])
-        }
+        if isFrontEndStale { forgetFrontEndSettings() }
     }
 
     /// Offers a device while no plan is put into force: one that was made before would take its units away again.

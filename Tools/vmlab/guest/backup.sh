@@ -74,7 +74,7 @@ defaults() {
     local program
     mkdir -p /etc/bacula /run/bacula /var/lib/bacula /var/log/bacula /var/lib/amanda /var/log/amanda
     for program in sd dir fd; do
-        sed -e "s/@[a-z_]*@/host/g; s/XXX_[A-Z]*_XXX/$password/g; s/XXX_[A-Z_]*XXX/$password/g" \
+        sed -e "s/@[a-z_]*@/host/g; s/X\{3\}_[A-Z_]*X\{3\}/$password/g" \
             /usr/share/bacula-common/defconfig/bacula-$program.conf >/etc/bacula/bacula-$program.conf
     done
     sqlite3 /var/lib/bacula/$password.db </usr/share/dbconfig-common/data/bacula-director-sqlite3/install/sqlite3
