@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -81,6 +82,13 @@ void cplatform_thread_setup(const char *name) {
     const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT};
     for (size_t index = 0; index < sizeof faults / sizeof *faults; index++) sigdelset(&all, faults[index]);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+// Linux keeps a nice value for each thread. What is refused changes nothing: the thread competes like the others then.
+void cplatform_thread_give_way(void) {
+    const int nice = 10;
+    // 0 is the calling thread. One that gives way even more already, as the process does, goes on to.
+    if (getpriority(PRIO_PROCESS, 0) < nice) (void)setpriority(PRIO_PROCESS, 0, nice);
 }
 
 struct cplatform_semaphore {

@@ -13,13 +13,21 @@ internal import Glibc
         self.name = name
     }
 
+    /// How a thread competes for processors.
+    public enum Priority: Sendable {
+        case ordinary
+        /// It gives way to ordinary threads of all processes, but is not kept from running (nice value 10): for work
+        /// that nobody waits for from one moment to the next.
+        case background
+    }
+
     /// Starts a thread that runs `body` and ends.
     public static func start(
-        name: String, _ body: @escaping @Sendable () -> Void
+        name: String, priority: Priority = .ordinary, _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) -> PlatformThread {
         let made = PlatformThread(name: name)
         // Ownership: the retained start block passes to the new thread, which releases it in `threadEntry`.
-        let start = unsafe Unmanaged.passRetained(ThreadStart(name: name, body: body))
+        let start = unsafe Unmanaged.passRetained(ThreadStart(name: name, priority: priority, body: body))
         let status = unsafe pthread_create(&made.thread, nil, threadEntry, start.toOpaque())
         if status != 0 {
             unsafe start.release()
@@ -49,10 +57,12 @@ internal import Glibc
 /// What a new thread needs.
 private final class ThreadStart {
     let name: String
+    let priority: PlatformThread.Priority
     let body: @Sendable () -> Void
 
-    init(name: String, body: @escaping @Sendable () -> Void) {
+    init(name: String, priority: PlatformThread.Priority, body: @escaping @Sendable () -> Void) {
         self.name = name
+        self.priority = priority
         self.body = body
     }
 }
@@ -63,6 +73,7 @@ private final class ThreadStart {
     // Safe: `PlatformThread.start` passed a retained ThreadStart.
     let start = unsafe Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
     unsafe start.name.withCString { unsafe cplatform_thread_setup($0) }
+    if start.priority == .background { cplatform_thread_give_way() }
     start.body()
     return nil
 }

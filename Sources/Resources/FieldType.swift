@@ -113,7 +113,7 @@ public indirect enum FieldType: Sendable {
             let checked = try fields.checked(members, of: field, path: field + ".")
             if let missing = fields.first(where: { $0.need == .required && [nil, .null].contains(checked[$0.name]) }) {
                 throw ManagementError(
-                    .invalid, "\(field) needs a \(missing.label): \(missing.help)", field: "\(field).\(missing.name)")
+                    .invalid, "\(field) needs its \(missing.label): \(missing.help)", field: "\(field).\(missing.name)")
             }
             return .object(checked.filter { $0.value != .null })
         default: break

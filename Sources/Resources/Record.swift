@@ -54,7 +54,8 @@ extension Record {
             guard let value = checked[name], value != .null else {
                 guard field.description.need != .required else {
                     throw ManagementError(
-                        .invalid, "\(thing) needs a \(field.description.label): \(field.description.help)", field: name)
+                        .invalid, "\(thing) needs its \(field.description.label): \(field.description.help)",
+                        field: name)
                 }
                 continue
             }
@@ -83,7 +84,7 @@ extension Record {
             if value == .null {
                 guard description.need != .required else {
                     throw ManagementError(
-                        .invalid, "\(thing) needs a \(description.label): \(description.help)",
+                        .invalid, "\(thing) needs its \(description.label): \(description.help)",
                         field: description.name)
                 }
                 value = field.value(Self())

@@ -79,6 +79,8 @@ int64_t cplatform_monotonic_nanoseconds(void);
 int64_t cplatform_calendar_seconds(void);
 /// Names the calling thread (at most 15 bytes are kept) and blocks all signals that are not its own fault in it.
 void cplatform_thread_setup(const char *_Nonnull name);
+/// Has the calling thread give way to those of ordinary priority (nice value 10).
+void cplatform_thread_give_way(void);
 
 /// A counting semaphore that makes no system call while nobody waits.
 struct cplatform_semaphore;

@@ -125,7 +125,7 @@ extension LocalDevices {
         _ cartridges: [CartridgeRecord], in folder: String, driveProfile: String
     ) throws(ManagementError) {
         let profile = try self.driveProfile(driveProfile)
-        try Self.each(cartridges) { cartridge throws(ManagementError) in
+        try Self.each(cartridges, on: cartridgeThreads) { cartridge throws(ManagementError) in
             guard case .data(let density, let isWORM) = profile.medium(barcode: cartridge.barcode) else {
                 throw ManagementError(.internal, "barcode '\(cartridge.barcode)' was not checked")
             }
@@ -175,7 +175,7 @@ extension LocalDevices {
     ) throws(ManagementError) {
         let register = libraries.withLock { $0[library.identity.id] }?.register
         let checks = checks
-        try Self.each(cartridges) { cartridge throws(ManagementError) in
+        try Self.each(cartridges, on: cartridgeThreads) { cartridge throws(ManagementError) in
             let barcode = cartridge.barcode
             checks.interrupt(CartridgeStore(directory: folder).folder(of: barcode))
             do throws(CartridgeError) {
@@ -243,15 +243,17 @@ extension LocalDevices {
         }
     }
 
-    /// Does `work` for all elements, several at a time; none is begun after one has failed.
+    /// Does `work` for all elements, several at a time, on `threads` where they are given; none is begun after one has
+    /// failed.
     private static func each<Element: Sendable, Failure>(
-        _ elements: [Element], _ work: @escaping @Sendable (Element) throws(Failure) -> Void
+        _ elements: [Element], on threads: WorkerThreads? = nil,
+        _ work: @escaping @Sendable (Element) throws(Failure) -> Void
     ) throws(Failure) {
         let failure = Lock<Failure?>(nil)
         let group = DispatchGroup()
-        let workers = min(Limit.cartridgeWorkers, elements.count)
+        let workers = min(threads == nil ? Limit.cartridgeExaminers : Limit.cartridgeWorkers, elements.count)
         for worker in 0..<workers {
-            DispatchQueue.global().async(group: group) {
+            let part: @Sendable () -> Void = {
                 for index in stride(from: worker, to: elements.count, by: workers) {
                     guard failure.withLock({ $0 == nil }) else { return }
                     do throws(Failure) {
@@ -260,6 +262,15 @@ extension LocalDevices {
                         failure.withLock { first in if first == nil { first = error } }
                     }
                 }
+            }
+            guard let threads else {
+                DispatchQueue.global().async(group: group, execute: part)
+                continue
+            }
+            group.enter()
+            threads.submit {
+                part()
+                group.leave()
             }
         }
         group.wait()

@@ -21,8 +21,10 @@ public final class LocalDevices: DeviceAssembly {
         static let reactorPool = 512 << 20
         /// The divisor of the machine's memory that gives the limit of what page keepers hold, unless the user sets it.
         static let keptMemoryShare: UInt64 = 8
-        /// How many cartridges are made, examined or removed at a time.
+        /// How many cartridges are made or removed at a time, by all jobs together.
         static let cartridgeWorkers = 16
+        /// How many cartridges are examined at a time by one who asks.
+        static let cartridgeExaminers = 16
         /// How long initiators get to log out when the daemon stops.
         static let logoutGrace = Duration.seconds(2)
         /// How long a move may take: a cartridge is written out and closed, another opened.
@@ -54,6 +56,9 @@ public final class LocalDevices: DeviceAssembly {
     let server: ISCSIServer
     /// Sockets on which the service manager listens; portals with their addresses are made of them.
     let inheritedSockets: [ListenSocket]
+    /// The threads on which cartridges are made and removed: thousands of them, which is no reason for those who ask
+    /// for something else to wait for a processor.
+    let cartridgeThreads: WorkerThreads
     private let fileEngine: FileEngine
     private let pageKeeper: PageKeeper
 
@@ -73,6 +78,8 @@ public final class LocalDevices: DeviceAssembly {
         self.refusals = refusals
         profiles = resources.profiles
         do {
+            cartridgeThreads = try WorkerThreads(
+                name: "cartridges", limit: Limit.cartridgeWorkers, priority: .background)
             fileEngine = try FileEngine()
             pageKeeper = try PageKeeper(
                 limit: Int(keptMemory ?? Int64(ProcessInfo.processInfo.physicalMemory / Limit.keptMemoryShare)))

@@ -55,12 +55,14 @@ final class WorkerThreads: Sendable {
     private let core = Core()
     private let name: String
     private let limit: Int
+    private let priority: PlatformThread.Priority
 
-    /// At most `limit` threads of that name, of which the first is started now.
-    init(name: String, limit: Int) throws(SystemError) {
+    /// At most `limit` threads of that name and priority, of which the first is started now.
+    init(name: String, limit: Int, priority: PlatformThread.Priority = .ordinary) throws(SystemError) {
         precondition(limit > 0, "somebody has to do the work")
         self.name = name
         self.limit = limit
+        self.priority = priority
         core.state.withLock { $0.threads = 1 }
         try start()
     }
@@ -69,7 +71,7 @@ final class WorkerThreads: Sendable {
 
     private func start() throws(SystemError) {
         let core = core
-        _ = try PlatformThread.start(name: name) { core.run() }
+        _ = try PlatformThread.start(name: name, priority: priority) { core.run() }
     }
 
     /// Has a thread do `work`, after everything that was submitted before it has begun. Not after `stop`.
