@@ -2,7 +2,7 @@
 """How the daemon's costs grow with disks, logical units and sessions: prints tables, and fails when something grows
 more than it may.
 
-    scale.py SOCKET PORT PID [--disks N] [--sessions N]
+    scale.py SOCKET PORT PID [--disks N] [--sessions N] [--cartridges N]
 
 SOCKET is the control socket, PORT the portal on 127.0.0.1, PID the daemon. Only the standard library is used.
 """
@@ -15,6 +15,7 @@ import resource
 import socket
 import struct
 import sys
+import threading
 import time
 
 import hostile
@@ -29,6 +30,11 @@ CONSTANT = 3.0
 # Memory that each may cost, in bytes.
 SESSION_BYTES = 192 << 10
 LUN_BYTES = 32 << 10
+CARTRIDGE_BYTES = 8 << 10
+# How many cartridges a library gets: as many slots as its profile has, less some for those that come one by one.
+LIBRARY_CARTRIDGES = 6800
+# How long the state of the daemon may take while thousands of things are made, in seconds.
+STATUS_WAIT = 0.05
 
 
 class Control:
@@ -40,11 +46,12 @@ class Control:
 
     def request(self, method, path, body=None):
         if self.connection is None:
-            self.connection = http.client.HTTPConnection("localhost", timeout=120)
+            self.connection = http.client.HTTPConnection("localhost", timeout=600)
             self.connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.connection.sock.connect(self.path)
         data = None if body is None else json.dumps(body)
-        self.connection.request(method, "/v1/" + path, data, {"Content-Type": "application/json"})
+        # What takes long is answered when it is done.
+        self.connection.request(method, "/v1/" + path, data, {"Content-Type": "application/json", "Prefer": "wait"})
         answer = self.connection.getresponse()
         text = answer.read()
         if answer.will_close:
@@ -327,6 +334,80 @@ def measure_sessions(control, daemon, port, name, units, count):
     print(f"logouts: {(time.perf_counter() - started) / len(peers) * 1e6:,.0f} µs each")
 
 
+class StatusWatch(threading.Thread):
+    """Asks for the state of the daemon ten times a second, over a connection of its own, until `end`."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.control = Control(path)
+        self.times = []
+        self.ending = threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ending.wait(0.1):
+            start = time.perf_counter()
+            self.control.request("GET", "status")
+            self.times.append(time.perf_counter() - start)
+
+    def end(self):
+        self.ending.set()
+        self.join()
+        return sorted(self.times)
+
+
+def part(times, share):
+    """The time that `share` of the sorted `times` do not exceed, in milliseconds."""
+    return times[min(len(times) - 1, int(len(times) * share))] * 1e3 if times else 0.0
+
+
+def measure_cartridges(control, daemon, count):
+    """Libraries full of cartridges."""
+    rows, costs, made, libraries, watched = [], [], 0, 0, []
+    start_memory = daemon.memory()
+    whole, few = divmod(count, LIBRARY_CARTRIDGES)
+    sizes = [LIBRARY_CARTRIDGES] * whole + ([few] if few else [])
+    goals = {1, 3, len(sizes)}
+    memory, first, spent = daemon.memory(), 0, 0.0
+    for number, size in enumerate(sizes, 1):
+        watch, started = StatusWatch(control.path), time.perf_counter()
+        control.request("POST", "libraries", {"name": f"l{number}", "spec": {
+            "profile": "ibm-03584l32", "driveProfile": "ibm-ult3580-td8", "drives": 2, "slots": size + 10,
+            "mailSlots": 4, "cartridges": size, "cartridgeSize": 1 << 30}})
+        spent += time.perf_counter() - started
+        watched = sorted(watched + watch.end())
+        made, libraries = made + size, number
+        if number not in goals:
+            continue
+        each = spent / (made - first)
+        growth = (daemon.memory() - memory) / (made - first)
+        name = control.request("GET", f"cartridges?of=l{number}&limit=1")["items"][0]["name"]
+        one = typical_time(lambda: control.request("GET", f"cartridges/{name.replace('/', '%2F')}"))[0]
+        status = typical_time(lambda: control.request("GET", "status"))[0]
+        listing, listed = typical_time(lambda: control.list("cartridges"), 1)
+        expect(len(listed) == made, f"the list has {len(listed)} of {made} cartridges")
+
+        def change():
+            control.request("POST", "cartridges", {"name": f"l{number}/ZZZ001L8", "spec": {"size": 1 << 30}})
+            control.request("DELETE", f"cartridges/l{number}%2FZZZ001L8")
+
+        one_change = typical_time(change, 5)[0]
+        costs.append((each, one, status, one_change, listing / made))
+        rows.append([figure(made), figure(libraries), figure(each * 1e3, 2), figure(growth), figure(one),
+                     figure(listing / 1e3), figure(listing / made, 1), figure(one_change / 1e3, 1), figure(status),
+                     figure(part(watched, 0.5), 1), figure(part(watched, 0.99), 1), figure(part(watched, 1), 1)])
+        expect(part(watched, 0.99) <= STATUS_WAIT * 1e3, "the state of the daemon waits while cartridges are made")
+        memory, first, spent, watched = daemon.memory(), made, 0.0, []
+    table("Libraries full of cartridges; the last three columns are the state of the daemon while they are made",
+          ["cartridges", "libraries", "create ms each", "bytes each", "show µs", "list ms", "µs each",
+           "make+delete ms", "status µs", "p50 ms", "p99 ms", "max ms"], rows)
+    for index, what in enumerate(["the creation of a cartridge", "showing a cartridge", "the state of the daemon",
+                                  "one change", "the list"]):
+        expect(costs[-1][index] <= CONSTANT * costs[0][index], f"{what} costs more the more cartridges there are")
+    each = (daemon.memory() - start_memory) / count
+    expect(each <= CARTRIDGE_BYTES, f"a cartridge costs {each / 1024:.1f} KiB")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("socket")
@@ -334,6 +415,7 @@ def main():
     parser.add_argument("pid", type=int)
     parser.add_argument("--disks", type=int, default=10000)
     parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--cartridges", type=int, default=100000)
     settings = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -344,6 +426,8 @@ def main():
     measure_map(control, daemon, settings.port, settings.disks)
     measure_sessions(control, daemon, settings.port, "d0", 1, settings.sessions)
     measure_sessions(control, daemon, settings.port, "many", settings.disks, settings.sessions)
+    if settings.cartridges:
+        measure_cartridges(control, daemon, settings.cartridges)
     print(f"\nAt the end: {daemon.memory() / 1024:,.0f} KiB, {daemon.descriptors()} files")
     for failure in failures:
         print(f"too much: {failure}")
