@@ -80,17 +80,27 @@ extension Controller {
         } catch {
             plane.logger.error("the CHAP secrets stay as they were", metadata: ["reason": "\(error.message)"])
         }
+        let (served, missed) = await reconcile()
+        plane.logger.notice("reloaded", metadata: ["newly served": "\(served)", "not served": "\(missed)"])
+    }
+
+    // MARK: Reconciling
+
+    /// One round: notes what is not where it should be, and tries again to serve what is not served, and to remove what
+    /// is unfinished. How many things are as they should be now, and how many still are not.
+    @discardableResult
+    func reconcile() async -> (done: Int, missed: Int) {
+        var (done, missed) = (0, 0)
         do throws(ManagementError) {
-            var (served, missed) = (0, 0)
-            for name in try await query({ plane throws(ManagementError) in try plane.namesNotServed() }) {
-                let isServed = try await change([.thing(name)], in: .long) { plane throws(ManagementError) in
-                    try plane.serveAgain(name)
+            for name in try await query(in: .long, { plane throws(ManagementError) in try plane.observeAll() }) {
+                let isDone = try await change([.thing(name)], in: .long) { plane throws(ManagementError) in
+                    try plane.reconcile(name)
                 }
-                if isServed { served += 1 } else { missed += 1 }
+                if isDone { done += 1 } else { missed += 1 }
             }
-            plane.logger.notice("reloaded", metadata: ["newly served": "\(served)", "not served": "\(missed)"])
         } catch {
             plane.logger.error("what is not served was not tried again", metadata: ["reason": "\(error.message)"])
         }
+        return (done, missed)
     }
 }

@@ -40,6 +40,8 @@ public final class Controller: Sendable {
         static let waitingQueries = 1024
         /// How long the end waits for changes that are under way; what is not done then, the next start ends.
         static let stopWait = DispatchTimeInterval.seconds(60)
+        /// How long between two rounds of looking at what is there.
+        static let roundSeconds = 10
         /// How long the end waits for queries.
         static let queryWait = DispatchTimeInterval.seconds(5)
     }
@@ -50,6 +52,8 @@ public final class Controller: Sendable {
     private let changes: KeyedQueue<ChangeKey>
     private let queries: KeyedQueue<ChangeKey>
     private let isShutDown = Lock(false)
+    /// What looks again and again at what is there.
+    private let rounds = Lock<Task<Void, Never>?>(nil)
 
     /// A control plane over the catalog of `folder`; nothing runs yet. Profiles in the folder `profileFolder` count
     /// more than those of the state folder, and these more than those inside the program.
@@ -88,6 +92,10 @@ public final class Controller: Sendable {
         try await change([], in: .long) { plane throws(ManagementError) in
             try plane.start(portals: portals, demo: demo, isStrict: isStrict)
         }
+        let task = Task { [weak self] in
+            while (try? await Task.sleep(for: .seconds(Limit.roundSeconds))) != nil { await self?.reconcile() }
+        }
+        rounds.withLock { $0 = task }
     }
 
     /// Stops listening, ends the sessions, closes everything. Does nothing when called again. False when something that
@@ -99,6 +107,7 @@ public final class Controller: Sendable {
             return !isShutDown
         }
         guard isFirst else { return true }
+        rounds.withLock { $0 }?.cancel()
         let refusal = ManagementError(.conflict, "the daemon is stopping; ask again when it has been started")
         jobs.stopAll(refusal)
         if await !changes.close(refusal, waitingAtMost: Limit.stopWait) {

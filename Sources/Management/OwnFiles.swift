@@ -10,6 +10,9 @@ import Resources
 struct OwnFiles {
     private var paths: [FileStatus.Identity: String] = [:]
 
+    /// None.
+    init() {}
+
     /// Those that are in `folder` now. It asks the system about each file of each cartridge.
     init(of folder: StateFolder) {
         let root = folder.resolved(folder.path)

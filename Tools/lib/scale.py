@@ -373,7 +373,8 @@ def measure_cartridges(control, daemon, count):
         watch, started = StatusWatch(control.path), time.perf_counter()
         control.request("POST", "libraries", {"name": f"l{number}", "spec": {
             "profile": "ibm-03584l32", "driveProfile": "ibm-ult3580-td8", "drives": 2, "slots": size + 10,
-            "mailSlots": 4, "cartridges": size, "cartridgeSize": 1 << 30}})
+            "mailSlots": 4, "cartridges": size, "firstBarcode": f"{chr(64 + number)}00001L8",
+            "cartridgeSize": 1 << 30}})
         spent += time.perf_counter() - started
         watched = sorted(watched + watch.end())
         made, libraries = made + size, number

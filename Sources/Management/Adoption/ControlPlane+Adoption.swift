@@ -49,10 +49,7 @@ extension ControlPlane {
                 event: event)
         }
         do throws(ManagementError) {
-            try offering { () throws(ManagementError) in
-                try assembly.startDisk(
-                    disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(name))
-            }
+            try offer(disk)
         } catch {
             giveUp("disk", name) { () throws(CatalogError) in try catalog.removeDisk(named: name) }
             throw error
@@ -251,12 +248,13 @@ extension ControlPlane {
     // MARK: Steps back
 
     /// Removes the rows of what could not be started. The files stay; so do the rows if they cannot be removed, and the
-    /// next start tries again to serve them.
+    /// next round tries again to serve them.
     private func giveUp(_ kind: String, _ name: String, _ remove: () throws(CatalogError) -> Void) {
+        noteWithdrawn(name)
         do throws(ManagementError) {
             try query(remove)
         } catch {
-            setProblem("\(kind) '\(name)' was adopted, but cannot be served; start the daemon again", of: name)
+            setProblem("\(kind) '\(name)' was adopted, but cannot be served", of: name)
             logger.error("not served", metadata: ["name": "\(name)", "reason": "\(error.message)"])
         }
     }

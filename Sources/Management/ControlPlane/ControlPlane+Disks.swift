@@ -43,10 +43,7 @@ extension ControlPlane {
             }
             isComplete = true
             // Not before: what initiators write now is not undone by a crash.
-            try offering { () throws(ManagementError) in
-                try assembly.startDisk(
-                    record, imagePath: folder.imagePath(image), targetName: DeviceName.targetName(name))
-            }
+            try offer(record)
         } catch {
             takeBack(record, isComplete: isComplete)
             throw error
@@ -81,9 +78,8 @@ extension ControlPlane {
     /// not smaller: initiators have no way to agree to losing blocks.
     func changeDisk(_ name: String, to spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
         let disk = try diskRecord(name)
-        if let problem = problems[name] {
-            throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
-        }
+        if let problem = problems[name] { throw Self.unrepaired(problem) }
+        if let problem = detachment(of: name) { throw ManagementError(.damaged, problem) }
         let size = Self.roundedUp(spec.size ?? disk.size, blockSize: disk.blockSize)
         guard size >= disk.size else {
             throw ManagementError(
@@ -117,6 +113,7 @@ extension ControlPlane {
         try query { () throws(CatalogError) in
             try catalog.setPhase(.deleting, ofDevice: disk.identity.id, event: event)
         }
+        noteWithdrawn(name)
         assembly.stopDisk(disk, targetName: DeviceName.targetName(name))
         do {
             try removeRemains(of: disk)
@@ -130,6 +127,11 @@ extension ControlPlane {
 
     // MARK: Checks
 
+    /// The refusal to change what is not served.
+    static func unrepaired(_ problem: String) -> ManagementError {
+        ManagementError(.damaged, "\(problem); repair it, and it is served within \(Controller.Limit.roundSeconds) s")
+    }
+
     func diskRecord(_ name: String) throws(ManagementError) -> DiskRecord {
         guard let disk = try query({ () throws(CatalogError) in try catalog.disk(named: name) }) else {
             throw ManagementError(.notFound, "there is no disk '\(name)'; 'carousel disk list' shows those there are")
@@ -139,8 +141,9 @@ extension ControlPlane {
 
     /// The disk as its image is: one that has grown, as a resize does before its row, is as large as the image.
     ///
-    /// - Throws: `ManagementError.Code.damaged` when the image is missing, shorter than the disk, or one of `ownFiles`.
-    func adoptingLength(of disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) -> DiskRecord {
+    /// - Throws: `ManagementError.Code.damaged` when the image is missing, shorter than the disk, or one of `ownFiles`,
+    ///   which are looked at only where there is an image.
+    func adoptingLength(of disk: DiskRecord, _ ownFiles: () -> OwnFiles) throws(ManagementError) -> DiskRecord {
         let path = folder.imagePath(disk.image)
         let status: FileStatus
         do {
@@ -152,7 +155,7 @@ extension ControlPlane {
         guard status.kind == .regular else {
             throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is no regular file")
         }
-        if let own = ownFiles.path(of: status.identity) {
+        if let own = ownFiles().path(of: status.identity) {
             throw ManagementError(
                 .damaged, "disk '\(disk.name)': its image \(path) is \(own), which the daemon needs for itself")
         }
@@ -235,6 +238,7 @@ extension ControlPlane {
 
     private func resource(_ disk: DiskRecord, _ sessions: [String: Int]? = nil) -> Resource<Disk> {
         let problem = problems[disk.name]
+        let detachment = detachment(of: disk.name)
         let loss = problem == nil ? assembly.loss(ofDisk: disk) : nil
         var status = Disk.Status()
         status.target = DeviceName.targetName(disk.name)
@@ -244,13 +248,13 @@ extension ControlPlane {
             case _ where problem != nil: .notServed
             case .creating: .creating
             case .deleting: .deleting
-            case .complete: loss != nil ? .dataLost : .serving
+            case .complete: loss != nil ? .dataLost : detachment != nil ? .detached : .serving
             }
         status.image = folder.imagePath(disk.image)
         status.serialNumber = disk.identity.serialNumber
         status.naa = disk.identity.naaText
         status.created = disk.created
-        status.problem = problem ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+        status.problem = problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
         status.loss = loss
         return Resource(
             name: disk.name,

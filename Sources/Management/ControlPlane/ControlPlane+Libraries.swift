@@ -180,6 +180,7 @@ extension ControlPlane {
             try assembly.startLibrary(
                 library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
         }
+        noteServed(library.name, from: path)
         let findings = assembly.examine(cartridges, of: library, in: path)
         log("cannot be used", findings.problems.mapValues(\.reason), of: library)
         log("lost data, which nobody has acknowledged", findings.losses.mapValues(\.reason), of: library)
@@ -200,7 +201,7 @@ extension ControlPlane {
 
     /// What is wrong with the library or its cartridges, as far as is known; nil when nothing is.
     func problem(of library: LibraryRecord) -> String? {
-        if let problem = problems[library.name] { return problem }
+        if let problem = problems[library.name] ?? detachment(of: library.name) { return problem }
         let findings = assembly.cartridgeFindings(of: library)
         let problems = Self.sentence(of: findings.problems, "cannot be used", library) {
             "cartridge '\($0)' cannot be used: \($1.reason)"
@@ -234,9 +235,7 @@ extension ControlPlane {
     /// The library `name`, if it runs.
     func servedLibrary(_ name: String) throws(ManagementError) -> LibraryRecord {
         let library = try libraryRecord(name)
-        if let problem = problems[name] {
-            throw ManagementError(.damaged, "\(problem); repair it and start the daemon again")
-        }
+        if let problem = problems[name] { throw Self.unrepaired(problem) }
         guard library.phase == .complete else {
             throw ManagementError(
                 .conflict, "library '\(name)' is \(library.phase == .creating ? "being made" : "being deleted")")

@@ -104,6 +104,7 @@ extension ControlPlane {
                 try query { () throws(CatalogError) in
                     try catalog.setPhase(.deleting, ofDevice: library.identity.id)
                 }
+                noteWithdrawn(library.name)
                 assembly.stopLibrary(library, targetName: DeviceName.targetName(library.name))
             }
             try removeRemains(of: library)
@@ -149,6 +150,7 @@ extension ControlPlane {
         try query { () throws(CatalogError) in
             try catalog.setPhase(.deleting, ofDevice: library.identity.id, event: event)
         }
+        noteWithdrawn(name)
         assembly.stopLibrary(library, targetName: DeviceName.targetName(name))
         do {
             try removeRemains(of: library, job: job)

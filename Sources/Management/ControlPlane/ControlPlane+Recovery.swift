@@ -10,42 +10,16 @@ extension ControlPlane {
     /// How many cartridges of a library, and how many unclaimed files, are named one by one.
     static let namedAtMost = 20
 
-    /// Examines all rows that are not complete, and all folders. What cannot be ended now is a problem of its disk or
-    /// library, and everything else goes on.
-    func endInterrupted() throws(ManagementError) {
-        for disk in try query({ () throws(CatalogError) in try catalog.disks() }) where disk.phase != .complete {
-            end(disk.name, "disk", disk.phase) { () throws(ManagementError) in try removeRemains(of: disk) }
-        }
-        for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
-            if library.phase != .complete {
-                end(library.name, "library", library.phase) { () throws(ManagementError) in
-                    try removeRemains(of: library)
-                }
-            } else {
-                try endInterruptedCartridges(of: library)
-            }
-        }
-        let unclaimed = try unclaimedFiles()
+    /// Tells of the files that no row claims.
+    func noteUnclaimedFiles(_ unclaimed: [String]) {
         changeUnclaimed { $0 = unclaimed }
         for path in unclaimed.prefix(Self.namedAtMost) {
             logger.notice("the catalog does not know it", metadata: ["path": "\(path)"])
         }
     }
 
-    private func end(
-        _ name: String, _ kind: String, _ phase: RecordPhase, _ remove: () throws(ManagementError) -> Void
-    ) {
-        do {
-            try remove()
-            logger.notice(
-                phase == .creating ? "what was not finished is removed" : "what was deleted is removed",
-                metadata: [kind: "\(name)"])
-        } catch {
-            noteRemains(of: name, kind, error)
-        }
-    }
-
-    private func endInterruptedCartridges(of library: LibraryRecord) throws(ManagementError) {
+    /// Ends what was interrupted of the cartridges of a library; the others stay.
+    func endInterruptedCartridges(of library: LibraryRecord) throws(ManagementError) {
         for cartridge in try cartridgeRecords(library) where cartridge.phase != .complete {
             do {
                 try query { () throws(CatalogError) in try catalog.withdrawCartridge(cartridge.id) }
@@ -64,11 +38,13 @@ extension ControlPlane {
         }
     }
 
-    /// Says that a disk or library that is not complete is still there, in part.
+    /// Says that a disk or library that is not complete is still there, in part; once.
     func noteRemains(of name: String, _ kind: String, _ error: ManagementError) {
-        setProblem(
+        let problem =
             "\(kind) '\(name)' is not there any more, but not all of it is removed: \(error.message); "
-                + "'carousel \(kind) delete \(name)' tries again", of: name)
+            + "'carousel \(kind) delete \(name)' tries again"
+        guard problems[name] != problem else { return }
+        setProblem(problem, of: name)
         logger.error("not removed", metadata: [kind: "\(name)", "reason": "\(error.message)"])
     }
 
@@ -80,6 +56,7 @@ extension ControlPlane {
             try removing { () throws(ManagementError) in try folder.remove(folder.imagePath(disk.image)) }
         }
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
+        noteWithdrawn(disk.name)
         forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         setProblem(nil, of: disk.name)
     }
@@ -94,6 +71,7 @@ extension ControlPlane {
             try folder.remove(path)
         }
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
+        noteWithdrawn(library.name)
         forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         setProblem(nil, of: library.name)
     }
@@ -112,7 +90,7 @@ extension ControlPlane {
 
     /// The images, libraries and cartridges that no row claims. What a crash has left of a cartridge, under a hidden
     /// name, is removed.
-    private func unclaimedFiles() throws(ManagementError) -> [String] {
+    func unclaimedFiles() throws(ManagementError) -> [String] {
         var unclaimed: [String] = []
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
         let images = Set(disks.map { folder.resolved(folder.imagePath($0.image)) })

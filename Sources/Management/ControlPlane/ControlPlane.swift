@@ -38,6 +38,8 @@ final class ControlPlane: Sendable {
     /// Held from the choice of barcodes that nobody else has until the catalog has them.
     let labelling = Lock(())
     private let memory = Lock(Memory())
+    /// From which files what runs is served.
+    let served = Lock(ServedFiles())
 
     /// The portals that are open. Set by changes of portals only, one after another.
     var portals: [ServedPortal] {
@@ -136,28 +138,20 @@ final class ControlPlane: Sendable {
     func start(
         portals requested: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
     ) throws(ManagementError) {
-        try endInterrupted()
+        let isEmpty = try query { () throws(CatalogError) in
+            let disks = try catalog.disks()
+            let libraries = try catalog.libraries()
+            return disks.isEmpty && libraries.isEmpty
+        }
         for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
-        let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
-        let ownFiles = OwnFiles(of: folder)
-        for disk in disks where disk.phase == .complete {
-            try startOrNote(disk.name, kind: "disk", isStrict) { () throws(ManagementError) in
-                try start(disk, ownFiles)
-            }
-        }
-        for library in libraries where library.phase == .complete {
-            try startOrNote(library.name, kind: "library", isStrict) { () throws(ManagementError) in
-                try start(library)
-            }
-        }
+        try reconcileAll(isStrict: isStrict)
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()
         try startNameService()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)
-        if demo, disks.isEmpty, libraries.isEmpty { try createDemo() }
+        if demo, isEmpty { try createDemo() }
         noteWarnings()
     }
 
@@ -181,29 +175,17 @@ final class ControlPlane: Sendable {
     }
 
     /// Serves a disk that the catalog holds.
-    func start(_ disk: DiskRecord, _ ownFiles: OwnFiles) throws(ManagementError) {
-        let disk = try adoptingLength(of: disk, ownFiles)
-        try offering { () throws(ManagementError) in
-            try assembly.startDisk(
-                disk, imagePath: folder.imagePath(disk.image), targetName: DeviceName.targetName(disk.name))
-        }
+    func start(_ disk: DiskRecord, _ ownFiles: () -> OwnFiles) throws(ManagementError) {
+        try offer(try adoptingLength(of: disk, ownFiles))
     }
 
-    private func startOrNote(
-        _ name: String, kind: String, _ isStrict: Bool, _ start: () throws(ManagementError) -> Void
-    ) throws(ManagementError) {
-        do {
-            try start()
-        } catch {
-            guard !isStrict else {
-                // What the catalog asks for makes no sense to this program: that is no mistake of the command line.
-                throw ManagementError(
-                    error.code == .system || error.code == .internal ? error.code : .damaged,
-                    "\(error.message); repair it, or start without --strict to serve everything else")
-            }
-            setProblem(error.message, of: name)
-            logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
+    /// Hands a disk, which is as its image is, to the devices.
+    func offer(_ disk: DiskRecord) throws(ManagementError) {
+        let path = folder.imagePath(disk.image)
+        try offering { () throws(ManagementError) in
+            try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
         }
+        noteServed(disk.name, from: path)
     }
 
     private func createDemo() throws(ManagementError) {
@@ -224,7 +206,8 @@ final class ControlPlane: Sendable {
         var problems = problems
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
         for disk in disks where problems[disk.name] == nil {
-            problems[disk.name] = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
+            problems[disk.name] =
+                detachment(of: disk.name) ?? assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
         }
         for library in libraries {
             problems[library.name] = problem(of: library)

@@ -29,6 +29,8 @@ public enum ServiceState: String, FieldWord, Codable {
     case degraded
     /// The disk is read, but not written: data that were written are lost, and nobody has acknowledged that.
     case dataLost = "data lost"
+    /// It runs, but its files were moved, removed or replaced meanwhile.
+    case detached
     /// It does not run.
     case notServed = "not served"
     /// It is being made.

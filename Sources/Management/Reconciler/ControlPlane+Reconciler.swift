@@ -1,0 +1,146 @@
+import Catalog
+import Logging
+import Platform
+import Resources
+
+// The one loop: at the start over all rows, later over those that are not as they should be, again and again.
+extension ControlPlane {
+    /// How many things are tried again in one round; the others have their turn in the next ones.
+    static let triedAgainAtMost = 64
+
+    // MARK: The start
+
+    /// Ends what is unfinished, serves what is complete, and notes what cannot be; everything else goes on.
+    ///
+    /// - Parameter isStrict: Whether to refuse when something cannot be served.
+    func reconcileAll(isStrict: Bool) throws(ManagementError) {
+        // The files that are the daemon's own are looked at once for all disks.
+        let ownFiles = OwnFiles(of: folder)
+        let disks = DiskReconciliation(plane: self, ownFiles: { ownFiles })
+        let libraries = LibraryReconciliation(plane: self)
+        try finalizeAll(disks)
+        try finalizeAll(libraries)
+        noteUnclaimedFiles(try unclaimedFiles())
+        try convergeAll(disks, isStrict)
+        try convergeAll(libraries, isStrict)
+    }
+
+    private func finalizeAll<Kind: Reconciliation>(_ kind: Kind) throws(ManagementError) {
+        for row in try kind.rows() {
+            guard kind.observe(row) == .unfinished else {
+                try kind.finalizeParts(of: row)
+                continue
+            }
+            let name = kind.name(of: row)
+            do {
+                try kind.finalize(row)
+                logger.notice("what was interrupted is removed", metadata: [Kind.kind: "\(name)"])
+            } catch {
+                noteRemains(of: name, Kind.kind, error)
+            }
+        }
+    }
+
+    private func convergeAll<Kind: Reconciliation>(_ kind: Kind, _ isStrict: Bool) throws(ManagementError) {
+        for row in try kind.rows() where kind.observe(row) == .unserved {
+            let name = kind.name(of: row)
+            do {
+                try kind.converge(row)
+            } catch {
+                guard !isStrict else {
+                    // What the catalog asks for makes no sense to this program: that is no mistake of the command line.
+                    throw ManagementError(
+                        error.code == .system || error.code == .internal ? error.code : .damaged,
+                        "\(error.message); repair it, or start without --strict to serve everything else")
+                }
+                noteUnserved(name, Kind.kind, error)
+            }
+        }
+    }
+
+    // MARK: Later
+
+    /// Looks where the files of all that runs should be, and notes what is not there any more. Gives the names of what
+    /// does not run or is unfinished, for `reconcile(_:)`, at most `triedAgainAtMost` of them. Beside all changes.
+    func observeAll() throws(ManagementError) -> [String] {
+        let names =
+            try observe(DiskReconciliation(plane: self, ownFiles: { OwnFiles() }))
+            + observe(LibraryReconciliation(plane: self))
+        return turn(of: names)
+    }
+
+    private func observe<Kind: Reconciliation>(_ kind: Kind) throws(ManagementError) -> [String] {
+        var names: [String] = []
+        for row in try kind.rows() {
+            let name = kind.name(of: row)
+            let served = servedFile(of: name)
+            switch kind.observe(row) {
+            // Another thread may be making or deleting it just now; what nobody works on has a problem.
+            case .unserved, .unfinished: if problems[name] != nil { names.append(name) }
+            case .served: noteDetached(nil, name, Kind.kind, since: served)
+            case .detached(let sentence): noteDetached(sentence, name, Kind.kind, since: served)
+            }
+        }
+        return names
+    }
+
+    /// Has the disk or library `name`, which nobody changes meanwhile, become what its row asks for. True when it is,
+    /// or has gone.
+    func reconcile(_ name: String) throws(ManagementError) -> Bool {
+        guard problems[name] != nil else { return true }
+        let disks = DiskReconciliation(plane: self, ownFiles: { [folder] in OwnFiles(of: folder) })
+        var isDone = try reconcile(name, disks)
+        if isDone == nil { isDone = try reconcile(name, LibraryReconciliation(plane: self)) }
+        guard let isDone else {
+            setProblem(nil, of: name)
+            return true
+        }
+        return isDone
+    }
+
+    /// Nil when there is none of that name.
+    private func reconcile<Kind: Reconciliation>(_ name: String, _ kind: Kind) throws(ManagementError) -> Bool? {
+        guard let row = try kind.row(name) else { return nil }
+        switch kind.observe(row) {
+        case .served, .detached: break
+        case .unserved:
+            do {
+                try kind.converge(row)
+            } catch {
+                noteUnserved(name, Kind.kind, error)
+                return false
+            }
+            logger.notice("served", metadata: [Kind.kind: "\(name)"])
+            setProblem(nil, of: name)
+            try configureFrontEnd()
+        case .unfinished:
+            do {
+                try kind.finalize(row)
+            } catch {
+                noteRemains(of: name, Kind.kind, error)
+                return false
+            }
+            logger.notice("what was interrupted is removed", metadata: [Kind.kind: "\(name)"])
+        }
+        setProblem(nil, of: name)
+        return true
+    }
+
+    // MARK: Notes
+
+    /// Says why something is not served, and logs it unless it was said before.
+    private func noteUnserved(_ name: String, _ kind: String, _ error: ManagementError) {
+        guard problems[name] != error.message else { return }
+        setProblem(error.message, of: name)
+        logger.error("not served", metadata: [kind: "\(name)", "reason": "\(error.message)"])
+    }
+
+    private func noteDetached(_ sentence: String?, _ name: String, _ kind: String, since served: FileStatus.Identity?) {
+        guard let served, setDetachment(sentence, of: name, servedFrom: served) else { return }
+        if let sentence {
+            logger.error("files are not in their place", metadata: [kind: "\(name)", "reason": "\(sentence)"])
+        } else {
+            logger.notice("files are in their place again", metadata: [kind: "\(name)"])
+        }
+    }
+}

@@ -1,0 +1,126 @@
+import Catalog
+import Platform
+import Resources
+
+/// What is there of a thing, compared with what its row asks for.
+enum Observation: Hashable {
+    /// It is as it should be.
+    case served
+    /// Its row is complete, and it does not run.
+    case unserved
+    /// It was being made or deleted when something ended that: nothing of it is to stay.
+    case unfinished
+    /// It runs, and its files are not where its row says. The sentence says what is wrong, and what to do.
+    case detached(String)
+}
+
+/// What brings the things of a kind from what they are to what their rows ask for. Each step may be repeated: what is
+/// done already, it leaves alone. Only `observe` may run beside changes of the thing.
+protocol Reconciliation {
+    associatedtype Row: Sendable
+    /// `disk`
+    static var kind: String { get }
+    /// The rows, by name.
+    func rows() throws(ManagementError) -> [Row]
+    /// The row of the thing `name`, if there is one.
+    func row(_ name: String) throws(ManagementError) -> Row?
+    func name(of row: Row) -> String
+    /// Looks at memory, and at where the files should be; changes nothing.
+    func observe(_ row: Row) -> Observation
+    /// Serves what is not served.
+    func converge(_ row: Row) throws(ManagementError)
+    /// Removes what is unfinished, files first and then the row.
+    func finalize(_ row: Row) throws(ManagementError)
+    /// The same for the parts of a complete thing; what cannot be removed is logged.
+    func finalizeParts(of row: Row) throws(ManagementError)
+}
+
+extension Reconciliation {
+    func finalizeParts(of row: Row) throws(ManagementError) {}
+}
+
+/// Disks: the row, the image and the logical unit.
+struct DiskReconciliation: Reconciliation {
+    static let kind = "disk"
+    let plane: ControlPlane
+    /// The daemon's own files, which are no images; looked at only when a disk with an image is to be served.
+    let ownFiles: () -> OwnFiles
+
+    func rows() throws(ManagementError) -> [DiskRecord] {
+        try plane.query { () throws(CatalogError) in try plane.catalog.disks() }
+    }
+
+    func row(_ name: String) throws(ManagementError) -> DiskRecord? {
+        try plane.query { () throws(CatalogError) in try plane.catalog.disk(named: name) }
+    }
+
+    func name(of row: DiskRecord) -> String { row.name }
+
+    func observe(_ row: DiskRecord) -> Observation {
+        guard row.phase == .complete else { return .unfinished }
+        guard let served = plane.servedFile(of: row.name) else { return .unserved }
+        let path = plane.folder.imagePath(row.image)
+        guard let reason = Self.displacement(of: served, at: path, length: row.size) else { return .served }
+        return .detached(
+            "disk '\(row.name)': its image \(path) \(reason); initiators go on using the file that was there, which is "
+                + "lost with the end of the daemon unless it has another name: put it back, or have an initiator copy "
+                + "what is on the disk")
+    }
+
+    /// Why `path` is not the file that is served any more; nil when it is, or when that cannot be found out now.
+    private static func displacement(
+        of served: FileStatus.Identity, at path: String, length: Int64
+    ) -> String? {
+        do {
+            let status = try FileStatus.of(path)
+            guard status.identity == served else { return "was replaced by another file" }
+            return status.length < length
+                ? "was cut to \(status.length) of \(length) bytes" : nil
+        } catch {
+            return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
+        }
+    }
+
+    func converge(_ row: DiskRecord) throws(ManagementError) { try plane.start(row, ownFiles) }
+
+    func finalize(_ row: DiskRecord) throws(ManagementError) { try plane.removeRemains(of: row) }
+}
+
+/// Libraries: the rows, the folder of cartridges, changer and drives. How the cartridges are is found out when they are
+/// listed or loaded.
+struct LibraryReconciliation: Reconciliation {
+    static let kind = "library"
+    let plane: ControlPlane
+
+    func rows() throws(ManagementError) -> [LibraryRecord] {
+        try plane.query { () throws(CatalogError) in try plane.catalog.libraries() }
+    }
+
+    func row(_ name: String) throws(ManagementError) -> LibraryRecord? {
+        try plane.query { () throws(CatalogError) in try plane.catalog.library(named: name) }
+    }
+
+    func name(of row: LibraryRecord) -> String { row.name }
+
+    func observe(_ row: LibraryRecord) -> Observation {
+        guard row.phase == .complete else { return .unfinished }
+        guard let served = plane.servedFile(of: row.name) else { return .unserved }
+        let path = plane.folder.libraryPath(row.name)
+        let reason: String
+        do {
+            guard try FileStatus.of(path).identity != served else { return .served }
+            reason = "was replaced by another one"
+        } catch {
+            guard error.code == Errno.noSuchFile else { return .served }
+            reason = "was removed or renamed"
+        }
+        return .detached(
+            "library '\(row.name)': its folder \(path) \(reason); no cartridge in it can be loaded until it is back")
+    }
+
+    func converge(_ row: LibraryRecord) throws(ManagementError) { try plane.start(row) }
+
+    func finalize(_ row: LibraryRecord) throws(ManagementError) { try plane.removeRemains(of: row) }
+
+    func finalizeParts(of row: LibraryRecord) throws(ManagementError) { try plane.endInterruptedCartridges(of: row) }
+}

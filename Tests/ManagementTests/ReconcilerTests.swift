@@ -1,0 +1,120 @@
+import Foundation
+import ManagementTestSupport
+import Platform
+import Resources
+import Testing
+
+@testable import Management
+
+@Suite("The loop that looks at what is there")
+struct ReconcilerTests {
+    let fixture: ControllerFixture
+    let files = FileManager.default
+
+    init() throws { fixture = try ControllerFixture() }
+
+    private var controller: Controller { fixture.controller }
+    private var image: String { fixture.path + "/disks/a.img" }
+
+    private func disk() async throws -> Resource<Disk> { try await controller.disk("a") }
+
+    @Test("an image that is renamed, replaced or cut under a running disk is told of, until it is back")
+    func detachedDisk() async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        await controller.reconcile()
+        #expect(try await disk().status.state == .serving)
+        try files.moveItem(atPath: image, toPath: image + ".away")
+        await controller.reconcile()
+        #expect(try await disk().status.state == .detached)
+        #expect(try await disk().status.problem?.contains("was removed or renamed") == true)
+        #expect(try await controller.status().problems.count == 1)
+        // It goes on running, and does not change its size where nobody would find it.
+        #expect(fixture.devices.disks["a"] != nil)
+        await #expect(throws: ManagementError.self) {
+            try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20))
+        }
+        #expect(files.createFile(atPath: image, contents: Data(count: 1 << 20)))
+        await controller.reconcile()
+        #expect(try await disk().status.problem?.contains("was replaced by another file") == true)
+        try files.removeItem(atPath: image)
+        try files.moveItem(atPath: image + ".away", toPath: image)
+        await controller.reconcile()
+        #expect(try await disk().status.state == .serving)
+        #expect(try await controller.status().problems.isEmpty)
+        let handle = try #require(FileHandle(forUpdatingAtPath: image))
+        try handle.truncate(atOffset: 1 << 10)
+        await controller.reconcile()
+        #expect(try await disk().status.problem?.contains("was cut to 1024 of 1048576 bytes") == true)
+        // Deleting it needs no file, and leaves no word of it.
+        try files.removeItem(atPath: image)
+        try await controller.deleteDisk("a")
+        await controller.reconcile()
+        #expect(try await controller.status().problems.isEmpty)
+    }
+
+    @Test("the folder of a running library that is renamed is told of, until it is back")
+    func detachedLibrary() async throws {
+        try await fixture.makeLibrary()
+        let path = fixture.path + "/libraries/vtl"
+        try files.moveItem(atPath: path, toPath: path + ".away")
+        await controller.reconcile()
+        #expect(try await controller.libraries().first?.status.state == .degraded)
+        #expect(try await controller.status().problems.first?.contains("was removed or renamed") == true)
+        try files.moveItem(atPath: path + ".away", toPath: path)
+        await controller.reconcile()
+        #expect(try await controller.libraries().first?.status.state == .serving)
+    }
+
+    @Test("what was not served is, once its file is back, and what runs is not touched")
+    func servedAgain() async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("b", Disk.Spec(size: 1 << 20))
+        await controller.shutDown()
+        controller.folder.release()
+        try files.moveItem(atPath: image, toPath: image + ".away")
+        let (second, devices) = try ControllerFixture.make(fixture.path)
+        try await second.start()
+        for _ in 0..<3 { #expect(await second.reconcile() == (0, 1)) }
+        #expect(try await second.disk("a").status.state == .notServed)
+        try files.moveItem(atPath: image + ".away", toPath: image)
+        #expect(await second.reconcile() == (1, 0))
+        #expect(try await second.disk("a").status.state == .serving)
+        #expect(devices.disks.keys.sorted() == ["a", "b"])
+        #expect(await second.reconcile() == (0, 0))
+        await second.shutDown()
+    }
+
+    @Test("what could not be removed of a deleted disk is removed later")
+    func finalized() async throws {
+        let isBroken = Lock(false)
+        let fixture = try ControllerFixture { path throws(ManagementError) in
+            guard path.hasSuffix("a.img"), isBroken.withLock({ $0 }) else { return }
+            throw ManagementError(.system, "\(path) stays")
+        }
+        let controller = fixture.controller
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        isBroken.withLock { $0 = true }
+        await #expect(throws: ManagementError.self) { try await controller.deleteDisk("a") }
+        #expect(await controller.reconcile() == (0, 1))
+        #expect(try await controller.disks().map(\.status.state) == [.notServed])
+        isBroken.withLock { $0 = false }
+        #expect(await controller.reconcile() == (1, 0))
+        #expect(try await controller.disks().isEmpty)
+        #expect(!files.fileExists(atPath: fixture.path + "/disks/a.img"))
+        #expect(try await controller.status().problems.isEmpty)
+    }
+
+    @Test("where too many wait for another attempt, all have their turn")
+    func turns() {
+        var served = ServedFiles()
+        let names = (0..<150).map { "d\(1000 + $0)" }
+        var tried: Set<String> = []
+        for _ in 0..<3 {
+            let turn = served.turn(of: names, limit: 64)
+            #expect(turn.count == 64)
+            tried.formUnion(turn)
+        }
+        #expect(tried.count == 150)
+        #expect(served.turn(of: ["a"], limit: 64) == ["a"])
+    }
+}
