@@ -263,7 +263,7 @@ private final class Walk {
             ),
             (
                 "chap waive \(place)", .grants,
-                { [self] in try await controller.waive(Credential.Waive.Arguments(place: place)) }
+                { [self] in try await controller.waive(Credential.Waive.Arguments(place: place, mayWiden: true)) }
             ),
             (
                 "portal create", .grants,

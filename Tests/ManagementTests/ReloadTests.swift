@@ -81,7 +81,7 @@ struct ReloadTests {
         let secret = Secret(Array("swordfish-swordfish".utf8))
         try await controller.createCredential("target:a/u", Credential.Spec(secret: secret))
         let file = try Data(contentsOf: URL(fileURLWithPath: path))
-        try await controller.waive(Credential.Waive.Arguments(place: "target:a"))
+        try await controller.waive(Credential.Waive.Arguments(place: "target:a", mayWiden: true))
         #expect(try await controller.target("a").spec.authentication == .none)
         #expect(FileManager.default.createFile(atPath: path, contents: file, attributes: [.posixPermissions: 0o600]))
         await controller.reload()

@@ -144,6 +144,12 @@ extension ControlPlane {
         guard secrets.entries[scope] != nil || required.contains(scope.place) else {
             throw ManagementError(.notFound, "no CHAP is asked for at \(Self.words(scope)); there is nothing to waive")
         }
+        guard arguments.mayWiden else {
+            throw ManagementError(
+                .conflict,
+                "initiators would not have to prove who they are at \(Self.words(scope)) any more; "
+                    + "say --open if that is meant")
+        }
         try clearAll(at: scope, isNotRequired: true)
     }
 

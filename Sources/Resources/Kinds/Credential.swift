@@ -105,20 +105,28 @@ public enum Credential: ResourceKind {
         public struct Arguments: Record {
             /// Where: `target:NAME`, `group:NAME` or `discovery`.
             public var place = ""
+            /// Whether somebody may get in then who has to prove something now.
+            public var mayWiden = false
 
             public init() {}
 
-            public init(place: String) { self.place = place }
+            public init(place: String, mayWiden: Bool = false) {
+                self.place = place
+                self.mayWiden = mayWiden
+            }
 
             public static let fields: [Field<Arguments>] = [
                 Field(
-                    "place", \.place, .text(.credentialPlace), .required, help: "target:NAME, group:NAME or discovery.")
+                    "place", \.place, .text(.credentialPlace), .required, help: "target:NAME, group:NAME or discovery."),
+                .open(\.mayWiden),
             ]
         }
 
         public static let description = ActionDescription(
             "waive", Arguments.self, help: "Ask for no proof at a place any more, and forget its secrets.",
-            discussion: "Everyone gets in then whom the target's access lets in.", positional: ["place"], of: .kind)
+            discussion: """
+                Everyone gets in then whom the target's access lets in; --open has to say that it is meant.
+                """, positional: ["place"], of: .kind)
     }
 
     public static func summary(_ credential: Resource<Credential>) -> String {
