@@ -23,11 +23,18 @@ extension Catalog {
         }
     }
 
-    /// The last `limit` events, the oldest of them first.
-    public func lastEvents(limit: Int) throws(CatalogError) -> [EventRecord] {
+    /// The last `limit` events, the oldest of them first; those of `kind` and `name` only where these are given.
+    public func lastEvents(
+        kind: String? = nil, name: String? = nil, limit: Int
+    ) throws(CatalogError) -> [EventRecord] {
         try read { database in
-            try Row.fetchAll(database, sql: "SELECT * FROM event ORDER BY id DESC LIMIT ?", arguments: [limit])
-                .map(EventRecord.init(row:)).reversed()
+            try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT * FROM event WHERE kind = coalesce(:kind, kind) AND name = coalesce(:name, name)
+                    ORDER BY id DESC LIMIT :limit
+                    """, arguments: ["kind": kind, "name": name, "limit": limit]
+            ).map(EventRecord.init(row:)).reversed()
         }
     }
 

@@ -42,6 +42,7 @@ struct API: Sendable {
 
     private let endpoints: [String: Endpoint]
     private let openAPI: JSONValue
+    private let followers = Followers()
 
     init(_ endpoints: [Endpoint]) {
         self.endpoints = Dictionary(endpoints.map { ($0.kind.plural, $0) }, uniquingKeysWith: { first, _ in first })
@@ -91,12 +92,13 @@ struct API: Sendable {
                 let body = try Self.object(
                     try await Self.body(of: request),
                     only: ["spec"] + (kind.wideningVerbs.contains(.set) ? ["open"] : []))
-                let mayWiden = try FieldType.flag.checked(body["open"] ?? false, field: "open") == true
+                var options = try Self.options(of: request, .set, kind)
+                options.mayWiden = try FieldType.flag.checked(body["open"] ?? false, field: "open") == true
                 return try Self.response(
-                    .ok, try await endpoint.change(name, try Self.members(body["spec"], "spec"), mayWiden: mayWiden))
+                    to: try await endpoint.changing(name, try Self.members(body["spec"], "spec"), options), .ok)
             case .delete:
-                try await endpoint.delete(name, mayWiden: try Self.mayWiden(request, kind))
-                return Response(status: .noContent)
+                let options = try Self.options(of: request, .delete, kind)
+                return try Self.response(to: try await endpoint.deleting(name, options), .noContent, options.patience)
             default: return try Self.response(.ok, try await endpoint.show(name))
             }
         case 4 where parts[2] == "actions": return try await perform(parts[3], on: nil, endpoint, request)
@@ -108,6 +110,7 @@ struct API: Sendable {
 
     private func list(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
         var page = Page()
+        var isFollowed = false
         for (key, value) in request.uri.queryParameters {
             let value = value.removingPercentEncoding ?? ""
             switch key {
@@ -125,27 +128,23 @@ struct API: Sendable {
                         .invalid, "last '\(value)' is not possible; give 1 to \(Page.maximumLength)", field: "last")
                 }
                 page.last = last
+            case "follow" where endpoint.kind.isFollowed:
+                isFollowed = try value.isEmpty || FieldType.flag.parsed(value, field: "follow") == true
+            case let key where endpoint.kind.filters.contains(String(key)): page.filters[String(key)] = value
             default:
+                let known =
+                    ["after", "last", "limit", "of"] + endpoint.kind.filters
+                    + (endpoint.kind.isFollowed ? ["follow"] : [])
                 throw ManagementError(
-                    .invalid, "a list has no parameter '\(key)'; it has after, last, limit and of", field: String(key))
+                    .invalid, "a list has no parameter '\(key)'; it has \(known.joined(separator: ", "))",
+                    field: String(key))
             }
         }
+        if isFollowed { return try await follow(endpoint, page, request) }
         let (items, next) = try await endpoint.list(page)
         var answer: [String: JSONValue] = ["items": .array(items)]
         if let next { answer["next"] = .text(next) }
         return try Self.response(.ok, .object(answer))
-    }
-
-    /// Whether a deletion may let somebody see more than before.
-    private static func mayWiden(_ request: Request, _ kind: KindDescription) throws(ManagementError) -> Bool {
-        var mayWiden = false
-        for (key, value) in request.uri.queryParameters {
-            guard key == "open", kind.wideningVerbs.contains(.delete) else {
-                throw ManagementError(.invalid, "a deletion has no parameter '\(key)'", field: String(key))
-            }
-            mayWiden = try FieldType.flag.parsed(String(value), field: "open") == true
-        }
-        return mayWiden
     }
 
     private func create(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
@@ -153,11 +152,25 @@ struct API: Sendable {
         guard let name = body["name"]?.text ?? endpoint.kind.naming.onlyName else {
             throw ManagementError(.invalid, "\(endpoint.kind.aSingular) needs a name, as text", field: "name")
         }
-        let thing = try await endpoint.create(name, try Self.members(body["spec"], "spec"))
-        var response = try Self.response(.created, thing)
-        response.headers[.location] =
-            "/v1/\(endpoint.kind.plural)/\(ControlClient.escaped(thing["name"]?.text ?? name))"
+        let options = try Self.options(of: request, .create, endpoint.kind)
+        let outcome = try await endpoint.creating(name, try Self.members(body["spec"], "spec"), options)
+        var response = try Self.response(to: outcome, .created, options.patience)
+        if case .done(let thing) = outcome {
+            response.headers[.location] =
+                "/v1/\(endpoint.kind.plural)/\(ControlClient.escaped(thing?["name"]?.text ?? name))"
+        }
         return response
+    }
+
+    /// The answer with what comes into a list, as it comes.
+    private func follow(_ endpoint: Endpoint, _ page: Page, _ request: Request) async throws -> Response {
+        var page = page
+        if let last = EventStream.lastEventID.flatMap({ request.headers[$0] }) { page.after = last }
+        guard page.last == nil else {
+            throw ManagementError(.invalid, "what comes has no last ones; leave out 'last' or 'follow'", field: "last")
+        }
+        let place = try followers.place()
+        return EventStream.response(try await endpoint.follow(page), place)
     }
 
     private func perform(
@@ -236,7 +249,7 @@ struct API: Sendable {
 
     // MARK: Answers
 
-    private static func response(_ status: HTTPResponse.Status, _ value: JSONValue) throws -> Response {
+    static func response(_ status: HTTPResponse.Status, _ value: JSONValue) throws -> Response {
         Response(
             status: status, headers: [.contentType: "application/json"],
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: try APICoding.encode(value))))

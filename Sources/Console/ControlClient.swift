@@ -7,7 +7,7 @@ public import Resources
 
 /// Why a request to the daemon failed.
 public enum ControlClientError: Error, Sendable, Hashable {
-    /// No daemon answers, or it ended before it did; one sentence.
+    /// No daemon answers, or not in time, or it ended before it did; one sentence.
     case unreachable(String)
     /// The request makes no sense, so the daemon was not asked.
     case invalid(ManagementError)
@@ -22,10 +22,14 @@ public struct ControlClient: Sendable {
     /// The longest answer in bytes: a library with as many cartridges as can be fits well.
     private static let maximumAnswerLength = 64 << 20
 
-    private let stateFolder: String
+    let stateFolder: String
+    let limits: Limits
 
     /// A client of the daemon that owns `stateFolder`.
-    public init(stateFolder: String) { self.stateFolder = stateFolder }
+    public init(stateFolder: String, limits: Limits = Limits()) {
+        self.stateFolder = stateFolder
+        self.limits = limits
+    }
 
     public func get<Answer: Decodable>(_ path: String) async throws -> Answer {
         try await request(.GET, path, body: nil)
@@ -45,24 +49,33 @@ public struct ControlClient: Sendable {
 
     // MARK: Things
 
-    /// All things of a kind, by name, or those that are parts of `whole`; of these only the last so many.
+    /// All things of a kind, by name, or those that are parts of `whole`, and whose fields `filters` are so; of these
+    /// only the last so many, or those behind a name.
     public func list(
-        _ kind: KindDescription, of whole: String? = nil, last: Int? = nil
+        _ kind: KindDescription, of whole: String? = nil, last: Int? = nil, after: String? = nil,
+        filters: [String: String] = [:]
     ) async throws -> [JSONValue] {
+        var conditions = filters
+        conditions["of"] = whole
         if let last {
-            let answer: JSONValue = try await get(
-                "\(kind.plural)?last=\(last)" + (whole.map { "&of=" + Self.escaped($0) } ?? ""))
+            conditions["last"] = "\(last)"
+            let answer: JSONValue = try await get(kind.plural + Self.query(conditions))
             return answer["items"]?.elements ?? []
         }
         var items: [JSONValue] = []
-        var query = whole.map { ["of=" + Self.escaped($0)] } ?? []
+        conditions["after"] = after
         while true {
-            let answer: JSONValue = try await get(
-                kind.plural + (query.isEmpty ? "" : "?" + query.joined(separator: "&")))
+            let answer: JSONValue = try await get(kind.plural + Self.query(conditions))
             items += answer["items"]?.elements ?? []
             guard let next = answer["next"]?.text else { return items }
-            query = (whole.map { ["of=" + Self.escaped($0)] } ?? []) + ["after=" + Self.escaped(next)]
+            conditions["after"] = next
         }
+    }
+
+    /// `?NAME=VALUE&…`; nothing when there are none.
+    static func query(_ parameters: [String: String]) -> String {
+        let parts = parameters.sorted { $0.key < $1.key }.map { "\($0.key)=\(escaped($0.value))" }
+        return parts.isEmpty ? "" : "?" + parts.joined(separator: "&")
     }
 
     /// The thing `name`.
@@ -70,26 +83,53 @@ public struct ControlClient: Sendable {
         try await get(try Self.path(kind, name))
     }
 
-    /// Makes the thing `name`, with these fields of its spec.
+    /// Makes the thing `name`, with these fields of its spec, and gives it; waits where that is a job.
     public func create(_ kind: KindDescription, _ name: String, _ spec: [String: JSONValue]) async throws -> JSONValue {
-        _ = try Self.path(kind, name)
-        return try await post(kind.plural, JSONValue.object(["name": .text(name), "spec": .object(spec)]))
+        let answer = try await startCreation(kind, name, spec)
+        guard kind.jobVerbs.contains(.create) else { return answer }
+        _ = try await finish(answer)
+        return try await show(kind, name)
     }
 
-    /// Changes these fields of the spec of the thing `name`.
-    /// Refused when somebody might see more than before, unless `mayWiden`.
+    /// The same, but gives the job where it is one. A dry run checks only, and gives the thing as it would be.
+    public func startCreation(
+        _ kind: KindDescription, _ name: String, _ spec: [String: JSONValue], isDryRun: Bool = false
+    ) async throws -> JSONValue {
+        _ = try Self.path(kind, name)
+        return try await post(
+            kind.plural + Self.query(Self.parameters(isDryRun)),
+            JSONValue.object(["name": .text(name), "spec": .object(spec)]))
+    }
+
+    /// Changes these fields of the spec of the thing `name`. Refused when somebody might see more than before, unless
+    /// `mayWiden`. A dry run checks only, and gives the thing as it would be.
     public func change(
-        _ kind: KindDescription, _ name: String, _ spec: [String: JSONValue], mayWiden: Bool = false
+        _ kind: KindDescription, _ name: String, _ spec: [String: JSONValue], mayWiden: Bool = false,
+        isDryRun: Bool = false
     ) async throws -> JSONValue {
         var body: [String: JSONValue] = ["spec": .object(spec)]
         if mayWiden { body["open"] = true }
-        return try await patch(try Self.path(kind, name), JSONValue.object(body))
+        return try await patch(
+            try Self.path(kind, name) + Self.query(Self.parameters(isDryRun)), JSONValue.object(body))
     }
 
-    /// Deletes the thing `name`. Refused when somebody might see more than before, unless `mayWiden`.
+    /// Deletes the thing `name`; waits where that is a job. Refused when somebody might see more than before, unless
+    /// `mayWiden`.
     public func delete(_ kind: KindDescription, _ name: String, mayWiden: Bool = false) async throws {
-        let _: JSONValue = try await delete(try Self.path(kind, name) + (mayWiden ? "?open=true" : ""))
+        let answer = try await startDeletion(kind, name, mayWiden: mayWiden)
+        if kind.jobVerbs.contains(.delete) { _ = try await finish(answer) }
     }
+
+    /// The same, but gives the job where it is one; null where it is done. A dry run checks only, and gives the thing.
+    public func startDeletion(
+        _ kind: KindDescription, _ name: String, mayWiden: Bool = false, isDryRun: Bool = false
+    ) async throws -> JSONValue {
+        var parameters = Self.parameters(isDryRun)
+        if mayWiden { parameters["open"] = "true" }
+        return try await delete(try Self.path(kind, name) + Self.query(parameters))
+    }
+
+    private static func parameters(_ isDryRun: Bool) -> [String: String] { isDryRun ? ["dryRun": "true"] : [:] }
 
     /// Asks for an action of the thing `name`, or of the kind.
     public func perform(
@@ -116,7 +156,9 @@ public struct ControlClient: Sendable {
 
     private func request<Answer: Decodable>(_ method: HTTPMethod, _ path: String, body: Data?) async throws -> Answer {
         try Self.check(path)
-        let (status, answer) = try await exchange(method, "/v1/" + path, body: body ?? Data())
+        let (status, answer) = try await exchange(method, "/v1/" + path, body: body ?? Data()) { inbound in
+            try await Self.answer(from: inbound)
+        }
         if (200..<300).contains(status) {
             do {
                 if answer.isEmpty, let nothing = JSONValue.null as? Answer { return nothing }
@@ -126,13 +168,17 @@ public struct ControlClient: Sendable {
                     "the daemon's answer is not understood; are both of one version?")
             }
         }
-        guard let problem = try? APICoding.decode(JSONValue.self, from: answer), let detail = problem["detail"]?.text
-        else {
-            throw ControlClientError.notUnderstood(
+        throw Self.refusal(answer)
+            ?? .notUnderstood(
                 "the daemon answered \(method.rawValue) \(path) with HTTP status \(status); are both of one version?")
-        }
+    }
+
+    /// The refusal in an answer; nil when it is none.
+    static func refusal(_ answer: Data) -> ControlClientError? {
+        guard let problem = try? APICoding.decode(JSONValue.self, from: answer), let detail = problem["detail"]?.text
+        else { return nil }
         let code = problem["code"]?.text.flatMap(ManagementError.Code.init(rawValue:)) ?? .internal
-        throw ControlClientError.refused(ManagementError(code, detail, field: problem["field"]?.text))
+        return .refused(ManagementError(code, detail, field: problem["field"]?.text))
     }
 
     /// Refuses a path with an empty name in it, which would be another path.
@@ -149,13 +195,21 @@ public struct ControlClient: Sendable {
         }
     }
 
-    private func exchange(_ method: HTTPMethod, _ path: String, body: Data) async throws -> (Int, Data) {
+    /// Sends a request on a connection of its own, and gives what `read` makes of the answer.
+    func exchange<Answer: Sendable>(
+        _ method: HTTPMethod, _ path: String, body: Data, headers others: HTTPHeaders = [:], isStream: Bool = false,
+        _ read: @Sendable (NIOAsyncChannelInboundStream<HTTPClientResponsePart>) async throws -> Answer
+    ) async throws -> Answer {
+        let watch = watch(method, isStream: isStream)
         let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
         do {
-            channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup).connect(
+            channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup).connectTimeout(
+                limits.connection
+            ).connect(
                 unixDomainSocketPath: StateFolder.socketPath(in: stateFolder)
             ) { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AnswerWatch(watch))
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()
                     return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
                 }
@@ -168,10 +222,11 @@ public struct ControlClient: Sendable {
         }
         do {
             return try await channel.executeThenClose { inbound, outbound in
-                let headers: HTTPHeaders = [
+                var headers: HTTPHeaders = [
                     "host": "carousel", "content-type": "application/json", "content-length": "\(body.count)",
                     "connection": "close",
                 ]
+                headers.add(contentsOf: others)
                 // All parts at once: the daemon may answer and close as soon as it has a request without a body, and a
                 // part written after that would fail.
                 try await outbound.write(contentsOf: [
@@ -179,12 +234,14 @@ public struct ControlClient: Sendable {
                     .body(.byteBuffer(ByteBuffer(bytes: body))),
                     .end(nil),
                 ])
-                return try await Self.answer(from: inbound)
+                return try await read(inbound)
             }
         } catch let failure as ControlClientError {
-            throw failure
+            throw watch.failure ?? failure
+        } catch let error as CancellationError {
+            throw error
         } catch {
-            throw Self.brokenOff
+            throw watch.failure ?? Self.brokenOff
         }
     }
 
@@ -205,10 +262,11 @@ public struct ControlClient: Sendable {
         throw brokenOff
     }
 
-    private static let brokenOff = ControlClientError.unreachable(
+    static let brokenOff = ControlClientError.unreachable(
         "the daemon ended before it answered; see its output, and ask it again for what was done")
 
     private static func reason(_ error: any Error) -> String {
+        if error is ChannelError { return "it does not take connections" }
         if let error = error as? SocketAddressError, case .unixDomainSocketPathTooLong = error {
             return "its path is too long for a socket in it"
         }
@@ -216,6 +274,7 @@ public struct ControlClient: Sendable {
         return switch error.errnoCode {
         case ENOENT: "it has no control socket"
         case ECONNREFUSED: "nothing listens on its control socket"
+        case EAGAIN: "too many others wait for it already"
         case EACCES: "its control socket belongs to another user"
         default: POSIXErrorCode(rawValue: error.errnoCode).map { POSIXError($0).localizedDescription } ?? "\(error)"
         }

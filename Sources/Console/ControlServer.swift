@@ -63,13 +63,17 @@ public struct ControlServer: Sendable {
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let (inheritedSocket, inheritedLogger) = (inheritedSocket, quiet)
+        let controller = controller
         let listening = Lock<Task<Void, any Error>?>(nil)
         defer { listening.withLock { $0 }?.cancel() }
         let application = Application(
             responder: Self.responder(controller),
             server: HTTPServerBuilder { responder in
                 let http = HTTP1Channel(
-                    responder: responder, configuration: HTTP1Channel.Configuration(idleTimeout: Self.idleTimeout))
+                    responder: responder,
+                    configuration: HTTP1Channel.Configuration(
+                        additionalChannelHandlers: [ConnectionWatch { controller.endFollowers() }],
+                        idleTimeout: Self.idleTimeout))
                 if let inheritedSocket {
                     let listener = InheritedListener(
                         fileDescriptor: inheritedSocket, http: http, logger: inheritedLogger)

@@ -54,7 +54,7 @@ enum OpenAPI {
                     query(
                         "limit", "How many at most.",
                         ["type": "integer", "minimum": 1, "maximum": .integer(Int64(Page.maximumLength))]),
-                ],
+                ] + filters(kind),
                 answer: (
                     "200",
                     [
@@ -63,16 +63,23 @@ enum OpenAPI {
                             "items": ["type": "array", "items": reference(name)], "next": ["type": "string"],
                         ],
                     ]
-                ))
+                ), isStream: kind.isFollowed)
         }
         if kind.verbs.contains(.create) {
             operations["post"] = operation(
                 "create\(name)", "Makes \(kind.aSingular).",
+                parameters: [dryRun] + (kind.jobVerbs.contains(.create) ? [prefer] : []),
                 body: [
                     "type": "object", "required": kind.naming.onlyName == nil ? ["name"] : [],
                     "additionalProperties": false,
                     "properties": ["name": ["type": "string"], "spec": reference(name + "Creation")],
-                ], answer: ("201", reference(name)))
+                ], answer: ("201", reference(name)),
+                others: others(
+                    kind, .create,
+                    [
+                        "type": "object", "required": ["name", "spec"],
+                        "properties": ["name": ["type": "string"], "spec": reference(name + "Spec")],
+                    ]))
         }
         return operations
     }
@@ -90,16 +97,16 @@ enum OpenAPI {
             if kind.wideningVerbs.contains(.set) { properties["open"] = open }
             operations["patch"] = operation(
                 "change\(name)", "Changes fields of the spec of \(kind.aSingular); the others stay.",
-                parameters: [nameParameter],
+                parameters: [nameParameter, dryRun],
                 body: ["type": "object", "additionalProperties": false, "properties": .object(properties)],
                 answer: ("200", reference(name)))
         }
         if kind.verbs.contains(.delete) {
             operations["delete"] = operation(
                 "delete\(name)", "Deletes \(kind.aSingular).",
-                parameters: [nameParameter]
+                parameters: [nameParameter, dryRun] + (kind.jobVerbs.contains(.delete) ? [prefer] : [])
                     + (kind.wideningVerbs.contains(.delete) ? [query("open", FieldDescription.openHelp, open)] : []),
-                answer: ("204", nil))
+                answer: ("204", nil), others: others(kind, .delete, reference(name)))
         }
         return operations
     }
@@ -119,26 +126,77 @@ enum OpenAPI {
 
     private static func operation(
         _ identifier: String, _ summary: String, parameters: [JSONValue] = [], body: JSONValue? = nil,
-        answer: (status: String, schema: JSONValue?)
+        answer: (status: String, schema: JSONValue?), others: [String: JSONValue] = [:], isStream: Bool = false
     ) -> JSONValue {
         var success: [String: JSONValue] = ["description": "Done."]
-        if let schema = answer.schema { success["content"] = ["application/json": ["schema": schema]] }
+        if let schema = answer.schema {
+            var content: [String: JSONValue] = ["application/json": ["schema": schema]]
+            if isStream { content["text/event-stream"] = ["schema": ["type": "string"]] }
+            success["content"] = .object(content)
+        }
+        let responses: [String: JSONValue] = [
+            answer.status: .object(success),
+            "default": [
+                "description": "Refused.",
+                "content": ["application/problem+json": ["schema": reference("Problem")]],
+            ],
+        ]
         var operation: [String: JSONValue] = [
             "operationId": .text(identifier), "summary": .text(summary),
-            "responses": .object([
-                answer.status: .object(success),
-                "default": [
-                    "description": "Refused.",
-                    "content": ["application/problem+json": ["schema": reference("Problem")]],
-                ],
-            ]),
+            "responses": .object(responses.merging(others) { first, _ in first }),
         ]
         if !parameters.isEmpty { operation["parameters"] = .array(parameters) }
         if let body { operation["requestBody"] = ["content": ["application/json": ["schema": body]]] }
         return .object(operation)
     }
 
+    /// The answers of a verb besides the usual one: to a dry run, and where it is a job.
+    private static func others(
+        _ kind: KindDescription, _ verb: Verb, _ possible: JSONValue
+    ) -> [String: JSONValue] {
+        var others: [String: JSONValue] = [
+            "200": [
+                "description": "It was a dry run, and would be done.",
+                "content": ["application/json": ["schema": possible]],
+            ]
+        ]
+        if kind.jobVerbs.contains(verb) {
+            others["202"] = [
+                "description": "This job goes on with it.",
+                "headers": ["Location": ["description": "The job.", "schema": ["type": "string"]]],
+                "content": [
+                    "application/json": ["schema": reference(typeName(DaemonJob.description.singular))]
+                ],
+            ]
+        }
+        return others
+    }
+
+    private static func filters(_ kind: KindDescription) -> [JSONValue] {
+        let follow: [JSONValue] =
+            kind.isFollowed
+            ? [
+                query(
+                    "follow", "Server-sent events: those behind 'after', then what comes.", ["type": "boolean"]),
+                [
+                    "name": "Last-Event-ID", "in": "header",
+                    "description": "Where to go on, before 'after'.", "schema": ["type": "string"],
+                ],
+            ] : []
+        return kind.filters.map { name in
+            query(name, "Only those with this \(name).", ["type": "string"])
+        } + follow
+    }
+
     // MARK: Parts
+
+    private static let dryRun = query(
+        "dryRun", "Whether to check everything and change nothing.", ["type": "boolean", "default": false])
+
+    private static let prefer: JSONValue = [
+        "name": "Prefer", "in": "header", "schema": ["type": "string"],
+        "description": "RFC 7240: 'wait' has the answer wait for the end of the job, 'wait=N' for N seconds.",
+    ]
 
     private static let open: JSONValue = ["type": "boolean", "default": false]
 

@@ -6,9 +6,14 @@ import Resources
 extension ControlServer {
     static func addCheckRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.post("check") { request, _ in
-            await answer(.accepted) { try await controller.startCheck(try await body(of: request)) }
+            do {
+                let outcome = try await controller.check(try await body(of: request), API.patience(of: request))
+                guard case .done = outcome else { return try API.response(to: outcome, .ok) }
+            } catch let error as ManagementError {
+                return API.response(to: API.Problem(error))
+            }
+            return await answer { try await controller.checkStatus() }
         }
         api.get("check") { _, _ in await answer { try await controller.checkStatus() } }
-        api.delete("check") { _, _ in await answer { try await controller.cancelCheck() } }
     }
 }

@@ -1,6 +1,6 @@
 public import Resources
 
-// Jobs: changes that take long.
+// Jobs: what takes long.
 extension Controller {
     /// The jobs that are under way and the last that have ended, by number.
     public func jobSummaries() -> [JobSummary] { jobs.summaries }
@@ -24,6 +24,25 @@ extension Controller {
         for await _ in job.follow() {}
         if let failure = job.failure { throw failure }
         guard job.hasEnded else { throw ManagementError(.conflict, "nobody waits any more; job \(id) goes on") }
+    }
+
+    /// The same, but no longer than `patience` says; false when the job goes on.
+    func finish(_ id: Int, _ patience: Patience) async throws(ManagementError) -> Bool {
+        let job = try jobs.job(id)
+        switch patience {
+        case .none: return false
+        case .unlimited: break
+        case .seconds(let seconds):
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { for await _ in job.follow() {} }
+                group.addTask { try? await Task.sleep(for: .seconds(seconds)) }
+                await group.next()
+                group.cancelAll()
+            }
+            guard job.hasEnded else { return false }
+        }
+        try await finish(id)
+        return true
     }
 
     /// Starts a job that does `body` to the thing of that name, on a thread for jobs, when no other change has its

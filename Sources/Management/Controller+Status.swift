@@ -23,19 +23,31 @@ extension Controller {
         }
     }
 
-    /// The last `limit` events, the oldest of them first.
-    public func lastEvents(limit: Int = 20) async throws(ManagementError) -> [EventSummary] {
+    /// The last `limit` events, the oldest of them first: those of a kind of thing, or of one thing, where that is
+    /// given.
+    public func lastEvents(
+        kind: String? = nil, name: String? = nil, limit: Int = 20
+    ) async throws(ManagementError) -> [EventSummary] {
         try Self.check(eventCount: limit)
-        return try await query { plane throws(ManagementError) in try plane.lastEvents(limit: limit) }
+        return try await query { plane throws(ManagementError) in
+            try plane.lastEvents(kind: kind, name: name, limit: limit)
+        }
     }
 
-    /// All events from now on. Who wants earlier ones too follows first, then reads those, and leaves out what comes
-    /// twice: the numbers tell.
-    ///
-    /// The stream ends with a `ManagementError` when it is read too slowly, and without one when the daemon stops.
-    public func followEvents() throws(ManagementError) -> AsyncThrowingStream<EventSummary, any Error> {
-        try plane.feed.follow()
+    /// The events after the one with the number `id`, or from now on, until the daemon stops: those of a kind of thing,
+    /// or of one thing, where that is given. Whenever nothing has come for `heartbeat`, that is told too.
+    public func followEvents(
+        after id: Int64? = nil, kind: String? = nil, name: String? = nil, heartbeat: Duration? = nil
+    ) async throws(ManagementError) -> FollowedEvents {
+        // First, so that none is missed in between.
+        let feed = try plane.feed.follow(heartbeat: heartbeat)
+        var last = id
+        if last == nil { last = try await lastEvents(limit: 1).last?.id }
+        return FollowedEvents(self, feed, after: last ?? 0, kind: kind, name: name, heartbeat: heartbeat)
     }
+
+    /// Ends all who follow events, now and later: the daemon stops.
+    public func endFollowers() { plane.feed.end() }
 
     private static func check(eventCount limit: Int) throws(ManagementError) {
         guard (1...maximumEvents).contains(limit) else {

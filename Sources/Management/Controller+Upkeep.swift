@@ -37,19 +37,23 @@ extension Controller {
 
     // MARK: Checks
 
-    /// Begins a check; there may be none under way.
-    public func startCheck(_ request: CheckRequest) async throws(ManagementError) -> CheckStatus {
-        try await change([.check]) { plane throws(ManagementError) in try plane.startCheck(request) }
+    /// Begins a check, and gives the job that does it; there may be none under way.
+    public func startCheck(_ request: CheckRequest) async throws(ManagementError) -> JobSummary {
+        try await change([.check]) { [jobs] plane throws(ManagementError) in try plane.startCheck(request, jobs).summary
+        }
     }
 
-    /// How far the last check is.
+    /// The same, and waits for its end as `patience` says.
+    public func check(
+        _ request: CheckRequest, _ patience: Patience
+    ) async throws(ManagementError) -> RequestOutcome {
+        let job = try await startCheck(request).id
+        return try await finish(job, patience) ? .done(nil) : .started(try self.job(job).resource.json)
+    }
+
+    /// How far the last check is, and what it has found.
     public func checkStatus() async throws(ManagementError) -> CheckStatus {
         try await query { plane throws(ManagementError) in try plane.checkStatus() }
-    }
-
-    /// Ends the check that is under way.
-    public func cancelCheck() async throws(ManagementError) -> CheckStatus {
-        try await change([.check]) { plane throws(ManagementError) in try plane.cancelCheck() }
     }
 
     // MARK: Profiles

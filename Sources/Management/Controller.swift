@@ -126,10 +126,12 @@ public final class Controller: Sendable {
         _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short,
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
-        let requester = Requester.current
+        let (requester, dryRun) = (Requester.current, DryRun.current)
         return try await changes.run(keys, in: lane) { [plane] () throws(ManagementError) in
             let outcome = Requester.$current.withValue(requester) {
-                Result { () throws(ManagementError) in try body(plane) }
+                DryRun.$current.withValue(dryRun) {
+                    Result { () throws(ManagementError) in try body(plane) }
+                }
             }
             plane.configureStaleFrontEnd()
             plane.folder.reserve.restore()
@@ -155,7 +157,7 @@ enum ChangeKey: Hashable, Sendable {
     case portals
     case nameServer
     case profiles
-    /// The one check that may be under way.
+    /// The beginning of a check; there may be one under way.
     case check
     /// The files outside the state folder that are media of disks: two disks never have one.
     case externalImages

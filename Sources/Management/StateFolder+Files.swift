@@ -5,6 +5,12 @@ import Resources
 
 // What the control plane does to files. Each change passes the folder's gate first.
 extension StateFolder {
+    /// Called before each change of a file, with its path.
+    private func passGate(_ path: String) throws(ManagementError) {
+        try DryRun.endBeforeEffect()
+        try gate?(path)
+    }
+
     /// Whether anything is at `path`, if only a symbolic link that leads nowhere.
     func exists(_ path: String) -> Bool { (try? FileStatus.of(path, followsLinks: false)) != nil }
 
@@ -30,7 +36,7 @@ extension StateFolder {
     /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this
     /// throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
-        try gate?(path)
+        try passGate(path)
         do {
             let file = try File.open(path: path, [.readWrite, .create, .exclusive])
             do {
@@ -50,7 +56,7 @@ extension StateFolder {
 
     /// Makes the folder `path`, for the owner only; its name is durable on return.
     func createFolder(_ path: String) throws(ManagementError) {
-        try gate?(path)
+        try passGate(path)
         do {
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -62,7 +68,7 @@ extension StateFolder {
 
     /// Removes the file or folder at `path` with all that is in it; durable on return. Nothing may be there already.
     func remove(_ path: String) throws(ManagementError) {
-        try gate?(path)
+        try passGate(path)
         do {
             if exists(path) { try FileManager.default.removeItem(atPath: path) }
             try File.synchronizeDirectory(path: Self.parent(of: path))
@@ -94,7 +100,7 @@ extension StateFolder {
 
     /// The same, past the gate.
     func replaceFile(_ path: String, with bytes: [UInt8]) throws(ManagementError) {
-        try gate?(path)
+        try passGate(path)
         do {
             try Self.replace(path, with: bytes)
         } catch {
@@ -104,7 +110,7 @@ extension StateFolder {
 
     /// Gives the folder at `path` the name `target` on the same file system, where nothing is; durable on return.
     func move(_ path: String, to target: String) throws(ManagementError) {
-        try gate?(target)
+        try passGate(target)
         do throws(SystemError) {
             try File.rename(path, to: target)
             try File.synchronizeDirectory(path: Self.parent(of: target))

@@ -93,12 +93,10 @@ public struct ActionDescription: Sendable {
     /// The names of those arguments that the command line takes without an option's name, in their order.
     public let positional: [String]
     public let subject: ActionSubject
-    /// Whether it takes media, or what is on them, away: then it asks first.
-    public let isDestructive: Bool
 
     public init<Arguments: Record>(
         _ name: String, _ arguments: Arguments.Type, help: String, discussion: String = "",
-        positional: [String] = [], of subject: ActionSubject = .thing, isDestructive: Bool = false
+        positional: [String] = [], of subject: ActionSubject = .thing
     ) {
         self.name = name
         self.help = help
@@ -106,7 +104,6 @@ public struct ActionDescription: Sendable {
         self.arguments = Arguments.descriptions
         self.positional = positional
         self.subject = subject
-        self.isDestructive = isDestructive
     }
 }
 
@@ -158,12 +155,18 @@ public struct KindDescription: Sendable {
     public let deletionIsDestructive: Bool
     /// Those of `set` and `delete` that may let somebody see more than before, which has to be said to be meant.
     public let wideningVerbs: Set<Verb>
+    /// Those of `create` and `delete` that take long: they are jobs, and answered before they are done.
+    public let jobVerbs: Set<Verb>
+    /// The fields of the status by which a list can be asked for some things only: those where the field has a value.
+    public let filters: [String]
+    /// Whether who has asked for a list can be told of what comes, as it comes.
+    public let isFollowed: Bool
 
     public init<Kind: ResourceKind>(
         _ kind: Kind.Type, _ singular: String, _ plural: String, command: String? = nil, help: String,
         discussion: String = "", naming: Naming, nameLabel: String? = nil, verbs: [Verb],
         verbHelp: [Verb: String] = [:], parts: [String] = [], deletionIsDestructive: Bool = false,
-        wideningVerbs: Set<Verb> = []
+        wideningVerbs: Set<Verb> = [], jobVerbs: Set<Verb> = [], filters: [String] = [], isFollowed: Bool = false
     ) {
         self.singular = singular
         self.plural = plural
@@ -180,6 +183,9 @@ public struct KindDescription: Sendable {
         actions = Kind.actions.map { $0.description }
         self.deletionIsDestructive = deletionIsDestructive
         self.wideningVerbs = wideningVerbs
+        self.jobVerbs = jobVerbs
+        self.filters = filters
+        self.isFollowed = isFollowed
     }
 
     /// The singular with its article, for sentences.

@@ -20,6 +20,8 @@ enum ExitStatus: Int32 {
     case notWrittenOut = 74
     /// The state folder or the port is in use.
     case temporaryFailure = 75
+    /// Ctrl-C has ended the command; what it had asked for goes on.
+    case interrupted = 130
 }
 
 /// Why a command failed: the sentence for the user and the exit code.

@@ -92,12 +92,17 @@ final class CheckTests {
             begun.signal()
             gate.wait()
         }
-        _ = try await controller.startCheck(CheckRequest())
+        let job = try await controller.startCheck(CheckRequest())
+        #expect((job.verb, job.kind, job.name, job.unit) == ("check", "everything", "", "bytes"))
         await Self.wait(begun)
-        #expect(await fixture.refusal { try await controller.startCheck(CheckRequest()) }?.code == .conflict)
-        #expect(try await controller.cancelCheck().isCancelled)
+        #expect(try controller.job(job.id).state == .running)
+        let refusal = await fixture.refusal { try await controller.startCheck(CheckRequest()) }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("job \(job.id)") == true)
+        _ = try controller.cancelJob(job.id)
         for _ in 0..<30 { gate.signal() }
-        await controller.plane.check?.finished()
+        #expect(await fixture.refusal { try await controller.finish(job.id) } == Job.wasCancelled)
+        #expect(try controller.job(job.id).state == .cancelled)
+        #expect(try await controller.checkStatus().job == job.id)
         let status = try await controller.checkStatus()
         #expect(!status.isRunning && status.isCancelled)
         #expect(status.checked < status.subjects)
@@ -118,11 +123,14 @@ final class CheckTests {
     func limit() async throws {
         let many = (0..<Check.findingLimit).map { Finding(.disk, "\($0)", .error, "x") }
         let subject = CheckSubject(length: { 10 }, check: { _ in many })
-        let seen = Lock<[Int64]>([])
-        let check = Check([subject, subject]) { done, _ in seen.withLock { $0.append(done) } }
+        let check = Check([subject, subject])
+        let job = Job(
+            id: 7, subject: Job.Subject(verb: "check", kind: "everything", name: "", unit: JobSummary.bytes),
+            actor: .daemon, total: 0)
+        check.begin(as: job)
         await check.finished()
         #expect(check.status.findings.count == Check.findingLimit && check.status.omitted == Check.findingLimit)
-        #expect(seen.withLock { $0 }.max() == 20)
+        #expect(check.status.job == 7 && job.summary.done == 20 && job.summary.total == 20)
     }
 }
 

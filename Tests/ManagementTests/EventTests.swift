@@ -96,16 +96,51 @@ struct EventTests {
         feed.publish(records)
         var seen: [Int64] = []
         await #expect(throws: ManagementError.self) {
-            for try await event in followers[0] { seen.append(event.id) }
+            for try await case .event(let event) in followers[0] { seen.append(event.id) }
         }
         #expect(seen == records.dropLast().map(\.id))
         #expect(feed.followerCount == 0)
-        let stream = try fixture.controller.followEvents()
-        try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
-        await fixture.controller.shutDown()
-        var names: [String] = []
-        for try await event in stream { names.append("\(event.verb) \(event.name)") }
-        #expect(names == ["create a"])
+        feed.end()
+        #expect(throws: ManagementError.self) { try feed.follow() }
+    }
+
+    @Test("those who follow get what came before and what comes, once and in order, however slowly they read")
+    func resuming() async throws {
+        let controller = fixture.controller
+        for name in ["a", "b", "c"] { try await controller.createDisk(name, Disk.Spec(size: 4096)) }
+        let first = try #require(try await controller.events().first)
+        let all = try await controller.followEvents(after: first.id)
+        let later = try await controller.followEvents()
+        let disks = try await controller.followEvents(after: 0, kind: "disk", name: "b")
+        try await fixture.makeLibrary()
+        // More than the feed lets lie.
+        for _ in 0...EventFeed.bufferLength {
+            try controller.plane.query { () throws(CatalogError) in
+                try controller.plane.catalog.record(controller.plane.event("change", "disk", "b"))
+            }
+        }
+        func names(_ events: FollowedEvents, _ count: Int) async throws -> [String] {
+            var names: [String] = []
+            for try await case .event(let event) in events {
+                names.append("\(event.verb) \(event.name)")
+                if names.count == count { break }
+            }
+            return names
+        }
+        let many = Array(repeating: "change b", count: EventFeed.bufferLength + 1)
+        #expect(try await names(all, many.count + 3) == ["create b", "create c", "create vtl"] + many)
+        #expect(try await names(later, many.count + 1) == ["create vtl"] + many)
+        #expect(try await names(disks, many.count + 1) == ["create b"] + many)
+        let beats = try await controller.followEvents(heartbeat: .milliseconds(1))
+        for try await event in beats {
+            #expect(event == .silence)
+            break
+        }
+        let last = try await controller.followEvents()
+        try await controller.createDisk("z", Disk.Spec(size: 4096))
+        await controller.shutDown()
+        var ends = last.makeAsyncIterator()
+        await #expect(throws: ManagementError.self) { while try await ends.next() != nil {} }
     }
 
     @Test("the reserve gives its room once, and takes it again")

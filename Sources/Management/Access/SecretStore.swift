@@ -125,6 +125,7 @@ final class SecretStore: Sendable {
                 target: credentials.target.map { Credential(name: $0.name, secret: Data($0.secret)) },
                 algorithms: credentials.algorithms.map(\.rawValue))
         }
+        try DryRun.endBeforeEffect()
         do {
             let data = try JSONEncoder().encode(FileContent(version: Self.version, entries: list))
             try StateFolder.replace(path, with: [UInt8](data))

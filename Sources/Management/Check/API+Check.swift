@@ -58,6 +58,8 @@ public struct Finding: Codable, Sendable, Hashable {
 
 /// How far a check is, and what it has found.
 public struct CheckStatus: Codable, Sendable {
+    /// The number of its job.
+    public var job: Int
     public var isRunning: Bool
     /// Whether somebody has ended it before it was through.
     public var isCancelled: Bool

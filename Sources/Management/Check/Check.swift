@@ -11,7 +11,8 @@ struct CheckSubject: Sendable {
     let check: @Sendable (_ observer: @escaping @Sendable (Int64) -> Bool) -> [Finding]
 }
 
-/// A check under way, or one that is over: subjects that some threads take one after another. Any thread.
+/// A check under way, or one that is over: subjects that some threads take one after another. It tells its job how far
+/// it is, and ends where that is to stop. Any thread.
 final class Check: Sendable {
     /// How many subjects are checked at a time.
     static let workers = 4
@@ -19,6 +20,7 @@ final class Check: Sendable {
     static let findingLimit = 10_000
 
     private struct State {
+        var job: Job?
         var isCancelled = false
         var ended: Date?
         var next = 0
@@ -27,22 +29,19 @@ final class Check: Sendable {
         var total: Int64 = 0
         var findings: [Finding] = []
         var omitted = 0
+        var waiters: [CheckedContinuation<Void, Never>] = []
     }
 
     private let subjects: [CheckSubject]
     private let started = Date()
     private let state = Lock(State())
-    private let group = DispatchGroup()
-    private let progress: @Sendable (_ done: Int64, _ total: Int64) -> Void
 
-    /// A check that begins at once. `progress` is called whenever bytes were read, on any thread, and must not wait.
-    init(
-        _ subjects: [CheckSubject], progress: @escaping @Sendable (_ done: Int64, _ total: Int64) -> Void = { _, _ in }
-    ) {
-        self.subjects = subjects
-        self.progress = progress
-        group.enter()
-        DispatchQueue.global().async { self.run() }
+    init(_ subjects: [CheckSubject]) { self.subjects = subjects }
+
+    /// Begins, as the work of `job`.
+    func begin(as job: Job) {
+        state.withLock { $0.job = job }
+        DispatchQueue.global().async { self.run(job) }
     }
 
     var isRunning: Bool { state.withLock { $0.ended == nil } }
@@ -50,7 +49,8 @@ final class Check: Sendable {
     var status: CheckStatus {
         state.withLock { state in
             CheckStatus(
-                isRunning: state.ended == nil, isCancelled: state.isCancelled, started: started, ended: state.ended,
+                job: state.job?.id ?? 0, isRunning: state.ended == nil, isCancelled: state.isCancelled,
+                started: started, ended: state.ended,
                 checked: state.checked, subjects: subjects.count, done: state.done, total: state.total,
                 findings: state.findings.sorted {
                     ($0.kind.rawValue, $0.name) < ($1.kind.rawValue, $1.name)
@@ -58,45 +58,57 @@ final class Check: Sendable {
         }
     }
 
-    /// Ends it at the next read of each thread; does nothing when it is over.
-    func cancel() {
-        state.withLock { state in if state.ended == nil { state.isCancelled = true } }
-    }
-
     /// Waits until it is over.
     func finished() async {
         await withCheckedContinuation { continuation in
-            group.notify(queue: .global()) { continuation.resume() }
+            let isOver = state.withLock { state in
+                if state.ended == nil { state.waiters.append(continuation) }
+                return state.ended != nil
+            }
+            if isOver { continuation.resume() }
         }
     }
 
-    private var goesOn: Bool { state.withLock { !$0.isCancelled } }
+    /// Whether nobody wants it to stop: asked at each read of each thread.
+    private func goesOn(_ job: Job) -> Bool {
+        let isStopping = job.isStopping
+        return state.withLock { state in
+            if isStopping { state.isCancelled = true }
+            return !state.isCancelled
+        }
+    }
 
-    private func run() {
-        let lengths = subjects.map { goesOn ? $0.length() : 0 }
+    private func run(_ job: Job) {
+        job.begin()
+        let lengths = subjects.map { goesOn(job) ? $0.length() : 0 }
         state.withLock { $0.total = lengths.reduce(0, +) }
         let work = DispatchGroup()
         for _ in 0..<min(Self.workers, subjects.count) {
             DispatchQueue.global().async(group: work) {
-                while let index = self.take() {
-                    self.check(self.subjects[index], length: lengths[index])
+                while let index = self.take(job) {
+                    self.check(self.subjects[index], length: lengths[index], job)
                 }
             }
         }
         work.wait()
-        state.withLock { $0.ended = Date() }
-        group.leave()
+        let waiters = state.withLock { state in
+            state.ended = Date()
+            defer { state.waiters = [] }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume() }
     }
 
-    private func take() -> Int? {
-        state.withLock { state in
-            guard !state.isCancelled, state.next < subjects.count else { return nil }
+    private func take(_ job: Job) -> Int? {
+        guard goesOn(job) else { return nil }
+        return state.withLock { state in
+            guard state.next < subjects.count else { return nil }
             defer { state.next += 1 }
             return state.next
         }
     }
 
-    private func check(_ subject: CheckSubject, length: Int64) {
+    private func check(_ subject: CheckSubject, length: Int64, _ job: Job) {
         let rest = Lock(length)
         let findings = subject.check { count in
             // What is read twice counts once.
@@ -105,9 +117,9 @@ final class Check: Sendable {
                 rest -= counted
                 return counted
             }
-            return self.advance(by: counted)
+            return self.advance(by: counted, job)
         }
-        _ = advance(by: rest.withLock { $0 })
+        _ = advance(by: rest.withLock { $0 }, job)
         state.withLock { state in
             let room = Self.findingLimit - state.findings.count
             state.findings += findings.prefix(room)
@@ -117,12 +129,12 @@ final class Check: Sendable {
     }
 
     /// Counts bytes; false when the check is to end.
-    private func advance(by count: Int64) -> Bool {
-        let (done, total, goesOn) = state.withLock { state in
+    private func advance(by count: Int64, _ job: Job) -> Bool {
+        let (done, total) = state.withLock { state in
             state.done += count
-            return (state.done, state.total, !state.isCancelled)
+            return (state.done, state.total)
         }
-        progress(done, total)
-        return goesOn
+        job.report(done: Int(done), of: Int(total))
+        return goesOn(job)
     }
 }

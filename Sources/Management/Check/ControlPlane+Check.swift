@@ -6,31 +6,37 @@ import Resources
 
 // Checks of what the daemon keeps. They run beside everything else; one at a time.
 extension ControlPlane {
-    /// Begins a check; there may be none under way.
-    func startCheck(_ request: CheckRequest) throws(ManagementError) -> CheckStatus {
+    /// Begins a check, as a job of `jobs`; there may be none under way.
+    func startCheck(_ request: CheckRequest, _ jobs: JobRegistry) throws(ManagementError) -> Job {
         if let check, check.isRunning {
-            throw ManagementError(.conflict, "a check is under way already; wait for its end, or cancel it")
+            throw ManagementError(
+                .conflict,
+                "a check is under way already, job \(check.status.job); wait for its end with 'carousel job wait "
+                    + "\(check.status.job)', or cancel it")
         }
-        let subjects = try checkSubjects(request.names ?? [], repairs: request.repairs ?? false)
+        let names = request.names ?? []
+        let subjects = try checkSubjects(names, repairs: request.repairs ?? false)
+        let subject = Job.Subject(
+            verb: "check", kind: names.isEmpty ? "everything" : "media", name: names.joined(separator: ", "),
+            unit: JobSummary.bytes)
         let check = Check(subjects)
+        // It only waits: a check has threads of its own.
+        let job = try jobs.start(subject, total: 0) { job async throws(ManagementError) in
+            await check.finished()
+            if check.status.isCancelled { try job.check() }
+        }
+        check.begin(as: job)
         self.check = check
-        logger.info("check begun", metadata: ["subjects": "\(subjects.count)"])
-        return check.status
+        logger.info("check begun", metadata: ["subjects": "\(subjects.count)", "job": "\(job.id)"])
+        return job
     }
 
-    /// How far the last check is.
+    /// How far the last check is, and what it has found.
     func checkStatus() throws(ManagementError) -> CheckStatus {
         guard let check else {
             throw ManagementError(.notFound, "nothing was checked since the daemon started; 'carousel check' does")
         }
         return check.status
-    }
-
-    /// Ends the check that is under way.
-    func cancelCheck() throws(ManagementError) -> CheckStatus {
-        _ = try checkStatus()
-        check?.cancel()
-        return try checkStatus()
     }
 
     /// What those names mean: the catalog and everything when there are none.

@@ -90,6 +90,7 @@ extension ControlPlane {
             if let loss = assembly.loss(ofDisk: disk) {
                 throw ManagementError(.conflict, Self.sentence(loss, ofDisk: name))
             }
+            try DryRun.endBeforeEffect()
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
             let event = event(

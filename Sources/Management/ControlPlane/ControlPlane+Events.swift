@@ -13,8 +13,9 @@ extension ControlPlane {
         }.map(EventSummary.init)
     }
 
-    func lastEvents(limit: Int) throws(ManagementError) -> [EventSummary] {
-        try query { () throws(CatalogError) in try catalog.lastEvents(limit: limit) }.map(EventSummary.init)
+    func lastEvents(kind: String?, name: String?, limit: Int) throws(ManagementError) -> [EventSummary] {
+        try query { () throws(CatalogError) in try catalog.lastEvents(kind: kind, name: name, limit: limit) }
+            .map(EventSummary.init)
     }
 
     // MARK: For the extensions by topic

@@ -20,6 +20,11 @@ extension ControlPlane {
     func check(_ name: String, _ spec: Library.Spec) throws(ManagementError) {
         _ = try checked(name, spec)
         try checkNameIsFree(name)
+        let path = folder.libraryPath(name)
+        guard !folder.exists(path) else {
+            throw ManagementError(
+                .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
+        }
     }
 
     private func checked(_ name: String, _ spec: Library.Spec) throws(ManagementError) -> CheckedLibrary {
@@ -49,10 +54,6 @@ extension ControlPlane {
     func createLibrary(_ name: String, _ spec: Library.Spec, job: Job? = nil) throws(ManagementError) {
         try check(name, spec)
         let path = folder.libraryPath(name)
-        guard !folder.exists(path) else {
-            throw ManagementError(
-                .conflict, "\(path) exists already and belongs to no library; move it away or remove it")
-        }
         try job?.check()
         let library = try labelling.withLock { _ throws(ManagementError) in try addRows(of: try checked(name, spec)) }
         var isComplete = false

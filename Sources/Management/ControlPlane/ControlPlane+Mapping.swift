@@ -36,7 +36,7 @@ extension ControlPlane {
         }
         let present = access?.logicalUnits ?? [:]
         let added = wanted.filter { present[$0.key] != $0.value }
-        try checkNumbers(added, present: present, target: target, devices)
+        try checkNumbers(added, present: present, target: target.name, devices)
         try checkHome(target, added, devices)
         let merged = wanted.isEmpty ? nil : present.merging(added) { first, _ in first }
         try query { () throws(CatalogError) in
@@ -57,7 +57,7 @@ extension ControlPlane {
     ) throws(ManagementError) {
         let added = wanted.filter { target.logicalUnits[$0.key] != $0.value }
         guard !added.isEmpty else { return }
-        try checkNumbers(added, present: target.logicalUnits, target: target, devices)
+        try checkNumbers(added, present: target.logicalUnits, target: target.name, devices)
         try checkHome(target, added, devices)
         try query { () throws(CatalogError) in try catalog.map(added, to: target.id) }
         if added.values.allSatisfy({ devices.units[$0]?.library == nil }) {
@@ -175,8 +175,32 @@ extension ControlPlane {
 
     // MARK: Checks
 
+    /// Refuses units and groups that the new target `name` cannot have.
+    func checkContent(of spec: ISCSITarget.Spec, target name: String) throws(ManagementError) {
+        let maps = [spec.units] + spec.groups.values.map { $0.units ?? [:] }
+        let devices = try deviceUnits(named: maps.flatMap(\.values))
+        var libraries: Set<Int64> = []
+        for map in maps {
+            var wanted: [Int: Int64] = [:]
+            for (number, device) in map { wanted[number] = try devices.key(device) }
+            try checkNumbers(wanted, present: [:], target: name, devices)
+            libraries.formUnion(wanted.values.compactMap { devices.units[$0]?.library })
+        }
+        try checkHome(of: libraries, target: name)
+        for group in spec.groups.keys.sorted() { _ = try initiatorGroupRecord(group) }
+    }
+
+    private func checkHome(of libraries: Set<Int64>, target: String) throws(ManagementError) {
+        guard libraries.count <= 1 else {
+            throw ManagementError(
+                .conflict,
+                "target '\(target)' would have units of two libraries, which run on threads of their own; "
+                    + "give each library a target of its own")
+        }
+    }
+
     private func checkNumbers(
-        _ wanted: [Int: Int64], present: [Int: Int64], target: TargetRecord, _ devices: DeviceUnits
+        _ wanted: [Int: Int64], present: [Int: Int64], target: String, _ devices: DeviceUnits
     ) throws(ManagementError) {
         // Turned around, so that a number of each unit is found without looking through all.
         let presentNumbers = Dictionary(present.map { ($0.value, $0.key) }, uniquingKeysWith: min)
@@ -187,13 +211,13 @@ extension ControlPlane {
                 let name = try deviceUnits(keys: [other]).units[other]?.description ?? "another device"
                 throw ManagementError(
                     .conflict,
-                    "logical unit \(number) of target '\(target.name)' is \(name) already; "
+                    "logical unit \(number) of target '\(target)' is \(name) already; "
                         + "take it away or choose another number")
             }
             if let taken = presentNumbers[unit] ?? wantedNumbers[unit]?.filter({ $0 != number }).min() {
                 throw ManagementError(
                     .conflict,
-                    "\(device) would be logical unit \(number) and \(taken) of target '\(target.name)'; "
+                    "\(device) would be logical unit \(number) and \(taken) of target '\(target)'; "
                         + "give it one number")
             }
         }
@@ -207,12 +231,7 @@ extension ControlPlane {
     ) throws(ManagementError) {
         let present = Set(target.shownUnits.compactMap { devices.units[$0]?.library })
         let added = Set(wanted.values.compactMap { devices.units[$0]?.library })
-        guard present.union(added).count <= 1 else {
-            throw ManagementError(
-                .conflict,
-                "target '\(target.name)' would have units of two libraries, which run on threads of their own; "
-                    + "give each library a target of its own")
-        }
+        try checkHome(of: present.union(added), target: target.name)
         if present.isEmpty, !added.isEmpty { try checkNobodyIsLoggedIn(target, verb: "give it units of a library") }
     }
 }

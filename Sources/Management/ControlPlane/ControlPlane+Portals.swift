@@ -53,6 +53,7 @@ extension ControlPlane {
         guard portals.count < Self.maximumPortals else {
             throw ManagementError(.conflict, "there are \(Self.maximumPortals) portals already; delete one first")
         }
+        try DryRun.endBeforeEffect()
         let served = ServedPortal(
             requested: portal, actual: try assembly.openPortal(portal, group: group), group: group)
         do throws(ManagementError) {

@@ -183,6 +183,7 @@ extension ControlPlane {
         }
         try checkPortalGroups(spec.portalGroups)
         _ = try redirection(of: spec)
+        try checkContent(of: spec, target: name)
         try query { () throws(CatalogError) in try catalog.addTarget(named: name) }
         do throws(ManagementError) {
             try fill(name, spec)

@@ -110,7 +110,12 @@ final class ControlPlane: Sendable {
                 path: path,
                 hooks: Catalog.Hooks(
                     willCommit: { () throws(CatalogError) in
-                        do throws(ManagementError) { try gate?(path) } catch { throw .failed(error.message) }
+                        do throws(ManagementError) {
+                            try DryRun.endBeforeEffect()
+                            try gate?(path)
+                        } catch {
+                            throw .failed(error.message)
+                        }
                     },
                     willCreate: { () throws(CatalogError) in
                         if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
@@ -160,7 +165,7 @@ final class ControlPlane: Sendable {
     func stopDevices() async -> Bool {
         feed.end()
         await nameService?.stop()
-        check?.cancel()
+        // Its job was told to stop already.
         await check?.finished()
         return await assembly.shutDown()
     }

@@ -13,14 +13,18 @@ public struct Page: Sendable, Hashable {
     public var limit: Int
     /// Only so many of the last ones; all when nil.
     public var last: Int?
+    /// Only those where these fields of the status have these values; fields that the kind's `filters` name.
+    public var filters: [String: String]
 
     public init(
-        whole: String? = nil, after: String? = nil, limit: Int = maximumLength, last: Int? = nil
+        whole: String? = nil, after: String? = nil, limit: Int = maximumLength, last: Int? = nil,
+        filters: [String: String] = [:]
     ) {
         self.whole = whole
         self.after = after
         self.limit = limit
         self.last = last
+        self.filters = filters
     }
 
     /// Those of `things`, which are in the order of their names, that belong to the page.
@@ -50,6 +54,12 @@ public protocol Driver: Sendable {
     ) async throws(ManagementError) -> Resource<Kind>
     /// The same for kinds whose deletion may.
     func delete(_ name: String, mayWiden: Bool) async throws(ManagementError)
+    /// Begins to make a thing, for kinds whose `jobVerbs` have `create`; these need no `create`.
+    func startCreation(_ name: String, _ spec: Kind.Spec) async throws(ManagementError) -> JobSummary
+    /// Begins to delete a thing, for kinds whose `jobVerbs` have `delete`; these need no `delete`.
+    func startDeletion(_ name: String) async throws(ManagementError) -> JobSummary
+    /// What comes into the list after the page's `after`, or from now on, for kinds that are followed.
+    func follow(_ page: Page) async throws(ManagementError) -> FollowedThings
     /// Does what the action `action` says, to the thing `name` or to the kind; gives what is to be told.
     func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
@@ -73,6 +83,15 @@ extension Driver {
         try await change(present, to: spec)
     }
     public func delete(_ name: String, mayWiden: Bool) async throws(ManagementError) { try await delete(name) }
+    public func startCreation(_ name: String, _ spec: Kind.Spec) async throws(ManagementError) -> JobSummary {
+        throw Self.notOffered("made by a job")
+    }
+    public func startDeletion(_ name: String) async throws(ManagementError) -> JobSummary {
+        throw Self.notOffered("deleted by a job")
+    }
+    public func follow(_ page: Page) async throws(ManagementError) -> FollowedThings {
+        throw Self.notOffered("followed")
+    }
     public func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
     ) async throws(ManagementError) -> JSONValue {
@@ -90,12 +109,19 @@ public struct Endpoint: Sendable {
     /// The things of a page, and the name to ask for the next page with; nil when there is none.
     public let list: @Sendable (Page) async throws(ManagementError) -> (items: [JSONValue], next: String?)
     public let show: @Sendable (String) async throws(ManagementError) -> JSONValue
-    public let create: @Sendable (String, [String: JSONValue]) async throws(ManagementError) -> JSONValue
-    private let changing: @Sendable (String, [String: JSONValue], Bool) async throws(ManagementError) -> JSONValue
-    private let deleting: @Sendable (String, Bool) async throws(ManagementError) -> Void
+    /// Makes a thing with these fields of its spec.
+    public let creating:
+        @Sendable (String, [String: JSONValue], RequestOptions) async throws(ManagementError) -> RequestOutcome
+    /// Changes these fields of the spec of a thing.
+    public let changing:
+        @Sendable (String, [String: JSONValue], RequestOptions) async throws(ManagementError) -> RequestOutcome
+    /// Deletes a thing.
+    public let deleting: @Sendable (String, RequestOptions) async throws(ManagementError) -> RequestOutcome
+    /// What comes into the list, as it comes.
+    public let follow: @Sendable (Page) async throws(ManagementError) -> FollowedThings
     public let perform: @Sendable (String, String?, [String: JSONValue]) async throws(ManagementError) -> JSONValue
 
-    init<D: Driver>(_ driver: D) {
+    init<D: Driver>(_ driver: D, _ controller: Controller) {
         let kind = D.Kind.description
         self.kind = kind
         list = { page async throws(ManagementError) in
@@ -106,39 +132,81 @@ public struct Endpoint: Sendable {
         show = { name async throws(ManagementError) in
             try await driver.show(try kind.naming.checked(name)).json
         }
-        create = { name, members async throws(ManagementError) in
+        creating = { name, members, options async throws(ManagementError) in
             let name = try kind.naming.checked(name)
             let spec = try D.Kind.Spec(members, of: kind.aSingular)
             try D.Kind.validate(spec, changing: nil)
-            return try await driver.create(name, spec).json
+            let preview: JSONValue? = options.isDryRun ? ["name": .text(name), "spec": spec.json] : nil
+            return try await Self.outcome(preview) { () async throws(ManagementError) in
+                guard kind.jobVerbs.contains(.create) else { return .done(try await driver.create(name, spec).json) }
+                let job = try await driver.startCreation(name, spec).id
+                return try await controller.finish(job, options.patience)
+                    ? .done(try await driver.show(name).json) : .started(try controller.job(job).resource.json)
+            }
         }
-        changing = { name, members, mayWiden async throws(ManagementError) in
+        changing = { name, members, options async throws(ManagementError) in
             let present = try await driver.show(try kind.naming.checked(name))
             let spec = try present.spec.changed(members, of: "\(kind.singular) '\(name)'")
             try D.Kind.validate(spec, changing: present.spec)
-            return try await driver.change(present, to: spec, mayWiden: mayWiden).json
+            let changed = Resource<D.Kind>(name: present.name, spec: spec, status: present.status)
+            return try await Self.outcome(options.isDryRun ? changed.json : nil) { () async throws(ManagementError) in
+                .done(try await driver.change(present, to: spec, mayWiden: options.mayWiden).json)
+            }
         }
-        deleting = { name, mayWiden async throws(ManagementError) in
-            try await driver.delete(try kind.naming.checked(name), mayWiden: mayWiden)
+        deleting = { name, options async throws(ManagementError) in
+            let name = try kind.naming.checked(name)
+            let preview = options.isDryRun ? try await driver.show(name).json : nil
+            return try await Self.outcome(preview) { () async throws(ManagementError) in
+                guard kind.jobVerbs.contains(.delete) else {
+                    try await driver.delete(name, mayWiden: options.mayWiden)
+                    return .done(nil)
+                }
+                let job = try await driver.startDeletion(name).id
+                return try await controller.finish(job, options.patience)
+                    ? .done(nil) : .started(try controller.job(job).resource.json)
+            }
         }
+        follow = { page async throws(ManagementError) in try await driver.follow(page) }
         perform = { action, name, arguments async throws(ManagementError) in
             let name = try name.map { name throws(ManagementError) in try kind.naming.checked(name) }
             return try await driver.perform(action, on: name, arguments)
         }
     }
+
+    /// What becomes of `body`; where there is a preview, it is only tried.
+    private static func outcome(
+        _ preview: JSONValue?, _ body: () async throws(ManagementError) -> RequestOutcome
+    ) async throws(ManagementError) -> RequestOutcome {
+        guard let preview else { return try await body() }
+        try await DryRun.of { () async throws(ManagementError) in _ = try await body() }
+        return .possible(preview)
+    }
 }
 
 extension Endpoint {
-    /// Changes fields of the spec of a thing. Refused when somebody might see more than before, unless `mayWiden`.
+    /// Makes a thing, and gives it as it is then; a job is waited for.
+    public func create(_ name: String, _ members: [String: JSONValue]) async throws(ManagementError) -> JSONValue {
+        Self.thing(try await creating(name, members, RequestOptions()))
+    }
+
+    /// Changes fields of the spec of a thing, and gives it as it is then. Refused when somebody might see more than
+    /// before, unless `mayWiden`.
     public func change(
         _ name: String, _ members: [String: JSONValue], mayWiden: Bool = false
     ) async throws(ManagementError) -> JSONValue {
-        try await changing(name, members, mayWiden)
+        Self.thing(try await changing(name, members, RequestOptions(mayWiden: mayWiden)))
     }
 
-    /// Deletes a thing. Refused when somebody might see more than before, unless `mayWiden`.
+    /// Deletes a thing; a job is waited for. Refused when somebody might see more than before, unless `mayWiden`.
     public func delete(_ name: String, mayWiden: Bool = false) async throws(ManagementError) {
-        try await deleting(name, mayWiden)
+        _ = try await deleting(name, RequestOptions(mayWiden: mayWiden))
+    }
+
+    private static func thing(_ outcome: RequestOutcome) -> JSONValue {
+        switch outcome {
+        case .done(let thing): thing ?? .null
+        case .started(let thing), .possible(let thing): thing
+        }
     }
 }
 
@@ -161,6 +229,6 @@ public enum Registry {
     }
 
     private static func endpoint<D: Driver>(_ driver: D.Type, _ controller: Controller) -> Endpoint {
-        Endpoint(D(controller))
+        Endpoint(D(controller), controller)
     }
 }

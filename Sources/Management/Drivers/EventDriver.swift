@@ -6,11 +6,34 @@ public struct EventDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Event>] {
+        let (kind, thing) = (page.filters["kind"], page.filters["thing"])
         if let last = page.last {
-            return try await controller.lastEvents(limit: min(last, page.limit)).map(Self.resource)
+            return try await controller.lastEvents(kind: kind, name: thing, limit: min(last, page.limit))
+                .map(Self.resource)
         }
-        return try await controller.events(after: page.after.flatMap { Int64($0) } ?? 0, limit: page.limit)
-            .map(Self.resource)
+        return try await controller.events(
+            after: page.after.flatMap { Int64($0) } ?? 0, kind: kind, name: thing, limit: page.limit
+        ).map(Self.resource)
+    }
+
+    /// How long nothing comes before that is told.
+    static let heartbeat = Duration.seconds(15)
+
+    public func follow(_ page: Page) async throws(ManagementError) -> FollowedThings {
+        let after = try page.after.map { text throws(ManagementError) in
+            guard let number = Int64(text), number >= 0 else {
+                throw ManagementError(.invalid, "'\(text)' is no number of an event", field: "after")
+            }
+            return number
+        }
+        return try await controller.followEvents(
+            after: after, kind: page.filters["kind"], name: page.filters["thing"], heartbeat: Self.heartbeat
+        ).map { event in
+            switch event {
+            case .event(let event): Self.resource(event).json
+            case .silence: nil
+            }
+        }
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Event> {

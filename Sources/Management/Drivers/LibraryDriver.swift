@@ -13,11 +13,13 @@ public struct LibraryDriver: Driver {
         try await controller.library(name)
     }
 
-    public func create(_ name: String, _ spec: Library.Spec) async throws(ManagementError) -> Resource<Library> {
-        try await controller.createLibrary(name, spec)
+    public func startCreation(_ name: String, _ spec: Library.Spec) async throws(ManagementError) -> JobSummary {
+        try await controller.startCreation(ofLibrary: name, spec)
     }
 
-    public func delete(_ name: String) async throws(ManagementError) { try await controller.deleteLibrary(name) }
+    public func startDeletion(_ name: String) async throws(ManagementError) -> JobSummary {
+        try await controller.startDeletion(ofLibrary: name)
+    }
 
     public func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]

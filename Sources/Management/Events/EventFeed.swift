@@ -43,6 +43,13 @@ public struct EventSummary: Codable, Hashable, Sendable {
     }
 }
 
+/// What those who follow events hear.
+public enum FollowedEvent: Hashable, Sendable {
+    case event(EventSummary)
+    /// Nothing has happened for a while.
+    case silence
+}
+
 /// Hands events on to those who follow them, as they are recorded.
 ///
 /// Nobody waits for a follower: one that lets too many events lie is ended with a note, and can read what it missed
@@ -53,31 +60,43 @@ final class EventFeed: Sendable {
     /// How many events may lie for a follower.
     static let bufferLength = 256
 
-    /// The events that a follower gets.
-    typealias Stream = AsyncThrowingStream<EventSummary, any Error>
+    /// What a follower gets.
+    typealias Stream = AsyncThrowingStream<FollowedEvent, any Error>
 
     private struct State {
         var followers: [UInt64: Stream.Continuation] = [:]
         var lastKey: UInt64 = 0
+        var hasEnded = false
     }
 
     private let state = Lock(State())
 
     /// All events that are published from now on, until the follower stops, or is too slow, which ends the stream with
-    /// a `ManagementError`.
-    func follow() throws(ManagementError) -> Stream {
+    /// a `ManagementError`. Each `heartbeat` it hears of the silence, too.
+    func follow(heartbeat: Duration? = nil) throws(ManagementError) -> Stream {
         let (stream, continuation) = Stream.makeStream(bufferingPolicy: .bufferingOldest(Self.bufferLength))
-        let key: UInt64? = state.withLock { state in
-            guard state.followers.count < Self.maximumFollowers else { return nil }
+        let (key, hasEnded): (UInt64?, Bool) = state.withLock { state in
+            guard state.followers.count < Self.maximumFollowers, !state.hasEnded else { return (nil, state.hasEnded) }
             state.lastKey += 1
             state.followers[state.lastKey] = continuation
-            return state.lastKey
+            return (state.lastKey, false)
         }
         guard let key else {
             throw ManagementError(
-                .system, "\(Self.maximumFollowers) follow the events already; end one of them, or try again later")
+                .system,
+                hasEnded
+                    ? "the daemon is stopping"
+                    : "\(Self.maximumFollowers) follow the events already; end one of them, or try again later")
         }
-        continuation.onTermination = { [weak self] _ in self?.forget(key) }
+        let beats = heartbeat.map { heartbeat in
+            Task {
+                while (try? await Task.sleep(for: heartbeat)) != nil { continuation.yield(.silence) }
+            }
+        }
+        continuation.onTermination = { [weak self] _ in
+            beats?.cancel()
+            self?.forget(key)
+        }
         return stream
     }
 
@@ -90,7 +109,7 @@ final class EventFeed: Sendable {
         guard !followers.isEmpty else { return }
         for event in events.map(EventSummary.init) {
             for continuation in followers.values {
-                guard case .dropped = continuation.yield(event) else { continue }
+                guard case .dropped = continuation.yield(.event(event)) else { continue }
                 continuation.finish(
                     throwing: ManagementError(
                         .system,
@@ -101,7 +120,11 @@ final class EventFeed: Sendable {
 
     /// Ends all followers: the daemon stops.
     func end() {
-        for continuation in state.withLock({ $0.followers.values.map { $0 } }) { continuation.finish() }
+        let followers = state.withLock { state in
+            state.hasEnded = true
+            return state.followers.values.map { $0 }
+        }
+        for continuation in followers { continuation.finish() }
     }
 
     private func forget(_ key: UInt64) {

@@ -3,7 +3,7 @@ import Foundation
 import Platform
 import Resources
 
-/// A change that takes long, on its way: what it does tells it how far it is, and asks it whether to go on.
+/// Something that takes long, on its way: what it does tells it how far it is, and asks it whether to go on.
 final class Job: Sendable {
     /// What a job is about; the words of `JobSummary`.
     struct Subject: Sendable {
@@ -58,7 +58,8 @@ final class Job: Sendable {
     /// So many units are done, of so many.
     func report(done: Int, of total: Int) {
         change { state in
-            state.done = done
+            // Those who report at the same time do so in any order.
+            state.done = max(state.done, done)
             state.total = total
         }
     }

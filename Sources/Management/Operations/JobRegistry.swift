@@ -24,6 +24,7 @@ final class JobRegistry: Sendable {
         _ subject: Job.Subject, total: Int,
         _ work: @escaping @Sendable (Job) async throws(ManagementError) -> Void
     ) throws(ManagementError) -> Job {
+        try DryRun.endBeforeEffect()
         let actor = Requester.current
         let made: Job? = state.withLock { state in
             guard state.jobs.count - state.ended.count < Self.maximumJobs else { return nil }
@@ -68,13 +69,12 @@ final class JobRegistry: Sendable {
     /// Has the job with that number stop, and nothing of it stay.
     func cancel(_ id: Int) throws(ManagementError) -> JobSummary {
         let job = try job(id)
-        let subject = job.subject
         guard job.stop(Job.wasCancelled) else {
             throw ManagementError(
                 .conflict,
                 job.hasEnded
                     ? "job \(id) has ended already"
-                    : "job \(id), to \(subject.verb) \(subject.kind) '\(subject.name)', cannot be taken back any more")
+                    : "job \(id), \(job.summary.work), cannot be taken back any more")
         }
         // One that waits never begins.
         state.withLock { $0.tasks[id] }?.cancel()

@@ -19,21 +19,21 @@ public enum JobState: String, Codable, Sendable, Hashable {
     public var isFinal: Bool { self == .done || self == .failed || self == .cancelled }
 }
 
-/// A change that takes long, under way or ended.
+/// A change or a check that takes long, under way or ended.
 public struct JobSummary: Codable, Sendable, Hashable {
     /// Its number, from 1 since the daemon's start.
     public var id: Int
-    /// What it does: `create` or `delete`.
+    /// What it does: `create`, `delete` or `check`.
     public var verb: String
-    /// The kind of thing that it does it to: `library`.
+    /// The kind of thing that it does it to: `library`; `media` or `everything` for a check.
     public var kind: String
-    /// The name of the thing.
+    /// The name of the thing, or several with commas; empty when it is about everything.
     public var name: String
     /// Who asked for it, in the words of events.
     public var actor: String
     /// How far it is.
     public var state: JobState
-    /// What `done` and `total` count: `cartridges`.
+    /// What `done` and `total` count: `cartridges`, `bytes`.
     public var unit: String
     /// How many of them are done.
     public var done: Int
@@ -55,4 +55,9 @@ public struct JobSummary: Codable, Sendable, Hashable {
     public var problem: String?
     /// What kind of refusal that is.
     public var problemCode: ManagementError.Code?
+}
+
+extension JobSummary {
+    /// What it does, in words: `create library vtl`.
+    public var work: String { [verb, kind, name].filter { !$0.isEmpty }.joined(separator: " ") }
 }

@@ -40,5 +40,8 @@ public enum Event: ResourceKind {
             before. The last 100,000 events of initiators are kept, and as many of all others.
             """,
         naming: .number(1...Int.max), nameLabel: "number", verbs: [.list, .show],
-        verbHelp: [.list: "The oldest first; --last 20 shows the last ones.", .show: "With what it changed."])
+        verbHelp: [
+            .list: "The oldest first; --last 20 shows the last ones. With --follow those that come, until Ctrl-C.",
+            .show: "With what it changed.",
+        ], filters: ["kind", "thing"], isFollowed: true)
 }

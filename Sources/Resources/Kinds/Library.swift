@@ -127,7 +127,7 @@ public enum Library: ResourceKind {
             They take space only as they are written.
             """,
             .delete: "All its cartridges go too, those in the vault as well. Refused while an initiator is logged in.",
-        ], parts: ["drives", "cartridges", "moves"], deletionIsDestructive: true)
+        ], parts: ["drives", "cartridges", "moves"], deletionIsDestructive: true, jobVerbs: [.create, .delete])
 
     public static func validate(_ spec: Spec, changing old: Spec?) throws(ManagementError) {
         guard spec.cartridges <= spec.slots else {

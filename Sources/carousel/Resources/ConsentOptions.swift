@@ -3,23 +3,23 @@ import Foundation
 import Glibc
 import Resources
 
+/// Whether a command only says what it would do.
+struct DryRunOption: ParsableArguments {
+    @Flag(
+        name: .customLong("dry-run"), help: "Have the daemon check everything, say what would be done, and do nothing.")
+    var isAsked = false
+}
+
 /// Whether a command may take media, or what is on them, away.
 struct ConsentOptions: ParsableArguments {
     @Flag(help: "Do not ask before something is lost for good.")
     var yes = false
 
-    @Flag(help: "Say what would be done, and do nothing.")
-    var dryRun = false
-
-    /// Whether to go on with `deed`: asks at a terminal.
+    /// Asks at a terminal before `deed` is done.
     ///
-    /// - Throws: `CommandFailure` where nobody can be asked and `--yes` is missing.
-    func isGiven(to deed: String) throws -> Bool {
-        if dryRun {
-            Output.print("would \(PrintableText.escaped(deed))")
-            return false
-        }
-        if yes { return true }
+    /// - Throws: `CommandFailure` where the answer is no, or where nobody can be asked and `--yes` is missing.
+    func require(for deed: String) throws {
+        if yes { return }
         guard isatty(STDIN_FILENO) == 1 else {
             throw CommandFailure(
                 .usage, "to \(deed) cannot be taken back: say --yes to do it, or --dry-run to see what it would do")
@@ -28,7 +28,6 @@ struct ConsentOptions: ParsableArguments {
         guard ["y", "yes"].contains(readLine()?.lowercased() ?? "") else {
             throw CommandFailure(.refused, "nothing was done")
         }
-        return true
     }
 }
 

@@ -6,9 +6,11 @@ import Resources
 struct KindCommand<Kind: ResourceKind>: AsyncParsableCommand {
     static var configuration: CommandConfiguration {
         let kind = Kind.description
+        let own = KindCommands.own(kind)
         return CommandConfiguration(
             commandName: kind.command, abstract: kind.help, discussion: kind.discussion,
-            subcommands: kind.verbs.map(verb) + Kind.actions.map { action($0) })
+            subcommands: kind.verbs.map { own.verbs[$0] ?? verb($0) } + Kind.actions.map { action($0) } + own.others,
+            defaultSubcommand: own.usual.flatMap { own.verbs[$0] }, aliases: own.aliases)
     }
 
     private static func verb(_ verb: Verb) -> any ParsableCommand.Type {
@@ -32,6 +34,25 @@ struct KindCommand<Kind: ResourceKind>: AsyncParsableCommand {
 
 /// The commands of the kinds that have tables.
 enum KindCommands {
+    /// What a kind has besides the commands that follow from its table.
+    struct Own {
+        /// Other names of its command.
+        var aliases: [String] = []
+        /// Commands for verbs in place of those for all kinds.
+        var verbs: [Verb: any ParsableCommand.Type] = [:]
+        /// The verb that is meant where none is given.
+        var usual: Verb?
+        var others: [any ParsableCommand.Type] = []
+    }
+
+    static func own(_ kind: KindDescription) -> Own {
+        switch kind.plural {
+        case Event.description.plural: Own(aliases: [kind.plural], verbs: [.list: EventList.self], usual: .list)
+        case DaemonJob.description.plural: Own(others: [JobWait.self])
+        default: Own()
+        }
+    }
+
     static var all: [any ParsableCommand.Type] { Registry.kinds.map { command($0) } }
 
     private static func command<Kind: ResourceKind>(_ kind: Kind.Type) -> any ParsableCommand.Type {

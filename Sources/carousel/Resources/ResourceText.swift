@@ -92,6 +92,21 @@ enum ResourceText {
                 ?? "\(Kind.description.singular) \(thing["name"]?.text ?? "")")
     }
 
+    /// What a dry run tells: the deed, and below it the fields that would be others than `present` has.
+    static func preview(
+        _ deed: String, _ thing: JSONValue, of kind: KindDescription, present: JSONValue? = nil
+    ) -> String {
+        let name =
+            kind.naming.onlyName == nil ? "\(kind.singular) '\(thing["name"]?.text ?? "")'" : "the \(kind.singular)"
+        let changes = kind.spec.compactMap { field -> String? in
+            guard let present, !field.isSecret else { return nil }
+            let (old, new) = (present["spec"]?[field.name] ?? .null, thing["spec"]?[field.name] ?? .null)
+            return old == new ? nil : "\(field.label): \(field.shown(old)) -> \(field.shown(new))"
+        }
+        return ([PrintableText.escaped("would \(deed) \(name)")] + changes.map(PrintableText.escaped))
+            .joined(separator: "\n")
+    }
+
     /// What an action tells: the thing that it changed, or a sentence.
     static func answer<Kind: ResourceKind>(_ answer: JSONValue, of kind: Kind.Type) -> String {
         answer["done"]?.text.map(PrintableText.escaped) ?? summary(answer, of: kind)

@@ -65,13 +65,27 @@ struct CreateCommand<Kind: ResourceKind>: AsyncParsableCommand {
         static var requiresFields: Bool { true }
     }
 
+    enum Waiting: JobSource {
+        static var isJob: Bool { Kind.description.jobVerbs.contains(.create) }
+    }
+
     @OptionGroup var name: NameArgument<Kind>
     @OptionGroup var fields: FieldOptions<Fields>
+    @OptionGroup var waiting: WaitingOption<Waiting>
+    @OptionGroup var dryRun: DryRunOption
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let thing = try await state.daemon.create(Kind.description, name.text, try fields.members)
+        let (kind, daemon) = (Kind.description, state.daemon)
+        var thing = try await daemon.startCreation(
+            kind, name.text, try fields.members, isDryRun: dryRun.isAsked)
+        if dryRun.isAsked { return try output.show(thing) { ResourceText.preview("make", $0, of: kind) } }
+        if Waiting.isJob {
+            if waiting.isDeclined { return try output.show(thing, text: JobText.begun) }
+            _ = try await JobFollower(daemon: daemon).finish(thing)
+            thing = try await daemon.show(kind, name.text)
+        }
         try output.show(thing) { ResourceText.summary($0, of: Kind.self) }
     }
 }
@@ -97,6 +111,7 @@ struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
     @OptionGroup var name: NameArgument<Kind>
     @OptionGroup var fields: FieldOptions<Fields>
     @OptionGroup var widening: WideningOption<IsWidening>
+    @OptionGroup var dryRun: DryRunOption
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
@@ -106,9 +121,14 @@ struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
             let names = Fields.options.map { "--" + $0.optionName }.joined(separator: ", ")
             throw CommandFailure(.usage, "say what to change, with \(names)")
         }
-        let name = try await name.resolved(state.daemon)
-        let thing = try await state.daemon.change(
-            Kind.description, name, members, mayWiden: widening.isAsked)
+        let (kind, daemon) = (Kind.description, state.daemon)
+        let name = try await name.resolved(daemon)
+        let present = dryRun.isAsked ? try await daemon.show(kind, name) : nil
+        let thing = try await daemon.change(
+            kind, name, members, mayWiden: widening.isAsked, isDryRun: dryRun.isAsked)
+        guard present == nil else {
+            return try output.show(thing) { ResourceText.preview("change", $0, of: kind, present: present) }
+        }
         try output.show(thing) { ResourceText.summary($0, of: Kind.self) }
     }
 }
@@ -125,20 +145,36 @@ struct DeleteCommand<Kind: ResourceKind>: AsyncParsableCommand {
         static var mayWiden: Bool { Kind.description.wideningVerbs.contains(.delete) }
     }
 
+    enum Waiting: JobSource {
+        static var isJob: Bool { Kind.description.jobVerbs.contains(.delete) }
+    }
+
     @OptionGroup var name: NameArgument<Kind>
     @OptionGroup var widening: WideningOption<IsWidening>
     @OptionGroup var consent: ConsentOptions
+    @OptionGroup var waiting: WaitingOption<Waiting>
+    @OptionGroup var dryRun: DryRunOption
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let kind = Kind.description
-        let name = try await name.resolved(state.daemon)
-        if kind.deletionIsDestructive {
-            _ = try await state.daemon.show(kind, name)
-            guard try consent.isGiven(to: "delete \(kind.singular) '\(name)' with its content") else { return }
+        let (kind, daemon) = (Kind.description, state.daemon)
+        let name = try await name.resolved(daemon)
+        if dryRun.isAsked {
+            let thing = try await daemon.startDeletion(kind, name, mayWiden: widening.isAsked, isDryRun: true)
+            return try output.show(thing) {
+                ResourceText.preview("delete", $0, of: kind) + (kind.deletionIsDestructive ? " with its content" : "")
+            }
         }
-        try await state.daemon.delete(kind, name, mayWiden: widening.isAsked)
+        if kind.deletionIsDestructive {
+            _ = try await daemon.show(kind, name)
+            try consent.require(for: "delete \(kind.singular) '\(name)' with its content")
+        }
+        let answer = try await daemon.startDeletion(kind, name, mayWiden: widening.isAsked)
+        if Waiting.isJob {
+            if waiting.isDeclined { return try output.show(answer, text: JobText.begun) }
+            _ = try await JobFollower(daemon: daemon).finish(answer)
+        }
         let named = kind.naming.onlyName == nil ? "\(kind.singular) \(name)" : "the \(kind.singular)"
         try output.show(["done": .text("deleted \(named)")] as JSONValue) { $0["done"]?.text ?? "" }
     }
@@ -154,16 +190,12 @@ struct ActionCommand<Action: ResourceAction>: AsyncParsableCommand {
 
     @OptionGroup var name: NameArgument<Action.Kind>
     @OptionGroup var fields: FieldOptions<ActionFields<Action>>
-    @OptionGroup var consent: ConsentOptions
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let (kind, action) = (Action.Kind.description, Action.description)
         let name = try await name.resolved(state.daemon)
-        if action.isDestructive {
-            guard try consent.isGiven(to: "\(action.name) \(kind.singular) '\(name)'") else { return }
-        }
         let answer = try await state.daemon.perform(action, kind, name, try fields.members)
         try output.show(answer) { ResourceText.answer($0, of: Action.Kind.self) }
     }
