@@ -24,41 +24,37 @@ extension Catalog {
             }
         }
     }
+}
 
+extension AccessChange {
     /// Adds the group `name` with its members.
     public func addInitiatorGroup(
         name: String, rank: Int, namePatterns: [String], addressRanges: [String], created: Date
-    ) throws(CatalogError) {
-        try write { database in
-            try database.execute(
-                sql: "INSERT INTO initiatorGroup (name, rank, created) VALUES (?, ?, ?)",
-                arguments: [name, rank, created])
-            try Self.insertMembers(namePatterns, addressRanges, of: database.lastInsertedRowID, in: database)
-        }
+    ) throws {
+        try database.execute(
+            sql: "INSERT INTO initiatorGroup (name, rank, created) VALUES (?, ?, ?)",
+            arguments: [name, rank, created])
+        try insertMembers(namePatterns, addressRanges, of: database.lastInsertedRowID)
     }
 
     /// Replaces rank and members of the group with the key `group`.
     public func setInitiatorGroup(
         _ group: Int64, rank: Int, namePatterns: [String], addressRanges: [String]
-    ) throws(CatalogError) {
-        try write { database in
-            try database.execute(sql: "UPDATE initiatorGroup SET rank = ? WHERE id = ?", arguments: [rank, group])
-            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such group") }
-            try database.execute(sql: "DELETE FROM initiatorGroupMember WHERE initiatorGroup = ?", arguments: [group])
-            try Self.insertMembers(namePatterns, addressRanges, of: group, in: database)
-        }
+    ) throws {
+        try database.execute(sql: "UPDATE initiatorGroup SET rank = ? WHERE id = ?", arguments: [rank, group])
+        guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such group") }
+        try database.execute(sql: "DELETE FROM initiatorGroupMember WHERE initiatorGroup = ?", arguments: [group])
+        try insertMembers(namePatterns, addressRanges, of: group)
     }
 
     /// Removes the group with the key `group`, which no target may count on.
-    public func removeInitiatorGroup(_ group: Int64) throws(CatalogError) {
-        try write { database in
-            try database.execute(sql: "DELETE FROM initiatorGroup WHERE id = ?", arguments: [group])
-            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such group") }
-        }
+    public func removeInitiatorGroup(_ group: Int64) throws {
+        try database.execute(sql: "DELETE FROM initiatorGroup WHERE id = ?", arguments: [group])
+        guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such group") }
     }
 
-    private static func insertMembers(
-        _ namePatterns: [String], _ addressRanges: [String], of group: Int64, in database: Database
+    private func insertMembers(
+        _ namePatterns: [String], _ addressRanges: [String], of group: Int64
     ) throws {
         for (kind, patterns) in [("name", namePatterns), ("address", addressRanges)] {
             for pattern in patterns {

@@ -31,9 +31,9 @@ extension Catalog {
         }
     }
 
-    /// Remembers the iSNS server; nil for none.
-    public func setNameServer(_ server: NameServerRecord?) throws(CatalogError) {
-        try write { database in
+    /// Remembers the iSNS server, nil for none, and records `events` with it.
+    public func setNameServer(_ server: NameServerRecord?, events: [NewEvent] = []) throws(CatalogError) {
+        try write(events) { database in
             try database.execute(sql: "DELETE FROM nameServer")
             guard let server else { return }
             try database.execute(

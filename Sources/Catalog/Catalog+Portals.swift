@@ -10,9 +10,12 @@ extension Catalog {
         }
     }
 
-    /// Remembers `portals` instead of those before.
-    public func setPortals(_ portals: [PortalRecord]) throws(CatalogError) {
-        try write { database in
+    /// Remembers `portals` instead of those before, and records `events` with it; with `takesAway`, when none is new,
+    /// on a full file system too.
+    public func setPortals(
+        _ portals: [PortalRecord], events: [NewEvent] = [], takesAway: Bool = false
+    ) throws(CatalogError) {
+        let transaction: (Database) throws -> Void = { database in
             try database.execute(sql: "DELETE FROM portal")
             for portal in portals {
                 try database.execute(
@@ -20,5 +23,6 @@ extension Catalog {
                     arguments: [portal.address, portal.port, portal.portalGroupTag])
             }
         }
+        if takesAway { try remove(events, transaction) } else { try write(events, transaction) }
     }
 }

@@ -124,100 +124,6 @@ extension Catalog {
         return access
     }
 
-    // MARK: Changes
-
-    /// Adds the target `name`, made for itself, without logical units.
-    public func addTarget(named name: String) throws(CatalogError) {
-        try write { database in
-            try database.execute(sql: "INSERT INTO target (name) VALUES (?)", arguments: [name])
-        }
-    }
-
-    /// Removes the target with the key `target`, which was made for itself; its logical units stay.
-    public func removeTarget(_ target: Int64) throws(CatalogError) {
-        try write { database in
-            try database.execute(sql: "DELETE FROM target WHERE id = ? AND device IS NULL", arguments: [target])
-            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such target to remove") }
-        }
-    }
-
-    /// Puts logical units at free numbers of the target with the key `target`.
-    public func map(_ logicalUnits: [Int: Int64], to target: Int64) throws(CatalogError) {
-        try write { try Self.insertMappings(logicalUnits, target: target, in: $0) }
-    }
-
-    /// Takes the logical units at `numbers` from the target with the key `target`.
-    public func unmap(_ numbers: [Int], from target: Int64) throws(CatalogError) {
-        try write { database in
-            for number in numbers {
-                try database.execute(
-                    sql: "DELETE FROM logicalUnitMapping WHERE target = ? AND logicalUnitNumber = ?",
-                    arguments: [target, number])
-                guard database.changesCount == 1 else {
-                    throw CatalogError.conflict("there is no logical unit \(number)")
-                }
-            }
-        }
-    }
-
-    /// Permits the group with the key `group` to log in to the target with the key `target`, and to see `logicalUnits`:
-    /// those of the target when nil. What the group saw before is replaced. The first group of a target makes its
-    /// access level `groups`.
-    public func setAccess(
-        of group: Int64, to target: Int64, logicalUnits: [Int: Int64]?
-    ) throws(CatalogError) {
-        try write { database in
-            try database.execute(
-                sql: """
-                    UPDATE target SET accessLevel = 'groups'
-                    WHERE id = :target AND NOT EXISTS (SELECT 1 FROM targetAccess WHERE target = :target)
-                    """, arguments: ["target": target])
-            try database.execute(
-                sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
-            try database.execute(
-                sql: "INSERT INTO targetAccess (target, initiatorGroup, hasOwnMap) VALUES (?, ?, ?)",
-                arguments: [target, group, logicalUnits != nil])
-            for (number, unit) in logicalUnits ?? [:] {
-                try database.execute(
-                    sql: """
-                        INSERT INTO groupLogicalUnitMapping (target, initiatorGroup, logicalUnitNumber, logicalUnit)
-                        VALUES (?, ?, ?, ?)
-                        """, arguments: [target, group, number, unit])
-            }
-        }
-    }
-
-    /// Removes the access of the group with the key `group` to the target with the key `target`, whose access level
-    /// stays as it is.
-    public func removeAccess(of group: Int64, to target: Int64) throws(CatalogError) {
-        try write { database in
-            try database.execute(
-                sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
-            guard database.changesCount == 1 else { throw CatalogError.conflict("the group has no access") }
-        }
-    }
-
-    /// Has the portal groups with `tags` offer the target with the key `target`, or all when nil.
-    public func setPortalGroupTags(_ tags: [Int]?, ofTarget target: Int64) throws(CatalogError) {
-        try write { database in
-            try database.execute(sql: "DELETE FROM targetPortalGroup WHERE target = ?", arguments: [target])
-            for tag in tags ?? [] {
-                try database.execute(
-                    sql: "INSERT INTO targetPortalGroup (target, portalGroupTag) VALUES (?, ?)",
-                    arguments: [target, tag])
-            }
-        }
-    }
-
-    /// Sends logins to the target with the key `target` elsewhere, or no longer when nil.
-    public func setRedirection(_ redirection: TargetRedirection?, ofTarget target: Int64) throws(CatalogError) {
-        try write { database in
-            try database.execute(
-                sql: "UPDATE target SET redirection = ?, redirectionIsPermanent = ? WHERE id = ?",
-                arguments: [redirection?.address, redirection?.isPermanent ?? false, target])
-        }
-    }
-
     // MARK: For the extensions by topic
 
     /// Adds the target `name` with `logicalUnits` from logical unit number 0 on; it goes with the first of them.
@@ -229,7 +135,7 @@ extension Catalog {
         try insertMappings(numbered, target: target, in: database)
     }
 
-    private static func insertMappings(_ logicalUnits: [Int: Int64], target: Int64, in database: Database) throws {
+    fileprivate static func insertMappings(_ logicalUnits: [Int: Int64], target: Int64, in database: Database) throws {
         for (number, unit) in logicalUnits {
             try database.execute(
                 sql: "INSERT INTO logicalUnitMapping (target, logicalUnitNumber, logicalUnit) VALUES (?, ?, ?)",
@@ -244,5 +150,87 @@ extension Catalog {
     ) throws {
         try database.execute(sql: "DELETE FROM logicalUnit WHERE \(condition)", arguments: arguments)
         guard database.changesCount > 0 else { throw CatalogError.conflict("there is nothing of that name") }
+    }
+}
+
+extension AccessChange {
+    /// Adds the target `name`, made for itself, without logical units, and gives its key.
+    @discardableResult
+    public func addTarget(named name: String) throws -> Int64 {
+        try database.execute(sql: "INSERT INTO target (name) VALUES (?)", arguments: [name])
+        return database.lastInsertedRowID
+    }
+
+    /// Removes the target with the key `target`, which was made for itself; its logical units stay.
+    public func removeTarget(_ target: Int64) throws {
+        try database.execute(sql: "DELETE FROM target WHERE id = ? AND device IS NULL", arguments: [target])
+        guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such target to remove") }
+    }
+
+    /// Puts logical units at free numbers of the target with the key `target`.
+    public func map(_ logicalUnits: [Int: Int64], to target: Int64) throws {
+        try Catalog.insertMappings(logicalUnits, target: target, in: database)
+    }
+
+    /// Takes the logical units at `numbers` from the target with the key `target`.
+    public func unmap(_ numbers: [Int], from target: Int64) throws {
+        for number in numbers {
+            try database.execute(
+                sql: "DELETE FROM logicalUnitMapping WHERE target = ? AND logicalUnitNumber = ?",
+                arguments: [target, number])
+            guard database.changesCount == 1 else {
+                throw CatalogError.conflict("there is no logical unit \(number)")
+            }
+        }
+    }
+
+    /// Permits the group with the key `group` to log in to the target with the key `target`, and to see `logicalUnits`:
+    /// those of the target when nil. What the group saw before is replaced. The first group of a target makes its
+    /// access level `groups`.
+    public func setAccess(
+        of group: Int64, to target: Int64, logicalUnits: [Int: Int64]?
+    ) throws {
+        try database.execute(
+            sql: """
+                UPDATE target SET accessLevel = 'groups'
+                WHERE id = :target AND NOT EXISTS (SELECT 1 FROM targetAccess WHERE target = :target)
+                """, arguments: ["target": target])
+        try database.execute(
+            sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
+        try database.execute(
+            sql: "INSERT INTO targetAccess (target, initiatorGroup, hasOwnMap) VALUES (?, ?, ?)",
+            arguments: [target, group, logicalUnits != nil])
+        for (number, unit) in logicalUnits ?? [:] {
+            try database.execute(
+                sql: """
+                    INSERT INTO groupLogicalUnitMapping (target, initiatorGroup, logicalUnitNumber, logicalUnit)
+                    VALUES (?, ?, ?, ?)
+                    """, arguments: [target, group, number, unit])
+        }
+    }
+
+    /// Removes the access of the group with the key `group` to the target with the key `target`, whose access level
+    /// stays as it is.
+    public func removeAccess(of group: Int64, to target: Int64) throws {
+        try database.execute(
+            sql: "DELETE FROM targetAccess WHERE target = ? AND initiatorGroup = ?", arguments: [target, group])
+        guard database.changesCount == 1 else { throw CatalogError.conflict("the group has no access") }
+    }
+
+    /// Has the portal groups with `tags` offer the target with the key `target`, or all when nil.
+    public func setPortalGroupTags(_ tags: [Int]?, ofTarget target: Int64) throws {
+        try database.execute(sql: "DELETE FROM targetPortalGroup WHERE target = ?", arguments: [target])
+        for tag in tags ?? [] {
+            try database.execute(
+                sql: "INSERT INTO targetPortalGroup (target, portalGroupTag) VALUES (?, ?)",
+                arguments: [target, tag])
+        }
+    }
+
+    /// Sends logins to the target with the key `target` elsewhere, or no longer when nil.
+    public func setRedirection(_ redirection: TargetRedirection?, ofTarget target: Int64) throws {
+        try database.execute(
+            sql: "UPDATE target SET redirection = ?, redirectionIsPermanent = ? WHERE id = ?",
+            arguments: [redirection?.address, redirection?.isPermanent ?? false, target])
     }
 }

@@ -23,16 +23,17 @@ public final class Catalog: Sendable {
         public var willCommit: (@Sendable () throws(CatalogError) -> Void)?
         /// Called before an empty or new file becomes a catalog; when it throws, it does not.
         public var willCreate: (@Sendable () throws(CatalogError) -> Void)?
-        /// Called when the file system is full and something is to be removed, or the catalog to be opened; true when
-        /// it has made room, and it is worth another attempt.
-        public var makeRoom: (@Sendable () -> Bool)?
+        /// Called when the file system is full and something is to be removed, or the catalog to be opened. When it can
+        /// make room it does, calls what it is given, which tries again, and keeps the room free until that returns.
+        public var makeRoom: (@Sendable (_ attempt: () -> Void) -> Void)?
         /// Called after each transaction with the events that it has recorded, in the order of their numbers; must be
         /// quick, and not call the catalog.
         public var didRecord: (@Sendable ([EventRecord]) -> Void)?
 
         public init(
             willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil,
-            willCreate: (@Sendable () throws(CatalogError) -> Void)? = nil, makeRoom: (@Sendable () -> Bool)? = nil,
+            willCreate: (@Sendable () throws(CatalogError) -> Void)? = nil,
+            makeRoom: (@Sendable (_ attempt: () -> Void) -> Void)? = nil,
             didRecord: (@Sendable ([EventRecord]) -> Void)? = nil
         ) {
             self.willCommit = willCommit
@@ -154,7 +155,14 @@ public final class Catalog: Sendable {
     func write<Value>(
         _ event: NewEvent? = nil, _ body: (Database) throws -> Value
     ) throws(CatalogError) -> Value {
-        do { return try transaction(event, body) } catch { throw Self.translated(error) }
+        try write(event.map { [$0] } ?? [], body)
+    }
+
+    /// The same with all of `events`.
+    func write<Value>(
+        _ events: [NewEvent], _ body: (Database) throws -> Value
+    ) throws(CatalogError) -> Value {
+        do { return try transaction(events, body) } catch { throw Self.translated(error) }
     }
 
     /// One transaction that removes something, or leads to that. It is not to fail because the file system is full:
@@ -162,36 +170,47 @@ public final class Catalog: Sendable {
     func remove<Value>(
         _ event: NewEvent? = nil, _ body: (Database) throws -> Value
     ) throws(CatalogError) -> Value {
+        try remove(event.map { [$0] } ?? [], body)
+    }
+
+    /// The same with all of `events`, or none of them.
+    func remove<Value>(
+        _ events: [NewEvent], _ body: (Database) throws -> Value
+    ) throws(CatalogError) -> Value {
         do {
-            return try Self.retryingWhenFull(hooks.makeRoom) { try transaction(event, body) }
-        } catch let error where event != nil && Self.isFull(error) {
-            return try write(nil, body)
+            return try Self.retryingWhenFull(hooks.makeRoom) { try transaction(events, body) }
+        } catch let error where !events.isEmpty && Self.isFull(error) {
+            return try write([], body)
         } catch {
             throw Self.translated(error)
         }
     }
 
-    private func transaction<Value>(_ event: NewEvent?, _ body: (Database) throws -> Value) throws -> Value {
+    private func transaction<Value>(_ events: [NewEvent], _ body: (Database) throws -> Value) throws -> Value {
         try pool.write { database in
             let value = try body(database)
-            if let event { try record(event, in: database) }
+            for event in events { try record(event, in: database) }
             try hooks.willCommit?()
             return value
         }
     }
 
     private static func retryingWhenFull<Value>(
-        _ makeRoom: (@Sendable () -> Bool)?, _ body: () throws -> Value
+        _ makeRoom: (@Sendable (_ attempt: () -> Void) -> Void)?, _ body: () throws -> Value
     ) throws -> Value {
         do {
             return try body()
-        } catch let error where isFull(error) && makeRoom?() == true {
-            return try body()
+        } catch let error where isFull(error) {
+            var second: Result<Value, any Error>?
+            makeRoom? { second = Result { try body() } }
+            guard let second else { throw error }
+            return try second.get()
         }
     }
 
     /// Whether the file system has no room. SQLite says so by other words where it needs the shared memory.
     private static func isFull(_ error: any Error) -> Bool {
+        if case CatalogError.full = error { return true }
         guard let error = error as? DatabaseError else { return false }
         return switch error.resultCode {
         case .SQLITE_FULL, .SQLITE_IOERR, .SQLITE_CANTOPEN: true
@@ -207,6 +226,8 @@ public final class Catalog: Sendable {
             .damaged(error.message ?? "SQLite finds it corrupt")
         case let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT:
             .conflict(error.message ?? "a constraint of the catalog")
+        case let error as DatabaseError where error.resultCode == .SQLITE_FULL:
+            .full(error.message ?? "the file system is full")
         case let error as DatabaseError: .failed(error.message ?? "SQLite error \(error.resultCode.rawValue)")
         default: .failed(String(describing: error))
         }

@@ -10,7 +10,9 @@ public enum CatalogError: Error, Equatable, Sendable {
     case unwanted(String)
     /// A row that the change needs is not there, or one is in its way; nothing was changed.
     case conflict(String)
-    /// SQLite failed: a full or failing file system, a damaged file.
+    /// The file system has no room for the change; nothing was changed.
+    case full(String)
+    /// SQLite failed: a failing file system, a damaged file.
     case failed(String)
 }
 
@@ -24,6 +26,7 @@ extension CatalogError: CustomStringConvertible {
         case .damaged(let reason): reason
         case .unwanted(let reason): reason
         case .conflict(let reason): reason
+        case .full(let reason): reason
         case .failed(let reason): reason
         }
     }

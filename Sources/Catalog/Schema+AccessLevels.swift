@@ -41,15 +41,6 @@ public enum AuthenticationPlace: Hashable, Sendable {
 }
 
 extension Catalog {
-    /// Says who may log in to the target with the key `target`.
-    public func setAccessLevel(_ level: AccessLevel, ofTarget target: Int64) throws(CatalogError) {
-        try write { database in
-            try database.execute(
-                sql: "UPDATE target SET accessLevel = ? WHERE id = ?", arguments: [level.rawValue, target])
-            guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such target") }
-        }
-    }
-
     /// Where authentication is required.
     public func authenticationPlaces() throws(CatalogError) -> Set<AuthenticationPlace> {
         try read { database in
@@ -62,29 +53,6 @@ extension Catalog {
                 places.insert(.discovery)
             }
             return places
-        }
-    }
-
-    /// Requires authentication at `places`, or no longer; those that are not there are passed over.
-    public func requireAuthentication(
-        _ isRequired: Bool, at places: some Collection<AuthenticationPlace>
-    ) throws(CatalogError) {
-        try write { database in
-            for place in places {
-                switch place {
-                case .target(let name):
-                    try database.execute(
-                        sql: "UPDATE target SET requiresAuthentication = ? WHERE name = ?",
-                        arguments: [isRequired, name])
-                case .group(let name):
-                    try database.execute(
-                        sql: "UPDATE initiatorGroup SET requiresAuthentication = ? WHERE name = ?",
-                        arguments: [isRequired, name])
-                case .discovery:
-                    try database.execute(
-                        sql: "UPDATE discovery SET requiresAuthentication = ?", arguments: [isRequired])
-                }
-            }
         }
     }
 
@@ -114,6 +82,36 @@ extension Catalog {
                 let id: Int64 = $0["id"]
                 let own = try Int.fetchSet(tags, arguments: [id])
                 return ExposedTarget(name: $0["name"], portalGroupTags: own.isEmpty ? nil : own)
+            }
+        }
+    }
+}
+
+extension AccessChange {
+    /// Says who may log in to the target with the key `target`.
+    public func setAccessLevel(_ level: AccessLevel, ofTarget target: Int64) throws {
+        try database.execute(
+            sql: "UPDATE target SET accessLevel = ? WHERE id = ?", arguments: [level.rawValue, target])
+        guard database.changesCount == 1 else { throw CatalogError.conflict("there is no such target") }
+    }
+
+    /// Requires authentication at `places`, or no longer; those that are not there are passed over.
+    public func requireAuthentication(
+        _ isRequired: Bool, at places: some Collection<AuthenticationPlace>
+    ) throws {
+        for place in places {
+            switch place {
+            case .target(let name):
+                try database.execute(
+                    sql: "UPDATE target SET requiresAuthentication = ? WHERE name = ?",
+                    arguments: [isRequired, name])
+            case .group(let name):
+                try database.execute(
+                    sql: "UPDATE initiatorGroup SET requiresAuthentication = ? WHERE name = ?",
+                    arguments: [isRequired, name])
+            case .discovery:
+                try database.execute(
+                    sql: "UPDATE discovery SET requiresAuthentication = ?", arguments: [isRequired])
             }
         }
     }

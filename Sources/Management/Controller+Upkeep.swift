@@ -20,7 +20,7 @@ extension Controller {
     public func adoptCartridge(
         library name: String, _ request: CartridgeAdoption
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change([.thing(name), .strayCartridges]) { plane throws(ManagementError) in
             try plane.adoptCartridge(library: name, request)
         }
     }
@@ -30,7 +30,7 @@ extension Controller {
     public func adoptLibrary(
         _ request: LibraryAdoption
     ) async throws(ManagementError) -> LibraryAdoptionResult {
-        try await change([.thing(request.name)], in: .long) { plane throws(ManagementError) in
+        try await change([.thing(request.name), .strayCartridges], in: .long) { plane throws(ManagementError) in
             try plane.adoptLibrary(request)
         }
     }

@@ -38,6 +38,9 @@ public final class Controller: Sendable {
         static let examinations = 4
         /// Queries that wait for a thread.
         static let waitingQueries = 1024
+        /// How long somebody waits for a change or a query: as long as the longest bounded wait of a device, and then
+        /// some. Jobs are followed, and have no such bound.
+        static let patience = DispatchTimeInterval.seconds(150)
         /// How long the end waits for changes that are under way; what is not done then, the next start ends.
         static let stopWait = DispatchTimeInterval.seconds(60)
         /// How long between two rounds of looking at what is there.
@@ -127,7 +130,8 @@ public final class Controller: Sendable {
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         let (requester, dryRun) = (Requester.current, DryRun.current)
-        return try await changes.run(keys, in: lane) { [plane] () throws(ManagementError) in
+        let patience = lane == .short ? Limit.patience : nil
+        return try await changes.run(keys, in: lane, patience: patience) { [plane] () throws(ManagementError) in
             let outcome = Requester.$current.withValue(requester) {
                 DryRun.$current.withValue(dryRun) {
                     Result { () throws(ManagementError) in try body(plane) }
@@ -144,7 +148,9 @@ public final class Controller: Sendable {
         in lane: KeyedQueue<ChangeKey>.Lane = .short,
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
-        try await queries.run([], in: lane) { [plane] () throws(ManagementError) in try body(plane) }
+        try await queries.run([], in: lane, patience: Limit.patience) { [plane] () throws(ManagementError) in
+            try body(plane)
+        }
     }
 }
 
@@ -161,6 +167,8 @@ enum ChangeKey: Hashable, Sendable {
     case check
     /// The files outside the state folder that are media of disks: two disks never have one.
     case externalImages
+    /// The cartridges that no row claims: none is taken up by two libraries.
+    case strayCartridges
 
     /// The key of the device or target that a request names: by its name, the iSCSI name of its target, or for a drive
     /// `LIBRARY/drive:1`.

@@ -3,13 +3,36 @@ import Foundation
 import Platform
 import Resources
 
-// What the control plane does to files. Each change passes the folder's gate first.
+// What the control plane does to files. Each effect passes the folder's gate first.
 extension StateFolder {
-    /// Called before each change of a file, with its path.
-    private func passGate(_ path: String) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+    // MARK: Effects
+
+    /// Does what `status` is the outcome of, 0 or an `errno`.
+    private func effect(
+        _ operation: StaticString, on path: String, _ status: () -> Int32
+    ) throws {
         try gate?(path)
+        let status = status()
+        guard status == 0 else { throw SystemError(code: status, operation: operation, path: path) }
     }
+
+    private func rename(_ path: String, to target: String) throws {
+        try gate?(target)
+        try File.rename(path, to: target)
+    }
+
+    private func synchronizeFolder(of path: String) throws {
+        try gate?(path)
+        try File.synchronizeDirectory(path: Self.parent(of: path))
+    }
+
+    private func removeIfThere(_ path: String) throws {
+        guard exists(path) else { return }
+        try gate?(path)
+        try FileManager.default.removeItem(atPath: path)
+    }
+
+    // MARK: Questions
 
     /// Whether anything is at `path`, if only a symbolic link that leads nowhere.
     func exists(_ path: String) -> Bool { (try? FileStatus.of(path, followsLinks: false)) != nil }
@@ -33,19 +56,21 @@ extension StateFolder {
     /// `path` without symbolic links, so that two names of one file are found out.
     func resolved(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
 
+    // MARK: Changes
+
     /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this
     /// throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
-        try passGate(path)
+        try DryRun.endBeforeEffect()
         do {
+            try gate?(path)
             let file = try File.open(path: path, [.readWrite, .create, .exclusive])
             do {
-                for status in [file.truncate(to: size), file.synchronize()] where status != 0 {
-                    throw SystemError(code: status, operation: "resize", path: path)
-                }
-                try File.synchronizeDirectory(path: Self.parent(of: path))
+                try effect("resize", on: path) { file.truncate(to: size) }
+                try effect("synchronize", on: path) { file.synchronize() }
+                try synchronizeFolder(of: path)
             } catch {
-                try? FileManager.default.removeItem(atPath: path)
+                try? removeIfThere(path)
                 throw error
             }
         } catch {
@@ -56,11 +81,12 @@ extension StateFolder {
 
     /// Makes the folder `path`, for the owner only; its name is durable on return.
     func createFolder(_ path: String) throws(ManagementError) {
-        try passGate(path)
+        try DryRun.endBeforeEffect()
         do {
+            try gate?(path)
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            try File.synchronizeDirectory(path: Self.parent(of: path))
+            try synchronizeFolder(of: path)
         } catch {
             throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
         }
@@ -68,59 +94,93 @@ extension StateFolder {
 
     /// Removes the file or folder at `path` with all that is in it; durable on return. Nothing may be there already.
     func remove(_ path: String) throws(ManagementError) {
-        try passGate(path)
+        try DryRun.endBeforeEffect()
         do {
-            if exists(path) { try FileManager.default.removeItem(atPath: path) }
-            try File.synchronizeDirectory(path: Self.parent(of: path))
+            try removeIfThere(path)
+            try synchronizeFolder(of: path)
         } catch {
             throw ManagementError(.system, "cannot remove \(path): \(Self.reason(error))")
         }
     }
 
-    /// Makes `bytes` the content of the file at `path`, for the owner only: durable on return, unchanged when this
-    /// throws.
-    static func replace(_ path: String, with bytes: [UInt8]) throws {
-        let temporary = path + ".new"
+    /// Makes `bytes` the content of the file at `path`, for the owner only: durable on return. When this throws, the
+    /// file is what it was before.
+    func replace(_ path: String, with bytes: [UInt8]) throws {
+        let (new, former) = (Self.newPath(path), Self.formerPath(path))
         // What a crash left there may be half; a new file has the right mode from its first moment.
-        try? FileManager.default.removeItem(atPath: temporary)
-        let file = try File.open(path: temporary, [.readWrite, .create, .exclusive], permissions: 0o600)
+        try removeRemains(ofReplacing: path)
         do {
-            if case .failed(let code) = file.write(bytes.rawSpan, fileOffset: 0) {
-                throw SystemError(code: code, operation: "write", path: temporary)
+            try gate?(new)
+            let file = try File.open(path: new, [.readWrite, .create, .exclusive], permissions: 0o600)
+            try effect("write", on: new) {
+                if case .failed(let code) = file.write(bytes.rawSpan, fileOffset: 0) { code } else { 0 }
             }
-            let status = file.synchronize()
-            guard status == 0 else { throw SystemError(code: status, operation: "synchronize", path: temporary) }
-            try File.rename(temporary, to: path)
+            try effect("synchronize", on: new) { file.synchronize() }
+            // The way back needs no room.
+            let isThere = exists(path)
+            if isThere {
+                try gate?(former)
+                try FileManager.default.linkItem(atPath: path, toPath: former)
+            }
+            try rename(new, to: path)
+            do {
+                try synchronizeFolder(of: path)
+            } catch {
+                if isThere { try rename(former, to: path) } else { try removeIfThere(path) }
+                throw error
+            }
         } catch {
-            try? FileManager.default.removeItem(atPath: temporary)
+            try? removeRemains(ofReplacing: path)
             throw error
         }
-        try File.synchronizeDirectory(path: parent(of: path))
+        // It may hold a secret that is to be forgotten; the next start tries again.
+        try? removeIfThere(former)
     }
 
-    /// The same, past the gate.
+    /// Removes what a crash in the middle of `replace` has left beside the file at `path`.
+    func removeRemains(ofReplacing path: String) throws(ManagementError) {
+        for remains in [Self.newPath(path), Self.formerPath(path)] {
+            do {
+                try removeIfThere(remains)
+            } catch {
+                throw ManagementError(.system, "cannot remove \(remains): \(Self.reason(error))")
+            }
+        }
+    }
+
+    private static func newPath(_ path: String) -> String { path + ".new" }
+
+    private static func formerPath(_ path: String) -> String { path + ".former" }
+
+    /// The same as `replace`, in words.
     func replaceFile(_ path: String, with bytes: [UInt8]) throws(ManagementError) {
-        try passGate(path)
+        try DryRun.endBeforeEffect()
         do {
-            try Self.replace(path, with: bytes)
+            try replace(path, with: bytes)
         } catch {
             throw ManagementError(.system, "cannot write \(path): \(Self.reason(error))")
         }
     }
 
-    /// Gives the folder at `path` the name `target` on the same file system, where nothing is; durable on return.
+    /// Gives the folder at `path` the name `target` on the same file system, where nothing is; durable on return. When
+    /// this throws, it has its name again, unless the system refuses that too.
     func move(_ path: String, to target: String) throws(ManagementError) {
-        try passGate(target)
-        do throws(SystemError) {
-            try File.rename(path, to: target)
-            try File.synchronizeDirectory(path: Self.parent(of: target))
-            try File.synchronizeDirectory(path: Self.parent(of: path))
+        try DryRun.endBeforeEffect()
+        do {
+            try rename(path, to: target)
+            do {
+                try synchronizeFolder(of: target)
+                try synchronizeFolder(of: path)
+            } catch {
+                try rename(target, to: path)
+                throw error
+            }
         } catch {
             throw ManagementError(
                 .system,
-                error.code == Errno.crossDevice
+                (error as? SystemError)?.code == Errno.crossDevice
                     ? "\(path) is on another file system than the state folder; copy it there first"
-                    : "cannot move \(path) to \(target): \(error.reason)")
+                    : "cannot move \(path) to \(target): \(Self.reason(error))")
         }
     }
 
@@ -129,6 +189,7 @@ extension StateFolder {
     /// What the system said, in a few words.
     static func reason(_ error: any Error) -> String {
         if let error = error as? SystemError { return error.reason }
+        if let error = error as? ManagementError { return error.message }
         if let error = (error as? CocoaError)?.underlying as? POSIXError {
             return SystemError(code: error.code.rawValue, operation: "use").reason
         }

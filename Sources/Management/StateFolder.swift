@@ -3,9 +3,10 @@ import Glibc
 import Platform
 public import Resources
 
-/// Called before a file of the state folder is made or removed, with its path, and before a transaction of the catalog
-/// is committed, with the catalog's. What it throws is what the change fails with: so tests fail each change once, and
-/// stop the control plane between any two.
+/// Called before each effect on a file of the state folder (it is made, written, synchronised, truncated, renamed or
+/// removed, or its folder is synchronised), with its path, and before a transaction of the catalog is committed, with
+/// the catalog's. What it throws is what the effect fails with: so tests fail each one once, and stop the control plane
+/// between any two.
 public typealias ChangeGate = @Sendable (_ path: String) throws(ManagementError) -> Void
 
 /// The folder that holds everything the daemon keeps, and the lock that makes one daemon its owner.
@@ -93,7 +94,7 @@ public final class StateFolder: Sendable {
             throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(error))")
         }
         self.lock = lock
-        reserve = SpaceReserve(path: path + "/reserve")
+        reserve = SpaceReserve(path: path + "/reserve", gate: gate)
     }
 
     /// Refuses a folder in which others could put their files in the place of the daemon's.

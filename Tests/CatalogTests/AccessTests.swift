@@ -27,8 +27,10 @@ struct AccessTests {
     }
 
     func group(_ name: String, rank: Int = 10, names: [String] = ["iqn.*"], addresses: [String] = []) throws -> Int64 {
-        try catalog.addInitiatorGroup(
-            name: name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
+        try catalog.changeAccess {
+            try $0.addInitiatorGroup(
+                name: name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
+        }
         return try #require(try catalog.initiatorGroups().first { $0.name == name }).id
     }
 
@@ -38,10 +40,10 @@ struct AccessTests {
         let members = try group("g")
         let first = try target("t:a")
         let second = try target("t:b")
-        try catalog.map([5: b], to: first.id)
-        try catalog.setAccess(of: members, to: first.id, logicalUnits: [3: a])
-        try catalog.setAccess(of: members, to: second.id, logicalUnits: nil)
-        try catalog.setPortalGroupTags([2, 1], ofTarget: second.id)
+        try catalog.changeAccess { try $0.map([5: b], to: first.id) }
+        try catalog.changeAccess { try $0.setAccess(of: members, to: first.id, logicalUnits: [3: a]) }
+        try catalog.changeAccess { try $0.setAccess(of: members, to: second.id, logicalUnits: nil) }
+        try catalog.changeAccess { try $0.setPortalGroupTags([2, 1], ofTarget: second.id) }
         for name in ["t:a", "t:b"] {
             let found = try catalog.target(named: ["nothing", name])
             #expect(try found == target(name))
@@ -81,20 +83,20 @@ struct AccessTests {
     @Test("a target made for itself lives without units, and loses those whose device goes")
     func ownTarget() throws {
         let (a, b) = (try disk("a"), try disk("b"))
-        try catalog.addTarget(named: "t:x")
+        try catalog.changeAccess { try $0.addTarget(named: "t:x") }
         let own = try target("t:x")
-        try catalog.map([0: a, 5: b], to: own.id)
-        #expect(throws: CatalogError.self) { try catalog.map([6: a], to: own.id) }
-        #expect(throws: CatalogError.self) { try catalog.map([5: a], to: own.id) }
+        try catalog.changeAccess { try $0.map([0: a, 5: b], to: own.id) }
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.map([6: a], to: own.id) } }
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.map([5: a], to: own.id) } }
         #expect(try target("t:x").logicalUnits == [0: a, 5: b])
         try catalog.removeDisk(named: "a")
         #expect(try target("t:x").logicalUnits == [5: b])
-        #expect(throws: CatalogError.self) { try catalog.unmap([5, 6], from: own.id) }
-        try catalog.unmap([5], from: own.id)
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.unmap([5, 6], from: own.id) } }
+        try catalog.changeAccess { try $0.unmap([5], from: own.id) }
         #expect(try target("t:x").logicalUnits.isEmpty)
         let ofDevice = try target("t:b").id
-        #expect(throws: CatalogError.self) { try catalog.removeTarget(ofDevice) }
-        try catalog.removeTarget(own.id)
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.removeTarget(ofDevice) } }
+        try catalog.changeAccess { try $0.removeTarget(own.id) }
         #expect(try catalog.targets().map(\.name) == ["t:b"])
     }
 
@@ -104,25 +106,25 @@ struct AccessTests {
         func isSet() throws -> Bool { try catalog.hasAccessSettings(device: a, units: [a]) }
         #expect(try !isSet())
         let (own, other) = (try target("t:a").id, try target("t:b").id)
-        try catalog.setPortalGroupTags([1], ofTarget: own)
+        try catalog.changeAccess { try $0.setPortalGroupTags([1], ofTarget: own) }
         #expect(try isSet())
-        try catalog.setPortalGroupTags(nil, ofTarget: own)
-        try catalog.map([1: b], to: own)
+        try catalog.changeAccess { try $0.setPortalGroupTags(nil, ofTarget: own) }
+        try catalog.changeAccess { try $0.map([1: b], to: own) }
         #expect(try !isSet())
         #expect(try catalog.hasAccessSettings(device: b, units: [b]))
         let group = try group("g")
-        try catalog.setAccess(of: group, to: other, logicalUnits: [0: a])
+        try catalog.changeAccess { try $0.setAccess(of: group, to: other, logicalUnits: [0: a]) }
         #expect(try isSet())
-        try catalog.setAccess(of: group, to: own, logicalUnits: nil)
-        try catalog.removeAccess(of: group, to: other)
+        try catalog.changeAccess { try $0.setAccess(of: group, to: own, logicalUnits: nil) }
+        try catalog.changeAccess { try $0.removeAccess(of: group, to: other) }
         #expect(try isSet())
-        try catalog.removeAccess(of: group, to: own)
+        try catalog.changeAccess { try $0.removeAccess(of: group, to: own) }
         #expect(try isSet())
-        try catalog.setAccessLevel(.loopback, ofTarget: own)
+        try catalog.changeAccess { try $0.setAccessLevel(.loopback, ofTarget: own) }
         #expect(try !isSet())
-        try catalog.requireAuthentication(true, at: [.target("t:a")])
+        try catalog.changeAccess { try $0.requireAuthentication(true, at: [.target("t:a")]) }
         #expect(try isSet())
-        try catalog.requireAuthentication(false, at: [.target("t:a")])
+        try catalog.changeAccess { try $0.requireAuthentication(false, at: [.target("t:a")]) }
         #expect(try !isSet())
         #expect(try catalog.hasTarget(named: "t:a"))
         #expect(try !catalog.hasTarget(named: "t:c"))
@@ -137,22 +139,24 @@ struct AccessTests {
         #expect(try catalog.initiatorGroups()[1].namePatterns == ["eui.*", "iqn.2026-11.*"])
         #expect(try catalog.initiatorGroups()[1].addressRanges == ["10.0.0.0/8"])
         #expect(throws: CatalogError.self) { try group("a") }
-        try catalog.setInitiatorGroup(third, rank: 1, namePatterns: [], addressRanges: ["10.0.0.1/32"])
+        try catalog.changeAccess {
+            try $0.setInitiatorGroup(third, rank: 1, namePatterns: [], addressRanges: ["10.0.0.1/32"])
+        }
         #expect(try catalog.initiatorGroups().map(\.id) == [third, first, second])
         #expect(try catalog.initiatorGroups()[0].namePatterns.isEmpty)
         let unit = try disk("a")
         let target = try target("t:a").id
-        try catalog.setAccess(of: second, to: target, logicalUnits: nil)
-        #expect(throws: CatalogError.self) { try catalog.removeInitiatorGroup(second) }
-        try catalog.setAccess(of: first, to: target, logicalUnits: [3: unit])
+        try catalog.changeAccess { try $0.setAccess(of: second, to: target, logicalUnits: nil) }
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.removeInitiatorGroup(second) } }
+        try catalog.changeAccess { try $0.setAccess(of: first, to: target, logicalUnits: [3: unit]) }
         let access = try self.target("t:a").access
         #expect(access.map(\.group) == [first, second])
         #expect(access.map(\.logicalUnits) == [[3: unit], nil])
-        try catalog.removeAccess(of: second, to: target)
-        #expect(throws: CatalogError.self) { try catalog.removeAccess(of: second, to: target) }
-        try catalog.removeInitiatorGroup(second)
+        try catalog.changeAccess { try $0.removeAccess(of: second, to: target) }
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.removeAccess(of: second, to: target) } }
+        try catalog.changeAccess { try $0.removeInitiatorGroup(second) }
         try catalog.removeDisk(named: "a")
-        try catalog.removeInitiatorGroup(first)
+        try catalog.changeAccess { try $0.removeInitiatorGroup(first) }
         #expect(try catalog.initiatorGroups().map(\.id) == [third])
     }
 
@@ -163,20 +167,22 @@ struct AccessTests {
         let (first, second) = (try group("g"), try group("h"))
         #expect(try target("t:a").accessLevel == .loopback)
         for level in AccessLevel.allCases {
-            try catalog.setAccessLevel(level, ofTarget: id)
-            try catalog.setAccess(of: first, to: id, logicalUnits: nil)
+            try catalog.changeAccess { try $0.setAccessLevel(level, ofTarget: id) }
+            try catalog.changeAccess { try $0.setAccess(of: first, to: id, logicalUnits: nil) }
             #expect(try target("t:a").accessLevel == .groups)
-            try catalog.setAccessLevel(level, ofTarget: id)
-            try catalog.setAccess(of: second, to: id, logicalUnits: [:])
-            try catalog.setAccess(of: second, to: id, logicalUnits: nil)
+            try catalog.changeAccess { try $0.setAccessLevel(level, ofTarget: id) }
+            try catalog.changeAccess { try $0.setAccess(of: second, to: id, logicalUnits: [:]) }
+            try catalog.changeAccess { try $0.setAccess(of: second, to: id, logicalUnits: nil) }
             #expect(try target("t:a").accessLevel == level)
-            try catalog.removeAccess(of: first, to: id)
-            try catalog.removeAccess(of: second, to: id)
+            try catalog.changeAccess { try $0.removeAccess(of: first, to: id) }
+            try catalog.changeAccess { try $0.removeAccess(of: second, to: id) }
             #expect(try target("t:a").accessLevel == level)
         }
-        #expect(throws: CatalogError.self) { try catalog.setAccessLevel(.open, ofTarget: id + 1) }
+        #expect(throws: CatalogError.self) {
+            try catalog.changeAccess { try $0.setAccessLevel(.open, ofTarget: id + 1) }
+        }
         #expect(try catalog.openTargets().map(\.name) == ["t:a"])
-        try catalog.setPortalGroupTags([2], ofTarget: id)
+        try catalog.changeAccess { try $0.setPortalGroupTags([2], ofTarget: id) }
         #expect(try catalog.openTargets().map(\.portalGroupTags) == [[2]])
         #expect(try catalog.targetsOfPortalGroups().map(\.name) == ["t:a"])
     }
@@ -186,11 +192,11 @@ struct AccessTests {
         _ = try disk("a")
         _ = try group("g")
         let places: Set<AuthenticationPlace> = [.target("t:a"), .group("g"), .discovery]
-        try catalog.requireAuthentication(true, at: places.union([.target("x")]))
+        try catalog.changeAccess { try $0.requireAuthentication(true, at: places.union([.target("x")])) }
         #expect(try catalog.authenticationPlaces() == places)
         #expect(try target("t:a").requiresAuthentication)
         #expect(try catalog.openTargets().isEmpty)
-        try catalog.requireAuthentication(false, at: [.discovery])
+        try catalog.changeAccess { try $0.requireAuthentication(false, at: [.discovery]) }
         try catalog.removeDisk(named: "a")
         #expect(try catalog.authenticationPlaces() == [.group("g")])
         _ = try disk("a")
@@ -201,12 +207,14 @@ struct AccessTests {
     func targetSettings() throws {
         _ = try disk("a")
         let id = try target("t:a").id
-        try catalog.setPortalGroupTags([2, 1], ofTarget: id)
-        try catalog.setRedirection(TargetRedirection(address: "192.0.2.1:3260", isPermanent: true), ofTarget: id)
+        try catalog.changeAccess { try $0.setPortalGroupTags([2, 1], ofTarget: id) }
+        try catalog.changeAccess {
+            try $0.setRedirection(TargetRedirection(address: "192.0.2.1:3260", isPermanent: true), ofTarget: id)
+        }
         #expect(try target("t:a").portalGroupTags == [1, 2])
         #expect(try target("t:a").redirection == TargetRedirection(address: "192.0.2.1:3260", isPermanent: true))
-        try catalog.setPortalGroupTags(nil, ofTarget: id)
-        try catalog.setRedirection(nil, ofTarget: id)
+        try catalog.changeAccess { try $0.setPortalGroupTags(nil, ofTarget: id) }
+        try catalog.changeAccess { try $0.setRedirection(nil, ofTarget: id) }
         #expect(try target("t:a").portalGroupTags == nil)
         #expect(try target("t:a").redirection == nil)
     }

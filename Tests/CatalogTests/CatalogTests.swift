@@ -101,7 +101,7 @@ struct OpeningTests {
         #expect(try catalog.targets().map(\.accessLevel) == [.open, .groups])
         #expect(try catalog.targets().allSatisfy { !$0.requiresAuthentication })
         #expect(try catalog.authenticationPlaces().isEmpty)
-        try catalog.addTarget(named: "t:c")
+        try catalog.changeAccess { try $0.addTarget(named: "t:c") }
         _ = try catalog.addDisk(
             name: "d", targetName: "t:d", image: "disks/d.img", imageIsExternal: false, size: 4096, blockSize: 512,
             created: Date())

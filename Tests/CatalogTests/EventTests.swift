@@ -132,9 +132,9 @@ struct EventTests {
         let calls = Lock(0)
         let catalog = try Catalog(
             path: folder.catalog,
-            hooks: Catalog.Hooks(makeRoom: {
+            hooks: Catalog.Hooks(makeRoom: { attempt in
                 calls.withLock { $0 += 1 }
-                return true
+                attempt()
             }))
         let disk = try catalog.addDisk(
             name: "a", targetName: "t:a", image: "disks/a.img", imageIsExternal: false, size: 4096, blockSize: 512,
@@ -151,6 +151,15 @@ struct EventTests {
         #expect(calls.withLock { $0 } == 1)
         #expect(try catalog.disk(named: "a")?.phase == .deleting)
         #expect(try catalog.events(limit: 9).isEmpty)
+        let target = try #require(try catalog.targets().first).id
+        #expect(throws: CatalogError.self) {
+            try catalog.changeAccess([long]) { try $0.setAccessLevel(.open, ofTarget: target) }
+        }
+        #expect(try catalog.targets().map(\.accessLevel) == [.loopback])
+        try catalog.changeAccess([long], takesAway: true) { try $0.setAccessLevel(.closed, ofTarget: target) }
+        #expect(try catalog.targets().map(\.accessLevel) == [.closed])
+        #expect(calls.withLock { $0 } == 2)
+        try catalog.setPortals([], events: [long], takesAway: true)
         try catalog.removeDisk(named: "a")
         #expect(try catalog.disks().isEmpty)
     }

@@ -9,6 +9,7 @@ public import Resources
 public final class FakeDevices: DeviceAssembly {
     private struct Notes {
         var disks: [String: Int64] = [:]
+        var images: [String: String] = [:]
         var libraries: Set<String> = []
         var sessions: [Resource<Session>] = []
         var failure: ManagementError?
@@ -115,10 +116,21 @@ public final class FakeDevices: DeviceAssembly {
     public func barcodeSuffix(driveProfile: String) -> String { "L8" }
 
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
-        try note { $0.disks[disk.name] = disk.size }
+        try note {
+            $0.disks[disk.name] = disk.size
+            $0.images[disk.name] = imagePath
+        }
     }
 
     public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
+        if let path = notes.withLock({ $0.images[disk.name] }) {
+            try gate?(path)
+            do {
+                try FileHandle(forUpdating: URL(fileURLWithPath: path)).truncate(atOffset: UInt64(size))
+            } catch {
+                throw ManagementError(.system, "\(error)")
+            }
+        }
         try note { $0.disks[disk.name] = size }
     }
 

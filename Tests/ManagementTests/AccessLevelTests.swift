@@ -231,7 +231,7 @@ struct AccessLevelTests {
         let targets = try fixture.endpoint("targets")
         _ = try await targets.change("a", ["portalGroups": [1]])
         #expect(try await controller.status().warnings.isEmpty)
-        _ = try await targets.change("a", ["portalGroups": .null])
+        _ = try await targets.change("a", ["portalGroups": .null], mayWiden: true)
         for name in ["c", "d", "e"] {
             try await controller.createDisk(name, Disk.Spec(size: 4096))
             _ = try await controller.setAccess(ofTarget: name, to: .open, mayWiden: true)

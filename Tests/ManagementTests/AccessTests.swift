@@ -181,7 +181,9 @@ struct AccessTests {
         for groups in [[], [0], [65536]] as [JSONValue] {
             #expect(await code { try await targets.change("a", ["portalGroups": groups]) } == .invalid)
         }
-        let all = try await targets.change("a", ["portalGroups": .null])
+        let wider = await fixture.refusal { try await targets.change("a", ["portalGroups": .null]) }
+        #expect(wider?.code == .conflict && wider?.message.contains("--open") == true)
+        let all = try await targets.change("a", ["portalGroups": .null], mayWiden: true)
         #expect(all["status"]?["portals"]?.elements?.count == 2 && all["spec"]?["portalGroups"] == nil)
         let moved = try await targets.change("a", ["redirection": "[2001:DB8::1]:3260", "isPermanent": true])
         #expect(moved["spec"]?["redirection"] == "[2001:db8::1]:3260" && moved["spec"]?["isPermanent"] == true)

@@ -143,19 +143,28 @@ struct EventTests {
         await #expect(throws: ManagementError.self) { while try await ends.next() != nil {} }
     }
 
-    @Test("the reserve gives its room once, and takes it again")
+    @Test("the reserve gives its room once, and takes it again when nobody uses it")
     func reserve() throws {
         let path = fixture.path + "/reserve"
         func length() throws -> Int64 { try FileStatus.of(path).length }
         #expect(try length() == Int64(SpaceReserve.length))
         let reserve = SpaceReserve(path: path)
-        #expect(reserve.giveUp())
-        #expect(try length() == 0)
-        #expect(!reserve.giveUp())
-        #expect(!SpaceReserve(path: path).giveUp())
+        var count = 0
+        reserve.lend {
+            count += 1
+            #expect(throws: Never.self) { try #expect(length() == 0) }
+            // Another change ends meanwhile, and one more needs room.
+            reserve.restore()
+            #expect(throws: Never.self) { try #expect(length() == 0) }
+            reserve.lend { count += 1 }
+        }
+        reserve.lend { count += 1 }
+        SpaceReserve(path: path).lend { count += 1 }
+        #expect(count == 2)
         reserve.restore()
         #expect(try length() == Int64(SpaceReserve.length))
-        #expect(SpaceReserve(path: path).giveUp())
+        SpaceReserve(path: path).lend { count += 1 }
+        #expect(count == 3)
     }
 
     @Test("a deletion that the system refuses is tried again with the room of the reserve")

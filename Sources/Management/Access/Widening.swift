@@ -79,21 +79,20 @@ extension TargetPlan {
         let (before, after) = (former.ways, ways)
         let places = Dictionary(before.enumerated().map { ($1.key, $0) }, uniquingKeysWith: min)
         let laterPlaces = Dictionary(after.enumerated().map { ($1.key, $0) }, uniquingKeysWith: min)
-        /// Whether the way was there before and is there now, for the same initiators.
-        func isKept(_ key: Way.Key) -> Bool {
-            guard let old = places[key], let new = laterPlaces[key] else { return false }
-            return before[old].condition == after[new].condition
-        }
         for (newPlace, way) in after.enumerated() where !way.isEmpty {
             let group: Int64? = if case .group(let key) = way.key { key } else { nil }
             let oldPlace = places[way.key]
             if !before.contains(where: way.isPart) { return Widening(group: group) }
             for (place, origin) in before.enumerated() where way.givesMore(than: origin) {
                 if origin.key == way.key { return Widening(group: group) }
-                // Whoever went `origin` did not go `way`, if that was there and came first.
-                if isKept(way.key), let oldPlace, oldPlace < place { continue }
-                // Nor does it now, if `origin` is still there and comes first.
-                if isKept(origin.key), let laterPlace = laterPlaces[origin.key], laterPlace < newPlace { continue }
+                // Whoever went `origin` could not go `way`, if that was there, for no fewer, and came first.
+                if let oldPlace, oldPlace < place, way.isPart(of: before[oldPlace]) { continue }
+                // Nor does it now, if `origin` is still there, for no fewer, and comes first.
+                if let laterPlace = laterPlaces[origin.key], laterPlace < newPlace,
+                    origin.isPart(of: after[laterPlace])
+                {
+                    continue
+                }
                 if way.overlaps(origin) { return Widening(group: group) }
             }
         }

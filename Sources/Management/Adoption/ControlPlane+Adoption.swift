@@ -90,7 +90,12 @@ extension ControlPlane {
             guard !folder.exists(target) else {
                 throw ManagementError(.conflict, "\(target) exists already and belongs to no cartridge; move it away")
             }
-            try folder.move(path, to: target)
+            do throws(ManagementError) {
+                try folder.move(path, to: target)
+            } catch {
+                if folder.exists(target) { changeUnclaimed { $0.append(target) } }
+                throw error
+            }
         }
         let event = event("adopt", "cartridge", "\(name)/\(found.barcode)", new: ["location": "vault"])
         do throws(ManagementError) {

@@ -14,46 +14,70 @@ extension ControlPlane {
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
         guard level != target.accessLevel else { return try self.target(name) }
-        if !mayWiden { try checkWidensNothing(target, to: level) }
-        try query { () throws(CatalogError) in try catalog.setAccessLevel(level, ofTarget: target.id) }
-        try configureFrontEnd()
-        noteChange(
-            "access level",
-            ["target": "\(target.name)", "from": "\(target.accessLevel.rawValue)", "to": "\(level.rawValue)"])
+        var changed = target
+        changed.accessLevel = level
+        let widens = try widening(from: [target], to: [changed]) != nil
+        if !mayWiden, widens { throw Self.wideningLevel(target, level) }
+        try changeAccess([.level(of: target, to: level)], takesAway: !widens) { change in
+            try change.setAccessLevel(level, ofTarget: target.id)
+        }
         return try self.target(name)
     }
 
-    /// Refuses an access level with which somebody might see more of the target than before.
-    func checkWidensNothing(_ target: TargetRecord, to level: AccessLevel) throws(ManagementError) {
-        var changed = target
-        changed.accessLevel = level
-        guard level != target.accessLevel, try widening(from: [target], to: [changed]) != nil else { return }
-        throw ManagementError(
+    /// The refusal of an access level with which somebody might see more of the target than before.
+    static func wideningLevel(_ target: TargetRecord, _ level: AccessLevel) -> ManagementError {
+        ManagementError(
             .conflict,
             "access '\(level.rawValue)' lets initiators in to target '\(target.name)' that '"
                 + "\(target.accessLevel.rawValue)' keeps out; say --open if that is meant")
     }
 
-    /// Says in the log, and records, what has changed in who may do what.
-    func noteChange(_ what: String, _ metadata: Logger.Metadata) {
-        var metadata = metadata
-        metadata["change"] = "\(what)"
-        logger.notice("access changed", metadata: metadata)
-        record(accessEvent(what, metadata))
-        noteWarnings()
+    // MARK: One change
+
+    /// Makes a change of who may use what, which `notes` tell of, and puts it into force: all of it with its events is
+    /// one transaction. What `takesAway` only is not to fail because the file system is full.
+    func changeAccess(
+        _ notes: [AccessNote], takesAway: Bool = false, _ body: (AccessChange) throws -> Void
+    ) throws(ManagementError) {
+        try storeAccess(notes, takesAway: takesAway, body)
+        try configureFrontEnd()
     }
 
-    /// The event of a change of access: its kind and name are those of the first thing that `details` name.
-    private func accessEvent(_ what: String, _ details: Logger.Metadata) -> NewEvent {
+    /// The same, but for the front end, which the caller tells.
+    func storeAccess(
+        _ notes: [AccessNote], takesAway: Bool = false, _ body: (AccessChange) throws -> Void
+    ) throws(ManagementError) {
+        let events = events(of: notes)
+        try query { () throws(CatalogError) in try catalog.changeAccess(events, takesAway: takesAway, body) }
+        tell(notes)
+    }
+
+    /// The events of changes of access: kind and name are those of the first thing that a note names.
+    func events(of notes: [AccessNote]) -> [NewEvent] {
         let kinds = [
             ("target", "target"), ("group", "initiatorGroup"), ("portal", "portal"), ("place", "credential"),
             ("server", "nameServer"),
         ]
-        let (key, kind) = kinds.first { details[$0.0] != nil } ?? ("", "access")
-        return event(
-            what, kind, DeviceName.alias(ofTarget: details[key].map { "\($0)" } ?? ""),
-            new: .object(details.mapValues { .text("\($0)") }))
+        return notes.map { note in
+            let details = note.details.merging(["change": note.what]) { first, _ in first }
+            let (key, kind) = kinds.first { details[$0.0] != nil } ?? ("", "access")
+            return event(
+                note.what, kind, DeviceName.alias(ofTarget: details[key] ?? ""),
+                new: .object(details.mapValues { .text($0) }))
+        }
     }
+
+    /// Says in the log what has changed in who may do what, and what that makes worth a warning.
+    func tell(_ notes: [AccessNote]) {
+        for note in notes {
+            var metadata: Logger.Metadata = note.details.mapValues { "\($0)" }
+            metadata["change"] = "\(note.what)"
+            logger.notice("access changed", metadata: metadata)
+        }
+        noteWarnings()
+    }
+
+    // MARK: Comparison
 
     /// A target at which somebody might see more when `present` has taken the place of `former`, target by target, and
     /// `formerGroups` and `presentGroups` that of the groups there are, if they are given.
@@ -70,11 +94,11 @@ extension ControlPlane {
         return nil
     }
 
-    /// Refuses a change that takes something away from the group `name` when initiators might see more of a target
-    /// afterwards, because another group decides then.
+    /// Refuses a change that takes something away when initiators might see more of a target afterwards, because
+    /// another group decides then. `change` says what was to be done, as in `without group 'a'`.
     func checkWidensNothing(
         from former: [TargetRecord], to present: [TargetRecord], formerGroups: [InitiatorGroupRecord]? = nil,
-        presentGroups: [InitiatorGroupRecord]? = nil, group name: String
+        presentGroups: [InitiatorGroupRecord]? = nil, _ change: String
     ) throws(ManagementError) {
         guard
             let found = try widening(
@@ -84,19 +108,11 @@ extension ControlPlane {
         let other = groups.first { $0.id == found.widening.group }?.name ?? "another"
         throw ManagementError(
             .conflict,
-            "without group '\(name)' initiators would see more of target '\(found.target)', because group '\(other)' "
+            "\(change) initiators would see more of target '\(found.target)', because group '\(other)' "
                 + "decides for them then; unmap '\(other)' first, or say --open if that is meant")
     }
 
     // MARK: Authentication
-
-    /// Has initiators prove who they are at `scope` from now on, or no longer: then the secrets there are forgotten.
-    func setAuthentication(_ authentication: AuthenticationMethod, at scope: CredentialScope) throws(ManagementError) {
-        guard authentication == .chap else { return try clearAll(at: scope, isNotRequired: true) }
-        try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
-        try configureFrontEnd()
-        noteChange("authentication", ["place": "\(Self.words(scope))", "proof": "required"])
-    }
 
     /// Has the catalog remember everywhere where there are secrets that authentication is required there: after an
     /// upgrade, when a crash came between the secrets and the catalog, and when somebody has written the file.
@@ -104,7 +120,34 @@ extension ControlPlane {
         let known = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
         let places = Set(secrets.entries.keys.map(\.place)).subtracting(known)
         guard !places.isEmpty else { return }
-        try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: places) }
+        try query { () throws(CatalogError) in
+            try catalog.changeAccess(takesAway: true) { try $0.requireAuthentication(true, at: places) }
+        }
+    }
+}
+
+/// What a change of who may do what is, for log and events.
+struct AccessNote {
+    let what: String
+    /// The things that it is about, by their kinds, and how they changed; no secrets.
+    let details: [String: String]
+
+    init(_ what: String, _ details: [String: String]) {
+        self.what = what
+        self.details = details
+    }
+
+    static func level(of target: TargetRecord, to level: AccessLevel) -> AccessNote {
+        AccessNote(
+            "access level", ["target": target.name, "from": target.accessLevel.rawValue, "to": level.rawValue])
+    }
+
+    static func proofRequired(at scope: CredentialScope) -> AccessNote {
+        AccessNote("authentication", ["place": ControlPlane.words(scope), "proof": "required"])
+    }
+
+    static func proofNotRequired(at scope: CredentialScope) -> AccessNote {
+        AccessNote("authentication", ["place": ControlPlane.words(scope), "proof": "not required"])
     }
 }
 

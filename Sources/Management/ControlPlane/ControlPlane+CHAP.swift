@@ -78,21 +78,69 @@ extension ControlPlane {
             throw ManagementError(.invalid, Self.sentence(error))
         }
         let former = secrets.entries[scope]
-        try secrets.set(credentials, at: scope)
-        do {
-            // Secrets alone ask for proof too, so nothing is open in between.
-            try query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
-        } catch {
-            try secrets.set(former, at: scope)
-            throw error
-        }
-        try configureFrontEnd()
-        noteChange(
+        let note = AccessNote(
             "CHAP set",
             [
-                "place": "\(Self.words(scope))",
-                spec.isMutual ? "mutual user" : "user": "\(PrintableText.escaped(user))",
+                "place": Self.words(scope),
+                spec.isMutual ? "mutual user" : "user": PrintableText.escaped(user),
             ])
+        // Where secrets were set before, another user comes; else those go who have proved nothing, or another secret.
+        let takesAway = former?.initiators.contains { $0.name == user } ?? true
+        try changeSecrets(to: credentials, at: scope, takesAway: takesAway) { () throws(ManagementError) in
+            try storeAccess([note], takesAway: takesAway) { change in
+                try change.requireAuthentication(true, at: [scope.place])
+            }
+        }
+        try configureFrontEnd()
+    }
+
+    /// Makes a change of the catalog, and with it one of the secrets at a place, which end when nil: both or none,
+    /// whatever fails or ends in between. Where secrets begin, the change has to require a proof; where they end, to
+    /// require none, or to remove the place.
+    func changeSecrets(
+        to credentials: CredentialSet?, at scope: CredentialScope, takesAway: Bool = true,
+        _ change: () throws(ManagementError) -> Void
+    ) throws(ManagementError) {
+        let former = secrets.entries[scope]
+        guard let proposal = credentials ?? former else { return try change() }
+        if credentials != nil, former != nil {
+            // Proof is required already: nothing has to agree with anything.
+            try setSecrets(credentials, at: scope, takesAway: takesAway)
+            do {
+                try change()
+            } catch {
+                try setSecrets(former, at: scope, takesAway: true)
+                throw error
+            }
+            return
+        }
+        func propose() throws(ManagementError) { try secrets.propose(proposal, at: scope) }
+        if takesAway { try removing(propose) } else { try propose() }
+        do {
+            try change()
+        } catch {
+            settleSecrets(former, at: scope)
+            throw error
+        }
+        settleSecrets(credentials, at: scope)
+    }
+
+    /// Ends a proposal; that the file still holds it is only told of, for the next start decides the same.
+    private func settleSecrets(_ credentials: CredentialSet?, at scope: CredentialScope) {
+        do {
+            try removing { () throws(ManagementError) in try secrets.settle(credentials, at: scope) }
+        } catch {
+            logger.error("the file of CHAP secrets is not up to date", metadata: ["reason": "\(error.message)"])
+        }
+    }
+
+    /// Replaces the secrets at a place, or removes them when nil. What only takes away is tried once more with the room
+    /// of the reserve.
+    private func setSecrets(
+        _ credentials: CredentialSet?, at scope: CredentialScope, takesAway: Bool
+    ) throws(ManagementError) {
+        guard takesAway else { return try secrets.set(credentials, at: scope) }
+        try removing { () throws(ManagementError) in try secrets.set(credentials, at: scope) }
     }
 
     /// Forgets a name with its secret. Where the last one goes nobody gets in: that a proof is required is not
@@ -117,9 +165,9 @@ extension ControlPlane {
             }
             return try clearAll(at: scope, isNotRequired: false)
         }
-        try secrets.set(credentials, at: scope)
+        try setSecrets(credentials, at: scope, takesAway: true)
         try configureFrontEnd()
-        noteChange("CHAP cleared", ["place": "\(Self.words(scope))", "user": "\(PrintableText.escaped(user))"])
+        record(AccessNote("CHAP cleared", ["place": Self.words(scope), "user": PrintableText.escaped(user)]))
     }
 
     /// Has a place allow some algorithms only, which it gives by name in their order.
@@ -129,11 +177,12 @@ extension ControlPlane {
             throw ManagementError(
                 .notFound, "no secret is set for \(Self.words(scope)); set one with 'carousel chap create' first")
         }
+        let former = credentials.algorithms
         credentials.algorithms = try Self.algorithms(arguments.algorithms)
-        try secrets.set(credentials, at: scope)
+        try setSecrets(credentials, at: scope, takesAway: Set(credentials.algorithms).isSubset(of: former))
         try configureFrontEnd()
         let names = Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0)
-        noteChange("CHAP algorithms", ["place": "\(Self.words(scope))", "algorithms": "\(names)"])
+        record(AccessNote("CHAP algorithms", ["place": Self.words(scope), "algorithms": "\(names)"]))
         return names
     }
 
@@ -153,30 +202,27 @@ extension ControlPlane {
         try clearAll(at: scope, isNotRequired: true)
     }
 
-    func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
-        try query { () throws(CatalogError) in try catalog.requireAuthentication(!isNotRequired, at: [scope.place]) }
-        do {
-            if secrets.entries[scope] != nil { try secrets.set(nil, at: scope) }
-        } catch {
-            // Secrets that are there ask for proof, whatever the catalog says; the next start corrects that.
-            try? query { () throws(CatalogError) in try catalog.requireAuthentication(true, at: [scope.place]) }
-            throw error
+    /// Forgets the secrets at a place, where a proof is required all the same, or is not any more.
+    private func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
+        let note = AccessNote(
+            "CHAP cleared", ["place": Self.words(scope), "proof": isNotRequired ? "not required" : "required"])
+        func require() throws(ManagementError) {
+            try storeAccess([note], takesAway: !isNotRequired) { change in
+                try change.requireAuthentication(!isNotRequired, at: [scope.place])
+            }
+        }
+        if isNotRequired {
+            try changeSecrets(to: nil, at: scope, require)
+        } else {
+            try require()
+            try setSecrets(nil, at: scope, takesAway: true)
         }
         try configureFrontEnd()
-        noteChange(
-            "CHAP cleared",
-            ["place": "\(Self.words(scope))", "proof": isNotRequired ? "not required" : "required"])
     }
 
-    /// Forgets the secrets at a place that has gone. When they cannot be removed they stay, and count for the next of
-    /// that name: that keeps initiators out rather than lets them in.
-    func forgetSecrets(at scope: CredentialScope) {
-        guard secrets.entries[scope] != nil else { return }
-        do {
-            try secrets.set(nil, at: scope)
-        } catch {
-            logger.error("CHAP secrets of what was deleted are kept", metadata: ["reason": "\(error.message)"])
-        }
+    /// Forgets the secrets at the target of a device that is being deleted.
+    func forgetSecrets(at scope: CredentialScope) throws(ManagementError) {
+        if secrets.entries[scope] != nil { try setSecrets(nil, at: scope, takesAway: true) }
     }
 
     // MARK: Names

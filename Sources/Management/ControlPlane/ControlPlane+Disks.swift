@@ -95,11 +95,23 @@ extension ControlPlane {
             try assembly.growDisk(disk, to: size)
             let event = event(
                 "resize", "disk", name, old: ["size": .integer(disk.size)], new: ["size": .integer(size)])
-            try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name, event: event) }
+            do throws(ManagementError) {
+                try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name, event: event) }
+            } catch {
+                setProblem(
+                    "disk '\(name)' has \(size) bytes now, but the catalog says \(disk.size): \(error.message); "
+                        + "'carousel disk set \(name) --size \(size)' tries again, and so does the next start",
+                    of: Self.sizeProblem(name))
+                throw error
+            }
+            setProblem(nil, of: Self.sizeProblem(name))
             logger.info("disk resized", metadata: ["disk": "\(name)", "size": "\(size)"])
         }
         return try self.disk(name)
     }
+
+    /// The key of the problem that the catalog does not know how large the disk `name` is.
+    static func sizeProblem(_ name: String) -> String { "size of disk \(name)" }
 
     /// Deletes the disk `name` with its image; an external image stays.
     func deleteDisk(_ name: String) throws(ManagementError) {

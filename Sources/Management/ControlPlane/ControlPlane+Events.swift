@@ -38,13 +38,23 @@ extension ControlPlane {
         }
     }
 
-    /// Removes files; once again with the room of the reserve when the system refuses.
+    /// Records and tells of a change of access that goes with no change of the catalog.
+    func record(_ note: AccessNote) {
+        for event in events(of: [note]) { record(event) }
+        tell([note])
+    }
+
+    /// Removes files, or makes smaller what they let initiators do; once again with the room of the reserve when the
+    /// system refuses.
     func removing(_ remove: () throws(ManagementError) -> Void) throws(ManagementError) {
         do {
             try remove()
         } catch {
-            guard error.code == .system, folder.reserve.giveUp() else { throw error }
-            try remove()
+            guard error.code == .system else { throw error }
+            var second: Result<Void, ManagementError>?
+            folder.reserve.lend { second = Result { () throws(ManagementError) in try remove() } }
+            guard let second else { throw error }
+            try second.get()
         }
     }
 }

@@ -48,13 +48,13 @@ extension ControlPlane {
         let last = Int(InitiatorGroup.ranks.upperBound)
         let rank = spec.rank ?? min((groups.map(\.rank).max() ?? 0) + Self.rankDistance, last)
         let (names, addresses) = (Set(spec.names).sorted(), Set(spec.addresses).sorted())
-        try query { () throws(CatalogError) in
-            try catalog.addInitiatorGroup(
+        var notes = [AccessNote("group created", ["group": name, "members": Self.words(names + addresses)])]
+        if spec.authentication == .chap { notes.append(.proofRequired(at: .group(name))) }
+        try changeAccess(notes) { change in
+            try change.addInitiatorGroup(
                 name: name, rank: rank, namePatterns: names, addressRanges: addresses, created: Date())
+            if spec.authentication == .chap { try change.requireAuthentication(true, at: [.group(name)]) }
         }
-        noteChange("group created", ["group": "\(name)", "members": "\(Self.words(names + addresses))"])
-        // Before it is mapped anywhere, so nobody gets in without proof.
-        if spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
         return try initiatorGroup(name)
     }
 
@@ -72,29 +72,39 @@ extension ControlPlane {
                 .conflict,
                 "members of group '\(name)' would not have to prove who they are any more; say --open if that is meant")
         }
-        var extended = group
-        extended.namePatterns = Set(group.namePatterns).union(spec.names).sorted()
-        extended.addressRanges = Set(group.addressRanges).union(spec.addresses).sorted()
         var changed = group
         changed.namePatterns = Set(spec.names).sorted()
         changed.addressRanges = Set(spec.addresses).sorted()
-        if !mayWiden, extended.namePatterns != changed.namePatterns || extended.addressRanges != changed.addressRanges {
+        if !mayWiden {
             try checkKindsStay(from: group, to: changed, isExpected: (name: false, address: false), by: "open")
-            try checkReductionWidensNothing(from: extended, to: changed)
+            try checkMembersWidenNothing(from: group, to: changed)
         }
-        if authentication == .none, spec.authentication == .chap { try setAuthentication(.chap, at: .group(name)) }
-        try update(group, rank: spec.rank, names: changed.namePatterns, addresses: changed.addressRanges)
-        noteChange(
-            "group changed",
-            [
-                "group": "\(name)", "members": "\(Self.words(spec.names + spec.addresses))",
-                "rank": "\(spec.rank ?? group.rank)",
-            ])
-        if authentication == .chap, spec.authentication == .none { try setAuthentication(.none, at: .group(name)) }
+        try InitiatorGroup.checkCount(changed.namePatterns, changed.addressRanges)
+        let (names, addresses, rank) = (changed.namePatterns, changed.addressRanges, spec.rank ?? group.rank)
+        var notes = [
+            AccessNote(
+                "group changed", ["group": name, "members": Self.words(names + addresses), "rank": "\(rank)"])
+        ]
+        let beginsToProve = authentication == .none && spec.authentication == .chap
+        if beginsToProve { notes.append(.proofRequired(at: .group(name))) }
+        let takesAway = Set(names).isSubset(of: group.namePatterns) && Set(addresses).isSubset(of: group.addressRanges)
+        let endsToProve = authentication == .chap && spec.authentication == .none
+        if endsToProve { notes.append(.proofNotRequired(at: .group(name))) }
+        func store() throws(ManagementError) {
+            try storeAccess(notes, takesAway: takesAway && rank == group.rank && !endsToProve) { change in
+                try change.setInitiatorGroup(group.id, rank: rank, namePatterns: names, addressRanges: addresses)
+                try change.requireAuthentication(spec.authentication == .chap, at: [.group(name)])
+            }
+        }
+        if endsToProve { try changeSecrets(to: nil, at: .group(name), store) } else { try store() }
+        try configureFrontEnd()
         return try initiatorGroup(name)
     }
 
     /// Gives a group more members.
+    ///
+    /// The first patterns of a group that has ranges, or the other way round, take members from it: where another group
+    /// decides for these then and shows them more, it has to be asked for.
     func extendInitiatorGroup(
         _ name: String, _ members: InitiatorGroup.Add.Arguments
     ) throws(ManagementError) -> Resource<InitiatorGroup> {
@@ -102,11 +112,11 @@ extension ControlPlane {
             throw ManagementError(.invalid, "nothing to add; give names or addresses")
         }
         let group = try initiatorGroupRecord(name)
-        try update(
-            group, rank: nil, names: Set(group.namePatterns).union(members.names).sorted(),
-            addresses: Set(group.addressRanges).union(members.addresses).sorted())
-        noteChange(
-            "group extended", ["group": "\(name)", "members": "\(Self.words(members.names + members.addresses))"])
+        var changed = group
+        changed.namePatterns = Set(group.namePatterns).union(members.names).sorted()
+        changed.addressRanges = Set(group.addressRanges).union(members.addresses).sorted()
+        if !members.mayWiden { try checkMembersWidenNothing(from: group, to: changed) }
+        try update(group, to: changed, "group extended", members.names + members.addresses)
         return try initiatorGroup(name)
     }
 
@@ -133,25 +143,52 @@ extension ControlPlane {
         changed.addressRanges = Set(group.addressRanges).subtracting(members.addresses).sorted()
         try checkKindsStay(
             from: group, to: changed, isExpected: (name: members.anyName, address: members.anyAddress), by: nil)
-        if !members.mayWiden, !members.anyName, !members.anyAddress {
-            try checkReductionWidensNothing(from: group, to: changed)
-        }
-        try update(group, rank: nil, names: changed.namePatterns, addresses: changed.addressRanges)
-        noteChange(
-            "group reduced", ["group": "\(name)", "members": "\(Self.words(members.names + members.addresses))"])
+        if !members.mayWiden { try checkMembersWidenNothing(from: group, to: changed) }
+        // With the last member of one kind it comes to have more.
+        let takesAway =
+            changed.namePatterns.isEmpty == group.namePatterns.isEmpty
+            && changed.addressRanges.isEmpty == group.addressRanges.isEmpty
+        try update(group, to: changed, "group reduced", members.names + members.addresses, takesAway: takesAway)
         return try initiatorGroup(name)
     }
 
-    /// Refuses a change of members after which another group would decide for initiators and show them more.
-    private func checkReductionWidensNothing(
+    /// Refuses a change of members after which another group would decide for initiators and show them more. That
+    /// members come is meant.
+    private func checkMembersWidenNothing(
         from group: InitiatorGroupRecord, to changed: InitiatorGroupRecord
     ) throws(ManagementError) {
+        let extended = Self.extended(group, by: changed)
+        guard extended.namePatterns != changed.namePatterns || extended.addressRanges != changed.addressRanges else {
+            return
+        }
         let targets = try query { () throws(CatalogError) in try catalog.targets() }
             .filter { $0.access.contains { $0.group == group.id } }
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         try checkWidensNothing(
-            from: targets, to: targets, formerGroups: groups.map { $0.id == group.id ? group : $0 },
-            presentGroups: groups.map { $0.id == group.id ? changed : $0 }, group: group.name)
+            from: targets, to: targets, formerGroups: groups.map { $0.id == group.id ? extended : $0 },
+            presentGroups: groups.map { $0.id == group.id ? changed : $0 },
+            "with other members of group '\(group.name)'")
+    }
+
+    /// The group with all members that it has and those that it gets: what it loses on the way to `changed` is what
+    /// this one has and `changed` has not.
+    ///
+    /// A kind of which it has none demands nothing, so a first member of that kind gives it none. A kind that it gives
+    /// up demands nothing any more.
+    private static func extended(
+        _ group: InitiatorGroupRecord, by changed: InitiatorGroupRecord
+    ) -> InitiatorGroupRecord {
+        var extended = group
+        // Without any members it has nothing to lose, or loses all that it has.
+        if group.namePatterns.isEmpty, group.addressRanges.isEmpty { return changed }
+        if changed.namePatterns.isEmpty, changed.addressRanges.isEmpty { return group }
+        func members(_ before: [String], _ after: [String]) -> [String] {
+            before.isEmpty || after.isEmpty ? [] : Set(before).union(after).sorted()
+        }
+        extended.namePatterns = members(group.namePatterns, changed.namePatterns)
+        extended.addressRanges = members(group.addressRanges, changed.addressRanges)
+        // One kind has taken the place of the other: who belonged to it does no longer.
+        return extended.namePatterns.isEmpty && extended.addressRanges.isEmpty ? group : extended
     }
 
     /// Refuses to take the last member of one kind away while members of the other are left.
@@ -188,9 +225,12 @@ extension ControlPlane {
                     + "end that with 'carousel target unmap TARGET --group \(name)' first")
         }
         let record = try initiatorGroupRecord(name)
-        try query { () throws(CatalogError) in try catalog.removeInitiatorGroup(record.id) }
-        forgetSecrets(at: .group(name))
-        noteChange("group deleted", ["group": "\(name)"])
+        try changeSecrets(to: nil, at: .group(name)) { () throws(ManagementError) in
+            try storeAccess([AccessNote("group deleted", ["group": name])], takesAway: true) { change in
+                try change.removeInitiatorGroup(record.id)
+            }
+        }
+        try configureFrontEnd()
     }
 
     // MARK: Shared
@@ -205,14 +245,15 @@ extension ControlPlane {
     }
 
     private func update(
-        _ group: InitiatorGroupRecord, rank: Int?, names: [String], addresses: [String]
+        _ group: InitiatorGroupRecord, to changed: InitiatorGroupRecord, _ what: String, _ members: [String],
+        takesAway: Bool = false
     ) throws(ManagementError) {
-        try InitiatorGroup.checkCount(names, addresses)
-        try query { () throws(CatalogError) in
-            try catalog.setInitiatorGroup(
-                group.id, rank: rank ?? group.rank, namePatterns: names, addressRanges: addresses)
+        try InitiatorGroup.checkCount(changed.namePatterns, changed.addressRanges)
+        let note = AccessNote(what, ["group": group.name, "members": Self.words(members)])
+        try changeAccess([note], takesAway: takesAway) { change in
+            try change.setInitiatorGroup(
+                group.id, rank: group.rank, namePatterns: changed.namePatterns, addressRanges: changed.addressRanges)
         }
-        try configureFrontEnd()
     }
 
     private static func words(_ members: [String]) -> String { members.joined(separator: ", ") }

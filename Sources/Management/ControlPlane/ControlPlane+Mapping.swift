@@ -39,16 +39,14 @@ extension ControlPlane {
         try checkNumbers(added, present: present, target: target.name, devices)
         try checkHome(target, added, devices)
         let merged = wanted.isEmpty ? nil : present.merging(added) { first, _ in first }
-        try query { () throws(CatalogError) in
-            try catalog.setAccess(of: group.id, to: target.id, logicalUnits: merged)
-        }
-        try configureFrontEnd()
-        noteChange(
+        let note = AccessNote(
             "map",
             [
-                "target": "\(target.name)", "group": "\(groupName)",
-                "units": "\(Self.words(merged.map { _ in added }, devices))",
+                "target": target.name, "group": groupName, "units": Self.words(merged.map { _ in added }, devices),
             ])
+        try changeAccess([note]) { change in
+            try change.setAccess(of: group.id, to: target.id, logicalUnits: merged)
+        }
         return try self.target(name)
     }
 
@@ -59,14 +57,14 @@ extension ControlPlane {
         guard !added.isEmpty else { return }
         try checkNumbers(added, present: target.logicalUnits, target: target.name, devices)
         try checkHome(target, added, devices)
-        try query { () throws(CatalogError) in try catalog.map(added, to: target.id) }
+        let note = AccessNote("map", ["target": target.name, "units": Self.words(added, devices)])
+        try storeAccess([note]) { change in try change.map(added, to: target.id) }
         if added.values.allSatisfy({ devices.units[$0]?.library == nil }) {
             // Disks for everyone change nothing else, so nothing else is compared.
             configuring.withLock { _ in assembly.map(added, atTarget: target.name) }
         } else {
             try configureFrontEnd()
         }
-        noteChange("map", ["target": "\(target.name)", "units": "\(Self.words(added, devices))"])
     }
 
     /// Whether a group with `access` to the target sees what is wanted already; refuses what would take something away
@@ -94,7 +92,7 @@ extension ControlPlane {
     }
 
     /// `0=disk a, 1=…`, or `all` when nil.
-    private static func words(_ units: [Int: Int64]?, _ devices: DeviceUnits) -> String {
+    static func words(_ units: [Int: Int64]?, _ devices: DeviceUnits) -> String {
         guard let units else { return "all" }
         return units.sorted { $0.key < $1.key }.map { "\($0.key)=\(devices.units[$0.value]?.description ?? "?")" }
             .joined(separator: ", ")
@@ -110,8 +108,6 @@ extension ControlPlane {
         let target = try targetRecord(name)
         guard let groupName = request.group else {
             try unmapFromEveryone(target, request.units)
-            try configureFrontEnd()
-            noteChange("unmap", ["target": "\(target.name)", "units": "\(Self.words(request.units))"])
             return try self.target(name)
         }
         let group = try initiatorGroupRecord(groupName)
@@ -124,11 +120,12 @@ extension ControlPlane {
             var changed = target
             changed.access.removeAll { $0.group == group.id }
             if !request.mayWiden {
-                try checkWidensNothing(from: [target], to: [changed], group: groupName)
+                try checkWidensNothing(from: [target], to: [changed], "without group '\(groupName)'")
             }
-            try query { () throws(CatalogError) in try catalog.removeAccess(of: group.id, to: target.id) }
-            try configureFrontEnd()
-            noteChange("unmap", ["target": "\(target.name)", "group": "\(groupName)"])
+            let note = AccessNote("unmap", ["target": target.name, "group": groupName])
+            try changeAccess([note], takesAway: true) { change in
+                try change.removeAccess(of: group.id, to: target.id)
+            }
             return try self.target(name)
         }
         var units = access.logicalUnits ?? target.logicalUnits
@@ -138,17 +135,16 @@ extension ControlPlane {
                     .conflict, "group '\(groupName)' sees no logical unit \(number) at target '\(target.name)'")
             }
         }
-        try query { () throws(CatalogError) in
-            try catalog.setAccess(of: group.id, to: target.id, logicalUnits: units)
+        let note = AccessNote(
+            "unmap", ["target": target.name, "group": groupName, "units": Self.words(request.units)])
+        let left = units
+        try changeAccess([note], takesAway: true) { change in
+            try change.setAccess(of: group.id, to: target.id, logicalUnits: left)
         }
-        try configureFrontEnd()
-        noteChange(
-            "unmap",
-            ["target": "\(target.name)", "group": "\(groupName)", "units": "\(Self.words(request.units))"])
         return try self.target(name)
     }
 
-    private static func words(_ numbers: [Int]) -> String { numbers.map(String.init).joined(separator: ", ") }
+    static func words(_ numbers: [Int]) -> String { numbers.map(String.init).joined(separator: ", ") }
 
     private func unmapFromEveryone(_ target: TargetRecord, _ numbers: [Int]) throws(ManagementError) {
         guard !numbers.isEmpty else {
@@ -170,36 +166,14 @@ extension ControlPlane {
             }
         }
         let distinct = Set(numbers).sorted()
-        try query { () throws(CatalogError) in try catalog.unmap(distinct, from: target.id) }
+        let note = AccessNote("unmap", ["target": target.name, "units": Self.words(distinct)])
+        try changeAccess([note], takesAway: true) { change in try change.unmap(distinct, from: target.id) }
     }
 
     // MARK: Checks
 
-    /// Refuses units and groups that the new target `name` cannot have.
-    func checkContent(of spec: ISCSITarget.Spec, target name: String) throws(ManagementError) {
-        let maps = [spec.units] + spec.groups.values.map { $0.units ?? [:] }
-        let devices = try deviceUnits(named: maps.flatMap(\.values))
-        var libraries: Set<Int64> = []
-        for map in maps {
-            var wanted: [Int: Int64] = [:]
-            for (number, device) in map { wanted[number] = try devices.key(device) }
-            try checkNumbers(wanted, present: [:], target: name, devices)
-            libraries.formUnion(wanted.values.compactMap { devices.units[$0]?.library })
-        }
-        try checkHome(of: libraries, target: name)
-        for group in spec.groups.keys.sorted() { _ = try initiatorGroupRecord(group) }
-    }
-
-    private func checkHome(of libraries: Set<Int64>, target: String) throws(ManagementError) {
-        guard libraries.count <= 1 else {
-            throw ManagementError(
-                .conflict,
-                "target '\(target)' would have units of two libraries, which run on threads of their own; "
-                    + "give each library a target of its own")
-        }
-    }
-
-    private func checkNumbers(
+    /// Refuses numbers that others of `present` have, and a second number for one of them.
+    func checkNumbers(
         _ wanted: [Int: Int64], present: [Int: Int64], target: String, _ devices: DeviceUnits
     ) throws(ManagementError) {
         // Turned around, so that a number of each unit is found without looking through all.
@@ -231,7 +205,17 @@ extension ControlPlane {
     ) throws(ManagementError) {
         let present = Set(target.shownUnits.compactMap { devices.units[$0]?.library })
         let added = Set(wanted.values.compactMap { devices.units[$0]?.library })
-        try checkHome(of: present.union(added), target: target.name)
+        try Self.checkIsOneLibrary(present.union(added), target.name)
         if present.isEmpty, !added.isEmpty { try checkNobodyIsLoggedIn(target, verb: "give it units of a library") }
+    }
+
+    /// Refuses units of several `libraries` at the target of that name.
+    static func checkIsOneLibrary(_ libraries: Set<Int64>, _ target: String) throws(ManagementError) {
+        guard libraries.count <= 1 else {
+            throw ManagementError(
+                .conflict,
+                "target '\(target)' would have units of two libraries, which run on threads of their own; "
+                    + "give each library a target of its own")
+        }
     }
 }

@@ -30,11 +30,13 @@ extension ControlPlane {
         let record = NameServerRecord(
             host: address.host, port: address.port, controlsAccess: spec.accessControl,
             entityIdentifier: entityIdentifier)
-        try query { () throws(CatalogError) in try catalog.setNameServer(record) }
-        serve(record)
-        noteChange(
+        let note = AccessNote(
             "iSNS server set",
-            ["server": "\(record.text)", "discovery domains": record.controlsAccess ? "decide" : "do not decide"])
+            ["server": record.text, "discovery domains": record.controlsAccess ? "decide" : "do not decide"])
+        let events = events(of: [note])
+        try query { () throws(CatalogError) in try catalog.setNameServer(record, events: events) }
+        serve(record)
+        tell([note])
     }
 
     /// Withdraws the registration; discovery domains decide nothing any more. Where they have decided who gets in, that
@@ -42,12 +44,14 @@ extension ControlPlane {
     func clearNameServer(mayWiden: Bool = false) throws(ManagementError) {
         guard let former = nameService else { throw Self.noNameServer }
         try Self.check(mayWiden, without: former.record)
-        try query { () throws(CatalogError) in try catalog.setNameServer(nil) }
+        let note = AccessNote("iSNS server cleared", ["server": former.record.text])
+        let events = events(of: [note])
+        try query { () throws(CatalogError) in try catalog.setNameServer(nil, events: events) }
         nameService = nil
         former.retire()
         assembly.changeDomains(.open)
         Task { await former.stop() }
-        noteChange("iSNS server cleared", ["server": "\(former.record.text)"])
+        tell([note])
     }
 
     private static func check(_ mayWiden: Bool, without record: NameServerRecord) throws(ManagementError) {

@@ -56,8 +56,9 @@ extension ControlPlane {
         try DryRun.endBeforeEffect()
         let served = ServedPortal(
             requested: portal, actual: try assembly.openPortal(portal, group: group), group: group)
+        let note = AccessNote("portal added", ["portal": "\(served.actual)", "group": "\(group)"])
         do throws(ManagementError) {
-            try remember(portals + [served], unopenedPortals.filter { $0.requested != portal })
+            try remember(portals + [served], unopenedPortals.filter { $0.requested != portal }, [note])
         } catch {
             assembly.closePortal(served.actual)
             throw error
@@ -65,7 +66,7 @@ extension ControlPlane {
         portals.append(served)
         unopenedPortals.removeAll { $0.requested == portal }
         setProblem(nil, of: "portal \(portal)")
-        noteChange("portal added", ["portal": "\(served.actual)", "group": "\(group)"])
+        tell([note])
         return try portalResource(of: served)
     }
 
@@ -74,10 +75,11 @@ extension ControlPlane {
     func removePortal(_ text: String) throws(ManagementError) {
         if let index = try unopened(text) {
             let others = unopenedPortals.indices.filter { $0 != index }.map { unopenedPortals[$0] }
-            try remember(portals, others)
+            let note = AccessNote("portal removed", ["portal": text])
+            try remember(portals, others, [note], takesAway: true)
             setProblem(nil, of: "portal \(unopenedPortals[index].requested)")
             unopenedPortals = others
-            return noteChange("portal removed", ["portal": "\(text)"])
+            return tell([note])
         }
         let portal = try openPortal(text)
         guard portals.count > 1 else {
@@ -99,10 +101,11 @@ extension ControlPlane {
                 "portal \(name) is the only one that offers target '\(target)', which portal group "
                     + "\(portal.group) is chosen for; choose others with 'carousel target set' first")
         }
-        try remember(others, unopenedPortals)
+        let note = AccessNote("portal removed", ["portal": name])
+        try remember(others, unopenedPortals, [note], takesAway: true)
         portals = others
         assembly.closePortal(portal.actual)
-        noteChange("portal removed", ["portal": "\(name)"])
+        tell([note])
     }
 
     /// Frees a portal of its sessions.
@@ -111,7 +114,7 @@ extension ControlPlane {
     ) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
         assembly.drainPortal(portal.actual, seconds: arguments.seconds)
-        noteChange("portal drained", ["portal": "\(portal.actual)"])
+        record(AccessNote("portal drained", ["portal": "\(portal.actual)"]))
         return try portalResource(of: portal)
     }
 
@@ -119,7 +122,7 @@ extension ControlPlane {
     func resumePortal(_ text: String) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
         assembly.resumePortal(portal.actual)
-        noteChange("portal resumed", ["portal": "\(portal.actual)"])
+        record(AccessNote("portal resumed", ["portal": "\(portal.actual)"]))
         return try portalResource(of: portal)
     }
 
@@ -183,12 +186,18 @@ extension ControlPlane {
         return unopenedPortals.firstIndex { $0.requested == wanted }
     }
 
-    private func remember(_ portals: [ServedPortal], _ unopened: [ServedPortal]) throws(ManagementError) {
+    /// Remembers portals, with the events of what has changed.
+    private func remember(
+        _ portals: [ServedPortal], _ unopened: [ServedPortal], _ notes: [AccessNote] = [], takesAway: Bool = false
+    ) throws(ManagementError) {
         var known: Set<PortalAddress> = []
         let records = (portals + unopened).filter { known.insert($0.requested).inserted }.map {
             PortalRecord(address: $0.requested.address, port: $0.requested.port, portalGroupTag: $0.group)
         }
-        try query { () throws(CatalogError) in try catalog.setPortals(records) }
+        let events = events(of: notes)
+        try query { () throws(CatalogError) in
+            try catalog.setPortals(records, events: events, takesAway: takesAway)
+        }
     }
 
     private func portalResource(of portal: ServedPortal) throws(ManagementError) -> Resource<Portal> {

@@ -38,6 +38,24 @@ extension ControlPlane {
         }
     }
 
+    /// Decides about secrets whose change was interrupted, and removes what it has left; when that is not possible now,
+    /// the next start tries again.
+    func endInterruptedSecrets() throws(ManagementError) {
+        let isChanged = try settleProposals(of: secrets)
+        do {
+            try secrets.removeRemains()
+            if isChanged { try secrets.save() }
+        } catch {
+            logger.error("the file of CHAP secrets is not up to date", metadata: ["reason": "\(error.message)"])
+        }
+    }
+
+    /// Decides about secrets whose change was interrupted by what the catalog says; false when there are none.
+    func settleProposals(of secrets: SecretStore) throws(ManagementError) -> Bool {
+        let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
+        return secrets.settleProposals(required: Set(required.map(CredentialScope.init)))
+    }
+
     /// Says that a disk or library that is not complete is still there, in part; once.
     func noteRemains(of name: String, _ kind: String, _ error: ManagementError) {
         let problem =
@@ -55,10 +73,10 @@ extension ControlPlane {
         if !disk.imageIsExternal {
             try removing { () throws(ManagementError) in try folder.remove(folder.imagePath(disk.image)) }
         }
+        try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
         noteWithdrawn(disk.name)
-        forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
-        setProblem(nil, of: disk.name)
+        for problem in [disk.name, Self.sizeProblem(disk.name)] { setProblem(nil, of: problem) }
     }
 
     /// Removes folder and rows of a library that is not complete. `job` hears how far it is.
@@ -70,9 +88,9 @@ extension ControlPlane {
             }
             try folder.remove(path)
         }
+        try forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
         noteWithdrawn(library.name)
-        forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         setProblem(nil, of: library.name)
     }
 

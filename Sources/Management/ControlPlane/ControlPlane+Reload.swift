@@ -6,7 +6,8 @@ extension ControlPlane {
     /// Takes over the file of secrets as it is now. Where a place has no secrets any more nobody would get in, so that
     /// is refused: a start would keep them out too, but whoever edits the file may not mean it.
     func reloadSecrets() throws(ManagementError) {
-        let new = try SecretStore(path: folder.secretsPath, isRemembered: true)
+        let new = try SecretStore(in: folder, isRemembered: true)
+        _ = try settleProposals(of: new)
         let lost = secrets.entries.keys.count { new.entries[$0] == nil }
         guard lost == 0 else {
             throw ManagementError(

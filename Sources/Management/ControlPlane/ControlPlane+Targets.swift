@@ -182,35 +182,56 @@ extension ControlPlane {
                     + "\(DeviceName.alias(ofTarget: name)) open --open'")
         }
         try checkPortalGroups(spec.portalGroups)
-        _ = try redirection(of: spec)
-        try checkContent(of: spec, target: name)
-        try query { () throws(CatalogError) in try catalog.addTarget(named: name) }
-        do throws(ManagementError) {
-            try fill(name, spec)
-        } catch {
-            if let target = try? targetRecord(name) {
-                try? query { () throws(CatalogError) in try catalog.removeTarget(target.id) }
-                try? configureFrontEnd()
+        let (redirection, tags) = (try redirection(of: spec), spec.portalGroups.map { Set($0).sorted() })
+        let shown = try checkedUnits(of: spec, at: name)
+        var details = ["target": name, "access": spec.access.rawValue, "units": Self.words(shown.own, shown.devices)]
+        for (group, units) in shown.groups { details["units of \(group.name)"] = Self.words(units, shown.devices) }
+        details["portal groups"] = tags.map(Self.words)
+        details["redirected to"] = redirection?.address
+        var notes = [AccessNote("target created", details)]
+        if spec.authentication == .chap { notes.append(.proofRequired(at: .target(name))) }
+        try changeAccess(notes) { change in
+            let target = try change.addTarget(named: name)
+            try change.requireAuthentication(spec.authentication == .chap, at: [.target(name)])
+            try change.setPortalGroupTags(tags, ofTarget: target)
+            try change.setRedirection(redirection, ofTarget: target)
+            try change.map(shown.own, to: target)
+            for (group, units) in shown.groups {
+                try change.setAccess(of: group.id, to: target, logicalUnits: units)
             }
-            throw error
+            // Last, for the first group makes it `groups`.
+            try change.setAccessLevel(spec.access, ofTarget: target)
         }
-        logger.info("target created", metadata: ["target": "\(name)"])
         return try target(name)
     }
 
-    /// Makes the new target `name` what `spec` says: closed first, then what restricts, and access last, so that what a
-    /// crash leaves is no wider.
-    private func fill(_ name: String, _ spec: ISCSITarget.Spec) throws(ManagementError) {
-        let new = try targetRecord(name)
-        try query { () throws(CatalogError) in try catalog.setAccessLevel(.closed, ofTarget: new.id) }
-        if spec.authentication == .chap { try setAuthentication(.chap, at: .target(name)) }
-        try set(new, spec)
-        if !spec.units.isEmpty { _ = try map(target: name, ISCSITarget.Map.Arguments(units: spec.units)) }
-        for (group, access) in spec.groups.sorted(by: { $0.key < $1.key }) {
-            _ = try map(target: name, ISCSITarget.Map.Arguments(group: group, units: access.units ?? [:]))
+    /// What a new target shows, to all and to groups.
+    private struct ShownUnits {
+        var own: [Int: Int64] = [:]
+        /// The groups by name; those without units see what the target shows.
+        var groups: [(group: InitiatorGroupRecord, units: [Int: Int64]?)] = []
+        var devices: DeviceUnits
+    }
+
+    /// What a new target of that name shows by `spec`; refused when it cannot.
+    private func checkedUnits(of spec: ISCSITarget.Spec, at name: String) throws(ManagementError) -> ShownUnits {
+        let named = [spec.units] + spec.groups.values.compactMap(\.units)
+        var shown = ShownUnits(devices: try deviceUnits(named: named.flatMap(\.values)))
+        func keys(_ units: [Int: String]) throws(ManagementError) -> [Int: Int64] {
+            var keys: [Int: Int64] = [:]
+            for (number, device) in units { keys[number] = try shown.devices.key(device) }
+            try checkNumbers(keys, present: [:], target: name, shown.devices)
+            return keys
         }
-        try query { () throws(CatalogError) in try catalog.setAccessLevel(spec.access, ofTarget: new.id) }
-        try configureFrontEnd()
+        shown.own = try keys(spec.units)
+        for (group, access) in spec.groups.sorted(by: { $0.key < $1.key }) {
+            var units: [Int: Int64]?
+            if let own = access.units { units = try keys(own) }
+            shown.groups.append((try initiatorGroupRecord(group), units))
+        }
+        let all = Array(shown.own.values) + shown.groups.flatMap { ($0.units ?? [:]).values }
+        try Self.checkIsOneLibrary(Set(all.compactMap { shown.devices.units[$0]?.library }), name)
+        return shown
     }
 
     /// Makes access, authentication, portal groups and redirection of a target what `spec` says.
@@ -221,48 +242,57 @@ extension ControlPlane {
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let target = try targetRecord(name)
         let authentication: AuthenticationMethod = target.requiresAuthentication ? .chap : .none
+        let tags = spec.portalGroups.map { Set($0).sorted() }
         // All refusals first.
+        var changed = target
+        changed.accessLevel = spec.access
+        let levelWidens = try widening(from: [target], to: [changed]) != nil
+        let proofEnds = authentication == .chap && spec.authentication == .none
+        let portalsWiden = tags == nil && target.portalGroupTags != nil && spec.access != .closed
         if !mayWiden {
-            guard spec.authentication == .chap || authentication == .none else {
+            guard !proofEnds else {
                 throw ManagementError(
                     .conflict,
                     "initiators would not have to prove who they are at target '\(target.name)' any more; "
                         + "say --open if that is meant")
             }
-            try checkWidensNothing(target, to: spec.access)
+            guard !levelWidens else { throw Self.wideningLevel(target, spec.access) }
+            guard !portalsWiden else {
+                throw ManagementError(
+                    .conflict,
+                    "all portal groups would offer target '\(target.name)', those that do not now among them; "
+                        + "name those that shall, or say --open if that is meant")
+            }
         }
-        if spec.portalGroups != target.portalGroupTags { try checkPortalGroups(spec.portalGroups) }
-        _ = try redirection(of: spec)
-        if spec.authentication == .chap, authentication == .none {
-            try setAuthentication(.chap, at: .target(target.name))
-        }
-        try set(target, spec)
-        _ = try setAccess(ofTarget: target.name, to: spec.access, mayWiden: true)
-        if spec.authentication == .none, authentication == .chap {
-            try setAuthentication(.none, at: .target(target.name))
-        }
-        return try self.target(name)
-    }
-
-    /// Sets portal groups and redirection, as far as they change.
-    private func set(_ target: TargetRecord, _ spec: ISCSITarget.Spec) throws(ManagementError) {
-        let tags = spec.portalGroups.map { Set($0).sorted() }
-        if tags != target.portalGroupTags {
-            try query { () throws(CatalogError) in try catalog.setPortalGroupTags(tags, ofTarget: target.id) }
-            try configureFrontEnd()
-            noteChange(
-                "portal groups",
-                [
-                    "target": "\(target.name)",
-                    "groups": "\(tags.map { $0.map(String.init).joined(separator: ", ") } ?? "all")",
-                ])
-        }
+        if tags != target.portalGroupTags { try checkPortalGroups(tags) }
         let redirection = try redirection(of: spec)
-        if redirection != target.redirection {
-            try query { () throws(CatalogError) in try catalog.setRedirection(redirection, ofTarget: target.id) }
-            try configureFrontEnd()
-            noteChange("redirection", ["target": "\(target.name)", "to": "\(redirection?.address ?? "nowhere")"])
+        let proofBegins = authentication == .none && spec.authentication == .chap
+        var notes: [AccessNote] = []
+        if spec.access != target.accessLevel { notes.append(.level(of: target, to: spec.access)) }
+        if proofBegins { notes.append(.proofRequired(at: .target(target.name))) }
+        if proofEnds { notes.append(.proofNotRequired(at: .target(target.name))) }
+        if tags != target.portalGroupTags {
+            notes.append(
+                AccessNote("portal groups", ["target": target.name, "groups": tags.map(Self.words) ?? "all"]))
         }
+        if redirection != target.redirection {
+            notes.append(
+                AccessNote("redirection", ["target": target.name, "to": redirection?.address ?? "nowhere"]))
+        }
+        let addsPortals = tags.map { !Set($0).isSubset(of: target.portalGroupTags ?? $0) } ?? portalsWiden
+        guard !notes.isEmpty else { return try self.target(name) }
+        let takesAway = !levelWidens && !addsPortals && !proofEnds
+        func store() throws(ManagementError) {
+            try storeAccess(notes, takesAway: takesAway) { change in
+                try change.requireAuthentication(spec.authentication == .chap, at: [.target(target.name)])
+                try change.setPortalGroupTags(tags, ofTarget: target.id)
+                try change.setRedirection(redirection, ofTarget: target.id)
+                try change.setAccessLevel(spec.access, ofTarget: target.id)
+            }
+        }
+        if proofEnds { try changeSecrets(to: nil, at: .target(target.name), store) } else { try store() }
+        try configureFrontEnd()
+        return try self.target(name)
     }
 
     /// Deletes a target that was made for itself; the devices stay.
@@ -276,10 +306,12 @@ extension ControlPlane {
                     + "'carousel target access \(device) closed' keeps initiators out")
         }
         try checkNobodyIsLoggedIn(target, verb: "delete it")
-        try query { () throws(CatalogError) in try catalog.removeTarget(target.id) }
-        forgetSecrets(at: .target(target.name))
+        try changeSecrets(to: nil, at: .target(target.name)) { () throws(ManagementError) in
+            try storeAccess([AccessNote("target deleted", ["target": target.name])], takesAway: true) { change in
+                try change.removeTarget(target.id)
+            }
+        }
         try configureFrontEnd()
-        logger.info("target deleted", metadata: ["target": "\(target.name)"])
     }
 
     // MARK: Portal groups and redirection

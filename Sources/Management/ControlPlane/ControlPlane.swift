@@ -112,14 +112,14 @@ final class ControlPlane: Sendable {
                     willCommit: { () throws(CatalogError) in
                         do throws(ManagementError) {
                             try DryRun.endBeforeEffect()
-                            try gate?(path)
                         } catch {
                             throw .failed(error.message)
                         }
+                        do throws(ManagementError) { try gate?(path) } catch { throw .full(error.message) }
                     },
                     willCreate: { () throws(CatalogError) in
                         if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
-                    }, makeRoom: { [reserve = folder.reserve] in reserve.giveUp() },
+                    }, makeRoom: { [reserve = folder.reserve] attempt in reserve.lend(attempt) },
                     didRecord: { feed.publish($0) }))
             let required = try catalog.authenticationPlaces()
             isProofRequired = !required.isEmpty
@@ -127,7 +127,7 @@ final class ControlPlane: Sendable {
             throw Self.translated(error, path: folder.catalogPath)
         }
         folder.reserve.restore()
-        secrets = try SecretStore(path: folder.secretsPath, isRemembered: isProofRequired)
+        secrets = try SecretStore(in: folder, isRemembered: isProofRequired)
         assembly = try makeAssembly(
             Controller.Resources(catalog: catalog, logger: logger, profiles: profiles))
     }
@@ -149,6 +149,7 @@ final class ControlPlane: Sendable {
             return disks.isEmpty && libraries.isEmpty
         }
         for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
+        try endInterruptedSecrets()
         try reconcileAll(isStrict: isStrict)
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()
@@ -284,6 +285,8 @@ final class ControlPlane: Sendable {
         case .damaged(let reason):
             ManagementError(.damaged, "\(path) is damaged: \(reason); put it back from a copy or use another --state")
         case .conflict(let reason): ManagementError(.conflict, reason)
+        case .full(let reason):
+            ManagementError(.system, "the catalog \(path) has no room: \(reason); make room on its file system")
         case .failed(let reason): ManagementError(.system, "the catalog \(path) failed: \(reason)")
         }
     }

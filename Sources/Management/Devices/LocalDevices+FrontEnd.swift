@@ -47,6 +47,7 @@ extension LocalDevices {
                 })
             for name in state.ownTargets.subtracting(ownTargets) {
                 targets.remove(name: name)
+                domains.forget(name)
                 server.closeSessions(targetName: name)
             }
             state.maps = maps

@@ -169,6 +169,7 @@ extension LocalDevices {
     /// Offers the library no longer, and closes its cartridges.
     public func stopLibrary(_ library: LibraryRecord, targetName: String) {
         targets.remove(name: targetName)
+        domains.forget(targetName)
         access.set(nil, of: targetName)
         server.closeSessions(targetName: targetName)
         units.withLock { units in

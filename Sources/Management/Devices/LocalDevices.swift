@@ -142,6 +142,7 @@ public final class LocalDevices: DeviceAssembly {
     /// Offers the disk no longer; sessions that have begun meanwhile are ended.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         targets.remove(name: targetName)
+        domains.forget(targetName)
         access.set(nil, of: targetName)
         server.closeSessions(targetName: targetName)
         units.withLock { $0[disk.identity.id] = nil }

@@ -47,6 +47,9 @@ final class DiscoveryDomains: Sendable {
         }
     }
 
+    /// The target has gone: one that comes in its name has to be told of anew.
+    func forget(_ target: String) { members.withLock { _ = $0?.removeValue(forKey: target) } }
+
     func membership(of initiator: String, in target: String) -> Membership {
         members.withLock { members in
             guard let members else { return .member }

@@ -66,13 +66,30 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
         ManagementError(.conflict, "the change was cancelled before it began; nothing was changed")
     }
 
+    /// What a change is told that others have kept from beginning for so long.
+    static var isLate: ManagementError {
+        ManagementError(
+            .inUse,
+            "others have been at work at the same things for long, so this was not begun; 'carousel job list' and "
+                + "'carousel status' tell of what takes long")
+    }
+
+    /// What is told of a change that has begun and takes so long.
+    static var isUnderWay: ManagementError {
+        ManagementError(
+            .system,
+            "this takes long, and goes on; perhaps a file system does not answer: see what has come of it before you "
+                + "try again")
+    }
+
     /// Runs `body` when it has all of `keys` and a thread, and gives what it gives.
     ///
-    /// When the task is cancelled before `body` has begun, it never does; once begun it goes on to its end.
+    /// When the task is cancelled before `body` has begun, it never does; once begun it goes on to its end. So it is
+    /// when nothing has come of it for `patience`; the caller waits no longer then.
     ///
-    /// - Throws: `isFull`, `isCancelled`, the refusal of `close`, or what `body` throws.
+    /// - Throws: `isFull`, `isCancelled`, `isLate`, `isUnderWay`, the refusal of `close`, or what `body` throws.
     func run<Value: Sendable>(
-        _ keys: Set<Key>, in lane: Lane = .short,
+        _ keys: Set<Key>, in lane: Lane = .short, patience: DispatchTimeInterval? = nil,
         _ body: @escaping @Sendable () throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         let ticket = state.withLock { state in
@@ -82,17 +99,23 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
         }
         let outcome: Result<Value, ManagementError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
+                let answer = BoundedAnswer(continuation)
                 let change = Change(lane: lane) {
                     let outcome = Result(catching: body)
                     self.end(ticket)
-                    continuation.resume(returning: outcome)
+                    answer.give(outcome)
                 } refuse: {
-                    continuation.resume(returning: .failure($0))
+                    answer.give(.failure($0))
+                }
+                if let patience {
+                    answer.wait(atMost: patience) {
+                        if !self.withdraw(ticket, Self.isLate) { answer.give(.failure(Self.isUnderWay)) }
+                    }
                 }
                 enter(ticket, keys, change)
             }
         } onCancel: {
-            cancel(ticket)
+            _ = withdraw(ticket, Self.isCancelled)
         }
         return try outcome.get()
     }
@@ -169,7 +192,8 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
         for action in whenIdle { action() }
     }
 
-    private func cancel(_ ticket: UInt64) {
+    /// Refuses a change that has not begun with `refusal`; false when it has begun, or has not come yet.
+    private func withdraw(_ ticket: UInt64, _ refusal: ManagementError) -> Bool {
         let (change, ready) = state.withLock { state -> (Change?, [(UInt64, Lane)]) in
             guard let change = state.pending.removeValue(forKey: ticket) else {
                 // One that has not come yet will find that out; one that runs goes on.
@@ -179,7 +203,8 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
             return (change, Self.leave(ticket, &state))
         }
         for (ticket, lane) in ready { submit(ticket, lane) }
-        change?.refuse(Self.isCancelled)
+        change?.refuse(refusal)
+        return change != nil
     }
 
     /// Those that have all of their keys when `ticket` has left.

@@ -100,12 +100,15 @@ public enum InitiatorGroup: ResourceKind {
         public struct Arguments: Record {
             public var names: [String] = []
             public var addresses: [String] = []
+            /// Whether initiators may see more of a target, because another group decides for them then.
+            public var mayWiden = false
 
             public init() {}
 
-            public init(names: [String] = [], addresses: [String] = []) {
+            public init(names: [String] = [], addresses: [String] = [], mayWiden: Bool = false) {
                 self.names = names
                 self.addresses = addresses
+                self.mayWiden = mayWiden
             }
 
             public static let fields: [Field<Arguments>] = [
@@ -115,10 +118,17 @@ public enum InitiatorGroup: ResourceKind {
                 Field(
                     "addresses", \.addresses, .list(.text(.addressRange), maximumCount: maximumMembers),
                     option: "address", help: "A range of addresses; may be given several times."),
+                .open(\.mayWiden),
             ]
         }
 
-        public static let description = ActionDescription("add", Arguments.self, help: "Give a group more members.")
+        public static let description = ActionDescription(
+            "add", Arguments.self, help: "Give a group more members.",
+            discussion: """
+                The first pattern of a group that has ranges takes members from it, for both have to match then, and \
+                so does the first range of one that has patterns. Where another group, which shows more, decides for \
+                them then, --open has to say that it is meant.
+                """)
     }
 
     /// Fewer members.

@@ -1,0 +1,37 @@
+import Dispatch
+import Platform
+import Resources
+
+/// The answer that a caller waits for: the first that is given; and no longer than the caller has patience.
+final class BoundedAnswer<Value: Sendable>: Sendable {
+    typealias Outcome = Result<Value, ManagementError>
+
+    private struct State {
+        var continuation: CheckedContinuation<Outcome, Never>?
+        var timer: (any DispatchSourceTimer)?
+    }
+    private let state: Lock<State>
+
+    init(_ continuation: CheckedContinuation<Outcome, Never>) {
+        state = Lock(State(continuation: continuation))
+    }
+
+    /// Gives the answer, unless there was one before.
+    func give(_ outcome: Outcome) {
+        let (continuation, timer) = state.withLock { state in
+            defer { state = State() }
+            return (state.continuation, state.timer)
+        }
+        timer?.cancel()
+        continuation?.resume(returning: outcome)
+    }
+
+    /// Calls `body` when no answer is given for `patience`, on another thread.
+    func wait(atMost patience: DispatchTimeInterval, _ body: @escaping @Sendable () -> Void) {
+        let timer = DispatchSource.makeTimerSource(queue: .global())
+        timer.setEventHandler(handler: body)
+        timer.schedule(deadline: .now() + patience)
+        state.withLock { $0.timer = timer }
+        timer.activate()
+    }
+}
