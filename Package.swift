@@ -158,7 +158,7 @@ let package = Package(
                 "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator", "ISCSI",
                 "ISCSIPort", "Media", "SCSI", "TargetCore", "ManagementTestSupport", grdb,
             ]),
-        tests("Console", ["Resources", "Management", "ManagementTestSupport", nioCore, nioHTTP1]),
+        tests("Console", ["Resources", "Management", "Catalog", "ManagementTestSupport", nioCore, nioHTTP1]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         tests("carousel", ["Conformance", "Console", "ISCSI", "Initiator", "Management", "Resources", argumentParser]),

@@ -28,6 +28,13 @@ extension API {
         return options
     }
 
+    /// Refuses parameters where there are none: whoever says `dryRun` must not be misunderstood.
+    static func checkHasNoParameters(_ request: Request) throws(ManagementError) {
+        guard let (key, _) = request.uri.queryParameters.first else { return }
+        throw ManagementError(
+            .invalid, "\(request.method.rawValue) \(request.uri.path) has no parameter '\(key)'", field: String(key))
+    }
+
     /// How long the request prefers to wait for a job (RFC 7240 section 4.3); `wait` alone means to its end.
     static func patience(of request: Request) -> Patience {
         guard let prefer, let header = request.headers[prefer] else { return .none }

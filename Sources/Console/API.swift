@@ -180,6 +180,7 @@ struct API: Sendable {
             throw Self.noSuchPath(request)
         }
         try Self.check(request, in: [.post])
+        try Self.checkHasNoParameters(request)
         let body = try await Self.body(of: request)
         return try Self.response(.ok, try await endpoint.perform(action, name, try Self.members(body, "the body")))
     }

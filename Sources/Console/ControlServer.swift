@@ -17,6 +17,8 @@ public struct ControlServer: Sendable {
     private let socketPath: String
     private let inheritedSocket: Int32?
     private let logger: Logger
+    /// How long a client may leave its answer unread.
+    var readPatience = ConnectionWatch.patience
 
     /// A server for `controller` on the socket in its state folder. When `inheritedSocket` is a descriptor on which the
     /// service manager listens, it is served as well, and closed in the end; then the daemon's own socket has another
@@ -36,6 +38,11 @@ public struct ControlServer: Sendable {
         let others = router(controller).buildResponder()
         return CallbackResponder { request, context in
             if let response = await api.respond(to: request) { return response }
+            do throws(ManagementError) {
+                try API.checkHasNoParameters(request)
+            } catch {
+                return API.response(to: API.Problem(error))
+            }
             let response = try? await others.respond(to: request, context: context)
             // The router says nothing about what it does not know.
             guard let response, response.headers[.contentType] != nil || response.status.kind == .successful else {
@@ -63,7 +70,7 @@ public struct ControlServer: Sendable {
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
         let (inheritedSocket, inheritedLogger) = (inheritedSocket, quiet)
-        let controller = controller
+        let (controller, readPatience) = (controller, readPatience)
         let listening = Lock<Task<Void, any Error>?>(nil)
         defer { listening.withLock { $0 }?.cancel() }
         let application = Application(
@@ -72,7 +79,9 @@ public struct ControlServer: Sendable {
                 let http = HTTP1Channel(
                     responder: responder,
                     configuration: HTTP1Channel.Configuration(
-                        additionalChannelHandlers: [ConnectionWatch { controller.endFollowers() }],
+                        additionalChannelHandlers: [
+                            ConnectionWatch(patience: readPatience) { controller.endFollowers() }
+                        ],
                         idleTimeout: Self.idleTimeout))
                 if let inheritedSocket {
                     let listener = InheritedListener(

@@ -22,8 +22,8 @@ struct Carousel: AsyncParsableCommand {
             command line makes no sense, a name, number or size in it included; 65 the catalog or a medium is damaged \
             or newer than this program; 69 no daemon answers; 70 a defect of Carousel; 71 the system refused (no \
             space, no permission, a file too large); 74 the daemon ended, but what was written could not all be \
-            written out; 75 the state folder or the port is in use; 130 Ctrl-C has ended the command, and the job that it \
-            had begun goes on.
+            written out; 75 the state folder or the port is in use; 130 Ctrl-C has ended the command, and the job that \
+            it had begun goes on.
             """,
         version: Controller.version,
         subcommands: [Serve.self, Status.self] + KindCommands.all + [

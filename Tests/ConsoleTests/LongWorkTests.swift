@@ -1,3 +1,4 @@
+import Catalog
 import Foundation
 import Logging
 import ManagementTestSupport
@@ -103,6 +104,12 @@ extension ConsoleTests {
                 try await client.startCreation(Disk.description, "a", ["size": 4096], isDryRun: true)
             }
             #expect(refused?.code == .conflict)
+            // What offers no dry run refuses it, and does nothing.
+            for path in ["/v1/targets/a/actions/access", "/v1/adopt/disk", "/v1/check"] {
+                let answer = try await ask(client, .POST, path + "?dryRun=true", ["access": "closed"])
+                #expect(answer.status == 400 && answer.text.contains("has no parameter 'dryRun'"), "\(path)")
+            }
+            #expect(try await client.show(ISCSITarget.description, "a")["spec"]?["access"] == "loopback")
         }
     }
 
@@ -165,6 +172,36 @@ extension ConsoleTests {
             while fixture.controller.plane.feed.followerCount > 0 { await Task.yield() }
             try await client.follow(Event.description, after: "0") { _ in false }
         }
+    }
+
+    @Test("a client that does not read what it follows is disconnected, and costs no memory until then")
+    func unread() async throws {
+        let fixture = try ControllerFixture()
+        let plane = fixture.controller.plane
+        let text = JSONValue.text(String(repeating: "x", count: NewEvent.maximumStateLength / 2))
+        // More than socket buffers take.
+        for _ in 0..<(3 << 20) / (NewEvent.maximumStateLength / 2) {
+            try plane.query { () throws(CatalogError) in
+                try plane.catalog.record(plane.event("change", "disk", "a", new: text))
+            }
+        }
+        var server = ControlServer(controller: fixture.controller, logger: .silent)
+        server.readPatience = .milliseconds(50)
+        let (ready, continuation) = AsyncStream<Void>.makeStream()
+        let task = Task { [server] in try await server.run(handlesSignals: false) { continuation.finish() } }
+        for await _ in ready {}
+        let client = ControlClient(stateFolder: fixture.path)
+        await #expect(throws: ControlClientError.self) {
+            try await client.exchange(.GET, "/v1/events?follow&after=0", body: Data(), isStream: true) { inbound in
+                for try await _ in inbound {
+                    while plane.feed.followerCount > 0 { try await Task.sleep(for: .milliseconds(1)) }
+                }
+                throw ControlClient.brokenOff
+            }
+        }
+        #expect(plane.feed.followerCount == 0)
+        task.cancel()
+        _ = await task.result
     }
 
     @Test("the end of the server ends those who follow")

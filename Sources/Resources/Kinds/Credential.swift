@@ -117,7 +117,8 @@ public enum Credential: ResourceKind {
 
             public static let fields: [Field<Arguments>] = [
                 Field(
-                    "place", \.place, .text(.credentialPlace), .required, help: "target:NAME, group:NAME or discovery."),
+                    "place", \.place, .text(.credentialPlace), .required,
+                    help: "target:NAME, group:NAME or discovery."),
                 .open(\.mayWiden),
             ]
         }

@@ -53,7 +53,7 @@ struct EventList: AsyncParsableCommand {
         }
         guard Self.canTell.withLock({ $0 }) else { return }
         let rest = told.withLock { $0 }.map { "; 'carousel events --follow --after \($0)' goes on from here" } ?? ""
-        throw CommandFailure(.unavailable, "the daemon has stopped, and with it what it tells\(rest)")
+        throw CommandFailure(.unavailable, "the daemon has stopped\(rest)")
     }
 
     /// Whether somebody reads what is printed.

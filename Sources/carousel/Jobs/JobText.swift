@@ -5,8 +5,8 @@ enum JobText {
     /// How many characters a bar has.
     private static let barLength = 20
 
-    /// One line on how far the job is, of at most `columns` characters: what it does, a bar, what is done, how fast, and
-    /// how long the rest takes.
+    /// One line on how far the job is, of at most `columns` characters: what it does, a bar, what is done, how fast,
+    /// and how long the rest takes.
     static func progress(_ job: JSONValue, columns: Int) -> String {
         let status = job["status"]
         let (done, total) = (number(status?["done"]), number(status?["total"]))
