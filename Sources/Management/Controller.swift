@@ -40,7 +40,7 @@ public final class Controller: Sendable {
         static let waitingQueries = 1024
         /// How long somebody waits for a change or a query: as long as the longest bounded wait of a device, and then
         /// some. Jobs are followed, and have no such bound.
-        static let patience = DispatchTimeInterval.seconds(150)
+        static let patience = Duration.seconds(150)
         /// How long the end waits for changes that are under way; what is not done then, the next start ends.
         static let stopWait = DispatchTimeInterval.seconds(60)
         /// How long between two rounds of looking at what is there.

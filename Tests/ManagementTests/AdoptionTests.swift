@@ -128,6 +128,30 @@ final class AdoptionTests {
         Issue.record("\(operation) consists of 20 changes or more")
     }
 
+    @Test("a cartridge is not taken out of a folder while that becomes a library")
+    func both() async throws {
+        let barrier = Barrier()
+        let fixture = try ControllerFixture { path throws(ManagementError) in
+            if path.hasSuffix("/libraries/vtl/B00001L8.tape") { barrier.pass() }
+        }
+        defer { try? FileManager.default.removeItem(atPath: fixture.elsewhere) }
+        try await fixture.prepareAdoption()
+        let cartridge = Task {
+            try await fixture.controller.adoptCartridge(
+                library: "vtl", CartridgeAdoption(cartridge: fixture.path + "/libraries/old/B00001L8.tape"))
+        }
+        await barrier.waitForArrival()
+        let library = Task { try await fixture.controller.adoptLibrary(AdoptionOperation.old) }
+        // Time enough to find both cartridges there, if it does not wait.
+        for _ in 0..<20_000 { await Task.yield() }
+        barrier.open(9)
+        #expect(try await cartridge.value.name == "vtl/B00001L8")
+        #expect(try await library.value.library.status.cartridges == 1)
+        let added: Set<String> = ["vtl/B00001L8", "old/A00001L8"]
+        #expect(try await ControllerFixture.known(fixture.controller) == Self.before.union(added))
+        await fixture.controller.shutDown()
+    }
+
     @Test("devices that cannot be started are not adopted, and their files stay", arguments: [true, false])
     func unservable(isDisk: Bool) async throws {
         try await fixture.prepareAdoption()

@@ -19,6 +19,8 @@ final class EffectGate: Sendable {
         /// The number of the effect, from 1, that fails.
         var failing: Int?
         var mode = Mode.crash
+        /// The reserve of a file system that has no room but that.
+        var reserve: String?
     }
     private let state = Lock(State())
 
@@ -32,6 +34,9 @@ final class EffectGate: Sendable {
         state.withLock { $0 = State(isArmed: true, failing: number, mode: mode) }
     }
 
+    /// From now on the file system has no room but what the file `reserve` gives.
+    func armFull(reserve: String) { state.withLock { $0 = State(isArmed: true, reserve: reserve) } }
+
     /// Lets all pass again.
     func disarm() { state.withLock { $0.isArmed = false } }
 
@@ -39,6 +44,9 @@ final class EffectGate: Sendable {
         let fails = state.withLock { state in
             guard state.isArmed else { return false }
             state.paths.append(path)
+            if let reserve = state.reserve {
+                return path != reserve && (try? FileStatus.of(reserve))?.length != 0
+            }
             guard let failing = state.failing else { return false }
             return state.mode == .failure ? state.paths.count == failing : state.paths.count >= failing
         }

@@ -89,6 +89,30 @@ struct KeyedQueueTests {
         while !condition() { await Task.yield() }
     }
 
+    @Test("who has no patience any more is told whether it has begun; what has begun goes on, what has not never does")
+    func patience() async throws {
+        let queue = try makeQueue()
+        let barrier = Barrier()
+        let hasEnded = Shared(false)
+        let begun = await #expect(throws: ManagementError.self) {
+            try await queue.run(["a"], patience: .milliseconds(1)) {
+                barrier.pass()
+                hasEnded.withLock { $0 = true }
+            }
+        }
+        #expect(begun?.message == Queue.isUnderWay.message)
+        let waiting = await #expect(throws: ManagementError.self) {
+            try await queue.run(["a"], patience: .milliseconds(1)) { Issue.record("it has begun") }
+        }
+        #expect(waiting?.message == Queue.isLate.message)
+        #expect(queue.waitingCount == 0)
+        // Others are not concerned, and a quick one is answered.
+        #expect(try await queue.run(["b"], patience: .seconds(600)) { 7 } == 7)
+        barrier.open()
+        await wait { hasEnded.withLock { $0 } }
+        #expect(try await queue.run(["a"]) { 8 } == 8)
+    }
+
     @Test("changes with a key in common never run together, and all of them run", arguments: [1, 2, 3] as [UInt64])
     func exclusion(seed: UInt64) async throws {
         let queue = try makeQueue(waiting: 1000)

@@ -23,6 +23,23 @@ struct NameServiceTests {
         return status
     }
 
+    @Test("a target in the name of one that has gone has none of its domains")
+    func goneTarget() throws {
+        let domains = DiscoveryDomains()
+        let access = DomainAccess(base: OpenAccess(), domains: domains)
+        let member = try request("iqn.2026-11.x:i1")
+        #expect(domains.apply(.unknown))
+        for name in [target.name, other.name] {
+            #expect(domains.apply(.initiators(target: name, ["iqn.2026-11.x:i1"])))
+        }
+        domains.forget(target.name)
+        #expect(refusal(access.access(member, to: target)) == .serviceUnavailable)
+        #expect(!access.isVisible(target, to: member))
+        #expect(refusal(access.access(member, to: other)) == nil)
+        #expect(domains.apply(.initiators(target: target.name, ["iqn.2026-11.x:i1"])))
+        #expect(refusal(access.access(member, to: target)) == nil)
+    }
+
     @Test("Domains decide only when they are to, refuse strangers, and tell those to wait whom they do not know yet")
     func domains() throws {
         let domains = DiscoveryDomains()

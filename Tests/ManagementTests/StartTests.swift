@@ -110,6 +110,37 @@ struct StartTests {
         try await controller.start()
     }
 
+    @Test(
+        "what is missing of a state folder is made again, or a problem, and opens nothing",
+        arguments: ["disks", "libraries", "reserve", "lock", "chap.json", "catalog.sqlite-wal", "catalog.sqlite-shm"])
+    func partlyMissing(part: String) async throws {
+        try await fixture.controller.start()
+        try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
+        try await fixture.makeLibrary()
+        try await fixture.controller.createCredential(
+            "target:a/u", Credential.Spec(secret: Secret(Array("swordfish-swordfish".utf8))))
+        let before = World.permissions(
+            try fixture.controller.plane.frontEndPlan(), try await fixture.controller.allPortals())
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        try? FileManager.default.removeItem(atPath: fixture.path + "/" + part)
+        let (controller, devices) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+        let problems = try await controller.status().problems
+        switch part {
+        case "disks":
+            #expect(devices.disks.isEmpty && problems.count == 1)
+        case "libraries":
+            #expect(devices.libraries.isEmpty && problems.count == 1)
+        default:
+            #expect(problems.isEmpty && devices.disks.count == 1 && devices.libraries.count == 1)
+        }
+        let after = World.permissions(try controller.plane.frontEndPlan(), try await controller.allPortals())
+        #expect(after.isSubset(of: before))
+        #expect(part != "chap.json" || !after.contains { $0.target.hasSuffix(":a") })
+        await controller.shutDown()
+    }
+
     @Test("a missing or truncated image stops a strict start, or only its disk")
     func damagedImages() async throws {
         try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))

@@ -7,7 +7,7 @@ import Testing
 @testable import Management
 
 /// What there is, as the controller tells it and as the files are, one line each.
-private struct Snapshot {
+struct Snapshot {
     var lines: Set<String> = []
     var permissions: Set<Permission> = []
     var events = 0
@@ -96,7 +96,7 @@ private struct Snapshot {
 private let template = Task { try await WalkFolder.make() }
 
 /// One run of an operation.
-private struct Run {
+struct Run {
     let operation: WalkOperation
     let folder: WalkFolder
     let gate = EffectGate()

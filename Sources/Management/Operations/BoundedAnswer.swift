@@ -1,4 +1,3 @@
-import Dispatch
 import Platform
 import Resources
 
@@ -8,7 +7,7 @@ final class BoundedAnswer<Value: Sendable>: Sendable {
 
     private struct State {
         var continuation: CheckedContinuation<Outcome, Never>?
-        var timer: (any DispatchSourceTimer)?
+        var timer: Task<Void, Never>?
     }
     private let state: Lock<State>
 
@@ -26,12 +25,16 @@ final class BoundedAnswer<Value: Sendable>: Sendable {
         continuation?.resume(returning: outcome)
     }
 
-    /// Calls `body` when no answer is given for `patience`, on another thread.
-    func wait(atMost patience: DispatchTimeInterval, _ body: @escaping @Sendable () -> Void) {
-        let timer = DispatchSource.makeTimerSource(queue: .global())
-        timer.setEventHandler(handler: body)
-        timer.schedule(deadline: .now() + patience)
-        state.withLock { $0.timer = timer }
-        timer.activate()
+    /// Calls `body` when no answer is given for `patience`.
+    func wait(atMost patience: Duration, _ body: @escaping @Sendable () -> Void) {
+        let timer = Task {
+            try? await Task.sleep(for: patience)
+            if !Task.isCancelled { body() }
+        }
+        let isWaiting = state.withLock { state in
+            if state.continuation != nil { state.timer = timer }
+            return state.continuation != nil
+        }
+        if !isWaiting { timer.cancel() }
     }
 }

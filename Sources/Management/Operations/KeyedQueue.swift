@@ -89,7 +89,7 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
     ///
     /// - Throws: `isFull`, `isCancelled`, `isLate`, `isUnderWay`, the refusal of `close`, or what `body` throws.
     func run<Value: Sendable>(
-        _ keys: Set<Key>, in lane: Lane = .short, patience: DispatchTimeInterval? = nil,
+        _ keys: Set<Key>, in lane: Lane = .short, patience: Duration? = nil,
         _ body: @escaping @Sendable () throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         let ticket = state.withLock { state in
