@@ -144,6 +144,20 @@ public final class Catalog: Sendable {
         }
     }
 
+    /// Copies the catalog as the last transaction left it to a file at `path`, where nothing is; durable on return.
+    public func copy(to path: String) throws(CatalogError) {
+        do {
+            // VACUUM cannot run in a transaction; who changes something waits for it, who reads does not.
+            try pool.writeWithoutTransaction { try $0.execute(sql: "VACUUM INTO ?", arguments: [path]) }
+            let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+            try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+            try file.synchronize()
+            try file.close()
+        } catch {
+            throw Self.translated(error)
+        }
+    }
+
     // MARK: For the extensions by topic
 
     /// The catalog as the last transaction left it; does not wait for the one that is under way.

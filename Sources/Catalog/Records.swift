@@ -129,6 +129,11 @@ public struct TargetAccessRecord: Hashable, Sendable {
     public let group: Int64
     /// The keys of the logical units that the group sees, by number; nil when they are those of the target.
     public var logicalUnits: [Int: Int64]?
+
+    public init(group: Int64, logicalUnits: [Int: Int64]?) {
+        self.group = group
+        self.logicalUnits = logicalUnits
+    }
 }
 
 public struct InitiatorGroupRecord: Hashable, Sendable {

@@ -14,6 +14,7 @@ extension ControlServer {
         addProfileRoutes(to: api, controller)
         addCheckRoutes(to: api, controller)
         addAdoptionRoutes(to: api, controller)
+        addConfigurationRoutes(to: api, controller)
         return router
     }
 
@@ -28,12 +29,14 @@ extension ControlServer {
     }
 
     /// The decoded body.
-    static func body<Value: Decodable>(of request: Request) async throws(ManagementError) -> Value {
+    static func body<Value: Decodable>(
+        of request: Request, upTo maximumLength: Int = maximumBodyLength
+    ) async throws(ManagementError) -> Value {
         let bytes: ByteBuffer
         do {
-            bytes = try await request.body.collect(upTo: maximumBodyLength)
+            bytes = try await request.body.collect(upTo: maximumLength)
         } catch {
-            throw ManagementError(.invalid, "the request body is longer than \(maximumBodyLength) bytes")
+            throw ManagementError(.invalid, "the request body is longer than \(maximumLength) bytes")
         }
         do {
             return try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))

@@ -123,7 +123,7 @@ extension Controller {
 
     // MARK: Cartridges
 
-    /// Makes an empty cartridge and puts it into the first free slot.
+    /// Makes an empty cartridge and puts it into its home, or into the first free slot.
     @discardableResult
     public func createCartridge(
         _ barcode: String, library name: String, _ spec: Cartridge.Spec = Cartridge.Spec()
@@ -148,6 +148,16 @@ extension Controller {
         _ barcode: String, library name: String
     ) async throws(ManagementError) -> Resource<Cartridge> {
         try await query(in: .long) { plane throws(ManagementError) in try plane.cartridge(barcode, library: name) }
+    }
+
+    /// Puts the cartridge `barcode` of the library `name` where `spec` says that it lies when no drive has it.
+    @discardableResult
+    public func changeCartridge(
+        _ barcode: String, library name: String, to spec: Cartridge.Spec
+    ) async throws(ManagementError) -> Resource<Cartridge> {
+        try await change([.thing(name)]) { plane throws(ManagementError) in
+            try plane.changeCartridge(barcode, library: name, to: spec)
+        }
     }
 
     /// Deletes the cartridge `barcode` of the library `name` with its content.

@@ -108,6 +108,36 @@ extension Record {
         return record
     }
 
+    /// The record that a description of all fields, `members`, makes of this one: those that it does not have get their
+    /// defaults, but what has none, and was chosen when the thing was made, stays; so do secrets.
+    ///
+    /// - Throws: As `changed`, and for required fields that are missing.
+    public func replaced(by members: [String: JSONValue], of thing: String) throws(ManagementError) -> Self {
+        var wanted = members
+        let standard = Self()
+        for field in Self.fields where members[field.description.name] == nil {
+            let description = field.description
+            guard !description.isSecret, description.change != .onlyAtCreation else { continue }
+            guard description.need != .required else {
+                throw ManagementError(
+                    .invalid, "\(thing) needs a \(description.label): \(description.help)", field: description.name)
+            }
+            let value = field.value(standard)
+            if value != .null || description.absence != nil { wanted[description.name] = value }
+        }
+        return try changed(wanted, of: thing)
+    }
+
+    /// All fields that have a value and are kept, secrets among them.
+    public var members: [String: JSONValue] {
+        var members: [String: JSONValue] = [:]
+        for field in Self.fields where field.description.change != .onlyAtCreation {
+            let value = field.value(self)
+            if value != .null { members[field.description.name] = value }
+        }
+        return members
+    }
+
     private static func set(
         _ field: Field<Self>, _ value: JSONValue, in record: inout Self
     ) throws(ManagementError) {

@@ -27,7 +27,8 @@ struct Carousel: AsyncParsableCommand {
             """,
         version: Controller.version,
         subcommands: [Serve.self, Status.self] + KindCommands.all + [
-            Profile.self, CheckCommand.self, Adopt.self, ConformanceRun.self, Completion.self, Man.self,
+            Export.self, Diff.self, Apply.self, Backup.self, Restore.self, Doctor.self, Profile.self, CheckCommand.self,
+            Adopt.self, ConformanceRun.self, Completion.self, Man.self,
             ServiceUnit.self, Licenses.self,
         ])
 }

@@ -68,8 +68,16 @@ final class AccessTable: AccessControl {
         withExtendedLifetime(former) {}
     }
 
-    /// A target of that name begins, of which nothing has been said yet, or has ended when `rule` is nil.
+    /// Replaces the rule of one target; it has ended when `rule` is nil.
     func set(_ rule: Rule?, of target: String) { rules.withLock { $0.targets[target] = rule } }
+
+    /// A target of that name begins: closed where a plan has said so already, else as one of which nothing has been said
+    /// yet.
+    func begin(_ target: String) {
+        rules.withLock { rules in
+            if rules.targets[target]?.accessLevel != .closed { rules.targets[target] = .initial }
+        }
+    }
 
     private func rule(_ target: Target) -> Rule? { rules.withLock { $0.targets[target.name] } }
 

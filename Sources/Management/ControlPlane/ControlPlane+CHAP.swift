@@ -7,14 +7,18 @@ import Resources
 
 extension ControlPlane {
     /// The names and places for which there are secrets, by name; no secrets.
-    func credentials() -> [Resource<Credential>] {
+    func credentials() -> [Resource<Credential>] { credentials(withSecrets: false) }
+
+    /// The same, with the secrets for those who put them back.
+    func credentials(withSecrets: Bool) -> [Resource<Credential>] {
         secrets.entries.flatMap { scope, credentials in
-            let status = Credential.Status(
-                algorithms: Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0))
+            let algorithms = Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0)
             func resource(_ credential: CHAPCredential, isMutual: Bool) -> Resource<Credential> {
                 Resource(
                     name: "\(Self.credentialPlace(scope))/\(credential.name)",
-                    spec: Credential.Spec(secret: nil, isMutual: isMutual), status: status)
+                    spec: Credential.Spec(
+                        secret: withSecrets ? Secret(credential.secret) : nil, isMutual: isMutual,
+                        algorithms: algorithms), status: NoFields())
             }
             var resources = credentials.initiators.map { resource($0, isMutual: false) }
             if let own = credentials.target { resources.append(resource(own, isMutual: true)) }
@@ -63,15 +67,18 @@ extension ControlPlane {
     private func set(
         _ user: String, _ spec: Credential.Spec, at scope: CredentialScope
     ) throws(ManagementError) {
-        guard let secret = spec.secret else { return }
-        let credential = CHAPCredential(name: user, secret: secret.bytes)
         var credentials = secrets.entries[scope] ?? CredentialSet(initiators: [], algorithms: CHAPAlgorithm.allCases)
-        if spec.isMutual {
-            credentials.target = credential
-        } else {
-            credentials.initiators.removeAll { $0.name == user }
-            credentials.initiators.append(credential)
+        if let algorithms = spec.algorithms { credentials.algorithms = try Self.algorithms(algorithms) }
+        if let secret = spec.secret {
+            let credential = CHAPCredential(name: user, secret: secret.bytes)
+            if spec.isMutual {
+                credentials.target = credential
+            } else {
+                credentials.initiators.removeAll { $0.name == user }
+                credentials.initiators.append(credential)
+            }
         }
+        guard credentials != secrets.entries[scope] else { return }
         do {
             try AuthenticationPolicy.validate(initiators: credentials.initiators, target: credentials.target)
         } catch {
@@ -203,7 +210,7 @@ extension ControlPlane {
     }
 
     /// Forgets the secrets at a place, where a proof is required all the same, or is not any more.
-    private func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
+    func clearAll(at scope: CredentialScope, isNotRequired: Bool) throws(ManagementError) {
         let note = AccessNote(
             "CHAP cleared", ["place": Self.words(scope), "proof": isNotRequired ? "not required" : "required"])
         func require() throws(ManagementError) {

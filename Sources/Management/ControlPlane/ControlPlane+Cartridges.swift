@@ -4,7 +4,7 @@ import Logging
 import Resources
 
 extension ControlPlane {
-    /// Makes an empty cartridge and puts it into the first free slot.
+    /// Makes an empty cartridge and puts it into its home, or into the first free slot.
     @discardableResult
     func createCartridge(
         _ barcode: String, library name: String, _ spec: Cartridge.Spec = Cartridge.Spec()
@@ -22,7 +22,7 @@ extension ControlPlane {
                 "barcode '\(barcode)' is used already in library '\(name)', "
                     + "by the cartridge in \(other.location); choose another")
         }
-        let slot = try freeSlot(of: library, cartridges)
+        let home = try newHome(spec.home, in: library, cartridges)
         let path = folder.cartridgePath(barcode, library: name)
         guard !folder.exists(path) else {
             throw ManagementError(
@@ -35,11 +35,55 @@ extension ControlPlane {
         }
         do throws(ManagementError) {
             try assembly.createCartridges([cartridge], in: folder.libraryPath(name), driveProfile: driveProfile)
-            return try perform(.element(slot), of: cartridge, in: library)
+            guard home == .vault else { return try perform(home, of: cartridge, in: library) }
+            let event = event("create", "cartridge", "\(name)/\(barcode)", new: ["location": .text("\(home)")])
+            _ = try query { () throws(CatalogError) in
+                try catalog.setPhase(.complete, ofCartridge: cartridge.id, in: .creating, event: event)
+            }
+            return try self.cartridge(barcode, library: name)
         } catch {
             takeBack(cartridge, in: library)
             throw error
         }
+    }
+
+    /// Where a new cartridge goes: to `home` if that is given, else to the first free slot.
+    private func newHome(
+        _ home: String?, in library: LibraryRecord, _ cartridges: [CartridgeRecord]
+    ) throws(ManagementError) -> CartridgeLocation {
+        guard let home else { return .element(try freeSlot(of: library, cartridges)) }
+        let location = try CartridgeLocation.parse(home: home)
+        if let element = location.element {
+            try check(element, existsIn: library)
+            try checkIsEmpty(element, of: library, cartridges)
+        }
+        return location
+    }
+
+    /// Puts the cartridge `barcode` of the library `name` where `spec` says that it lies when no drive has it.
+    func changeCartridge(
+        _ barcode: String, library name: String, to spec: Cartridge.Spec
+    ) throws(ManagementError) -> Resource<Cartridge> {
+        let library = try servedLibrary(name)
+        let cartridge = try cartridgeRecord(barcode, library: library)
+        if let home = spec.home, home != cartridge.home?.description {
+            let location = try CartridgeLocation.parse(home: home)
+            if let element = cartridge.location.element, element.kind == .drive {
+                throw ManagementError(
+                    .inUse,
+                    "cartridge '\(barcode)' is in \(element); move it to a slot first, "
+                        + "with 'carousel library move \(name) \(element) slot:N'", field: "home")
+            }
+            guard cartridge.phase == .complete else {
+                throw ManagementError(.conflict, "cartridge '\(barcode)' is not there any more")
+            }
+            if let element = location.element {
+                try check(element, existsIn: library)
+                try checkIsEmpty(element, of: library, try cartridgeRecords(library))
+            }
+            _ = try perform(location, of: cartridge, in: library)
+        }
+        return try self.cartridge(barcode, library: name)
     }
 
     /// Removes a cartridge that could not be made or moved to its slot, unless the move has been made after all: the
@@ -174,7 +218,16 @@ extension ControlPlane {
             problem?.reason ?? loss.map { Self.sentence($0, ofCartridge: cartridge.barcode, library: library.name) }
         status.loss = loss
         return Resource(
-            name: "\(library.name)/\(cartridge.barcode)", spec: Cartridge.Spec(size: cartridge.capacity),
+            name: "\(library.name)/\(cartridge.barcode)",
+            spec: Cartridge.Spec(size: cartridge.capacity, home: cartridge.home?.description),
             status: status)
+    }
+}
+
+extension CartridgeRecord {
+    /// Where it lies when no drive has it; nil when it is in a drive and no slot is kept for it.
+    var home: CartridgeLocation? {
+        guard let element = location.element, element.kind == .drive else { return location }
+        return source.map(CartridgeLocation.element)
     }
 }

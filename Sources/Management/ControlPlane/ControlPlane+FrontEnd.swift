@@ -23,16 +23,21 @@ extension ControlPlane {
 
     /// Offers a device while no plan is put into force: one that was made before would take its units away again.
     func offering(_ start: () throws(ManagementError) -> Void) throws(ManagementError) {
-        try configuring.withLock { _ throws(ManagementError) in try start() }
+        try configuring.withLock { _ throws(ManagementError) in
+            // What a configuration makes is closed from its first moment on.
+            if freeze != nil { assembly.configure(try frontEndPlan()) }
+            try start()
+        }
     }
 
     func frontEndPlan() throws(ManagementError) -> FrontEndPlan {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let targets = try query { () throws(CatalogError) in try catalog.targets() }
         let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
-        return FrontEndPlan(
+        let plan = FrontEndPlan(
             targets: try plans(of: targets, groups: groups),
             discoveryCredentials: credentials(at: .discovery, isRequired: required.contains(.discovery)))
+        return freeze?.plan(insteadOf: plan) ?? plan
     }
 
     /// What the front end is to do with `targets`, with `groups` as those that there are.

@@ -273,7 +273,7 @@ extension ControlPlane {
 
     // MARK: Checks
 
-    private func check(_ element: ElementAddress, existsIn library: LibraryRecord) throws(ManagementError) {
+    func check(_ element: ElementAddress, existsIn library: LibraryRecord) throws(ManagementError) {
         let count = Self.elementCount(element.kind, of: library)
         guard element.number <= count else {
             throw ManagementError(
@@ -284,7 +284,7 @@ extension ControlPlane {
         }
     }
 
-    private func checkIsEmpty(
+    func checkIsEmpty(
         _ element: ElementAddress, of library: LibraryRecord, _ cartridges: [CartridgeRecord]
     ) throws(ManagementError) {
         guard let other = cartridges.first(where: { $0.location == .element(element) }) else { return }

@@ -234,7 +234,7 @@ extension ControlPlane {
         return shown
     }
 
-    /// Makes access, authentication, portal groups and redirection of a target what `spec` says.
+    /// Makes units, access, authentication, portal groups and redirection of a target what `spec` says.
     ///
     /// What might let somebody see more than before has to be asked for: `mayWiden`.
     func changeTarget(
@@ -266,6 +266,7 @@ extension ControlPlane {
         }
         if tags != target.portalGroupTags { try checkPortalGroups(tags) }
         let redirection = try redirection(of: spec)
+        let maps = try self.maps(of: target, by: spec, mayWiden: mayWiden)
         let proofBegins = authentication == .none && spec.authentication == .chap
         var notes: [AccessNote] = []
         if spec.access != target.accessLevel { notes.append(.level(of: target, to: spec.access)) }
@@ -279,14 +280,16 @@ extension ControlPlane {
             notes.append(
                 AccessNote("redirection", ["target": target.name, "to": redirection?.address ?? "nowhere"]))
         }
+        if maps != nil { notes.append(Self.note(of: spec, at: target)) }
         let addsPortals = tags.map { !Set($0).isSubset(of: target.portalGroupTags ?? $0) } ?? portalsWiden
         guard !notes.isEmpty else { return try self.target(name) }
-        let takesAway = !levelWidens && !addsPortals && !proofEnds
+        let takesAway = !levelWidens && !addsPortals && !proofEnds && maps?.widens != true
         func store() throws(ManagementError) {
             try storeAccess(notes, takesAway: takesAway) { change in
                 try change.requireAuthentication(spec.authentication == .chap, at: [.target(target.name)])
                 try change.setPortalGroupTags(tags, ofTarget: target.id)
                 try change.setRedirection(redirection, ofTarget: target.id)
+                if let maps { try change.setMaps(maps.own, groups: maps.groups, ofTarget: target.id) }
                 try change.setAccessLevel(spec.access, ofTarget: target.id)
             }
         }
@@ -323,7 +326,7 @@ extension ControlPlane {
             throw ManagementError(.invalid, "name at least one portal group, or 'all'", field: "portalGroups")
         }
         for group in groups {
-            guard portals.contains(where: { $0.group == group }) else {
+            guard portals.contains(where: { $0.group == group }) || freeze?.portalGroups.contains(group) == true else {
                 throw ManagementError(
                     .conflict,
                     "no portal is in portal group \(group); "

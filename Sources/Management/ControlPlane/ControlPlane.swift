@@ -21,6 +21,7 @@ final class ControlPlane: Sendable {
         var unclaimed: [String] = []
         var notedWarnings: Set<String> = []
         var isFrontEndStale = false
+        var freeze: FrontEndFreeze?
     }
 
     let folder: StateFolder
@@ -72,6 +73,12 @@ final class ControlPlane: Sendable {
     var isFrontEndStale: Bool {
         get { memory.withLock { $0.isFrontEndStale } }
         set { memory.withLock { $0.isFrontEndStale = newValue } }
+    }
+
+    /// What initiators are to see until a configuration is in force as a whole; nil when none is being applied.
+    var freeze: FrontEndFreeze? {
+        get { memory.withLock { $0.freeze } }
+        set { memory.withLock { $0.freeze = newValue } }
     }
 
     /// Changes the list of files that the catalog does not know.
@@ -154,6 +161,7 @@ final class ControlPlane: Sendable {
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()
         try startNameService()
+        endInterruptedConfiguration()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)

@@ -155,7 +155,7 @@ extension LocalDevices {
             units[library.identity.id] = changerUnit
             for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
         }
-        access.set(.initial, of: targetName)
+        access.begin(targetName)
         targets.add(target)
     }
 

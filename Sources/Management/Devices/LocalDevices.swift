@@ -123,7 +123,7 @@ public final class LocalDevices: DeviceAssembly {
         target.map(unit, at: 0)
         disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
         units.withLock { $0[disk.identity.id] = unit }
-        access.set(.initial, of: targetName)
+        access.begin(targetName)
         targets.add(target)
     }
 

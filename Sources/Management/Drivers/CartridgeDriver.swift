@@ -6,7 +6,7 @@ public struct CartridgeDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     /// The library and the barcode of the cartridge `name`, which has been checked.
-    private static func parts(_ name: String) -> (library: String, barcode: String) {
+    static func parts(_ name: String) -> (library: String, barcode: String) {
         let parts = name.split(separator: "/", maxSplits: 1)
         return (String(parts.first ?? ""), String(parts.last ?? ""))
     }
@@ -24,6 +24,13 @@ public struct CartridgeDriver: Driver {
     public func create(_ name: String, _ spec: Cartridge.Spec) async throws(ManagementError) -> Resource<Cartridge> {
         let (library, barcode) = Self.parts(name)
         return try await controller.createCartridge(barcode, library: library, spec)
+    }
+
+    public func change(
+        _ present: Resource<Cartridge>, to spec: Cartridge.Spec
+    ) async throws(ManagementError) -> Resource<Cartridge> {
+        let (library, barcode) = Self.parts(present.name)
+        return try await controller.changeCartridge(barcode, library: library, to: spec)
     }
 
     public func delete(_ name: String) async throws(ManagementError) {

@@ -26,15 +26,24 @@ public enum Cartridge: ResourceKind {
     public struct Spec: Record {
         /// The native capacity in bytes; that of the kind that the barcode's ending means when nil.
         public var size: Int64?
+        /// Where it lies when no drive has it: `slot:3`, `mail:1` or `vault`; nil when it is in a drive and no slot is
+        /// kept for it.
+        public var home: String?
 
         public init() {}
 
-        public init(size: Int64?) { self.size = size }
+        public init(size: Int64?, home: String? = nil) {
+            self.size = size
+            self.home = home
+        }
 
         public static let fields: [Field<Spec>] = [
             Field(
                 "size", \.size, .size(sizes), column: "SIZE",
-                help: "The capacity, as in 100GiB; that of its kind if left out.")
+                help: "The capacity, as in 100GiB; that of its kind if left out."),
+            Field(
+                "home", \.home, .text(.home), change: .always,
+                help: "Where it lies when no drive has it: slot:3, mail:1 or vault; the first free slot if left out."),
         ]
     }
 
@@ -81,15 +90,16 @@ public enum Cartridge: ResourceKind {
 
     public static let description = KindDescription(
         Cartridge.self, "cartridge", "cartridges", command: "tape",
-        help: "List, show, make and delete cartridges, and acknowledge a loss of data.",
-        naming: .part(of: .name(of: "library"), .barcode), verbs: [.list, .show, .create, .delete],
+        help: "List, show, make, place and delete cartridges, and acknowledge a loss of data.",
+        naming: .part(of: .name(of: "library"), .barcode), verbs: [.list, .show, .create, .set, .delete],
         verbHelp: [
             .show: "With how much of it is written.",
             .create: """
-            It is empty, and lies in the first free slot of the library. The last two characters of its barcode \
+            It is empty, and lies in the first free slot of the library unless --home says another place. The last two characters of its barcode \
             say what kind of cartridge it is: L8 and L7 are LTO-8 and LTO-7, M8 is LTO-7 in the denser format of \
             LTO-8 drives, LY and LX are WORM.
             """,
+            .set: "Puts it into another place, which is empty. One in a drive is refused.",
             .delete: "One in a drive is refused.",
         ], deletionIsDestructive: true)
 

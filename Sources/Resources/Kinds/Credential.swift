@@ -10,12 +10,15 @@ public enum Credential: ResourceKind {
         public var secret: Secret?
         /// Whether it is the target's own, with which it answers initiators that ask it to prove itself too.
         public var isMutual = false
+        /// The algorithms that its place allows, for all names there; nil for those that are allowed already, or all.
+        public var algorithms: [String]?
 
         public init() {}
 
-        public init(secret: Secret?, isMutual: Bool = false) {
+        public init(secret: Secret?, isMutual: Bool = false, algorithms: [String]? = nil) {
             self.secret = secret
             self.isMutual = isMutual
+            self.algorithms = algorithms
         }
 
         public static let fields: [Field<Spec>] = [
@@ -25,23 +28,15 @@ public enum Credential: ResourceKind {
             Field(
                 "isMutual", \.isMutual, .flag, .withDefault(false), column: "TARGET'S OWN",
                 help: "Whether it is the target's own, with which it proves itself to initiators that ask."),
-        ]
-    }
-
-    public struct Status: Record {
-        /// The algorithms that the place allows.
-        public var algorithms: [String] = []
-
-        public init() {}
-
-        public init(algorithms: [String]) { self.algorithms = algorithms }
-
-        public static let fields: [Field<Status>] = [
             Field(
-                "algorithms", \.algorithms, .list(.text(.any("name")), maximumCount: Credential.algorithms.count),
-                .required, column: "ALGORITHMS", help: "The algorithms that the place allows.")
+                "algorithms", \.algorithms,
+                .list(.choice(Credential.algorithms.map { .text($0) }), maximumCount: Credential.algorithms.count),
+                change: .always, column: "ALGORITHMS", option: "algorithm",
+                help: "The algorithms that the place allows, for all names there; all until they are chosen."),
         ]
     }
+
+    public typealias Status = NoFields
 
     public static let description = KindDescription(
         Credential.self, "credential", "credentials", command: "chap", help: "Let initiators prove who they are.",

@@ -56,11 +56,11 @@ public enum ISCSITarget: ResourceKind {
                 column: "PROOF",
                 help: "Whether initiators have to prove who they are, where their group does not say something else."),
             Field(
-                "units", \.units, ISCSITarget.units, option: "lun",
+                "units", \.units, ISCSITarget.units, change: .always, option: "lun",
                 help: "A logical unit number and a device, as in 3=disk0; may be given several times."),
             Field(
                 "groups", \.groups, .map(.name(of: "group"), GroupAccess.type, maximumCount: maximumGroups),
-                help: "The groups that may log in at access 'groups', with what they see."),
+                change: .always, help: "The groups that may log in at access 'groups', with what they see."),
             Field(
                 "portalGroups", \.portalGroups,
                 .list(.count(Portal.portalGroups), maximumCount: maximumGroups), change: .always,

@@ -58,3 +58,17 @@ extension ElementAddress {
         return ElementAddress(kind: kind, number: number)
     }
 }
+
+extension CartridgeLocation {
+    /// The place outside of drives that `text` names: `slot:3`, `mail:1` or `vault`.
+    public static func parse(home text: String) throws(ManagementError) -> CartridgeLocation {
+        if text == "vault" { return .vault }
+        let element = try ElementAddress.parse(text)
+        guard element.kind != .drive else {
+            throw ManagementError(
+                .invalid,
+                "'\(text)' is no place to lie in; write slot:3, mail:1 or vault, and load with 'carousel library move'")
+        }
+        return .element(element)
+    }
+}

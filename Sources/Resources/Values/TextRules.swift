@@ -20,6 +20,11 @@ extension TextRule {
         try ElementAddress.parse(text).description
     }
 
+    /// Where a cartridge lies when no drive has it: `slot:3`, `mail:1` or `vault`.
+    public static let home = TextRule("place") { text throws(ManagementError) in
+        try CartridgeLocation.parse(home: text).description
+    }
+
     /// An address and a port to listen on or to go to, `192.0.2.7:3260`.
     public static let portal = TextRule("addr:port") { text throws(ManagementError) in
         try PortalAddress.parse(text).description

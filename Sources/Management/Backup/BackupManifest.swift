@@ -1,0 +1,57 @@
+import Foundation
+import Resources
+
+/// What a backup has: written last, so that a folder without one is none.
+struct BackupManifest: Codable, Sendable {
+    static let version = 1
+    /// Its name in the folder.
+    static let fileName = "manifest.json"
+
+    /// The version of the form.
+    var version: Int
+    /// The version of the program that made it.
+    var program: String
+    /// When it was made.
+    var created: Date
+    /// Whether images and cartridges are in it.
+    var hasMedia: Bool
+    /// The files by their paths in the folder.
+    var files: [String: FileSeal]
+
+    /// The manifest of the backup in `folder`.
+    static func read(_ folder: String) throws(ManagementError) -> BackupManifest {
+        let path = folder + "/" + fileName
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw ManagementError(
+                .invalid, "\(folder) is no backup, or one that was not ended: it has no \(fileName)")
+        }
+        guard let manifest = try? APICoding.decode(BackupManifest.self, from: data) else {
+            throw ManagementError(.damaged, "\(path) is damaged; use another backup")
+        }
+        guard manifest.version <= version else {
+            throw ManagementError(
+                .damaged, "\(folder) was made by a newer Carousel (\(manifest.program)); use that version")
+        }
+        for path in manifest.files.keys {
+            let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+            guard !parts.isEmpty, !parts.contains(where: { ["", ".", ".."].contains($0) }) else {
+                throw ManagementError(
+                    .damaged, "the manifest of \(folder) names '\(path)', which is no file of a backup")
+            }
+        }
+        return manifest
+    }
+
+    /// Refuses a backup of which files are missing or have changed.
+    func check(_ folder: String) throws(ManagementError) {
+        for (path, seal) in files.sorted(by: { $0.key < $1.key }) {
+            guard FileManager.default.fileExists(atPath: folder + "/" + path) else {
+                throw ManagementError(.damaged, "\(folder)/\(path) is missing; use another backup")
+            }
+            guard try FileCopy.seal(folder + "/" + path) == seal else {
+                throw ManagementError(
+                    .damaged, "\(folder)/\(path) is not as it was when the backup was made; use another backup")
+            }
+        }
+    }
+}

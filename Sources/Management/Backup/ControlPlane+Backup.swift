@@ -1,0 +1,185 @@
+import Catalog
+import Foundation
+import Logging
+import Platform
+import Resources
+
+// Copies of all that the daemon keeps, while it serves.
+extension ControlPlane {
+    /// What is copied.
+    private struct Source {
+        /// Where it is, and where it gets in the backup.
+        let path: String
+        let name: String
+        /// What it is, for sentences.
+        let thing: String
+    }
+
+    /// Copies catalog, secrets and profiles, and with `hasMedia` images and cartridges, to `folder`, which is new or
+    /// empty; gives how many files. When it fails, nothing of it is left there.
+    func backUp(to folder: String, hasMedia: Bool, job: Job? = nil) throws(ManagementError) -> Int {
+        guard !self.folder.exists(self.folder.journalPath) else {
+            throw ManagementError(
+                .conflict, "an interrupted change of the configuration is not taken back yet; start the daemon again")
+        }
+        let isNew = try prepare(folder)
+        do throws(ManagementError) {
+            return try fill(folder, hasMedia: hasMedia, job)
+        } catch {
+            for name in self.folder.names(in: folder) {
+                try? FileManager.default.removeItem(atPath: folder + "/" + name)
+            }
+            if isNew { try? FileManager.default.removeItem(atPath: folder) }
+            throw error
+        }
+    }
+
+    /// Makes the folder, for the owner only; false when an empty one was there.
+    private func prepare(_ folder: String) throws(ManagementError) -> Bool {
+        guard folder.hasPrefix("/") else {
+            throw ManagementError(.invalid, "'\(folder)' is no absolute path of a folder")
+        }
+        let resolved = self.folder.resolved(folder)
+        let own = self.folder.resolved(self.folder.path)
+        guard resolved != own, !resolved.hasPrefix(own + "/") else {
+            throw ManagementError(.invalid, "\(folder) lies in the state folder; back up to another place")
+        }
+        if let status = try? FileStatus.of(folder) {
+            guard status.kind == .directory, self.folder.names(in: folder).isEmpty else {
+                throw ManagementError(.conflict, "\(folder) is there and not empty; give a new folder")
+            }
+            do {
+                try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: folder)
+            } catch {
+                throw ManagementError(.system, "\(folder) cannot be closed to others: \(StateFolder.reason(error))")
+            }
+            return false
+        }
+        do {
+            try FileManager.default.createDirectory(
+                atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw ManagementError(
+                .system,
+                "cannot make \(folder): \(StateFolder.reason(error)); its parent must be there, and the daemon's user "
+                    + "must be able to write there")
+        }
+        return true
+    }
+
+    private func fill(_ folder: String, hasMedia: Bool, _ job: Job?) throws(ManagementError) -> Int {
+        let media = hasMedia ? try mediaSources() : []
+        var files: [String: FileSeal] = [:]
+        let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
+        try query { () throws(CatalogError) in try catalog.copy(to: folder + "/" + catalogName) }
+        let mediaNow = hasMedia ? try mediaSources() : []
+        guard mediaNow.map(\.name) == media.map(\.name) else {
+            throw ManagementError(.conflict, "media were made or deleted meanwhile; try again")
+        }
+        files[catalogName] = try FileCopy.seal(folder + "/" + catalogName)
+        var sources: [Source] = []
+        if self.folder.exists(self.folder.secretsPath) {
+            sources.append(Source(path: self.folder.secretsPath, name: "chap.json", thing: "the secrets"))
+        }
+        for name in self.folder.names(in: self.folder.profilesPath) where name.hasSuffix(".json") {
+            sources.append(
+                Source(
+                    path: self.folder.profilesPath + "/" + name, name: "profiles/" + name, thing: "profile \(name)"))
+        }
+        let all = sources + media
+        for (index, source) in all.enumerated() {
+            job?.report(done: index, of: all.count)
+            files[source.name] = try copy(source, to: folder, job)
+        }
+        try synchronizeFolders(of: files.keys, in: folder)
+        let manifest = BackupManifest(
+            version: BackupManifest.version, program: Controller.version, created: Date(), hasMedia: hasMedia,
+            files: files)
+        guard let bytes = try? APICoding.encode(manifest, isIndented: true) else {
+            throw ManagementError(.internal, "the manifest of a backup cannot be written down")
+        }
+        try self.folder.replaceFile(folder + "/" + BackupManifest.fileName, with: Array(bytes))
+        logger.notice("backed up", metadata: ["folder": "\(folder)", "files": "\(files.count)"])
+        return files.count
+    }
+
+    /// The files of all media that lie in the state folder. Refused while somebody may write one.
+    private func mediaSources() throws(ManagementError) -> [Source] {
+        var sources: [Source] = []
+        for disk in try query({ () throws(CatalogError) in try catalog.disks() })
+        where disk.phase == .complete && !disk.imageIsExternal {
+            try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
+            sources.append(
+                Source(
+                    path: folder.imagePath(disk.image), name: disk.image, thing: "disk '\(disk.name)'"))
+        }
+        for library in try query({ () throws(CatalogError) in try catalog.libraries() })
+        where library.phase == .complete {
+            for cartridge in try cartridgeRecords(library) where cartridge.phase == .complete {
+                let thing = "cartridge '\(library.name)/\(cartridge.barcode)'"
+                if let element = cartridge.location.element, element.kind == .drive {
+                    throw ManagementError(
+                        .inUse, "\(thing) is in \(element), where it may be written; move it to a slot first")
+                }
+                let path = folder.cartridgePath(cartridge.barcode, library: library.name)
+                let name = "libraries/\(library.name)/\(cartridge.barcode)\(StateFolder.cartridgeSuffix)"
+                for file in folder.names(in: path) {
+                    sources.append(Source(path: path + "/" + file, name: name + "/" + file, thing: thing))
+                }
+            }
+        }
+        return sources
+    }
+
+    /// Copies a file that nobody writes meanwhile.
+    private func copy(_ source: Source, to folder: String, _ job: Job?) throws(ManagementError) -> FileSeal {
+        let target = folder + "/" + source.name
+        do {
+            try FileManager.default.createDirectory(
+                atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+        } catch {
+            throw ManagementError(.system, "cannot make a folder in \(folder): \(StateFolder.reason(error))")
+        }
+        let before = try stamp(source)
+        let seal = try FileCopy.copy(source.path, to: target) { () throws(ManagementError) in try job?.check() }
+        guard try stamp(source) == before else {
+            throw ManagementError(
+                .inUse, "\(source.thing) was written while it was copied; keep initiators away from it and try again")
+        }
+        return seal
+    }
+
+    /// What changes with each write.
+    private func stamp(_ source: Source) throws(ManagementError) -> [AnyHashable] {
+        do {
+            let attributes = try FileManager.default.attributesOfItem(atPath: source.path)
+            return [
+                attributes[.modificationDate] as? Date ?? Date.distantPast, attributes[.size] as? Int64 ?? 0,
+                attributes[.systemFileNumber] as? UInt64 ?? 0,
+            ]
+        } catch {
+            throw ManagementError(
+                .damaged, "\(source.thing): \(source.path) cannot be read: \(StateFolder.reason(error))")
+        }
+    }
+
+    /// Makes the names of `files` durable.
+    private func synchronizeFolders(of files: some Sequence<String>, in folder: String) throws(ManagementError) {
+        var folders: Set<String> = [folder, (folder as NSString).deletingLastPathComponent]
+        for file in files {
+            var parent = (file as NSString).deletingLastPathComponent
+            while !parent.isEmpty {
+                folders.insert(folder + "/" + parent)
+                parent = (parent as NSString).deletingLastPathComponent
+            }
+        }
+        for folder in folders.sorted() {
+            do {
+                try File.synchronizeDirectory(path: folder)
+            } catch {
+                throw ManagementError(.system, "\(folder) cannot be made durable: \(error.reason)")
+            }
+        }
+    }
+}

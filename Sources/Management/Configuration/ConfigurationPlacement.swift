@@ -1,0 +1,116 @@
+import Catalog
+import Resources
+
+// The order in which cartridges get to their homes: each place is empty when its cartridge comes.
+extension ControlPlane {
+    /// A cartridge on its way.
+    private struct Journey {
+        let name: String
+        /// Nil for a new one.
+        let former: Members?
+        let wanted: Members
+        /// Where it is, and where it is to be; nil when anywhere will do.
+        var place: String?
+        let home: String?
+    }
+
+    /// The steps that make new cartridges and bring all to their homes, and those that are deleted out of the way.
+    func placements(
+        from origin: ConfigurationModel, to wanted: ConfigurationModel
+    ) throws(ManagementError) -> [ConfigurationStep] {
+        let plural = Cartridge.description.plural
+        let (before, after) = (origin.things[plural] ?? [:], wanted.things[plural] ?? [:])
+        var steps: [ConfigurationStep] = []
+        var taken: [String: String] = [:]
+        for (name, members) in before {
+            if let place = members["home"]?.text, place != "vault" { taken[Self.element(place, of: name)] = name }
+        }
+        var journeys: [Journey] = []
+        for (name, members) in before.sorted(by: { $0.key < $1.key }) {
+            guard let new = after[name] else {
+                // Its library stays: so it has to leave its place to others before it goes.
+                guard wanted[Library.description.plural, Self.library(of: name)] != nil else { continue }
+                if members["home"] != "vault" {
+                    try checkIsNotLoaded(name, "be deleted")
+                    journeys.append(
+                        Journey(
+                            name: name, former: members, wanted: Self.placed(members, in: "vault"),
+                            place: members["home"]?.text, home: "vault"))
+                }
+                continue
+            }
+            guard new != members else { continue }
+            try checkIsNotLoaded(name, "get another home")
+            journeys.append(
+                Journey(
+                    name: name, former: members, wanted: new, place: members["home"]?.text, home: new["home"]?.text))
+        }
+        for (name, members) in after.sorted(by: { $0.key < $1.key }) where before[name] == nil {
+            journeys.append(
+                Journey(name: name, former: nil, wanted: members, place: nil, home: members["home"]?.text))
+        }
+        // Those that may be anywhere come last, to what is left.
+        journeys = journeys.filter { $0.home != nil } + journeys.filter { $0.home == nil }
+        while !journeys.isEmpty {
+            let index = journeys.firstIndex { journey in
+                guard let home = journey.home, home != "vault" else { return true }
+                return taken[Self.element(home, of: journey.name)] == nil
+            }
+            if let index {
+                let journey = journeys.remove(at: index)
+                if let place = journey.place { taken[Self.element(place, of: journey.name)] = nil }
+                if let home = journey.home, home != "vault" {
+                    taken[Self.element(home, of: journey.name)] = journey.name
+                }
+                steps.append(
+                    ConfigurationStep(
+                        verb: journey.former == nil ? .create : .change, kind: plural, name: journey.name,
+                        former: journey.former.map { Self.placed($0, in: journey.place) }, wanted: journey.wanted,
+                        isDetour: after[journey.name] == nil))
+                continue
+            }
+            // They wait for each other in a circle, or for one that stays.
+            guard let index = journeys.firstIndex(where: { $0.place != nil && $0.place != "vault" }),
+                let former = journeys[index].former
+            else {
+                let (name, home) = (journeys[0].name, journeys[0].home ?? "")
+                throw ManagementError(
+                    .conflict,
+                    "cartridge '\(name)' has its home in \(home), which cartridge "
+                        + "'\(taken[Self.element(home, of: name)] ?? "?")' has already; give one of them another",
+                    field: "home")
+            }
+            let name = journeys[index].name
+            let place = journeys[index].place
+            steps.append(
+                ConfigurationStep(
+                    verb: .change, kind: plural, name: name, former: Self.placed(former, in: place),
+                    wanted: Self.placed(former, in: "vault"), isDetour: true))
+            if let place { taken[Self.element(place, of: name)] = nil }
+            journeys[index].place = "vault"
+        }
+        return steps
+    }
+
+    private func checkIsNotLoaded(_ name: String, _ deed: String) throws(ManagementError) {
+        let (libraryName, barcode) = CartridgeDriver.parts(name)
+        let library = try libraryRecord(libraryName)
+        guard let element = try cartridgeRecord(barcode, library: library).location.element, element.kind == .drive
+        else { return }
+        throw ManagementError(
+            .inUse,
+            "cartridge '\(name)' is in \(element) and cannot \(deed); move it to a slot first, with 'carousel library "
+                + "move \(libraryName) \(element) slot:N'")
+    }
+
+    private static func library(of name: String) -> String { CartridgeDriver.parts(name).library }
+
+    /// A place of a library, whatever the library of the cartridge.
+    private static func element(_ place: String, of name: String) -> String { "\(library(of: name))/\(place)" }
+
+    private static func placed(_ members: Members, in place: String?) -> Members {
+        var members = members
+        members["home"] = place.map { .text($0) }
+        return members
+    }
+}

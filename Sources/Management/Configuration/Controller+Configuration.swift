@@ -1,0 +1,143 @@
+import Platform
+public import Resources
+
+/// A configuration that is to be compared, or put into force.
+public struct ConfigurationRequest: Codable, Sendable {
+    /// The content of a file as `exportConfiguration` gives it; secrets stand in it as in other requests.
+    public var configuration: JSONValue
+    /// Whether what it does not mention is deleted.
+    public var prunes: Bool
+    /// Whether somebody may see more than before; that is refused otherwise.
+    public var mayWiden: Bool
+    /// Whether media may be deleted with their content; that is refused otherwise.
+    public var mayDeleteMedia: Bool
+
+    public init(
+        configuration: JSONValue, prunes: Bool = false, mayWiden: Bool = false, mayDeleteMedia: Bool = false
+    ) {
+        self.configuration = configuration
+        self.prunes = prunes
+        self.mayWiden = mayWiden
+        self.mayDeleteMedia = mayDeleteMedia
+    }
+}
+
+extension ConfigurationRequest {
+    private enum CodingKeys: String, CodingKey, CaseIterable {
+        case configuration, prunes, mayWiden, mayDeleteMedia
+    }
+
+    /// What is left out is not wished; what is not known is refused.
+    public init(from decoder: any Decoder) throws {
+        let json = try JSONValue(from: decoder)
+        guard case .object(let members) = json,
+            Set(members.keys).isSubset(of: CodingKeys.allCases.map(\.rawValue)), let content = members["configuration"]
+        else {
+            throw DecodingError.dataCorrupted(
+                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: "no configuration"))
+        }
+        func flag(_ key: CodingKeys) -> Bool { members[key.rawValue] == true }
+        self.init(
+            configuration: content, prunes: flag(.prunes), mayWiden: flag(.mayWiden),
+            mayDeleteMedia: flag(.mayDeleteMedia))
+    }
+}
+
+/// What a configuration changes.
+public struct ConfigurationChanges: Codable, Hashable, Sendable {
+    /// A line for each thing that is made or deleted and for each field that changes.
+    public var lines: [String]
+    /// The media that are deleted with their content, in words.
+    public var deletedMedia: [String]
+    /// Who would see more than before, in a sentence; nil when nobody does.
+    public var widening: String?
+
+    init(_ plan: ConfigurationPlan) {
+        lines = plan.lines
+        deletedMedia = plan.deletedMedia
+        widening = plan.widening
+    }
+}
+
+// The whole configuration at once.
+extension Controller {
+    /// How often an `apply` begins again because something was made meanwhile that it has to hold.
+    private static let attempts = 3
+
+    /// Everything that can be described, without secrets.
+    public func exportConfiguration() async throws(ManagementError) -> JSONValue {
+        try await query { plane throws(ManagementError) in try plane.exportConfiguration() }
+    }
+
+    /// What `apply` would change; it is checked as that does.
+    public func compareConfiguration(_ request: ConfigurationRequest) async throws(ManagementError)
+        -> ConfigurationChanges
+    {
+        ConfigurationChanges(try await plan(request))
+    }
+
+    /// Makes of everything what the configuration says, or changes nothing; a job meanwhile. What is described already
+    /// is no change.
+    @discardableResult
+    public func applyConfiguration(_ request: ConfigurationRequest) async throws(ManagementError)
+        -> ConfigurationChanges
+    {
+        var plan = try await plan(request)
+        for _ in 0..<Self.attempts {
+            try Self.check(plan, request)
+            guard !plan.steps.isEmpty else { return ConfigurationChanges(plan) }
+            let keys = plan.keys
+            let newer = Lock<ConfigurationPlan?>(nil)
+            let subject = Job.Subject(verb: "apply", kind: "configuration", name: "file", unit: "steps")
+            let job = try jobs.start(subject, total: plan.steps.count) { [self] job async throws(ManagementError) in
+                try await change(keys, in: .long) { plane throws(ManagementError) in
+                    job.begin()
+                    let document = try ConfigurationDocument(request.configuration)
+                    // What others have changed until now counts.
+                    let present = try plane.configurationPlan(document, prunes: request.prunes)
+                    newer.withLock { $0 = present }
+                    guard keys.isSuperset(of: present.keys) else { return }
+                    try Self.check(present, request)
+                    try plane.apply(present, job: job)
+                }
+            }
+            try await finish(job.id)
+            guard let present = newer.withLock({ $0 }) else { break }
+            if keys.isSuperset(of: present.keys) { return ConfigurationChanges(present) }
+            plan = present
+        }
+        throw ManagementError(.conflict, "things are made and deleted all the time; try again")
+    }
+
+    private func plan(_ request: ConfigurationRequest) async throws(ManagementError) -> ConfigurationPlan {
+        let document = try ConfigurationDocument(request.configuration)
+        return try await query(in: .long) { plane throws(ManagementError) in
+            try plane.configurationPlan(document, prunes: request.prunes)
+        }
+    }
+
+    /// Refuses what has to be said to be meant.
+    private static func check(_ plan: ConfigurationPlan, _ request: ConfigurationRequest) throws(ManagementError) {
+        if let widening = plan.widening, !request.mayWiden {
+            throw ManagementError(.conflict, "\(widening); say --open if that is meant")
+        }
+        if let medium = plan.deletedMedia.first, !request.mayDeleteMedia {
+            let more = plan.deletedMedia.count > 1 ? " and \(plan.deletedMedia.count - 1) more" : ""
+            throw ManagementError(
+                .conflict, "\(medium)\(more) would be deleted with all content; say --yes if that is meant")
+        }
+    }
+}
+
+extension ConfigurationPlan {
+    /// What it touches, and what it was compared with.
+    fileprivate var keys: Set<ChangeKey> {
+        var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .externalImages]
+        for kind in [Disk.description, Library.description, ISCSITarget.description] {
+            for model in [present, wanted] {
+                for name in (model.things[kind.plural] ?? [:]).keys { keys.insert(.thing(name)) }
+            }
+        }
+        return keys
+    }
+}

@@ -1,0 +1,78 @@
+import Catalog
+import ISCSI
+import Resources
+
+extension ISCSITargetDriver: ConfiguredDriver {
+    static var needs: [String] {
+        [Disk.description.plural, Library.description.plural, InitiatorGroup.description.plural]
+    }
+
+    static func present(_ plane: ControlPlane) throws(ManagementError) -> [(name: String, spec: ISCSITarget.Spec)] {
+        try plane.targets().map { ($0.name, $0.spec) }
+    }
+
+    static func canonical(_ name: String) -> String { ISCSIName.normalized(name) ?? DeviceName.targetName(name) }
+
+    /// The portal groups are a set.
+    static func normalized(_ members: Members, present: ISCSITarget.Spec?) -> Members {
+        guard let groups = members["portalGroups"].flatMap([Int].from) else { return members }
+        var members = members
+        members["portalGroups"] = Set(groups).sorted().json
+        return members
+    }
+
+    /// The target that a disk or a library brings along.
+    static func companion(_ name: String, units: [Int: String]) -> Companion {
+        Companion(
+            kind: ISCSITarget.description.plural, name: DeviceName.targetName(name),
+            spec: ISCSITarget.Spec(units: units).members)
+    }
+
+    static func isCompanion(_ name: String, in model: ConfigurationModel) -> Bool {
+        guard name.hasPrefix(DeviceName.targetPrefix) else { return false }
+        let device = DeviceName.alias(ofTarget: name)
+        return model[Disk.description.plural, device] != nil || model[Library.description.plural, device] != nil
+    }
+
+    static func check(
+        _ name: String, _ spec: ISCSITarget.Spec, isNew: Bool, in model: ConfigurationModel, _ plane: ControlPlane
+    ) throws(ManagementError) {
+        let devices = model.index.devices
+        for units in [spec.units] + spec.groups.values.compactMap(\.units) {
+            if let missing = units.values.sorted().first(where: { !devices.contains($0) }) {
+                throw ManagementError(
+                    .invalid, "target '\(name)' shows '\(missing)', which the configuration does not have",
+                    field: "units")
+            }
+        }
+        if let group = spec.groups.keys.sorted().first(where: { model[InitiatorGroup.description.plural, $0] == nil }) {
+            throw ManagementError(
+                .invalid, "target '\(name)' is shown to group '\(group)', which the configuration does not have",
+                field: "groups")
+        }
+        let tags = model.index.portalGroups
+        if let tag = spec.portalGroups?.first(where: { !tags.contains($0) }) {
+            throw ManagementError(
+                .invalid,
+                "target '\(name)' is offered by portal group \(tag), which no portal of the configuration has",
+                field: "portalGroups")
+        }
+    }
+
+    static func make(_ name: String, _ spec: ISCSITarget.Spec, _ plane: ControlPlane) throws(ManagementError) {
+        var closed = spec
+        closed.access = .closed
+        _ = try plane.createTarget(name, closed)
+        _ = try plane.changeTarget(name, to: spec, mayWiden: true)
+    }
+
+    static func alter(
+        _ name: String, from former: ISCSITarget.Spec, to wanted: ISCSITarget.Spec, _ plane: ControlPlane
+    ) throws(ManagementError) {
+        _ = try plane.changeTarget(name, to: wanted, mayWiden: true)
+    }
+
+    static func remove(_ name: String, _ spec: ISCSITarget.Spec, _ plane: ControlPlane) throws(ManagementError) {
+        try plane.deleteTarget(name)
+    }
+}

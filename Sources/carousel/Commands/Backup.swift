@@ -1,0 +1,62 @@
+import ArgumentParser
+import Console
+import Management
+import Resources
+
+/// `carousel backup`
+struct Backup: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Copy all that the daemon keeps, while it serves.",
+        discussion: """
+            The folder gets the catalog (with all serial numbers and designators), the CHAP secrets and the profiles, \
+            and with --media the images and cartridges in the state folder. Images elsewhere are yours, and not in it. \
+            With --media nobody may be logged in to a disk, and no cartridge may be in a drive. It is written by the \
+            daemon, for its user only; the manifest with checksums comes last, so a folder without one is no backup. \
+            'carousel restore' is the way back.
+            """)
+
+    @Argument(help: "A folder that is new or empty.", completion: .directory)
+    var folder: String
+    @Flag(help: "Copy images and cartridges too.")
+    var media = false
+    @OptionGroup var state: StateOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        guard !folder.isEmpty else { throw CommandFailure(.usage, "'' is no folder; give one that is new or empty") }
+        let path = StateFolder.absolute(folder)
+        let result: BackupResult = try await state.daemon.post(
+            "backup", BackupRequest(folder: path, hasMedia: media))
+        try output.show(result) {
+            "backed up to \(PrintableText.escaped(path)), \(Counted.text($0.files, "file"))"
+                + (media ? "" : "; images and cartridges are not in it (--media)")
+        }
+    }
+}
+
+/// `carousel restore`
+struct Restore: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Put a backup into an empty state folder, without a daemon.",
+        discussion: """
+            The backup is checked first, and the catalog comes last. Nothing that is there is replaced. Where the \
+            backup has no media, put these back to disks/ and libraries/ in the state folder; what is missing is not \
+            served, and 'carousel status' names it. The daemon runs as the user who owns the state folder.
+            """)
+
+    @Argument(help: "A folder that 'carousel backup' has made.", completion: .directory)
+    var folder: String
+    @OptionGroup var state: StateOptions
+
+    func run() throws {
+        let result: BackupRestore.Result
+        do {
+            result = try BackupRestore.restore(StateFolder.absolute(folder), to: state.folder)
+        } catch {
+            throw CommandFailure(.refused(error))
+        }
+        Output.print(
+            "restored \(Counted.text(result.files, "file")) to \(PrintableText.escaped(state.folder))"
+                + (result.hasMedia ? "" : "; put images and cartridges back there before you start the daemon"))
+    }
+}
