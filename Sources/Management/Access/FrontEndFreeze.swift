@@ -8,7 +8,9 @@ struct FrontEndFreeze: Sendable {
     /// The names of the targets that are being made; closed.
     let new: Set<String>
     /// The tags of the portal groups that there will be; their portals are opened last.
-    let portalGroups: Set<Int>
+    var portalGroups: Set<Int>
+    /// Whether `former` is what there will be, and only what is new is kept closed.
+    var isForNewOnly = false
 
     /// What is to be in force while catalog and secrets say `plan`.
     func plan(insteadOf plan: FrontEndPlan) -> FrontEndPlan {

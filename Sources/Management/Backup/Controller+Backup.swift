@@ -22,6 +22,7 @@ public struct BackupResult: Codable, Sendable {
 
 extension Controller {
     /// Copies all that the daemon keeps, while it serves; a job meanwhile.
+    @discardableResult
     public func backUp(_ request: BackupRequest) async throws(ManagementError) -> BackupResult {
         var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .profiles]
         if request.hasMedia {

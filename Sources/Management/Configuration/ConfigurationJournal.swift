@@ -15,6 +15,8 @@ struct ConfigurationJournal: Sendable, Hashable {
     var final: [ConfigurationStep]
     /// The portals that were remembered before.
     var portals: [PortalRecord]
+    /// Whether a proof was asked for in discovery before, which no thing says.
+    var asksInDiscovery: Bool
     /// Whether the first of those that cannot be taken back has begun, so that the rest is to be done.
     var isCommitted = false
 
@@ -27,10 +29,12 @@ struct ConfigurationJournal: Sendable, Hashable {
             json["version"] == .integer(version),
             let reversible = steps(json["reversible"]), let final = steps(json["final"]),
             let portals = json["portals"]?.elements?.compactMap(portal),
-            case .bool(let isCommitted)? = json["isCommitted"]
+            case .bool(let isCommitted)? = json["isCommitted"],
+            case .bool(let asksInDiscovery)? = json["asksInDiscovery"]
         else { throw ManagementError(.damaged, "\(path) is no journal of this program") }
         return ConfigurationJournal(
-            reversible: reversible, final: final, portals: portals, isCommitted: isCommitted)
+            reversible: reversible, final: final, portals: portals, asksInDiscovery: asksInDiscovery,
+            isCommitted: isCommitted)
     }
 
     /// Puts it into the file at `path`; durable on return.
@@ -38,6 +42,7 @@ struct ConfigurationJournal: Sendable, Hashable {
         let json: JSONValue = [
             "version": .integer(Self.version), "reversible": .array(reversible.map(Self.json)),
             "final": .array(final.map(Self.json)), "isCommitted": .bool(isCommitted),
+            "asksInDiscovery": .bool(asksInDiscovery),
             "portals": .array(
                 portals.map {
                     [

@@ -71,6 +71,8 @@ struct ConfigurationStep: Hashable, Sendable {
     let wanted: Members?
     /// Whether nobody can take it back: growth that initiators have seen, media that are gone.
     var isFinal = false
+    /// Whether it lets initiators reach what is in force.
+    var opens = false
     /// Whether it is only a way to another step.
     var isDetour = false
 }
@@ -85,7 +87,7 @@ struct ConfigurationPlan: Sendable {
     /// Who would see more than before, in a sentence; nil when nobody does.
     let widening: String?
 
-    /// The steps that can be taken back.
+    /// The steps that can be taken back; those that open something last.
     var reversible: [ConfigurationStep] { steps.filter { !$0.isFinal } }
     /// Those that cannot, which come last.
     var final: [ConfigurationStep] { steps.filter(\.isFinal) }

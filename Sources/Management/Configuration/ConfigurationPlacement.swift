@@ -50,7 +50,8 @@ extension ControlPlane {
                 Journey(name: name, former: nil, wanted: members, place: nil, home: members["home"]?.text))
         }
         // Those that may be anywhere come last, to what is left.
-        journeys = journeys.filter { $0.home != nil } + journeys.filter { $0.home == nil }
+        let strays = journeys.filter { $0.home == nil }
+        journeys.removeAll { $0.home == nil }
         while !journeys.isEmpty {
             let index = journeys.firstIndex { journey in
                 guard let home = journey.home, home != "vault" else { return true }
@@ -90,6 +91,11 @@ extension ControlPlane {
             journeys[index].place = "vault"
         }
         return steps
+            + strays.map {
+                ConfigurationStep(
+                    verb: $0.former == nil ? .create : .change, kind: plural, name: $0.name, former: $0.former,
+                    wanted: $0.wanted)
+            }
     }
 
     private func checkIsNotLoaded(_ name: String, _ deed: String) throws(ManagementError) {

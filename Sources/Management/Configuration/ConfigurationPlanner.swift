@@ -36,10 +36,16 @@ extension ControlPlane {
             steps +=
                 kind.description.plural == Cartridge.description.plural
                 ? try placements(from: origin, to: wanted) : Self.steps(kind, from: origin, to: wanted)
+            steps += Self.releases(kind, from: present, to: wanted)
         }
-        for kind in Registry.configured.reversed() { steps += Self.deletions(kind, from: present, to: wanted) }
+        let kinds = Registry.configured.reversed()
+        for kind in kinds.filter({ !$0.isDeletedLast }) + kinds.filter(\.isDeletedLast) {
+            steps += Self.deletions(kind, from: present, to: wanted)
+        }
         return ConfigurationPlan(
-            present: origin, wanted: wanted, steps: steps.filter { !$0.isFinal } + steps.filter(\.isFinal),
+            present: origin, wanted: wanted,
+            steps: steps.filter { !$0.isFinal && !$0.opens } + steps.filter { !$0.isFinal && $0.opens }
+                + steps.filter(\.isFinal),
             widening: try configurationWidening(from: origin, to: wanted, isNew: { present[$0, $1] == nil }))
     }
 
@@ -81,7 +87,23 @@ extension ControlPlane {
             guard former != members else { return nil }
             return ConfigurationStep(
                 verb: former == nil ? .create : .change, kind: plural, name: name, former: former, wanted: members,
-                isFinal: former.map { kind.isFinal($0, members) } ?? false)
+                isFinal: former.map { kind.isFinal($0, members) } ?? false, opens: kind.opens(former, members))
+        }
+    }
+
+    /// What others need is not held by what goes with a device, which is deleted last.
+    private static func releases(
+        _ kind: ConfiguredKind, from present: ConfigurationModel, to wanted: ConfigurationModel
+    ) -> [ConfigurationStep] {
+        let plural = kind.description.plural
+        let gone = (present.things[plural] ?? [:]).filter { name, _ in
+            wanted[plural, name] == nil && kind.isCompanion(name, present)
+        }
+        return gone.sorted { $0.key < $1.key }.compactMap { name, members in
+            let released = kind.released(name, members)
+            guard released != members else { return nil }
+            return ConfigurationStep(
+                verb: .change, kind: plural, name: name, former: members, wanted: released, isDetour: true)
         }
     }
 
@@ -95,7 +117,7 @@ extension ControlPlane {
         return gone.sorted { kind.precedes(($1.key, $1.value), ($0.key, $0.value)) }.map { name, members in
             ConfigurationStep(
                 verb: .delete, kind: plural, name: name, former: members, wanted: nil,
-                isFinal: kind.description.deletionIsDestructive)
+                isFinal: kind.description.deletionIsDestructive, opens: kind.opens(members, nil))
         }
     }
 }

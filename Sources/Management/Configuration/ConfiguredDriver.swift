@@ -17,19 +17,27 @@ protocol ConfiguredDriver: Driver {
     /// The name under which it is known to `present`.
     static func canonical(_ name: String) -> String
     /// `members` in the form in which the thing has them when it is made.
-    static func normalized(_ members: Members, present: Kind.Spec?) -> Members
+    static func normalized(_ members: Members, of name: String, present: Kind.Spec?) -> Members
     /// What comes and goes with a thing.
     static func companions(_ name: String, _ spec: Kind.Spec) -> [Companion]
     /// Whether another thing of `model` brings it along, so that it is not made or deleted alone.
     static func isCompanion(_ name: String, in model: ConfigurationModel) -> Bool
     /// Whether it is a part of what is not in `model`, and goes with that.
     static func isRemnant(_ name: String, in model: ConfigurationModel) -> Bool
+    /// The spec with which a thing needs nothing more of others, and lets nobody in, before it goes with what has brought
+    /// it along.
+    static func released(_ name: String, _ spec: Kind.Spec) -> Kind.Spec
     /// Refuses what cannot be as `model` is.
     static func check(
         _ name: String, _ spec: Kind.Spec, isNew: Bool, in model: ConfigurationModel, _ plane: ControlPlane
     ) throws(ManagementError)
     /// Whether a change cannot be taken back.
     static func isFinal(from former: Kind.Spec, to wanted: Kind.Spec) -> Bool
+    /// Whether a creation (from nil), change or deletion (to nil) lets initiators reach what is in force: it is done when
+    /// all the rest is.
+    static func opens(from former: Kind.Spec?, to wanted: Kind.Spec?) -> Bool
+    /// Whether its things are deleted behind those of all other kinds, which may need them.
+    static var isDeletedLast: Bool { get }
     /// Whether the first of two things is made before the second.
     static func precedes(_ first: (String, Kind.Spec), _ second: (String, Kind.Spec)) -> Bool
     static func make(_ name: String, _ spec: Kind.Spec, _ plane: ControlPlane) throws(ManagementError)
@@ -41,14 +49,17 @@ protocol ConfiguredDriver: Driver {
 
 extension ConfiguredDriver {
     static func canonical(_ name: String) -> String { name }
-    static func normalized(_ members: Members, present: Kind.Spec?) -> Members { members }
+    static func normalized(_ members: Members, of name: String, present: Kind.Spec?) -> Members { members }
     static func companions(_ name: String, _ spec: Kind.Spec) -> [Companion] { [] }
     static func isCompanion(_ name: String, in model: ConfigurationModel) -> Bool { false }
     static func isRemnant(_ name: String, in model: ConfigurationModel) -> Bool { false }
+    static func released(_ name: String, _ spec: Kind.Spec) -> Kind.Spec { spec }
     static func check(
         _ name: String, _ spec: Kind.Spec, isNew: Bool, in model: ConfigurationModel, _ plane: ControlPlane
     ) throws(ManagementError) {}
     static func isFinal(from former: Kind.Spec, to wanted: Kind.Spec) -> Bool { false }
+    static func opens(from former: Kind.Spec?, to wanted: Kind.Spec?) -> Bool { false }
+    static var isDeletedLast: Bool { false }
     static func precedes(_ first: (String, Kind.Spec), _ second: (String, Kind.Spec)) -> Bool {
         Kind.description.naming.precedes(first.0, second.0)
     }
@@ -66,8 +77,11 @@ struct ConfiguredKind: Sendable {
     let companions: @Sendable (String, Members) -> [Companion]
     let isCompanion: @Sendable (String, ConfigurationModel) -> Bool
     let isRemnant: @Sendable (String, ConfigurationModel) -> Bool
+    let released: @Sendable (String, Members) -> Members
     let check: @Sendable (String, Members, Bool, ConfigurationModel, ControlPlane) throws(ManagementError) -> Void
     let isFinal: @Sendable (Members, Members) -> Bool
+    let opens: @Sendable (Members?, Members?) -> Bool
+    let isDeletedLast: Bool
     let precedes: @Sendable ((String, Members), (String, Members)) -> Bool
     let make: @Sendable (String, Members, ControlPlane) throws(ManagementError) -> Void
     let alter: @Sendable (String, Members, Members, ControlPlane) throws(ManagementError) -> Void
@@ -91,7 +105,7 @@ struct ConfiguredKind: Sendable {
                     field: field.name)
             }
             let former = present.flatMap { Kind.Spec.from(.object($0)) }
-            let members = D.normalized(members, present: former)
+            let members = D.normalized(members, of: name, present: former)
             if let former {
                 let spec = try former.replaced(by: members, of: thing)
                 try Kind.validate(spec, changing: former)
@@ -112,6 +126,9 @@ struct ConfiguredKind: Sendable {
         }
         isCompanion = { D.isCompanion($0, in: $1) }
         isRemnant = { D.isRemnant($0, in: $1) }
+        released = { name, members in
+            Kind.Spec.from(.object(members)).map { D.released(name, $0).members } ?? members
+        }
         check = { name, members, isNew, model, plane throws(ManagementError) in
             try D.check(name, try Self.spec(Kind.self, members), isNew: isNew, in: model, plane)
         }
@@ -120,6 +137,12 @@ struct ConfiguredKind: Sendable {
                 return false
             }
             return D.isFinal(from: former, to: wanted)
+        }
+        isDeletedLast = D.isDeletedLast
+        opens = { former, wanted in
+            D.opens(
+                from: former.flatMap { Kind.Spec.from(.object($0)) }, to: wanted.flatMap { Kind.Spec.from(.object($0)) }
+            )
         }
         precedes = { first, second in
             guard let one = Kind.Spec.from(.object(first.1)), let other = Kind.Spec.from(.object(second.1)) else {

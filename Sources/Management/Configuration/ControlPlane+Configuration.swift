@@ -24,7 +24,8 @@ extension ControlPlane {
         try checkNothingIsInterrupted()
         var journal = ConfigurationJournal(
             reversible: plan.reversible, final: plan.final,
-            portals: try query { () throws(CatalogError) in try catalog.portals() })
+            portals: try query { () throws(CatalogError) in try catalog.portals() },
+            asksInDiscovery: try asksInDiscovery())
         let path = folder.journalPath
         try journal.write(path, in: folder)
         do throws(ManagementError) {
@@ -41,6 +42,8 @@ extension ControlPlane {
             for step in plan.reversible {
                 try job?.check()
                 begun += 1
+                // All the rest is done, and in force before more initiators come.
+                if step.opens { try freezeNewOnly() }
                 try Self.perform(step, self)
                 job?.report(done: begun, of: plan.steps.count)
             }
@@ -117,6 +120,15 @@ extension ControlPlane {
         return names
     }
 
+    /// Has initiators see what there is now, but nothing of what is new: what they write there could not be kept if the
+    /// rest failed.
+    private func freezeNewOnly() throws(ManagementError) {
+        guard let present = freeze, !present.isForNewOnly else { return }
+        freeze = FrontEndFreeze(
+            former: try storedFrontEndPlan(), new: present.new, portalGroups: present.portalGroups, isForNewOnly: true)
+        try configureFrontEnd()
+    }
+
     private func endFreeze() {
         guard freeze != nil else { return }
         freeze = nil
@@ -134,14 +146,20 @@ extension ControlPlane {
             // Otherwise a crash in the next moments would have the start go on with it.
             try? journal.write(path, in: folder)
         }
-        let failures = reverse(steps, leaving: [])
+        // Initiators come through the former portals again when the former plan is in force.
+        let reopened = steps.filter { $0.verb == .delete && (try? Registry.configured($0.kind))?.isDeletedLast == true }
+        freeze?.portalGroups.formUnion(journal.portals.map(\.portalGroupTag))
+        var failures = reverse(steps.filter { !reopened.contains($0) }, journal, leaving: [])
         endFreeze()
+        failures += reverse(reopened, journal, leaving: [])
         if failures.isEmpty { forgetJournal(path) } else { setAside(failures) }
     }
 
     /// Takes back `steps`, as far as they have been done, the last one first, but not those of the kinds `left`; gives
     /// why some were not.
-    private func reverse(_ steps: [ConfigurationStep], leaving left: Set<String>) -> [String] {
+    private func reverse(
+        _ steps: [ConfigurationStep], _ journal: ConfigurationJournal, leaving left: Set<String>
+    ) -> [String] {
         var failures: [String] = []
         var model: ConfigurationModel
         do throws(ManagementError) { model = try configurationModel() } catch { return [error.message] }
@@ -150,7 +168,10 @@ extension ControlPlane {
                 let kind = try Registry.configured(step.kind)
                 switch (model[step.kind, step.name], step.former) {
                 case (let present?, nil): try kind.remove(step.name, present, self)
-                case (nil, let former?): try kind.make(step.name, former, self)
+                case (nil, let former?):
+                    // What was to be changed, and was never made with what brings it along, needs nothing.
+                    guard step.verb == .delete else { continue }
+                    try kind.make(step.name, former, self)
                 case (let present?, let former?):
                     if present != former { try kind.alter(step.name, present, former, self) }
                 case (nil, nil): break
@@ -160,7 +181,18 @@ extension ControlPlane {
                 failures.append(error.message)
             }
         }
+        do throws(ManagementError) {
+            // Nothing but credentials that are gone again has asked for it.
+            let asks = try asksInDiscovery()
+            if asks, !journal.asksInDiscovery { try setAuthentication(.none, at: .discovery) }
+        } catch {
+            failures.append(error.message)
+        }
         return failures
+    }
+
+    private func asksInDiscovery() throws(ManagementError) -> Bool {
+        try query { () throws(CatalogError) in try catalog.authenticationPlaces() }.contains(.discovery)
     }
 
     private func forgetJournal(_ path: String) {
@@ -226,7 +258,7 @@ extension ControlPlane {
             former: FrontEndPlan(targets: [], discoveryCredentials: nil), new: [],
             portalGroups: Set(journal.portals.map(\.portalGroupTag)))
         defer { freeze = nil }
-        return reverse(journal.reversible, leaving: [Portal.description.plural])
+        return reverse(journal.reversible, journal, leaving: [Portal.description.plural])
     }
 
     /// Does the rest, of which nothing can be taken back.

@@ -30,14 +30,20 @@ extension ControlPlane {
         }
     }
 
+    /// What the front end is to do now.
     func frontEndPlan() throws(ManagementError) -> FrontEndPlan {
+        let plan = try storedFrontEndPlan()
+        return freeze?.plan(insteadOf: plan) ?? plan
+    }
+
+    /// What catalog and secrets say.
+    func storedFrontEndPlan() throws(ManagementError) -> FrontEndPlan {
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let targets = try query { () throws(CatalogError) in try catalog.targets() }
         let required = try query { () throws(CatalogError) in try catalog.authenticationPlaces() }
-        let plan = FrontEndPlan(
+        return FrontEndPlan(
             targets: try plans(of: targets, groups: groups),
             discoveryCredentials: credentials(at: .discovery, isRequired: required.contains(.discovery)))
-        return freeze?.plan(insteadOf: plan) ?? plan
     }
 
     /// What the front end is to do with `targets`, with `groups` as those that there are.

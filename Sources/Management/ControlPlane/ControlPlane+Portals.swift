@@ -82,7 +82,8 @@ extension ControlPlane {
             return tell([note])
         }
         let portal = try openPortal(text)
-        guard portals.count > 1 else {
+        // A configuration opens others at its end.
+        guard portals.count > 1 || freeze != nil else {
             throw ManagementError(
                 .conflict, "\(portal.actual) is the only portal; add another with 'carousel portal create' first")
         }

@@ -11,7 +11,7 @@ extension CredentialDriver: ConfiguredDriver {
     }
 
     /// The algorithms in their order.
-    static func normalized(_ members: Members, present: Credential.Spec?) -> Members {
+    static func normalized(_ members: Members, of name: String, present: Credential.Spec?) -> Members {
         guard let algorithms = members["algorithms"].flatMap([String].from),
             Set(algorithms).isSubset(of: Credential.algorithms)
         else { return members }

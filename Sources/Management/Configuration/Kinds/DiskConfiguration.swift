@@ -13,7 +13,7 @@ extension DiskDriver: ConfiguredDriver {
     }
 
     /// The size in whole blocks, and the image without symbolic links.
-    static func normalized(_ members: Members, present: Disk.Spec?) -> Members {
+    static func normalized(_ members: Members, of name: String, present: Disk.Spec?) -> Members {
         var members = members
         if let image = members["image"]?.text {
             members["image"] = .text(URL(fileURLWithPath: image).resolvingSymlinksInPath().path)

@@ -13,12 +13,31 @@ extension ISCSITargetDriver: ConfiguredDriver {
 
     static func canonical(_ name: String) -> String { ISCSIName.normalized(name) ?? DeviceName.targetName(name) }
 
-    /// The portal groups are a set.
-    static func normalized(_ members: Members, present: ISCSITarget.Spec?) -> Members {
-        guard let groups = members["portalGroups"].flatMap([Int].from) else { return members }
+    /// The portal groups are a set. What a disk or a library brings along shows at least that.
+    static func normalized(_ members: Members, of name: String, present: ISCSITarget.Spec?) -> Members {
         var members = members
-        members["portalGroups"] = Set(groups).sorted().json
+        if let groups = members["portalGroups"].flatMap([Int].from) {
+            members["portalGroups"] = Set(groups).sorted().json
+        }
+        if members["units"] == nil, let present {
+            members["units"] = ownUnits(of: name, present).json
+        }
         return members
+    }
+
+    /// The units of the device that brings the target along.
+    private static func ownUnits(of name: String, _ spec: ISCSITarget.Spec) -> [Int: String] {
+        let device = DeviceName.alias(ofTarget: name)
+        return spec.units.filter { $0.value == device || $0.value.hasPrefix(device + "/") }
+    }
+
+    static func released(_ name: String, _ spec: ISCSITarget.Spec) -> ISCSITarget.Spec {
+        var released = spec
+        released.access = .closed
+        released.groups = [:]
+        released.units = ownUnits(of: name, spec)
+        released.portalGroups = nil
+        return released
     }
 
     /// The target that a disk or a library brings along.
@@ -37,6 +56,18 @@ extension ISCSITargetDriver: ConfiguredDriver {
     static func check(
         _ name: String, _ spec: ISCSITarget.Spec, isNew: Bool, in model: ConfigurationModel, _ plane: ControlPlane
     ) throws(ManagementError) {
+        let device = DeviceName.alias(ofTarget: name)
+        if isCompanion(name, in: model) {
+            var own = [0: device]
+            for number in 1...max(1, model.spec(Library.self, device)?.drives ?? 1)
+            where model.spec(Library.self, device) != nil { own[number] = "\(device)/drive:\(number)" }
+            if let lost = own.sorted(by: { $0.key < $1.key }).first(where: { spec.units[$0.key] != $0.value }) {
+                throw ManagementError(
+                    .invalid,
+                    "logical unit \(lost.key), '\(lost.value)', is what target '\(name)' was made for, and stays",
+                    field: "units")
+            }
+        }
         let devices = model.index.devices
         for units in [spec.units] + spec.groups.values.compactMap(\.units) {
             if let missing = units.values.sorted().first(where: { !devices.contains($0) }) {

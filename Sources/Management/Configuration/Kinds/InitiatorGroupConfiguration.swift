@@ -9,7 +9,7 @@ extension InitiatorGroupDriver: ConfiguredDriver {
     }
 
     /// The members are sets.
-    static func normalized(_ members: Members, present: InitiatorGroup.Spec?) -> Members {
+    static func normalized(_ members: Members, of name: String, present: InitiatorGroup.Spec?) -> Members {
         var members = members
         for field in ["names", "addresses"] {
             guard case .array(let values)? = members[field] else { continue }

@@ -9,6 +9,11 @@ extension NameServerDriver: ConfiguredDriver {
         plane.nameService.map { [(NameServer.description.naming.onlyName ?? "", $0.record.spec)] } ?? []
     }
 
+    /// Discovery domains that end, or are another server's, may keep out less.
+    static func opens(from former: NameServer.Spec?, to wanted: NameServer.Spec?) -> Bool {
+        former?.accessControl == true && former != wanted
+    }
+
     static func make(_ name: String, _ spec: NameServer.Spec, _ plane: ControlPlane) throws(ManagementError) {
         try plane.createNameServer(spec)
     }

@@ -14,6 +14,11 @@ extension PortalDriver: ConfiguredDriver {
         plane.allPortals().map { ($0.name, $0.spec) }
     }
 
+    static func opens(from former: Portal.Spec?, to wanted: Portal.Spec?) -> Bool { former == nil }
+
+    /// Targets may be offered by its group only.
+    static var isDeletedLast: Bool { true }
+
     static func make(_ name: String, _ spec: Portal.Spec, _ plane: ControlPlane) throws(ManagementError) {
         _ = try plane.addPortal(name, spec)
     }
