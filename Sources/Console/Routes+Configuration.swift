@@ -16,13 +16,29 @@ extension ControlServer {
             }
         }
         api.post("configuration/apply") { request, _ in
-            await answer {
+            await outcome(request) { patience in
                 try await controller.applyConfiguration(
-                    try await body(of: request, upTo: maximumConfigurationLength))
+                    try await body(of: request, upTo: maximumConfigurationLength), patience)
             }
         }
         api.post("backup") { request, _ in
-            await answer { try await controller.backUp(try await body(of: request)) }
+            await outcome(request) { patience in
+                try await controller.backUp(try await body(of: request), patience)
+            }
+        }
+    }
+
+    /// The answer to a request for what takes long: what came of it, or the job that goes on with it.
+    private static func outcome(
+        _ request: Request, _ operation: (Patience) async throws -> RequestOutcome
+    ) async -> Response {
+        let patience = API.patience(of: request)
+        do {
+            return try API.response(to: try await operation(patience), .ok, patience)
+        } catch let error as ManagementError {
+            return API.response(to: API.Problem(error))
+        } catch {
+            return API.response(to: API.Problem(ManagementError(.internal, "the daemon failed: \(error)")))
         }
     }
 }

@@ -16,15 +16,15 @@ extension ControlPlane {
     }
 
     /// Copies catalog, secrets and profiles, and with `hasMedia` images and cartridges, to `folder`, which is new or
-    /// empty; gives how many files. When it fails, nothing of it is left there.
-    func backUp(to folder: String, hasMedia: Bool, job: Job? = nil) throws(ManagementError) -> Int {
+    /// empty. When it fails, nothing of it is left there.
+    func backUp(to folder: String, hasMedia: Bool, job: Job? = nil) throws(ManagementError) {
         guard !self.folder.exists(self.folder.journalPath) else {
             throw ManagementError(
                 .conflict, "an interrupted change of the configuration is not taken back yet; start the daemon again")
         }
         let isNew = try prepare(folder)
         do throws(ManagementError) {
-            return try fill(folder, hasMedia: hasMedia, job)
+            try fill(folder, hasMedia: hasMedia, job)
         } catch {
             for name in self.folder.names(in: folder) {
                 try? FileManager.default.removeItem(atPath: folder + "/" + name)
@@ -67,7 +67,7 @@ extension ControlPlane {
         return true
     }
 
-    private func fill(_ folder: String, hasMedia: Bool, _ job: Job?) throws(ManagementError) -> Int {
+    private func fill(_ folder: String, hasMedia: Bool, _ job: Job?) throws(ManagementError) {
         let media = hasMedia ? try mediaSources() : []
         var files: [String: FileSeal] = [:]
         let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
@@ -99,8 +99,8 @@ extension ControlPlane {
             throw ManagementError(.internal, "the manifest of a backup cannot be written down")
         }
         try self.folder.replaceFile(folder + "/" + BackupManifest.fileName, with: Array(bytes))
+        job?.report(done: all.count, of: all.count)
         logger.notice("backed up", metadata: ["folder": "\(folder)", "files": "\(files.count)"])
-        return files.count
     }
 
     /// The files of all media that lie in the state folder. Refused while somebody may write one.

@@ -1,4 +1,3 @@
-import Platform
 public import Resources
 
 /// A backup that is to be made.
@@ -14,33 +13,35 @@ public struct BackupRequest: Codable, Sendable {
     }
 }
 
-/// A backup that was made.
-public struct BackupResult: Codable, Sendable {
-    /// How many files are in it.
-    public var files: Int
-}
-
 extension Controller {
-    /// Copies all that the daemon keeps, while it serves; a job meanwhile.
-    @discardableResult
-    public func backUp(_ request: BackupRequest) async throws(ManagementError) -> BackupResult {
+    /// Copies all that the daemon keeps, while it serves, and returns when that is done; a job meanwhile.
+    public func backUp(_ request: BackupRequest) async throws(ManagementError) {
+        try await finish(try await startBackup(request).id)
+    }
+
+    /// The same, for those who wait no longer than `patience` says.
+    public func backUp(
+        _ request: BackupRequest, _ patience: Patience
+    ) async throws(ManagementError) -> RequestOutcome {
+        let job = try await startBackup(request).id
+        return try await finish(job, patience)
+            ? .done(["folder": .text(request.folder)]) : .started(try self.job(job).resource.json)
+    }
+
+    private func startBackup(_ request: BackupRequest) async throws(ManagementError) -> JobSummary {
         var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .profiles]
         if request.hasMedia {
             // Nobody changes what is copied, but initiators may come and go.
             for disk in try await disks() { keys.insert(.thing(disk.name)) }
             for library in try await libraries() { keys.insert(.thing(library.name)) }
         }
-        let files = Lock(0)
         let subject = Job.Subject(verb: "back up to", kind: "folder", name: request.folder, unit: "files")
         let held = keys
-        let job = try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
+        return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
             try await change(held, in: .long) { plane throws(ManagementError) in
                 job.begin()
-                let count = try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job)
-                files.withLock { $0 = count }
+                try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job)
             }
-        }
-        try await finish(job.id)
-        return BackupResult(files: files.withLock { $0 })
+        }.summary
     }
 }

@@ -184,7 +184,7 @@ extension ControlPlane {
         do throws(ManagementError) {
             // Nothing but credentials that are gone again has asked for it.
             let asks = try asksInDiscovery()
-            if asks, !journal.asksInDiscovery { try setAuthentication(.none, at: .discovery) }
+            if asks, !journal.asksInDiscovery { try clearAll(at: .discovery, isNotRequired: true) }
         } catch {
             failures.append(error.message)
         }

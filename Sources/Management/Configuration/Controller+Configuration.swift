@@ -1,4 +1,3 @@
-import Platform
 public import Resources
 
 /// A configuration that is to be compared, or put into force.
@@ -57,6 +56,13 @@ public struct ConfigurationChanges: Codable, Hashable, Sendable {
         deletedMedia = plan.deletedMedia
         widening = plan.widening
     }
+
+    /// As it stands in answers.
+    var json: JSONValue {
+        var members: [String: JSONValue] = ["lines": lines.json, "deletedMedia": deletedMedia.json]
+        if let widening { members["widening"] = .text(widening) }
+        return .object(members)
+    }
 }
 
 // The whole configuration at once.
@@ -76,37 +82,55 @@ extension Controller {
         ConfigurationChanges(try await plan(request))
     }
 
-    /// Makes of everything what the configuration says, or changes nothing; a job meanwhile. What is described already
-    /// is no change.
+    /// Makes of everything what the configuration says, or changes nothing, and returns when that is done; a job
+    /// meanwhile. What is described already is no change.
     @discardableResult
-    public func applyConfiguration(_ request: ConfigurationRequest) async throws(ManagementError)
-        -> ConfigurationChanges
-    {
-        var plan = try await plan(request)
-        for _ in 0..<Self.attempts {
-            try Self.check(plan, request)
-            guard !plan.steps.isEmpty else { return ConfigurationChanges(plan) }
-            let keys = plan.keys
-            let newer = Lock<ConfigurationPlan?>(nil)
-            let subject = Job.Subject(verb: "apply", kind: "configuration", name: "file", unit: "steps")
-            let job = try jobs.start(subject, total: plan.steps.count) { [self] job async throws(ManagementError) in
-                try await change(keys, in: .long) { plane throws(ManagementError) in
+    public func applyConfiguration(
+        _ request: ConfigurationRequest
+    ) async throws(ManagementError) -> ConfigurationChanges {
+        let (changes, job) = try await startApplication(of: request)
+        if let job { try await finish(job.id) }
+        return changes
+    }
+
+    /// The same, for those who wait no longer than `patience` says: the changes, or the job that goes on with them.
+    public func applyConfiguration(
+        _ request: ConfigurationRequest, _ patience: Patience
+    ) async throws(ManagementError) -> RequestOutcome {
+        let (changes, job) = try await startApplication(of: request)
+        if let job, try await !finish(job.id, patience) { return .started(try self.job(job.id).resource.json) }
+        return .done(changes.json)
+    }
+
+    /// Begins with it; without a job when there is nothing to do.
+    private func startApplication(
+        of request: ConfigurationRequest
+    ) async throws(ManagementError) -> (changes: ConfigurationChanges, job: JobSummary?) {
+        let plan = try await plan(request)
+        try Self.check(plan, request)
+        let changes = ConfigurationChanges(plan)
+        guard !plan.steps.isEmpty else { return (changes, nil) }
+        let subject = Job.Subject(verb: "apply", kind: "configuration", name: "file", unit: "steps")
+        let job = try jobs.start(subject, total: plan.steps.count) { [self] job async throws(ManagementError) in
+            var keys = plan.keys
+            for _ in 0..<Self.attempts {
+                // What others have changed until it is its turn counts.
+                let held = keys
+                let missing = try await change(held, in: .long) { plane throws(ManagementError) in
                     job.begin()
                     let document = try ConfigurationDocument(request.configuration)
-                    // What others have changed until now counts.
                     let present = try plane.configurationPlan(document, prunes: request.prunes)
-                    newer.withLock { $0 = present }
-                    guard keys.isSuperset(of: present.keys) else { return }
+                    guard held.isSuperset(of: present.keys) else { return present.keys }
                     try Self.check(present, request)
                     try plane.apply(present, job: job)
+                    return Set<ChangeKey>()
                 }
+                guard !missing.isEmpty else { return }
+                keys.formUnion(missing)
             }
-            try await finish(job.id)
-            guard let present = newer.withLock({ $0 }) else { break }
-            if keys.isSuperset(of: present.keys) { return ConfigurationChanges(present) }
-            plan = present
+            throw ManagementError(.conflict, "things are made and deleted all the time; try again")
         }
-        throw ManagementError(.conflict, "things are made and deleted all the time; try again")
+        return (changes, job.summary)
     }
 
     private func plan(_ request: ConfigurationRequest) async throws(ManagementError) -> ConfigurationPlan {

@@ -15,20 +15,28 @@ struct Backup: AsyncParsableCommand {
             'carousel restore' is the way back.
             """)
 
+    enum IsJob: JobSource {
+        static var isJob: Bool { true }
+    }
+
     @Argument(help: "A folder that is new or empty.", completion: .directory)
     var folder: String
     @Flag(help: "Copy images and cartridges too.")
     var media = false
+    @OptionGroup var waiting: WaitingOption<IsJob>
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         guard !folder.isEmpty else { throw CommandFailure(.usage, "'' is no folder; give one that is new or empty") }
         let path = StateFolder.absolute(folder)
-        let result: BackupResult = try await state.daemon.post(
-            "backup", BackupRequest(folder: path, hasMedia: media))
-        try output.show(result) {
-            "backed up to \(PrintableText.escaped(path)), \(Counted.text($0.files, "file"))"
+        let begun: JSONValue = try await state.daemon.post("backup", BackupRequest(folder: path, hasMedia: media))
+        if begun["status"] != nil {
+            if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }
+            _ = try await JobFollower(daemon: state.daemon).finish(begun)
+        }
+        try output.show(["folder": .text(path)] as JSONValue) { _ in
+            "backed up to \(PrintableText.escaped(path))"
                 + (media ? "" : "; images and cartridges are not in it (--media)")
         }
     }

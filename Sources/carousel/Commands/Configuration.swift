@@ -81,16 +81,22 @@ struct Apply: AsyncParsableCommand {
             names none.
             """)
 
+    enum IsJob: JobSource {
+        static var isJob: Bool { true }
+    }
+
     @OptionGroup var options: ConfigurationOptions
+    @OptionGroup var waiting: WaitingOption<IsJob>
     @Flag(help: "Let somebody see more than before.")
     var open = false
     @OptionGroup var consent: ConsentOptions
+    @OptionGroup var dryRun: DryRunOption
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         var request = try options.request()
         let changes = try await options.changes(request)
-        guard !changes.lines.isEmpty, !consent.dryRun else {
+        guard !changes.lines.isEmpty, !dryRun.isAsked else {
             return try output.show(changes) { $0.text(empty: "nothing to change") }
         }
         if let widening = changes.widening, !open {
@@ -98,13 +104,17 @@ struct Apply: AsyncParsableCommand {
         }
         if let first = changes.deletedMedia.first {
             let more = changes.deletedMedia.count - 1
-            guard try consent.isGiven(to: "delete \(first)\(more > 0 ? " and \(more) more" : "") with all content")
-            else { return }
+            try consent.require(for: "delete \(first)\(more > 0 ? " and \(more) more" : "") with all content")
         }
         request.mayWiden = open
         request.mayDeleteMedia = !changes.deletedMedia.isEmpty
-        let done: ConfigurationChanges = try await options.state.daemon.post("configuration/apply", request)
-        try output.show(done) { $0.text(empty: "nothing to change") }
+        let daemon = options.state.daemon
+        let begun: JSONValue = try await daemon.post("configuration/apply", request)
+        if begun["status"] != nil {
+            if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }
+            _ = try await JobFollower(daemon: daemon).finish(begun)
+        }
+        try output.show(changes) { $0.text(empty: "nothing to change") }
     }
 }
 
