@@ -71,8 +71,8 @@ final class AccessTable: AccessControl {
     /// Replaces the rule of one target; it has ended when `rule` is nil.
     func set(_ rule: Rule?, of target: String) { rules.withLock { $0.targets[target] = rule } }
 
-    /// A target of that name begins: closed where a plan has said so already, else as one of which nothing has been said
-    /// yet.
+    /// A target of that name begins: closed where a plan has said so already, else as one of which nothing has been
+    /// said yet.
     func begin(_ target: String) {
         rules.withLock { rules in
             if rules.targets[target]?.accessLevel != .closed { rules.targets[target] = .initial }

@@ -25,8 +25,8 @@ extension ControlPlane {
                 guard !kind.isCompanion(name, present) || kind.isCompanion(name, wanted) else {
                     throw ManagementError(
                         .invalid,
-                        "\(kind.description.singular) '\(name)' goes with what it was made with, which the configuration "
-                            + "does not have; leave it out")
+                        "\(kind.description.singular) '\(name)' goes with what it was made with, which the "
+                            + "configuration does not have; leave it out")
                 }
                 try kind.check(name, members, origin[kind.description.plural, name] == nil, wanted, self)
             }

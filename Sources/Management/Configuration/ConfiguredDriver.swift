@@ -24,8 +24,8 @@ protocol ConfiguredDriver: Driver {
     static func isCompanion(_ name: String, in model: ConfigurationModel) -> Bool
     /// Whether it is a part of what is not in `model`, and goes with that.
     static func isRemnant(_ name: String, in model: ConfigurationModel) -> Bool
-    /// The spec with which a thing needs nothing more of others, and lets nobody in, before it goes with what has brought
-    /// it along.
+    /// The spec with which a thing needs nothing more of others, and lets nobody in, before it goes with what has
+    /// brought it along.
     static func released(_ name: String, _ spec: Kind.Spec) -> Kind.Spec
     /// Refuses what cannot be as `model` is.
     static func check(
@@ -33,8 +33,8 @@ protocol ConfiguredDriver: Driver {
     ) throws(ManagementError)
     /// Whether a change cannot be taken back.
     static func isFinal(from former: Kind.Spec, to wanted: Kind.Spec) -> Bool
-    /// Whether a creation (from nil), change or deletion (to nil) lets initiators reach what is in force: it is done when
-    /// all the rest is.
+    /// Whether a creation (from nil), change or deletion (to nil) lets initiators reach what is in force: it is done
+    /// when all the rest is.
     static func opens(from former: Kind.Spec?, to wanted: Kind.Spec?) -> Bool
     /// Whether its things are deleted behind those of all other kinds, which may need them.
     static var isDeletedLast: Bool { get }

@@ -116,14 +116,14 @@ extension Controller {
             for _ in 0..<Self.attempts {
                 // What others have changed until it is its turn counts.
                 let held = keys
-                let missing = try await change(held, in: .long) { plane throws(ManagementError) in
+                let missing = try await change(held, in: .long) { plane throws(ManagementError) -> Set<ChangeKey> in
                     job.begin()
                     let document = try ConfigurationDocument(request.configuration)
                     let present = try plane.configurationPlan(document, prunes: request.prunes)
                     guard held.isSuperset(of: present.keys) else { return present.keys }
                     try Self.check(present, request)
                     try plane.apply(present, job: job)
-                    return Set<ChangeKey>()
+                    return []
                 }
                 guard !missing.isEmpty else { return }
                 keys.formUnion(missing)

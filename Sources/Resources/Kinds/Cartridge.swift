@@ -95,9 +95,9 @@ public enum Cartridge: ResourceKind {
         verbHelp: [
             .show: "With how much of it is written.",
             .create: """
-            It is empty, and lies in the first free slot of the library unless --home says another place. The last two characters of its barcode \
-            say what kind of cartridge it is: L8 and L7 are LTO-8 and LTO-7, M8 is LTO-7 in the denser format of \
-            LTO-8 drives, LY and LX are WORM.
+            It is empty, and lies in the first free slot of the library unless --home says another place. The last two \
+            characters of its barcode say what kind of cartridge it is: L8 and L7 are LTO-8 and LTO-7, M8 is LTO-7 in \
+            the denser format of LTO-8 drives, LY and LX are WORM.
             """,
             .set: "Puts it into another place, which is empty. One in a drive is refused.",
             .delete: "One in a drive is refused.",

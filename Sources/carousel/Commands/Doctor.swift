@@ -11,8 +11,8 @@ struct Doctor: AsyncParsableCommand {
         abstract: "Find out what keeps things from working, and say what to do.",
         discussion: """
             It looks from outside: at the state folder, the daemon and its portals, the catalog when no daemon has it, \
-            and at what the machine gives. It changes nothing, and works without a daemon and as another user, who sees \
-            less. Exit code 1 means that there is a problem.
+            and at what the machine gives. It changes nothing, and works without a daemon and as another user, who \
+            sees less. Exit code 1 means that there is a problem.
             """)
 
     @OptionGroup var state: StateOptions

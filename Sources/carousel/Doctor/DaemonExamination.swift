@@ -73,8 +73,8 @@ struct DaemonExamination {
             return [
                 .problem(
                     "daemon",
-                    "process \(owner) has the state folder, but does not answer on its control socket; see its log, and "
-                        + "start it again")
+                    "process \(owner) has the state folder, but does not answer on its control socket; see its log, "
+                        + "and start it again")
             ]
         }
         var findings = [DoctorFinding.problem("daemon", sentence)]
@@ -103,8 +103,8 @@ struct DaemonExamination {
         } catch {
             return .problem(
                 "portals",
-                "the daemon could not listen on \(portal): \(error.reason); stop who does, or give another with --portal"
-            )
+                "the daemon could not listen on \(portal): \(error.reason); stop who does, or give another with "
+                    + "--portal")
         }
     }
 }

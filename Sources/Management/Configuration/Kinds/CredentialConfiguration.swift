@@ -44,8 +44,8 @@ extension CredentialDriver: ConfiguredDriver {
         if let own = spec.algorithms, let first = model.index.algorithms[place], own != first.algorithms {
             throw ManagementError(
                 .invalid,
-                "credentials '\(name)' and '\(first.credential)' allow different algorithms; a place allows the same for "
-                    + "all", field: "algorithms")
+                "credentials '\(name)' and '\(first.credential)' allow different algorithms; a place allows the same "
+                    + "for all", field: "algorithms")
         }
     }
 
