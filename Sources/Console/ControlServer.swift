@@ -52,12 +52,10 @@ public struct ControlServer: Sendable {
         }
     }
 
-    /// Serves until the task is cancelled, or, if it handles signals, until SIGTERM or SIGINT.
+    /// Serves until the task is cancelled; that cuts requests that are under way.
     ///
-    /// - Parameters:
-    ///   - handlesSignals: Whether SIGTERM and SIGINT end the server.
-    ///   - onReady: Called once, when requests are answered.
-    public func run(handlesSignals: Bool, onReady: @escaping @Sendable () async -> Void) async throws {
+    /// - Parameter onReady: Called once, when requests are answered.
+    public func run(onReady: @escaping @Sendable () async -> Void) async throws {
         // The lock of the state folder is ours, so a socket that is there was left by a process that was killed.
         // Anything else is somebody's.
         if let kind = try? FileManager.default.attributesOfItem(atPath: socketPath)[.type] as? FileAttributeType {
@@ -99,10 +97,6 @@ public struct ControlServer: Sendable {
                 await onReady()
             }, logger: quiet)
         defer { try? FileManager.default.removeItem(atPath: socketPath) }
-        if handlesSignals {
-            try await application.runService()
-        } else {
-            try await application.run()
-        }
+        try await application.run()
     }
 }

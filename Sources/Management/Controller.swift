@@ -112,6 +112,8 @@ public final class Controller: Sendable {
         guard isFirst else { return true }
         rounds.withLock { $0 }?.cancel()
         let refusal = ManagementError(.conflict, "the daemon is stopping; ask again when it has been started")
+        // No new logins, whatever else takes its time.
+        plane.assembly.closePortals()
         jobs.stopAll(refusal)
         if await !changes.close(refusal, waitingAtMost: Limit.stopWait) {
             plane.logger.error("changes are under way that do not end; the next start ends them")

@@ -132,6 +132,8 @@ public protocol DeviceAssembly: Sendable {
     func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress
     /// Listens no longer.
     func closePortal(_ portal: PortalAddress)
+    /// Listens nowhere any more: the daemon stops. Sessions go on.
+    func closePortals()
     /// Sends new logins elsewhere, asks the initiators that came in here to log out, and closes what is left after the
     /// time.
     func drainPortal(_ portal: PortalAddress, seconds: Int)

@@ -35,7 +35,7 @@ struct ConsoleTests {
         let fixture = try ControllerFixture()
         let server = ControlServer(controller: fixture.controller, logger: .silent)
         let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run(handlesSignals: false) { continuation.finish() } }
+        let task = Task { try await server.run { continuation.finish() } }
         for await _ in ready {}
         do {
             try await body(ControlClient(stateFolder: fixture.path), fixture)
@@ -67,7 +67,7 @@ struct ConsoleTests {
             controller: fixture.controller, inheritedSocket: dup(socket.fileDescriptor),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run(handlesSignals: false) { continuation.finish() } }
+        let task = Task { try await server.run { continuation.finish() } }
         for await _ in ready {}
         let client = ControlClient(stateFolder: fixture.path)
         try await withThrowingTaskGroup(of: DaemonStatus.self) { group in
@@ -87,7 +87,7 @@ struct ConsoleTests {
         try FileManager.default.createDirectory(atPath: path + "/deep", withIntermediateDirectories: true)
         let server = ControlServer(
             controller: fixture.controller, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        let error = await #expect(throws: ManagementError.self) { try await server.run(handlesSignals: false) {} }
+        let error = await #expect(throws: ManagementError.self) { try await server.run {} }
         #expect(error?.message.contains("is no socket") == true)
         #expect(FileManager.default.fileExists(atPath: path + "/deep"))
     }

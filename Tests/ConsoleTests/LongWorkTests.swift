@@ -188,7 +188,7 @@ extension ConsoleTests {
         var server = ControlServer(controller: fixture.controller, logger: .silent)
         server.readPatience = .milliseconds(50)
         let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { [server] in try await server.run(handlesSignals: false) { continuation.finish() } }
+        let task = Task { [server] in try await server.run { continuation.finish() } }
         for await _ in ready {}
         let client = ControlClient(stateFolder: fixture.path)
         await #expect(throws: ControlClientError.self) {
@@ -210,7 +210,7 @@ extension ConsoleTests {
         try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
         let server = ControlServer(controller: fixture.controller, logger: .silent)
         let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run(handlesSignals: false) { continuation.finish() } }
+        let task = Task { try await server.run { continuation.finish() } }
         for await _ in ready {}
         let client = ControlClient(stateFolder: fixture.path)
         let (came, arrival) = AsyncStream.makeStream(of: Void.self)

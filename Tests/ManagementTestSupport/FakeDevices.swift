@@ -307,6 +307,10 @@ public final class FakeDevices: DeviceAssembly {
         return portal
     }
 
+    public func closePortals() {
+        notes.withLock { $0.portals = [] }
+    }
+
     public func closePortal(_ portal: PortalAddress) {
         notes.withLock { $0.portals.removeAll { $0.name == portal.description } }
     }

@@ -132,6 +132,10 @@ extension LocalDevices {
         if let address = SocketAddress(portal.description) { server.removePortal(address) }
     }
 
+    public func closePortals() {
+        for portal in server.portalSummaries() { server.removePortal(portal.address) }
+    }
+
     public func drainPortal(_ portal: PortalAddress, seconds: Int) {
         guard let address = SocketAddress(portal.description) else { return }
         _ = server.drainPortal(address, gracePeriod: .seconds(seconds))

@@ -96,10 +96,10 @@ struct Serve: AsyncParsableCommand {
         logger.logLevel = level
         do {
             // From the first moment on, for nohup and terminals that close send it at any time.
-            let reloads = try Self.catchHangUps()
+            let signals = try Self.catchSignals()
             try await serve(
                 portals: portals + inherited.portals.map(\.address).map(PortalAddress.init),
-                control: inherited.control, manager: manager, reloads: reloads, logger: logger
+                control: inherited.control, manager: manager, signals: signals, logger: logger
             ) { resources throws(ManagementError) in
                 try LocalDevices(
                     resources, keptMemory: keptMemory, bufferPages: bufferPages, inheritedSockets: inherited.portals)
@@ -110,7 +110,7 @@ struct Serve: AsyncParsableCommand {
     }
 
     private func serve(
-        portals: [PortalAddress], control: ListenSocket?, manager: ServiceManager, reloads: AsyncStream<Void>,
+        portals: [PortalAddress], control: ListenSocket?, manager: ServiceManager, signals: CaughtSignals,
         logger: Logger,
         makeDevices: @Sendable (Controller.Resources) throws(ManagementError) -> LocalDevices
     ) async throws {
@@ -133,34 +133,65 @@ struct Serve: AsyncParsableCommand {
             throw error
         }
         let reloading = Task {
-            for await _ in reloads {
+            for await _ in signals.hangUps {
                 manager.tell("RELOADING=1", "STATUS=reading files again")
                 await controller.reload()
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
         }
         if let devices = made.withLock({ $0 }) { Self.startWatchdog(manager, devices) }
-        do {
-            try await server.run(handlesSignals: true) {
+        let serving = Task {
+            try await server.run {
                 await Self.announce(controller)
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
+        }
+        // Not by way of the server: whoever asks it for something, or keeps a connection, cannot put off the end.
+        let ending = Task {
+            for await _ in signals.ends { break }
+            logger.info("stopping")
+            manager.tell("STOPPING=1", "STATUS=writing everything to its media")
+            let isWritten = await controller.shutDown()
+            serving.cancel()
+            return isWritten
+        }
+        do {
+            try await Self.finish(serving, ending, logger)
         } catch let error as ManagementError {
             await controller.shutDown()
             throw error
+        } catch is CancellationError {
+            // The signal has ended it.
         } catch {
             await controller.shutDown()
             throw ManagementError(.system, "the control socket \(folder.socketPath) failed: \(error)")
         }
         reloading.cancel()
-        logger.info("stopping")
-        manager.tell("STOPPING=1", "STATUS=writing everything to its media")
-        guard await controller.shutDown() else {
+        signals.stop()
+        guard await ending.value else {
             throw CommandFailure(
                 .notWrittenOut, "stopped, but not all that was written could be written out; the log says of what")
         }
         logger.info("stopped")
     }
+
+    /// Waits for the end of the server. When everything else has ended, connections that do not end get `endPatience`
+    /// and no more.
+    private static func finish(
+        _ serving: Task<Void, any Error>, _ ending: Task<Bool, Never>, _ logger: Logger
+    ) async throws {
+        let bound = Task {
+            let isWritten = await ending.value
+            try await Task.sleep(for: endPatience)
+            logger.warning("connections of the control socket did not end; they are cut")
+            Glibc.exit(isWritten ? 0 : ExitStatus.notWrittenOut.rawValue)
+        }
+        defer { bound.cancel() }
+        try await serving.value
+    }
+
+    /// How long connections of the control socket may take to end when the daemon has ended otherwise.
+    private static let endPatience = Duration.seconds(5)
 
     // MARK: The service manager and signals
 
@@ -192,15 +223,30 @@ struct Serve: AsyncParsableCommand {
         return (sockets.map(\.socket).filter { $0.address.port != nil }, controls.first)
     }
 
-    /// Each element is a SIGHUP, or several that came together.
-    private static func catchHangUps() throws(ManagementError) -> AsyncStream<Void> {
-        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    /// The signals that the daemon takes: each element is one, or several that came together.
+    struct CaughtSignals: Sendable {
+        /// SIGHUP.
+        let hangUps: AsyncStream<Void>
+        /// SIGTERM and SIGINT.
+        let ends: AsyncStream<Void>
+        /// Ends both streams.
+        let stop: @Sendable () -> Void
+    }
+
+    private static func catchSignals() throws(ManagementError) -> CaughtSignals {
+        let (hangUps, hangUp) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (ends, end) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         do {
-            try Signals.watch([Signals.hangUp]) { _ in continuation.yield() }
+            try Signals.watch([Signals.hangUp, Signals.terminate, Signals.interrupt]) { signal in
+                if signal == Signals.hangUp { hangUp.yield() } else { end.yield() }
+            }
         } catch {
-            throw ManagementError(.system, "SIGHUP cannot be caught: \(error)")
+            throw ManagementError(.system, "the signals that end the daemon cannot be caught: \(error)")
         }
-        return stream
+        return CaughtSignals(hangUps: hangUps, ends: ends) {
+            hangUp.finish()
+            end.finish()
+        }
     }
 
     /// Tells the watchdog of the service manager, where there is one, that the reactors answer, at twice the pace that
