@@ -58,10 +58,20 @@ extension ControlPlane {
                 return taken[Self.element(home, of: journey.name)] == nil
             }
             if let index {
-                let journey = journeys.remove(at: index)
+                var journey = journeys.remove(at: index)
                 if let place = journey.place { taken[Self.element(place, of: journey.name)] = nil }
                 if let home = journey.home, home != "vault" {
                     taken[Self.element(home, of: journey.name)] = journey.name
+                }
+                // As an import puts it there: nothing is kept for it then that others may want.
+                if journey.home?.hasPrefix(ElementKind.mail.rawValue) == true, let place = journey.place,
+                    place != "vault", let former = journey.former
+                {
+                    steps.append(
+                        ConfigurationStep(
+                            verb: .change, kind: plural, name: journey.name, former: Self.placed(former, in: place),
+                            wanted: Self.placed(former, in: "vault"), isDetour: true))
+                    journey.place = "vault"
                 }
                 steps.append(
                     ConfigurationStep(
