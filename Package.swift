@@ -24,8 +24,13 @@ let grdbSQLite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.sw
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+/// What brings BoringSSL, and several minutes of building it, is for builds with the trait only.
+let tls = TargetDependencyCondition.when(traits: ["TLS"])
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl", condition: tls)
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio", condition: tls)
 let textTable = Target.Dependency.product(name: "TextTable", package: "TextTable")
 
 /// A library target with the common settings.
@@ -48,11 +53,15 @@ let package = Package(
         // For the package in Tests/Fuzz, which is built with libFuzzer.
         .library(name: "FuzzTargets", targets: ["FuzzTargets"]),
     ],
+    traits: [
+        .trait(name: "TLS", description: "Offer the API on a network, encrypted: 'carousel serve --control'.")
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
         .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
@@ -95,7 +104,12 @@ let package = Package(
                 "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
-        module("Console", ["Platform", "Resources", "Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix]),
+        module(
+            "Console",
+            [
+                "Platform", "Resources", "Catalog", "Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix,
+                nioSSL, nioTLS,
+            ]),
         .executableTarget(
             name: "carousel",
             dependencies: [
@@ -158,7 +172,13 @@ let package = Package(
                 "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator", "ISCSI",
                 "ISCSIPort", "Media", "SCSI", "TargetCore", "ManagementTestSupport", grdb,
             ]),
-        tests("Console", ["Resources", "Management", "Catalog", "ManagementTestSupport", nioCore, nioHTTP1]),
+        tests(
+            "Console",
+            [
+                "Resources", "Management", "Catalog", "ManagementTestSupport", hummingbird, logging, nioCore,
+                nioEmbedded,
+                nioHTTP1, nioPosix,
+            ]),
         // What fuzzing has found stays found: every file of Tests/Fuzz/Corpora.
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: settings),
         tests("carousel", ["Conformance", "Console", "ISCSI", "Initiator", "Management", "Resources", argumentParser]),

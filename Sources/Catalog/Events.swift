@@ -6,14 +6,17 @@ public enum EventActor: Hashable, Sendable, CustomStringConvertible {
     case daemon
     /// A user of this machine, by a process that asked through the control socket.
     case user(id: UInt32, process: Int32)
+    /// Whoever has the token of that name.
+    case token(String)
     /// An initiator: its name, and the name by which it proved who it is with CHAP, if it had to.
     case initiator(String, user: String?)
 
-    /// As people read it: `daemon`, `uid:0 pid:4711`, the name of an initiator, `NAME as USER`.
+    /// As people read it: `daemon`, `uid:0 pid:4711`, `token:backup`, the name of an initiator, `NAME as USER`.
     public var description: String {
         switch self {
         case .daemon: "daemon"
         case .user(let id, let process): "uid:\(id) pid:\(process)"
+        case .token(let name): "token:\(name)"
         case .initiator(let name, let user): user.map { "\(name) as \($0)" } ?? name
         }
     }

@@ -20,6 +20,8 @@ struct API: Sendable {
         let error: ManagementError
         /// The methods that the path has, where that is the problem.
         var allowed: [HTTPRequest.Method] = []
+        /// How to show who one is (RFC 9110 section 11.6.1), where that is the problem.
+        var challenge: String?
 
         init(_ status: HTTPResponse.Status, _ error: ManagementError, allowed: [HTTPRequest.Method] = []) {
             self.status = status
@@ -34,6 +36,8 @@ struct API: Sendable {
                 case .notFound: .notFound
                 case .conflict, .inUse, .damaged: .conflict
                 case .system: .serviceUnavailable
+                case .unauthenticated: .unauthorized
+                case .forbidden: .forbidden
                 case .internal: .internalServerError
                 }
             self.init(status, error)
@@ -92,6 +96,7 @@ struct API: Sendable {
                 let body = try Self.object(
                     try await Self.body(of: request),
                     only: ["spec"] + (kind.wideningVerbs.contains(.set) ? ["open"] : []))
+                try Caller.check(body["spec"], kind.spec)
                 var options = try Self.options(of: request, .set, kind)
                 options.mayWiden = try FieldType.flag.checked(body["open"] ?? false, field: "open") == true
                 return try Self.response(
@@ -149,6 +154,7 @@ struct API: Sendable {
 
     private func create(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
         let body = try Self.object(try await Self.body(of: request), only: ["name", "spec"])
+        try Caller.check(body["spec"], endpoint.kind.spec)
         guard let name = body["name"]?.text ?? endpoint.kind.naming.onlyName else {
             throw ManagementError(.invalid, "\(endpoint.kind.aSingular) needs a name, as text", field: "name")
         }
@@ -182,6 +188,7 @@ struct API: Sendable {
         try Self.check(request, in: [.post])
         try Self.checkHasNoParameters(request)
         let body = try await Self.body(of: request)
+        try Caller.check(body, known.arguments)
         return try Self.response(.ok, try await endpoint.perform(action, name, try Self.members(body, "the body")))
     }
 
@@ -268,6 +275,7 @@ struct API: Sendable {
         if !problem.allowed.isEmpty {
             headers[.allow] = problem.allowed.map(\.rawValue).joined(separator: ", ")
         }
+        headers[.wwwAuthenticate] = problem.challenge
         let data = (try? APICoding.encode(JSONValue.object(body))) ?? Data()
         return Response(
             status: problem.status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: data)))

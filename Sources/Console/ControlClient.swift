@@ -22,12 +22,18 @@ public struct ControlClient: Sendable {
     /// The longest answer in bytes: a library with as many cartridges as can be fits well.
     private static let maximumAnswerLength = 64 << 20
 
-    let stateFolder: String
+    private let endpoint: ControlEndpoint
     let limits: Limits
 
     /// A client of the daemon that owns `stateFolder`.
     public init(stateFolder: String, limits: Limits = Limits()) {
-        self.stateFolder = stateFolder
+        endpoint = .folder(stateFolder)
+        self.limits = limits
+    }
+
+    /// A client of a daemon that offers its API on a network.
+    public init(server: RemoteServer, limits: Limits = Limits()) {
+        endpoint = .server(server)
         self.limits = limits
     }
 
@@ -201,31 +207,14 @@ public struct ControlClient: Sendable {
         _ read: @Sendable (NIOAsyncChannelInboundStream<HTTPClientResponsePart>) async throws -> Answer
     ) async throws -> Answer {
         let watch = watch(method, isStream: isStream)
-        let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
-        do {
-            channel = try await ClientBootstrap(group: .singletonMultiThreadedEventLoopGroup).connectTimeout(
-                limits.connection
-            ).connect(
-                unixDomainSocketPath: StateFolder.socketPath(in: stateFolder)
-            ) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AnswerWatch(watch))
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
-                }
-            }
-        } catch {
-            throw ControlClientError.unreachable(
-                "no daemon answers for state folder \(stateFolder): \(Self.reason(error)); start it with 'carousel "
-                    + "serve --state \(stateFolder)', or name another folder with --state"
-            )
-        }
+        let channel = try await endpoint.connect(watch, limit: limits.connection)
+        let fields = endpoint.fields
         do {
             return try await channel.executeThenClose { inbound, outbound in
                 var headers: HTTPHeaders = [
-                    "host": "carousel", "content-type": "application/json", "content-length": "\(body.count)",
-                    "connection": "close",
+                    "content-type": "application/json", "content-length": "\(body.count)", "connection": "close",
                 ]
+                headers.add(contentsOf: fields)
                 headers.add(contentsOf: others)
                 // All parts at once: the daemon may answer and close as soon as it has a request without a body, and a
                 // part written after that would fail.
@@ -264,19 +253,4 @@ public struct ControlClient: Sendable {
 
     static let brokenOff = ControlClientError.unreachable(
         "the daemon ended before it answered; see its output, and ask it again for what was done")
-
-    private static func reason(_ error: any Error) -> String {
-        if error is ChannelError { return "it does not take connections" }
-        if let error = error as? SocketAddressError, case .unixDomainSocketPathTooLong = error {
-            return "its path is too long for a socket in it"
-        }
-        guard let error = error as? IOError else { return "\(error)" }
-        return switch error.errnoCode {
-        case ENOENT: "it has no control socket"
-        case ECONNREFUSED: "nothing listens on its control socket"
-        case EAGAIN: "too many others wait for it already"
-        case EACCES: "its control socket belongs to another user"
-        default: POSIXErrorCode(rawValue: error.errnoCode).map { POSIXError($0).localizedDescription } ?? "\(error)"
-        }
-    }
 }

@@ -16,39 +16,46 @@ public struct ControlServer: Sendable {
     private let controller: Controller
     private let socketPath: String
     private let inheritedSocket: Int32?
+    private let network: NetworkSocket?
     private let logger: Logger
     /// How long a client may leave its answer unread.
     var readPatience = ConnectionWatch.patience
 
     /// A server for `controller` on the socket in its state folder. When `inheritedSocket` is a descriptor on which the
     /// service manager listens, it is served as well, and closed in the end; then the daemon's own socket has another
-    /// name, for the path in the state folder may be the service manager's.
-    public init(controller: Controller, inheritedSocket: Int32? = nil, logger: Logger) {
+    /// name, for the path in the state folder may be the service manager's. `network` is where else it is offered.
+    public init(
+        controller: Controller, inheritedSocket: Int32? = nil, network: NetworkSocket? = nil, logger: Logger
+    ) {
         self.controller = controller
+        self.network = network
         self.inheritedSocket = inheritedSocket
         socketPath = controller.folder.socketPath + (inheritedSocket == nil ? "" : ".own")
         self.logger = logger
     }
 
-    /// How long a connection may be silent.
+    /// How long a connection may be silent, and how long a request may take to come in.
     public static let idleTimeout = TimeAmount.seconds(30)
 
     private static func responder(_ controller: Controller) -> CallbackResponder<BasicRequestContext> {
-        let api = API(Registry.endpoints(controller))
+        let endpoints = Registry.endpoints(controller)
+        let admission = Admission(controller, endpoints.map(\.kind))
+        let api = API(endpoints)
         let others = router(controller).buildResponder()
         return CallbackResponder { request, context in
-            if let response = await api.respond(to: request) { return response }
-            do throws(ManagementError) {
-                try API.checkHasNoParameters(request)
-            } catch {
-                return API.response(to: API.Problem(error))
+            try await admission.admit(request) {
+                if let response = await api.respond(to: request) { return response }
+                do throws(ManagementError) {
+                    try API.checkHasNoParameters(request)
+                } catch {
+                    return API.response(to: API.Problem(error))
+                }
+                let response = try? await others.respond(to: request, context: context)
+                // The router says nothing about what it does not know.
+                guard let response, response.headers[.contentType] != nil || response.status.kind == .successful
+                else { return API.response(to: API.noSuchPath(request)) }
+                return response
             }
-            let response = try? await others.respond(to: request, context: context)
-            // The router says nothing about what it does not know.
-            guard let response, response.headers[.contentType] != nil || response.status.kind == .successful else {
-                return API.response(to: API.noSuchPath(request))
-            }
-            return response
         }
     }
 
@@ -67,10 +74,10 @@ public struct ControlServer: Sendable {
         let socketPath = socketPath
         var quiet = logger
         quiet.logLevel = max(logger.logLevel, .warning)
-        let (inheritedSocket, inheritedLogger) = (inheritedSocket, quiet)
+        let (inheritedSocket, network, inheritedLogger) = (inheritedSocket, network, quiet)
         let (controller, readPatience) = (controller, readPatience)
-        let listening = Lock<Task<Void, any Error>?>(nil)
-        defer { listening.withLock { $0 }?.cancel() }
+        let listening = Lock<[Task<Void, any Error>]>([])
+        defer { for task in listening.withLock({ $0 }) { task.cancel() } }
         let application = Application(
             responder: Self.responder(controller),
             server: HTTPServerBuilder { responder in
@@ -78,15 +85,20 @@ public struct ControlServer: Sendable {
                     responder: responder,
                     configuration: HTTP1Channel.Configuration(
                         additionalChannelHandlers: [
-                            ConnectionWatch(patience: readPatience) { controller.endFollowers() }
+                            RequestDeadline(Self.idleTimeout),
+                            ConnectionWatch(patience: readPatience) { controller.endFollowers() },
                         ],
                         idleTimeout: Self.idleTimeout))
+                let local = LocalChannel(http: http)
                 if let inheritedSocket {
                     let listener = InheritedListener(
-                        fileDescriptor: inheritedSocket, http: http, logger: inheritedLogger)
-                    listening.withLock { task in task = Task { try await listener.run() } }
+                        fileDescriptor: inheritedSocket, channel: local, logger: inheritedLogger)
+                    listening.withLock { $0.append(Task { try await listener.run() }) }
                 }
-                return http
+                if let network {
+                    listening.withLock { $0.append(Task { await network.serve(http, inheritedLogger) }) }
+                }
+                return local
             },
             configuration: ApplicationConfiguration(
                 address: .unixDomainSocket(path: socketPath), serverName: "carousel",

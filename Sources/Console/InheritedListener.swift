@@ -9,15 +9,15 @@ import NIOPosix
 struct InheritedListener {
     /// A descriptor that is for NIO to close.
     let fileDescriptor: Int32
-    let http: HTTP1Channel
+    let channel: LocalChannel
     let logger: Logger
 
     /// Serves until the task is cancelled.
     func run() async throws {
-        let (http, logger) = (http, logger)
+        let (local, logger) = (channel, logger)
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(ChannelOptions.allowRemoteHalfClosure, value: true)
-            .bind(fileDescriptor) { channel in http.setup(channel: channel, logger: logger) }
+            .bind(fileDescriptor) { channel in local.setup(channel: channel, logger: logger) }
         try await server.executeThenClose { connections in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 var count = 0
@@ -27,7 +27,7 @@ struct InheritedListener {
                         count -= 1
                     }
                     count += 1
-                    group.addTask { await http.handle(value: connection, logger: logger) }
+                    group.addTask { await local.handle(value: connection, logger: logger) }
                 }
             }
         }

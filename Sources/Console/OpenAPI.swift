@@ -31,9 +31,17 @@ enum OpenAPI {
             "openapi": "3.1.0",
             "info": [
                 "title": "Carousel", "version": .text(Controller.version),
-                "description": "The control plane of a Carousel daemon, on a Unix socket in its state folder.",
+                "description": """
+                The control plane of a Carousel daemon, on a Unix socket in its state folder. The role that an \
+                operation or a field needs is its x-role.
+                """,
             ],
-            "paths": .object(paths.filter { $0.value != [:] }), "components": ["schemas": .object(schemas)],
+            "paths": .object(paths.filter { $0.value != [:] }),
+            // Through the Unix socket, the user that has connected will do.
+            "security": [[:], ["token": []]],
+            "components": [
+                "schemas": .object(schemas), "securitySchemes": ["token": ["type": "http", "scheme": "bearer"]],
+            ],
         ]
     }
 
@@ -44,7 +52,7 @@ enum OpenAPI {
         var operations: [String: JSONValue] = [:]
         if kind.verbs.contains(.list) {
             operations["get"] = operation(
-                "list\(typeName(kind.plural))", "A page of the \(kind.plural), by name.",
+                "list\(typeName(kind.plural))", kind.role(for: .list), "A page of the \(kind.plural), by name.",
                 parameters: [
                     query("after", "The name that the page begins behind.", ["type": "string"]),
                     query("of", "Only parts of this thing.", ["type": "string"]),
@@ -67,7 +75,7 @@ enum OpenAPI {
         }
         if kind.verbs.contains(.create) {
             operations["post"] = operation(
-                "create\(name)", "Makes \(kind.aSingular).",
+                "create\(name)", kind.role(for: .create), "Makes \(kind.aSingular).",
                 parameters: [dryRun] + (kind.jobVerbs.contains(.create) ? [prefer] : []),
                 body: [
                     "type": "object", "required": kind.naming.onlyName == nil ? ["name"] : [],
@@ -89,21 +97,22 @@ enum OpenAPI {
         var operations: [String: JSONValue] = [:]
         if kind.verbs.contains(.show) {
             operations["get"] = operation(
-                "show\(name)", "Shows \(kind.aSingular).", parameters: [nameParameter], answer: ("200", reference(name))
-            )
+                "show\(name)", kind.role(for: .show), "Shows \(kind.aSingular).", parameters: [nameParameter],
+                answer: ("200", reference(name)))
         }
         if kind.verbs.contains(.set) {
             var properties: [String: JSONValue] = ["spec": kind.spec.schemaOfChange]
             if kind.wideningVerbs.contains(.set) { properties["open"] = open }
             operations["patch"] = operation(
-                "change\(name)", "Changes fields of the spec of \(kind.aSingular); the others stay.",
+                "change\(name)", kind.role(for: .set),
+                "Changes fields of the spec of \(kind.aSingular); the others stay.",
                 parameters: [nameParameter, dryRun],
                 body: ["type": "object", "additionalProperties": false, "properties": .object(properties)],
                 answer: ("200", reference(name)))
         }
         if kind.verbs.contains(.delete) {
             operations["delete"] = operation(
-                "delete\(name)", "Deletes \(kind.aSingular).",
+                "delete\(name)", kind.role(for: .delete), "Deletes \(kind.aSingular).",
                 parameters: [nameParameter, dryRun] + (kind.jobVerbs.contains(.delete) ? [prefer] : [])
                     + (kind.wideningVerbs.contains(.delete) ? [query("open", FieldDescription.openHelp, open)] : []),
                 answer: ("204", nil), others: others(kind, .delete, reference(name)))
@@ -118,14 +127,14 @@ enum OpenAPI {
         let noun = typeName(isOne ? kind.singular : kind.plural)
         return [
             "post": operation(
-                words.prefix(1).lowercased() + words.dropFirst() + noun, action.help,
+                words.prefix(1).lowercased() + words.dropFirst() + noun, kind.role(for: action), action.help,
                 parameters: isOne ? [nameParameter] : [], body: action.arguments.schema,
                 answer: ("200", ["type": "object"]))
         ]
     }
 
     private static func operation(
-        _ identifier: String, _ summary: String, parameters: [JSONValue] = [], body: JSONValue? = nil,
+        _ identifier: String, _ role: Role, _ summary: String, parameters: [JSONValue] = [], body: JSONValue? = nil,
         answer: (status: String, schema: JSONValue?), others: [String: JSONValue] = [:], isStream: Bool = false
     ) -> JSONValue {
         var success: [String: JSONValue] = ["description": "Done."]
@@ -142,7 +151,7 @@ enum OpenAPI {
             ],
         ]
         var operation: [String: JSONValue] = [
-            "operationId": .text(identifier), "summary": .text(summary),
+            "operationId": .text(identifier), "summary": .text(summary), "x-role": role.json,
             "responses": .object(responses.merging(others) { first, _ in first }),
         ]
         if !parameters.isEmpty { operation["parameters"] = .array(parameters) }

@@ -27,6 +27,8 @@ public struct DaemonStatus: Codable, Sendable {
     public var warnings: [String]
     /// How many logins were refused since the daemon started.
     public var refusedLogins: Int
+    /// How many requests were refused since then, for they did not show who asks.
+    public var refusedRequests: Int
     /// Images, libraries and cartridges in the state folder that the catalog does not know; nothing serves or removes
     /// them.
     public var unclaimed: [String]

@@ -165,6 +165,7 @@ enum ChangeKey: Hashable, Sendable {
     case portals
     case nameServer
     case profiles
+    case tokens
     /// The beginning of a check; there may be one under way.
     case check
     /// The files outside the state folder that are media of disks: two disks never have one.

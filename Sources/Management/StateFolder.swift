@@ -117,6 +117,8 @@ public final class StateFolder: Sendable {
     public var catalogPath: String { path + "/catalog.sqlite" }
     /// The file of CHAP secrets.
     var secretsPath: String { path + "/chap.json" }
+    /// The file of digests of tokens.
+    var tokensPath: String { path + "/tokens.json" }
     /// Where profiles of the user's own are.
     var profilesPath: String { path + "/profiles" }
     /// The control socket.

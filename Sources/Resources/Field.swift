@@ -32,6 +32,8 @@ public struct FieldDescription: Sendable {
     public let isSecret: Bool
     /// What stands for its absence on command lines and in tables: `all`, `none`; nil when nothing does.
     public let absence: String?
+    /// The role that whoever gives the field needs; nil where what it is given to says so.
+    public let role: Role?
     /// Its name on the command line, where that is another than its own: `name` of `names`.
     fileprivate let option: String?
 
@@ -40,6 +42,8 @@ public struct FieldDescription: Sendable {
     /// Its name for people: `block size`.
     public var label: String { words.joined(separator: " ") }
 
+    /// The name of the field by which requests allow that somebody sees more than before.
+    public static let openName = "open"
     /// What `open` means in requests that may let somebody see more than before.
     public static let openHelp = "Whether somebody may see more than before; that is refused otherwise."
 
@@ -73,11 +77,11 @@ public struct Field<Root: Sendable>: Sendable {
     public init<Value: FieldValue>(
         _ name: String, _ path: any WritableKeyPath<Root, Value> & Sendable, _ type: FieldType,
         _ need: FieldNeed = .optional, change: FieldChange = .never, column: String? = nil, isSecret: Bool = false,
-        absence: String? = nil, option: String? = nil, help: String
+        absence: String? = nil, option: String? = nil, role: Role? = nil, help: String
     ) {
         description = FieldDescription(
             name: name, type: type, need: need, change: change, column: column, help: help, isSecret: isSecret,
-            absence: absence, option: option)
+            absence: absence, role: role, option: option)
         value = { $0[keyPath: path].json }
         set = { root, json in
             guard let value = Value.from(json) else { return false }
@@ -90,7 +94,7 @@ public struct Field<Root: Sendable>: Sendable {
 extension Field {
     /// Whether an action may let somebody see more than before: `open` in requests, `--open` on the command line.
     public static func open(_ path: any WritableKeyPath<Root, Bool> & Sendable) -> Field {
-        Field("open", path, .flag, .withDefault(false), help: FieldDescription.openHelp)
+        Field(FieldDescription.openName, path, .flag, .withDefault(false), help: FieldDescription.openHelp)
     }
 }
 
@@ -117,7 +121,7 @@ extension Collection<FieldDescription> {
         return checked
     }
 
-    /// The schema of an object with these fields in a request.
+    /// The schema of an object with these fields in a request; null is the same as leaving an optional one out.
     public var schema: JSONValue { schema(isStrict: true) }
 
     /// The schema of an object with those of these fields that can be changed; null takes an optional one away.
@@ -133,13 +137,15 @@ extension Collection<FieldDescription> {
         var required: [JSONValue] = []
         for field in self {
             var schema: [String: JSONValue] = ["description": .text(field.help)]
-            if isChange, field.need != .required {
+            if isStrict, field.need != .required {
+                // Null is as good as nothing; in a change it takes the field away.
                 schema["anyOf"] = [field.type.schema, ["type": "null"]]
             } else if case .object(let type) = field.type.schema {
                 schema.merge(type) { first, _ in first }
             }
             if case .withDefault(let value) = field.need { schema["default"] = value }
             if field.isSecret { schema["writeOnly"] = true }
+            if isStrict, let role = field.role { schema["x-role"] = role.json }
             properties[field.name] = .object(schema)
             if field.need == .required, !isChange { required.append(.text(field.name)) }
         }

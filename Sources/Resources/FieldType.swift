@@ -183,7 +183,14 @@ public indirect enum FieldType: Sendable {
                 throw ManagementError(.invalid, "'\(text)' is neither yes nor no, for \(field)", field: field)
             }
             value = .bool(flag)
-        case .count, .seconds, .number: value = try number()
+        case .count, .number: value = try number()
+        case .seconds:
+            guard let seconds = TimeSpan.seconds(text) else {
+                throw ManagementError(
+                    .invalid, "'\(text)' is no time for \(field); give seconds, or as in 30m, 12h and 90d", field: field
+                )
+            }
+            value = .integer(seconds)
         case .size: value = .integer(try ByteSize.parse(text))
         case .choice(let choices): value = choices.first { Self.number.shown($0) == text } ?? .text(text)
         case .text, .secret, .date: value = .text(text)

@@ -14,6 +14,10 @@ public struct ManagementError: Error, Hashable, Sendable, CustomStringConvertibl
         case damaged
         /// The system refused: no space, no permission, the port is taken.
         case system
+        /// Who asks has not shown who that is.
+        case unauthenticated
+        /// Who asks may not do that.
+        case forbidden
         /// A defect of Carousel.
         case `internal`
     }

@@ -93,10 +93,12 @@ public struct ActionDescription: Sendable {
     /// The names of those arguments that the command line takes without an option's name, in their order.
     public let positional: [String]
     public let subject: ActionSubject
+    /// The role that whoever asks needs, where the rule of `KindDescription.role(for:)` does not fit; else nil.
+    fileprivate let ownRole: Role?
 
     public init<Arguments: Record>(
         _ name: String, _ arguments: Arguments.Type, help: String, discussion: String = "",
-        positional: [String] = [], of subject: ActionSubject = .thing
+        positional: [String] = [], of subject: ActionSubject = .thing, role: Role? = nil
     ) {
         self.name = name
         self.help = help
@@ -104,6 +106,7 @@ public struct ActionDescription: Sendable {
         self.arguments = Arguments.descriptions
         self.positional = positional
         self.subject = subject
+        ownRole = role
     }
 }
 
@@ -161,12 +164,15 @@ public struct KindDescription: Sendable {
     public let filters: [String]
     /// Whether who has asked for a list can be told of what comes, as it comes.
     public let isFollowed: Bool
+    /// The role that whoever makes or changes one needs: `admin` where its things decide who sees what.
+    public let roleOfChanges: Role
 
     public init<Kind: ResourceKind>(
         _ kind: Kind.Type, _ singular: String, _ plural: String, command: String? = nil, help: String,
         discussion: String = "", naming: Naming, nameLabel: String? = nil, verbs: [Verb],
         verbHelp: [Verb: String] = [:], parts: [String] = [], deletionIsDestructive: Bool = false,
-        wideningVerbs: Set<Verb> = [], jobVerbs: Set<Verb> = [], filters: [String] = [], isFollowed: Bool = false
+        wideningVerbs: Set<Verb> = [], jobVerbs: Set<Verb> = [], filters: [String] = [], isFollowed: Bool = false,
+        roleOfChanges: Role = .operator
     ) {
         self.singular = singular
         self.plural = plural
@@ -186,6 +192,24 @@ public struct KindDescription: Sendable {
         self.jobVerbs = jobVerbs
         self.filters = filters
         self.isFollowed = isFollowed
+        self.roleOfChanges = roleOfChanges
+    }
+
+    /// The role that whoever asks for the verb needs: to look, every one will do; what takes media away, or may let
+    /// somebody see more, needs the highest.
+    public func role(for verb: Verb) -> Role {
+        switch verb {
+        case .list, .show: .viewer
+        case .create, .set, .delete:
+            (verb == .delete && deletionIsDestructive) || wideningVerbs.contains(verb) ? .admin : roleOfChanges
+        }
+    }
+
+    /// The same for an action.
+    public func role(for action: ActionDescription) -> Role {
+        if let role = action.ownRole { return role }
+        let mayWiden = action.arguments.contains { $0.name == FieldDescription.openName }
+        return mayWiden ? .admin : roleOfChanges
     }
 
     /// The singular with its article, for sentences.

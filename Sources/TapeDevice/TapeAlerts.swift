@@ -1,4 +1,5 @@
 internal import Platform
+
 /// TapeAlert flags that the drive raises (SSC-5 annex A).
 enum TapeAlert: Int, CaseIterable {
     /// The medium cannot be used.

@@ -4,8 +4,8 @@ import Foundation
 import Management
 import TextTable
 
-/// Selects the daemon.
-struct StateOptions: ParsableArguments {
+/// Selects the state folder.
+struct FolderOption: ParsableArguments {
     @Option(name: .customLong("state"), help: ArgumentHelp("The state folder.", valueName: "folder"))
     var path: String?
 
@@ -15,9 +15,20 @@ struct StateOptions: ParsableArguments {
 
     /// The state folder, absolute.
     var folder: String { StateFolder.absolute(path ?? StateFolder.defaultPath()) }
+}
 
-    /// The daemon of the folder.
-    var daemon: ControlClient { ControlClient(stateFolder: folder) }
+/// Selects the daemon.
+struct StateOptions: ParsableArguments {
+    @OptionGroup var folder: FolderOption
+    @OptionGroup var remote: RemoteOptions
+
+    /// The daemon of the folder, or the one that was named.
+    var daemon: ControlClient {
+        get throws {
+            if let server = try remote.server(insteadOf: folder.path) { return ControlClient(server: server) }
+            return ControlClient(stateFolder: folder.folder)
+        }
+    }
 }
 
 /// How a query prints.

@@ -40,7 +40,22 @@ struct ThirdParty {
     private static let apple = "Apple Inc. and the Swift project authors"
 
     /// Everything, by name.
-    static let all = [
+    static let all = (always + withTLS).sorted { $0.name.lowercased() < $1.name.lowercased() }
+
+    /// What builds with the trait `TLS` contain besides.
+    private static var withTLS: [ThirdParty] {
+        #if TLS
+            [
+                ThirdParty(
+                    "BoringSSL, in swift-nio-ssl", nil, .apache, "1995-2026 The OpenSSL Project Authors, Google"),
+                ThirdParty("swift-nio-ssl", "2.37.6", .apache, "2017-2018 The SwiftNIO Project"),
+            ]
+        #else
+            []
+        #endif
+    }
+
+    private static let always = [
         ThirdParty("GRDB.swift", "7.10.0", .mit, "2015-2025 Gwendal Roué"),
         ThirdParty("hummingbird", "2.28.1", .apache, "2024 The Hummingbird Project"),
         ThirdParty("ICU, in Foundation", "74", .unicode, "2016-2024 Unicode, Inc."),

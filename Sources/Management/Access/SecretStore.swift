@@ -91,7 +91,7 @@ final class SecretStore: Sendable {
         _ path: String, isRemembered: Bool
     ) throws(ManagementError) -> Content {
         guard FileManager.default.fileExists(atPath: path) else { return Content() }
-        try checkOwnership(of: path)
+        try PrivateFile.check(path, content: "CHAP secrets", renewal: "set new secrets")
         let content: FileContent
         do {
             content = try JSONDecoder().decode(
@@ -119,21 +119,6 @@ final class SecretStore: Sendable {
             }
         }
         return found
-    }
-
-    private static func checkOwnership(of path: String) throws(ManagementError) {
-        // Of the name itself: a symbolic link could point where others write.
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: path),
-            attributes[.type] as? FileAttributeType == .typeRegular,
-            let mode = attributes[.posixPermissions] as? NSNumber
-        else { throw ManagementError(.damaged, "\(path) must be a regular file; put the CHAP secrets back there") }
-        guard mode.intValue & 0o077 == 0 else {
-            let text = String(mode.intValue & 0o777, radix: 8)
-            throw ManagementError(
-                .damaged,
-                "others may read the CHAP secrets in \(path), which has mode \(text); "
-                    + "run 'chmod 600 \(path)' and set new secrets")
-        }
     }
 
     /// Replaces the credentials at `scope`, or removes them when nil; durable on return, unchanged when it throws.

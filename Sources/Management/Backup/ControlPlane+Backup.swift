@@ -78,6 +78,9 @@ extension ControlPlane {
         }
         files[catalogName] = try FileCopy.seal(folder + "/" + catalogName)
         var sources: [Source] = []
+        if self.folder.exists(self.folder.tokensPath) {
+            sources.append(Source(path: self.folder.tokensPath, name: "tokens.json", thing: "the tokens"))
+        }
         if self.folder.exists(self.folder.secretsPath) {
             sources.append(Source(path: self.folder.secretsPath, name: "chap.json", thing: "the secrets"))
         }

@@ -56,7 +56,7 @@ extension ControlPlane {
     func events(of notes: [AccessNote]) -> [NewEvent] {
         let kinds = [
             ("target", "target"), ("group", "initiatorGroup"), ("portal", "portal"), ("place", "credential"),
-            ("server", "nameServer"),
+            ("server", "nameServer"), ("token", "token"),
         ]
         return notes.map { note in
             let details = note.details.merging(["change": note.what]) { first, _ in first }

@@ -20,4 +20,10 @@ extension ControlPlane {
         secrets.replace(with: new)
         try configureFrontEnd()
     }
+
+    /// Takes over the file of tokens as it is now. Where it is damaged or gone, none is good.
+    func reloadTokens() {
+        tokens.reload()
+        if let problem = tokens.problem { logger.error("no token is good", metadata: ["reason": "\(problem)"]) }
+    }
 }

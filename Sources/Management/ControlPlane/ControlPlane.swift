@@ -31,6 +31,10 @@ final class ControlPlane: Sendable {
     let logger: Logger
     /// The secrets of CHAP.
     let secrets: SecretStore
+    /// The tokens with which others ask.
+    let tokens: TokenStore
+    /// Requests that did not show who asks.
+    let refusedRequests: RefusalLog
     /// Those who follow the events.
     let feed: EventFeed
     let started = Date()
@@ -108,6 +112,8 @@ final class ControlPlane: Sendable {
         let feed = EventFeed()
         self.feed = feed
         self.logger = logger
+        tokens = TokenStore(folder)
+        refusedRequests = RefusalLog(logger, .requests)
         profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
         let gate = folder.gate
         let isProofRequired: Bool
@@ -155,6 +161,7 @@ final class ControlPlane: Sendable {
             let libraries = try catalog.libraries()
             return disks.isEmpty && libraries.isEmpty
         }
+        if let problem = tokens.problem { logger.error("no token is good", metadata: ["reason": "\(problem)"]) }
         for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
         try endInterruptedSecrets()
         try reconcileAll(isStrict: isStrict)
@@ -231,8 +238,9 @@ final class ControlPlane: Sendable {
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: disks.count, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
-            problems: problems.values.sorted() + profiles.problems, warnings: try warnings(),
-            refusedLogins: assembly.refusedLogins, unclaimed: unclaimed)
+            problems: problems.values.sorted() + profiles.problems + (tokens.problem.map { [$0.message] } ?? []),
+            warnings: try warnings(), refusedLogins: assembly.refusedLogins, refusedRequests: refusedRequests.count,
+            unclaimed: unclaimed)
     }
 
     // MARK: For the extensions by topic

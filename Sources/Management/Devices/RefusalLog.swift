@@ -4,7 +4,8 @@ import Logging
 import Platform
 import Resources
 
-/// Counts refused logins and tells the log of them, of so many only that a flood of logins cannot fill the disk.
+/// Counts refused logins, or requests, and tells the log of them, of so many only that a flood of them cannot fill the
+/// disk.
 final class RefusalLog: Sendable {
     /// The most lines in `interval`, beside one that says how many are left out.
     static let lineLimit = 10
@@ -12,6 +13,15 @@ final class RefusalLog: Sendable {
     static let interval = Duration.seconds(60)
     /// The most characters of a name that an initiator has sent.
     static let nameLimit = 255
+
+    /// What the log says.
+    struct Words: Sendable {
+        let one: Logger.Message
+        let more: Logger.Message
+
+        static let logins = Words(one: "login refused", more: "more logins were refused")
+        static let requests = Words(one: "request refused", more: "more requests were refused")
+    }
 
     private struct Notes {
         var count = 0
@@ -25,12 +35,13 @@ final class RefusalLog: Sendable {
 
     private let notes = Lock(Notes())
     private let logger: Logger
+    private let words: Words
     private let clock: @Sendable () -> MonotonicTime
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
 
     /// A log that writes to `logger`. `later` calls a function after a time.
     init(
-        _ logger: Logger, clock: @escaping @Sendable () -> MonotonicTime = { .current() },
+        _ logger: Logger, _ words: Words = .logins, clock: @escaping @Sendable () -> MonotonicTime = { .current() },
         later: @escaping @Sendable (Duration, @escaping @Sendable () -> Void) -> Void = { delay, body in
             Task {
                 try? await Task.sleep(for: delay)
@@ -39,15 +50,19 @@ final class RefusalLog: Sendable {
         }
     ) {
         self.logger = logger
+        self.words = words
         self.clock = clock
         self.later = later
     }
 
-    /// How many logins were refused.
+    /// How many were refused.
     var count: Int { notes.withLock { $0.count } }
 
     /// A login was refused. On any thread.
-    @Sendable func note(_ login: RefusedLogin) {
+    @Sendable func note(_ login: RefusedLogin) { note { Self.metadata(login) } }
+
+    /// Something was refused, of which `metadata` tells. On any thread.
+    func note(_ metadata: () -> Logger.Metadata) {
         let now = clock()
         let (isTold, isFirst) = notes.withLock { notes -> (Bool, Bool) in
             notes.count += 1
@@ -60,7 +75,7 @@ final class RefusalLog: Sendable {
             notes.lines += 1
             return (true, false)
         }
-        if isTold { tell(login) }
+        if isTold { logger.notice(words.one, metadata: metadata()) }
         if isFirst { later(Self.interval) { [weak self] in self?.tellSuppressed() } }
     }
 
@@ -69,17 +84,17 @@ final class RefusalLog: Sendable {
             defer { (notes.suppressed, notes.isTellingLater) = (0, false) }
             return notes.suppressed
         }
-        logger.notice("more logins were refused", metadata: ["suppressed": "\(suppressed)"])
+        logger.notice(words.more, metadata: ["suppressed": "\(suppressed)"])
     }
 
-    private func tell(_ login: RefusedLogin) {
+    private static func metadata(_ login: RefusedLogin) -> Logger.Metadata {
         var metadata: Logger.Metadata = [
             "reason": "\(login.status)", "peer": "\(login.peerAddress)", "local": "\(login.localAddress)",
         ]
-        metadata["initiator"] = login.claims.initiatorName.map(Self.printable)
-        metadata["target"] = login.claims.targetName.map(Self.printable)
-        metadata["user"] = login.claims.chapName.map(Self.printable)
-        logger.notice("login refused", metadata: metadata)
+        metadata["initiator"] = login.claims.initiatorName.map(printable)
+        metadata["target"] = login.claims.targetName.map(printable)
+        metadata["user"] = login.claims.chapName.map(printable)
+        return metadata
     }
 
     private static func printable(_ name: String) -> Logger.MetadataValue {

@@ -18,7 +18,7 @@ public struct EventSummary: Codable, Hashable, Sendable {
     public var id: Int64
     /// When it happened, by the daemon's clock at that time.
     public var time: Date
-    /// Who did it: `daemon`, `uid:0 pid:4711`, the name of an initiator, `NAME as USER`.
+    /// Who did it: `daemon`, `uid:0 pid:4711`, `token:backup`, the name of an initiator, `NAME as USER`.
     public var actor: String
     /// The kind of thing that it happened to: `disk`, `library`, `cartridge`, `target` ...
     public var kind: String

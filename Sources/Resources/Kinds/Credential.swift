@@ -57,7 +57,7 @@ public enum Credential: ResourceKind {
             """,
             .set: "Another secret for the user.",
             .delete: "Where the last user goes, nobody gets in any more: see 'carousel chap waive'.",
-        ])
+        ], roleOfChanges: .admin)
 
     public static var actions: [any ResourceAction.Type] { [Allow.self, Waive.self] }
 

@@ -29,7 +29,7 @@ public enum Disk: ResourceKind {
                 "blockSize", \.blockSize, .choice([512, 4096]), .withDefault(512), column: "BLOCK",
                 help: "The logical block size."),
             Field(
-                "image", \.image, .text(.path),
+                "image", \.image, .text(.path), role: .admin,
                 help: "An existing file that becomes the medium, keeps its content, and stays when the disk is deleted."
             ),
         ]

@@ -7,7 +7,7 @@ public enum Event: ResourceKind {
     public struct Status: Record {
         /// When it happened, by the daemon's clock at that time.
         public var time = Date(timeIntervalSince1970: 0)
-        /// Who did it: `daemon`, `uid:0 pid:4711`, the name of an initiator.
+        /// Who did it: `daemon`, `uid:0 pid:4711`, `token:backup`, the name of an initiator.
         public var actor = ""
         /// What was done: `create`, `delete`, `move` …
         public var verb = ""

@@ -167,7 +167,7 @@ public enum ISCSITarget: ResourceKind {
             logged in.
             """,
         ],
-        wideningVerbs: [.set])
+        wideningVerbs: [.set], roleOfChanges: .admin)
 
     public static var actions: [any ResourceAction.Type] { [Access.self, Map.self, Unmap.self] }
 

@@ -89,7 +89,7 @@ public enum InitiatorGroup: ResourceKind {
             it.
             """,
         ],
-        wideningVerbs: [.set])
+        wideningVerbs: [.set], roleOfChanges: .admin)
 
     public static var actions: [any ResourceAction.Type] { [Add.self, Remove.self] }
 

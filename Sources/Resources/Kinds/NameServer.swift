@@ -75,7 +75,7 @@ public enum NameServer: ResourceKind {
             .set: "Another server gets the registration, which is withdrawn from the former one.",
             .delete: "The registration is taken back.",
         ],
-        wideningVerbs: [.set, .delete])
+        wideningVerbs: [.set, .delete], roleOfChanges: .admin)
 
     public static func summary(_ server: Resource<NameServer>) -> String {
         "iSNS server \(server.spec.server) is set; 'carousel isns show' tells whether it answers"

@@ -56,7 +56,7 @@ public enum Portal: ResourceKind {
         verbHelp: [
             .create: "The daemon listens there at once. Port 0 lets the system choose one.",
             .delete: "Refused while a session uses the portal: drain it first. The last portal stays.",
-        ])
+        ], roleOfChanges: .admin)
 
     public static var actions: [any ResourceAction.Type] { [Drain.self, Resume.self] }
 
@@ -83,7 +83,8 @@ public enum Portal: ResourceKind {
                 without one they are refused as unavailable. Initiators that are logged in through the portal are \
                 asked to log out, and what is left after the time is closed. Discovery goes on. The state ends with \
                 'carousel portal resume' or with the daemon.
-                """)
+                """,
+            role: .operator)
     }
 
     public enum Resume: ResourceAction {
@@ -91,7 +92,8 @@ public enum Portal: ResourceKind {
         public typealias Arguments = NoFields
 
         public static let description = ActionDescription(
-            "resume", Arguments.self, help: "Let a drained portal take logins again.")
+            "resume", Arguments.self, help: "Let a drained portal take logins again.",
+            role: .operator)
     }
 
     public static func summary(_ portal: Resource<Portal>) -> String {

@@ -54,7 +54,7 @@ struct Restore: ParsableCommand {
 
     @Argument(help: "A folder that 'carousel backup' has made.", completion: .directory)
     var folder: String
-    @OptionGroup var state: StateOptions
+    @OptionGroup var state: FolderOption
 
     func run() throws {
         let result: BackupRestore.Result

@@ -36,7 +36,7 @@ struct CheckCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let daemon = state.daemon
+        let daemon = try state.daemon
         var job: JSONValue?
         if !last {
             let begun: JSONValue = try await daemon.post("check", CheckRequest(names: names, repairs: repair))

@@ -108,7 +108,7 @@ struct Apply: AsyncParsableCommand {
         }
         request.mayWiden = open
         request.mayDeleteMedia = !changes.deletedMedia.isEmpty
-        let daemon = options.state.daemon
+        let daemon = try options.state.daemon
         let begun: JSONValue = try await daemon.post("configuration/apply", request)
         if begun["status"] != nil {
             if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }

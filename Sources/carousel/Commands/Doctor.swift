@@ -15,7 +15,7 @@ struct Doctor: AsyncParsableCommand {
             sees less. Exit code 1 means that there is a problem.
             """)
 
-    @OptionGroup var state: StateOptions
+    @OptionGroup var state: FolderOption
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
@@ -23,7 +23,8 @@ struct Doctor: AsyncParsableCommand {
             path: state.folder,
             origin: FolderExamination.origin(
                 option: state.path, environment: ProcessInfo.processInfo.environment, isRoot: geteuid() == 0))
-        let findings = folder.findings() + (await DaemonExamination(folder: folder, daemon: state.daemon).findings())
+        let daemon = ControlClient(stateFolder: state.folder)
+        let findings = folder.findings() + (await DaemonExamination(folder: folder, daemon: daemon).findings())
         try output.show(findings) { findings in
             findings.map { "\(Self.column($0.level)) \($0.subject): \(PrintableText.escaped($0.sentence))" }
                 .joined(separator: "\n")

@@ -33,7 +33,7 @@ struct EventList: AsyncParsableCommand {
         filters["kind"] = kind
         filters["thing"] = name
         var start = after.map { "\($0)" }
-        let daemon = state.daemon
+        let daemon = try state.daemon
         if last != nil || !follow {
             let items = try await daemon.list(Event.description, last: last, after: start, filters: filters)
             guard follow else {

@@ -15,8 +15,8 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             The daemon serves what is in the state folder until SIGTERM or SIGINT: then it takes no new logins, asks \
             initiators to log out, writes everything to its media and ends with exit code 0, or with 74 when a medium \
-            could not be written out, which the log names. SIGHUP has it read the CHAP secrets again and try again to \
-            serve what it could not; the log says what came of that.
+            could not be written out, which the log names. SIGHUP has it read the CHAP secrets and the tokens again \
+            and try again to serve what it could not; the log says what came of that.
 
             It listens on the portals given here and on those of the last time, or on 127.0.0.1:3260, which only this \
             machine reaches, when there are none. It remembers all of them: 'carousel portal delete' makes it forget \
@@ -28,7 +28,7 @@ struct Serve: AsyncParsableCommand {
             'carousel target access', and 'carousel chap' for passwords. Neither encrypts what is on the wire.
             """)
 
-    @OptionGroup var state: StateOptions
+    @OptionGroup var state: FolderOption
 
     @Option(
         name: .customLong("portal"),
@@ -66,6 +66,8 @@ struct Serve: AsyncParsableCommand {
         completion: .list(PageChoice.allCases.map(\.rawValue)))
     var bufferPages: String = PageChoice.standard.rawValue
 
+    @OptionGroup var network: NetworkOptions
+
     @Option(help: ArgumentHelp("How much to log: debug, info, warning or error.", valueName: "level"))
     var logLevel: String = "info"
 
@@ -86,6 +88,7 @@ struct Serve: AsyncParsableCommand {
         if let profileFolder, (try? FileStatus.of(profileFolder))?.kind != .directory {
             throw CommandFailure(.usage, "\(profileFolder) is no folder; give one with profiles")
         }
+        let network = try network.access
         let manager = ServiceManager(
             environment: ProcessInfo.processInfo.environment, processID: ProcessInfo.processInfo.processIdentifier)
         let inherited = try Self.takeSockets(manager)
@@ -99,7 +102,7 @@ struct Serve: AsyncParsableCommand {
             let signals = try Self.catchSignals()
             try await serve(
                 portals: portals + inherited.portals.map(\.address).map(PortalAddress.init),
-                control: inherited.control, manager: manager, signals: signals, logger: logger
+                control: inherited.control, network: network, manager: manager, signals: signals, logger: logger
             ) { resources throws(ManagementError) in
                 try LocalDevices(
                     resources, keptMemory: keptMemory, bufferPages: bufferPages, inheritedSockets: inherited.portals)
@@ -110,11 +113,12 @@ struct Serve: AsyncParsableCommand {
     }
 
     private func serve(
-        portals: [PortalAddress], control: ListenSocket?, manager: ServiceManager, signals: CaughtSignals,
-        logger: Logger,
+        portals: [PortalAddress], control: ListenSocket?, network: NetworkAccess?, manager: ServiceManager,
+        signals: CaughtSignals, logger: Logger,
         makeDevices: @Sendable (Controller.Resources) throws(ManagementError) -> LocalDevices
     ) async throws {
         let folder = try StateFolder(path: state.folder)
+        let network = try network.map { access throws(ManagementError) in try NetworkSocket(access) }
         let made = Lock<LocalDevices?>(nil)
         let controller = try Controller(
             folder: folder, logger: logger, profileFolder: profileFolder.map { StateFolder.absolute($0) }
@@ -125,7 +129,8 @@ struct Serve: AsyncParsableCommand {
         }
         // NIO closes the descriptor that it is given.
         let server = ControlServer(
-            controller: controller, inheritedSocket: control.map { dup($0.fileDescriptor) }, logger: logger)
+            controller: controller, inheritedSocket: control.map { dup($0.fileDescriptor) }, network: network,
+            logger: logger)
         do {
             try await controller.start(portals: portals, demo: demo, isStrict: strict)
         } catch {
@@ -136,13 +141,14 @@ struct Serve: AsyncParsableCommand {
             for await _ in signals.hangUps {
                 manager.tell("RELOADING=1", "STATUS=reading files again")
                 await controller.reload()
+                if let network { Self.reload(network, logger) }
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
         }
         if let devices = made.withLock({ $0 }) { Self.startWatchdog(manager, devices) }
         let serving = Task {
             try await server.run {
-                await Self.announce(controller)
+                await Self.announce(controller, network?.address)
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
         }
@@ -263,6 +269,15 @@ struct Serve: AsyncParsableCommand {
         thread.start()
     }
 
+    private static func reload(_ network: NetworkSocket, _ logger: Logger) {
+        do {
+            try network.reload()
+            logger.notice("certificate read again")
+        } catch {
+            logger.error("the certificate stays as it was", metadata: ["reason": "\(error.message)"])
+        }
+    }
+
     private static func status(of controller: Controller) async -> String {
         guard let status = try? await controller.status() else { return "serving" }
         let counts = [
@@ -272,11 +287,12 @@ struct Serve: AsyncParsableCommand {
         return "serving \(counts.joined(separator: " and ")) on \(status.portals.joined(separator: ", "))\(problems)"
     }
 
-    private static func announce(_ controller: Controller) async {
+    private static func announce(_ controller: Controller, _ network: SocketAddress?) async {
         guard let status = try? await controller.status() else { return }
         Output.print(
             "carousel \(status.version) serves \(status.stateFolder) on \(status.portals.joined(separator: ", ")) "
                 + "(process \(status.processID); SIGTERM or Ctrl-C stops it)")
+        if let network { Output.print("it is asked with tokens on https://\(network), too") }
         for warning in status.warnings { Output.print("warning: \(warning)") }
     }
 }

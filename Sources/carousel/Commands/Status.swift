@@ -31,6 +31,7 @@ struct Status: AsyncParsableCommand {
                     ("cartridges", "\(status.cartridges)"),
                     ("sessions", "\(status.sessions)"),
                     ("refused logins", "\(status.refusedLogins)"),
+                    ("refused requests", "\(status.refusedRequests)"),
                 ] + status.warnings.map { ("warning", $0) } + status.problems.map { ("problem", $0) }
                     + status.unclaimed.map { ("unclaimed", $0) })
         }

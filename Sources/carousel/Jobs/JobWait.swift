@@ -16,7 +16,7 @@ struct JobWait: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let daemon = state.daemon
+        let daemon = try state.daemon
         let job = try await daemon.show(DaemonJob.description, name.text)
         try output.show(try await JobFollower(daemon: daemon).finish(job), text: JobText.ended)
     }

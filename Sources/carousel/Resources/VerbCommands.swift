@@ -77,7 +77,7 @@ struct CreateCommand<Kind: ResourceKind>: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let (kind, daemon) = (Kind.description, state.daemon)
+        let (kind, daemon) = (Kind.description, try state.daemon)
         var thing = try await daemon.startCreation(
             kind, name.text, try fields.members, isDryRun: dryRun.isAsked)
         if dryRun.isAsked { return try output.show(thing) { ResourceText.preview("make", $0, of: kind) } }
@@ -121,7 +121,7 @@ struct SetCommand<Kind: ResourceKind>: AsyncParsableCommand {
             let names = Fields.options.map { "--" + $0.optionName }.joined(separator: ", ")
             throw CommandFailure(.usage, "say what to change, with \(names)")
         }
-        let (kind, daemon) = (Kind.description, state.daemon)
+        let (kind, daemon) = (Kind.description, try state.daemon)
         let name = try await name.resolved(daemon)
         let present = dryRun.isAsked ? try await daemon.show(kind, name) : nil
         let thing = try await daemon.change(
@@ -158,7 +158,7 @@ struct DeleteCommand<Kind: ResourceKind>: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let (kind, daemon) = (Kind.description, state.daemon)
+        let (kind, daemon) = (Kind.description, try state.daemon)
         let name = try await name.resolved(daemon)
         if dryRun.isAsked {
             let thing = try await daemon.startDeletion(kind, name, mayWiden: widening.isAsked, isDryRun: true)
