@@ -23,7 +23,8 @@ extension ISCSIServer {
                 },
                 parameters: record.parameters, start: record.start, reactor: session.reactor.index,
                 commands: session.counters.commands, sentBytes: session.counters.sentBytes,
-                receivedBytes: session.counters.receivedBytes)
+                receivedBytes: session.counters.receivedBytes,
+                commandCounters: session.target == nil ? nil : session.commandCounters)
         }
     }
 

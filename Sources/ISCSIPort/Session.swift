@@ -25,6 +25,8 @@ final class Session: @unchecked Sendable {
     /// What was negotiated for the session as a whole, by its first connection.
     let parameters: NegotiatedParameters
     let counters = SessionCounters()
+    /// Counts the commands as the devices see them.
+    let commandCounters = CommandCounters()
     private(set) var nexus: ITNexus?
 
     /// The connections by their index; nil where there is none.
@@ -119,7 +121,7 @@ final class Session: @unchecked Sendable {
             initiatorPort: InitiatorPort(
                 iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
             targetPort: TargetPort(iSCSITarget: target.name, portalGroupTag: portalGroupTag), target: target,
-            logicalUnits: logicalUnits, reactor: reactor, port: self)
+            logicalUnits: logicalUnits, reactor: reactor, port: self, counters: commandCounters)
     }
 
     /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are

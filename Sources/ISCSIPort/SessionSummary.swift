@@ -1,5 +1,6 @@
 public import ISCSI
 public import Platform
+public import TargetCore
 
 /// What the control plane shows of a session.
 public struct SessionSummary: Sendable {
@@ -31,6 +32,8 @@ public struct SessionSummary: Sendable {
     public let sentBytes: Int
     /// Bytes received as Data-Out.
     public let receivedBytes: Int
+    /// What counts its commands, for who wants more of them; nil in a discovery session.
+    public let commandCounters: CommandCounters?
 }
 
 /// What the control plane shows of a connection of a session.

@@ -160,6 +160,9 @@ public struct RegistrationName: Hashable, Sendable {
     /// The clock, read once a turn.
     public var now: MonotonicTime { time }
 
+    /// The clock, read now; costs a clock read (about 20 ns). On any thread.
+    public var clockTime: MonotonicTime { clock.now }
+
     /// How many timers are pending.
     public var pendingTimers: Int { timers.count }
 

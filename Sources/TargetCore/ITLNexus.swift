@@ -17,6 +17,10 @@ public final class ITLNexus: @unchecked Sendable {
     public let logicalUnitNumber: LogicalUnitNumber
     /// The way to the unit when it lives on another reactor: everything about this nexus happens at its other end.
     let relay: Relay?
+    /// Counts for the unit, where its commands are performed; nil at the near end of a relay, and without a unit.
+    let unitCounters: CommandCounters?
+    /// Counts for the I_T nexus; nil at the far end of a relay.
+    let nexusCounters: CommandCounters?
 
     /// The conditions that stop commands, in one word.
     private let gate = Atomic<UInt32>(0)
@@ -35,12 +39,15 @@ public final class ITLNexus: @unchecked Sendable {
     var listPosition = -1
 
     init(
-        iTNexus: ITNexus, logicalUnit: LogicalUnit, logicalUnitNumber: LogicalUnitNumber, relay: Relay? = nil
+        iTNexus: ITNexus, logicalUnit: LogicalUnit, logicalUnitNumber: LogicalUnitNumber, relay: Relay? = nil,
+        unitCounters: CommandCounters? = nil
     ) {
         self.iTNexus = iTNexus
         self.logicalUnit = logicalUnit
         self.logicalUnitNumber = logicalUnitNumber
         self.relay = relay
+        self.unitCounters = unitCounters
+        nexusCounters = iTNexus.counters
     }
 
     // MARK: The gate

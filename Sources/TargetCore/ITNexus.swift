@@ -16,6 +16,8 @@ public final class ITNexus: Sendable {
     public let reactor: Reactor
     /// The logical units that the initiator sees.
     public let logicalUnits: LogicalUnitMap
+    /// Counts the commands of the nexus; nil in what stands for a nexus of another reactor.
+    let counters: CommandCounters?
     /// The I_T_L nexuses of the numbers that the initiator has addressed.
     private let table: ReactorConfined<LogicalUnitTable<ITLNexus>>
     private let absent: ReactorConfined<ITLNexus?>
@@ -40,26 +42,27 @@ public final class ITNexus: Sendable {
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its
-    /// number.
+    /// number. Its commands are counted in `counters`, which is for no other nexus.
     public convenience init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
-        reactor: Reactor, port: any TaskPort
+        reactor: Reactor, port: any TaskPort, counters: CommandCounters = CommandCounters()
     ) {
         self.init(
             initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
-            reactor: reactor, port: port, origin: nil)
+            reactor: reactor, port: port, counters: counters, origin: nil)
     }
 
     /// The nexus of a session, or with `origin` what stands for one on the reactor of units that live there.
     init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap?,
-        reactor: Reactor, port: any TaskPort, origin: Relay?
+        reactor: Reactor, port: any TaskPort, counters: CommandCounters?, origin: Relay?
     ) {
         self.initiatorPort = initiatorPort
         self.targetPort = targetPort
         self.target = target
         self.reactor = reactor
         self.port = ReactorConfined(port)
+        self.counters = counters
         self.logicalUnits = logicalUnits ?? target.logicalUnits
         table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)
@@ -86,7 +89,8 @@ public final class ITNexus: Sendable {
         guard origin == nil || unit.homeReactor === reactor else { return nil }
         let relay = unit.homeReactor.flatMap { $0 === reactor ? nil : self.relay(to: $0) }
         let nexus = ITLNexus(
-            iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number), relay: relay)
+            iTNexus: self, logicalUnit: unit, logicalUnitNumber: LogicalUnitNumber(number), relay: relay,
+            unitCounters: relay == nil ? unit.counters(on: reactor) : nil)
         table.change(leaving: LogicalUnitTable()) { $0[number] = nexus }
         // What the unit remembers of the nexus, it remembers at the other end.
         guard relay == nil else { return nexus }
@@ -112,11 +116,13 @@ public final class ITNexus: Sendable {
     public func submit(_ task: SCSITask) {
         if let nexus = unitNexus(task.logicalUnitNumber) {
             task.bind(nexus)
+            nexus.countBegin(task, at: reactor.now)
             if let relay = nexus.relay { return relay.submit(task) }
             nexus.logicalUnit.admit(task, nexus)
         } else {
             guard let nexus = absent.value else { preconditionFailure("a task came after the loss of its nexus") }
             task.bind(nexus)
+            nexus.countBegin(task, at: reactor.now)
             nexus.logicalUnit.admit(task, nexus)
         }
     }

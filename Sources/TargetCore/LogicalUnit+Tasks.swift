@@ -211,6 +211,7 @@ extension LogicalUnit {
             attachedNexuses.interposer?.taskWillEnd(task, nexus)
         }
         task.fields.state = .ended
+        nexus.countEnd(task)
         let wasAborted = task.isAborted
         if task.fields.isInTurns { leaveTurns(task) }
         nexus.taskSet.leave(task)
@@ -226,6 +227,7 @@ extension LogicalUnit {
     /// Ends a task that has ended at the other end of a relay.
     func endRelayed(_ task: SCSITask) {
         task.fields.state = .ended
+        task.nexus?.countEnd(task)
         guard task.isAborted else { return task.port.taskEnded(task) }
         let waiting = task.whenAborted.takeAll()
         endAborted(task)
@@ -299,6 +301,7 @@ extension LogicalUnit {
             task.fields.isAborted = true
             _ = nexus.taskSet.removeBlocked(task)
             task.fields.state = .ended
+            nexus.countEnd(task)
             endAborted(task)
         }
         if startsBlocked { startBlocked(behind: nexus) }

@@ -21,10 +21,16 @@ public final class LogicalUnit: Sendable {
     let turns: ReactorConfined<TaskSet>
     /// Those whose nexus is gone, and that the medium works on.
     let lostTasks = LostTasks()
+    /// What counts its commands, by reactor; one for each on which it is used.
+    private let countersOfReactors = Lock<[ObjectIdentifier: CommandCounters]>([:])
+    /// Told of commands that have failed because of the medium or the host.
+    private let whenFailed: (@Sendable (CommandFailure) -> Void)?
 
-    /// The logical unit of `server`, which serves no other.
-    public init(_ server: any DeviceServer) {
+    /// The logical unit of `server`, which serves no other. `whenFailed` is called on reactors, for each command that
+    /// the medium or the host has let fail; it must not wait.
+    public init(_ server: any DeviceServer, whenFailed: (@Sendable (CommandFailure) -> Void)? = nil) {
         self.server = server
+        self.whenFailed = whenFailed
         commands = server.commands
         attachedNexuses = server.attachedNexuses
         homeReactor = server.homeReactor
@@ -35,6 +41,31 @@ public final class LogicalUnit: Sendable {
     public var identity: DeviceIdentity { server.identity }
 
     public var usesDescriptorSense: Bool { server.usesDescriptorSense }
+
+    // MARK: Statistics
+
+    /// What was counted of its commands since it was made. On any thread.
+    public var statistics: CommandStatistics {
+        var statistics = CommandStatistics()
+        for counters in countersOfReactors.withLock({ Array($0.values) }) { counters.add(to: &statistics) }
+        return statistics
+    }
+
+    /// What counts the commands of all nexuses on `reactor`.
+    func counters(on reactor: Reactor) -> CommandCounters {
+        countersOfReactors.withLock { counters in
+            if let present = counters[ObjectIdentifier(reactor)] { return present }
+            let added = CommandCounters()
+            counters[ObjectIdentifier(reactor)] = added
+            return added
+        }
+    }
+
+    /// Tells of a task that ends with CHECK CONDITION, if it is the medium's or the host's fault.
+    func noteFailure(_ task: SCSITask) {
+        guard let whenFailed, let failure = CommandFailure(task) else { return }
+        whenFailed(failure)
+    }
 
     // MARK: Nexuses
 

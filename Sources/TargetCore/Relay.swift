@@ -61,7 +61,7 @@ final class Relay: @unchecked Sendable {
         toFar {
             self.farNexus = ITNexus(
                 initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
-                reactor: self.far, port: self, origin: self)
+                reactor: self.far, port: self, counters: nil, origin: self)
             if hasNewInventory { self.farNexus?.inventoryHasChanged() }
         }
     }

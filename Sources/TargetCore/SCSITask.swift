@@ -70,6 +70,8 @@ public final class SCSITask {
         var isInTurns = false
         /// The medium that the Data-Out was fetched for.
         var mediumGeneration: UInt32 = 0
+        /// The turn of the reactor in which the port submitted the task.
+        var start = MonotonicTime(nanoseconds: 0)
         var command = 0
         var step = 0
         var progressCount = 0

@@ -14,7 +14,12 @@ public final class Target: Sendable {
     /// The logical units that initiators see for whom nothing else is mapped.
     public let logicalUnits = LogicalUnitMap()
 
-    private let sessions = Lock<[ObjectIdentifier: ITNexus]>([:])
+    private struct Sessions {
+        var nexuses: [ObjectIdentifier: ITNexus] = [:]
+        /// What was counted of those that were lost.
+        var former = CommandStatistics()
+    }
+    private let sessions = Lock(Sessions())
 
     /// A target with no logical units yet.
     public init(name: String, alias: String, homeReactor: Reactor?) {
@@ -24,7 +29,17 @@ public final class Target: Sendable {
     }
 
     /// The nexuses that are logged in.
-    public var nexuses: [ITNexus] { sessions.withLock { Array($0.values) } }
+    public var nexuses: [ITNexus] { sessions.withLock { Array($0.nexuses.values) } }
+
+    /// What was counted of the commands of all nexuses since the target was made; only those of nexuses that are logged
+    /// in are in flight. On any thread.
+    public var statistics: CommandStatistics {
+        sessions.withLock { sessions in
+            var statistics = sessions.former
+            for nexus in sessions.nexuses.values { nexus.counters?.add(to: &statistics) }
+            return statistics
+        }
+    }
 
     /// Puts a logical unit at `number` of `map` (the target's own when nil). Initiators that are logged in and use the
     /// map learn of it by REPORTED LUNS DATA HAS CHANGED (SPC-5 clause 6.33) and can use the unit at once. False, and
@@ -51,11 +66,15 @@ public final class Target: Sendable {
     }
 
     func attach(_ nexus: ITNexus) {
-        sessions.withLock { $0[ObjectIdentifier(nexus)] = nexus }
+        sessions.withLock { $0.nexuses[ObjectIdentifier(nexus)] = nexus }
     }
 
     func detach(_ nexus: ITNexus) {
-        sessions.withLock { $0[ObjectIdentifier(nexus)] = nil }
+        sessions.withLock { sessions in
+            guard sessions.nexuses.removeValue(forKey: ObjectIdentifier(nexus)) != nil else { return }
+            nexus.counters?.add(to: &sessions.former)
+            sessions.former.inFlight = 0
+        }
     }
 }
 

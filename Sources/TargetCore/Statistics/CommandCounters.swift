@@ -1,0 +1,166 @@
+internal import Bytes
+internal import Platform
+internal import SCSI
+
+/// Counts the commands that one reactor performs for a logical unit, or for an I_T nexus: written there, read on any
+/// thread.
+///
+/// Counting costs a few loads and stores, without a lock; memory is taken when an operation code, or a class of
+/// latencies, first occurs. What has occurred needs some 300 bytes an operation code, and 24 of those are the most that
+/// are told apart.
+public final class CommandCounters: @unchecked Sendable {
+    /// The most operation codes that are counted apart; the others are counted together.
+    public static let operationLimit = 24
+
+    /// The words of the row of an operation code.
+    private enum Word {
+        static let operationCode = 0
+        static let commands = 1
+        static let failures = 2
+        static let readBytes = 3
+        static let writtenBytes = 4
+        static let nanoseconds = 5
+        static let longest = 6
+        static let count = 9
+    }
+
+    /// The words of the row of all commands, whose sparse part has the sense keys.
+    private enum Total {
+        static let row = 0
+        static let begun = 0
+        static let ended = 1
+        static let aborted = 2
+        static let statuses = 3
+    }
+
+    /// The statuses other than CHECK CONDITION that say that a command was not performed, in the order of their words.
+    static let statuses: [SCSIStatus] = [.busy, .reservationConflict, .taskSetFull]
+
+    private static let otherRow = operationLimit + 1
+    private let table = CounterTable(
+        rowLimit: operationLimit + 2, words: Word.count, pages: LatencyScale.count / CounterTable.pageLength)
+    /// The row of each operation code that has occurred; 0 for the others. On the reactor only.
+    private var rows = InlineArray<256, UInt8>(repeating: 0)
+    private var operationCount = 0
+
+    public init() {}
+
+    // MARK: On the reactor
+
+    /// A command has come.
+    func begin() {
+        table.add(1, row: Total.row, word: Total.begun)
+    }
+
+    /// A command was aborted that had come.
+    func abort() {
+        table.add(1, row: Total.row, word: Total.aborted)
+        table.add(1, row: Total.row, word: Total.ended)
+    }
+
+    /// A command that had come has its outcome.
+    func end(_ outcome: CommandOutcome) {
+        table.add(1, row: Total.row, word: Total.ended)
+        let known = Int(rows[Int(outcome.operationCode)])
+        let row = known > 0 ? known : makeRow(outcome.operationCode)
+        table.add(1, row: row, word: Word.commands)
+        table.add(outcome.nanoseconds, row: row, word: Word.nanoseconds)
+        table.count(row: row, sparse: LatencyScale.index(nanoseconds: outcome.nanoseconds))
+        if outcome.nanoseconds > table.value(row: row, word: Word.longest) {
+            table.store(outcome.nanoseconds, row: row, word: Word.longest)
+        }
+        if outcome.readBytes > 0 { table.add(outcome.readBytes, row: row, word: Word.readBytes) }
+        if outcome.writtenBytes > 0 { table.add(outcome.writtenBytes, row: row, word: Word.writtenBytes) }
+        if !outcome.isGood { countFailure(outcome, row) }
+    }
+
+    private func countFailure(_ outcome: CommandOutcome, _ row: Int) {
+        table.add(1, row: row, word: Word.failures)
+        if outcome.status == .checkCondition {
+            if let key = outcome.senseKey { table.count(row: Total.row, sparse: Int(key)) }
+        } else if let index = Self.statuses.firstIndex(of: outcome.status) {
+            table.add(1, row: Total.row, word: Total.statuses + index)
+        }
+    }
+
+    private func makeRow(_ operationCode: UInt8) -> Int {
+        let row = operationCount < Self.operationLimit ? operationCount + 1 : Self.otherRow
+        // The row of the others has no operation code, and theirs is looked for each time.
+        if row != Self.otherRow {
+            operationCount = row
+            rows[Int(operationCode)] = UInt8(row)
+            table.store(UInt(operationCode), row: row, word: Word.operationCode)
+        }
+        return row
+    }
+
+    // MARK: On any thread
+
+    /// What was counted until now.
+    public var statistics: CommandStatistics {
+        var statistics = CommandStatistics()
+        add(to: &statistics)
+        return statistics
+    }
+
+    /// Adds what was counted until now.
+    public func add(to statistics: inout CommandStatistics) {
+        // First what has ended: it is never more than what has begun.
+        let ended = table.value(row: Total.row, word: Total.ended)
+        statistics.inFlight += Int(clamping: table.value(row: Total.row, word: Total.begun) &- ended)
+        statistics.aborted &+= table.value(row: Total.row, word: Total.aborted)
+        for (index, status) in Self.statuses.enumerated() {
+            let count = table.value(row: Total.row, word: Total.statuses + index)
+            if count > 0 { statistics.statuses[status, default: 0] &+= count }
+        }
+        table.forEachSparse(row: Total.row) { key, count in
+            statistics.senseKeys[UInt8(key), default: 0] &+= count
+        }
+        for row in 1...Self.otherRow where table.hasRow(row) {
+            var operation = OperationStatistics()
+            operation.commands = table.value(row: row, word: Word.commands)
+            operation.failures = table.value(row: row, word: Word.failures)
+            operation.readBytes = table.value(row: row, word: Word.readBytes)
+            operation.writtenBytes = table.value(row: row, word: Word.writtenBytes)
+            operation.nanoseconds = table.value(row: row, word: Word.nanoseconds)
+            operation.longest = table.value(row: row, word: Word.longest)
+            table.forEachSparse(row: row) { operation.latencies.add($1, at: $0) }
+            let code = UInt8(truncatingIfNeeded: table.value(row: row, word: Word.operationCode))
+            statistics.add(operation, of: row == Self.otherRow ? nil : code)
+        }
+    }
+}
+
+/// How a command has ended, as it is counted.
+struct CommandOutcome {
+    let operationCode: UInt8
+    let status: SCSIStatus
+    /// SENSE KEY where there is sense data.
+    let senseKey: UInt8?
+    /// From the turn of the reactor in which the command came to its outcome.
+    let nanoseconds: UInt
+    /// The Data-In that the initiator takes.
+    let readBytes: UInt
+    /// The Data-Out that was used.
+    let writtenBytes: UInt
+
+    var isGood: Bool { status == .good || status == .conditionMet }
+
+    /// The outcome of `task`, which ends now and was not aborted.
+    init(_ task: SCSITask) {
+        operationCode = task.fields.commandDescriptorBlock.operationCode
+        status = task.fields.status
+        senseKey = status == .checkCondition ? Self.senseKey(of: task) : nil
+        nanoseconds = UInt(max(0, task.reactor.clockTime.nanoseconds - task.fields.start.nanoseconds))
+        readBytes = UInt(min(task.dataIn.lease?.count ?? 0, task.fields.expectedDataInLength))
+        writtenBytes =
+            status == .good ? UInt(min(task.fields.requestedDataOutLength, task.fields.expectedDataOutLength)) : 0
+    }
+
+    private static func senseKey(of task: SCSITask) -> UInt8? {
+        guard let bytes = task.fields.verbatimSense else { return task.fields.sense?.key.rawValue }
+        // The formats have it at different places (SPC-5 clauses 4.4.2 and 4.4.3).
+        guard bytes.count > 2 else { return nil }
+        return (bytes[0] & 0x7F >= 0x72 ? bytes[1] : bytes[2]) & 0x0F
+    }
+}
