@@ -53,6 +53,18 @@ public struct ControlClient: Sendable {
         try await request(.PATCH, path, body: try APICoding.encode(body))
     }
 
+    /// What `/metrics` answers, in the text format of Prometheus.
+    public func metrics() async throws -> String {
+        let (status, answer) = try await exchange(.GET, "/metrics", body: Data()) { inbound in
+            try await Self.answer(from: inbound)
+        }
+        guard status == 200 else {
+            throw Self.refusal(answer)
+                ?? .notUnderstood("the daemon answered GET /metrics with HTTP status \(status); is it of an older version?")
+        }
+        return String(decoding: answer, as: UTF8.self)
+    }
+
     // MARK: Things
 
     /// All things of a kind, by name, or those that are parts of `whole`, and whose fields `filters` are so; of these

@@ -44,6 +44,7 @@ public struct ControlServer: Sendable {
         let others = router(controller).buildResponder()
         return CallbackResponder { request, context in
             try await admission.admit(request) {
+                if let response = await metrics(request, controller) { return response }
                 if let response = await api.respond(to: request) { return response }
                 do throws(ManagementError) {
                     try API.checkHasNoParameters(request)

@@ -11,6 +11,7 @@ extension ControlServer {
         let router = Router()
         let api = router.group("v1")
         api.get("status") { _, _ in await answer { try await controller.status() } }
+        addStatisticsRoutes(to: api, controller)
         addProfileRoutes(to: api, controller)
         addCheckRoutes(to: api, controller)
         addAdoptionRoutes(to: api, controller)

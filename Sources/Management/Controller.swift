@@ -52,6 +52,7 @@ public final class Controller: Sendable {
     public let folder: StateFolder
     let plane: ControlPlane
     let jobs = JobRegistry()
+    let survey = SpaceSurvey()
     private let changes: KeyedQueue<ChangeKey>
     private let queries: KeyedQueue<ChangeKey>
     private let isShutDown = Lock(false)

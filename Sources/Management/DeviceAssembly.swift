@@ -41,12 +41,29 @@ public struct MediumSummary: Hashable, Sendable {
     }
 }
 
+/// What the running devices and ports have counted.
+public struct AssemblyStatistics: Sendable {
+    /// Those that run, by name.
+    public var devices: [DeviceFigures] = []
+    /// Those that are logged in, without discovery sessions.
+    public var sessions: [SessionFigures] = []
+    /// Those that are offered, by name.
+    public var targets: [TargetFigures] = []
+    public var reactors: [ReactorFigures] = []
+    /// Commands that medium or host have let fail, by cause.
+    public var failures: [String: Int] = [:]
+    /// How many cartridges are known to have lost data that nobody has acknowledged.
+    public var lostCartridges = 0
+
+    public init() {}
+}
+
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
 /// Functions are called on any threads but reactors, for different devices at the same time; those that change one
 /// device, one after another, and so are those that change portals, or the front end. They may wait, for a bounded
-/// time, but not those that only tell of sessions, portals, losses and findings, for queries count on that. None may
-/// call back into the control plane. A function that throws has changed nothing unless it says so.
+/// time, but not those that only tell of sessions, portals, losses, findings and statistics, for queries count on that.
+/// None may call back into the control plane. A function that throws has changed nothing unless it says so.
 public protocol DeviceAssembly: Sendable {
     /// Refuses a library that cannot be made: unknown profiles, more elements than the profile has.
     func check(_ library: NewLibrary) throws(ManagementError)
@@ -147,6 +164,11 @@ public protocol DeviceAssembly: Sendable {
     /// Changes what discovery domains say; sessions that may not stay are ended. On any thread.
     func changeDomains(_ change: DomainChange)
 
+    /// What was counted so far.
+    func statistics() -> AssemblyStatistics
+    /// The storage that the images of the running disks take in bytes, by disk; without those that cannot be asked. It
+    /// may wait for the storage device.
+    func allocatedBytes() -> [String: Int]
     /// How many logins were refused so far.
     var refusedLogins: Int { get }
     /// The sessions that are logged in.

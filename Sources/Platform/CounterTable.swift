@@ -1,6 +1,7 @@
 public import Synchronization
 
-/// Rows of counters in which one thread counts and that any thread reads, late by as much as the processor's caches are.
+/// Rows of counters in which one thread counts and that any thread reads, late by as much as the processor's caches
+/// are.
 ///
 /// A row has words of its own and a sparse part, in pages of 16 words. Rows and pages are made when they are first
 /// counted in: a table costs what has occurred, and after that counting is a load and a store. What is read of one row

@@ -203,6 +203,13 @@ public struct CommandSet: Sendable {
     /// The attributes of all listed rows, by operation code, then service action.
     public var attributes: [CommandAttributes] { Array(rows.prefix(listedCount)) }
 
+    /// The standard's name of the command of an operation code; nil when the table does not list it, or has several by
+    /// service action.
+    public func name(ofOperationCode code: UInt8) -> String? {
+        let row = Int(index[Int(code)])
+        return row >= 0 ? rows[row].name : nil
+    }
+
     /// Finds the row for a command; the wildcard row for one that is not listed, where there is one.
     public func find(operationCode: UInt8, serviceAction: UInt8) -> CommandLookup {
         let found = findListed(operationCode: operationCode, serviceAction: serviceAction)

@@ -26,7 +26,7 @@ struct Carousel: AsyncParsableCommand {
             it had begun goes on.
             """,
         version: Controller.version,
-        subcommands: [Serve.self, Status.self] + KindCommands.all + [
+        subcommands: [Serve.self, Status.self, Top.self, MetricsCommand.self] + KindCommands.all + [
             Export.self, Diff.self, Apply.self, Backup.self, Restore.self, Doctor.self, Profile.self, CheckCommand.self,
             Adopt.self, ConformanceRun.self, Completion.self, Man.self,
             ServiceUnit.self, Licenses.self,

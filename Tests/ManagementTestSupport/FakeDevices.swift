@@ -26,6 +26,8 @@ public final class FakeDevices: DeviceAssembly {
         var whenChecking: (@Sendable (String) -> Void)?
         var domains: [DomainChange] = []
         var losses: [String: LossSummary] = [:]
+        var statistics = AssemblyStatistics()
+        var hangingSurvey: Barrier?
     }
 
     private let notes = Lock(Notes())
@@ -342,6 +344,19 @@ public final class FakeDevices: DeviceAssembly {
 
     /// None.
     public var refusedLogins: Int { 0 }
+    public func statistics() -> AssemblyStatistics { notes.withLock { $0.statistics } }
+    public func allocatedBytes() -> [String: Int] {
+        notes.withLock { $0.hangingSurvey }?.pass()
+        return notes.withLock { $0.disks.mapValues { Int($0) } }
+    }
+    /// Makes who looks at the space that images take wait until the barrier is opened.
+    public func hangAtSurvey() -> Barrier {
+        let barrier = Barrier()
+        notes.withLock { $0.hangingSurvey = barrier }
+        return barrier
+    }
+    /// Makes that what was counted.
+    public func setStatistics(_ statistics: AssemblyStatistics) { notes.withLock { $0.statistics = statistics } }
 
     public func sessions() -> [Resource<Session>] { notes.withLock { $0.sessions } }
 

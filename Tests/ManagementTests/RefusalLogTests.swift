@@ -53,7 +53,7 @@ struct RefusalLogTests {
         for minute in 1...3 {
             for _ in 0..<1000 { log.note(try refusal(LoginClaims())) }
             #expect(waiting.withLock { $0.count } == 1)
-            #expect(lines.all.withLock { $0.count } == minute * (RefusalLog.lineLimit + 1) - 1)
+            #expect(lines.all.withLock { $0.count } == minute * (NoticePace.lineLimit + 1) - 1)
             seconds.withLock { $0 += 60 }
             for body in waiting.withLock({ bodies in
                 defer { bodies = [] }

@@ -38,6 +38,7 @@ final class ControlPlane: Sendable {
     /// Those who follow the events.
     let feed: EventFeed
     let started = Date()
+    let startTime = MonotonicTime.current()
     /// Held while the front end is told what catalog and secrets say, so that it hears the newest last.
     let configuring = Lock(())
     /// Held from the choice of barcodes that nobody else has until the catalog has them.

@@ -129,8 +129,7 @@ extension LocalDevices {
             drives.append(
                 LibraryDrive(
                     server, cartridges: store, register: register, checks: checks,
-                    name: "drive:\(drive.number) of \(library.name)",
-                    logger: logger))
+                    name: "drive:\(drive.number) of \(library.name)", failures: failures, logger: logger))
         }
         let changer: ChangerDeviceServer
         do {
@@ -142,7 +141,7 @@ extension LocalDevices {
         } catch {
             throw ManagementError(.damaged, "library '\(library.name)': \(error)")
         }
-        let changerUnit = LogicalUnit(changer)
+        let changerUnit = LogicalUnit(changer, whenFailed: failures.note(of: library.name, kind: "library"))
         let target = Target(
             name: targetName, alias: library.name, homeReactor: Self.home(of: [changerUnit] + drives.map(\.unit)))
         target.map(changerUnit, at: 0)

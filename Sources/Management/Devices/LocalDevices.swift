@@ -53,6 +53,7 @@ public final class LocalDevices: DeviceAssembly {
     let checks = CartridgeChecks()
     let domains = DiscoveryDomains()
     let refusals: RefusalLog
+    let failures: FailureLog
     let server: ISCSIServer
     /// Sockets on which the service manager listens; portals with their addresses are made of them.
     let inheritedSockets: [ListenSocket]
@@ -76,6 +77,7 @@ public final class LocalDevices: DeviceAssembly {
         logger = resources.logger
         let refusals = RefusalLog(logger)
         self.refusals = refusals
+        failures = FailureLog(logger)
         profiles = resources.profiles
         do {
             cartridgeThreads = try WorkerThreads(
@@ -118,7 +120,7 @@ public final class LocalDevices: DeviceAssembly {
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
         let server = DiskDeviceServer(image: image, identity: identity)
         Self.tellLosses(ofDisk: disk.name, server, logger: logger)
-        let unit = LogicalUnit(server)
+        let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
         disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }

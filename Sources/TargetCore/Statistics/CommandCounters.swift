@@ -6,8 +6,8 @@ internal import SCSI
 /// thread.
 ///
 /// Counting costs a few loads and stores, without a lock; memory is taken when an operation code, or a class of
-/// latencies, first occurs. What has occurred needs some 300 bytes an operation code, and 24 of those are the most that
-/// are told apart.
+/// latencies, first occurs: 250 to 500 bytes an operation code, 1 KiB at most, and `operationLimit` of those are told
+/// apart.
 public final class CommandCounters: @unchecked Sendable {
     /// The most operation codes that are counted apart; the others are counted together.
     public static let operationLimit = 24
@@ -141,7 +141,7 @@ struct CommandOutcome {
     let nanoseconds: UInt
     /// The Data-In that the initiator takes.
     let readBytes: UInt
-    /// The Data-Out that was used.
+    /// The Data-Out, when the status is GOOD.
     let writtenBytes: UInt
 
     var isGood: Bool { status == .good || status == .conditionMet }

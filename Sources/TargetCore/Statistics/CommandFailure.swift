@@ -20,13 +20,21 @@ public struct CommandFailure: Sendable {
     /// The name of the initiator port.
     public let initiator: String
 
+    /// The failure of a command with that sense data; nil when that is the initiator's affair.
+    public init?(operationCode: UInt8, sense: SenseData, initiator: String) {
+        guard let cause = Self.cause(of: sense) else { return nil }
+        self.cause = cause
+        self.operationCode = operationCode
+        self.sense = sense
+        self.initiator = initiator
+    }
+
     /// The failure of `task`; nil when it ends with what is the initiator's affair.
     init?(_ task: SCSITask) {
-        guard let sense = task.sense, let nexus = task.nexus, let cause = Self.cause(of: sense) else { return nil }
-        self.cause = cause
-        self.sense = sense
-        operationCode = task.commandDescriptorBlock.operationCode
-        initiator = nexus.iTNexus.initiatorPort.name
+        guard let sense = task.sense, let nexus = task.nexus else { return nil }
+        self.init(
+            operationCode: task.commandDescriptorBlock.operationCode, sense: sense,
+            initiator: nexus.iTNexus.initiatorPort.name)
     }
 
     private static func cause(of sense: SenseData) -> Cause? {

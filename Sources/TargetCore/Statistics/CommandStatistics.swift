@@ -8,7 +8,7 @@ public struct OperationStatistics: Sendable, Hashable {
     public var failures: UInt = 0
     /// Data-In that initiators took.
     public var readBytes: UInt = 0
-    /// Data-Out that was used.
+    /// Data-Out of commands that ended with GOOD.
     public var writtenBytes: UInt = 0
     /// The sum of all latencies.
     public var nanoseconds: UInt = 0

@@ -1,7 +1,8 @@
 /// The classes that latencies are counted in: four for each doubling from 4 µs on, one a microsecond below.
 ///
 /// A class holds what is above its lower and not above its upper bound, both whole microseconds, so its width is at
-/// most a quarter of its lower bound, and each power of two of microseconds is a bound. The last one has no upper bound.
+/// most a quarter of its lower bound, and each power of two of microseconds is a bound. The last one has no upper
+/// bound.
 public enum LatencyScale {
     /// How many classes there are.
     public static let count = 112

@@ -1,0 +1,253 @@
+import Foundation
+import Management
+import Resources
+
+/// What `GET /metrics` tells, in the text format of Prometheus: every figure of `DaemonStatistics`.
+///
+/// How many series there are is bounded by what there is: for each device at most `CommandCounters.operationLimit` and
+/// one operation codes, sixteen sense keys, three statuses and the histograms of three kinds of access; for each
+/// session and each target some twenty. Cartridges are told by library, for there may be tens of thousands.
+enum Metrics {
+    /// The upper bounds of the buckets of latencies, in microseconds: classes of the counters end there.
+    static let bounds = [16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304]
+    private static let writtenBounds = bounds.map { MetricsText.Bound(text(ofMicroseconds: $0)) }
+    /// What a busy device takes, in bytes of text.
+    private static let usualLength = 6000
+
+    static func text(_ statistics: DaemonStatistics) -> MetricsText {
+        var text = MetricsText()
+        text.reserve(
+            usualLength * (statistics.devices.count + statistics.sessions.count + statistics.targets.count + 1))
+        daemon(statistics, &text)
+        if let space = statistics.space { Self.space(space, &text) }
+        let devices = statistics.devices.map { Subject(MetricsText.Labels("device", $0.name), $0.commands) }
+        commands(devices, of: "device", &text)
+        byOperation(devices, &text)
+        byAccess(statistics.devices, &text)
+        let targets = statistics.targets.map { Subject(MetricsText.Labels("target", $0.name), $0.commands) }
+        text.family("carousel_target_sessions", .gauge, "Sessions that are logged in to the target.")
+        for (target, subject) in zip(statistics.targets, targets) { text.sample(subject.labels, target.sessions) }
+        commands(targets, of: "target", &text)
+        sessions(statistics.sessions, &text)
+        reactors(statistics.reactors, &text)
+        return text
+    }
+
+    // MARK: The daemon
+
+    private static func daemon(_ statistics: DaemonStatistics, _ text: inout MetricsText) {
+        text.family("carousel_info", .gauge, "The program; always 1.")
+        text.sample(MetricsText.Labels("version", statistics.version), 1)
+        text.family("process_start_time_seconds", .gauge, "When the daemon started to serve, since the epoch.")
+        text.sample(statistics.started.timeIntervalSince1970)
+        if let bytes = statistics.process.residentBytes {
+            text.family("process_resident_memory_bytes", .gauge, "Resident memory, hot data of disks included.")
+            text.sample(bytes)
+        }
+        if let seconds = statistics.process.processorSeconds {
+            text.family("process_cpu_seconds_total", .counter, "Processor time, user and system.")
+            text.sample(seconds)
+        }
+        text.family("carousel_problems", .gauge, "Disks, libraries and portals that are not served, or not whole.")
+        text.sample(statistics.problems)
+        text.family("carousel_losses", .gauge, "Disks and cartridges with lost data that nobody has acknowledged.")
+        text.sample(statistics.losses)
+        text.family("carousel_refused_logins_total", .counter, "Logins that were refused.")
+        text.sample(statistics.refusedLogins)
+        text.family("carousel_failed_commands_total", .counter, "Commands that medium or host have let fail.")
+        series(statistics.failures, "cause", &text)
+        text.family("carousel_jobs", .gauge, "Jobs by state; of those that have ended, the last ones.")
+        series(statistics.jobs, "state", &text)
+        text.family("carousel_devices", .gauge, "Devices that are served.")
+        series(statistics.devices.reduce(into: [:]) { $0[$1.kind, default: 0] += 1 }, "kind", &text)
+        text.family("carousel_device_has_lost_data", .gauge, "Whether data are lost and nobody has acknowledged that.")
+        for device in statistics.devices {
+            text.sample(MetricsText.Labels("device", device.name), device.hasLostData ? 1 : 0)
+        }
+    }
+
+    private static func space(_ space: SpaceFigures, _ text: inout MetricsText) {
+        text.family("carousel_space_time_seconds", .gauge, "When used and free storage was looked at, since the epoch.")
+        text.sample(space.time.timeIntervalSince1970)
+        text.family("carousel_disk_allocated_bytes", .gauge, "Storage that the image of the disk takes.")
+        series(space.disks, "device", &text)
+        text.family("carousel_library_written_bytes", .gauge, "What is written on the cartridges of the library.")
+        series(space.libraries, "library", &text)
+        text.family("carousel_library_cartridges", .gauge, "Cartridges of the library.")
+        series(space.cartridges, "library", &text)
+        if let free = space.free, let size = space.size {
+            text.family("carousel_filesystem_free_bytes", .gauge, "Free on the file system of the state folder.")
+            text.sample(free)
+            text.family("carousel_filesystem_size_bytes", .gauge, "The size of the file system of the state folder.")
+            text.sample(size)
+        }
+    }
+
+    private static func series(_ values: [String: Int], _ label: String, _ text: inout MetricsText) {
+        for (name, value) in values.sorted(by: { $0.key < $1.key }) {
+            text.sample(MetricsText.Labels(label, name), value)
+        }
+    }
+
+    // MARK: Commands
+
+    /// A device, a session or a target, with the label that names it.
+    private struct Subject {
+        let labels: MetricsText.Labels
+        let commands: CommandFigures
+        private(set) var ended = 0
+        private(set) var failed = 0
+        private(set) var readBytes = 0
+        private(set) var writtenBytes = 0
+
+        init(_ labels: MetricsText.Labels, _ commands: CommandFigures) {
+            self.labels = labels
+            self.commands = commands
+            for index in commands.operations.indices {
+                ended += commands.operations[index].commands
+                failed += commands.operations[index].failures
+                readBytes += commands.operations[index].readBytes
+                writtenBytes += commands.operations[index].writtenBytes
+            }
+        }
+    }
+
+    /// What is told of devices, sessions and targets alike.
+    private static func commands(_ subjects: [Subject], of kind: String, _ text: inout MetricsText) {
+        text.family("carousel_\(kind)_commands_in_flight", .gauge, "Commands that have come and not ended.")
+        for subject in subjects { text.sample(subject.labels, subject.commands.inFlight) }
+        if kind != "device" {
+            text.family("carousel_\(kind)_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
+            for subject in subjects { text.sample(subject.labels, subject.ended) }
+        }
+        text.family("carousel_\(kind)_failed_commands_total", .counter, "Commands that did not end with GOOD.")
+        for subject in subjects { text.sample(subject.labels, subject.failed) }
+        text.family("carousel_\(kind)_aborted_commands_total", .counter, "Commands that ended without an outcome.")
+        for subject in subjects { text.sample(subject.labels, subject.commands.aborted) }
+        text.family("carousel_\(kind)_read_bytes_total", .counter, "Data that initiators took.")
+        for subject in subjects { text.sample(subject.labels, subject.readBytes) }
+        text.family("carousel_\(kind)_written_bytes_total", .counter, "Data of commands that ended with GOOD.")
+        for subject in subjects { text.sample(subject.labels, subject.writtenBytes) }
+    }
+
+    private static func byOperation(_ devices: [Subject], _ text: inout MetricsText) {
+        text.family("carousel_device_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
+        for device in devices {
+            for operation in device.commands.operations {
+                text.sample(device.labels, "operation", operation.name, operation.commands)
+            }
+        }
+        text.family("carousel_device_check_conditions_total", .counter, "Commands that ended with CHECK CONDITION.")
+        for device in devices {
+            for (key, count) in device.commands.senseKeys.sorted(by: { $0.key < $1.key }) {
+                text.sample(device.labels, "sense_key", key, count)
+            }
+        }
+        text.family("carousel_device_refused_commands_total", .counter, "Commands that ended with another status.")
+        for device in devices {
+            for (status, count) in device.commands.statuses.sorted(by: { $0.key < $1.key }) {
+                text.sample(device.labels, "status", status, count)
+            }
+        }
+    }
+
+    /// The kinds of access whose latencies are told apart.
+    private enum Access: String, CaseIterable {
+        case read
+        case write
+        case other
+
+        /// The one of the command with that operation code: READ (6, 10, 12, 16), WRITE and WRITE AND VERIFY, or none
+        /// of these.
+        init(_ operationCode: Int?) {
+            self =
+                switch operationCode {
+                case 0x08, 0x28, 0xA8, 0x88: .read
+                case 0x0A, 0x2A, 0xAA, 0x8A, 0x2E, 0xAE, 0x8E: .write
+                default: .other
+                }
+        }
+    }
+
+    private static func byAccess(_ devices: [DeviceFigures], _ text: inout MetricsText) {
+        text.family(
+            "carousel_device_command_duration_seconds", .histogram,
+            "From the turn of the reactor in which a command came to its outcome, by kind of access.")
+        for device in devices {
+            for access in Access.allCases {
+                let indices = device.commands.operations.indices.filter {
+                    Access(device.commands.operations[$0].operationCode) == access
+                }
+                guard !indices.isEmpty else { continue }
+                var labels = MetricsText.Labels("device", device.name)
+                labels.add("access", access.rawValue)
+                histogram(device.commands, indices, labels, &text)
+            }
+        }
+    }
+
+    /// The histogram of those operations.
+    private static func histogram(
+        _ commands: CommandFigures, _ indices: some Sequence<Int>, _ labels: MetricsText.Labels,
+        _ text: inout MetricsText
+    ) {
+        var cumulative = Array(repeating: 0, count: bounds.count)
+        var (count, seconds) = (0, 0.0)
+        for index in indices {
+            seconds += commands.operations[index].seconds
+            var bound = 0
+            for latencies in commands.operations[index].latencies {
+                count += latencies.count
+                // Those of a class are not above the first bound that is not below its own.
+                guard let upper = latencies.upTo else { continue }
+                while bound < bounds.count, bounds[bound] < upper { bound += 1 }
+                if bound < bounds.count { cumulative[bound] += latencies.count }
+            }
+        }
+        for index in cumulative.indices.dropFirst() { cumulative[index] += cumulative[index - 1] }
+        text.histogram(labels, bounds: writtenBounds, cumulative: cumulative, count: count, sum: seconds)
+    }
+
+    /// A number of seconds as decimal digits.
+    private static func text(ofMicroseconds microseconds: Int) -> String {
+        let fraction = String(microseconds % 1_000_000)
+        return "\(microseconds / 1_000_000)." + String(repeating: "0", count: 6 - fraction.count) + fraction
+    }
+
+    // MARK: Sessions and reactors
+
+    private static func sessions(_ sessions: [SessionFigures], _ text: inout MetricsText) {
+        text.family("carousel_session_info", .gauge, "Who is logged in to what; always 1.")
+        for session in sessions {
+            var labels = MetricsText.Labels("session", session.name)
+            labels.add("initiator", session.initiator)
+            labels.add("target", session.target)
+            text.sample(labels, 1)
+        }
+        let subjects = sessions.map { Subject(MetricsText.Labels("session", $0.name), $0.commands) }
+        text.family("carousel_session_connections", .gauge, "Connections of the session.")
+        for (session, subject) in zip(sessions, subjects) { text.sample(subject.labels, session.connections) }
+        commands(subjects, of: "session", &text)
+        text.family(
+            "carousel_session_command_duration_seconds", .histogram,
+            "From the turn of the reactor in which a command came to its outcome.")
+        for subject in subjects {
+            histogram(subject.commands, subject.commands.operations.indices, subject.labels, &text)
+        }
+    }
+
+    private static func reactors(_ reactors: [ReactorFigures], _ text: inout MetricsText) {
+        let figures: [(String, String, KeyPath<ReactorFigures, Int>)] = [
+            ("turns", "Turns of the reactor's loop.", \.turns),
+            ("system_calls", "System calls for waiting, receiving and sending.", \.systemCalls),
+            ("received_bytes", "Bytes received on stream sockets.", \.receivedBytes),
+            ("sent_bytes", "Bytes sent on stream sockets.", \.sentBytes),
+        ]
+        for (name, help, figure) in figures {
+            text.family("carousel_reactor_\(name)_total", .counter, help)
+            for reactor in reactors {
+                text.sample(MetricsText.Labels("reactor", reactor.name), reactor[keyPath: figure])
+            }
+        }
+    }
+}

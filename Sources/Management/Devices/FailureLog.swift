@@ -1,0 +1,55 @@
+import Logging
+import Platform
+import Resources
+import SCSI
+import TargetCore
+
+/// Counts commands that medium or host have let fail, and tells the log of them, of so many only that a bad disk cannot
+/// fill another.
+final class FailureLog: Sendable {
+    private let counters = Lock<[CommandFailure.Cause: Int]>([:])
+    private let logger: Logger
+    private let pace: NoticePace
+
+    /// A log that writes to `logger`. `later` calls a function after a time.
+    init(
+        _ logger: Logger, clock: @escaping @Sendable () -> MonotonicTime = { .current() },
+        later: @escaping @Sendable (Duration, @escaping @Sendable () -> Void) -> Void = NoticePace.sleep
+    ) {
+        self.logger = logger
+        pace = NoticePace(clock: clock, later: later) { suppressed in
+            logger.notice("more commands failed", metadata: ["suppressed": "\(suppressed)"])
+        }
+    }
+
+    /// How many there were, by cause; all causes.
+    var counts: [String: Int] {
+        let counts = counters.withLock { $0 }
+        return Dictionary(
+            uniqueKeysWithValues: CommandFailure.Cause.allCases.map { ($0.rawValue, counts[$0] ?? 0) })
+    }
+
+    /// What a logical unit calls for the device of that name: a disk, a library, or a drive of one.
+    func note(of device: String, kind: String) -> @Sendable (CommandFailure) -> Void {
+        { self.note($0, device, kind) }
+    }
+
+    private func note(_ failure: CommandFailure, _ device: String, _ kind: String) {
+        counters.withLock { $0[failure.cause, default: 0] += 1 }
+        guard pace.admits() else { return }
+        let code = failure.sense.additionalSenseCode
+        var metadata: Logger.Metadata = [
+            kind: "\(device)", "cause": "\(failure.cause.rawValue)",
+            "command": "\(Self.hexadecimal(failure.operationCode))",
+            "additional sense code": "\(Self.hexadecimal(code.code))/\(Self.hexadecimal(code.qualifier))",
+            "initiator": "\(PrintableText.escaped(failure.initiator))",
+        ]
+        metadata["information"] = failure.sense.information.map { "\($0)" }
+        logger.notice("command failed", metadata: metadata)
+    }
+
+    private static func hexadecimal(_ value: UInt8) -> String {
+        let digits = String(value, radix: 16, uppercase: true)
+        return digits.count < 2 ? "0" + digits : digits
+    }
+}

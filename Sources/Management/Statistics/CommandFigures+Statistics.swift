@@ -1,0 +1,69 @@
+import SCSI
+import TargetCore
+
+// From what the data plane has counted to what the API tells.
+extension CommandFigures {
+    /// The figures of `statistics`, with the names of the commands of `commands`.
+    init(_ statistics: CommandStatistics, names commands: CommandSet? = nil) {
+        inFlight = statistics.inFlight
+        aborted = Int(clamping: statistics.aborted)
+        for (key, count) in statistics.senseKeys { senseKeys[Self.name(ofSenseKey: key)] = Int(clamping: count) }
+        for (status, count) in statistics.statuses { statuses[Self.name(of: status)] = Int(clamping: count) }
+        operations = statistics.operations.map { code, operation in
+            OperationFigures(operation, code, name: code.map { Self.name(ofOperationCode: $0, commands) } ?? "other")
+        }
+    }
+
+    private static let senseKeyNames = [
+        "NO SENSE", "RECOVERED ERROR", "NOT READY", "MEDIUM ERROR", "HARDWARE ERROR", "ILLEGAL REQUEST",
+        "UNIT ATTENTION", "DATA PROTECT", "BLANK CHECK", "VENDOR SPECIFIC", "COPY ABORTED", "ABORTED COMMAND",
+        "RESERVED", "VOLUME OVERFLOW", "MISCOMPARE", "COMPLETED",
+    ]
+
+    /// As SPC-5 table 49 has it.
+    private static func name(ofSenseKey key: UInt8) -> String { senseKeyNames[Int(key & 0x0F)] }
+
+    /// As SAM-5 table 39 has it.
+    private static func name(of status: SCSIStatus) -> String {
+        switch status {
+        case .busy: "BUSY"
+        case .reservationConflict: "RESERVATION CONFLICT"
+        case .taskSetFull: "TASK SET FULL"
+        default: hexadecimal(status.rawValue)
+        }
+    }
+
+    private static func hexadecimal(_ value: UInt8) -> String {
+        let digits = String(value, radix: 16, uppercase: true)
+        return "0x" + String(repeating: "0", count: 2 - digits.count) + digits
+    }
+
+    private static func name(ofOperationCode code: UInt8, _ commands: CommandSet?) -> String {
+        switch code {
+        case OperationCode.serviceActionIn16: "SERVICE ACTION IN(16)"
+        case OperationCode.maintenanceIn: "MAINTENANCE IN"
+        case OperationCode.maintenanceOut: "MAINTENANCE OUT"
+        default: commands?.name(ofOperationCode: code) ?? hexadecimal(code)
+        }
+    }
+}
+
+extension OperationFigures {
+    fileprivate init(_ statistics: OperationStatistics, _ code: UInt8?, name: String) {
+        self.name = name
+        operationCode = code.map { Int($0) }
+        commands = Int(clamping: statistics.commands)
+        failures = Int(clamping: statistics.failures)
+        readBytes = Int(clamping: statistics.readBytes)
+        writtenBytes = Int(clamping: statistics.writtenBytes)
+        seconds = Double(statistics.nanoseconds) / 1e9
+        longestSeconds = Double(statistics.longest) / 1e9
+        latencies = []
+        for (index, count) in statistics.latencies.counts.enumerated() where count > 0 {
+            latencies.append(
+                LatencyCount(
+                    above: LatencyScale.lowerBound(index), upTo: LatencyScale.upperBound(index),
+                    count: Int(clamping: count)))
+        }
+    }
+}
