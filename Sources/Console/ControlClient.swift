@@ -60,7 +60,8 @@ public struct ControlClient: Sendable {
         }
         guard status == 200 else {
             throw Self.refusal(answer)
-                ?? .notUnderstood("the daemon answered GET /metrics with HTTP status \(status); is it of an older version?")
+                ?? .notUnderstood(
+                    "the daemon answered GET /metrics with HTTP status \(status); are both of one version?")
         }
         return String(decoding: answer, as: UTF8.self)
     }
