@@ -21,9 +21,9 @@ extension ControlPlane {
         let now = Date(timeIntervalSince1970: Date().timeIntervalSince1970.rounded(.down))
         let expires = spec.lifetime.map { now.addingTimeInterval(TimeInterval($0)) }
         let text = try tokens.create(name, spec.role, created: now, expires: expires)
-        var details: Logger.Metadata = ["token": "\(name)", "role": "\(spec.role.rawValue)"]
-        details["expires"] = expires.map { "\($0.formatted(.iso8601))" }
-        noteChange("token created", details)
+        var details = ["token": name, "role": spec.role.rawValue]
+        details["expires"] = expires?.formatted(.iso8601)
+        record(AccessNote("token created", details))
         var token = try token(name)
         token.status.token = text
         return token
@@ -32,7 +32,7 @@ extension ControlPlane {
     func deleteToken(_ name: String) throws(ManagementError) {
         let role = try token(name).spec.role
         try tokens.delete(name)
-        noteChange("token deleted", ["token": "\(name)", "role": "\(role.rawValue)"])
+        record(AccessNote("token deleted", ["token": name, "role": role.rawValue]))
     }
 
     private static func resource(_ entry: TokenStore.Entry, lastUsed: Date?) -> Resource<Token> {

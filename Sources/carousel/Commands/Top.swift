@@ -31,7 +31,7 @@ struct Top: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let daemon = state.daemon
+        let daemon = try state.daemon
         var before: DaemonStatistics = try await daemon.get("statistics")
         let screen = once || output.isJSON || !Terminal.isOutput ? nil : TopScreen()
         defer { screen?.restore() }
