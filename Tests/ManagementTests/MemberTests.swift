@@ -102,6 +102,7 @@ struct MemberTests {
         try await controller.createInitiatorGroup(
             "wide", InitiatorGroup.Spec(names: ["iqn.2026-11.test:a", "iqn.2026-11.test:b"], rank: 10))
         try await controller.createInitiatorGroup("narrow", InitiatorGroup.Spec(names: ["*"], rank: 20))
+        try await controller.map(target: "a", ISCSITarget.Map.Arguments(units: [1: "b"]))
         try await controller.map(target: "a", ISCSITarget.Map.Arguments(group: "wide"))
         try await controller.map(target: "a", ISCSITarget.Map.Arguments(group: "narrow", units: [0: "b"]))
         let before = try await permissions()

@@ -291,7 +291,7 @@ struct WalkOperation: Sendable, CustomTestStringConvertible {
             _ = try await controller.allow(Credential.Allow.Arguments(place: "target:t", algorithms: ["sha3-256"]))
         },
         WalkOperation("chap waive", gives: true, hasSteps: true) { controller, _ in
-            try await controller.waive(Credential.Waive.Arguments(place: "group:few"))
+            try await controller.waive(Credential.Waive.Arguments(place: "group:few", mayWiden: true))
         },
     ]
 

@@ -144,10 +144,11 @@ extension ControlPlane {
         try checkKindsStay(
             from: group, to: changed, isExpected: (name: members.anyName, address: members.anyAddress), by: nil)
         if !members.mayWiden { try checkMembersWidenNothing(from: group, to: changed) }
-        // With the last member of one kind it comes to have more.
-        let takesAway =
+        // With the last member of one kind it comes to have more, unless none are left at all.
+        let keepsKinds =
             changed.namePatterns.isEmpty == group.namePatterns.isEmpty
             && changed.addressRanges.isEmpty == group.addressRanges.isEmpty
+        let takesAway = keepsKinds || changed.namePatterns.isEmpty && changed.addressRanges.isEmpty
         try update(group, to: changed, "group reduced", members.names + members.addresses, takesAway: takesAway)
         return try initiatorGroup(name)
     }
