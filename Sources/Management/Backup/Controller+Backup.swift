@@ -29,7 +29,7 @@ extension Controller {
     }
 
     private func startBackup(_ request: BackupRequest) async throws(ManagementError) -> JobSummary {
-        var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .profiles]
+        var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .profiles, .tokens]
         if request.hasMedia {
             // Nobody changes what is copied, but initiators may come and go.
             for disk in try await disks() { keys.insert(.thing(disk.name)) }

@@ -1,5 +1,4 @@
 import Foundation
-import Logging
 import Resources
 
 extension ControlPlane {
@@ -31,7 +30,7 @@ extension ControlPlane {
 
     func deleteToken(_ name: String) throws(ManagementError) {
         let role = try token(name).spec.role
-        try tokens.delete(name)
+        try removing { () throws(ManagementError) in try tokens.delete(name) }
         record(AccessNote("token deleted", ["token": name, "role": role.rawValue]))
     }
 
