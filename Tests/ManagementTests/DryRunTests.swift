@@ -36,6 +36,7 @@ struct DryRunTests {
         try await controller.createCredential("target:a/u", Credential.Spec(secret: secret))
         try await controller.addPortal("127.0.0.1:3262", Portal.Spec())
         try await controller.createNameServer(NameServer.Spec(server: "127.0.0.1:1"))
+        _ = try await fixture.endpoint("tokens").create("t", ["role": "viewer"])
         let creations: [String: (String, [String: JSONValue])] = [
             "disks": ("b", ["size": 4096]),
             "libraries": (
@@ -48,16 +49,18 @@ struct DryRunTests {
             "cartridges": ("vtl/B00001L8", ["size": 1_048_576]), "targets": ("t", ["units": ["0": "a"]]),
             "initiator-groups": ("h", ["names": ["iqn.2026-11.test:b"]]),
             "credentials": ("target:own/v", ["secret": secret.json]), "portals": ("127.0.0.1:3263", [:]),
+            "tokens": ("u", ["role": "viewer"]),
         ]
         let changes: [String: (String, [String: JSONValue])] = [
-            "disks": ("a", ["size": 16384]), "targets": ("own", ["redirection": "192.0.2.1:1"]),
+            "cartridges": ("vtl/A00001L8", ["home": "slot:3"]), "disks": ("a", ["size": 16384]),
+            "targets": ("own", ["redirection": "192.0.2.1:1"]),
             "initiator-groups": ("g", ["names": ["iqn.*", "iqn.2026-11.test:c"]]),
             "credentials": ("target:a/u", ["secret": secret.json]),
             "name-servers": ("isns", ["server": "127.0.0.1:2"]),
         ]
         let deletions = [
             "disks": "a", "libraries": "vtl", "cartridges": "vtl/A00001L8", "targets": "own", "initiator-groups": "g",
-            "credentials": "target:a/u", "portals": "127.0.0.1:3262", "name-servers": "isns",
+            "credentials": "target:a/u", "portals": "127.0.0.1:3262", "name-servers": "isns", "tokens": "t",
         ]
         let before = try await everything()
         for endpoint in Registry.endpoints(controller) {

@@ -38,13 +38,15 @@ final class JobRegistry: Sendable {
                 .system, "\(Self.maximumJobs) jobs are under way already; wait until one has ended, or cancel one")
         }
         let task = Task {
+            var failure: ManagementError?
             do throws(ManagementError) {
                 try await work(job)
-                job.end(nil)
             } catch {
-                job.end(error)
+                failure = error
             }
+            // First, so that they are kept in the order in which those who wait for them hear of their ends.
             self.forget(job.id)
+            job.end(failure)
         }
         state.withLock { state in
             if !state.ended.contains(job.id) { state.tasks[job.id] = task }
