@@ -481,7 +481,7 @@ struct ConfigurationFileTests {
             ),
             (
                 file(["libraries": [disk(["profile": "p", "drives": 1, "slots": 4, "mailSlots": 0])]]),
-                "needs a drive profile"
+                "needs its drive profile"
             ),
             (
                 file([

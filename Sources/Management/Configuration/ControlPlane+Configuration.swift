@@ -257,7 +257,8 @@ extension ControlPlane {
         freeze = FrontEndFreeze(
             former: FrontEndPlan(targets: [], discoveryCredentials: nil), new: [],
             portalGroups: Set(journal.portals.map(\.portalGroupTag)))
-        defer { freeze = nil }
+        // The front end has heard of the freeze, so it has to hear of its end, before a portal is open.
+        defer { endFreeze() }
         return reverse(journal.reversible, journal, leaving: [Portal.description.plural])
     }
 
