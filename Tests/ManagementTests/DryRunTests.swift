@@ -52,7 +52,7 @@ struct DryRunTests {
             "tokens": ("u", ["role": "viewer"]),
         ]
         let changes: [String: (String, [String: JSONValue])] = [
-            "cartridges": ("vtl/A00001L8", ["home": "slot:3"]), "disks": ("a", ["size": 16384]),
+            "disks": ("a", ["size": 16384]), "cartridges": ("vtl/A00001L8", ["home": "vault"]),
             "targets": ("own", ["redirection": "192.0.2.1:1"]),
             "initiator-groups": ("g", ["names": ["iqn.*", "iqn.2026-11.test:c"]]),
             "credentials": ("target:a/u", ["secret": secret.json]),
