@@ -220,9 +220,11 @@ extension Catalog {
                 library, barcode, serialNumber, capacity, location.element?.kind.rawValue, location.element?.number,
                 created, phase.rawValue,
             ])
+        let id = database.lastInsertedRowID
         return CartridgeRecord(
-            id: database.lastInsertedRowID, barcode: barcode, serialNumber: serialNumber, capacity: capacity,
-            location: location, source: nil, isImported: false, created: created, phase: phase)
+            id: id, barcode: barcode, serialNumber: serialNumber, capacity: capacity, location: location, source: nil,
+            isImported: false, created: created, phase: phase,
+            generation: try StoredGeneration.of("cartridge", id: id, in: database))
     }
 
     private static func cartridge(
@@ -247,6 +249,6 @@ extension CartridgeRecord {
             id: row["id"], barcode: row["barcode"], serialNumber: row["serialNumber"], capacity: row["capacity"],
             location: location, source: element("sourceKind", "sourceNumber"), isImported: row["isImported"],
             created: Date(row["created"]),
-            phase: RecordPhase(row: row))
+            phase: RecordPhase(row: row), generation: StoredGeneration.of(row))
     }
 }

@@ -10,7 +10,17 @@ extension Catalog {
             let damage = try String.fetchAll(database, sql: "PRAGMA quick_check(\(Self.checkLimit))")
                 .filter { $0 != "ok" }
             let strays = try Row.fetchAll(database, sql: "PRAGMA foreign_key_check").prefix(Self.checkLimit)
+            let specs = try Row.fetchAll(
+                database, sql: "SELECT kind, name FROM resource WHERE NOT json_valid(spec) LIMIT \(Self.checkLimit)")
+            let halves = try String.fetchAll(
+                database,
+                sql: """
+                    SELECT name FROM resource
+                    WHERE kind = 'disk' AND id NOT IN (SELECT resource FROM diskImage) LIMIT \(Self.checkLimit)
+                    """)
             return damage
+                + halves.map { "disk '\($0)' has no image in the catalog" }
+                + specs.map { "the spec of \($0["kind"] as String) '\($0["name"] as String)' is no JSON" }
                 + strays.map { row in
                     let (table, parent): (String, String) = (row["table"], row["parent"])
                     let number: Int64? = row["rowid"]

@@ -20,7 +20,8 @@ extension Catalog {
                 InitiatorGroupRecord(
                     id: row["id"], name: row["name"], rank: row["rank"], namePatterns: names[row["id"]] ?? [],
                     addressRanges: addresses[row["id"]] ?? [],
-                    requiresAuthentication: row["requiresAuthentication"], created: Date(row["created"]))
+                    requiresAuthentication: row["requiresAuthentication"], created: Date(row["created"]),
+                    generation: StoredGeneration.of(row))
             }
         }
     }

@@ -123,7 +123,8 @@ extension Catalog {
         try addTarget(library.targetName, logicalUnits: [changer.id] + drives.map(\.identity.id), in: database)
         return LibraryRecord(
             identity: changer, name: library.name, profile: library.profile, slotCount: library.slotCount,
-            mailSlotCount: library.mailSlotCount, drives: drives, created: created, phase: phase)
+            mailSlotCount: library.mailSlotCount, drives: drives, created: created, phase: phase,
+            generation: try StoredGeneration.of("library", id: changer.id, in: database))
     }
 
     /// The libraries, by name.
@@ -191,7 +192,8 @@ extension LibraryRecord {
         }
         self.init(
             identity: identity, name: row["name"], profile: row["profile"], slotCount: try count(.slot),
-            mailSlotCount: try count(.mail), drives: drives, created: Date(row["created"]), phase: RecordPhase(row: row)
-        )
+            mailSlotCount: try count(.mail), drives: drives, created: Date(row["created"]),
+            phase: RecordPhase(row: row),
+            generation: StoredGeneration.of(row))
     }
 }

@@ -31,6 +31,11 @@ extension Catalog {
         }
     }
 
+    /// The generation of the iSNS server, if there is one.
+    public func nameServerGeneration() throws(CatalogError) -> Int64? {
+        try read { try Row.fetchOne($0, sql: "SELECT * FROM nameServer").map(StoredGeneration.of) }
+    }
+
     /// Remembers the iSNS server, nil for none, and records `events` with it.
     public func setNameServer(_ server: NameServerRecord?, events: [NewEvent] = []) throws(CatalogError) {
         try write(events) { database in

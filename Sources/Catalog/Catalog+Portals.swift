@@ -16,13 +16,36 @@ extension Catalog {
         _ portals: [PortalRecord], events: [NewEvent] = [], takesAway: Bool = false
     ) throws(CatalogError) {
         let transaction: (Database) throws -> Void = { database in
-            try database.execute(sql: "DELETE FROM portal")
+            let present = try Row.fetchAll(database, sql: "SELECT address, port FROM portal")
+            for row in present {
+                let (address, port): (String, Int) = (row["address"], row["port"])
+                guard !portals.contains(where: { $0.address == address && $0.port == port }) else { continue }
+                try database.execute(
+                    sql: "DELETE FROM portal WHERE address = ? AND port = ?", arguments: [address, port])
+            }
+            // Those that stay as they are keep their generations.
             for portal in portals {
                 try database.execute(
-                    sql: "INSERT INTO portal (address, port, portalGroupTag) VALUES (?, ?, ?)",
+                    sql: """
+                        INSERT INTO portal (address, port, portalGroupTag) VALUES (?, ?, ?)
+                        ON CONFLICT (address, port) DO UPDATE SET portalGroupTag = excluded.portalGroupTag
+                        """,
                     arguments: [portal.address, portal.port, portal.portalGroupTag])
             }
         }
         if takesAway { try remove(events, transaction) } else { try write(events, transaction) }
+    }
+
+    /// The generations of the portals that are served.
+    public func portalGenerations() throws(CatalogError) -> [PortalRecord: Int64] {
+        try read { database in
+            let portals = try Row.fetchAll(database, sql: "SELECT * FROM portal").map {
+                (
+                    PortalRecord(address: $0["address"], port: $0["port"], portalGroupTag: $0["portalGroupTag"]),
+                    StoredGeneration.of($0)
+                )
+            }
+            return Dictionary(uniqueKeysWithValues: portals)
+        }
     }
 }

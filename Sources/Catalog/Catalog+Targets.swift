@@ -35,7 +35,8 @@ extension Catalog {
                 redirection: redirection.map {
                     TargetRedirection(address: $0, isPermanent: row["redirectionIsPermanent"])
                 }, accessLevel: AccessLevel(rawValue: row["accessLevel"]) ?? .closed,
-                requiresAuthentication: row["requiresAuthentication"], access: access[id] ?? [])
+                requiresAuthentication: row["requiresAuthentication"], access: access[id] ?? [],
+                generation: StoredGeneration.of(row))
         }
     }
 

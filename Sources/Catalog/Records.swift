@@ -12,25 +12,6 @@ public struct LogicalUnitIdentity: Hashable, Sendable {
     public let naaIdentifier: UInt64
 }
 
-/// A disk and its image.
-public struct DiskRecord: Hashable, Sendable {
-    public let identity: LogicalUnitIdentity
-    /// The name given by the user.
-    public let name: String
-    /// The image: a path relative to the state folder, or an absolute one for an external image.
-    public let image: String
-    /// Whether the image belongs to the user and is kept when the disk is deleted.
-    public let imageIsExternal: Bool
-    /// The capacity in bytes, a multiple of `blockSize`.
-    public let size: Int64
-    /// The logical block length in bytes.
-    public let blockSize: Int
-    /// When it was made.
-    public let created: Date
-    /// Whether it is being made, complete or being deleted.
-    public let phase: RecordPhase
-}
-
 /// A tape drive of a library.
 public struct DriveRecord: Hashable, Sendable {
     public let identity: LogicalUnitIdentity
@@ -58,6 +39,8 @@ public struct LibraryRecord: Hashable, Sendable {
     public let created: Date
     /// Whether it is being made, complete or being deleted.
     public let phase: RecordPhase
+    /// Which state of it this is.
+    public let generation: Int64
 }
 
 /// A cartridge of a library.
@@ -86,6 +69,8 @@ public struct CartridgeRecord: Hashable, Sendable {
     public let created: Date
     /// Whether it is being made, complete or being deleted.
     public let phase: RecordPhase
+    /// Which state of it this is.
+    public let generation: Int64
 }
 
 /// A target and its logical units.
@@ -108,6 +93,8 @@ public struct TargetRecord: Hashable, Sendable {
     public let requiresAuthentication: Bool
     /// The groups that may log in at access level `groups`, by rank.
     public var access: [TargetAccessRecord]
+    /// Which state of it this is.
+    public let generation: Int64
 }
 
 /// Where logins to a target are sent instead (RFC 7143 section 11.13.5).
@@ -152,6 +139,8 @@ public struct InitiatorGroupRecord: Hashable, Sendable {
     public let requiresAuthentication: Bool
     /// When it was made.
     public let created: Date
+    /// Which state of it this is.
+    public let generation: Int64
 }
 
 /// Where the daemon listens.

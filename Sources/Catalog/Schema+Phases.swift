@@ -48,9 +48,12 @@ extension Catalog {
     ) throws(CatalogError) {
         let transaction: (Database) throws -> Void = { database in
             var changes = 0
-            for table in ["disk", "library"] {
-                try database.execute(
-                    sql: "UPDATE \(table) SET phase = ? WHERE id = ?", arguments: [phase.rawValue, device])
+            let rows = [
+                "library SET phase = ? WHERE id = ?",
+                "resource SET phase = ? WHERE id = (SELECT resource FROM diskImage WHERE id = ?)",
+            ]
+            for row in rows {
+                try database.execute(sql: "UPDATE \(row)", arguments: [phase.rawValue, device])
                 changes += database.changesCount
             }
             guard changes == 1 else { throw CatalogError.conflict("there is no such disk or library") }

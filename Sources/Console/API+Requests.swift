@@ -15,6 +15,7 @@ extension API {
         of request: Request, _ verb: Verb, _ kind: KindDescription
     ) throws(ManagementError) -> RequestOptions {
         var options = RequestOptions(patience: patience(of: request))
+        if verb != .create { options.generations = try EntityTags.expected(by: request) }
         for (key, value) in request.uri.queryParameters {
             switch key {
             case "dryRun": options.isDryRun = try FieldType.flag.parsed(String(value), field: "dryRun") == true

@@ -35,6 +35,7 @@ struct API: Sendable {
                 case .invalid: .badRequest
                 case .notFound: .notFound
                 case .conflict, .inUse, .damaged: .conflict
+                case .outdated: .preconditionFailed
                 case .system: .serviceUnavailable
                 case .unauthenticated: .unauthorized
                 case .forbidden: .forbidden
@@ -104,7 +105,10 @@ struct API: Sendable {
             case .delete:
                 let options = try Self.options(of: request, .delete, kind)
                 return try Self.response(to: try await endpoint.deleting(name, options), .noContent, options.patience)
-            default: return try Self.response(.ok, try await endpoint.show(name))
+            default:
+                let thing = try await endpoint.show(name)
+                guard try EntityTags.isKnown(thing, by: request) else { return try Self.response(.ok, thing) }
+                return Response(status: .notModified, headers: Self.headers(of: thing))
             }
         case 4 where parts[2] == "actions": return try await perform(parts[3], on: nil, endpoint, request)
         case 5 where parts[3] == "actions": return try await perform(parts[4], on: parts[2], endpoint, request)
@@ -189,7 +193,10 @@ struct API: Sendable {
         try Self.checkHasNoParameters(request)
         let body = try await Self.body(of: request)
         try Caller.check(body, known.arguments)
-        return try Self.response(.ok, try await endpoint.perform(action, name, try Self.members(body, "the body")))
+        return try Self.response(
+            .ok,
+            try await endpoint.perform(
+                action, name, try Self.members(body, "the body"), expecting: try EntityTags.expected(by: request)))
     }
 
     // MARK: Requests
@@ -258,12 +265,21 @@ struct API: Sendable {
     // MARK: Answers
 
     static func response(_ status: HTTPResponse.Status, _ value: JSONValue) throws -> Response {
-        Response(
-            status: status, headers: [.contentType: "application/json"],
+        var headers = headers(of: value)
+        headers[.contentType] = "application/json"
+        return Response(
+            status: status, headers: headers,
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: try APICoding.encode(value))))
     }
 
-    /// A problem as RFC 9457 has it, with `code` and `field` besides.
+    /// What is said of a thing in the header of an answer.
+    private static func headers(of value: JSONValue) -> HTTPFields {
+        var headers: HTTPFields = [:]
+        if let tag = EntityTags.tag(of: value) { headers[.eTag] = tag }
+        return headers
+    }
+
+    /// A problem as RFC 9457 has it, with `code`, `field` and `generation` besides.
     static func response(to problem: Problem) -> Response {
         var body: [String: JSONValue] = [
             "type": "about:blank", "title": .text(problem.status.reasonPhrase),
@@ -271,6 +287,7 @@ struct API: Sendable {
             "code": .text(problem.error.code.rawValue),
         ]
         if let field = problem.error.field { body["field"] = .text(field) }
+        if let generation = problem.error.generation { body["generation"] = .integer(generation) }
         var headers: HTTPFields = [.contentType: "application/problem+json"]
         if !problem.allowed.isEmpty {
             headers[.allow] = problem.allowed.map(\.rawValue).joined(separator: ", ")

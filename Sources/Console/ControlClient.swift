@@ -197,7 +197,9 @@ public struct ControlClient: Sendable {
         guard let problem = try? APICoding.decode(JSONValue.self, from: answer), let detail = problem["detail"]?.text
         else { return nil }
         let code = problem["code"]?.text.flatMap(ManagementError.Code.init(rawValue:)) ?? .internal
-        return .refused(ManagementError(code, detail, field: problem["field"]?.text))
+        return .refused(
+            ManagementError(
+                code, detail, field: problem["field"]?.text, generation: problem["generation"].flatMap(Int64.from)))
     }
 
     /// Refuses a path with an empty name in it, which would be another path.

@@ -11,11 +11,12 @@ enum OpenAPI {
             schemas[name + "Spec"] = kind.spec.filter { !$0.isSecret }.schemaOfAnswer
             schemas[name + "Status"] = kind.status.schemaOfAnswer
             schemas[name + "Creation"] = kind.spec.schema
+            var properties: [String: JSONValue] = [
+                "name": ["type": "string"], "spec": reference(name + "Spec"), "status": reference(name + "Status"),
+            ]
+            if kind.hasGenerations { properties["generation"] = generation }
             schemas[name] = [
-                "type": "object", "required": ["name", "spec", "status"],
-                "properties": [
-                    "name": ["type": "string"], "spec": reference(name + "Spec"), "status": reference(name + "Status"),
-                ],
+                "type": "object", "required": ["name", "spec", "status"], "properties": .object(properties),
             ]
             paths["/v1/\(kind.plural)"] = .object(collection(kind))
             paths["/v1/\(kind.plural)/{name}"] = .object(single(kind))
@@ -81,7 +82,7 @@ enum OpenAPI {
                     "type": "object", "required": kind.naming.onlyName == nil ? ["name"] : [],
                     "additionalProperties": false,
                     "properties": ["name": ["type": "string"], "spec": reference(name + "Creation")],
-                ], answer: ("201", reference(name)),
+                ], answer: ("201", reference(name)), isTagged: kind.hasGenerations,
                 others: others(
                     kind, .create,
                     [
@@ -97,8 +98,9 @@ enum OpenAPI {
         var operations: [String: JSONValue] = [:]
         if kind.verbs.contains(.show) {
             operations["get"] = operation(
-                "show\(name)", kind.role(for: .show), "Shows \(kind.aSingular).", parameters: [nameParameter],
-                answer: ("200", reference(name)))
+                "show\(name)", kind.role(for: .show), "Shows \(kind.aSingular).",
+                parameters: [nameParameter] + (kind.hasGenerations ? [ifNoneMatch] : []),
+                answer: ("200", reference(name)), isTagged: kind.hasGenerations)
         }
         if kind.verbs.contains(.set) {
             var properties: [String: JSONValue] = ["spec": kind.spec.schemaOfChange]
@@ -106,14 +108,15 @@ enum OpenAPI {
             operations["patch"] = operation(
                 "change\(name)", kind.role(for: .set),
                 "Changes fields of the spec of \(kind.aSingular); the others stay.",
-                parameters: [nameParameter, dryRun],
+                parameters: [nameParameter, dryRun] + (kind.hasGenerations ? [ifMatch] : []),
                 body: ["type": "object", "additionalProperties": false, "properties": .object(properties)],
-                answer: ("200", reference(name)))
+                answer: ("200", reference(name)), isTagged: kind.hasGenerations)
         }
         if kind.verbs.contains(.delete) {
             operations["delete"] = operation(
                 "delete\(name)", kind.role(for: .delete), "Deletes \(kind.aSingular).",
-                parameters: [nameParameter, dryRun] + (kind.jobVerbs.contains(.delete) ? [prefer] : [])
+                parameters: [nameParameter, dryRun] + (kind.hasGenerations ? [ifMatch] : [])
+                    + (kind.jobVerbs.contains(.delete) ? [prefer] : [])
                     + (kind.wideningVerbs.contains(.delete) ? [query("open", FieldDescription.openHelp, open)] : []),
                 answer: ("204", nil), others: others(kind, .delete, reference(name)))
         }
@@ -128,14 +131,16 @@ enum OpenAPI {
         return [
             "post": operation(
                 words.prefix(1).lowercased() + words.dropFirst() + noun, kind.role(for: action), action.help,
-                parameters: isOne ? [nameParameter] : [], body: action.arguments.schema,
+                parameters: isOne ? [nameParameter] + (kind.hasGenerations ? [ifMatch] : []) : [],
+                body: action.arguments.schema,
                 answer: ("200", ["type": "object"]))
         ]
     }
 
     private static func operation(
         _ identifier: String, _ role: Role, _ summary: String, parameters: [JSONValue] = [], body: JSONValue? = nil,
-        answer: (status: String, schema: JSONValue?), others: [String: JSONValue] = [:], isStream: Bool = false
+        answer: (status: String, schema: JSONValue?), isTagged: Bool = false, others: [String: JSONValue] = [:],
+        isStream: Bool = false
     ) -> JSONValue {
         var success: [String: JSONValue] = ["description": "Done."]
         if let schema = answer.schema {
@@ -143,13 +148,17 @@ enum OpenAPI {
             if isStream { content["text/event-stream"] = ["schema": ["type": "string"]] }
             success["content"] = .object(content)
         }
-        let responses: [String: JSONValue] = [
-            answer.status: .object(success),
-            "default": [
-                "description": "Refused.",
-                "content": ["application/problem+json": ["schema": reference("Problem")]],
-            ],
+        if isTagged { success["headers"] = ["ETag": entityTag] }
+        let refusal: JSONValue = ["application/problem+json": ["schema": reference("Problem")]]
+        var responses: [String: JSONValue] = [
+            answer.status: .object(success), "default": ["description": "Refused.", "content": refusal],
         ]
+        if parameters.contains(ifMatch) {
+            responses["412"] = ["description": "The thing has another generation.", "content": refusal]
+        }
+        if parameters.contains(ifNoneMatch) {
+            responses["304"] = ["description": "The thing has that generation.", "headers": ["ETag": entityTag]]
+        }
         var operation: [String: JSONValue] = [
             "operationId": .text(identifier), "summary": .text(summary), "x-role": role.json,
             "responses": .object(responses.merging(others) { first, _ in first }),
@@ -219,6 +228,29 @@ enum OpenAPI {
         ["name": .text(name), "in": "query", "description": .text(description), "schema": schema]
     }
 
+    private static let generation: JSONValue = [
+        "type": "integer",
+        "description": "Which state of what is stored of the thing this is: each change gives it a higher one.",
+    ]
+
+    private static let entityTag: JSONValue = [
+        "description": "The generation between quotation marks. The status may change without it.",
+        "schema": ["type": "string"],
+    ]
+
+    /// RFC 9110 section 13.1.1.
+    private static let ifMatch: JSONValue = [
+        "name": "If-Match", "in": "header",
+        "description": "The ETags one of which the thing is to have; it is not changed otherwise.",
+        "schema": ["type": "string"],
+    ]
+
+    /// RFC 9110 section 13.1.2.
+    private static let ifNoneMatch: JSONValue = [
+        "name": "If-None-Match", "in": "header",
+        "description": "The ETags with which the requester has the thing already.", "schema": ["type": "string"],
+    ]
+
     private static let nameParameter: JSONValue = [
         "name": "name", "in": "path", "required": true, "schema": ["type": "string"],
     ]
@@ -231,6 +263,9 @@ enum OpenAPI {
             "detail": ["type": "string", "description": "What is wrong, where, and what to do."],
             "code": ["enum": .array(ManagementError.Code.allCases.map { .text($0.rawValue) })],
             "field": ["type": "string", "description": "The field that is wrong."],
+            "generation": [
+                "type": "integer", "description": "The generation that the thing has, where another was expected.",
+            ],
         ],
     ]
 }

@@ -172,7 +172,7 @@ extension Controller {
 
     /// The portals, by address.
     public func allPortals() async throws(ManagementError) -> [Resource<Portal>] {
-        try await query { plane throws(ManagementError) in plane.allPortals() }
+        try await query { plane throws(ManagementError) in try plane.allPortals() }
     }
 
     public func portal(_ name: String) async throws(ManagementError) -> Resource<Portal> {
@@ -252,5 +252,10 @@ extension Controller {
     }
 
     /// The iSNS server with the state of the registration; nil when none is set.
-    public func nameServer() async -> Resource<NameServer>? { await plane.nameServer() }
+    public func nameServer() async throws(ManagementError) -> Resource<NameServer>? {
+        let generation = try await query { plane throws(ManagementError) in try plane.nameServerGeneration() }
+        var server = await plane.nameServer()
+        server?.generation = generation
+        return server
+    }
 }

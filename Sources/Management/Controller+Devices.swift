@@ -87,7 +87,11 @@ extension Controller {
     /// Begins to delete the library `name` with all its cartridges, and gives the job that does it. Once it runs it
     /// cannot be cancelled.
     public func startDeletion(ofLibrary name: String) async throws(ManagementError) -> JobSummary {
-        let total = try await query { plane throws(ManagementError) in try plane.checkDeletion(ofLibrary: name) }
+        let precondition = Precondition.current
+        let total = try await query { plane throws(ManagementError) in
+            try precondition?.check()
+            return try plane.checkDeletion(ofLibrary: name)
+        }
         return try startJob("delete", "library", name, total: total) { plane, job throws(ManagementError) in
             try plane.deleteLibrary(name, job: job)
         }

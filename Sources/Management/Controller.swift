@@ -132,16 +132,20 @@ public final class Controller: Sendable {
         _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short,
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
-        let (requester, dryRun) = (Requester.current, DryRun.current)
+        let (requester, dryRun, precondition) = (Requester.current, DryRun.current, Precondition.current)
         let patience = lane == .short ? Limit.patience : nil
         return try await changes.run(keys, in: lane, patience: patience) { [plane] () throws(ManagementError) in
+            try precondition?.check()
             let outcome = Requester.$current.withValue(requester) {
                 DryRun.$current.withValue(dryRun) {
-                    Result { () throws(ManagementError) in try body(plane) }
+                    Precondition.$current.withValue(precondition) {
+                        Result { () throws(ManagementError) in try body(plane) }
+                    }
                 }
             }
             plane.configureStaleFrontEnd()
             plane.folder.reserve.restore()
+            if let refusal = precondition?.refusal { throw refusal }
             return try outcome.get()
         }
     }
@@ -173,6 +177,8 @@ enum ChangeKey: Hashable, Sendable {
     case externalImages
     /// The cartridges that no row claims: none is taken up by two libraries.
     case strayCartridges
+    /// The thing of that kind and name, which is no more than a spec in the catalog.
+    case stored(kind: String, name: String)
 
     /// The key of the device or target that a request names: by its name, the iSCSI name of its target, or for a drive
     /// `LIBRARY/drive:1`.

@@ -8,6 +8,8 @@ public struct ManagementError: Error, Hashable, Sendable, CustomStringConvertibl
         case notFound
         /// It cannot be done as things stand: the name is taken, the slot is full.
         case conflict
+        /// It was changed since the requester has looked at it.
+        case outdated
         /// Somebody uses what it would change: an initiator is logged in.
         case inUse
         /// An image, a cartridge or the catalog is missing, too short or of another version.
@@ -29,16 +31,19 @@ public struct ManagementError: Error, Hashable, Sendable, CustomStringConvertibl
     /// The field of the request that is wrong, with those that it is in before it: `spec.size`; nil when it is none, or
     /// not one alone.
     public let field: String?
+    /// The generation that the thing has now, where another was expected.
+    public let generation: Int64?
 
-    public init(_ code: Code, _ message: String, field: String? = nil) {
+    public init(_ code: Code, _ message: String, field: String? = nil, generation: Int64? = nil) {
         self.code = code
         self.message = message
         self.field = field
+        self.generation = generation
     }
 
     /// The same about the field `name`, if it is about none yet.
     public func about(_ name: String) -> ManagementError {
-        ManagementError(code, message, field: field ?? name)
+        ManagementError(code, message, field: field ?? name, generation: generation)
     }
 
     /// The sentence.

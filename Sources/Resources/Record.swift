@@ -138,6 +138,26 @@ extension Record {
         return members
     }
 
+    /// The record with the values that `other` has of the fields that may change.
+    public func changed(to other: Self) -> Self {
+        var record = self
+        for field in Self.fields where field.description.change == .always || field.description.change == .growing {
+            // A value of the same type: it is taken.
+            _ = field.set(&record, field.value(other))
+        }
+        return record
+    }
+
+    /// The fields in which the record and `other` differ, as they are here: null where there is nothing.
+    public func difference(from other: Self) -> [String: JSONValue] {
+        var members: [String: JSONValue] = [:]
+        for field in Self.fields where !field.description.isSecret {
+            let value = field.value(self)
+            if value != field.value(other) { members[field.description.name] = value }
+        }
+        return members
+    }
+
     private static func set(
         _ field: Field<Self>, _ value: JSONValue, in record: inout Self
     ) throws(ManagementError) {

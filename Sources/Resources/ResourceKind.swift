@@ -166,13 +166,15 @@ public struct KindDescription: Sendable {
     public let isFollowed: Bool
     /// The role that whoever makes or changes one needs: `admin` where its things decide who sees what.
     public let roleOfChanges: Role
+    /// Whether its things have generations: what is stored has some, unless it never changes; what is only shown, none.
+    public let hasGenerations: Bool
 
     public init<Kind: ResourceKind>(
         _ kind: Kind.Type, _ singular: String, _ plural: String, command: String? = nil, help: String,
         discussion: String = "", naming: Naming, nameLabel: String? = nil, verbs: [Verb],
         verbHelp: [Verb: String] = [:], parts: [String] = [], deletionIsDestructive: Bool = false,
         wideningVerbs: Set<Verb> = [], jobVerbs: Set<Verb> = [], filters: [String] = [], isFollowed: Bool = false,
-        roleOfChanges: Role = .operator
+        roleOfChanges: Role = .operator, hasGenerations: Bool? = nil
     ) {
         self.singular = singular
         self.plural = plural
@@ -193,6 +195,7 @@ public struct KindDescription: Sendable {
         self.filters = filters
         self.isFollowed = isFollowed
         self.roleOfChanges = roleOfChanges
+        self.hasGenerations = hasGenerations ?? verbs.contains(.create)
     }
 
     /// The role that whoever asks for the verb needs: to look, every one will do; what takes media away, or may let
@@ -226,22 +229,30 @@ public struct Resource<Kind: ResourceKind>: Hashable, Sendable {
     public var name: String
     public var spec: Kind.Spec
     public var status: Kind.Status
+    /// Which state of what is stored of it this is: each change has a higher number, and a thing of the same name that
+    /// is made later too. Nil for what is only shown, as sessions are.
+    public var generation: Int64?
 
-    public init(name: String, spec: Kind.Spec, status: Kind.Status) {
+    public init(name: String, spec: Kind.Spec, status: Kind.Status, generation: Int64? = nil) {
         self.name = name
         self.spec = spec
         self.status = status
+        self.generation = generation
     }
 
     /// As it stands in answers.
-    public var json: JSONValue { ["name": .text(name), "spec": spec.json, "status": status.json] }
+    public var json: JSONValue {
+        var members: [String: JSONValue] = ["name": .text(name), "spec": spec.json, "status": status.json]
+        if let generation { members["generation"] = .integer(generation) }
+        return .object(members)
+    }
 
     /// The thing in an answer; nil when `json` is something else.
     public init?(_ json: JSONValue) {
         guard let name = json["name"]?.text, let spec = json["spec"].flatMap(Kind.Spec.from),
             let status = json["status"].flatMap(Kind.Status.from)
         else { return nil }
-        self.init(name: name, spec: spec, status: status)
+        self.init(name: name, spec: spec, status: status, generation: json["generation"].flatMap(Int64.from))
     }
 }
 

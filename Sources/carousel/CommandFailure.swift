@@ -53,7 +53,7 @@ struct CommandFailure: Error {
     private static func status(of code: ManagementError.Code) -> ExitStatus {
         switch code {
         case .invalid: .usage
-        case .notFound, .conflict, .inUse, .unauthenticated, .forbidden: .refused
+        case .notFound, .conflict, .outdated, .inUse, .unauthenticated, .forbidden: .refused
         case .damaged: .dataError
         case .system: .systemError
         case .internal: .software

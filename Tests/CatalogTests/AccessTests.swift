@@ -17,8 +17,8 @@ struct AccessTests {
 
     func disk(_ name: String) throws -> Int64 {
         try catalog.addDisk(
-            name: name, targetName: "t:\(name)", image: "disks/\(name).img", imageIsExternal: false, size: 4096,
-            blockSize: 512, created: Date()
+            name: name, targetName: "t:\(name)", Disk.Spec(size: 4096), image: "disks/\(name).img",
+            imageIsExternal: false, created: Date()
         ).identity.id
     }
 
@@ -74,7 +74,7 @@ struct AccessTests {
         #expect(try catalog.portals() == [PortalRecord(address: "127.0.0.1", port: 3260, portalGroupTag: 1)])
         let target = TargetRecord(
             id: 3, name: "t:a", device: 7, logicalUnits: [0: 7], portalGroupTags: nil, redirection: nil,
-            accessLevel: .open, requiresAuthentication: false, access: [])
+            accessLevel: .open, requiresAuthentication: false, access: [], generation: 1)
         #expect(try catalog.targets() == [target])
         try catalog.removeDisk(named: "a")
         #expect(try catalog.targets().isEmpty)

@@ -34,8 +34,8 @@ struct OpeningTests {
         let folder = try ScratchFolder()
         let first = try Catalog(path: folder.catalog)
         let disk = try first.addDisk(
-            name: "a", targetName: "iqn.2026-11.dev.carousel:a", image: "disks/a.img", imageIsExternal: false,
-            size: 1 << 20, blockSize: 512, created: Date(timeIntervalSince1970: 1_800_000_000))
+            name: "a", targetName: "iqn.2026-11.dev.carousel:a", Disk.Spec(size: 1 << 20), image: "disks/a.img",
+            imageIsExternal: false, created: Date(timeIntervalSince1970: 1_800_000_000))
         try first.close()
         let second = try Catalog(path: folder.catalog)
         #expect(try second.disks() == [disk])
@@ -103,7 +103,7 @@ struct OpeningTests {
         #expect(try catalog.authenticationPlaces().isEmpty)
         try catalog.changeAccess { try $0.addTarget(named: "t:c") }
         _ = try catalog.addDisk(
-            name: "d", targetName: "t:d", image: "disks/d.img", imageIsExternal: false, size: 4096, blockSize: 512,
+            name: "d", targetName: "t:d", Disk.Spec(size: 4096), image: "disks/d.img", imageIsExternal: false,
             created: Date())
         #expect(try catalog.targets().map(\.accessLevel) == [.open, .groups, .loopback, .loopback])
         try catalog.close()
@@ -225,8 +225,8 @@ struct ConstraintTests {
     func uniqueNames() throws {
         func add(_ name: String, size: Int64 = 4096) throws {
             _ = try catalog.addDisk(
-                name: name, targetName: "t:\(name)", image: "disks/\(name).img", imageIsExternal: false, size: size,
-                blockSize: 512, created: Date())
+                name: name, targetName: "t:\(name)", Disk.Spec(size: size), image: "disks/\(name).img",
+                imageIsExternal: false, created: Date())
         }
         try add("a")
         #expect(throws: CatalogError.self) { try add("a") }

@@ -137,10 +137,16 @@ struct EventTests {
                 attempt()
             }))
         let disk = try catalog.addDisk(
-            name: "a", targetName: "t:a", image: "disks/a.img", imageIsExternal: false, size: 4096, blockSize: 512,
+            name: "a", targetName: "t:a", Disk.Spec(size: 4096), image: "disks/a.img", imageIsExternal: false,
             created: Date())
         // No page more than there are.
         try catalog.write { database in
+            let free = try Int.fetchOne(database, sql: "PRAGMA freelist_count") ?? 0
+            try database.execute(
+                sql: """
+                    CREATE TABLE filler (content BLOB);
+                    INSERT INTO filler VALUES (zeroblob(\(free * 4096)));
+                    """)
             let pages = try Int.fetchOne(database, sql: "PRAGMA page_count") ?? 0
             try database.execute(sql: "PRAGMA max_page_count = \(pages)")
         }

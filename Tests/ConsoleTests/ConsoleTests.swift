@@ -186,7 +186,7 @@ struct ConsoleTests {
             #expect(extended["spec"]?["addresses"] == ["::/0"])
             let reduced = try await client.perform(
                 InitiatorGroup.Remove.description, groups, "g", ["addresses": ["::/0"], "anyAddress": true])
-            #expect(reduced == group)
+            #expect(reduced["spec"] == group["spec"])
             #expect(try await client.list(groups) == [try await client.show(groups, "g")])
             let targets = ISCSITarget.description
             _ = try await client.create(targets, "t", ["units": ["0": "a"]])

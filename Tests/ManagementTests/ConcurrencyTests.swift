@@ -46,7 +46,7 @@ struct ConcurrencyTests {
         #expect(try await controller.allPortals().count == 1)
         #expect(try await controller.initiatorGroups().isEmpty)
         #expect(try await controller.credentials().isEmpty)
-        #expect(await controller.nameServer() == nil)
+        #expect(try await controller.nameServer() == nil)
         #expect(try await controller.events(kind: "library").map(\.name) == ["vtl"])
         let job = try #require(controller.jobSummaries().last)
         #expect(job.state == .running && job.name == "big" && job.total == 3)

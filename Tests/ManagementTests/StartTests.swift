@@ -60,7 +60,9 @@ struct StartTests {
         await fixture.controller.shutDown()
         fixture.controller.folder.release()
         let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
-        try await raw.write { try $0.execute(sql: "INSERT INTO portal VALUES ('192.0.2.1', 1, 7)") }
+        try await raw.write {
+            try $0.execute(sql: "INSERT INTO portal (address, port, portalGroupTag) VALUES ('192.0.2.1', 1, 7)")
+        }
         try raw.close()
         var (controller, _) = try ControllerFixture.make(fixture.path)
         let refused = await fixture.refusal { try await controller.start() }
@@ -166,6 +168,33 @@ struct StartTests {
         #expect(try await controller.disk("a").status.problem != nil)
         try await controller.deleteDisk("a")
         #expect(try await controller.status().problems.isEmpty)
+    }
+
+    @Test("a disk whose spec is damaged in the catalog stops a strict start, or only itself")
+    func damagedSpec() async throws {
+        for name in ["a", "b"] { try await fixture.controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
+        try await raw.write { database in
+            try database.execute(
+                sql: #"UPDATE resource SET spec = '{"size":1048576,"mirrors":2}' WHERE name = 'a'"#)
+        }
+        try raw.close()
+        var (controller, devices) = try ControllerFixture.make(fixture.path)
+        let refusal = await fixture.refusal { try await controller.start(isStrict: true) }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("has no field 'mirrors'") == true)
+        await controller.shutDown()
+        controller.folder.release()
+        (controller, devices) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+        #expect(Array(devices.disks.keys) == ["b"])
+        let problem = try #require(try await controller.disk("a").status.problem)
+        #expect(try await controller.status().problems == [problem])
+        #expect(problem.contains("disk 'a' is damaged in the catalog: its spec has no field 'mirrors'"))
+        #expect(FileManager.default.fileExists(atPath: fixture.path + "/disks/a.img"))
+        try await controller.deleteDisk("a")
+        #expect(try await controller.disks().map(\.name) == ["b"])
     }
 
     @Test("a disk whose image has become a file of the daemon is not served")

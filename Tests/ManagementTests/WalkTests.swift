@@ -69,7 +69,7 @@ struct Snapshot {
         for portal in try await controller.allPortals() {
             lines.insert("portal \(portal.name) \(portal.spec.portalGroup)")
         }
-        if let server = await controller.nameServer() {
+        if let server = try await controller.nameServer() {
             lines.insert("server \(server.spec.server) \(server.spec.accessControl)")
         }
     }

@@ -43,6 +43,29 @@ final class SecretStore: Sendable {
         var entries: [CredentialScope: CredentialSet] = [:]
         /// Those that are in the file in the place of others, until the catalog has changed.
         var proposals: [CredentialScope: CredentialSet] = [:]
+        /// The generations of the credentials in force, by user. They are new with each start, for the file may be
+        /// edited meanwhile.
+        private(set) var generations: [CredentialScope: [String: Int64]] = [:]
+        /// A generation of the catalog, of which all of these are made; nil until one is needed.
+        var epoch: Int64?
+        private var changes: Int64 = 0
+
+        /// Puts `credentials` into force at `scope`. Those that are not as they were have another generation.
+        mutating func put(_ credentials: CredentialSet?, at scope: CredentialScope) {
+            let (former, known) = (entries[scope], generations[scope] ?? [:])
+            entries[scope] = credentials
+            generations[scope] = nil
+            guard let credentials else { return }
+            changes += 1
+            // A million of them fit between two of the catalog's, so none is given twice.
+            let new = (epoch ?? 0) << 20 + changes
+            for credential in credentials.initiators + [credentials.target].compactMap({ $0 }) {
+                let isAsItWas =
+                    former?.algorithms == credentials.algorithms
+                    && (former?.initiators.contains(credential) == true || former?.target == credential)
+                generations[scope, default: [:]][credential.name] = isAsItWas ? known[credential.name] ?? new : new
+            }
+        }
     }
 
     private struct Credential: Codable {
@@ -53,19 +76,45 @@ final class SecretStore: Sendable {
     private let folder: StateFolder
     private var path: String { folder.secretsPath }
     private let content: Lock<Content>
+    /// A generation that nothing has had; nil when the secrets are only read.
+    private let newGeneration: (@Sendable () throws(ManagementError) -> Int64)?
     /// Held while the file is written; who reads does not wait for that.
     private let writing = Lock(())
 
     /// All of them.
     var entries: [CredentialScope: CredentialSet] { content.withLock { $0.entries } }
 
+    /// All of them with their generations by user.
+    var entriesWithGenerations: [CredentialScope: (credentials: CredentialSet, generations: [String: Int64])] {
+        content.withLock { content in
+            Dictionary(
+                uniqueKeysWithValues: content.entries.map { ($0, ($1, content.generations[$0] ?? [:])) })
+        }
+    }
+
     /// The secrets in the file of `folder`; none when there is no file. `isRemembered` says whether the catalog knows
     /// that proofs are required, so that nothing opens without the file.
     ///
     /// - Throws: `ManagementError.Code.damaged` when others may read the file, or it is no file of secrets.
-    init(in folder: StateFolder, isRemembered: Bool) throws(ManagementError) {
+    init(
+        in folder: StateFolder, isRemembered: Bool,
+        newGeneration: (@Sendable () throws(ManagementError) -> Int64)? = nil
+    ) throws(ManagementError) {
         self.folder = folder
-        content = Lock(try Self.read(folder.secretsPath, isRemembered: isRemembered))
+        self.newGeneration = newGeneration
+        var content = try Self.read(folder.secretsPath, isRemembered: isRemembered)
+        if !content.entries.isEmpty || !content.proposals.isEmpty { content.epoch = try newGeneration?() }
+        let entries = content.entries
+        content.entries = [:]
+        for (scope, credentials) in entries { content.put(credentials, at: scope) }
+        self.content = Lock(content)
+    }
+
+    /// What the file holds, with what the generations of a change are made of. Before the change has any effect.
+    private func contentToChange() throws(ManagementError) -> Content {
+        var content = content.withLock { $0 }
+        if content.epoch == nil { content.epoch = try newGeneration?() }
+        return content
     }
 
     /// Decides about the proposals in the file, which a crash or a full file system has left there, by where the
@@ -73,7 +122,9 @@ final class SecretStore: Sendable {
     func settleProposals(required: Set<CredentialScope>) -> Bool {
         content.withLock { content in
             defer { content.proposals = [:] }
-            content.entries.merge(content.proposals.filter { required.contains($0.key) }) { $1 }
+            for (scope, credentials) in content.proposals where required.contains(scope) {
+                content.put(credentials, at: scope)
+            }
             return !content.proposals.isEmpty
         }
     }
@@ -82,9 +133,14 @@ final class SecretStore: Sendable {
     func removeRemains() throws(ManagementError) { try folder.removeRemains(ofReplacing: path) }
 
     /// Takes over what `other`, which has read the file again, found there.
-    func replace(with other: SecretStore) {
+    func replace(with other: SecretStore) throws(ManagementError) {
         let entries = other.entries
-        writing.withLock { _ in content.withLock { $0.entries = entries } }
+        try writing.withLock { _ throws(ManagementError) in
+            var changed = try contentToChange()
+            for scope in changed.entries.keys where entries[scope] == nil { changed.put(nil, at: scope) }
+            for (scope, credentials) in entries { changed.put(credentials, at: scope) }
+            content.withLock { [changed] in $0 = changed }
+        }
     }
 
     private static func read(
@@ -124,8 +180,8 @@ final class SecretStore: Sendable {
     /// Replaces the credentials at `scope`, or removes them when nil; durable on return, unchanged when it throws.
     func set(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
         try writing.withLock { _ throws(ManagementError) in
-            var changed = content.withLock { $0 }
-            changed.entries[scope] = credentials
+            var changed = try contentToChange()
+            changed.put(credentials, at: scope)
             changed.proposals[scope] = nil
             try write(changed)
             content.withLock { [changed] in $0 = changed }
@@ -136,7 +192,7 @@ final class SecretStore: Sendable {
     /// then; those in force stay. Durable on return; `settle` has to follow.
     func propose(_ credentials: CredentialSet, at scope: CredentialScope) throws(ManagementError) {
         try writing.withLock { _ throws(ManagementError) in
-            var changed = content.withLock { $0 }
+            var changed = try contentToChange()
             changed.proposals[scope] = credentials
             try write(changed)
             content.withLock { [changed] in $0 = changed }
@@ -150,7 +206,7 @@ final class SecretStore: Sendable {
     func settle(_ credentials: CredentialSet?, at scope: CredentialScope) throws(ManagementError) {
         try writing.withLock { _ throws(ManagementError) in
             let settled = content.withLock { content in
-                content.entries[scope] = credentials
+                content.put(credentials, at: scope)
                 content.proposals[scope] = nil
                 return content
             }

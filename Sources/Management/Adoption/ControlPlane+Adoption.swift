@@ -44,8 +44,8 @@ extension ControlPlane {
         let event = event("adopt", "disk", name, new: ["image": .text(path)])
         let disk = try query { () throws(CatalogError) in
             try catalog.addDisk(
-                name: name, targetName: DeviceName.targetName(name), image: StateFolder.imageFolder + "/" + file,
-                imageIsExternal: false, size: size, blockSize: blockSize, created: Date(), phase: .complete,
+                name: name, targetName: DeviceName.targetName(name), Disk.Spec(size: size, blockSize: blockSize),
+                image: StateFolder.imageFolder + "/" + file, imageIsExternal: false, created: Date(), phase: .complete,
                 event: event)
         }
         do throws(ManagementError) {

@@ -11,14 +11,15 @@ extension ControlPlane {
 
     /// The same, with the secrets for those who put them back.
     func credentials(withSecrets: Bool) -> [Resource<Credential>] {
-        secrets.entries.flatMap { scope, credentials in
+        secrets.entriesWithGenerations.flatMap { scope, place in
+            let (credentials, generations) = place
             let algorithms = Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0)
             func resource(_ credential: CHAPCredential, isMutual: Bool) -> Resource<Credential> {
                 Resource(
                     name: "\(Self.credentialPlace(scope))/\(credential.name)",
                     spec: Credential.Spec(
                         secret: withSecrets ? Secret(credential.secret) : nil, isMutual: isMutual,
-                        algorithms: algorithms), status: NoFields())
+                        algorithms: algorithms), status: NoFields(), generation: generations[credential.name])
             }
             var resources = credentials.initiators.map { resource($0, isMutual: false) }
             if let own = credentials.target { resources.append(resource(own, isMutual: true)) }

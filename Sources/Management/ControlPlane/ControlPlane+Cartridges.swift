@@ -221,7 +221,7 @@ extension ControlPlane {
         return Resource(
             name: "\(library.name)/\(cartridge.barcode)",
             spec: Cartridge.Spec(size: cartridge.capacity, home: cartridge.home?.description),
-            status: status)
+            status: status, generation: cartridge.generation)
     }
 }
 

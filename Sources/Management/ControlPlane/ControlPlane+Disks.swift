@@ -24,10 +24,14 @@ extension ControlPlane {
                         + "move it away and use it with --image, or remove it")
             }
         }
+        var stored = spec
+        stored.size = size
+        if spec.image != nil { stored.image = image }
+        let wanted = stored
         let record = try query { () throws(CatalogError) in
             try catalog.addDisk(
-                name: name, targetName: DeviceName.targetName(name), image: image,
-                imageIsExternal: spec.image != nil, size: size, blockSize: spec.blockSize, created: Date())
+                name: name, targetName: DeviceName.targetName(name), wanted, image: image,
+                imageIsExternal: spec.image != nil, created: Date())
         }
         var isComplete = false
         do throws(ManagementError) {
@@ -80,7 +84,9 @@ extension ControlPlane {
         let disk = try diskRecord(name)
         if let problem = problems[name] { throw Self.unrepaired(problem) }
         if let problem = detachment(of: name) { throw ManagementError(.damaged, problem) }
+        var changed = disk.spec.changed(to: spec)
         let size = Self.roundedUp(spec.size ?? disk.size, blockSize: disk.blockSize)
+        changed.size = size
         guard size >= disk.size else {
             throw ManagementError(
                 .invalid,
@@ -93,11 +99,12 @@ extension ControlPlane {
             try DryRun.endBeforeEffect()
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
-            let event = event(
-                "resize", "disk", name, old: ["size": .integer(disk.size)], new: ["size": .integer(size)])
+        }
+        if changed != disk.spec {
             do throws(ManagementError) {
-                try query { () throws(CatalogError) in try catalog.setSize(size, ofDisk: name, event: event) }
+                try store(changed, of: disk)
             } catch {
+                guard size > disk.size else { throw error }
                 setProblem(
                     "disk '\(name)' has \(size) bytes now, but the catalog says \(disk.size): \(error.message); "
                         + "'carousel disk set \(name) --size \(size)' tries again, and so does the next start",
@@ -105,13 +112,23 @@ extension ControlPlane {
                 throw error
             }
             setProblem(nil, of: Self.sizeProblem(name))
-            logger.info("disk resized", metadata: ["disk": "\(name)", "size": "\(size)"])
+            logger.info("disk changed", metadata: ["disk": "\(name)", "size": "\(size)"])
         }
         return try self.disk(name)
     }
 
     /// The key of the problem that the catalog does not know how large the disk `name` is.
     static func sizeProblem(_ name: String) -> String { "size of disk \(name)" }
+
+    /// Stores another spec of a disk, with the event that tells of it.
+    private func store(_ spec: Disk.Spec, of disk: DiskRecord) throws(ManagementError) {
+        let event = event(
+            spec.size == disk.spec.size ? "change" : "resize", "disk", disk.name,
+            old: .object(disk.spec.difference(from: spec)), new: .object(spec.difference(from: disk.spec)))
+        try query { () throws(CatalogError) in
+            try catalog.change(Disk.self, named: disk.name, to: spec, event: event)
+        }
+    }
 
     /// Deletes the disk `name` with its image; an external image stays.
     func deleteDisk(_ name: String) throws(ManagementError) {
@@ -154,9 +171,14 @@ extension ControlPlane {
 
     /// The disk as its image is: one that has grown, as a resize does before its row, is as large as the image.
     ///
-    /// - Throws: `ManagementError.Code.damaged` when the image is missing, shorter than the disk, or one of `ownFiles`,
-    ///   which are looked at only where there is an image.
+    /// - Throws: `ManagementError.Code.damaged` when its spec cannot be read, or the image is missing, shorter than the
+    ///   disk, or one of `ownFiles`, which are looked at only where there is an image.
     func adoptingLength(of disk: DiskRecord, _ ownFiles: () -> OwnFiles) throws(ManagementError) -> DiskRecord {
+        if let damage = disk.damage {
+            throw ManagementError(
+                .damaged,
+                "disk '\(disk.name)' is damaged in the catalog: \(damage); put the catalog back from a copy")
+        }
         let path = folder.imagePath(disk.image)
         let status: FileStatus
         do {
@@ -184,9 +206,9 @@ extension ControlPlane {
                 .damaged,
                 "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), no whole blocks")
         }
-        let event = event(
-            "resize", "disk", disk.name, old: ["size": .integer(disk.size)], new: ["size": .integer(length)])
-        try query { () throws(CatalogError) in try catalog.setSize(length, ofDisk: disk.name, event: event) }
+        var spec = disk.spec
+        spec.size = length
+        try store(spec, of: disk)
         logger.notice("disk is as large as its image", metadata: ["disk": "\(disk.name)", "size": "\(length)"])
         return try diskRecord(disk.name)
     }
@@ -269,10 +291,8 @@ extension ControlPlane {
         status.created = disk.created
         status.problem = problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
         status.loss = loss
-        return Resource(
-            name: disk.name,
-            spec: Disk.Spec(
-                size: disk.size, blockSize: disk.blockSize, image: disk.imageIsExternal ? status.image : nil),
-            status: status)
+        var spec = disk.spec
+        if disk.imageIsExternal { spec.image = status.image }
+        return Resource(name: disk.name, spec: spec, status: status, generation: disk.generation)
     }
 }

@@ -19,7 +19,7 @@ extension ControlPlane {
             var status = InitiatorGroup.Status()
             status.targets = targets.filter { $0.access.contains { $0.group == group.id } }.map(\.name)
             status.created = group.created
-            return Resource(name: group.name, spec: spec, status: status)
+            return Resource(name: group.name, spec: spec, status: status, generation: group.generation)
         }.sorted { $0.name < $1.name }
     }
 

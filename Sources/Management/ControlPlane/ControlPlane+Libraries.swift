@@ -323,6 +323,6 @@ extension ControlPlane {
         status.naa = library.identity.naaText
         status.created = library.created
         status.problem = problem
-        return Resource(name: library.name, spec: spec, status: status)
+        return Resource(name: library.name, spec: spec, status: status, generation: library.generation)
     }
 }

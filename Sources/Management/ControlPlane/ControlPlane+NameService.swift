@@ -70,6 +70,11 @@ extension ControlPlane {
             status: await service.status())
     }
 
+    /// The generation of the iSNS server; nil when none is set.
+    func nameServerGeneration() throws(ManagementError) -> Int64? {
+        try query { () throws(CatalogError) in try catalog.nameServerGeneration() }
+    }
+
     static let noNameServer = ManagementError(.notFound, "no iSNS server is set; 'carousel isns create' sets one")
 
     /// Begins with the server that the catalog has, if it has one; before the portals are open, so that nobody logs in

@@ -20,20 +20,37 @@ extension ControlPlane {
     static let defaultPortalGroup = 1
 
     /// The portals by address, with those that could not be opened.
-    func allPortals() -> [Resource<Portal>] {
+    func allPortals() throws(ManagementError) -> [Resource<Portal>] {
+        let known = portals + unopenedPortals
+        let generations = try generations(of: known)
         let unopened = unopenedPortals.map { portal in
             var status = Portal.Status()
             status.problem = problems["portal \(portal.requested)"]
             return Resource<Portal>(
                 name: portal.requested.description, spec: Portal.Spec(portalGroup: portal.group), status: status)
         }
-        return (assembly.portals() + unopened).sorted { $0.name < $1.name }
+        return (assembly.portals() + unopened).map { portal in
+            var portal = portal
+            portal.generation = generations[portal.name]
+            return portal
+        }.sorted { $0.name < $1.name }
+    }
+
+    /// The generations of portals by where they listen.
+    private func generations(of portals: [ServedPortal]) throws(ManagementError) -> [String: Int64] {
+        let generations = try query { () throws(CatalogError) in try catalog.portalGenerations() }
+        return Dictionary(
+            portals.compactMap { portal in
+                let record = PortalRecord(
+                    address: portal.requested.address, port: portal.requested.port, portalGroupTag: portal.group)
+                return generations[record].map { (portal.actual.description, $0) }
+            }, uniquingKeysWith: { first, _ in first })
     }
 
     /// The portal at that address.
     func portal(_ name: String) throws(ManagementError) -> Resource<Portal> {
         let wanted = try PortalAddress.parse(name).description
-        guard let portal = allPortals().first(where: { $0.name == wanted }) else { throw Self.noPortal(wanted) }
+        guard let portal = try allPortals().first(where: { $0.name == wanted }) else { throw Self.noPortal(wanted) }
         return portal
     }
 
@@ -203,7 +220,7 @@ extension ControlPlane {
 
     private func portalResource(of portal: ServedPortal) throws(ManagementError) -> Resource<Portal> {
         let name = portal.actual.description
-        guard let resource = assembly.portals().first(where: { $0.name == name }) else {
+        guard let resource = try allPortals().first(where: { $0.name == name }) else {
             throw ManagementError(.internal, "portal \(name) is not open")
         }
         return resource

@@ -17,7 +17,7 @@ extension ControlPlane {
         }
         // Before they are in force, so that the loss of the file opens nothing later.
         try rememberAuthentication(of: new)
-        secrets.replace(with: new)
+        try secrets.replace(with: new)
         try configureFrontEnd()
     }
 

@@ -89,7 +89,7 @@ extension ControlPlane {
             let tags = target.portalGroupTags
             status.portals = portals.filter { tags?.contains($0.group) ?? true }.map(\.actual.description)
             status.isOwn = target.device == nil
-            return Resource(name: target.name, spec: spec, status: status)
+            return Resource(name: target.name, spec: spec, status: status, generation: target.generation)
         }
     }
 

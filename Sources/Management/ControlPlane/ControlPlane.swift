@@ -125,6 +125,7 @@ final class ControlPlane: Sendable {
                 hooks: Catalog.Hooks(
                     willCommit: { () throws(CatalogError) in
                         do throws(ManagementError) {
+                            try Precondition.current?.checkInTransaction()
                             try DryRun.endBeforeEffect()
                         } catch {
                             throw .failed(error.message)
@@ -141,7 +142,14 @@ final class ControlPlane: Sendable {
             throw Self.translated(error, path: folder.catalogPath)
         }
         folder.reserve.restore()
-        secrets = try SecretStore(in: folder, isRemembered: isProofRequired)
+        let catalog = catalog
+        secrets = try SecretStore(in: folder, isRemembered: isProofRequired) { () throws(ManagementError) in
+            do throws(CatalogError) {
+                return try catalog.newGeneration()
+            } catch {
+                throw Self.translated(error, path: path)
+            }
+        }
         assembly = try makeAssembly(
             Controller.Resources(catalog: catalog, logger: logger, profiles: profiles))
     }

@@ -1,3 +1,4 @@
+import Catalog
 public import Resources
 
 public struct CartridgeDriver: Driver {
@@ -45,5 +46,11 @@ public struct CartridgeDriver: Driver {
         let (library, barcode) = Self.parts(name ?? "")
         try await controller.acknowledgeLoss(ofCartridge: barcode, library: library)
         return ["done": .text("cartridge \(barcode) can be written again")]
+    }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        let (library, barcode) = Self.parts(name)
+        let plane = controller.plane
+        return try plane.cartridgeRecord(barcode, library: try plane.libraryRecord(library)).generation
     }
 }

@@ -40,4 +40,8 @@ public struct CredentialDriver: Driver {
         try await controller.waive(arguments)
         return ["done": .text("nobody has to prove who it is at \(arguments.place) any more")]
     }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.credential(name).generation
+    }
 }

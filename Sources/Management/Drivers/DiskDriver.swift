@@ -1,3 +1,4 @@
+import Catalog
 public import Resources
 
 public struct DiskDriver: Driver {
@@ -32,5 +33,9 @@ public struct DiskDriver: Driver {
         _ = try NoFields(arguments, of: action)
         try await controller.acknowledgeLoss(ofDisk: name)
         return ["done": .text("disk \(name) can be written again")]
+    }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.diskRecord(name).generation
     }
 }

@@ -64,6 +64,9 @@ public protocol Driver: Sendable {
     func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
     ) async throws(ManagementError) -> JSONValue
+    /// The generation of the thing `name` as it is; nil for kinds that have none. May wait for the catalog, so only
+    /// threads of the control plane ask.
+    func generation(of name: String) throws(ManagementError) -> Int64?
 }
 
 // Nobody asks for what the kind's description does not list.
@@ -98,6 +101,8 @@ extension Driver {
         throw Self.notOffered("asked for '\(action)'")
     }
 
+    public func generation(of name: String) throws(ManagementError) -> Int64? { nil }
+
     private static func notOffered(_ what: String) -> ManagementError {
         ManagementError(.internal, "\(Kind.description.aSingular) cannot be \(what)")
     }
@@ -119,7 +124,8 @@ public struct Endpoint: Sendable {
     public let deleting: @Sendable (String, RequestOptions) async throws(ManagementError) -> RequestOutcome
     /// What comes into the list, as it comes.
     public let follow: @Sendable (Page) async throws(ManagementError) -> FollowedThings
-    public let perform: @Sendable (String, String?, [String: JSONValue]) async throws(ManagementError) -> JSONValue
+    private let performing:
+        @Sendable (String, String?, [String: JSONValue], Set<Int64>?) async throws(ManagementError) -> JSONValue
 
     init<D: Driver>(_ driver: D, _ controller: Controller) {
         let kind = D.Kind.description
@@ -145,33 +151,63 @@ public struct Endpoint: Sendable {
             }
         }
         changing = { name, members, options async throws(ManagementError) in
-            let present = try await driver.show(try kind.naming.checked(name))
-            let spec = try present.spec.changed(members, of: "\(kind.singular) '\(name)'")
-            try D.Kind.validate(spec, changing: present.spec)
-            let changed = Resource<D.Kind>(name: present.name, spec: spec, status: present.status)
-            return try await Self.outcome(options.isDryRun ? changed.json : nil) { () async throws(ManagementError) in
-                .done(try await driver.change(present, to: spec, mayWiden: options.mayWiden).json)
+            let name = try kind.naming.checked(name)
+            var attempt = 1
+            while true {
+                let present = try await driver.show(name)
+                let spec = try present.spec.changed(members, of: "\(kind.singular) '\(name)'")
+                try D.Kind.validate(spec, changing: present.spec)
+                let changed = Resource<D.Kind>(name: present.name, spec: spec, status: present.status)
+                // The other fields stay as they are when the change is made, not as they were a moment ago.
+                let generations = options.generations ?? present.generation.map { [$0] }
+                do throws(ManagementError) {
+                    return try await Self.outcome(options.isDryRun ? changed.json : nil) {
+                        () async throws(ManagementError) in
+                        try await Precondition.keep(generations, of: driver, name) { () async throws(ManagementError) in
+                            .done(try await driver.change(present, to: spec, mayWiden: options.mayWiden).json)
+                        }
+                    }
+                } catch {
+                    guard error.code == .outdated, options.generations == nil, attempt < Self.maximumAttempts else {
+                        throw error
+                    }
+                    attempt += 1
+                }
             }
         }
         deleting = { name, options async throws(ManagementError) in
             let name = try kind.naming.checked(name)
             let preview = options.isDryRun ? try await driver.show(name).json : nil
             return try await Self.outcome(preview) { () async throws(ManagementError) in
-                guard kind.jobVerbs.contains(.delete) else {
-                    try await driver.delete(name, mayWiden: options.mayWiden)
-                    return .done(nil)
+                try await Precondition.keep(options.generations, of: driver, name) {
+                    () async throws(ManagementError) in
+                    guard kind.jobVerbs.contains(.delete) else {
+                        try await driver.delete(name, mayWiden: options.mayWiden)
+                        return .done(nil)
+                    }
+                    let job = try await driver.startDeletion(name).id
+                    return try await controller.finish(job, options.patience)
+                        ? .done(nil) : .started(try controller.job(job).resource.json)
                 }
-                let job = try await driver.startDeletion(name).id
-                return try await controller.finish(job, options.patience)
-                    ? .done(nil) : .started(try controller.job(job).resource.json)
             }
         }
         follow = { page async throws(ManagementError) in try await driver.follow(page) }
-        perform = { action, name, arguments async throws(ManagementError) in
-            let name = try name.map { name throws(ManagementError) in try kind.naming.checked(name) }
-            return try await driver.perform(action, on: name, arguments)
+        performing = { action, name, arguments, generations async throws(ManagementError) in
+            guard let name else {
+                guard generations == nil else {
+                    throw ManagementError(.invalid, "'\(action)' is asked of no single thing, which had a generation")
+                }
+                return try await driver.perform(action, on: nil, arguments)
+            }
+            let checked = try kind.naming.checked(name)
+            return try await Precondition.keep(generations, of: driver, checked) { () async throws(ManagementError) in
+                try await driver.perform(action, on: checked, arguments)
+            }
         }
     }
+
+    /// How often a change of some fields is tried while others change the thing.
+    private static var maximumAttempts: Int { 8 }
 
     /// What becomes of `body`; where there is a preview, it is only tried.
     private static func outcome(
@@ -183,6 +219,7 @@ public struct Endpoint: Sendable {
     }
 }
 
+// What changes something may say of which generation the thing has to be. Any other is refused as `outdated`.
 extension Endpoint {
     /// Makes a thing, and gives it as it is then; a job is waited for.
     public func create(_ name: String, _ members: [String: JSONValue]) async throws(ManagementError) -> JSONValue {
@@ -192,14 +229,25 @@ extension Endpoint {
     /// Changes fields of the spec of a thing, and gives it as it is then. Refused when somebody might see more than
     /// before, unless `mayWiden`.
     public func change(
-        _ name: String, _ members: [String: JSONValue], mayWiden: Bool = false
+        _ name: String, _ members: [String: JSONValue], mayWiden: Bool = false, expecting generations: Set<Int64>? = nil
     ) async throws(ManagementError) -> JSONValue {
-        Self.thing(try await changing(name, members, RequestOptions(mayWiden: mayWiden)))
+        Self.thing(
+            try await changing(name, members, RequestOptions(mayWiden: mayWiden, generations: generations)))
     }
 
     /// Deletes a thing; a job is waited for. Refused when somebody might see more than before, unless `mayWiden`.
-    public func delete(_ name: String, mayWiden: Bool = false) async throws(ManagementError) {
-        _ = try await deleting(name, RequestOptions(mayWiden: mayWiden))
+    public func delete(
+        _ name: String, mayWiden: Bool = false, expecting generations: Set<Int64>? = nil
+    ) async throws(ManagementError) {
+        _ = try await deleting(name, RequestOptions(mayWiden: mayWiden, generations: generations))
+    }
+
+    /// Does what the action `action` says, to the thing `name` or to the kind; gives what is to be told.
+    public func perform(
+        _ action: String, _ name: String?, _ arguments: [String: JSONValue],
+        expecting generations: Set<Int64>? = nil
+    ) async throws(ManagementError) -> JSONValue {
+        try await performing(action, name, arguments, generations)
     }
 
     private static func thing(_ outcome: RequestOutcome) -> JSONValue {

@@ -1,3 +1,4 @@
+import Catalog
 public import Resources
 
 public struct ISCSITargetDriver: Driver {
@@ -41,5 +42,9 @@ public struct ISCSITargetDriver: Driver {
         default:
             return try await controller.unmap(target: name, try ISCSITarget.Unmap.arguments(arguments)).json
         }
+    }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.targetRecord(name).generation
     }
 }

@@ -1,3 +1,4 @@
+import Catalog
 public import Resources
 
 public struct InitiatorGroupDriver: Driver {
@@ -37,5 +38,9 @@ public struct InitiatorGroupDriver: Driver {
             return try await controller.extendInitiatorGroup(name, try InitiatorGroup.Add.arguments(arguments)).json
         }
         return try await controller.reduceInitiatorGroup(name, try InitiatorGroup.Remove.arguments(arguments)).json
+    }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.initiatorGroupRecord(name).generation
     }
 }

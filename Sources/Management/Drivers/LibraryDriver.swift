@@ -1,3 +1,4 @@
+import Catalog
 public import Resources
 
 public struct LibraryDriver: Driver {
@@ -46,5 +47,9 @@ public struct LibraryDriver: Driver {
                     + (isPutInSlot ? ", for library '\(library)' has no mail slots" : "")),
             "cartridge": cartridge.json,
         ]
+    }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.libraryRecord(name).generation
     }
 }

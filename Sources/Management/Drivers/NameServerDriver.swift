@@ -6,11 +6,11 @@ public struct NameServerDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<NameServer>] {
-        page.slice(await controller.nameServer().map { [$0] } ?? [])
+        page.slice(try await controller.nameServer().map { [$0] } ?? [])
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<NameServer> {
-        guard let server = await controller.nameServer() else { throw Controller.noNameServer }
+        guard let server = try await controller.nameServer() else { throw Controller.noNameServer }
         return server
     }
 
@@ -28,5 +28,9 @@ public struct NameServerDriver: Driver {
 
     public func delete(_ name: String, mayWiden: Bool) async throws(ManagementError) {
         try await controller.clearNameServer(mayWiden: mayWiden)
+    }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.nameServerGeneration()
     }
 }

@@ -29,4 +29,8 @@ public struct PortalDriver: Driver {
         _ = try Portal.Resume.arguments(arguments)
         return try await controller.resumePortal(name).json
     }
+
+    public func generation(of name: String) throws(ManagementError) -> Int64? {
+        try controller.plane.portal(name).generation
+    }
 }

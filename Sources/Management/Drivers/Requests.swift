@@ -16,11 +16,17 @@ public struct RequestOptions: Sendable, Hashable {
     public var isDryRun: Bool
     /// How long to wait where it is a job.
     public var patience: Patience
+    /// The generations one of which the thing has to have; it is not changed otherwise. Nil for any.
+    public var generations: Set<Int64>?
 
-    public init(mayWiden: Bool = false, isDryRun: Bool = false, patience: Patience = .unlimited) {
+    public init(
+        mayWiden: Bool = false, isDryRun: Bool = false, patience: Patience = .unlimited,
+        generations: Set<Int64>? = nil
+    ) {
         self.mayWiden = mayWiden
         self.isDryRun = isDryRun
         self.patience = patience
+        self.generations = generations
     }
 }
 

@@ -10,6 +10,8 @@ public enum Disk: ResourceKind {
         public var size: Int64?
         /// The logical block length in bytes.
         public var blockSize = 512
+        /// What it is for, in the user's words.
+        public var description: String?
         /// The absolute path of a file of the user's that is the medium; nil for one in the state folder.
         public var image: String?
 
@@ -32,6 +34,9 @@ public enum Disk: ResourceKind {
                 "image", \.image, .text(.path), role: .admin,
                 help: "An existing file that becomes the medium, keeps its content, and stays when the disk is deleted."
             ),
+            Field(
+                "description", \.description, .text(.any("text", maximumLength: 1024)), change: .always,
+                absence: "none", help: "What it is for, in your words."),
         ]
     }
 

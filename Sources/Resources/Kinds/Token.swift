@@ -63,7 +63,7 @@ public enum Token: ResourceKind {
         verbHelp: [
             .create: "It is shown this once: put it into a file that only its user can read.",
             .delete: "Who asks with it is refused from then on.",
-        ], roleOfChanges: .admin)
+        ], roleOfChanges: .admin, hasGenerations: false)
 
     public static func summary(_ token: Resource<Token>) -> String {
         let kept = token.status.token.map { ", and shown only now: \($0)" } ?? ""

@@ -11,7 +11,7 @@ extension PortalDriver: ConfiguredDriver {
     }
 
     static func present(_ plane: ControlPlane) throws(ManagementError) -> [(name: String, spec: Portal.Spec)] {
-        plane.allPortals().map { ($0.name, $0.spec) }
+        try plane.allPortals().map { ($0.name, $0.spec) }
     }
 
     static func opens(from former: Portal.Spec?, to wanted: Portal.Spec?) -> Bool { former == nil }
