@@ -39,11 +39,12 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 }
 
 /// The test target of a module.
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = []) -> Target {
     // Locks are Platform's, in tests as well.
     let always: [Target.Dependency] = name == "Platform" ? ["TestSupport"] : ["Platform", "TestSupport"]
     return .testTarget(
-        name: "\(name)Tests", dependencies: [.target(name: name)] + always + dependencies, swiftSettings: settings)
+        name: "\(name)Tests", dependencies: [.target(name: name)] + always + dependencies, exclude: exclude,
+        swiftSettings: settings)
 }
 
 let package = Package(
@@ -171,7 +172,9 @@ let package = Package(
             [
                 "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator", "ISCSI",
                 "ISCSIPort", "Media", "SCSI", "TargetCore", "ManagementTestSupport", grdb,
-            ]),
+            ],
+            // State folders of former versions, packed.
+            exclude: ["OldState"]),
         tests(
             "Console",
             [
