@@ -117,8 +117,8 @@ extension StateFolder {
             }
             try effect("synchronize", on: new) { file.synchronize() }
             // The way back needs no room.
-            let isThere = exists(path)
-            if isThere {
+            let replacesFile = exists(path)
+            if replacesFile {
                 try gate?(former)
                 try FileManager.default.linkItem(atPath: path, toPath: former)
             }
@@ -126,7 +126,7 @@ extension StateFolder {
             do {
                 try synchronizeFolder(of: path)
             } catch {
-                if isThere { try rename(former, to: path) } else { try removeIfThere(path) }
+                if replacesFile { try rename(former, to: path) } else { try removeIfThere(path) }
                 throw error
             }
         } catch {
