@@ -44,6 +44,8 @@ public final class Catalog: Sendable {
     }
 
     private let pool: DatabasePool
+    private let path: String
+    private let place: CatalogPlace
     let hooks: Hooks
 
     /// Opens the catalog at `path`, making it if there is none and migrating an older one.
@@ -52,11 +54,13 @@ public final class Catalog: Sendable {
     ///   having changed anything.
     public init(path: String, hooks: Hooks = Hooks()) throws(CatalogError) {
         self.hooks = hooks
+        self.path = path
         do {
             pool = try Self.retryingWhenFull(hooks.makeRoom) { try Self.open(path, hooks.willCreate) }
         } catch {
             throw Self.translated(error)
         }
+        place = CatalogPlace(ofCatalogAt: path)
     }
 
     private static func open(
@@ -133,12 +137,21 @@ public final class Catalog: Sendable {
         try? file.synchronize()
     }
 
-    /// Closes the file, which has everything that was in the log then; nothing may be called afterwards.
+    /// Whether the files are where they were when they were opened. When they are not, no transaction is committed.
+    public var isInPlace: Bool { place.isKept }
+
+    /// Closes the file, which has everything that was in the log then, and the log is removed: one that stayed would be
+    /// taken for that of a copy that somebody puts in the place of the file. Nothing may be called afterwards.
     public func close() throws(CatalogError) {
         do {
             // The log holds on to what does not fit the file now.
-            _ = try? pool.writeWithoutTransaction { try $0.checkpoint(.full) }
+            _ = try? pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
             try pool.close()
+            // SQLite removes the log with the last connection, unless somebody else has the file open; the last one of
+            // the pool could only read. What does not work here does no harm: the log is empty.
+            guard isInPlace, let last = try? DatabaseQueue(path: path) else { return }
+            _ = try? last.read { try Int.fetchOne($0, sql: "PRAGMA user_version") }
+            try? last.close()
         } catch {
             throw Self.translated(error)
         }
@@ -205,6 +218,7 @@ public final class Catalog: Sendable {
             let value = try body(database)
             for event in events { try record(event, in: database) }
             try hooks.willCommit?()
+            guard place.isKept else { throw CatalogError.displaced }
             return value
         }
     }

@@ -8,6 +8,8 @@ public enum CatalogError: Error, Equatable, Sendable {
     case damaged(String)
     /// A new catalog would be made, and the caller does not want one, for this reason; nothing was changed.
     case unwanted(String)
+    /// The files were removed or replaced while they are open; nothing was changed.
+    case displaced
     /// A row that the change needs is not there, or one is in its way; nothing was changed.
     case conflict(String)
     /// The file system has no room for the change; nothing was changed.
@@ -25,6 +27,7 @@ extension CatalogError: CustomStringConvertible {
         case .notACatalog: "it is not a Carousel catalog"
         case .damaged(let reason): reason
         case .unwanted(let reason): reason
+        case .displaced: "its files were removed or replaced while they are open"
         case .conflict(let reason): reason
         case .full(let reason): reason
         case .failed(let reason): reason

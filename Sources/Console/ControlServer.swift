@@ -21,6 +21,9 @@ public struct ControlServer: Sendable {
     /// How long a client may leave its answer unread.
     var readPatience = ConnectionWatch.patience
 
+    /// How long between two looks at whether the socket is still there.
+    var socketInterval = Duration.seconds(10)
+
     /// A server for `controller` on the socket in its state folder. When `inheritedSocket` is a descriptor on which the
     /// service manager listens, it is served as well, and closed in the end; then the daemon's own socket has another
     /// name, for the path in the state folder may be the service manager's. `network` is where else it is offered.
@@ -78,7 +81,11 @@ public struct ControlServer: Sendable {
         let (inheritedSocket, network, inheritedLogger) = (inheritedSocket, network, quiet)
         let (controller, readPatience) = (controller, readPatience)
         let listening = Lock<[Task<Void, any Error>]>([])
-        defer { for task in listening.withLock({ $0 }) { task.cancel() } }
+        let channel = Lock<LocalChannel?>(nil)
+        defer {
+            for task in listening.withLock({ $0 }) { task.cancel() }
+            try? FileManager.default.removeItem(atPath: socketPath)
+        }
         let application = Application(
             responder: Self.responder(controller),
             server: HTTPServerBuilder { responder in
@@ -91,9 +98,10 @@ public struct ControlServer: Sendable {
                         ],
                         idleTimeout: Self.idleTimeout))
                 let local = LocalChannel(http: http)
+                channel.withLock { $0 = local }
                 if let inheritedSocket {
-                    let listener = InheritedListener(
-                        fileDescriptor: inheritedSocket, channel: local, logger: inheritedLogger)
+                    let listener = LocalListener(
+                        place: .inherited(inheritedSocket), channel: local, logger: inheritedLogger)
                     listening.withLock { $0.append(Task { try await listener.run() }) }
                 }
                 if let network {
@@ -107,9 +115,32 @@ public struct ControlServer: Sendable {
             onServerRunning: { _ in
                 // Belt and braces: the folder is closed to others already.
                 try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socketPath)
+                if let local = channel.withLock({ $0 }) {
+                    listening.withLock { $0.append(Task { await keepSocket(local) }) }
+                }
                 await onReady()
             }, logger: quiet)
-        defer { try? FileManager.default.removeItem(atPath: socketPath) }
         try await application.run()
+    }
+
+    /// Makes the socket again when somebody has removed it, until the task is cancelled: without it nobody could ask
+    /// for anything, the end of the daemon included.
+    private func keepSocket(_ local: LocalChannel) async {
+        var again: Task<Void, any Error>?
+        defer { again?.cancel() }
+        while (try? await Task.sleep(for: socketInterval)) != nil {
+            guard (try? FileManager.default.attributesOfItem(atPath: socketPath)) == nil else { continue }
+            logger.warning("the control socket was removed; it is made again", metadata: ["path": "\(socketPath)"])
+            // The former one, which nobody finds any more.
+            again?.cancel()
+            let listener = LocalListener(place: .path(socketPath), channel: local, logger: logger)
+            again = Task { [logger] in
+                do {
+                    try await listener.run()
+                } catch {
+                    logger.error("no control socket", metadata: ["reason": "\(ControlEndpoint.reason(error))"])
+                }
+            }
+        }
     }
 }

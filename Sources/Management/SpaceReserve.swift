@@ -83,6 +83,7 @@ final class SpaceReserve: Sendable {
 
     private func isPermitted() -> Bool {
         do throws(ManagementError) {
+            try PlainFile.check(path)
             try gate?(path)
             return true
         } catch {

@@ -1,5 +1,6 @@
 import Bytes
 import Foundation
+import Glibc
 import Platform
 import Resources
 
@@ -26,11 +27,36 @@ extension StateFolder {
         try File.synchronizeDirectory(path: Self.parent(of: path))
     }
 
+    /// Removes the file or link at `path`; a folder there is somebody else's and stays.
     private func removeIfThere(_ path: String) throws {
         guard exists(path) else { return }
-        try gate?(path)
-        try FileManager.default.removeItem(atPath: path)
+        guard (try? FileStatus.of(path, followsLinks: false))?.kind != .directory else {
+            throw ManagementError(
+                .conflict, "\(path) is a folder, which the daemon has not made; move it away, it is not removed")
+        }
+        // Safe: a string of Swift ends with a zero.
+        try effect("remove", on: path) { unsafe unlink(path) == 0 ? 0 : errno }
     }
+
+    /// Removes the folder at `path` when nothing is in it any more.
+    private func removeFolderIfThere(_ path: String) throws {
+        guard let status = try? FileStatus.of(path, followsLinks: false) else { return }
+        // Of a folder that somebody has moved and left a link to, the link goes.
+        guard status.kind == .directory else { return try removeIfThere(path) }
+        let foreign = names(in: path)
+        guard foreign.isEmpty else {
+            let named = foreign.prefix(Self.namedAtMost).joined(separator: ", ")
+            throw ManagementError(
+                .conflict,
+                "\(path) holds what is not of the daemon's making: \(named)"
+                    + "\(foreign.count > Self.namedAtMost ? ", …" : ""); move it away, it is not removed")
+        }
+        // Safe: a string of Swift ends with a zero.
+        try effect("remove", on: path) { unsafe rmdir(path) == 0 ? 0 : errno }
+    }
+
+    /// How many names of what is foreign a refusal has.
+    private static let namedAtMost = 5
 
     // MARK: Questions
 
@@ -49,8 +75,10 @@ extension StateFolder {
         guard let first = full.first else { return nil }
         return
             "the catalog \(catalogPath) is missing or empty, but \(path)/\(first) is not; put the catalog back from a "
-            + "copy, or move what is in \(full.map { $0 + "/" }.joined(separator: " and ")) away, start, put it there "
-            + "again and take it up with 'carousel adopt'"
+            + "backup with 'carousel restore' (before you put a plain copy there, remove catalog.sqlite-wal and "
+            + "catalog.sqlite-shm, which belong to another), or move what is in "
+            + "\(full.map { $0 + "/" }.joined(separator: " and ")) away, start, put it there again and take it up with "
+            + "'carousel adopt'"
     }
 
     /// `path` without symbolic links, so that two names of one file are found out.
@@ -62,6 +90,7 @@ extension StateFolder {
     /// throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
         try DryRun.endBeforeEffect()
+        if !exists(Self.parent(of: path)) { try createFolder(Self.parent(of: path)) }
         do {
             try gate?(path)
             let file = try File.open(path: path, [.readWrite, .create, .exclusive])
@@ -92,12 +121,28 @@ extension StateFolder {
         }
     }
 
-    /// Removes the file or folder at `path` with all that is in it; durable on return. Nothing may be there already.
+    /// Removes the file at `path`, or the link there; durable on return. Nothing may be there already.
+    ///
+    /// - Throws: `ManagementError.Code.conflict` when a folder is there.
     func remove(_ path: String) throws(ManagementError) {
+        try removing(path) { try removeIfThere(path) }
+    }
+
+    /// Removes the folder at `path`, in which nothing is any more; durable on return. Nothing may be there already.
+    ///
+    /// - Throws: `ManagementError.Code.conflict` when something is in it, which is named.
+    func removeFolder(_ path: String) throws(ManagementError) {
+        try removing(path) { try removeFolderIfThere(path) }
+    }
+
+    private func removing(_ path: String, _ remove: () throws -> Void) throws(ManagementError) {
         try DryRun.endBeforeEffect()
         do {
-            try removeIfThere(path)
-            try synchronizeFolder(of: path)
+            try remove()
+            // With the folder that it was in, it has gone for good.
+            if exists(Self.parent(of: path)) { try synchronizeFolder(of: path) }
+        } catch let error as ManagementError where error.code == .conflict {
+            throw error
         } catch {
             throw ManagementError(.system, "cannot remove \(path): \(Self.reason(error))")
         }
@@ -185,6 +230,9 @@ extension StateFolder {
     }
 
     private static func parent(of path: String) -> String { (path as NSString).deletingLastPathComponent }
+
+    /// The system's words for the error number `code`.
+    static func reason(_ code: Int32) -> String { SystemError(code: code, operation: "use").reason }
 
     /// What the system said, in a few words.
     static func reason(_ error: any Error) -> String {

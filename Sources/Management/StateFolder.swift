@@ -15,6 +15,8 @@ public final class StateFolder: Sendable {
     public let path: String
     /// Held open for the lock's sake; the kernel lets go of the lock when the process ends, however it ends.
     private let lock: FileHandle
+    /// The folder itself, which is locked too: that stands whatever becomes of the file.
+    private let lockedFolder: FileHandle?
     /// What every change of files and of the catalog passes first.
     let gate: ChangeGate?
     /// The room that is kept for deletions on a full file system.
@@ -54,9 +56,10 @@ public final class StateFolder: Sendable {
                 "state folder \(path) has too long a path for the control socket in it, "
                     + "which may have \(Self.maximumSocketPathLength) bytes; choose a shorter --state")
         }
-        try Self.checkMode(of: path)
+        let folders = [path, path + "/" + Self.imageFolder, path + "/libraries"]
+        for folder in folders { try Self.checkOwner(of: folder) }
         do {
-            for folder in [path, path + "/" + Self.imageFolder, path + "/libraries"] {
+            for folder in folders {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
             }
@@ -65,27 +68,16 @@ public final class StateFolder: Sendable {
                 .system, "cannot make the state folder \(path): \(Self.reason(error)); choose another with --state")
         }
         let lockPath = path + "/lock"
-        if !FileManager.default.fileExists(atPath: lockPath) {
-            // Losing a race here is harmless: the other process made the same empty file.
-            _ = FileManager.default.createFile(
-                atPath: lockPath, contents: nil, attributes: [.posixPermissions: 0o600])
+        lockedFolder = try Self.locked(path, owner: lockPath)
+        lock = try PlainFile.open(lockPath)
+        // Those of earlier versions lock the file only.
+        guard flock(lock.fileDescriptor, LOCK_EX | LOCK_NB) == 0 else { throw Self.inUse(path, owner: lockPath) }
+        for name in ["reserve", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
+            try PlainFile.check(path + "/" + name)
         }
-        let lock: FileHandle
-        do {
-            lock = try FileHandle(forUpdating: URL(fileURLWithPath: lockPath))
-        } catch {
-            throw ManagementError(
-                .system,
-                "cannot open \(lockPath): \(Self.reason(error)); see that the state folder is this user's and can be "
-                    + "written, or choose another with --state")
-        }
-        guard flock(lock.fileDescriptor, LOCK_EX | LOCK_NB) == 0 else {
-            let owner = (try? lock.readToEnd()).flatMap { String(data: $0, encoding: .utf8) } ?? ""
-            let name = owner.trimmingCharacters(in: .whitespacesAndNewlines)
-            throw ManagementError(
-                .conflict,
-                "state folder \(path) is in use by process \(name.isEmpty ? "unknown" : name); "
-                    + "stop it or choose another with --state")
+        // A copy that is a second name does no harm here, and what is replaced has one for a moment.
+        for name in ["catalog.sqlite", "chap.json", "tokens.json", "apply.json"] {
+            try PlainFile.check(path + "/" + name, countsLinks: false)
         }
         do {
             try lock.truncate(atOffset: 0)
@@ -93,25 +85,68 @@ public final class StateFolder: Sendable {
         } catch {
             throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(error))")
         }
-        self.lock = lock
         reserve = SpaceReserve(path: path + "/reserve", gate: gate)
     }
 
-    /// Refuses a folder in which others could put their files in the place of the daemon's.
-    private static func checkMode(of path: String) throws(ManagementError) {
-        // systemd makes /var/lib/NAME a symbolic link for a user of the moment.
-        let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-        guard let attributes = try? FileManager.default.attributesOfItem(atPath: folder),
-            let mode = attributes[.posixPermissions] as? Int, mode & 0o022 != 0
-        else { return }
-        throw ManagementError(
-            .system,
-            "the state folder \(path) can be written by others (mode \(String(mode & 0o777, radix: 8))); close it "
-                + "with 'chmod 700 \(path)'")
+    /// The folder, open and locked, so that the lock does not depend on a file in it; nil where the file system locks
+    /// no folders (NFS does not).
+    private static func locked(_ path: String, owner: String) throws(ManagementError) -> FileHandle? {
+        // Safe: a string of Swift ends with a zero.
+        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw ManagementError(
+                .system, "cannot open the state folder \(path): \(reason(errno)); choose another with --state")
+        }
+        let folder = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { return folder }
+        guard errno != EWOULDBLOCK else { throw inUse(path, owner: owner) }
+        return nil
+    }
+
+    private static func inUse(_ path: String, owner: String) -> ManagementError {
+        let text = FileManager.default.contents(atPath: owner).flatMap { String(data: $0, encoding: .utf8) } ?? ""
+        let name = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        return ManagementError(
+            .conflict,
+            "state folder \(path) is in use by process \(name.isEmpty ? "unknown" : name); "
+                + "stop it or choose another with --state")
+    }
+
+    /// Refuses a folder that is another user's, or in which others could put their files in the place of the daemon's.
+    private static func checkOwner(of path: String) throws(ManagementError) {
+        var status = stat()
+        // Through links: systemd makes /var/lib/NAME one for a user of the moment.
+        // Safe: a string of Swift ends with a zero, and the call only fills the structure in.
+        guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return }
+        guard status.st_uid == geteuid() else {
+            throw ManagementError(
+                .system,
+                "the state folder \(path) belongs to another user (uid \(status.st_uid)), who could put other files in "
+                    + "the place of the daemon's; run this as that user, give the folder to this one with 'chown -R', "
+                    + "or choose another with --state")
+        }
+        guard status.st_mode & 0o022 == 0 else {
+            throw ManagementError(
+                .system,
+                "the state folder \(path) can be written by others (mode \(String(status.st_mode & 0o777, radix: 8))); "
+                    + "close it with 'chmod 700 \(path)'")
+        }
+    }
+
+    /// Why nothing can be written to the folder now; nil when it can.
+    func writeRefusal() -> String? {
+        // Safe: a string of Swift ends with a zero. A file system that has become read-only says so to root as well.
+        guard unsafe access(path, W_OK) != 0 else { return nil }
+        return
+            "the state folder \(path) cannot be written (\(Self.reason(errno))), so nothing can be changed; mend the "
+            + "file system, and see 'dmesg' for what has happened to it"
     }
 
     /// Releases the folder for another daemon, before this object goes away.
-    public func release() { _ = flock(lock.fileDescriptor, LOCK_UN) }
+    public func release() {
+        _ = flock(lock.fileDescriptor, LOCK_UN)
+        if let lockedFolder { _ = flock(lockedFolder.fileDescriptor, LOCK_UN) }
+    }
 
     /// The catalog's file.
     public var catalogPath: String { path + "/catalog.sqlite" }

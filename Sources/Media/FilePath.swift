@@ -1,4 +1,5 @@
 internal import Foundation
+internal import Glibc
 internal import Platform
 internal import Synchronization
 
@@ -17,6 +18,16 @@ enum FilePath {
 
     static func join(_ directory: String, _ name: String) -> String {
         directory.hasSuffix("/") ? directory + name : directory + "/" + name
+    }
+
+    /// Whether there is a symbolic link of that name.
+    static func isLink(_ path: String) -> Bool {
+        (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType == .typeSymbolicLink
+    }
+
+    /// Whether there is a directory of that name, no link to one.
+    static func isDirectory(_ path: String) -> Bool {
+        (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType == .typeDirectory
     }
 
     /// Whether there is something of that name.
@@ -58,6 +69,19 @@ enum FilePath {
         } catch {
             return systemError(error, "remove", path)
         }
+    }
+
+    /// Removes a file, or a link; never a directory.
+    static func removeFile(_ path: String) throws(SystemError) {
+        // Safe: a string of Swift ends with a zero.
+        if unsafe unlink(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
+    }
+
+    /// Removes a directory in which nothing is, or a link.
+    static func removeEmpty(_ path: String) throws(SystemError) {
+        if isLink(path) { return try removeFile(path) }
+        // Safe: a string of Swift ends with a zero.
+        if unsafe rmdir(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
     }
 
     private static func systemError(_ error: any Error, _ operation: StaticString, _ path: String) -> SystemError {

@@ -207,7 +207,7 @@ extension TapeDeviceServer {
         case .newerVersion: SenseData(.mediumError, .cannotReadUnknownFormat)
         case .damaged: SenseData(.mediumError, .mediumFormatCorrupted)
         case .inUse, .exists, .missing, .invalidBarcode, .invalidCapacity, .hostFailed, .unavailable,
-            .system:
+            .foreignFiles, .system:
             SenseData(.hardwareError, .mediaLoadOrEjectFailed)
         }
     }

@@ -144,12 +144,31 @@ struct OpeningTests {
         #expect(try catalog.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM element") } == 0)
         _ = try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
         try catalog.close()
-        // The one file has it all.
+        // The one file has it all, and nothing is left that a copy in its place would be read with.
+        for suffix in ["-wal", "-shm"] { #expect(!FileManager.default.fileExists(atPath: folder.catalog + suffix)) }
         try FileManager.default.copyItem(atPath: folder.catalog, toPath: folder.path + "/copy.sqlite")
         #expect(try Catalog(path: folder.path + "/copy.sqlite").libraries().map(\.name) == ["vtl"])
         catalog = try Catalog(path: folder.catalog)
         #expect(try catalog.libraries().map(\.name) == ["vtl"])
         #expect(try length() == Catalog.logReserve)
+    }
+
+    @Test("nothing is committed to a file that is not in its place")
+    func displaced() throws {
+        let folder = try ScratchFolder()
+        let catalog = try Catalog(path: folder.catalog)
+        for suffix in ["", "-wal", "-shm"] {
+            let path = folder.catalog + suffix
+            try FileManager.default.moveItem(atPath: path, toPath: path + ".away")
+            #expect(!catalog.isInPlace)
+            #expect(throws: CatalogError.displaced) {
+                try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
+            }
+            try FileManager.default.moveItem(atPath: path + ".away", toPath: path)
+            #expect(catalog.isInPlace)
+        }
+        _ = try catalog.addLibrary(newLibrary, cartridges: [], created: Date())
+        try catalog.close()
     }
 
     @Test("a transaction that may not be committed changes nothing")

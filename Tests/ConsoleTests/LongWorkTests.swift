@@ -228,6 +228,30 @@ extension ConsoleTests {
         while fixture.controller.plane.feed.followerCount > 0 { await Task.yield() }
     }
 
+    @Test("a control socket that somebody has removed is made again", .timeLimit(.minutes(1)))
+    func removedSocket() async throws {
+        let fixture = try ControllerFixture()
+        var server = ControlServer(controller: fixture.controller, logger: .silent)
+        server.socketInterval = .milliseconds(5)
+        let (ready, continuation) = AsyncStream<Void>.makeStream()
+        let task = Task { [server] in try await server.run { continuation.finish() } }
+        for await _ in ready {}
+        let path = fixture.path + "/control.sock"
+        for _ in 0..<2 {
+            try FileManager.default.removeItem(atPath: path)
+            let client = ControlClient(stateFolder: fixture.path)
+            var status: DaemonStatus?
+            // It is bound a moment before it listens.
+            while status == nil {
+                status = try? await client.get("status")
+                await Task.yield()
+            }
+            #expect(status?.stateFolder == fixture.path)
+        }
+        task.cancel()
+        _ = await task.result
+    }
+
     @Test("a daemon that does not answer is told of, and so is one that stops in the middle")
     func silence() async throws {
         let folder = NSTemporaryDirectory() + "silent-\(UUID().uuidString.prefix(8))"

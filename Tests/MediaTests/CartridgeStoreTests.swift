@@ -139,6 +139,37 @@ struct CartridgeStoreTests {
         #expect(try store.barcodes() == ["V00001L8", "V00002L8"])
     }
 
+    @Test("A cartridge is not deleted with what somebody has put into its folder", arguments: [true, false])
+    func foreignFile(isFolder: Bool) throws {
+        try create()
+        let (tape, kept) = (folder.file("V00001L8.tape"), folder.file("V00001L8.tape/kept"))
+        if isFolder {
+            try FileManager.default.createDirectory(atPath: kept, withIntermediateDirectories: false)
+        } else {
+            try Data("kept".utf8).write(to: URL(fileURLWithPath: kept))
+        }
+        #expect(throws: CartridgeError.foreignFiles(path: tape, names: ["kept"])) {
+            try store.delete(barcode: "V00001L8")
+        }
+        #expect(FileManager.default.fileExists(atPath: kept))
+        _ = try store.summary(barcode: "V00001L8")
+        try FileManager.default.removeItem(atPath: kept)
+        try store.delete(barcode: "V00001L8")
+        #expect(try folder.names == [])
+    }
+
+    @Test("Of a cartridge whose folder was moved, with a link in its place, the link is deleted")
+    func linkedFolder() throws {
+        try create()
+        let other = try TemporaryFolder()
+        try FileManager.default.moveItem(atPath: folder.file("V00001L8.tape"), toPath: other.file("moved"))
+        try FileManager.default.createSymbolicLink(
+            atPath: folder.file("V00001L8.tape"), withDestinationPath: other.file("moved"))
+        try store.delete(barcode: "V00001L8")
+        #expect(try folder.names == [])
+        #expect(FileManager.default.fileExists(atPath: other.file("moved/partition0.data")))
+    }
+
     @Test("An index that is gone or garbage is made again from the data file", arguments: [true, false])
     func index(isGone: Bool) throws {
         try create()

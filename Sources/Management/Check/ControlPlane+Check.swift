@@ -75,7 +75,7 @@ extension ControlPlane {
                 let strangers = unclaimed.map { Finding(.catalog, path, .note, "it does not know \($0)") }
                 do {
                     return try catalog.check().map {
-                        Finding(.catalog, path, .error, "\($0); put the file back from a copy")
+                        Finding(.catalog, path, .error, "\($0); put it back from a backup with 'carousel restore'")
                     } + strangers
                 } catch {
                     return [Finding(.catalog, path, .error, "it cannot be read: \(error)")] + strangers

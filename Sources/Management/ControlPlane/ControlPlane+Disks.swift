@@ -231,6 +231,14 @@ extension ControlPlane {
             throw ManagementError(.invalid, "image \(image) is no regular file; give one, or leave out --image")
         }
         try checkIsFree(image, status.identity)
+        do throws(ManagementError) {
+            try PlainFile.check(image)
+        } catch {
+            throw ManagementError(
+                .invalid,
+                "image \(image) has another name too (a hard link), under which something else may use it; give a "
+                    + "file with one name, such as a copy made with 'cp --reflink=auto'")
+        }
         let length = status.length
         if let size, length != size {
             throw ManagementError(

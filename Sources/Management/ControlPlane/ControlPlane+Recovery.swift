@@ -3,6 +3,8 @@ import Foundation
 import Logging
 import Resources
 
+import struct Media.CartridgeStore
+
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
 // deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the
 // way.
@@ -86,7 +88,7 @@ extension ControlPlane {
             try inPieces(try cartridgeRecords(library), job) { cartridges throws(ManagementError) in
                 try assembly.deleteCartridges(cartridges, of: library, in: path)
             }
-            try folder.remove(path)
+            try folder.removeFolder(path)
         }
         try forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
@@ -131,9 +133,10 @@ extension ControlPlane {
                     continue
                 }
                 do {
-                    try folder.remove(path + "/" + name)
+                    let barcode = name.dropFirst().dropLast(StateFolder.cartridgeSuffix.count)
+                    try CartridgeStore(directory: path).removeRemains(of: String(barcode))
                 } catch {
-                    logger.error("not removed", metadata: ["path": "\(path)/\(name)", "reason": "\(error.message)"])
+                    logger.error("not removed", metadata: ["path": "\(path)/\(name)", "reason": "\(error)"])
                 }
             }
         }

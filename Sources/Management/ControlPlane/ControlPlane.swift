@@ -20,6 +20,7 @@ final class ControlPlane: Sendable {
         var problems: [String: String] = [:]
         var unclaimed: [String] = []
         var notedWarnings: Set<String> = []
+        var notedStorageProblems: [String] = []
         var isFrontEndStale = false
         var freeze: FrontEndFreeze?
     }
@@ -100,6 +101,14 @@ final class ControlPlane: Sendable {
         memory.withLock { memory in
             defer { memory.notedWarnings = Set(warnings) }
             return warnings.filter { !memory.notedWarnings.contains($0) }
+        }
+    }
+
+    /// Whether `problems` of the storage are others than those of the last time.
+    func areNew(storageProblems problems: [String]) -> Bool {
+        memory.withLock { memory in
+            defer { memory.notedStorageProblems = problems }
+            return memory.notedStorageProblems != problems
         }
     }
 
@@ -242,14 +251,24 @@ final class ControlPlane: Sendable {
         for library in libraries {
             problems[library.name] = problem(of: library)
         }
+        let storage = storageProblems()
         return DaemonStatus(
             version: Controller.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
             disks: disks.count, libraries: libraries.count,
             cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
-            problems: problems.values.sorted() + profiles.problems + (tokens.problem.map { [$0.message] } ?? []),
+            problems: storage + problems.values.sorted() + profiles.problems
+                + (tokens.problem.map { [$0.message] } ?? []),
             warnings: try warnings(), refusedLogins: assembly.refusedLogins, refusedRequests: refusedRequests.count,
             unclaimed: unclaimed)
+    }
+
+    /// Why nothing can be changed, whatever is asked for: what has become of the state folder or of the catalog.
+    func storageProblems() -> [String] {
+        [
+            folder.writeRefusal(),
+            catalog.isInPlace ? nil : Self.displacement(ofCatalogAt: folder.catalogPath),
+        ].compactMap(\.self)
     }
 
     // MARK: For the extensions by topic
@@ -300,6 +319,13 @@ final class ControlPlane: Sendable {
         do { return try body() } catch { throw Self.translated(error, path: folder.catalogPath) }
     }
 
+    /// What an operator is told of a catalog that is not in its place any more.
+    static func displacement(ofCatalogAt path: String) -> String {
+        "the catalog \(path) or its log was removed or replaced while the daemon runs, so nothing can be changed: what "
+            + "would be is lost with the end of the daemon; put the files back, or save what it knows with 'carousel "
+            + "backup' before you end it, and put that back with 'carousel restore'"
+    }
+
     private static func translated(_ error: CatalogError, path: String) -> ManagementError {
         switch error {
         case .newerVersion:
@@ -308,7 +334,12 @@ final class ControlPlane: Sendable {
             ManagementError(.damaged, "\(path) is damaged: \(error); put it out of the way or use another --state")
         case .unwanted(let reason): ManagementError(.damaged, reason)
         case .damaged(let reason):
-            ManagementError(.damaged, "\(path) is damaged: \(reason); put it back from a copy or use another --state")
+            ManagementError(
+                .damaged,
+                "\(path) is damaged: \(reason); put it back from a backup with 'carousel restore' (before you put a "
+                    + "plain copy there, remove \(path)-wal and \(path)-shm, which belong to another), or use another "
+                    + "--state")
+        case .displaced: ManagementError(.damaged, displacement(ofCatalogAt: path))
         case .conflict(let reason): ManagementError(.conflict, reason)
         case .full(let reason):
             ManagementError(.system, "the catalog \(path) has no room: \(reason); make room on its file system")

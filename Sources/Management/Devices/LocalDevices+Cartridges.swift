@@ -184,6 +184,8 @@ extension LocalDevices {
                 switch error {
                 case .missing: break
                 case .inUse: throw ManagementError(.inUse, "\(error) by a drive or another process; try again later")
+                case .foreignFiles:
+                    throw ManagementError(.conflict, "cartridge '\(barcode)' is not removed: \(error)")
                 default:
                     throw ManagementError(.system, "the files of cartridge '\(barcode)' cannot be removed: \(error)")
                 }

@@ -184,7 +184,7 @@ extension LocalDevices {
         _ move: CartridgeMove, of cartridge: CartridgeRecord, in library: LibraryRecord
     ) throws(ManagementError) {
         guard let running = libraries.withLock({ $0[library.identity.id] }) else {
-            throw ManagementError(.internal, "library '\(library.name)' does not run")
+            throw Self.unserved("library", library.name)
         }
         let outcome = Outcome<MoveRefusal?>()
         running.changer.relocate(
@@ -197,8 +197,15 @@ extension LocalDevices {
                 .system, "the move of cartridge '\(move.barcode)' takes long; 'carousel tape show' tells where it gets")
         }
         guard let refusal = result else { return }
+        let code: ManagementError.Code =
+            switch refusal {
+            case .removalPrevented: .inUse
+            // All that can be said without the catalog was asked before.
+            case .notCommitted: .system
+            default: .conflict
+            }
         throw ManagementError(
-            refusal == .removalPrevented ? .inUse : .conflict,
+            code,
             "cartridge '\(move.barcode)' was not moved from \(move.origin) to \(move.destination): \(refusal)")
     }
 

@@ -29,10 +29,18 @@ extension LocalDevices {
         }
     }
 
+    /// The refusal to do something with what is not served.
+    static func unserved(_ kind: String, _ name: String) -> ManagementError {
+        ManagementError(
+            .conflict,
+            "\(kind) '\(name)' is not served, so nothing can be done with it; 'carousel \(kind) show \(name)' says "
+                + "why, and it is served soon after that is mended")
+    }
+
     /// Has the disk written again after a loss; its host's cache no longer shows what the storage may not have.
     public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool {
         guard let running = disks.withLock({ $0[disk.identity.id] }) else {
-            throw ManagementError(.internal, "disk '\(disk.name)' does not run")
+            throw Self.unserved("disk", disk.name)
         }
         guard running.server.hasLostData else { return false }
         if let failure = running.server.acknowledgeLoss() {
@@ -56,7 +64,7 @@ extension LocalDevices {
         let running = libraries.withLock { $0[library.identity.id] }
         if let element = cartridge.location.element, element.kind == .drive {
             guard let running, running.drives.indices.contains(element.number - 1) else {
-                throw ManagementError(.internal, "library '\(library.name)' does not run")
+                throw Self.unserved("library", library.name)
             }
             return try acknowledgeLoss(of: cartridge, inDrive: element.number, of: running)
         }

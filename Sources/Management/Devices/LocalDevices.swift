@@ -132,7 +132,7 @@ public final class LocalDevices: DeviceAssembly {
     /// Makes the running disk larger; its unit tells initiators.
     public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
         guard let running = disks.withLock({ $0[disk.identity.id] }) else {
-            throw ManagementError(.internal, "disk '\(disk.name)' does not run")
+            throw Self.unserved("disk", disk.name)
         }
         do {
             try running.server.resize(to: size)

@@ -63,6 +63,11 @@ extension ControlPlane {
     /// Looks where the files of all that runs should be, and notes what is not there any more. Gives the names of what
     /// does not run or is unfinished, for `reconcile(_:)`, at most `triedAgainAtMost` of them. Beside all changes.
     func observeAll() throws(ManagementError) -> [String] {
+        let storage = storageProblems()
+        if areNew(storageProblems: storage) {
+            for problem in storage { logger.error("\(problem)") }
+            if storage.isEmpty { logger.notice("changes are possible again") }
+        }
         let names =
             try observe(DiskReconciliation(plane: self, ownFiles: { OwnFiles() }))
             + observe(LibraryReconciliation(plane: self))

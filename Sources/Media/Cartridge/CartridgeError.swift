@@ -21,6 +21,8 @@ public enum CartridgeError: Error, Equatable, Sendable, CustomStringConvertible 
     /// The host does not let it be opened now: its file system is full or read-only, its storage fails. The files may
     /// be in order.
     case unavailable(path: String, reason: String)
+    /// Its folder has files in it that are not of a cartridge, and is not removed.
+    case foreignFiles(path: String, names: [String])
     /// A system call failed.
     case system(SystemError)
 
@@ -39,6 +41,9 @@ public enum CartridgeError: Error, Equatable, Sendable, CustomStringConvertible 
         case .damaged(let path, let reason): "\(path) is damaged: \(reason)"
         case .hostFailed(let path, let reason): "\(path) could not be written: \(reason)"
         case .unavailable(let path, let reason): "\(path) cannot be used now: \(reason)"
+        case .foreignFiles(let path, let names):
+            "\(path) holds what is not of a cartridge: \(names.prefix(5).joined(separator: ", "))"
+                + "\(names.count > 5 ? ", …" : ""); move it away"
         case .system(let error): error.description
         }
     }

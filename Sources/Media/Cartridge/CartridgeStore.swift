@@ -24,6 +24,12 @@ public struct CartridgeStore: Sendable {
     static let suffix = ".tape"
     static let dataName = "partition0.data"
     static let indexName = "index.sqlite"
+    /// What an index that is no database any more is called.
+    static let damagedIndexName = indexName + ".damaged"
+    /// Everything that this program makes in the folder of a cartridge.
+    private static let ownNames: Set<String> = Set(
+        [dataName]
+            + [indexName, damagedIndexName].flatMap { name in ["", "-wal", "-shm", "-journal"].map { name + $0 } })
 
     public let directory: String
 
@@ -82,7 +88,7 @@ public struct CartridgeStore: Sendable {
             capacity: capacity, densityCode: densityCode, isWORM: isWORM)
         // Under another name first: a crash on the way leaves nothing that looks like a cartridge.
         let unfinished = FilePath.join(directory, "." + barcode + Self.suffix)
-        if FilePath.exists(unfinished) { FilePath.remove(unfinished) }
+        try removeRemains(of: barcode)
         do throws(SystemError) {
             try FilePath.makeDirectory(unfinished)
             try Self.createFiles(in: unfinished, identity)
@@ -191,7 +197,8 @@ public struct CartridgeStore: Sendable {
         return failure
     }
 
-    /// Removes a cartridge and all its data, or what a crash has left of it; refused while it is in use.
+    /// Removes a cartridge and all its data, or what a crash has left of it; refused while it is in use, and while
+    /// there is something else in its folder.
     public func delete(barcode: String) throws(CartridgeError) {
         let doomed = FilePath.join(directory, "." + barcode + Self.suffix)
         let file: File?
@@ -204,16 +211,47 @@ public struct CartridgeStore: Sendable {
             file = nil
         }
         // First out of sight, in one step; then piece by piece.
-        if FilePath.exists(doomed), let error = FilePath.remove(doomed) { throw .system(error) }
+        for path in [doomed, folder(of: barcode)] { try Self.checkIsOwn(path) }
         do throws(SystemError) {
+            if FilePath.exists(doomed) { try Self.remove(doomed) }
             if FilePath.exists(folder(of: barcode)) { try FilePath.rename(folder(of: barcode), to: doomed) }
             try File.synchronizeDirectory(path: directory)
             guard FilePath.exists(doomed) else { return }
-            if let error = FilePath.remove(doomed) { throw error }
+            try Self.remove(doomed)
         } catch {
             throw .system(error)
         }
         withExtendedLifetime(file) {}
+    }
+
+    /// Refuses a folder in which there is something that is not of a cartridge.
+    private static func checkIsOwn(_ folder: String) throws(CartridgeError) {
+        guard FilePath.exists(folder), !FilePath.isLink(folder) else { return }
+        let names: [String]
+        do throws(SystemError) { names = try FilePath.names(in: folder) } catch { throw .system(error) }
+        let foreign = names.filter {
+            !ownNames.contains($0) || FilePath.isDirectory(FilePath.join(folder, $0))
+        }
+        guard foreign.isEmpty else { throw .foreignFiles(path: folder, names: foreign.sorted()) }
+    }
+
+    /// Removes the files of a cartridge and its folder. Of a folder that somebody has moved and left a link to, the
+    /// link goes.
+    private static func remove(_ folder: String) throws(SystemError) {
+        if !FilePath.isLink(folder) {
+            for name in try FilePath.names(in: folder) where ownNames.contains(name) {
+                try FilePath.removeFile(FilePath.join(folder, name))
+            }
+        }
+        try FilePath.removeEmpty(folder)
+    }
+
+    /// Removes what a crash has left of a cartridge that was being made or removed; nothing may be left already.
+    public func removeRemains(of barcode: String) throws(CartridgeError) {
+        let path = FilePath.join(directory, "." + barcode + Self.suffix)
+        guard FilePath.exists(path) else { return }
+        try Self.checkIsOwn(path)
+        do throws(SystemError) { try Self.remove(path) } catch { throw .system(error) }
     }
 
     func lockedFile(_ barcode: String) throws(CartridgeError) -> File {
@@ -240,9 +278,10 @@ public struct CartridgeStore: Sendable {
             guard case .notADatabase = error, replacing else { throw error.cartridgeError(path: path) }
         }
         for suffix in ["", "-wal", "-shm"] where FilePath.exists(path + suffix) {
-            FilePath.remove(path + ".damaged" + suffix)
+            FilePath.remove(FilePath.join(folder(of: barcode), Self.damagedIndexName + suffix))
             do throws(SystemError) {
-                try FilePath.rename(path + suffix, to: path + ".damaged" + suffix)
+                try FilePath.rename(
+                    path + suffix, to: FilePath.join(folder(of: barcode), Self.damagedIndexName + suffix))
             } catch {
                 throw .system(error)
             }

@@ -4,20 +4,32 @@ import Logging
 import NIOCore
 import NIOPosix
 
-/// The control socket on which the service manager listens: connections of it are served as those of the daemon's own
-/// socket are, at most ``ControlServer/maximumConnections`` of them at a time.
-struct InheritedListener {
-    /// A descriptor that is for NIO to close.
-    let fileDescriptor: Int32
+/// A control socket beside the daemon's first one: connections of it are served as those of that are, at most
+/// ``ControlServer/maximumConnections`` of them at a time.
+struct LocalListener {
+    enum Place {
+        /// The service manager listens on it; a descriptor that is for NIO to close.
+        case inherited(Int32)
+        /// It is made there, where nothing is.
+        case path(String)
+    }
+
+    let place: Place
     let channel: LocalChannel
     let logger: Logger
 
     /// Serves until the task is cancelled.
     func run() async throws {
         let (local, logger) = (channel, logger)
-        let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+        let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelOption(ChannelOptions.allowRemoteHalfClosure, value: true)
-            .bind(fileDescriptor) { channel in local.setup(channel: channel, logger: logger) }
+        let server =
+            switch place {
+            case .inherited(let descriptor):
+                try await bootstrap.bind(descriptor) { local.setup(channel: $0, logger: logger) }
+            case .path(let path):
+                try await bootstrap.bind(unixDomainSocketPath: path) { local.setup(channel: $0, logger: logger) }
+            }
         try await server.executeThenClose { connections in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 var count = 0
