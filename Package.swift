@@ -97,7 +97,7 @@ let package = Package(
 
         // MARK: Control plane
         module("Resources", ["ISCSI"]),
-        module("Catalog", ["Resources", grdb]),
+        module("Catalog", ["Platform", "Resources", grdb]),
         module(
             "Management",
             [

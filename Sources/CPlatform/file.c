@@ -34,13 +34,15 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
     if (options & CPLATFORM_OPEN_TRUNCATE) flags |= O_TRUNC;
     if (options & CPLATFORM_OPEN_DATA_SYNC) flags |= O_DSYNC;
     if (options & CPLATFORM_OPEN_DIRECTORY) flags |= O_DIRECTORY;
+    if (options & CPLATFORM_OPEN_NO_FOLLOW) flags |= O_NOFOLLOW;
     return result(RETRY(open(path, flags, permissions)));
 }
 
 int cplatform_status(const char *path, int follows, struct cplatform_file_status *status) {
     struct stat found;
     if ((follows ? stat(path, &found) : lstat(path, &found)) < 0) return -errno;
-    *status = (struct cplatform_file_status){found.st_dev, found.st_ino, found.st_size, found.st_mode & S_IFMT};
+    *status = (struct cplatform_file_status){
+        found.st_dev, found.st_ino, found.st_size, found.st_nlink, found.st_uid, found.st_mode};
     return 0;
 }
 

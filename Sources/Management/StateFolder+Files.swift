@@ -1,6 +1,5 @@
 import Bytes
 import Foundation
-import Glibc
 import Platform
 import Resources
 
@@ -34,8 +33,8 @@ extension StateFolder {
             throw ManagementError(
                 .conflict, "\(path) is a folder, which the daemon has not made; move it away, it is not removed")
         }
-        // Safe: a string of Swift ends with a zero.
-        try effect("remove", on: path) { unsafe unlink(path) == 0 ? 0 : errno }
+        try gate?(path)
+        try File.remove(path)
     }
 
     /// Removes the folder at `path` when nothing is in it any more.
@@ -51,8 +50,8 @@ extension StateFolder {
                 "\(path) holds what is not of the daemon's making: \(named)"
                     + "\(foreign.count > Self.namedAtMost ? ", …" : ""); move it away, it is not removed")
         }
-        // Safe: a string of Swift ends with a zero.
-        try effect("remove", on: path) { unsafe rmdir(path) == 0 ? 0 : errno }
+        try gate?(path)
+        try File.removeDirectory(path)
     }
 
     /// How many names of what is foreign a refusal has.

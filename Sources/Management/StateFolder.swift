@@ -1,3 +1,4 @@
+import Bytes
 public import Foundation
 import Glibc
 import Platform
@@ -14,9 +15,9 @@ public final class StateFolder: Sendable {
     /// The absolute path.
     public let path: String
     /// Held open for the lock's sake; the kernel lets go of the lock when the process ends, however it ends.
-    private let lock: FileHandle
+    private let lock: File
     /// The folder itself, which is locked too: that stands whatever becomes of the file.
-    private let lockedFolder: FileHandle?
+    private let lockedFolder: File?
     /// What every change of files and of the catalog passes first.
     let gate: ChangeGate?
     /// The room that is kept for deletions on a full file system.
@@ -71,7 +72,7 @@ public final class StateFolder: Sendable {
         lockedFolder = try Self.locked(path, owner: lockPath)
         lock = try PlainFile.open(lockPath)
         // Those of earlier versions lock the file only.
-        guard flock(lock.fileDescriptor, LOCK_EX | LOCK_NB) == 0 else { throw Self.inUse(path, owner: lockPath) }
+        guard (try? lock.hold()) == true else { throw Self.inUse(path, owner: lockPath) }
         for name in ["reserve", "catalog.sqlite-wal", "catalog.sqlite-shm"] {
             try PlainFile.check(path + "/" + name)
         }
@@ -79,28 +80,29 @@ public final class StateFolder: Sendable {
         for name in ["catalog.sqlite", "chap.json", "tokens.json", "apply.json"] {
             try PlainFile.check(path + "/" + name, countsLinks: false)
         }
-        do {
-            try lock.truncate(atOffset: 0)
-            try lock.write(contentsOf: Data("\(getpid())\n".utf8))
-        } catch {
-            throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(error))")
+        var code = lock.truncate(to: 0)
+        if code == 0, case .failed(let refusal) = lock.write(Array("\(getpid())\n".utf8).rawSpan, fileOffset: 0) {
+            code = refusal
+        }
+        guard code == 0 else {
+            throw ManagementError(.system, "cannot write \(lockPath): \(Self.reason(code))")
         }
         reserve = SpaceReserve(path: path + "/reserve", gate: gate)
     }
 
     /// The folder, open and locked, so that the lock does not depend on a file in it; nil where the file system locks
     /// no folders (NFS does not).
-    private static func locked(_ path: String, owner: String) throws(ManagementError) -> FileHandle? {
-        // Safe: a string of Swift ends with a zero.
-        let descriptor = unsafe Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else {
+    private static func locked(_ path: String, owner: String) throws(ManagementError) -> File? {
+        let folder: File
+        do {
+            folder = try File.open(path: path, .directory)
+        } catch {
             throw ManagementError(
-                .system, "cannot open the state folder \(path): \(reason(errno)); choose another with --state")
+                .system, "cannot open the state folder \(path): \(error.reason); choose another with --state")
         }
-        let folder = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        guard flock(descriptor, LOCK_EX | LOCK_NB) != 0 else { return folder }
-        guard errno != EWOULDBLOCK else { throw inUse(path, owner: owner) }
-        return nil
+        guard let isHeld = try? folder.hold() else { return nil }
+        guard isHeld else { throw inUse(path, owner: owner) }
+        return folder
     }
 
     private static func inUse(_ path: String, owner: String) -> ManagementError {
@@ -114,38 +116,35 @@ public final class StateFolder: Sendable {
 
     /// Refuses a folder that is another user's, or in which others could put their files in the place of the daemon's.
     private static func checkOwner(of path: String) throws(ManagementError) {
-        var status = stat()
         // Through links: systemd makes /var/lib/NAME one for a user of the moment.
-        // Safe: a string of Swift ends with a zero, and the call only fills the structure in.
-        guard unsafe stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else { return }
-        guard status.st_uid == geteuid() else {
+        guard let status = try? FileStatus.of(path), status.kind == .directory else { return }
+        guard status.owner == geteuid() else {
             throw ManagementError(
                 .system,
-                "the state folder \(path) belongs to another user (uid \(status.st_uid)), who could put other files in "
+                "the state folder \(path) belongs to another user (uid \(status.owner)), who could put other files in "
                     + "the place of the daemon's; run this as that user, give the folder to this one with 'chown -R', "
                     + "or choose another with --state")
         }
-        guard status.st_mode & 0o022 == 0 else {
+        guard status.permissions & 0o022 == 0 else {
+            let mode = String(status.permissions & 0o777, radix: 8)
             throw ManagementError(
                 .system,
-                "the state folder \(path) can be written by others (mode \(String(status.st_mode & 0o777, radix: 8))); "
-                    + "close it with 'chmod 700 \(path)'")
+                "the state folder \(path) can be written by others (mode \(mode)); close it with 'chmod 700 \(path)'")
         }
     }
 
     /// Why nothing can be written to the folder now; nil when it can.
     func writeRefusal() -> String? {
-        // Safe: a string of Swift ends with a zero. A file system that has become read-only says so to root as well.
-        guard unsafe access(path, W_OK) != 0 else { return nil }
-        return
-            "the state folder \(path) cannot be written (\(Self.reason(errno))), so nothing can be changed; mend the "
-            + "file system, and see 'dmesg' for what has happened to it"
+        File.writeRefusal(path).map {
+            "the state folder \(path) cannot be written (\($0.reason)), so nothing can be changed; mend the file "
+                + "system, and see 'dmesg' for what has happened to it"
+        }
     }
 
     /// Releases the folder for another daemon, before this object goes away.
     public func release() {
-        _ = flock(lock.fileDescriptor, LOCK_UN)
-        if let lockedFolder { _ = flock(lockedFolder.fileDescriptor, LOCK_UN) }
+        lock.release()
+        lockedFolder?.release()
     }
 
     /// The catalog's file.

@@ -1,5 +1,4 @@
 internal import Foundation
-internal import Glibc
 internal import Platform
 internal import Synchronization
 
@@ -22,12 +21,13 @@ enum FilePath {
 
     /// Whether there is a symbolic link of that name.
     static func isLink(_ path: String) -> Bool {
-        (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType == .typeSymbolicLink
+        guard let status = try? FileStatus.of(path, followsLinks: false) else { return false }
+        return status.kind == .link
     }
 
     /// Whether there is a directory of that name, no link to one.
     static func isDirectory(_ path: String) -> Bool {
-        (try? FileManager.default.attributesOfItem(atPath: path))?[.type] as? FileAttributeType == .typeDirectory
+        (try? FileStatus.of(path, followsLinks: false))?.kind == .directory
     }
 
     /// Whether there is something of that name.
@@ -71,17 +71,9 @@ enum FilePath {
         }
     }
 
-    /// Removes a file, or a link; never a directory.
-    static func removeFile(_ path: String) throws(SystemError) {
-        // Safe: a string of Swift ends with a zero.
-        if unsafe unlink(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
-    }
-
     /// Removes a directory in which nothing is, or a link.
     static func removeEmpty(_ path: String) throws(SystemError) {
-        if isLink(path) { return try removeFile(path) }
-        // Safe: a string of Swift ends with a zero.
-        if unsafe rmdir(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
+        if isLink(path) { try File.remove(path) } else { try File.removeDirectory(path) }
     }
 
     private static func systemError(_ error: any Error, _ operation: StaticString, _ path: String) -> SystemError {

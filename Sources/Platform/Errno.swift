@@ -16,6 +16,8 @@ public enum Errno {
     /// EOPNOTSUPP: the file system cannot do it.
     public static let notSupported: Int32 = EOPNOTSUPP
     public static let noSuchFile: Int32 = ENOENT
+    /// ELOOP: the path is a symbolic link, which is not to be followed, or leads to too many.
+    public static let isLink: Int32 = ELOOP
     public static let crossDevice: Int32 = EXDEV
     public static let fileExists: Int32 = EEXIST
     /// ENOMEM: the system has no memory for it.

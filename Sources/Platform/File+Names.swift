@@ -8,4 +8,36 @@ extension File {
         let status = unsafe Glibc.rename(path, newPath)
         if status != 0 { throw SystemError(code: errno, operation: "rename", path: path) }
     }
+
+    /// Removes the name `path` of a file, or a symbolic link; never a directory. Durable when the directory that it was
+    /// in was synchronised.
+    public static func remove(_ path: String) throws(SystemError) {
+        // Safe: a string of Swift ends with a zero and lives until the call returns.
+        if unsafe unlink(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
+    }
+
+    /// Removes the directory `path`, which must be empty.
+    public static func removeDirectory(_ path: String) throws(SystemError) {
+        // Safe: a string of Swift ends with a zero and lives until the call returns.
+        if unsafe rmdir(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
+    }
+
+    /// Why this process may not write to what `path` leads to; nil when it may. A file system that can only be read
+    /// says so to root as well.
+    public static func writeRefusal(_ path: String) -> SystemError? {
+        // Safe: a string of Swift ends with a zero and lives until the call returns.
+        guard unsafe access(path, W_OK) != 0 else { return nil }
+        return SystemError(code: errno, operation: "write to", path: path)
+    }
+
+    /// Takes the file or directory as a whole (flock), until it is released or this opening of it is closed; false when
+    /// another opening has it. It has nothing to do with `lock`.
+    public func hold() throws(SystemError) -> Bool {
+        guard flock(fileDescriptor, LOCK_EX | LOCK_NB) != 0 else { return true }
+        guard errno != EAGAIN else { return false }
+        throw SystemError(code: errno, operation: "lock", path: path)
+    }
+
+    /// Ends `hold`.
+    public func release() { _ = flock(fileDescriptor, LOCK_UN) }
 }

@@ -24,6 +24,8 @@ public struct FileOptions: OptionSet, Sendable {
     public static let dataSynchronous = FileOptions(rawValue: 16)
     /// Fails unless the path is a directory (O_DIRECTORY).
     public static let directory = FileOptions(rawValue: 32)
+    /// Fails with `Errno.isLink` when the path is a symbolic link (O_NOFOLLOW).
+    public static let noFollow = FileOptions(rawValue: 64)
 }
 
 /// The outcome of reading or writing a file: a value, for the data path.

@@ -11,7 +11,9 @@ public struct FileStatus: Hashable, Sendable {
         case blockDevice
         /// A Unix socket.
         case socket
-        /// A symbolic link, a pipe or a character device.
+        /// A symbolic link, which was not followed.
+        case link
+        /// A pipe or a character device.
         case other
     }
 
@@ -26,6 +28,12 @@ public struct FileStatus: Hashable, Sendable {
     public let identity: Identity
     /// The length of a regular file in bytes.
     public let length: Int64
+    /// How many names it has.
+    public let linkCount: Int
+    /// The user whose file it is, by number.
+    public let owner: UInt32
+    /// What owner, group and others may do with it: the lower 12 bits of st_mode.
+    public let permissions: UInt32
 
     /// Looks at `path`, through symbolic links unless `followsLinks` is false.
     public static func of(_ path: String, followsLinks: Bool = true) throws(SystemError) -> FileStatus {
@@ -33,14 +41,16 @@ public struct FileStatus: Hashable, Sendable {
         // Safe: the string ends with a zero, and the function only fills the structure in.
         _ = try check(unsafe cplatform_status(path, followsLinks ? 1 : 0, &status), "look at", path)
         let kind: Kind =
-            switch mode_t(status.type) {
+            switch mode_t(status.mode) & S_IFMT {
             case S_IFREG: .regular
             case S_IFDIR: .directory
             case S_IFBLK: .blockDevice
             case S_IFSOCK: .socket
+            case S_IFLNK: .link
             default: .other
             }
         return FileStatus(
-            kind: kind, identity: Identity(device: status.device, inode: status.inode), length: status.length)
+            kind: kind, identity: Identity(device: status.device, inode: status.inode), length: status.length,
+            linkCount: Int(status.links), owner: status.owner, permissions: status.mode & 0o7777)
     }
 }

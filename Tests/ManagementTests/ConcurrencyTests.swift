@@ -105,7 +105,7 @@ struct ConcurrencyTests {
         let image = fixture.path + ".img"
         try Data(count: 4096).write(to: URL(fileURLWithPath: image))
         let link = image + ".link"
-        try FileManager.default.linkItem(atPath: image, toPath: link)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: image)
         defer { for path in [image, link] { try? FileManager.default.removeItem(atPath: path) } }
         let made = await withTaskGroup(of: Bool.self) { group in
             for (name, path) in [("a", image), ("b", link), ("c", image)] {

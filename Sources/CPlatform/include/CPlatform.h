@@ -141,6 +141,7 @@ enum {
     CPLATFORM_OPEN_TRUNCATE = 8,
     CPLATFORM_OPEN_DATA_SYNC = 16,
     CPLATFORM_OPEN_DIRECTORY = 32,
+    CPLATFORM_OPEN_NO_FOLLOW = 64,
 };
 
 /// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.
@@ -150,8 +151,10 @@ struct cplatform_file_status {
     uint64_t device;
     uint64_t inode;
     int64_t length;
-    /// The file type bits of st_mode.
-    uint32_t type;
+    uint64_t links;
+    uint32_t owner;
+    /// st_mode: type and permissions.
+    uint32_t mode;
 };
 /// Looks at what `path` leads to, or at a symbolic link itself unless `follows`.
 int cplatform_status(const char *_Nonnull path, int follows, struct cplatform_file_status *_Nonnull status);

@@ -240,7 +240,7 @@ public struct CartridgeStore: Sendable {
     private static func remove(_ folder: String) throws(SystemError) {
         if !FilePath.isLink(folder) {
             for name in try FilePath.names(in: folder) where ownNames.contains(name) {
-                try FilePath.removeFile(FilePath.join(folder, name))
+                try File.remove(FilePath.join(folder, name))
             }
         }
         try FilePath.removeEmpty(folder)
