@@ -94,12 +94,18 @@ struct KeyedQueueTests {
         let queue = try makeQueue()
         let barrier = Barrier()
         let hasEnded = Shared(false)
-        let begun = await #expect(throws: ManagementError.self) {
-            try await queue.run(["a"], patience: .milliseconds(1)) {
-                barrier.pass()
-                hasEnded.withLock { $0 = true }
+        // Whether it begins in time is the machine's affair; what has not begun never does, so it is tried again.
+        var patience = Duration.milliseconds(1)
+        var begun: ManagementError?
+        repeat {
+            begun = await #expect(throws: ManagementError.self) {
+                try await queue.run(["a"], patience: patience) {
+                    barrier.pass()
+                    hasEnded.withLock { $0 = true }
+                }
             }
-        }
+            patience = patience * 2
+        } while begun?.message == Queue.isLate.message
         #expect(begun?.message == Queue.isUnderWay.message)
         let waiting = await #expect(throws: ManagementError.self) {
             try await queue.run(["a"], patience: .milliseconds(1)) { Issue.record("it has begun") }
