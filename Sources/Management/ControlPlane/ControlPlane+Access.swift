@@ -45,11 +45,12 @@ extension ControlPlane {
 
     /// The same, but for the front end, which the caller tells.
     func storeAccess(
-        _ notes: [AccessNote], takesAway: Bool = false, _ body: (AccessChange) throws -> Void
+        _ notes: [AccessNote], takesAway: Bool = false, isHalf: Bool = false, _ body: (AccessChange) throws -> Void
     ) throws(ManagementError) {
         let events = events(of: notes)
         try query { () throws(CatalogError) in try catalog.changeAccess(events, takesAway: takesAway, body) }
-        tell(notes)
+        // What is worth a warning now may not be when the other half has followed.
+        tell(notes, warns: !isHalf)
     }
 
     /// The events of changes of access: kind and name are those of the first thing that a note names.
@@ -68,13 +69,13 @@ extension ControlPlane {
     }
 
     /// Says in the log what has changed in who may do what, and what that makes worth a warning.
-    func tell(_ notes: [AccessNote]) {
+    func tell(_ notes: [AccessNote], warns: Bool = true) {
         for note in notes {
             var metadata: Logger.Metadata = note.details.mapValues { "\($0)" }
             metadata["change"] = "\(note.what)"
             logger.notice("access changed", metadata: metadata)
         }
-        noteWarnings()
+        if warns { noteWarnings() }
     }
 
     // MARK: Comparison

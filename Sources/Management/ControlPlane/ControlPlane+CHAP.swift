@@ -95,10 +95,11 @@ extension ControlPlane {
         // Where secrets were set before, another user comes; else those go who have proved nothing, or another secret.
         let takesAway = former?.initiators.contains { $0.name == user } ?? true
         try changeSecrets(to: credentials, at: scope, takesAway: takesAway) { () throws(ManagementError) in
-            try storeAccess([note], takesAway: takesAway) { change in
+            try storeAccess([note], takesAway: takesAway, isHalf: true) { change in
                 try change.requireAuthentication(true, at: [scope.place])
             }
         }
+        noteWarnings()
         try configureFrontEnd()
     }
 
