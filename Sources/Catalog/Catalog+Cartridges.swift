@@ -40,17 +40,26 @@ extension Catalog {
         }
     }
 
-    /// How many cartridges there are, of the library with the key `library` or of all; those in the vault only when
-    /// `isInVault` says so, or those elsewhere when it is false.
-    public func cartridgeCount(library: Int64? = nil, isInVault: Bool? = nil) throws(CatalogError) -> Int {
+    /// How many cartridges the library with the key `library` has, and how many of them are in the vault.
+    public func cartridgeCount(library: Int64) throws(CatalogError) -> (all: Int, inVault: Int) {
         try read { database in
-            try Int.fetchOne(
-                database,
-                sql: """
-                    SELECT count(*) FROM cartridge
-                    WHERE library = coalesce(:library, library)
-                        AND (elementKind IS NULL) = coalesce(:isInVault, elementKind IS NULL)
-                    """, arguments: ["library": library, "isInVault": isInVault]) ?? 0
+            let all = try Int.fetchOne(
+                database, sql: "SELECT count(*) FROM cartridge WHERE library = ?", arguments: [library])
+            let inVault = try Int.fetchOne(
+                database, sql: "SELECT count(*) FROM cartridge WHERE library = ? AND elementKind IS NULL",
+                arguments: [library])
+            return (all ?? 0, inVault ?? 0)
+        }
+    }
+
+    /// How many disks, libraries and cartridges there are. No row is read for that: SQLite counts the cells of the
+    /// pages of an index.
+    public func deviceCounts() throws(CatalogError) -> (disks: Int, libraries: Int, cartridges: Int) {
+        try read { database in
+            func count(_ table: String) throws -> Int {
+                try Int.fetchOne(database, sql: "SELECT count(*) FROM \(table)") ?? 0
+            }
+            return (try count("diskImage"), try count("library"), try count("cartridge"))
         }
     }
 

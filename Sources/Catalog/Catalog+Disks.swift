@@ -66,10 +66,14 @@ extension Catalog {
         }
     }
 
-    /// The disks, by name.
-    public func disks() throws(CatalogError) -> [DiskRecord] {
+    /// The disks by name: at most `limit` of those behind `after`. The cost grows with the number of these only.
+    public func disks(after: String? = nil, limit: Int = .max) throws(CatalogError) -> [DiskRecord] {
         try read { database in
-            try Row.fetchAll(database, sql: "\(Self.disks) ORDER BY name").map(DiskRecord.init(row:))
+            try Row.fetchAll(
+                database,
+                sql: "\(Self.disks) WHERE resource.kind = 'disk' AND name > ? ORDER BY name LIMIT ?",
+                arguments: [after ?? "", limit]
+            ).map(DiskRecord.init(row:))
         }
     }
 

@@ -2,9 +2,44 @@ import GRDB
 import Resources
 
 extension Catalog {
-    /// The targets, by name.
-    public func targets() throws(CatalogError) -> [TargetRecord] {
-        try read { try Self.targets($0, id: nil) }
+    /// Which targets are asked for.
+    private enum Selection {
+        case one(Int64)
+        /// At most so many of those behind a name.
+        case part(after: String, limit: Int)
+
+        /// Their keys: a subquery and its arguments.
+        var keys: (sql: String, arguments: StatementArguments) {
+            switch self {
+            case .one(let id): ("SELECT ?", [id])
+            case .part(let after, let limit):
+                ("SELECT id FROM target WHERE name > ? ORDER BY name LIMIT ?", [after, limit])
+            }
+        }
+    }
+
+    /// The targets by name: at most `limit` of those behind `after`. The cost grows with what these have only.
+    public func targets(after: String? = nil, limit: Int = .max) throws(CatalogError) -> [TargetRecord] {
+        try read { try Self.targets($0, .part(after: after ?? "", limit: limit)) }
+    }
+
+    /// How many targets were made for themselves.
+    public func ownTargetCount() throws(CatalogError) -> Int {
+        try read { try Int.fetchOne($0, sql: "SELECT count(*) FROM target WHERE device IS NULL") ?? 0 }
+    }
+
+    /// The names of the targets to which groups have access, in order, by the keys of the groups: of the one with the
+    /// key `group`, or of all.
+    public func targetNames(ofGroup group: Int64? = nil) throws(CatalogError) -> [Int64: [String]] {
+        try read { database in
+            let rows = try Row.fetchAll(
+                database,
+                sql: """
+                    SELECT initiatorGroup, name FROM targetAccess JOIN target ON target.id = target
+                    \(group == nil ? "" : "WHERE initiatorGroup = ?") ORDER BY name
+                    """, arguments: group.map { [$0] } ?? [])
+            return Dictionary(grouping: rows) { $0["initiatorGroup"] }.mapValues { $0.map { $0["name"] } }
+        }
     }
 
     /// The target that has one of `names`, if there is one. The cost grows with what that target has only.
@@ -12,21 +47,20 @@ extension Catalog {
         try read { database in
             for name in names {
                 let id = try Int64.fetchOne(database, sql: "SELECT id FROM target WHERE name = ?", arguments: [name])
-                if let id { return try Self.targets(database, id: id).first }
+                if let id { return try Self.targets(database, .one(id)).first }
             }
             return nil
         }
     }
 
-    /// All targets by name, or the one with the key `id`.
-    private static func targets(_ database: Database, id: Int64?) throws -> [TargetRecord] {
-        let units = try mappings(database, target: id)
-        let access = try access(database, target: id)
+    /// Targets by name.
+    private static func targets(_ database: Database, _ selection: Selection) throws -> [TargetRecord] {
+        let units = try mappings(database, selection)
+        let access = try access(database, selection)
         var tags: [Int64: [Int]] = [:]
-        let groups = try rows(
-            database, "SELECT * FROM targetPortalGroup", target: id, column: "target", order: "portalGroupTag")
+        let groups = try rows(database, "SELECT * FROM targetPortalGroup", of: selection, order: "portalGroupTag")
         for row in groups { tags[row["target"], default: []].append(row["portalGroupTag"]) }
-        return try rows(database, "SELECT * FROM target", target: id, column: "id", order: "name").map { row in
+        return try rows(database, "SELECT * FROM target", of: selection, by: "id", order: "name").map { row in
             let id: Int64 = row["id"]
             let redirection: String? = row["redirection"]
             return TargetRecord(
@@ -40,13 +74,13 @@ extension Catalog {
         }
     }
 
-    /// The rows of a query that belong to the target with the key `target`, or to any when nil.
+    /// The rows of a query that belong to these targets.
     private static func rows(
-        _ database: Database, _ query: String, target: Int64?, column: String, order: String
+        _ database: Database, _ query: String, of selection: Selection, by column: String = "target", order: String
     ) throws -> [Row] {
-        guard let target else { return try Row.fetchAll(database, sql: "\(query) ORDER BY \(order)") }
+        let keys = selection.keys
         return try Row.fetchAll(
-            database, sql: "\(query) WHERE \(column) = ? ORDER BY \(order)", arguments: [target])
+            database, sql: "\(query) WHERE \(column) IN (\(keys.sql)) ORDER BY \(order)", arguments: keys.arguments)
     }
 
     /// Whether there is a target of that name.
@@ -86,10 +120,10 @@ extension Catalog {
         }
     }
 
-    private static func mappings(_ database: Database, target: Int64?) throws -> [Int64: [Int: Int64]] {
+    private static func mappings(_ database: Database, _ selection: Selection) throws -> [Int64: [Int: Int64]] {
         var units: [Int64: [Int: Int64]] = [:]
         let mapped = try rows(
-            database, "SELECT * FROM logicalUnitMapping", target: target, column: "target", order: "logicalUnitNumber")
+            database, "SELECT * FROM logicalUnitMapping", of: selection, order: "logicalUnitNumber")
         for row in mapped {
             units[row["target"], default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
         }
@@ -97,7 +131,7 @@ extension Catalog {
     }
 
     private static func access(
-        _ database: Database, target: Int64?
+        _ database: Database, _ selection: Selection
     ) throws -> [Int64: [TargetAccessRecord]] {
         struct Key: Hashable {
             let target: Int64
@@ -105,8 +139,7 @@ extension Catalog {
         }
         var units: [Key: [Int: Int64]] = [:]
         let mapped = try rows(
-            database, "SELECT * FROM groupLogicalUnitMapping", target: target, column: "target",
-            order: "logicalUnitNumber")
+            database, "SELECT * FROM groupLogicalUnitMapping", of: selection, order: "logicalUnitNumber")
         for row in mapped {
             let key = Key(target: row["target"], group: row["initiatorGroup"])
             units[key, default: [:]][row["logicalUnitNumber"]] = row["logicalUnit"]
@@ -115,7 +148,7 @@ extension Catalog {
         let granted = try rows(
             database,
             "SELECT targetAccess.* FROM targetAccess JOIN initiatorGroup ON initiatorGroup.id = initiatorGroup",
-            target: target, column: "target", order: "rank, initiatorGroup.id")
+            of: selection, order: "rank, initiatorGroup.id")
         for row in granted {
             let key = Key(target: row["target"], group: row["initiatorGroup"])
             let hasOwnMap: Bool = row["hasOwnMap"]

@@ -20,9 +20,9 @@ enum Metrics {
             usualLength * (statistics.devices.count + statistics.sessions.count + statistics.targets.count + 1))
         daemon(statistics, &text)
         if let space = statistics.space { Self.space(space, &text) }
-        let devices = statistics.devices.map { Subject(MetricsText.Labels("device", $0.name), $0.commands) }
+        let devices = statistics.devices.map { Subject(MetricsText.Labels("device", $0.name), $0.commands.totals) }
         commands(devices, of: "device", &text)
-        byOperation(devices, &text)
+        byOperation(devices, statistics.devices, &text)
         byAccess(statistics.devices, &text)
         let targets = statistics.targets.map { Subject(MetricsText.Labels("target", $0.name), $0.commands) }
         text.family("carousel_target_sessions", .gauge, "Sessions that are logged in to the target.")
@@ -94,59 +94,51 @@ enum Metrics {
     /// A device, a session or a target, with the label that names it.
     private struct Subject {
         let labels: MetricsText.Labels
-        let commands: CommandFigures
-        private(set) var ended = 0
-        private(set) var failed = 0
-        private(set) var readBytes = 0
-        private(set) var writtenBytes = 0
+        let totals: TotalFigures
 
-        init(_ labels: MetricsText.Labels, _ commands: CommandFigures) {
+        init(_ labels: MetricsText.Labels, _ totals: TotalFigures) {
             self.labels = labels
-            self.commands = commands
-            for index in commands.operations.indices {
-                ended += commands.operations[index].commands
-                failed += commands.operations[index].failures
-                readBytes += commands.operations[index].readBytes
-                writtenBytes += commands.operations[index].writtenBytes
-            }
+            self.totals = totals
         }
     }
 
     /// What is told of devices, sessions and targets alike.
     private static func commands(_ subjects: [Subject], of kind: String, _ text: inout MetricsText) {
         text.family("carousel_\(kind)_commands_in_flight", .gauge, "Commands that have come and not ended.")
-        for subject in subjects { text.sample(subject.labels, subject.commands.inFlight) }
+        for subject in subjects { text.sample(subject.labels, subject.totals.inFlight) }
         if kind != "device" {
             text.family("carousel_\(kind)_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
-            for subject in subjects { text.sample(subject.labels, subject.ended) }
+            for subject in subjects { text.sample(subject.labels, subject.totals.commands) }
         }
         text.family("carousel_\(kind)_failed_commands_total", .counter, "Commands that did not end with GOOD.")
-        for subject in subjects { text.sample(subject.labels, subject.failed) }
+        for subject in subjects { text.sample(subject.labels, subject.totals.failures) }
         text.family("carousel_\(kind)_aborted_commands_total", .counter, "Commands that ended without an outcome.")
-        for subject in subjects { text.sample(subject.labels, subject.commands.aborted) }
+        for subject in subjects { text.sample(subject.labels, subject.totals.aborted) }
         text.family("carousel_\(kind)_read_bytes_total", .counter, "Data that initiators took.")
-        for subject in subjects { text.sample(subject.labels, subject.readBytes) }
+        for subject in subjects { text.sample(subject.labels, subject.totals.readBytes) }
         text.family("carousel_\(kind)_written_bytes_total", .counter, "Data of commands that ended with GOOD.")
-        for subject in subjects { text.sample(subject.labels, subject.writtenBytes) }
+        for subject in subjects { text.sample(subject.labels, subject.totals.writtenBytes) }
     }
 
-    private static func byOperation(_ devices: [Subject], _ text: inout MetricsText) {
+    private static func byOperation(
+        _ subjects: [Subject], _ devices: [DeviceFigures], _ text: inout MetricsText
+    ) {
         text.family("carousel_device_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
-        for device in devices {
+        for (subject, device) in zip(subjects, devices) {
             for operation in device.commands.operations {
-                text.sample(device.labels, "operation", operation.name, operation.commands)
+                text.sample(subject.labels, "operation", operation.name, operation.commands)
             }
         }
         text.family("carousel_device_check_conditions_total", .counter, "Commands that ended with CHECK CONDITION.")
-        for device in devices {
+        for (subject, device) in zip(subjects, devices) {
             for (key, count) in device.commands.senseKeys.sorted(by: { $0.key < $1.key }) {
-                text.sample(device.labels, "sense_key", key, count)
+                text.sample(subject.labels, "sense_key", key, count)
             }
         }
         text.family("carousel_device_refused_commands_total", .counter, "Commands that ended with another status.")
-        for device in devices {
+        for (subject, device) in zip(subjects, devices) {
             for (status, count) in device.commands.statuses.sorted(by: { $0.key < $1.key }) {
-                text.sample(device.labels, "status", status, count)
+                text.sample(subject.labels, "status", status, count)
             }
         }
     }
@@ -224,15 +216,15 @@ enum Metrics {
             labels.add("target", session.target)
             text.sample(labels, 1)
         }
-        let subjects = sessions.map { Subject(MetricsText.Labels("session", $0.name), $0.commands) }
+        let subjects = sessions.map { Subject(MetricsText.Labels("session", $0.name), $0.commands.totals) }
         text.family("carousel_session_connections", .gauge, "Connections of the session.")
         for (session, subject) in zip(sessions, subjects) { text.sample(subject.labels, session.connections) }
         commands(subjects, of: "session", &text)
         text.family(
             "carousel_session_command_duration_seconds", .histogram,
             "From the turn of the reactor in which a command came to its outcome.")
-        for subject in subjects {
-            histogram(subject.commands, subject.commands.operations.indices, subject.labels, &text)
+        for (subject, session) in zip(subjects, sessions) {
+            histogram(session.commands, session.commands.operations.indices, subject.labels, &text)
         }
     }
 

@@ -4,9 +4,9 @@ public import Resources
 extension Controller {
     // MARK: Targets
 
-    /// The targets by name.
-    public func targets() async throws(ManagementError) -> [Resource<ISCSITarget>] {
-        try await query { plane throws(ManagementError) in try plane.targets() }
+    /// The targets of the page, by name.
+    public func targets(_ page: Page = .all) async throws(ManagementError) -> [Resource<ISCSITarget>] {
+        try await query { plane throws(ManagementError) in try plane.targets(page) }
     }
 
     /// The target `name`, given as an iSCSI name or as the name of its disk or library.

@@ -12,9 +12,9 @@ extension Controller {
         return try await change(keys) { plane throws(ManagementError) in try plane.createDisk(name, spec) }
     }
 
-    /// The disks by name.
-    public func disks() async throws(ManagementError) -> [Resource<Disk>] {
-        try await query { plane throws(ManagementError) in try plane.disks() }
+    /// The disks of the page, by name.
+    public func disks(_ page: Page = .all) async throws(ManagementError) -> [Resource<Disk>] {
+        try await query { plane throws(ManagementError) in try plane.disks(page) }
     }
 
     public func disk(_ name: String) async throws(ManagementError) -> Resource<Disk> {

@@ -82,6 +82,8 @@ public protocol DeviceAssembly: Sendable {
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
     /// The loss of written data on the running disk that nobody has acknowledged.
     func loss(ofDisk disk: DiskRecord) -> LossSummary?
+    /// All such losses, by the names of the disks.
+    func lossesOfDisks() -> [String: LossSummary]
     /// Ends the consequences of a loss of written data on the disk; false when there is none.
     func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool
     /// Ends the consequences of a loss of written data on the cartridge, in a drive of the library or with its files in

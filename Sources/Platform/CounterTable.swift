@@ -63,39 +63,85 @@ public import Synchronization
 
     /// Adds to a word of a row.
     @inlinable public func add(_ amount: UInt, row: Int, word: Int) {
-        precondition(word >= 0 && word < words, "there is no such word")
-        let place = unsafe block(row) + word
-        unsafe place.pointee.store(place.pointee.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+        update(row) { $0.add(amount, word: word) }
     }
 
     /// Makes a word of a row `value`.
     @inlinable public func store(_ value: UInt, row: Int, word: Int) {
-        precondition(word >= 0 && word < words, "there is no such word")
-        unsafe block(row)[word].store(value, ordering: .relaxed)
+        update(row) { $0.store(value, word: word) }
     }
 
     /// Adds one to a word of the sparse part of a row.
     @inlinable public func count(row: Int, sparse index: Int) {
-        precondition(index >= 0 && index < pages * Self.pageLength, "there is no such word")
-        let place = unsafe page(row, index / Self.pageLength) + index % Self.pageLength
-        unsafe place.pointee.store(place.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+        update(row) { $0.count(sparse: index) }
+    }
+
+    /// Counts several things in one row, which is looked for once.
+    @inlinable @inline(__always) public func update(_ row: Int, _ body: (borrowing Row) -> Void) {
+        body(unsafe Row(block: block(row), words: words, pages: pages))
+    }
+
+    /// A row while it is counted in.
+    @safe public struct Row: ~Copyable {
+        /// Safe: `update` lends the row, and the table keeps its rows.
+        @usableFromInline let block: Block
+        @usableFromInline let words: Int
+        @usableFromInline let pages: Int
+
+        @usableFromInline @inline(__always) init(block: Block, words: Int, pages: Int) {
+            unsafe self.block = block
+            self.words = words
+            self.pages = pages
+        }
+
+        @usableFromInline @inline(__always) func place(_ word: Int) -> Block {
+            precondition(word >= 0 && word < words, "there is no such word")
+            return unsafe block + word
+        }
+
+        /// Adds to a word.
+        @inlinable public func add(_ amount: UInt, word: Int) {
+            let place = unsafe place(word)
+            unsafe place.pointee.store(place.pointee.load(ordering: .relaxed) &+ amount, ordering: .relaxed)
+        }
+
+        /// Makes a word `value`.
+        @inlinable public func store(_ value: UInt, word: Int) {
+            unsafe place(word).pointee.store(value, ordering: .relaxed)
+        }
+
+        /// Makes a word `value`, unless it is that or more already.
+        @inlinable public func raise(to value: UInt, word: Int) {
+            let place = unsafe place(word)
+            if unsafe value > place.pointee.load(ordering: .relaxed) {
+                unsafe place.pointee.store(value, ordering: .relaxed)
+            }
+        }
+
+        /// Adds one to a word of the sparse part.
+        @inlinable public func count(sparse index: Int) {
+            precondition(index >= 0 && index < pages * CounterTable.pageLength, "there is no such word")
+            let page = unsafe page(index / CounterTable.pageLength)
+            let place = unsafe page + index % CounterTable.pageLength
+            unsafe place.pointee.store(place.pointee.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+        }
+
+        @usableFromInline @inline(__always) func page(_ page: Int) -> Block {
+            let place = unsafe block + words + page
+            if let block = unsafe Block(bitPattern: place.pointee.load(ordering: .relaxed)) { return unsafe block }
+            return unsafe CounterTable.publish(CounterTable.pageLength, at: place)
+        }
     }
 
     @usableFromInline @inline(__always) func block(_ row: Int) -> Block {
         precondition(row >= 0 && row < rowLimit, "there is no such row")
         let address = unsafe rows[row].load(ordering: .relaxed)
         if let block = unsafe Block(bitPattern: address) { return unsafe block }
-        return unsafe publish(words + pages, at: rows + row)
+        return unsafe Self.publish(words + pages, at: rows + row)
     }
 
-    @usableFromInline @inline(__always) func page(_ row: Int, _ page: Int) -> Block {
-        let place = unsafe block(row) + words + page
-        if let block = unsafe Block(bitPattern: place.pointee.load(ordering: .relaxed)) { return unsafe block }
-        return unsafe publish(Self.pageLength, at: place)
-    }
-
-    @usableFromInline @inline(never) func publish(_ count: Int, at place: Block) -> Block {
-        let block = unsafe Self.allocate(count)
+    @usableFromInline @inline(never) static func publish(_ count: Int, at place: Block) -> Block {
+        let block = unsafe allocate(count)
         unsafe place.pointee.store(UInt(bitPattern: block), ordering: .releasing)
         return unsafe block
     }

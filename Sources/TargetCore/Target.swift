@@ -17,7 +17,7 @@ public final class Target: Sendable {
     private struct Sessions {
         var nexuses: [ObjectIdentifier: ITNexus] = [:]
         /// What was counted of those that were lost.
-        var former = CommandStatistics()
+        var former = CommandTotals()
     }
     private let sessions = Lock(Sessions())
 
@@ -33,11 +33,11 @@ public final class Target: Sendable {
 
     /// What was counted of the commands of all nexuses since the target was made; only those of nexuses that are logged
     /// in are in flight. On any thread.
-    public var statistics: CommandStatistics {
+    public var totals: CommandTotals {
         sessions.withLock { sessions in
-            var statistics = sessions.former
-            for nexus in sessions.nexuses.values { nexus.counters?.add(to: &statistics) }
-            return statistics
+            var totals = sessions.former
+            for nexus in sessions.nexuses.values { nexus.counters?.add(to: &totals) }
+            return totals
         }
     }
 

@@ -149,6 +149,10 @@ public final class FakeDevices: DeviceAssembly {
     /// What `lose` has said.
     public func loss(ofDisk disk: DiskRecord) -> LossSummary? { notes.withLock { $0.losses[disk.name] } }
 
+    public func lossesOfDisks() -> [String: LossSummary] {
+        notes.withLock { notes in notes.losses.filter { notes.disks[$0.key] != nil } }
+    }
+
     /// Takes back what `lose` has said.
     public func acknowledgeLoss(ofDisk disk: DiskRecord) throws(ManagementError) -> Bool {
         notes.withLock { $0.losses.removeValue(forKey: disk.name) != nil }

@@ -49,7 +49,7 @@ struct StatisticsTests {
             #expect(statistics.devices.map { $0.commands.sum(\.commands) } == [4, 0, 0, 1])
             #expect(statistics.sessions.map { $0.commands.sum(\.commands) }.sorted() == [1, 4])
             let name = DeviceName.targetName("d")
-            #expect(statistics.targets.first { $0.name == name }?.commands.sum(\.commands) == 4)
+            #expect(statistics.targets.first { $0.name == name }?.commands.commands == 4)
             #expect(statistics.targets.first { $0.name == name }?.sessions == 1)
             #expect(statistics.reactors.count == devices.reactors.count)
             #expect(statistics.reactors.reduce(0) { $0 + $1.receivedBytes } > 0)
@@ -60,7 +60,7 @@ struct StatisticsTests {
                 statistics = try await controller.statistics()
                 try await Task.sleep(for: .milliseconds(10))
             }
-            #expect(statistics.targets.first { $0.name == name }?.commands.sum(\.commands) == 4)
+            #expect(statistics.targets.first { $0.name == name }?.commands.commands == 4)
             #expect(statistics.targets.first { $0.name == name }?.sessions == 0)
         }
     }

@@ -30,6 +30,17 @@ private struct Model {
         statuses.merge(other.statuses) { $0 + $1 }
     }
 
+    func check(_ totals: CommandTotals, _ what: String) {
+        var wanted = CommandTotals()
+        for operation in operations.values {
+            wanted.commands += operation.commands
+            wanted.failures += operation.failures
+            wanted.readBytes += operation.readBytes
+            wanted.writtenBytes += operation.writtenBytes
+        }
+        #expect(totals == wanted, "\(what)")
+    }
+
     func check(_ statistics: CommandStatistics, _ what: String) {
         #expect(statistics.inFlight == 0 && statistics.aborted == 0, "\(what)")
         #expect(statistics.senseKeys == senseKeys, "\(what)")
@@ -117,10 +128,10 @@ struct CommandStatisticsTests {
             model.check(unit.statistics, "unit \(number)")
         }
         #expect(all.operations.count > 16 && (all.statuses[.reservationConflict] ?? 0) > 0)
-        all.check(target.statistics, "target")
+        all.check(target.totals, "target")
         // What a target has counted stays when a nexus goes.
         ports[0].logOut()
-        all.check(target.statistics, "target afterwards")
+        all.check(target.totals, "target afterwards")
         #expect(target.nexuses.count == 1)
     }
 
@@ -130,7 +141,7 @@ struct CommandStatisticsTests {
         let port = fixture.initiator()
         let before = fixture.unit.statistics.total.commands
         for name in UInt8(0)..<3 { port.submit([ExampleDevice.wait, 0, 0, 0, name, 0]) { _ in } }
-        #expect(fixture.unit.statistics.inFlight == 3 && fixture.target.statistics.inFlight == 3)
+        #expect(fixture.unit.statistics.inFlight == 3 && fixture.target.totals.inFlight == 3)
         port.onReactor { [device = fixture.device] in device.letGo(1) }
         #expect(fixture.unit.statistics.inFlight == 2)
         #expect(fixture.unit.statistics.total.commands == before + 1)
@@ -145,7 +156,7 @@ struct CommandStatisticsTests {
         }
         #expect(results.abortedCount == 1)
         #expect(fixture.unit.statistics.inFlight == 0 && fixture.unit.statistics.aborted == 3)
-        #expect(fixture.target.statistics.aborted == 3)
+        #expect(fixture.target.totals.aborted == 3)
         #expect(fixture.unit.statistics.total.commands == before + 1)
     }
 
@@ -156,7 +167,8 @@ struct CommandStatisticsTests {
             name: "clocked", poolLimit: 1 << 24, fileEngine: TestReactors.first.fileEngine, clock: clock.clock)
         let device = ExampleDevice()
         let target = Target(name: "iqn.2026-11.dev.carousel:clock", alias: "", homeReactor: nil)
-        target.map(LogicalUnit(device), at: 0)
+        let unit = LogicalUnit(device)
+        target.map(unit, at: 0)
         let port = InMemoryPort("iqn.2026-11.test:clock", target: target, reactor: reactor)
         port.clearUnitAttentions()
         port.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { _ in }
@@ -168,7 +180,7 @@ struct CommandStatisticsTests {
             device.letGo(2)
         }
         let found = try #require(
-            target.statistics.operations.first { $0.code == ExampleDevice.wait }?.statistics)
+            unit.statistics.operations.first { $0.code == ExampleDevice.wait }?.statistics)
         #expect(found.nanoseconds == 6_700_000 && found.longest == 6_000_000)
         var wanted = LatencyHistogram()
         for value in [UInt(6_000_000), 700_000] { wanted.add(1, at: LatencyScale.index(nanoseconds: value)) }

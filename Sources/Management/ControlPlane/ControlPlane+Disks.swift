@@ -68,10 +68,11 @@ extension ControlPlane {
         }
     }
 
-    /// The disks by name.
-    func disks() throws(ManagementError) -> [Resource<Disk>] {
+    /// The disks of the page, by name.
+    func disks(_ page: Page = .all) throws(ManagementError) -> [Resource<Disk>] {
         let sessions = assembly.sessionCounts()
-        return try query { () throws(CatalogError) in try catalog.disks() }.map { resource($0, sessions) }
+        return try query { () throws(CatalogError) in try catalog.disks(after: page.after, limit: page.length) }
+            .map { resource($0, sessions) }
     }
 
     func disk(_ name: String) throws(ManagementError) -> Resource<Disk> {

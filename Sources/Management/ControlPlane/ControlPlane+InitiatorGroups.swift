@@ -11,13 +11,13 @@ extension ControlPlane {
 
     /// The initiator groups, by name.
     func initiatorGroups() throws(ManagementError) -> [Resource<InitiatorGroup>] {
-        let targets = try query { () throws(CatalogError) in try catalog.targets() }
+        let targets = try query { () throws(CatalogError) in try catalog.targetNames() }
         return try query { () throws(CatalogError) in try catalog.initiatorGroups() }.map { group in
             var spec = InitiatorGroup.Spec(
                 names: group.namePatterns, addresses: group.addressRanges, rank: group.rank)
             spec.authentication = group.requiresAuthentication ? .chap : .none
             var status = InitiatorGroup.Status()
-            status.targets = targets.filter { $0.access.contains { $0.group == group.id } }.map(\.name)
+            status.targets = targets[group.id] ?? []
             status.created = group.created
             return Resource(name: group.name, spec: spec, status: status, generation: group.generation)
         }.sorted { $0.name < $1.name }

@@ -304,12 +304,8 @@ extension ControlPlane {
         spec.slots = library.slotCount
         spec.mailSlots = library.mailSlotCount
         var status = Library.Status()
-        (status.cartridges, status.exported) = try query { () throws(CatalogError) in
-            (
-                try catalog.cartridgeCount(library: key, isInVault: false),
-                try catalog.cartridgeCount(library: key, isInVault: true)
-            )
-        }
+        let count = try query { () throws(CatalogError) in try catalog.cartridgeCount(library: key) }
+        (status.cartridges, status.exported) = (count.all - count.inVault, count.inVault)
         status.target = DeviceName.targetName(library.name)
         status.sessions = assembly.sessionCounts()[status.target] ?? 0
         status.state =

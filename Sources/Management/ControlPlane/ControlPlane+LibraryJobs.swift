@@ -131,7 +131,7 @@ extension ControlPlane {
         let library = try libraryRecord(name)
         try checkHasNoStrangers(library)
         try checkUnused(name, units: library.unitKeys, kind: "library", verb: "delete")
-        return try query { () throws(CatalogError) in try catalog.cartridgeCount(library: library.identity.id) }
+        return try query { () throws(CatalogError) in try catalog.cartridgeCount(library: library.identity.id).all }
     }
 
     /// Deletes the library `name` with all its cartridges. `job` hears how far it is.

@@ -58,14 +58,15 @@ struct DeviceUnits {
 }
 
 extension ControlPlane {
-    /// The targets by name.
-    func targets() throws(ManagementError) -> [Resource<ISCSITarget>] {
-        try resources(of: query { () throws(CatalogError) in try catalog.targets() }).sorted { $0.name < $1.name }
+    /// The targets of the page, by name.
+    func targets(_ page: Page = .all) throws(ManagementError) -> [Resource<ISCSITarget>] {
+        try resources(
+            of: query { () throws(CatalogError) in try catalog.targets(after: page.after, limit: page.length) })
     }
 
     private func resources(of targets: [TargetRecord]) throws(ManagementError) -> [Resource<ISCSITarget>] {
-        // One target must not cost what all devices cost.
-        let units = targets.count == 1 ? try deviceUnits(keys: targets[0].shownUnits) : try deviceUnits()
+        let shown = targets.reduce(into: Set()) { $0.formUnion($1.shownUnits) }
+        let units = try deviceUnits(keys: shown)
         let sessions = assembly.sessionCounts()
         let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
         let names = Dictionary(groups.map { ($0.id, $0.name) }, uniquingKeysWith: { first, _ in first })
@@ -167,11 +168,10 @@ extension ControlPlane {
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let name = ISCSIName.normalized(given) ?? DeviceName.targetName(given)
         if name.hasPrefix(DeviceName.targetPrefix) { try checkNameIsFree(DeviceName.alias(ofTarget: name)) }
-        let targets = try query { () throws(CatalogError) in try catalog.targets() }
-        guard !targets.contains(where: { $0.name == name }) else {
+        guard try !query({ () throws(CatalogError) in try catalog.hasTarget(named: name) }) else {
             throw ManagementError(.conflict, "target '\(name)' exists already; choose another name")
         }
-        guard targets.count(where: { $0.device == nil }) < Self.maximumOwnTargets else {
+        guard try query({ () throws(CatalogError) in try catalog.ownTargetCount() }) < Self.maximumOwnTargets else {
             throw ManagementError(
                 .conflict, "there are \(Self.maximumOwnTargets) such targets already; delete one first")
         }

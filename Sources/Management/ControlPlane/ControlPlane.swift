@@ -174,11 +174,7 @@ final class ControlPlane: Sendable {
     func start(
         portals requested: [PortalAddress] = [], demo: Bool = false, isStrict: Bool = false
     ) throws(ManagementError) {
-        let isEmpty = try query { () throws(CatalogError) in
-            let disks = try catalog.disks()
-            let libraries = try catalog.libraries()
-            return disks.isEmpty && libraries.isEmpty
-        }
+        let counts = try query { () throws(CatalogError) in try catalog.deviceCounts() }
         if let problem = tokens.problem { logger.error("no token is good", metadata: ["reason": "\(problem)"]) }
         for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
         try endInterruptedSecrets()
@@ -190,7 +186,7 @@ final class ControlPlane: Sendable {
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)
-        if demo, isEmpty { try createDemo() }
+        if demo, counts.disks == 0, counts.libraries == 0 { try createDemo() }
         noteWarnings()
     }
 
@@ -241,13 +237,13 @@ final class ControlPlane: Sendable {
     /// The state of the daemon.
     func status() throws(ManagementError) -> DaemonStatus {
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
-        let cartridges = try query { () throws(CatalogError) in try catalog.cartridgeCount() }
-        var problems = problems
-        let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        for disk in disks where problems[disk.name] == nil {
-            problems[disk.name] =
-                detachment(of: disk.name) ?? assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
+        let counts = try query { () throws(CatalogError) in try catalog.deviceCounts() }
+        // Not by the rows of the disks: there may be many thousands, with which nothing is wrong.
+        var problems = assembly.lossesOfDisks().reduce(into: [:]) { problems, loss in
+            problems[loss.key] = Self.sentence(loss.value, ofDisk: loss.key)
         }
+        problems.merge(detachments) { $1 }
+        problems.merge(self.problems) { $1 }
         for library in libraries {
             problems[library.name] = problem(of: library)
         }
@@ -255,8 +251,8 @@ final class ControlPlane: Sendable {
         return DaemonStatus(
             version: Controller.version, processID: Int(ProcessInfo.processInfo.processIdentifier),
             stateFolder: folder.path, started: started, portals: portals.map(\.actual.description),
-            disks: disks.count, libraries: libraries.count,
-            cartridges: cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
+            disks: counts.disks, libraries: counts.libraries,
+            cartridges: counts.cartridges, sessions: assembly.sessionCounts().values.reduce(0, +),
             problems: storage + problems.values.sorted() + profiles.problems
                 + (tokens.problem.map { [$0.message] } ?? []),
             warnings: try warnings(), refusedLogins: assembly.refusedLogins, refusedRequests: refusedRequests.count,

@@ -12,6 +12,14 @@ extension LocalDevices {
         disks.withLock { $0[disk.identity.id] }?.server.lossReport.map { LossSummary($0) }
     }
 
+    public func lossesOfDisks() -> [String: LossSummary] {
+        disks.withLock { disks in
+            disks.values.reduce(into: [:]) { losses, disk in
+                losses[disk.name] = disk.server.lossReport.map { LossSummary($0) }
+            }
+        }
+    }
+
     /// Has the log tell of losses on the disk `name`, and of what a restart makes of them.
     static func tellLosses(ofDisk name: String, _ server: DiskDeviceServer, logger: Logger) {
         server.whenDataLost { loss, unmarked in

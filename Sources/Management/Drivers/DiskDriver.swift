@@ -7,7 +7,7 @@ public struct DiskDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Disk>] {
-        page.slice(try await controller.disks())
+        page.slice(try await controller.disks(page))
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Disk> {

@@ -27,6 +27,12 @@ public struct Page: Sendable, Hashable {
         self.filters = filters
     }
 
+    /// All of a list, at once.
+    public static let all = Page(limit: .max)
+
+    /// How many things of a list that begins behind `after` are needed: all where the last ones are asked for.
+    var length: Int { last == nil ? limit : .max }
+
     /// Those of `things`, which are in the order of their names, that belong to the page.
     public func slice<Kind: ResourceKind>(_ things: [Resource<Kind>]) -> [Resource<Kind>] {
         let naming = Kind.description.naming

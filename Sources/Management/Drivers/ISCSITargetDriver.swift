@@ -7,7 +7,7 @@ public struct ISCSITargetDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<ISCSITarget>] {
-        page.slice(try await controller.targets())
+        page.slice(try await controller.targets(page))
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<ISCSITarget> {

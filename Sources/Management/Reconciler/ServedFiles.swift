@@ -53,6 +53,9 @@ extension ControlPlane {
     /// Why the files of what runs as `name` are not in their place; nil when they are.
     func detachment(of name: String) -> String? { served.withLock { $0.detachment(of: name) } }
 
+    /// All such sentences, by name.
+    var detachments: [String: String] { served.withLock { $0.detachments } }
+
     /// Notes that `name` is served from what is at `path` now.
     func noteServed(_ name: String, from path: String) {
         guard let status = try? FileStatus.of(path) else { return }

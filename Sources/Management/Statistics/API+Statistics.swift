@@ -32,7 +32,25 @@ public struct OperationFigures: Codable, Sendable {
     public var latencies: [LatencyCount]
 }
 
-/// What was counted of the commands of a device, a session or a target.
+/// What was counted of commands, whatever their operation codes.
+public struct TotalFigures: Codable, Sendable {
+    /// Commands that have come and not ended.
+    public var inFlight = 0
+    /// Commands that ended without an outcome.
+    public var aborted = 0
+    /// Those that ended, without aborted ones.
+    public var commands = 0
+    /// Those of them that did not end with GOOD or CONDITION MET.
+    public var failures = 0
+    /// Data-In that initiators took, in bytes.
+    public var readBytes = 0
+    /// Data-Out of commands that ended with GOOD, in bytes.
+    public var writtenBytes = 0
+
+    public init() {}
+}
+
+/// What was counted of the commands of a device or a session.
 public struct CommandFigures: Codable, Sendable {
     /// Commands that have come and not ended.
     public var inFlight = 0
@@ -46,6 +64,20 @@ public struct CommandFigures: Codable, Sendable {
     public var operations: [OperationFigures] = []
 
     public init() {}
+
+    /// The sums over all operations.
+    public var totals: TotalFigures {
+        var totals = TotalFigures()
+        totals.inFlight = inFlight
+        totals.aborted = aborted
+        for index in operations.indices {
+            totals.commands += operations[index].commands
+            totals.failures += operations[index].failures
+            totals.readBytes += operations[index].readBytes
+            totals.writtenBytes += operations[index].writtenBytes
+        }
+        return totals
+    }
 
     /// The sum over all operations.
     public func sum(_ figure: KeyPath<OperationFigures, Int>) -> Int {
@@ -84,7 +116,7 @@ public struct TargetFigures: Codable, Sendable {
     /// How many sessions are logged in.
     public var sessions: Int
     /// Those of all sessions, former ones included.
-    public var commands: CommandFigures
+    public var commands: TotalFigures
 }
 
 /// A thread of the data plane.

@@ -48,6 +48,17 @@ extension CommandFigures {
     }
 }
 
+extension TotalFigures {
+    init(_ totals: CommandTotals) {
+        inFlight = totals.inFlight
+        aborted = Int(clamping: totals.aborted)
+        commands = Int(clamping: totals.commands)
+        failures = Int(clamping: totals.failures)
+        readBytes = Int(clamping: totals.readBytes)
+        writtenBytes = Int(clamping: totals.writtenBytes)
+    }
+}
+
 extension OperationFigures {
     fileprivate init(_ statistics: OperationStatistics, _ code: UInt8?, name: String) {
         self.name = name

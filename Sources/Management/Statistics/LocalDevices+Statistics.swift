@@ -18,7 +18,7 @@ extension LocalDevices {
         let counts = server.sessionCounts()
         statistics.targets = targets.all.map { target in
             TargetFigures(
-                name: target.name, sessions: counts[target.name] ?? 0, commands: CommandFigures(target.statistics))
+                name: target.name, sessions: counts[target.name] ?? 0, commands: TotalFigures(target.totals))
         }
         statistics.reactors = reactors.map { reactor in
             ReactorFigures(

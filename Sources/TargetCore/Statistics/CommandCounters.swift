@@ -63,14 +63,14 @@ public final class CommandCounters: @unchecked Sendable {
         table.add(1, row: Total.row, word: Total.ended)
         let known = Int(rows[Int(outcome.operationCode)])
         let row = known > 0 ? known : makeRow(outcome.operationCode)
-        table.add(1, row: row, word: Word.commands)
-        table.add(outcome.nanoseconds, row: row, word: Word.nanoseconds)
-        table.count(row: row, sparse: LatencyScale.index(nanoseconds: outcome.nanoseconds))
-        if outcome.nanoseconds > table.value(row: row, word: Word.longest) {
-            table.store(outcome.nanoseconds, row: row, word: Word.longest)
+        table.update(row) { row in
+            row.add(1, word: Word.commands)
+            row.add(outcome.nanoseconds, word: Word.nanoseconds)
+            row.count(sparse: outcome.latencyClass)
+            row.raise(to: outcome.nanoseconds, word: Word.longest)
+            row.add(outcome.readBytes, word: Word.readBytes)
+            row.add(outcome.writtenBytes, word: Word.writtenBytes)
         }
-        if outcome.readBytes > 0 { table.add(outcome.readBytes, row: row, word: Word.readBytes) }
-        if outcome.writtenBytes > 0 { table.add(outcome.writtenBytes, row: row, word: Word.writtenBytes) }
         if !outcome.isGood { countFailure(outcome, row) }
     }
 
@@ -103,11 +103,28 @@ public final class CommandCounters: @unchecked Sendable {
         return statistics
     }
 
-    /// Adds what was counted until now.
-    public func add(to statistics: inout CommandStatistics) {
+    /// How many commands are in flight.
+    private var inFlight: Int {
         // First what has ended: it is never more than what has begun.
         let ended = table.value(row: Total.row, word: Total.ended)
-        statistics.inFlight += Int(clamping: table.value(row: Total.row, word: Total.begun) &- ended)
+        return Int(clamping: table.value(row: Total.row, word: Total.begun) &- ended)
+    }
+
+    /// Adds what was counted until now, but latencies and what commands ended with. Takes no memory.
+    func add(to totals: inout CommandTotals) {
+        totals.inFlight += inFlight
+        totals.aborted &+= table.value(row: Total.row, word: Total.aborted)
+        for row in 1...Self.otherRow where table.hasRow(row) {
+            totals.commands &+= table.value(row: row, word: Word.commands)
+            totals.failures &+= table.value(row: row, word: Word.failures)
+            totals.readBytes &+= table.value(row: row, word: Word.readBytes)
+            totals.writtenBytes &+= table.value(row: row, word: Word.writtenBytes)
+        }
+    }
+
+    /// Adds what was counted until now.
+    func add(to statistics: inout CommandStatistics) {
+        statistics.inFlight += inFlight
         statistics.aborted &+= table.value(row: Total.row, word: Total.aborted)
         for (index, status) in Self.statuses.enumerated() {
             let count = table.value(row: Total.row, word: Total.statuses + index)
@@ -139,6 +156,8 @@ struct CommandOutcome {
     let senseKey: UInt8?
     /// From the turn of the reactor in which the command came to its outcome.
     let nanoseconds: UInt
+    /// The class of `LatencyScale` that this is in.
+    let latencyClass: Int
     /// The Data-In that the initiator takes.
     let readBytes: UInt
     /// The Data-Out, when the status is GOOD.
@@ -152,6 +171,7 @@ struct CommandOutcome {
         status = task.fields.status
         senseKey = status == .checkCondition ? Self.senseKey(of: task) : nil
         nanoseconds = UInt(max(0, task.reactor.clockTime.nanoseconds - task.fields.start.nanoseconds))
+        latencyClass = LatencyScale.index(nanoseconds: nanoseconds)
         readBytes = UInt(min(task.dataIn.lease?.count ?? 0, task.fields.expectedDataInLength))
         writtenBytes =
             status == .good ? UInt(min(task.fields.requestedDataOutLength, task.fields.expectedDataOutLength)) : 0
