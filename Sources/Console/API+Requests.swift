@@ -16,7 +16,7 @@ extension API {
     ) throws(ManagementError) -> RequestOptions {
         var options = RequestOptions(patience: patience(of: request))
         if verb != .create { options.generations = try EntityTags.expected(by: request) }
-        for (key, value) in request.uri.queryParameters {
+        for (key, value) in try parameters(of: request) {
             switch key {
             case "dryRun": options.isDryRun = try FieldType.flag.parsed(String(value), field: "dryRun") == true
             case "open" where verb == .delete && kind.wideningVerbs.contains(.delete):
@@ -27,6 +27,17 @@ extension API {
             }
         }
         return options
+    }
+
+    /// The parameters of a request; refused when one is given twice, for nobody knows which is meant.
+    static func parameters(of request: Request) throws(ManagementError) -> [(key: Substring, value: Substring)] {
+        let parameters = request.uri.queryParameters.map { (key: $0.key, value: $0.value) }
+        var keys: Set<Substring> = []
+        for (key, _) in parameters where !keys.insert(key).inserted {
+            throw ManagementError(
+                .invalid, "the parameter '\(key)' is given twice; give it once", field: String(key))
+        }
+        return parameters
     }
 
     /// Refuses parameters where there are none: whoever says `dryRun` must not be misunderstood.
@@ -40,7 +51,8 @@ extension API {
     static func patience(of request: Request) -> Patience {
         guard let prefer, let header = request.headers[prefer] else { return .none }
         for preference in header.split(separator: ",") {
-            let parts = preference.split(separator: ";")[0].split(separator: "=", maxSplits: 1)
+            // Parameters behind a semicolon are none of what is known here; there may be nothing before it.
+            let parts = preference.prefix { $0 != ";" }.split(separator: "=", maxSplits: 1)
             func trimmed(_ text: Substring) -> Substring { text.trimmingPrefix { $0 == " " }.prefix { $0 != " " } }
             guard let name = parts.first, trimmed(name).lowercased() == "wait" else { continue }
             guard parts.count == 2 else { return .unlimited }

@@ -120,7 +120,7 @@ struct API: Sendable {
     private func list(_ endpoint: Endpoint, _ request: Request) async throws -> Response {
         var page = Page()
         var isFollowed = false
-        for (key, value) in request.uri.queryParameters {
+        for (key, value) in try Self.parameters(of: request) {
             let value = value.removingPercentEncoding ?? ""
             switch key {
             case "after": page.after = value
@@ -179,8 +179,9 @@ struct API: Sendable {
         guard page.last == nil else {
             throw ManagementError(.invalid, "what comes has no last ones; leave out 'last' or 'follow'", field: "last")
         }
-        let place = try followers.place()
-        return EventStream.response(try await endpoint.follow(page), place)
+        let caller = Caller.current
+        let place = try followers.place(token: caller?.token)
+        return EventStream.response(try await endpoint.follow(page), place, for: caller)
     }
 
     private func perform(

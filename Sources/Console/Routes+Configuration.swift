@@ -35,6 +35,8 @@ extension ControlServer {
         let patience = API.patience(of: request)
         do {
             return try API.response(to: try await operation(patience), .ok, patience)
+        } catch let problem as API.Problem {
+            return API.response(to: problem)
         } catch let error as ManagementError {
             return API.response(to: API.Problem(error))
         } catch {

@@ -32,12 +32,13 @@ extension ControlServer {
     /// The decoded body.
     static func body<Value: Decodable>(
         of request: Request, upTo maximumLength: Int = maximumBodyLength
-    ) async throws(ManagementError) -> Value {
+    ) async throws -> Value {
         let bytes: ByteBuffer
         do {
             bytes = try await request.body.collect(upTo: maximumLength)
         } catch {
-            throw ManagementError(.invalid, "the request body is longer than \(maximumLength) bytes")
+            throw API.Problem(
+                .contentTooLarge, ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
         }
         do {
             return try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
@@ -52,6 +53,8 @@ extension ControlServer {
     ) async -> Response {
         do {
             return response(status, try APICoding.encode(try await operation()))
+        } catch let problem as API.Problem {
+            return API.response(to: problem)
         } catch let error as ManagementError {
             return refusal(error)
         } catch {

@@ -234,12 +234,20 @@ extension StateFolder {
     static func reason(_ code: Int32) -> String { SystemError(code: code, operation: "use").reason }
 
     /// What the system said, in a few words.
-    static func reason(_ error: any Error) -> String {
+    public static func reason(_ error: any Error) -> String {
         if let error = error as? SystemError { return error.reason }
         if let error = error as? ManagementError { return error.message }
         if let error = (error as? CocoaError)?.underlying as? POSIXError {
             return SystemError(code: error.code.rawValue, operation: "use").reason
         }
+        if let code = (error as? CocoaError)?.code, let number = numbers[code] { return reason(number) }
         return error.localizedDescription
     }
+
+    /// What Foundation has found out without asking the system.
+    private static let numbers: [CocoaError.Code: Int32] = [
+        .fileNoSuchFile: ENOENT, .fileReadNoSuchFile: ENOENT, .fileReadNoPermission: EACCES,
+        .fileWriteNoPermission: EACCES, .fileWriteFileExists: EEXIST, .fileWriteOutOfSpace: ENOSPC,
+        .fileWriteVolumeReadOnly: EROFS, .fileReadInvalidFileName: EINVAL, .fileWriteInvalidFileName: EINVAL,
+    ]
 }

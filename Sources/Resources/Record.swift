@@ -120,7 +120,7 @@ extension Record {
             guard !description.isSecret, description.change != .onlyAtCreation else { continue }
             guard description.need != .required else {
                 throw ManagementError(
-                    .invalid, "\(thing) needs a \(description.label): \(description.help)", field: description.name)
+                    .invalid, "\(thing) needs its \(description.label): \(description.help)", field: description.name)
             }
             let value = field.value(standard)
             if value != .null || description.absence != nil { wanted[description.name] = value }

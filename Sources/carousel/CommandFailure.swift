@@ -6,6 +6,8 @@ import Resources
 enum ExitStatus: Int32 {
     /// Refused as things stand, and nothing changed unless the sentence says so.
     case refused = 1
+    /// What 'diff' is given cannot be applied; 1 means that there are differences.
+    case notComparable = 2
     /// The command line makes no sense, a name, number or size in it included.
     case usage = 64
     /// The catalog or a medium is damaged, or of a newer version.

@@ -96,10 +96,11 @@ struct RemoteOptions: ParsableArguments {
     }
 
     private static func token(in path: String) throws(CommandFailure) -> String {
-        let mode: Int
+        let mode: UInt32
         let data: Data
         do {
-            mode = (try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int) ?? 0o777
+            // Of the file itself: what links to it may be read by all, always.
+            mode = try FileStatus.of(path).permissions
             let file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
             data = try file.read(upToCount: maximumLength) ?? Data()
         } catch {

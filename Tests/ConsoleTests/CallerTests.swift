@@ -1,8 +1,6 @@
-import Console
 import Foundation
 import Glibc
 import HTTPTypes
-import Management
 import ManagementTestSupport
 import NIOCore
 import NIOHTTP1
@@ -10,13 +8,19 @@ import NIOPosix
 import Resources
 import Testing
 
+@testable import Console
+@testable import Management
+
 @Suite("Who asks over the socket")
 struct CallerTests {
     /// An answer.
     struct Answer {
         let status: Int
         let headers: HTTPHeaders
-        let body: JSONValue?
+        let data: Data
+
+        var body: JSONValue? { try? APICoding.decode(JSONValue.self, from: data) }
+        var text: String { String(decoding: data, as: UTF8.self) }
     }
 
     /// Asks the server of `fixture` with these fields in the head.
@@ -50,9 +54,7 @@ struct CallerTests {
                 case .head(let head): (status, answerHeaders) = (Int(head.status.code), head.headers)
                 case .body(let bytes): answer.append(contentsOf: bytes.readableBytesView)
                 case .end:
-                    return Answer(
-                        status: status, headers: answerHeaders,
-                        body: try? APICoding.decode(JSONValue.self, from: answer))
+                    return Answer(status: status, headers: answerHeaders, data: answer)
                 }
             }
             throw ManagementError(.internal, "no answer")
@@ -113,6 +115,42 @@ struct CallerTests {
             #expect(answer.status == 201)
             let events = try await fixture.controller.events(kind: "disk")
             #expect(events.map(\.actor) == ["token:op"])
+        }
+    }
+
+    @Test("who follows by a token is told nothing any more when the token is gone, and cannot take all places")
+    func followers() async throws {
+        try await ConsoleTests().serving { client, fixture in
+            let made = try await client.create(Token.description, "v", ["role": "viewer"])
+            let token = try #require(made["status"]?["token"]?.text)
+            let followers = (0..<Followers.maximumCountOfToken).map { _ in
+                Task { try await Self.ask(fixture, .GET, "/v1/events?follow", token: token) }
+            }
+            let feed = fixture.controller.plane.feed
+            while feed.followerCount < followers.count { await Task.yield() }
+            let refused = try await Self.ask(fixture, .GET, "/v1/events?follow", token: token)
+            #expect(refused.status >= 400 && refused.body?["detail"]?.text?.contains("follow already") == true)
+            try await client.delete(Token.description, "v")
+            try await fixture.controller.createDisk("later", Disk.Spec(size: 4096))
+            for follower in followers {
+                let answer = try await follower.value
+                #expect(answer.status == 200 && !answer.text.contains("later"), "\(answer.text)")
+                #expect(answer.text.contains("this token is not known"))
+            }
+            while feed.followerCount > 0 { await Task.yield() }
+        }
+    }
+
+    @Test("a configuration is compared for admins only: it tells of files and secrets")
+    func comparison() async throws {
+        try await ConsoleTests().serving { client, fixture in
+            let made = try await client.create(Token.description, "op", ["role": "operator"])
+            let token = try #require(made["status"]?["token"]?.text)
+            let answer = try await Self.ask(
+                fixture, .POST, "/v1/configuration/compare",
+                ["configuration": ["formatVersion": 1, "disks": [["name": "q", "spec": ["image": "/etc/shadow"]]]]],
+                token: token)
+            #expect(answer.status == 403 && !answer.text.contains("shadow"))
         }
     }
 

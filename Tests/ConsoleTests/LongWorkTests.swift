@@ -113,6 +113,29 @@ extension ConsoleTests {
         }
     }
 
+    @Test("preferences without sense are none, and a parameter that is given twice is refused")
+    func strangeRequests() async throws {
+        try await serving { client, _ in
+            for preference in [";", "", ",", ";;,;", "=", "wait=", "wait;x", ";wait", "wait=-1", "\u{20}"] {
+                let answer = try await ask(client, .POST, "/v1/check", [:], ["prefer": preference])
+                #expect(answer.status < 300, "'\(preference)': \(answer.status)")
+            }
+            _ = try await client.create(Disk.description, "a", ["size": 4096])
+            for (method, path) in [
+                (HTTPMethod.DELETE, "/v1/disks/a?dryRun=true&dryRun=false"), (.GET, "/v1/disks?limit=1&limit=2"),
+                (.GET, "/v1/events?after=1&after=2"),
+            ] {
+                let answer = try await ask(client, method, path)
+                #expect(answer.status == 400 && answer.text.contains("is given twice"), "\(path)")
+            }
+            #expect(try await client.list(Disk.description).count == 1)
+            let long = String(repeating: " ", count: ControlServer.maximumBodyLength)
+            for path in ["/v1/disks", "/v1/backup"] {
+                #expect(try await ask(client, .POST, path, .text(long)).status == 413, "\(path)")
+            }
+        }
+    }
+
     @Test("events are followed from any of them on, by kind and name, until the daemon stops")
     func following() async throws {
         try await serving { client, fixture in

@@ -62,7 +62,7 @@ struct RoleTests {
             (.post, "/v1/profiles", .admin), (.get, "/v1/profiles", .viewer), (.post, "/v1/check", .operator),
             (.get, "/v1/check", .viewer), (.post, "/v1/adopt/disk", .admin), (.post, "/v1/libraries/vtl/adopt", .admin),
             (.get, "/v1/configuration", .viewer),
-            (.post, "/v1/configuration/compare", .operator), (.post, "/v1/configuration/apply", .admin),
+            (.post, "/v1/configuration/compare", .admin), (.post, "/v1/configuration/apply", .admin),
             (.post, "/v1/backup", .admin), (.patch, "/v1/cartridges/vtl%2FA1", .operator),
             (.post, "/v1/anything-new", .admin), (.put, "/v1/status", .admin), (.post, "/", .admin),
         ]

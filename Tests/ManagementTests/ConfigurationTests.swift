@@ -149,9 +149,9 @@ extension Controller {
     fileprivate func apply(
         _ configuration: JSONValue, prunes: Bool = true, mayWiden: Bool = true
     ) async throws -> ConfigurationChanges {
-        try await applyConfiguration(
-            ConfigurationRequest(
-                configuration: configuration, prunes: prunes, mayWiden: mayWiden, mayDeleteMedia: true))
+        var request = ConfigurationRequest(configuration: configuration, prunes: prunes, mayWiden: mayWiden)
+        request.deletableMedia = try await compareConfiguration(request).deletedMedia
+        return try await applyConfiguration(request)
     }
 }
 
@@ -174,6 +174,25 @@ struct ConfigurationTests {
     /// All that is permitted by what is in force.
     private func inForce(_ devices: FakeDevices) -> Set<Permission> {
         devices.plan.map { World.permissions($0, devices.portals()) } ?? []
+    }
+
+    @Test("media are deleted only when it is them that were agreed to")
+    func agreedMedia() async throws {
+        let controller = fixture.controller
+        try await controller.start()
+        let empty = try await controller.exportConfiguration()
+        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        var request = ConfigurationRequest(configuration: empty, prunes: true)
+        #expect(await fixture.refusal { try await controller.applyConfiguration(request) }?.code == .conflict)
+        request.deletableMedia = try await controller.compareConfiguration(request).deletedMedia
+        // Made while somebody was asked about the other.
+        try await controller.createDisk("b", Disk.Spec(size: 4096))
+        let refusal = await fixture.refusal { try await controller.applyConfiguration(request) }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("disk 'b'") == true)
+        #expect(try await controller.disks().map(\.name) == ["a", "b"])
+        request.deletableMedia = try await controller.compareConfiguration(request).deletedMedia
+        try await controller.applyConfiguration(request)
+        #expect(try await controller.disks().isEmpty)
     }
 
     // MARK: Round trips
@@ -512,7 +531,9 @@ struct ConfigurationFileTests {
         }
         #expect(try await controller.exportConfiguration() == before)
         let media = await refusal(["formatVersion": 1, "portals": [["name": "127.0.0.1:3260"]]], prunes: true)
-        #expect(media?.message == "disk 'd' would be deleted with all content; say --yes if that is meant")
+        #expect(
+            media?.message
+                == "disk 'd' would be deleted with all content, to which nobody has agreed; say --yes if that is meant")
         #expect(try await controller.exportConfiguration() == before)
     }
 

@@ -114,8 +114,11 @@ struct StatisticsTests {
         #expect(lines.withLock { $0.count } == NoticePace.lineLimit)
         #expect(log.counts == ["medium error": 1, "host is full": 1000, "hardware error": 0])
         #expect(later.withLock { $0.count } == 1)
+        let other = log.note(of: "e", kind: "disk")
+        other(try #require(CommandFailure(operationCode: 0x2A, sense: full, initiator: "i")))
+        #expect(lines.withLock { $0.removeLast() }.contains("disk=e"), "another device is not hidden")
         for body in later.withLock({ $0 }) { body() }
-        #expect(lines.withLock { $0.last } == "more commands failed suppressed=\(1001 - NoticePace.lineLimit)")
+        #expect(lines.withLock { $0.last } == "more commands failed disk=d suppressed=\(1001 - NoticePace.lineLimit)")
         #expect(
             CommandFailure(operationCode: 0, sense: SenseData(.notReady, .mediumNotPresent), initiator: "i") == nil)
     }

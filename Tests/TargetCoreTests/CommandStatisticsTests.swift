@@ -45,14 +45,26 @@ private struct Model {
         #expect(statistics.inFlight == 0 && statistics.aborted == 0, "\(what)")
         #expect(statistics.senseKeys == senseKeys, "\(what)")
         #expect(statistics.statuses == statuses, "\(what)")
-        #expect(Set(statistics.operations.map(\.code)) == Set(operations.keys.map { UInt8?.some($0) }), "\(what)")
-        for (code, found) in statistics.operations {
-            guard let wanted = code.flatMap({ operations[$0] }) else { continue }
+        // Which of those that a device does not have are told apart depends on the order.
+        func folded(_ code: UInt8?) -> UInt8? { code.flatMap { (0xD0...0xDF).contains($0) ? nil : $0 } }
+        let wanted = Dictionary(operations.map { (folded($0.key), $0.value) }) { $0.adding($1) }
+        let found = Dictionary(statistics.operations.map { (folded($0.code), $0.statistics) }) { $0.adding($1) }
+        #expect(found.keys == wanted.keys, "\(what)")
+        for (code, found) in found {
+            guard let wanted = wanted[code] else { continue }
             #expect(found.commands == wanted.commands && found.failures == wanted.failures, "\(what) \(code ?? 0)")
             #expect(found.readBytes == wanted.readBytes, "\(what) \(code ?? 0)")
             #expect(found.writtenBytes == wanted.writtenBytes, "\(what) \(code ?? 0)")
             #expect(found.latencies.total == wanted.commands && found.longest <= found.nanoseconds)
         }
+    }
+}
+
+extension OperationStatistics {
+    fileprivate func adding(_ other: Self) -> Self {
+        var sum = self
+        sum.add(other)
+        return sum
     }
 }
 
@@ -198,12 +210,33 @@ struct CommandStatisticsTests {
             }
         }
         let statistics = fixture.unit.statistics
-        #expect(statistics.operations.count == CommandCounters.operationLimit + 1)
+        // One of them is a command of the device.
+        let told = CommandCounters.unknownLimit + 1
+        #expect(statistics.operations.count == told + 1 && told < CommandCounters.operationLimit)
         for (code, operation) in statistics.operations {
-            let codes = UInt(code == nil ? 48 - CommandCounters.operationLimit : 1)
+            let codes = UInt(code == nil ? 48 - told : 1)
             #expect(operation.commands == 2 * codes && operation.failures == 2 * codes)
         }
         #expect(statistics.total.commands == 96)
+    }
+
+    @Test("Commands that a device does not have take no place from those that it has")
+    func unknown() throws {
+        let unit = LogicalUnit(ExampleDevice(hasWildcard: false))
+        let target = Target(name: "iqn.2026-11.dev.carousel:unknown", alias: "", homeReactor: nil)
+        target.map(unit, at: 0)
+        let port = InMemoryPort("iqn.2026-11.test:u", target: target, reactor: TestReactors.first)
+        port.clearUnitAttentions()
+        let before = unit.statistics.total.commands
+        for code in UInt8(0xC8)..<0xF8 { #expect(port.execute([code, 0, 0, 0, 0, 0]).status == .checkCondition) }
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0], expecting: 36).status == .good)
+        let statistics = unit.statistics
+        #expect(statistics.total.commands == before + 49)
+        #expect(statistics.operations.first { $0.code == OperationCode.inquiry }?.statistics.commands == 1)
+        #expect(
+            statistics.operations.first { $0.code == nil }?.statistics.commands == 48
+                - UInt(CommandCounters.unknownLimit))
+        port.logOut()
     }
 
     @Test("Failures of medium and host are told of with their sense data, and no others")

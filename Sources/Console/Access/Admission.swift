@@ -47,8 +47,13 @@ struct Admission: Sendable {
 
     private func caller(of request: Request) throws(ManagementError) -> Caller {
         if let credentials = request.headers[.authorization] {
-            let holder = try controller.holder(ofToken: try Self.token(in: credentials))
-            return Caller(actor: .token(holder.name), role: holder.role)
+            let token = try Self.token(in: credentials)
+            let holder = try controller.holder(ofToken: token)
+            return Caller(actor: .token(holder.name), role: holder.role) { [controller] () throws(ManagementError) in
+                guard try controller.holder(ofToken: token).role == holder.role else {
+                    throw ManagementError(.unauthenticated, "the token has another role now; ask again")
+                }
+            }
         }
         guard case .process(let userID, let id) = Origin.current else {
             throw ManagementError(
@@ -61,7 +66,7 @@ struct Admission: Sendable {
                 "root and user \(ownUserID), whose daemon this is, need no token; user \(userID) does: send one, as in "
                     + "'Authorization: Bearer TOKEN'")
         }
-        return Caller(actor: .user(id: userID, process: id), role: .admin)
+        return Caller(actor: .user(id: userID, process: id), role: .admin) {}
     }
 
     /// The token in the field Authorization (RFC 6750 section 2.1).
@@ -84,8 +89,6 @@ struct Admission: Sendable {
         guard parts.count > 1 else { return atLeast }
         // A check changes nothing but an index, and that only where the data has all that is in it.
         if parts == ["v1", "check"] { return min(atLeast, .operator) }
-        // A comparison changes nothing.
-        if parts == ["v1", "configuration", "compare"] { return min(atLeast, .operator) }
         guard let kind = kinds[parts[1]] else { return atLeast }
         switch parts.count {
         case 2: return role([.post: .create][method], kind)

@@ -3,10 +3,15 @@ import Management
 import Resources
 
 /// Who asks, and for what that may be.
-struct Caller: Sendable, Hashable {
+struct Caller: Sendable {
     /// What is recorded as the actor of events.
     let actor: EventActor
     let role: Role
+    /// Refuses when it may not ask for anything any more, for its token is gone or has expired.
+    let check: @Sendable () throws(ManagementError) -> Void
+
+    /// The name of the token that it has; nil when it needs none.
+    var token: String? { if case .token(let name) = actor { name } else { nil } }
 
     /// Whose request the present task answers.
     @TaskLocal static var current: Caller?

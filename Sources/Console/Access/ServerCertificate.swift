@@ -34,8 +34,9 @@
                     .damaged,
                     "\(access.certificate) cannot be read as a certificate; give one in PEM that this user may read")
             }
-            let mode = try? FileManager.default.attributesOfItem(atPath: access.key)[.posixPermissions] as? Int
-            guard (mode ?? 0) & 0o007 == 0 else {
+            // Of the file itself: what links to it may be read by all, always.
+            let mode = (try? FileStatus.of(access.key))?.permissions ?? 0
+            guard mode & 0o007 == 0 else {
                 throw ManagementError(
                     .damaged, "others may read the private key in \(access.key); run 'chmod o= \(access.key)'")
             }

@@ -12,6 +12,15 @@ extension ControlPlane {
         /// Where it is, and where it is to be; nil when anywhere will do.
         var place: String?
         let home: String?
+
+        /// Where it is to be, if nothing else can be there then.
+        var element: String? {
+            guard let home, home != "vault" else { return nil }
+            return ControlPlane.element(home, of: name)
+        }
+
+        /// Whether it is in the way of others, and can go to the vault meanwhile.
+        var canMakeWay: Bool { former != nil && place != nil && place != "vault" }
     }
 
     /// The steps that make new cartridges and bring all to their homes, and those that are deleted out of the way.
@@ -52,20 +61,42 @@ extension ControlPlane {
         // Those that may be anywhere come last, to what is left.
         let strays = journeys.filter { $0.home == nil }
         journeys.removeAll { $0.home == nil }
-        while !journeys.isEmpty {
-            let index = journeys.firstIndex { journey in
-                guard let home = journey.home, home != "vault" else { return true }
-                return taken[Self.element(home, of: journey.name)] == nil
+        // Each goes when its home is empty, those that can in the order of their names; who waits for a place is found
+        // by the place.
+        var waiting: [String: [Int]] = [:]
+        var ready: [Int] = []
+        for (index, journey) in journeys.enumerated() {
+            if let home = journey.element, taken[home] ?? journey.name != journey.name {
+                waiting[home, default: []].append(index)
+            } else {
+                ready.append(index)
             }
-            if let index {
-                var journey = journeys.remove(at: index)
-                if let place = journey.place { taken[Self.element(place, of: journey.name)] = nil }
-                if let home = journey.home, home != "vault" {
-                    taken[Self.element(home, of: journey.name)] = journey.name
+        }
+        var isDone = Array(repeating: false, count: journeys.count)
+        var (next, firstLeft) = (0, 0)
+        func leave(_ place: String?, _ name: String) {
+            guard let place else { return }
+            let element = Self.element(place, of: name)
+            taken[element] = nil
+            ready += waiting.removeValue(forKey: element) ?? []
+        }
+        while true {
+            if next < ready.count {
+                let index = ready[next]
+                next += 1
+                var journey = journeys[index]
+                if let home = journey.element {
+                    guard taken[home] ?? journey.name == journey.name else {
+                        waiting[home, default: []].append(index)
+                        continue
+                    }
+                    taken[home] = journey.name
                 }
+                isDone[index] = true
                 // As an import puts it there: nothing is kept for it then that others may want.
-                if journey.home?.hasPrefix(ElementKind.mail.rawValue) == true, let place = journey.place,
-                    place != "vault", let former = journey.former
+                let place = journey.place
+                if journey.home?.hasPrefix(ElementKind.mail.rawValue) == true, let place, place != "vault",
+                    let former = journey.former
                 {
                     steps.append(
                         ConfigurationStep(
@@ -78,27 +109,27 @@ extension ControlPlane {
                         verb: journey.former == nil ? .create : .change, kind: plural, name: journey.name,
                         former: journey.former.map { Self.placed($0, in: journey.place) }, wanted: journey.wanted,
                         isDetour: after[journey.name] == nil))
+                if place != "vault", place != journey.home { leave(place, journey.name) }
                 continue
             }
             // They wait for each other in a circle, or for one that stays.
-            guard let index = journeys.firstIndex(where: { $0.place != nil && $0.place != "vault" }),
-                let former = journeys[index].former
-            else {
-                let (name, home) = (journeys[0].name, journeys[0].home ?? "")
-                throw ManagementError(
-                    .conflict,
-                    "cartridge '\(name)' has its home in \(home), which cartridge "
-                        + "'\(taken[Self.element(home, of: name)] ?? "?")' has already; give one of them another",
-                    field: "home")
-            }
-            let name = journeys[index].name
-            let place = journeys[index].place
+            while firstLeft < journeys.count, isDone[firstLeft] || !journeys[firstLeft].canMakeWay { firstLeft += 1 }
+            guard firstLeft < journeys.count, let former = journeys[firstLeft].former else { break }
+            let (name, place) = (journeys[firstLeft].name, journeys[firstLeft].place)
             steps.append(
                 ConfigurationStep(
                     verb: .change, kind: plural, name: name, former: Self.placed(former, in: place),
                     wanted: Self.placed(former, in: "vault"), isDetour: true))
-            if let place { taken[Self.element(place, of: name)] = nil }
-            journeys[index].place = "vault"
+            journeys[firstLeft].place = "vault"
+            leave(place, name)
+        }
+        if let stuck = isDone.firstIndex(of: false) {
+            let (name, home) = (journeys[stuck].name, journeys[stuck].home ?? "")
+            throw ManagementError(
+                .conflict,
+                "cartridge '\(name)' has its home in \(home), which cartridge "
+                    + "'\(taken[Self.element(home, of: name)] ?? "?")' has already; give one of them another",
+                field: "home")
         }
         return steps
             + strays.map {

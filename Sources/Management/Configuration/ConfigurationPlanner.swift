@@ -125,7 +125,8 @@ extension ControlPlane {
 extension ConfigurationPlan {
     /// What changes, a line for each thing that is made or deleted and for each field that changes.
     var lines: [String] {
-        Registry.configured.flatMap { kind in
+        let deleted = Set(steps.lazy.filter { $0.verb == .delete }.map { "\($0.kind)/\($0.name)" })
+        return Registry.configured.flatMap { kind in
             let description = kind.description
             let (before, after) = (present.things[description.plural] ?? [:], wanted.things[description.plural] ?? [:])
             let names = Set(before.keys).union(after.keys).sorted { description.naming.precedes($0, $1) }
@@ -135,10 +136,7 @@ extension ConfigurationPlan {
                 case (nil, let new?): return ["create \(thing)" + Self.words(description, new)]
                 case (let old?, let new?): return Self.changes(description, old, new).map { "change \(thing): \($0)" }
                 case (_?, nil):
-                    guard
-                        steps.contains(where: { $0.verb == .delete && $0.kind == description.plural && $0.name == name }
-                        )
-                    else { return [] }
+                    guard deleted.contains("\(description.plural)/\(name)") else { return [] }
                     return ["delete \(thing)\(description.deletionIsDestructive ? " with its content" : "")"]
                 case (nil, nil): return []
                 }

@@ -8,37 +8,49 @@ public struct ConfigurationRequest: Codable, Sendable {
     public var prunes: Bool
     /// Whether somebody may see more than before; that is refused otherwise.
     public var mayWiden: Bool
-    /// Whether media may be deleted with their content; that is refused otherwise.
-    public var mayDeleteMedia: Bool
+    /// The media that may be deleted with their content, as `ConfigurationChanges.deletedMedia` names them. Others are
+    /// not: nobody has agreed to losing what was made since.
+    public var deletableMedia: [String]
 
     public init(
-        configuration: JSONValue, prunes: Bool = false, mayWiden: Bool = false, mayDeleteMedia: Bool = false
+        configuration: JSONValue, prunes: Bool = false, mayWiden: Bool = false, deletableMedia: [String] = []
     ) {
         self.configuration = configuration
         self.prunes = prunes
         self.mayWiden = mayWiden
-        self.mayDeleteMedia = mayDeleteMedia
+        self.deletableMedia = deletableMedia
     }
 }
 
 extension ConfigurationRequest {
     private enum CodingKeys: String, CodingKey, CaseIterable {
-        case configuration, prunes, mayWiden, mayDeleteMedia
+        case configuration, prunes, mayWiden, deletableMedia
     }
 
-    /// What is left out is not wished; what is not known is refused.
+    /// What is left out is not wished; what is not known, or of another type, is refused.
     public init(from decoder: any Decoder) throws {
         let json = try JSONValue(from: decoder)
+        func refusal(_ words: String) -> DecodingError {
+            DecodingError.dataCorrupted(
+                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: words))
+        }
         guard case .object(let members) = json,
             Set(members.keys).isSubset(of: CodingKeys.allCases.map(\.rawValue)), let content = members["configuration"]
-        else {
-            throw DecodingError.dataCorrupted(
-                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: "no configuration"))
+        else { throw refusal("no configuration") }
+        func flag(_ key: CodingKeys) throws -> Bool {
+            switch members[key.rawValue] {
+            case nil, .null?: return false
+            case .bool(let flag)?: return flag
+            default: throw refusal("\(key.rawValue) is no truth value")
+            }
         }
-        func flag(_ key: CodingKeys) -> Bool { members[key.rawValue] == true }
+        var media: [String] = []
+        if let given = members[CodingKeys.deletableMedia.rawValue], given != .null {
+            guard let names = [String].from(given) else { throw refusal("deletableMedia are no texts") }
+            media = names
+        }
         self.init(
-            configuration: content, prunes: flag(.prunes), mayWiden: flag(.mayWiden),
-            mayDeleteMedia: flag(.mayDeleteMedia))
+            configuration: content, prunes: try flag(.prunes), mayWiden: try flag(.mayWiden), deletableMedia: media)
     }
 }
 
@@ -145,11 +157,14 @@ extension Controller {
         if let widening = plan.widening, !request.mayWiden {
             throw ManagementError(.conflict, "\(widening); say --open if that is meant")
         }
-        if let medium = plan.deletedMedia.first, !request.mayDeleteMedia {
-            let more = plan.deletedMedia.count > 1 ? " and \(plan.deletedMedia.count - 1) more" : ""
-            throw ManagementError(
-                .conflict, "\(medium)\(more) would be deleted with all content; say --yes if that is meant")
-        }
+        let agreed = Set(request.deletableMedia)
+        let others = plan.deletedMedia.filter { !agreed.contains($0) }
+        guard let medium = others.first else { return }
+        let more = others.count > 1 ? " and \(others.count - 1) more" : ""
+        throw ManagementError(
+            .conflict,
+            "\(medium)\(more) would be deleted with all content, to which nobody has agreed; "
+                + (agreed.isEmpty ? "say --yes if that is meant" : "see 'carousel diff' and ask again"))
     }
 }
 

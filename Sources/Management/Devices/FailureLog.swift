@@ -4,12 +4,13 @@ import Resources
 import SCSI
 import TargetCore
 
-/// Counts commands that medium or host have let fail, and tells the log of them, of so many only that a bad disk cannot
-/// fill another.
+/// Counts commands that medium or host have let fail, and tells the log of them, of so many of each device only that a
+/// bad disk cannot fill another, nor hide one.
 final class FailureLog: Sendable {
     private let counters = Lock<[CommandFailure.Cause: Int]>([:])
     private let logger: Logger
-    private let pace: NoticePace
+    private let clock: @Sendable () -> MonotonicTime
+    private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
 
     /// A log that writes to `logger`. `later` calls a function after a time.
     init(
@@ -17,9 +18,8 @@ final class FailureLog: Sendable {
         later: @escaping @Sendable (Duration, @escaping @Sendable () -> Void) -> Void = NoticePace.sleep
     ) {
         self.logger = logger
-        pace = NoticePace(clock: clock, later: later) { suppressed in
-            logger.notice("more commands failed", metadata: ["suppressed": "\(suppressed)"])
-        }
+        self.clock = clock
+        self.later = later
     }
 
     /// How many there were, by cause; all causes.
@@ -31,10 +31,13 @@ final class FailureLog: Sendable {
 
     /// What a logical unit calls for the device of that name: a disk, a library, or a drive of one.
     func note(of device: String, kind: String) -> @Sendable (CommandFailure) -> Void {
-        { self.note($0, device, kind) }
+        let pace = NoticePace(clock: clock, later: later) { [logger] suppressed in
+            logger.notice("more commands failed", metadata: [kind: "\(device)", "suppressed": "\(suppressed)"])
+        }
+        return { self.note($0, device, kind, pace) }
     }
 
-    private func note(_ failure: CommandFailure, _ device: String, _ kind: String) {
+    private func note(_ failure: CommandFailure, _ device: String, _ kind: String, _ pace: NoticePace) {
         counters.withLock { $0[failure.cause, default: 0] += 1 }
         guard pace.admits() else { return }
         let code = failure.sense.additionalSenseCode

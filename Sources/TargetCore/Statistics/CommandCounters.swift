@@ -11,6 +11,9 @@ internal import SCSI
 public final class CommandCounters: @unchecked Sendable {
     /// The most operation codes that are counted apart; the others are counted together.
     public static let operationLimit = 24
+    /// The most of these that the device did not have when they first occurred: others keep their places whatever an
+    /// initiator sends.
+    public static let unknownLimit = 8
 
     /// The words of the row of an operation code.
     private enum Word {
@@ -42,6 +45,7 @@ public final class CommandCounters: @unchecked Sendable {
     /// The row of each operation code that has occurred; 0 for the others. On the reactor only.
     private var rows = InlineArray<256, UInt8>(repeating: 0)
     private var operationCount = 0
+    private var unknownCount = 0
 
     public init() {}
 
@@ -62,7 +66,7 @@ public final class CommandCounters: @unchecked Sendable {
     func end(_ outcome: CommandOutcome) {
         table.add(1, row: Total.row, word: Total.ended)
         let known = Int(rows[Int(outcome.operationCode)])
-        let row = known > 0 ? known : makeRow(outcome.operationCode)
+        let row = known > 0 ? known : makeRow(outcome)
         table.update(row) { row in
             row.add(1, word: Word.commands)
             row.add(outcome.nanoseconds, word: Word.nanoseconds)
@@ -83,11 +87,15 @@ public final class CommandCounters: @unchecked Sendable {
         }
     }
 
-    private func makeRow(_ operationCode: UInt8) -> Int {
-        let row = operationCount < Self.operationLimit ? operationCount + 1 : Self.otherRow
+    private func makeRow(_ outcome: CommandOutcome) -> Int {
+        let operationCode = outcome.operationCode
+        let isTold =
+            operationCount < Self.operationLimit && (!outcome.isUnknown || unknownCount < Self.unknownLimit)
+        let row = isTold ? operationCount + 1 : Self.otherRow
         // The row of the others has no operation code, and theirs is looked for each time.
         if row != Self.otherRow {
             operationCount = row
+            if outcome.isUnknown { unknownCount += 1 }
             rows[Int(operationCode)] = UInt8(row)
             table.store(UInt(operationCode), row: row, word: Word.operationCode)
         }
@@ -154,6 +162,8 @@ struct CommandOutcome {
     let status: SCSIStatus
     /// SENSE KEY where there is sense data.
     let senseKey: UInt8?
+    /// Whether it ended with INVALID COMMAND OPERATION CODE.
+    let isUnknown: Bool
     /// From the turn of the reactor in which the command came to its outcome.
     let nanoseconds: UInt
     /// The class of `LatencyScale` that this is in.
@@ -170,6 +180,8 @@ struct CommandOutcome {
         operationCode = task.fields.commandDescriptorBlock.operationCode
         status = task.fields.status
         senseKey = status == .checkCondition ? Self.senseKey(of: task) : nil
+        isUnknown =
+            status == .checkCondition && task.fields.sense?.additionalSenseCode == .invalidCommandOperationCode
         nanoseconds = UInt(max(0, task.reactor.clockTime.nanoseconds - task.fields.start.nanoseconds))
         latencyClass = LatencyScale.index(nanoseconds: nanoseconds)
         readBytes = UInt(min(task.dataIn.lease?.count ?? 0, task.fields.expectedDataInLength))

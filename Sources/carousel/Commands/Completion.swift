@@ -87,10 +87,10 @@ struct Completion: ParsableCommand {
             let file = "\(path)/\(shell.fileName)"
             do {
                 try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-                try Data((shell.script + "\n").utf8).write(to: URL(fileURLWithPath: file))
             } catch {
                 throw CommandFailure(.systemError, "\(file) cannot be written: \(SystemReason.text(error))")
             }
+            try OutputFile.write(Data((shell.script + "\n").utf8), to: file)
             let advice = folder == nil ? shell.advice(folder: path, isRoot: isRoot) : nil
             Output.print("\(file) is there; the next \(shell.rawValue) completes" + (advice.map { "; " + $0 } ?? ""))
         }

@@ -14,7 +14,9 @@ struct Export: AsyncParsableCommand {
             """)
 
     @Option(
-        help: ArgumentHelp("Write it to this file, of which nothing is seen before it is whole.", valueName: "file"),
+        help: ArgumentHelp(
+            "Write it to this file, of which nothing is seen before it is whole; - is standard output.",
+            valueName: "file"),
         completion: .file())
     var output: String?
     @OptionGroup var state: StateOptions
@@ -22,14 +24,10 @@ struct Export: AsyncParsableCommand {
     func run() async throws {
         let configuration: JSONValue = try await state.daemon.get("configuration")
         let json = try APICoding.encode(configuration, isIndented: true)
-        guard let output else {
+        guard let output, output != "-" else {
             return Output.print(TerminalText.json(String(decoding: json, as: UTF8.self)))
         }
-        do {
-            try (json + Data("\n".utf8)).write(to: URL(fileURLWithPath: output), options: .atomic)
-        } catch {
-            throw CommandFailure(.systemError, "\(output) cannot be written; check the folder and who may write there")
-        }
+        try OutputFile.write(json + Data("\n".utf8), to: output, mode: 0o600)
     }
 }
 
@@ -54,13 +52,24 @@ struct ConfigurationOptions: ParsableArguments {
 struct Diff: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say what 'carousel apply' would change.",
-        discussion: "Exit code 0 means nothing, 1 that there are differences, one a line.")
+        discussion: """
+            Exit code 0 means nothing, 1 that there are differences, one a line, and 2, as with diff(1), that the file \
+            cannot be applied as things stand.
+            """)
 
     @OptionGroup var options: ConfigurationOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let changes = try await options.changes(try options.request())
+        let request = try options.request()
+        let changes: ConfigurationChanges
+        do {
+            changes = try await options.changes(request)
+        } catch let error as ControlClientError {
+            let failure = CommandFailure(error)
+            guard failure.status == .refused else { throw failure }
+            throw CommandFailure(.notComparable, failure.message)
+        }
         try output.show(changes) { $0.text(empty: "no differences") }
         guard changes.lines.isEmpty else { Foundation.exit(ExitStatus.refused.rawValue) }
     }
@@ -107,7 +116,7 @@ struct Apply: AsyncParsableCommand {
             try consent.require(for: "delete \(first)\(more > 0 ? " and \(more) more" : "") with all content")
         }
         request.mayWiden = open
-        request.mayDeleteMedia = !changes.deletedMedia.isEmpty
+        request.deletableMedia = changes.deletedMedia
         let daemon = try options.state.daemon
         let begun: JSONValue = try await daemon.post("configuration/apply", request)
         if begun["status"] != nil {

@@ -20,11 +20,11 @@ struct Man: ParsableCommand {
         let pages = try ManualPages().pages
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-            for page in pages { try Data(page.text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(page.name)")) }
         } catch {
             throw CommandFailure(
                 .systemError, "the manual pages cannot be written to \(path): \(SystemReason.text(error))")
         }
-        Output.print("\(Counted.text(pages.count, "manual page")) in \(path); try: man \(path)/carousel.1")
+        for page in pages { try OutputFile.write(Data(page.text.utf8), to: "\(path)/\(page.name)") }
+        Output.print("\(Counted.text(pages.count, "manual page")) in \(PrintableText.escaped(path)); try: man \(PrintableText.escaped(path))/carousel.1")
     }
 }

@@ -94,7 +94,8 @@ struct Serve: AsyncParsableCommand {
         let inherited = try Self.takeSockets(manager)
         // All files are for their owner only.
         umask(0o077)
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        LoggingSystem.bootstrap { StreamLogHandler(label: $0, stream: LogOutput.standardError) }
+        defer { LogOutput.standardError.flush() }
         var logger = Logger(label: "carousel")
         logger.logLevel = level
         do {
@@ -190,6 +191,7 @@ struct Serve: AsyncParsableCommand {
             let isWritten = await ending.value
             try await Task.sleep(for: endPatience)
             logger.warning("connections of the control socket did not end; they are cut")
+            LogOutput.standardError.flush()
             Glibc.exit(isWritten ? 0 : ExitStatus.notWrittenOut.rawValue)
         }
         defer { bound.cancel() }

@@ -54,12 +54,13 @@ struct FolderExamination {
                 .problem(
                     subject, "\(path) cannot be written; see whose it is, and whether its file system is read-only"))
         }
-        if let mode = Self.mode(path + "/chap.json"), mode & 0o077 != 0 {
+        for (file, remedy) in [("chap.json", "set new secrets"), ("tokens.json", "make new tokens")] {
+            guard let mode = Self.mode("\(path)/\(file)"), mode & 0o077 != 0 else { continue }
             findings.append(
                 .problem(
                     "secrets",
-                    "others may read \(path)/chap.json, so the daemon does not start; run 'chmod 600' and set new "
-                        + "secrets"))
+                    "others may read \(path)/\(file), so the daemon does not start; run 'chmod 600 \(path)/\(file)' "
+                        + "and \(remedy)"))
         }
         if FileManager.default.fileExists(atPath: path + "/apply.interrupted.json") {
             findings.append(
@@ -92,11 +93,10 @@ struct FolderExamination {
         (try? FileManager.default.attributesOfItem(atPath: path))?[.posixPermissions] as? Int
     }
 
-    /// The process that has the folder's lock; nil when none has, or it cannot be found out.
+    /// The process that has the folder; 0 when it does not say which, nil when none has it, or it cannot be found out.
     var owner: Int? {
-        guard let file = try? File.open(path: path + "/lock", .readWrite), (try? file.lock()) == false,
-            let text = FileManager.default.contents(atPath: path + "/lock")
-        else { return nil }
+        guard let folder = try? File.open(path: path, .directory), (try? folder.hold()) == false else { return nil }
+        let text = FileManager.default.contents(atPath: path + "/lock") ?? Data()
         return Int(String(decoding: text, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0
     }
 }

@@ -55,7 +55,7 @@ enum SystemExamination {
                 : "\(free) of \(total) reserved are free")
     }
 
-    /// The clock tells when things happened; nothing else depends on it.
+    /// The clock tells when things happened, and when tokens expire.
     static func clock(now: Date) -> DoctorFinding {
         let words = "it is \(now.formatted(.iso8601))"
         // Before this program was written.

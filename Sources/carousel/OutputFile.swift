@@ -1,0 +1,47 @@
+import Bytes
+import Foundation
+import Management
+import Platform
+
+/// A file that a command writes for the user.
+enum OutputFile {
+    /// Writes `data` to `path`. A regular file is replaced as a whole, so that nothing of the new one is seen before it is
+    /// whole, and keeps its mode; a new one has `mode`, less what the umask takes. Links are followed; devices and
+    /// pipes are written to.
+    static func write(_ data: Data, to path: String, mode: UInt32 = 0o644) throws(CommandFailure) {
+        guard !path.isEmpty else { throw CommandFailure(.usage, "the name of a file is empty; name one") }
+        let path = URL(fileURLWithPath: StateFolder.absolute(path)).resolvingSymlinksInPath().path
+        let former = try? FileStatus.of(path)
+        do {
+            if let former, former.kind != .regular {
+                let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+                try file.write(contentsOf: data)
+                return try file.close()
+            }
+            let new = "\(path).\(ProcessInfo.processInfo.processIdentifier).new"
+            do {
+                let file = try File.open(
+                    path: new, [.readWrite, .create, .exclusive], permissions: former?.permissions ?? mode)
+                try file.write(data, path: new)
+                if let former {
+                    try FileManager.default.setAttributes([.posixPermissions: former.permissions], ofItemAtPath: new)
+                }
+                try File.rename(new, to: path)
+            } catch {
+                try? File.remove(new)
+                throw error
+            }
+        } catch {
+            throw CommandFailure(.systemError, "\(path) cannot be written: \(SystemReason.text(error))")
+        }
+    }
+}
+
+extension File {
+    fileprivate func write(_ data: Data, path: String) throws {
+        var status = 0 as Int32
+        if case .failed(let code) = write(Array(data).rawSpan, fileOffset: 0) { status = code }
+        if status == 0 { status = synchronize() }
+        guard status == 0 else { throw SystemError(code: status, operation: "write", path: path) }
+    }
+}
