@@ -1,3 +1,4 @@
+internal import Glibc
 public import ISNS
 public import Logging
 internal import NIOCore
@@ -259,8 +260,19 @@ public actor NameServiceClient {
         case let error as NIOConnectionError where error.connectionErrors.isEmpty:
             "the name '\(error.host)' is not known"
         case let error as NIOConnectionError:
-            "the server is not reached: \(error.connectionErrors.map { "\($0.error)" }.joined(separator: "; "))"
-        default: "the server is not reached: \(error)"
+            "the server is not reached: \(words(error.connectionErrors.map(\.error)))"
+        default: "the server is not reached: \(words([error]))"
         }
+    }
+
+    /// What the system said about each address of the server, once.
+    private static func words(_ errors: [any Error]) -> String {
+        var texts: [String] = []
+        for error in errors {
+            // Safe: the system's text lives on, and is copied.
+            let text = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            if !texts.contains(text) { texts.append(text) }
+        }
+        return texts.joined(separator: "; ")
     }
 }
