@@ -45,8 +45,19 @@ public struct ControlServer: Sendable {
         let endpoints = Registry.endpoints(controller)
         let admission = Admission(controller, endpoints.map(\.kind))
         let api = API(endpoints)
-        let others = router(controller).buildResponder()
+        let router = router(controller)
+        let routes = router.routes.map { API.Route($0.method, "\($0.path)") }
+        let others = router.buildResponder()
         return CallbackResponder { request, context in
+            // RFC 9110 section 9.3.2: as GET, without what it would show.
+            guard request.method != .head else {
+                var head = request.head
+                head.method = .get
+                return try await answer(Request(head: head, body: request.body), context).createHeadResponse()
+            }
+            return try await answer(request, context)
+        }
+        @Sendable func answer(_ request: Request, _ context: BasicRequestContext) async throws -> Response {
             try await admission.admit(request) {
                 if let response = await metrics(request, controller) { return response }
                 if let response = await api.respond(to: request) { return response }
@@ -55,6 +66,7 @@ public struct ControlServer: Sendable {
                 } catch {
                     return API.response(to: API.Problem(error))
                 }
+                if let problem = API.wrongMethod(request, routes) { return API.response(to: problem) }
                 let response = try? await others.respond(to: request, context: context)
                 // The router says nothing about what it does not know.
                 guard let response, response.headers[.contentType] != nil || response.status.kind == .successful
