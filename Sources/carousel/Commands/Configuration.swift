@@ -22,6 +22,9 @@ struct Export: AsyncParsableCommand {
     func run() async throws {
         let configuration: JSONValue = try await state.daemon.get("configuration")
         let json = try APICoding.encode(configuration, isIndented: true)
+        if output?.isEmpty == true {
+            throw CommandFailure(.usage, "'' is no name for a file; give another with --output")
+        }
         guard let output else {
             return Output.print(TerminalText.json(String(decoding: json, as: UTF8.self)))
         }
@@ -62,7 +65,7 @@ struct Diff: AsyncParsableCommand {
     func run() async throws {
         let changes = try await options.changes(try options.request())
         try output.show(changes) { $0.text(empty: "no differences") }
-        guard changes.lines.isEmpty else { Foundation.exit(ExitStatus.refused.rawValue) }
+        guard changes.lines.isEmpty else { throw ExitCode(ExitStatus.refused.rawValue) }
     }
 }
 
