@@ -1,4 +1,3 @@
-internal import Glibc
 public import ISNS
 public import Logging
 internal import NIOCore
@@ -267,10 +266,15 @@ public actor NameServiceClient {
 
     /// What the system said about each address of the server, once.
     private static func words(_ errors: [any Error]) -> String {
-        var texts: [String] = []
+        var texts: [Substring] = []
         for error in errors {
-            // Safe: the system's text lives on, and is copied.
-            let text = (error as? IOError).map { unsafe String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            var text = Substring("\(error)")
+            // NIO has words of its own around those of the system: "connection reset (error set): WORDS) (errno: 111)".
+            if error is IOError, let end = text.firstRange(of: ") (errno")?.lowerBound,
+                let start = text[..<end].ranges(of: ": ").last?.upperBound
+            {
+                text = text[start..<end]
+            }
             if !texts.contains(text) { texts.append(text) }
         }
         return texts.joined(separator: "; ")

@@ -2,6 +2,7 @@ import ArgumentParser
 import Console
 import Foundation
 import Management
+import Platform
 import Resources
 
 /// The root command.
@@ -37,7 +38,7 @@ struct Carousel: AsyncParsableCommand {
 @main
 enum Main {
     static func main() async {
-        Output.reserve()
+        StandardStreams.reserve()
         do {
             let words = CommandWords.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
             if let problem = CommandWords.unknownCommand(words, below: Carousel.self) {

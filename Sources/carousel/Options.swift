@@ -1,7 +1,6 @@
 import ArgumentParser
 import Console
 import Foundation
-import Glibc
 import Management
 import Platform
 import Resources
@@ -55,54 +54,26 @@ enum Output {
     static func takeFailure() -> CommandFailure? { failed.withLock { $0.take() } }
     private static let failed = Lock<CommandFailure?>(nil)
 
-    /// Takes the numbers of standard streams that are closed, so that no file gets them which would then be read or
-    /// written by mistake. Reading and writing them fails.
-    static func reserve() {
-        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
-            // The lowest number that is free, which is this one.
-            // Safe: the name is a constant.
-            _ = unsafe open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
-        }
-    }
-
     /// Prints `text` and a line end at once, also into a pipe.
     static func print(_ text: String) { _ = write(text + "\n") }
 
     /// Prints `text` at once; false when nobody gets it.
     static func write(_ text: String) -> Bool {
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { bytes in
-                // Safe: the bytes outlive the call, which reads no more than there are.
-                unsafe Glibc.write(STDOUT_FILENO, bytes.baseAddress, bytes.count)
-            }
-            switch (count, errno) {
-            case (1..., _): rest = rest.dropFirst(count)
-            case (_, EINTR): continue
-            case (_, EAGAIN): waitForRoom()
+        do throws(SystemError) {
+            try StandardStreams.write(Array(text.utf8))
+            return true
+        } catch {
             // A reader that has gone away has seen enough.
-            case (_, EPIPE): return false
-            case (_, let code):
-                // Safe: the text lives on, and is copied.
-                let reason = unsafe String(cString: strerror(code))
-                failed.withLock { failed in
-                    failed =
-                        failed
-                        ?? CommandFailure(
-                            .notWrittenOut,
-                            "standard output cannot be written: \(reason); whatever else was to be done is done")
-                }
-                return false
+            guard error.code != Errno.brokenPipe else { return false }
+            failed.withLock { failed in
+                failed =
+                    failed
+                    ?? CommandFailure(
+                        .notWrittenOut,
+                        "standard output cannot be written: \(error.reason); whatever else was to be done is done")
             }
+            return false
         }
-        return true
-    }
-
-    /// Waits until standard output takes more, which whoever shares it has made one that does not wait.
-    private static func waitForRoom() {
-        var output = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
-        // Safe: the call uses the one structure.
-        _ = unsafe poll(&output, 1, -1)
     }
 
     /// A table with a header, and `notes` below it, or `empty` when there are no rows.
