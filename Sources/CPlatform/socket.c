@@ -61,7 +61,8 @@ static void set_buffers(int descriptor, int bytes) {
     set_option(descriptor, SOL_SOCKET, SO_RCVBUF, bytes);
 }
 
-int cplatform_listen(const char *host, int port, int backlog, int buffer) {
+// A bound socket, or an error.
+static int make_bound(const char *host, int port, int buffer) {
     struct sockaddr_storage address;
     socklen_t length;
     int status = make_address(host, port, &address, &length);
@@ -72,12 +73,45 @@ int cplatform_listen(const char *host, int port, int backlog, int buffer) {
     // [::]:port and 0.0.0.0:port are two portals.
     if (address.ss_family == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     set_buffers(descriptor, buffer);
-    if (bind(descriptor, (struct sockaddr *)&address, length) < 0 || listen(descriptor, backlog) < 0) {
+    if (bind(descriptor, (struct sockaddr *)&address, length) < 0) {
         status = -errno;
         close(descriptor);
         return status;
     }
     return descriptor;
+}
+
+int cplatform_listen(const char *host, int port, int backlog, int buffer) {
+    int descriptor = make_bound(host, port, buffer);
+    if (descriptor >= 0 && listen(descriptor, backlog) < 0) {
+        int status = -errno;
+        close(descriptor);
+        return status;
+    }
+    return descriptor;
+}
+
+int cplatform_try_bind(const char *host, int port) {
+    int descriptor = make_bound(host, port, 0);
+    return descriptor < 0 ? descriptor : cplatform_close(descriptor);
+}
+
+int cplatform_is_local(const char *host) {
+    struct sockaddr_storage address, own;
+    socklen_t length, own_length = sizeof own;
+    int status = make_address(host, 9, &address, &length);
+    if (status < 0) return status;
+    int descriptor = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    // Nothing is sent: the kernel only chooses the address from which it would send.
+    status = connect(descriptor, (struct sockaddr *)&address, length);
+    if (status == 0) status = getsockname(descriptor, (struct sockaddr *)&own, &own_length);
+    close(descriptor);
+    if (status < 0 || own.ss_family != address.ss_family) return 0;
+    if (own.ss_family == AF_INET)
+        return ((struct sockaddr_in *)&own)->sin_addr.s_addr == ((struct sockaddr_in *)&address)->sin_addr.s_addr;
+    return memcmp(&((struct sockaddr_in6 *)&own)->sin6_addr, &((struct sockaddr_in6 *)&address)->sin6_addr,
+                  sizeof(struct in6_addr)) == 0;
 }
 
 int cplatform_accept(int descriptor) {

@@ -126,13 +126,13 @@ struct API: Sendable {
             case "after": page.after = value
             case "of": page.whole = value
             case "limit":
-                guard let limit = Int(value), (1...Page.maximumLength).contains(limit) else {
+                guard let limit = PlainNumber.parse(value), (1...Page.maximumLength).contains(limit) else {
                     throw ManagementError(
                         .invalid, "limit '\(value)' is not possible; give 1 to \(Page.maximumLength)", field: "limit")
                 }
                 page.limit = limit
             case "last":
-                guard let last = Int(value), (1...Page.maximumLength).contains(last) else {
+                guard let last = PlainNumber.parse(value), (1...Page.maximumLength).contains(last) else {
                     throw ManagementError(
                         .invalid, "last '\(value)' is not possible; give 1 to \(Page.maximumLength)", field: "last")
                 }
@@ -218,6 +218,35 @@ struct API: Sendable {
             allowed: methods)
     }
 
+    /// Refuses the method of a request for a path of those `routes`; nil when it is for none of them.
+    static func wrongMethod(_ request: Request, _ routes: [Route]) -> Problem? {
+        let methods = routes.filter { $0.matches(request.uri.path) }.map(\.method)
+        guard !methods.isEmpty else { return nil }
+        do {
+            try check(request, in: methods)
+            return nil
+        } catch {
+            return error as? Problem
+        }
+    }
+
+    /// A method at a path, of which parts that are in braces, or begin with a colon, may be anything.
+    struct Route: Sendable {
+        let method: HTTPRequest.Method
+        private let parts: [String]
+
+        init(_ method: HTTPRequest.Method, _ path: String) {
+            self.method = method
+            parts = path.split(separator: "/").map(String.init)
+        }
+
+        func matches(_ path: String) -> Bool {
+            let other = path.split(separator: "/")
+            return other.count == parts.count
+                && zip(parts, other).allSatisfy { $0.hasPrefix(":") || $0.hasPrefix("{") || $0 == $1 }
+        }
+    }
+
     static func noSuchPath(_ request: Request) -> Problem {
         Problem(
             .notFound,
@@ -235,11 +264,20 @@ struct API: Sendable {
                 ManagementError(.invalid, "the body has more than \(ControlServer.maximumBodyLength) bytes"))
         }
         guard bytes.readableBytes > 0 else { return [:] }
+        let body: JSONValue
         do {
-            return try APICoding.decode(JSONValue.self, from: Data(bytes.readableBytesView))
+            body = try APICoding.decode(JSONValue.self, from: Data(bytes.readableBytesView))
         } catch {
             throw ManagementError(.invalid, "the body is no JSON")
         }
+        try checkNames(bytes)
+        return body
+    }
+
+    /// Refuses JSON in which a name stands twice: who reads it might take the other one.
+    static func checkNames(_ bytes: ByteBuffer) throws(ManagementError) {
+        guard let name = JSONNames.doubled(in: bytes.readableBytesView) else { return }
+        throw ManagementError(.invalid, "an object of the body has '\(name)' twice; give it once", field: name)
     }
 
     private static func members(_ value: JSONValue?, _ name: String) throws(ManagementError) -> [String: JSONValue] {
@@ -291,7 +329,9 @@ struct API: Sendable {
         if let generation = problem.error.generation { body["generation"] = .integer(generation) }
         var headers: HTTPFields = [.contentType: "application/problem+json"]
         if !problem.allowed.isEmpty {
-            headers[.allow] = problem.allowed.map(\.rawValue).joined(separator: ", ")
+            // What shows something tells of it, too.
+            headers[.allow] = problem.allowed.flatMap { $0 == .get ? [$0, .head] : [$0] }.map(\.rawValue)
+                .joined(separator: ", ")
         }
         headers[.wwwAuthenticate] = problem.challenge
         let data = (try? APICoding.encode(JSONValue.object(body))) ?? Data()

@@ -11,7 +11,8 @@ import Resources
 public struct ControlServer: Sendable {
     /// The longest request body in bytes.
     public static let maximumBodyLength = 64 << 10
-    /// How many connections are served at a time; more wait.
+    /// How many connections of a socket are served at a time. For one more, that of them is closed which has asked for
+    /// nothing for longest, ``RequestDeadline/grace`` at least; it waits while there is none.
     public static let maximumConnections = 64
     private let controller: Controller
     private let socketPath: String
@@ -44,8 +45,19 @@ public struct ControlServer: Sendable {
         let endpoints = Registry.endpoints(controller)
         let admission = Admission(controller, endpoints.map(\.kind))
         let api = API(endpoints)
-        let others = router(controller).buildResponder()
+        let router = router(controller)
+        let routes = router.routes.map { API.Route($0.method, "\($0.path)") }
+        let others = router.buildResponder()
         return CallbackResponder { request, context in
+            // RFC 9110 section 9.3.2: as GET, without what it would show.
+            guard request.method != .head else {
+                var head = request.head
+                head.method = .get
+                return try await answer(Request(head: head, body: request.body), context).createHeadResponse()
+            }
+            return try await answer(request, context)
+        }
+        @Sendable func answer(_ request: Request, _ context: BasicRequestContext) async throws -> Response {
             try await admission.admit(request) {
                 if let response = await metrics(request, controller) { return response }
                 if let response = await api.respond(to: request) { return response }
@@ -54,6 +66,7 @@ public struct ControlServer: Sendable {
                 } catch {
                     return API.response(to: API.Problem(error))
                 }
+                if let problem = API.wrongMethod(request, routes) { return API.response(to: problem) }
                 let response = try? await others.respond(to: request, context: context)
                 // The router says nothing about what it does not know.
                 guard let response, response.headers[.contentType] != nil || response.status.kind == .successful
@@ -81,7 +94,8 @@ public struct ControlServer: Sendable {
         let (inheritedSocket, network, inheritedLogger) = (inheritedSocket, network, quiet)
         let (controller, readPatience) = (controller, readPatience)
         let listening = Lock<[Task<Void, any Error>]>([])
-        let channel = Lock<LocalChannel?>(nil)
+        let channel = Lock<HTTP1Channel?>(nil)
+        let places = ConnectionPlaces(maximum: Self.maximumConnections)
         defer {
             for task in listening.withLock({ $0 }) { task.cancel() }
             try? FileManager.default.removeItem(atPath: socketPath)
@@ -97,26 +111,25 @@ public struct ControlServer: Sendable {
                             ConnectionWatch(patience: readPatience) { controller.endFollowers() },
                         ],
                         idleTimeout: Self.idleTimeout))
-                let local = LocalChannel(http: http)
-                channel.withLock { $0 = local }
+                channel.withLock { $0 = http }
                 if let inheritedSocket {
                     let listener = LocalListener(
-                        place: .inherited(inheritedSocket), channel: local, logger: inheritedLogger)
+                        place: .inherited(inheritedSocket), http: http, logger: inheritedLogger)
                     listening.withLock { $0.append(Task { try await listener.run() }) }
                 }
                 if let network {
                     listening.withLock { $0.append(Task { await network.serve(http, inheritedLogger) }) }
                 }
-                return local
+                return LocalChannel(http: http, places: places)
             },
             configuration: ApplicationConfiguration(
                 address: .unixDomainSocket(path: socketPath), serverName: "carousel",
-                availableConnectionsDelegate: MaximumAvailableConnections(Self.maximumConnections)),
+                availableConnectionsDelegate: places),
             onServerRunning: { _ in
                 // Belt and braces: the folder is closed to others already.
                 try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socketPath)
-                if let local = channel.withLock({ $0 }) {
-                    listening.withLock { $0.append(Task { await keepSocket(local) }) }
+                if let http = channel.withLock({ $0 }) {
+                    listening.withLock { $0.append(Task { await keepSocket(http) }) }
                 }
                 await onReady()
             }, logger: quiet)
@@ -125,7 +138,7 @@ public struct ControlServer: Sendable {
 
     /// Makes the socket again when somebody has removed it, until the task is cancelled: without it nobody could ask
     /// for anything, the end of the daemon included.
-    private func keepSocket(_ local: LocalChannel) async {
+    private func keepSocket(_ http: HTTP1Channel) async {
         var again: Task<Void, any Error>?
         defer { again?.cancel() }
         while (try? await Task.sleep(for: socketInterval)) != nil {
@@ -133,7 +146,7 @@ public struct ControlServer: Sendable {
             logger.warning("the control socket was removed; it is made again", metadata: ["path": "\(socketPath)"])
             // The former one, which nobody finds any more.
             again?.cancel()
-            let listener = LocalListener(place: .path(socketPath), channel: local, logger: logger)
+            let listener = LocalListener(place: .path(socketPath), http: http, logger: logger)
             again = Task { [logger] in
                 do {
                     try await listener.run()

@@ -15,13 +15,21 @@ struct LocalListener {
     }
 
     let place: Place
-    let channel: LocalChannel
+    let http: HTTP1Channel
     let logger: Logger
 
     /// Serves until the task is cancelled.
     func run() async throws {
-        let (local, logger) = (channel, logger)
+        let logger = logger
+        let places = ConnectionPlaces(maximum: ControlServer.maximumConnections)
+        let local = LocalChannel(http: http, places: places)
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        AvailableConnectionsChannelHandler(delegate: places))
+                }
+            }
             .childChannelOption(ChannelOptions.allowRemoteHalfClosure, value: true)
         let server =
             switch place {
@@ -31,14 +39,8 @@ struct LocalListener {
                 try await bootstrap.bind(unixDomainSocketPath: path) { local.setup(channel: $0, logger: logger) }
             }
         try await server.executeThenClose { connections in
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                var count = 0
+            try await withThrowingDiscardingTaskGroup { group in
                 for try await connection in connections {
-                    if count == ControlServer.maximumConnections {
-                        _ = try await group.next()
-                        count -= 1
-                    }
-                    count += 1
                     group.addTask { await local.handle(value: connection, logger: logger) }
                 }
             }

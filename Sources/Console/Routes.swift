@@ -40,11 +40,14 @@ extension ControlServer {
             throw API.Problem(
                 .contentTooLarge, ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
         }
+        let value: Value
         do {
-            return try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
+            value = try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
         } catch {
             throw ManagementError(.invalid, "the request body is not the JSON of a \(Value.self)")
         }
+        try API.checkNames(bytes)
+        return value
     }
 
     /// The answer with the result of `operation`, or with its refusal.

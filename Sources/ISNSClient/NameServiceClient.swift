@@ -259,8 +259,24 @@ public actor NameServiceClient {
         case let error as NIOConnectionError where error.connectionErrors.isEmpty:
             "the name '\(error.host)' is not known"
         case let error as NIOConnectionError:
-            "the server is not reached: \(error.connectionErrors.map { "\($0.error)" }.joined(separator: "; "))"
-        default: "the server is not reached: \(error)"
+            "the server is not reached: \(words(error.connectionErrors.map(\.error)))"
+        default: "the server is not reached: \(words([error]))"
         }
+    }
+
+    /// What the system said about each address of the server, once.
+    private static func words(_ errors: [any Error]) -> String {
+        var texts: [Substring] = []
+        for error in errors {
+            var text = Substring("\(error)")
+            // NIO has words of its own around those of the system: "connection reset (error set): WORDS) (errno: 111)".
+            if error is IOError, let end = text.firstRange(of: ") (errno")?.lowerBound,
+                let start = text[..<end].ranges(of: ": ").last?.upperBound
+            {
+                text = text[start..<end]
+            }
+            if !texts.contains(text) { texts.append(text) }
+        }
+        return texts.joined(separator: "; ")
     }
 }

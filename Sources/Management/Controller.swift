@@ -183,7 +183,7 @@ enum ChangeKey: Hashable, Sendable {
     /// The key of the device or target that a request names: by its name, the iSCSI name of its target, or for a drive
     /// `LIBRARY/drive:1`.
     static func thing(_ text: String) -> ChangeKey {
-        let name = DeviceName.alias(ofTarget: text.lowercased())
+        let name = DeviceName.end(ofTarget: text.lowercased())
         return .name(name.prefix { $0 != "/" }.description)
     }
 }

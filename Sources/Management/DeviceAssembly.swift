@@ -149,6 +149,8 @@ public protocol DeviceAssembly: Sendable {
 
     /// Starts to listen and returns where, with the port that the system chose for port 0.
     func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress
+    /// Refuses a portal that could not be opened now.
+    func checkPortal(_ portal: PortalAddress) throws(ManagementError)
     /// Listens no longer.
     func closePortal(_ portal: PortalAddress)
     /// Listens nowhere any more: the daemon stops. Sessions go on.

@@ -26,6 +26,8 @@ public enum Errno {
     /// ENXIO: no data (or hole) from there on.
     public static let noSuchAddress: Int32 = ENXIO
     public static let addressInUse: Int32 = EADDRINUSE
+    /// Nobody reads any more what is written.
+    public static let brokenPipe: Int32 = EPIPE
     public static let cancelled: Int32 = ECANCELED
     /// ENOBUFS: the system has no memory for a socket.
     public static let noBuffers: Int32 = ENOBUFS

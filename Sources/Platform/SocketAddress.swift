@@ -62,6 +62,16 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// Whether it stands for all local addresses of its family.
     public var isWildcard: Bool { host == "0.0.0.0" || host == "::" }
 
+    /// Whether a socket could listen there now; nothing listens.
+    public func checkIsFree() throws(SystemError) {
+        _ = try check(
+            unsafe host.withCString { unsafe cplatform_try_bind($0, portOrPath) }, "listen on", description)
+    }
+
+    /// Whether its host is an address of this machine, other than 127.0.0.2 and what else is on the loopback interface
+    /// without being one of its addresses.
+    public var isOnThisMachine: Bool { unsafe host.withCString { unsafe cplatform_is_local($0) } == 1 }
+
     /// The form that `init(_:)` reads and that TargetAddress carries (RFC 7143 section 13.8).
     public var description: String {
         guard let port else { return host }

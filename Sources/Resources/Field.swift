@@ -53,6 +53,9 @@ public struct FieldDescription: Sendable {
         return type.shown(value)
     }
 
+    /// Whether its label is what things are or are not: `mutual` of `isMutual`.
+    var isAdjective: Bool { name.hasPrefix("is") && name.dropFirst(2).first?.isUppercase == true }
+
     private var words: [String] {
         var words: [String] = []
         for character in name {

@@ -78,11 +78,17 @@ public indirect enum FieldType: Sendable {
                 throw error.about(field)
             }
         case (.secret(let lengths), .text(let text)):
-            guard let count = Secret.from(.text(text))?.bytes.count, lengths.contains(count) else {
+            guard let count = Secret.from(.text(text))?.bytes.count else {
+                throw ManagementError(
+                    .invalid, "\(field) is no Base64; give \(lengths.lowerBound) to \(lengths.upperBound) bytes so",
+                    field: field)
+            }
+            guard lengths.contains(count) else {
                 throw ManagementError(
                     .invalid,
-                    "\(field) is not possible; give \(lengths.lowerBound) to \(lengths.upperBound) bytes in Base64",
-                    field: field)
+                    "\(field) has \(count == 1 ? "1 byte" : "\(count) bytes"), which is too "
+                        + "\(count < lengths.lowerBound ? "short" : "long"); give \(lengths.lowerBound) to "
+                        + "\(lengths.upperBound) bytes", field: field)
             }
             return value
         case (.choice(let choices), _):
@@ -106,7 +112,10 @@ public indirect enum FieldType: Sendable {
             for (name, member) in members.sorted(by: { $0.key < $1.key }) {
                 let canonical: String
                 do throws(ManagementError) { canonical = try rule.canonical(name) } catch { throw error.about(field) }
-                checked[canonical] = try type.checked(member, field: "\(field).\(name)")
+                let value = try type.checked(member, field: "\(field).\(name)")
+                guard checked.updateValue(value, forKey: canonical) == nil else {
+                    throw ManagementError(.invalid, "\(field) has '\(canonical)' twice; give it once", field: field)
+                }
             }
             return .object(checked)
         case (.record(let fields, _), .object(let members)):
@@ -171,7 +180,7 @@ public indirect enum FieldType: Sendable {
     /// The value that the word `text` of a command line means. Lists have commas between their elements.
     public func parsed(_ text: String, field: String) throws(ManagementError) -> JSONValue {
         func number() throws(ManagementError) -> JSONValue {
-            guard let number = Int64(text) else {
+            guard let number = PlainNumber.parse(text, as: Int64.self) else {
                 throw ManagementError(.invalid, "'\(text)' is no number for \(field)", field: field)
             }
             return .integer(number)

@@ -100,8 +100,10 @@ extension Record {
                             + description.type.shown(field.value(self)), field: description.name)
                 }
             case .never, .onlyAtCreation:
-                throw ManagementError(
-                    .invalid, "the \(description.label) of \(thing) cannot be changed", field: description.name)
+                let what =
+                    description.isAdjective
+                    ? "whether \(thing) is \(description.label)" : "the \(description.label) of \(thing)"
+                throw ManagementError(.invalid, "\(what) cannot be changed", field: description.name)
             }
             try Self.set(field, value, in: &record)
         }

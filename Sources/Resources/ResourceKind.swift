@@ -48,7 +48,7 @@ public enum Naming: Sendable {
             }
             return try whole.canonical(String(parts[0])) + "/" + part.canonical(String(parts[1]))
         case .number(let range):
-            guard let number = Int(text), range.contains(number) else {
+            guard let number = PlainNumber.parse(text), range.contains(number) else {
                 throw ManagementError(
                     .invalid, "'\(text)' is not possible; give a number from \(range.lowerBound) to \(range.upperBound)"
                 )
@@ -269,8 +269,21 @@ extension ResourceAction {
 
     /// The arguments that `members` give.
     ///
-    /// - Throws: `ManagementError.Code.invalid`, with the field, for unknown, impossible and missing ones.
+    /// - Throws: `ManagementError.Code.invalid`, with the field, for unknown, impossible and missing ones, and for
+    /// lists   and maps that are given and have nothing in them.
     public static func arguments(_ members: [String: JSONValue]) throws(ManagementError) -> Arguments {
-        try Arguments(members, of: name)
+        let arguments = try Arguments(members, of: name)
+        // What is left out means all of them, or the whole thing: a list that somebody has computed and that came out
+        // empty must not mean that.
+        for field in Arguments.descriptions {
+            switch members[field.name] {
+            case .array(let elements)? where elements.isEmpty: break
+            case .object(let parts)? where parts.isEmpty: break
+            default: continue
+            }
+            throw ManagementError(
+                .invalid, "\(field.name) of \(name) is empty; give at least one, or leave it out", field: field.name)
+        }
+        return arguments
     }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Console
 import Foundation
 import Management
+import Platform
 import Resources
 
 /// The root command.
@@ -22,8 +23,8 @@ struct Carousel: AsyncParsableCommand {
             command line makes no sense, a name, number or size in it included; 65 the catalog or a medium is damaged \
             or newer than this program; 69 no daemon answers; 70 a defect of Carousel; 71 the system refused (no \
             space, no permission, a file too large); 74 the daemon ended, but what was written could not all be \
-            written out; 75 the state folder or the port is in use; 130 Ctrl-C has ended the command, and the job that \
-            it had begun goes on.
+            written out, or standard output could not be written; 75 the state folder or the port is in use; 130 \
+            Ctrl-C has ended the command, and the job that it had begun goes on.
             """,
         version: Controller.version,
         subcommands: [Serve.self, Status.self, Top.self, MetricsCommand.self] + KindCommands.all + [
@@ -37,6 +38,7 @@ struct Carousel: AsyncParsableCommand {
 @main
 enum Main {
     static func main() async {
+        StandardStreams.reserve()
         do {
             let words = CommandWords.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
             if let problem = CommandWords.unknownCommand(words, below: Carousel.self) {
@@ -48,18 +50,31 @@ enum Main {
             } else {
                 try command.run()
             }
+            end(with: 0)
         } catch let failure as CommandFailure {
             fail(failure)
         } catch let error as ControlClientError {
             fail(CommandFailure(error))
+        } catch let code as ExitCode {
+            end(with: code.rawValue)
         } catch {
             let status = Carousel.exitCode(for: error)
-            guard !status.isSuccess else { Carousel.exit(withError: error) }
+            guard !status.isSuccess else {
+                // Help, the version, or the script of a completion.
+                Output.print(Carousel.fullMessage(for: error))
+                end(with: 0)
+            }
             write(
                 "carousel: "
                     + CommandWords.sentence(Carousel.message(for: error), full: Carousel.fullMessage(for: error)))
             exit(status.rawValue)
         }
+    }
+
+    /// Ends with that status, unless something could not be printed.
+    private static func end(with status: Int32) -> Never {
+        if let failure = Output.takeFailure() { fail(failure) }
+        exit(status)
     }
 
     private static func fail(_ failure: CommandFailure) -> Never {

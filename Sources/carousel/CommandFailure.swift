@@ -18,7 +18,7 @@ enum ExitStatus: Int32 {
     case software = 70
     /// The system refused.
     case systemError = 71
-    /// The daemon ended, but a medium could not be written out.
+    /// The daemon ended, but a medium could not be written out; or standard output could not be written.
     case notWrittenOut = 74
     /// The state folder or the port is in use.
     case temporaryFailure = 75

@@ -26,6 +26,9 @@ struct ConfigurationFile {
         guard let json = try? JSONDecoder().decode(JSONValue.self, from: data) else {
             throw CommandFailure(.usage, "\(name) is no JSON; give a file that 'carousel export' has written")
         }
+        if let doubled = JSONNames.doubled(in: data) {
+            throw CommandFailure(.usage, "\(name) has '\(doubled)' twice in an object; give it once")
+        }
         let folder = path == "-" ? "." : URL(fileURLWithPath: path).deletingLastPathComponent().path
         try self.init(content: json, folder: folder, environment: ProcessInfo.processInfo.environment)
     }

@@ -2,6 +2,8 @@ import ArgumentParser
 import Console
 import Foundation
 import Management
+import Platform
+import Resources
 import TextTable
 
 /// Selects the state folder.
@@ -25,6 +27,7 @@ struct StateOptions: ParsableArguments {
     /// The daemon of the folder, or the one that was named.
     var daemon: ControlClient {
         get throws {
+            do throws(ManagementError) { try OpenFiles.check() } catch { throw CommandFailure(starting: error) }
             if let server = try remote.server(insteadOf: folder.path) { return ControlClient(server: server) }
             return ControlClient(stateFolder: folder.folder)
         }
@@ -46,10 +49,31 @@ struct OutputOptions: ParsableArguments {
 
 /// Text for a terminal.
 enum Output {
+    /// Why not all could be written that was printed since this was asked for; nil when all was, or its reader has gone
+    /// away, which is no failure. The end of the program tells of it.
+    static func takeFailure() -> CommandFailure? { failed.withLock { $0.take() } }
+    private static let failed = Lock<CommandFailure?>(nil)
+
     /// Prints `text` and a line end at once, also into a pipe.
-    static func print(_ text: String) {
-        // A reader that has gone away is no reason to stop: the daemon prints too.
-        try? FileHandle.standardOutput.write(contentsOf: Data((text + "\n").utf8))
+    static func print(_ text: String) { _ = write(text + "\n") }
+
+    /// Prints `text` at once; false when nobody gets it.
+    static func write(_ text: String) -> Bool {
+        do throws(SystemError) {
+            try StandardStreams.write(Array(text.utf8))
+            return true
+        } catch {
+            // A reader that has gone away has seen enough.
+            guard error.code != Errno.brokenPipe else { return false }
+            failed.withLock { failed in
+                failed =
+                    failed
+                    ?? CommandFailure(
+                        .notWrittenOut,
+                        "standard output cannot be written: \(error.reason); whatever else was to be done is done")
+            }
+            return false
+        }
     }
 
     /// A table with a header, and `notes` below it, or `empty` when there are no rows.

@@ -16,13 +16,20 @@ struct SecretSource {
         let line: Data
         switch path {
         case "-":
-            line = Self.firstLine(of: FileHandle.standardInput)
+            guard let first = Self.firstLine(of: FileHandle.standardInput) else {
+                throw CommandFailure(.usage, "standard input with the \(label) cannot be read; check what it is")
+            }
+            line = first
         case let path?:
-            guard let file = FileHandle(forReadingAtPath: path) else {
+            guard (try? FileStatus.of(path))?.kind != .directory else {
+                throw CommandFailure(
+                    .usage, "\(path) is a directory; name a file whose first line is the \(label) with \(option)")
+            }
+            guard let file = FileHandle(forReadingAtPath: path), let first = Self.firstLine(of: file) else {
                 throw CommandFailure(
                     .usage, "the file \(path) with the \(label) cannot be read; check its name and who may read it")
             }
-            line = Self.firstLine(of: file)
+            line = first
         case nil:
             guard Terminal.isInteractive, let typed = Terminal.readSecret(prompt: "\(label): ") else {
                 throw CommandFailure(
@@ -38,11 +45,15 @@ struct SecretSource {
         return Array(line)
     }
 
-    private static func firstLine(of file: FileHandle) -> Data {
+    /// Nil when it cannot be read.
+    private static func firstLine(of file: FileHandle) -> Data? {
         var data = Data()
-        while data.count < limit, !data.contains(0x0A),
-            let piece = try? file.read(upToCount: limit - data.count), !piece.isEmpty
-        { data.append(piece) }
+        while data.count < limit, !data.contains(0x0A) {
+            let piece: Data?
+            do { piece = try file.read(upToCount: limit - data.count) } catch { return nil }
+            guard let piece, !piece.isEmpty else { break }
+            data.append(piece)
+        }
         var line = data.prefix { $0 != 0x0A }
         if line.last == 0x0D { line.removeLast() }
         return Data(line)

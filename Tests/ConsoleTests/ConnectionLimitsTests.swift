@@ -1,6 +1,35 @@
+import Foundation
+import Management
+import ManagementTestSupport
+import NIOCore
+import Platform
+import Resources
 import Testing
 
 @testable import Console
+
+extension ConsoleTests {
+    @Test("connections that say nothing, or half of something, keep no command out")
+    func silentConnections() async throws {
+        try await serving { _, fixture in
+            let address = SocketAddress(path: fixture.path + "/control.sock")
+            var silent: [StreamSocket] = []
+            for number in 0..<(2 * ControlServer.maximumConnections) {
+                let socket = try StreamSocket.connect(to: address)
+                if number.isMultiple(of: 2) {
+                    try FileHandle(fileDescriptor: socket.fileDescriptor, closeOnDealloc: false)
+                        .write(contentsOf: Data("GET /v1/status HTTP/1.1\r\n".utf8))
+                }
+                silent.append(socket)
+            }
+            // Less than the daemon has patience with them.
+            var limits = ControlClient.Limits()
+            limits.query = .seconds(20)
+            let status: DaemonStatus = try await ControlClient(stateFolder: fixture.path, limits: limits).get("status")
+            #expect(status.disks == 0 && !silent.isEmpty)
+        }
+    }
+}
 
 @Suite("How many connections there may be")
 struct ConnectionLimitsTests {

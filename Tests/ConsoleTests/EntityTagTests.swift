@@ -54,7 +54,7 @@ struct EntityTagTests {
     }
 
     /// What comes back for `request` until the other side closes.
-    private static func exchange(_ request: String, _ path: String) async throws -> String {
+    static func exchange(_ request: String, _ path: String) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
                 do {

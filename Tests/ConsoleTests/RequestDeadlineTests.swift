@@ -87,4 +87,63 @@ struct RequestDeadlineTests {
         channel.embeddedEventLoop.advanceTime(by: .seconds(10))
         #expect(!channel.isActive)
     }
+
+    /// A connection that has one of `places`.
+    private func connection(_ places: ConnectionPlaces) throws -> EmbeddedChannel {
+        let channel = try connection()
+        let context = try channel.pipeline.syncOperations.context(handlerType: RequestDeadline.self)
+        let deadline = try #require(context.handler as? RequestDeadline)
+        places.connectionOpened()
+        channel.closeFuture.whenComplete { _ in places.connectionClosed() }
+        deadline.take(places, context: context)
+        return channel
+    }
+
+    @Test("when every place is taken, who has asked for nothing for longest makes place, and nobody who is answered")
+    func places() throws {
+        let places = ConnectionPlaces(maximum: 4)
+        let asking = try connection(places)
+        try asking.writeInbound(Self.head)
+        try asking.writeInbound(HTTPRequestPart.end(nil))
+        let half = try connection(places)
+        try half.writeInbound(Self.head)
+        let silent = try connection(places)
+        func advance(_ time: TimeAmount) { for channel in [asking, half, silent] { advanceTime(channel, time) } }
+        func advanceTime(_ channel: EmbeddedChannel, _ time: TimeAmount) {
+            channel.embeddedEventLoop.advanceTime(by: time)
+        }
+        advance(RequestDeadline.grace)
+        #expect(asking.isActive && half.isActive && silent.isActive, "there is place for a fourth")
+        let fourth = try connection(places)
+        #expect(!places.isAcceptingNewConnections())
+        advance(.zero)
+        #expect(asking.isActive && !half.isActive && silent.isActive && fourth.isActive)
+        #expect(places.isAcceptingNewConnections())
+        // One that has just come has its time, also when there is no place.
+        try silent.writeInbound(Self.head)
+        try silent.writeInbound(HTTPRequestPart.end(nil))
+        let fifth = try connection(places)
+        advance(.zero)
+        advanceTime(fourth, RequestDeadline.grace - .nanoseconds(1))
+        #expect(fourth.isActive && fifth.isActive && !places.isAcceptingNewConnections())
+        advanceTime(fourth, .nanoseconds(1))
+        #expect(asking.isActive && silent.isActive && !fourth.isActive && fifth.isActive)
+    }
+
+    @Test("who was to make place and has begun to ask stays, and the next one goes")
+    func stays() throws {
+        let places = ConnectionPlaces(maximum: 2)
+        let first = try connection(places)
+        first.embeddedEventLoop.advanceTime(by: RequestDeadline.grace)
+        let second = try connection(places)
+        try first.writeInbound(Self.head)
+        try first.writeInbound(HTTPRequestPart.end(nil))
+        first.embeddedEventLoop.run()
+        #expect(first.isActive && second.isActive)
+        second.embeddedEventLoop.advanceTime(by: RequestDeadline.grace)
+        second.embeddedEventLoop.run()
+        #expect(first.isActive && !second.isActive)
+        try answer(first)
+        #expect(places.isAcceptingNewConnections())
+    }
 }

@@ -313,6 +313,10 @@ public final class FakeDevices: DeviceAssembly {
         return portal
     }
 
+    public func checkPortal(_ portal: PortalAddress) throws(ManagementError) {
+        guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
+    }
+
     public func closePortals() {
         notes.withLock { $0.portals = [] }
     }

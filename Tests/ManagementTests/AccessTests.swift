@@ -170,6 +170,29 @@ struct AccessTests {
         _ = try await map("vtl", nil, [9: "b"])
     }
 
+    @Test("a group that is given a map without units sees none, and no groups are as good as none said")
+    func emptyMaps() async throws {
+        try await makeGroup("g")
+        let targets = try fixture.endpoint("targets")
+        let before = try await targets.show("a")
+        _ = try await targets.change("a", ["groups": [:]])
+        #expect(try await targets.show("a")["spec"] == before["spec"])
+        for members in [["g": ["units": [:]]], ["g": [:]]] as [JSONValue] {
+            let made = try await targets.create("made", ["groups": members, "units": ["0": "a"]])
+            let seen = try plan("made").groups.map(\.logicalUnits)
+            #expect(made["spec"]?["groups"] == members)
+            #expect(seen.map { $0.map(\.count) } == [members["g"] == [:] ? nil : 0])
+            try await targets.delete("made")
+        }
+        // What is seen by nobody is not seen by a change either, unless it is said to be meant.
+        _ = try await targets.create(
+            "made", ["groups": ["g": ["units": [:]]], "units": ["0": "a"], "access": "groups"])
+        let wider = await fixture.refusal { try await targets.change("made", ["groups": ["g": [:]]]) }
+        #expect(wider?.code == .conflict && wider?.message.contains("--open") == true)
+        _ = try await targets.change("made", ["groups": [:]])
+        #expect(try plan("made").groups.isEmpty)
+    }
+
     @Test("portal groups and redirection of a target")
     func settings() async throws {
         let targets = try fixture.endpoint("targets")

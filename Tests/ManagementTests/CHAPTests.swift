@@ -48,6 +48,33 @@ struct CHAPTests {
         try #require(devices.plan?.targets.first { $0.alias == "a" }).credentials
     }
 
+    @Test(
+        "the name that a credential has in the list is the one by which it is shown, changed and deleted",
+        arguments: [
+            "iqn.2026-11.dev.carousel:a_b", "iqn.2026-11.dev.carousel:", "iqn.2026-11.dev.carousel:-",
+            "iqn.2026-11.dev.carousel:a/b", "iqn.2026-11.dev.carousel:a:b", "iqn.2026-11.dev.carousel:ä+@",
+            "iqn.2026-11.dev.carousel:iqn.2001-04.com.example:x", "iqn.2026-11.dev.carousel:eui.0123456789abcdef",
+            "iqn.2026-11.dev.carousel:\(String(repeating: "x", count: 100))", "iqn.2026-11.dev.carousel:b",
+            "iqn.2001-04.com.example:x_/y", "iqn.2001-04.com.example", "eui.0123456789abcdef", "b",
+        ])
+    func namesOfTargets(target: String) async throws {
+        let made = try await controller.createTarget(target, ISCSITarget.Spec())
+        let endpoint = try fixture.endpoint("credentials")
+        let spec: [String: JSONValue] = ["secret": .text(secret.base64EncodedString())]
+        let escaped = made.name.replacing("/", with: "%2F")
+        for (place, user) in [(escaped, "u/v"), (DeviceName.alias(ofTarget: escaped), "w")] {
+            let credential = try await endpoint.create("target:\(place)/\(user)", spec)
+            let name = try #require(credential["name"]?.text)
+            #expect(try await endpoint.show(name) == credential)
+            #expect(
+                try await endpoint.change(name, ["secret": .text(other.base64EncodedString())])["name"]?.text == name)
+            #expect(try await endpoint.list(Page(whole: String(name.prefix { $0 != "/" }))).items.count == 1)
+            #expect(try await controller.target(made.name).spec.authentication == .chap)
+            try await endpoint.delete(name)
+            #expect(try await names().isEmpty)
+        }
+    }
+
     @Test("a secret is in a file of its own for its owner only, in the plan, and nowhere else")
     func whereItIs() async throws {
         try await set()
@@ -258,5 +285,30 @@ struct CHAPTests {
         #expect(await code { try await set("target:a/v") } == .system)
         #expect(try await names() == ["target:a/u"])
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
+    }
+
+    @Test("another secret is set, and a credential deleted, in the generation that was looked at")
+    func generations() async throws {
+        try await set()
+        try await set("target:a/v", secret: other)
+        let endpoint = try fixture.endpoint("credentials")
+        func generation(_ name: String) async throws -> Int64 {
+            try #require(try await endpoint.show(name)["generation"].flatMap(Int64.from))
+        }
+        let first = try await generation("target:a/u")
+        let spec: [String: JSONValue] = ["secret": .text(Data("herring-herring".utf8).base64EncodedString())]
+        _ = try await endpoint.changing("target:a/u", spec, RequestOptions(generations: [first]))
+        #expect(try credentials()?.initiators.last?.secret == Array("herring-herring".utf8))
+        let late = await fixture.refusal {
+            try await endpoint.changing("target:a/u", spec, RequestOptions(generations: [first]))
+        }
+        #expect(late?.code == .outdated)
+        #expect(
+            await fixture.refusal {
+                try await endpoint.deleting("target:a/u", RequestOptions(generations: [first]))
+            }?.code == .outdated)
+        let options = RequestOptions(generations: [try await generation("target:a/u")])
+        _ = try await endpoint.deleting("target:a/u", options)
+        #expect(try await names() == ["target:a/v"])
     }
 }

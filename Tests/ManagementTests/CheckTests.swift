@@ -46,6 +46,7 @@ final class CheckTests {
         #expect(try await check(["d"]).subjects == 1)
         #expect(try await check(["vtl"]).subjects == 2)
         #expect(try await check(["vtl/A00001L8", "d"]).subjects == 2)
+        #expect(try await check(["d", "vtl/A00001L8", "vtl", "d", "vtl"]).subjects == 3, "each once")
         for name in ["x", "vtl/X", "x/A00001L8", "", "/"] {
             #expect(await fixture.refusal { try await check([name]) }?.code == .notFound)
         }

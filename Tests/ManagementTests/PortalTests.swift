@@ -117,4 +117,44 @@ struct PortalTests {
         #expect(some["items"]?.elements?.count == 2)
         #expect(try await controller.sessions().map(\.name) == ["2"])
     }
+
+    @Test(
+        "a redirection to a portal of the daemon is refused, also through a portal for all addresses",
+        arguments: [
+            ("0.0.0.0:3270", "127.0.0.1:3270"), ("0.0.0.0:3270", "127.1.2.3:3270"),
+            ("0.0.0.0:3270", "[::ffff:127.0.0.1]:3270"), ("[::]:3270", "[::1]:3270"),
+            ("127.0.0.1:3270", "[::ffff:127.0.0.1]:3270"), ("[::1]:3270", "[0::1]:3270"),
+        ])
+    func loops(portal: String, redirection: String) async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 512))
+        let targets = try fixture.endpoint("targets")
+        _ = try await controller.addPortal(portal, Portal.Spec())
+        let refused = await fixture.refusal { try await targets.change("a", ["redirection": .text(redirection)]) }
+        #expect(refused?.code == .invalid && refused?.message.contains("is a portal of this daemon") == true)
+        // Neither order makes a loop.
+        try await controller.removePortal(portal)
+        _ = try await targets.change("a", ["redirection": .text(redirection)])
+        let late = await fixture.refusal { try await controller.addPortal(portal, Portal.Spec()) }
+        #expect(late?.code == .conflict && late?.message.contains("target set a --redirect none") == true)
+        _ = try await targets.change("a", ["redirection": .null])
+        _ = try await controller.addPortal(portal, Portal.Spec())
+    }
+
+    @Test("a redirection elsewhere is none of these", arguments: ["192.0.2.1:3270", "127.0.0.1:3271", "[::1]:3270"])
+    func elsewhere(redirection: String) async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 512))
+        _ = try await controller.addPortal("0.0.0.0:3270", Portal.Spec())
+        _ = try await fixture.endpoint("targets").change("a", ["redirection": .text(redirection)])
+    }
+
+    @Test("a dry run of a portal says what would fail, and listens on nothing")
+    func dryRun() async throws {
+        let portals = try fixture.endpoint("portals")
+        let refused = await fixture.refusal {
+            try await portals.creating("127.0.0.1:1", [:], RequestOptions(isDryRun: true))
+        }
+        #expect(refused?.code == .inUse)
+        _ = try await portals.creating("127.0.0.1:2", [:], RequestOptions(isDryRun: true))
+        #expect(try await controller.allPortals().map(\.name) == ["127.0.0.1:3260"])
+    }
 }

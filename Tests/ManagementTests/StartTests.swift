@@ -65,8 +65,10 @@ struct StartTests {
         }
         try raw.close()
         var (controller, _) = try ControllerFixture.make(fixture.path)
-        let refused = await fixture.refusal { try await controller.start() }
-        #expect(refused?.code == .inUse)
+        try await controller.start()
+        #expect(try await Set(controller.status().portals) == ["[::1]:3261", "[::1]:3262"])
+        #expect(
+            try await controller.status().problems.map { $0.contains("is not open: port 1 is taken; give") } == [true])
         await controller.shutDown()
         controller.folder.release()
         (controller, _) = try ControllerFixture.make(fixture.path)
@@ -84,6 +86,27 @@ struct StartTests {
         (controller, _) = try ControllerFixture.make(fixture.path)
         try await controller.start()
         #expect(try await Set(controller.status().portals) == ["127.0.0.1:9", "[::1]:3261", "[::1]:3262"])
+    }
+
+    @Test("where the only portal of the last time cannot be opened, the start says what to do")
+    func onlyPortal() async throws {
+        try await fixture.controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 9)])
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
+        try await raw.write { try $0.execute(sql: "UPDATE portal SET port = 1") }
+        try raw.close()
+        var (controller, _) = try ControllerFixture.make(fixture.path)
+        let refused = await fixture.refusal { try await controller.start() }
+        #expect(refused?.code == .inUse)
+        #expect(refused?.message.contains("start with --portal ADDR:PORT") == true)
+        #expect(refused?.message.contains("'carousel portal delete 127.0.0.1:1'") == true)
+        await controller.shutDown()
+        controller.folder.release()
+        (controller, _) = try ControllerFixture.make(fixture.path)
+        try await controller.start(portals: [PortalAddress(address: "127.0.0.1", port: 9)])
+        try await controller.removePortal("127.0.0.1:1")
+        #expect(try await controller.allPortals().map(\.name) == ["127.0.0.1:9"])
     }
 
     @Test(

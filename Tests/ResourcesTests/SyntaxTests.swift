@@ -106,4 +106,81 @@ struct SyntaxTests {
             #expect(throws: ManagementError.self) { try PortalAddress.parse(text) }
         }
     }
+
+    @Test(
+        "a number is written in one way only", arguments: ["01", "+1", "-0", "1.0", " 1", "1 ", "0x1", "1e0", "١", ""])
+    func noNumbers(text: String) {
+        #expect(throws: ManagementError.self) { try TextRule.number(0...10).canonical(text) }
+        #expect(throws: ManagementError.self) { try Naming.number(0...10).checked(text) }
+        #expect(throws: ManagementError.self) { try FieldType.count(0...10).parsed(text, field: "x") }
+        #expect(throws: ManagementError.self) { try ElementAddress.parse("slot:\(text)") }
+        #expect(throws: ManagementError.self) { try AddressRange.parse("0.0.0.0/\(text)") }
+        #expect(throws: ManagementError.self) { try PortalAddress.parse("127.0.0.1:\(text)") }
+        #expect(throws: ManagementError.self) { try NameServerAddress.parse("a:\(text)") }
+        #expect(TimeSpan.seconds("\(text)m") == nil)
+        let units = FieldType.map(.number(0...10), .flag, maximumCount: 10)
+        #expect(throws: ManagementError.self) { try units.checked(.object(["1": true, text: false]), field: "x") }
+    }
+
+    @Test("an action is refused a list or a map that has nothing in it: it might mean all of them")
+    func emptyLists() throws {
+        for members in [["units": []], ["units": [], "group": "g"]] as [[String: JSONValue]] {
+            let error = #expect(throws: ManagementError.self) { try ISCSITarget.Unmap.arguments(members) }
+            #expect(error?.code == .invalid && error?.field == "units")
+        }
+        #expect(throws: ManagementError.self) { try ISCSITarget.Map.arguments(["group": "g", "units": [:]]) }
+        #expect(throws: ManagementError.self) { try InitiatorGroup.Add.arguments(["names": [], "addresses": ["::1"]]) }
+        #expect(throws: ManagementError.self) { try InitiatorGroup.Remove.arguments(["addresses": []]) }
+        #expect(throws: ManagementError.self) {
+            try Credential.Allow.arguments(["place": "discovery", "algorithms": []])
+        }
+        #expect(try ISCSITarget.Unmap.arguments(["group": "g"]).units.isEmpty)
+        #expect(try ISCSITarget.Map.arguments(["group": "g", "units": .null]).units.isEmpty)
+    }
+
+    @Test(
+        "a name that stands twice in an object is found",
+        arguments: [
+            (#"{"a": 1, "b": 2, "a": 3}"#, "a"), (#"{"a": {"b": [{"c": 1}, {"d": "x", "d": 1}]}}"#, "d"),
+            (#"{"a": 1, "\u0061": 2}"#, "a"), (#"[{"a\"": 1, "a\"": 2}]"#, "a\""), (#"{"": 0, "x": [], "": 0}"#, ""),
+        ])
+    func doubledNames(text: String, name: String) { #expect(JSONNames.doubled(in: text.utf8) == name) }
+
+    @Test(
+        "names in different objects, and texts, are none",
+        arguments: [
+            "{}", "[]", #""a""#, #"{"a": {"a": {"a": "a"}}, "b": ["a", "a", {"a": 1}, {"a": 1}]}"#,
+            #"{"a": "\",\"a\":", "b": "\\", "c": "}{"}"#, #"{"a":1,"A":2,"a ":3}"#, "1", "",
+        ])
+    func distinctNames(text: String) { #expect(JSONNames.doubled(in: text.utf8) == nil) }
+
+    @Test("a series that passes the last number of its digits is refused as that")
+    func longSeries() throws {
+        let passed = #expect(throws: ManagementError.self) { try Barcode.series(from: "V99999L8", count: 2) }
+        #expect(passed?.message.contains("pass 99999") == true)
+        let digits = #expect(throws: ManagementError.self) { try Barcode.series(from: "VL", count: 2) }
+        #expect(digits?.message.contains("no digits") == true)
+        #expect(try Barcode.series(from: "V99998L8", count: 2) == ["V99998L8", "V99999L8"])
+    }
+
+    @Test("a secret of the wrong length is told its length")
+    func secrets() {
+        let type = FieldType.secret(12...255)
+        for (text, words) in [
+            ("c2hvcnQ=", "5 bytes, which is too short; give 12 to 255 bytes"), ("eA==", "1 byte, which"),
+            (String(repeating: "eHh4", count: 100), "300 bytes, which is too long"), ("not Base64", "no Base64"),
+        ] {
+            let error = #expect(throws: ManagementError.self) { try type.checked(.text(text), field: "secret") }
+            #expect(error?.message.contains(words) == true, "\(text)")
+        }
+    }
+
+    @Test("whether something is so or not is told as that, when it cannot be changed")
+    func adjectives() {
+        let spec = Credential.Spec(secret: nil)
+        let error = #expect(throws: ManagementError.self) {
+            try spec.changed(["isMutual": true], of: "credential 'u'")
+        }
+        #expect(error?.message == "whether credential 'u' is mutual cannot be changed")
+    }
 }

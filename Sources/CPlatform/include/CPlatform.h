@@ -102,6 +102,10 @@ int cplatform_signal_next(void);
 int cplatform_address_family(const char *_Nonnull host);
 /// A non-blocking listening socket. `buffer` sets both socket buffers of what it accepts, 0 keeps the system's.
 int cplatform_listen(const char *_Nonnull host, int port, int backlog, int buffer);
+/// Binds a socket as cplatform_listen does, and closes it: 0, or why that cannot be.
+int cplatform_try_bind(const char *_Nonnull host, int port);
+/// 1 when the numeric address `host` is one of this machine's, else 0; loopback addresses but the first are not known.
+int cplatform_is_local(const char *_Nonnull host);
 /// Accepts one connection, non-blocking.
 int cplatform_accept(int descriptor);
 /// A connected stream socket, after at most `timeout` milliseconds, then non-blocking.

@@ -43,9 +43,14 @@ enum Origin: Sendable, Hashable, CustomStringConvertible {
 /// Connections to a Unix socket: the kernel is asked once who has made each, before its first request is read.
 struct LocalChannel: ServerChildChannel {
     let http: HTTP1Channel
+    let places: ConnectionPlaces
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
-        http.setup(channel: channel, logger: logger)
+        http.setup(channel: channel, logger: logger).flatMapThrowing { [places] value in
+            let context = try channel.pipeline.syncOperations.context(handlerType: RequestDeadline.self)
+            (context.handler as? RequestDeadline)?.take(places, context: context)
+            return value
+        }
     }
 
     func handle(value connection: HTTP1Channel.Value, logger: Logger) async {

@@ -7,21 +7,34 @@ import NIOHTTPTypes
 /// and what comes before them, in byte by byte for ever.
 ///
 /// The time begins with the connection and with each answer after which nothing is left to answer, and ends with a
-/// request that is whole; the answer may take as long as it does.
+/// request that is whole; the answer may take as long as it does. Where there are places for connections, this one's is
+/// on offer after ``grace``.
 final class RequestDeadline: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
+    /// How long a connection may be silent while others wait for its place: longer than a client needs that connects in
+    /// order to ask.
+    static let grace = TimeAmount.seconds(1)
+
     private let limit: TimeAmount
     private var timer: Scheduled<Void>?
+    private var places: ConnectionPlaces?
+    private var graceTimer: Scheduled<Void>?
     /// How many whole requests have not been answered.
     private var open = 0
 
     init(_ limit: TimeAmount) { self.limit = limit }
 
     func handlerAdded(context: ChannelHandlerContext) { start(context) }
+
+    /// Has the connection, which is as new as the handler, take one of `places`.
+    func take(_ places: ConnectionPlaces, context: ChannelHandlerContext) {
+        self.places = places
+        startGrace(context)
+    }
 
     func handlerRemoved(context: ChannelHandlerContext) { stop() }
 
@@ -50,10 +63,28 @@ final class RequestDeadline: ChannelDuplexHandler, RemovableChannelHandler {
         // A refusal may be answered before its request is whole: the time of that goes on.
         guard timer == nil else { return }
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { context.close(promise: nil) }
+        startGrace(context)
+    }
+
+    private func startGrace(_ context: ChannelHandlerContext) {
+        guard let places else { return }
+        graceTimer = context.eventLoop.assumeIsolated().scheduleTask(in: Self.grace) {
+            let (loop, bound) = (context.eventLoop, NIOLoopBound((self, context), eventLoop: context.eventLoop))
+            places.offer(ObjectIdentifier(self)) {
+                loop.execute {
+                    let (handler, context) = bound.value
+                    guard handler.timer != nil else { return places.stays() }
+                    context.close(promise: nil)
+                }
+            }
+        }
     }
 
     private func stop() {
         timer?.cancel()
         timer = nil
+        graceTimer?.cancel()
+        graceTimer = nil
+        places?.withdraw(ObjectIdentifier(self))
     }
 }

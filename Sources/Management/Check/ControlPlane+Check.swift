@@ -49,15 +49,21 @@ extension ControlPlane {
                 subjects += try cartridgeRecords(library).map { subject($0, library, repairs) }
             }
         }
+        // What is named twice is checked once.
+        var known: Set<String> = []
+        func add(_ cartridge: CartridgeRecord, _ library: LibraryRecord) {
+            guard known.insert("\(library.name)/\(cartridge.barcode)").inserted else { return }
+            subjects.append(subject(cartridge, library, repairs))
+        }
         for name in names {
             let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             if parts.count == 2 {
                 let library = try libraryRecord(parts[0])
-                subjects.append(subject(try cartridgeRecord(parts[1], library: library), library, repairs))
+                add(try cartridgeRecord(parts[1], library: library), library)
             } else if let disk = try query({ () throws(CatalogError) in try catalog.disk(named: name) }) {
-                subjects.append(subject(disk))
+                if known.insert(disk.name).inserted { subjects.append(subject(disk)) }
             } else if let library = try query({ () throws(CatalogError) in try catalog.library(named: name) }) {
-                subjects += try cartridgeRecords(library).map { subject($0, library, repairs) }
+                for cartridge in try cartridgeRecords(library) { add(cartridge, library) }
             } else {
                 throw ManagementError(
                     .notFound, "there is no disk and no library '\(name)'; a cartridge is written LIBRARY/BARCODE")

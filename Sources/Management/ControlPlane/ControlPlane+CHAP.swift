@@ -148,6 +148,7 @@ extension ControlPlane {
     private func setSecrets(
         _ credentials: CredentialSet?, at scope: CredentialScope, takesAway: Bool
     ) throws(ManagementError) {
+        try Precondition.current?.settle()
         guard takesAway else { return try secrets.set(credentials, at: scope) }
         try removing { () throws(ManagementError) in try secrets.set(credentials, at: scope) }
     }

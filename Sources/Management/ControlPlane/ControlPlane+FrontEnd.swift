@@ -60,7 +60,7 @@ extension ControlPlane {
         return targets.map { target in
             let credentials = credentials(at: .target(target.name), isRequired: target.requiresAuthentication)
             return TargetPlan(
-                name: target.name, alias: DeviceName.alias(ofTarget: target.name),
+                name: target.name, alias: DeviceName.end(ofTarget: target.name),
                 belongsToDevice: target.device != nil,
                 logicalUnits: target.logicalUnits,
                 portalGroupTags: target.portalGroupTags.map { Set($0.map { UInt16($0) }) },

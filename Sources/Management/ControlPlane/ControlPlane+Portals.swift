@@ -70,6 +70,8 @@ extension ControlPlane {
         guard portals.count < Self.maximumPortals else {
             throw ManagementError(.conflict, "there are \(Self.maximumPortals) portals already; delete one first")
         }
+        try checkNobodyIsSent(to: portal)
+        if DryRun.current != nil { try assembly.checkPortal(portal) }
         try DryRun.endBeforeEffect()
         let served = ServedPortal(
             requested: portal, actual: try assembly.openPortal(portal, group: group), group: group)
@@ -148,8 +150,9 @@ extension ControlPlane {
 
     /// Opens the portals that are asked for and those of the last time, or the usual one when there are none.
     ///
-    /// Where some are asked for, another one of the last time that cannot be opened is a problem that `status` tells:
-    /// its address may have gone for ever, and then this is the way to a daemon that can be told to forget it.
+    /// One of the last time that cannot be opened, whose address may have gone for ever, is a problem that `status`
+    /// tells, and the others are served: so there is a daemon that can be told to forget it. Only where none is left
+    /// the start is refused.
     func openPortals(_ requested: [PortalAddress]) throws(ManagementError) {
         let last = try query { () throws(CatalogError) in try catalog.portals() }
         let groups = Dictionary(
@@ -158,24 +161,37 @@ extension ControlPlane {
         for portal in requested.isEmpty && last.isEmpty ? [.default] : requested {
             try open(portal, group: groups[portal] ?? Self.defaultPortalGroup)
         }
+        var failure: ManagementError?
         for record in last {
             let portal = PortalAddress(address: record.address, port: record.port)
             guard !requested.contains(portal) else { continue }
             do {
                 try open(portal, group: record.portalGroupTag)
             } catch {
-                guard !requested.isEmpty else { throw error }
-                unopenedPortals.append(
-                    ServedPortal(requested: portal, actual: portal, group: record.portalGroupTag))
+                failure = failure ?? error
+                let group = record.portalGroupTag
+                unopenedPortals.append(ServedPortal(requested: portal, actual: portal, group: group))
+                let option = group == Self.defaultPortalGroup ? "" : " --portal-group \(group)"
                 setProblem(
-                    "portal \(portal) is not open: \(error.message); 'carousel portal delete \(portal)' forgets it",
+                    "portal \(portal) is not open: \(Self.reason(error)); give its address back and say 'carousel "
+                        + "portal create \(portal)\(option)', or forget it with 'carousel portal delete \(portal)'",
                     of: "portal \(portal)")
                 logger.error("portal is not open", metadata: ["portal": "\(portal)", "reason": "\(error.message)"])
             }
         }
+        guard !portals.isEmpty else {
+            let first = unopenedPortals.first?.requested.description ?? ""
+            throw ManagementError(
+                failure?.code ?? .system,
+                "no portal is open: \(failure.map(Self.reason) ?? ""); give the address of \(first) back, or start "
+                    + "with --portal ADDR:PORT and forget it with 'carousel portal delete \(first)'")
+        }
         // Only now, so that portals that could not be opened are not remembered.
         try remember(portals, unopenedPortals)
     }
+
+    /// What is wrong, of a sentence that also says what to do.
+    private static func reason(_ error: ManagementError) -> Substring { error.message.prefix { $0 != ";" } }
 
     private func open(_ portal: PortalAddress, group: Int) throws(ManagementError) {
         portals.append(

@@ -167,7 +167,7 @@ extension ControlPlane {
         _ given: String, _ spec: ISCSITarget.Spec = ISCSITarget.Spec()
     ) throws(ManagementError) -> Resource<ISCSITarget> {
         let name = ISCSIName.normalized(given) ?? DeviceName.targetName(given)
-        if name.hasPrefix(DeviceName.targetPrefix) { try checkNameIsFree(DeviceName.alias(ofTarget: name)) }
+        if name.hasPrefix(DeviceName.targetPrefix) { try checkNameIsFree(DeviceName.end(ofTarget: name)) }
         guard try !query({ () throws(CatalogError) in try catalog.hasTarget(named: name) }) else {
             throw ManagementError(.conflict, "target '\(name)' exists already; choose another name")
         }
@@ -302,7 +302,7 @@ extension ControlPlane {
     func deleteTarget(_ name: String) throws(ManagementError) {
         let target = try targetRecord(name)
         guard target.device == nil else {
-            let device = DeviceName.alias(ofTarget: target.name)
+            let device = DeviceName.end(ofTarget: target.name)
             throw ManagementError(
                 .conflict,
                 "target '\(target.name)' belongs to the disk or library '\(device)' and goes with it; "
@@ -345,12 +345,31 @@ extension ControlPlane {
                 field: "redirection")
         }
         // An initiator would be sent round in circles.
-        guard !portals.contains(where: { $0.actual == address }) else {
-            throw ManagementError(
-                .invalid, "\(address) is a portal of this daemon; choose among its own by portal groups",
-                field: "redirection")
-        }
+        try checkIsElsewhere(address)
         return TargetRedirection(address: address.description, isPermanent: spec.isPermanent)
+    }
+
+    /// Refuses an address at which a portal of this daemon takes logins: its own, or with a portal for all addresses of
+    /// the machine any of these.
+    private func checkIsElsewhere(_ address: PortalAddress) throws(ManagementError) {
+        guard let portal = portals.first(where: { $0.actual.takesConnections(to: address) }) else { return }
+        let through = portal.actual == address ? "" : ", through \(portal.actual)"
+        throw ManagementError(
+            .invalid, "\(address) is a portal of this daemon\(through); choose among its own by portal groups",
+            field: "redirection")
+    }
+
+    /// Refuses a portal to which a target sends its initiators away: they would come back to it.
+    func checkNobodyIsSent(to portal: PortalAddress) throws(ManagementError) {
+        for target in try query({ () throws(CatalogError) in try catalog.targets() }) {
+            guard let text = target.redirection?.address, let address = try? PortalAddress.parse(text),
+                portal.takesConnections(to: address)
+            else { continue }
+            throw ManagementError(
+                .conflict,
+                "target '\(target.name)' sends initiators to \(address), which would be this portal; end that with "
+                    + "'carousel target set \(DeviceName.alias(ofTarget: target.name)) --redirect none' first")
+        }
     }
 
     func checkNobodyIsLoggedIn(_ target: TargetRecord, verb: String) throws(ManagementError) {

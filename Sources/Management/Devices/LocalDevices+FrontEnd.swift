@@ -119,13 +119,29 @@ extension LocalDevices {
                 open = try server.addPortal(address, portalGroupTag: tag)
             }
             return PortalAddress(address: open.host, port: Int(open.port ?? 0))
-        } catch  where error.code == Errno.addressInUse {
-            throw ManagementError(
-                .inUse, "port \(portal.port) of \(portal.address) is in use; stop its owner or choose another portal")
         } catch {
-            throw ManagementError(
-                .system, "cannot listen on \(portal): \(error.reason); choose another portal")
+            throw Self.refusal(of: portal, error)
         }
+    }
+
+    public func checkPortal(_ portal: PortalAddress) throws(ManagementError) {
+        guard let address = SocketAddress(portal.description) else {
+            throw ManagementError(.invalid, "'\(portal)' is no address to listen on; give one of this machine")
+        }
+        guard !inheritedSockets.contains(where: { $0.address == address }) else { return }
+        do {
+            try address.checkIsFree()
+        } catch {
+            throw Self.refusal(of: portal, error)
+        }
+    }
+
+    private static func refusal(of portal: PortalAddress, _ error: SystemError) -> ManagementError {
+        guard error.code == Errno.addressInUse else {
+            return ManagementError(.system, "cannot listen on \(portal): \(error.reason); choose another portal")
+        }
+        return ManagementError(
+            .inUse, "port \(portal.port) of \(portal.address) is in use; stop its owner or choose another portal")
     }
 
     public func closePortal(_ portal: PortalAddress) {

@@ -72,7 +72,7 @@ public final class LocalDevices: DeviceAssembly {
         inheritedSockets: [ListenSocket] = []
     ) throws(ManagementError) {
         self.inheritedSockets = inheritedSockets
-        OpenFileLimit.raise()
+        try OpenFiles.check()
         catalog = resources.catalog
         logger = resources.logger
         let refusals = RefusalLog(logger)
@@ -113,6 +113,9 @@ public final class LocalDevices: DeviceAssembly {
                 path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size, engine: fileEngine,
                 pageKeeper: pageKeeper)
         } catch {
+            if case .inUse = error {
+                throw ManagementError(.inUse, "disk '\(disk.name)': \(error) by another process; end that first")
+            }
             throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
         }
         let identity = DeviceIdentity(

@@ -57,6 +57,14 @@ final class Precondition: Sendable {
         state.withLock { $0 = .settled }
     }
 
+    /// The same where the change has its first effect, which is not one of the catalog: transactions that follow find
+    /// the thing as the change has left it.
+    func settle() throws(ManagementError) {
+        guard state.withLock({ $0 == .checked }) else { return }
+        try compare()
+        state.withLock { $0 = .settled }
+    }
+
     /// Why a transaction was refused, which the catalog has told in other words.
     var refusal: ManagementError? { failure.withLock { $0 } }
 

@@ -28,12 +28,16 @@ public enum Barcode {
         let prefix = first.prefix { !$0.isNumber }
         let digits = first.dropFirst(prefix.count).prefix { $0.isNumber }
         let suffix = first.dropFirst(prefix.count + digits.count)
-        guard let start = Int(digits), let largest = Int(String(repeating: "9", count: digits.count)),
-            start <= largest - (count - 1)
-        else {
+        guard let start = Int(digits), let largest = Int(String(repeating: "9", count: digits.count)) else {
             throw ManagementError(
                 .invalid,
                 "barcode '\(first)' has no digits to count \(count) cartridges with; use one such as V00001L8")
+        }
+        guard start <= largest - (count - 1) else {
+            throw ManagementError(
+                .invalid,
+                "\(count) cartridges from barcode '\(first)' on pass \(largest), the last number of its digits; begin "
+                    + "with a lower one, or with more digits")
         }
         return (start..<start + count).map { number in
             let text = String(number)

@@ -1,6 +1,7 @@
 /// Where initiators have to prove who they are: at a target, as members of a group, or in discovery sessions.
 public enum CredentialPlace: Hashable, Sendable, CustomStringConvertible {
-    /// At the target of that name, an iSCSI name or what ends that of one of this daemon's own.
+    /// At the target of that name, an iSCSI name or what ends that of one of this daemon's own where it is a name for a
+    /// device.
     case target(String)
     /// The members of the initiator group, at every target.
     case group(String)

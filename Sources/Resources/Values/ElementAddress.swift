@@ -49,8 +49,7 @@ extension ElementAddress {
     public static func parse(_ text: String) throws(ManagementError) -> ElementAddress {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count == 2, let kind = ElementKind(rawValue: String(parts[0])),
-            parts[1].utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }),
-            let number = Int(parts[1]), number > 0
+            let number = PlainNumber.parse(parts[1]), number > 0
         else {
             throw ManagementError(
                 .invalid, "'\(text)' is no element; write slot:3, drive:1 or mail:1, with numbers from 1")

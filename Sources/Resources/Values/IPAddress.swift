@@ -29,6 +29,12 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
             || bytes.starts(with: [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF, 127])
     }
 
+    /// The IPv4 address of an IPv4-mapped one (RFC 4291 section 2.5.5.2), else the address itself.
+    public var unmapped: IPAddress {
+        isIPv6 && bytes.starts(with: [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF])
+            ? IPAddress(bytes: Array(bytes[12...])) : self
+    }
+
     private static func four(_ text: Substring) -> [UInt8]? {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 4 else { return nil }
@@ -121,7 +127,7 @@ public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
         let width = address.bytes.count * 8
         var length = width
         if parts.count == 2 {
-            guard (1...3).contains(parts[1].utf8.count), let number = Int(parts[1]), (0...width).contains(number) else {
+            guard let number = PlainNumber.parse(parts[1]), (0...width).contains(number) else {
                 throw notARange(text)
             }
             length = number

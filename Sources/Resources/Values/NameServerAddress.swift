@@ -45,8 +45,7 @@ public struct NameServerAddress: Hashable, Sendable, CustomStringConvertible {
             }
         }
         guard isAddress || isName, (1...253).contains(host.utf8.count), !host.hasPrefix("-"), !host.hasPrefix("."),
-            port.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }), let number = Int(port),
-            (1...65535).contains(number)
+            let number = PlainNumber.parse(port), (1...65535).contains(number)
         else { throw refusal() }
         return NameServerAddress(host: String(host), port: number)
     }

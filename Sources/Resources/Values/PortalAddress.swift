@@ -34,8 +34,8 @@ public struct PortalAddress: Hashable, Sendable, CustomStringConvertible {
             address = text[..<colon]
             port = text[text.index(after: colon)...]
         }
-        guard port.utf8.allSatisfy({ $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }), let number = Int(port),
-            (0...65535).contains(number), let literal = IPAddress(String(address)),
+        guard let number = PlainNumber.parse(port), (0...65535).contains(number),
+            let literal = IPAddress(String(address)),
             !text.hasPrefix("[") || literal.isIPv6
         else { throw refusal() }
         return PortalAddress(address: Self.text(of: literal, zone: address), port: number)

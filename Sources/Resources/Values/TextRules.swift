@@ -76,7 +76,7 @@ extension TextRule {
     /// A number from a range, as the key of a map.
     public static func number(_ range: ClosedRange<Int>, _ valueName: String = "n") -> TextRule {
         TextRule(valueName) { text throws(ManagementError) in
-            guard let number = Int(text), range.contains(number) else {
+            guard let number = PlainNumber.parse(text), range.contains(number) else {
                 throw ManagementError(
                     .invalid, "'\(text)' is not possible; give a number from \(range.lowerBound) to \(range.upperBound)"
                 )

@@ -4,8 +4,8 @@ public enum TimeSpan {
 
     /// The seconds that `text` means; nil when it means none.
     public static func seconds(_ text: String) -> Int64? {
-        guard let last = text.last, let unit = units[last] else { return Int64(text) }
-        guard let number = Int64(text.dropLast()) else { return nil }
+        guard let last = text.last, let unit = units[last] else { return PlainNumber.parse(text, as: Int64.self) }
+        guard let number = PlainNumber.parse(text.dropLast(), as: Int64.self) else { return nil }
         let (seconds, overflow) = number.multipliedReportingOverflow(by: unit)
         return overflow ? nil : seconds
     }

@@ -28,8 +28,7 @@ struct Backup: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        guard !folder.isEmpty else { throw CommandFailure(.usage, "'' is no folder; give one that is new or empty") }
-        let path = StateFolder.absolute(folder)
+        let path = try PathArgument.absolute(folder, "a folder")
         let begun: JSONValue = try await state.daemon.post("backup", BackupRequest(folder: path, hasMedia: media))
         if begun["status"] != nil {
             if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }
@@ -58,8 +57,9 @@ struct Restore: ParsableCommand {
 
     func run() throws {
         let result: BackupRestore.Result
+        let backup = try PathArgument.absolute(folder, "a folder")
         do {
-            result = try BackupRestore.restore(StateFolder.absolute(folder), to: state.folder)
+            result = try BackupRestore.restore(backup, to: state.folder)
         } catch {
             throw CommandFailure(.refused(error))
         }

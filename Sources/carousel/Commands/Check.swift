@@ -50,9 +50,9 @@ struct CheckCommand: AsyncParsableCommand {
         }
         try output.show(status, text: Self.describe)
         if status.isCancelled { throw CommandFailure(.refused, "the check was ended before it was through") }
-        let open = status.findings.count { $0.isOpen }
-        guard open + status.omitted == 0 else {
-            throw CommandFailure(.dataError, "\(open + status.omitted) things are wrong")
+        let open = status.findings.count { $0.isOpen } + status.omitted
+        guard open == 0 else {
+            throw CommandFailure(.dataError, open == 1 ? "1 thing is wrong" : "\(open) things are wrong")
         }
     }
 

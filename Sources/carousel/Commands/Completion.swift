@@ -82,7 +82,7 @@ struct Completion: ParsableCommand {
             }
             let isRoot = geteuid() == 0
             let path =
-                folder.map(StateFolder.absolute)
+                try folder.map { try PathArgument.absolute($0, "a folder") }
                 ?? shell.folder(isRoot: isRoot, home: NSHomeDirectory(), environment: environment)
             let file = "\(path)/\(shell.fileName)"
             do {

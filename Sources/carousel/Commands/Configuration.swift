@@ -24,6 +24,9 @@ struct Export: AsyncParsableCommand {
     func run() async throws {
         let configuration: JSONValue = try await state.daemon.get("configuration")
         let json = try APICoding.encode(configuration, isIndented: true)
+        if output?.isEmpty == true {
+            throw CommandFailure(.usage, "'' is no name for a file; give another with --output")
+        }
         guard let output, output != "-" else {
             return Output.print(TerminalText.json(String(decoding: json, as: UTF8.self)))
         }
@@ -71,7 +74,7 @@ struct Diff: AsyncParsableCommand {
             throw CommandFailure(.notComparable, failure.message)
         }
         try output.show(changes) { $0.text(empty: "no differences") }
-        guard changes.lines.isEmpty else { Foundation.exit(ExitStatus.refused.rawValue) }
+        guard changes.lines.isEmpty else { throw ExitCode(ExitStatus.refused.rawValue) }
     }
 }
 

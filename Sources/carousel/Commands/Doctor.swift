@@ -30,7 +30,7 @@ struct Doctor: AsyncParsableCommand {
                 .joined(separator: "\n")
         }
         guard !findings.contains(where: { $0.level == .problem }) else {
-            Foundation.exit(ExitStatus.refused.rawValue)
+            throw ExitCode(ExitStatus.refused.rawValue)
         }
     }
 

@@ -41,7 +41,7 @@ struct EventList: AsyncParsableCommand {
                     ResourceText.table(items, of: Event.description)
                 }
             }
-            for item in items { _ = Self.tell(item, isJSON: output.isJSON) }
+            for item in items { guard Self.tell(item, isJSON: output.isJSON) else { return } }
             // Without any, it goes on from the first.
             start = items.last?["name"]?.text ?? "0"
         }
@@ -69,12 +69,8 @@ struct EventList: AsyncParsableCommand {
             line = PrintableText.escaped(
                 ["time", "actor", "verb", "kind", "thing"].map { status?[$0]?.text ?? "" }.joined(separator: "  "))
         }
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data((line + "\n").utf8))
-            return true
-        } catch {
-            canTell.withLock { $0 = false }
-            return false
-        }
+        let isRead = Output.write(line + "\n")
+        if !isRead { canTell.withLock { $0 = false } }
+        return isRead
     }
 }

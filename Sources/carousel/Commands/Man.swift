@@ -16,7 +16,7 @@ struct Man: ParsableCommand {
     var folder: String
 
     func run() throws {
-        let path = StateFolder.absolute(folder)
+        let path = try PathArgument.absolute(folder, "a folder")
         let pages = try ManualPages().pages
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)

@@ -16,6 +16,6 @@ struct MetricsCommand: AsyncParsableCommand {
 
     func run() async throws {
         let text = try await state.daemon.metrics()
-        try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+        _ = Output.write(text)
     }
 }

@@ -89,6 +89,7 @@ struct Serve: AsyncParsableCommand {
             throw CommandFailure(.usage, "\(profileFolder) is no folder; give one with profiles")
         }
         let network = try network.access
+        do throws(ManagementError) { try OpenFiles.check() } catch { throw CommandFailure(starting: error) }
         let manager = ServiceManager(
             environment: ProcessInfo.processInfo.environment, processID: ProcessInfo.processInfo.processIdentifier)
         let inherited = try Self.takeSockets(manager)
@@ -149,7 +150,7 @@ struct Serve: AsyncParsableCommand {
         if let devices = made.withLock({ $0 }) { Self.startWatchdog(manager, devices) }
         let serving = Task {
             try await server.run {
-                await Self.announce(controller, network?.address)
+                await Self.announce(controller, network?.address, logger)
                 manager.tell("READY=1", "STATUS=\(await Self.status(of: controller))")
             }
         }
@@ -289,8 +290,12 @@ struct Serve: AsyncParsableCommand {
         return "serving \(counts.joined(separator: " and ")) on \(status.portals.joined(separator: ", "))\(problems)"
     }
 
-    private static func announce(_ controller: Controller, _ network: SocketAddress?) async {
+    private static func announce(_ controller: Controller, _ network: SocketAddress?, _ logger: Logger) async {
         guard let status = try? await controller.status() else { return }
+        // That nobody reads it ends no daemon.
+        defer {
+            if let failure = Output.takeFailure() { logger.warning("\(failure.message)") }
+        }
         Output.print(
             "carousel \(status.version) serves \(status.stateFolder) on \(status.portals.joined(separator: ", ")) "
                 + "(process \(status.processID); SIGTERM or Ctrl-C stops it)")

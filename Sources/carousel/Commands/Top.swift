@@ -69,10 +69,6 @@ struct Top: AsyncParsableCommand {
             isJSON
             ? TerminalText.json(String(decoding: try APICoding.encode(figures), as: UTF8.self))
             : TerminalText.lines(TopText.text(figures)) + "\n"
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data((text + "\n").utf8))
-        } catch {
-            throw ExitCode.success
-        }
+        guard Output.write(text + "\n") else { throw ExitCode.success }
     }
 }

@@ -162,9 +162,11 @@ struct FieldOptions<Source: OptionSource>: ParsableArguments, CustomReflectable 
 
     private static func value(of word: String, _ field: FieldDescription) throws(CommandFailure) -> JSONValue {
         if word == field.absence { return .null }
+        if case .text(let rule) = field.type, rule.isPath {
+            return .text(try PathArgument.absolute(word, "a file, for --\(name(of: field))"))
+        }
         return try parsing { () throws(ManagementError) in
-            if case .text(let rule) = field.type, rule.isPath { return .text(StateFolder.absolute(word)) }
-            return try field.type.parsed(word, field: field.label)
+            try field.type.parsed(word, field: field.label)
         }
     }
 

@@ -46,6 +46,6 @@ final class TopScreen {
     }
 
     private func write(_ text: String) {
-        try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+        if !Output.write(text) { isEnding.isSet.withLock { $0 = true } }
     }
 }

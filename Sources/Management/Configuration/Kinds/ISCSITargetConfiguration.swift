@@ -27,7 +27,7 @@ extension ISCSITargetDriver: ConfiguredDriver {
 
     /// The units of the device that brings the target along.
     private static func ownUnits(of name: String, _ spec: ISCSITarget.Spec) -> [Int: String] {
-        let device = DeviceName.alias(ofTarget: name)
+        let device = DeviceName.end(ofTarget: name)
         return spec.units.filter { $0.value == device || $0.value.hasPrefix(device + "/") }
     }
 
@@ -49,14 +49,14 @@ extension ISCSITargetDriver: ConfiguredDriver {
 
     static func isCompanion(_ name: String, in model: ConfigurationModel) -> Bool {
         guard name.hasPrefix(DeviceName.targetPrefix) else { return false }
-        let device = DeviceName.alias(ofTarget: name)
+        let device = DeviceName.end(ofTarget: name)
         return model[Disk.description.plural, device] != nil || model[Library.description.plural, device] != nil
     }
 
     static func check(
         _ name: String, _ spec: ISCSITarget.Spec, isNew: Bool, in model: ConfigurationModel, _ plane: ControlPlane
     ) throws(ManagementError) {
-        let device = DeviceName.alias(ofTarget: name)
+        let device = DeviceName.end(ofTarget: name)
         if isCompanion(name, in: model) {
             var own = [0: device]
             for number in 1...max(1, model.spec(Library.self, device)?.drives ?? 1)
@@ -80,6 +80,16 @@ extension ISCSITargetDriver: ConfiguredDriver {
             throw ManagementError(
                 .invalid, "target '\(name)' is shown to group '\(group)', which the configuration does not have",
                 field: "groups")
+        }
+        if let text = spec.redirection, let address = try? PortalAddress.parse(text),
+            let portal = model.specs(Portal.self).keys.sorted().first(where: {
+                (try? PortalAddress.parse($0))?.takesConnections(to: address) == true
+            })
+        {
+            throw ManagementError(
+                .invalid,
+                "target '\(name)' sends initiators to \(address), which is portal \(portal) of the configuration",
+                field: "redirection")
         }
         let tags = model.index.portalGroups
         if let tag = spec.portalGroups?.first(where: { !tags.contains($0) }) {

@@ -1,0 +1,90 @@
+import Console
+import Foundation
+import ManagementTestSupport
+import Testing
+
+@Suite("Methods and bodies of requests")
+struct MethodTests {
+    /// Runs `body` with a way to send requests to a server over fake devices: head and body of the answer.
+    private func serving(
+        _ body: (_ ask: (String, String, String) async throws -> (head: [String], body: String)) async throws -> Void
+    ) async throws {
+        let fixture = try ControllerFixture()
+        let server = ControlServer(controller: fixture.controller, logger: .silent)
+        let (ready, continuation) = AsyncStream<Void>.makeStream()
+        let task = Task { try await server.run { continuation.finish() } }
+        for await _ in ready {}
+        do {
+            try await body { method, path, content in
+                let text = try await EntityTagTests.exchange(
+                    "\(method) \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                        + "Content-Length: \(content.utf8.count)\r\n\r\n\(content)", fixture.path + "/control.sock")
+                let end = try #require(text.range(of: "\r\n\r\n"), "\(text)")
+                return (
+                    text[..<end.lowerBound].components(separatedBy: "\r\n").map { $0.lowercased() },
+                    String(text[end.upperBound...])
+                )
+            }
+        } catch {
+            Issue.record(error)
+        }
+        task.cancel()
+        _ = await task.result
+    }
+
+    @Test("HEAD tells of what GET shows, and shows nothing (RFC 9110 section 9.3.2)")
+    func head() async throws {
+        try await serving { ask in
+            _ = try await ask("POST", "/v1/disks", #"{"name": "a", "spec": {"size": 4096}}"#)
+            for path in [
+                "/v1/status", "/v1/disks", "/v1/disks/a", "/v1/openapi.json", "/v1/configuration", "/metrics",
+                "/v1/profiles", "/v1/disks/none", "/v1/none", "/none",
+            ] {
+                let shown = try await ask("GET", path, "")
+                let told = try await ask("HEAD", path, "")
+                #expect(told.body.isEmpty && told.head[0] == shown.head[0], "\(path)")
+                #expect(!shown.body.isEmpty && told.head.contains { $0.hasPrefix("content-length: ") }, "\(path)")
+                for field in ["content-type", "etag"] {
+                    func named(_ lines: [String]) -> [String] { lines.filter { $0.hasPrefix(field + ":") } }
+                    #expect(named(told.head) == named(shown.head), "\(path)")
+                }
+            }
+        }
+    }
+
+    @Test("a method that a path does not have is refused with those that it has (RFC 9110 section 15.5.6)")
+    func wrongMethods() async throws {
+        try await serving { ask in
+            for (path, allowed) in [
+                ("/v1/status", "get, head"), ("/v1/statistics", "get, head"), ("/v1/check", "get, head, post"),
+                ("/v1/profiles", "get, head, post"), ("/v1/profiles/x", "get, head"), ("/v1/backup", "post"),
+                ("/v1/configuration/apply", "post"), ("/v1/libraries/x/adopt", "post"), ("/v1/adopt/disk", "post"),
+                ("/v1/disks/x", "get, head, patch, delete"), ("/v1/openapi.json", "get, head"),
+                ("/metrics", "get, head"), ("/v1/disks/x/actions/acknowledge-loss", "post"),
+            ] {
+                for method in ["PUT", "OPTIONS"] + (allowed.hasSuffix("delete") ? [] : ["PATCH", "DELETE"]) {
+                    let answer = try await ask(method, path, "{}")
+                    #expect(answer.head[0].contains(" 405 "), "\(method) \(path): \(answer.head[0])")
+                    #expect(answer.head.contains("allow: \(allowed)"), "\(method) \(path): \(answer.head)")
+                }
+            }
+            #expect(try await ask("PATCH", "/v1/nothing", "{}").head[0].contains(" 404 "))
+        }
+    }
+
+    @Test("a body in which a name stands twice is refused, and the name told")
+    func doubledNames() async throws {
+        try await serving { ask in
+            for (path, body, name) in [
+                ("/v1/disks", #"{"name": "a", "spec": {"size": 4096, "size": 8192}}"#, "size"),
+                ("/v1/disks", #"{"name": "a", "name": "b", "spec": {"size": 4096}}"#, "name"),
+                ("/v1/check", #"{"names": [], "names": []}"#, "names"),
+                ("/v1/targets/a/actions/unmap", #"{"units": [1], "units": [2]}"#, "units"),
+            ] {
+                let answer = try await ask("POST", path, body)
+                #expect(answer.head[0].contains(" 400 ") && answer.body.contains("'\(name)' twice"), "\(answer)")
+            }
+            #expect(try await ask("GET", "/v1/disks", "").body == #"{"items":[]}"#)
+        }
+    }
+}
