@@ -254,14 +254,16 @@ struct API: Sendable {
     }
 
     /// The JSON of the body; an empty object when there is no body.
-    private static func body(of request: Request) async throws -> JSONValue {
+    static func body(
+        of request: Request, upTo maximumLength: Int = ControlServer.maximumBodyLength
+    ) async throws -> JSONValue {
         let bytes: ByteBuffer
         do {
-            bytes = try await request.body.collect(upTo: ControlServer.maximumBodyLength)
+            bytes = try await request.body.collect(upTo: maximumLength)
         } catch {
             throw Problem(
                 .contentTooLarge,
-                ManagementError(.invalid, "the body has more than \(ControlServer.maximumBodyLength) bytes"))
+                ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
         }
         guard bytes.readableBytes > 0 else { return [:] }
         let body: JSONValue
@@ -280,7 +282,7 @@ struct API: Sendable {
         throw ManagementError(.invalid, "an object of the body has '\(name)' twice; give it once", field: name)
     }
 
-    private static func members(_ value: JSONValue?, _ name: String) throws(ManagementError) -> [String: JSONValue] {
+    static func members(_ value: JSONValue?, _ name: String) throws(ManagementError) -> [String: JSONValue] {
         switch value {
         case nil: return [:]
         case .object(let members)?: return members

@@ -28,13 +28,18 @@ enum OpenAPI {
                 }
             }
         }
+        for route in others {
+            let members: [String: JSONValue] =
+                if case .object(let members)? = paths[route.path] { members } else { [:] }
+            paths[route.path] = .object(members.merging([route.method: operation(route, kinds)]) { first, _ in first })
+        }
         return [
             "openapi": "3.1.0",
             "info": [
                 "title": "Carousel", "version": .text(Controller.version),
                 "description": """
-                The control plane of a Carousel daemon, on a Unix socket in its state folder. The role that an \
-                operation or a field needs is its x-role.
+                The control plane of a Carousel daemon: on a Unix socket in its state folder, and encrypted on a network \
+                where it was told to. The role that an operation or a field needs is its x-role.
                 """,
             ],
             "paths": .object(paths.filter { $0.value != [:] }),
@@ -137,14 +142,14 @@ enum OpenAPI {
         ]
     }
 
-    private static func operation(
+    static func operation(
         _ identifier: String, _ role: Role, _ summary: String, parameters: [JSONValue] = [], body: JSONValue? = nil,
         answer: (status: String, schema: JSONValue?), isTagged: Bool = false, others: [String: JSONValue] = [:],
-        isStream: Bool = false
+        isStream: Bool = false, contentType: String = "application/json"
     ) -> JSONValue {
         var success: [String: JSONValue] = ["description": "Done."]
         if let schema = answer.schema {
-            var content: [String: JSONValue] = ["application/json": ["schema": schema]]
+            var content: [String: JSONValue] = [contentType: ["schema": schema]]
             if isStream { content["text/event-stream"] = ["schema": ["type": "string"]] }
             success["content"] = .object(content)
         }
@@ -211,20 +216,20 @@ enum OpenAPI {
     private static let dryRun = query(
         "dryRun", "Whether to check everything and change nothing.", ["type": "boolean", "default": false])
 
-    private static let prefer: JSONValue = [
+    static let prefer: JSONValue = [
         "name": "Prefer", "in": "header", "schema": ["type": "string"],
         "description": "RFC 7240: 'wait' has the answer wait for the end of the job, 'wait=N' for N seconds.",
     ]
 
     private static let open: JSONValue = ["type": "boolean", "default": false]
 
-    private static func typeName(_ words: String) -> String {
+    static func typeName(_ words: String) -> String {
         words.split { $0 == " " || $0 == "-" }.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
-    private static func reference(_ name: String) -> JSONValue { ["$ref": .text("#/components/schemas/\(name)")] }
+    static func reference(_ name: String) -> JSONValue { ["$ref": .text("#/components/schemas/\(name)")] }
 
-    private static func query(_ name: String, _ description: String, _ schema: JSONValue) -> JSONValue {
+    static func query(_ name: String, _ description: String, _ schema: JSONValue) -> JSONValue {
         ["name": .text(name), "in": "query", "description": .text(description), "schema": schema]
     }
 
@@ -251,7 +256,7 @@ enum OpenAPI {
         "description": "The ETags with which the requester has the thing already.", "schema": ["type": "string"],
     ]
 
-    private static let nameParameter: JSONValue = [
+    static let nameParameter: JSONValue = [
         "name": "name", "in": "path", "required": true, "schema": ["type": "string"],
     ]
 

@@ -7,8 +7,11 @@ extension ControlServer {
     static func addCheckRoutes(to api: RouterGroup<BasicRequestContext>, _ controller: Controller) {
         api.post("check") { request, _ in
             do {
-                let outcome = try await controller.check(try await body(of: request), API.patience(of: request))
+                let outcome = try await controller.check(
+                    try await body(of: request, "a check"), API.patience(of: request))
                 guard case .done = outcome else { return try API.response(to: outcome, .ok) }
+            } catch let problem as API.Problem {
+                return API.response(to: problem)
             } catch let error as ManagementError {
                 return API.response(to: API.Problem(error))
             }

@@ -11,21 +11,24 @@ extension ControlServer {
         api.get("configuration") { _, _ in await answer { try await controller.exportConfiguration() } }
         api.post("configuration/compare") { request, _ in
             await answer {
-                try await controller.compareConfiguration(
-                    try await body(of: request, upTo: maximumConfigurationLength))
+                try await controller.compareConfiguration(try await configuration(request))
             }
         }
         api.post("configuration/apply") { request, _ in
             await outcome(request) { patience in
-                try await controller.applyConfiguration(
-                    try await body(of: request, upTo: maximumConfigurationLength), patience)
+                try await controller.applyConfiguration(try await configuration(request), patience)
             }
         }
         api.post("backup") { request, _ in
             await outcome(request) { patience in
-                try await controller.backUp(try await body(of: request), patience)
+                try await controller.backUp(try await body(of: request, "a backup"), patience)
             }
         }
+    }
+
+    private static func configuration(_ request: Request) async throws -> ConfigurationRequest {
+        try ConfigurationRequest(
+            try API.members(try await API.body(of: request, upTo: maximumConfigurationLength), "the body"))
     }
 
     /// The answer to a request for what takes long: what came of it, or the job that goes on with it.

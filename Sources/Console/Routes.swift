@@ -29,25 +29,11 @@ extension ControlServer {
         return name
     }
 
-    /// The decoded body.
-    static func body<Value: Decodable>(
-        of request: Request, upTo maximumLength: Int = maximumBodyLength
+    /// What the body asks for; `thing` is what it describes, for sentences.
+    static func body<Value: Record>(
+        of request: Request, _ thing: String, upTo maximumLength: Int = maximumBodyLength
     ) async throws -> Value {
-        let bytes: ByteBuffer
-        do {
-            bytes = try await request.body.collect(upTo: maximumLength)
-        } catch {
-            throw API.Problem(
-                .contentTooLarge, ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
-        }
-        let value: Value
-        do {
-            value = try APICoding.decode(Value.self, from: Data(bytes.readableBytesView))
-        } catch {
-            throw ManagementError(.invalid, "the request body is not the JSON of a \(Value.self)")
-        }
-        try API.checkNames(bytes)
-        return value
+        try Value(try API.members(try await API.body(of: request, upTo: maximumLength), "the body"), of: thing)
     }
 
     /// The answer with the result of `operation`, or with its refusal.

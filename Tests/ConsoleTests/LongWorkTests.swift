@@ -80,7 +80,7 @@ extension ConsoleTests {
     func check() async throws {
         try await serving { client, fixture in
             try await fixture.makeLibrary()
-            let job: JSONValue = try await client.post("check", CheckRequest(names: ["vtl"]))
+            let job: JSONValue = try await client.post("check", CheckRequest(names: ["vtl"]).json)
             #expect(job["status"]?["work"] == "check media vtl")
             let ended = try await client.finish(job)
             #expect(ended["status"]?["state"] == "done" && ended["status"]?["unit"] == "bytes")

@@ -1,6 +1,8 @@
 import Foundation
 import HTTPTypes
+import Hummingbird
 import Management
+import ManagementTestSupport
 import Resources
 import Testing
 
@@ -103,6 +105,23 @@ struct RoleTests {
             "/v1/libraries/vtl/adopt/", "/v1/libraries/vtl%2Fadopt/adopt", "//v1/adopt/disk", "/v1/adopt//disk",
             "/v1/%61dopt/disk", "/v1/profiles/", "/v1//profiles", "/v1/check/", "/v1/%",
         ] { #expect(Self.role(.post, path) == .admin, "\(path)") }
+    }
+
+    @Test("OpenAPI has all that comes from no table, with its role, and nothing that is not there")
+    func others() throws {
+        let fixture = try ControllerFixture()
+        let routes = ControlServer.router(fixture.controller).routes.map {
+            "\($0.method.rawValue.lowercased()) \($0.path.description.replacing(":name", with: "{name}"))"
+        }
+        let described = OpenAPI.others.map { "\($0.method) \($0.path)" }
+        #expect(Set(routes).union(["get /v1/openapi.json", "get /metrics"]) == Set(described))
+        let document = OpenAPI.document(Self.kinds)
+        for other in OpenAPI.others {
+            #expect(document["paths"]?[other.path]?[other.method]?["x-role"] != nil, "\(other.path)")
+        }
+        #expect(document["paths"]?["/v1/backup"]?["post"]?["x-role"] == "admin")
+        let identifiers = OpenAPI.others.map(\.identifier)
+        #expect(Set(identifiers).count == identifiers.count)
     }
 
     @Test("OpenAPI says the role of each operation")

@@ -23,7 +23,7 @@ final class ProfileTests {
             .replacingOccurrences(of: old, with: new)
     }
 
-    private func add(_ content: String, replaces: Bool? = nil) async throws -> ProfileSummary {
+    private func add(_ content: String, replaces: Bool = false) async throws -> ProfileSummary {
         try await controller.addProfile(ProfileAddition(file: "a.json", content: content, replaces: replaces))
     }
 

@@ -1,43 +1,78 @@
 public import Resources
 
 /// An image of a disk that the catalog does not know.
-public struct DiskAdoption: Codable, Sendable {
+public struct DiskAdoption: Record {
     /// The name of a file in the folder of images, with or without `.img`, or an absolute path.
-    public var image: String
+    public var image = ""
     /// The name of the disk; that of the file when nil.
     public var name: String?
     /// The logical block length in bytes, 512 or 4096; 512 when nil.
     public var blockSize: Int?
+
+    public init() {}
 
     public init(image: String, name: String? = nil, blockSize: Int? = nil) {
         self.image = image
         self.name = name
         self.blockSize = blockSize
     }
+
+    public static let fields: [Field<DiskAdoption>] = [
+        Field(
+            "image", \.image, .text(.any("file")), .required,
+            help: "The name of a file in the folder of images, with or without .img, or an absolute path."),
+        Field("name", \.name, .text(.name(of: "disk")), help: "The name of the disk; that of the file if left out."),
+        Field(
+            "blockSize", \.blockSize, .choice([512, 4096]),
+            help: "The logical block length in bytes; 512 if left out."),
+    ]
 }
 
 /// A cartridge that the catalog does not know.
-public struct CartridgeAdoption: Codable, Sendable {
+public struct CartridgeAdoption: Record {
     /// The barcode of one in the library's folder, or the absolute path of a folder `BARCODE.tape`.
-    public var cartridge: String
+    public var cartridge = ""
+
+    public init() {}
 
     public init(cartridge: String) { self.cartridge = cartridge }
+
+    public static let fields: [Field<CartridgeAdoption>] = [
+        Field(
+            "cartridge", \.cartridge, .text(.any("cartridge")), .required,
+            help: "The barcode of one in the library's folder, or the absolute path of a folder BARCODE.tape.")
+    ]
 }
 
 /// A folder of cartridges of which the catalog does not know the library.
-public struct LibraryAdoption: Codable, Sendable {
+public struct LibraryAdoption: Record {
     /// The name, which is that of the folder.
-    public var name: String
+    public var name = ""
     /// The name of the library profile.
-    public var profile: String
+    public var profile = ""
     /// How many drives, at least one.
-    public var drives: Int
+    public var drives = 1
     /// The name of the profile of all drives.
-    public var driveProfile: String
+    public var driveProfile = ""
     /// How many storage elements; as many as cartridges when nil, as far as the profile allows.
     public var slots: Int?
     /// How many import/export elements.
-    public var mailSlots: Int
+    public var mailSlots = 0
+
+    public init() {}
+
+    public static let fields: [Field<LibraryAdoption>] = [
+        Field("name", \.name, .text(.name(of: "library")), .required, help: "The name of the library and its folder."),
+        Field("profile", \.profile, .text(.any("profile")), .required, help: "The library profile."),
+        Field("drives", \.drives, .count(1...Library.maximumDrives), .required, help: "How many drives."),
+        Field("driveProfile", \.driveProfile, .text(.any("profile")), .required, help: "The profile of the drives."),
+        Field(
+            "slots", \.slots, .count(1...Library.maximumSlots),
+            help: "How many slots; as many as there are cartridges if left out."),
+        Field(
+            "mailSlots", \.mailSlots, .count(0...Library.maximumMailSlots), .withDefault(0),
+            help: "How many mail slots."),
+    ]
 
     public init(
         name: String, profile: String, drives: Int, driveProfile: String, slots: Int? = nil, mailSlots: Int

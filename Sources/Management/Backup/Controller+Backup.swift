@@ -1,16 +1,24 @@
 public import Resources
 
 /// A backup that is to be made.
-public struct BackupRequest: Codable, Sendable {
+public struct BackupRequest: Record {
     /// The absolute path of a folder that is new or empty.
-    public var folder: String
+    public var folder = ""
     /// Whether images and cartridges are copied too.
-    public var hasMedia: Bool
+    public var hasMedia = false
+
+    public init() {}
 
     public init(folder: String, hasMedia: Bool) {
         self.folder = folder
         self.hasMedia = hasMedia
     }
+
+    public static let fields: [Field<BackupRequest>] = [
+        Field("folder", \.folder, .text(.path), .required, help: "The absolute path of a folder, new or empty."),
+        Field(
+            "hasMedia", \.hasMedia, .flag, .withDefault(false), help: "Whether images and cartridges are copied too."),
+    ]
 }
 
 extension Controller {

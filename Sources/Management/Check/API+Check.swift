@@ -1,16 +1,32 @@
+public import Resources
+
 public import struct Foundation.Date
 
 /// What a check is about.
-public struct CheckRequest: Codable, Sendable {
-    /// Disks, libraries, and cartridges as `LIBRARY/BARCODE`; the catalog and everything when nil or empty.
-    public var names: [String]?
-    /// Whether to mend what can be mended without losing anything.
-    public var repairs: Bool?
+public struct CheckRequest: Record {
+    /// The most things that one request names.
+    public static let maximumNames = 10_000
 
-    public init(names: [String]? = nil, repairs: Bool? = nil) {
+    /// Disks, libraries, and cartridges as `LIBRARY/BARCODE`; the catalog and everything when empty.
+    public var names: [String] = []
+    /// Whether to mend what can be mended without losing anything.
+    public var repairs = false
+
+    public init() {}
+
+    public init(names: [String] = [], repairs: Bool = false) {
         self.names = names
         self.repairs = repairs
     }
+
+    public static let fields: [Field<CheckRequest>] = [
+        Field(
+            "names", \.names, .list(.text(.any("name")), maximumCount: maximumNames),
+            help: "Disks, libraries, and cartridges as LIBRARY/BARCODE; the catalog and everything if left out."),
+        Field(
+            "repairs", \.repairs, .flag, .withDefault(false),
+            help: "Whether to mend what can be mended without losing anything."),
+    ]
 }
 
 /// Something that a check found.

@@ -14,8 +14,8 @@ extension ControlPlane {
                 "a check is under way already, job \(check.status.job); wait for its end with 'carousel job wait "
                     + "\(check.status.job)', or cancel it")
         }
-        let names = request.names ?? []
-        let subjects = try checkSubjects(names, repairs: request.repairs ?? false)
+        let names = request.names
+        let subjects = try checkSubjects(names, repairs: request.repairs)
         let subject = Job.Subject(
             verb: "check", kind: names.isEmpty ? "everything" : "media", name: names.joined(separator: ", "),
             unit: JobSummary.bytes)

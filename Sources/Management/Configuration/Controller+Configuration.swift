@@ -1,7 +1,7 @@
 public import Resources
 
 /// A configuration that is to be compared, or put into force.
-public struct ConfigurationRequest: Codable, Sendable {
+public struct ConfigurationRequest: Sendable {
     /// The content of a file as `exportConfiguration` gives it; secrets stand in it as in other requests.
     public var configuration: JSONValue
     /// Whether what it does not mention is deleted.
@@ -23,34 +23,48 @@ public struct ConfigurationRequest: Codable, Sendable {
 }
 
 extension ConfigurationRequest {
-    private enum CodingKeys: String, CodingKey, CaseIterable {
-        case configuration, prunes, mayWiden, deletableMedia
+    /// How the configuration itself is called, which no field describes: it has a form of its own.
+    public static let contentName = "configuration"
+
+    /// The request that `members` describe; what is left out is not wished.
+    public init(_ members: [String: JSONValue]) throws(ManagementError) {
+        var options = members
+        guard let content = options.removeValue(forKey: Self.contentName) else {
+            throw ManagementError(.invalid, "a request needs its configuration", field: Self.contentName)
+        }
+        let given = try Options(options, of: "a request with a configuration")
+        self.init(
+            configuration: content, prunes: given.prunes, mayWiden: given.mayWiden,
+            deletableMedia: given.deletableMedia)
     }
 
-    /// What is left out is not wished; what is not known, or of another type, is refused.
-    public init(from decoder: any Decoder) throws {
-        let json = try JSONValue(from: decoder)
-        func refusal(_ words: String) -> DecodingError {
-            DecodingError.dataCorrupted(
-                DecodingError.Context(codingPath: decoder.codingPath, debugDescription: words))
-        }
-        guard case .object(let members) = json,
-            Set(members.keys).isSubset(of: CodingKeys.allCases.map(\.rawValue)), let content = members["configuration"]
-        else { throw refusal("no configuration") }
-        func flag(_ key: CodingKeys) throws -> Bool {
-            switch members[key.rawValue] {
-            case nil, .null?: return false
-            case .bool(let flag)?: return flag
-            default: throw refusal("\(key.rawValue) is no truth value")
-            }
-        }
-        var media: [String] = []
-        if let given = members[CodingKeys.deletableMedia.rawValue], given != .null {
-            guard let names = [String].from(given) else { throw refusal("deletableMedia are no texts") }
-            media = names
-        }
-        self.init(
-            configuration: content, prunes: try flag(.prunes), mayWiden: try flag(.mayWiden), deletableMedia: media)
+    /// As it stands in requests.
+    public var json: JSONValue {
+        var options = Options()
+        (options.prunes, options.mayWiden, options.deletableMedia) = (prunes, mayWiden, deletableMedia)
+        guard case .object(var members) = options.json else { return [:] }
+        members[Self.contentName] = configuration
+        return .object(members)
+    }
+
+    /// All but the configuration.
+    public struct Options: Record {
+        fileprivate var prunes = false
+        fileprivate var mayWiden = false
+        fileprivate var deletableMedia: [String] = []
+
+        /// The most media that one request names.
+        private static let maximumMedia = 1_000_000
+
+        public init() {}
+
+        public static let fields: [Field<Options>] = [
+            Field("prunes", \.prunes, .flag, .withDefault(false), help: "Whether what it does not mention is deleted."),
+            Field("mayWiden", \.mayWiden, .flag, .withDefault(false), help: FieldDescription.openHelp),
+            Field(
+                "deletableMedia", \.deletableMedia, .list(.text(.any("medium")), maximumCount: maximumMedia),
+                help: "The media that may be deleted with their content, as a comparison names them; no others are."),
+        ]
     }
 }
 

@@ -1,4 +1,5 @@
 import Profiles
+public import Resources
 
 /// A profile of drives or libraries.
 public struct ProfileSummary: Codable, Sendable, Hashable {
@@ -69,15 +70,30 @@ public struct ProfileDetail: Codable, Sendable {
 }
 
 /// A profile to add to those of the state folder.
-public struct ProfileAddition: Codable, Sendable {
-    /// What the file is called in messages.
-    public var file: String
-    /// The JSON of the profile.
-    public var content: String
-    /// Whether it may take the place of one of the same name.
-    public var replaces: Bool?
+public struct ProfileAddition: Record {
+    /// The longest profile in bytes.
+    public static let maximumLength = 65_536
 
-    public init(file: String, content: String, replaces: Bool? = nil) {
+    /// What the file is called in messages.
+    public var file = ""
+    /// The JSON of the profile.
+    public var content = ""
+    /// Whether it may take the place of one of the same name.
+    public var replaces = false
+
+    public init() {}
+
+    public static let fields: [Field<ProfileAddition>] = [
+        Field("file", \.file, .text(.any("file")), .required, help: "What the file is called in messages."),
+        Field(
+            "content", \.content, .text(.any("JSON", maximumLength: maximumLength)), .required,
+            help: "The JSON of the profile."),
+        Field(
+            "replaces", \.replaces, .flag, .withDefault(false),
+            help: "Whether it may take the place of one of the same name."),
+    ]
+
+    public init(file: String, content: String, replaces: Bool = false) {
         self.file = file
         self.content = content
         self.replaces = replaces

@@ -37,7 +37,7 @@ extension ControlPlane {
             throw ManagementError(.invalid, error.sentence)
         }
         try profiles.reload()
-        let path = try place(of: entry, replaces: request.replaces ?? false)
+        let path = try place(of: entry, replaces: request.replaces)
         try folder.createFolder(folder.profilesPath)
         try folder.replaceFile(path, with: [UInt8](content))
         try profiles.reload()

@@ -30,7 +30,7 @@ struct Adopt: AsyncParsableCommand {
 
         func run() async throws {
             let answer: JSONValue = try await state.daemon.post(
-                "adopt/disk", DiskAdoption(image: Adopt.path(image), name: name, blockSize: blockSize))
+                "adopt/disk", DiskAdoption(image: Adopt.path(image), name: name, blockSize: blockSize).json)
             try output.show(answer) { Resource<Disk>($0).map(Disk.summary) ?? "the image is adopted" }
         }
     }
@@ -52,7 +52,7 @@ struct Adopt: AsyncParsableCommand {
         func run() async throws {
             let adopted: JSONValue = try await state.daemon.post(
                 "libraries/\(ControlClient.escaped(library))/adopt",
-                CartridgeAdoption(cartridge: Adopt.path(cartridge)))
+                CartridgeAdoption(cartridge: Adopt.path(cartridge)).json)
             try output.show(adopted) { ResourceText.summary($0, of: Cartridge.self) }
         }
     }
@@ -85,7 +85,8 @@ struct Adopt: AsyncParsableCommand {
                 "adopt/library",
                 LibraryAdoption(
                     name: name, profile: profile, drives: drives, driveProfile: driveProfile, slots: slots,
-                    mailSlots: mailSlots))
+                    mailSlots: mailSlots
+                ).json)
             try output.show(result) { result in
                 let library = result.library
                 let head = Library.summary(library) + "; \(library.status.exported) more are in the vault"

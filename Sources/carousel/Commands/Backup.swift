@@ -29,7 +29,7 @@ struct Backup: AsyncParsableCommand {
 
     func run() async throws {
         let path = try PathArgument.absolute(folder, "a folder")
-        let begun: JSONValue = try await state.daemon.post("backup", BackupRequest(folder: path, hasMedia: media))
+        let begun: JSONValue = try await state.daemon.post("backup", BackupRequest(folder: path, hasMedia: media).json)
         if begun["status"] != nil {
             if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }
             _ = try await JobFollower(daemon: state.daemon).finish(begun)

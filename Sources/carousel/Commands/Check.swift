@@ -39,7 +39,7 @@ struct CheckCommand: AsyncParsableCommand {
         let daemon = try state.daemon
         var job: JSONValue?
         if !last {
-            let begun: JSONValue = try await daemon.post("check", CheckRequest(names: names, repairs: repair))
+            let begun: JSONValue = try await daemon.post("check", CheckRequest(names: names, repairs: repair).json)
             if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }
             job = try await JobFollower(daemon: daemon).finish(begun)
         }

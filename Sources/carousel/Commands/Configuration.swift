@@ -47,7 +47,7 @@ struct ConfigurationOptions: ParsableArguments {
     }
 
     func changes(_ request: ConfigurationRequest) async throws -> ConfigurationChanges {
-        try await state.daemon.post("configuration/compare", request)
+        try await state.daemon.post("configuration/compare", request.json)
     }
 }
 
@@ -121,7 +121,7 @@ struct Apply: AsyncParsableCommand {
         request.mayWiden = open
         request.deletableMedia = changes.deletedMedia
         let daemon = try options.state.daemon
-        let begun: JSONValue = try await daemon.post("configuration/apply", request)
+        let begun: JSONValue = try await daemon.post("configuration/apply", request.json)
         if begun["status"] != nil {
             if waiting.isDeclined { return try output.show(begun, text: JobText.begun) }
             _ = try await JobFollower(daemon: daemon).finish(begun)

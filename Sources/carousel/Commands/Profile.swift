@@ -90,7 +90,7 @@ struct Profile: AsyncParsableCommand {
             _ = try Profile.check(file)
             let text = try ProfileFile.text(path: file)
             let profile: ProfileSummary = try await state.daemon.post(
-                "profiles", ProfileAddition(file: file, content: text, replaces: replace))
+                "profiles", ProfileAddition(file: file, content: text, replaces: replace).json)
             try output.show(profile) { "\($0.kind) profile \($0.name) is in \($0.path ?? "the program")" }
         }
     }
