@@ -89,8 +89,7 @@ public struct ControlServer: Sendable {
             try? FileManager.default.removeItem(atPath: socketPath)
         }
         let socketPath = socketPath
-        var quiet = logger
-        quiet.logLevel = max(logger.logLevel, .warning)
+        let quiet = ServerLog.logger(logger)
         let (inheritedSocket, network, inheritedLogger) = (inheritedSocket, network, quiet)
         let (controller, readPatience) = (controller, readPatience)
         let listening = Lock<[Task<Void, any Error>]>([])

@@ -150,6 +150,8 @@ struct WalkTests {
         #expect(refusal == nil, "\(refusal?.message ?? "")")
         reference.gate.disarm()
         let after = try await reference.snapshot()
+        let kinds = Set(try await reference.controller.events().map(\.kind))
+        #expect(kinds.isSubset(of: EventDriver.kinds), "events can be asked for by their kinds")
         await reference.end()
         let count = reference.gate.paths.count
         #expect(count > 0)

@@ -5,14 +5,43 @@ public struct EventDriver: Driver {
 
     public init(_ controller: Controller) { self.controller = controller }
 
+    /// What events are about beside the things of the tables.
+    private static let otherKinds = ["access", "configuration"]
+    /// The words that events have for kinds: `initiatorGroup`.
+    static let kinds: Set<String> = Set(
+        Registry.kinds.map { kind in
+            let words = kind.description.singular.split(separator: " ")
+            return words.dropFirst().reduce(String(words.first ?? "")) { $0 + $1.prefix(1).uppercased() + $1.dropFirst() }
+        } + otherKinds)
+
+    /// The kind that is asked for; nil for all.
+    private static func kind(_ page: Page) throws(ManagementError) -> String? {
+        guard let kind = page.filters["kind"] else { return nil }
+        guard kinds.contains(kind) else {
+            throw ManagementError(
+                .invalid, "there are no events of kind '\(kind)'; kinds are \(kinds.sorted().joined(separator: ", "))",
+                field: "kind")
+        }
+        return kind
+    }
+
+    /// The number of the event that is asked for what is behind it.
+    private static func after(_ page: Page) throws(ManagementError) -> Int64? {
+        guard let text = page.after else { return nil }
+        guard let number = Int64(text), number >= 0 else {
+            throw ManagementError(.invalid, "'\(text)' is no number of an event", field: "after")
+        }
+        return number
+    }
+
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Event>] {
-        let (kind, thing) = (page.filters["kind"], page.filters["thing"])
+        let (kind, thing) = (try Self.kind(page), page.filters["thing"])
         if let last = page.last {
             return try await controller.lastEvents(kind: kind, name: thing, limit: min(last, page.limit))
                 .map(Self.resource)
         }
         return try await controller.events(
-            after: page.after.flatMap { Int64($0) } ?? 0, kind: kind, name: thing, limit: page.limit
+            after: try Self.after(page) ?? 0, kind: kind, name: thing, limit: page.limit
         ).map(Self.resource)
     }
 
@@ -20,14 +49,8 @@ public struct EventDriver: Driver {
     static let heartbeat = Duration.seconds(15)
 
     public func follow(_ page: Page) async throws(ManagementError) -> FollowedThings {
-        let after = try page.after.map { text throws(ManagementError) in
-            guard let number = Int64(text), number >= 0 else {
-                throw ManagementError(.invalid, "'\(text)' is no number of an event", field: "after")
-            }
-            return number
-        }
-        return try await controller.followEvents(
-            after: after, kind: page.filters["kind"], name: page.filters["thing"], heartbeat: Self.heartbeat
+        try await controller.followEvents(
+            after: try Self.after(page), kind: try Self.kind(page), name: page.filters["thing"], heartbeat: Self.heartbeat
         ).map { event in
             switch event {
             case .event(let event): Self.resource(event).json
