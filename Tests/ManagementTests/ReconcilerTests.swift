@@ -84,6 +84,26 @@ struct ReconcilerTests {
         await second.shutDown()
     }
 
+    @Test("who may use a library that is served again is in force before anybody looks at its cartridges")
+    func planBeforeExamination() async throws {
+        try await fixture.makeLibrary()
+        let secret = Secret(Array("swordfish-swordfish".utf8))
+        _ = try await controller.createCredential("target:vtl/u", Credential.Spec(secret: secret))
+        await controller.shutDown()
+        controller.folder.release()
+        let path = fixture.path + "/libraries/vtl"
+        try files.moveItem(atPath: path, toPath: path + ".away")
+        let (second, devices) = try ControllerFixture.make(fixture.path)
+        try await second.start()
+        try files.moveItem(atPath: path + ".away", toPath: path)
+        let before = devices.planCount
+        let found = Lock<Int?>(nil)
+        devices.whenExamining { found.withLock { $0 = devices.planCount } }
+        #expect(await second.reconcile() == (1, 0))
+        #expect(found.withLock { $0 } == before + 1)
+        await second.shutDown()
+    }
+
     @Test("what could not be removed of a deleted disk is removed later")
     func finalized() async throws {
         let isBroken = Lock(false)

@@ -77,6 +77,7 @@ extension ControlPlane {
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
+        forgetFormerPlans()
         noteWithdrawn(disk.name)
         for problem in [disk.name, Self.sizeProblem(disk.name)] { setProblem(nil, of: problem) }
     }
@@ -92,6 +93,7 @@ extension ControlPlane {
         }
         try forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
+        forgetFormerPlans()
         noteWithdrawn(library.name)
         setProblem(nil, of: library.name)
     }

@@ -22,6 +22,7 @@ final class ControlPlane: Sendable {
         var notedWarnings: Set<String> = []
         var notedStorageProblems: [String] = []
         var isFrontEndStale = false
+        var hasFrontEnd = false
         var freeze: FrontEndFreeze?
     }
 
@@ -79,6 +80,12 @@ final class ControlPlane: Sendable {
     var isFrontEndStale: Bool {
         get { memory.withLock { $0.isFrontEndStale } }
         set { memory.withLock { $0.isFrontEndStale = newValue } }
+    }
+
+    /// Whether the front end was told anything since the start.
+    var hasFrontEnd: Bool {
+        get { memory.withLock { $0.hasFrontEnd } }
+        set { memory.withLock { $0.hasFrontEnd = newValue } }
     }
 
     /// What initiators are to see until a configuration is in force as a whole; nil when none is being applied.
@@ -214,13 +221,12 @@ final class ControlPlane: Sendable {
         try offer(try adoptingLength(of: disk, ownFiles))
     }
 
-    /// Hands a disk, which is as its image is, to the devices.
+    /// Hands a disk, which is as its image is, to the devices, and lets those in who may use it.
     func offer(_ disk: DiskRecord) throws(ManagementError) {
         let path = folder.imagePath(disk.image)
-        try offering { () throws(ManagementError) in
-            try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
-        }
+        try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
         noteServed(disk.name, from: path)
+        admit(disk.name, units: [disk.identity.id])
     }
 
     private func createDemo() throws(ManagementError) {

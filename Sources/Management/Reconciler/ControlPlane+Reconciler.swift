@@ -116,8 +116,6 @@ extension ControlPlane {
                 return false
             }
             logger.notice("served", metadata: [Kind.kind: "\(name)"])
-            setProblem(nil, of: name)
-            try configureFrontEnd()
         case .unfinished:
             do {
                 try kind.finalize(row)
