@@ -202,10 +202,16 @@ final class ControlPlane: Sendable {
     func stopDevices() async -> Bool {
         feed.end()
         await nameService?.stop()
-        // Its job was told to stop already.
-        await check?.finished()
-        return await assembly.shutDown()
+        let isWritten = await assembly.shutDown()
+        // Its job was told to stop already. What hangs keeps nobody, least of all what has to be written out.
+        if await check?.finished(within: Self.checkWait) == false {
+            logger.error("the check does not end: a file does not answer", metadata: ["waited": "\(Self.checkWait)"])
+        }
+        return isWritten
     }
+
+    /// How long the end waits for a check that was told to stop.
+    static let checkWait = Duration.seconds(5)
 
     /// The end: nothing may be asked for afterwards.
     func closeCatalog() {
