@@ -65,6 +65,34 @@ struct ReconcilerTests {
         #expect(try await controller.libraries().first?.status.state == .serving)
     }
 
+    @Test("the folder of a running library may be replaced by one with all of its cartridges, while no drive has one")
+    func copiedLibrary() async throws {
+        try await fixture.makeLibrary()
+        let path = fixture.path + "/libraries/vtl"
+        func problem() async throws -> String? {
+            await controller.reconcile()
+            return try await controller.libraries().first?.status.problem
+        }
+        try files.moveItem(atPath: path, toPath: path + ".away")
+        try files.copyItem(atPath: path + ".away", toPath: path)
+        #expect(try await problem() == nil)
+        // It is the library's now.
+        try files.moveItem(atPath: path, toPath: path + ".second")
+        try files.copyItem(atPath: path + ".away", toPath: path)
+        try files.removeItem(atPath: path + "/A00002L8.tape")
+        #expect(try await problem()?.contains("without cartridge 'A00002L8'") == true)
+        try files.copyItem(atPath: path + ".away/A00002L8.tape", toPath: path + "/A00002L8.tape")
+        #expect(try await problem() == nil)
+        _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "drive:1"))
+        try files.moveItem(atPath: path, toPath: path + ".third")
+        try files.copyItem(atPath: path + ".away", toPath: path)
+        #expect(try await problem()?.contains("while drive:1 had cartridge 'A00001L8'") == true)
+        _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "drive:1", to: "slot:1"))
+        #expect(try await problem() == nil)
+        try await controller.deleteLibrary("vtl")
+        #expect(!files.fileExists(atPath: path))
+    }
+
     @Test("what was not served is, once its file is back, and what runs is not touched")
     func servedAgain() async throws {
         try await controller.createDisk("a", Disk.Spec(size: 1 << 20))

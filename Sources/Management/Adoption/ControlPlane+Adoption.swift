@@ -255,7 +255,7 @@ extension ControlPlane {
     /// Removes the rows of what could not be started. The files stay; so do the rows if they cannot be removed, and the
     /// next round tries again to serve them.
     private func giveUp(_ kind: String, _ name: String, _ remove: () throws(CatalogError) -> Void) {
-        noteWithdrawn(name)
+        noteForgotten(name)
         do throws(ManagementError) {
             try query(remove)
         } catch {

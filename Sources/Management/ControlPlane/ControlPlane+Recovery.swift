@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+import Platform
 import Resources
 
 import struct Media.CartridgeStore
@@ -73,18 +74,22 @@ extension ControlPlane {
     /// Removes image and row of a disk that is not complete.
     func removeRemains(of disk: DiskRecord) throws(ManagementError) {
         if !disk.imageIsExternal {
-            try removing { () throws(ManagementError) in try folder.remove(folder.imagePath(disk.image)) }
+            let path = folder.imagePath(disk.image)
+            // A folder there is refused in its own words.
+            if (try? FileStatus.of(path).kind) != .directory { try checkIsOwn(path, of: disk.name, "disk") }
+            try removing { () throws(ManagementError) in try folder.remove(path) }
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
         forgetFormerPlans()
-        noteWithdrawn(disk.name)
+        noteForgotten(disk.name)
         for problem in [disk.name, Self.sizeProblem(disk.name)] { setProblem(nil, of: problem) }
     }
 
     /// Removes folder and rows of a library that is not complete. `job` hears how far it is.
     func removeRemains(of library: LibraryRecord, job: Job? = nil) throws(ManagementError) {
         let path = folder.libraryPath(library.name)
+        if try displacement(of: library, at: path) != nil { try checkIsOwn(path, of: library.name, "library") }
         try removing { () throws(ManagementError) in
             try inPieces(try cartridgeRecords(library), job) { cartridges throws(ManagementError) in
                 try assembly.deleteCartridges(cartridges, of: library, in: path)
@@ -94,7 +99,7 @@ extension ControlPlane {
         try forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
         forgetFormerPlans()
-        noteWithdrawn(library.name)
+        noteForgotten(library.name)
         setProblem(nil, of: library.name)
     }
 

@@ -84,6 +84,9 @@ extension ControlPlane {
             case .unserved, .unfinished: if problems[name] != nil { names.append(name) }
             case .served: noteDetached(nil, name, Kind.kind, since: served)
             case .detached(let sentence): noteDetached(sentence, name, Kind.kind, since: served)
+            case .renewed(let identity):
+                noteDetached(nil, name, Kind.kind, since: served)
+                if let served { renewServed(name, from: served, to: identity) }
             }
         }
         return names
@@ -107,7 +110,7 @@ extension ControlPlane {
     private func reconcile<Kind: Reconciliation>(_ name: String, _ kind: Kind) throws(ManagementError) -> Bool? {
         guard let row = try kind.row(name) else { return nil }
         switch kind.observe(row) {
-        case .served, .detached: break
+        case .served, .detached, .renewed: break
         case .unserved:
             do {
                 try kind.converge(row)

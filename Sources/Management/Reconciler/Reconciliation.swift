@@ -12,6 +12,8 @@ enum Observation: Hashable {
     case unfinished
     /// It runs, and its files are not where its row says. The sentence says what is wrong, and what to do.
     case detached(String)
+    /// It runs, and where its row says is another folder now, which serves as well.
+    case renewed(FileStatus.Identity)
 }
 
 /// What brings the things of a kind from what they are to what their rows ask for. Each step may be repeated: what is
@@ -106,16 +108,21 @@ struct LibraryReconciliation: Reconciliation {
         guard row.phase == .complete else { return .unfinished }
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
         let path = plane.folder.libraryPath(row.name)
-        let reason: String
+        let words = "library '\(row.name)': its folder \(path)"
+        let present: FileStatus
         do {
-            guard try FileStatus.of(path).identity != served else { return .served }
-            reason = "was replaced by another one"
+            present = try FileStatus.of(path)
         } catch {
             guard error.code == Errno.noSuchFile else { return .served }
-            reason = "was removed or renamed"
+            return .detached("\(words) was removed or renamed; no cartridge in it can be loaded until it is back")
         }
-        return .detached(
-            "library '\(row.name)': its folder \(path) \(reason); no cartridge in it can be loaded until it is back")
+        guard present.identity != served else { return .served }
+        do throws(ManagementError) {
+            guard let reason = try plane.displacement(of: row, at: path) else { return .renewed(present.identity) }
+            return .detached("\(words) was replaced by another one \(reason)")
+        } catch {
+            return .served
+        }
     }
 
     func converge(_ row: LibraryRecord) throws(ManagementError) { try plane.start(row) }
@@ -123,4 +130,23 @@ struct LibraryReconciliation: Reconciliation {
     func finalize(_ row: LibraryRecord) throws(ManagementError) { try plane.removeRemains(of: row) }
 
     func finalizeParts(of row: LibraryRecord) throws(ManagementError) { try plane.endInterruptedCartridges(of: row) }
+}
+
+extension ControlPlane {
+    /// Why the folder at `path`, which has taken the place of the one from which the library is served, does not serve
+    /// as well; nil when it does. Cartridges are opened by their paths, so a copy with all of them is as good, unless a
+    /// drive goes on with one of the former folder.
+    func displacement(of library: LibraryRecord, at path: String) throws(ManagementError) -> String? {
+        let missing = assembly.cartridgeFindings(of: library).problems.filter { $0.value.state == .missing }
+        for cartridge in try cartridgeRecords(library) where cartridge.phase == .complete {
+            if let element = cartridge.location.element, element.kind == .drive {
+                return "while \(element) had cartridge '\(cartridge.barcode)', whose data go on in the former one; "
+                    + "put that back, or what is written is lost"
+            }
+            let file = folder.cartridgePath(cartridge.barcode, library: library.name)
+            guard missing[cartridge.barcode] == nil, (try? FileStatus.of(file).kind) != .directory else { continue }
+            return "without cartridge '\(cartridge.barcode)', which cannot be loaded; put the former one back"
+        }
+        return nil
+    }
 }
