@@ -19,7 +19,10 @@ extension Controller {
     public func createTarget(
         _ name: String, _ spec: ISCSITarget.Spec = ISCSITarget.Spec()
     ) async throws(ManagementError) -> Resource<ISCSITarget> {
-        try await change(Self.keys(ofUnitsIn: spec).union([.access, .portals, .thing(name)])) { plane throws(ManagementError) in try plane.createTarget(name, spec) }
+        try await change(Self.keys(ofUnitsIn: spec).union([.access, .portals, .thing(name)])) {
+            plane throws(ManagementError) in
+            try plane.createTarget(name, spec)
+        }
     }
 
     /// Makes the target `name` what `spec` says. Where that may let somebody see more it has to be asked for:
