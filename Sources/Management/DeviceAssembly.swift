@@ -75,6 +75,8 @@ public protocol DeviceAssembly: Sendable {
     /// What the labels of new cartridges for drives of the profile end with.
     func barcodeSuffix(driveProfile: String) -> String
 
+    /// Has the file or folder at `path` answer, if it is there: waits for ever when it does not.
+    func touch(_ path: String)
     /// Opens the image and offers the disk's target, to nobody until `admit` or `configure` says to whom.
     func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the

@@ -31,6 +31,7 @@ public final class FakeDevices: DeviceAssembly {
         var losses: [String: LossSummary] = [:]
         var statistics = AssemblyStatistics()
         var hangingSurvey: Barrier?
+        var hangingFile: (path: String, barrier: Barrier)?
     }
 
     private let notes = Lock(Notes())
@@ -123,6 +124,21 @@ public final class FakeDevices: DeviceAssembly {
     }
 
     public func barcodeSuffix(driveProfile: String) -> String { "L8" }
+
+    /// Waits for the barrier of `hang(atFile:)`.
+    public func touch(_ path: String) {
+        notes.withLock { $0.hangingFile.flatMap { $0.path == path ? $0.barrier : nil } }?.pass()
+    }
+
+    /// Makes that file answer nobody until the barrier is opened.
+    public func hang(atFile path: String) -> Barrier {
+        let barrier = Barrier()
+        notes.withLock { $0.hangingFile = (path, barrier) }
+        return barrier
+    }
+
+    /// Makes all files answer.
+    public func answer() { notes.withLock { $0.hangingFile = nil } }
 
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
         try note {

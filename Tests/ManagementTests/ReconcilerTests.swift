@@ -132,6 +132,63 @@ struct ReconcilerTests {
         await second.shutDown()
     }
 
+    @Test(
+        "a file that does not answer keeps its device from being served, and nothing else",
+        arguments: ["disk", "library"])
+    func silentFile(kind: String) async throws {
+        if kind == "disk" {
+            try await controller.createDisk("a", Disk.Spec(size: 4096))
+        } else {
+            try await fixture.makeLibrary("a")
+        }
+        try await controller.createDisk("b", Disk.Spec(size: 4096))
+        await controller.shutDown()
+        controller.folder.release()
+        let (second, devices) = try ControllerFixture.make(fixture.path)
+        second.plane.looks.limit = .seconds(1)
+        let path = fixture.path + (kind == "disk" ? "/disks/a.img" : "/libraries/a")
+        let barrier = devices.hang(atFile: path)
+        // Without a bound this never comes back.
+        try await second.start(portals: [PortalAddress(address: "127.0.0.1", port: 13260)])
+        #expect(try await second.allPortals().count == 1)
+        #expect(try await second.disk("b").status.state == .serving)
+        #expect(try await second.status().problems.count == 1)
+        #expect(try await second.status().problems.first?.contains("\(path) does not answer") == true)
+        for _ in 0..<3 { #expect(await second.reconcile() == (0, 1)) }
+        // One thread waits for it, however often it is its turn.
+        devices.answer()
+        barrier.open()
+        while second.plane.looks.hangs("a") { await Task.yield() }
+        #expect(await second.reconcile() == (1, 0))
+        #expect(try await second.status().problems.isEmpty)
+        #expect(devices.disks["a"] != nil || devices.libraries.contains("a"))
+        await second.shutDown()
+    }
+
+    @Test("an image that is cut costs no walk through the state folder, and others one for all of a round")
+    func ownFiles() async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        let disk = try controller.plane.diskRecord("a")
+        var walks = 0
+        func ownFiles() -> OwnFiles {
+            walks += 1
+            return OwnFiles()
+        }
+        _ = try controller.plane.adoptingLength(of: disk, ownFiles)
+        #expect(walks == 1)
+        let handle = try #require(FileHandle(forUpdatingAtPath: image))
+        try handle.truncate(atOffset: 1 << 10)
+        #expect(throws: ManagementError.self) { try controller.plane.adoptingLength(of: disk, ownFiles) }
+        #expect(walks == 1)
+        let known = KnownOwnFiles(of: controller.folder)
+        _ = known.files
+        let later = fixture.path + "/later"
+        #expect(files.createFile(atPath: later, contents: Data()))
+        let identity = try FileStatus.of(later).identity
+        #expect(known.files.path(of: identity) == nil)
+        #expect(KnownOwnFiles(of: controller.folder).files.path(of: identity) != nil)
+    }
+
     @Test("what could not be removed of a deleted disk is removed later")
     func finalized() async throws {
         let isBroken = Lock(false)
@@ -164,5 +221,13 @@ struct ReconcilerTests {
         }
         #expect(tried.count == 150)
         #expect(served.turn(of: ["a"], limit: 64) == ["a"])
+        // Few do too, for what comes first may keep the others from it.
+        var first: Set<String> = []
+        for _ in 0..<3 {
+            let turn = served.turn(of: ["a", "b", "c"], limit: 64)
+            #expect(turn.count == 3)
+            first.formUnion(turn.prefix(1))
+        }
+        #expect(first.count == 3)
     }
 }

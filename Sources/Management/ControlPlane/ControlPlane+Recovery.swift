@@ -116,13 +116,17 @@ extension ControlPlane {
     // MARK: Files without a row
 
     /// The images, libraries and cartridges that no row claims. What a crash has left of a cartridge, under a hidden
-    /// name, is removed.
-    func unclaimedFiles() throws(ManagementError) -> [String] {
+    /// name, is removed. The files of disks and libraries that are not among `answering` are left alone.
+    func unclaimedFiles(_ answering: Set<String>) throws(ManagementError) -> [String] {
         var unclaimed: [String] = []
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        let images = Set(disks.map { folder.resolved(folder.imagePath($0.image)) })
+        let images = Set(
+            disks.filter { answering.contains($0.name) }.map { folder.resolved(folder.imagePath($0.image)) })
+        let silent = Set(disks.filter { !answering.contains($0.name) }.map { folder.imagePath($0.image) })
         let imageFolder = folder.path + "/" + StateFolder.imageFolder
-        for name in folder.names(in: imageFolder) where !images.contains(folder.resolved(imageFolder + "/" + name)) {
+        for name in folder.names(in: imageFolder)
+        where !silent.contains(imageFolder + "/" + name) && !images.contains(folder.resolved(imageFolder + "/" + name))
+        {
             unclaimed.append(imageFolder + "/" + name)
         }
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
@@ -130,7 +134,7 @@ extension ControlPlane {
         for name in folder.names(in: folder.path + "/libraries") where !names.contains(name) {
             unclaimed.append(folder.libraryPath(name))
         }
-        for library in libraries where library.phase == .complete {
+        for library in libraries where library.phase == .complete && answering.contains(library.name) {
             let barcodes = Set(try cartridgeRecords(library).map { $0.barcode + StateFolder.cartridgeSuffix })
             let path = folder.libraryPath(library.name)
             for name in folder.names(in: path)

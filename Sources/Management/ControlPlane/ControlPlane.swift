@@ -37,6 +37,8 @@ final class ControlPlane: Sendable {
     let tokens: TokenStore
     /// Requests that did not show who asks.
     let refusedRequests: RefusalLog
+    /// What looks at files that may not answer.
+    let looks: FileLooks
     /// Those who follow the events.
     let feed: EventFeed
     let started = Date()
@@ -130,6 +132,11 @@ final class ControlPlane: Sendable {
         self.feed = feed
         self.logger = logger
         tokens = TokenStore(folder)
+        do {
+            looks = try FileLooks()
+        } catch {
+            throw ManagementError(.system, "the threads of the control plane cannot be started: \(error)")
+        }
         refusedRequests = RefusalLog(logger, .requests)
         profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
         let gate = folder.gate

@@ -105,6 +105,15 @@ public final class LocalDevices: DeviceAssembly {
 
     // MARK: Disks
 
+    /// Opens a file and reads a byte; of what is no file it only asks what it is.
+    public func touch(_ path: String) {
+        guard let status = try? FileStatus.of(path), status.kind == .regular,
+            let file = try? File.open(path: path)
+        else { return }
+        var byte: [UInt8] = [0]
+        _ = byte.modifyBytes { file.read(into: &$0, fileOffset: 0) }
+    }
+
     /// Opens the image and offers the disk's target, closed.
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
         let image: RawDiskImage

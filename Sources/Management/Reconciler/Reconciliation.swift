@@ -18,7 +18,7 @@ enum Observation: Hashable {
 
 /// What brings the things of a kind from what they are to what their rows ask for. Each step may be repeated: what is
 /// done already, it leaves alone. Only `observe` may run beside changes of the thing.
-protocol Reconciliation {
+protocol Reconciliation: Sendable {
     associatedtype Row: Sendable
     /// `disk`
     static var kind: String { get }
@@ -27,6 +27,8 @@ protocol Reconciliation {
     /// The row of the thing `name`, if there is one.
     func row(_ name: String) throws(ManagementError) -> Row?
     func name(of row: Row) -> String
+    /// What has to answer before it can be served or removed: its image or folder.
+    func path(of row: Row) -> String
     /// Looks at memory, and at where the files should be; changes nothing.
     func observe(_ row: Row) -> Observation
     /// Serves what is not served.
@@ -39,6 +41,20 @@ protocol Reconciliation {
 
 extension Reconciliation {
     func finalizeParts(of row: Row) throws(ManagementError) {}
+
+    /// Those of `rows` whose files answer, by name.
+    func answering(_ rows: [Row], _ plane: ControlPlane) -> Set<String> {
+        let paths = rows.map { (name: name(of: $0), item: path(of: $0)) }
+        return Set(plane.looks.look(at: paths) { [assembly = plane.assembly] in assembly.touch($0) }.keys)
+    }
+
+    /// Why something is neither served nor removed whose files do not answer.
+    func silence(_ row: Row) -> ManagementError {
+        ManagementError(
+            .system,
+            "\(Self.kind) '\(name(of: row))': \(path(of: row)) does not answer; see to the file system that it is on, "
+                + "and the daemon goes on with it when it does")
+    }
 }
 
 /// Disks: the row, the image and the logical unit.
@@ -46,7 +62,7 @@ struct DiskReconciliation: Reconciliation {
     static let kind = "disk"
     let plane: ControlPlane
     /// The daemon's own files, which are no images; looked at only when a disk with an image is to be served.
-    let ownFiles: () -> OwnFiles
+    let ownFiles: @Sendable () -> OwnFiles
 
     func rows() throws(ManagementError) -> [DiskRecord] {
         try plane.query { () throws(CatalogError) in try plane.catalog.disks() }
@@ -57,6 +73,8 @@ struct DiskReconciliation: Reconciliation {
     }
 
     func name(of row: DiskRecord) -> String { row.name }
+
+    func path(of row: DiskRecord) -> String { plane.folder.imagePath(row.image) }
 
     func observe(_ row: DiskRecord) -> Observation {
         guard row.phase == .complete else { return .unfinished }
@@ -103,6 +121,8 @@ struct LibraryReconciliation: Reconciliation {
     }
 
     func name(of row: LibraryRecord) -> String { row.name }
+
+    func path(of row: LibraryRecord) -> String { plane.folder.libraryPath(row.name) }
 
     func observe(_ row: LibraryRecord) -> Observation {
         guard row.phase == .complete else { return .unfinished }

@@ -59,11 +59,11 @@ struct ServedFiles {
 
     /// At most `limit` of `names`, those behind the ones of the last time first.
     mutating func turn(of names: [String], limit: Int) -> [String] {
-        guard names.count > limit else { return names }
         let sorted = names.sorted()
         let behind = sorted.filter { $0 > last }
         let chosen = Array((behind + sorted.filter { $0 <= last }).prefix(limit))
-        last = chosen.last ?? ""
+        // Where all have their turn, each is the first one day: the others may be kept from it by what takes long.
+        last = (names.count > limit ? chosen.last : chosen.first) ?? ""
         return chosen
     }
 }
