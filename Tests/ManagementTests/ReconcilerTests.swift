@@ -145,7 +145,7 @@ struct ReconcilerTests {
         await controller.shutDown()
         controller.folder.release()
         let (second, devices) = try ControllerFixture.make(fixture.path)
-        second.plane.looks.limit = .seconds(1)
+        second.plane.looks.limit = .seconds(5)
         let path = fixture.path + (kind == "disk" ? "/disks/a.img" : "/libraries/a")
         let barrier = devices.hang(atFile: path)
         // Without a bound this never comes back.
