@@ -104,9 +104,9 @@ extension LocalDevices {
 
     // MARK: Libraries
 
-    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target, closed. Drives could live on
-    /// different reactors; but then a session with several of them reaches some through a relay, which costs a copy and
-    /// hand-overs between threads for each command.
+    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target, closed. Drives could
+    /// live on different reactors; but then a session with several of them reaches some through a relay, which costs a
+    /// copy and hand-overs between threads for each command.
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {

@@ -1,8 +1,8 @@
 import Platform
 
 /// How much storage is used and free: the last that was found, and whether somebody looks. To look takes time, for ever
-/// when a file hangs, so nobody who asks waits for it; and a look lasts until it ends, however long its caller waits, so
-/// that a file that hangs has one thread and no more.
+/// when a file hangs, so nobody who asks waits for it; and a look lasts until it ends, however long its caller waits,
+/// so that a file that hangs has one thread and no more.
 final class SpaceSurvey: Sendable {
     /// How old the figures may be before somebody looks again.
     static let age = Duration.seconds(60)
