@@ -19,11 +19,10 @@ extension Controller {
     public func createTarget(
         _ name: String, _ spec: ISCSITarget.Spec = ISCSITarget.Spec()
     ) async throws(ManagementError) -> Resource<ISCSITarget> {
-        // No device may go away while it is given a number.
-        let units = [spec.units] + spec.groups.values.map { $0.units ?? [:] }
-        let devices = units.flatMap(\.values).map(ChangeKey.thing)
-        let keys = Set(devices).union([.access, .portals, .thing(name)])
-        return try await change(keys) { plane throws(ManagementError) in try plane.createTarget(name, spec) }
+        try await change(Self.keys(ofUnitsIn: spec).union([.access, .portals, .thing(name)])) {
+            plane throws(ManagementError) in
+            try plane.createTarget(name, spec)
+        }
     }
 
     /// Makes the target `name` what `spec` says. Where that may let somebody see more it has to be asked for:
@@ -32,9 +31,16 @@ extension Controller {
     public func changeTarget(
         _ name: String, to spec: ISCSITarget.Spec, mayWiden: Bool = false
     ) async throws(ManagementError) -> Resource<ISCSITarget> {
-        try await change([.access, .portals, .thing(name)]) { plane throws(ManagementError) in
+        try await change(Self.keys(ofUnitsIn: spec).union([.access, .portals, .thing(name)])) {
+            plane throws(ManagementError) in
             try plane.changeTarget(name, to: spec, mayWiden: mayWiden)
         }
+    }
+
+    /// The keys of the devices that `spec` shows: none may go away while it is given a number.
+    private static func keys(ofUnitsIn spec: ISCSITarget.Spec) -> Set<ChangeKey> {
+        let units = [spec.units] + spec.groups.values.map { $0.units ?? [:] }
+        return Set(units.flatMap(\.values).map(ChangeKey.thing))
     }
 
     /// Deletes a target that was made for itself.
@@ -141,7 +147,9 @@ extension Controller {
     public func createCredential(
         _ name: String, _ spec: Credential.Spec
     ) async throws(ManagementError) -> Resource<Credential> {
-        try await change([.access]) { plane throws(ManagementError) in try plane.createCredential(name, spec) }
+        try await change(Self.keys(ofPlace: name)) { plane throws(ManagementError) in
+            try plane.createCredential(name, spec)
+        }
     }
 
     /// Gives a name another secret.
@@ -149,23 +157,39 @@ extension Controller {
     public func changeCredential(
         _ present: Resource<Credential>, to spec: Credential.Spec
     ) async throws(ManagementError) -> Resource<Credential> {
-        try await change([.access]) { plane throws(ManagementError) in try plane.changeCredential(present, to: spec) }
+        try await change(Self.keys(ofPlace: present.name)) { plane throws(ManagementError) in
+            try plane.changeCredential(present, to: spec)
+        }
     }
 
     /// Forgets a name with its secret.
     public func deleteCredential(_ name: String) async throws(ManagementError) {
-        try await change([.access]) { plane throws(ManagementError) in try plane.deleteCredential(name) }
+        try await change(Self.keys(ofPlace: name)) { plane throws(ManagementError) in
+            try plane.deleteCredential(name)
+        }
     }
 
     /// Sets which algorithms are allowed at a place.
     @discardableResult
     public func allow(_ arguments: Credential.Allow.Arguments) async throws(ManagementError) -> [String] {
-        try await change([.access]) { plane throws(ManagementError) in try plane.allow(arguments) }
+        try await change(Self.keys(ofPlace: arguments.place)) { plane throws(ManagementError) in
+            try plane.allow(arguments)
+        }
     }
 
     /// Requires no proof at a place any more.
     public func waive(_ arguments: Credential.Waive.Arguments) async throws(ManagementError) {
-        try await change([.access]) { plane throws(ManagementError) in try plane.waive(arguments) }
+        try await change(Self.keys(ofPlace: arguments.place)) { plane throws(ManagementError) in
+            try plane.waive(arguments)
+        }
+    }
+
+    /// The keys of what is said about secrets at the place with which `text` begins, as the name of a credential does:
+    /// its target may not go away meanwhile, for a secret that it leaves would count for the next of its name.
+    private static func keys(ofPlace text: String) -> Set<ChangeKey> {
+        let place = text.prefix { $0 != "/" }
+        guard case .target(let name)? = try? CredentialPlace.parse(String(place)) else { return [.access] }
+        return [.access, .thing(name)]
     }
 
     // MARK: Portals

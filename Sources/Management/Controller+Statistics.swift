@@ -6,8 +6,9 @@ extension Controller {
     /// what is said about space is of the last time that somebody asked, or older, and there is none the first time.
     public func statistics() async throws(ManagementError) -> DaemonStatistics {
         if survey.begins() {
+            let look = SingleFlight { [survey] figures in survey.end(figures) }
             Task {
-                survey.end(try? await query(in: .long) { plane throws(ManagementError) in try plane.space() })
+                try? await query(in: .long) { plane throws(ManagementError) in look.result = try plane.space() }
             }
         }
         let (jobs, space) = (jobs.summaries, survey.figures)

@@ -8,10 +8,14 @@ extension Controller {
     /// Makes a disk of an image that no disk has; its serial number and its NAA designator are new.
     @discardableResult
     public func adoptDisk(_ request: DiskAdoption) async throws(ManagementError) -> Resource<Disk> {
-        var name = request.name ?? request.image.split(separator: "/").last.map(String.init) ?? ""
-        if request.name == nil, name.hasSuffix(".img") { name = String(name.dropLast(4)) }
-        return try await change([.thing(name), .externalImages]) { plane throws(ManagementError) in
-            try plane.adoptDisk(request)
+        var named = request
+        // Where a link leads, the disk is called so, and what is called so is held.
+        if request.name == nil {
+            named.name = try await query(in: .long) { plane throws(ManagementError) in plane.diskName(request) }
+        }
+        let asked = named
+        return try await change([.thing(asked.name ?? ""), .externalImages]) { plane throws(ManagementError) in
+            try plane.adoptDisk(asked)
         }
     }
 
@@ -101,15 +105,26 @@ extension Controller {
     @discardableResult
     func reconcile() async -> (done: Int, missed: Int) {
         var (done, missed) = (0, 0)
+        let names: [String]
         do throws(ManagementError) {
-            for name in try await query(in: .long, { plane throws(ManagementError) in try plane.observeAll() }) {
-                let isDone = try await change([.thing(name)], in: .long) { plane throws(ManagementError) in
-                    try plane.reconcile(name)
-                }
-                if isDone { done += 1 } else { missed += 1 }
-            }
+            names = try await query(in: .long) { plane throws(ManagementError) in try plane.observeAll() }
         } catch {
             plane.logger.error("what is not served was not tried again", metadata: ["reason": "\(error.message)"])
+            return (0, 0)
+        }
+        let ownFiles = KnownOwnFiles(of: folder)
+        for name in names {
+            var isDone = false
+            do throws(ManagementError) {
+                isDone = try await change([.thing(name)], in: .long, patience: Limit.patience) {
+                    plane throws(ManagementError) in
+                    try plane.reconcile(name, ownFiles)
+                }
+            } catch {
+                // What is wrong with one keeps no other from its turn.
+                plane.logger.error("not tried again", metadata: ["name": "\(name)", "reason": "\(error.message)"])
+            }
+            if isDone { done += 1 } else { missed += 1 }
         }
         return (done, missed)
     }

@@ -127,13 +127,14 @@ public final class Controller: Sendable {
 
     // MARK: For the extensions by topic
 
-    /// Does `body` when no other change has one of `keys`, on a thread for changes.
+    /// Does `body` when no other change has one of `keys`, on a thread for changes. The caller waits for `patience`, or
+    /// if none is given in the short lane as long as for anything, and else for its end.
     func change<Value: Sendable>(
-        _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short,
+        _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short, patience: Duration? = nil,
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         let (requester, dryRun, precondition) = (Requester.current, DryRun.current, Precondition.current)
-        let patience = lane == .short ? Limit.patience : nil
+        let patience = patience ?? (lane == .short ? Limit.patience : nil)
         return try await changes.run(keys, in: lane, patience: patience) { [plane] () throws(ManagementError) in
             try precondition?.check()
             let outcome = Requester.$current.withValue(requester) {

@@ -75,7 +75,9 @@ public protocol DeviceAssembly: Sendable {
     /// What the labels of new cartridges for drives of the profile end with.
     func barcodeSuffix(driveProfile: String) -> String
 
-    /// Opens the image and offers the disk's target.
+    /// Has the file or folder at `path` answer, if it is there: waits for ever when it does not.
+    func touch(_ path: String)
+    /// Opens the image and offers the disk's target, to nobody until `admit` or `configure` says to whom.
     func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
     /// change.
@@ -129,7 +131,8 @@ public protocol DeviceAssembly: Sendable {
     /// What the files of `cartridge` in `folder` say of its medium, for drives of the profile; nil when that cannot be
     /// found out.
     func medium(of cartridge: CartridgeRecord, in folder: String, driveProfile: String) -> MediumSummary?
-    /// Offers the library's target; cartridges that are in drives are loaded again.
+    /// Offers the library's target, to nobody until `admit` or `configure` says to whom; cartridges that are in drives
+    /// are loaded again.
     func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError)
@@ -143,6 +146,9 @@ public protocol DeviceAssembly: Sendable {
 
     /// Makes targets, maps and access what `plan` says, from now on; sessions that may not stay are ended.
     func configure(_ plan: FrontEndPlan)
+    /// Puts into force what `plan` says of a device's target that has begun, for which no group counts and which shows
+    /// the device as it came.
+    func admit(_ plan: TargetPlan)
     /// Shows the disks with those keys at free numbers of the target `name`, to everyone who sees what the target
     /// itself shows.
     func map(_ logicalUnits: [Int: Int64], atTarget name: String)

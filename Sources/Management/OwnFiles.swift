@@ -31,6 +31,22 @@ struct OwnFiles {
     func path(of identity: FileStatus.Identity) -> String? { paths[identity] }
 }
 
+/// The same for some disks in a row: found out when one of them needs it, and then known.
+final class KnownOwnFiles: Sendable {
+    private let folder: StateFolder
+    private let found = Lock<OwnFiles?>(nil)
+
+    init(of folder: StateFolder) { self.folder = folder }
+
+    var files: OwnFiles {
+        found.withLock { found in
+            let files = found ?? OwnFiles(of: folder)
+            found = files
+            return files
+        }
+    }
+}
+
 extension StateFolder {
     /// Where images are, below the state folder.
     static let imageFolder = "disks"

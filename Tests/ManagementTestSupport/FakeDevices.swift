@@ -14,6 +14,9 @@ public final class FakeDevices: DeviceAssembly {
         var sessions: [Resource<Session>] = []
         var failure: ManagementError?
         var plan: FrontEndPlan?
+        var plans = 0
+        var admitted: [String: TargetPlan] = [:]
+        var whenExamining: (@Sendable () -> Void)?
         var portals: [Resource<Portal>] = []
         var failingCartridge: String?
         var hangingCartridge: (barcode: String, barrier: Barrier)?
@@ -28,6 +31,7 @@ public final class FakeDevices: DeviceAssembly {
         var losses: [String: LossSummary] = [:]
         var statistics = AssemblyStatistics()
         var hangingSurvey: Barrier?
+        var hangingFile: (path: String, barrier: Barrier)?
     }
 
     private let notes = Lock(Notes())
@@ -45,6 +49,10 @@ public final class FakeDevices: DeviceAssembly {
     public var libraries: Set<String> { notes.withLock { $0.libraries } }
     /// What the front end was told to be, last.
     public var plan: FrontEndPlan? { notes.withLock { $0.plan } }
+    /// How often the front end was told all.
+    public var planCount: Int { notes.withLock { $0.plans } }
+    /// What was said of targets of devices alone, by name.
+    public var admitted: [String: TargetPlan] { notes.withLock { $0.admitted } }
     /// Whether the end has come.
     public var isShutDown: Bool { notes.withLock { $0.isShutDown } }
 
@@ -116,6 +124,21 @@ public final class FakeDevices: DeviceAssembly {
     }
 
     public func barcodeSuffix(driveProfile: String) -> String { "L8" }
+
+    /// Waits for the barrier of `hang(atFile:)`.
+    public func touch(_ path: String) {
+        notes.withLock { $0.hangingFile.flatMap { $0.path == path ? $0.barrier : nil } }?.pass()
+    }
+
+    /// Makes that file answer nobody until the barrier is opened.
+    public func hang(atFile path: String) -> Barrier {
+        let barrier = Barrier()
+        notes.withLock { $0.hangingFile = (path, barrier) }
+        return barrier
+    }
+
+    /// Makes all files answer.
+    public func answer() { notes.withLock { $0.hangingFile = nil } }
 
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
         try note {
@@ -221,6 +244,7 @@ public final class FakeDevices: DeviceAssembly {
     public func examine(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) -> CartridgeFindings {
+        notes.withLock { $0.whenExamining }?()
         var findings = cartridgeFindings(of: library)
         for cartridge in cartridges
         where !FileManager.default.fileExists(atPath: "\(folder)/\(cartridge.barcode).tape") {
@@ -228,6 +252,9 @@ public final class FakeDevices: DeviceAssembly {
         }
         return findings
     }
+
+    /// Calls `body` whenever somebody looks at cartridges.
+    public func whenExamining(_ body: @escaping @Sendable () -> Void) { notes.withLock { $0.whenExamining = body } }
 
     /// No problems, and what `lose` has said of the library's cartridges.
     public func cartridgeFindings(of library: LibraryRecord) -> CartridgeFindings {
@@ -296,7 +323,14 @@ public final class FakeDevices: DeviceAssembly {
         if fails { throw ManagementError(.system, "the move takes long") }
     }
 
-    public func configure(_ plan: FrontEndPlan) { notes.withLock { $0.plan = plan } }
+    public func configure(_ plan: FrontEndPlan) {
+        notes.withLock { notes in
+            notes.plan = plan
+            notes.plans += 1
+        }
+    }
+
+    public func admit(_ plan: TargetPlan) { notes.withLock { $0.admitted[plan.name] = plan } }
 
     public func map(_ logicalUnits: [Int: Int64], atTarget name: String) {
         notes.withLock { notes in

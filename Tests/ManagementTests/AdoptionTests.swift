@@ -85,6 +85,18 @@ final class AdoptionTests {
         .library: ["old/A00001L8", "old/B00001L8"],
     ]
 
+    @Test("a disk is called, and held, by the name of the file to which the path leads")
+    func names() throws {
+        let (file, link) = (fixture.path + "-real.img", fixture.path + "-link.img")
+        defer { for path in [file, link] { try? FileManager.default.removeItem(atPath: path) } }
+        #expect(FileManager.default.createFile(atPath: file, contents: Data(count: 4096)))
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: file)
+        let name = String(file.split(separator: "/").last?.dropLast(4) ?? "")
+        #expect(controller.plane.diskName(DiskAdoption(image: link)) == name)
+        #expect(controller.plane.diskName(DiskAdoption(image: "a.img")) == "a")
+        #expect(controller.plane.diskName(DiskAdoption(image: link, name: "n")) == "n")
+    }
+
     @Test(
         "a change that fails, or a crash before any change, loses no file and leaves all of it or nothing",
         arguments: AdoptionOperation.allCases, [false, true])

@@ -84,6 +84,20 @@ final class CheckTests {
         #expect(findings[0].sentence.contains("of table 'cartridge' refers to none of 'element'"))
     }
 
+    @Test("a check of a file that does not answer keeps the daemon neither from ending nor from writing out")
+    func hangingCheck() async throws {
+        try await fixture.makeLibrary()
+        let barrier = Barrier()
+        fixture.devices.whenChecking { _ in barrier.pass() }
+        _ = try await controller.startCheck(CheckRequest())
+        await barrier.waitForArrival()
+        // Without a bound this never comes back.
+        #expect(await controller.shutDown())
+        #expect(fixture.devices.isShutDown)
+        barrier.open(2)
+        await controller.plane.check?.finished()
+    }
+
     @Test("one check runs at a time, and is ended when somebody says so")
     func cancellation() async throws {
         try await fixture.makeLibrary(slots: 30, cartridges: 30)

@@ -136,6 +136,45 @@ struct ConcurrencyTests {
         #expect(try await controller.targets().count == 1)
     }
 
+    @Test("nothing is set for a disk while it is being deleted, by which it or a secret would stay")
+    func settingsBesideDeletion() async throws {
+        let hang = Lock<Barrier?>(nil)
+        let fixture = try ControllerFixture { path throws(ManagementError) in
+            guard path.hasSuffix("a.img") else { return }
+            hang.withLock { $0.take() }?.pass()
+        }
+        let controller = fixture.controller
+        try await controller.start()
+        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        _ = try await controller.createTarget("t")
+        _ = try await controller.createInitiatorGroup("g", InitiatorGroup.Spec(names: ["iqn.2026-11.test:m"]))
+        let secret = Secret(Array("swordfish-swordfish".utf8))
+        var (own, shown) = (ISCSITarget.Spec(), ISCSITarget.Spec())
+        own.units = [0: "a"]
+        shown.access = .groups
+        shown.groups = ["g": ISCSITarget.GroupAccess(units: [0: "a"])]
+        let barrier = Barrier()
+        hang.withLock { $0 = barrier }
+        let deletion = Task { try await controller.deleteDisk("a") }
+        await barrier.waitForArrival()
+        let place = "target:a"
+        let changes: [@Sendable () async throws -> Void] = [
+            { [own] in _ = try await controller.changeTarget("t", to: own, mayWiden: true) },
+            { [shown] in _ = try await controller.changeTarget("t", to: shown, mayWiden: true) },
+            { _ = try await controller.createCredential(place + "/u", Credential.Spec(secret: secret)) },
+            { _ = try await controller.allow(Credential.Allow.Arguments(place: place, algorithms: ["md5"])) },
+            { try await controller.waive(Credential.Waive.Arguments(place: place, mayWiden: true)) },
+        ]
+        let results = changes.map { change in Task { await fixture.refusal { try await change() }?.code } }
+        // What does not wait for the deletion is done by then.
+        try await Task.sleep(for: .milliseconds(100))
+        barrier.open()
+        try await deletion.value
+        for result in results { #expect(await result.value == .notFound) }
+        #expect(try await controller.credentials().isEmpty)
+        #expect(try await controller.target("t").status.units.isEmpty)
+    }
+
     @Test("the key of a thing is the same by each of its names")
     func keys() {
         #expect(ChangeKey.thing("vtl") == .name("vtl"))

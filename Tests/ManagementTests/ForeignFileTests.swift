@@ -138,6 +138,46 @@ struct ForeignFileTests {
         #expect(try await controller.disks().isEmpty)
     }
 
+    @Test("deleting a disk leaves the file that somebody has put in the place of its image")
+    func fileInPlaceOfImage() async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        let image = fixture.path + "/disks/a.img"
+        try FileManager.default.moveItem(atPath: image, toPath: fixture.path + "/elsewhere")
+        try victimText.write(to: URL(fileURLWithPath: image))
+        // A second attempt, and those of the loop, know it no less.
+        for _ in 0..<2 {
+            let refusal = await fixture.refusal { try await controller.deleteDisk("a") }
+            #expect(refusal?.code == .conflict)
+            #expect(refusal?.message.contains("\(image) is not what disk 'a' was served from") == true)
+            #expect(await controller.reconcile() == (0, 1))
+            #expect(try Data(contentsOf: URL(fileURLWithPath: image)) == victimText)
+        }
+        try FileManager.default.moveItem(atPath: image, toPath: image + ".kept")
+        try await controller.deleteDisk("a")
+        #expect(try await controller.disks().isEmpty && exists(fixture.path + "/elsewhere"))
+        // The next of that name has a file of its own.
+        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.deleteDisk("a")
+        #expect(!exists(image))
+    }
+
+    @Test("deleting a library leaves the folder that somebody has put in the place of its own")
+    func folderInPlaceOfLibrary() async throws {
+        try await fixture.makeLibrary()
+        let folder = fixture.path + "/libraries/vtl"
+        try FileManager.default.moveItem(atPath: folder, toPath: fixture.path + "/elsewhere")
+        // One of the two cartridges of the same name: another library's, perhaps.
+        let stranger = folder + "/A00001L8.tape"
+        try FileManager.default.createDirectory(atPath: stranger, withIntermediateDirectories: true)
+        let refusal = await fixture.refusal { try await controller.deleteLibrary("vtl") }
+        #expect(refusal?.code == .conflict)
+        #expect(refusal?.message.contains("\(folder) is not what library 'vtl' was served from") == true)
+        #expect(exists(stranger))
+        try FileManager.default.moveItem(atPath: folder, toPath: fixture.path + "/kept")
+        try await controller.deleteLibrary("vtl")
+        #expect(try await controller.libraries().isEmpty && exists(fixture.path + "/kept/A00001L8.tape"))
+    }
+
     @Test("deleting a disk whose image is a link removes the link")
     func linkAsImage() async throws {
         try await controller.createDisk("a", Disk.Spec(size: 4096))

@@ -1,3 +1,4 @@
+import Catalog
 import Foundation
 import ISCSI
 import ISCSIPort
@@ -210,6 +211,42 @@ struct FrontEndTests {
     }
 
     private let testUnitReady = CommandDescriptorBlock([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
+
+    @Test("what is served again is closed until what was set for it is in force", arguments: ["a", "x"])
+    func servedAgain(name: String) async throws {
+        try await serving { controller, devices in
+            let local = AccessRequest(
+                initiatorName: "iqn.2026-11.test:z", peerAddress: try #require(SocketAddress("127.0.0.1:5000")),
+                localAddress: try #require(SocketAddress("127.0.0.1:3260")), portalGroupTag: 1)
+            func access() throws -> TargetAccess {
+                devices.access.access(local, to: try #require(devices.targets[DeviceName.targetName(name)]))
+            }
+            // A new one is reached at once, and asks for nothing.
+            guard case .granted(.none, nil) = try access() else { throw ManagementError(.internal, "it is closed") }
+            let secret = Secret(Array("swordfish-swordfish".utf8))
+            _ = try await controller.createCredential("target:\(name)/u", Credential.Spec(secret: secret))
+            let plan = try controller.plane.frontEndPlan()
+            let (plane, target) = (controller.plane, DeviceName.targetName(name))
+            let units: [Int64]
+            if name == "a" {
+                let disk = try plane.diskRecord(name)
+                units = [disk.identity.id]
+                devices.stopDisk(disk, targetName: target)
+                devices.configure(plan)
+                try devices.startDisk(disk, imagePath: path + "/disks/a.img", targetName: target)
+            } else {
+                let library = try plane.libraryRecord(name)
+                units = library.unitKeys
+                devices.stopLibrary(library, targetName: target)
+                devices.configure(plan)
+                try devices.startLibrary(
+                    library, cartridges: [], cartridgeFolder: path + "/libraries/x", targetName: target)
+            }
+            guard case .refused = try access() else { throw ManagementError(.internal, "it is open") }
+            plane.admit(name, units: units)
+            guard case .granted(.chap, nil) = try access() else { throw ManagementError(.internal, "no proof") }
+        }
+    }
 
     @Test("devices that are made beside changes of access keep their units and their rules")
     func creationBesideChanges() async throws {

@@ -65,6 +65,34 @@ struct ReconcilerTests {
         #expect(try await controller.libraries().first?.status.state == .serving)
     }
 
+    @Test("the folder of a running library may be replaced by one with all of its cartridges, while no drive has one")
+    func copiedLibrary() async throws {
+        try await fixture.makeLibrary()
+        let path = fixture.path + "/libraries/vtl"
+        func problem() async throws -> String? {
+            await controller.reconcile()
+            return try await controller.libraries().first?.status.problem
+        }
+        try files.moveItem(atPath: path, toPath: path + ".away")
+        try files.copyItem(atPath: path + ".away", toPath: path)
+        #expect(try await problem() == nil)
+        // It is the library's now.
+        try files.moveItem(atPath: path, toPath: path + ".second")
+        try files.copyItem(atPath: path + ".away", toPath: path)
+        try files.removeItem(atPath: path + "/A00002L8.tape")
+        #expect(try await problem()?.contains("without cartridge 'A00002L8'") == true)
+        try files.copyItem(atPath: path + ".away/A00002L8.tape", toPath: path + "/A00002L8.tape")
+        #expect(try await problem() == nil)
+        _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "drive:1"))
+        try files.moveItem(atPath: path, toPath: path + ".third")
+        try files.copyItem(atPath: path + ".away", toPath: path)
+        #expect(try await problem()?.contains("while drive:1 had cartridge 'A00001L8'") == true)
+        _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "drive:1", to: "slot:1"))
+        #expect(try await problem() == nil)
+        try await controller.deleteLibrary("vtl")
+        #expect(!files.fileExists(atPath: path))
+    }
+
     @Test("what was not served is, once its file is back, and what runs is not touched")
     func servedAgain() async throws {
         try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
@@ -82,6 +110,83 @@ struct ReconcilerTests {
         #expect(devices.disks.keys.sorted() == ["a", "b"])
         #expect(await second.reconcile() == (0, 0))
         await second.shutDown()
+    }
+
+    @Test("who may use a library that is served again is in force before anybody looks at its cartridges")
+    func planBeforeExamination() async throws {
+        try await fixture.makeLibrary()
+        let secret = Secret(Array("swordfish-swordfish".utf8))
+        _ = try await controller.createCredential("target:vtl/u", Credential.Spec(secret: secret))
+        await controller.shutDown()
+        controller.folder.release()
+        let path = fixture.path + "/libraries/vtl"
+        try files.moveItem(atPath: path, toPath: path + ".away")
+        let (second, devices) = try ControllerFixture.make(fixture.path)
+        try await second.start()
+        try files.moveItem(atPath: path + ".away", toPath: path)
+        let before = devices.planCount
+        let found = Lock<Int?>(nil)
+        devices.whenExamining { found.withLock { $0 = devices.planCount } }
+        #expect(await second.reconcile() == (1, 0))
+        #expect(found.withLock { $0 } == before + 1)
+        await second.shutDown()
+    }
+
+    @Test(
+        "a file that does not answer keeps its device from being served, and nothing else",
+        arguments: ["disk", "library"])
+    func silentFile(kind: String) async throws {
+        if kind == "disk" {
+            try await controller.createDisk("a", Disk.Spec(size: 4096))
+        } else {
+            try await fixture.makeLibrary("a")
+        }
+        try await controller.createDisk("b", Disk.Spec(size: 4096))
+        await controller.shutDown()
+        controller.folder.release()
+        let (second, devices) = try ControllerFixture.make(fixture.path)
+        second.plane.looks.limit = .seconds(5)
+        let path = fixture.path + (kind == "disk" ? "/disks/a.img" : "/libraries/a")
+        let barrier = devices.hang(atFile: path)
+        // Without a bound this never comes back.
+        try await second.start(portals: [PortalAddress(address: "127.0.0.1", port: 13260)])
+        #expect(try await second.allPortals().count == 1)
+        #expect(try await second.disk("b").status.state == .serving)
+        #expect(try await second.status().problems.count == 1)
+        #expect(try await second.status().problems.first?.contains("\(path) does not answer") == true)
+        for _ in 0..<3 { #expect(await second.reconcile() == (0, 1)) }
+        // One thread waits for it, however often it is its turn.
+        devices.answer()
+        barrier.open()
+        while second.plane.looks.hangs("a") { await Task.yield() }
+        #expect(await second.reconcile() == (1, 0))
+        #expect(try await second.status().problems.isEmpty)
+        #expect(devices.disks["a"] != nil || devices.libraries.contains("a"))
+        await second.shutDown()
+    }
+
+    @Test("an image that is cut costs no walk through the state folder, and others one for all of a round")
+    func ownFiles() async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        let disk = try controller.plane.diskRecord("a")
+        var walks = 0
+        func ownFiles() -> OwnFiles {
+            walks += 1
+            return OwnFiles()
+        }
+        _ = try controller.plane.adoptingLength(of: disk, ownFiles)
+        #expect(walks == 1)
+        let handle = try #require(FileHandle(forUpdatingAtPath: image))
+        try handle.truncate(atOffset: 1 << 10)
+        #expect(throws: ManagementError.self) { try controller.plane.adoptingLength(of: disk, ownFiles) }
+        #expect(walks == 1)
+        let known = KnownOwnFiles(of: controller.folder)
+        _ = known.files
+        let later = fixture.path + "/later"
+        #expect(files.createFile(atPath: later, contents: Data()))
+        let identity = try FileStatus.of(later).identity
+        #expect(known.files.path(of: identity) == nil)
+        #expect(KnownOwnFiles(of: controller.folder).files.path(of: identity) != nil)
     }
 
     @Test("what could not be removed of a deleted disk is removed later")
@@ -116,5 +221,13 @@ struct ReconcilerTests {
         }
         #expect(tried.count == 150)
         #expect(served.turn(of: ["a"], limit: 64) == ["a"])
+        // Few do too, for what comes first may keep the others from it.
+        var first: Set<String> = []
+        for _ in 0..<3 {
+            let turn = served.turn(of: ["a", "b", "c"], limit: 64)
+            #expect(turn.count == 3)
+            first.formUnion(turn.prefix(1))
+        }
+        #expect(first.count == 3)
     }
 }

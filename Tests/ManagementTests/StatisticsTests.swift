@@ -92,6 +92,23 @@ struct StatisticsTests {
         #expect(survey.figures?.disks == ["d": 1] && !survey.begins(at: start + .seconds(1062)))
     }
 
+    @Test("a look lasts until who looks lets go of it, not until who waits does")
+    func flight() throws {
+        let found = Lock<[Int?]>([])
+        var works: [@Sendable () -> Void] = []
+        do {
+            let flight = SingleFlight<Int> { result in found.withLock { $0.append(result) } }
+            works.append { flight.result = 7 }
+            works.append { withExtendedLifetime(flight) {} }
+        }
+        #expect(found.withLock { $0.isEmpty })
+        works[0]()
+        works.removeFirst()
+        #expect(found.withLock { $0.isEmpty })
+        works = []
+        #expect(found.withLock { $0 } == [7])
+    }
+
     @Test("a command that medium or host let fail is in the log, with device, cause and initiator; a flood is not")
     func failures() throws {
         let lines = Lock<[String]>([])

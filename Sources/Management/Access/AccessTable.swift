@@ -29,10 +29,6 @@ final class AccessTable: AccessControl {
         let redirection: TargetPlan.Redirection?
         let authentication: AuthenticationPolicy
 
-        /// The rule of a target of which nothing has been said yet.
-        static let initial = Rule(
-            accessLevel: .loopback, portalGroupTags: nil, groups: [], redirection: nil, authentication: .none)
-
         /// What the initiator gets; nil when it does not get in. Redirection has no say in this.
         func grant(_ request: AccessRequest) -> Grant? {
             switch accessLevel {
@@ -68,16 +64,12 @@ final class AccessTable: AccessControl {
         withExtendedLifetime(former) {}
     }
 
-    /// Replaces the rule of one target; it has ended when `rule` is nil.
+    /// Replaces the rule of one target; it is closed when `rule` is nil.
     func set(_ rule: Rule?, of target: String) { rules.withLock { $0.targets[target] = rule } }
 
-    /// A target of that name begins: closed where a plan has said so already, else as one of which nothing has been
-    /// said yet.
-    func begin(_ target: String) {
-        rules.withLock { rules in
-            if rules.targets[target]?.accessLevel != .closed { rules.targets[target] = .initial }
-        }
-    }
+    /// A target of that name begins or ends: it is closed until its plan is put into force. What the table has for the
+    /// name may be of another target, which has gone since.
+    func close(_ target: String) { set(nil, of: target) }
 
     private func rule(_ target: Target) -> Rule? { rules.withLock { $0.targets[target.name] } }
 
@@ -107,18 +99,24 @@ extension AccessTable.Rules {
     /// The rules that `plan` says. `map` gives the logical units of a group that has a map of its own.
     init(_ plan: FrontEndPlan, map: (TargetPlan, TargetGroupPlan) -> LogicalUnitMap) {
         discovery = AuthenticationPolicy(plan.discoveryCredentials)
-        for target in plan.targets {
-            targets[target.name] = AccessTable.Rule(
-                accessLevel: target.accessLevel, portalGroupTags: target.portalGroupTags,
-                groups: target.groups.map { group in
-                    AccessTable.Rule.Group(
-                        members: group.members,
-                        grant: AccessTable.Grant(
-                            authentication: AuthenticationPolicy(group.credentials),
-                            logicalUnits: group.logicalUnits == nil ? nil : map(target, group)))
-                },
-                redirection: target.redirection, authentication: AuthenticationPolicy(target.credentials))
+        for target in plan.targets { targets[target.name] = AccessTable.Rule(target) { map(target, $0) } }
+    }
+}
+
+extension AccessTable.Rule {
+    /// The rule that `plan` says. `map` gives the logical units of a group that has a map of its own.
+    init(_ plan: TargetPlan, map: (TargetGroupPlan) -> LogicalUnitMap) {
+        accessLevel = plan.accessLevel
+        portalGroupTags = plan.portalGroupTags
+        groups = plan.groups.map { group in
+            Group(
+                members: group.members,
+                grant: AccessTable.Grant(
+                    authentication: AuthenticationPolicy(group.credentials),
+                    logicalUnits: group.logicalUnits == nil ? nil : map(group)))
         }
+        redirection = plan.redirection
+        authentication = AuthenticationPolicy(plan.credentials)
     }
 }
 

@@ -8,6 +8,14 @@ import Resources
 // crash before leaves the files as they were, a crash after leaves what was asked for, and at no time does anything
 // that ends an interrupted creation take these files for its own.
 extension ControlPlane {
+    /// The name of the disk that is to be made: the given one, or that of the file to which the path leads.
+    func diskName(_ request: DiskAdoption) -> String {
+        if let name = request.name { return name }
+        let path = request.image.hasPrefix("/") ? folder.resolved(request.image) : request.image
+        let file = (path as NSString).lastPathComponent
+        return file.hasSuffix(".img") ? String(file.dropLast(4)) : file
+    }
+
     /// Makes a disk of an image that no disk has; its serial number and its NAA designator are new.
     @discardableResult
     func adoptDisk(_ request: DiskAdoption) throws(ManagementError) -> Resource<Disk> {
@@ -29,7 +37,7 @@ extension ControlPlane {
         guard [512, 4096].contains(blockSize) else {
             throw ManagementError(.invalid, "block size \(blockSize) is not offered; use 512 or 4096")
         }
-        let name = request.name ?? (file.hasSuffix(".img") ? String(file.dropLast(4)) : file)
+        let name = diskName(request)
         guard
             (path as NSString).deletingLastPathComponent == folder.resolved(imageFolder)
                 || path.hasPrefix(imageFolder + "/")
@@ -255,7 +263,7 @@ extension ControlPlane {
     /// Removes the rows of what could not be started. The files stay; so do the rows if they cannot be removed, and the
     /// next round tries again to serve them.
     private func giveUp(_ kind: String, _ name: String, _ remove: () throws(CatalogError) -> Void) {
-        noteWithdrawn(name)
+        noteForgotten(name)
         do throws(ManagementError) {
             try query(remove)
         } catch {

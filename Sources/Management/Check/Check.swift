@@ -1,6 +1,7 @@
 import Dispatch
 import Foundation
 import Platform
+import Resources
 
 /// Something to check: a file that is read from one end to the other, mostly.
 struct CheckSubject: Sendable {
@@ -29,7 +30,7 @@ final class Check: Sendable {
         var total: Int64 = 0
         var findings: [Finding] = []
         var omitted = 0
-        var waiters: [CheckedContinuation<Void, Never>] = []
+        var waiters: [BoundedAnswer<Bool>] = []
     }
 
     private let subjects: [CheckSubject]
@@ -58,15 +59,19 @@ final class Check: Sendable {
         }
     }
 
-    /// Waits until it is over.
-    func finished() async {
-        await withCheckedContinuation { continuation in
+    /// Waits until it is over, but not longer than `limit` if there is one: a file may keep it for ever. Whether it is.
+    @discardableResult
+    func finished(within limit: Duration? = nil) async -> Bool {
+        let outcome: Result<Bool, ManagementError> = await withCheckedContinuation { continuation in
+            let answer = BoundedAnswer(continuation)
+            if let limit { answer.wait(atMost: limit) { answer.give(.success(false)) } }
             let isOver = state.withLock { state in
-                if state.ended == nil { state.waiters.append(continuation) }
+                if state.ended == nil { state.waiters.append(answer) }
                 return state.ended != nil
             }
-            if isOver { continuation.resume() }
+            if isOver { answer.give(.success(true)) }
         }
+        return (try? outcome.get()) == true
     }
 
     /// Whether nobody wants it to stop: asked at each read of each thread.
@@ -96,7 +101,7 @@ final class Check: Sendable {
             defer { state.waiters = [] }
             return state.waiters
         }
-        for waiter in waiters { waiter.resume() }
+        for waiter in waiters { waiter.give(.success(true)) }
     }
 
     private func take(_ job: Job) -> Int? {

@@ -191,22 +191,23 @@ extension ControlPlane {
         guard status.kind == .regular else {
             throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is no regular file")
         }
-        if let own = ownFiles().path(of: status.identity) {
-            throw ManagementError(
-                .damaged, "disk '\(disk.name)': its image \(path) is \(own), which the daemon needs for itself")
-        }
         let length = status.length
         guard length >= disk.size else {
             throw ManagementError(
                 .damaged,
                 "disk '\(disk.name)': its image \(path) is truncated, with \(length) of \(disk.size) bytes")
         }
-        guard length > disk.size else { return disk }
-        guard length % Int64(disk.blockSize) == 0 else {
+        guard length == disk.size || length % Int64(disk.blockSize) == 0 else {
             throw ManagementError(
                 .damaged,
                 "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), no whole blocks")
         }
+        // Last, for it takes a walk through the state folder.
+        if let own = ownFiles().path(of: status.identity) {
+            throw ManagementError(
+                .damaged, "disk '\(disk.name)': its image \(path) is \(own), which the daemon needs for itself")
+        }
+        guard length > disk.size else { return disk }
         var spec = disk.spec
         spec.size = length
         try store(spec, of: disk)

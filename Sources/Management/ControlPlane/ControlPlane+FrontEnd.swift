@@ -13,6 +13,7 @@ extension ControlPlane {
             isFrontEndStale = true
             assembly.configure(try frontEndPlan())
             isFrontEndStale = false
+            hasFrontEnd = true
         }
     }
 
@@ -21,14 +22,37 @@ extension ControlPlane {
         if isFrontEndStale { forgetFrontEndSettings() }
     }
 
-    /// Offers a device while no plan is put into force: one that was made before would take its units away again.
-    func offering(_ start: () throws(ManagementError) -> Void) throws(ManagementError) {
-        try configuring.withLock { _ throws(ManagementError) in
-            // What a configuration makes is closed from its first moment on.
-            if freeze != nil { assembly.configure(try frontEndPlan()) }
-            try start()
+    /// Lets those in to the disk or library `name`, with those units in the order of their numbers, who may use it: it
+    /// has begun, and is closed. When that fails it stays closed, until the next change tells the front end.
+    func admit(_ name: String, units: [Int64]) {
+        // At the start nobody comes before all have begun, and then one plan serves all.
+        guard hasFrontEnd else { return }
+        do throws(ManagementError) {
+            let isDone = try configuring.withLock { _ throws(ManagementError) in try admitAlone(name, units: units) }
+            if !isDone { try configureFrontEnd() }
+        } catch {
+            isFrontEndStale = true
+            logger.error("access is not up to date", metadata: ["device": "\(name)", "reason": "\(error.message)"])
         }
     }
+
+    /// Has the plan of the device's own target put into force, if it is all that there is to say, as it is of a new
+    /// device: the whole plan takes as long as there are targets. False when there is more.
+    private func admitAlone(_ name: String, units: [Int64]) throws(ManagementError) -> Bool {
+        guard freeze == nil, !isFrontEndStale, try !hasFrontEndSettings(name, units: units) else { return false }
+        let target = try query { () throws(CatalogError) in
+            try catalog.target(named: [DeviceName.targetName(name)])
+        }
+        guard let target, let plan = try plans(of: [target], groups: []).first,
+            plan.groups.isEmpty, plan.logicalUnits == Dictionary(uniqueKeysWithValues: zip(units.indices, units))
+        else { return false }
+        assembly.admit(plan)
+        return true
+    }
+
+    /// Waits for a plan that is being put into force: none that comes later knows what the catalog does not hold any
+    /// more.
+    func forgetFormerPlans() { configuring.withLock { _ in } }
 
     /// What the front end is to do now.
     func frontEndPlan() throws(ManagementError) -> FrontEndPlan {

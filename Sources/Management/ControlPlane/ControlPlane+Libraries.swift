@@ -169,19 +169,24 @@ extension ControlPlane {
 
     // MARK: Shared by libraries and cartridges
 
-    /// Hands a library and its cartridges to the devices.
+    /// Hands a library and its cartridges to the devices, and lets those in who may use it.
     func start(_ library: LibraryRecord) throws(ManagementError) {
         let path = folder.libraryPath(library.name)
         guard folder.exists(path) else {
             throw ManagementError(.damaged, "library '\(library.name)': its folder \(path) is missing")
         }
         let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
-        try offering { () throws(ManagementError) in
-            try assembly.startLibrary(
-                library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
-        }
+        try assembly.startLibrary(
+            library, cartridges: cartridges, cartridgeFolder: path, targetName: DeviceName.targetName(library.name))
         noteServed(library.name, from: path)
-        let findings = assembly.examine(cartridges, of: library, in: path)
+        // Before the cartridges are looked at, which may take long.
+        admit(library.name, units: library.unitKeys)
+        let looked = looks.look(at: "cartridges of \(library.name)") { [assembly] in
+            assembly.examine(cartridges, of: library, in: path)
+        }
+        guard let findings = looked else {
+            return logger.error("cartridges take long to look at", metadata: ["library": "\(library.name)"])
+        }
         log("cannot be used", findings.problems.mapValues(\.reason), of: library)
         log("lost data, which nobody has acknowledged", findings.losses.mapValues(\.reason), of: library)
     }

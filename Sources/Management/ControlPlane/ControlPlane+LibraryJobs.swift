@@ -165,6 +165,6 @@ extension ControlPlane {
 }
 
 extension LibraryRecord {
-    /// The keys of the logical units: changer and drives.
-    fileprivate var unitKeys: [Int64] { [identity.id] + drives.map(\.identity.id) }
+    /// The keys of the logical units, in the order of their numbers: changer and drives.
+    var unitKeys: [Int64] { [identity.id] + drives.map(\.identity.id) }
 }

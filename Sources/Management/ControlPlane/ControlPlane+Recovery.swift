@@ -1,6 +1,7 @@
 import Catalog
 import Foundation
 import Logging
+import Platform
 import Resources
 
 import struct Media.CartridgeStore
@@ -73,17 +74,22 @@ extension ControlPlane {
     /// Removes image and row of a disk that is not complete.
     func removeRemains(of disk: DiskRecord) throws(ManagementError) {
         if !disk.imageIsExternal {
-            try removing { () throws(ManagementError) in try folder.remove(folder.imagePath(disk.image)) }
+            let path = folder.imagePath(disk.image)
+            // A folder there is refused in its own words.
+            if (try? FileStatus.of(path).kind) != .directory { try checkIsOwn(path, of: disk.name, "disk") }
+            try removing { () throws(ManagementError) in try folder.remove(path) }
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
-        noteWithdrawn(disk.name)
+        forgetFormerPlans()
+        noteForgotten(disk.name)
         for problem in [disk.name, Self.sizeProblem(disk.name)] { setProblem(nil, of: problem) }
     }
 
     /// Removes folder and rows of a library that is not complete. `job` hears how far it is.
     func removeRemains(of library: LibraryRecord, job: Job? = nil) throws(ManagementError) {
         let path = folder.libraryPath(library.name)
+        if try displacement(of: library, at: path) != nil { try checkIsOwn(path, of: library.name, "library") }
         try removing { () throws(ManagementError) in
             try inPieces(try cartridgeRecords(library), job) { cartridges throws(ManagementError) in
                 try assembly.deleteCartridges(cartridges, of: library, in: path)
@@ -92,7 +98,8 @@ extension ControlPlane {
         }
         try forgetSecrets(at: .target(DeviceName.targetName(library.name)))
         try query { () throws(CatalogError) in try catalog.removeLibrary(named: library.name) }
-        noteWithdrawn(library.name)
+        forgetFormerPlans()
+        noteForgotten(library.name)
         setProblem(nil, of: library.name)
     }
 
@@ -109,13 +116,17 @@ extension ControlPlane {
     // MARK: Files without a row
 
     /// The images, libraries and cartridges that no row claims. What a crash has left of a cartridge, under a hidden
-    /// name, is removed.
-    func unclaimedFiles() throws(ManagementError) -> [String] {
+    /// name, is removed. The files of disks and libraries that are not among `answering` are left alone.
+    func unclaimedFiles(_ answering: Set<String>) throws(ManagementError) -> [String] {
         var unclaimed: [String] = []
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        let images = Set(disks.map { folder.resolved(folder.imagePath($0.image)) })
+        let images = Set(
+            disks.filter { answering.contains($0.name) }.map { folder.resolved(folder.imagePath($0.image)) })
+        let silent = Set(disks.filter { !answering.contains($0.name) }.map { folder.imagePath($0.image) })
         let imageFolder = folder.path + "/" + StateFolder.imageFolder
-        for name in folder.names(in: imageFolder) where !images.contains(folder.resolved(imageFolder + "/" + name)) {
+        for name in folder.names(in: imageFolder)
+        where !silent.contains(imageFolder + "/" + name) && !images.contains(folder.resolved(imageFolder + "/" + name))
+        {
             unclaimed.append(imageFolder + "/" + name)
         }
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
@@ -123,7 +134,7 @@ extension ControlPlane {
         for name in folder.names(in: folder.path + "/libraries") where !names.contains(name) {
             unclaimed.append(folder.libraryPath(name))
         }
-        for library in libraries where library.phase == .complete {
+        for library in libraries where library.phase == .complete && answering.contains(library.name) {
             let barcodes = Set(try cartridgeRecords(library).map { $0.barcode + StateFolder.cartridgeSuffix })
             let path = folder.libraryPath(library.name)
             for name in folder.names(in: path)

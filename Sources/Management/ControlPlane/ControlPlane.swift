@@ -22,6 +22,7 @@ final class ControlPlane: Sendable {
         var notedWarnings: Set<String> = []
         var notedStorageProblems: [String] = []
         var isFrontEndStale = false
+        var hasFrontEnd = false
         var freeze: FrontEndFreeze?
     }
 
@@ -36,6 +37,8 @@ final class ControlPlane: Sendable {
     let tokens: TokenStore
     /// Requests that did not show who asks.
     let refusedRequests: RefusalLog
+    /// What looks at files that may not answer.
+    let looks: FileLooks
     /// Those who follow the events.
     let feed: EventFeed
     let started = Date()
@@ -81,6 +84,12 @@ final class ControlPlane: Sendable {
         set { memory.withLock { $0.isFrontEndStale = newValue } }
     }
 
+    /// Whether the front end was told anything since the start.
+    var hasFrontEnd: Bool {
+        get { memory.withLock { $0.hasFrontEnd } }
+        set { memory.withLock { $0.hasFrontEnd = newValue } }
+    }
+
     /// What initiators are to see until a configuration is in force as a whole; nil when none is being applied.
     var freeze: FrontEndFreeze? {
         get { memory.withLock { $0.freeze } }
@@ -123,6 +132,11 @@ final class ControlPlane: Sendable {
         self.feed = feed
         self.logger = logger
         tokens = TokenStore(folder)
+        do {
+            looks = try FileLooks()
+        } catch {
+            throw ManagementError(.system, "the threads of the control plane cannot be started: \(error)")
+        }
         refusedRequests = RefusalLog(logger, .requests)
         profiles = try ProfileStore(folders: [folder.profilesPath] + (profileFolder.map { [$0] } ?? []))
         let gate = folder.gate
@@ -195,10 +209,16 @@ final class ControlPlane: Sendable {
     func stopDevices() async -> Bool {
         feed.end()
         await nameService?.stop()
-        // Its job was told to stop already.
-        await check?.finished()
-        return await assembly.shutDown()
+        let isWritten = await assembly.shutDown()
+        // Its job was told to stop already. What hangs keeps nobody, least of all what has to be written out.
+        if await check?.finished(within: Self.checkWait) == false {
+            logger.error("the check does not end: a file does not answer", metadata: ["waited": "\(Self.checkWait)"])
+        }
+        return isWritten
     }
+
+    /// How long the end waits for a check that was told to stop.
+    static let checkWait = Duration.seconds(5)
 
     /// The end: nothing may be asked for afterwards.
     func closeCatalog() {
@@ -214,13 +234,12 @@ final class ControlPlane: Sendable {
         try offer(try adoptingLength(of: disk, ownFiles))
     }
 
-    /// Hands a disk, which is as its image is, to the devices.
+    /// Hands a disk, which is as its image is, to the devices, and lets those in who may use it.
     func offer(_ disk: DiskRecord) throws(ManagementError) {
         let path = folder.imagePath(disk.image)
-        try offering { () throws(ManagementError) in
-            try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
-        }
+        try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
         noteServed(disk.name, from: path)
+        admit(disk.name, units: [disk.identity.id])
     }
 
     private func createDemo() throws(ManagementError) {

@@ -24,8 +24,8 @@ extension LocalDevices {
 
     /// Changes target after target to what `plan` says; then replaces all rules at once, and reviews the sessions.
     public func configure(_ plan: FrontEndPlan) {
-        let units = units.withLock { $0 }
         frontEnd.withLock { state in
+            let units = units.withLock { $0 }
             var maps: [FrontEndState.MapName: LogicalUnitMap] = [:]
             var ownTargets: Set<String> = []
             for planned in plan.targets {
@@ -54,6 +54,33 @@ extension LocalDevices {
             state.ownTargets = ownTargets
         }
         server.reviewAccess()
+    }
+
+    /// Replaces the rule of one target, which the device's own units stay with.
+    public func admit(_ plan: TargetPlan) {
+        access.set(AccessTable.Rule(plan) { _ in LogicalUnitMap() }, of: plan.name)
+    }
+
+    /// The target of a device begins with the device's units, by key: closed.
+    func begin(_ target: Target, _ begun: [Int64: LogicalUnit]) {
+        // Not in the middle of a plan, which would take units away that it does not know yet.
+        frontEnd.withLock { _ in
+            units.withLock { $0.merge(begun) { $1 } }
+            access.close(target.name)
+            targets.add(target)
+        }
+    }
+
+    /// The target of a device ends with the device's units; sessions that have begun meanwhile are ended.
+    func end(_ targetName: String, _ ended: [Int64]) {
+        // Not in the middle of a plan, which would put back what it has found.
+        frontEnd.withLock { _ in
+            targets.remove(name: targetName)
+            domains.forget(targetName)
+            access.close(targetName)
+            units.withLock { units in for key in ended { units[key] = nil } }
+        }
+        server.closeSessions(targetName: targetName)
     }
 
     /// Shows disks at free numbers of a target. Those that are not served are left out, as in a plan.

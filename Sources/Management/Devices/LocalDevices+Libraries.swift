@@ -104,9 +104,9 @@ extension LocalDevices {
 
     // MARK: Libraries
 
-    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target. Drives could live on
-    /// different reactors; but then a session with several of them reaches some through a relay, which costs a copy and
-    /// hand-overs between threads for each command.
+    /// Puts changer and drives on one reactor, loads what is in the drives, and offers the target, closed. Drives could
+    /// live on different reactors; but then a session with several of them reaches some through a relay, which costs a
+    /// copy and hand-overs between threads for each command.
     public func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError) {
@@ -150,12 +150,9 @@ extension LocalDevices {
         let running = RunningLibrary(
             name: library.name, changer: changer, drives: drives, register: register)
         libraries.withLock { $0[library.identity.id] = running }
-        units.withLock { units in
-            units[library.identity.id] = changerUnit
-            for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
-        }
-        access.begin(targetName)
-        targets.add(target)
+        var units = [library.identity.id: changerUnit]
+        for (record, drive) in zip(library.drives, drives) { units[record.identity.id] = drive.unit }
+        begin(target, units)
     }
 
     /// The reactor that is the home of all of `units` that have one; nil when they have several, or none. Sessions with
@@ -167,14 +164,7 @@ extension LocalDevices {
 
     /// Offers the library no longer, and closes its cartridges.
     public func stopLibrary(_ library: LibraryRecord, targetName: String) {
-        targets.remove(name: targetName)
-        domains.forget(targetName)
-        access.set(nil, of: targetName)
-        server.closeSessions(targetName: targetName)
-        units.withLock { units in
-            units[library.identity.id] = nil
-            for drive in library.drives { units[drive.identity.id] = nil }
-        }
+        end(targetName, [library.identity.id] + library.drives.map(\.identity.id))
         guard let running = libraries.withLock({ $0.removeValue(forKey: library.identity.id) }) else { return }
         close(running)
     }

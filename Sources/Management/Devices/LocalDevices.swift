@@ -105,7 +105,16 @@ public final class LocalDevices: DeviceAssembly {
 
     // MARK: Disks
 
-    /// Opens the image and offers the disk's target.
+    /// Opens a file and reads a byte; of what is no file it only asks what it is.
+    public func touch(_ path: String) {
+        guard let status = try? FileStatus.of(path), status.kind == .regular,
+            let file = try? File.open(path: path)
+        else { return }
+        var byte: [UInt8] = [0]
+        _ = byte.modifyBytes { file.read(into: &$0, fileOffset: 0) }
+    }
+
+    /// Opens the image and offers the disk's target, closed.
     public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
         let image: RawDiskImage
         do {
@@ -127,9 +136,7 @@ public final class LocalDevices: DeviceAssembly {
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
         disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
-        units.withLock { $0[disk.identity.id] = unit }
-        access.begin(targetName)
-        targets.add(target)
+        begin(target, [disk.identity.id: unit])
     }
 
     /// Makes the running disk larger; its unit tells initiators.
@@ -146,11 +153,7 @@ public final class LocalDevices: DeviceAssembly {
 
     /// Offers the disk no longer; sessions that have begun meanwhile are ended.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
-        targets.remove(name: targetName)
-        domains.forget(targetName)
-        access.set(nil, of: targetName)
-        server.closeSessions(targetName: targetName)
-        units.withLock { $0[disk.identity.id] = nil }
+        end(targetName, [disk.identity.id])
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
         if let failure = running?.server.image.synchronize() {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])

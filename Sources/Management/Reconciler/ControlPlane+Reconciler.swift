@@ -10,29 +10,33 @@ extension ControlPlane {
 
     // MARK: The start
 
-    /// Ends what is unfinished, serves what is complete, and notes what cannot be; everything else goes on.
+    /// Ends what is unfinished, serves what is complete, and notes what cannot be; everything else goes on, beside what
+    /// does not answer too.
     ///
     /// - Parameter isStrict: Whether to refuse when something cannot be served.
     func reconcileAll(isStrict: Bool) throws(ManagementError) {
         // The files that are the daemon's own are looked at once for all disks.
-        let ownFiles = OwnFiles(of: folder)
-        let disks = DiskReconciliation(plane: self, ownFiles: { ownFiles })
+        let ownFiles = KnownOwnFiles(of: folder)
+        let disks = DiskReconciliation(plane: self, ownFiles: { ownFiles.files })
         let libraries = LibraryReconciliation(plane: self)
-        try finalizeAll(disks)
-        try finalizeAll(libraries)
-        noteUnclaimedFiles(try unclaimedFiles())
-        try convergeAll(disks, isStrict)
-        try convergeAll(libraries, isStrict)
+        let answering = disks.answering(try disks.rows(), self)
+            .union(libraries.answering(try libraries.rows(), self))
+        try finalizeAll(disks, answering)
+        try finalizeAll(libraries, answering)
+        noteUnclaimedFiles(try unclaimedFiles(answering))
+        try convergeAll(disks, answering, isStrict)
+        try convergeAll(libraries, answering, isStrict)
     }
 
-    private func finalizeAll<Kind: Reconciliation>(_ kind: Kind) throws(ManagementError) {
+    private func finalizeAll<Kind: Reconciliation>(_ kind: Kind, _ answering: Set<String>) throws(ManagementError) {
         for row in try kind.rows() {
+            let name = kind.name(of: row)
             guard kind.observe(row) == .unfinished else {
-                try kind.finalizeParts(of: row)
+                if answering.contains(name) { try kind.finalizeParts(of: row) }
                 continue
             }
-            let name = kind.name(of: row)
-            do {
+            do throws(ManagementError) {
+                guard answering.contains(name) else { throw kind.silence(row) }
                 try kind.finalize(row)
                 logger.notice("what was interrupted is removed", metadata: [Kind.kind: "\(name)"])
             } catch {
@@ -41,10 +45,13 @@ extension ControlPlane {
         }
     }
 
-    private func convergeAll<Kind: Reconciliation>(_ kind: Kind, _ isStrict: Bool) throws(ManagementError) {
+    private func convergeAll<Kind: Reconciliation>(
+        _ kind: Kind, _ answering: Set<String>, _ isStrict: Bool
+    ) throws(ManagementError) {
         for row in try kind.rows() where kind.observe(row) == .unserved {
             let name = kind.name(of: row)
-            do {
+            do throws(ManagementError) {
+                guard answering.contains(name) else { throw kind.silence(row) }
                 try kind.converge(row)
             } catch {
                 guard !isStrict else {
@@ -76,24 +83,37 @@ extension ControlPlane {
 
     private func observe<Kind: Reconciliation>(_ kind: Kind) throws(ManagementError) -> [String] {
         var names: [String] = []
-        for row in try kind.rows() {
+        let rows = try kind.rows()
+        // From which file each was served comes first: what is found out later is of that one.
+        let served = Dictionary(
+            rows.map { (kind.name(of: $0), servedFile(of: kind.name(of: $0))) }, uniquingKeysWith: { first, _ in first }
+        )
+        let observations = looks.look(at: rows.map { (name: kind.name(of: $0), item: $0) }) { kind.observe($0) }
+        for row in rows {
             let name = kind.name(of: row)
-            let served = servedFile(of: name)
-            switch kind.observe(row) {
+            let served = served[name] ?? nil
+            switch observations[name] {
+            case nil:
+                // Where too many others hang, nobody has asked.
+                if looks.hangs(name) { noteDetached(kind.silence(row).message, name, Kind.kind, since: served) }
+                if served == nil, problems[name] != nil { names.append(name) }
             // Another thread may be making or deleting it just now; what nobody works on has a problem.
             case .unserved, .unfinished: if problems[name] != nil { names.append(name) }
             case .served: noteDetached(nil, name, Kind.kind, since: served)
             case .detached(let sentence): noteDetached(sentence, name, Kind.kind, since: served)
+            case .renewed(let identity):
+                noteDetached(nil, name, Kind.kind, since: served)
+                if let served { renewServed(name, from: served, to: identity) }
             }
         }
         return names
     }
 
     /// Has the disk or library `name`, which nobody changes meanwhile, become what its row asks for. True when it is,
-    /// or has gone.
-    func reconcile(_ name: String) throws(ManagementError) -> Bool {
+    /// or has gone. `ownFiles` are those of the round.
+    func reconcile(_ name: String, _ ownFiles: KnownOwnFiles) throws(ManagementError) -> Bool {
         guard problems[name] != nil else { return true }
-        let disks = DiskReconciliation(plane: self, ownFiles: { [folder] in OwnFiles(of: folder) })
+        let disks = DiskReconciliation(plane: self, ownFiles: { ownFiles.files })
         var isDone = try reconcile(name, disks)
         if isDone == nil { isDone = try reconcile(name, LibraryReconciliation(plane: self)) }
         guard let isDone else {
@@ -106,20 +126,23 @@ extension ControlPlane {
     /// Nil when there is none of that name.
     private func reconcile<Kind: Reconciliation>(_ name: String, _ kind: Kind) throws(ManagementError) -> Bool? {
         guard let row = try kind.row(name) else { return nil }
-        switch kind.observe(row) {
-        case .served, .detached: break
+        // What is served already, or hangs, is not touched.
+        let isDue = servedFile(of: name) == nil
+        let isSilent = isDue && kind.answering([row], self).isEmpty
+        switch isDue ? kind.observe(row) : .served {
+        case .served, .detached, .renewed: break
         case .unserved:
-            do {
+            do throws(ManagementError) {
+                guard !isSilent else { throw kind.silence(row) }
                 try kind.converge(row)
             } catch {
                 noteUnserved(name, Kind.kind, error)
                 return false
             }
             logger.notice("served", metadata: [Kind.kind: "\(name)"])
-            setProblem(nil, of: name)
-            try configureFrontEnd()
         case .unfinished:
-            do {
+            do throws(ManagementError) {
+                guard !isSilent else { throw kind.silence(row) }
                 try kind.finalize(row)
             } catch {
                 noteRemains(of: name, Kind.kind, error)

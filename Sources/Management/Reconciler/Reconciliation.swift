@@ -12,11 +12,13 @@ enum Observation: Hashable {
     case unfinished
     /// It runs, and its files are not where its row says. The sentence says what is wrong, and what to do.
     case detached(String)
+    /// It runs, and where its row says is another folder now, which serves as well.
+    case renewed(FileStatus.Identity)
 }
 
 /// What brings the things of a kind from what they are to what their rows ask for. Each step may be repeated: what is
 /// done already, it leaves alone. Only `observe` may run beside changes of the thing.
-protocol Reconciliation {
+protocol Reconciliation: Sendable {
     associatedtype Row: Sendable
     /// `disk`
     static var kind: String { get }
@@ -25,6 +27,8 @@ protocol Reconciliation {
     /// The row of the thing `name`, if there is one.
     func row(_ name: String) throws(ManagementError) -> Row?
     func name(of row: Row) -> String
+    /// What has to answer before it can be served or removed: its image or folder.
+    func path(of row: Row) -> String
     /// Looks at memory, and at where the files should be; changes nothing.
     func observe(_ row: Row) -> Observation
     /// Serves what is not served.
@@ -37,6 +41,20 @@ protocol Reconciliation {
 
 extension Reconciliation {
     func finalizeParts(of row: Row) throws(ManagementError) {}
+
+    /// Those of `rows` whose files answer, by name.
+    func answering(_ rows: [Row], _ plane: ControlPlane) -> Set<String> {
+        let paths = rows.map { (name: name(of: $0), item: path(of: $0)) }
+        return Set(plane.looks.look(at: paths) { [assembly = plane.assembly] in assembly.touch($0) }.keys)
+    }
+
+    /// Why something is neither served nor removed whose files do not answer.
+    func silence(_ row: Row) -> ManagementError {
+        ManagementError(
+            .system,
+            "\(Self.kind) '\(name(of: row))': \(path(of: row)) does not answer; see to the file system that it is on, "
+                + "and the daemon goes on with it when it does")
+    }
 }
 
 /// Disks: the row, the image and the logical unit.
@@ -44,7 +62,7 @@ struct DiskReconciliation: Reconciliation {
     static let kind = "disk"
     let plane: ControlPlane
     /// The daemon's own files, which are no images; looked at only when a disk with an image is to be served.
-    let ownFiles: () -> OwnFiles
+    let ownFiles: @Sendable () -> OwnFiles
 
     func rows() throws(ManagementError) -> [DiskRecord] {
         try plane.query { () throws(CatalogError) in try plane.catalog.disks() }
@@ -55,6 +73,8 @@ struct DiskReconciliation: Reconciliation {
     }
 
     func name(of row: DiskRecord) -> String { row.name }
+
+    func path(of row: DiskRecord) -> String { plane.folder.imagePath(row.image) }
 
     func observe(_ row: DiskRecord) -> Observation {
         guard row.phase == .complete else { return .unfinished }
@@ -102,20 +122,27 @@ struct LibraryReconciliation: Reconciliation {
 
     func name(of row: LibraryRecord) -> String { row.name }
 
+    func path(of row: LibraryRecord) -> String { plane.folder.libraryPath(row.name) }
+
     func observe(_ row: LibraryRecord) -> Observation {
         guard row.phase == .complete else { return .unfinished }
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
         let path = plane.folder.libraryPath(row.name)
-        let reason: String
+        let words = "library '\(row.name)': its folder \(path)"
+        let present: FileStatus
         do {
-            guard try FileStatus.of(path).identity != served else { return .served }
-            reason = "was replaced by another one"
+            present = try FileStatus.of(path)
         } catch {
             guard error.code == Errno.noSuchFile else { return .served }
-            reason = "was removed or renamed"
+            return .detached("\(words) was removed or renamed; no cartridge in it can be loaded until it is back")
         }
-        return .detached(
-            "library '\(row.name)': its folder \(path) \(reason); no cartridge in it can be loaded until it is back")
+        guard present.identity != served else { return .served }
+        do throws(ManagementError) {
+            guard let reason = try plane.displacement(of: row, at: path) else { return .renewed(present.identity) }
+            return .detached("\(words) was replaced by another one \(reason)")
+        } catch {
+            return .served
+        }
     }
 
     func converge(_ row: LibraryRecord) throws(ManagementError) { try plane.start(row) }
@@ -123,4 +150,23 @@ struct LibraryReconciliation: Reconciliation {
     func finalize(_ row: LibraryRecord) throws(ManagementError) { try plane.removeRemains(of: row) }
 
     func finalizeParts(of row: LibraryRecord) throws(ManagementError) { try plane.endInterruptedCartridges(of: row) }
+}
+
+extension ControlPlane {
+    /// Why the folder at `path`, which has taken the place of the one from which the library is served, does not serve
+    /// as well; nil when it does. Cartridges are opened by their paths, so a copy with all of them is as good, unless a
+    /// drive goes on with one of the former folder.
+    func displacement(of library: LibraryRecord, at path: String) throws(ManagementError) -> String? {
+        let missing = assembly.cartridgeFindings(of: library).problems.filter { $0.value.state == .missing }
+        for cartridge in try cartridgeRecords(library) where cartridge.phase == .complete {
+            if let element = cartridge.location.element, element.kind == .drive {
+                return "while \(element) had cartridge '\(cartridge.barcode)', whose data go on in the former one; "
+                    + "put that back, or what is written is lost"
+            }
+            let file = folder.cartridgePath(cartridge.barcode, library: library.name)
+            guard missing[cartridge.barcode] == nil, (try? FileStatus.of(file).kind) != .directory else { continue }
+            return "without cartridge '\(cartridge.barcode)', which cannot be loaded; put the former one back"
+        }
+        return nil
+    }
 }

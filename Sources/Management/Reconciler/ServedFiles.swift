@@ -1,4 +1,5 @@
 import Platform
+import Resources
 
 /// What the files were from which disks and libraries are served, and which of them are not in their place any more.
 struct ServedFiles {
@@ -7,6 +8,8 @@ struct ServedFiles {
         var detachment: String?
     }
     private var served: [String: Served] = [:]
+    /// From what was served what is being deleted, until its files are removed.
+    private var withdrawn: [String: FileStatus.Identity] = [:]
     /// Behind which name the next round of what is tried again begins.
     private var last = ""
 
@@ -20,10 +23,29 @@ struct ServedFiles {
     var detachments: [String: String] { served.compactMapValues(\.detachment) }
 
     /// It is served from there.
-    mutating func add(_ name: String, _ identity: FileStatus.Identity) { served[name] = Served(identity: identity) }
+    mutating func add(_ name: String, _ identity: FileStatus.Identity) {
+        served[name] = Served(identity: identity)
+        withdrawn[name] = nil
+    }
 
     /// It is served no more.
-    mutating func remove(_ name: String) { served[name] = nil }
+    mutating func withdraw(_ name: String) {
+        if let former = served.removeValue(forKey: name) { withdrawn[name] = former.identity }
+    }
+
+    /// Nothing of it is left, or what is left is not the daemon's to remove.
+    mutating func forget(_ name: String) {
+        served[name] = nil
+        withdrawn[name] = nil
+    }
+
+    /// The image or folder from which `name` is served, or was before it came to be deleted; nil when it was not.
+    func lastIdentity(of name: String) -> FileStatus.Identity? { served[name]?.identity ?? withdrawn[name] }
+
+    /// It goes on being served from another folder, if it is still served from `former`.
+    mutating func renew(_ name: String, from former: FileStatus.Identity, to present: FileStatus.Identity) {
+        if served[name]?.identity == former { add(name, present) }
+    }
 
     /// Notes where its files are, if it is still served from there. Whether that is news.
     mutating func setDetachment(_ sentence: String?, of name: String, servedFrom identity: FileStatus.Identity) -> Bool
@@ -37,11 +59,11 @@ struct ServedFiles {
 
     /// At most `limit` of `names`, those behind the ones of the last time first.
     mutating func turn(of names: [String], limit: Int) -> [String] {
-        guard names.count > limit else { return names }
         let sorted = names.sorted()
         let behind = sorted.filter { $0 > last }
         let chosen = Array((behind + sorted.filter { $0 <= last }).prefix(limit))
-        last = chosen.last ?? ""
+        // Where all have their turn, each is the first one day: the others may be kept from it by what takes long.
+        last = (names.count > limit ? chosen.last : chosen.first) ?? ""
         return chosen
     }
 }
@@ -63,7 +85,26 @@ extension ControlPlane {
     }
 
     /// Notes that `name` is served no more.
-    func noteWithdrawn(_ name: String) { served.withLock { $0.remove(name) } }
+    func noteWithdrawn(_ name: String) { served.withLock { $0.withdraw(name) } }
+
+    /// Notes that nothing is left of `name` that is to be removed.
+    func noteForgotten(_ name: String) { served.withLock { $0.forget(name) } }
+
+    /// Refuses to remove what is at `path` when it is not the image or folder from which `name` was served: somebody
+    /// has put it there. A link counts as what it leads to. What was never served since the start is as its row says.
+    func checkIsOwn(_ path: String, of name: String, _ kind: String) throws(ManagementError) {
+        guard let own = served.withLock({ $0.lastIdentity(of: name) }), let present = try? FileStatus.of(path),
+            present.identity != own
+        else { return }
+        throw ManagementError(
+            .conflict,
+            "\(path) is not what \(kind) '\(name)' was served from, but something that was put in its place; move it "
+                + "away, it is not removed")
+    }
+
+    func renewServed(_ name: String, from former: FileStatus.Identity, to present: FileStatus.Identity) {
+        served.withLock { $0.renew(name, from: former, to: present) }
+    }
 
     func setDetachment(_ sentence: String?, of name: String, servedFrom identity: FileStatus.Identity) -> Bool {
         served.withLock { $0.setDetachment(sentence, of: name, servedFrom: identity) }

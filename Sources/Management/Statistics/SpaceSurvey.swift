@@ -1,7 +1,8 @@
 import Platform
 
 /// How much storage is used and free: the last that was found, and whether somebody looks. To look takes time, for ever
-/// when a file hangs, so nobody who asks waits for it.
+/// when a file hangs, so nobody who asks waits for it; and a look lasts until it ends, however long its caller waits,
+/// so that a file that hangs has one thread and no more.
 final class SpaceSurvey: Sendable {
     /// How old the figures may be before somebody looks again.
     static let age = Duration.seconds(60)
@@ -16,7 +17,7 @@ final class SpaceSurvey: Sendable {
     /// What was found last.
     var figures: SpaceFigures? { state.withLock { $0.figures } }
 
-    /// Whether the caller is to look now, and to call `end` then.
+    /// Whether the caller is to look now, and to call `end` when that ends, or comes to nothing.
     func begins(at time: MonotonicTime = .current()) -> Bool {
         state.withLock { state in
             guard !state.isUnderWay, state.end.map({ time - $0 >= Self.age }) ?? true else { return false }
