@@ -11,7 +11,9 @@ public struct EventDriver: Driver {
     static let kinds: Set<String> = Set(
         Registry.kinds.map { kind in
             let words = kind.description.singular.split(separator: " ")
-            return words.dropFirst().reduce(String(words.first ?? "")) { $0 + $1.prefix(1).uppercased() + $1.dropFirst() }
+            return words.dropFirst().reduce(String(words.first ?? "")) {
+                $0 + $1.prefix(1).uppercased() + $1.dropFirst()
+            }
         } + otherKinds)
 
     /// The kind that is asked for; nil for all.
@@ -50,7 +52,8 @@ public struct EventDriver: Driver {
 
     public func follow(_ page: Page) async throws(ManagementError) -> FollowedThings {
         try await controller.followEvents(
-            after: try Self.after(page), kind: try Self.kind(page), name: page.filters["thing"], heartbeat: Self.heartbeat
+            after: try Self.after(page), kind: try Self.kind(page), name: page.filters["thing"],
+            heartbeat: Self.heartbeat
         ).map { event in
             switch event {
             case .event(let event): Self.resource(event).json
