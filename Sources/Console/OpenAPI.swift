@@ -38,8 +38,8 @@ enum OpenAPI {
             "info": [
                 "title": "Carousel", "version": .text(Controller.version),
                 "description": """
-                The control plane of a Carousel daemon: on a Unix socket in its state folder, and encrypted on a network \
-                where it was told to. The role that an operation or a field needs is its x-role.
+                The control plane of a Carousel daemon: on a Unix socket in its state folder, and encrypted on a \
+                network where it was told to. The role that an operation or a field needs is its x-role.
                 """,
             ],
             "paths": .object(paths.filter { $0.value != [:] }),

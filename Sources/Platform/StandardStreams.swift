@@ -13,11 +13,18 @@ public enum StandardStreams {
 
     /// Writes all of `bytes` to standard output, and waits where that does not take more.
     public static func write(_ bytes: [UInt8]) throws(SystemError) {
+        try write(bytes, to: STDOUT_FILENO, "write to standard output")
+    }
+
+    /// The same to another stream, socket or pipe that is open, as the system numbers it.
+    public static func write(
+        _ bytes: [UInt8], to fileDescriptor: Int32, _ operation: StaticString = "write"
+    ) throws(SystemError) {
         var rest = bytes[...]
         while !rest.isEmpty {
             let count = unsafe rest.withUnsafeBytes { bytes in
                 // Safe: the bytes outlive the call, which reads no more than there are.
-                unsafe Glibc.write(STDOUT_FILENO, bytes.baseAddress, bytes.count)
+                unsafe Glibc.write(fileDescriptor, bytes.baseAddress, bytes.count)
             }
             guard count < 0 else {
                 rest = rest.dropFirst(count)
@@ -27,9 +34,9 @@ public enum StandardStreams {
             case EINTR: break
             case EAGAIN:
                 // Whoever shares it has made it one that does not wait. Safe: the call uses the one structure.
-                var output = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+                var output = pollfd(fd: fileDescriptor, events: Int16(POLLOUT), revents: 0)
                 _ = unsafe poll(&output, 1, -1)
-            case let code: throw SystemError(code: code, operation: "write to standard output")
+            case let code: throw SystemError(code: code, operation: operation)
             }
         }
     }

@@ -59,18 +59,7 @@ final class LogOutput: TextOutputStream, Sendable {
     }
 
     private func put(_ line: String) {
-        var rest = Array(line.utf8)[...]
-        while !rest.isEmpty {
-            let count = unsafe rest.withUnsafeBytes { bytes in
-                unsafe Glibc.write(fileDescriptor, bytes.baseAddress, bytes.count)
-            }
-            if count < 0 {
-                guard errno == EINTR || errno == EAGAIN else { return }
-                // Somebody else has made it non-blocking; the thread has nothing else to do.
-                if errno == EAGAIN { usleep(10_000) }
-                continue
-            }
-            rest = rest.dropFirst(count)
-        }
+        // Where the log cannot be written there is nobody to tell.
+        try? StandardStreams.write(Array(line.utf8), to: fileDescriptor)
     }
 }

@@ -5,8 +5,8 @@ import Platform
 
 /// A file that a command writes for the user.
 enum OutputFile {
-    /// Writes `data` to `path`. A regular file is replaced as a whole, so that nothing of the new one is seen before it is
-    /// whole, and keeps its mode; a new one has `mode`, less what the umask takes. Links are followed; devices and
+    /// Writes `data` to `path`. A regular file is replaced as a whole, so that nothing of the new one is seen before it
+    /// is whole, and keeps its mode; a new one has `mode`, less what the umask takes. Links are followed; devices and
     /// pipes are written to.
     static func write(_ data: Data, to path: String, mode: UInt32 = 0o644) throws(CommandFailure) {
         guard !path.isEmpty else { throw CommandFailure(.usage, "the name of a file is empty; name one") }

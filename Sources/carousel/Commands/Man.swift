@@ -25,8 +25,7 @@ struct Man: ParsableCommand {
                 .systemError, "the manual pages cannot be written to \(path): \(SystemReason.text(error))")
         }
         for page in pages { try OutputFile.write(Data(page.text.utf8), to: "\(path)/\(page.name)") }
-        Output.print(
-            "\(Counted.text(pages.count, "manual page")) in \(PrintableText.escaped(path)); try: man \(PrintableText.escaped(path))/carousel.1"
-        )
+        let shown = PrintableText.escaped(path)
+        Output.print("\(Counted.text(pages.count, "manual page")) in \(shown); try: man \(shown)/carousel.1")
     }
 }
