@@ -260,6 +260,8 @@ struct API: Sendable {
         let bytes: ByteBuffer
         do {
             bytes = try await request.body.collect(upTo: maximumLength)
+        } catch let error where !(error is NIOTooManyBytesError) {
+            throw ManagementError(.invalid, "the body cannot be read: it is not sent as HTTP/1.1 has it, or not whole")
         } catch {
             throw Problem(
                 .contentTooLarge,
