@@ -88,7 +88,7 @@ extension StateFolder {
     /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this
     /// throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         if !exists(Self.parent(of: path)) { try createFolder(Self.parent(of: path)) }
         do {
             try gate?(path)
@@ -109,7 +109,7 @@ extension StateFolder {
 
     /// Makes the folder `path`, for the owner only; its name is durable on return.
     func createFolder(_ path: String) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try gate?(path)
             try FileManager.default.createDirectory(
@@ -135,7 +135,7 @@ extension StateFolder {
     }
 
     private func removing(_ path: String, _ remove: () throws -> Void) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try remove()
             // With the folder that it was in, it has gone for good.
@@ -198,7 +198,7 @@ extension StateFolder {
 
     /// The same as `replace`, in words.
     func replaceFile(_ path: String, with bytes: [UInt8]) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try replace(path, with: bytes)
         } catch {
@@ -209,7 +209,7 @@ extension StateFolder {
     /// Gives the folder at `path` the name `target` on the same file system, where nothing is; durable on return. When
     /// this throws, it has its name again, unless the system refuses that too.
     func move(_ path: String, to target: String) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try rename(path, to: target)
             do {

@@ -233,7 +233,7 @@ final class SecretStore: Sendable {
                 algorithms: credentials.algorithms.map(\.rawValue),
                 isProposal: content.proposals[scope] == nil ? nil : true)
         }
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             let data = try JSONEncoder().encode(FileContent(version: Self.version, entries: list))
             try folder.replace(path, with: [UInt8](data))

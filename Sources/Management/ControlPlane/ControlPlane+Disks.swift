@@ -97,7 +97,7 @@ extension ControlPlane {
             if let loss = assembly.loss(ofDisk: disk) {
                 throw ManagementError(.conflict, Self.sentence(loss, ofDisk: name))
             }
-            try DryRun.endBeforeEffect()
+            try Effect.begin()
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
         }

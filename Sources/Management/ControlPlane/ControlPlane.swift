@@ -134,13 +134,13 @@ final class ControlPlane: Sendable {
                 hooks: Catalog.Hooks(
                     willCommit: { () throws(CatalogError) in
                         do throws(ManagementError) {
-                            try Precondition.current?.checkInTransaction()
+                            try Precondition.current?.checkBeforeEffect()
                             try DryRun.endBeforeEffect()
                         } catch {
                             throw .failed(error.message)
                         }
                         do throws(ManagementError) { try gate?(path) } catch { throw .full(error.message) }
-                    },
+                    }, didCommit: { Precondition.current?.settle() },
                     willCreate: { () throws(CatalogError) in
                         if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
                     }, makeRoom: { [reserve = folder.reserve] attempt in reserve.lend(attempt) },
