@@ -16,7 +16,7 @@ struct BackupTests {
         folder = fixture.path + "-backup"
     }
 
-    private func prepare() async throws {
+    func prepare() async throws {
         let controller = fixture.controller
         try await controller.start()
         try await controller.createDisk("a", Disk.Spec(size: 8 << 20))
@@ -32,11 +32,11 @@ struct BackupTests {
             "target:a/u", Credential.Spec(secret: Secret(Array("swordfish-swordfish".utf8))))
     }
 
-    private func backUp(hasMedia: Bool = true, to folder: String? = nil) async throws {
+    func backUp(hasMedia: Bool = true, to folder: String? = nil) async throws {
         try await fixture.controller.backUp(BackupRequest(folder: folder ?? self.folder, hasMedia: hasMedia))
     }
 
-    private func removing(_ paths: String...) {
+    func removing(_ paths: String...) {
         for path in paths { try? FileManager.default.removeItem(atPath: path) }
     }
 

@@ -118,6 +118,7 @@ final class ControlPlane: Sendable {
         folder: StateFolder, logger: Logger, profileFolder: String? = nil,
         makeAssembly: (Controller.Resources) throws(ManagementError) -> any DeviceAssembly
     ) throws(ManagementError) {
+        if let refusal = StateFolder.unfinishedRestore(in: folder.path) { throw ManagementError(.damaged, refusal) }
         self.folder = folder
         let feed = EventFeed()
         self.feed = feed
