@@ -163,7 +163,8 @@ struct GenerationTests {
         var (generation, number) = (try catalog.newGeneration(), Int64(0))
         for _ in 0..<3 {
             try catalog.leap(event: event)
-            let (nextGeneration, next) = (try catalog.newGeneration(), try #require(try catalog.lastEvents(limit: 1).last))
+            let nextGeneration = try catalog.newGeneration()
+            let next = try #require(try catalog.lastEvents(limit: 1).last)
             #expect(next.verb == "restore" && next.id > number + Catalog.leap)
             #expect(nextGeneration > generation + Catalog.leap)
             (generation, number) = (nextGeneration, next.id)

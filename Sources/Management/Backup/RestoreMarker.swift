@@ -40,7 +40,8 @@ extension StateFolder {
     /// What a daemon is told that finds an unfinished restore in the state folder at `path`; nil where there is none.
     static func unfinishedRestore(in path: String) -> String? {
         guard (try? FileStatus.of(path + "/restore.json", followsLinks: false)) != nil else { return nil }
-        return "a restore into the state folder \(path) was not ended, so not all is there; run 'carousel restore' again "
+        return
+            "a restore into the state folder \(path) was not ended, so not all is there; run 'carousel restore' again "
             + "before you start the daemon"
     }
 }

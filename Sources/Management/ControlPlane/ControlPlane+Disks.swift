@@ -202,6 +202,13 @@ extension ControlPlane {
                 "disk '\(disk.name)': its image \(path) is truncated, with \(length) of \(disk.size) bytes")
         }
         guard length > disk.size else { return disk }
+        guard length <= Disk.maximumSize else {
+            throw ManagementError(
+                .damaged,
+                "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), more than the "
+                    + "largest disk of \(ByteSize.format(Disk.maximumSize)); 'truncate -s \(disk.size)' makes it what "
+                    + "the catalog knows")
+        }
         guard length % Int64(disk.blockSize) == 0 else {
             throw ManagementError(
                 .damaged,

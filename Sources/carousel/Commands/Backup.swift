@@ -71,7 +71,7 @@ struct Restore: ParsableCommand {
                 + "\(result.created.formatted(.iso8601)): tokens and CHAP secrets that were deleted or replaced since "
                 + "then are good again, so delete them once more"
                 + (result.removed.isEmpty
-                    ? "" : "; removed \(result.removed.joined(separator: ", ")), of a change that was interrupted before")
+                    ? "" : "; removed \(result.removed.joined(separator: ", ")) of an interrupted change")
                 + (result.hasMedia ? "" : "; put images and cartridges back there before you start the daemon"))
     }
 }
