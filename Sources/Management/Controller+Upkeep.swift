@@ -10,7 +10,7 @@ extension Controller {
     public func adoptDisk(_ request: DiskAdoption) async throws(ManagementError) -> Resource<Disk> {
         var name = request.name ?? request.image.split(separator: "/").last.map(String.init) ?? ""
         if request.name == nil, name.hasSuffix(".img") { name = String(name.dropLast(4)) }
-        return try await change([.thing(name), .externalImages]) { plane throws(ManagementError) in
+        return try await change(ChangeKey.device(name).union([.externalImages])) { plane throws(ManagementError) in
             try plane.adoptDisk(request)
         }
     }
@@ -20,7 +20,7 @@ extension Controller {
     public func adoptCartridge(
         library name: String, _ request: CartridgeAdoption
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name), .strayCartridges]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name).union([.strayCartridges])) { plane throws(ManagementError) in
             try plane.adoptCartridge(library: name, request)
         }
     }
@@ -30,7 +30,8 @@ extension Controller {
     public func adoptLibrary(
         _ request: LibraryAdoption
     ) async throws(ManagementError) -> LibraryAdoptionResult {
-        try await change([.thing(request.name), .strayCartridges], in: .long) { plane throws(ManagementError) in
+        let keys = ChangeKey.device(request.name).union([.strayCartridges])
+        return try await change(keys, in: .long) { plane throws(ManagementError) in
             try plane.adoptLibrary(request)
         }
     }
@@ -103,7 +104,7 @@ extension Controller {
         var (done, missed) = (0, 0)
         do throws(ManagementError) {
             for name in try await query(in: .long, { plane throws(ManagementError) in try plane.observeAll() }) {
-                let isDone = try await change([.thing(name)], in: .long) { plane throws(ManagementError) in
+                let isDone = try await change(ChangeKey.device(name), in: .long) { plane throws(ManagementError) in
                     try plane.reconcile(name)
                 }
                 if isDone { done += 1 } else { missed += 1 }
