@@ -24,7 +24,8 @@ extension Controller {
     /// Makes the disk `name` larger, unless it has a loss that nobody has acknowledged. It cannot become smaller:
     /// initiators have no way to agree to losing blocks.
     public func changeDisk(_ name: String, to spec: Disk.Spec) async throws(ManagementError) -> Resource<Disk> {
-        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.changeDisk(name, to: spec) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.changeDisk(name, to: spec)
+        }
     }
 
     /// Deletes the disk `name` with its image; an external image stays.
@@ -34,7 +35,9 @@ extension Controller {
 
     /// Says that the loss of written data on the disk `name` is known: it can be written again.
     public func acknowledgeLoss(ofDisk name: String) async throws(ManagementError) {
-        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.acknowledgeLoss(ofDisk: name) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
+            try plane.acknowledgeLoss(ofDisk: name)
+        }
     }
 
     // MARK: Libraries
@@ -102,7 +105,9 @@ extension Controller {
     public func move(
         library name: String, _ request: Library.Move.Arguments
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.move(library: name, request) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
+            try plane.move(library: name, request)
+        }
     }
 
     /// Takes a cartridge out of the library to the vault.

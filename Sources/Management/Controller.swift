@@ -138,27 +138,29 @@ public final class Controller: Sendable {
     /// The same for a `body` that lets others have some of the keys before it ends, by the function that it gets.
     func change<Value: Sendable>(
         _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short,
-        releasing body: @escaping @Sendable (
-            _ plane: ControlPlane, _ release: (Set<ChangeKey>) -> Void
-        ) throws(ManagementError) -> Value
+        releasing body:
+            @escaping @Sendable (
+                _ plane: ControlPlane, _ release: (Set<ChangeKey>) -> Void
+            ) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         let (requester, dryRun, precondition) = (Requester.current, DryRun.current, Precondition.current)
         let patience = lane == .short ? Limit.patience : nil
-        return try await changes.run(keys, in: lane, patience: patience, releasing: {
-            [plane] release throws(ManagementError) in
-            try precondition?.check()
-            let outcome = Requester.$current.withValue(requester) {
-                DryRun.$current.withValue(dryRun) {
-                    Precondition.$current.withValue(precondition) {
-                        Result { () throws(ManagementError) in try body(plane, release) }
+        return try await changes.run(
+            keys, in: lane, patience: patience,
+            releasing: { [plane] release throws(ManagementError) in
+                try precondition?.check()
+                let outcome = Requester.$current.withValue(requester) {
+                    DryRun.$current.withValue(dryRun) {
+                        Precondition.$current.withValue(precondition) {
+                            Result { () throws(ManagementError) in try body(plane, release) }
+                        }
                     }
                 }
-            }
-            plane.configureStaleFrontEnd()
-            plane.folder.reserve.restore()
-            if let refusal = precondition?.refusal { throw refusal }
-            return try outcome.get()
-        })
+                plane.configureStaleFrontEnd()
+                plane.folder.reserve.restore()
+                if let refusal = precondition?.refusal { throw refusal }
+                return try outcome.get()
+            })
     }
 
     /// Does `body`, which changes nothing, on a thread for queries; `.long` when it looks at files of cartridges.

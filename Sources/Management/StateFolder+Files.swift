@@ -62,6 +62,17 @@ extension StateFolder {
     /// Whether anything is at `path`, if only a symbolic link that leads nowhere.
     func exists(_ path: String) -> Bool { (try? FileStatus.of(path, followsLinks: false)) != nil }
 
+    /// The same for files whose absence means something: what cannot be looked at may well be there.
+    static func isThere(_ path: String) throws(ManagementError) -> Bool {
+        do {
+            _ = try FileStatus.of(path, followsLinks: false)
+            return true
+        } catch {
+            guard error.code != Errno.noSuchFile else { return false }
+            throw ManagementError(.system, "cannot look at \(path): \(error.reason); mend the file system first")
+        }
+    }
+
     /// The names in the folder at `path`, sorted; none when it cannot be read.
     func names(in path: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()

@@ -143,6 +143,24 @@ struct StartTests {
         await controller.shutDown()
     }
 
+    @Test("what is there and cannot be read does not count as absent: a journal that nobody can read stops the start")
+    func unreadable() async throws {
+        let path = fixture.path + "/apply.json"
+        #expect(try ConfigurationJournal.read(path) == nil)
+        // No user is too mighty to fail at these.
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        #expect(throws: ManagementError.self) { try ConfigurationJournal.read(path) }
+        let refusal = await fixture.refusal { try await fixture.controller.start() }
+        #expect(refusal?.code == .system && refusal?.message.contains("\(path), which says how") == true)
+        #expect(FileManager.default.fileExists(atPath: path), "it stays for who mends that")
+        #expect(fixture.devices.portals().isEmpty)
+        #expect(try StateFolder.isThere(fixture.path + "/lock"))
+        #expect(try !StateFolder.isThere(fixture.path + "/none"))
+        #expect(throws: ManagementError.self) { try StateFolder.isThere(fixture.path + "/lock/none") }
+        try FileManager.default.removeItem(atPath: path)
+        try await fixture.controller.start()
+    }
+
     @Test("an image that is longer than any disk keeps its disk from being served, and the catalog as it is")
     func longImage() async throws {
         // Few file systems hold such a file; this one does on Linux.

@@ -43,13 +43,15 @@ extension Controller {
         let subject = Job.Subject(verb: "back up to", kind: "folder", name: request.folder, unit: "files")
         let held = keys
         return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
-            try await change(held, in: .long, releasing: { plane, release throws(ManagementError) in
-                job.begin()
-                try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job) { step in
-                    if step == .media { release(settings) }
-                    observer(step)
-                }
-            })
+            try await change(
+                held, in: .long,
+                releasing: { plane, release throws(ManagementError) in
+                    job.begin()
+                    try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job) { step in
+                        if step == .media { release(settings) }
+                        observer(step)
+                    }
+                })
         }.summary
     }
 }

@@ -183,7 +183,7 @@ final class ControlPlane: Sendable {
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()
         try startNameService()
-        endInterruptedConfiguration()
+        try endInterruptedConfiguration()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)
