@@ -21,6 +21,8 @@ public final class Catalog: Sendable {
     public struct Hooks: Sendable {
         /// Called at the end of each transaction that changes something; when it throws, nothing is changed.
         public var willCommit: (@Sendable () throws(CatalogError) -> Void)?
+        /// Called after each transaction that was committed, on the thread that has made it.
+        public var didCommit: (@Sendable () -> Void)?
         /// Called before an empty or new file becomes a catalog; when it throws, it does not.
         public var willCreate: (@Sendable () throws(CatalogError) -> Void)?
         /// Called when the file system is full and something is to be removed, or the catalog to be opened. When it can
@@ -32,11 +34,13 @@ public final class Catalog: Sendable {
 
         public init(
             willCommit: (@Sendable () throws(CatalogError) -> Void)? = nil,
+            didCommit: (@Sendable () -> Void)? = nil,
             willCreate: (@Sendable () throws(CatalogError) -> Void)? = nil,
             makeRoom: (@Sendable (_ attempt: () -> Void) -> Void)? = nil,
             didRecord: (@Sendable ([EventRecord]) -> Void)? = nil
         ) {
             self.willCommit = willCommit
+            self.didCommit = didCommit
             self.willCreate = willCreate
             self.makeRoom = makeRoom
             self.didRecord = didRecord
@@ -214,13 +218,15 @@ public final class Catalog: Sendable {
     }
 
     private func transaction<Value>(_ events: [NewEvent], _ body: (Database) throws -> Value) throws -> Value {
-        try pool.write { database in
+        let value = try pool.write { database in
             let value = try body(database)
             for event in events { try record(event, in: database) }
             try hooks.willCommit?()
             guard place.isKept else { throw CatalogError.displaced }
             return value
         }
+        hooks.didCommit?()
+        return value
     }
 
     private static func retryingWhenFull<Value>(

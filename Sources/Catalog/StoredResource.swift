@@ -33,7 +33,7 @@ extension StoredResource {
     ///
     /// What would be refused in a request is damage. A field that is not known is too: it was written by a newer
     /// version, and nobody knows what it asks for.
-    private static func spec(in text: String) -> (Kind.Spec, damage: String?) {
+    fileprivate static func spec(in text: String) -> (Kind.Spec, damage: String?) {
         guard case .object(let members)? = JSONValue(serialized: text) else {
             return (Kind.Spec(), "its spec is no JSON object")
         }
@@ -72,9 +72,10 @@ extension Catalog {
         _ kind: Kind.Type, named name: String, to spec: Kind.Spec, event: NewEvent? = nil
     ) throws(CatalogError) {
         try write(event) { database in
+            let text = try Self.text(of: spec, kind, name)
             try database.execute(
                 sql: "UPDATE resource SET spec = ? WHERE kind = ? AND name = ?",
-                arguments: [spec.json.serialized, kind.description.singular, name])
+                arguments: [text, kind.description.singular, name])
             guard database.changesCount == 1 else { throw Self.missing(kind, name) }
         }
     }
@@ -119,14 +120,26 @@ extension Catalog {
         _ kind: Kind.Type, named name: String, _ spec: Kind.Spec, created: Date, phase: RecordPhase,
         in database: Database
     ) throws -> StoredResource<Kind> {
+        let text = try text(of: spec, kind, name)
         try database.execute(
             sql: "INSERT INTO resource (kind, name, phase, spec, created) VALUES (?, ?, ?, ?, ?)",
-            arguments: [kind.description.singular, name, phase.rawValue, spec.json.serialized, created])
+            arguments: [kind.description.singular, name, phase.rawValue, text, created])
         let id = database.lastInsertedRowID
         guard let row = try Row.fetchOne(database, sql: "SELECT * FROM resource WHERE id = ?", arguments: [id]) else {
             throw missing(kind, name)
         }
         return StoredResource(row: row)
+    }
+
+    /// `spec` as it is stored. Wherever it comes from, what would be read as damaged is not written.
+    private static func text<Kind: ResourceKind>(
+        of spec: Kind.Spec, _ kind: Kind.Type, _ name: String
+    ) throws(CatalogError) -> String {
+        let text = spec.json.serialized ?? ""
+        if let damage = StoredResource<Kind>.spec(in: text).damage {
+            throw .conflict("\(kind.description.singular) '\(name)': \(damage)")
+        }
+        return text
     }
 
     static func delete<Kind: ResourceKind>(_ kind: Kind.Type, named name: String, in database: Database) throws {

@@ -7,7 +7,7 @@ extension Controller {
     /// Makes a disk, its image unless it is given one, and its target.
     @discardableResult
     public func createDisk(_ name: String, _ spec: Disk.Spec) async throws(ManagementError) -> Resource<Disk> {
-        var keys: Set<ChangeKey> = [.thing(name)]
+        var keys = ChangeKey.device(name)
         if spec.image != nil { keys.insert(.externalImages) }
         return try await change(keys) { plane throws(ManagementError) in try plane.createDisk(name, spec) }
     }
@@ -24,17 +24,20 @@ extension Controller {
     /// Makes the disk `name` larger, unless it has a loss that nobody has acknowledged. It cannot become smaller:
     /// initiators have no way to agree to losing blocks.
     public func changeDisk(_ name: String, to spec: Disk.Spec) async throws(ManagementError) -> Resource<Disk> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in try plane.changeDisk(name, to: spec) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.changeDisk(name, to: spec)
+        }
     }
 
     /// Deletes the disk `name` with its image; an external image stays.
     public func deleteDisk(_ name: String) async throws(ManagementError) {
-        try await change([.thing(name)]) { plane throws(ManagementError) in try plane.deleteDisk(name) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.deleteDisk(name) }
     }
 
     /// Says that the loss of written data on the disk `name` is known: it can be written again.
     public func acknowledgeLoss(ofDisk name: String) async throws(ManagementError) {
-        try await change([.thing(name)]) { plane throws(ManagementError) in try plane.acknowledgeLoss(ofDisk: name) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
+            try plane.acknowledgeLoss(ofDisk: name)
+        }
     }
 
     // MARK: Libraries
@@ -102,7 +105,9 @@ extension Controller {
     public func move(
         library name: String, _ request: Library.Move.Arguments
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in try plane.move(library: name, request) }
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
+            try plane.move(library: name, request)
+        }
     }
 
     /// Takes a cartridge out of the library to the vault.
@@ -110,7 +115,7 @@ extension Controller {
     public func exportCartridge(
         _ barcode: String, library name: String
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
             try plane.exportCartridge(barcode, library: name)
         }
     }
@@ -120,7 +125,7 @@ extension Controller {
     public func importCartridge(
         _ barcode: String, library name: String
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
             try plane.importCartridge(barcode, library: name)
         }
     }
@@ -132,7 +137,7 @@ extension Controller {
     public func createCartridge(
         _ barcode: String, library name: String, _ spec: Cartridge.Spec = Cartridge.Spec()
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
             try plane.createCartridge(barcode, library: name, spec)
         }
     }
@@ -159,14 +164,14 @@ extension Controller {
     public func changeCartridge(
         _ barcode: String, library name: String, to spec: Cartridge.Spec
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
             try plane.changeCartridge(barcode, library: name, to: spec)
         }
     }
 
     /// Deletes the cartridge `barcode` of the library `name` with its content.
     public func deleteCartridge(_ barcode: String, library name: String) async throws(ManagementError) {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
             try plane.deleteCartridge(barcode, library: name)
         }
     }
@@ -174,7 +179,7 @@ extension Controller {
     /// Says that the loss of written data on the cartridge is known: it ends where durability ended, and can be written
     /// again from there on.
     public func acknowledgeLoss(ofCartridge barcode: String, library name: String) async throws(ManagementError) {
-        try await change([.thing(name)]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
             try plane.acknowledgeLoss(ofCartridge: barcode, library: name)
         }
     }

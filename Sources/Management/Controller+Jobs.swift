@@ -53,7 +53,7 @@ extension Controller {
     ) throws(ManagementError) -> JobSummary {
         let subject = Job.Subject(verb: verb, kind: kind, name: name, unit: unit)
         return try jobs.start(subject, total: total) { [self] job async throws(ManagementError) in
-            try await change([.thing(name)], in: .long) { plane throws(ManagementError) in
+            try await change(ChangeKey.device(name), in: .long) { plane throws(ManagementError) in
                 job.begin()
                 try body(plane, job)
             }

@@ -19,7 +19,10 @@ extension Controller {
     ) async throws(ManagementError) -> [EventSummary] {
         try Self.check(eventCount: limit)
         return try await query { plane throws(ManagementError) in
-            try plane.events(after: id, kind: kind, name: name, limit: limit)
+            let found = try plane.events(after: id, kind: kind, name: name, limit: limit)
+            guard found.isEmpty, id > 0 else { return found }
+            try Self.check(event: id, isKnownOf: try plane.lastEvents(kind: nil, name: nil, limit: 1).last?.id ?? 0)
+            return found
         }
     }
 
@@ -41,9 +44,20 @@ extension Controller {
     ) async throws(ManagementError) -> FollowedEvents {
         // First, so that none is missed in between.
         let feed = try plane.feed.follow(heartbeat: heartbeat)
-        var last = id
-        if last == nil { last = try await lastEvents(limit: 1).last?.id }
-        return FollowedEvents(self, feed, after: last ?? 0, kind: kind, name: name, heartbeat: heartbeat)
+        let newest = try await lastEvents(limit: 1).last?.id ?? 0
+        if let id { try Self.check(event: id, isKnownOf: newest) }
+        let last = id ?? newest
+        return FollowedEvents(self, feed, after: last, kind: kind, name: name, heartbeat: heartbeat)
+    }
+
+    /// Refuses the number `id` of an event that was never recorded here, while the last is `newest`: whoever knows it
+    /// would wait in vain for what comes after it.
+    private static func check(event id: Int64, isKnownOf newest: Int64) throws(ManagementError) {
+        guard id > newest else { return }
+        throw ManagementError(
+            .outdated,
+            "there was no event \(id) yet, the last is \(newest): the catalog was put back from an older copy, so read "
+                + "the events anew", field: "after")
     }
 
     /// Ends all who follow events, now and later: the daemon stops.

@@ -14,7 +14,7 @@ extension Controller {
             named.name = try await query(in: .long) { plane throws(ManagementError) in plane.diskName(request) }
         }
         let asked = named
-        return try await change([.thing(asked.name ?? ""), .externalImages]) { plane throws(ManagementError) in
+        return try await change(ChangeKey.device(asked.name ?? "").union([.externalImages])) { plane throws(ManagementError) in
             try plane.adoptDisk(asked)
         }
     }
@@ -24,7 +24,7 @@ extension Controller {
     public func adoptCartridge(
         library name: String, _ request: CartridgeAdoption
     ) async throws(ManagementError) -> Resource<Cartridge> {
-        try await change([.thing(name), .strayCartridges]) { plane throws(ManagementError) in
+        try await change(ChangeKey.device(name).union([.strayCartridges])) { plane throws(ManagementError) in
             try plane.adoptCartridge(library: name, request)
         }
     }
@@ -34,7 +34,8 @@ extension Controller {
     public func adoptLibrary(
         _ request: LibraryAdoption
     ) async throws(ManagementError) -> LibraryAdoptionResult {
-        try await change([.thing(request.name), .strayCartridges], in: .long) { plane throws(ManagementError) in
+        let keys = ChangeKey.device(request.name).union([.strayCartridges])
+        return try await change(keys, in: .long) { plane throws(ManagementError) in
             try plane.adoptLibrary(request)
         }
     }
@@ -116,7 +117,7 @@ extension Controller {
         for name in names {
             var isDone = false
             do throws(ManagementError) {
-                isDone = try await change([.thing(name)], in: .long, patience: Limit.patience) {
+                isDone = try await change(ChangeKey.device(name), in: .long, patience: Limit.patience) {
                     plane throws(ManagementError) in
                     try plane.reconcile(name, ownFiles)
                 }

@@ -133,22 +133,36 @@ public final class Controller: Sendable {
         _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short, patience: Duration? = nil,
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
+        try await change(
+            keys, in: lane, patience: patience, releasing: { plane, _ throws(ManagementError) in try body(plane) })
+    }
+
+    /// The same for a `body` that lets others have some of the keys before it ends, by the function that it gets.
+    func change<Value: Sendable>(
+        _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short, patience: Duration? = nil,
+        releasing body:
+            @escaping @Sendable (
+                _ plane: ControlPlane, _ release: (Set<ChangeKey>) -> Void
+            ) throws(ManagementError) -> Value
+    ) async throws(ManagementError) -> Value {
         let (requester, dryRun, precondition) = (Requester.current, DryRun.current, Precondition.current)
         let patience = patience ?? (lane == .short ? Limit.patience : nil)
-        return try await changes.run(keys, in: lane, patience: patience) { [plane] () throws(ManagementError) in
-            try precondition?.check()
-            let outcome = Requester.$current.withValue(requester) {
-                DryRun.$current.withValue(dryRun) {
-                    Precondition.$current.withValue(precondition) {
-                        Result { () throws(ManagementError) in try body(plane) }
+        return try await changes.run(
+            keys, in: lane, patience: patience,
+            releasing: { [plane] release throws(ManagementError) in
+                try precondition?.check()
+                let outcome = Requester.$current.withValue(requester) {
+                    DryRun.$current.withValue(dryRun) {
+                        Precondition.$current.withValue(precondition) {
+                            Result { () throws(ManagementError) in try body(plane, release) }
+                        }
                     }
                 }
-            }
-            plane.configureStaleFrontEnd()
-            plane.folder.reserve.restore()
-            if let refusal = precondition?.refusal { throw refusal }
-            return try outcome.get()
-        }
+                plane.configureStaleFrontEnd()
+                plane.folder.reserve.restore()
+                if let refusal = precondition?.refusal { throw refusal }
+                return try outcome.get()
+            })
     }
 
     /// Does `body`, which changes nothing, on a thread for queries; `.long` when it looks at files of cartridges.
@@ -166,6 +180,9 @@ public final class Controller: Sendable {
 enum ChangeKey: Hashable, Sendable {
     /// The disk, library or target of that name; they share one space of names.
     case name(String)
+    /// The media of the disk or library of that name. Held with its name, but by those who copy them: they keep nobody
+    /// from changing who may use it.
+    case media(String)
     /// Who may use what: groups, maps, levels, secrets, redirection.
     case access
     case portals
@@ -186,5 +203,14 @@ enum ChangeKey: Hashable, Sendable {
     static func thing(_ text: String) -> ChangeKey {
         let name = DeviceName.end(ofTarget: text.lowercased())
         return .name(name.prefix { $0 != "/" }.description)
+    }
+
+    /// The keys of a change of the disk or library that a request names, with what is on its media.
+    static func device(_ text: String) -> Set<ChangeKey> { [.thing(text), .media(of: text)] }
+
+    /// The key of the media of the disk or library that a request names.
+    static func media(of text: String) -> ChangeKey {
+        guard case .name(let name) = thing(text) else { return .media(text) }
+        return .media(name)
     }
 }

@@ -62,6 +62,17 @@ extension StateFolder {
     /// Whether anything is at `path`, if only a symbolic link that leads nowhere.
     func exists(_ path: String) -> Bool { (try? FileStatus.of(path, followsLinks: false)) != nil }
 
+    /// The same for files whose absence means something: what cannot be looked at may well be there.
+    static func isThere(_ path: String) throws(ManagementError) -> Bool {
+        do {
+            _ = try FileStatus.of(path, followsLinks: false)
+            return true
+        } catch {
+            guard error.code != Errno.noSuchFile else { return false }
+            throw ManagementError(.system, "cannot look at \(path): \(error.reason); mend the file system first")
+        }
+    }
+
     /// The names in the folder at `path`, sorted; none when it cannot be read.
     func names(in path: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
@@ -88,7 +99,7 @@ extension StateFolder {
     /// Makes a sparse file of `size` bytes, durable on return; nothing may be at `path`, and nothing is when this
     /// throws.
     func createImage(at path: String, size: Int64) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         if !exists(Self.parent(of: path)) { try createFolder(Self.parent(of: path)) }
         do {
             try gate?(path)
@@ -109,7 +120,7 @@ extension StateFolder {
 
     /// Makes the folder `path`, for the owner only; its name is durable on return.
     func createFolder(_ path: String) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try gate?(path)
             try FileManager.default.createDirectory(
@@ -135,7 +146,7 @@ extension StateFolder {
     }
 
     private func removing(_ path: String, _ remove: () throws -> Void) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try remove()
             // With the folder that it was in, it has gone for good.
@@ -198,7 +209,7 @@ extension StateFolder {
 
     /// The same as `replace`, in words.
     func replaceFile(_ path: String, with bytes: [UInt8]) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try replace(path, with: bytes)
         } catch {
@@ -209,7 +220,7 @@ extension StateFolder {
     /// Gives the folder at `path` the name `target` on the same file system, where nothing is; durable on return. When
     /// this throws, it has its name again, unless the system refuses that too.
     func move(_ path: String, to target: String) throws(ManagementError) {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             try rename(path, to: target)
             do {

@@ -77,7 +77,7 @@ public final class StateFolder: Sendable {
             try PlainFile.check(path + "/" + name)
         }
         // A copy that is a second name does no harm here, and what is replaced has one for a moment.
-        for name in ["catalog.sqlite", "chap.json", "tokens.json", "apply.json"] {
+        for name in ["catalog.sqlite", "chap.json", "tokens.json", "apply.json", "restore.json"] {
             try PlainFile.check(path + "/" + name, countsLinks: false)
         }
         var code = lock.truncate(to: 0)

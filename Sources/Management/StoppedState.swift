@@ -13,6 +13,7 @@ public enum StoppedState: Sendable {
 
     /// Looks at the catalog of the state folder at `path`.
     public static func examine(_ path: String) -> StoppedState {
+        if let refusal = StateFolder.unfinishedRestore(in: path) { return .failed(refusal) }
         let catalog = path + "/catalog.sqlite"
         guard FileManager.default.fileExists(atPath: catalog) else { return .none }
         do throws(CatalogError) {

@@ -30,7 +30,10 @@ enum FilePath {
         (try? FileStatus.of(path, followsLinks: false))?.kind == .directory
     }
 
-    /// Whether there is something of that name.
+    /// Whether there is something of that name, if only a link that leads nowhere.
+    static func isName(_ path: String) -> Bool { (try? FileStatus.of(path, followsLinks: false)) != nil }
+
+    /// Whether that name leads to something.
     static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
 
     /// The names in a directory, in no order.

@@ -156,6 +156,24 @@ struct GenerationTests {
             ).generation > other)
     }
 
+    @Test("a copy that takes the place of a catalog goes on far from where that has gone, again and again")
+    func leap() throws {
+        try disk("a")
+        let event = NewEvent(time: time, actor: .daemon, kind: "k", name: "", verb: "restore")
+        var (generation, number) = (try catalog.newGeneration(), Int64(0))
+        for _ in 0..<3 {
+            try catalog.leap(event: event)
+            let nextGeneration = try catalog.newGeneration()
+            let next = try #require(try catalog.lastEvents(limit: 1).last)
+            #expect(next.verb == "restore" && next.id > number + Catalog.leap)
+            #expect(nextGeneration > generation + Catalog.leap)
+            (generation, number) = (nextGeneration, next.id)
+        }
+        #expect(try generations().values.allSatisfy { $0 < Catalog.leap }, "what is there stays as it is")
+        try catalog.write { try $0.execute(sql: "UPDATE lastGeneration SET number = ?", arguments: [Int64.max - 1]) }
+        #expect(throws: CatalogError.self) { try catalog.leap(event: event) }
+    }
+
     @Test("a transaction that is not committed gives no generation")
     func refused() throws {
         try disk("a")

@@ -58,6 +58,30 @@ struct ResourceTests {
         #expect(throws: CatalogError.conflict("there is no note 'n'")) { try catalog.remove(Note.self, named: "n") }
     }
 
+    @Test("what would be read as damaged is not written, wherever it comes from")
+    func validation() throws {
+        let long = note(String(repeating: "x", count: 21))
+        try catalog.add(Note.self, named: "n", note("one"), created: time)
+        for spec in [long, note("x", "green")] {
+            #expect(throws: CatalogError.self) { try catalog.add(Note.self, named: "m", spec, created: time) }
+            #expect(throws: CatalogError.self) { try catalog.change(Note.self, named: "n", to: spec) }
+        }
+        #expect(try catalog.resource(Note.self, named: "n")?.spec == note("one"))
+        #expect(try catalog.resource(Note.self, named: "m") == nil)
+        func add(_ name: String, _ size: Int64) throws {
+            _ = try catalog.addDisk(
+                name: name, targetName: "t:\(name)", Disk.Spec(size: size), image: name, imageIsExternal: false,
+                created: time)
+        }
+        try add("a", Disk.maximumSize)
+        #expect(throws: CatalogError.self) { try add("b", Disk.maximumSize + 512) }
+        #expect(throws: CatalogError.self) {
+            try catalog.change(Disk.self, named: "a", to: Disk.Spec(size: Disk.maximumSize + 512))
+        }
+        #expect(throws: CatalogError.self) { try catalog.change(Disk.self, named: "a", to: Disk.Spec()) }
+        #expect(try catalog.disk(named: "a")?.damage == nil && catalog.disk(named: "b") == nil)
+    }
+
     @Test("kinds have names of their own, and pages are of one kind")
     func pages() throws {
         _ = try catalog.addDisk(

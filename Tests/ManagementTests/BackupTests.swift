@@ -1,5 +1,6 @@
 import Foundation
 import ManagementTestSupport
+import Platform
 import Resources
 import TestSupport
 import Testing
@@ -16,7 +17,7 @@ struct BackupTests {
         folder = fixture.path + "-backup"
     }
 
-    private func prepare() async throws {
+    func prepare() async throws {
         let controller = fixture.controller
         try await controller.start()
         try await controller.createDisk("a", Disk.Spec(size: 8 << 20))
@@ -32,11 +33,11 @@ struct BackupTests {
             "target:a/u", Credential.Spec(secret: Secret(Array("swordfish-swordfish".utf8))))
     }
 
-    private func backUp(hasMedia: Bool = true, to folder: String? = nil) async throws {
+    func backUp(hasMedia: Bool = true, to folder: String? = nil) async throws {
         try await fixture.controller.backUp(BackupRequest(folder: folder ?? self.folder, hasMedia: hasMedia))
     }
 
-    private func removing(_ paths: String...) {
+    func removing(_ paths: String...) {
         for path in paths { try? FileManager.default.removeItem(atPath: path) }
     }
 
@@ -126,6 +127,60 @@ struct BackupTests {
         #expect(own?.code == .invalid)
         let nowhere = await fixture.refusal { try await backUp(hasMedia: false, to: "/nowhere/at/all") }
         #expect(nowhere?.code == .system)
+    }
+
+    @Test("a medium that was written between the copies of its files, and is quiet again, is noticed at the end")
+    func writtenMeanwhile() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let plane = fixture.controller.plane
+        let cartridge = "libraries/vtl/A00001L8.tape/"
+        let path = fixture.path + "/" + cartridge
+        for name in ["a.index", "z.index"] { try Data("index".utf8).write(to: URL(fileURLWithPath: path + name)) }
+        let refusal = await fixture.refusal {
+            try plane.backUp(to: folder, hasMedia: true) { step in
+                // The first file is copied already, and what is copied later is what it will be.
+                guard step == .copied(cartridge + "a.index") else { return }
+                try? Data("another index".utf8).write(to: URL(fileURLWithPath: path + "a.index"))
+            }
+        }
+        #expect(refusal?.code == .inUse && refusal?.message.contains("was written while it was copied") == true)
+        #expect(!FileManager.default.fileExists(atPath: folder))
+        let loaded = await fixture.refusal {
+            try plane.backUp(to: folder, hasMedia: true) { [devices = fixture.devices] step in
+                if step == .copied("disks/a.img") { devices.logIn(to: "a") }
+            }
+        }
+        #expect(loaded?.code == .inUse && loaded?.message.contains("is in use by") == true)
+    }
+
+    @Test("while media are copied, access is taken away, and media stay as they are")
+    func revocation() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let controller = fixture.controller
+        _ = try await controller.createToken("t", Token.Spec(role: .admin))
+        try await controller.createDisk("b", Disk.Spec(size: 4096))
+        let barrier = Barrier()
+        let job = try await controller.startBackup(BackupRequest(folder: folder, hasMedia: true)) { step in
+            if step == .media { barrier.pass() }
+        }
+        await barrier.waitForArrival()
+        try await controller.deleteToken("t")
+        try await controller.deleteCredential("target:a/u")
+        try await controller.setAccess(ofTarget: "a", to: .closed)
+        try await controller.createDisk("c", Disk.Spec(size: 4096))
+        let isDeleted = Lock(false)
+        let deletion = Task {
+            try await controller.deleteDisk("b")
+            isDeleted.withLock { $0 = true }
+        }
+        #expect(!isDeleted.withLock { $0 })
+        #expect(FileManager.default.fileExists(atPath: fixture.path + "/disks/b.img"))
+        barrier.open()
+        try await controller.finish(job.id)
+        try await deletion.value
+        #expect(FileManager.default.fileExists(atPath: folder + "/disks/b.img"))
     }
 
     @Test("the seal of a file tells of every byte, of its place and of its end, and nothing of its holes")

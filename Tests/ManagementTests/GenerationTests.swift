@@ -1,5 +1,6 @@
 import Catalog
 import Foundation
+import ISCSI
 import ManagementTestSupport
 import Platform
 import Resources
@@ -21,6 +22,7 @@ struct GenerationTests {
         try await controller.createTarget("t")
         try await controller.createInitiatorGroup("g", InitiatorGroup.Spec(names: ["iqn.2026-11.test:a"]))
         try await controller.createCredential("group:g/u", Credential.Spec(secret: Secret(Array("0123456789abc".utf8))))
+        try await controller.createCredential("group:g/v", Credential.Spec(secret: Secret(Array("9876543210abc".utf8))))
         _ = try await controller.addPortal("127.0.0.1:3333", Portal.Spec())
         try await controller.createNameServer(NameServer.Spec(server: "127.0.0.1:9"))
     }
@@ -48,6 +50,8 @@ struct GenerationTests {
         Request(kind: "initiator-groups", name: "g", spec: ["rank": 77]),
         Request(kind: "initiator-groups", name: "g", action: ("add", ["names": ["iqn.2026-11.test:b"]])),
         Request(kind: "credentials", name: "group:g/u", spec: ["secret": Secret(Array("another secret".utf8)).json]),
+        // Not the last one there, then the last.
+        Request(kind: "credentials", name: "group:g/v"),
         Request(kind: "credentials", name: "group:g/u"),
         Request(kind: "initiator-groups", name: "g"),
         Request(kind: "portals", name: "127.0.0.1:3333", action: ("drain", [:])),
@@ -93,7 +97,8 @@ struct GenerationTests {
                 #expect(refusal?.message.contains("has generation \(present) now") == true)
             }
             #expect(try await state() == before, "\(request)")
-            try await perform(request, expecting: [present + 1, present])
+            // Not the next one: a change that has its effect, and looks then, finds that.
+            try await perform(request, expecting: [present - 1, present])
             guard request.spec != nil else { continue }
             #expect(try await generation(request.kind, request.name) > present, "\(request)")
         }
@@ -113,7 +118,68 @@ struct GenerationTests {
         }
         #expect(kind?.code == .invalid)
         #expect(try await controller.sessions().count == 1)
-        #expect(try await controller.credentials().count == 1)
+        #expect(try await controller.credentials().count == 2)
+    }
+
+    @Test("a secret is changed and a user is deleted by those who say no generation, with their events")
+    func secrets() async throws {
+        let endpoint = try fixture.endpoint("credentials")
+        let scope = CredentialScope.group("g")
+        let secret = Secret(Array("another secret".utf8))
+        _ = try await endpoint.change("group:g/u", ["secret": secret.json])
+        let present = try #require(controller.plane.secrets.entries[scope])
+        #expect(present.initiators.first { $0.name == "u" }?.secret == Array("another secret".utf8))
+        _ = try await endpoint.change("group:g/u", ["algorithms": ["sha-256"], "secret": secret.json])
+        #expect(controller.plane.secrets.entries[scope]?.algorithms == [.sha256])
+        try await endpoint.delete("group:g/v", expecting: [try await generation("credentials", "group:g/v")])
+        #expect(controller.plane.secrets.entries[scope]?.initiators.map(\.name) == ["u"])
+        let verbs = try await controller.events(kind: "credential").map(\.verb)
+        #expect(verbs.suffix(3) == ["CHAP set", "CHAP set", "CHAP cleared"])
+    }
+
+    @Test("a change has its generation checked until its first effect is made, and not any more then")
+    func settling() throws {
+        // What the thing is at each look.
+        let answers = Lock<[Int64]>([1, 1, 2])
+        let precondition = Precondition("thing", expected: [1]) { () throws(ManagementError) in
+            answers.withLock { $0.isEmpty ? 3 : $0.removeFirst() }
+        }
+        try Precondition.$current.withValue(precondition) {
+            try precondition.check()
+            // A transaction that the full file system has refused is no effect.
+            try precondition.checkBeforeEffect()
+            #expect(throws: ManagementError.self) { try Effect.begin() }
+            #expect(precondition.refusal?.code == .outdated)
+            answers.withLock { $0 = [1] }
+            try Effect.begin()
+            try Effect.begin()
+            try precondition.checkBeforeEffect()
+        }
+        #expect(answers.withLock { $0.isEmpty })
+    }
+
+    @Test("what moves while a deletion waits for room is seen in its second attempt")
+    func secondAttempt() async throws {
+        let gate = EffectGate()
+        let fixture = try ControllerFixture(gate: gate.pass)
+        let controller = fixture.controller
+        try await controller.start()
+        try await fixture.makeLibrary()
+        let looks = Lock(0)
+        let precondition = Precondition("cartridge", expected: [1]) { () throws(ManagementError) in
+            // With its keys, in the first attempt, and in the second.
+            looks.withLock { looks in
+                looks += 1
+                return looks < 3 ? 1 : 2
+            }
+        }
+        gate.arm(failing: 1)
+        let refusal = await Precondition.$current.withValue(precondition) {
+            await fixture.refusal { try await controller.deleteCartridge("A00001L8", library: "vtl") }
+        }
+        #expect(gate.hasFailed && looks.withLock { $0 } == 3)
+        #expect(refusal?.code == .outdated)
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").status.state == .ready)
     }
 
     @Test("of many changes that expect the same generation one is made")
@@ -178,7 +244,6 @@ struct GenerationTests {
 
     @Test("a credential gets another generation with another secret, with other algorithms and when the file changes")
     func credentials() async throws {
-        try await controller.createCredential("group:g/v", Credential.Spec(secret: Secret(Array("9876543210abc".utf8))))
         func generations() async throws -> [Int64] {
             [try await generation("credentials", "group:g/u"), try await generation("credentials", "group:g/v")]
         }

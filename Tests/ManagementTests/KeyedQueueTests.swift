@@ -38,6 +38,20 @@ struct KeyLinesTests {
                     })
                 present.append((next, keys))
                 if lines.enter(next, keys: keys) { holders.insert(next) }
+            } else if Int.random(in: 0..<4, using: &random) == 0 {
+                // Holders give some of their keys away, and go on.
+                let index = Int.random(in: 0..<present.count, using: &random)
+                let left = Set((0..<keyCount).filter { _ in Bool.random(using: &random) })
+                let ready = lines.release(present[index].ticket, left)
+                if holders.contains(present[index].ticket) {
+                    present[index].keys.subtract(left)
+                } else {
+                    #expect(ready.isEmpty)
+                }
+                for ticket in ready {
+                    let isNew = holders.insert(ticket).inserted
+                    #expect(isNew)
+                }
             } else {
                 // Holders leave when they are done, waiters when they are cancelled.
                 let index = Int.random(in: 0..<present.count, using: &random)

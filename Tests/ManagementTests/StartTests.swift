@@ -166,6 +166,54 @@ struct StartTests {
         await controller.shutDown()
     }
 
+    @Test("what is there and cannot be read does not count as absent: a journal that nobody can read stops the start")
+    func unreadable() async throws {
+        let path = fixture.path + "/apply.json"
+        #expect(try ConfigurationJournal.read(path) == nil)
+        // No user is too mighty to fail at these.
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        #expect(throws: ManagementError.self) { try ConfigurationJournal.read(path) }
+        let refusal = await fixture.refusal { try await fixture.controller.start() }
+        #expect(refusal?.code == .system && refusal?.message.contains("\(path), which says how") == true)
+        #expect(FileManager.default.fileExists(atPath: path), "it stays for who mends that")
+        #expect(fixture.devices.portals().isEmpty)
+        #expect(try StateFolder.isThere(fixture.path + "/lock"))
+        #expect(try !StateFolder.isThere(fixture.path + "/none"))
+        #expect(throws: ManagementError.self) { try StateFolder.isThere(fixture.path + "/lock/none") }
+        try FileManager.default.removeItem(atPath: path)
+        try await fixture.controller.start()
+    }
+
+    @Test("an image that is longer than any disk keeps its disk from being served, and the catalog as it is")
+    func longImage() async throws {
+        // Few file systems hold such a file; this one does on Linux.
+        let image = "/dev/shm/carousel-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: image) }
+        guard FileManager.default.createFile(atPath: image, contents: Data(count: 4096)),
+            let file = FileHandle(forUpdatingAtPath: image)
+        else { return }
+        let fixture = try ControllerFixture()
+        try await fixture.controller.start()
+        try await fixture.controller.createDisk("long", Disk.Spec(size: nil, image: image))
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        guard (try? file.truncate(atOffset: UInt64(Disk.maximumSize) + 4096)) != nil else { return }
+        for _ in 0..<2 {
+            let (next, _) = try ControllerFixture.make(fixture.path)
+            try await next.start()
+            #expect(try await next.status().problems.contains { $0.contains("more than the largest disk") })
+            #expect(try await next.disk("long").spec.size == 4096)
+            await next.shutDown()
+            next.folder.release()
+        }
+        try file.truncate(atOffset: 4096)
+        let (next, devices) = try ControllerFixture.make(fixture.path)
+        try await next.start()
+        #expect(devices.disks["long"] == 4096)
+        await next.shutDown()
+        next.folder.release()
+    }
+
     @Test("a missing or truncated image stops a strict start, or only its disk")
     func damagedImages() async throws {
         try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))

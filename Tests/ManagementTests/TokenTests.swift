@@ -54,6 +54,39 @@ struct TokenTests {
         #expect(store.tokens.map(\.lastUsed).count == 1)
     }
 
+    @Test("where no event can be recorded nothing is given, and everything can be taken away")
+    func withoutEvents() async throws {
+        let controller = fixture.controller
+        try await controller.start()
+        let text = try await make("a", .admin)
+        try await controller.createDisk("d", Disk.Spec(size: 4096))
+        let secret = Secret(Array("swordfish-fish".utf8))
+        for user in ["u", "v"] {
+            try await controller.createCredential("target:d/\(user)", Credential.Spec(secret: secret))
+        }
+        func allow(_ algorithms: [String]) async throws -> [String] {
+            try await controller.allow(Credential.Allow.Arguments(place: "target:d", algorithms: algorithms))
+        }
+        _ = try await allow(["sha-256", "sha1"])
+        // The catalog is not in its place any more: nothing can be recorded.
+        try FileManager.default.moveItem(
+            atPath: fixture.path + "/catalog.sqlite", toPath: fixture.path + "/catalog.moved")
+        let refusal = await fixture.refusal { try await make("b", .admin) }
+        #expect(refusal?.code == .damaged)
+        #expect(try await controller.tokens().map(\.name) == ["a"])
+        #expect(TokenStore(controller.folder).tokens.map(\.entry.name) == ["a"])
+        #expect(await fixture.refusal { try await allow(["sha-256", "md5"]) }?.code == .damaged)
+        #expect(try await controller.credential("target:d/u").spec.algorithms == ["sha1", "sha-256"])
+        #expect(try await allow(["sha-256"]) == ["sha-256"])
+        try await controller.deleteToken("a")
+        #expect(throws: ManagementError.self) { try controller.holder(ofToken: text) }
+        for user in ["u", "v"] { try await controller.deleteCredential("target:d/\(user)") }
+        #expect(try await controller.credentials().isEmpty)
+        #expect(fixture.devices.plan?.targets.first?.credentials == .unknown)
+        try FileManager.default.moveItem(
+            atPath: fixture.path + "/catalog.moved", toPath: fixture.path + "/catalog.sqlite")
+    }
+
     @Test("a token expires")
     func expiry() async throws {
         let text = try await make("a", lifetime: 60)

@@ -170,6 +170,26 @@ struct CartridgeStoreTests {
         #expect(FileManager.default.fileExists(atPath: other.file("moved/partition0.data")))
     }
 
+    @Test("In the place of a cartridge that is gone, a link that leads nowhere, to itself or to a file is deleted")
+    func strayLinks() throws {
+        let other = try TemporaryFolder()
+        try other.write([1], to: "file")
+        for target in [other.file("nothing"), folder.file("V00001L8.tape"), other.file("file")] {
+            for name in ["V00001L8.tape", ".V00001L8.tape"] {
+                try FileManager.default.createSymbolicLink(
+                    atPath: folder.file(name), withDestinationPath: target)
+            }
+            #expect(throws: CartridgeError.exists(barcode: "V00001L8")) { try create() }
+            try store.delete(barcode: "V00001L8")
+            #expect(try folder.names == [], "\(target)")
+            try FileManager.default.createSymbolicLink(
+                atPath: folder.file(".V00001L8.tape"), withDestinationPath: target)
+            try store.removeRemains(of: "V00001L8")
+            #expect(try folder.names == [], "\(target)")
+        }
+        #expect(FileManager.default.fileExists(atPath: other.file("file")))
+    }
+
     @Test("An index that is gone or garbage is made again from the data file", arguments: [true, false])
     func index(isGone: Bool) throws {
         try create()

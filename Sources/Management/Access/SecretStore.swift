@@ -146,7 +146,7 @@ final class SecretStore: Sendable {
     private static func read(
         _ path: String, isRemembered: Bool
     ) throws(ManagementError) -> Content {
-        guard FileManager.default.fileExists(atPath: path) else { return Content() }
+        guard try StateFolder.isThere(path) else { return Content() }
         try PrivateFile.check(path, content: "CHAP secrets", renewal: "set new secrets")
         let content: FileContent
         do {
@@ -233,7 +233,7 @@ final class SecretStore: Sendable {
                 algorithms: credentials.algorithms.map(\.rawValue),
                 isProposal: content.proposals[scope] == nil ? nil : true)
         }
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         do {
             let data = try JSONEncoder().encode(FileContent(version: Self.version, entries: list))
             try folder.replace(path, with: [UInt8](data))

@@ -145,8 +145,8 @@ final class TokenStore: Sendable {
     }
 
     private static func read(_ path: String) -> Content {
-        guard FileManager.default.fileExists(atPath: path) else { return Content() }
         do throws(ManagementError) {
+            guard try StateFolder.isThere(path) else { return Content() }
             try PrivateFile.check(path, content: "tokens", renewal: "make new ones")
             let content: FileContent
             do {

@@ -33,13 +33,18 @@ struct BackupManifest: Codable, Sendable {
                 .damaged, "\(folder) was made by a newer Carousel (\(manifest.program)); use that version")
         }
         for path in manifest.files.keys {
-            let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-            guard !parts.isEmpty, !parts.contains(where: { ["", ".", ".."].contains($0) }) else {
+            guard isPlain(path) else {
                 throw ManagementError(
                     .damaged, "the manifest of \(folder) names '\(path)', which is no file of a backup")
             }
         }
         return manifest
+    }
+
+    /// Whether `path` leads to something below the folder that it is looked up in.
+    static func isPlain(_ path: String) -> Bool {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        return !parts.isEmpty && !parts.contains { ["", ".", ".."].contains($0) }
     }
 
     /// Refuses a backup of which files are missing or have changed.

@@ -1,4 +1,5 @@
-import Foundation
+import Catalog
+public import Foundation
 import Platform
 public import Resources
 
@@ -9,26 +10,46 @@ public enum BackupRestore {
         public let files: Int
         /// Whether images and cartridges were in it.
         public let hasMedia: Bool
+        /// When it was made.
+        public let created: Date
+        /// The names in the state folder of what belonged to another catalog, and was removed: what an interrupted
+        /// change of the configuration was doing.
+        public let removed: [String]
     }
 
     /// Puts the backup in `folder` into the state folder at `path`, which has nothing yet, or has lost its catalog; the
-    /// backup is checked first. The catalog comes last: what was interrupted before is no state folder that starts.
+    /// backup is checked first. What was interrupted before the end is no state folder that starts, and is restored by
+    /// another try.
     public static func restore(_ folder: String, to path: String) throws(ManagementError) -> Result {
+        try restore(folder, to: path, gate: nil)
+    }
+
+    /// The same, with effects that pass `gate`.
+    static func restore(_ folder: String, to path: String, gate: ChangeGate?) throws(ManagementError) -> Result {
         let manifest = try BackupManifest.read(folder)
         try manifest.check(folder)
-        let state = try StateFolder(path: path)
+        let state = try StateFolder(path: path, gate: gate)
         defer { state.release() }
-        let catalog = (state.catalogPath as NSString).lastPathComponent
+        let catalog = name(state.catalogPath)
         guard manifest.files[catalog] != nil else {
             throw ManagementError(.damaged, "\(folder) has no catalog; use another backup")
         }
-        for name in manifest.files.keys.sorted() where state.exists(state.path + "/" + name) {
+        // What an interrupted restore has brought may go.
+        let own = RestoreMarker.read(state)?.files ?? []
+        // Secrets and tokens that are not in the backup would be good with its catalog all the same.
+        let wanted = Set(manifest.files.keys).union([name(state.secretsPath), name(state.tokensPath)])
+        for name in wanted.subtracting(own).sorted() where state.exists(state.path + "/" + name) {
             throw ManagementError(
-                .conflict, "\(state.path)/\(name) is there already; restore into an empty state folder")
+                .conflict,
+                "\(state.path)/\(name) is there already; restore into an empty state folder, or move it away")
         }
-        // A log of another catalog would be taken for one of this.
-        for suffix in ["-wal", "-shm"] where state.exists(state.catalogPath + suffix) {
-            try state.remove(state.catalogPath + suffix)
+        // First, and the last to go.
+        try RestoreMarker(files: own.union(manifest.files.keys)).write(state)
+        let removed = try removeForeignFiles(state)
+        for name in own.sorted() {
+            for path in [state.path + "/" + name, temporary(state.path + "/" + name)] where state.exists(path) {
+                try state.remove(path)
+            }
         }
         let names = manifest.files.keys.sorted { ($0 == catalog ? 1 : 0, $0) < ($1 == catalog ? 1 : 0, $1) }
         for name in names {
@@ -36,14 +57,64 @@ public enum BackupRestore {
             let parent = (target as NSString).deletingLastPathComponent
             if !state.exists(parent) { try state.createFolder(parent) }
             // Under another name until it is whole.
-            let temporary = target + ".new"
+            let temporary = temporary(target)
             if state.exists(temporary) { try state.remove(temporary) }
             let seal = try FileCopy.copy(folder + "/" + name, to: temporary)
             guard seal == manifest.files[name] else {
                 throw ManagementError(.damaged, "\(folder)/\(name) changed while it was restored; use another backup")
             }
+            if name == catalog { try leap(temporary, manifest) }
             try state.move(temporary, to: target)
         }
-        return Result(files: names.count, hasMedia: manifest.hasMedia)
+        try state.remove(state.restoreMarkerPath)
+        return Result(
+            files: names.count, hasMedia: manifest.hasMedia, created: manifest.created, removed: removed)
+    }
+
+    private static func temporary(_ path: String) -> String { path + ".new" }
+
+    private static func name(_ path: String) -> String { (path as NSString).lastPathComponent }
+
+    /// Removes what belongs to another catalog and would be taken for something of this: its logs, what a change of the
+    /// configuration was doing, and what changes of files have left halfway. Gives the names of what tells of changes.
+    private static func removeForeignFiles(_ state: StateFolder) throws(ManagementError) -> [String] {
+        let logs = ["-wal", "-shm", "-journal"].flatMap { suffix in
+            [state.catalogPath + suffix, temporary(state.catalogPath) + suffix]
+        }
+        let profiles = state.names(in: state.profilesPath).filter { $0.hasSuffix(".json") }
+            .map { state.profilesPath + "/" + $0 }
+        let journals = [state.journalPath, state.interruptedJournalPath]
+        for path in logs where state.exists(path) { try state.remove(path) }
+        for path in [state.secretsPath, state.tokensPath] + journals + profiles {
+            try state.removeRemains(ofReplacing: path)
+        }
+        var removed: [String] = []
+        for path in journals where state.exists(path) {
+            try state.remove(path)
+            removed.append(name(path))
+        }
+        return removed
+    }
+
+    /// Has generations and events of the restored catalog at `path`, which nobody has open, go on where those of the
+    /// one that was lost have never been.
+    private static func leap(_ path: String, _ manifest: BackupManifest) throws(ManagementError) {
+        do throws(CatalogError) {
+            let catalog = try Catalog(
+                path: path,
+                hooks: Catalog.Hooks(willCreate: { () throws(CatalogError) in throw .damaged("it is empty") }))
+            do throws(CatalogError) {
+                try catalog.leap(
+                    event: NewEvent(
+                        time: Date(), actor: Requester.current, kind: "configuration", name: "", verb: "restore",
+                        new: JSONValue.object(["backup": .text(manifest.created.formatted(.iso8601))]).serialized))
+            } catch {
+                try? catalog.close()
+                throw error
+            }
+            try catalog.close()
+        } catch {
+            throw ManagementError(.damaged, "the catalog of the backup cannot be used: \(error); use another backup")
+        }
     }
 }

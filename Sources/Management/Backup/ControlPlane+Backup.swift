@@ -15,16 +15,26 @@ extension ControlPlane {
         let thing: String
     }
 
+    /// How far a backup is.
+    enum BackupStep: Equatable {
+        /// Catalog, secrets, tokens and profiles are copied, and the media follow.
+        case media
+        /// This file of a medium is copied.
+        case copied(String)
+    }
+
     /// Copies catalog, secrets and profiles, and with `hasMedia` images and cartridges, to `folder`, which is new or
-    /// empty. When it fails, nothing of it is left there.
-    func backUp(to folder: String, hasMedia: Bool, job: Job? = nil) throws(ManagementError) {
+    /// empty. When it fails, nothing of it is left there. `observer` hears how far it is.
+    func backUp(
+        to folder: String, hasMedia: Bool, job: Job? = nil, observer: (BackupStep) -> Void = { _ in }
+    ) throws(ManagementError) {
         guard !self.folder.exists(self.folder.journalPath) else {
             throw ManagementError(
                 .conflict, "an interrupted change of the configuration is not taken back yet; start the daemon again")
         }
         let isNew = try prepare(folder)
         do throws(ManagementError) {
-            try fill(folder, hasMedia: hasMedia, job)
+            try fill(folder, hasMedia: hasMedia, job, observer)
         } catch {
             for name in self.folder.names(in: folder) {
                 try? FileManager.default.removeItem(atPath: folder + "/" + name)
@@ -67,33 +77,30 @@ extension ControlPlane {
         return true
     }
 
-    private func fill(_ folder: String, hasMedia: Bool, _ job: Job?) throws(ManagementError) {
-        let media = hasMedia ? try mediaSources() : []
+    private func fill(
+        _ folder: String, hasMedia: Bool, _ job: Job?, _ observer: (BackupStep) -> Void
+    ) throws(ManagementError) {
+        let media = hasMedia ? try stampedMedia() : []
         var files: [String: FileSeal] = [:]
         let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
         try query { () throws(CatalogError) in try catalog.copy(to: folder + "/" + catalogName) }
-        let mediaNow = hasMedia ? try mediaSources() : []
-        guard mediaNow.map(\.name) == media.map(\.name) else {
-            throw ManagementError(.conflict, "media were made or deleted meanwhile; try again")
-        }
+        if hasMedia { try checkAreAsBefore(media) }
         files[catalogName] = try FileCopy.seal(folder + "/" + catalogName)
-        var sources: [Source] = []
-        if self.folder.exists(self.folder.tokensPath) {
-            sources.append(Source(path: self.folder.tokensPath, name: "tokens.json", thing: "the tokens"))
-        }
-        if self.folder.exists(self.folder.secretsPath) {
-            sources.append(Source(path: self.folder.secretsPath, name: "chap.json", thing: "the secrets"))
-        }
-        for name in self.folder.names(in: self.folder.profilesPath) where name.hasSuffix(".json") {
-            sources.append(
-                Source(
-                    path: self.folder.profilesPath + "/" + name, name: "profiles/" + name, thing: "profile \(name)"))
-        }
-        let all = sources + media
-        for (index, source) in all.enumerated() {
-            job?.report(done: index, of: all.count)
+        let settings = settingSources()
+        let count = settings.count + media.count
+        for (index, source) in settings.enumerated() {
+            job?.report(done: index, of: count)
             files[source.name] = try copy(source, to: folder, job)
         }
+        observer(.media)
+        for (index, (source, stamp)) in media.enumerated() {
+            job?.report(done: settings.count + index, of: count)
+            guard try self.stamp(source) == stamp else { throw Self.wasWritten(source) }
+            files[source.name] = try copy(source, to: folder, job)
+            observer(.copied(source.name))
+        }
+        // All files of a medium fit each other only if none was written since the first was copied.
+        if hasMedia { try checkAreAsBefore(media) }
         try synchronizeFolders(of: files.keys, in: folder)
         let manifest = BackupManifest(
             version: BackupManifest.version, program: Controller.version, created: Date(), hasMedia: hasMedia,
@@ -102,24 +109,64 @@ extension ControlPlane {
             throw ManagementError(.internal, "the manifest of a backup cannot be written down")
         }
         try self.folder.replaceFile(folder + "/" + BackupManifest.fileName, with: Array(bytes))
-        job?.report(done: all.count, of: all.count)
+        job?.report(done: count, of: count)
         logger.notice("backed up", metadata: ["folder": "\(folder)", "files": "\(files.count)"])
     }
 
-    /// The files of all media that lie in the state folder. Refused while somebody may write one.
-    private func mediaSources() throws(ManagementError) -> [Source] {
+    /// The files of tokens, secrets and profiles.
+    private func settingSources() -> [Source] {
+        var sources: [Source] = []
+        if folder.exists(folder.tokensPath) {
+            sources.append(Source(path: folder.tokensPath, name: "tokens.json", thing: "the tokens"))
+        }
+        if folder.exists(folder.secretsPath) {
+            sources.append(Source(path: folder.secretsPath, name: "chap.json", thing: "the secrets"))
+        }
+        for name in folder.names(in: folder.profilesPath) where name.hasSuffix(".json") {
+            sources.append(
+                Source(path: folder.profilesPath + "/" + name, name: "profiles/" + name, thing: "profile \(name)"))
+        }
+        return sources
+    }
+
+    /// The files of all media, with what they are at this moment.
+    private func stampedMedia() throws(ManagementError) -> [(source: Source, stamp: [AnyHashable])] {
+        var stamped: [(source: Source, stamp: [AnyHashable])] = []
+        for source in try mediaSources() { stamped.append((source, try stamp(source))) }
+        return stamped
+    }
+
+    /// Refuses when the media of `media` are not what they were, or somebody may write one now. Others may have come.
+    private func checkAreAsBefore(_ media: [(source: Source, stamp: [AnyHashable])]) throws(ManagementError) {
+        let things = Set(media.map(\.source.thing))
+        guard try mediaSources(of: things).map(\.name) == media.map(\.source.name) else {
+            throw ManagementError(.conflict, "media were made or deleted meanwhile; try again")
+        }
+        for (source, stamp) in media {
+            guard try self.stamp(source) == stamp else { throw Self.wasWritten(source) }
+        }
+    }
+
+    private static func wasWritten(_ source: Source) -> ManagementError {
+        ManagementError(
+            .inUse, "\(source.thing) was written while it was copied; keep initiators away from it and try again")
+    }
+
+    /// The files of all media that lie in the state folder, or of `things` only. Refused while somebody may write one.
+    private func mediaSources(of things: Set<String>? = nil) throws(ManagementError) -> [Source] {
         var sources: [Source] = []
         for disk in try query({ () throws(CatalogError) in try catalog.disks() })
         where disk.phase == .complete && !disk.imageIsExternal {
+            let thing = "disk '\(disk.name)'"
+            guard things?.contains(thing) ?? true else { continue }
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
-            sources.append(
-                Source(
-                    path: folder.imagePath(disk.image), name: disk.image, thing: "disk '\(disk.name)'"))
+            sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
         }
         for library in try query({ () throws(CatalogError) in try catalog.libraries() })
         where library.phase == .complete {
             for cartridge in try cartridgeRecords(library) where cartridge.phase == .complete {
                 let thing = "cartridge '\(library.name)/\(cartridge.barcode)'"
+                guard things?.contains(thing) ?? true else { continue }
                 if let element = cartridge.location.element, element.kind == .drive {
                     throw ManagementError(
                         .inUse, "\(thing) is in \(element), where it may be written; move it to a slot first")
@@ -146,10 +193,7 @@ extension ControlPlane {
         }
         let before = try stamp(source)
         let seal = try FileCopy.copy(source.path, to: target) { () throws(ManagementError) in try job?.check() }
-        guard try stamp(source) == before else {
-            throw ManagementError(
-                .inUse, "\(source.thing) was written while it was copied; keep initiators away from it and try again")
-        }
+        guard try stamp(source) == before else { throw Self.wasWritten(source) }
         return seal
     }
 

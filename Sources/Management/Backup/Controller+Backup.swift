@@ -36,20 +36,30 @@ extension Controller {
             ? .done(["folder": .text(request.folder)]) : .started(try self.job(job).resource.json)
     }
 
-    private func startBackup(_ request: BackupRequest) async throws(ManagementError) -> JobSummary {
-        var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .profiles, .tokens]
+    /// Begins with it, and gives the job that does it. `observer` hears how far it is, on the thread that copies.
+    func startBackup(
+        _ request: BackupRequest, observer: @escaping @Sendable (ControlPlane.BackupStep) -> Void = { _ in }
+    ) async throws(ManagementError) -> JobSummary {
+        // Together, these say who may do what; while media are copied, which may take hours, that can be changed.
+        let settings: Set<ChangeKey> = [.access, .portals, .nameServer, .profiles, .tokens]
+        var keys = settings
         if request.hasMedia {
             // Nobody changes what is copied, but initiators may come and go.
-            for disk in try await disks() { keys.insert(.thing(disk.name)) }
-            for library in try await libraries() { keys.insert(.thing(library.name)) }
+            for disk in try await disks() { keys.insert(.media(of: disk.name)) }
+            for library in try await libraries() { keys.insert(.media(of: library.name)) }
         }
         let subject = Job.Subject(verb: "back up to", kind: "folder", name: request.folder, unit: "files")
         let held = keys
         return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
-            try await change(held, in: .long) { plane throws(ManagementError) in
-                job.begin()
-                try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job)
-            }
+            try await change(
+                held, in: .long,
+                releasing: { plane, release throws(ManagementError) in
+                    job.begin()
+                    try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job) { step in
+                        if step == .media { release(settings) }
+                        observer(step)
+                    }
+                })
         }.summary
     }
 }

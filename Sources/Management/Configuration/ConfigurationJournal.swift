@@ -23,8 +23,21 @@ struct ConfigurationJournal: Sendable, Hashable {
     // MARK: File
 
     /// The journal at `path`; nil when there is none.
+    ///
+    /// - Throws: `ManagementError.Code.system` when there is one that cannot be read, `.damaged` when it is none of this
+    ///   program.
     static func read(_ path: String) throws(ManagementError) -> ConfigurationJournal? {
-        guard let data = FileManager.default.contents(atPath: path) else { return nil }
+        guard try StateFolder.isThere(path) else { return nil }
+        let data: Data
+        do {
+            data = try Data(contentsOf: URL(fileURLWithPath: path))
+        } catch {
+            throw ManagementError(
+                .system,
+                "\(path), which says how to take back an interrupted change of the configuration, cannot be read: "
+                    + "\(StateFolder.reason(error)); mend that, or move the file away, and compare with 'carousel diff'"
+            )
+        }
         guard let json = JSONValue(serialized: String(decoding: data, as: UTF8.self)),
             json["version"] == .integer(version),
             let reversible = steps(json["reversible"]), let final = steps(json["final"]),

@@ -237,10 +237,19 @@ extension ControlPlane {
     // MARK: Start
 
     /// Takes back, or ends, what a crash has left of an `apply`. Before the portals are open, so that nobody sees it.
-    func endInterruptedConfiguration() {
+    ///
+    /// - Throws: When what was left cannot be read, so that nobody knows what half of a change would be in force.
+    func endInterruptedConfiguration() throws(ManagementError) {
         if folder.exists(folder.interruptedJournalPath) { noteInterrupted(nil) }
+        let found: ConfigurationJournal?
         do throws(ManagementError) {
-            guard let journal = try ConfigurationJournal.read(folder.journalPath) else { return }
+            found = try ConfigurationJournal.read(folder.journalPath)
+        } catch {
+            guard error.code == .damaged else { throw error }
+            return setAside([error.message])
+        }
+        guard let journal = found else { return }
+        do throws(ManagementError) {
             logger.notice(
                 "a change of the configuration was interrupted",
                 metadata: ["steps": "\(journal.reversible.count + journal.final.count)"])

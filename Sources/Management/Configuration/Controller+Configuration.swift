@@ -188,7 +188,7 @@ extension ConfigurationPlan {
         var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .externalImages]
         for kind in [Disk.description, Library.description, ISCSITarget.description] {
             for model in [present, wanted] {
-                for name in (model.things[kind.plural] ?? [:]).keys { keys.insert(.thing(name)) }
+                for name in (model.things[kind.plural] ?? [:]).keys { keys.formUnion(ChangeKey.device(name)) }
             }
         }
         return keys

@@ -148,7 +148,6 @@ extension ControlPlane {
     private func setSecrets(
         _ credentials: CredentialSet?, at scope: CredentialScope, takesAway: Bool
     ) throws(ManagementError) {
-        try Precondition.current?.settle()
         guard takesAway else { return try secrets.set(credentials, at: scope) }
         try removing { () throws(ManagementError) in try secrets.set(credentials, at: scope) }
     }
@@ -176,8 +175,8 @@ extension ControlPlane {
             return try clearAll(at: scope, isNotRequired: false)
         }
         try setSecrets(credentials, at: scope, takesAway: true)
+        recordRemoval(AccessNote("CHAP cleared", ["place": Self.words(scope), "user": PrintableText.escaped(user)]))
         try configureFrontEnd()
-        record(AccessNote("CHAP cleared", ["place": Self.words(scope), "user": PrintableText.escaped(user)]))
     }
 
     /// Has a place allow some algorithms only, which it gives by name in their order.
@@ -189,10 +188,17 @@ extension ControlPlane {
         }
         let former = credentials.algorithms
         credentials.algorithms = try Self.algorithms(arguments.algorithms)
-        try setSecrets(credentials, at: scope, takesAway: Set(credentials.algorithms).isSubset(of: former))
-        try configureFrontEnd()
         let names = Self.algorithmNames.filter { credentials.algorithms.contains($0.1) }.map(\.0)
-        record(AccessNote("CHAP algorithms", ["place": Self.words(scope), "algorithms": "\(names)"]))
+        let note = AccessNote("CHAP algorithms", ["place": Self.words(scope), "algorithms": "\(names)"])
+        if Set(credentials.algorithms).isSubset(of: former) {
+            try setSecrets(credentials, at: scope, takesAway: true)
+            recordRemoval(note)
+        } else {
+            try changeSecrets(to: credentials, at: scope, takesAway: false) { () throws(ManagementError) in
+                try recordGrant(note)
+            }
+        }
+        try configureFrontEnd()
         return names
     }
 
@@ -223,6 +229,10 @@ extension ControlPlane {
         }
         if isNotRequired {
             try changeSecrets(to: nil, at: scope, require)
+        } else if try query({ () throws(CatalogError) in try catalog.authenticationPlaces() }).contains(scope.place) {
+            // Nothing of the catalog changes, so nothing of it may keep somebody from being shut out.
+            try setSecrets(nil, at: scope, takesAway: true)
+            recordRemoval(note)
         } else {
             try require()
             try setSecrets(nil, at: scope, takesAway: true)

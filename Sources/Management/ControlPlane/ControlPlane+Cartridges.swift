@@ -81,7 +81,6 @@ extension ControlPlane {
                 try check(element, existsIn: library)
                 try checkIsEmpty(element, of: library, try cartridgeRecords(library))
             }
-            try DryRun.endBeforeEffect()
             _ = try perform(location, of: cartridge, in: library)
         }
         return try self.cartridge(barcode, library: name)

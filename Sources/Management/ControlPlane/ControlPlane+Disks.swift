@@ -97,7 +97,7 @@ extension ControlPlane {
             if let loss = assembly.loss(ofDisk: disk) {
                 throw ManagementError(.conflict, Self.sentence(loss, ofDisk: name))
             }
-            try DryRun.endBeforeEffect()
+            try Effect.begin()
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
         }
@@ -196,6 +196,13 @@ extension ControlPlane {
             throw ManagementError(
                 .damaged,
                 "disk '\(disk.name)': its image \(path) is truncated, with \(length) of \(disk.size) bytes")
+        }
+        guard length <= Disk.maximumSize else {
+            throw ManagementError(
+                .damaged,
+                "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), more than the "
+                    + "largest disk of \(ByteSize.format(Disk.maximumSize)); 'truncate -s \(disk.size)' makes it what "
+                    + "the catalog knows")
         }
         guard length == disk.size || length % Int64(disk.blockSize) == 0 else {
             throw ManagementError(

@@ -44,6 +44,23 @@ extension ControlPlane {
         tell([note])
     }
 
+    /// The same for a change that gives something, which is to be taken back when this fails: nobody gets what no event
+    /// tells of.
+    func recordGrant(_ note: AccessNote) throws(ManagementError) {
+        try storeAccess([note]) { _ in }
+    }
+
+    /// The same for a change that only takes away, which is made: with the room of the reserve, and a failure is only
+    /// told of.
+    func recordRemoval(_ note: AccessNote) {
+        do {
+            try storeAccess([note], takesAway: true) { _ in }
+        } catch {
+            logger.error("an event was not recorded", metadata: ["event": "\(note)", "reason": "\(error.message)"])
+            tell([note])
+        }
+    }
+
     /// Removes files, or makes smaller what they let initiators do; once again with the room of the reserve when the
     /// system refuses.
     func removing(_ remove: () throws(ManagementError) -> Void) throws(ManagementError) {

@@ -252,7 +252,7 @@ extension ControlPlane {
     func perform(
         _ destination: CartridgeLocation, of cartridge: CartridgeRecord, in library: LibraryRecord
     ) throws(ManagementError) -> Resource<Cartridge> {
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         try assembly.move(
             CartridgeMove(barcode: cartridge.barcode, origin: cartridge.location, destination: destination),
             of: cartridge, in: library)

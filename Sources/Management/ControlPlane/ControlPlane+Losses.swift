@@ -7,7 +7,9 @@ import Resources
 extension ControlPlane {
     /// Says that the loss of written data on the disk `name` is known: it can be written again.
     func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
-        guard try assembly.acknowledgeLoss(ofDisk: try diskRecord(name)) else {
+        let disk = try diskRecord(name)
+        try Effect.begin()
+        guard try assembly.acknowledgeLoss(ofDisk: disk) else {
             throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
         }
         record(event("acknowledge-loss", "disk", name))
@@ -19,6 +21,7 @@ extension ControlPlane {
     func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
         let library = try servedLibrary(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
+        try Effect.begin()
         guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {
             throw ManagementError(.conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
         }

@@ -72,7 +72,7 @@ extension ControlPlane {
         }
         try checkNobodyIsSent(to: portal)
         if DryRun.current != nil { try assembly.checkPortal(portal) }
-        try DryRun.endBeforeEffect()
+        try Effect.begin()
         let served = ServedPortal(
             requested: portal, actual: try assembly.openPortal(portal, group: group), group: group)
         let note = AccessNote("portal added", ["portal": "\(served.actual)", "group": "\(group)"])
@@ -133,6 +133,7 @@ extension ControlPlane {
         _ text: String, _ arguments: Portal.Drain.Arguments
     ) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
+        try Effect.begin()
         assembly.drainPortal(portal.actual, seconds: arguments.seconds)
         record(AccessNote("portal drained", ["portal": "\(portal.actual)"]))
         return try portalResource(of: portal)
@@ -141,6 +142,7 @@ extension ControlPlane {
     /// Has a portal take logins again.
     func resumePortal(_ text: String) throws(ManagementError) -> Resource<Portal> {
         let portal = try openPortal(text)
+        try Effect.begin()
         assembly.resumePortal(portal.actual)
         record(AccessNote("portal resumed", ["portal": "\(portal.actual)"]))
         return try portalResource(of: portal)

@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import Resources
 
 extension ControlPlane {
@@ -22,7 +23,17 @@ extension ControlPlane {
         let text = try tokens.create(name, spec.role, created: now, expires: expires)
         var details = ["token": name, "role": spec.role.rawValue]
         details["expires"] = expires?.formatted(.iso8601)
-        record(AccessNote("token created", details))
+        do throws(ManagementError) {
+            try recordGrant(AccessNote("token created", details))
+        } catch {
+            // Nobody has seen it yet.
+            do {
+                try removing { () throws(ManagementError) in try tokens.delete(name) }
+            } catch {
+                logger.error("a token stays that nobody has", metadata: ["token": "\(name)", "reason": "\(error)"])
+            }
+            throw error
+        }
         var token = try token(name)
         token.status.token = text
         return token
@@ -31,7 +42,7 @@ extension ControlPlane {
     func deleteToken(_ name: String) throws(ManagementError) {
         let role = try token(name).spec.role
         try removing { () throws(ManagementError) in try tokens.delete(name) }
-        record(AccessNote("token deleted", ["token": name, "role": role.rawValue]))
+        recordRemoval(AccessNote("token deleted", ["token": name, "role": role.rawValue]))
     }
 
     private static func resource(_ entry: TokenStore.Entry, lastUsed: Date?) -> Resource<Token> {

@@ -127,6 +127,7 @@ final class ControlPlane: Sendable {
         folder: StateFolder, logger: Logger, profileFolder: String? = nil,
         makeAssembly: (Controller.Resources) throws(ManagementError) -> any DeviceAssembly
     ) throws(ManagementError) {
+        if let refusal = StateFolder.unfinishedRestore(in: folder.path) { throw ManagementError(.damaged, refusal) }
         self.folder = folder
         let feed = EventFeed()
         self.feed = feed
@@ -148,13 +149,13 @@ final class ControlPlane: Sendable {
                 hooks: Catalog.Hooks(
                     willCommit: { () throws(CatalogError) in
                         do throws(ManagementError) {
-                            try Precondition.current?.checkInTransaction()
+                            try Precondition.current?.checkBeforeEffect()
                             try DryRun.endBeforeEffect()
                         } catch {
                             throw .failed(error.message)
                         }
                         do throws(ManagementError) { try gate?(path) } catch { throw .full(error.message) }
-                    },
+                    }, didCommit: { Precondition.current?.settle() },
                     willCreate: { () throws(CatalogError) in
                         if let loss = folder.lossOfCatalog() { throw .unwanted(loss) }
                     }, makeRoom: { [reserve = folder.reserve] attempt in reserve.lend(attempt) },
@@ -196,7 +197,7 @@ final class ControlPlane: Sendable {
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()
         try startNameService()
-        endInterruptedConfiguration()
+        try endInterruptedConfiguration()
         // Last among the devices, so that no initiator comes before its target; but before the demonstration, of which
         // nothing is to stay behind when a port is taken.
         try openPortals(requested)

@@ -52,7 +52,7 @@ final class DryRun: Sendable {
     /// Whether all checks were passed.
     var isPassed: Bool { state.withLock { $0 } }
 
-    /// Called before each effect: ends a dry run there.
+    /// Called before each effect (`Effect.begin`), and each job: ends a dry run there.
     static func endBeforeEffect() throws(ManagementError) {
         guard let current else { return }
         current.state.withLock { $0 = true }

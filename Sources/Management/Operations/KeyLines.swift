@@ -28,6 +28,18 @@ struct KeyLines<Key: Hashable> {
     mutating func leave(_ ticket: Ticket) -> [Ticket] {
         guard let left = keys.removeValue(forKey: ticket) else { return [] }
         holders.remove(ticket)
+        return vacate(ticket, left)
+    }
+
+    /// Takes `ticket`, which holds all of its keys, out of the lines of those in `left`; it holds the others on. Gives
+    /// those that have all of theirs by that. Does nothing when it holds none.
+    mutating func release(_ ticket: Ticket, _ left: Set<Key>) -> [Ticket] {
+        guard holders.contains(ticket), let held = keys[ticket] else { return [] }
+        keys[ticket] = held.subtracting(left)
+        return vacate(ticket, held.intersection(left))
+    }
+
+    private mutating func vacate(_ ticket: Ticket, _ left: Set<Key>) -> [Ticket] {
         var first: Set<Ticket> = []
         for key in left {
             lines[key]?.removeAll { $0 == ticket }

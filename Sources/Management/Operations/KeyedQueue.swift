@@ -92,6 +92,14 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
         _ keys: Set<Key>, in lane: Lane = .short, patience: Duration? = nil,
         _ body: @escaping @Sendable () throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
+        try await run(keys, in: lane, patience: patience, releasing: { _ throws(ManagementError) in try body() })
+    }
+
+    /// The same for a `body` that can give some of the keys to others before it ends, by the function that it gets.
+    func run<Value: Sendable>(
+        _ keys: Set<Key>, in lane: Lane = .short, patience: Duration? = nil,
+        releasing body: @escaping @Sendable (_ release: (Set<Key>) -> Void) throws(ManagementError) -> Value
+    ) async throws(ManagementError) -> Value {
         let ticket = state.withLock { state in
             state.lastTicket += 1
             state.expected.insert(state.lastTicket)
@@ -101,7 +109,9 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
             await withCheckedContinuation { continuation in
                 let answer = BoundedAnswer(continuation)
                 let change = Change(lane: lane) {
-                    let outcome = Result(catching: body)
+                    let outcome = Result { () throws(ManagementError) in
+                        try body { self.release(ticket, $0) }
+                    }
                     self.end(ticket)
                     answer.give(outcome)
                 } refuse: {
@@ -181,6 +191,11 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
         }
     }
 
+    private func release(_ ticket: UInt64, _ keys: Set<Key>) {
+        let ready = state.withLock { state in Self.begun(state.lines.release(ticket, keys), state) }
+        for (ticket, lane) in ready { submit(ticket, lane) }
+    }
+
     private func end(_ ticket: UInt64) {
         let (ready, whenIdle) = state.withLock { state in
             state.running -= 1
@@ -209,6 +224,11 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
 
     /// Those that have all of their keys when `ticket` has left.
     private static func leave(_ ticket: UInt64, _ state: inout State) -> [(UInt64, Lane)] {
-        state.lines.leave(ticket).compactMap { next in state.pending[next].map { (next, $0.lane) } }
+        begun(state.lines.leave(ticket), state)
+    }
+
+    /// `tickets`, which have all of their keys now, with the lanes where they are to go on.
+    private static func begun(_ tickets: [UInt64], _ state: State) -> [(UInt64, Lane)] {
+        tickets.compactMap { ticket in state.pending[ticket].map { (ticket, $0.lane) } }
     }
 }

@@ -3,9 +3,11 @@ import Resources
 
 /// What a requester takes the generation of a thing to be: the change that it asks for is made in no other case.
 ///
-/// It is checked twice where the change is made. First when the change has its keys, before files and devices are
-/// touched: no other request changes the thing from then on. Then in the first transaction of the catalog, for
-/// initiators move cartridges at any time.
+/// It is checked twice where the change is made. First when the change has its keys: no other request changes the thing
+/// from then on. Then at its first effect, whatever that is (`Effect`), for initiators move cartridges at any time: in a
+/// transaction of the catalog, or before a file or a device is touched. What is done afterwards changes the generation
+/// itself, so it is not checked any more. A move is checked before the robot gets it, and not in the transaction that
+/// the robot makes on a thread of its own: that one refuses what does not lie where the move begins.
 final class Precondition: Sendable {
     /// What the present task or thread is to keep to.
     @TaskLocal static var current: Precondition?
@@ -13,7 +15,7 @@ final class Precondition: Sendable {
     private enum State {
         case untouched
         case checked
-        /// The first transaction was made.
+        /// The first effect has begun, or was made if it is a transaction.
         case settled
     }
 
@@ -45,8 +47,8 @@ final class Precondition: Sendable {
         state.withLock { $0 = .checked }
     }
 
-    /// The same in a transaction of the catalog, which has not ended; only in the first.
-    func checkInTransaction() throws(ManagementError) {
+    /// The same where the first effect may be; `settle` has to follow when it is one.
+    func checkBeforeEffect() throws(ManagementError) {
         guard state.withLock({ $0 == .checked }) else { return }
         do throws(ManagementError) {
             try compare()
@@ -54,18 +56,12 @@ final class Precondition: Sendable {
             failure.withLock { $0 = error }
             throw error
         }
-        state.withLock { $0 = .settled }
     }
 
-    /// The same where the change has its first effect, which is not one of the catalog: transactions that follow find
-    /// the thing as the change has left it.
-    func settle() throws(ManagementError) {
-        guard state.withLock({ $0 == .checked }) else { return }
-        try compare()
-        state.withLock { $0 = .settled }
-    }
+    /// Says that there was an effect: from now on the thing has another generation. One that was refused is none.
+    func settle() { state.withLock { $0 = $0 == .checked ? .settled : $0 } }
 
-    /// Why a transaction was refused, which the catalog has told in other words.
+    /// Why an effect was refused, which others may have told in other words.
     var refusal: ManagementError? { failure.withLock { $0 } }
 
     private static func noGeneration(_ thing: String) -> ManagementError {

@@ -79,7 +79,7 @@ public struct CartridgeStore: Sendable {
         guard capacity >= Self.minimumCapacity, capacity <= Self.maximumCapacity else {
             throw .invalidCapacity(capacity)
         }
-        guard !FilePath.exists(folder(of: barcode)) else { throw .exists(barcode: barcode) }
+        guard !FilePath.isName(folder(of: barcode)) else { throw .exists(barcode: barcode) }
         var generator = SystemRandomNumberGenerator()
         let uuid = (0..<16).map { _ in UInt8.random(in: 0...255, using: &generator) }
         let digits = uuid.prefix(5).map { String(UInt32($0) + 0x100, radix: 16).dropFirst() }.joined()
@@ -205,18 +205,21 @@ public struct CartridgeStore: Sendable {
         do throws(CartridgeError) {
             file = try lockedFile(barcode)
         } catch {
-            let isLeft = FilePath.exists(folder(of: barcode)) || FilePath.exists(doomed)
-            guard case .missing = error, isLeft else { throw error }
-            // Without its data file there is nothing to lock.
-            file = nil
+            let isLeft = FilePath.isName(folder(of: barcode)) || FilePath.isName(doomed)
+            switch error {
+            // Without its data file there is nothing to lock; nor where a link leads to something else.
+            case .missing where isLeft: file = nil
+            case .system where FilePath.isLink(folder(of: barcode)): file = nil
+            default: throw error
+            }
         }
         // First out of sight, in one step; then piece by piece.
         for path in [doomed, folder(of: barcode)] { try Self.checkIsOwn(path) }
         do throws(SystemError) {
-            if FilePath.exists(doomed) { try Self.remove(doomed) }
-            if FilePath.exists(folder(of: barcode)) { try FilePath.rename(folder(of: barcode), to: doomed) }
+            if FilePath.isName(doomed) { try Self.remove(doomed) }
+            if FilePath.isName(folder(of: barcode)) { try File.rename(folder(of: barcode), to: doomed) }
             try File.synchronizeDirectory(path: directory)
-            guard FilePath.exists(doomed) else { return }
+            guard FilePath.isName(doomed) else { return }
             try Self.remove(doomed)
         } catch {
             throw .system(error)
@@ -226,7 +229,7 @@ public struct CartridgeStore: Sendable {
 
     /// Refuses a folder in which there is something that is not of a cartridge.
     private static func checkIsOwn(_ folder: String) throws(CartridgeError) {
-        guard FilePath.exists(folder), !FilePath.isLink(folder) else { return }
+        guard FilePath.isName(folder), !FilePath.isLink(folder) else { return }
         let names: [String]
         do throws(SystemError) { names = try FilePath.names(in: folder) } catch { throw .system(error) }
         let foreign = names.filter {
@@ -249,7 +252,7 @@ public struct CartridgeStore: Sendable {
     /// Removes what a crash has left of a cartridge that was being made or removed; nothing may be left already.
     public func removeRemains(of barcode: String) throws(CartridgeError) {
         let path = FilePath.join(directory, "." + barcode + Self.suffix)
-        guard FilePath.exists(path) else { return }
+        guard FilePath.isName(path) else { return }
         try Self.checkIsOwn(path)
         do throws(SystemError) { try Self.remove(path) } catch { throw .system(error) }
     }

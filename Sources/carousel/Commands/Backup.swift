@@ -1,5 +1,6 @@
 import ArgumentParser
 import Console
+import Foundation
 import Management
 import Resources
 
@@ -46,9 +47,11 @@ struct Restore: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Put a backup into an empty state folder, without a daemon.",
         discussion: """
-            The backup is checked first, and the catalog comes last. Nothing that is there is replaced. Where the \
-            backup has no media, put these back to disks/ and libraries/ in the state folder; what is missing is not \
-            served, and 'carousel status' names it. The daemon runs as the user who owns the state folder.
+            The backup is checked first, and the catalog comes last. Nothing that is there is replaced; what was \
+            interrupted can be repeated, and no daemon starts before. Who may do what is as it was when the backup was \
+            made: tokens and CHAP secrets that were deleted or replaced since then are good again. Where the backup \
+            has no media, put these back to disks/ and libraries/ in the state folder; what is missing is not served, \
+            and 'carousel status' names it. The daemon runs as the user who owns the state folder.
             """)
 
     @Argument(help: "A folder that 'carousel backup' has made.", completion: .directory)
@@ -64,7 +67,11 @@ struct Restore: ParsableCommand {
             throw CommandFailure(.refused(error))
         }
         Output.print(
-            "restored \(Counted.text(result.files, "file")) to \(PrintableText.escaped(state.folder))"
+            "restored \(Counted.text(result.files, "file")) to \(PrintableText.escaped(state.folder)), as of "
+                + "\(result.created.formatted(.iso8601)): tokens and CHAP secrets that were deleted or replaced since "
+                + "then are good again, so delete them once more"
+                + (result.removed.isEmpty
+                    ? "" : "; removed \(result.removed.joined(separator: ", ")) of an interrupted change")
                 + (result.hasMedia ? "" : "; put images and cartridges back there before you start the daemon"))
     }
 }
