@@ -2,7 +2,8 @@ import GRDB
 
 extension Catalog {
     /// How far generations and numbers of events go on from those of a copy, at the least: farther than a catalog gets
-    /// after it was copied, at a thousand changes a second for seven weeks.
+    /// after it was copied, with six changes a second for a month. No farther, so that JSON clients that hold numbers
+    /// as doubles can tell generations apart after some hundred restores.
     static let leap: Int64 = 1 << 24
 
     /// Says that this is a copy in the place of a catalog that has gone on since: from here on, generations and numbers

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import Platform
 
 /// The open catalog of a state folder.
 public final class Catalog: Sendable {
@@ -83,6 +84,7 @@ public final class Catalog: Sendable {
                 sql: "PRAGMA wal_autocheckpoint = \(pages); PRAGMA journal_size_limit = \(logReserve)")
         }
         // First by one connection, which changes nothing before it knows what the file is.
+        let isNew = (try? FileStatus.of(path, followsLinks: false)) == nil
         let queue = try DatabaseQueue(path: path, configuration: configuration)
         do {
             try migrate(queue, willCreate)
@@ -91,6 +93,8 @@ public final class Catalog: Sendable {
             try queue.close()
         } catch {
             try? queue.close()
+            // Where no catalog may begin, none is left: not even an empty one.
+            if isNew, (try? FileStatus.of(path, followsLinks: false))?.length == 0 { try? File.remove(path) }
             throw error
         }
         reserveLog(ofCatalogAt: path)

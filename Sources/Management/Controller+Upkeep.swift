@@ -14,7 +14,8 @@ extension Controller {
             named.name = try await query(in: .long) { plane throws(ManagementError) in plane.diskName(request) }
         }
         let asked = named
-        return try await change(ChangeKey.device(asked.name ?? "").union([.externalImages])) { plane throws(ManagementError) in
+        let keys = ChangeKey.device(asked.name ?? "").union([.externalImages])
+        return try await change(keys) { plane throws(ManagementError) in
             try plane.adoptDisk(asked)
         }
     }

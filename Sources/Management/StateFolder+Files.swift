@@ -63,7 +63,7 @@ extension StateFolder {
     func exists(_ path: String) -> Bool { (try? FileStatus.of(path, followsLinks: false)) != nil }
 
     /// The same for files whose absence means something: what cannot be looked at may well be there.
-    static func isThere(_ path: String) throws(ManagementError) -> Bool {
+    static func hasEntry(_ path: String) throws(ManagementError) -> Bool {
         do {
             _ = try FileStatus.of(path, followsLinks: false)
             return true

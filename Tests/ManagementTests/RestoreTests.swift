@@ -23,7 +23,7 @@ struct RestoreTests {
         try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: target + "/" + name)
     }
 
-    private func isThere(_ name: String) -> Bool { FileManager.default.fileExists(atPath: target + "/" + name) }
+    private func hasEntry(_ name: String) -> Bool { FileManager.default.fileExists(atPath: target + "/" + name) }
 
     @Test("what belonged to another catalog is not carried out, and not kept")
     func foreignFiles() async throws {
@@ -48,8 +48,8 @@ struct RestoreTests {
         for name in foreign { try makeFile(name) }
         let result = try BackupRestore.restore(folder, to: target)
         #expect(result.removed == ["apply.json", "apply.interrupted.json"])
-        for name in foreign + ["apply.json", "restore.json"] { #expect(!isThere(name), "\(name)") }
-        #expect(isThere("profiles/p.json"))
+        for name in foreign + ["apply.json", "restore.json"] { #expect(!hasEntry(name), "\(name)") }
+        #expect(hasEntry("profiles/p.json"))
         let (again, _) = try ControllerFixture.make(target)
         try await again.start()
         #expect(try await again.disks().map(\.name) == ["a"])
@@ -67,7 +67,7 @@ struct RestoreTests {
             try makeFile(name)
             let refusal = await fixture.refusal { try BackupRestore.restore(folder, to: target) }
             #expect(refusal?.code == .conflict && refusal?.message.contains("/\(name) is there already") == true)
-            #expect(!isThere("catalog.sqlite") && !isThere("restore.json"))
+            #expect(!hasEntry("catalog.sqlite") && !hasEntry("restore.json"))
             base.removing(target)
         }
         _ = try BackupRestore.restore(folder, to: target)
@@ -95,7 +95,7 @@ struct RestoreTests {
                 break
             }
             #expect(refusal != nil)
-            if isThere("restore.json") {
+            if hasEntry("restore.json") {
                 let refusal = await fixture.refusal { try ControllerFixture.make(target) }
                 #expect(refusal?.message.contains("was not ended") == true, "\(number)")
                 guard case .failed(let reason) = StoppedState.examine(target) else {
@@ -105,7 +105,7 @@ struct RestoreTests {
                 #expect(reason.contains("'carousel restore'"))
             } else {
                 // Nothing has come yet, or everything.
-                let present = ["catalog.sqlite", "chap.json", "tokens.json"].map(isThere)
+                let present = ["catalog.sqlite", "chap.json", "tokens.json"].map(hasEntry)
                 #expect(Set(present).count == 1, "\(number)")
                 guard !present[0] else {
                     base.removing(target)
@@ -115,7 +115,7 @@ struct RestoreTests {
             // Something may have been changed by hand meanwhile, too.
             try makeFile("chap.json.new")
             _ = try BackupRestore.restore(folder, to: target)
-            #expect(!isThere("restore.json"))
+            #expect(!hasEntry("restore.json"))
             let (again, _) = try ControllerFixture.make(target)
             try await again.start()
             #expect(try await again.exportConfiguration() == wanted)
@@ -160,5 +160,83 @@ struct RestoreTests {
         #expect(try await again.events(after: ahead - 1).isEmpty)
         await again.shutDown()
         again.folder.release()
+    }
+}
+
+@Suite("Backups of what is not whole, and restores beside what is there")
+struct PartialBackupTests {
+    let backups: BackupTests
+
+    init() throws { backups = try BackupTests() }
+
+    private var fixture: ControllerFixture { backups.fixture }
+
+    @Test("an image or a cartridge that is missing, cut or damaged is no backup, and the sentence names it")
+    func damagedMedia() async throws {
+        defer { backups.removing(backups.folder) }
+        try await backups.prepare()
+        let image = fixture.path + "/disks/a.img"
+        let content = try #require(FileManager.default.contents(atPath: image))
+        try FileHandle(forUpdating: URL(fileURLWithPath: image)).truncate(atOffset: 1 << 20)
+        var refusal = await fixture.refusal { try await backups.backUp() }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("disk 'a' cannot be copied") == true)
+        try content.write(to: URL(fileURLWithPath: image))
+        try FileManager.default.moveItem(atPath: image, toPath: image + ".away")
+        refusal = await fixture.refusal { try await backups.backUp() }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("disk 'a' cannot be copied") == true)
+        #expect(!FileManager.default.fileExists(atPath: backups.folder))
+        try await backups.backUp(hasMedia: false)
+    }
+
+    @Test("a lost catalog is restored beside the files that are as the backup has them; others are named")
+    func lostCatalog() async throws {
+        defer { backups.removing(backups.folder) }
+        try await backups.prepare()
+        try await backups.backUp()
+        let path = fixture.path
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        for suffix in ["", "-wal", "-shm"] {
+            try? FileManager.default.removeItem(atPath: "\(path)/catalog.sqlite\(suffix)")
+        }
+        // It refuses, and leaves nothing.
+        #expect(throws: ManagementError.self) { try ControllerFixture.make(path) }
+        #expect(!FileManager.default.fileExists(atPath: path + "/catalog.sqlite"))
+        #expect(FileManager.default.createFile(atPath: path + "/catalog.sqlite", contents: Data()))
+        let secrets = path + "/chap.json"
+        let content = try #require(FileManager.default.contents(atPath: secrets))
+        try Data("{}".utf8).write(to: URL(fileURLWithPath: secrets))
+        let refusal = await fixture.refusal { _ = try BackupRestore.restore(backups.folder, to: path) }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("chap.json") == true)
+        try content.write(to: URL(fileURLWithPath: secrets))
+        _ = try BackupRestore.restore(backups.folder, to: path)
+        let (again, _) = try ControllerFixture.make(path)
+        try await again.start()
+        #expect(try await again.disks().map(\.name) == ["a"])
+        #expect(again.plane.secrets.entries.count == 1)
+        await again.shutDown()
+        again.folder.release()
+    }
+
+    @Test("a pipe in a backup holds nobody up, and a manifest of no version is refused")
+    func strangeBackups() async throws {
+        let target = fixture.path + "-restored"
+        defer { backups.removing(backups.folder, target) }
+        try await backups.prepare()
+        try await backups.backUp()
+        let image = backups.folder + "/disks/a.img"
+        try FileManager.default.removeItem(atPath: image)
+        #expect(unsafe mkfifo(image, 0o600) == 0)
+        let refusal = await fixture.refusal { _ = try BackupRestore.restore(backups.folder, to: target) }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("no regular file") == true)
+        let path = backups.folder + "/" + BackupManifest.fileName
+        let text = String(decoding: try #require(FileManager.default.contents(atPath: path)), as: UTF8.self)
+        try Data(
+            text.replacing("\"version\" : 1", with: "\"version\" : -1").replacing(
+                "\"version\":1", with: "\"version\":-1"
+            ).utf8
+        )
+        .write(to: URL(fileURLWithPath: path))
+        #expect(await fixture.refusal { _ = try BackupManifest.read(backups.folder) }?.code == .damaged)
     }
 }

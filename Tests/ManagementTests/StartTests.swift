@@ -177,9 +177,9 @@ struct StartTests {
         #expect(refusal?.code == .system && refusal?.message.contains("\(path), which says how") == true)
         #expect(FileManager.default.fileExists(atPath: path), "it stays for who mends that")
         #expect(fixture.devices.portals().isEmpty)
-        #expect(try StateFolder.isThere(fixture.path + "/lock"))
-        #expect(try !StateFolder.isThere(fixture.path + "/none"))
-        #expect(throws: ManagementError.self) { try StateFolder.isThere(fixture.path + "/lock/none") }
+        #expect(try StateFolder.hasEntry(fixture.path + "/lock"))
+        #expect(try !StateFolder.hasEntry(fixture.path + "/none"))
+        #expect(throws: ManagementError.self) { try StateFolder.hasEntry(fixture.path + "/lock/none") }
         try FileManager.default.removeItem(atPath: path)
         try await fixture.controller.start()
     }

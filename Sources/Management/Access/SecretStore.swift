@@ -146,7 +146,7 @@ final class SecretStore: Sendable {
     private static func read(
         _ path: String, isRemembered: Bool
     ) throws(ManagementError) -> Content {
-        guard try StateFolder.isThere(path) else { return Content() }
+        guard try StateFolder.hasEntry(path) else { return Content() }
         try PrivateFile.check(path, content: "CHAP secrets", renewal: "set new secrets")
         let content: FileContent
         do {

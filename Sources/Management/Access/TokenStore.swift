@@ -146,7 +146,7 @@ final class TokenStore: Sendable {
 
     private static func read(_ path: String) -> Content {
         do throws(ManagementError) {
-            guard try StateFolder.isThere(path) else { return Content() }
+            guard try StateFolder.hasEntry(path) else { return Content() }
             try PrivateFile.check(path, content: "tokens", renewal: "make new ones")
             let content: FileContent
             do {

@@ -1,4 +1,5 @@
 import Foundation
+import Platform
 import Resources
 
 /// What a backup has: written last, so that a folder without one is none.
@@ -21,13 +22,27 @@ struct BackupManifest: Codable, Sendable {
     /// The manifest of the backup in `folder`.
     static func read(_ folder: String) throws(ManagementError) -> BackupManifest {
         let path = folder + "/" + fileName
-        guard let data = FileManager.default.contents(atPath: path) else {
+        do {
+            guard try FileStatus.of(path).kind == .regular else {
+                throw ManagementError(.damaged, "\(path) is no regular file; use another backup")
+            }
+        } catch let error as ManagementError {
+            throw error
+        } catch let error as SystemError where error.code == Errno.noSuchFile {
             throw ManagementError(
                 .invalid, "\(folder) is no backup, or one that was not ended: it has no \(fileName)")
+        } catch {
+            throw ManagementError(.system, "\(path) cannot be read: \(StateFolder.reason(error))")
+        }
+        guard FileManager.default.isReadableFile(atPath: path), let data = FileManager.default.contents(atPath: path)
+        else {
+            throw ManagementError(
+                .system, "\(path) cannot be read: \(StateFolder.reason(EACCES)); ask as the user whose backup it is")
         }
         guard let manifest = try? APICoding.decode(BackupManifest.self, from: data) else {
             throw ManagementError(.damaged, "\(path) is damaged; use another backup")
         }
+        guard manifest.version > 0 else { throw ManagementError(.damaged, "\(path) is damaged; use another backup") }
         guard manifest.version <= version else {
             throw ManagementError(
                 .damaged, "\(folder) was made by a newer Carousel (\(manifest.program)); use that version")

@@ -38,13 +38,9 @@ public enum BackupRestore {
         let own = RestoreMarker.read(state)?.files ?? []
         // Secrets and tokens that are not in the backup would be good with its catalog all the same.
         let wanted = Set(manifest.files.keys).union([name(state.secretsPath), name(state.tokensPath)])
-        for name in wanted.subtracting(own).sorted() where state.exists(state.path + "/" + name) {
-            throw ManagementError(
-                .conflict,
-                "\(state.path)/\(name) is there already; restore into an empty state folder, or move it away")
-        }
+        let present = try filesThere(wanted.subtracting(own), manifest, state)
         // First, and the last to go.
-        try RestoreMarker(files: own.union(manifest.files.keys)).write(state)
+        try RestoreMarker(files: own.union(manifest.files.keys).subtracting(present)).write(state)
         let removed = try removeForeignFiles(state)
         for name in own.sorted() {
             for path in [state.path + "/" + name, temporary(state.path + "/" + name)] where state.exists(path) {
@@ -52,7 +48,7 @@ public enum BackupRestore {
             }
         }
         let names = manifest.files.keys.sorted { ($0 == catalog ? 1 : 0, $0) < ($1 == catalog ? 1 : 0, $1) }
-        for name in names {
+        for name in names where !present.contains(name) {
             let target = state.path + "/" + name
             let parent = (target as NSString).deletingLastPathComponent
             if !state.exists(parent) { try state.createFolder(parent) }
@@ -69,6 +65,35 @@ public enum BackupRestore {
         try state.remove(state.restoreMarkerPath)
         return Result(
             files: names.count, hasMedia: manifest.hasMedia, created: manifest.created, removed: removed)
+    }
+
+    /// Which of `names` are in the state folder as the backup has them; an empty catalog, which is none, is removed.
+    /// Refuses when another file is in the place of one.
+    private static func filesThere(
+        _ names: Set<String>, _ manifest: BackupManifest, _ state: StateFolder
+    ) throws(ManagementError) -> Set<String> {
+        var present: Set<String> = []
+        var emptyCatalog: String?
+        for name in names.sorted() {
+            let path = state.path + "/" + name
+            guard let status = try? FileStatus.of(path, followsLinks: false) else { continue }
+            if path == state.catalogPath, status.kind == .regular, status.length == 0 {
+                emptyCatalog = path
+                continue
+            }
+            // The catalog itself is never that of the backup: it leaps.
+            guard path != state.catalogPath, let seal = manifest.files[name], status.kind == .regular,
+                status.length == seal.length, try FileCopy.seal(path) == seal
+            else {
+                throw ManagementError(
+                    .conflict,
+                    "\(path) is there already, and not as the backup has it; restore into an empty state folder, or "
+                        + "move it away")
+            }
+            present.insert(name)
+        }
+        if let emptyCatalog { try state.remove(emptyCatalog) }
+        return present
     }
 
     private static func temporary(_ path: String) -> String { path + ".new" }

@@ -83,7 +83,11 @@ extension ControlPlane {
         let media = hasMedia ? try stampedMedia() : []
         var files: [String: FileSeal] = [:]
         let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
-        try query { () throws(CatalogError) in try catalog.copy(to: folder + "/" + catalogName) }
+        do throws(CatalogError) {
+            try catalog.copy(to: folder + "/" + catalogName)
+        } catch {
+            throw ManagementError(.system, "the catalog cannot be copied to \(folder): \(error)")
+        }
         if hasMedia { try checkAreAsBefore(media) }
         files[catalogName] = try FileCopy.seal(folder + "/" + catalogName)
         let settings = settingSources()
@@ -160,17 +164,22 @@ extension ControlPlane {
             let thing = "disk '\(disk.name)'"
             guard things?.contains(thing) ?? true else { continue }
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
+            try checkIsWhole(disk)
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
         }
         for library in try query({ () throws(CatalogError) in try catalog.libraries() })
         where library.phase == .complete {
-            for cartridge in try cartridgeRecords(library) where cartridge.phase == .complete {
+            let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
+            // What is not whole is no backup of it, and would be found missing when it is needed.
+            let problems = assembly.examine(cartridges, of: library, in: folder.libraryPath(library.name)).problems
+            for cartridge in cartridges {
                 let thing = "cartridge '\(library.name)/\(cartridge.barcode)'"
                 guard things?.contains(thing) ?? true else { continue }
                 if let element = cartridge.location.element, element.kind == .drive {
                     throw ManagementError(
                         .inUse, "\(thing) is in \(element), where it may be written; move it to a slot first")
                 }
+                if let problem = problems[cartridge.barcode] { throw Self.isNotWhole(thing, problem.reason) }
                 let path = folder.cartridgePath(cartridge.barcode, library: library.name)
                 let name = "libraries/\(library.name)/\(cartridge.barcode)\(StateFolder.cartridgeSuffix)"
                 for file in folder.names(in: path) {
@@ -179,6 +188,27 @@ extension ControlPlane {
             }
         }
         return sources
+    }
+
+    /// Refuses the disk when its image is not what the catalog says.
+    private func checkIsWhole(_ disk: DiskRecord) throws(ManagementError) {
+        let (thing, path) = ("disk '\(disk.name)'", folder.imagePath(disk.image))
+        if let detachment = detachment(of: disk.name) { throw Self.isNotWhole(thing, detachment) }
+        let status: FileStatus
+        do {
+            status = try FileStatus.of(path)
+        } catch {
+            throw Self.isNotWhole(thing, "its image \(path) cannot be read: \(error.reason)")
+        }
+        guard status.kind == .regular, status.length >= disk.size else {
+            throw Self.isNotWhole(thing, "its image \(path) has \(status.length) of \(disk.size) bytes")
+        }
+    }
+
+    private static func isNotWhole(_ thing: String, _ reason: String) -> ManagementError {
+        ManagementError(
+            .damaged,
+            "\(thing) cannot be copied: \(reason); mend or delete it, or back up without --media and copy the others")
     }
 
     /// Copies a file that nobody writes meanwhile.

@@ -52,6 +52,10 @@ enum FileCopy {
     private static func read(
         _ path: String, _ observer: () throws(ManagementError) -> Void, _ take: (RawSpan, Int64) throws -> Void
     ) throws -> FileSeal {
+        // To open a pipe would wait for somebody who writes to it.
+        guard try FileStatus.of(path).kind == .regular else {
+            throw ManagementError(.damaged, "\(path) is no regular file")
+        }
         let file = try File.open(path: path)
         let length = try file.size()
         var bytes = [UInt8](repeating: 0, count: pieceLength)

@@ -24,10 +24,10 @@ struct ConfigurationJournal: Sendable, Hashable {
 
     /// The journal at `path`; nil when there is none.
     ///
-    /// - Throws: `ManagementError.Code.system` when there is one that cannot be read, `.damaged` when it is none of this
-    ///   program.
+    /// - Throws: `ManagementError.Code.system` when there is one that cannot be read, `.damaged` when it is none of
+    ///   this program.
     static func read(_ path: String) throws(ManagementError) -> ConfigurationJournal? {
-        guard try StateFolder.isThere(path) else { return nil }
+        guard try StateFolder.hasEntry(path) else { return nil }
         let data: Data
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: path))

@@ -4,10 +4,10 @@ import Resources
 /// What a requester takes the generation of a thing to be: the change that it asks for is made in no other case.
 ///
 /// It is checked twice where the change is made. First when the change has its keys: no other request changes the thing
-/// from then on. Then at its first effect, whatever that is (`Effect`), for initiators move cartridges at any time: in a
-/// transaction of the catalog, or before a file or a device is touched. What is done afterwards changes the generation
-/// itself, so it is not checked any more. A move is checked before the robot gets it, and not in the transaction that
-/// the robot makes on a thread of its own: that one refuses what does not lie where the move begins.
+/// from then on. Then at its first effect, whatever that is (`Effect`), for initiators move cartridges at any time: in
+/// a transaction of the catalog, or before a file or a device is touched. What is done afterwards changes the
+/// generation itself, so it is not checked any more. A move is checked before the robot gets it, and not in the
+/// transaction that the robot makes on a thread of its own: that one refuses what does not lie where the move begins.
 final class Precondition: Sendable {
     /// What the present task or thread is to keep to.
     @TaskLocal static var current: Precondition?
