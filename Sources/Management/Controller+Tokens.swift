@@ -6,7 +6,7 @@ public import Resources
 extension Controller {
     /// The tokens by name.
     public func tokens() async throws(ManagementError) -> [Resource<Token>] {
-        try await query { plane throws(ManagementError) in plane.allTokens() }
+        try await query { plane throws(ManagementError) in try plane.listedTokens() }
     }
 
     public func token(_ name: String) async throws(ManagementError) -> Resource<Token> {

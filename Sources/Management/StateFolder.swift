@@ -106,12 +106,23 @@ public final class StateFolder: Sendable {
     }
 
     private static func inUse(_ path: String, owner: String) -> ManagementError {
-        let text = FileManager.default.contents(atPath: owner).flatMap { String(data: $0, encoding: .utf8) } ?? ""
-        let name = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        let number = number(in: owner)
         return ManagementError(
-            .conflict,
-            "state folder \(path) is in use by process \(name.isEmpty ? "unknown" : name); "
+            .inUse,
+            "state folder \(path) is in use by process \(number.map(String.init) ?? "unknown"); "
                 + "stop it or choose another with --state")
+    }
+
+    /// The process that has the state folder at `path`; 0 when it does not say which, nil when none has it, or it
+    /// cannot be found out.
+    public static func owner(of path: String) -> Int? {
+        guard let folder = try? File.open(path: path, .directory), (try? folder.hold()) == false else { return nil }
+        return number(in: path + "/lock") ?? 0
+    }
+
+    private static func number(in path: String) -> Int? {
+        let text = FileManager.default.contents(atPath: path) ?? Data()
+        return Int(String(decoding: text, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines))
     }
 
     /// Refuses a folder that is another user's, or in which others could put their files in the place of the daemon's.

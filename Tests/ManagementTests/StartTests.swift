@@ -297,7 +297,7 @@ struct StartTests {
             _ = try StateFolder(path: fixture.path)
             Issue.record("the folder was taken twice")
         } catch {
-            #expect(error.code == .conflict)
+            #expect(error.code == .inUse)
             #expect(error.message.contains("in use by process \(process)"))
         }
     }

@@ -25,6 +25,11 @@ enum ControlEndpoint: Sendable {
                         channel.eventLoop.makeCompletedFuture { try Self.connection(channel, rules) }
                     }
             } catch {
+                if let owner = StateFolder.owner(of: folder) {
+                    throw ControlClientError.unreachable(
+                        "the daemon of state folder \(folder), process \(owner), does not answer requests yet, or not "
+                            + "any more: it starts, or ends; try again, and see its log if that lasts")
+                }
                 throw ControlClientError.unreachable(
                     "no daemon answers for state folder \(folder): \(Self.reason(error)); start it with 'carousel "
                         + "serve --state \(folder)', or name another folder with --state"

@@ -230,8 +230,13 @@ extension ControlPlane {
             throw ManagementError(
                 .conflict, "an interrupted change of the configuration is not taken back yet; start the daemon again")
         }
-        // Whoever has looked at it has removed it.
-        if !folder.exists(folder.interruptedJournalPath) { setProblem(nil, of: Self.problemName) }
+        forgetMendedInterruption()
+    }
+
+    /// Forgets that a change was interrupted when somebody has looked at its traces: they have removed them.
+    func forgetMendedInterruption() {
+        guard !folder.exists(folder.interruptedJournalPath), !folder.exists(folder.journalPath) else { return }
+        setProblem(nil, of: Self.problemName)
     }
 
     // MARK: Start

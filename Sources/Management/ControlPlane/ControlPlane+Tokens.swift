@@ -8,8 +8,14 @@ extension ControlPlane {
         tokens.tokens.map { entry, lastUsed in Self.resource(entry, lastUsed: lastUsed) }
     }
 
+    /// The same for those who ask for them: where their file cannot be used, none is not the answer.
+    func listedTokens() throws(ManagementError) -> [Resource<Token>] {
+        if let problem = tokens.problem { throw problem }
+        return allTokens()
+    }
+
     func token(_ name: String) throws(ManagementError) -> Resource<Token> {
-        guard let token = allTokens().first(where: { $0.name == name }) else {
+        guard let token = try listedTokens().first(where: { $0.name == name }) else {
             throw ManagementError(.notFound, "there is no token '\(name)'; 'carousel token list' shows those there are")
         }
         return token

@@ -258,6 +258,7 @@ final class ControlPlane: Sendable {
     func status() throws(ManagementError) -> DaemonStatus {
         let libraries = try query { () throws(CatalogError) in try catalog.libraries() }
         let counts = try query { () throws(CatalogError) in try catalog.deviceCounts() }
+        forgetMendedInterruption()
         // Not by the rows of the disks: there may be many thousands, with which nothing is wrong.
         var problems = assembly.lossesOfDisks().reduce(into: [:]) { problems, loss in
             problems[loss.key] = Self.sentence(loss.value, ofDisk: loss.key)

@@ -63,6 +63,8 @@ struct Restore: ParsableCommand {
         let backup = try PathArgument.absolute(folder, "a folder")
         do {
             result = try BackupRestore.restore(backup, to: state.folder)
+        } catch where error.code == .inUse {
+            throw CommandFailure(.temporaryFailure, error.message)
         } catch {
             throw CommandFailure(.refused(error))
         }

@@ -133,12 +133,15 @@ struct Serve: AsyncParsableCommand {
         let server = ControlServer(
             controller: controller, inheritedSocket: control.map { dup($0.fileDescriptor) }, network: network,
             logger: logger)
+        let starting = Self.announceStart(manager)
         do {
             try await controller.start(portals: portals, demo: demo, isStrict: strict)
         } catch {
+            starting.cancel()
             await controller.shutDown()
             throw error
         }
+        starting.cancel()
         let reloading = Task {
             for await _ in signals.hangUps {
                 manager.tell("RELOADING=1", "STATUS=reading files again")
@@ -197,6 +200,21 @@ struct Serve: AsyncParsableCommand {
         }
         defer { bound.cancel() }
         try await serving.value
+    }
+
+    /// How often the service manager is told that the start goes on, and how much longer it may take each time: a
+    /// change of the configuration that was interrupted is taken back first, thing by thing.
+    private static let startInterval = Duration.seconds(20)
+    private static let startExtension = Duration.seconds(60)
+
+    /// Tells the service manager that the start goes on, until the task is cancelled.
+    private static func announceStart(_ manager: ServiceManager) -> Task<Void, Never> {
+        Task {
+            while (try? await Task.sleep(for: startInterval)) != nil {
+                manager.tell(
+                    "EXTEND_TIMEOUT_USEC=\(startExtension.components.seconds * 1_000_000)", "STATUS=starting")
+            }
+        }
     }
 
     /// How long connections of the control socket may take to end when the daemon has ended otherwise.

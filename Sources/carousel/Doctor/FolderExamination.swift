@@ -94,9 +94,5 @@ struct FolderExamination {
     }
 
     /// The process that has the folder; 0 when it does not say which, nil when none has it, or it cannot be found out.
-    var owner: Int? {
-        guard let folder = try? File.open(path: path, .directory), (try? folder.hold()) == false else { return nil }
-        let text = FileManager.default.contents(atPath: path + "/lock") ?? Data()
-        return Int(String(decoding: text, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)) ?? 0
-    }
+    var owner: Int? { StateFolder.owner(of: path) }
 }
