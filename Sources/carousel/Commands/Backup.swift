@@ -63,10 +63,9 @@ struct Restore: ParsableCommand {
         let backup = try PathArgument.absolute(folder, "a folder")
         do {
             result = try BackupRestore.restore(backup, to: state.folder)
-        } catch where error.code == .inUse {
-            throw CommandFailure(.temporaryFailure, error.message)
         } catch {
-            throw CommandFailure(.refused(error))
+            guard error.code == .inUse else { throw CommandFailure(.refused(error)) }
+            throw CommandFailure(.temporaryFailure, error.message)
         }
         Output.print(
             "restored \(Counted.text(result.files, "file")) to \(PrintableText.escaped(state.folder)), as of "
