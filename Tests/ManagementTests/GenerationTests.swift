@@ -79,7 +79,14 @@ struct GenerationTests {
     private func state() async throws -> [JSONValue] {
         var things: [JSONValue] = []
         for endpoint in Registry.endpoints(controller) where endpoint.kind.hasGenerations {
-            things += try await endpoint.list(Page()).items
+            things += try await endpoint.list(Page()).items.map { item in
+                // Whether the name server answers is its own affair, and changes by itself.
+                guard endpoint.kind.plural == NameServer.description.plural, case .object(var members) = item else {
+                    return item
+                }
+                members["status"] = nil
+                return .object(members)
+            }
         }
         return things
     }
