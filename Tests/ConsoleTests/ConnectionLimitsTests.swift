@@ -33,6 +33,16 @@ extension ConsoleTests {
 
 @Suite("How many connections there may be")
 struct ConnectionLimitsTests {
+    @Test("all addresses of an IPv6 network of 64 bits are one")
+    func networks() {
+        let limits = ConnectionLimits(maximum: 10, maximumPerAddress: 2)
+        #expect(limits.admit("2001:db8::1") && limits.admit("2001:db8:0:0:1::2") && !limits.admit("2001:db8::3"))
+        #expect(limits.admit("2001:db8:0:1::1"))
+        #expect(limits.admit("192.0.2.1") && limits.admit("192.0.2.1") && !limits.admit("::ffff:192.0.2.1"))
+        limits.leave("2001:db8::9")
+        #expect(limits.admit("2001:db8::3"))
+    }
+
     @Test("one address cannot take all, and all together no more than there may be")
     func limits() {
         let limits = ConnectionLimits(maximum: 5, maximumPerAddress: 2)

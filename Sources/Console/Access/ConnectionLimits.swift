@@ -1,6 +1,8 @@
 import Platform
+import Resources
 
-/// How many connections there are, in all and from each address: so many that one address cannot take all of them.
+/// How many connections there are, in all and from each address: so many that one address cannot take all of them. Of
+/// an IPv6 address the first 64 bits count: one who has a network has all its addresses (RFC 4291 section 2.5.1).
 final class ConnectionLimits: Sendable {
     private struct State {
         var total = 0
@@ -16,9 +18,17 @@ final class ConnectionLimits: Sendable {
         self.maximumPerAddress = maximumPerAddress
     }
 
+    /// What counts as one address.
+    private static func origin(_ address: String) -> String {
+        guard let parsed = IPAddress(address)?.unmapped else { return address }
+        guard parsed.isIPv6 else { return parsed.description }
+        return parsed.bytes.prefix(8).map { String($0, radix: 16) }.joined(separator: ":") + "/64"
+    }
+
     /// Whether one more may come from `address`; it counts until it leaves.
     func admit(_ address: String) -> Bool {
-        state.withLock { state in
+        let address = Self.origin(address)
+        return state.withLock { state in
             guard state.total < maximum, state.perAddress[address, default: 0] < maximumPerAddress else { return false }
             state.total += 1
             state.perAddress[address, default: 0] += 1
@@ -28,6 +38,7 @@ final class ConnectionLimits: Sendable {
 
     /// One that was admitted from `address` has gone.
     func leave(_ address: String) {
+        let address = Self.origin(address)
         state.withLock { state in
             guard let count = state.perAddress[address] else { return }
             state.total -= 1
