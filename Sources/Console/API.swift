@@ -268,6 +268,9 @@ struct API: Sendable {
                 ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
         }
         guard bytes.readableBytes > 0 else { return [:] }
+        guard JSONNames.isUTF8(bytes.readableBytesView) else {
+            throw ManagementError(.invalid, "the body is no JSON in UTF-8")
+        }
         let body: JSONValue
         do {
             body = try APICoding.decode(JSONValue.self, from: Data(bytes.readableBytesView))

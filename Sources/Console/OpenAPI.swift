@@ -169,7 +169,12 @@ enum OpenAPI {
             "responses": .object(responses.merging(others) { first, _ in first }),
         ]
         if !parameters.isEmpty { operation["parameters"] = .array(parameters) }
-        if let body { operation["requestBody"] = ["content": ["application/json": ["schema": body]]] }
+        if let body {
+            let isRequired = body["required"]?.elements?.isEmpty == false
+            operation["requestBody"] = [
+                "required": .bool(isRequired), "content": ["application/json": ["schema": body]],
+            ]
+        }
         return .object(operation)
     }
 

@@ -114,7 +114,7 @@ extension Controller {
             plane.logger.error("what is not served was not tried again", metadata: ["reason": "\(error.message)"])
             return (0, 0)
         }
-        let ownFiles = KnownOwnFiles(of: folder)
+        let ownFiles = KnownOwnFiles(of: folder, plane.looks)
         for name in names {
             var isDone = false
             do throws(ManagementError) {

@@ -13,18 +13,33 @@ struct OwnFiles {
     /// None.
     init() {}
 
-    /// Those that are in `folder` now. It asks the system about each file of each cartridge.
-    init(of folder: StateFolder) {
+    /// Those that are in `folder` now. It asks the system about each file of each cartridge, by way of `looks`: a
+    /// library of which a file does not answer is left out, and keeps nobody. An image that were one of its files would
+    /// not answer either.
+    init(of folder: StateFolder, _ looks: FileLooks) {
         let root = folder.resolved(folder.path)
-        guard let entries = FileManager.default.enumerator(atPath: root) else { return }
+        paths = Self.files(below: root, leavingOut: [StateFolder.imageFolder, Self.libraries])
+        let libraries = folder.names(in: root + "/" + Self.libraries).map { name in
+            (name: "the files of library \(name)", item: "\(root)/\(Self.libraries)/\(name)")
+        }
+        for files in looks.look(at: libraries, { Self.files(below: $0) }).values { paths.merge(files) { $1 } }
+    }
+
+    private static let libraries = "libraries"
+
+    /// The files below a folder, without those in the folders of these names in it.
+    private static func files(below root: String, leavingOut names: Set<String> = []) -> [FileStatus.Identity: String] {
+        var paths: [FileStatus.Identity: String] = [:]
+        guard let entries = FileManager.default.enumerator(atPath: root) else { return paths }
         for case let entry as String in entries {
-            if entry == StateFolder.imageFolder {
+            if names.contains(entry) {
                 entries.skipDescendants()
             } else if let status = try? FileStatus.of(root + "/" + entry), status.kind != .directory {
                 // What has gone since its name was read needs no protection.
                 paths[status.identity] = root + "/" + entry
             }
         }
+        return paths
     }
 
     /// The path of the own file with that identity, if it is one.
@@ -34,13 +49,17 @@ struct OwnFiles {
 /// The same for some disks in a row: found out when one of them needs it, and then known.
 final class KnownOwnFiles: Sendable {
     private let folder: StateFolder
+    private let looks: FileLooks
     private let found = Lock<OwnFiles?>(nil)
 
-    init(of folder: StateFolder) { self.folder = folder }
+    init(of folder: StateFolder, _ looks: FileLooks) {
+        self.folder = folder
+        self.looks = looks
+    }
 
     var files: OwnFiles {
         found.withLock { found in
-            let files = found ?? OwnFiles(of: folder)
+            let files = found ?? OwnFiles(of: folder, looks)
             found = files
             return files
         }

@@ -90,6 +90,10 @@ public final class StateFolder: Sendable {
         reserve = SpaceReserve(path: path + "/reserve", gate: gate)
     }
 
+    /// How often the lock is asked for, and after how many seconds again.
+    private static let lockAttempts = 5
+    private static let lockInterval = 0.01
+
     /// The folder, open and locked, so that the lock does not depend on a file in it; nil where the file system locks
     /// no folders (NFS does not).
     private static func locked(_ path: String, owner: String) throws(ManagementError) -> File? {
@@ -100,9 +104,13 @@ public final class StateFolder: Sendable {
             throw ManagementError(
                 .system, "cannot open the state folder \(path): \(error.reason); choose another with --state")
         }
-        guard let isHeld = try? folder.hold() else { return nil }
-        guard isHeld else { throw inUse(path, owner: owner) }
-        return folder
+        // Whoever looks whether somebody has it has it for a moment.
+        for _ in 0..<lockAttempts {
+            guard let isHeld = try? folder.hold() else { return nil }
+            if isHeld { return folder }
+            Thread.sleep(forTimeInterval: lockInterval)
+        }
+        throw inUse(path, owner: owner)
     }
 
     private static func inUse(_ path: String, owner: String) -> ManagementError {

@@ -3,7 +3,13 @@ import Foundation
 /// Names that stand twice in an object of JSON: RFC 8259 section 4 leaves open what these mean, and readers take the
 /// first or the last of them.
 public enum JSONNames {
-    /// The first name that an object in `text` has twice; nil when each has its names once. `text` is JSON.
+    /// Whether `bytes` are text in UTF-8, which JSON between systems has to be (RFC 8259 section 8.1), and no other
+    /// encoding that decoders recognise by its zeros: no JSON has U+0000 itself.
+    public static func isUTF8(_ bytes: some Collection<UInt8>) -> Bool {
+        !bytes.contains(0) && String(validating: bytes, as: UTF8.self) != nil
+    }
+
+    /// The first name that an object in `text` has twice; nil when each has its names once. `text` is JSON in UTF-8.
     public static func doubled(in text: some Sequence<UInt8>) -> String? {
         let bytes = Array(text)
         /// The names of the objects that are open, from the outermost on; nil for lists.
@@ -22,9 +28,10 @@ public enum JSONNames {
             case UInt8(ascii: ","): expectsName = open.last.flatMap { $0 } != nil
             case UInt8(ascii: "\""):
                 let end = endOfText(bytes, from: index)
-                if expectsName {
+                if expectsName, var names = open.last.flatMap({ $0 }) {
                     let name = self.name(bytes[index..<end])
-                    guard open[open.count - 1]?.insert(name).inserted != false else { return name }
+                    guard names.insert(name).inserted else { return name }
+                    open[open.endIndex - 1] = names
                     expectsName = false
                 }
                 index = end - 1

@@ -270,7 +270,7 @@ extension ResourceAction {
     /// The arguments that `members` give.
     ///
     /// - Throws: `ManagementError.Code.invalid`, with the field, for unknown, impossible and missing ones, and for
-    /// lists   and maps that are given and have nothing in them.
+    /// lists and maps that are given and have nothing in them.
     public static func arguments(_ members: [String: JSONValue]) throws(ManagementError) -> Arguments {
         let arguments = try Arguments(members, of: name)
         // What is left out means all of them, or the whole thing: a list that somebody has computed and that came out

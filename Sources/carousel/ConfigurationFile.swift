@@ -23,6 +23,9 @@ struct ConfigurationFile {
         guard data.count <= Self.maximumLength else {
             throw CommandFailure(.usage, "\(name) has more than \(Self.maximumLength) bytes")
         }
+        guard JSONNames.isUTF8(data) else {
+            throw CommandFailure(.usage, "\(name) is no text in UTF-8; give a file that 'carousel export' has written")
+        }
         guard let json = try? JSONDecoder().decode(JSONValue.self, from: data) else {
             throw CommandFailure(.usage, "\(name) is no JSON; give a file that 'carousel export' has written")
         }

@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import Logging
 import Platform
 
 /// Where the log goes: lines are written one after another by a thread of their own, so that nobody who logs, a reactor
@@ -10,6 +11,12 @@ final class LogOutput: TextOutputStream, Sendable {
     /// How long the end of the daemon waits for lines that are not written yet.
     static let endPatience = DispatchTimeInterval.seconds(2)
 
+    /// What the daemon says when it has started.
+    static func standardOutput(_ logger: Logger) -> LogOutput {
+        LogOutput(fileDescriptor: STDOUT_FILENO) { error in
+            logger.warning("standard output cannot be written: \(error.reason)")
+        }
+    }
     /// The log of the daemon.
     static let standardError = LogOutput(fileDescriptor: STDERR_FILENO)
 
@@ -19,10 +26,15 @@ final class LogOutput: TextOutputStream, Sendable {
     }
 
     private let fileDescriptor: Int32
+    private let whenFailed: @Sendable (SystemError) -> Void
     private let state = Lock(State())
     private let thread = DispatchQueue(label: "log")
 
-    init(fileDescriptor: Int32) { self.fileDescriptor = fileDescriptor }
+    /// `whenFailed` hears of lines that cannot be written.
+    init(fileDescriptor: Int32, whenFailed: @escaping @Sendable (SystemError) -> Void = { _ in }) {
+        self.fileDescriptor = fileDescriptor
+        self.whenFailed = whenFailed
+    }
 
     /// Has a line written; never waits.
     func write(_ line: String) {
@@ -59,7 +71,11 @@ final class LogOutput: TextOutputStream, Sendable {
     }
 
     private func put(_ line: String) {
-        // Where the log cannot be written there is nobody to tell.
-        try? StandardStreams.write(Array(line.utf8), to: fileDescriptor)
+        do throws(SystemError) {
+            try StandardStreams.write(Array(line.utf8), to: fileDescriptor)
+        } catch {
+            // A reader that has gone away has seen enough. Where the log cannot be written there is nobody to tell.
+            if error.code != Errno.brokenPipe { whenFailed(error) }
+        }
     }
 }

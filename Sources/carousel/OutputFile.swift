@@ -10,9 +10,11 @@ enum OutputFile {
     /// pipes are written to.
     static func write(_ data: Data, to path: String, mode: UInt32 = 0o644) throws(CommandFailure) {
         guard !path.isEmpty else { throw CommandFailure(.usage, "the name of a file is empty; name one") }
-        let path = URL(fileURLWithPath: StateFolder.absolute(path)).resolvingSymlinksInPath().path
-        let former = try? FileStatus.of(path)
+        guard !path.hasSuffix("/") else { throw CommandFailure(.usage, "\(path) is the name of a folder; name a file") }
+        let path = try followed(StateFolder.absolute(path))
+        let former = try? FileStatus.of(path, followsLinks: false)
         do {
+            if former?.kind == .directory { throw SystemError(code: EISDIR, operation: "write to", path: path) }
             if let former, former.kind != .regular {
                 let file = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
                 try file.write(contentsOf: data)
@@ -24,6 +26,9 @@ enum OutputFile {
                     path: new, [.readWrite, .create, .exclusive], permissions: former?.permissions ?? mode)
                 try file.write(data, path: new)
                 if let former {
+                    // Whose it is first, for that may take bits of its mode away; whoever may not give files away
+                    // owns it.
+                    try? FileManager.default.setAttributes([.ownerAccountID: former.owner], ofItemAtPath: new)
                     try FileManager.default.setAttributes([.posixPermissions: former.permissions], ofItemAtPath: new)
                 }
                 try File.rename(new, to: path)
@@ -34,6 +39,22 @@ enum OutputFile {
         } catch {
             throw CommandFailure(.systemError, "\(path) cannot be written: \(SystemReason.text(error))")
         }
+    }
+}
+
+extension OutputFile {
+    /// The most links that are followed, as in Linux.
+    private static let maximumLinks = 40
+
+    /// Where the links at `path` lead, if only to what is not there yet.
+    private static func followed(_ path: String) throws(CommandFailure) -> String {
+        var path = path
+        for _ in 0..<maximumLinks {
+            guard let target = try? FileManager.default.destinationOfSymbolicLink(atPath: path) else { return path }
+            path = target.hasPrefix("/") ? target : (path as NSString).deletingLastPathComponent + "/" + target
+        }
+        throw CommandFailure(
+            .systemError, "\(path) cannot be written: \(SystemError(code: ELOOP, operation: "follow").reason)")
     }
 }
 

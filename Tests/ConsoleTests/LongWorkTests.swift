@@ -31,8 +31,13 @@ extension ConsoleTests {
         _ client: ControlClient, _ method: HTTPMethod, _ path: String, _ body: JSONValue? = nil,
         _ headers: HTTPHeaders = [:]
     ) async throws -> Answer {
-        let body = try body.map { try APICoding.encode($0) } ?? Data()
-        return try await client.exchange(method, path, body: body, headers: headers, isStream: true) { inbound in
+        try await send(client, method, path, try body.map { try APICoding.encode($0) } ?? Data(), headers)
+    }
+
+    private func send(
+        _ client: ControlClient, _ method: HTTPMethod, _ path: String, _ body: Data, _ headers: HTTPHeaders = [:]
+    ) async throws -> Answer {
+        try await client.exchange(method, path, body: body, headers: headers, isStream: true) { inbound in
             var answer = Answer()
             for try await part in inbound {
                 switch part {
@@ -129,6 +134,12 @@ extension ConsoleTests {
                 #expect(answer.status == 400 && answer.text.contains("is given twice"), "\(path)")
             }
             #expect(try await client.list(Disk.description).count == 1)
+            // Other encodings, in which other characters look like marks.
+            let strange = "{\"a\":\"x\u{2230}\u{7D7D}\u{7B7B}\u{7D7D}\u{2222}\"}"
+            for encoding in [String.Encoding.utf16LittleEndian, .utf16BigEndian, .utf16, .utf32LittleEndian] {
+                let answer = try await send(client, .POST, "/v1/check", try #require(strange.data(using: encoding)))
+                #expect(answer.status == 400 && answer.text.contains("UTF-8"), "\(encoding)")
+            }
             let long = String(repeating: " ", count: ControlServer.maximumBodyLength)
             for path in ["/v1/disks", "/v1/backup"] {
                 #expect(try await ask(client, .POST, path, .text(long)).status == 413, "\(path)")

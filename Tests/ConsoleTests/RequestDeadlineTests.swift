@@ -77,6 +77,34 @@ struct RequestDeadlineTests {
         #expect(!channel.isActive)
     }
 
+    @Test("a request that is whole after its answer gives the next one no more time than it has")
+    func lateEnd() throws {
+        let channel = try connection()
+        for _ in 0..<3 {
+            try channel.writeInbound(Self.head)
+            try answer(channel)
+            try channel.writeInbound(HTTPRequestPart.end(nil))
+        }
+        channel.embeddedEventLoop.advanceTime(by: .seconds(20))
+        try channel.writeInbound(Self.head)
+        channel.embeddedEventLoop.advanceTime(by: .seconds(10))
+        #expect(!channel.isActive)
+    }
+
+    @Test("the time begins when the answer has gone, not when it is written")
+    func slowReader() throws {
+        let channel = try connection()
+        try channel.writeInbound(Self.head)
+        try channel.writeInbound(HTTPRequestPart.end(nil))
+        channel.write(HTTPResponsePart.head(HTTPResponse(status: .ok)), promise: nil)
+        channel.write(HTTPResponsePart.end(nil), promise: nil)
+        channel.embeddedEventLoop.advanceTime(by: .hours(1))
+        #expect(channel.isActive)
+        channel.flush()
+        channel.embeddedEventLoop.advanceTime(by: .seconds(30))
+        #expect(!channel.isActive)
+    }
+
     @Test("a refusal before its request is whole does not give it more time")
     func refusal() throws {
         let channel = try connection()

@@ -533,7 +533,8 @@ struct ConfigurationFileTests {
         let media = await refusal(["formatVersion": 1, "portals": [["name": "127.0.0.1:3260"]]], prunes: true)
         #expect(
             media?.message
-                == "disk 'd' would be deleted with all content, to which nobody has agreed; say --yes if that is meant")
+                == "disk 'd' would be deleted with all content, to which nobody has agreed; say --yes, or name them in "
+                + "deletableMedia, if that is meant")
         #expect(try await controller.exportConfiguration() == before)
     }
 

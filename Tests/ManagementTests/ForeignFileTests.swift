@@ -79,7 +79,7 @@ struct ForeignFileTests {
     func removedLock() throws {
         try FileManager.default.removeItem(atPath: fixture.path + "/lock")
         let error = #expect(throws: ManagementError.self) { try StateFolder(path: fixture.path) }
-        #expect(error?.code == .conflict)
+        #expect(error?.code == .inUse)
     }
 
     @Test("nothing is acknowledged while catalog or log are not in their place", arguments: ["", "-wal", "-shm"])

@@ -1,3 +1,4 @@
+import Foundation
 import Resources
 import Testing
 
@@ -153,6 +154,19 @@ struct SyntaxTests {
             #"{"a": "\",\"a\":", "b": "\\", "c": "}{"}"#, #"{"a":1,"A":2,"a ":3}"#, "1", "",
         ])
     func distinctNames(text: String) { #expect(JSONNames.doubled(in: text.utf8) == nil) }
+
+    @Test("no bytes at all make the search for doubled names fail")
+    func strangeNames() {
+        for text in ["\"", "]\"a\"", "}}\"a\",\"a\"", ",\"a\"", "{\"a", "{\"a\\", "{]\"a\",\"a\"", "[{\"a\"}\"a\""] {
+            _ = JSONNames.doubled(in: text.utf8)
+        }
+        for encoding in [String.Encoding.utf16LittleEndian, .utf16BigEndian, .utf32LittleEndian] {
+            let bytes = "{\"a\":\"\u{2230}\u{7D7D}\u{7B7B}\u{7D7D}\u{2222}\"}".data(using: encoding) ?? Data()
+            #expect(!bytes.isEmpty && !JSONNames.isUTF8(bytes))
+            _ = JSONNames.doubled(in: bytes)
+        }
+        #expect(JSONNames.isUTF8("{\"ä\": 1}".utf8) && !JSONNames.isUTF8([0xFE, 0xFF]))
+    }
 
     @Test("a series that passes the last number of its digits is refused as that")
     func longSeries() throws {

@@ -35,6 +35,26 @@ struct OutputFileTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).sorted() == ["file", "link", "null"])
     }
 
+    @Test("a link leads to what is not there yet too; one that leads nowhere, and a folder, are refused")
+    func links() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let files = FileManager.default
+        try files.createSymbolicLink(atPath: folder + "/dangling", withDestinationPath: "new")
+        try OutputFile.write(Data("x".utf8), to: folder + "/dangling")
+        #expect(files.contents(atPath: folder + "/new") == Data("x".utf8))
+        #expect(try files.destinationOfSymbolicLink(atPath: folder + "/dangling") == "new")
+        try files.createSymbolicLink(atPath: folder + "/a", withDestinationPath: "b")
+        try files.createSymbolicLink(atPath: folder + "/b", withDestinationPath: "a")
+        for (path, reason) in [
+            (folder + "/a", "symbolic links"), (folder, "Is a directory"), (folder + "/c/", "folder"),
+        ] {
+            #expect { try OutputFile.write(Data("x".utf8), to: path) } throws: {
+                ($0 as? CommandFailure)?.message.contains(reason) == true
+            }
+        }
+        #expect(try files.destinationOfSymbolicLink(atPath: folder + "/a") == "b")
+    }
+
     @Test("what cannot be written is left as it was, and the sentence has the reason")
     func refusals() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }

@@ -235,7 +235,8 @@ extension ControlPlane {
 
     /// Forgets that a change was interrupted when somebody has looked at its traces: they have removed them.
     func forgetMendedInterruption() {
-        guard !folder.exists(folder.interruptedJournalPath), !folder.exists(folder.journalPath) else { return }
+        // In this order: the one becomes the other.
+        guard !folder.exists(folder.journalPath), !folder.exists(folder.interruptedJournalPath) else { return }
         setProblem(nil, of: Self.problemName)
     }
 

@@ -178,7 +178,9 @@ extension Controller {
         throw ManagementError(
             .conflict,
             "\(medium)\(more) would be deleted with all content, to which nobody has agreed; "
-                + (agreed.isEmpty ? "say --yes if that is meant" : "see 'carousel diff' and ask again"))
+                + (agreed.isEmpty
+                    ? "say --yes, or name them in deletableMedia, if that is meant"
+                    : "see 'carousel diff' and ask again"))
     }
 }
 

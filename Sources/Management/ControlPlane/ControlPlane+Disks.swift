@@ -270,7 +270,7 @@ extension ControlPlane {
 
     /// Refuses the file `image` when it is the daemon's own or the medium of a disk, under this or another name.
     private func checkIsFree(_ image: String, _ identity: FileStatus.Identity) throws(ManagementError) {
-        if let own = OwnFiles(of: folder).path(of: identity) {
+        if let own = OwnFiles(of: folder, looks).path(of: identity) {
             throw ManagementError(
                 .invalid, "image \(image) is \(own), which the daemon needs for itself; give another file")
         }

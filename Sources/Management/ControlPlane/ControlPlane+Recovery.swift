@@ -89,7 +89,7 @@ extension ControlPlane {
     /// Removes folder and rows of a library that is not complete. `job` hears how far it is.
     func removeRemains(of library: LibraryRecord, job: Job? = nil) throws(ManagementError) {
         let path = folder.libraryPath(library.name)
-        if try displacement(of: library, at: path) != nil { try checkIsOwn(path, of: library.name, "library") }
+        try checkIsOwn(path, of: library.name, "library")
         try removing { () throws(ManagementError) in
             try inPieces(try cartridgeRecords(library), job) { cartridges throws(ManagementError) in
                 try assembly.deleteCartridges(cartridges, of: library, in: path)

@@ -64,7 +64,14 @@ public struct EventDriver: Driver {
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Event> {
         let number = Int64(name) ?? 0
-        guard let event = try await controller.events(after: number - 1, limit: 1).first, event.id == number else {
+        var event: EventSummary?
+        do throws(ManagementError) {
+            event = try await controller.events(after: number - 1, limit: 1).first
+        } catch {
+            // One that has not been yet is not there either.
+            guard error.code == .outdated else { throw error }
+        }
+        guard let event, event.id == number else {
             throw ManagementError(
                 .notFound, "there is no event \(name); 'carousel event list' shows those that are kept")
         }

@@ -16,7 +16,7 @@ extension ControlPlane {
     /// - Parameter isStrict: Whether to refuse when something cannot be served.
     func reconcileAll(isStrict: Bool) throws(ManagementError) {
         // The files that are the daemon's own are looked at once for all disks.
-        let ownFiles = KnownOwnFiles(of: folder)
+        let ownFiles = KnownOwnFiles(of: folder, looks)
         let disks = DiskReconciliation(plane: self, ownFiles: { ownFiles.files })
         let libraries = LibraryReconciliation(plane: self)
         let answering = disks.answering(try disks.rows(), self)
@@ -36,7 +36,7 @@ extension ControlPlane {
                 continue
             }
             do throws(ManagementError) {
-                guard answering.contains(name) else { throw kind.silence(row) }
+                guard answering.contains(name) else { throw kind.silence(row, looks) }
                 try kind.finalize(row)
                 logger.notice("what was interrupted is removed", metadata: [Kind.kind: "\(name)"])
             } catch {
@@ -51,7 +51,7 @@ extension ControlPlane {
         for row in try kind.rows() where kind.observe(row) == .unserved {
             let name = kind.name(of: row)
             do throws(ManagementError) {
-                guard answering.contains(name) else { throw kind.silence(row) }
+                guard answering.contains(name) else { throw kind.silence(row, looks) }
                 try kind.converge(row)
             } catch {
                 guard !isStrict else {
@@ -95,15 +95,12 @@ extension ControlPlane {
             switch observations[name] {
             case nil:
                 // Where too many others hang, nobody has asked.
-                if looks.hangs(name) { noteDetached(kind.silence(row).message, name, Kind.kind, since: served) }
+                if looks.hangs(name) { noteDetached(kind.silence(row, looks).message, name, Kind.kind, since: served) }
                 if served == nil, problems[name] != nil { names.append(name) }
             // Another thread may be making or deleting it just now; what nobody works on has a problem.
             case .unserved, .unfinished: if problems[name] != nil { names.append(name) }
             case .served: noteDetached(nil, name, Kind.kind, since: served)
             case .detached(let sentence): noteDetached(sentence, name, Kind.kind, since: served)
-            case .renewed(let identity):
-                noteDetached(nil, name, Kind.kind, since: served)
-                if let served { renewServed(name, from: served, to: identity) }
             }
         }
         return names
@@ -130,10 +127,10 @@ extension ControlPlane {
         let isDue = servedFile(of: name) == nil
         let isSilent = isDue && kind.answering([row], self).isEmpty
         switch isDue ? kind.observe(row) : .served {
-        case .served, .detached, .renewed: break
+        case .served, .detached: break
         case .unserved:
             do throws(ManagementError) {
-                guard !isSilent else { throw kind.silence(row) }
+                guard !isSilent else { throw kind.silence(row, looks) }
                 try kind.converge(row)
             } catch {
                 noteUnserved(name, Kind.kind, error)
@@ -142,7 +139,7 @@ extension ControlPlane {
             logger.notice("served", metadata: [Kind.kind: "\(name)"])
         case .unfinished:
             do throws(ManagementError) {
-                guard !isSilent else { throw kind.silence(row) }
+                guard !isSilent else { throw kind.silence(row, looks) }
                 try kind.finalize(row)
             } catch {
                 noteRemains(of: name, Kind.kind, error)

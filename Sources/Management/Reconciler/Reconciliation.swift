@@ -12,8 +12,6 @@ enum Observation: Hashable {
     case unfinished
     /// It runs, and its files are not where its row says. The sentence says what is wrong, and what to do.
     case detached(String)
-    /// It runs, and where its row says is another folder now, which serves as well.
-    case renewed(FileStatus.Identity)
 }
 
 /// What brings the things of a kind from what they are to what their rows ask for. Each step may be repeated: what is
@@ -48,9 +46,16 @@ extension Reconciliation {
         return Set(plane.looks.look(at: paths) { [assembly = plane.assembly] in assembly.touch($0) }.keys)
     }
 
-    /// Why something is neither served nor removed whose files do not answer.
-    func silence(_ row: Row) -> ManagementError {
-        ManagementError(
+    /// Why something is neither served nor removed whose files do not answer, or that nobody could ask.
+    func silence(_ row: Row, _ looks: FileLooks) -> ManagementError {
+        guard looks.hangs(name(of: row)) else {
+            return ManagementError(
+                .system,
+                "\(Self.kind) '\(name(of: row))': nobody could look at \(path(of: row)), because the files of "
+                    + "\(FileLooks.Limit.threads) others do not answer; see to the file system that those are on, and "
+                    + "the daemon goes on with it")
+        }
+        return ManagementError(
             .system,
             "\(Self.kind) '\(name(of: row))': \(path(of: row)) does not answer; see to the file system that it is on, "
                 + "and the daemon goes on with it when it does")
@@ -138,8 +143,7 @@ struct LibraryReconciliation: Reconciliation {
         }
         guard present.identity != served else { return .served }
         do throws(ManagementError) {
-            guard let reason = try plane.displacement(of: row, at: path) else { return .renewed(present.identity) }
-            return .detached("\(words) was replaced by another one \(reason)")
+            return .detached("\(words) was replaced by another one\(try plane.displacement(of: row, at: path))")
         } catch {
             return .served
         }
@@ -153,20 +157,23 @@ struct LibraryReconciliation: Reconciliation {
 }
 
 extension ControlPlane {
-    /// Why the folder at `path`, which has taken the place of the one from which the library is served, does not serve
-    /// as well; nil when it does. Cartridges are opened by their paths, so a copy with all of them is as good, unless a
-    /// drive goes on with one of the former folder.
-    func displacement(of library: LibraryRecord, at path: String) throws(ManagementError) -> String? {
+    /// What it means that another folder is at `path` than the one from which the library is served: the end of a
+    /// sentence. Cartridges are opened by their paths, so a copy of the folder serves; but what drives have written to
+    /// cartridges of the former one is there only, which nobody can tell afterwards. So that is told until the former
+    /// one is back or the daemon starts on this one, whatever the drives have now.
+    func displacement(of library: LibraryRecord, at path: String) throws(ManagementError) -> String {
         let missing = assembly.cartridgeFindings(of: library).problems.filter { $0.value.state == .missing }
         for cartridge in try cartridgeRecords(library) where cartridge.phase == .complete {
             if let element = cartridge.location.element, element.kind == .drive {
-                return "while \(element) had cartridge '\(cartridge.barcode)', whose data go on in the former one; "
+                return " while \(element) had cartridge '\(cartridge.barcode)', whose data go on in the former one; "
                     + "put that back, or what is written is lost"
             }
             let file = folder.cartridgePath(cartridge.barcode, library: library.name)
             guard missing[cartridge.barcode] == nil, (try? FileStatus.of(file).kind) != .directory else { continue }
-            return "without cartridge '\(cartridge.barcode)', which cannot be loaded; put the former one back"
+            return " without cartridge '\(cartridge.barcode)', which cannot be loaded; put the former one back"
         }
-        return nil
+        return
+            ", which cartridges are loaded from now; what drives wrote to those of the former one is there only: put "
+            + "that back, or start the daemon again to go on with this one"
     }
 }

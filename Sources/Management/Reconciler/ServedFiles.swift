@@ -42,11 +42,6 @@ struct ServedFiles {
     /// The image or folder from which `name` is served, or was before it came to be deleted; nil when it was not.
     func lastIdentity(of name: String) -> FileStatus.Identity? { served[name]?.identity ?? withdrawn[name] }
 
-    /// It goes on being served from another folder, if it is still served from `former`.
-    mutating func renew(_ name: String, from former: FileStatus.Identity, to present: FileStatus.Identity) {
-        if served[name]?.identity == former { add(name, present) }
-    }
-
     /// Notes where its files are, if it is still served from there. Whether that is news.
     mutating func setDetachment(_ sentence: String?, of name: String, servedFrom identity: FileStatus.Identity) -> Bool
     {
@@ -100,10 +95,6 @@ extension ControlPlane {
             .conflict,
             "\(path) is not what \(kind) '\(name)' was served from, but something that was put in its place; move it "
                 + "away, it is not removed")
-    }
-
-    func renewServed(_ name: String, from former: FileStatus.Identity, to present: FileStatus.Identity) {
-        served.withLock { $0.renew(name, from: former, to: present) }
     }
 
     func setDetachment(_ sentence: String?, of name: String, servedFrom identity: FileStatus.Identity) -> Bool {

@@ -57,7 +57,7 @@ struct Diff: AsyncParsableCommand {
         abstract: "Say what 'carousel apply' would change.",
         discussion: """
             Exit code 0 means nothing, 1 that there are differences, one a line, and 2, as with diff(1), that the file \
-            cannot be applied as things stand.
+            cannot be applied as things stand; 64 that the file asks for what cannot be.
             """)
 
     @OptionGroup var options: ConfigurationOptions

@@ -310,15 +310,13 @@ struct Serve: AsyncParsableCommand {
 
     private static func announce(_ controller: Controller, _ network: SocketAddress?, _ logger: Logger) async {
         guard let status = try? await controller.status() else { return }
-        // That nobody reads it ends no daemon.
-        defer {
-            if let failure = Output.takeFailure() { logger.warning("\(failure.message)") }
-        }
-        Output.print(
+        // That nobody reads it holds up no daemon.
+        let output = LogOutput.standardOutput(logger)
+        output.write(
             "carousel \(status.version) serves \(status.stateFolder) on \(status.portals.joined(separator: ", ")) "
-                + "(process \(status.processID); SIGTERM or Ctrl-C stops it)")
-        if let network { Output.print("it is asked with tokens on https://\(network), too") }
-        for warning in status.warnings { Output.print("warning: \(warning)") }
+                + "(process \(status.processID); SIGTERM or Ctrl-C stops it)\n")
+        if let network { output.write("it is asked with tokens on https://\(network), too\n") }
+        for warning in status.warnings { output.write("warning: \(warning)\n") }
     }
 }
 
