@@ -139,7 +139,20 @@ public enum BackupRestore {
             }
             try catalog.close()
         } catch {
-            throw ManagementError(.damaged, "the catalog of the backup cannot be used: \(error); use another backup")
+            switch error {
+            case .full, .failed:
+                throw ManagementError(
+                    .system, "the catalog cannot be put in its place: \(error); see to that and restore again")
+            default:
+                throw ManagementError(
+                    .damaged, "the catalog of the backup cannot be used: \(error); use another backup")
+            }
+        }
+        // Only the database itself gets its name: nothing of it may be in a log.
+        for suffix in ["-wal", "-journal"]
+        where (try? FileStatus.of(path + suffix, followsLinks: false))?.length ?? 0 > 0 {
+            throw ManagementError(
+                .system, "the catalog could not be written to \(path) as a whole; make room there and restore again")
         }
     }
 }
