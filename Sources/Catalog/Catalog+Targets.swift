@@ -28,16 +28,14 @@ extension Catalog {
         try read { try Int.fetchOne($0, sql: "SELECT count(*) FROM target WHERE device IS NULL") ?? 0 }
     }
 
-    /// The names of the targets to which groups have access, in order, by the keys of the groups: of the one with the
-    /// key `group`, or of all.
-    public func targetNames(ofGroup group: Int64? = nil) throws(CatalogError) -> [Int64: [String]] {
+    /// The names of the targets to which groups have access, in order, by the keys of the groups.
+    public func targetNames() throws(CatalogError) -> [Int64: [String]] {
         try read { database in
             let rows = try Row.fetchAll(
                 database,
                 sql: """
-                    SELECT initiatorGroup, name FROM targetAccess JOIN target ON target.id = target
-                    \(group == nil ? "" : "WHERE initiatorGroup = ?") ORDER BY name
-                    """, arguments: group.map { [$0] } ?? [])
+                    SELECT initiatorGroup, name FROM targetAccess JOIN target ON target.id = target ORDER BY name
+                    """)
             return Dictionary(grouping: rows) { $0["initiatorGroup"] }.mapValues { $0.map { $0["name"] } }
         }
     }

@@ -19,7 +19,7 @@ extension OpenAPI {
         var contentType = "application/json"
     }
 
-    /// What has this one is all that the router has beside the kinds; a test says so.
+    /// All that the router has beside the kinds.
     static let others: [Other] = [
         Other(method: "get", path: "/v1/status", identifier: "showStatus", summary: "The state of the daemon."),
         Other(
@@ -88,16 +88,10 @@ extension OpenAPI {
         let method: HTTPRequest.Method = other.method == "get" ? .get : .post
         let byPlural = Dictionary(kinds.map { ($0.plural, $0) }, uniquingKeysWith: { first, _ in first })
         let parameters = (other.path.contains("{name}") ? [nameParameter] : []) + (other.isJob ? [prefer] : [])
-        let job: [String: JSONValue] = [
-            "202": [
-                "description": "This job goes on with it.",
-                "content": ["application/json": ["schema": reference(typeName(DaemonJob.description.singular))]],
-            ]
-        ]
         return operation(
             other.identifier, Admission.role(for: method, path, byPlural), other.summary, parameters: parameters,
             body: other.body,
             answer: (other.status, other.contentType == "application/json" ? [:] : ["type": "string"]),
-            others: other.isJob ? job : [:], contentType: other.contentType)
+            others: other.isJob ? ["202": job] : [:], contentType: other.contentType)
     }
 }

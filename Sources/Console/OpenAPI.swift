@@ -189,15 +189,18 @@ enum OpenAPI {
             ]
         ]
         if kind.jobVerbs.contains(verb) {
-            others["202"] = [
-                "description": "This job goes on with it.",
-                "headers": ["Location": ["description": "The job.", "schema": ["type": "string"]]],
-                "content": [
-                    "application/json": ["schema": reference(typeName(DaemonJob.description.singular))]
-                ],
-            ]
+            others["202"] = job
         }
         return others
+    }
+
+    /// The answer where a job goes on with what was asked for.
+    static var job: JSONValue {
+        [
+            "description": "This job goes on with it.",
+            "headers": ["Location": ["description": "The job.", "schema": ["type": "string"]]],
+            "content": ["application/json": ["schema": reference(typeName(DaemonJob.description.singular))]],
+        ]
     }
 
     private static func filters(_ kind: KindDescription) -> [JSONValue] {

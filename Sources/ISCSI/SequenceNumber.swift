@@ -1,6 +1,7 @@
 /// A CmdSN or StatSN: 32-bit serial arithmetic (RFC 1982 with SERIAL_BITS 32, RFC 7143 section 4.2.2).
 ///
-/// There is no total order, so the type is not `Comparable`: `precedes` is meaningful for numbers less than 2³¹ apart.
+/// There is no total order, so the type is not `Comparable`: `precedes` is meaningful for numbers that are less than
+/// 2³¹ apart.
 @frozen public struct SequenceNumber: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     /// The field's value, four bytes.
     public let rawValue: UInt32

@@ -8,8 +8,8 @@ internal import TargetCore
 //
 // Functions that abort tasks do not wait for Data-Out that the initiator still owes for them, as section 4.2.3.3 has
 // it: initiators that reset a unit send no more of it. Data that comes nevertheless has a Target Transfer Tag, or the
-// task tag of unsolicited data, that leads to no task, and is discarded; a tag is used again only after 2²⁰ transfers
-// of its slot.
+// task tag of unsolicited data, that leads to no task, and is discarded; a tag is used again only after 2²⁰
+// transfers of its slot.
 extension Connection {
     /// Holds an immediate function that ends many tasks until those commands before it that have not come yet come:
     /// they are among its tasks (section 4.2.3.3). With several connections they may well be on their way. False when

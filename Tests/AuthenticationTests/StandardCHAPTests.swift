@@ -58,7 +58,8 @@ struct StandardCHAPTests {
         #expect(hexadecimal(try CHAPProvider.standard.digest(.sha3256, message)) == digest)
     }
 
-    /// Computed with Python's hashlib over identifier 0x27, the secret "a secret of Carousel" and the challenge 00…1F.
+    /// Computed with Python's hashlib over identifier 0x27, the secret "a secret of Carousel" and the challenge
+    /// 00…1F.
     @Test(
         "Responses to a challenge",
         arguments: [

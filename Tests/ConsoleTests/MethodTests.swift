@@ -9,12 +9,7 @@ struct MethodTests {
     private func serving(
         _ body: (_ ask: (String, String, String) async throws -> (head: [String], body: String)) async throws -> Void
     ) async throws {
-        let fixture = try ControllerFixture()
-        let server = ControlServer(controller: fixture.controller, logger: .silent)
-        let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run { continuation.finish() } }
-        for await _ in ready {}
-        do {
+        try await ConsoleTests().serving { _, fixture in
             try await body { method, path, content in
                 let text = try await EntityTagTests.exchange(
                     "\(method) \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -25,11 +20,7 @@ struct MethodTests {
                     String(text[end.upperBound...])
                 )
             }
-        } catch {
-            Issue.record(error)
         }
-        task.cancel()
-        _ = await task.result
     }
 
     @Test("HEAD tells of what GET shows, and shows nothing (RFC 9110 section 9.3.2)")

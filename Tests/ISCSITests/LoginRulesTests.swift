@@ -39,8 +39,8 @@ struct LoginRulesTests {
             }
         }
 
-        /// Whether a login in `stage` may go on with it: 0 → 1 → 3 or 0 → 3, never 2, and NSG counts only with the T
-        /// bit.
+        /// Whether a login in `stage` may go on with it: 0 → 1 → 3 or 0 → 3, never 2, and NSG counts only with
+        /// the T bit.
         func isAllowed(in stage: UInt8?) -> Bool {
             guard current == 0 || current == 1, stage == nil || stage == current else { return false }
             guard isTransit else { return true }

@@ -123,7 +123,8 @@ public enum TextCodec {
         bytes.append(0)
     }
 
-    /// A numerical value (section 6.1): decimal, or hexadecimal after `0x`; nil when it is neither or above 2⁶⁴−1.
+    /// A numerical value (section 6.1): decimal, or hexadecimal after `0x`; nil when it is neither or needs more
+    /// than 64 bits.
     public static func number(_ value: String) -> UInt64? {
         let utf8 = value.utf8
         let isHexadecimal = value.hasPrefix("0x") || value.hasPrefix("0X")

@@ -235,6 +235,7 @@ extension ControlPlane {
 
     /// Forgets that a change was interrupted when somebody has looked at its traces: they have removed them.
     func forgetMendedInterruption() {
+        guard problems[Self.problemName] != nil else { return }
         // In this order: the one becomes the other.
         guard !folder.exists(folder.journalPath), !folder.exists(folder.interruptedJournalPath) else { return }
         setProblem(nil, of: Self.problemName)

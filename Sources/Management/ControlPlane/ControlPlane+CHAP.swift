@@ -118,6 +118,8 @@ extension ControlPlane {
             do {
                 try change()
             } catch {
+                // Another change may have put into force meanwhile what is taken back here.
+                isFrontEndStale = true
                 try setSecrets(former, at: scope, takesAway: true)
                 throw error
             }

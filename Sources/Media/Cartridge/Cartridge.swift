@@ -152,8 +152,8 @@ public final class Cartridge: @unchecked Sendable {
 
     // MARK: Writing
 
-    /// Why nothing may be written at the position, whoever asks; nil when it may. `append…`, `writeFilemarks`, `erase`
-    /// and `prepareOverwrite` ask it themselves.
+    /// Why nothing may be written at the position, whoever asks; nil when it may. `append…`, `writeFilemarks`,
+    /// `erase` and `prepareOverwrite` ask it themselves.
     public var writeRefusal: WriteFailure? {
         if let loss { return .dataLost(loss) }
         if settings.isWriteProtected { return .writeProtected }
