@@ -41,8 +41,12 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
 int cplatform_status(const char *path, int follows, struct cplatform_file_status *status) {
     struct stat found;
     if ((follows ? stat(path, &found) : lstat(path, &found)) < 0) return -errno;
+    int64_t modified;
+    if (__builtin_mul_overflow((int64_t)found.st_mtim.tv_sec, (int64_t)1000000000, &modified) ||
+        __builtin_add_overflow(modified, (int64_t)found.st_mtim.tv_nsec, &modified))
+        modified = found.st_mtim.tv_sec < 0 ? INT64_MIN : INT64_MAX;
     *status = (struct cplatform_file_status){
-        found.st_dev, found.st_ino, found.st_size, found.st_nlink, found.st_uid, found.st_mode};
+        found.st_dev, found.st_ino, modified, found.st_size, found.st_nlink, found.st_uid, found.st_mode};
     return 0;
 }
 

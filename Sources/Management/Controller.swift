@@ -70,7 +70,8 @@ public final class Controller: Sendable {
             changes = try KeyedQueue(
                 name: "change",
                 limits: KeyedQueue.Limits(
-                    shortThreads: Limit.changes, longThreads: Limit.jobs, waiting: Limit.waitingChanges))
+                    shortThreads: Limit.changes, longThreads: Limit.jobs, waiting: Limit.waitingChanges),
+                isHeldForLong: \.isHeldForLong)
             queries = try KeyedQueue(
                 name: "query",
                 limits: KeyedQueue.Limits(
@@ -197,6 +198,11 @@ enum ChangeKey: Hashable, Sendable {
     case strayCartridges
     /// The thing of that kind and name, which is no more than a spec in the catalog.
     case stored(kind: String, name: String)
+
+    /// Whether somebody may have it for hours: who copies media. Those who wait for that are in nobody's way.
+    var isHeldForLong: Bool {
+        if case .media = self { true } else { false }
+    }
 
     /// The key of the device or target that a request names: by its name, the iSCSI name of its target, or for a drive
     /// `LIBRARY/drive:1`.

@@ -26,6 +26,8 @@ public struct FileStatus: Hashable, Sendable {
 
     public let kind: Kind
     public let identity: Identity
+    /// When its content changed last, in nanoseconds since 1970; the greatest or least number where those do not do.
+    public let modified: Int64
     /// The length of a regular file in bytes.
     public let length: Int64
     /// How many names it has.
@@ -50,7 +52,7 @@ public struct FileStatus: Hashable, Sendable {
             default: .other
             }
         return FileStatus(
-            kind: kind, identity: Identity(device: status.device, inode: status.inode), length: status.length,
-            linkCount: Int(status.links), owner: status.owner, permissions: status.mode & 0o7777)
+            kind: kind, identity: Identity(device: status.device, inode: status.inode), modified: status.modified,
+            length: status.length, linkCount: Int(status.links), owner: status.owner, permissions: status.mode & 0o7777)
     }
 }

@@ -102,6 +102,11 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
+    /// Has all initiators log out of it.
+    public func logOut(of name: String) {
+        notes.withLock { notes in notes.sessions.removeAll { $0.status.target == DeviceName.targetName(name) } }
+    }
+
     private func note(_ change: (inout Notes) -> Void) throws(ManagementError) {
         let failure = notes.withLock { notes in
             if notes.failure == nil { change(&notes) }

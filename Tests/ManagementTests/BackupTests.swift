@@ -146,12 +146,87 @@ struct BackupTests {
         }
         #expect(refusal?.code == .inUse && refusal?.message.contains("was written while it was copied") == true)
         #expect(!FileManager.default.fileExists(atPath: folder))
-        let loaded = await fixture.refusal {
-            try plane.backUp(to: folder, hasMedia: true) { [devices = fixture.devices] step in
-                if step == .copied("disks/a.img") { devices.logIn(to: "a") }
+    }
+
+    @Test("who logs in while media are copied, or uses one that is copied already, disturbs nothing")
+    func usedMeanwhile() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let plane = fixture.controller.plane
+        let image = fixture.path + "/disks/a.img"
+        let content = try #require(FileManager.default.contents(atPath: image))
+        func write() { try? Data(repeating: 9, count: content.count).write(to: URL(fileURLWithPath: image)) }
+        try plane.backUp(to: folder, hasMedia: true) { [devices = fixture.devices] step in
+            if step == .media { devices.logIn(to: "a") }
+            // The disk is the first; the cartridges come behind it.
+            if step == .copied("libraries/vtl/A00001L8.tape/partition0.data") { write() }
+        }
+        #expect(FileManager.default.contents(atPath: folder + "/disks/a.img") == content)
+        fixture.devices.logOut(of: "a")
+        removing(folder)
+        let refusal = await fixture.refusal {
+            try plane.backUp(to: folder, hasMedia: true) { if $0 == .media { write() } }
+        }
+        #expect(refusal?.code == .inUse && refusal?.message.contains("disk 'a' was written") == true)
+    }
+
+    @Test("an image that is a link is watched where it leads to")
+    func linkedImage() async throws {
+        let elsewhere = folder + ".img"
+        defer { removing(folder, elsewhere) }
+        try await prepare()
+        let image = fixture.path + "/disks/a.img"
+        try FileManager.default.moveItem(atPath: image, toPath: elsewhere)
+        try FileManager.default.createSymbolicLink(atPath: image, withDestinationPath: elsewhere)
+        let content = try #require(FileManager.default.contents(atPath: elsewhere))
+        let plane = fixture.controller.plane
+        try plane.backUp(to: folder, hasMedia: true)
+        #expect(FileManager.default.contents(atPath: folder + "/disks/a.img") == content)
+        removing(folder)
+        let refusal = await fixture.refusal {
+            try plane.backUp(to: folder, hasMedia: true) { step in
+                guard step == .copied("disks/a.img"), let file = FileHandle(forUpdatingAtPath: elsewhere) else {
+                    return
+                }
+                try? file.write(contentsOf: Data("torn".utf8))
             }
         }
-        #expect(loaded?.code == .inUse && loaded?.message.contains("is in use by") == true)
+        #expect(refusal?.code == .inUse && refusal?.message.contains("disk 'a' was written") == true)
+    }
+
+    @Test("an apply that waits for media that are copied holds up nobody's access; one that leaves them does not wait")
+    func applyBeside() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let controller = fixture.controller
+        let barrier = Barrier()
+        let job = try await controller.startBackup(BackupRequest(folder: folder, hasMedia: true)) { step in
+            if step == .media { barrier.pass() }
+        }
+        await barrier.waitForArrival()
+        func request(_ size: Int, _ group: String) -> ConfigurationRequest {
+            ConfigurationRequest(
+                configuration: [
+                    "formatVersion": 1, "disks": [["name": "a", "spec": ["size": .integer(Int64(size))]]],
+                    "initiator-groups": [["name": .text(group), "spec": ["names": ["iqn.2026-11.test:i"]]]],
+                ], mayWiden: true)
+        }
+        try await controller.applyConfiguration(request(8 << 20, "g"))
+        let isApplied = Lock(false)
+        let growth = Task {
+            try await controller.applyConfiguration(request(16 << 20, "h"))
+            isApplied.withLock { $0 = true }
+        }
+        while controller.jobSummaries().filter({ !$0.state.isFinal }).count < 2 { await Task.yield() }
+        // It does wait, and these do not.
+        try await controller.setAccess(ofTarget: "a", to: .closed)
+        try await controller.deleteInitiatorGroup("g")
+        #expect(!isApplied.withLock { $0 })
+        barrier.open()
+        try await controller.finish(job.id)
+        try await growth.value
+        #expect(try await controller.disk("a").spec.size == 16 << 20)
+        #expect(try await controller.initiatorGroups().map(\.name) == ["h"])
     }
 
     @Test("while media are copied, access is taken away, and media stay as they are")

@@ -445,9 +445,9 @@ struct ConfigurationFileTests {
         }
     }
 
-    private func apply(_ document: JSONValue) async throws -> [String] {
+    private func apply(_ document: JSONValue, prunes: Bool = false) async throws -> [String] {
         try await controller.applyConfiguration(
-            ConfigurationRequest(configuration: document, mayWiden: true)
+            ConfigurationRequest(configuration: document, prunes: prunes, mayWiden: true)
         ).lines
     }
 
@@ -536,6 +536,27 @@ struct ConfigurationFileTests {
                 == "disk 'd' would be deleted with all content, to which nobody has agreed; say --yes, or name them in "
                 + "deletableMedia, if that is meant")
         #expect(try await controller.exportConfiguration() == before)
+    }
+
+    @Test("a portal that moves to another host goes and has initiators sent there, and comes back, in one step each")
+    func movedPortal() async throws {
+        try await controller.start()
+        try await controller.addPortal("127.0.0.1:3261", Portal.Spec())
+        try await controller.createDisk("d", Disk.Spec(size: 8192))
+        func file(_ portals: [String], _ redirection: JSONValue) -> JSONValue {
+            [
+                "formatVersion": 1, "portals": .array(portals.map { ["name": .text($0)] }),
+                "disks": [["name": "d", "spec": ["size": 8192]]],
+                "targets": [["name": "d", "spec": ["units": ["0": "d"], "redirection": redirection]]],
+            ]
+        }
+        let (here, there) = (["127.0.0.1:3260", "127.0.0.1:3261"], ["127.0.0.1:3260"])
+        _ = try await apply(file(there, "127.0.0.1:3261"), prunes: true)
+        #expect(try await controller.target("d").spec.redirection == "127.0.0.1:3261")
+        #expect(try await controller.allPortals().map(\.name) == there)
+        _ = try await apply(file(here, .null), prunes: true)
+        #expect(try await controller.target("d").spec.redirection == nil)
+        #expect(try await controller.allPortals().map(\.name) == here)
     }
 
     @Test("what a file does not say stays as the daemon has chosen it, or becomes what it is by default")

@@ -68,6 +68,74 @@ struct KeyLinesTests {
         #expect(lines.holderCount == 0 && lines.waiterCount == 0)
     }
 
+    @Test(
+        "at random, with keys that are held for long: who waits for these keeps nobody from others", arguments: 1...40)
+    func layers(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        // The even ones are held for long.
+        var lines = KeyLines<Int>(isHeldForLong: { $0.isMultiple(of: 2) })
+        var present: [(ticket: UInt64, keys: Set<Int>)] = []
+        var holders: Set<UInt64> = []
+        func check() {
+            var held: Set<Int> = []
+            for (ticket, keys) in present where holders.contains(ticket) {
+                #expect(held.isDisjoint(with: keys), "seed \(seed), ticket \(ticket)")
+                held.formUnion(keys)
+            }
+            #expect(present.isEmpty || !holders.isEmpty, "seed \(seed): all wait")
+            // Those who wait for nothing that is held for long are in the lines of the others.
+            var longBefore: Set<Int> = []
+            var inLines: [(ticket: UInt64, keys: Set<Int>)] = []
+            for (ticket, keys) in present {
+                let long = keys.filter { $0.isMultiple(of: 2) }
+                if long.isDisjoint(with: longBefore) { inLines.append((ticket, keys)) }
+                longBefore.formUnion(long)
+            }
+            for (ticket, keys) in present
+            where !holders.contains(ticket) && keys.allSatisfy({ !$0.isMultiple(of: 2) }) {
+                #expect(inLines.contains { $0.ticket != ticket && !$0.keys.isDisjoint(with: keys) }, "seed \(seed)")
+            }
+            #expect(lines.holderCount == holders.count && lines.waiterCount == present.count - holders.count)
+        }
+        for step in 0..<600 {
+            if step < 400, present.isEmpty || (present.count < 30 && Bool.random(using: &random)) {
+                let ticket = UInt64(step + 1)
+                let keys = Set(
+                    (0..<Int.random(in: 0...4, using: &random)).map { _ in Int.random(in: 0..<8, using: &random) })
+                present.append((ticket, keys))
+                if lines.enter(ticket, keys: keys) { holders.insert(ticket) }
+            } else if !present.isEmpty {
+                let (ticket, _) = present.remove(at: Int.random(in: 0..<present.count, using: &random))
+                holders.remove(ticket)
+                for ready in lines.leave(ticket) {
+                    let isNew = holders.insert(ready).inserted
+                    #expect(isNew)
+                }
+            }
+            check()
+        }
+    }
+
+    @Test("who waits for what is held for long stands in no line of what is soon free, and gets both then")
+    func longWait() {
+        var lines = KeyLines<String>(isHeldForLong: { $0 == "media" })
+        let copies = lines.enter(1, keys: ["media"])
+        let applies = lines.enter(2, keys: ["media", "access"])
+        let changes = lines.enter(3, keys: ["access"])
+        #expect(copies && !applies && changes)
+        #expect(lines.leave(1).isEmpty)
+        // It has the media now, so it is in the line of the rest, before those that come.
+        let comes = lines.enter(4, keys: ["access"])
+        #expect(!comes)
+        #expect(lines.leave(3) == [2])
+        #expect(lines.leave(2) == [4])
+        // Who leaves while it waits is in no line.
+        _ = lines.enter(5, keys: ["media"])
+        _ = lines.enter(6, keys: ["media", "access"])
+        #expect(lines.leave(6).isEmpty && lines.leave(5).isEmpty && lines.leave(4).isEmpty)
+        #expect(lines.holderCount == 0 && lines.waiterCount == 0)
+    }
+
     @Test("whoever is in no line leaves nothing behind")
     func stranger() {
         var lines = KeyLines<String>()

@@ -82,6 +82,32 @@ struct LossTests {
         #expect(try await controller.status().problems.isEmpty)
     }
 
+    @Test("a dry run of an acknowledgement tells whether there is something to acknowledge, and acknowledges nothing")
+    func tried() async throws {
+        let fixture = try ControllerFixture()
+        let controller = fixture.controller
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await fixture.makeLibrary(cartridges: 1)
+        for isLost in [false, true] {
+            if isLost { for name in ["a", "A00001L8"] { fixture.devices.lose(name, since: time, reason: "lost") } }
+            let codes = [
+                await fixture.refusal {
+                    try await DryRun.of { () throws(ManagementError) in
+                        try await controller.acknowledgeLoss(ofDisk: "a")
+                    }
+                }?.code,
+                await fixture.refusal {
+                    try await DryRun.of { () throws(ManagementError) in
+                        try await controller.acknowledgeLoss(ofCartridge: "A00001L8", library: "vtl")
+                    }
+                }?.code,
+            ]
+            #expect(codes == (isLost ? [nil, nil] : [.conflict, .conflict]))
+        }
+        #expect(try await controller.disk("a").status.state == .dataLost)
+        #expect(try await controller.cartridge("A00001L8", library: "vtl").status.state == .dataLost)
+    }
+
     @Test("a move that loses data of what it takes out of a drive says so, and has happened; the next ones do not")
     func lossAtMove() async throws {
         let fixture = try ControllerFixture()
@@ -247,7 +273,7 @@ struct LossTests {
         let register = CartridgeRegister()
         let loss = LossSummary(since: time, reason: "input or output failed")
         func examine(_ findings: CartridgeFindings) {
-            register.setExamined(findings, among: ["A"], since: register.epoch)
+            register.setExamined(findings, among: ["A"], since: register.beginLook())
         }
         func load(_ problem: CartridgeProblem?) {
             register.setLoaded(problem, loss: nil, "A", since: register.epoch)
@@ -285,11 +311,29 @@ struct LossTests {
         #expect(register.acknowledge("A", since: acknowledgement))
         #expect(register.findings.losses == ["A": loss])
         // A look at the files before the acknowledgement; other cartridges are not concerned.
-        let look = register.epoch
+        let look = register.beginLook()
         register.acknowledge("A", since: look)
         register.setExamined(CartridgeFindings(losses: ["A": old, "B": old]), among: ["A", "B"], since: look)
         #expect(register.findings.losses == ["B": old])
-        register.setExamined(CartridgeFindings(losses: ["A": old]), among: ["A", "B"], since: register.epoch)
+        register.setExamined(
+            CartridgeFindings(losses: ["A": old]), among: ["A", "B"], since: register.beginLook())
         #expect(register.findings.losses == ["A": old])
+    }
+
+    @Test("a look at the files that takes long notes nothing of what has gone meanwhile, and all of what comes then")
+    func goneMeanwhile() {
+        let register = CartridgeRegister()
+        let missing = CartridgeProblem(.missing, "its files are missing")
+        let findings = CartridgeFindings(
+            problems: ["A": missing, "B": missing], losses: ["A": LossSummary(since: nil, reason: "it was lost")])
+        let (slow, slower) = (register.beginLook(), register.beginLook())
+        register.forget("A")
+        for look in [slow, slower] {
+            register.setExamined(findings, among: ["A", "B"], since: look)
+            #expect(register.findings.problems.keys.sorted() == ["B"] && register.findings.losses.isEmpty)
+        }
+        // Another one of that barcode.
+        register.setExamined(findings, among: ["A", "B"], since: register.beginLook())
+        #expect(register.findings.problems.count == 2 && register.findings.losses == findings.losses)
     }
 }

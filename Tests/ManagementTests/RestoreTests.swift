@@ -41,8 +41,8 @@ struct RestoreTests {
         let foreign = [
             "apply.interrupted.json", "apply.json.new", "apply.json.former", "chap.json.new", "chap.json.former",
             "tokens.json.new", "tokens.json.former", "catalog.sqlite-wal", "catalog.sqlite-shm",
-            "catalog.sqlite-journal", "catalog.sqlite.new", "catalog.sqlite.new-wal", "catalog.sqlite.new-shm",
-            "catalog.sqlite.new-journal", "profiles/p.json.new", "profiles/p.json.former",
+            "catalog.sqlite-journal", "restore.new-wal", "restore.new-shm", "restore.new-journal",
+            "profiles/p.json.new", "profiles/p.json.former",
         ]
         try makeFile("profiles/p.json")
         for name in foreign { try makeFile(name) }
@@ -125,6 +125,70 @@ struct RestoreTests {
             base.removing(target)
         }
         #expect(number > 10)
+    }
+
+    @Test("what somebody puts in a place of an interrupted restore is refused, and stays")
+    func betweenRestores() async throws {
+        defer { base.removing(folder, target) }
+        try await base.prepare()
+        try await base.backUp()
+        // The first image is there, the rest is not.
+        let gate = EffectGate()
+        var number = 0
+        repeat {
+            number += 1
+            base.removing(target)
+            gate.arm(failing: number, .crash)
+            _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
+        } while !hasEntry("disks/a.img")
+        #expect(hasEntry("restore.json"))
+        let image = target + "/disks/a.img"
+        let content = try #require(FileManager.default.contents(atPath: image))
+        try makeFile("disks/a.img", "mine")
+        try makeFile("disks/a.img.new", "mine")
+        let refusal = await fixture.refusal { try BackupRestore.restore(folder, to: target) }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("disks/a.img is there already") == true)
+        #expect(FileManager.default.contents(atPath: image) == Data("mine".utf8))
+        try content.write(to: URL(fileURLWithPath: image))
+        _ = try BackupRestore.restore(folder, to: target)
+        #expect(FileManager.default.contents(atPath: image + ".new") == Data("mine".utf8))
+        #expect(!hasEntry("restore.json") && !hasEntry("restore.new"))
+    }
+
+    @Test("what an interrupted restore of another backup has brought is replaced")
+    func otherBackup() async throws {
+        let second = folder + "-2"
+        defer { base.removing(folder, second, target) }
+        try await base.prepare()
+        try await base.backUp()
+        let image = fixture.path + "/disks/a.img"
+        let former = try #require(FileManager.default.contents(atPath: image))
+        try Data(repeating: 7, count: former.count).write(to: URL(fileURLWithPath: image))
+        _ = try await fixture.controller.createToken("t", Token.Spec(role: .admin))
+        try await base.backUp(to: second)
+        for number in 1... {
+            let gate = EffectGate()
+            gate.arm(failing: number, .crash)
+            _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
+            let isDone = !hasEntry("restore.json") && hasEntry("catalog.sqlite")
+            if !isDone { _ = try BackupRestore.restore(second, to: target) }
+            let restored = try #require(FileManager.default.contents(atPath: target + "/disks/a.img"))
+            #expect((restored == former) == isDone, "\(number)")
+            #expect(hasEntry("tokens.json") != isDone)
+            base.removing(target)
+            guard gate.hasFailed else { break }
+        }
+    }
+
+    @Test("a file where the restore copies to is somebody else's when no restore was interrupted")
+    func foreignCopy() async throws {
+        defer { base.removing(folder, target) }
+        try await base.prepare()
+        try await base.backUp(hasMedia: false)
+        try makeFile("restore.new", "mine")
+        let refusal = await fixture.refusal { try BackupRestore.restore(folder, to: target) }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("restore.new is there already") == true)
+        #expect(hasEntry("restore.new") && !hasEntry("restore.json"))
     }
 
     @Test("generations and events go on where the lost catalog has never been, and followers are told")

@@ -139,4 +139,25 @@ struct StatisticsTests {
         #expect(
             CommandFailure(operationCode: 0, sense: SenseData(.notReady, .mediumNotPresent), initiator: "i") == nil)
     }
+
+    @Test("failures of a thousand devices fill the log no more than those of some")
+    func failuresOfMany() throws {
+        let lines = Lock<[String]>([])
+        let later = Lock<[@Sendable () -> Void]>([])
+        let log = FailureLog(
+            .collecting(.notice) { line in lines.withLock { $0.append(line) } },
+            later: { _, body in later.withLock { $0.append(body) } })
+        let full = SenseData(.dataProtect, .spaceAllocationFailed)
+        let failure = try #require(CommandFailure(operationCode: 0x2A, sense: full, initiator: "i"))
+        for number in 0..<1000 {
+            let note = log.note(of: "d\(number)", kind: "disk")
+            for _ in 0..<20 { note(failure) }
+        }
+        #expect(lines.withLock { $0.count } == FailureLog.lineLimit)
+        #expect(log.counts["host is full"] == 20_000)
+        for body in later.withLock({ $0 }) { body() }
+        // What each device has left out is not told either, but that all have.
+        #expect(lines.withLock { $0.count } == FailureLog.lineLimit + 1)
+        #expect(lines.withLock { $0.last }?.contains("notices left out=") == true)
+    }
 }

@@ -154,6 +154,8 @@ int cplatform_open(const char *_Nonnull path, int options, unsigned permissions)
 struct cplatform_file_status {
     uint64_t device;
     uint64_t inode;
+    /// When its content changed last, in nanoseconds since 1970; INT64_MAX or INT64_MIN where they do not do.
+    int64_t modified;
     int64_t length;
     uint64_t links;
     uint32_t owner;

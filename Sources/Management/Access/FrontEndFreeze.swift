@@ -9,6 +9,8 @@ struct FrontEndFreeze: Sendable {
     let new: Set<String>
     /// The tags of the portal groups that there will be; their portals are opened last.
     var portalGroups: Set<Int>
+    /// The portals that will be gone, by where they listen: targets may send initiators there when they are.
+    var goingPortals: Set<String> = []
     /// Whether `former` is what there will be, and only what is new is kept closed.
     var isForNewOnly = false
 

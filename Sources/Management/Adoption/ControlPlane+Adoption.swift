@@ -263,9 +263,10 @@ extension ControlPlane {
     /// Removes the rows of what could not be started. The files stay; so do the rows if they cannot be removed, and the
     /// next round tries again to serve them.
     private func giveUp(_ kind: String, _ name: String, _ remove: () throws(CatalogError) -> Void) {
-        noteForgotten(name)
+        defer { noteForgotten(name) }
         do throws(ManagementError) {
             try query(remove)
+            forgetFormerPlans()
         } catch {
             setProblem("\(kind) '\(name)' was adopted, but cannot be served", of: name)
             logger.error("not served", metadata: ["name": "\(name)", "reason": "\(error.message)"])

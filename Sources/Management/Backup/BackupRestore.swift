@@ -34,32 +34,34 @@ public enum BackupRestore {
         guard manifest.files[catalog] != nil else {
             throw ManagementError(.damaged, "\(folder) has no catalog; use another backup")
         }
-        // What an interrupted restore has brought may go.
-        let own = RestoreMarker.read(state)?.files ?? []
-        // Secrets and tokens that are not in the backup would be good with its catalog all the same.
-        let wanted = Set(manifest.files.keys).union([name(state.secretsPath), name(state.tokensPath)])
-        let present = try filesThere(wanted.subtracting(own), manifest, state)
-        // First, and the last to go.
-        try RestoreMarker(files: own.union(manifest.files.keys).subtracting(present)).write(state)
-        let removed = try removeForeignFiles(state)
-        for name in own.sorted() {
-            for path in [state.path + "/" + name, temporary(state.path + "/" + name)] where state.exists(path) {
-                try state.remove(path)
-            }
+        let interrupted = RestoreMarker.read(state)
+        guard interrupted != nil || !state.exists(state.restoredFilePath) else {
+            throw ManagementError(
+                .conflict, "\(state.restoredFilePath) is there already, where the restore copies to; move it away")
         }
+        var marker = interrupted ?? RestoreMarker()
+        let (present, stale) = try filesThere(manifest, marker, state)
+        for (name, seal) in manifest.files where name != catalog && !present.contains(name) { marker.add(name, seal) }
+        // First, and the last to go.
+        try marker.write(state)
+        let removed = try removeForeignFiles(state)
+        for name in stale { try state.remove(state.path + "/" + name) }
         let names = manifest.files.keys.sorted { ($0 == catalog ? 1 : 0, $0) < ($1 == catalog ? 1 : 0, $1) }
         for name in names where !present.contains(name) {
             let target = state.path + "/" + name
             let parent = (target as NSString).deletingLastPathComponent
             if !state.exists(parent) { try state.createFolder(parent) }
             // Under another name until it is whole.
-            let temporary = temporary(target)
-            if state.exists(temporary) { try state.remove(temporary) }
+            let temporary = state.restoredFilePath
             let seal = try FileCopy.copy(folder + "/" + name, to: temporary)
             guard seal == manifest.files[name] else {
                 throw ManagementError(.damaged, "\(folder)/\(name) changed while it was restored; use another backup")
             }
-            if name == catalog { try leap(temporary, manifest) }
+            if name == catalog {
+                try leap(temporary, manifest)
+                marker.add(name, try FileCopy.seal(temporary))
+                try marker.write(state)
+            }
             try state.move(temporary, to: target)
         }
         try state.remove(state.restoreMarkerPath)
@@ -67,14 +69,17 @@ public enum BackupRestore {
             files: names.count, hasMedia: manifest.hasMedia, created: manifest.created, removed: removed)
     }
 
-    /// Which of `names` are in the state folder as the backup has them; an empty catalog, which is none, is removed.
-    /// Refuses when another file is in the place of one.
+    /// Which files are in the state folder as the backup has them, and which an interrupted restore has made that are
+    /// otherwise; an empty catalog, which is none, is removed. Refuses when another file is in the place of one.
     private static func filesThere(
-        _ names: Set<String>, _ manifest: BackupManifest, _ state: StateFolder
-    ) throws(ManagementError) -> Set<String> {
+        _ manifest: BackupManifest, _ marker: RestoreMarker, _ state: StateFolder
+    ) throws(ManagementError) -> (present: Set<String>, stale: [String]) {
         var present: Set<String> = []
+        var stale: [String] = []
         var emptyCatalog: String?
-        for name in names.sorted() {
+        // Secrets and tokens that are not in the backup would be good with its catalog all the same.
+        let own = marker.names.union([name(state.secretsPath), name(state.tokensPath)])
+        for name in own.union(manifest.files.keys).sorted() {
             let path = state.path + "/" + name
             guard let status = try? FileStatus.of(path, followsLinks: false) else { continue }
             if path == state.catalogPath, status.kind == .regular, status.length == 0 {
@@ -82,21 +87,24 @@ public enum BackupRestore {
                 continue
             }
             // The catalog itself is never that of the backup: it leaps.
-            guard path != state.catalogPath, let seal = manifest.files[name], status.kind == .regular,
-                status.length == seal.length, try FileCopy.seal(path) == seal
-            else {
+            let wanted = path == state.catalogPath ? nil : manifest.files[name]
+            let possible = marker.seals(of: name).union(wanted.map { [$0] } ?? [])
+            let mayBe = status.kind == .regular && possible.contains { $0.length == status.length }
+            let seal = mayBe ? try FileCopy.seal(path) : nil
+            if let seal, seal == wanted {
+                present.insert(name)
+            } else if let seal, possible.contains(seal) {
+                stale.append(name)
+            } else {
                 throw ManagementError(
                     .conflict,
                     "\(path) is there already, and not as the backup has it; restore into an empty state folder, or "
                         + "move it away")
             }
-            present.insert(name)
         }
         if let emptyCatalog { try state.remove(emptyCatalog) }
-        return present
+        return (present, stale)
     }
-
-    private static func temporary(_ path: String) -> String { path + ".new" }
 
     private static func name(_ path: String) -> String { (path as NSString).lastPathComponent }
 
@@ -104,12 +112,12 @@ public enum BackupRestore {
     /// configuration was doing, and what changes of files have left halfway. Gives the names of what tells of changes.
     private static func removeForeignFiles(_ state: StateFolder) throws(ManagementError) -> [String] {
         let logs = ["-wal", "-shm", "-journal"].flatMap { suffix in
-            [state.catalogPath + suffix, temporary(state.catalogPath) + suffix]
+            [state.catalogPath + suffix, state.restoredFilePath + suffix]
         }
         let profiles = state.names(in: state.profilesPath).filter { $0.hasSuffix(".json") }
             .map { state.profilesPath + "/" + $0 }
         let journals = [state.journalPath, state.interruptedJournalPath]
-        for path in logs where state.exists(path) { try state.remove(path) }
+        for path in logs + [state.restoredFilePath] where state.exists(path) { try state.remove(path) }
         for path in [state.secretsPath, state.tokensPath] + journals + profiles {
             try state.removeRemains(ofReplacing: path)
         }

@@ -15,6 +15,9 @@ extension ControlPlane {
         let thing: String
     }
 
+    /// With what it was at first.
+    private typealias StampedSource = (source: Source, stamp: FileStatus)
+
     /// How far a backup is.
     enum BackupStep: Equatable {
         /// Catalog, secrets, tokens and profiles are copied, and the media follow.
@@ -97,14 +100,17 @@ extension ControlPlane {
             files[source.name] = try copy(source, to: folder, job)
         }
         observer(.media)
-        for (index, (source, stamp)) in media.enumerated() {
+        var first = media.startIndex
+        for (index, (source, _)) in media.enumerated() {
             job?.report(done: settings.count + index, of: count)
-            guard try self.stamp(source) == stamp else { throw Self.wasWritten(source) }
             files[source.name] = try copy(source, to: folder, job)
             observer(.copied(source.name))
+            guard index + 1 == media.count || media[index + 1].source.thing != source.thing else { continue }
+            // The files of a medium fit each other, and the catalog, if none was written since that was copied. What
+            // becomes of it from here on is not in the backup.
+            try checkAreUnwritten(media[first...index])
+            first = index + 1
         }
-        // All files of a medium fit each other only if none was written since the first was copied.
-        if hasMedia { try checkAreAsBefore(media) }
         try synchronizeFolders(of: files.keys, in: folder)
         let manifest = BackupManifest(
             version: BackupManifest.version, program: Controller.version, created: Date(), hasMedia: hasMedia,
@@ -134,18 +140,23 @@ extension ControlPlane {
     }
 
     /// The files of all media, with what they are at this moment.
-    private func stampedMedia() throws(ManagementError) -> [(source: Source, stamp: [AnyHashable])] {
-        var stamped: [(source: Source, stamp: [AnyHashable])] = []
+    private func stampedMedia() throws(ManagementError) -> [StampedSource] {
+        var stamped: [StampedSource] = []
         for source in try mediaSources() { stamped.append((source, try stamp(source))) }
         return stamped
     }
 
     /// Refuses when the media of `media` are not what they were, or somebody may write one now. Others may have come.
-    private func checkAreAsBefore(_ media: [(source: Source, stamp: [AnyHashable])]) throws(ManagementError) {
+    private func checkAreAsBefore(_ media: [StampedSource]) throws(ManagementError) {
         let things = Set(media.map(\.source.thing))
         guard try mediaSources(of: things).map(\.name) == media.map(\.source.name) else {
             throw ManagementError(.conflict, "media were made or deleted meanwhile; try again")
         }
+        try checkAreUnwritten(media[...])
+    }
+
+    /// Refuses when one of the files was written, replaced or removed since it was stamped.
+    private func checkAreUnwritten(_ media: ArraySlice<StampedSource>) throws(ManagementError) {
         for (source, stamp) in media {
             guard try self.stamp(source) == stamp else { throw Self.wasWritten(source) }
         }
@@ -227,17 +238,13 @@ extension ControlPlane {
         return seal
     }
 
-    /// What changes with each write.
-    private func stamp(_ source: Source) throws(ManagementError) -> [AnyHashable] {
+    /// What the source leads to; another with each write.
+    private func stamp(_ source: Source) throws(ManagementError) -> FileStatus {
         do {
-            let attributes = try FileManager.default.attributesOfItem(atPath: source.path)
-            return [
-                attributes[.modificationDate] as? Date ?? Date.distantPast, attributes[.size] as? Int64 ?? 0,
-                attributes[.systemFileNumber] as? UInt64 ?? 0,
-            ]
+            return try FileStatus.of(source.path)
         } catch {
-            throw ManagementError(
-                .damaged, "\(source.thing): \(source.path) cannot be read: \(StateFolder.reason(error))")
+            guard error.code != Errno.noSuchFile else { throw Self.wasWritten(source) }
+            throw ManagementError(.damaged, "\(source.thing): \(source.path) cannot be read: \(error.reason)")
         }
     }
 

@@ -5,13 +5,23 @@ import Resources
 /// Says in a file of the state folder that a restore is under way, or was interrupted: such a folder is none that a
 /// daemon may start on, and what the restore has brought may be replaced by the next.
 struct RestoreMarker: Codable, Sendable {
-    private static let version = 1
+    private static let version = 2
 
     private var version = Self.version
-    /// The paths in the state folder that the restore makes; nothing was there before.
-    var files: Set<String>
+    /// The paths in the state folder that the restore makes, where nothing was before, with what they may be: a file
+    /// that is none of that is somebody else's.
+    private var files: [String: Set<FileSeal>]
 
-    init(files: Set<String>) { self.files = files }
+    init() { files = [:] }
+
+    /// The paths that the restore makes.
+    var names: Set<String> { Set(files.keys) }
+
+    /// What the file of that path is if the restore has made it.
+    func seals(of name: String) -> Set<FileSeal> { files[name] ?? [] }
+
+    /// Says that the restore makes that file.
+    mutating func add(_ name: String, _ seal: FileSeal) { files[name, default: []].insert(seal) }
 
     /// What the restore that was interrupted in `folder` makes; nil when there was none. A file that says nothing names
     /// nothing.
@@ -19,8 +29,8 @@ struct RestoreMarker: Codable, Sendable {
         guard folder.exists(folder.restoreMarkerPath) else { return nil }
         guard let data = FileManager.default.contents(atPath: folder.restoreMarkerPath),
             let marker = try? APICoding.decode(RestoreMarker.self, from: data), marker.version == version,
-            marker.files.allSatisfy(BackupManifest.isPlain)
-        else { return RestoreMarker(files: []) }
+            marker.files.keys.allSatisfy(BackupManifest.isPlain)
+        else { return RestoreMarker() }
         return marker
     }
 
@@ -36,6 +46,9 @@ struct RestoreMarker: Codable, Sendable {
 extension StateFolder {
     /// Says while it is there that a restore has not ended.
     var restoreMarkerPath: String { path + "/restore.json" }
+
+    /// Where a restore has the file that it copies until that is whole.
+    var restoredFilePath: String { path + "/restore.new" }
 
     /// What a daemon is told that finds an unfinished restore in the state folder at `path`; nil where there is none.
     static func unfinishedRestore(in path: String) -> String? {

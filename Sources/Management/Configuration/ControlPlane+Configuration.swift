@@ -31,7 +31,7 @@ extension ControlPlane {
         do throws(ManagementError) {
             freeze = FrontEndFreeze(
                 former: try frontEndPlan(), new: Self.newTargets(plan),
-                portalGroups: plan.wanted.index.portalGroups)
+                portalGroups: plan.wanted.index.portalGroups, goingPortals: Self.goingPortals(plan))
         } catch {
             try? folder.remove(path)
             throw error
@@ -120,12 +120,18 @@ extension ControlPlane {
         return names
     }
 
+    /// Where the portals listen that are closed.
+    private static func goingPortals(_ plan: ConfigurationPlan) -> Set<String> {
+        Set(plan.steps.filter { $0.verb == .delete && $0.kind == Portal.description.plural }.map(\.name))
+    }
+
     /// Has initiators see what there is now, but nothing of what is new: what they write there could not be kept if the
     /// rest failed.
     private func freezeNewOnly() throws(ManagementError) {
         guard let present = freeze, !present.isForNewOnly else { return }
         freeze = FrontEndFreeze(
-            former: try storedFrontEndPlan(), new: present.new, portalGroups: present.portalGroups, isForNewOnly: true)
+            former: try storedFrontEndPlan(), new: present.new, portalGroups: present.portalGroups,
+            goingPortals: present.goingPortals, isForNewOnly: true)
         try configureFrontEnd()
     }
 

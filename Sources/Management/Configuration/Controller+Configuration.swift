@@ -185,14 +185,17 @@ extension Controller {
 }
 
 extension ConfigurationPlan {
-    /// What it touches, and what it was compared with.
+    /// What it touches, and the names of what it was compared with. Media that it leaves as they are may be copied
+    /// meanwhile.
     fileprivate var keys: Set<ChangeKey> {
         var keys: Set<ChangeKey> = [.access, .portals, .nameServer, .externalImages]
         for kind in [Disk.description, Library.description, ISCSITarget.description] {
             for model in [present, wanted] {
-                for name in (model.things[kind.plural] ?? [:]).keys { keys.formUnion(ChangeKey.device(name)) }
+                for name in (model.things[kind.plural] ?? [:]).keys { keys.insert(.thing(name)) }
             }
         }
+        let media = [Disk.description.plural, Library.description.plural, Cartridge.description.plural]
+        for step in steps where media.contains(step.kind) { keys.formUnion(ChangeKey.device(step.name)) }
         return keys
     }
 }

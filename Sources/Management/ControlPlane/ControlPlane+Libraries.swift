@@ -181,14 +181,13 @@ extension ControlPlane {
         noteServed(library.name, from: path)
         // Before the cartridges are looked at, which may take long.
         admit(library.name, units: library.unitKeys)
-        let looked = looks.look(at: "cartridges of \(library.name)") { [assembly] in
-            assembly.examine(cartridges, of: library, in: path)
+        let isDone: Void? = looks.look(at: "cartridges of \(library.name)") { [self] in
+            let findings = assembly.examine(cartridges, of: library, in: path)
+            log("cannot be used", findings.problems.mapValues(\.reason), of: library)
+            log("lost data, which nobody has acknowledged", findings.losses.mapValues(\.reason), of: library)
         }
-        guard let findings = looked else {
-            return logger.error("cartridges take long to look at", metadata: ["library": "\(library.name)"])
-        }
-        log("cannot be used", findings.problems.mapValues(\.reason), of: library)
-        log("lost data, which nobody has acknowledged", findings.losses.mapValues(\.reason), of: library)
+        guard isDone == nil else { return }
+        logger.error("cartridges take long to look at", metadata: ["library": "\(library.name)"])
     }
 
     /// Tells of cartridges of a library, `reasons` by barcode.

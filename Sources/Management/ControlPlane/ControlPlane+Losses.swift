@@ -8,7 +8,7 @@ extension ControlPlane {
     /// Says that the loss of written data on the disk `name` is known: it can be written again.
     func acknowledgeLoss(ofDisk name: String) throws(ManagementError) {
         let disk = try diskRecord(name)
-        try Effect.begin()
+        if assembly.loss(ofDisk: disk) != nil { try Effect.begin() }
         guard try assembly.acknowledgeLoss(ofDisk: disk) else {
             throw ManagementError(.conflict, "disk '\(name)' has lost nothing; there is nothing to acknowledge")
         }
@@ -21,10 +21,13 @@ extension ControlPlane {
     func acknowledgeLoss(ofCartridge barcode: String, library name: String) throws(ManagementError) {
         let library = try servedLibrary(name)
         let cartridge = try cartridgeRecord(barcode, library: library)
+        let path = folder.libraryPath(name)
+        let nothing = ManagementError(
+            .conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
+        let findings = assembly.examine([cartridge], of: library, in: path)
+        guard findings.losses[barcode] != nil || findings.problems[barcode] != nil else { throw nothing }
         try Effect.begin()
-        guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: folder.libraryPath(name)) else {
-            throw ManagementError(.conflict, "cartridge '\(barcode)' has lost nothing; there is nothing to acknowledge")
-        }
+        guard try assembly.acknowledgeLoss(of: cartridge, in: library, folder: path) else { throw nothing }
         record(event("acknowledge-loss", "cartridge", "\(name)/\(barcode)"))
         logger.notice("loss of data acknowledged", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }

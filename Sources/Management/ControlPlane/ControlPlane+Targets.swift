@@ -350,9 +350,11 @@ extension ControlPlane {
     }
 
     /// Refuses an address at which a portal of this daemon takes logins: its own, or with a portal for all addresses of
-    /// the machine any of these.
+    /// the machine any of these. Those that an `apply` closes at its end do not count: nobody is sent anywhere before.
     private func checkIsElsewhere(_ address: PortalAddress) throws(ManagementError) {
-        guard let portal = portals.first(where: { $0.actual.takesConnections(to: address) }) else { return }
+        let going = freeze?.goingPortals ?? []
+        let staying = portals.filter { !going.contains($0.actual.description) }
+        guard let portal = staying.first(where: { $0.actual.takesConnections(to: address) }) else { return }
         let through = portal.actual == address ? "" : ", through \(portal.actual)"
         throw ManagementError(
             .invalid, "\(address) is a portal of this daemon\(through); choose among its own by portal groups",

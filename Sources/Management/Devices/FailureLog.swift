@@ -5,10 +5,15 @@ import SCSI
 import TargetCore
 
 /// Counts commands that medium or host have let fail, and tells the log of them, of so many of each device only that a
-/// bad disk cannot fill another, nor hide one.
+/// bad disk cannot fill another, nor hide one, and of no more than `lineLimit` of all of them.
 final class FailureLog: Sendable {
+    /// The most notices of all devices in `NoticePace.interval`, beside one that says how many are left out.
+    static let lineLimit = 200
+
     private let counters = Lock<[CommandFailure.Cause: Int]>([:])
     private let logger: Logger
+    /// That of all devices together.
+    private let common: NoticePace
     private let clock: @Sendable () -> MonotonicTime
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
 
@@ -18,6 +23,9 @@ final class FailureLog: Sendable {
         later: @escaping @Sendable (Duration, @escaping @Sendable () -> Void) -> Void = NoticePace.sleep
     ) {
         self.logger = logger
+        common = NoticePace(lineLimit: Self.lineLimit, clock: clock, later: later) { [logger] suppressed in
+            logger.notice("more commands failed", metadata: ["notices left out": "\(suppressed)"])
+        }
         self.clock = clock
         self.later = later
     }
@@ -31,7 +39,8 @@ final class FailureLog: Sendable {
 
     /// What a logical unit calls for the device of that name: a disk, a library, or a drive of one.
     func note(of device: String, kind: String) -> @Sendable (CommandFailure) -> Void {
-        let pace = NoticePace(clock: clock, later: later) { [logger] suppressed in
+        let pace = NoticePace(clock: clock, later: later) { [logger, common] suppressed in
+            guard common.admits() else { return }
             logger.notice("more commands failed", metadata: [kind: "\(device)", "suppressed": "\(suppressed)"])
         }
         return { self.note($0, device, kind, pace) }
@@ -39,7 +48,7 @@ final class FailureLog: Sendable {
 
     private func note(_ failure: CommandFailure, _ device: String, _ kind: String, _ pace: NoticePace) {
         counters.withLock { $0[failure.cause, default: 0] += 1 }
-        guard pace.admits() else { return }
+        guard pace.admits(), common.admits() else { return }
         let code = failure.sense.additionalSenseCode
         var metadata: Logger.Metadata = [
             kind: "\(device)", "cause": "\(failure.cause.rawValue)",

@@ -21,6 +21,10 @@ final class CartridgeRegister: Sendable {
         var epoch: UInt64 = 0
         /// The epoch that began with what was told last of a cartridge.
         var told: [String: UInt64] = [:]
+        /// How many looks at the files are under way.
+        var looks = 0
+        /// The epoch that began when a cartridge went, of those that went while somebody looked.
+        var gone: [String: UInt64] = [:]
 
         mutating func setLoss(_ loss: LossSummary?, _ barcode: String) {
             examined.losses[barcode] = nil
@@ -49,15 +53,25 @@ final class CartridgeRegister: Sendable {
     /// The present epoch, for those who begin to find something out.
     var epoch: UInt64 { state.withLock { $0.epoch } }
 
-    /// What a look at the files of the cartridges `barcodes`, begun in `epoch`, has found; the others keep what is
-    /// known of them.
+    /// Begins a look at the files, which `setExamined` ends, and gives the present epoch.
+    func beginLook() -> UInt64 {
+        state.withLock { state in
+            state.looks += 1
+            return state.epoch
+        }
+    }
+
+    /// Ends a look at the files of the cartridges `barcodes`, begun in `epoch`, with what it has found. The others keep
+    /// what is known of them, and what has gone meanwhile is not noted.
     func setExamined(_ findings: CartridgeFindings, among barcodes: some Sequence<String>, since epoch: UInt64) {
         state.withLock { state in
-            for barcode in barcodes {
+            for barcode in barcodes where state.gone[barcode, default: 0] <= epoch {
                 state.examined.problems[barcode] = findings.problems[barcode]
                 guard state.isUntold(barcode, since: epoch) else { continue }
                 state.examined.losses[barcode] = findings.losses[barcode]
             }
+            state.looks -= 1
+            if state.looks == 0 { state.gone = [:] }
         }
     }
 
@@ -94,6 +108,7 @@ final class CartridgeRegister: Sendable {
             state.loaded.problems[barcode] = nil
             state.setLoss(nil, barcode)
             state.told[barcode] = nil
+            if state.looks > 0 { state.gone[barcode] = state.epoch }
         }
     }
 }
@@ -199,7 +214,7 @@ extension LocalDevices {
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) -> CartridgeFindings {
         let register = libraries.withLock { $0[library.identity.id] }?.register
-        let epoch = register?.epoch ?? 0
+        let epoch = register?.beginLook() ?? 0
         let found = Lock(CartridgeFindings())
         Self.each(cartridges) { cartridge in
             let (problem, loss) = Self.look(at: cartridge, in: folder)

@@ -17,6 +17,7 @@ final class NoticePace: Sendable {
         var isTellingLater = false
     }
 
+    private let limit: Int
     private let state = Lock(State())
     private let clock: @Sendable () -> MonotonicTime
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
@@ -24,10 +25,12 @@ final class NoticePace: Sendable {
 
     /// A pace that has `tell` say how many notices were left out. `later` calls a function after a time.
     init(
+        lineLimit: Int = NoticePace.lineLimit,
         clock: @escaping @Sendable () -> MonotonicTime = { .current() },
         later: @escaping @Sendable (Duration, @escaping @Sendable () -> Void) -> Void = NoticePace.sleep,
         tell: @escaping @Sendable (Int) -> Void
     ) {
+        limit = lineLimit
         self.clock = clock
         self.later = later
         self.tell = tell
@@ -46,7 +49,7 @@ final class NoticePace: Sendable {
         let now = clock()
         let (isTold, isFirst) = state.withLock { state -> (Bool, Bool) in
             if state.start.map({ now - $0 >= Self.interval }) ?? true { (state.start, state.lines) = (now, 0) }
-            guard state.lines < Self.lineLimit else {
+            guard state.lines < limit else {
                 state.suppressed += 1
                 defer { state.isTellingLater = true }
                 return (false, !state.isTellingLater)

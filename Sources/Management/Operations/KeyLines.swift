@@ -1,15 +1,23 @@
 /// Who may go on and who waits, by keys; the rules of a `KeyedQueue` without its threads.
 ///
 /// Everyone stands in the line of each of its keys, in order of arrival, and goes on when it is the first in all of
-/// them. As all lines have the same order, the first of those that wait has all of its keys as soon as those that hold
-/// them have left: there is no circle of waiters, and nobody is overtaken in a line.
+/// them. Keys that are held for long come first: only who is the first in all of their lines gets into the lines of its
+/// other keys, so that nobody who waits for hours keeps others from what is soon free. In each of the two layers all
+/// lines have the same order, and nobody in the lines of the second waits for a key of the first: there is no circle of
+/// waiters, and nobody is overtaken in a line.
 struct KeyLines<Key: Hashable> {
     /// Who stands in lines.
     typealias Ticket = UInt64
 
+    private let isHeldForLong: (Key) -> Bool
     private var lines: [Key: [Ticket]] = [:]
+    /// The keys in whose lines each stands.
     private var keys: [Ticket: Set<Key>] = [:]
+    /// The keys in whose lines each will stand when it has those that are held for long.
+    private var later: [Ticket: Set<Key>] = [:]
     private var holders: Set<Ticket> = []
+
+    init(isHeldForLong: @escaping (Key) -> Bool = { _ in false }) { self.isHeldForLong = isHeldForLong }
 
     /// Those that have all of their keys.
     var holderCount: Int { holders.count }
@@ -18,8 +26,10 @@ struct KeyLines<Key: Hashable> {
 
     /// Puts `ticket`, which is in no line yet, at the end of the lines of its keys. True when it has them all now.
     mutating func enter(_ ticket: Ticket, keys wanted: Set<Key>) -> Bool {
-        for key in wanted { lines[key, default: []].append(ticket) }
-        keys[ticket] = wanted
+        let first = wanted.filter(isHeldForLong)
+        keys[ticket] = []
+        later[ticket] = wanted.subtracting(first)
+        stand(ticket, first)
         return promote(ticket)
     }
 
@@ -27,6 +37,7 @@ struct KeyLines<Key: Hashable> {
     /// theirs by that.
     mutating func leave(_ ticket: Ticket) -> [Ticket] {
         guard let left = keys.removeValue(forKey: ticket) else { return [] }
+        later[ticket] = nil
         holders.remove(ticket)
         return vacate(ticket, left)
     }
@@ -48,11 +59,21 @@ struct KeyLines<Key: Hashable> {
         return first.sorted().filter { promote($0) }
     }
 
-    /// Makes a waiter that is the first in all of its lines a holder; false when it is not, or is one already.
+    private mutating func stand(_ ticket: Ticket, _ wanted: Set<Key>) {
+        for key in wanted { lines[key, default: []].append(ticket) }
+        keys[ticket]?.formUnion(wanted)
+    }
+
+    private func isFirst(_ ticket: Ticket) -> Bool {
+        keys[ticket]?.allSatisfy { lines[$0]?.first == ticket } ?? false
+    }
+
+    /// Has a waiter that is the first in all of its lines stand for the rest of its keys, and makes it a holder when it
+    /// is the first there too; false when it is not, or is one already.
     private mutating func promote(_ ticket: Ticket) -> Bool {
-        guard let wanted = keys[ticket], !holders.contains(ticket),
-            wanted.allSatisfy({ lines[$0]?.first == ticket })
-        else { return false }
+        guard !holders.contains(ticket), isFirst(ticket) else { return false }
+        if let rest = later.removeValue(forKey: ticket) { stand(ticket, rest) }
+        guard isFirst(ticket) else { return false }
         holders.insert(ticket)
         return true
     }

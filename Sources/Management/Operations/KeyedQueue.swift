@@ -33,7 +33,7 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
     }
 
     private struct State {
-        var lines = KeyLines<Key>()
+        var lines: KeyLines<Key>
         var lastTicket: UInt64 = 0
         /// The changes that have not begun.
         var pending: [UInt64: Change] = [:]
@@ -44,14 +44,18 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
         var whenIdle: [@Sendable () -> Void] = []
     }
 
-    private let state = Lock(State())
+    private let state: Lock<State>
     private let shortThreads: WorkerThreads
     private let longThreads: WorkerThreads
     private let limits: Limits
 
-    /// A queue whose threads have that name.
-    init(name: String, limits: Limits) throws(SystemError) {
+    /// A queue whose threads have that name. Changes wait for the keys that `isHeldForLong` tells before they stand in
+    /// the lines of others.
+    init(
+        name: String, limits: Limits, isHeldForLong: @escaping @Sendable (Key) -> Bool = { _ in false }
+    ) throws(SystemError) {
         self.limits = limits
+        state = Lock(State(lines: KeyLines(isHeldForLong: isHeldForLong)))
         shortThreads = try WorkerThreads(name: name, limit: limits.shortThreads)
         longThreads = try WorkerThreads(name: name + "-long", limit: limits.longThreads)
     }

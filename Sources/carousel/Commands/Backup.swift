@@ -11,8 +11,9 @@ struct Backup: AsyncParsableCommand {
         discussion: """
             The folder gets the catalog (with all serial numbers and designators), the CHAP secrets and the profiles, \
             and with --media the images and cartridges in the state folder. Images elsewhere are yours, and not in it. \
-            With --media nobody may be logged in to a disk, and no cartridge may be in a drive. It is written by the \
-            daemon, for its user only; the manifest with checksums comes last, so a folder without one is no backup. \
+            With --media nobody may be logged in to a disk, and no cartridge may be in a drive, when it begins; what \
+            is written before it is copied ends the backup. The daemon writes it, for its user only; the manifest with \
+            checksums comes last, so a folder without one is no backup. \
             'carousel restore' is the way back.
             """)
 
