@@ -118,10 +118,12 @@ extension Controller {
         for name in names {
             var isDone = false
             do throws(ManagementError) {
-                isDone = try await change(ChangeKey.device(name), in: .long, patience: Limit.patience) {
+                isDone = try await change(ChangeKey.device(name), in: .long, patience: Limit.roundPatience) {
                     plane throws(ManagementError) in
                     try plane.reconcile(name, ownFiles)
                 }
+            } catch KeyedQueue<ChangeKey>.isLate {
+                // Others are at work at it, perhaps for hours. The next round comes soon.
             } catch {
                 // What is wrong with one keeps no other from its turn.
                 plane.logger.error("not tried again", metadata: ["name": "\(name)", "reason": "\(error.message)"])

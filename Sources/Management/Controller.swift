@@ -43,6 +43,8 @@ public final class Controller: Sendable {
         static let patience = Duration.seconds(150)
         /// How long the end waits for changes that are under way; what is not done then, the next start ends.
         static let stopWait = DispatchTimeInterval.seconds(60)
+        /// How long a round waits for one thing at which others are at work.
+        static let roundPatience = Duration.seconds(2)
         /// How long between two rounds of looking at what is there.
         static let roundSeconds = 10
         /// How long the end waits for queries.

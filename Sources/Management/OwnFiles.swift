@@ -9,20 +9,23 @@ import Resources
 /// the disk's lock would keep the daemon out.
 struct OwnFiles {
     private var paths: [FileStatus.Identity: String] = [:]
+    /// The libraries of whose files one did not answer: which files are theirs is not known.
+    private(set) var unknown: [String] = []
 
     /// None.
     init() {}
 
     /// Those that are in `folder` now. It asks the system about each file of each cartridge, by way of `looks`: a
-    /// library of which a file does not answer is left out, and keeps nobody. An image that were one of its files would
-    /// not answer either.
+    /// library of which a file does not answer in time is `unknown`, and keeps nobody.
     init(of folder: StateFolder, _ looks: FileLooks) {
         let root = folder.resolved(folder.path)
         paths = Self.files(below: root, leavingOut: [StateFolder.imageFolder, Self.libraries])
-        let libraries = folder.names(in: root + "/" + Self.libraries).map { name in
-            (name: "the files of library \(name)", item: "\(root)/\(Self.libraries)/\(name)")
-        }
-        for files in looks.look(at: libraries, { Self.files(below: $0) }).values { paths.merge(files) { $1 } }
+        let names = folder.names(in: root + "/" + Self.libraries)
+        func look(_ name: String) -> String { "the files of library \(name)" }
+        let libraries = names.map { (name: look($0), item: "\(root)/\(Self.libraries)/\($0)") }
+        let found = looks.look(at: libraries) { Self.files(below: $0) }
+        for files in found.values { paths.merge(files) { $1 } }
+        unknown = names.filter { found[look($0)] == nil }
     }
 
     private static let libraries = "libraries"
@@ -85,6 +88,14 @@ extension StateFolder {
                     + "give a file outside of it")
         }
         try checkIsNoDaemons(image)
+    }
+
+    /// What the links at `image` lead to when that is in this state folder, but not in the folder of images; nil
+    /// otherwise.
+    func ownPlace(ofImage image: String) -> String? {
+        let (root, place) = (resolved(path), resolved(image))
+        guard place.hasPrefix(root + "/"), !place.hasPrefix("\(root)/\(Self.imageFolder)/") else { return nil }
+        return place
     }
 
     /// Refuses what lies in the state folder of another daemon. `file` is without symbolic links.

@@ -123,9 +123,11 @@ extension StateFolder {
         try Effect.begin()
         do {
             try gate?(path)
+            var made = [path]
+            while !exists(Self.parent(of: made[made.count - 1])) { made.append(Self.parent(of: made[made.count - 1])) }
             try FileManager.default.createDirectory(
                 atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            try synchronizeFolder(of: path)
+            for folder in made { try synchronizeFolder(of: folder) }
         } catch {
             throw ManagementError(.system, "cannot make \(path): \(Self.reason(error))")
         }

@@ -28,10 +28,10 @@ public enum JSONNames {
             case UInt8(ascii: ","): expectsName = open.last.flatMap { $0 } != nil
             case UInt8(ascii: "\""):
                 let end = endOfText(bytes, from: index)
-                if expectsName, var names = open.last.flatMap({ $0 }) {
+                // In place: a copy of the names for each name would take its time with large objects.
+                if expectsName, !open.isEmpty {
                     let name = self.name(bytes[index..<end])
-                    guard names.insert(name).inserted else { return name }
-                    open[open.endIndex - 1] = names
+                    if open[open.endIndex - 1]?.insert(name).inserted == false { return name }
                     expectsName = false
                 }
                 index = end - 1

@@ -26,10 +26,8 @@ enum OutputFile {
                     path: new, [.readWrite, .create, .exclusive], permissions: former?.permissions ?? mode)
                 try file.write(data, path: new)
                 if let former {
-                    // Whose it is first, for that may take bits of its mode away; whoever may not give files away
-                    // owns it.
-                    try? FileManager.default.setAttributes([.ownerAccountID: former.owner], ofItemAtPath: new)
-                    try FileManager.default.setAttributes([.posixPermissions: former.permissions], ofItemAtPath: new)
+                    let group = try FileManager.default.attributesOfItem(atPath: path)[.groupOwnerAccountID] as? UInt32
+                    try file.give(to: former.owner, group: group, permissions: former.permissions)
                 }
                 try File.rename(new, to: path)
             } catch {

@@ -194,6 +194,58 @@ struct BackupTests {
         #expect(refusal?.code == .inUse && refusal?.message.contains("disk 'a' was written") == true)
     }
 
+    @Test("what is made while the catalog is copied is in it with its media, or there is no backup")
+    func madeMeanwhile() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let plane = fixture.controller.plane
+        let count = Lock(0)
+        fixture.devices.whenExamining {
+            let isFirst = count.withLock { count in
+                count += 1
+                return count == 1
+            }
+            // Behind the look at disks, before the copy of the catalog.
+            if isFirst { _ = try? plane.createDisk("late", Disk.Spec(size: 4096)) }
+        }
+        let refusal = await fixture.refusal { try plane.backUp(to: folder, hasMedia: true) }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("made or deleted meanwhile") == true)
+        try plane.backUp(to: folder, hasMedia: true)
+        #expect(FileManager.default.fileExists(atPath: folder + "/disks/late.img"))
+    }
+
+    @Test("a library in whose place a copy was put is no backup: what drives have written may be elsewhere")
+    func replacedLibrary() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let library = fixture.path + "/libraries/vtl"
+        try FileManager.default.moveItem(atPath: library, toPath: library + ".away")
+        try FileManager.default.copyItem(atPath: library + ".away", toPath: library)
+        await fixture.controller.reconcile()
+        let refusal = await fixture.refusal { try await backUp() }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("library 'vtl' cannot be copied") == true)
+    }
+
+    @Test("the loop goes on while media are copied, and looks at them later")
+    func roundBeside() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let controller = fixture.controller
+        let barrier = Barrier()
+        let job = try await controller.startBackup(BackupRequest(folder: folder, hasMedia: true)) { step in
+            if step == .media { barrier.pass() }
+        }
+        await barrier.waitForArrival()
+        let image = fixture.path + "/disks/a.img"
+        try FileManager.default.moveItem(atPath: image, toPath: image + ".away")
+        // Without a bound it would wait for the end of the backup.
+        #expect(await controller.reconcile() == (0, 1))
+        #expect(try await controller.status().problems.contains { $0.contains("disk 'a'") })
+        try FileManager.default.moveItem(atPath: image + ".away", toPath: image)
+        barrier.open()
+        try await controller.finish(job.id)
+    }
+
     @Test("an apply that waits for media that are copied holds up nobody's access; one that leaves them does not wait")
     func applyBeside() async throws {
         defer { removing(folder) }

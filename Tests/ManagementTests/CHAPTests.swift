@@ -2,6 +2,7 @@ import Foundation
 import GRDB
 import ISCSI
 import ManagementTestSupport
+import Platform
 import Resources
 import Testing
 
@@ -285,6 +286,42 @@ struct CHAPTests {
         #expect(await code { try await set("target:a/v") } == .system)
         #expect(try await names() == ["target:a/u"])
         #expect(!FileManager.default.fileExists(atPath: path + ".new"))
+    }
+
+    @Test("what another change puts into force while a refused one is taken back does not stay there")
+    func refusedBesideOthers() async throws {
+        let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let writes = Lock(0)
+        let refuses = Lock(false)
+        let known = Lock<Controller?>(nil)
+        let (controller, devices) = try ControllerFixture.make(path) { effect throws(ManagementError) in
+            guard refuses.withLock({ $0 }) else { return }
+            if effect.hasSuffix("catalog.sqlite") { throw ManagementError(.system, "no space") }
+            guard effect.hasSuffix("chap.json.new") else { return }
+            let count = writes.withLock { writes in
+                writes += 1
+                return writes
+            }
+            // The former ones are being written.
+            if count == 2 { try known.withLock({ $0 })?.plane.configureFrontEnd() }
+        }
+        try await controller.start()
+        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        known.withLock { $0 = controller }
+        func create(_ user: String) async throws {
+            try await controller.createCredential("target:a/\(user)", Credential.Spec(secret: Secret(Array(secret))))
+        }
+        try await create("u")
+        refuses.withLock { $0 = true }
+        let refusal = await fixture.refusal { try await create("v") }
+        refuses.withLock { $0 = false }
+        #expect(refusal != nil && writes.withLock { $0 } == 2)
+        let credentials = devices.plan?.targets.first { $0.name == DeviceName.targetName("a") }?.credentials
+        #expect(String(describing: credentials).contains("\"u\"") && !String(describing: credentials).contains("\"v\""))
+        known.withLock { $0 = nil }
+        await controller.shutDown()
+        controller.folder.release()
     }
 
     @Test("another secret is set, and a credential deleted, in the generation that was looked at")

@@ -201,6 +201,40 @@ struct ReconcilerTests {
         #expect(KnownOwnFiles(of: controller.folder, controller.plane.looks).files.path(of: identity) != nil)
     }
 
+    @Test("an image whose links lead into the state folder is none, and one that cannot be told apart is none for now")
+    func strangeImages() async throws {
+        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await fixture.makeLibrary()
+        let data = fixture.path + "/libraries/vtl/A00001L8.tape/partition0.data"
+        try Data(count: 4096).write(to: URL(fileURLWithPath: data))
+        let disk = try controller.plane.diskRecord("a")
+        try files.removeItem(atPath: image)
+        try files.createSymbolicLink(atPath: image, withDestinationPath: data)
+        // Whatever is known of the files of libraries.
+        let refusal = await fixture.refusal { try controller.plane.adoptingLength(of: disk) { OwnFiles() } }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("which the daemon needs for itself") == true)
+        let elsewhere = fixture.path + "-image"
+        defer { try? files.removeItem(atPath: elsewhere) }
+        #expect(files.createFile(atPath: elsewhere, contents: Data(count: 4096)))
+        // No library answers.
+        let looks = controller.plane.looks
+        looks.limit = .zero
+        let barrier = Barrier()
+        let items = (0..<FileLooks.Limit.threads).map { (name: "f\($0)", item: $0) }
+        while items.count(where: { looks.hangs($0.name) }) < items.count {
+            _ = looks.look(at: items) { _ in barrier.pass() }
+        }
+        #expect(OwnFiles(of: controller.folder, looks).unknown == ["vtl"])
+        let late = await fixture.refusal {
+            try await controller.createDisk("e", Disk.Spec(size: nil, image: elsewhere))
+        }
+        #expect(late?.code == .inUse && late?.message.contains("library 'vtl' cannot be told") == true)
+        barrier.open(items.count)
+        looks.limit = FileLooks.Limit.answer
+        while items.contains(where: { looks.hangs($0.name) }) { await Task.yield() }
+        try await controller.createDisk("e", Disk.Spec(size: nil, image: elsewhere))
+    }
+
     @Test("what could not be removed of a deleted disk is removed later")
     func finalized() async throws {
         let isBroken = Lock(false)

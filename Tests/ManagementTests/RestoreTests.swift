@@ -191,6 +191,47 @@ struct RestoreTests {
         #expect(hasEntry("restore.new") && !hasEntry("restore.json"))
     }
 
+    @Test("media are restored to another file system, to which their folder is a link")
+    func otherFileSystem() async throws {
+        let elsewhere = "/dev/shm/carousel-\(UUID().uuidString.prefix(8))"
+        defer { base.removing(folder, target, elsewhere) }
+        try await base.prepare()
+        try await base.backUp()
+        for name in ["disks", "libraries"] {
+            try FileManager.default.createDirectory(atPath: "\(elsewhere)/\(name)", withIntermediateDirectories: true)
+            try makeFile("x")
+            try FileManager.default.createSymbolicLink(
+                atPath: "\(target)/\(name)", withDestinationPath: "\(elsewhere)/\(name)")
+        }
+        _ = try BackupRestore.restore(folder, to: target)
+        #expect(FileManager.default.fileExists(atPath: elsewhere + "/disks/a.img"))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: elsewhere + "/disks") == ["a.img"])
+        let (again, _) = try ControllerFixture.make(target)
+        try await again.start()
+        #expect(try await again.disks().map(\.status.state) == [.serving])
+        await again.shutDown()
+        again.folder.release()
+    }
+
+    @Test("nothing stays of a cartridge of another backup, so that one of its barcode can be made")
+    func otherCartridge() async throws {
+        let second = folder + "-2"
+        defer { base.removing(folder, second, target) }
+        try await base.prepare()
+        try await base.backUp(hasMedia: true)
+        try await fixture.controller.deleteCartridge("A00002L8", library: "vtl")
+        try await base.backUp(to: second)
+        for number in 1... {
+            let gate = EffectGate()
+            gate.arm(failing: number, .crash)
+            _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
+            guard gate.hasFailed, !hasEntry("catalog.sqlite") else { break }
+            _ = try BackupRestore.restore(second, to: target)
+            #expect(!hasEntry("libraries/vtl/A00002L8.tape"), "\(number)")
+            base.removing(target)
+        }
+    }
+
     @Test("generations and events go on where the lost catalog has never been, and followers are told")
     func numbers() async throws {
         defer { base.removing(folder, target) }

@@ -149,15 +149,19 @@ struct StatisticsTests {
             later: { _, body in later.withLock { $0.append(body) } })
         let full = SenseData(.dataProtect, .spaceAllocationFailed)
         let failure = try #require(CommandFailure(operationCode: 0x2A, sense: full, initiator: "i"))
-        for number in 0..<1000 {
+        for number in 0..<1200 {
             let note = log.note(of: "d\(number)", kind: "disk")
             for _ in 0..<20 { note(failure) }
+            // However many others fail, each is named.
+            let isNamed = lines.withLock { $0.contains { $0.contains("disk=d\(number) ") } }
+            #expect(isNamed == (number < FailureLog.deviceLimit))
         }
-        #expect(lines.withLock { $0.count } == FailureLog.lineLimit)
-        #expect(log.counts["host is full"] == 20_000)
+        let told = FailureLog.lineLimit + FailureLog.deviceLimit
+        #expect(lines.withLock { $0.count } == told)
+        #expect(log.counts["host is full"] == 24_000)
         for body in later.withLock({ $0 }) { body() }
         // What each device has left out is not told either, but that all have.
-        #expect(lines.withLock { $0.count } == FailureLog.lineLimit + 1)
-        #expect(lines.withLock { $0.last }?.contains("notices left out=") == true)
+        #expect(lines.withLock { $0.count } == told + 2)
+        #expect(lines.withLock { $0.suffix(2).allSatisfy { $0.contains("notices left out=") } })
     }
 }

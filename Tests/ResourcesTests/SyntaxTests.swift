@@ -155,6 +155,13 @@ struct SyntaxTests {
         ])
     func distinctNames(text: String) { #expect(JSONNames.doubled(in: text.utf8) == nil) }
 
+    @Test("an object with very many names takes its length, and not the square of it")
+    func manyNames() {
+        let members = (0..<200_000).map { "\"\($0)\":0" }.joined(separator: ",")
+        #expect(JSONNames.doubled(in: "{\(members)}".utf8) == nil)
+        #expect(JSONNames.doubled(in: "{\(members),\"7\":1}".utf8) == "7")
+    }
+
     @Test("no bytes at all make the search for doubled names fail")
     func strangeNames() {
         for text in ["\"", "]\"a\"", "}}\"a\",\"a\"", ",\"a\"", "{\"a", "{\"a\\", "{]\"a\",\"a\"", "[{\"a\"}\"a\""] {

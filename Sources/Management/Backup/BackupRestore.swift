@@ -35,24 +35,28 @@ public enum BackupRestore {
             throw ManagementError(.damaged, "\(folder) has no catalog; use another backup")
         }
         let interrupted = RestoreMarker.read(state)
-        guard interrupted != nil || !state.exists(state.restoredFilePath) else {
-            throw ManagementError(
-                .conflict, "\(state.restoredFilePath) is there already, where the restore copies to; move it away")
-        }
         var marker = interrupted ?? RestoreMarker()
+        // Where files of this restore and of those before it are until they are whole.
+        let unfinished = Set(
+            marker.names.union(manifest.files.keys).map { StateFolder.restoredPath(of: state.path + "/" + $0) })
+        if interrupted == nil, let foreign = unfinished.sorted().first(where: { state.exists($0) }) {
+            throw ManagementError(
+                .conflict, "\(foreign) is there already, where the restore copies to; move it away")
+        }
         let (present, stale) = try filesThere(manifest, marker, state)
         for (name, seal) in manifest.files where name != catalog && !present.contains(name) { marker.add(name, seal) }
         // First, and the last to go.
         try marker.write(state)
         let removed = try removeForeignFiles(state)
-        for name in stale { try state.remove(state.path + "/" + name) }
+        for path in unfinished.sorted() where state.exists(path) { try state.remove(path) }
+        for name in stale { try removeFile(name, state) }
         let names = manifest.files.keys.sorted { ($0 == catalog ? 1 : 0, $0) < ($1 == catalog ? 1 : 0, $1) }
         for name in names where !present.contains(name) {
             let target = state.path + "/" + name
             let parent = (target as NSString).deletingLastPathComponent
             if !state.exists(parent) { try state.createFolder(parent) }
             // Under another name until it is whole.
-            let temporary = state.restoredFilePath
+            let temporary = StateFolder.restoredPath(of: target)
             let seal = try FileCopy.copy(folder + "/" + name, to: temporary)
             guard seal == manifest.files[name] else {
                 throw ManagementError(.damaged, "\(folder)/\(name) changed while it was restored; use another backup")
@@ -106,22 +110,35 @@ public enum BackupRestore {
         return (present, stale)
     }
 
+    /// Removes a file, and the folder of a cartridge of which nothing is left.
+    private static func removeFile(_ name: String, _ state: StateFolder) throws(ManagementError) {
+        let path = state.path + "/" + name
+        try state.remove(path)
+        let parent = (path as NSString).deletingLastPathComponent
+        guard parent.hasSuffix(StateFolder.cartridgeSuffix), state.names(in: parent).isEmpty else { return }
+        try state.removeFolder(parent)
+    }
+
     private static func name(_ path: String) -> String { (path as NSString).lastPathComponent }
 
     /// Removes what belongs to another catalog and would be taken for something of this: its logs, what a change of the
     /// configuration was doing, and what changes of files have left halfway. Gives the names of what tells of changes.
     private static func removeForeignFiles(_ state: StateFolder) throws(ManagementError) -> [String] {
         let logs = ["-wal", "-shm", "-journal"].flatMap { suffix in
-            [state.catalogPath + suffix, state.restoredFilePath + suffix]
+            [state.catalogPath, StateFolder.restoredPath(of: state.catalogPath)].map { $0 + suffix }
         }
         let profiles = state.names(in: state.profilesPath).filter { $0.hasSuffix(".json") }
             .map { state.profilesPath + "/" + $0 }
         let journals = [state.journalPath, state.interruptedJournalPath]
-        for path in logs + [state.restoredFilePath] where state.exists(path) { try state.remove(path) }
+        var removed: [String] = []
+        for path in logs where state.exists(path) {
+            // What is in the log of a catalog may be all that there is of its last changes.
+            if !path.hasSuffix("-shm"), (try? FileStatus.of(path).length) ?? 0 > 0 { removed.append(name(path)) }
+            try state.remove(path)
+        }
         for path in [state.secretsPath, state.tokensPath] + journals + profiles {
             try state.removeRemains(ofReplacing: path)
         }
-        var removed: [String] = []
         for path in journals where state.exists(path) {
             try state.remove(path)
             removed.append(name(path))

@@ -146,10 +146,10 @@ extension ControlPlane {
         return stamped
     }
 
-    /// Refuses when the media of `media` are not what they were, or somebody may write one now. Others may have come.
+    /// Refuses when there are other media than before, when they are not what they were, or when somebody may write one
+    /// now: the catalog that was copied in between tells of these.
     private func checkAreAsBefore(_ media: [StampedSource]) throws(ManagementError) {
-        let things = Set(media.map(\.source.thing))
-        guard try mediaSources(of: things).map(\.name) == media.map(\.source.name) else {
+        guard try mediaSources().map(\.name) == media.map(\.source.name) else {
             throw ManagementError(.conflict, "media were made or deleted meanwhile; try again")
         }
         try checkAreUnwritten(media[...])
@@ -167,13 +167,19 @@ extension ControlPlane {
             .inUse, "\(source.thing) was written while it was copied; keep initiators away from it and try again")
     }
 
-    /// The files of all media that lie in the state folder, or of `things` only. Refused while somebody may write one.
-    private func mediaSources(of things: Set<String>? = nil) throws(ManagementError) -> [Source] {
+    /// The names of the disks and libraries whose media lie in the state folder.
+    func namesOfOwnMedia() throws(ManagementError) -> [String] {
+        let disks = try query { () throws(CatalogError) in try catalog.disks() }
+        return disks.filter { $0.phase == .complete && !$0.imageIsExternal }.map(\.name)
+            + (try query { () throws(CatalogError) in try catalog.libraries() }).map(\.name)
+    }
+
+    /// The files of all media that lie in the state folder. Refused while somebody may write one.
+    private func mediaSources() throws(ManagementError) -> [Source] {
         var sources: [Source] = []
         for disk in try query({ () throws(CatalogError) in try catalog.disks() })
         where disk.phase == .complete && !disk.imageIsExternal {
             let thing = "disk '\(disk.name)'"
-            guard things?.contains(thing) ?? true else { continue }
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
             try checkIsWhole(disk)
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
@@ -181,12 +187,15 @@ extension ControlPlane {
         for library in try query({ () throws(CatalogError) in try catalog.libraries() })
         where library.phase == .complete {
             let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
+            // What drives have written may be in another folder.
+            if let detachment = detachment(of: library.name) {
+                throw Self.isNotWhole("library '\(library.name)'", detachment)
+            }
             // What is not whole is no backup of it, and would be found missing when it is needed.
             let problems = assembly.examine(cartridges, of: library, in: folder.libraryPath(library.name)).problems
             for cartridge in cartridges {
                 let thing = "cartridge '\(library.name)/\(cartridge.barcode)'"
-                guard things?.contains(thing) ?? true else { continue }
-                if let element = cartridge.location.element, element.kind == .drive {
+                    if let element = cartridge.location.element, element.kind == .drive {
                     throw ManagementError(
                         .inUse, "\(thing) is in \(element), where it may be written; move it to a slot first")
                 }

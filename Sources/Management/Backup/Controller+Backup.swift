@@ -45,8 +45,9 @@ extension Controller {
         var keys = settings
         if request.hasMedia {
             // Nobody changes what is copied, but initiators may come and go.
-            for disk in try await disks() { keys.insert(.media(of: disk.name)) }
-            for library in try await libraries() { keys.insert(.media(of: library.name)) }
+            for name in try await query({ plane throws(ManagementError) in try plane.namesOfOwnMedia() }) {
+                keys.insert(.media(of: name))
+            }
         }
         let subject = Job.Subject(verb: "back up to", kind: "folder", name: request.folder, unit: "files")
         let held = keys

@@ -47,8 +47,10 @@ extension StateFolder {
     /// Says while it is there that a restore has not ended.
     var restoreMarkerPath: String { path + "/restore.json" }
 
-    /// Where a restore has the file that it copies until that is whole.
-    var restoredFilePath: String { path + "/restore.new" }
+    /// Where a restore has the file for `path` until it is whole: on the same file system, whichever that is.
+    static func restoredPath(of path: String) -> String {
+        (path as NSString).deletingLastPathComponent + "/restore.new"
+    }
 
     /// What a daemon is told that finds an unfinished restore in the state folder at `path`; nil where there is none.
     static func unfinishedRestore(in path: String) -> String? {

@@ -119,7 +119,7 @@ extension ControlPlane {
                 try change()
             } catch {
                 // Another change may have put into force meanwhile what is taken back here.
-                isFrontEndStale = true
+                defer { noteFrontEndIsStale() }
                 try setSecrets(former, at: scope, takesAway: true)
                 throw error
             }

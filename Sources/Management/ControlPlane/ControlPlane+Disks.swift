@@ -136,6 +136,7 @@ extension ControlPlane {
         let disk = try diskRecord(name)
         let units = [disk.identity.id]
         try checkUnused(name, units: units, kind: "disk", verb: "delete")
+        if !disk.imageIsExternal { try checkIsOwn(folder.imagePath(disk.image), of: name, "disk") }
         let hasSettings = try hasFrontEndSettings(name, units: units)
         // From here on it is deleted, whatever happens.
         let event = event(
@@ -210,9 +211,16 @@ extension ControlPlane {
                 "disk '\(disk.name)': its image \(path) has \(length) bytes instead of \(disk.size), no whole blocks")
         }
         // Last, for it takes a walk through the state folder.
-        if let own = ownFiles().path(of: status.identity) {
+        let files = ownFiles()
+        if let own = folder.ownPlace(ofImage: path) ?? files.path(of: status.identity) {
             throw ManagementError(
                 .damaged, "disk '\(disk.name)': its image \(path) is \(own), which the daemon needs for itself")
+        }
+        if disk.imageIsExternal, !files.unknown.isEmpty {
+            // Only a mount or a second name that somebody has made since could make it one.
+            logger.warning(
+                "whether an image is a file of a library whose files do not answer is not known",
+                metadata: ["disk": "\(disk.name)", "libraries": "\(files.unknown.joined(separator: ", "))"])
         }
         guard length > disk.size else { return disk }
         var spec = disk.spec
@@ -270,9 +278,16 @@ extension ControlPlane {
 
     /// Refuses the file `image` when it is the daemon's own or the medium of a disk, under this or another name.
     private func checkIsFree(_ image: String, _ identity: FileStatus.Identity) throws(ManagementError) {
-        if let own = OwnFiles(of: folder, looks).path(of: identity) {
+        let files = OwnFiles(of: folder, looks)
+        if let own = files.path(of: identity) {
             throw ManagementError(
                 .invalid, "image \(image) is \(own), which the daemon needs for itself; give another file")
+        }
+        if let library = files.unknown.first {
+            throw ManagementError(
+                .inUse,
+                "whether image \(image) is a file of library '\(library)' cannot be told, for its files do not answer; "
+                    + "try again when they do")
         }
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
             guard let other = try? FileStatus.of(folder.imagePath(user.image)), other.identity == identity else {

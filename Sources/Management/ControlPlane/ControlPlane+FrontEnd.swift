@@ -17,6 +17,9 @@ extension ControlPlane {
         }
     }
 
+    /// Has the next change configure the front end, also when one is doing it and has read what is not true any more.
+    func noteFrontEndIsStale() { configuring.withLock { _ in isFrontEndStale = true } }
+
     /// Configures the front end if it was not told of the last change.
     func configureStaleFrontEnd() {
         if isFrontEndStale { forgetFrontEndSettings() }

@@ -131,6 +131,7 @@ extension ControlPlane {
         let library = try libraryRecord(name)
         try checkHasNoStrangers(library)
         try checkUnused(name, units: library.unitKeys, kind: "library", verb: "delete")
+        try checkIsOwn(folder.libraryPath(name), of: name, "library")
         return try query { () throws(CatalogError) in try catalog.cartridgeCount(library: library.identity.id).all }
     }
 

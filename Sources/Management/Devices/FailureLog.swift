@@ -5,15 +5,20 @@ import SCSI
 import TargetCore
 
 /// Counts commands that medium or host have let fail, and tells the log of them, of so many of each device only that a
-/// bad disk cannot fill another, nor hide one, and of no more than `lineLimit` of all of them.
+/// bad disk cannot fill another, nor hide one, and of all together no more than `lineLimit` beside the first of each
+/// device.
 final class FailureLog: Sendable {
     /// The most notices of all devices in `NoticePace.interval`, beside one that says how many are left out.
     static let lineLimit = 200
+    /// The most devices whose first notice in that time is not among these.
+    static let deviceLimit = 1000
 
     private let counters = Lock<[CommandFailure.Cause: Int]>([:])
     private let logger: Logger
     /// That of all devices together.
     private let common: NoticePace
+    /// That of the first notice of each.
+    private let firsts: NoticePace
     private let clock: @Sendable () -> MonotonicTime
     private let later: @Sendable (Duration, @escaping @Sendable () -> Void) -> Void
 
@@ -23,9 +28,11 @@ final class FailureLog: Sendable {
         later: @escaping @Sendable (Duration, @escaping @Sendable () -> Void) -> Void = NoticePace.sleep
     ) {
         self.logger = logger
-        common = NoticePace(lineLimit: Self.lineLimit, clock: clock, later: later) { [logger] suppressed in
+        let tell: @Sendable (Int) -> Void = { suppressed in
             logger.notice("more commands failed", metadata: ["notices left out": "\(suppressed)"])
         }
+        common = NoticePace(lineLimit: Self.lineLimit, clock: clock, later: later, tell: tell)
+        firsts = NoticePace(lineLimit: Self.deviceLimit, clock: clock, later: later, tell: tell)
         self.clock = clock
         self.later = later
     }
@@ -48,7 +55,7 @@ final class FailureLog: Sendable {
 
     private func note(_ failure: CommandFailure, _ device: String, _ kind: String, _ pace: NoticePace) {
         counters.withLock { $0[failure.cause, default: 0] += 1 }
-        guard pace.admits(), common.admits() else { return }
+        guard let number = pace.admit(), (number == 1 ? firsts : common).admits() else { return }
         let code = failure.sense.additionalSenseCode
         var metadata: Logger.Metadata = [
             kind: "\(device)", "cause": "\(failure.cause.rawValue)",

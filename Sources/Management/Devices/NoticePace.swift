@@ -45,20 +45,23 @@ final class NoticePace: Sendable {
     }
 
     /// Whether there may be another notice now; if not, it is counted as left out. On any thread.
-    func admits() -> Bool {
+    func admits() -> Bool { admit() != nil }
+
+    /// The same: which notice of its interval it is, from 1; nil when it is left out.
+    func admit() -> Int? {
         let now = clock()
-        let (isTold, isFirst) = state.withLock { state -> (Bool, Bool) in
+        let (number, isFirst) = state.withLock { state -> (Int?, Bool) in
             if state.start.map({ now - $0 >= Self.interval }) ?? true { (state.start, state.lines) = (now, 0) }
             guard state.lines < limit else {
                 state.suppressed += 1
                 defer { state.isTellingLater = true }
-                return (false, !state.isTellingLater)
+                return (nil, !state.isTellingLater)
             }
             state.lines += 1
-            return (true, false)
+            return (state.lines, false)
         }
         if isFirst { later(Self.interval) { [weak self] in self?.tellSuppressed() } }
-        return isTold
+        return number
     }
 
     private func tellSuppressed() {
