@@ -73,6 +73,22 @@ extension StateFolder {
         }
     }
 
+    /// Whether `path` leads, or will when it is made, to the folder `folder` or to something in it, whatever links and
+    /// mounts lie between.
+    static func isWithin(_ folder: String, _ path: String) -> Bool {
+        guard let sought = try? FileStatus.of(folder).identity else { return false }
+        var place = path
+        // What is not there yet will be where its parent is.
+        while (try? FileStatus.of(place)) == nil, place != "/", !place.isEmpty { place = parent(of: place) }
+        var last: FileStatus.Identity?
+        while let identity = try? FileStatus.of(place).identity, identity != last {
+            if identity == sought { return true }
+            last = identity
+            place += "/.."
+        }
+        return false
+    }
+
     /// The names in the folder at `path`, sorted; none when it cannot be read.
     func names(in path: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()

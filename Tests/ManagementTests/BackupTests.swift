@@ -41,6 +41,22 @@ struct BackupTests {
         for path in paths { try? FileManager.default.removeItem(atPath: path) }
     }
 
+    @Test("a backup into the state folder is refused, also by way of a link to it")
+    func intoItself() async throws {
+        let link = fixture.path + "-link"
+        defer { removing(link) }
+        try await fixture.controller.start()
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: fixture.path)
+        for folder in [
+            fixture.path, fixture.path + "/b", link, link + "/b", link + "/disks/b", fixture.path + "/x/../b",
+        ] {
+            let refusal = await fixture.refusal { try await backUp(hasMedia: false, to: folder) }
+            #expect(refusal?.code == .invalid, "\(folder)")
+            #expect(refusal?.message.contains("lies in the state folder") == true, "\(folder)")
+        }
+        #expect(!FileManager.default.fileExists(atPath: fixture.path + "/b"))
+    }
+
     @Test("what is restored is what was there, identities and secrets included", arguments: [true, false])
     func roundTrip(hasMedia: Bool) async throws {
         let target = fixture.path + "-restored"

@@ -58,6 +58,35 @@ struct RestoreTests {
         again.folder.release()
     }
 
+    @Test("a backup is restored neither into itself nor beside itself in a state folder, and nothing is changed")
+    func nested() async throws {
+        let (link, outer) = (folder + "-link", folder + "-outer")
+        defer { base.removing(folder, target, link, outer) }
+        try await fixture.controller.start()
+        try await base.backUp(hasMedia: false)
+        try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: folder)
+        try FileManager.default.createDirectory(atPath: outer, withIntermediateDirectories: false)
+        let moved = outer + "/backup"
+        try FileManager.default.copyItem(atPath: folder, toPath: moved)
+        let (before, movedBefore) = (try names(folder), try names(outer))
+        for (backup, state) in [
+            (folder, folder), (link, folder), (folder, link), (folder, folder + "/a/state"), (folder, link + "/state"),
+            (moved, outer), (moved, outer + "/backup/../backup"),
+        ] {
+            let refusal = await fixture.refusal { try BackupRestore.restore(backup, to: state) }
+            #expect(refusal?.code == .invalid, "\(backup) to \(state)")
+            #expect(refusal?.message.contains("restore to a folder elsewhere") == true, "\(backup) to \(state)")
+        }
+        #expect(try names(folder) == before && names(outer) == movedBefore)
+        // A name that only begins alike is another folder.
+        _ = try BackupRestore.restore(folder, to: folder + "-link-state")
+        base.removing(folder + "-link-state")
+    }
+
+    private func names(_ folder: String) throws -> [String] {
+        try FileManager.default.subpathsOfDirectory(atPath: folder).sorted()
+    }
+
     @Test("secrets and tokens of another catalog, which the backup has none of, are refused")
     func foreignSecrets() async throws {
         defer { base.removing(folder, target) }

@@ -27,6 +27,14 @@ public enum BackupRestore {
     /// The same, with effects that pass `gate`.
     static func restore(_ folder: String, to path: String, gate: ChangeGate?) throws(ManagementError) -> Result {
         let manifest = try BackupManifest.read(folder)
+        let target = StateFolder.absolute(path)
+        // A state folder in a backup would be no more of it than a backup in a state folder is.
+        guard !StateFolder.isWithin(folder, target), !StateFolder.isWithin(target, folder) else {
+            throw ManagementError(
+                .invalid,
+                "the backup \(folder) and the state folder \(target) are one, or one lies in the other; restore to a "
+                    + "folder elsewhere")
+        }
         try manifest.check(folder)
         let state = try StateFolder(path: path, gate: gate)
         defer { state.release() }

@@ -52,9 +52,7 @@ extension ControlPlane {
         guard folder.hasPrefix("/") else {
             throw ManagementError(.invalid, "'\(folder)' is no absolute path of a folder")
         }
-        let resolved = self.folder.resolved(folder)
-        let own = self.folder.resolved(self.folder.path)
-        guard resolved != own, !resolved.hasPrefix(own + "/") else {
+        guard !StateFolder.isWithin(self.folder.path, folder) else {
             throw ManagementError(.invalid, "\(folder) lies in the state folder; back up to another place")
         }
         if let status = try? FileStatus.of(folder) {
