@@ -39,8 +39,9 @@ struct Carousel: AsyncParsableCommand {
 enum Main {
     static func main() async {
         StandardStreams.reserve()
+        let words = CommandWords.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
+        let isDaemon = words.first == Serve._commandName
         do {
-            let words = CommandWords.joiningNegativeNumbers(Array(CommandLine.arguments.dropFirst()))
             if let problem = CommandWords.unknownCommand(words, below: Carousel.self) {
                 throw CommandFailure(.usage, problem)
             }
@@ -52,9 +53,9 @@ enum Main {
             }
             end(with: 0)
         } catch let failure as CommandFailure {
-            fail(failure)
+            fail(failure, isDaemon)
         } catch let error as ControlClientError {
-            fail(CommandFailure(error))
+            fail(CommandFailure(error), isDaemon)
         } catch let code as ExitCode {
             end(with: code.rawValue)
         } catch {
@@ -64,27 +65,34 @@ enum Main {
                 Output.print(Carousel.fullMessage(for: error))
                 end(with: 0)
             }
-            write(
-                "carousel: "
-                    + CommandWords.sentence(Carousel.message(for: error), full: Carousel.fullMessage(for: error)))
+            let sentence = CommandWords.sentence(
+                Carousel.message(for: error), full: Carousel.fullMessage(for: error))
+            write("carousel: \(sentence)", isDaemon)
             exit(status.rawValue)
         }
     }
 
     /// Ends with that status, unless something could not be printed.
     private static func end(with status: Int32) -> Never {
-        if let failure = Output.takeFailure() { fail(failure) }
+        if let failure = Output.takeFailure() { fail(failure, false) }
         exit(status)
     }
 
-    private static func fail(_ failure: CommandFailure) -> Never {
-        write("carousel: \(failure.message)")
+    private static func fail(_ failure: CommandFailure, _ isDaemon: Bool) -> Never {
+        write("carousel: \(failure.message)", isDaemon)
         exit(failure.status.rawValue)
     }
 
     /// Writes a line to standard error. It may quote anything that was typed, so no character of it commands the
-    /// terminal.
-    private static func write(_ line: String) {
-        try? FileHandle.standardError.write(contentsOf: Data((PrintableText.escaped(line) + "\n").utf8))
+    /// terminal. The daemon's goes to its log, and nobody who does not read that keeps it from its end; other commands
+    /// wait for their reader, who may look at a page first.
+    private static func write(_ line: String, _ isDaemon: Bool) {
+        let line = PrintableText.escaped(line) + "\n"
+        guard isDaemon else {
+            try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
+            return
+        }
+        LogOutput.standardError.write(line)
+        LogOutput.standardError.flush()
     }
 }
