@@ -57,7 +57,10 @@ extension API {
             guard let name = parts.first, trimmed(name).lowercased() == "wait" else { continue }
             guard parts.count == 2 else { return .unlimited }
             // What cannot be understood is not preferred, says the standard.
-            guard let seconds = Int(trimmed(parts[1]).filter { $0 != "\"" }), seconds >= 0 else { continue }
+            let digits = trimmed(parts[1]).filter { $0 != "\"" }
+            guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
+                let seconds = Int(digits)
+            else { continue }
             return .seconds(min(seconds, longestWait))
         }
         return .none

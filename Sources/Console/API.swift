@@ -101,7 +101,7 @@ struct API: Sendable {
                 var options = try Self.options(of: request, .set, kind)
                 options.mayWiden = try FieldType.flag.checked(body["open"] ?? false, field: "open") == true
                 return try Self.response(
-                    to: try await endpoint.changing(name, try Self.members(body["spec"], "spec"), options), .ok)
+                    to: try await endpoint.changing(name, try Self.members(body["spec"], of: "spec"), options), .ok)
             case .delete:
                 let options = try Self.options(of: request, .delete, kind)
                 return try Self.response(to: try await endpoint.deleting(name, options), .noContent, options.patience)
@@ -163,7 +163,7 @@ struct API: Sendable {
             throw ManagementError(.invalid, "\(endpoint.kind.aSingular) needs a name, as text", field: "name")
         }
         let options = try Self.options(of: request, .create, endpoint.kind)
-        let outcome = try await endpoint.creating(name, try Self.members(body["spec"], "spec"), options)
+        let outcome = try await endpoint.creating(name, try Self.members(body["spec"], of: "spec"), options)
         var response = try Self.response(to: outcome, .created, options.patience)
         if case .done(let thing) = outcome {
             response.headers[.location] =
@@ -197,7 +197,7 @@ struct API: Sendable {
         return try Self.response(
             .ok,
             try await endpoint.perform(
-                action, name, try Self.members(body, "the body"), expecting: try EntityTags.expected(by: request)))
+                action, name, try Self.members(body), expecting: try EntityTags.expected(by: request)))
     }
 
     // MARK: Requests
@@ -287,20 +287,21 @@ struct API: Sendable {
         throw ManagementError(.invalid, "an object of the body has '\(name)' twice; give it once", field: name)
     }
 
-    static func members(_ value: JSONValue?, _ name: String) throws(ManagementError) -> [String: JSONValue] {
+    /// The members of the field `field`, or of the body itself; none when it was left out.
+    static func members(_ value: JSONValue?, of field: String? = nil) throws(ManagementError) -> [String: JSONValue] {
         switch value {
         case nil: return [:]
         case .object(let members)?: return members
         case let other?:
             throw ManagementError(
-                .invalid, "\(name) is \(other.typeName) where an object is expected", field: name)
+                .invalid, "\(field ?? "the body") is \(other.typeName) where an object is expected", field: field)
         }
     }
 
     private static func object(
         _ value: JSONValue, only names: [String]
     ) throws(ManagementError) -> [String: JSONValue] {
-        let object = try members(value, "the body")
+        let object = try members(value)
         for name in object.keys.sorted() where !names.contains(name) {
             throw ManagementError(
                 .invalid, "the body has no field '\(name)'; it has \(names.joined(separator: " and "))", field: name)

@@ -28,7 +28,7 @@ extension ControlServer {
 
     private static func configuration(_ request: Request) async throws -> ConfigurationRequest {
         try ConfigurationRequest(
-            try API.members(try await API.body(of: request, upTo: maximumConfigurationLength), "the body"))
+            try API.members(try await API.body(of: request, upTo: maximumConfigurationLength)))
     }
 
     /// The answer to a request for what takes long: what came of it, or the job that goes on with it.

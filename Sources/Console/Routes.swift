@@ -33,7 +33,7 @@ extension ControlServer {
     static func body<Value: Record>(
         of request: Request, _ thing: String, upTo maximumLength: Int = maximumBodyLength
     ) async throws -> Value {
-        try Value(try API.members(try await API.body(of: request, upTo: maximumLength), "the body"), of: thing)
+        try Value(try API.members(try await API.body(of: request, upTo: maximumLength)), of: thing)
     }
 
     /// The answer with the result of `operation`, or with its refusal.

@@ -103,14 +103,15 @@ extension Field {
 
 extension Collection<FieldDescription> {
     /// The members of an object in their canonical form: each is a field, and has a possible value or null. `thing` and
-    /// `path` are for the sentences: what the object is, and what stands before the names of its members.
+    /// `path` are for the sentences: what the object is, and what stands before the names of its members; so is
+    /// `others`, the names that have been taken out of the object before.
     func checked(
-        _ members: [String: JSONValue], of thing: String, path: String = ""
+        _ members: [String: JSONValue], of thing: String, path: String = "", besides others: [String] = []
     ) throws(ManagementError) -> [String: JSONValue] {
         var checked: [String: JSONValue] = [:]
         for (name, value) in members.sorted(by: { $0.key < $1.key }) {
             guard let field = first(where: { $0.name == name }) else {
-                let known = map(\.name).joined(separator: ", ")
+                let known = (others + map(\.name)).joined(separator: ", ")
                 throw ManagementError(
                     .invalid, "\(thing) has no field '\(name)'; it has \(known.isEmpty ? "none" : known)",
                     field: path + name)

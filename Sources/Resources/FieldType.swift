@@ -30,6 +30,29 @@ public struct TextRule: Sendable {
     }
 }
 
+extension TextRule {
+    /// One line of at most `maximumLength` bytes in UTF-8, in somebody's words: without control characters, which could
+    /// command the terminal of whoever reads it, and ends of lines.
+    public static func line(_ valueName: String, maximumLength: Int) -> TextRule {
+        TextRule(valueName) { text throws(ManagementError) in
+            let text = try any(valueName, maximumLength: maximumLength).canonical(text)
+            let isPlain = text.unicodeScalars.allSatisfy { scalar in
+                switch scalar.properties.generalCategory {
+                case .control, .lineSeparator, .paragraphSeparator: false
+                default: true
+                }
+            }
+            guard isPlain else {
+                throw ManagementError(
+                    .invalid,
+                    "the \(valueName) '\(PrintableText.escaped(text))' has control characters or ends of lines; write "
+                        + "one line without them")
+            }
+            return text
+        }
+    }
+}
+
 /// What values a field has: how they are checked, written on a command line, shown in tables and described in OpenAPI.
 public indirect enum FieldType: Sendable {
     case flag
@@ -68,6 +91,12 @@ public indirect enum FieldType: Sendable {
                     field: field)
             }
             return value
+        case (.count(let range), .number(let number)), (.seconds(let range), .number(let number)),
+            (.size(let range), .number(let number)):
+            throw ManagementError(
+                .invalid,
+                "\(field) \(number) is not possible; give a whole number from \(range.lowerBound) to "
+                    + "\(range.upperBound)", field: field)
         case (.size(let range), .integer(let size)):
             try Self.check(size, in: range, field: field)
             return value
@@ -180,10 +209,11 @@ public indirect enum FieldType: Sendable {
     /// The value that the word `text` of a command line means. Lists have commas between their elements.
     public func parsed(_ text: String, field: String) throws(ManagementError) -> JSONValue {
         func number() throws(ManagementError) -> JSONValue {
-            guard let number = PlainNumber.parse(text, as: Int64.self) else {
-                throw ManagementError(.invalid, "'\(text)' is no number for \(field)", field: field)
+            do throws(ManagementError) {
+                return .integer(try PlainNumber.number(text, as: Int64.self, for: field))
+            } catch {
+                throw error.about(field)
             }
-            return .integer(number)
         }
         let value: JSONValue
         switch self {

@@ -44,11 +44,15 @@ extension Record {
 
     /// The record that is described by `members`: those that are not given have their defaults.
     ///
-    /// - Parameter thing: What it describes, for the sentence: `a disk`.
+    /// - Parameters:
+    ///   - thing: What it describes, for the sentence: `a disk`.
+    ///   - others: The names that it has beside those of the record, for the sentence.
     /// - Throws: `ManagementError.Code.invalid`, with the field, for unknown, impossible and missing fields.
-    public init(_ members: [String: JSONValue], of thing: String) throws(ManagementError) {
+    public init(
+        _ members: [String: JSONValue], of thing: String, besides others: [String] = []
+    ) throws(ManagementError) {
         self.init()
-        let checked = try Self.descriptions.checked(members, of: thing)
+        let checked = try Self.descriptions.checked(members, of: thing, besides: others)
         for field in Self.fields {
             let name = field.description.name
             guard let value = checked[name], value != .null else {

@@ -10,6 +10,10 @@ struct ConfigurationFile {
 
     /// Reads the file at `path`, or standard input for `-`.
     init(path: String) throws(CommandFailure) {
+        guard !path.isEmpty else {
+            throw CommandFailure(
+                .usage, "'' is no name for a configuration; give that of a file, or - for standard input")
+        }
         let name = path == "-" ? "standard input" : path
         let data: Data
         do {

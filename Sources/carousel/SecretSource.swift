@@ -15,6 +15,9 @@ struct SecretSource {
     func read(_ label: String, option: String) throws(CommandFailure) -> [UInt8] {
         let line: Data
         switch path {
+        case "":
+            throw CommandFailure(
+                .usage, "'' is no name for a file; name one whose first line is the \(label) with \(option)")
         case "-":
             guard let first = Self.firstLine(of: FileHandle.standardInput) else {
                 throw CommandFailure(.usage, "standard input with the \(label) cannot be read; check what it is")

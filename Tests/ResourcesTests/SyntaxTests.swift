@@ -19,7 +19,7 @@ struct SyntaxTests {
         arguments: [
             "", "0", "-1", "GiB", "0x10", "99999999999999999999", "9000000PiB", "٣", "1.5", "1.GiB", ".5GiB", "1.5B",
             "1..5GiB", "1 2", "1GiBs", "1 G iB", "1,5GiB", "0.0000000001GiB", "0.1B", "0.0001KiB", "~1.5 GiB",
-            "8192PiB",
+            "8192PiB", "04MiB", "00.5GiB", "00",
             "+1", " 1",
         ])
     func noSizes(text: String) { #expect(throws: ManagementError.self) { try ByteSize.parse(text) } }
@@ -119,8 +119,41 @@ struct SyntaxTests {
         #expect(throws: ManagementError.self) { try PortalAddress.parse("127.0.0.1:\(text)") }
         #expect(throws: ManagementError.self) { try NameServerAddress.parse("a:\(text)") }
         #expect(TimeSpan.seconds("\(text)m") == nil)
+        #expect(throws: ManagementError.self) { try PlainNumber.number(text, for: "x") }
+        // A fraction is none of a whole number only.
+        if text != "1.0" { #expect(throws: ManagementError.self) { try PlainNumber.decimal(text, for: "x") } }
         let units = FieldType.map(.number(0...10), .flag, maximumCount: 10)
         #expect(throws: ManagementError.self) { try units.checked(.object(["1": true, text: false]), field: "x") }
+    }
+
+    @Test("numbers with digits after a point", arguments: [("0.5", 0.5), ("2", 2), ("-1.25", -1.25), ("10.0", 10)])
+    func decimals(text: String, number: Double) throws {
+        #expect(try PlainNumber.decimal(text, for: "x") == number)
+    }
+
+    @Test(
+        "what is no number with digits after a point", arguments: ["1.", ".5", "1.5.0", "00.5", "1.+5", "nan", "1.5e3"])
+    func noDecimals(text: String) {
+        let error = #expect(throws: ManagementError.self) { try PlainNumber.decimal(text, for: "--interval") }
+        #expect(
+            error?.message
+                == "'\(text)' is no number for --interval; write digits, without a sign or zeros before them")
+    }
+
+    @Test(
+        "a description is one line that commands no terminal",
+        arguments: ["a\u{1B}[2J", "a\nb", "\u{0}", "\u{7F}", "\u{85}", "\u{2028}", "a\tb"])
+    func descriptions(text: String) throws {
+        let error = #expect(throws: ManagementError.self) {
+            try Disk.Spec(["size": 512, "description": .text(text)], of: "a disk")
+        }
+        #expect(error?.code == .invalid && error?.field == "description")
+        #expect(error.map { PrintableText.escaped($0.message) == $0.message } == true)
+        #expect(throws: ManagementError.self) {
+            try Disk.Spec(size: 512).changed(["description": .text(text)], of: "disk 'd'")
+        }
+        let plain: JSONValue = "für Bärbel \u{1F469}\u{200D}\u{1F467}, 日本"
+        #expect(try Disk.Spec(["size": 512, "description": plain], of: "a disk").description == plain.text)
     }
 
     @Test("an action is refused a list or a map that has nothing in it: it might mean all of them")

@@ -93,6 +93,29 @@ struct TableTests {
         #expect(error?.code == .invalid && error?.field == field, "\(String(describing: error))")
     }
 
+    @Test(
+        "a number that is not whole, or too large, is told what is possible",
+        arguments: [
+            ("size", 512.5, "size 512.5 is not possible; give a whole number from 512 to 4096"),
+            ("size", 1e30, "size 1e+30 is not possible; give a whole number from 512 to 4096"),
+            ("count", 1.5, "count 1.5 is not possible; give a whole number from 1 to 9"),
+            ("wait", -0.5, "wait -0.5 is not possible; give a whole number from 1 to 60"),
+        ])
+    func fractions(field: String, number: Double, sentence: String) {
+        let error = #expect(throws: ManagementError.self) {
+            try Sample(["name": "a", field: .number(number)], of: "a sample")
+        }
+        #expect(error == ManagementError(.invalid, sentence, field: field))
+    }
+
+    @Test("a field that there is not is told all names that there are, also those that the record does not describe")
+    func unknown() {
+        let error = #expect(throws: ManagementError.self) {
+            try LossSummary(["reasons": "r"], of: "a loss", besides: ["content"])
+        }
+        #expect(error?.message == "a loss has no field 'reasons'; it has content, since, reason")
+    }
+
     @Test("a change keeps to what may be changed")
     func changes() throws {
         let sample = try Sample(["name": "a", "size": 1024], of: "a sample")

@@ -53,6 +53,35 @@ struct CommandWordsTests {
     }
 
     @Test(
+        "numbers of options are written in one way only, and refused in one sentence",
+        arguments: [
+            ("disk list --last", "--last"), ("events --last", "--last"), ("events --after", "--after"),
+            ("top --interval", "--interval"), ("adopt disk d --block-size", "--block-size"),
+            ("adopt library v --profile p --drives 1 --drive-profile d --mail-slots 0 --slots", "--slots"),
+            ("adopt library v --profile p --drive-profile d --mail-slots 0 --drives", "--drives"),
+            ("adopt library v --profile p --drives 1 --drive-profile d --mail-slots", "--mail-slots"),
+            ("library create v --profile p --slots 1 --drive-profile d --drives", "drives"),
+        ])
+    func numbers(words: String, what: String) async throws {
+        for number in ["010", "+5", "1e1", "x", "0x10", "-0"] {
+            // No daemon is there, so it is not asked.
+            let line = words.split(separator: " ").map(String.init) + [number, "--state", "/nonexistent"]
+            var command = try Carousel.parseAsRoot(CommandWords.joiningNegativeNumbers(line))
+            let error = await #expect(throws: CommandFailure.self) {
+                if var asynchronous = command as? any AsyncParsableCommand {
+                    try await asynchronous.run()
+                } else {
+                    try command.run()
+                }
+            }
+            #expect(error?.status == .usage)
+            #expect(
+                error?.message
+                    == "'\(number)' is no number for \(what); write digits, without a sign or zeros before them")
+        }
+    }
+
+    @Test(
         "what the parser says is one sentence with what to do",
         arguments: [
             ("disk create", "missing expected argument '<name>'; see 'carousel disk create --help'"),

@@ -27,6 +27,16 @@ struct ConfigurationFileTests {
         }
     }
 
+    @Test("a name that is empty is told as that")
+    func emptyNames() {
+        let error = #expect(throws: CommandFailure.self) { try ConfigurationFile(path: "") }
+        #expect(error?.status == .usage && error?.message.hasPrefix("'' is no name for a configuration") == true)
+        let secret = #expect(throws: CommandFailure.self) {
+            try SecretSource(path: "").read("secret", option: "--secret-file")
+        }
+        #expect(secret?.status == .usage && secret?.message.hasPrefix("'' is no name for a file") == true)
+    }
+
     @Test("they come from files beside it, and from the environment")
     func references() throws {
         let folder = NSTemporaryDirectory() + "carousel-\(UUID().uuidString)"

@@ -32,7 +32,7 @@ extension ConfigurationRequest {
         guard let content = options.removeValue(forKey: Self.contentName) else {
             throw ManagementError(.invalid, "a request needs its configuration", field: Self.contentName)
         }
-        let given = try Options(options, of: "a request with a configuration")
+        let given = try Options(options, of: "a request with a configuration", besides: [Self.contentName])
         self.init(
             configuration: content, prunes: given.prunes, mayWiden: given.mayWiden,
             deletableMedia: given.deletableMedia)

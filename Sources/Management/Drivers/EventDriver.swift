@@ -30,7 +30,7 @@ public struct EventDriver: Driver {
     /// The number of the event that is asked for what is behind it.
     private static func after(_ page: Page) throws(ManagementError) -> Int64? {
         guard let text = page.after else { return nil }
-        guard let number = Int64(text), number >= 0 else {
+        guard let number = PlainNumber.parse(text, as: Int64.self), number >= 0 else {
             throw ManagementError(.invalid, "'\(text)' is no number of an event", field: "after")
         }
         return number

@@ -35,7 +35,7 @@ public enum Disk: ResourceKind {
                 help: "An existing file that becomes the medium, keeps its content, and stays when the disk is deleted."
             ),
             Field(
-                "description", \.description, .text(.any("text", maximumLength: 1024)), change: .always,
+                "description", \.description, .text(.line("text", maximumLength: 1024)), change: .always,
                 absence: "none", help: "What it is for, in your words."),
         ]
     }

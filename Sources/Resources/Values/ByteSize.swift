@@ -36,6 +36,9 @@ public enum ByteSize {
         guard !digits.isEmpty, let factor = factor(of: name), fraction.isEmpty || factor > 1 else {
             throw notASize(text)
         }
+        guard digits.count == 1 || digits.first != "0" else {
+            throw ManagementError(.invalid, "size '\(text)' has zeros before its number; write it without them")
+        }
         guard fraction.count <= maximumFractionDigits else {
             throw ManagementError(
                 .invalid, "size '\(text)' has more than \(maximumFractionDigits) digits after the point; write bytes")

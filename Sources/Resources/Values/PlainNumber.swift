@@ -8,4 +8,29 @@ public enum PlainNumber {
         guard let number = Number(text), String(number) == String(text) else { return nil }
         return number
     }
+
+    /// The number that `text` is, which is given for `what`.
+    ///
+    /// - Throws: `ManagementError.Code.invalid`.
+    public static func number<Number: FixedWidthInteger>(
+        _ text: some StringProtocol, as type: Number.Type = Int.self, for what: String
+    ) throws(ManagementError) -> Number {
+        if let number = parse(text, as: type) { return number }
+        throw refusal(text, for: what)
+    }
+
+    /// The same with digits after a point, if there are any: `2`, `0.5`.
+    public static func decimal(_ text: some StringProtocol, for what: String) throws(ManagementError) -> Double {
+        let parts = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        let isPlain =
+            parse(parts[0], as: Int64.self) != nil
+            && parts.dropFirst().allSatisfy { !$0.isEmpty && $0.allSatisfy { $0.isASCII && $0.isNumber } }
+        if isPlain, let number = Double(String(text)) { return number }
+        throw refusal(text, for: what)
+    }
+
+    private static func refusal(_ text: some StringProtocol, for what: String) -> ManagementError {
+        ManagementError(
+            .invalid, "'\(text)' is no number for \(what); write digits, without a sign or zeros before them")
+    }
 }

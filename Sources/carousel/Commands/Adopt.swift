@@ -24,13 +24,16 @@ struct Adopt: AsyncParsableCommand {
         @Option(help: "The name of the disk; that of the file if left out.")
         var name: String?
         @Option(help: ArgumentHelp("The length of its blocks: 512 or 4096.", valueName: "bytes"))
-        var blockSize: Int = 512
+        var blockSize = NumberWord(512)
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
             let answer: JSONValue = try await state.daemon.post(
-                "adopt/disk", DiskAdoption(image: Adopt.path(image), name: name, blockSize: blockSize).json)
+                "adopt/disk",
+                DiskAdoption(
+                    image: Adopt.path(image), name: name, blockSize: try blockSize.number(for: "--block-size")
+                ).json)
             try output.show(answer) { Resource<Disk>($0).map(Disk.summary) ?? "the image is adopted" }
         }
     }
@@ -70,13 +73,13 @@ struct Adopt: AsyncParsableCommand {
         @Option(help: "The library profile, as in ibm-03584l32.")
         var profile: String
         @Option(help: "How many drives.")
-        var drives: Int
+        var drives: NumberWord
         @Option(help: ArgumentHelp("The profile of the drives, as in ibm-ult3580-td8.", valueName: "profile"))
         var driveProfile: String
         @Option(help: "How many slots; as many as cartridges if left out.")
-        var slots: Int?
+        var slots: NumberWord?
         @Option(name: .customLong("mail-slots"), help: "How many mail slots.")
-        var mailSlots: Int
+        var mailSlots: NumberWord
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
@@ -84,8 +87,9 @@ struct Adopt: AsyncParsableCommand {
             let result: LibraryAdoptionResult = try await state.daemon.post(
                 "adopt/library",
                 LibraryAdoption(
-                    name: name, profile: profile, drives: drives, driveProfile: driveProfile, slots: slots,
-                    mailSlots: mailSlots
+                    name: name, profile: profile, drives: try drives.number(for: "--drives"),
+                    driveProfile: driveProfile, slots: try slots?.number(for: "--slots"),
+                    mailSlots: try mailSlots.number(for: "--mail-slots")
                 ).json)
             try output.show(result) { result in
                 let library = result.library

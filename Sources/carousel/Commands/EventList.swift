@@ -14,9 +14,9 @@ struct EventList: AsyncParsableCommand {
     @Flag(help: "Tell what comes, as it comes, until Ctrl-C.")
     var follow = false
     @Option(help: ArgumentHelp("Only so many of the last ones.", valueName: "n"))
-    var last: Int?
+    var last: NumberWord?
     @Option(help: ArgumentHelp("Only those behind the event of this number.", valueName: "number"))
-    var after: Int?
+    var after: NumberWord?
     @Option(help: "Only those of this kind of thing: disk, library, cartridge.")
     var kind: String?
     @Option(help: "Only those of the thing of this name.")
@@ -32,7 +32,8 @@ struct EventList: AsyncParsableCommand {
         var filters: [String: String] = [:]
         filters["kind"] = kind
         filters["thing"] = name
-        var start = after.map { "\($0)" }
+        let last = try last?.number(for: "--last")
+        var start = try after.map { "\(try $0.number(for: "--after"))" }
         let daemon = try state.daemon
         if last != nil || !follow {
             let items = try await daemon.list(Event.description, last: last, after: start, filters: filters)

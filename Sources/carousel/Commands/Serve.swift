@@ -85,6 +85,9 @@ struct Serve: AsyncParsableCommand {
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw CommandFailure(.usage, "'\(logLevel)' is no log level; use debug, info, warning or error")
         }
+        if profileFolder == "" {
+            throw CommandFailure(.usage, "'' is no name for a folder; name one with profiles with --profiles")
+        }
         if let profileFolder, (try? FileStatus.of(profileFolder))?.kind != .directory {
             throw CommandFailure(.usage, "\(profileFolder) is no folder; give one with profiles")
         }

@@ -18,25 +18,29 @@ struct Top: AsyncParsableCommand {
     private static let intervals = 0.1...3600
 
     @Option(help: ArgumentHelp("Seconds between two looks.", valueName: "s"))
-    var interval = 2.0
+    var interval = NumberWord(2)
     @Flag(help: "End after one look.")
     var once = false
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
-    func validate() throws {
-        guard Self.intervals.contains(interval) else {
-            throw ValidationError("an interval of \(interval) s is not possible; give 0.1 to 3600.")
+    /// The interval in seconds.
+    func seconds() throws(CommandFailure) -> Double {
+        let seconds = try interval.decimal(for: "--interval")
+        guard Self.intervals.contains(seconds) else {
+            throw CommandFailure(.usage, "an interval of \(seconds) s is not possible; give 0.1 to 3600")
         }
+        return seconds
     }
 
     func run() async throws {
+        let interval = try seconds()
         let daemon = try state.daemon
         var before: DaemonStatistics = try await daemon.get("statistics")
         let screen = once || output.isJSON || !Terminal.isOutput ? nil : TopScreen()
         defer { screen?.restore() }
         while true {
-            guard try await wait(screen) else { return }
+            guard try await Self.wait(interval, screen) else { return }
             let after: DaemonStatistics = try await daemon.get("statistics")
             let figures = TopFigures(from: before, to: after)
             before = after
@@ -52,8 +56,8 @@ struct Top: AsyncParsableCommand {
         }
     }
 
-    /// Waits until the next look; false when the user wants no other.
-    private func wait(_ screen: TopScreen?) async throws -> Bool {
+    /// Waits `interval` seconds, until the next look; false when the user wants no other.
+    private static func wait(_ interval: Double, _ screen: TopScreen?) async throws -> Bool {
         let end = ContinuousClock.now + .seconds(interval)
         repeat {
             if screen?.isToEnd() == true { return false }

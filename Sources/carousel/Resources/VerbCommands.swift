@@ -19,12 +19,13 @@ struct ListCommand<Kind: ResourceKind>: AsyncParsableCommand {
 
     @OptionGroup var whole: WholeArgument<Kind>
     @Option(help: ArgumentHelp("Only so many of the last ones.", valueName: "n"))
-    var last: Int?
+    var last: NumberWord?
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let kind = Kind.description
+        let last = try last?.number(for: "--last")
         let items = try await state.daemon.list(kind, of: whole.name, last: last)
         try output.show(JSONValue.object(["items": .array(items)])) { _ in ResourceText.table(items, of: kind) }
     }
