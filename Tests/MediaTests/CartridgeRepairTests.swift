@@ -54,6 +54,18 @@ struct CartridgeRepairTests {
         }
     }
 
+    @Test("An index that the host does not let be read now is not called damaged, and not made anew")
+    func unreadIndex() throws {
+        // SQLite cannot open it, whoever asks.
+        try removeIndex()
+        try FileManager.default.createDirectory(
+            atPath: folder.file(Self.index), withIntermediateDirectories: false)
+        let found = try check()
+        #expect(found.problems.map(\.kind) == [.unreadIndex] && !found.isIndexRepairable && !found.isIndexRebuilt)
+        #expect(found.blocks == 3 && found.filemarks == 1)
+        #expect(found.problems[0].sentence.hasPrefix("the index cannot be read: the host does not let it be"))
+    }
+
     @Test("An index whose rows are wrong is made anew")
     func rows() throws {
         let database = try DatabaseQueue(path: folder.file(Self.index))

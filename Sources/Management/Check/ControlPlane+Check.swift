@@ -79,11 +79,15 @@ extension ControlPlane {
             length: { (try? FileStatus.of(path).length) ?? 0 },
             check: { _ in
                 let strangers = unclaimed.map { Finding(.catalog, path, .note, "it does not know \($0)") }
-                do {
+                do throws(CatalogError) {
                     return try catalog.check().map {
                         Finding(.catalog, path, .error, "\($0); put it back from a backup with 'carousel restore'")
                     } + strangers
                 } catch {
+                    if case .full(let reason) = error {
+                        let sentence = "it cannot be checked now: \(reason); make room, and check it again then"
+                        return [Finding(.catalog, path, .note, sentence)] + strangers
+                    }
                     return [Finding(.catalog, path, .error, "it cannot be read: \(error)")] + strangers
                 }
             })

@@ -80,6 +80,8 @@ extension LocalDevices {
                 return check.goesOn ? [] : [finding(.note, "somebody wanted it; check it again")]
             case .inUse: return [finding(.note, "it is in use and was not checked")]
             case .missing: return [finding(.error, "its files are missing")]
+            case .system(let error) where error.isOfTheMoment:
+                return [finding(.note, "it cannot be checked now: \(error.reason); check it again then")]
             default: return [finding(.error, "\(error)")]
             }
         }
@@ -121,6 +123,10 @@ extension LocalDevices {
                     finding(
                         .error,
                         problem.sentence + "; acknowledge it with 'carousel tape acknowledge-loss'"))
+            case .noRoom:
+                findings.append(
+                    finding(.note, problem.sentence + "; the data file was checked, and the index can be with room"))
+            case .unreadIndex: findings.append(finding(.warning, problem.sentence))
             case .contradiction, .brokenBlock, .gap, .missingData:
                 findings.append(finding(.error, problem.sentence))
             }
@@ -128,5 +134,13 @@ extension LocalDevices {
         let more = report.problemCount - report.problems.count
         if more > 0 { findings.append(finding(.error, "and \(more) more")) }
         return findings
+    }
+}
+
+extension SystemError {
+    /// Whether the host has no means for it now, which says nothing of what it was about. A full file system is none of
+    /// these: what cannot be written out for want of room is lost.
+    fileprivate var isOfTheMoment: Bool {
+        [Errno.tooManyOpenFiles, Errno.tooManyOpenFilesInSystem, Errno.noMemory].contains(code)
     }
 }

@@ -21,6 +21,10 @@ public struct CartridgeReport: Equatable, Sendable {
         case missingData
         /// The index is missing or wrong, and the data file has all that is needed to make it anew.
         case index
+        /// The host does not let the index be read, which may be in order: its file system is read-only, say.
+        case unreadIndex
+        /// The index, which may be in order, is not read while the host's file system is full.
+        case noRoom
     }
 
     /// One problem.
@@ -200,15 +204,9 @@ public struct CartridgeChecker: Sendable {
             report.add(.index, "there is no index")
             return
         }
-        let index: CartridgeIndex
-        do throws(CartridgeError) {
-            index = try cartridges.index(barcode, replacing: false)
-        } catch {
-            guard case .damaged(_, let reason) = error else { throw error }
-            report.add(.index, "the index cannot be read: \(reason)")
-            return
-        }
+        let path = cartridges.indexPath(of: barcode)
         do throws(CartridgeIndex.OpenError) {
+            let index = try CartridgeIndex.open(path: path)
             guard let contents = try index.contents(partition: superblock.partition) else {
                 report.add(.index, "the index is empty")
                 return
@@ -216,7 +214,7 @@ public struct CartridgeChecker: Sendable {
             guard contents.uuid == superblock.identity.uuid else {
                 report.add(
                     .contradiction,
-                    "the index is of another cartridge; put \(cartridges.indexPath(of: barcode)) out of the way")
+                    "the index is of another cartridge; put \(path) out of the way")
                 return
             }
             guard let known = CartridgeOpening.table(contents, superblock) else {
@@ -235,9 +233,15 @@ public struct CartridgeChecker: Sendable {
                 report.add(.index, "the index does not agree with the data file")
             }
         } catch {
-            // What may be mended by itself, or only be in the way now, is not made anew.
-            let isDamaged = if case .damaged = error.cartridgeError(path: "") { true } else { false }
-            report.add(isDamaged ? .index : .contradiction, "the index cannot be read: \(error)")
+            switch error {
+            case .newerVersion: throw error.cartridgeError(path: path)
+            case .notADatabase(let reason), .unusable(let reason):
+                report.add(.index, "the index cannot be read: \(reason)")
+            case .hostFull: report.add(.noRoom, "the index cannot be read while the host's file system is full")
+            case .hostFailed(let reason): report.add(.unreadIndex, "the index cannot be read: \(reason)")
+            // It may mend itself, and is not made anew.
+            case .storageFailed(let reason): report.add(.contradiction, "the index cannot be read: \(reason)")
+            }
         }
     }
 }

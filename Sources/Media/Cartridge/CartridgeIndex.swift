@@ -16,7 +16,9 @@ final class CartridgeIndex: Sendable {
         case notADatabase(String)
         /// The host's file system is full.
         case hostFull
-        /// The host failed otherwise: one clause, with what to do. The file may be in order.
+        /// The host's storage failed: one clause, with what to do. The file may be in order.
+        case storageFailed(String)
+        /// The host refuses otherwise: one clause, with what to do. The file may be in order.
         case hostFailed(String)
         /// SQLite cannot do with the file what an index is for.
         case unusable(String)
@@ -33,7 +35,7 @@ final class CartridgeIndex: Sendable {
             case .SQLITE_NOTADB, .SQLITE_CORRUPT: self = .notADatabase("\(error)")
             case .SQLITE_FULL: self = .hostFull
             case .SQLITE_READONLY: self = .hostFailed("the host lets it only be read; make it writable")
-            case .SQLITE_IOERR: self = .hostFailed("the host's storage has failed (\(error)); mend it")
+            case .SQLITE_IOERR: self = .storageFailed("the host's storage has failed (\(error)); mend it")
             case .SQLITE_CANTOPEN, .SQLITE_PERM, .SQLITE_AUTH:
                 self = .hostFailed("the host does not let it be opened; see who may write to its folder")
             case .SQLITE_NOMEM: self = .hostFailed("the host has no memory for it")
@@ -47,9 +49,7 @@ final class CartridgeIndex: Sendable {
         /// input or output has failed, or that it cannot open, when there is no room for that; so the host is asked.
         init(_ error: any Error, path: String) {
             self.init(error)
-            guard case .hostFailed = self,
-                [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains((error as? DatabaseError)?.resultCode)
-            else { return }
+            guard [.SQLITE_IOERR, .SQLITE_CANTOPEN].contains((error as? DatabaseError)?.resultCode) else { return }
             let folder = try? File.open(path: FilePath.directory(of: path), .directory)
             if let free = try? folder?.freeSpace(), free < Self.leastSpace { self = .hostFull }
         }
@@ -63,7 +63,7 @@ final class CartridgeIndex: Sendable {
             case .newerVersion: .newerVersion(path: path)
             case .notADatabase(let reason), .unusable(let reason): .damaged(path: path, reason: reason)
             case .hostFull: .unavailable(path: path, reason: "the host's file system is full; make room there")
-            case .hostFailed(let reason): .unavailable(path: path, reason: reason)
+            case .storageFailed(let reason), .hostFailed(let reason): .unavailable(path: path, reason: reason)
             }
         }
     }
