@@ -214,6 +214,25 @@ final class AdoptionTests {
         await controller.shutDown()
     }
 
+    @Test("a folder without a cartridge that can be used is no library, and stays")
+    func emptyLibrary() async throws {
+        try await controller.start()
+        let path = fixture.path + "/libraries/old"
+        try FileManager.default.createDirectory(atPath: path + "/notes", withIntermediateDirectories: true)
+        let empty = await fixture.refusal { try await controller.adoptLibrary(AdoptionOperation.old) }
+        #expect(empty?.code == .conflict && empty?.message.hasPrefix("there is no cartridge in \(path)") == true)
+        try fixture.makeCartridge(path + "/A00001L8.tape/damaged")
+        let damaged = await fixture.refusal { try await controller.adoptLibrary(AdoptionOperation.old) }
+        #expect(damaged?.code == .conflict)
+        #expect(
+            damaged?.message == "no cartridge in \(path) can be taken up: \(path)/A00001L8.tape cannot be used")
+        #expect(try await controller.libraries().isEmpty && fixture.devices.libraries.isEmpty)
+        #expect(fixture.media() == ["A00001L8.tape"])
+        try fixture.makeCartridge(path + "/B00001L8.tape")
+        #expect(try await controller.adoptLibrary(AdoptionOperation.old).library.status.cartridges == 1)
+        await controller.shutDown()
+    }
+
     @Test("a library is not deleted with cartridges in its folder that nobody has adopted")
     func strangers() async throws {
         try await fixture.prepareAdoption()

@@ -154,6 +154,16 @@ extension ControlPlane {
                 left.append(error.message)
             }
         }
+        guard !found.isEmpty else {
+            throw left.first.map {
+                ManagementError(
+                    .conflict, "no cartridge in \(path) can be taken up: \($0)\(left.count > 1 ? ", and so on" : "")")
+            }
+                ?? ManagementError(
+                    .conflict,
+                    "there is no cartridge in \(path), so no library to take up: put folders BARCODE\(suffix) there, "
+                        + "or remove it and make a library with 'carousel library create \(request.name)'")
+        }
         let new = NewLibrary(
             name: request.name, targetName: DeviceName.targetName(request.name), profile: request.profile,
             driveProfile: request.driveProfile, driveCount: request.drives,
