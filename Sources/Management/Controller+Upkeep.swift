@@ -83,8 +83,8 @@ extension Controller {
     // MARK: Reloading
 
     /// Reads again what the daemon reads from files when it starts: the CHAP secrets, the tokens, and the media of
-    /// disks and libraries that it could not serve, which it then serves. The log says what was done, and why something
-    /// was not.
+    /// disks and libraries that it could not serve, which it then serves; and opens portals that it could not open. The
+    /// log says what was done, and why something was not.
     public func reload() async {
         do throws(ManagementError) {
             try await change([.access]) { plane throws(ManagementError) in try plane.reloadSecrets() }
@@ -95,6 +95,11 @@ extension Controller {
             try await change([.tokens]) { plane throws(ManagementError) in plane.reloadTokens() }
         } catch {
             plane.logger.error("the tokens stay as they were", metadata: ["reason": "\(error.message)"])
+        }
+        do throws(ManagementError) {
+            _ = try await change([.access, .portals]) { plane throws(ManagementError) in plane.openAgain() }
+        } catch {
+            plane.logger.error("portals were not tried again", metadata: ["reason": "\(error.message)"])
         }
         let (served, missed) = await reconcile()
         plane.logger.notice("reloaded", metadata: ["newly served": "\(served)", "not served": "\(missed)"])

@@ -18,6 +18,7 @@ public final class FakeDevices: DeviceAssembly {
         var admitted: [String: TargetPlan] = [:]
         var whenExamining: (@Sendable () -> Void)?
         var portals: [Resource<Portal>] = []
+        var isPortOneFree = false
         var failingCartridge: String?
         var hangingCartridge: (barcode: String, barrier: Barrier)?
         var hangingDeletion: Barrier?
@@ -344,8 +345,13 @@ public final class FakeDevices: DeviceAssembly {
         }
     }
 
+    /// Has port 1 be free from now on.
+    public func freePortOne() { notes.withLock { $0.isPortOneFree = true } }
+
     public func openPortal(_ portal: PortalAddress, group: Int) throws(ManagementError) -> PortalAddress {
-        guard portal.port != 1 else { throw ManagementError(.inUse, "port 1 is taken") }
+        guard portal.port != 1 || notes.withLock({ $0.isPortOneFree }) else {
+            throw ManagementError(.inUse, "port 1 is taken")
+        }
         let resource = Resource<Portal>(
             name: portal.description, spec: Portal.Spec(portalGroup: group), status: Portal.Status())
         notes.withLock { $0.portals.append(resource) }

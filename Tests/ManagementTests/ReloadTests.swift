@@ -1,4 +1,5 @@
 import Foundation
+import GRDB
 import ManagementTestSupport
 import Resources
 import Testing
@@ -35,6 +36,36 @@ struct ReloadTests {
         #expect(try await controller.status().sessions == 1)
         await controller.reload()
         #expect(try await controller.status().problems.isEmpty)
+        await controller.shutDown()
+    }
+
+    @Test("a portal that could not be opened at the start is, once its address is free; those that are open stay so")
+    func portals() async throws {
+        try await fixture.controller.start(portals: [.default])
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
+        let usual = PortalAddress.default
+        let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
+        try await raw.write {
+            try $0.execute(sql: "INSERT INTO portal (address, port, portalGroupTag) VALUES ('192.0.2.1', 1, 7)")
+        }
+        try raw.close()
+        let (controller, devices) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+        await controller.reload()
+        #expect(try await controller.portal("192.0.2.1:1").status.problem?.contains("not open") == true)
+        #expect(try await controller.status().problems.count == 1)
+        devices.freePortOne()
+        await controller.reload()
+        let opened = try await controller.portal("192.0.2.1:1")
+        #expect(opened.status.problem == nil && opened.spec.portalGroup == 7)
+        #expect(devices.portals().map(\.name) == [usual.description, "192.0.2.1:1"])
+        #expect(try await controller.status().problems.isEmpty)
+        await controller.reload()
+        #expect(devices.portals().count == 2)
+        // It is a portal as others are.
+        try await controller.removePortal("192.0.2.1:1")
+        #expect(devices.portals().map(\.name) == [usual.description])
         await controller.shutDown()
     }
 

@@ -173,11 +173,7 @@ extension ControlPlane {
                 failure = failure ?? error
                 let group = record.portalGroupTag
                 unopenedPortals.append(ServedPortal(requested: portal, actual: portal, group: group))
-                let option = group == Self.defaultPortalGroup ? "" : " --portal-group \(group)"
-                setProblem(
-                    "portal \(portal) is not open: \(Self.reason(error)); give its address back and say 'carousel "
-                        + "portal create \(portal)\(option)', or forget it with 'carousel portal delete \(portal)'",
-                    of: "portal \(portal)")
+                noteUnopened(portal, group, error)
                 logger.error("portal is not open", metadata: ["portal": "\(portal)", "reason": "\(error.message)"])
             }
         }
@@ -190,6 +186,40 @@ extension ControlPlane {
         }
         // Only now, so that portals that could not be opened are not remembered.
         try remember(portals, unopenedPortals)
+    }
+
+    private func noteUnopened(_ portal: PortalAddress, _ group: Int, _ error: ManagementError) {
+        let option = group == Self.defaultPortalGroup ? "" : " --portal-group \(group)"
+        setProblem(
+            "portal \(portal) is not open: \(Self.reason(error)); give its address back and say 'carousel portal "
+                + "create \(portal)\(option)', or forget it with 'carousel portal delete \(portal)'",
+            of: "portal \(portal)")
+    }
+
+    /// Tries again to open the portals that could not be opened at the start. How many are, and how many still are not.
+    func openAgain() -> (opened: Int, missed: Int) {
+        var missed: [ServedPortal] = []
+        var opened: [ServedPortal] = []
+        for portal in unopenedPortals {
+            let (address, group) = (portal.requested, portal.group)
+            do throws(ManagementError) {
+                try checkNobodyIsSent(to: address)
+                opened.append(
+                    ServedPortal(
+                        requested: address, actual: try assembly.openPortal(address, group: group), group: group))
+                setProblem(nil, of: "portal \(address)")
+                logger.notice("portal is open again", metadata: ["portal": "\(address)"])
+            } catch {
+                missed.append(portal)
+                noteUnopened(address, group, error)
+                logger.error("portal is not open", metadata: ["portal": "\(address)", "reason": "\(error.message)"])
+            }
+        }
+        // All are remembered since the start.
+        portals += opened
+        unopenedPortals = missed
+        if !opened.isEmpty { noteWarnings() }
+        return (opened.count, missed.count)
     }
 
     /// What is wrong, of a sentence that also says what to do.

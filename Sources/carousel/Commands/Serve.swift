@@ -15,8 +15,9 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             The daemon serves what is in the state folder until SIGTERM or SIGINT: then it takes no new logins, asks \
             initiators to log out, writes everything to its media and ends with exit code 0, or with 74 when a medium \
-            could not be written out, which the log names. SIGHUP has it read the CHAP secrets and the tokens again \
-            and try again to serve what it could not; the log says what came of that.
+            could not be written out, which the log names. SIGHUP has it read the CHAP secrets and the tokens again, \
+            and try again to serve what it could not and to open portals that it could not; the log says what came of \
+            that.
 
             It listens on the portals given here and on those of the last time, or on 127.0.0.1:3260, which only this \
             machine reaches, when there are none. It remembers all of them: 'carousel portal delete' makes it forget \
