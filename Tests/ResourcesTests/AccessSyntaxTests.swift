@@ -16,6 +16,19 @@ struct AccessSyntaxTests {
     }
 
     @Test(
+        "a slash in the name of a target is written so that it does not end the place, and the sentence says how",
+        arguments: ["target:iqn.2004-10.com.example:a%2Fb", "target:iqn.2004-10.com.example:a%2fb"])
+    func places(text: String) throws {
+        let place = try CredentialPlace.parse(text)
+        #expect(place == .target("iqn.2004-10.com.example:a/b"))
+        #expect(place.description == "target:iqn.2004-10.com.example:a%2Fb")
+        #expect(try Credential.description.naming.checked(text + "/u/v") == place.description + "/u/v")
+        let error = #expect(throws: ManagementError.self) { try CredentialPlace.parse("a/b") }
+        #expect(error?.message.hasSuffix("a slash in a name as %2F") == true)
+        #expect(Credential.description.discussion.contains("a%2Fb/USER"))
+    }
+
+    @Test(
         "what is no address is refused",
         arguments: [
             "", "1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.256", "1.2.3.4 ", ":", ":::", "1:2", "1:2:3:4:5:6:7:8:9",

@@ -46,6 +46,10 @@ public enum Credential: ResourceKind {
             Secrets have 12 to 255 bytes. They are stored in chap.json in the state folder, which only the daemon's \
             user may read, and shown nowhere. Sessions that are logged in stay; the next login has to know the secret.
 
+            A slash ends the place, so one in the name of a target is written %2F, here and in requests: \
+            target:iqn.2004-10.com.example:a%2Fb/USER. What follows the slash is the user, slashes included. A drive \
+            is no place: whoever wants it has to log in to a target that shows it.
+
             That a proof is required is remembered apart from the secrets: where these are deleted or lost, nobody \
             gets in until others are set, or 'carousel chap waive' says that none is needed.
             """,

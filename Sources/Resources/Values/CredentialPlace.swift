@@ -26,9 +26,13 @@ public enum CredentialPlace: Hashable, Sendable, CustomStringConvertible {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, ["target", "group"].contains(parts[0]) else {
             throw ManagementError(
-                .invalid, "'\(text)' is no place for CHAP; write target:NAME, group:NAME or discovery")
+                .invalid,
+                "'\(text)' is no place for CHAP; write target:NAME, group:NAME or discovery, and a slash in a name as "
+                    + "%2F"
+            )
         }
         guard parts[0] == "target" else { return .group(try TextRule.name(of: "group").canonical(String(parts[1]))) }
-        return .target(try TextRule.target.canonical(String(parts[1].replacing("%2F", with: "/"))))
+        return .target(
+            try TextRule.target.canonical(String(parts[1].replacing("%2F", with: "/").replacing("%2f", with: "/"))))
     }
 }
