@@ -257,15 +257,15 @@ struct API: Sendable {
     static func body(
         of request: Request, upTo maximumLength: Int = ControlServer.maximumBodyLength
     ) async throws -> JSONValue {
+        let isTooLong = RequestBodies.announcedLength(request.headers).map { $0 > maximumLength } ?? false
+        guard !isTooLong else { throw tooLong(maximumLength) }
         let bytes: ByteBuffer
         do {
             bytes = try await request.body.collect(upTo: maximumLength)
         } catch let error where !(error is NIOTooManyBytesError) {
             throw ManagementError(.invalid, "the body cannot be read: it is not sent as HTTP/1.1 has it, or not whole")
         } catch {
-            throw Problem(
-                .contentTooLarge,
-                ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
+            throw tooLong(maximumLength)
         }
         guard bytes.readableBytes > 0 else { return [:] }
         guard JSONNames.isUTF8(bytes.readableBytesView) else {
@@ -279,6 +279,10 @@ struct API: Sendable {
         }
         try checkNames(bytes)
         return body
+    }
+
+    private static func tooLong(_ maximumLength: Int) -> Problem {
+        Problem(.contentTooLarge, ManagementError(.invalid, "the body has more than \(maximumLength) bytes"))
     }
 
     /// Refuses JSON in which a name stands twice: who reads it might take the other one.
@@ -342,6 +346,8 @@ struct API: Sendable {
                 .joined(separator: ", ")
         }
         headers[.wwwAuthenticate] = problem.challenge
+        // Nobody waits for the rest of the body.
+        if problem.status == .contentTooLarge { headers[.connection] = "close" }
         let data = (try? APICoding.encode(JSONValue.object(body))) ?? Data()
         return Response(
             status: problem.status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: data)))

@@ -106,6 +106,7 @@ public struct ControlServer: Sendable {
                     responder: responder,
                     configuration: HTTP1Channel.Configuration(
                         additionalChannelHandlers: [
+                            RequestBodies(maximumLength: Self.maximumConfigurationLength),
                             RequestDeadline(Self.idleTimeout),
                             ConnectionWatch(patience: readPatience) { controller.endFollowers() },
                         ],

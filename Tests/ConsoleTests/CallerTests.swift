@@ -63,7 +63,7 @@ struct CallerTests {
 
     @Test("what is asked for through the socket is recorded with the user and the process that asks")
     func actors() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             _ = try await client.create(Disk.description, "a", ["size": 4096])
             _ = try await client.create(
                 Library.description, "vtl",
@@ -81,7 +81,7 @@ struct CallerTests {
 
     @Test("whoever gives a token has its role, and every request that the tables offer is refused below its own")
     func roles() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             for role in Role.allCases {
                 let made = try await client.create(Token.description, role.rawValue, ["role": role.json])
                 let token = try #require(made["status"]?["token"]?.text)
@@ -104,7 +104,7 @@ struct CallerTests {
 
     @Test("a field that reaches files of the host is for admins")
     func fields() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             let made = try await client.create(Token.description, "op", ["role": "operator"])
             let token = try #require(made["status"]?["token"]?.text)
             let refused = try await Self.ask(
@@ -120,7 +120,7 @@ struct CallerTests {
 
     @Test("who follows by a token is told nothing any more when the token is gone, and cannot take all places")
     func followers() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             let made = try await client.create(Token.description, "v", ["role": "viewer"])
             let token = try #require(made["status"]?["token"]?.text)
             let followers = (0..<Followers.maximumCountOfToken).map { _ in
@@ -143,7 +143,7 @@ struct CallerTests {
 
     @Test("a configuration is compared for admins only: it tells of files and secrets")
     func comparison() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             let made = try await client.create(Token.description, "op", ["role": "operator"])
             let token = try #require(made["status"]?["token"]?.text)
             let answer = try await Self.ask(
@@ -156,7 +156,7 @@ struct CallerTests {
 
     @Test("what is no good token is refused, with how to show who one is, and counted")
     func unauthenticated() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             let made = try await client.create(Token.description, "t", ["role": "admin"])
             let token = try #require(made["status"]?["token"]?.text)
             let wrong = [

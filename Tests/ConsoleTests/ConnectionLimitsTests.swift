@@ -11,7 +11,7 @@ import Testing
 extension ConsoleTests {
     @Test("connections that say nothing, or half of something, keep no command out")
     func silentConnections() async throws {
-        try await serving { _, fixture in
+        try await withServer { _, fixture in
             let address = SocketAddress(path: fixture.path + "/control.sock")
             var silent: [StreamSocket] = []
             for number in 0..<(2 * ControlServer.maximumConnections) {

@@ -30,23 +30,6 @@ enum AnyJSON: Decodable {
 
 @Suite("The API over its socket")
 struct ConsoleTests {
-    /// Runs `body` with a client of a server over fake devices.
-    func serving(_ body: (ControlClient, ControllerFixture) async throws -> Void) async throws {
-        let fixture = try ControllerFixture()
-        let server = ControlServer(controller: fixture.controller, logger: .silent)
-        let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run { continuation.finish() } }
-        for await _ in ready {}
-        do {
-            try await body(ControlClient(stateFolder: fixture.path), fixture)
-        } catch {
-            Issue.record(error)
-        }
-        task.cancel()
-        _ = await task.result
-        #expect(!FileManager.default.fileExists(atPath: fixture.path + "/control.sock"))
-    }
-
     func refusal(_ request: () async throws -> some Sendable) async -> ManagementError? {
         do {
             _ = try await request()
@@ -66,16 +49,15 @@ struct ConsoleTests {
         let server = ControlServer(
             controller: fixture.controller, inheritedSocket: dup(socket.fileDescriptor),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run { continuation.finish() } }
-        for await _ in ready {}
-        let client = ControlClient(stateFolder: fixture.path)
-        try await withThrowingTaskGroup(of: DaemonStatus.self) { group in
-            for _ in 0..<(2 * ControlServer.maximumConnections) { group.addTask { try await client.get("status") } }
-            for try await status in group { #expect(status.disks == 0) }
+        await withServer(server) {
+            let client = ControlClient(stateFolder: fixture.path)
+            try await withThrowingTaskGroup(of: DaemonStatus.self) { group in
+                for _ in 0..<(2 * ControlServer.maximumConnections) {
+                    group.addTask { try await client.get("status") }
+                }
+                for try await status in group { #expect(status.disks == 0) }
+            }
         }
-        task.cancel()
-        _ = await task.result
         #expect(FileManager.default.fileExists(atPath: path), "it is the service manager's")
         #expect(!FileManager.default.fileExists(atPath: path + ".own"))
     }
@@ -126,7 +108,7 @@ struct ConsoleTests {
 
     @Test("every route answers")
     func routes() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             let library = try await fixture.makeLibrary()
             let disk = try await client.create(Disk.description, "a", ["size": 1_048_576])
             #expect(try await client.list(Disk.description) == [disk])
@@ -168,7 +150,7 @@ struct ConsoleTests {
 
     @Test("every route of portals, access and sessions answers, and no answer has a secret")
     func accessRoutes() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             try await fixture.controller.start()
             try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
             let portal = try await client.create(Portal.description, "[::1]:3261", ["portalGroup": 2])
@@ -225,7 +207,7 @@ struct ConsoleTests {
 
     @Test("a loss of data is told, with its time, until it is acknowledged")
     func losses() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             try await fixture.makeLibrary(cartridges: 1)
             try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
             for name in ["a", "A00001L8"] {
@@ -254,7 +236,7 @@ struct ConsoleTests {
 
     @Test("what was done is among the jobs and the events, the last ones alone where that is asked for")
     func jobsAndEvents() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             try await fixture.makeLibrary()
             _ = try await client.create(Disk.description, "a", ["size": 4096])
             let jobs = try await client.list(DaemonJob.description)
@@ -277,7 +259,7 @@ struct ConsoleTests {
 
     @Test("a refusal keeps its code and its sentence")
     func refusals() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             let missing = await refusal { try await client.show(Disk.description, "x") }
             #expect(missing?.code == .notFound)
             #expect(missing?.message.contains("'x'") == true)
@@ -294,7 +276,7 @@ struct ConsoleTests {
 
     @Test("bodies that are no requests are refused")
     func badBodies() async throws {
-        try await serving { client, _ in
+        try await withServer { client, _ in
             let wrong = await refusal { () -> JSONValue in try await client.post("disks", ["name": 1]) }
             #expect(wrong?.code == .invalid)
             let long = String(repeating: "a", count: ControlServer.maximumBodyLength)
@@ -309,7 +291,7 @@ struct ConsoleTests {
 
     @Test("the socket is for its owner only")
     func access() async throws {
-        try await serving { _, fixture in
+        try await withServer { _, fixture in
             let attributes = try FileManager.default.attributesOfItem(atPath: fixture.path + "/control.sock")
             #expect(attributes[.posixPermissions] as? Int == 0o600)
         }

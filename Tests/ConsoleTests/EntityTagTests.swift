@@ -30,27 +30,17 @@ struct EntityTagTests {
     private func serving(
         _ body: (_ ask: (String, String, [String: String], JSONValue?) async throws -> Answer) async throws -> Void
     ) async throws {
-        let fixture = try ControllerFixture()
-        let server = ControlServer(controller: fixture.controller, logger: .silent)
-        let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { try await server.run { continuation.finish() } }
-        for await _ in ready {}
-        let path = fixture.path + "/control.sock"
-        do {
+        try await withServer { _, fixture in
             try await body { method, resource, headers, body in
                 let content = body?.serialized ?? ""
                 let fields = headers.map { "\($0): \($1)\r\n" }.joined()
                 let request =
                     "\(method) /v1/\(resource) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\(fields)"
                     + "Content-Length: \(content.utf8.count)\r\n\r\n\(content)"
-                let text = try await Self.exchange(request, path)
+                let text = try await Self.exchange(request, fixture.path + "/control.sock")
                 return try #require(Answer(text), "\(text)")
             }
-        } catch {
-            Issue.record(error)
         }
-        task.cancel()
-        _ = await task.result
     }
 
     /// What comes back for `request` until the other side closes.

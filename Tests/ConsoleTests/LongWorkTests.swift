@@ -52,7 +52,7 @@ extension ConsoleTests {
 
     @Test("what is a job is answered by the job, unless the client prefers to wait")
     func jobs() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             let barrier = fixture.devices.hang(atCartridge: "B00002L8")
             let body: JSONValue = ["name": "big", "spec": .object(spec)]
             let started = try await ask(client, .POST, "/v1/libraries", body)
@@ -83,7 +83,7 @@ extension ConsoleTests {
 
     @Test("a check is a job; its findings stay readable")
     func check() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             try await fixture.makeLibrary()
             let job: JSONValue = try await client.post("check", CheckRequest(names: ["vtl"]).json)
             #expect(job["status"]?["work"] == "check media vtl")
@@ -96,7 +96,7 @@ extension ConsoleTests {
 
     @Test("a dry run says over HTTP what would be, and changes nothing")
     func dryRuns() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             let made = try await client.startCreation(Disk.description, "a", ["size": 4096], isDryRun: true)
             #expect(made == ["name": "a", "spec": ["size": 4096, "blockSize": 512]])
             #expect(try await client.list(Disk.description).isEmpty)
@@ -120,7 +120,7 @@ extension ConsoleTests {
 
     @Test("preferences without sense are none, and a parameter that is given twice is refused")
     func strangeRequests() async throws {
-        try await serving { client, _ in
+        try await withServer { client, _ in
             for preference in [";", "", ",", ";;,;", "=", "wait=", "wait;x", ";wait", "wait=-1", "\u{20}"] {
                 let answer = try await ask(client, .POST, "/v1/check", [:], ["prefer": preference])
                 #expect(answer.status < 300, "'\(preference)': \(answer.status)")
@@ -149,7 +149,7 @@ extension ConsoleTests {
 
     @Test("events are followed from any of them on, by kind and name, until the daemon stops")
     func following() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             for name in ["a", "b"] { try await fixture.controller.createDisk(name, Disk.Spec(size: 4096)) }
             let first = try #require(try await client.list(Event.description).first?["name"]?.text)
             let filtered = try await client.list(Event.description, filters: ["kind": "disk", "thing": "b"])
@@ -186,7 +186,7 @@ extension ConsoleTests {
 
     @Test("more followers than there is room for are refused, and the API answers beside them")
     func followers() async throws {
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
             let (came, continuation) = AsyncStream.makeStream(of: Void.self)
             let followers = (0..<Followers.maximumCount).map { _ in
@@ -221,21 +221,18 @@ extension ConsoleTests {
         }
         var server = ControlServer(controller: fixture.controller, logger: .silent)
         server.readPatience = .milliseconds(50)
-        let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { [server] in try await server.run { continuation.finish() } }
-        for await _ in ready {}
-        let client = ControlClient(stateFolder: fixture.path)
-        await #expect(throws: ControlClientError.self) {
-            try await client.exchange(.GET, "/v1/events?follow&after=0", body: Data(), isStream: true) { inbound in
-                for try await _ in inbound {
-                    while plane.feed.followerCount > 0 { try await Task.sleep(for: .milliseconds(1)) }
+        await withServer(server) {
+            let client = ControlClient(stateFolder: fixture.path)
+            await #expect(throws: ControlClientError.self) {
+                try await client.exchange(.GET, "/v1/events?follow&after=0", body: Data(), isStream: true) { inbound in
+                    for try await _ in inbound {
+                        while plane.feed.followerCount > 0 { try await Task.sleep(for: .milliseconds(1)) }
+                    }
+                    throw ControlClient.brokenOff
                 }
-                throw ControlClient.brokenOff
             }
+            #expect(plane.feed.followerCount == 0)
         }
-        #expect(plane.feed.followerCount == 0)
-        task.cancel()
-        _ = await task.result
     }
 
     @Test("the end of the server ends those who follow")
@@ -267,23 +264,20 @@ extension ConsoleTests {
         let fixture = try ControllerFixture()
         var server = ControlServer(controller: fixture.controller, logger: .silent)
         server.socketInterval = .milliseconds(5)
-        let (ready, continuation) = AsyncStream<Void>.makeStream()
-        let task = Task { [server] in try await server.run { continuation.finish() } }
-        for await _ in ready {}
-        let path = fixture.path + "/control.sock"
-        for _ in 0..<2 {
-            try FileManager.default.removeItem(atPath: path)
-            let client = ControlClient(stateFolder: fixture.path)
-            var status: DaemonStatus?
-            // It is bound a moment before it listens.
-            while status == nil {
-                status = try? await client.get("status")
-                await Task.yield()
+        await withServer(server) {
+            let path = fixture.path + "/control.sock"
+            for _ in 0..<2 {
+                try FileManager.default.removeItem(atPath: path)
+                let client = ControlClient(stateFolder: fixture.path)
+                var status: DaemonStatus?
+                // It is bound a moment before it listens.
+                while status == nil {
+                    status = try? await client.get("status")
+                    await Task.yield()
+                }
+                #expect(status?.stateFolder == fixture.path)
             }
-            #expect(status?.stateFolder == fixture.path)
         }
-        task.cancel()
-        _ = await task.result
     }
 
     @Test("a daemon that does not answer is told of, and so is one that stops in the middle")
@@ -312,7 +306,7 @@ extension ConsoleTests {
         #expect(query.hasPrefix("the daemon has not answered for 20 ms"))
         let change = await message { _ = try await client.create(Disk.description, "a", ["size": 4096]) }
         #expect(change.hasPrefix("the daemon has not answered for 30 ms") && change.contains("may still do"))
-        try await serving { client, fixture in
+        try await withServer { client, fixture in
             var limits = ControlClient.Limits()
             limits.silence = .milliseconds(20)
             let follower = ControlClient(stateFolder: fixture.path, limits: limits)

@@ -9,7 +9,7 @@ struct MethodTests {
     private func serving(
         _ body: (_ ask: (String, String, String) async throws -> (head: [String], body: String)) async throws -> Void
     ) async throws {
-        try await ConsoleTests().serving { _, fixture in
+        try await withServer { _, fixture in
             try await body { method, path, content in
                 let text = try await EntityTagTests.exchange(
                     "\(method) \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -20,6 +20,40 @@ struct MethodTests {
                     String(text[end.upperBound...])
                 )
             }
+        }
+    }
+
+    @Test(
+        "a body that is announced as too long is refused at once, and the connection closed (RFC 9110 section 15.5.14)"
+    )
+    func announcedBodies() async throws {
+        try await withServer { _, fixture in
+            for (path, length) in [
+                ("/v1/disks", "65537"), ("/v1/disks", "9223372036854775807"), ("/v1/configuration/apply", "16777217"),
+            ] {
+                let start = ContinuousClock.now
+                // It never comes, and the client does not ask for the end of the connection.
+                let answer = try await EntityTagTests.exchange(
+                    "POST \(path) HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: \(length)\r\n\r\n",
+                    fixture.path + "/control.sock")
+                let isAsked = answer.hasPrefix("HTTP/1.1 100 Continue\r\n\r\n")
+                #expect(isAsked == (length == "65537"), "\(answer)")
+                #expect(answer.contains("HTTP/1.1 413 "), "\(answer)")
+                #expect(answer.lowercased().contains("\r\nconnection: close\r\n"), "\(answer)")
+                #expect(answer.contains("the body has more than"), "\(answer)")
+                #expect(ContinuousClock.now - start < .seconds(8))
+            }
+        }
+    }
+
+    @Test("who waits for leave to send a body gets it, and then the answer (RFC 9110 section 10.1.1)")
+    func expectation() async throws {
+        try await withServer { _, fixture in
+            let content = #"{"name": "a", "spec": {"size": 4096}}"#
+            let answer = try await EntityTagTests.exchange(
+                "POST /v1/disks HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n"
+                    + "Content-Length: \(content.utf8.count)\r\n\r\n\(content)", fixture.path + "/control.sock")
+            #expect(answer.hasPrefix("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 "), "\(answer)")
         }
     }
 

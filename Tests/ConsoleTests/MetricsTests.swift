@@ -73,7 +73,7 @@ struct MetricsTests {
 
     @Test("a strict parser reads back what was counted, whatever the names are")
     func contents() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             _ = try await client.create(Disk.description, "kept", ["size": 1_048_576])
             let statistics = Self.statistics(devices: 4)
             fixture.devices.setStatistics(statistics)
@@ -153,7 +153,7 @@ struct MetricsTests {
 
     @Test("space is told when somebody has looked, and nobody waits for that")
     func space() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             _ = try await fixture.makeLibrary(cartridges: 3)
             _ = try await client.create(Disk.description, "a", ["size": 1_048_576])
             var families: [ParsedFamily] = []
@@ -178,7 +178,7 @@ struct MetricsTests {
 
     @Test("a scrape waits for no change and for no file that hangs")
     func hanging() async throws {
-        try await ConsoleTests().serving { client, fixture in
+        try await withServer { client, fixture in
             let survey = fixture.devices.hangAtSurvey()
             let cartridge = fixture.devices.hang(atCartridge: "A00001L8")
             let creation = Task { try await fixture.makeLibrary() }
