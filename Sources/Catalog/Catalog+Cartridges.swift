@@ -55,7 +55,7 @@ extension Catalog {
     /// How many disks, libraries and cartridges there are. No row is read for that: SQLite counts the cells of the
     /// pages of an index.
     public func deviceCounts() throws(CatalogError) -> (disks: Int, libraries: Int, cartridges: Int) {
-        try read { database in
+        try read(rememberedCounts) { database in
             func count(_ table: String) throws -> Int {
                 try Int.fetchOne(database, sql: "SELECT count(*) FROM \(table)") ?? 0
             }

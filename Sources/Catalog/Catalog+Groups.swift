@@ -6,23 +6,42 @@ extension Catalog {
     /// The initiator groups, by rank.
     public func initiatorGroups() throws(CatalogError) -> [InitiatorGroupRecord] {
         try read { database in
-            var names: [Int64: [String]] = [:]
-            var addresses: [Int64: [String]] = [:]
-            for row in try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroupMember ORDER BY pattern") {
-                let isName = row["kind"] == "name"
-                if isName {
-                    names[row["initiatorGroup"], default: []].append(row["pattern"])
-                } else {
-                    addresses[row["initiatorGroup"], default: []].append(row["pattern"])
-                }
+            try Self.groups(
+                try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroup ORDER BY rank, id"),
+                members: try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroupMember ORDER BY pattern"))
+        }
+    }
+
+    /// The group `name`, if there is one. The cost grows with what that group has only.
+    public func initiatorGroup(named name: String) throws(CatalogError) -> InitiatorGroupRecord? {
+        try read { database in
+            let rows = try Row.fetchAll(
+                database, sql: "SELECT * FROM initiatorGroup WHERE name = ?", arguments: [name])
+            guard let id: Int64 = rows.first?["id"] else { return nil }
+            let members = try Row.fetchAll(
+                database, sql: "SELECT * FROM initiatorGroupMember WHERE initiatorGroup = ? ORDER BY pattern",
+                arguments: [id])
+            return try Self.groups(rows, members: members).first
+        }
+    }
+
+    private static func groups(_ rows: [Row], members: [Row]) throws -> [InitiatorGroupRecord] {
+        var names: [Int64: [String]] = [:]
+        var addresses: [Int64: [String]] = [:]
+        for row in members {
+            let isName = row["kind"] == "name"
+            if isName {
+                names[row["initiatorGroup"], default: []].append(row["pattern"])
+            } else {
+                addresses[row["initiatorGroup"], default: []].append(row["pattern"])
             }
-            return try Row.fetchAll(database, sql: "SELECT * FROM initiatorGroup ORDER BY rank, id").map { row in
-                InitiatorGroupRecord(
-                    id: row["id"], name: row["name"], rank: row["rank"], namePatterns: names[row["id"]] ?? [],
-                    addressRanges: addresses[row["id"]] ?? [],
-                    requiresAuthentication: row["requiresAuthentication"], created: Date(row["created"]),
-                    generation: StoredGeneration.of(row))
-            }
+        }
+        return rows.map { row in
+            InitiatorGroupRecord(
+                id: row["id"], name: row["name"], rank: row["rank"], namePatterns: names[row["id"]] ?? [],
+                addressRanges: addresses[row["id"]] ?? [],
+                requiresAuthentication: row["requiresAuthentication"], created: Date(row["created"]),
+                generation: StoredGeneration.of(row))
         }
     }
 }

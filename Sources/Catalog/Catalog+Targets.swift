@@ -40,6 +40,18 @@ extension Catalog {
         }
     }
 
+    /// The same for the group with the key `group`.
+    public func targetNames(ofGroup group: Int64) throws(CatalogError) -> [String] {
+        try read { database in
+            try String.fetchAll(
+                database,
+                sql: """
+                    SELECT name FROM targetAccess JOIN target ON target.id = target WHERE initiatorGroup = ? \
+                    ORDER BY name
+                    """, arguments: [group])
+        }
+    }
+
     /// The target that has one of `names`, if there is one. The cost grows with what that target has only.
     public func target(named names: [String]) throws(CatalogError) -> TargetRecord? {
         try read { database in

@@ -52,6 +52,12 @@ public final class Catalog: Sendable {
     private let path: String
     private let place: CatalogPlace
     let hooks: Hooks
+    private let changes = CatalogChanges()
+
+    // What is asked for again and again, and takes long where there is much.
+    let rememberedCounts = Remembered<(disks: Int, libraries: Int, cartridges: Int)>()
+    let rememberedPlaces = Remembered<Set<AuthenticationPlace>>()
+    let rememberedOpenTargets = Remembered<[ExposedTarget]>()
 
     /// Opens the catalog at `path`, making it if there is none and migrating an older one.
     ///
@@ -186,6 +192,17 @@ public final class Catalog: Sendable {
         do { return try pool.read(body) } catch { throw Self.translated(error) }
     }
 
+    /// The same, without looking again when it is in `memory` and nothing has changed since.
+    func read<Value>(
+        _ memory: Remembered<Value>, _ body: (Database) throws -> Value
+    ) throws(CatalogError) -> Value {
+        let count = changes.count
+        if let count, let value = memory.value(after: count) { return value }
+        let value = try read(body)
+        if let count { memory.set(value, after: count) }
+        return value
+    }
+
     /// One transaction: all of `body`, with `event`, or nothing.
     func write<Value>(
         _ event: NewEvent? = nil, _ body: (Database) throws -> Value
@@ -222,12 +239,14 @@ public final class Catalog: Sendable {
     }
 
     private func transaction<Value>(_ events: [NewEvent], _ body: (Database) throws -> Value) throws -> Value {
-        let value = try pool.write { database in
-            let value = try body(database)
-            for event in events { try record(event, in: database) }
-            try hooks.willCommit?()
-            guard place.isKept else { throw CatalogError.displaced }
-            return value
+        let value = try changes.during {
+            try pool.write { database in
+                let value = try body(database)
+                for event in events { try record(event, in: database) }
+                try hooks.willCommit?()
+                guard place.isKept else { throw CatalogError.displaced }
+                return value
+            }
         }
         hooks.didCommit?()
         return value

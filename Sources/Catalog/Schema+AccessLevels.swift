@@ -43,7 +43,7 @@ public enum AuthenticationPlace: Hashable, Sendable {
 extension Catalog {
     /// Where authentication is required.
     public func authenticationPlaces() throws(CatalogError) -> Set<AuthenticationPlace> {
-        try read { database in
+        try read(rememberedPlaces) { database in
             func names(_ table: String) throws -> [String] {
                 try String.fetchAll(database, sql: "SELECT name FROM \(table) WHERE requiresAuthentication")
             }
@@ -66,23 +66,23 @@ extension Catalog {
 
     /// The targets that are open to everyone without proof, by name.
     public func openTargets() throws(CatalogError) -> [ExposedTarget] {
-        try exposedTargets("accessLevel = 'open' AND NOT requiresAuthentication")
+        try read(rememberedOpenTargets) {
+            try Self.exposedTargets($0, "accessLevel = 'open' AND NOT requiresAuthentication")
+        }
     }
 
     /// The targets that only some portal groups offer, by name.
     public func targetsOfPortalGroups() throws(CatalogError) -> [ExposedTarget] {
-        try exposedTargets("id IN (SELECT target FROM targetPortalGroup)")
+        try read { try Self.exposedTargets($0, "id IN (SELECT target FROM targetPortalGroup)") }
     }
 
-    private func exposedTargets(_ condition: String) throws(CatalogError) -> [ExposedTarget] {
-        try read { database in
-            let tags = try database.makeStatement(
-                sql: "SELECT portalGroupTag FROM targetPortalGroup WHERE target = ?")
-            return try Row.fetchAll(database, sql: "SELECT id, name FROM target WHERE \(condition) ORDER BY name").map {
-                let id: Int64 = $0["id"]
-                let own = try Int.fetchSet(tags, arguments: [id])
-                return ExposedTarget(name: $0["name"], portalGroupTags: own.isEmpty ? nil : own)
-            }
+    private static func exposedTargets(_ database: Database, _ condition: String) throws -> [ExposedTarget] {
+        let tags = try database.makeStatement(
+            sql: "SELECT portalGroupTag FROM targetPortalGroup WHERE target = ?")
+        return try Row.fetchAll(database, sql: "SELECT id, name FROM target WHERE \(condition) ORDER BY name").map {
+            let id: Int64 = $0["id"]
+            let own = try Int.fetchSet(tags, arguments: [id])
+            return ExposedTarget(name: $0["name"], portalGroupTags: own.isEmpty ? nil : own)
         }
     }
 }

@@ -54,9 +54,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         self.isReadOnly = isReadOnly
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
-        image.observeLosses { [attachedNexuses] failure in
-            attachedNexuses.establishDeferredError(Self.writeFailure(failure, block: nil))
-        }
+        whenLosing {}
     }
 
     // MARK: State
@@ -85,6 +83,14 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// is read from then on is what the host has. It waits for the file system; the answer is nil, or why nothing has
     /// changed.
     public func acknowledgeLoss() -> MediaFailure? { image.acknowledgeLoss() }
+
+    /// Sets what is called at each loss, when `hasLostData` says so already, on a thread that must not be kept.
+    public func whenLosing(_ handler: @escaping @Sendable () -> Void) {
+        image.observeLosses { [attachedNexuses] failure in
+            attachedNexuses.establishDeferredError(Self.writeFailure(failure, block: nil))
+            handler()
+        }
+    }
 
     /// Sets what is called after each loss, on a thread that may wait: with the cause, the time, and why the image
     /// could not be marked, if so, which makes its next opening permit writes.

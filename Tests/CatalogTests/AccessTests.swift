@@ -138,6 +138,10 @@ struct AccessTests {
         #expect(try catalog.initiatorGroups().map(\.name) == ["c", "b", "a"])
         #expect(try catalog.initiatorGroups()[1].namePatterns == ["eui.*", "iqn.2026-11.*"])
         #expect(try catalog.initiatorGroups()[1].addressRanges == ["10.0.0.0/8"])
+        for group in try catalog.initiatorGroups() {
+            #expect(try catalog.initiatorGroup(named: group.name) == group)
+        }
+        #expect(try catalog.initiatorGroup(named: "d") == nil)
         #expect(throws: CatalogError.self) { try group("a") }
         try catalog.changeAccess {
             try $0.setInitiatorGroup(third, rank: 1, namePatterns: [], addressRanges: ["10.0.0.1/32"])
@@ -152,6 +156,9 @@ struct AccessTests {
         let access = try self.target("t:a").access
         #expect(access.map(\.group) == [first, second])
         #expect(access.map(\.logicalUnits) == [[3: unit], nil])
+        for group in [first, second, third] {
+            #expect(try catalog.targetNames(ofGroup: group) == catalog.targetNames()[group] ?? [])
+        }
         try catalog.changeAccess { try $0.removeAccess(of: second, to: target) }
         #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.removeAccess(of: second, to: target) } }
         try catalog.changeAccess { try $0.removeInitiatorGroup(second) }

@@ -46,6 +46,20 @@ struct MethodTests {
         }
     }
 
+    @Test("a body that is no object is told as that, without a field; a request's fields are all named")
+    func fieldsOfBodies() async throws {
+        try await serving { ask in
+            for path in ["/v1/disks", "/v1/check", "/v1/configuration/compare"] {
+                let answer = try await ask("POST", path, "[]")
+                #expect(answer.head[0].contains(" 400 "), "\(answer)")
+                #expect(answer.body.contains("the body is a list where an object is expected"), "\(answer)")
+                #expect(!answer.body.contains("\"field\""), "\(answer)")
+            }
+            let answer = try await ask("POST", "/v1/configuration/compare", #"{"configuration": {}, "prune": true}"#)
+            #expect(answer.body.contains("it has configuration, prunes, mayWiden, deletableMedia"), "\(answer)")
+        }
+    }
+
     @Test("who waits for leave to send a body gets it, and then the answer (RFC 9110 section 10.1.1)")
     func expectation() async throws {
         try await withServer { _, fixture in

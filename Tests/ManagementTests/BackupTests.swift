@@ -242,24 +242,26 @@ struct BackupTests {
         #expect(refusal?.code == .damaged && refusal?.message.contains("library 'vtl' cannot be copied") == true)
     }
 
-    @Test("the loop goes on while media are copied, and looks at them later")
+    @Test("a round waits for nothing at which others are at work for long")
     func roundBeside() async throws {
-        defer { removing(folder) }
         try await prepare()
-        let controller = fixture.controller
-        let barrier = Barrier()
-        let job = try await controller.startBackup(BackupRequest(folder: folder, hasMedia: true)) { step in
-            if step == .media { barrier.pass() }
-        }
-        await barrier.waitForArrival()
+        await fixture.controller.shutDown()
+        fixture.controller.folder.release()
         let image = fixture.path + "/disks/a.img"
         try FileManager.default.moveItem(atPath: image, toPath: image + ".away")
-        // Without a bound it would wait for the end of the backup.
-        #expect(await controller.reconcile() == (0, 1))
-        #expect(try await controller.status().problems.contains { $0.contains("disk 'a'") })
+        let (controller, _) = try ControllerFixture.make(fixture.path)
+        try await controller.start()
+        let barrier = Barrier()
+        let work = Task { try await controller.change([.media(of: "a")], in: .long) { _ in barrier.pass() } }
+        await barrier.waitForArrival()
         try FileManager.default.moveItem(atPath: image + ".away", toPath: image)
+        // Without a bound it would wait for the end of the work.
+        #expect(await controller.reconcile() == (0, 1))
         barrier.open()
-        try await controller.finish(job.id)
+        try await work.value
+        #expect(await controller.reconcile() == (1, 0))
+        await controller.shutDown()
+        controller.folder.release()
     }
 
     @Test("an apply that waits for media that are copied holds up nobody's access; one that leaves them does not wait")

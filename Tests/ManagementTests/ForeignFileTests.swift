@@ -149,8 +149,10 @@ struct ForeignFileTests {
             let refusal = await fixture.refusal { try await controller.deleteDisk("a") }
             #expect(refusal?.code == .conflict)
             #expect(refusal?.message.contains("\(image) is not what disk 'a' was served from") == true)
-            #expect(await controller.reconcile() == (0, 1))
+            await controller.reconcile()
             #expect(try Data(contentsOf: URL(fileURLWithPath: image)) == victimText)
+            // It is served on, for nothing was begun.
+            #expect(try await controller.disk("a").status.state == .detached)
         }
         try FileManager.default.moveItem(atPath: image, toPath: image + ".kept")
         try await controller.deleteDisk("a")

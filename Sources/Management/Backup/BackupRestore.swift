@@ -57,7 +57,8 @@ public enum BackupRestore {
         try marker.write(state)
         let removed = try removeForeignFiles(state)
         for path in unfinished.sorted() where state.exists(path) { try state.remove(path) }
-        for name in stale { try removeFile(name, state) }
+        for name in stale { try state.remove(state.path + "/" + name) }
+        if interrupted != nil { try removeEmptyCartridges(of: marker, state) }
         let names = manifest.files.keys.sorted { ($0 == catalog ? 1 : 0, $0) < ($1 == catalog ? 1 : 0, $1) }
         for name in names where !present.contains(name) {
             let target = state.path + "/" + name
@@ -118,13 +119,16 @@ public enum BackupRestore {
         return (present, stale)
     }
 
-    /// Removes a file, and the folder of a cartridge of which nothing is left.
-    private static func removeFile(_ name: String, _ state: StateFolder) throws(ManagementError) {
-        let path = state.path + "/" + name
-        try state.remove(path)
-        let parent = (path as NSString).deletingLastPathComponent
-        guard parent.hasSuffix(StateFolder.cartridgeSuffix), state.names(in: parent).isEmpty else { return }
-        try state.removeFolder(parent)
+    /// Removes the folders of cartridges that an interrupted restore has made, and of which nothing is there: none of
+    /// their barcodes could be made while they are there.
+    private static func removeEmptyCartridges(
+        of marker: RestoreMarker, _ state: StateFolder
+    ) throws(ManagementError) {
+        let folders = Set(marker.names.map { (state.path + "/" + $0 as NSString).deletingLastPathComponent })
+        for folder in folders.sorted() where folder.hasSuffix(StateFolder.cartridgeSuffix) {
+            guard state.exists(folder), state.names(in: folder).isEmpty else { continue }
+            try state.removeFolder(folder)
+        }
     }
 
     private static func name(_ path: String) -> String { (path as NSString).lastPathComponent }
@@ -141,7 +145,8 @@ public enum BackupRestore {
         var removed: [String] = []
         for path in logs where state.exists(path) {
             // What is in the log of a catalog may be all that there is of its last changes.
-            if !path.hasSuffix("-shm"), (try? FileStatus.of(path).length) ?? 0 > 0 { removed.append(name(path)) }
+            let hasChanges = path.hasPrefix(state.catalogPath) && !path.hasSuffix("-shm")
+            if hasChanges, (try? FileStatus.of(path).length) ?? 0 > 0 { removed.append(name(path)) }
             try state.remove(path)
         }
         for path in [state.secretsPath, state.tokensPath] + journals + profiles {

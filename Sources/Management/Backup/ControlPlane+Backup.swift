@@ -193,7 +193,7 @@ extension ControlPlane {
             let problems = assembly.examine(cartridges, of: library, in: folder.libraryPath(library.name)).problems
             for cartridge in cartridges {
                 let thing = "cartridge '\(library.name)/\(cartridge.barcode)'"
-                    if let element = cartridge.location.element, element.kind == .drive {
+                if let element = cartridge.location.element, element.kind == .drive {
                     throw ManagementError(
                         .inUse, "\(thing) is in \(element), where it may be written; move it to a slot first")
                 }

@@ -13,22 +13,25 @@ extension ControlPlane {
     func initiatorGroups() throws(ManagementError) -> [Resource<InitiatorGroup>] {
         let targets = try query { () throws(CatalogError) in try catalog.targetNames() }
         return try query { () throws(CatalogError) in try catalog.initiatorGroups() }.map { group in
-            var spec = InitiatorGroup.Spec(
-                names: group.namePatterns, addresses: group.addressRanges, rank: group.rank)
-            spec.authentication = group.requiresAuthentication ? .chap : .none
-            var status = InitiatorGroup.Status()
-            status.targets = targets[group.id] ?? []
-            status.created = group.created
-            return Resource(name: group.name, spec: spec, status: status, generation: group.generation)
+            Self.resource(of: group, targets[group.id] ?? [])
         }.sorted { $0.name < $1.name }
     }
 
     func initiatorGroup(_ name: String) throws(ManagementError) -> Resource<InitiatorGroup> {
-        _ = try initiatorGroupRecord(name)
-        guard let group = try initiatorGroups().first(where: { $0.name == name }) else {
-            throw ManagementError(.internal, "group '\(name)' has gone")
-        }
-        return group
+        let group = try initiatorGroupRecord(name)
+        let targets = try query { () throws(CatalogError) in try catalog.targetNames(ofGroup: group.id) }
+        return Self.resource(of: group, targets)
+    }
+
+    private static func resource(
+        of group: InitiatorGroupRecord, _ targets: [String]
+    ) -> Resource<InitiatorGroup> {
+        var spec = InitiatorGroup.Spec(names: group.namePatterns, addresses: group.addressRanges, rank: group.rank)
+        spec.authentication = group.requiresAuthentication ? .chap : .none
+        var status = InitiatorGroup.Status()
+        status.targets = targets
+        status.created = group.created
+        return Resource(name: group.name, spec: spec, status: status, generation: group.generation)
     }
 
     /// Makes a group.
@@ -237,8 +240,7 @@ extension ControlPlane {
     // MARK: Shared
 
     func initiatorGroupRecord(_ name: String) throws(ManagementError) -> InitiatorGroupRecord {
-        let groups = try query { () throws(CatalogError) in try catalog.initiatorGroups() }
-        guard let group = groups.first(where: { $0.name == name }) else {
+        guard let group = try query({ () throws(CatalogError) in try catalog.initiatorGroup(named: name) }) else {
             throw ManagementError(
                 .notFound, "there is no group '\(name)'; 'carousel group list' shows those there are")
         }

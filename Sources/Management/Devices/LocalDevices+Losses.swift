@@ -13,11 +13,19 @@ extension LocalDevices {
     }
 
     public func lossesOfDisks() -> [String: LossSummary] {
-        disks.withLock { disks in
-            disks.values.reduce(into: [:]) { losses, disk in
-                losses[disk.name] = disk.server.lossReport.map { LossSummary($0) }
-            }
+        var losses: [String: LossSummary] = [:]
+        diskLosses.forEach { key in
+            guard let disk = disks.withLock({ $0[key] }), let report = disk.server.lossReport else { return false }
+            losses[disk.name] = LossSummary(report)
+            return true
         }
+        return losses
+    }
+
+    /// Has losses on the disk with that key, which runs, be known.
+    func watchLosses(ofDisk key: Int64, _ server: DiskDeviceServer) {
+        server.whenLosing { [diskLosses] in diskLosses.note(key) }
+        if server.hasLostData { diskLosses.note(key) }
     }
 
     /// Has the log tell of losses on the disk `name`, and of what a restart makes of them.

@@ -45,6 +45,7 @@ public final class LocalDevices: DeviceAssembly {
     let reactors: [Reactor]
     let targets = TargetDirectory()
     let disks = Lock<[Int64: RunningDisk]>([:])
+    let diskLosses = DiskLosses()
     let libraries = Lock<[Int64: RunningLibrary]>([:])
     /// All logical units that run, by the catalog's key.
     let units = Lock<[Int64: LogicalUnit]>([:])
@@ -136,6 +137,7 @@ public final class LocalDevices: DeviceAssembly {
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
         disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
+        watchLosses(ofDisk: disk.identity.id, server)
         begin(target, [disk.identity.id: unit])
     }
 

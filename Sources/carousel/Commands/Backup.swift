@@ -73,7 +73,7 @@ struct Restore: ParsableCommand {
                 + "\(result.created.formatted(.iso8601)): tokens and CHAP secrets that were deleted or replaced since "
                 + "then are good again, so delete them once more"
                 + (result.removed.isEmpty
-                    ? "" : "; removed \(result.removed.joined(separator: ", ")) of an interrupted change")
+                    ? "" : "; removed \(result.removed.joined(separator: ", ")), which belonged to the catalog before")
                 + (result.hasMedia ? "" : "; put images and cartridges back there before you start the daemon"))
     }
 }
