@@ -31,11 +31,15 @@ extension StoredResource {
 
     /// The spec that `text` is, or the defaults and what is wrong with it.
     ///
-    /// What would be refused in a request is damage. A field that is not known is too: it was written by a newer
-    /// version, and nobody knows what it asks for.
+    /// What would be refused in a request is damage, but for words: what an older version took there is shown as words
+    /// are now. A field that is not known is damage too: it was written by a newer version, and nobody knows what it
+    /// asks for.
     fileprivate static func spec(in text: String) -> (Kind.Spec, damage: String?) {
-        guard case .object(let members)? = JSONValue(serialized: text) else {
+        guard case .object(var members)? = JSONValue(serialized: text) else {
             return (Kind.Spec(), "its spec is no JSON object")
+        }
+        for field in Kind.description.spec {
+            if let value = members[field.name] { members[field.name] = field.type.withPlainWords(value) }
         }
         do throws(ManagementError) {
             let spec = try Kind.Spec(members, of: "its spec")

@@ -123,12 +123,13 @@ extension Controller {
         for name in names {
             var isDone = false
             do throws(ManagementError) {
-                isDone = try await change(ChangeKey.device(name), in: .long, patience: Limit.roundPatience) {
-                    plane throws(ManagementError) in
-                    try plane.reconcile(name, ownFiles)
-                }
+                isDone = try await change(
+                    ChangeKey.device(name), in: .long, patience: Limit.patience, beginning: Limit.roundPatience,
+                    waitsForCopies: true
+                ) { plane throws(ManagementError) in try plane.reconcile(name, ownFiles) }
             } catch KeyedQueue<ChangeKey>.isLate {
-                // Others are at work at it, perhaps for hours. The next round comes soon.
+                // Perhaps for hours. The next round comes soon.
+                plane.logger.info("not tried again, for others are at work at it", metadata: ["name": "\(name)"])
             } catch {
                 // What is wrong with one keeps no other from its turn.
                 plane.logger.error("not tried again", metadata: ["name": "\(name)", "reason": "\(error.message)"])

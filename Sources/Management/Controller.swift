@@ -57,6 +57,8 @@ public final class Controller: Sendable {
     let survey = SpaceSurvey()
     private let changes: KeyedQueue<ChangeKey>
     private let queries: KeyedQueue<ChangeKey>
+    /// The media that are copied now, by the job that does it.
+    let copies = Lock<[Int: Set<ChangeKey>]>([:])
     private let isShutDown = Lock(false)
     /// What looks again and again at what is there.
     private let rounds = Lock<Task<Void, Never>?>(nil)
@@ -132,26 +134,33 @@ public final class Controller: Sendable {
 
     /// Does `body` when no other change has one of `keys`, on a thread for changes. The caller waits for `patience`, or
     /// if none is given in the short lane as long as for anything, and else for its end.
+    ///
+    /// With `beginning`, it is `KeyedQueue.isLate` when it has not begun in that time. Media that are being copied are
+    /// waited for only with `waitsForCopies`.
     func change<Value: Sendable>(
         _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short, patience: Duration? = nil,
+        beginning: Duration? = nil, waitsForCopies: Bool = false,
         _ body: @escaping @Sendable (ControlPlane) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         try await change(
-            keys, in: lane, patience: patience, releasing: { plane, _ throws(ManagementError) in try body(plane) })
+            keys, in: lane, patience: patience, beginning: beginning, waitsForCopies: waitsForCopies,
+            releasing: { plane, _ throws(ManagementError) in try body(plane) })
     }
 
     /// The same for a `body` that lets others have some of the keys before it ends, by the function that it gets.
     func change<Value: Sendable>(
         _ keys: Set<ChangeKey>, in lane: KeyedQueue<ChangeKey>.Lane = .short, patience: Duration? = nil,
+        beginning: Duration? = nil, waitsForCopies: Bool = false,
         releasing body:
             @escaping @Sendable (
                 _ plane: ControlPlane, _ release: (Set<ChangeKey>) -> Void
             ) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
+        if !waitsForCopies { try checkAreNotCopied(keys) }
         let (requester, dryRun, precondition) = (Requester.current, DryRun.current, Precondition.current)
         let patience = patience ?? (lane == .short ? Limit.patience : nil)
         return try await changes.run(
-            keys, in: lane, patience: patience,
+            keys, in: lane, patience: patience, beginning: beginning,
             releasing: { [plane] release throws(ManagementError) in
                 try precondition?.check()
                 let outcome = Requester.$current.withValue(requester) {
@@ -166,6 +175,18 @@ public final class Controller: Sendable {
                 if let refusal = precondition?.refusal { throw refusal }
                 return try outcome.get()
             })
+    }
+
+    /// Refuses a change of media that are being copied, for that may take hours.
+    private func checkAreNotCopied(_ keys: Set<ChangeKey>) throws(ManagementError) {
+        let found = copies.withLock { copies in
+            copies.lazy.compactMap { job, copied in keys.first { copied.contains($0) }.map { (job, $0) } }.first
+        }
+        guard case (let job, .media(let name))? = found else { return }
+        throw ManagementError(
+            .inUse,
+            "the media of '\(name)' are being copied by job \(job), a backup; wait for its end with 'carousel job wait "
+                + "\(job)', or cancel it")
     }
 
     /// Does `body`, which changes nothing, on a thread for queries; `.long` when it looks at files of cartridges.

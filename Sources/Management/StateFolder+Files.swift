@@ -89,6 +89,15 @@ extension StateFolder {
         return false
     }
 
+    /// Whether one of the folders `first` and `second` is, or lies in, the other, or a folder of media or profiles in
+    /// `first`, a state folder, that may be a link.
+    static func isEntangled(_ first: String, _ second: String) -> Bool {
+        let folders =
+            [first]
+            + [imageFolder, "libraries", "profiles"].map { first + "/" + $0 }.filter { (try? FileStatus.of($0)) != nil }
+        return folders.contains { isWithin($0, second) } || folders.contains { isWithin(second, $0) }
+    }
+
     /// The names in the folder at `path`, sorted; none when it cannot be read.
     func names(in path: String) -> [String] {
         ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()

@@ -8,13 +8,16 @@ public struct TextRule: Sendable {
     public let canonical: @Sendable (String) throws(ManagementError) -> String
     /// Whether it is the path of a file, which a command line may give relative to the current folder.
     public let isPath: Bool
+    /// Whether it is somebody's words, which mean the same with a space in place of what the rule does not permit.
+    let isWords: Bool
 
     public init(
-        _ valueName: String, isPath: Bool = false,
+        _ valueName: String, isPath: Bool = false, isWords: Bool = false,
         _ canonical: @escaping @Sendable (String) throws(ManagementError) -> String
     ) {
         self.valueName = valueName
         self.isPath = isPath
+        self.isWords = isWords
         self.canonical = canonical
     }
 
@@ -34,21 +37,25 @@ extension TextRule {
     /// One line of at most `maximumLength` bytes in UTF-8, in somebody's words: without control characters, which could
     /// command the terminal of whoever reads it, and ends of lines.
     public static func line(_ valueName: String, maximumLength: Int) -> TextRule {
-        TextRule(valueName) { text throws(ManagementError) in
+        TextRule(valueName, isWords: true) { text throws(ManagementError) in
             let text = try any(valueName, maximumLength: maximumLength).canonical(text)
-            let isPlain = text.unicodeScalars.allSatisfy { scalar in
-                switch scalar.properties.generalCategory {
-                case .control, .lineSeparator, .paragraphSeparator: false
-                default: true
-                }
-            }
-            guard isPlain else {
+            guard text.unicodeScalars.allSatisfy(isPlain) else {
                 throw ManagementError(
                     .invalid,
                     "the \(valueName) '\(PrintableText.escaped(text))' has control characters or ends of lines; write "
                         + "one line without them")
             }
             return text
+        }
+    }
+}
+
+extension TextRule {
+    /// Whether words may have it.
+    fileprivate static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .lineSeparator, .paragraphSeparator: false
+        default: true
         }
     }
 }
@@ -79,6 +86,13 @@ public indirect enum FieldType: Sendable {
     case record([FieldDescription], line: @Sendable (JSONValue) -> String)
 
     // MARK: Checks
+
+    /// `value`, and if it is words that an older rule has permitted, with spaces where this one permits nothing.
+    public func withPlainWords(_ value: JSONValue) -> JSONValue {
+        guard case .text(let rule) = self, rule.isWords, case .text(let text) = value else { return value }
+        let scalars = text.unicodeScalars.map { TextRule.isPlain($0) ? $0 : " " }
+        return .text(String(String.UnicodeScalarView(scalars)))
+    }
 
     /// `value` in its canonical form; `field` is its name, for the sentence that refuses it.
     public func checked(_ value: JSONValue, field: String) throws(ManagementError) -> JSONValue {

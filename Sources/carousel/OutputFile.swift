@@ -22,8 +22,9 @@ enum OutputFile {
             }
             let new = "\(path).\(ProcessInfo.processInfo.processIdentifier).new"
             do {
+                // What replaces another gets its mode when it has its group.
                 let file = try File.open(
-                    path: new, [.readWrite, .create, .exclusive], permissions: former?.permissions ?? mode)
+                    path: new, [.readWrite, .create, .exclusive], permissions: former == nil ? mode : 0o600)
                 try file.write(data, path: new)
                 if let former {
                     let group = try FileManager.default.attributesOfItem(atPath: path)[.groupOwnerAccountID] as? UInt32

@@ -112,6 +112,22 @@ struct ResourceTests {
         #expect(try catalog.resource(Note.self, named: "a")?.damage == nil)
     }
 
+    @Test("words that an older version has taken are no damage: they are shown without what is refused now")
+    func formerWords() throws {
+        let name = "a"
+        _ = try catalog.addDisk(
+            name: name, targetName: "t:a", Disk.Spec(size: 4096), image: name, imageIsExternal: false, created: time,
+            phase: .complete)
+        try edit(#"UPDATE resource SET spec = '{"size":4096,"description":"one\nline\tand \u001b[1m"}'"#)
+        let disk = try #require(try catalog.disk(named: name))
+        #expect(disk.damage == nil && disk.size == 4096)
+        #expect(disk.spec.description == "one line and  [1m")
+        var spec = disk.spec
+        spec.size = 8192
+        try catalog.change(Disk.self, named: name, to: spec)
+        #expect(try catalog.disk(named: name)?.spec == spec)
+    }
+
     @Test("a disk without a size, or of half a block, is damaged; the check tells what is no JSON")
     func damagedDisks() throws {
         for name in ["a", "b", "c"] {

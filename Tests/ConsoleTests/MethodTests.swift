@@ -1,6 +1,8 @@
 import Console
 import Foundation
+import Management
 import ManagementTestSupport
+import Resources
 import Testing
 
 @Suite("Methods and bodies of requests")
@@ -43,6 +45,22 @@ struct MethodTests {
                 #expect(answer.contains("the body has more than"), "\(answer)")
                 #expect(ContinuousClock.now - start < .seconds(8))
             }
+        }
+    }
+
+    @Test("nothing is made of what comes behind the last answer of a connection (RFC 9112 section 9.6)")
+    func behindLastAnswer() async throws {
+        try await withServer { client, fixture in
+            try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
+            let body = String(repeating: " ", count: 65_537)
+            let answer = try await EntityTagTests.exchange(
+                "POST /v1/disks HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    + "DELETE /v1/disks/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                fixture.path + "/control.sock")
+            #expect(answer.hasPrefix("HTTP/1.1 413 "), "\(answer)")
+            // Whatever was made of it is done when another request is answered.
+            _ = try await fixture.controller.disk("a")
+            #expect(try await fixture.controller.disks().map(\.name) == ["a"])
         }
     }
 

@@ -264,7 +264,7 @@ struct BackupTests {
         controller.folder.release()
     }
 
-    @Test("an apply that waits for media that are copied holds up nobody's access; one that leaves them does not wait")
+    @Test("an apply that leaves the media as they are goes on beside a backup, and another is refused")
     func applyBeside() async throws {
         defer { removing(folder) }
         try await prepare()
@@ -282,21 +282,55 @@ struct BackupTests {
                 ], mayWiden: true)
         }
         try await controller.applyConfiguration(request(8 << 20, "g"))
-        let isApplied = Lock(false)
-        let growth = Task {
-            try await controller.applyConfiguration(request(16 << 20, "h"))
-            isApplied.withLock { $0 = true }
-        }
-        while controller.jobSummaries().filter({ !$0.state.isFinal }).count < 2 { await Task.yield() }
-        // It does wait, and these do not.
+        let growth = await fixture.refusal { try await controller.applyConfiguration(request(16 << 20, "h")) }
+        #expect(growth?.code == .inUse && growth?.message.contains("the media of 'a' are being copied") == true)
         try await controller.setAccess(ofTarget: "a", to: .closed)
         try await controller.deleteInitiatorGroup("g")
-        #expect(!isApplied.withLock { $0 })
         barrier.open()
         try await controller.finish(job.id)
-        try await growth.value
+        try await controller.applyConfiguration(request(16 << 20, "h"))
         #expect(try await controller.disk("a").spec.size == 16 << 20)
         #expect(try await controller.initiatorGroups().map(\.name) == ["h"])
+    }
+
+    @Test("what fails takes away what it has made, and nothing that others have put there", arguments: [false, true])
+    func foreignContent(isMoved: Bool) async throws {
+        let moved = folder + "-moved"
+        defer { removing(folder, moved) }
+        try await prepare()
+        let plane = fixture.controller.plane
+        let files = FileManager.default
+        let refusal = await fixture.refusal {
+            try plane.backUp(to: folder, hasMedia: true) { step in
+                guard step == .copied("disks/a.img") else { return }
+                if isMoved {
+                    try? files.moveItem(atPath: folder, toPath: moved)
+                    try? files.createDirectory(atPath: folder + "/disks", withIntermediateDirectories: true)
+                }
+                try? Data("mine".utf8).write(to: URL(fileURLWithPath: folder + "/mine"))
+                try? Data("mine".utf8).write(to: URL(fileURLWithPath: folder + "/disks/other.img"))
+                // And something that ends it.
+                if !isMoved {
+                    try? files.removeItem(atPath: fixture.path + "/libraries/vtl/A00001L8.tape/partition0.data")
+                }
+            }
+        }
+        #expect(refusal != nil)
+        #expect(!files.fileExists(atPath: folder + "/manifest.json"))
+        #expect(try files.contentsOfDirectory(atPath: folder).sorted() == ["disks", "mine"])
+        #expect(try files.contentsOfDirectory(atPath: folder + "/disks") == ["other.img"])
+        if isMoved { #expect(refusal?.message.contains("was moved, removed or replaced") == true) }
+    }
+
+    @Test("a library in whose place another folder was put a moment ago is no backup either")
+    func justReplacedLibrary() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let library = fixture.path + "/libraries/vtl"
+        try FileManager.default.moveItem(atPath: library, toPath: library + ".away")
+        try FileManager.default.copyItem(atPath: library + ".away", toPath: library)
+        let refusal = await fixture.refusal { try await backUp() }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("not the folder that it is served from") == true)
     }
 
     @Test("while media are copied, access is taken away, and media stay as they are")
@@ -315,16 +349,19 @@ struct BackupTests {
         try await controller.deleteCredential("target:a/u")
         try await controller.setAccess(ofTarget: "a", to: .closed)
         try await controller.createDisk("c", Disk.Spec(size: 4096))
-        let isDeleted = Lock(false)
-        let deletion = Task {
-            try await controller.deleteDisk("b")
-            isDeleted.withLock { $0 = true }
+        // At once, and not hours later, when nobody waits any more.
+        for change in [
+            { try await controller.deleteDisk("b") },
+            { _ = try await controller.changeDisk("b", to: Disk.Spec(size: 8192)) },
+            { try await controller.deleteCartridge("A00001L8", library: "vtl") },
+        ] as [@Sendable () async throws -> Void] {
+            let refusal = await fixture.refusal { try await change() }
+            #expect(refusal?.code == .inUse, "\(refusal?.message ?? "")")
+            #expect(refusal?.message.contains("are being copied by job \(job.id), a backup") == true)
         }
-        #expect(!isDeleted.withLock { $0 })
-        #expect(FileManager.default.fileExists(atPath: fixture.path + "/disks/b.img"))
         barrier.open()
         try await controller.finish(job.id)
-        try await deletion.value
+        try await controller.deleteDisk("b")
         #expect(FileManager.default.fileExists(atPath: folder + "/disks/b.img"))
     }
 

@@ -131,7 +131,7 @@ struct ForeignFileTests {
         try victimText.write(to: URL(fileURLWithPath: image + "/kept"))
         let refusal = await fixture.refusal { try await controller.deleteDisk("a") }
         #expect(refusal?.code == .conflict)
-        #expect(refusal?.message.contains("\(image) is a folder") == true)
+        #expect(refusal?.message.contains("\(image) is not what disk 'a' was served from") == true)
         #expect(exists(image + "/kept"))
         try FileManager.default.moveItem(atPath: image, toPath: fixture.path + "/elsewhere")
         try await controller.deleteDisk("a")

@@ -171,6 +171,18 @@ struct KeyedQueueTests {
         while !condition() { await Task.yield() }
     }
 
+    @Test("who waits for the beginning only so long is told that it has not begun")
+    func beginning() async throws {
+        let queue = try makeQueue()
+        let (first, barrier) = await hold(queue, ["a"])
+        let late = await #expect(throws: ManagementError.self) {
+            try await queue.run(["a"], beginning: .milliseconds(1), releasing: { _ in })
+        }
+        #expect(late == Queue.isLate)
+        barrier.open()
+        try await first.value
+    }
+
     @Test("who has no patience any more is told whether it has begun; what has begun goes on, what has not never does")
     func patience() async throws {
         let queue = try makeQueue()

@@ -41,6 +41,32 @@ struct LocalDevicesTests {
             cartridges: cartridges, firstBarcode: firstBarcode, cartridgeSize: 16 << 20)
     }
 
+    @Test("a cartridge in whose place another one lies is not deleted, and what a deletion leaves is told")
+    func foreignCartridge() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            try await controller.createLibrary("vtl", library())
+            let folder = path + "/libraries/vtl/"
+            let (first, second) = (folder + "V00001L8.tape", folder + "V00002L8.tape")
+            try FileManager.default.moveItem(atPath: first, toPath: path + "/away")
+            try FileManager.default.moveItem(atPath: second, toPath: first)
+            #expect(await code { try await controller.deleteCartridge("V00001L8", library: "vtl") } == .conflict)
+            #expect(try await controller.cartridge("V00001L8", library: "vtl").status.place == "slot:1")
+            #expect(FileManager.default.fileExists(atPath: first + "/partition0.data"))
+            try FileManager.default.moveItem(atPath: first, toPath: second)
+            try FileManager.default.moveItem(atPath: path + "/away", toPath: first)
+            try Data("mine".utf8).write(to: URL(fileURLWithPath: first + "/notes.txt"))
+            do {
+                try await controller.deleteCartridge("V00001L8", library: "vtl")
+                Issue.record("it is deleted")
+            } catch {
+                #expect("\(error)".contains("cartridge 'vtl/V00001L8' is deleted, but not all of it is removed"))
+            }
+            #expect(FileManager.default.fileExists(atPath: first + "/notes.txt"))
+            try await controller.deleteCartridge("V00002L8", library: "vtl")
+        }
+    }
+
     @Test("a cartridge is moved, stays in its drive over a restart, and comes back")
     func libraryOverRestart() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
@@ -67,7 +93,7 @@ struct LocalDevicesTests {
         }
     }
 
-    @Test("missing, damaged and exchanged cartridges are shown, not loaded without a word, and can be deleted")
+    @Test("missing, damaged and exchanged cartridges are shown, and not loaded or deleted without a word")
     func damagedCartridges() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in try await controller.createLibrary("vtl", library(slots: 5, cartridges: 5)) }
@@ -90,6 +116,13 @@ struct LocalDevicesTests {
             }
             let good = Library.Move.Arguments(from: "slot:5", to: "slot:1")
             #expect(try await controller.move(library: "vtl", good).status.state == .ready)
+            // Each is all that there is of the other, until they are where they belong.
+            for barcode in ["V00003L8", "V00004L8"] {
+                #expect(await code { try await controller.deleteCartridge(barcode, library: "vtl") } == .conflict)
+            }
+            try files.moveItem(atPath: folder + "3L8.tape", toPath: folder + "x")
+            try files.moveItem(atPath: folder + "4L8.tape", toPath: folder + "3L8.tape")
+            try files.moveItem(atPath: folder + "x", toPath: folder + "4L8.tape")
             for barcode in ["V00003L8", "V00004L8"] {
                 try await controller.deleteCartridge(barcode, library: "vtl")
             }

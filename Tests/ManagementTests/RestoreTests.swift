@@ -78,7 +78,7 @@ struct RestoreTests {
         ] {
             let refusal = await fixture.refusal { try BackupRestore.restore(backup, to: state) }
             #expect(refusal?.code == .invalid, "\(backup) to \(state)")
-            #expect(refusal?.message.contains("restore to a folder elsewhere") == true, "\(backup) to \(state)")
+            #expect(refusal?.message.contains("move the backup elsewhere") == true, "\(backup) to \(state)")
         }
         #expect(try names(folder) == before && names(outer) == movedBefore)
         // A name that only begins alike is another folder.
@@ -243,6 +243,60 @@ struct RestoreTests {
         #expect(try await again.disks().map(\.status.state) == [.serving])
         await again.shutDown()
         again.folder.release()
+    }
+
+    @Test("a backup is not taken for what it is restored to, whichever link leads there", arguments: [0, 1, 2])
+    func backupAsTarget(link: Int) async throws {
+        defer { base.removing(folder, target) }
+        try await base.prepare()
+        try await base.backUp()
+        try makeFile("x")
+        switch link {
+        case 0:
+            try FileManager.default.createSymbolicLink(
+                atPath: target + "/libraries", withDestinationPath: folder + "/libraries")
+        case 1:
+            try FileManager.default.createDirectory(atPath: target + "/libraries", withIntermediateDirectories: false)
+            try FileManager.default.createSymbolicLink(
+                atPath: target + "/libraries/vtl", withDestinationPath: folder + "/libraries/vtl")
+        default:
+            try FileManager.default.createDirectory(atPath: target + "/disks", withIntermediateDirectories: false)
+            try FileManager.default.linkItem(atPath: folder + "/disks/a.img", toPath: target + "/disks/a.img")
+        }
+        let refusal = await fixture.refusal { try BackupRestore.restore(folder, to: target) }
+        #expect(refusal != nil && !hasEntry("catalog.sqlite") && !hasEntry("restore.json"))
+        #expect(refusal?.message.contains(link == 0 ? "by a link in the state folder" : "is the backup's own") == true)
+    }
+
+    @Test("a backup does not go where the state folder has its media, by way of a link")
+    func backupAmongMedia() async throws {
+        let elsewhere = folder + "-media"
+        defer { base.removing(folder, elsewhere) }
+        try await base.prepare()
+        let libraries = fixture.path + "/libraries"
+        try FileManager.default.moveItem(atPath: libraries, toPath: elsewhere)
+        try FileManager.default.createSymbolicLink(atPath: libraries, withDestinationPath: elsewhere)
+        let refusal = await fixture.refusal { try await base.backUp(hasMedia: false, to: elsewhere + "/backup") }
+        #expect(refusal?.code == .invalid)
+    }
+
+    @Test("nothing stays of a library of another backup either")
+    func otherLibrary() async throws {
+        let second = folder + "-2"
+        defer { base.removing(folder, second, target) }
+        try await base.prepare()
+        try await base.backUp(hasMedia: true)
+        try await fixture.controller.deleteLibrary("vtl")
+        try await base.backUp(to: second)
+        for number in 1... {
+            let gate = EffectGate()
+            gate.arm(failing: number, .crash)
+            _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
+            guard gate.hasFailed, !hasEntry("catalog.sqlite") else { break }
+            _ = try BackupRestore.restore(second, to: target)
+            #expect(!hasEntry("libraries/vtl"), "\(number)")
+            base.removing(target)
+        }
     }
 
     @Test("nothing stays of a cartridge of another backup, so that one of its barcode can be made")

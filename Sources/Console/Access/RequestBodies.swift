@@ -13,8 +13,10 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     private let maximumLength: Int
     /// How many requests have begun and are not answered.
     private var open = 0
-    /// Whether the answer that is being written is the last one.
+    /// Whether the answer that is being written, or was, is the last one.
     private var isLast = false
+    /// Whether a request came behind the last answer: nothing is made of it (RFC 9112 section 9.6).
+    private var isOver = false
 
     /// A body of more than `maximumLength` bytes is not asked for.
     init(maximumLength: Int) { self.maximumLength = maximumLength }
@@ -23,6 +25,8 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     static func announcedLength(_ fields: HTTPFields) -> Int? { fields[.contentLength].flatMap { Int($0) } }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head = unwrapInboundIn(data) { isOver = isLast }
+        guard !isOver else { return }
         if case .head(let head) = unwrapInboundIn(data) {
             let isWaiting = head.headerFields[.expect]?.lowercased() == "100-continue"
             // Within the answer to another request it would be a part of that.
@@ -37,7 +41,7 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
         case .head(let head):
-            isLast = head.headerFields[.connection]?.lowercased() == "close"
+            if head.status != .continue { isLast = head.headerFields[.connection]?.lowercased() == "close" }
         case .body: break
         case .end:
             open -= 1

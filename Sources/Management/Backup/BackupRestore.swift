@@ -29,11 +29,11 @@ public enum BackupRestore {
         let manifest = try BackupManifest.read(folder)
         let target = StateFolder.absolute(path)
         // A state folder in a backup would be no more of it than a backup in a state folder is.
-        guard !StateFolder.isWithin(folder, target), !StateFolder.isWithin(target, folder) else {
+        guard !StateFolder.isEntangled(target, folder) else {
             throw ManagementError(
                 .invalid,
-                "the backup \(folder) and the state folder \(target) are one, or one lies in the other; restore to a "
-                    + "folder elsewhere")
+                "the backup \(folder) and the state folder \(target) are one, or one lies in the other, perhaps by a "
+                    + "link in the state folder; move the backup elsewhere, or restore to another folder")
         }
         try manifest.check(folder)
         let state = try StateFolder(path: path, gate: gate)
@@ -51,7 +51,7 @@ public enum BackupRestore {
             throw ManagementError(
                 .conflict, "\(foreign) is there already, where the restore copies to; move it away")
         }
-        let (present, stale) = try filesThere(manifest, marker, state)
+        let (present, stale) = try filesThere(manifest, marker, state, of: folder)
         for (name, seal) in manifest.files where name != catalog && !present.contains(name) { marker.add(name, seal) }
         // First, and the last to go.
         try marker.write(state)
@@ -85,7 +85,7 @@ public enum BackupRestore {
     /// Which files are in the state folder as the backup has them, and which an interrupted restore has made that are
     /// otherwise; an empty catalog, which is none, is removed. Refuses when another file is in the place of one.
     private static func filesThere(
-        _ manifest: BackupManifest, _ marker: RestoreMarker, _ state: StateFolder
+        _ manifest: BackupManifest, _ marker: RestoreMarker, _ state: StateFolder, of backup: String
     ) throws(ManagementError) -> (present: Set<String>, stale: [String]) {
         var present: Set<String> = []
         var stale: [String] = []
@@ -98,6 +98,12 @@ public enum BackupRestore {
             if path == state.catalogPath, status.kind == .regular, status.length == 0 {
                 emptyCatalog = path
                 continue
+            }
+            // What leads into the backup would have the daemon write there.
+            guard (try? FileStatus.of(backup + "/" + name).identity) != status.identity else {
+                throw ManagementError(
+                    .conflict,
+                    "\(path) is the backup's own file; remove the link or the second name in the state folder first")
             }
             // The catalog itself is never that of the backup: it leaps.
             let wanted = path == state.catalogPath ? nil : manifest.files[name]
@@ -119,13 +125,15 @@ public enum BackupRestore {
         return (present, stale)
     }
 
-    /// Removes the folders of cartridges that an interrupted restore has made, and of which nothing is there: none of
-    /// their barcodes could be made while they are there.
+    /// Removes the folders of cartridges and libraries that an interrupted restore has made, and of which nothing is
+    /// there: nothing of their barcodes and names could be made while they are there.
     private static func removeEmptyCartridges(
         of marker: RestoreMarker, _ state: StateFolder
     ) throws(ManagementError) {
-        let folders = Set(marker.names.map { (state.path + "/" + $0 as NSString).deletingLastPathComponent })
-        for folder in folders.sorted() where folder.hasSuffix(StateFolder.cartridgeSuffix) {
+        let cartridges = Set(marker.names.map { (state.path + "/" + $0 as NSString).deletingLastPathComponent })
+            .filter { $0.hasSuffix(StateFolder.cartridgeSuffix) }
+        let libraries = Set(cartridges.map { ($0 as NSString).deletingLastPathComponent })
+        for folder in cartridges.sorted() + libraries.sorted() {
             guard state.exists(folder), state.names(in: folder).isEmpty else { continue }
             try state.removeFolder(folder)
         }

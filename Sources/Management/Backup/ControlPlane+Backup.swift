@@ -35,14 +35,11 @@ extension ControlPlane {
             throw ManagementError(
                 .conflict, "an interrupted change of the configuration is not taken back yet; start the daemon again")
         }
-        let isNew = try prepare(folder)
+        var target = try BackupFolder(folder, isNew: try prepare(folder))
         do throws(ManagementError) {
-            try fill(folder, hasMedia: hasMedia, job, observer)
+            try fill(&target, hasMedia: hasMedia, job, observer)
         } catch {
-            for name in self.folder.names(in: folder) {
-                try? FileManager.default.removeItem(atPath: folder + "/" + name)
-            }
-            if isNew { try? FileManager.default.removeItem(atPath: folder) }
+            target.removeAll()
             throw error
         }
     }
@@ -52,7 +49,7 @@ extension ControlPlane {
         guard folder.hasPrefix("/") else {
             throw ManagementError(.invalid, "'\(folder)' is no absolute path of a folder")
         }
-        guard !StateFolder.isWithin(self.folder.path, folder) else {
+        guard !StateFolder.isEntangled(self.folder.path, folder) else {
             throw ManagementError(.invalid, "\(folder) lies in the state folder; back up to another place")
         }
         if let status = try? FileStatus.of(folder) {
@@ -79,29 +76,32 @@ extension ControlPlane {
     }
 
     private func fill(
-        _ folder: String, hasMedia: Bool, _ job: Job?, _ observer: (BackupStep) -> Void
+        _ target: inout BackupFolder, hasMedia: Bool, _ job: Job?, _ observer: (BackupStep) -> Void
     ) throws(ManagementError) {
+        let folder = target.path
         let media = hasMedia ? try stampedMedia() : []
         var files: [String: FileSeal] = [:]
         let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
         do throws(CatalogError) {
             try catalog.copy(to: folder + "/" + catalogName)
         } catch {
+            try? target.add(catalogName)
             throw ManagementError(.system, "the catalog cannot be copied to \(folder): \(error)")
         }
+        try target.add(catalogName)
         if hasMedia { try checkAreAsBefore(media) }
         files[catalogName] = try FileCopy.seal(folder + "/" + catalogName)
         let settings = settingSources()
         let count = settings.count + media.count
         for (index, source) in settings.enumerated() {
             job?.report(done: index, of: count)
-            files[source.name] = try copy(source, to: folder, job)
+            files[source.name] = try copy(source, to: &target, job)
         }
         observer(.media)
         var first = media.startIndex
         for (index, (source, _)) in media.enumerated() {
             job?.report(done: settings.count + index, of: count)
-            files[source.name] = try copy(source, to: folder, job)
+            files[source.name] = try copy(source, to: &target, job)
             observer(.copied(source.name))
             guard index + 1 == media.count || media[index + 1].source.thing != source.thing else { continue }
             // The files of a medium fit each other, and the catalog, if none was written since that was copied. What
@@ -116,6 +116,8 @@ extension ControlPlane {
         guard let bytes = try? APICoding.encode(manifest, isIndented: true) else {
             throw ManagementError(.internal, "the manifest of a backup cannot be written down")
         }
+        // The last file makes it one: not of a folder that does not have the others.
+        try target.check()
         try self.folder.replaceFile(folder + "/" + BackupManifest.fileName, with: Array(bytes))
         job?.report(done: count, of: count)
         logger.notice("backed up", metadata: ["folder": "\(folder)", "files": "\(files.count)"])
@@ -168,7 +170,7 @@ extension ControlPlane {
     /// The names of the disks and libraries whose media lie in the state folder.
     func namesOfOwnMedia() throws(ManagementError) -> [String] {
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
-        return disks.filter { $0.phase == .complete && !$0.imageIsExternal }.map(\.name)
+        return disks.filter { !$0.imageIsExternal }.map(\.name)
             + (try query { () throws(CatalogError) in try catalog.libraries() }).map(\.name)
     }
 
@@ -186,6 +188,11 @@ extension ControlPlane {
         where library.phase == .complete {
             let cartridges = try cartridgeRecords(library).filter { $0.phase == .complete }
             // What drives have written may be in another folder.
+            let path = folder.libraryPath(library.name)
+            if let own = servedFile(of: library.name), (try? FileStatus.of(path).identity) != own {
+                throw Self.isNotWhole(
+                    "library '\(library.name)'", "\(path) is not the folder that it is served from, but another one")
+            }
             if let detachment = detachment(of: library.name) {
                 throw Self.isNotWhole("library '\(library.name)'", detachment)
             }
@@ -230,17 +237,14 @@ extension ControlPlane {
     }
 
     /// Copies a file that nobody writes meanwhile.
-    private func copy(_ source: Source, to folder: String, _ job: Job?) throws(ManagementError) -> FileSeal {
-        let target = folder + "/" + source.name
-        do {
-            try FileManager.default.createDirectory(
-                atPath: (target as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
-                attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw ManagementError(.system, "cannot make a folder in \(folder): \(StateFolder.reason(error))")
-        }
+    private func copy(
+        _ source: Source, to folder: inout BackupFolder, _ job: Job?
+    ) throws(ManagementError) -> FileSeal {
+        try folder.makeFolders(of: source.name)
+        let target = folder.path + "/" + source.name
         let before = try stamp(source)
         let seal = try FileCopy.copy(source.path, to: target) { () throws(ManagementError) in try job?.check() }
+        try folder.add(source.name)
         guard try stamp(source) == before else { throw Self.wasWritten(source) }
         return seal
     }

@@ -1,3 +1,4 @@
+import Platform
 public import Resources
 
 /// A backup that is to be made.
@@ -53,9 +54,11 @@ extension Controller {
         let held = keys
         return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
             try await change(
-                held, in: .long,
+                held, in: .long, waitsForCopies: true,
                 releasing: { plane, release throws(ManagementError) in
                     job.begin()
+                    self.copies.withLock { $0[job.id] = held.filter(\.isHeldForLong) }
+                    defer { self.copies.withLock { $0[job.id] = nil } }
                     try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job) { step in
                         if step == .media { release(settings) }
                         observer(step)

@@ -16,21 +16,28 @@ enum FileCopy {
     private static let pieceLength = 1 << 20
 
     /// Copies the file at `path` to `target`, where nothing is; the copy is for its owner only, and durable on return.
-    /// `observer` hears of each piece, and may end it.
+    /// `observer` hears of each piece, and may end it; then nothing of the copy stays.
     static func copy(
         _ path: String, to target: String, observer: () throws(ManagementError) -> Void = {}
     ) throws(ManagementError) -> FileSeal {
         do {
             let output = try File.open(path: target, [.readWrite, .create, .exclusive], permissions: 0o600)
-            let seal = try read(path, observer) { bytes, offset in
-                if case .failed(let code) = output.write(bytes, fileOffset: offset) {
-                    throw SystemError(code: code, operation: "write", path: target)
+            let made = try FileStatus.of(target, followsLinks: false).identity
+            do {
+                let seal = try read(path, observer) { bytes, offset in
+                    if case .failed(let code) = output.write(bytes, fileOffset: offset) {
+                        throw SystemError(code: code, operation: "write", path: target)
+                    }
                 }
+                for status in [output.truncate(to: seal.length), output.synchronize()] where status != 0 {
+                    throw SystemError(code: status, operation: "write", path: target)
+                }
+                return seal
+            } catch {
+                // The half goes, if it is still that.
+                if (try? FileStatus.of(target, followsLinks: false).identity) == made { try? File.remove(target) }
+                throw error
             }
-            for status in [output.truncate(to: seal.length), output.synchronize()] where status != 0 {
-                throw SystemError(code: status, operation: "write", path: target)
-            }
-            return seal
         } catch let error as ManagementError {
             throw error
         } catch {

@@ -86,7 +86,7 @@ extension ControlPlane {
                 } catch {
                     if case .full(let reason) = error {
                         let sentence = "it cannot be checked now: \(reason); make room, and check it again then"
-                        return [Finding(.catalog, path, .note, sentence)] + strangers
+                        return [Finding(.catalog, path, .warning, sentence)] + strangers
                     }
                     return [Finding(.catalog, path, .error, "it cannot be read: \(error)")] + strangers
                 }

@@ -146,6 +146,18 @@ extension ControlPlane {
                         + "with 'carousel library move \(name) \(element) slot:N'")
             }
         }
+        // With a wrong name they may be all that there is of the other.
+        let home = folder.libraryPath(name)
+        if cartridge.phase == .complete,
+            let found = try? assembly.inspect(
+                cartridge: barcode, in: home, driveProfile: library.drives.first?.profile ?? ""),
+            found.barcode != barcode
+        {
+            throw ManagementError(
+                .conflict,
+                "\(folder.cartridgePath(barcode, library: name)) has the files of cartridge '\(found.barcode)' with serial "
+                    + "number '\(found.serialNumber)', not those of '\(barcode)'; move it away, it is not removed")
+        }
         try mark(
             cartridge, .deleting,
             event(
@@ -164,8 +176,9 @@ extension ControlPlane {
             // In use, it is whole, and in the vault now.
             if error.code == .inUse {
                 try mark(cartridge, cartridge.phase, event("keep", "cartridge", "\(name)/\(barcode)"))
+                throw error
             }
-            throw error
+            throw Self.unremoved("cartridge", "\(name)/\(barcode)", error)
         }
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
     }

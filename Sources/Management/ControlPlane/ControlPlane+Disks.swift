@@ -151,7 +151,7 @@ extension ControlPlane {
             try removeRemains(of: disk)
         } catch {
             noteRemains(of: name, "disk", error)
-            throw error
+            throw Self.unremoved("disk", name, error)
         }
         if hasSettings { forgetFrontEndSettings() }
         logger.info("disk deleted", metadata: ["disk": "\(name)"])
@@ -286,8 +286,8 @@ extension ControlPlane {
         if let library = files.unknown.first {
             throw ManagementError(
                 .inUse,
-                "whether image \(image) is a file of library '\(library)' cannot be told, for its files do not answer; "
-                    + "try again when they do")
+                "whether image \(image) is a file of library '\(library)' cannot be told, for to look at all of them took "
+                    + "too long; try again in a moment")
         }
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
             guard let other = try? FileStatus.of(folder.imagePath(user.image)), other.identity == identity else {

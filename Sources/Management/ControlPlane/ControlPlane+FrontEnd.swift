@@ -30,6 +30,8 @@ extension ControlPlane {
     func admit(_ name: String, units: [Int64]) {
         // At the start nobody comes before all have begun, and then one plan serves all.
         guard hasFrontEnd else { return }
+        // What an apply makes stays closed until all of it is there, and then one plan serves all.
+        if let freeze, freeze.new.contains(DeviceName.targetName(name)) { return }
         do throws(ManagementError) {
             let isDone = try configuring.withLock { _ throws(ManagementError) in try admitAlone(name, units: units) }
             if !isDone { try configureFrontEnd() }

@@ -158,7 +158,7 @@ extension ControlPlane {
             try removeRemains(of: library, job: job)
         } catch {
             noteRemains(of: name, "library", error)
-            throw error
+            throw Self.unremoved("library", name, error)
         }
         if hasSettings { forgetFrontEndSettings() }
         logger.info("library deleted", metadata: ["library": "\(name)"])

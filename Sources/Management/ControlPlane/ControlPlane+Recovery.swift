@@ -69,6 +69,11 @@ extension ControlPlane {
         logger.error("not removed", metadata: [kind: "\(name)", "reason": "\(error.message)"])
     }
 
+    /// What is told of a deletion that has begun and left something, for the reason `error`.
+    static func unremoved(_ kind: String, _ name: String, _ error: ManagementError) -> ManagementError {
+        ManagementError(error.code, "\(kind) '\(name)' is deleted, but not all of it is removed: \(error.message)")
+    }
+
     // MARK: Removal, of what is marked
 
     /// Removes image and row of a disk that is not complete.

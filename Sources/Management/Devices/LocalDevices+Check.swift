@@ -81,7 +81,7 @@ extension LocalDevices {
             case .inUse: return [finding(.note, "it is in use and was not checked")]
             case .missing: return [finding(.error, "its files are missing")]
             case .system(let error) where error.isOfTheMoment:
-                return [finding(.note, "it cannot be checked now: \(error.reason); check it again then")]
+                return [finding(.warning, "it cannot be checked now: \(error.reason); check it again then")]
             default: return [finding(.error, "\(error)")]
             }
         }
@@ -125,7 +125,7 @@ extension LocalDevices {
                         problem.sentence + "; acknowledge it with 'carousel tape acknowledge-loss'"))
             case .noRoom:
                 findings.append(
-                    finding(.note, problem.sentence + "; the data file was checked, and the index can be with room"))
+                    finding(.warning, problem.sentence + "; the data file was checked, and the index can be with room"))
             case .unreadIndex: findings.append(finding(.warning, problem.sentence))
             case .contradiction, .brokenBlock, .gap, .missingData:
                 findings.append(finding(.error, problem.sentence))

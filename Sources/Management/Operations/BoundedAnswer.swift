@@ -7,7 +7,7 @@ final class BoundedAnswer<Value: Sendable>: Sendable {
 
     private struct State {
         var continuation: CheckedContinuation<Outcome, Never>?
-        var timer: Task<Void, Never>?
+        var timers: [Task<Void, Never>] = []
     }
     private let state: Lock<State>
 
@@ -17,11 +17,11 @@ final class BoundedAnswer<Value: Sendable>: Sendable {
 
     /// Gives the answer, unless there was one before.
     func give(_ outcome: Outcome) {
-        let (continuation, timer) = state.withLock { state in
+        let (continuation, timers) = state.withLock { state in
             defer { state = State() }
-            return (state.continuation, state.timer)
+            return (state.continuation, state.timers)
         }
-        timer?.cancel()
+        for timer in timers { timer.cancel() }
         continuation?.resume(returning: outcome)
     }
 
@@ -32,7 +32,7 @@ final class BoundedAnswer<Value: Sendable>: Sendable {
             if !Task.isCancelled { body() }
         }
         let isWaiting = state.withLock { state in
-            if state.continuation != nil { state.timer = timer }
+            if state.continuation != nil { state.timers.append(timer) }
             return state.continuation != nil
         }
         if !isWaiting { timer.cancel() }

@@ -100,8 +100,9 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
     }
 
     /// The same for a `body` that can give some of the keys to others before it ends, by the function that it gets.
+    /// With `beginning`, it is `isLate` when it has not begun in that time.
     func run<Value: Sendable>(
-        _ keys: Set<Key>, in lane: Lane = .short, patience: Duration? = nil,
+        _ keys: Set<Key>, in lane: Lane = .short, patience: Duration? = nil, beginning: Duration? = nil,
         releasing body: @escaping @Sendable (_ release: (Set<Key>) -> Void) throws(ManagementError) -> Value
     ) async throws(ManagementError) -> Value {
         let ticket = state.withLock { state in
@@ -126,6 +127,7 @@ final class KeyedQueue<Key: Hashable & Sendable>: Sendable {
                         if !self.withdraw(ticket, Self.isLate) { answer.give(.failure(Self.isUnderWay)) }
                     }
                 }
+                if let beginning { answer.wait(atMost: beginning) { _ = self.withdraw(ticket, Self.isLate) } }
                 enter(ticket, keys, change)
             }
         } onCancel: {

@@ -16,6 +16,11 @@ public enum PlainNumber {
         _ text: some StringProtocol, as type: Number.Type = Int.self, for what: String
     ) throws(ManagementError) -> Number {
         if let number = parse(text, as: type) { return number }
+        let digits = text.hasPrefix("-") ? text.dropFirst() : text[...]
+        if let first = digits.first, first != "0", digits.allSatisfy({ $0.isASCII && $0.isNumber }) {
+            throw ManagementError(
+                .invalid, "'\(text)' is beyond the numbers for \(what); give \(Number.min) to \(Number.max) at most")
+        }
         throw refusal(text, for: what)
     }
 
