@@ -131,7 +131,9 @@ struct ForeignFileTests {
         try victimText.write(to: URL(fileURLWithPath: image + "/kept"))
         let refusal = await fixture.refusal { try await controller.deleteDisk("a") }
         #expect(refusal?.code == .conflict)
-        #expect(refusal?.message.contains("\(image) is not what disk 'a' was served from") == true)
+        // By what it was, or, where the file system has given the folder the number of the file, by what it is now.
+        let words = ["\(image) is not what disk 'a' was served from", "\(image) is a folder"]
+        #expect(words.contains { refusal?.message.contains($0) == true }, "\(refusal?.message ?? "")")
         #expect(exists(image + "/kept"))
         try FileManager.default.moveItem(atPath: image, toPath: fixture.path + "/elsewhere")
         try await controller.deleteDisk("a")
