@@ -286,8 +286,8 @@ extension ControlPlane {
         if let library = files.unknown.first {
             throw ManagementError(
                 .inUse,
-                "whether image \(image) is a file of library '\(library)' cannot be told, for to look at all of them took "
-                    + "too long; try again in a moment")
+                "whether image \(image) is a file of library '\(library)' cannot be told, for to look at all of them "
+                    + "took too long; try again in a moment")
         }
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
             guard let other = try? FileStatus.of(folder.imagePath(user.image)), other.identity == identity else {
