@@ -155,8 +155,9 @@ extension ControlPlane {
         {
             throw ManagementError(
                 .conflict,
-                "\(folder.cartridgePath(barcode, library: name)) has the files of cartridge '\(found.barcode)' with "
-                    + "serial number '\(found.serialNumber)', not those of '\(barcode)'; move it away, it is not removed")
+                "\(folder.cartridgePath(barcode, library: name)) has the files of cartridge '\(found.barcode)', with "
+                    + "serial number '\(found.serialNumber)', and not those of '\(barcode)'; move it away, it is not "
+                    + "removed")
         }
         try mark(
             cartridge, .deleting,
