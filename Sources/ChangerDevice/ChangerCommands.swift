@@ -15,6 +15,7 @@ enum ChangerCommands {
         ]
         rows += CommonCommands.modeParameters()
         rows += CommonCommands.reservations()
+        rows += CommonCommands.persistentReservations()
         rows += CommonCommands.reportSupported()
         rows += status(profile)
         rows += moves(profile)
@@ -35,7 +36,9 @@ enum ChangerCommands {
             Row(
                 OperationCode.readElementStatus, "READ ELEMENT STATUS",
                 usage: [0x1F, 0xFF, 0xFF, 0xFF, 0xFF, 0x03, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
-                timeout: profile.timeout(.readElementStatus)
+                timeout: profile.timeout(.readElementStatus),
+                // CURDATA: what is known already.
+                passesReservation: { $0[6] & 0x02 != 0 }
             ) { device, task, _ in device.readElementStatus(task) },
         ]
     }

@@ -42,15 +42,20 @@ extension DiskDeviceServer {
             CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
         ]
         return single + CommonCommands.modeParameters() + CommonCommands.reservations()
+            + CommonCommands.persistentReservations()
             + CommonCommands.reportSupported()
     }
 
     private static var reads: [CommandDescriptor<DiskDeviceServer>] {
         func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
-            CommandDescriptor(code, name, usage: usage, direction: .dataIn) { device, task, _ in device.read(task) }
+            CommandDescriptor(
+                code, name, usage: usage, direction: .dataIn, conditions: .passesWriteExclusive
+            ) { device, task, _ in device.read(task) }
         }
         func prefetch(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
-            CommandDescriptor(code, name, usage: usage) { device, task, _ in device.prefetch(task) }
+            CommandDescriptor(code, name, usage: usage, conditions: .passesWriteExclusive) { device, task, _ in
+                device.prefetch(task)
+            }
         }
         return [
             row(OperationCode.read6, "READ(6)", usage6),
@@ -101,7 +106,7 @@ extension DiskDeviceServer {
     private static var verifications: [CommandDescriptor<DiskDeviceServer>] {
         func row(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
             CommandDescriptor(
-                code, name, usage: usage, direction: .dataOut, timeout: longTimeout,
+                code, name, usage: usage, direction: .dataOut, conditions: .passesWriteExclusive, timeout: longTimeout,
                 begin: { device, task, _ in device.beginVerify(task) },
                 execute: { device, task, _ in device.verify(task) })
         }
@@ -130,8 +135,7 @@ extension DiskDeviceServer {
             writeSame(OperationCode.writeSame16, "WRITE SAME(16)", usage16(0x09)),
             CommandDescriptor(
                 OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)",
-                usage: [0] + full(12) + [0, 0],
-                direction: .dataIn
+                usage: [0] + full(12) + [0, 0], direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.getLBAStatus(task) },
         ]
     }
@@ -145,27 +149,27 @@ extension DiskDeviceServer {
         return [
             CommandDescriptor(
                 OperationCode.readCapacity10, "READ CAPACITY(10)", usage: [0, 0, 0, 0, 0, 0, 0, 0, 0],
-                direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved]
+                direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
             ) { device, task, _ in device.readCapacity10(task) },
             CommandDescriptor(
                 OperationCode.serviceActionIn16, serviceAction: 0x10, "READ CAPACITY(16)",
                 usage: [0, 0, 0, 0, 0, 0, 0, 0, 0] + full(4) + [0, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved]
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
             ) { device, task, _ in device.readCapacity16(task) },
             synchronize(OperationCode.synchronizeCache10, "SYNCHRONIZE CACHE(10)", usage10(immediate)),
             synchronize(OperationCode.synchronizeCache16, "SYNCHRONIZE CACHE(16)", usage16(immediate)),
             // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH and START. LOEJ is for removable media.
             CommandDescriptor(
                 OperationCode.startStopUnit, "START STOP UNIT", usage: [0x01, 0, 0x0F, 0xF5, 0],
-                conditions: .allowedWhenNotReady, ordering: .exclusive
+                conditions: .allowedWhenNotReady, ordering: .exclusive, passesReservation: { $0[4] & 0xF1 == 0x01 }
             ) { device, task, _ in device.startStop(task) },
             CommandDescriptor(
                 OperationCode.readDefectData10, "READ DEFECT DATA(10)", usage: [0, 0x1F, 0, 0, 0, 0, 0xFF, 0xFF, 0],
-                direction: .dataIn
+                direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.readDefectData10(task) },
             CommandDescriptor(
                 OperationCode.readDefectData12, "READ DEFECT DATA(12)", usage: [0x1F] + full(8) + [0, 0],
-                direction: .dataIn
+                direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.readDefectData12(task) },
         ]
     }

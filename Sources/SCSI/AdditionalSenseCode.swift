@@ -56,6 +56,7 @@ extension AdditionalSenseCode {
     public static let writeProtected = Self(0x27, 0x00)
     /// HARDWARE WRITE PROTECTED (the cartridge's own switch).
     public static let hardwareWriteProtected = Self(0x27, 0x01)
+    public static let invalidReleaseOfPersistentReservation = Self(0x26, 0x04)
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.
     public static let softwareWriteProtected = Self(0x27, 0x02)
     /// SPACE ALLOCATION FAILED WRITE PROTECT.
@@ -72,6 +73,8 @@ extension AdditionalSenseCode {
     public static let modeParametersChanged = Self(0x2A, 0x01)
     public static let logParametersChanged = Self(0x2A, 0x02)
     public static let reservationsPreempted = Self(0x2A, 0x03)
+    public static let reservationsReleased = Self(0x2A, 0x04)
+    public static let registrationsPreempted = Self(0x2A, 0x05)
     public static let capacityDataHasChanged = Self(0x2A, 0x09)
     public static let commandSequenceError = Self(0x2C, 0x00)
     public static let commandsClearedByAnotherInitiator = Self(0x2F, 0x00)
@@ -106,5 +109,6 @@ extension AdditionalSenseCode {
     public static let unloadTapeFailure = Self(0x53, 0x01)
     public static let mediumRemovalPrevented = Self(0x53, 0x02)
     public static let insufficientResources = Self(0x55, 0x03)
+    public static let insufficientRegistrationResources = Self(0x55, 0x04)
     public static let auxiliaryMemoryOutOfSpace = Self(0x55, 0x06)
 }

@@ -15,6 +15,7 @@ enum TapeCommands {
         ]
         rows += CommonCommands.modeParameters()
         rows += CommonCommands.reservations()
+        rows += CommonCommands.persistentReservations()
         rows += CommonCommands.reportSupported()
         rows += transfers(profile)
         rows += positioning(profile)
@@ -29,7 +30,7 @@ enum TapeCommands {
         [
             Row(
                 OperationCode.read6, "READ(6)", usage: [0x03, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
-                timeout: profile.timeout(.read)
+                conditions: .passesWriteExclusive, timeout: profile.timeout(.read)
             ) { device, task, nexus in device.read(task, nexus) },
             Row(
                 OperationCode.write6, "WRITE(6)", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataOut,
@@ -42,7 +43,7 @@ enum TapeCommands {
             ) { device, task, nexus in device.writeFilemarks(task, nexus) },
             Row(
                 OperationCode.verify6, "VERIFY(6)", usage: [0x05, 0xFF, 0xFF, 0xFF, 0],
-                timeout: profile.timeout(.verify)
+                conditions: .passesWriteExclusive, timeout: profile.timeout(.verify)
             ) { device, task, nexus in device.read(task, nexus) },
             Row(
                 OperationCode.erase6, "ERASE(6)", usage: [0x03, 0, 0, 0, 0], conditions: .writesMedium,
@@ -56,22 +57,24 @@ enum TapeCommands {
         let identifier = [UInt8](repeating: 0xFF, count: 8)
         return [
             Row(
-                OperationCode.rewind, "REWIND", usage: [0x01, 0, 0, 0, 0], timeout: profile.timeout(.rewind)
+                OperationCode.rewind, "REWIND", usage: [0x01, 0, 0, 0, 0], conditions: .passesWriteExclusive,
+                timeout: profile.timeout(.rewind)
             ) { device, task, nexus in device.rewind(task, nexus) },
             Row(
-                OperationCode.space6, "SPACE(6)", usage: [0x0F, 0xFF, 0xFF, 0xFF, 0], timeout: profile.timeout(.space)
+                OperationCode.space6, "SPACE(6)", usage: [0x0F, 0xFF, 0xFF, 0xFF, 0],
+                conditions: .passesWriteExclusive, timeout: profile.timeout(.space)
             ) { device, task, _ in device.space(task) },
             Row(
                 OperationCode.space16, "SPACE(16)", usage: [0x0F, 0, 0] + identifier + [0, 0, 0, 0],
-                timeout: profile.timeout(.space)
+                conditions: .passesWriteExclusive, timeout: profile.timeout(.space)
             ) { device, task, _ in device.space(task) },
             Row(
                 OperationCode.locate10, "LOCATE(10)", usage: [0x07, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0xFF, 0],
-                timeout: profile.timeout(.locate)
+                conditions: .passesWriteExclusive, timeout: profile.timeout(.locate)
             ) { device, task, _ in device.locate10(task) },
             Row(
                 OperationCode.locate16, "LOCATE(16)", usage: [0x3B, 0, 0xFF] + identifier + [0, 0, 0, 0],
-                timeout: profile.timeout(.locate)
+                conditions: .passesWriteExclusive, timeout: profile.timeout(.locate)
             ) { device, task, _ in device.locate16(task) },
         ]
     }
@@ -94,27 +97,28 @@ enum TapeCommands {
         return [
             Row(
                 OperationCode.readBlockLimits, "READ BLOCK LIMITS", usage: [0x01, 0, 0, 0, 0], direction: .dataIn,
-                conditions: .allowedWhenNotReady
+                conditions: [.allowedWhenNotReady, .passesExclusiveAccess]
             ) { device, task, _ in device.readBlockLimits(task) },
             Row(
                 OperationCode.reportDensitySupport, "REPORT DENSITY SUPPORT",
-                usage: [0x01, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataIn, conditions: .allowedWhenNotReady
+                usage: [0x01, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataIn,
+                conditions: [.allowedWhenNotReady, .passesExclusiveAccess]
             ) { device, task, _ in device.reportDensitySupport(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x00, "READ POSITION, SHORT FORM - BLOCK ID",
-                usage: readPosition, direction: .dataIn
+                usage: readPosition, direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.readPositionShort(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x01, "READ POSITION, SHORT FORM - VENDOR SPECIFIC",
-                usage: readPosition, direction: .dataIn
+                usage: readPosition, direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.readPositionShort(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x06, "READ POSITION, LONG FORM", usage: readPosition,
-                direction: .dataIn
+                direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.readPositionLong(task) },
             Row(
                 OperationCode.readPosition, serviceAction: 0x08, "READ POSITION, EXTENDED FORM", usage: readPosition,
-                direction: .dataIn
+                direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.readPositionExtended(task) },
         ]
     }
@@ -128,7 +132,8 @@ enum TapeCommands {
         let read = actions.map { action, name in
             Row(
                 OperationCode.readAttribute, serviceAction: action, "READ ATTRIBUTE, \(name)",
-                usage: [0, 0, 0, 0, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01, 0], direction: .dataIn
+                usage: [0, 0, 0, 0, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01, 0], direction: .dataIn,
+                conditions: .passesWriteExclusive
             ) { device, task, _ in device.readAttribute(task) }
         }
         return read + [

@@ -11,6 +11,7 @@ public final class AttachedNexuses: Sendable {
         /// The nexus that holds the reservation; it is one of `nexuses`.
         var reservationHolder: ObjectIdentifier?
         var interposer: (any TaskInterposer)?
+        var persistent = PersistentReservations()
     }
     private let state = Lock(State())
 
@@ -28,6 +29,7 @@ public final class AttachedNexuses: Sendable {
             state.nexuses.append(nexus)
             if state.reservationHolder != nil { nexus.raise(.reservationConflict) }
             if state.interposer != nil { nexus.raise(.intercepted) }
+            nexus.raise(state.persistent.exclusion(of: nexus.registrant))
         }
     }
 
@@ -75,11 +77,50 @@ public final class AttachedNexuses: Sendable {
     /// What sees the commands of a nexus whose gate says `intercepted`.
     var interposer: (any TaskInterposer)? { state.withLock { $0.interposer } }
 
+    // MARK: Persistent reservations (SPC-5 clause 5.14)
+
+    /// Registrations and reservation as they are.
+    var persistentReservations: PersistentReservations { state.withLock { $0.persistent } }
+
+    /// Whether somebody has reserved the unit by RESERVE: then there are no persistent reservations (SPC-2 clause
+    /// 5.5.1).
+    var isReserved: Bool { state.withLock { $0.reservationHolder != nil } }
+
+    /// Has `body` change registrations and reservation, and tells the nexuses that are concerned what they have lost.
+    /// The nexuses whose registration was preempted, when it is GOOD.
+    func changePersistentReservations(
+        _ body: (inout PersistentReservations) -> PersistentReservations.Outcome
+    ) -> (outcome: PersistentReservations.Outcome, preempted: [ITLNexus]) {
+        state.withLock { state in
+            let outcome = body(&state.persistent)
+            guard case .good(let notices) = outcome else { return (outcome, []) }
+            var preempted: [ITLNexus] = []
+            for nexus in state.nexuses {
+                let registrant = nexus.registrant
+                for notice in notices where notice.registrant.covers(registrant) {
+                    nexus.establishUnitAttention(notice.attention.code)
+                    if notice.attention == .registrationsPreempted { preempted.append(nexus) }
+                }
+                let exclusion = state.persistent.exclusion(of: registrant)
+                nexus.raise(exclusion)
+                nexus.lower(GateConditions([.writeExclusion, .accessExclusion]).subtracting(exclusion))
+            }
+            return (outcome, preempted)
+        }
+    }
+
     // MARK: RESERVE and RELEASE (SPC-2 clauses 7.15 to 7.22)
 
-    /// Reserves the unit for `nexus`; false when another one holds the reservation.
+    /// Whether RESERVE and RELEASE of `nexus` end with GOOD and without an effect, or with RESERVATION CONFLICT,
+    /// because somebody is registered for persistent reservations; nil when they do what SPC-2 says.
+    func compatibleReservation(of nexus: ITLNexus) -> Bool? {
+        state.withLock { $0.persistent.compatibleReservation(of: nexus.registrant) }
+    }
+
+    /// Reserves the unit for `nexus`; false when another one holds the reservation, or somebody is registered.
     func reserve(for nexus: ITLNexus) -> Bool {
         state.withLock { state in
+            guard state.persistent.registrations.isEmpty else { return false }
             let holder = ObjectIdentifier(nexus)
             if let current = state.reservationHolder, current != holder { return false }
             guard nexus.listPosition >= 0 else { return false }

@@ -9,12 +9,17 @@ public struct CommandConditions: OptionSet, Sendable {
 
     /// Processed while a unit attention or a deferred error is pending, which stays pending (SAM-5 clause 5.14.2).
     public static let allowedWithUnitAttention = Self(rawValue: 1)
-    /// Processed although another I_T nexus holds a reservation (SPC-2 table 10, SPC-4 table 49).
+    /// Processed although another I_T nexus holds a reservation by RESERVE (SPC-2 table 10).
     public static let allowedWhenReserved = Self(rawValue: 2)
     /// Processed while the unit is not ready (no medium, stopped).
     public static let allowedWhenNotReady = Self(rawValue: 4)
     /// Changes the medium, so that a write-protected one refuses it.
     public static let writesMedium = Self(rawValue: 8)
+    /// Processed whatever persistent reservation another nexus holds (the tables of SPC-5 clause 5.14.1, SBC-4 clause
+    /// 4.17, SSC-4 clause 4.2.11 and SMC-3 clause 4.6).
+    public static let passesExclusiveAccess = Self(rawValue: 16)
+    /// Processed while the persistent reservation of another nexus is one of the write exclusive types.
+    public static let passesWriteExclusive = Self(rawValue: 32)
 }
 
 /// How a command is ordered against others of its task set.
@@ -98,7 +103,8 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     public let begin: Handler
     /// Works when the Data-Out is there.
     public let execute: Handler?
-    /// For commands whose conflict with a reservation depends on their fields (SPC-2 table 10).
+    /// For commands whose conflict with a reservation, by RESERVE or a persistent one, depends on their fields (SPC-2
+    /// table 10, and the tables of persistent reservations).
     let passesReservation: ReservationException?
 
     /// A row. `usage` is the CDB usage data without byte 0, from byte 1 on; in byte 1 of a command with a service
@@ -144,6 +150,10 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
         var stops: GateConditions = .intercepted
         if !conditions.contains(.allowedWithUnitAttention) { stops.formUnion([.unitAttention, .deferredError]) }
         if !conditions.contains(.allowedWhenReserved) { stops.insert(.reservationConflict) }
+        if !conditions.contains(.passesExclusiveAccess) {
+            stops.insert(.accessExclusion)
+            if !conditions.contains(.passesWriteExclusive) { stops.insert(.writeExclusion) }
+        }
         attributes = CommandAttributes(
             operationCode: operationCode, serviceAction: serviceAction, name: name, usage: usage, direction: direction,
             conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden, stops: stops)

@@ -5,16 +5,18 @@ internal import SCSI
 public enum CommonCommands {
     /// TEST UNIT READY (SPC-5 clause 6.47).
     public static func testUnitReady<Device: DeviceServer>() -> CommandDescriptor<Device> {
-        CommandDescriptor(OperationCode.testUnitReady, "TEST UNIT READY", usage: [0, 0, 0, 0, 0]) { _, task, _ in
-            task.good()
-        }
+        CommandDescriptor(
+            OperationCode.testUnitReady, "TEST UNIT READY", usage: [0, 0, 0, 0, 0], conditions: .passesExclusiveAccess
+        ) { _, task, _ in task.good() }
     }
 
     /// INQUIRY (SPC-5 clause 6.6).
     public static func inquiry<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.inquiry, "INQUIRY", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
-            conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
+            conditions: [
+                .allowedWithUnitAttention, .allowedWhenReserved, .passesExclusiveAccess, .allowedWhenNotReady,
+            ], ordering: .immediate
         ) { _, task, nexus in nexus.logicalUnit.inquire(task, nexus) }
     }
 
@@ -22,7 +24,9 @@ public enum CommonCommands {
     public static func requestSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.requestSense, "REQUEST SENSE", usage: [0x01, 0, 0, 0xFF, 0], direction: .dataIn,
-            conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
+            conditions: [
+                .allowedWithUnitAttention, .allowedWhenReserved, .passesExclusiveAccess, .allowedWhenNotReady,
+            ], ordering: .immediate
         ) { device, task, nexus in
             let block = task.commandDescriptorBlock
             let allocationLength = Int(block[4])
@@ -46,7 +50,9 @@ public enum CommonCommands {
         CommandDescriptor(
             OperationCode.reportLUNs, "REPORT LUNS", usage: [0, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
             direction: .dataIn,
-            conditions: [.allowedWithUnitAttention, .allowedWhenReserved, .allowedWhenNotReady], ordering: .immediate
+            conditions: [
+                .allowedWithUnitAttention, .allowedWhenReserved, .passesExclusiveAccess, .allowedWhenNotReady,
+            ], ordering: .immediate
         ) { _, task, nexus in
             let block = task.commandDescriptorBlock
             let allocationLength = Int(block.bytes.loadBE32(at: 6))
@@ -73,11 +79,11 @@ public enum CommonCommands {
         [
             CommandDescriptor(
                 OperationCode.modeSense6, "MODE SENSE(6)", usage: [0x08, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady]
+                conditions: [.allowedWhenNotReady, .passesWriteExclusive]
             ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: false) },
             CommandDescriptor(
                 OperationCode.modeSense10, "MODE SENSE(10)", usage: [0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0],
-                direction: .dataIn, conditions: [.allowedWhenNotReady]
+                direction: .dataIn, conditions: [.allowedWhenNotReady, .passesWriteExclusive]
             ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: true) },
             CommandDescriptor(
                 OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x11, 0, 0, 0xFF, 0], direction: .dataOut,
@@ -98,9 +104,15 @@ public enum CommonCommands {
     /// reservations are obsolete and refused.
     public static func reservations<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
         let reserve: CommandDescriptor<Device>.Handler = { device, task, nexus in
-            device.attachedNexuses.reserve(for: nexus) ? task.good() : task.end(.reservationConflict)
+            if let isGood = device.attachedNexuses.compatibleReservation(of: nexus) {
+                return isGood ? task.good() : task.end(.reservationConflict)
+            }
+            return device.attachedNexuses.reserve(for: nexus) ? task.good() : task.end(.reservationConflict)
         }
         let release: CommandDescriptor<Device>.Handler = { device, task, nexus in
+            if let isGood = device.attachedNexuses.compatibleReservation(of: nexus) {
+                return isGood ? task.good() : task.end(.reservationConflict)
+            }
             device.attachedNexuses.release(by: nexus)
             return task.good()
         }
@@ -108,18 +120,49 @@ public enum CommonCommands {
         let long: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0]
         return [
             CommandDescriptor(
-                OperationCode.reserve6, "RESERVE(6)", usage: short, conditions: [.allowedWhenNotReady], begin: reserve),
+                OperationCode.reserve6, "RESERVE(6)", usage: short,
+                conditions: [.allowedWhenNotReady, .passesExclusiveAccess], begin: reserve),
             CommandDescriptor(
-                OperationCode.reserve10, "RESERVE(10)", usage: long, conditions: [.allowedWhenNotReady],
-                begin: reserve),
+                OperationCode.reserve10, "RESERVE(10)", usage: long,
+                conditions: [.allowedWhenNotReady, .passesExclusiveAccess], begin: reserve),
             // A nexus that holds nothing may release: GOOD without effect (SPC-2 clause 7.17.1).
             CommandDescriptor(
                 OperationCode.release6, "RELEASE(6)", usage: short,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved], begin: release),
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess], begin: release),
             CommandDescriptor(
                 OperationCode.release10, "RELEASE(10)", usage: long,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved], begin: release),
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess], begin: release),
         ]
+    }
+
+    /// PERSISTENT RESERVE IN and PERSISTENT RESERVE OUT (SPC-5 clauses 6.15 and 6.16). Each finds conflicts itself.
+    public static func persistentReservations<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
+        let conditions: CommandConditions = [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
+        let reads: [(LogicalUnit.PersistentReserveInAction, String)] = [
+            (.readKeys, "READ KEYS"), (.readReservation, "READ RESERVATION"),
+            (.reportCapabilities, "REPORT CAPABILITIES"), (.readFullStatus, "READ FULL STATUS"),
+        ]
+        let changes: [(LogicalUnit.PersistentReserveOutAction, String, scopeAndType: UInt8)] = [
+            (.register, "REGISTER", 0), (.reserve, "RESERVE", 0xFF), (.release, "RELEASE", 0xFF), (.clear, "CLEAR", 0),
+            (.preempt, "PREEMPT", 0xFF), (.preemptAndAbort, "PREEMPT AND ABORT", 0xFF),
+            (.registerAndIgnoreExistingKey, "REGISTER AND IGNORE EXISTING KEY", 0),
+            (.registerAndMove, "REGISTER AND MOVE", 0),
+        ]
+        return reads.map { action, name in
+            CommandDescriptor(
+                OperationCode.persistentReserveIn, serviceAction: action.rawValue, "PERSISTENT RESERVE IN, \(name)",
+                usage: [0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataIn, conditions: conditions
+            ) { _, task, nexus in nexus.logicalUnit.persistentReserveIn(task, action) }
+        }
+            + changes.map { action, name, scopeAndType in
+                CommandDescriptor(
+                    OperationCode.persistentReserveOut, serviceAction: action.rawValue,
+                    "PERSISTENT RESERVE OUT, \(name)",
+                    usage: [0, scopeAndType == 0 ? 0xFF : scopeAndType, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
+                    direction: .dataOut, conditions: conditions,
+                    begin: { _, task, nexus in nexus.logicalUnit.beginPersistentReserveOut(task) },
+                    execute: { _, task, nexus in nexus.logicalUnit.persistentReserveOut(task, nexus, action) })
+            }
     }
 
     /// REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5 clauses 6.35, 6.36).
@@ -128,12 +171,12 @@ public enum CommonCommands {
             CommandDescriptor(
                 OperationCode.maintenanceIn, serviceAction: 0x0C, "REPORT SUPPORTED OPERATION CODES",
                 usage: [0, 0x87, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved], ordering: .immediate
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive], ordering: .immediate
             ) { _, task, nexus in nexus.logicalUnit.reportSupportedOperationCodes(task, nexus) },
             CommandDescriptor(
                 OperationCode.maintenanceIn, serviceAction: 0x0D, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
                 usage: [0, 0x80, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved], ordering: .immediate
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive], ordering: .immediate
             ) { _, task, _ in
                 let block = task.commandDescriptorBlock
                 // ATS, ATSS, CTSS, LURS, QTS; ITNRS and QTSS in byte 1 (SPC-5 table 286).
@@ -152,7 +195,7 @@ public enum CommonCommands {
     public static func logSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.logSense, "LOG SENSE", usage: [0, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
-            direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved]
+            direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
         ) { _, task, nexus in nexus.logicalUnit.logSense(task, nexus) }
     }
 

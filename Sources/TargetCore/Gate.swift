@@ -18,6 +18,10 @@ public struct GateConditions: OptionSet, Sendable {
     public static let reservationConflict = Self(rawValue: 1 << 2)
     /// A `TaskInterposer` sees each command of the nexus first.
     public static let intercepted = Self(rawValue: 1 << 3)
+    /// A persistent reservation lets the nexus read and not write (SPC-5 clause 5.14.1).
+    public static let writeExclusion = Self(rawValue: 1 << 4)
+    /// A persistent reservation lets the nexus neither read nor write.
+    public static let accessExclusion = Self(rawValue: 1 << 5)
 }
 
 /// Sees commands before and after the device server does: for injected faults, traces, statistics.

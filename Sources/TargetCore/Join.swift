@@ -16,10 +16,15 @@ final class Join: TaskWaiter {
     private let withdrawn = Atomic<Bool>(false)
 
     /// A function of `nexus`. The count begins with one, for the time in which more is begun that is to be waited for.
-    init(of nexus: ITNexus, _ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
+    ///
+    /// With `outlivesNexus` it is a command's, which has to come to its end also when the nexus is lost.
+    init(
+        of nexus: ITNexus, outlivesNexus: Bool = false,
+        _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
+    ) {
         reactor = nexus.reactor
         origin = ReactorConfined(Origin(nexus: nexus, completion: completion))
-        nexus.begin(self)
+        if !outlivesNexus { nexus.begin(self) }
     }
 
     var isWithdrawn: Bool { withdrawn.load(ordering: .relaxed) }

@@ -101,7 +101,7 @@ extension LogicalUnit {
             return task.fail(.unitAttention, attention)
         }
         if stops.contains(.deferredError), let sense = nexus.takeDeferredError() { return task.fail(sense) }
-        if stops.contains(.reservationConflict),
+        if !stops.isDisjoint(with: [.reservationConflict, .writeExclusion, .accessExclusion]),
             !commands.passesReservation(task.command, task.commandDescriptorBlock)
         {
             return task.end(.reservationConflict)

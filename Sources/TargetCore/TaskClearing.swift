@@ -48,8 +48,11 @@ final class TaskClearing: @unchecked Sendable {
     }
 
     private let origin: ITNexus
-    private let attention: AdditionalSenseCode
+    /// What nexuses learn whose tasks have ended; nil when they learn of something else.
+    private let attention: AdditionalSenseCode?
     private let isReset: Bool
+    /// The nexuses whose tasks end; nil for all.
+    private let chosen: Set<ObjectIdentifier>?
     private let join: Join
 
     // On the reactor of the nexus that asks; what others read is complete before their parts begin.
@@ -65,13 +68,14 @@ final class TaskClearing: @unchecked Sendable {
 
     /// A function of `origin` on the units of `table`, whatever their numbers are.
     init(
-        _ table: LogicalUnitTable<LogicalUnit>, origin: ITNexus, attention: AdditionalSenseCode, isReset: Bool,
-        _ join: Join
+        _ table: LogicalUnitTable<LogicalUnit>, origin: ITNexus, attention: AdditionalSenseCode?, isReset: Bool,
+        only chosen: Set<ObjectIdentifier>? = nil, _ join: Join
     ) {
         self.table = table
         self.origin = origin
         self.attention = attention
         self.isReset = isReset
+        self.chosen = chosen
         self.join = join
     }
 
@@ -105,7 +109,7 @@ final class TaskClearing: @unchecked Sendable {
         defer { number += 1 }
         guard let unit = table[number], origin.performs(unit), units.insert(unit).inserted else { return 1 }
         unitList.append(unit)
-        let nexuses = unit.attachedNexuses.all
+        let nexuses = unit.attachedNexuses.all.filter { chosen?.contains(ObjectIdentifier($0)) ?? true }
         for nexus in nexuses {
             gathered.insert(ObjectIdentifier(nexus))
             let reactor = nexus.iTNexus.reactor
@@ -160,8 +164,8 @@ final class TaskClearing: @unchecked Sendable {
 
     /// Which tasks of a nexus are affected.
     private func isAffected(_ task: SCSITask, of nexus: ITNexus) -> Bool {
-        guard nexus !== origin || task.fields.isToBeCleared, let unit = task.nexus?.logicalUnit else { return false }
-        return units.contains(unit)
+        guard nexus !== origin || task.fields.isToBeCleared, let unitNexus = task.nexus else { return false }
+        return units.contains(unitNexus.logicalUnit) && chosen?.contains(ObjectIdentifier(unitNexus)) ?? true
     }
 
     private func abortBlocked(_ part: Part) -> Int? {
@@ -181,7 +185,7 @@ final class TaskClearing: @unchecked Sendable {
                 return true
             }, whenPending: join.wait(for:))
         for unitNexus in unitNexuses {
-            if !isReset, unitNexus.hasLostTask, nexus !== origin { unitNexus.establishUnitAttention(attention) }
+            if !isReset, unitNexus.hasLostTask, nexus !== origin { establish(for: unitNexus) }
             unitNexus.hasLostTask = false
             unitNexus.logicalUnit.startBlocked(behind: unitNexus)
         }
@@ -201,12 +205,16 @@ final class TaskClearing: @unchecked Sendable {
         let nexuses = unit.attachedNexuses.all
         // Those that came meanwhile may have set what the reset has undone.
         for nexus in nexuses where !gathered.contains(ObjectIdentifier(nexus)) {
-            nexus.establishUnitAttention(attention)
+            establish(for: nexus)
         }
         return Self.nexusWork + nexuses.count
     }
 
     // MARK: The unit attentions
+
+    private func establish(for nexus: ITLNexus) {
+        if let attention { nexus.establishUnitAttention(attention) }
+    }
 
     /// On the part's reactor. The nexus that asked also learns of a reset (SAM-5 clause 6.3.3).
     @Sendable private func tell(_ part: Part, then end: @escaping @Sendable () -> Void) {
@@ -217,7 +225,7 @@ final class TaskClearing: @unchecked Sendable {
     private func tellNexus(of part: Part) -> Int? {
         guard let (_, unitNexuses) = part.takeNext() else { return nil }
         for unitNexus in unitNexuses {
-            unitNexus.establishUnitAttention(attention)
+            establish(for: unitNexus)
             unitNexus.taskSet.release()
             unitNexus.logicalUnit.startBlocked(behind: unitNexus)
         }

@@ -93,6 +93,20 @@ extension ITNexus {
         join.leave()
     }
 
+    /// Ends the tasks of other nexuses on a logical unit, and calls `completion` when they have ended (PREEMPT AND ABORT,
+    /// SPC-5 clause 5.14.11.5). On the reactor.
+    func abortTasks(
+        of nexuses: [ITLNexus], on unit: LogicalUnit,
+        _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
+    ) {
+        var table = LogicalUnitTable<LogicalUnit>()
+        table[0] = unit
+        TaskClearing(
+            table, origin: self, attention: nil, isReset: false, only: Set(nexuses.map(ObjectIdentifier.init)),
+            Join(of: self, outlivesNexus: true, completion)
+        ).begin()
+    }
+
     /// Ends the tasks of all nexuses on a logical unit, or on all that the initiator sees.
     private func clear(
         _ unit: LogicalUnit?, attention: AdditionalSenseCode, isReset: Bool,

@@ -60,9 +60,17 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
             name: "\(target.name),t,0x0001", relativeIdentifier: 1, groupIdentifier: 1, protocolIdentifier: .iSCSI)
         onReactor {
             self.nexus = ITNexus(
-                initiatorPort: InitiatorPort(name: initiator, transportID: []), targetPort: targetPort,
+                initiatorPort: InitiatorPort(name: initiator, transportID: Self.transportID(of: initiator)),
+                targetPort: targetPort,
                 target: target, logicalUnits: logicalUnits, reactor: reactor, port: self)
         }
+    }
+
+    /// The TransportID of an initiator of iSCSI; with `sessionID` nil, of all its sessions.
+    public static func transportID(of initiator: String, sessionID: String? = "000000000001") -> [UInt8] {
+        var text = Array((initiator + (sessionID.map { ",i,0x\($0)" } ?? "")).utf8) + [0]
+        while text.count % 4 != 0 || text.count < 20 { text.append(0) }
+        return [sessionID == nil ? 0x05 : 0x45, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)] + text
     }
 
     /// Runs `body` on the reactor and waits for it.

@@ -48,7 +48,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         commonCommands + CommonCommands.reportSupported(), wildcard: wildcard)
     private static let table = CommandTable<ExampleDevice>(
         ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
-            + CommonCommands.reportSupported())
+            + CommonCommands.persistentReservations() + CommonCommands.reportSupported())
 
     /// The tasks that wait, by the byte 4 of their command; on the reactor.
     var held: [UInt8: SCSITask] = [:]
