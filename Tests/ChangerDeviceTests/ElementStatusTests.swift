@@ -7,6 +7,11 @@ import Testing
 
 @Suite("READ ELEMENT STATUS and pages (SMC-3)")
 struct ElementStatusTests {
+    @Test("What passes a persistent reservation is what the tables of SPC and SMC say")
+    func reservationTable() throws {
+        #expect(ReservationTable.differences(try ChangerFixture().changer.commands) == [])
+    }
+
     @Test("A page of slots, byte by byte")
     func slots() throws {
         let fixture = try ChangerFixture()

@@ -178,6 +178,11 @@ struct TapeRuleTests {
         TapeRule(name: "unknown command", start: 0, command: [0x0F, 0, 0, 0, 1, 0], outcome: "5/2000", end: 0),
     ]
 
+    @Test("What passes a persistent reservation is what the tables of SPC and SSC say")
+    func reservationTable() throws {
+        #expect(ReservationTable.differences(try TapeFixture(capacity: nil).drive.commands) == [])
+    }
+
     @Test("Rules of reading and moving")
     func readingAndMoving() throws {
         let fixture = try Self.tape()
