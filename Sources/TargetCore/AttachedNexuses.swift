@@ -92,6 +92,8 @@ public final class AttachedNexuses: Sendable {
         _ body: (inout PersistentReservations) -> PersistentReservations.Outcome
     ) -> (outcome: PersistentReservations.Outcome, preempted: [ITLNexus]) {
         state.withLock { state in
+            // By RESERVE; whoever asked for that was faster.
+            guard state.reservationHolder == nil else { return (.conflict, []) }
             let outcome = body(&state.persistent)
             guard case .good(let notices) = outcome else { return (outcome, []) }
             var preempted: [ITLNexus] = []
