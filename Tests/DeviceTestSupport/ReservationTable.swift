@@ -1,4 +1,3 @@
-public import SCSI
 public import TargetCore
 
 /// Which commands of others a persistent reservation lets pass, as the standards' tables have it: those of SPC-5 clause
