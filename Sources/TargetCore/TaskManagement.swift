@@ -93,8 +93,8 @@ extension ITNexus {
         join.leave()
     }
 
-    /// Ends the tasks of other nexuses on a logical unit, and calls `completion` when they have ended (PREEMPT AND ABORT,
-    /// SPC-5 clause 5.14.11.5). On the reactor.
+    /// Ends the tasks of other nexuses on a logical unit, and calls `completion` when they have ended (PREEMPT AND
+    /// ABORT, SPC-5 clause 5.14.11.5). On the reactor.
     func abortTasks(
         of nexuses: [ITLNexus], on unit: LogicalUnit,
         _ completion: @escaping @Sendable (TaskManagementResponse) -> Void

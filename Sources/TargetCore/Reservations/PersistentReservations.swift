@@ -226,8 +226,8 @@ struct PersistentReservations: Sendable {
         return .good(concerned)
     }
 
-    /// PREEMPT, and what PREEMPT AND ABORT does to registrations: the registrants that it takes away, other than the one
-    /// that asks, have REGISTRATIONS PREEMPTED in the outcome (SPC-5 clause 5.14.11.3).
+    /// PREEMPT, and what PREEMPT AND ABORT does to registrations: those that it takes away, but for that of who asks,
+    /// have REGISTRATIONS PREEMPTED in the outcome (SPC-5 clause 5.14.11.3).
     mutating func preempt(
         _ nexus: Registrant, key: UInt64, victims victimKey: UInt64, _ type: PersistentReservationType
     ) -> Outcome {
