@@ -23,10 +23,10 @@ public enum ReservationTable {
             let name = row.name
             let isAlways = always.contains(name) || name.hasPrefix("PERSISTENT RESERVE ")
             let isRead = reads.contains(name) || name.hasPrefix("READ POSITION") || name.hasPrefix("READ ATTRIBUTE")
-            let isRight =
+            let agrees =
                 row.conditions.contains(.passesExclusiveAccess) == isAlways
                 && row.conditions.contains(.passesWriteExclusive) == isRead
-            return isRight ? nil : "\(name): \(row.conditions)"
+            return agrees ? nil : "\(name): \(row.conditions)"
         }
     }
 }
