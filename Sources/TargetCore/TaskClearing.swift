@@ -165,7 +165,11 @@ final class TaskClearing: @unchecked Sendable {
     /// Which tasks of a nexus are affected.
     private func isAffected(_ task: SCSITask, of nexus: ITNexus) -> Bool {
         guard nexus !== origin || task.fields.isToBeCleared, let unitNexus = task.nexus else { return false }
-        return units.contains(unitNexus.logicalUnit) && chosen?.contains(ObjectIdentifier(unitNexus)) ?? true
+        guard let chosen else { return units.contains(unitNexus.logicalUnit) }
+        // One PREEMPT AND ABORT does not wait for another, which may wait for a third and so for this one. It changes
+        // no medium.
+        return units.contains(unitNexus.logicalUnit) && chosen.contains(ObjectIdentifier(unitNexus))
+            && task.commandDescriptorBlock.operationCode != OperationCode.persistentReserveOut
     }
 
     private func abortBlocked(_ part: Part) -> Int? {

@@ -280,32 +280,19 @@ struct RestoreTests {
         #expect(refusal?.code == .invalid)
     }
 
-    @Test("nothing stays of a library of another backup either")
-    func otherLibrary() async throws {
+    @Test(
+        "nothing stays of a cartridge or a library of another backup, so that one of its name can be made",
+        arguments: ["libraries/vtl/A00002L8.tape", "libraries/vtl"])
+    func otherContent(path: String) async throws {
         let second = folder + "-2"
         defer { base.removing(folder, second, target) }
         try await base.prepare()
         try await base.backUp(hasMedia: true)
-        try await fixture.controller.deleteLibrary("vtl")
-        try await base.backUp(to: second)
-        for number in 1... {
-            let gate = EffectGate()
-            gate.arm(failing: number, .crash)
-            _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
-            guard gate.hasFailed, !hasEntry("catalog.sqlite") else { break }
-            _ = try BackupRestore.restore(second, to: target)
-            #expect(!hasEntry("libraries/vtl"), "\(number)")
-            base.removing(target)
+        if path.hasSuffix(".tape") {
+            try await fixture.controller.deleteCartridge("A00002L8", library: "vtl")
+        } else {
+            try await fixture.controller.deleteLibrary("vtl")
         }
-    }
-
-    @Test("nothing stays of a cartridge of another backup, so that one of its barcode can be made")
-    func otherCartridge() async throws {
-        let second = folder + "-2"
-        defer { base.removing(folder, second, target) }
-        try await base.prepare()
-        try await base.backUp(hasMedia: true)
-        try await fixture.controller.deleteCartridge("A00002L8", library: "vtl")
         try await base.backUp(to: second)
         for number in 1... {
             let gate = EffectGate()
@@ -313,7 +300,7 @@ struct RestoreTests {
             _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
             guard gate.hasFailed, !hasEntry("catalog.sqlite") else { break }
             _ = try BackupRestore.restore(second, to: target)
-            #expect(!hasEntry("libraries/vtl/A00002L8.tape"), "\(number)")
+            #expect(!hasEntry(path), "\(number)")
             base.removing(target)
         }
     }

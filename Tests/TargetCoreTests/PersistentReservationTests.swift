@@ -391,6 +391,28 @@ struct PersistentReservationTests {
         #expect(Array(a.reserveIn(3).dropFirst(4)) == Array(before.dropFirst(4)))
     }
 
+    @Test("TransportIDs are the same however they are filled up, and more of them than may be registered are refused")
+    func transportIDs() throws {
+        let id = InMemoryPort.transportID(of: "iqn.2026-11.test:c")
+        var longer = id + [0, 0, 0, 0]
+        longer[3] += 4
+        let all = TransportID(bytes: InMemoryPort.transportID(of: "iqn.2026-11.test:c", sessionID: nil))
+        #expect(TransportID(bytes: id) == TransportID(bytes: longer))
+        #expect(all.names(TransportID(bytes: longer)) && !TransportID(bytes: id).names(all))
+        #expect(!all.names(TransportID(bytes: InMemoryPort.transportID(of: "iqn.2026-11.test:cc"))))
+        var ids: [[UInt8]] = []
+        for number in 0..<10_000 {
+            ids.append([0x06, 0, 0, 0, UInt8(number >> 8), UInt8(number & 0xFF)] + [UInt8](repeating: 0, count: 18))
+        }
+        let refused = a.reserveOut(Action.register, newKey: 0xA, flags: 8, transportIDs: ids)
+        #expect(refused.sense?.additionalSenseCode == .insufficientRegistrationResources)
+        #expect(b.keys.isEmpty)
+        // What was registered by itself is a part of what is registered for all sessions and ports.
+        c.reserveOut(Action.register, newKey: 0xC)
+        #expect(a.reserveOut(Action.register, newKey: 0xA, flags: 0x0C, transportIDs: [all.bytes]).status == .good)
+        #expect(b.keys == [0xA, 0xA])
+    }
+
     @Test("registrations have a limit, and what is beyond it is refused as a whole")
     func limit() {
         var reservations = PersistentReservations()

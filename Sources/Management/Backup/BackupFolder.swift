@@ -12,6 +12,8 @@ struct BackupFolder {
     private let isNew: Bool
     private var files: [(path: String, identity: FileStatus.Identity)] = []
     private var folders: [(path: String, identity: FileStatus.Identity)] = []
+    /// The paths of `folders`.
+    private var madeFolders: Set<String> = []
 
     /// Makes the folder at `path`, for the owner only, or takes the empty one that is there.
     init(_ path: String, isNew: Bool) throws(ManagementError) {
@@ -34,7 +36,7 @@ struct BackupFolder {
         var folder = path
         while !parts.isEmpty {
             folder += "/" + parts.removeFirst()
-            guard !folders.contains(where: { $0.path == folder }) else { continue }
+            guard !madeFolders.contains(folder) else { continue }
             do {
                 try FileManager.default.createDirectory(
                     atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
@@ -42,6 +44,7 @@ struct BackupFolder {
                 throw ManagementError(.system, "cannot make \(folder): \(StateFolder.reason(error))")
             }
             folders.append((folder, try Self.identity(folder)))
+            madeFolders.insert(folder)
         }
     }
 

@@ -58,7 +58,7 @@ public enum BackupRestore {
         let removed = try removeForeignFiles(state)
         for path in unfinished.sorted() where state.exists(path) { try state.remove(path) }
         for name in stale { try state.remove(state.path + "/" + name) }
-        if interrupted != nil { try removeEmptyCartridges(of: marker, state) }
+        if interrupted != nil { try removeEmptyFolders(of: marker, state) }
         let names = manifest.files.keys.sorted { ($0 == catalog ? 1 : 0, $0) < ($1 == catalog ? 1 : 0, $1) }
         for name in names where !present.contains(name) {
             let target = state.path + "/" + name
@@ -127,7 +127,7 @@ public enum BackupRestore {
 
     /// Removes the folders of cartridges and libraries that an interrupted restore has made, and of which nothing is
     /// there: nothing of their barcodes and names could be made while they are there.
-    private static func removeEmptyCartridges(
+    private static func removeEmptyFolders(
         of marker: RestoreMarker, _ state: StateFolder
     ) throws(ManagementError) {
         let cartridges = Set(marker.names.map { (state.path + "/" + $0 as NSString).deletingLastPathComponent })

@@ -82,6 +82,9 @@ extension ControlPlane {
         let media = hasMedia ? try stampedMedia() : []
         var files: [String: FileSeal] = [:]
         let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
+        guard !self.folder.exists(folder + "/" + catalogName) else {
+            throw ManagementError(.conflict, "\(folder) is not empty any more; give a new folder")
+        }
         do throws(CatalogError) {
             try catalog.copy(to: folder + "/" + catalogName)
         } catch {

@@ -132,13 +132,15 @@ struct PersistentReservations: Sendable {
             guard ignoresKey || key == 0 else { return .conflict }
             guard newKey != 0 else { return .good([]) }
             let targetPort = forAllPorts ? nil : nexus.targetPort
-            var added: [Registrant] = []
-            for transportID in [nexus.transportID] + others {
-                let registrant = Registrant(transportID, targetPort: targetPort)
-                if !added.contains(registrant) { added.append(registrant) }
-            }
+            guard others.count < Limit.registrations else { return .refused(.resources) }
+            var keys: Set<TransportID.Key> = []
+            let added = ([nexus.transportID] + others).filter { keys.insert($0.lookUpKey).inserted }
+                .map { Registrant($0, targetPort: targetPort) }
             // What one of them had by itself is a part of what it has now.
-            let kept = registrations.filter { old in !added.contains { $0.covers(old.registrant) } }
+            let kept = registrations.filter { old in
+                let isOfPort = targetPort == nil || targetPort == old.registrant.targetPort
+                return !isOfPort || !old.registrant.transportID.isNamed(in: keys)
+            }
             guard kept.count + added.count <= Limit.registrations else { return .refused(.resources) }
             registrations = kept + added.map { Registration(registrant: $0, key: newKey) }
             if let holder = reservation?.holder, let new = added.first(where: { $0.covers(holder) }) {

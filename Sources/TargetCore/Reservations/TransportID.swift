@@ -1,11 +1,24 @@
 internal import Bytes
 
-/// A TransportID: how persistent reservations name an initiator port (SPC-5 clause 7.6.4). It is kept as it came.
-public struct TransportID: Hashable, Sendable {
+/// A TransportID: how persistent reservations name an initiator port (SPC-5 clause 7.6.4). It is kept as it came; two
+/// that differ in what fills them up only are the same.
+public struct TransportID: Sendable {
     /// A multiple of 4 bytes.
     public let bytes: [UInt8]
+    /// What it is compared by: for iSCSI the first byte and the name without what fills it up.
+    private let key: [UInt8]
+    /// The key of the one that names all sessions of the same iSCSI name; nil when it has no session.
+    private let keyOfAllSessions: [UInt8]?
 
-    public init(bytes: [UInt8]) { self.bytes = bytes }
+    public init(bytes: [UInt8]) {
+        self.bytes = bytes
+        guard bytes.count > 4, Self.isiSCSI(bytes), let name = Self.iSCSIName(bytes) else {
+            (key, keyOfAllSessions) = (bytes, nil)
+            return
+        }
+        key = [bytes[0]] + name
+        keyOfAllSessions = Self.separator(in: name).map { [ProtocolIdentifier.iSCSI.rawValue] + name[..<$0] }
+    }
 
     /// The longest that is taken: an iSCSI name of 223 bytes, separator, ISID, and what makes a multiple of 4 of it.
     static let maximumLength = 4 + 244
@@ -17,7 +30,7 @@ public struct TransportID: Hashable, Sendable {
         else { return nil }
         let bytes = Array(list[offset..<offset + length])
         guard Self.isiSCSI(bytes) == false || Self.iSCSIName(bytes) != nil else { return nil }
-        self.bytes = bytes
+        self.init(bytes: bytes)
     }
 
     private static func isiSCSI(_ bytes: [UInt8]) -> Bool { bytes[0] & 0x0F == ProtocolIdentifier.iSCSI.rawValue }
@@ -54,12 +67,21 @@ public struct TransportID: Hashable, Sendable {
 
     /// Whether it names the initiator port `other`: they are the same, or it is an iSCSI name without ISID, which names
     /// all ports of that name (SPC-5 clause 7.6.4.6).
-    func names(_ other: TransportID) -> Bool {
-        if bytes == other.bytes { return true }
-        guard bytes.first == ProtocolIdentifier.iSCSI.rawValue, other.bytes.count > 4, Self.isiSCSI(other.bytes),
-            let own = Self.iSCSIName(bytes), let whole = Self.iSCSIName(other.bytes),
-            let end = Self.separator(in: whole)
-        else { return false }
-        return own.elementsEqual(whole[..<end])
+    func names(_ other: TransportID) -> Bool { key == other.key || key == other.keyOfAllSessions }
+
+    /// Whether one of those with the keys `others` names it.
+    func isNamed(in others: Set<Key>) -> Bool {
+        others.contains(Key(bytes: key)) || keyOfAllSessions.map { others.contains(Key(bytes: $0)) } ?? false
     }
+
+    /// What it is looked up by.
+    struct Key: Hashable { fileprivate let bytes: [UInt8] }
+
+    var lookUpKey: Key { Key(bytes: key) }
+}
+
+extension TransportID: Hashable {
+    public static func == (one: TransportID, other: TransportID) -> Bool { one.key == other.key }
+
+    public func hash(into hasher: inout Hasher) { hasher.combine(key) }
 }
