@@ -108,8 +108,8 @@ let package = Package(
         module(
             "Console",
             [
-                "Platform", "Resources", "Catalog", "Management", hummingbird, logging, nioCore, nioHTTP1, nioPosix,
-                nioSSL, nioTLS,
+                "Bytes", "Platform", "Resources", "Catalog", "Management", hummingbird, logging, nioCore, nioHTTP1,
+                nioPosix, nioSSL, nioTLS,
             ]),
         .executableTarget(
             name: "carousel",

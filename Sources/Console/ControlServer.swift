@@ -48,6 +48,7 @@ public struct ControlServer: Sendable {
         let router = router(controller)
         let routes = router.routes.map { API.Route($0.method, "\($0.path)") }
         let others = router.buildResponder()
+        let kept = KeptLines()
         return CallbackResponder { request, context in
             // RFC 9110 section 9.3.2: as GET, without what it would show.
             guard request.method != .head else {
@@ -59,7 +60,7 @@ public struct ControlServer: Sendable {
         }
         @Sendable func answer(_ request: Request, _ context: BasicRequestContext) async throws -> Response {
             try await admission.admit(request) {
-                if let response = await metrics(request, controller) { return response }
+                if let response = await metrics(request, controller, kept: kept) { return response }
                 if let response = await api.respond(to: request) { return response }
                 do throws(ManagementError) {
                     try API.checkHasNoParameters(request)

@@ -1,5 +1,6 @@
 import Foundation
 import Management
+import NIOCore
 import Resources
 
 /// What `GET /metrics` tells, in the text format of Prometheus: every figure of `DaemonStatistics`.
@@ -8,29 +9,20 @@ import Resources
 /// one operation codes, sixteen sense keys, three statuses and the histograms of three kinds of access; for each
 /// session and each target some twenty. Cartridges are told by library, for there may be tens of thousands.
 enum Metrics {
-    /// The upper bounds of the buckets of latencies, in microseconds: classes of the counters end there.
-    static let bounds = [16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304]
-    private static let writtenBounds = bounds.map { MetricsText.Bound(text(ofMicroseconds: $0)) }
-    /// What a busy device takes, in bytes of text.
-    private static let usualLength = 6000
-
-    static func text(_ statistics: DaemonStatistics) -> MetricsText {
-        var text = MetricsText()
-        text.reserve(
-            usualLength * (statistics.devices.count + statistics.sessions.count + statistics.targets.count + 1))
+    /// Tells all of it, in parts that go to `pass` in order, each as soon as it is full. Lines of devices are taken
+    /// from `kept` where they are the same as last time.
+    static func write(_ statistics: DaemonStatistics, kept: KeptLines, _ pass: @escaping (ByteBuffer) -> Void) {
+        var text = MetricsText(pass)
         daemon(statistics, &text)
         if let space = statistics.space { Self.space(space, &text) }
-        let devices = statistics.devices.map { Subject(MetricsText.Labels("device", $0.name), $0.commands.totals) }
-        commands(devices, of: "device", &text)
-        byOperation(devices, statistics.devices, &text)
-        byAccess(statistics.devices, &text)
+        devices(kept.lines(of: statistics.devices), &text)
         let targets = statistics.targets.map { Subject(MetricsText.Labels("target", $0.name), $0.commands) }
         text.family("carousel_target_sessions", .gauge, "Sessions that are logged in to the target.")
         for (target, subject) in zip(statistics.targets, targets) { text.sample(subject.labels, target.sessions) }
         commands(targets, of: "target", &text)
         sessions(statistics.sessions, &text)
         reactors(statistics.reactors, &text)
-        return text
+        text.end()
     }
 
     // MARK: The daemon
@@ -60,10 +52,6 @@ enum Metrics {
         series(statistics.jobs, "state", &text)
         text.family("carousel_devices", .gauge, "Devices that are served.")
         series(statistics.devices.reduce(into: [:]) { $0[$1.kind, default: 0] += 1 }, "kind", &text)
-        text.family("carousel_device_has_lost_data", .gauge, "Whether data are lost and nobody has acknowledged that.")
-        for device in statistics.devices {
-            text.sample(MetricsText.Labels("device", device.name), device.hasLostData ? 1 : 0)
-        }
     }
 
     private static func space(_ space: SpaceFigures, _ text: inout MetricsText) {
@@ -91,7 +79,7 @@ enum Metrics {
 
     // MARK: Commands
 
-    /// A device, a session or a target, with the label that names it.
+    /// A session or a target, with the label that names it.
     private struct Subject {
         let labels: MetricsText.Labels
         let totals: TotalFigures
@@ -102,14 +90,12 @@ enum Metrics {
         }
     }
 
-    /// What is told of devices, sessions and targets alike.
+    /// What is told of sessions and targets alike.
     private static func commands(_ subjects: [Subject], of kind: String, _ text: inout MetricsText) {
         text.family("carousel_\(kind)_commands_in_flight", .gauge, "Commands that have come and not ended.")
         for subject in subjects { text.sample(subject.labels, subject.totals.inFlight) }
-        if kind != "device" {
-            text.family("carousel_\(kind)_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
-            for subject in subjects { text.sample(subject.labels, subject.totals.commands) }
-        }
+        text.family("carousel_\(kind)_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
+        for subject in subjects { text.sample(subject.labels, subject.totals.commands) }
         text.family("carousel_\(kind)_failed_commands_total", .counter, "Commands that did not end with GOOD.")
         for subject in subjects { text.sample(subject.labels, subject.totals.failures) }
         text.family("carousel_\(kind)_aborted_commands_total", .counter, "Commands that ended without an outcome.")
@@ -120,90 +106,12 @@ enum Metrics {
         for subject in subjects { text.sample(subject.labels, subject.totals.writtenBytes) }
     }
 
-    private static func byOperation(
-        _ subjects: [Subject], _ devices: [DeviceFigures], _ text: inout MetricsText
-    ) {
-        text.family("carousel_device_commands_total", .counter, "Commands that have ended, aborted ones excepted.")
-        for (subject, device) in zip(subjects, devices) {
-            for operation in device.commands.operations {
-                text.sample(subject.labels, "operation", operation.name, operation.commands)
-            }
+    /// The lines of all devices, one family after another, as the format wants it.
+    private static func devices(_ devices: [DeviceLines], _ text: inout MetricsText) {
+        for (index, family) in DeviceLines.families.enumerated() {
+            text.family(family.name, family.kind, family.help)
+            for device in devices { text.append(device.bytes, device.range(ofFamily: index)) }
         }
-        text.family("carousel_device_check_conditions_total", .counter, "Commands that ended with CHECK CONDITION.")
-        for (subject, device) in zip(subjects, devices) {
-            for (key, count) in device.commands.senseKeys.sorted(by: { $0.key < $1.key }) {
-                text.sample(subject.labels, "sense_key", key, count)
-            }
-        }
-        text.family("carousel_device_refused_commands_total", .counter, "Commands that ended with another status.")
-        for (subject, device) in zip(subjects, devices) {
-            for (status, count) in device.commands.statuses.sorted(by: { $0.key < $1.key }) {
-                text.sample(subject.labels, "status", status, count)
-            }
-        }
-    }
-
-    /// The kinds of access whose latencies are told apart.
-    private enum Access: String, CaseIterable {
-        case read
-        case write
-        case other
-
-        /// The one of the command with that operation code: READ (6, 10, 12, 16), WRITE and WRITE AND VERIFY, or none
-        /// of these.
-        init(_ operationCode: Int?) {
-            self =
-                switch operationCode {
-                case 0x08, 0x28, 0xA8, 0x88: .read
-                case 0x0A, 0x2A, 0xAA, 0x8A, 0x2E, 0xAE, 0x8E: .write
-                default: .other
-                }
-        }
-    }
-
-    private static func byAccess(_ devices: [DeviceFigures], _ text: inout MetricsText) {
-        text.family(
-            "carousel_device_command_duration_seconds", .histogram,
-            "From the turn of the reactor in which a command came to its outcome, by kind of access.")
-        for device in devices {
-            for access in Access.allCases {
-                let indices = device.commands.operations.indices.filter {
-                    Access(device.commands.operations[$0].operationCode) == access
-                }
-                guard !indices.isEmpty else { continue }
-                var labels = MetricsText.Labels("device", device.name)
-                labels.add("access", access.rawValue)
-                histogram(device.commands, indices, labels, &text)
-            }
-        }
-    }
-
-    /// The histogram of those operations.
-    private static func histogram(
-        _ commands: CommandFigures, _ indices: some Sequence<Int>, _ labels: MetricsText.Labels,
-        _ text: inout MetricsText
-    ) {
-        var cumulative = Array(repeating: 0, count: bounds.count)
-        var (count, seconds) = (0, 0.0)
-        for index in indices {
-            seconds += commands.operations[index].seconds
-            var bound = 0
-            for latencies in commands.operations[index].latencies {
-                count += latencies.count
-                // Those of a class are not above the first bound that is not below its own.
-                guard let upper = latencies.upTo else { continue }
-                while bound < bounds.count, bounds[bound] < upper { bound += 1 }
-                if bound < bounds.count { cumulative[bound] += latencies.count }
-            }
-        }
-        for index in cumulative.indices.dropFirst() { cumulative[index] += cumulative[index - 1] }
-        text.histogram(labels, bounds: writtenBounds, cumulative: cumulative, count: count, sum: seconds)
-    }
-
-    /// A number of seconds as decimal digits.
-    private static func text(ofMicroseconds microseconds: Int) -> String {
-        let fraction = String(microseconds % 1_000_000)
-        return "\(microseconds / 1_000_000)." + String(repeating: "0", count: 6 - fraction.count) + fraction
     }
 
     // MARK: Sessions and reactors
@@ -223,8 +131,10 @@ enum Metrics {
         text.family(
             "carousel_session_command_duration_seconds", .histogram,
             "From the turn of the reactor in which a command came to its outcome.")
-        for (subject, session) in zip(subjects, sessions) {
-            histogram(session.commands, session.commands.operations.indices, subject.labels, &text)
+        for session in sessions.indices {
+            var histogram = LatencyBuckets()
+            for operation in sessions[session].commands.operations { histogram.add(operation) }
+            histogram.write(subjects[session].labels, &text)
         }
     }
 

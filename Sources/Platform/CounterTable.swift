@@ -149,17 +149,17 @@ public import Synchronization
     // MARK: Any thread
 
     /// Whether anything of the row was counted.
-    public func hasRow(_ row: Int) -> Bool { unsafe published(row) != nil }
+    @inlinable public func hasRow(_ row: Int) -> Bool { unsafe published(row) != nil }
 
     /// A word of a row; 0 when there is no such row.
-    public func value(row: Int, word: Int) -> UInt {
+    @inlinable public func value(row: Int, word: Int) -> UInt {
         precondition(word >= 0 && word < words, "there is no such word")
         guard let block = unsafe published(row) else { return 0 }
         return unsafe block[word].load(ordering: .relaxed)
     }
 
     /// Calls `body` with the index and the value of each word of the sparse part of a row that is not 0, in order.
-    public func forEachSparse(row: Int, _ body: (Int, UInt) -> Void) {
+    @inlinable public func forEachSparse(row: Int, _ body: (Int, UInt) -> Void) {
         guard let block = unsafe published(row) else { return }
         for page in 0..<pages {
             let address = unsafe block[words + page].load(ordering: .acquiring)
@@ -171,7 +171,7 @@ public import Synchronization
         }
     }
 
-    private func published(_ row: Int) -> Block? {
+    @usableFromInline @inline(__always) func published(_ row: Int) -> Block? {
         precondition(row >= 0 && row < rowLimit, "there is no such row")
         return unsafe Block(bitPattern: rows[row].load(ordering: .acquiring))
     }

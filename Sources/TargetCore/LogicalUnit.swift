@@ -47,9 +47,13 @@ public final class LogicalUnit: Sendable {
     /// What was counted of its commands since it was made. On any thread.
     public var statistics: CommandStatistics {
         var statistics = CommandStatistics()
-        for counters in countersOfReactors.withLock({ Array($0.values) }) { counters.add(to: &statistics) }
+        for counters in countersOfReactors.withLock({ $0 }).values { counters.add(to: &statistics) }
         return statistics
     }
+
+    /// Another number after each command that has begun or ended: when it is the same, so are `statistics` that were
+    /// read after it. On any thread.
+    public var activity: UInt { countersOfReactors.withLock { $0 }.values.reduce(0) { $0 &+ $1.activity } }
 
     /// What counts the commands of all nexuses on `reactor`.
     func counters(on reactor: Reactor) -> CommandCounters {

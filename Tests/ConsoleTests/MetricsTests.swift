@@ -1,5 +1,7 @@
 import Foundation
 import ManagementTestSupport
+import NIOCore
+import Platform
 import Resources
 import TestSupport
 import Testing
@@ -125,14 +127,14 @@ struct MetricsTests {
     @Test("a bucket has what is not above its bound")
     func histograms() throws {
         let families = try MetricsParser.parse(
-            String(decoding: Metrics.text(Self.daemon(Self.statistics(devices: 3))).bytes, as: UTF8.self))
+            Self.parts { Metrics.write(Self.daemon(Self.statistics(devices: 3)), kept: KeptLines(), $0) }.joined())
         let commands = Self.statistics(devices: 3).devices[2].commands
         let kinds = ["read": ["READ(10)", "READ(16)"], "write": ["WRITE(10)"], "other": ["INQUIRY", "other"]]
         for (access, names) in kinds {
             let operations = commands.operations.filter { names.contains($0.name) }
             let labels = ["device": "disk2", "access": access]
             let name = "carousel_device_command_duration_seconds"
-            for bound in Metrics.bounds {
+            for bound in LatencyBuckets.bounds {
                 let wanted = operations.flatMap(\.latencies).filter { $0.upTo.map { $0 <= bound } ?? false }.total
                 let found = families.flatMap(\.samples).filter {
                     guard $0.name == name + "_bucket", let le = $0.labels["le"].flatMap(Double.init) else {
@@ -200,23 +202,103 @@ struct MetricsTests {
         }
     }
 
+    /// What `write` passes on.
+    private static func parts(_ write: (@escaping (ByteBuffer) -> Void) -> Void) -> [String] {
+        let parts = Lock<[String]>([])
+        write { part in parts.withLock { $0.append(String(buffer: part)) } }
+        return parts.withLock { $0 }
+    }
+
+    @Test("a long text comes in parts of some length, each of whole lines, and none is missing")
+    func parts() throws {
+        let statistics = Self.statistics(devices: 100)
+        let parts = Self.parts { Metrics.write(Self.daemon(statistics), kept: KeptLines(), $0) }
+        #expect(parts.count > 4 && parts.allSatisfy { $0.hasSuffix("\n") })
+        #expect(parts.allSatisfy { $0.utf8.count < MetricsText.partLength + 4096 })
+        #expect(parts.dropLast().allSatisfy { $0.utf8.count >= MetricsText.partLength })
+        let families = try MetricsParser.parse(parts.joined())
+        for device in statistics.devices {
+            for operation in device.commands.operations {
+                let labels = ["device": device.name, "operation": operation.name]
+                #expect(Self.value("carousel_device_commands_total", labels, in: families) != nil)
+            }
+        }
+    }
+
+    @Test("lines are written again when figures or a loss are not those of before, and only then")
+    func kept() {
+        let kept = KeptLines()
+        var statistics = Self.statistics(devices: 4)
+        func text() -> String { Self.parts { Metrics.write(Self.daemon(statistics), kept: kept, $0) }.joined() }
+        func isAsUnkept() -> Bool {
+            text() == Self.parts { Metrics.write(Self.daemon(statistics), kept: KeptLines(), $0) }.joined()
+        }
+        for index in statistics.devices.indices { statistics.devices[index].revision = UInt64(index) }
+        #expect(isAsUnkept() && isAsUnkept())
+        // The number says that these are the figures of before.
+        let before = text()
+        statistics.devices[3].commands.inFlight += 1
+        #expect(text() == before)
+        statistics.devices[3].revision = 9
+        #expect(text() != before && isAsUnkept())
+        statistics.devices[2].hasLostData.toggle()
+        #expect(isAsUnkept())
+        statistics.devices[1].revision = nil
+        for _ in 0..<2 {
+            statistics.devices[1].commands.aborted += 1
+            #expect(isAsUnkept())
+        }
+        // A device that goes and one of its name that comes.
+        let gone = statistics.devices.remove(at: 2)
+        #expect(isAsUnkept())
+        statistics.devices.append(gone)
+        statistics.devices[3].revision = 10
+        #expect(isAsUnkept())
+    }
+
+    @Test("the bound of a latency is the first that is not below it")
+    func bounds() {
+        for bound in LatencyBuckets.bounds {
+            for microseconds in bound - 1...bound + 1 {
+                let wanted = LatencyBuckets.bounds.firstIndex { $0 >= microseconds }
+                #expect(LatencyBuckets.bound(of: microseconds) == wanted)
+            }
+        }
+        #expect(LatencyBuckets.bound(of: 1) == 0 && LatencyBuckets.bound(of: .max) == nil)
+    }
+
+    @Test("sums of latencies are written to the nanosecond", arguments: [0, 1e-9, 0.25, 1.5, 12_345.678_901_234, 1e8])
+    func seconds(_ sum: Double) throws {
+        let text = Self.parts { pass in
+            var text = MetricsText(pass)
+            text.family("a", .histogram, "h")
+            text.histogram(
+                MetricsText.Labels("v", "x"), bounds: [MetricsText.Bound("1")], cumulative: [2], count: 3, sum: sum)
+            text.end()
+        }.joined()
+        #expect(text.contains("a_bucket{v=\"x\",le=\"1\"} 2\na_bucket{v=\"x\",le=\"+Inf\"} 3\na_sum{v=\"x\"} "))
+        #expect(Self.value("a_sum", ["v": "x"], in: try MetricsParser.parse(text)) == sum)
+    }
+
     private static func daemon(_ statistics: AssemblyStatistics) -> DaemonStatistics {
         DaemonStatistics(
-            version: "1", started: Date(), uptime: 1, devices: statistics.devices, sessions: statistics.sessions,
-            targets: statistics.targets, reactors: statistics.reactors, failures: statistics.failures,
-            refusedLogins: 0, problems: 0, losses: 0, jobs: [:],
+            version: "1", started: Date(timeIntervalSince1970: 1), uptime: 1, devices: statistics.devices,
+            sessions: statistics.sessions, targets: statistics.targets, reactors: statistics.reactors,
+            failures: statistics.failures, refusedLogins: 0, problems: 0, losses: 0, jobs: [:],
             process: ProcessFigures(residentBytes: nil, processorSeconds: nil))
     }
 
     @Test("numbers and help are written as the format has them")
     func words() throws {
-        var text = MetricsText()
-        text.family("a", .gauge, "back\\slash and\nline")
-        for value in [Double.infinity, -.infinity, 0.1, 1e300, 2.5e-300] {
-            text.sample(MetricsText.Labels("v", "\(value)"), value)
-        }
-        text.sample(MetricsText.Labels("v", "least"), Int.min)
-        let lines = String(decoding: text.bytes, as: UTF8.self)
+        let lines = Self.parts { pass in
+            var text = MetricsText(pass)
+            text.family("a", .gauge, "back\\slash and\nline")
+            for value in [Double.infinity, -.infinity, 0.1, 1e300, 2.5e-300] {
+                text.sample(MetricsText.Labels("v", "\(value)"), value)
+            }
+            text.sample(MetricsText.Labels("v", "least"), Int.min)
+            text.end()
+        }.joined()
         #expect(lines.hasPrefix("# HELP a back\\\\slash and\\nline\n# TYPE a gauge\na{v=\"inf\"} +Inf\n"))
         let family = try #require(try MetricsParser.parse(lines).first)
         #expect(family.samples.map(\.value) == [.infinity, -.infinity, 0.1, 1e300, 2.5e-300, Double(Int.min)])

@@ -172,6 +172,29 @@ struct CommandStatisticsTests {
         #expect(fixture.unit.statistics.total.commands == before + 1)
     }
 
+    @Test("Activity is another number after each beginning and each end, and the same while there is none")
+    func activity() {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        var seen = [fixture.unit.activity]
+        func hasChanged() -> Bool {
+            seen.append(fixture.unit.activity)
+            return Set(seen).count == seen.count && fixture.unit.activity == seen.last
+        }
+        for name in UInt8(0)..<2 {
+            port.submit([ExampleDevice.wait, 0, 0, 0, name, 0]) { _ in }
+            #expect(hasChanged())
+        }
+        port.onReactor { [device = fixture.device] in device.letGo(1) }
+        #expect(hasChanged())
+        #expect(port.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good && hasChanged())
+        port.onReactor { [device = fixture.device, port] in
+            port.nexus.abortTasks { _ in true }
+            device.letGo(0)
+        }
+        #expect(hasChanged())
+    }
+
     @Test("A latency begins with the turn in which the command came, and has its data and its waiting in it")
     func latency() throws {
         let clock = ManualClock()

@@ -37,6 +37,7 @@ public final class LocalDevices: DeviceAssembly {
     struct RunningDisk {
         let name: String
         let server: DiskDeviceServer
+        let figures = UnitFigures()
     }
 
     let catalog: Catalog

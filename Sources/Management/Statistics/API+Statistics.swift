@@ -94,6 +94,12 @@ public struct DeviceFigures: Codable, Sendable {
     public var commands: CommandFigures
     /// Whether it has lost written data, and nobody has acknowledged that.
     public var hasLostData: Bool
+    /// Another number when `commands` are not those of before; nil when that is not known. The API does not tell it.
+    public var revision: UInt64? = nil
+
+    private enum CodingKeys: String, CodingKey {
+        case name, kind, commands, hasLostData
+    }
 }
 
 /// A session that is logged in.

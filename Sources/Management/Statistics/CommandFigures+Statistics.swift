@@ -69,12 +69,10 @@ extension OperationFigures {
         writtenBytes = Int(clamping: statistics.writtenBytes)
         seconds = Double(statistics.nanoseconds) / 1e9
         longestSeconds = Double(statistics.longest) / 1e9
-        latencies = []
-        for (index, count) in statistics.latencies.counts.enumerated() where count > 0 {
-            latencies.append(
-                LatencyCount(
-                    above: LatencyScale.lowerBound(index), upTo: LatencyScale.upperBound(index),
-                    count: Int(clamping: count)))
+        latencies = statistics.latencies.classes.map { present in
+            LatencyCount(
+                above: LatencyScale.lowerBound(present.index), upTo: LatencyScale.upperBound(present.index),
+                count: Int(clamping: present.count))
         }
     }
 }

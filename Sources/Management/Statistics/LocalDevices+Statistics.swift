@@ -34,14 +34,17 @@ extension LocalDevices {
 
     private func deviceFigures() -> [DeviceFigures] {
         let units = units.withLock { $0 }
-        func figures(_ name: String, _ kind: String, _ unit: LogicalUnit?, hasLostData: Bool = false) -> DeviceFigures?
-        {
+        func figures(_ name: String, _ kind: String, _ unit: LogicalUnit?) -> DeviceFigures? {
             guard let unit else { return nil }
             let commands = CommandFigures(unit.statistics, names: unit.server.commands)
-            return DeviceFigures(name: name, kind: kind, commands: commands, hasLostData: hasLostData)
+            return DeviceFigures(name: name, kind: kind, commands: commands, hasLostData: false)
         }
-        var devices = disks.withLock { $0 }.compactMap { key, disk in
-            figures(disk.name, "disk", units[key], hasLostData: disk.server.hasLostData)
+        var devices: [DeviceFigures] = disks.withLock { $0 }.compactMap { key, disk in
+            guard let unit = units[key] else { return nil }
+            let (commands, revision) = disk.figures.figures(of: unit)
+            return DeviceFigures(
+                name: disk.name, kind: "disk", commands: commands, hasLostData: disk.server.hasLostData,
+                revision: revision)
         }
         for (key, library) in libraries.withLock({ $0 }) {
             devices += [figures(library.name, "changer", units[key])].compactMap { $0 }

@@ -1,6 +1,7 @@
 internal import Bytes
 internal import Platform
 internal import SCSI
+internal import Synchronization
 
 /// Counts the commands that one reactor performs for a logical unit, or for an I_T nexus: written there, read on any
 /// thread.
@@ -59,12 +60,11 @@ public final class CommandCounters: @unchecked Sendable {
     /// A command was aborted that had come.
     func abort() {
         table.add(1, row: Total.row, word: Total.aborted)
-        table.add(1, row: Total.row, word: Total.ended)
+        noteEnd()
     }
 
     /// A command that had come has its outcome.
     func end(_ outcome: CommandOutcome) {
-        table.add(1, row: Total.row, word: Total.ended)
         let known = Int(rows[Int(outcome.operationCode)])
         let row = known > 0 ? known : makeRow(outcome)
         table.update(row) { row in
@@ -76,6 +76,13 @@ public final class CommandCounters: @unchecked Sendable {
             row.add(outcome.writtenBytes, word: Word.writtenBytes)
         }
         if !outcome.isGood { countFailure(outcome, row) }
+        noteEnd()
+    }
+
+    /// A command has ended, and everything else is counted: who sees this sees that.
+    private func noteEnd() {
+        atomicMemoryFence(ordering: .releasing)
+        table.add(1, row: Total.row, word: Total.ended)
     }
 
     private func countFailure(_ outcome: CommandOutcome, _ row: Int) {
@@ -111,6 +118,15 @@ public final class CommandCounters: @unchecked Sendable {
         return statistics
     }
 
+    /// Another number after each command that has begun or ended: when it is the same, so is everything that is read
+    /// after it.
+    var activity: UInt {
+        let activity =
+            table.value(row: Total.row, word: Total.begun) &+ table.value(row: Total.row, word: Total.ended)
+        atomicMemoryFence(ordering: .acquiring)
+        return activity
+    }
+
     /// How many commands are in flight.
     private var inFlight: Int {
         // First what has ended: it is never more than what has begun.
@@ -118,11 +134,22 @@ public final class CommandCounters: @unchecked Sendable {
         return Int(clamping: table.value(row: Total.row, word: Total.begun) &- ended)
     }
 
+    /// Calls `body` with the rows of operation codes.
+    @inline(__always) private func forEachOperation(_ body: (Int) -> Void) {
+        // They were made one after another.
+        var row = 1
+        while row < Self.otherRow, table.hasRow(row) {
+            body(row)
+            row += 1
+        }
+        if table.hasRow(Self.otherRow) { body(Self.otherRow) }
+    }
+
     /// Adds what was counted until now, but latencies and what commands ended with. Takes no memory.
     func add(to totals: inout CommandTotals) {
         totals.inFlight += inFlight
         totals.aborted &+= table.value(row: Total.row, word: Total.aborted)
-        for row in 1...Self.otherRow where table.hasRow(row) {
+        forEachOperation { row in
             totals.commands &+= table.value(row: row, word: Word.commands)
             totals.failures &+= table.value(row: row, word: Word.failures)
             totals.readBytes &+= table.value(row: row, word: Word.readBytes)
@@ -141,7 +168,7 @@ public final class CommandCounters: @unchecked Sendable {
         table.forEachSparse(row: Total.row) { key, count in
             statistics.senseKeys[UInt8(key), default: 0] &+= count
         }
-        for row in 1...Self.otherRow where table.hasRow(row) {
+        forEachOperation { row in
             var operation = OperationStatistics()
             operation.commands = table.value(row: row, word: Word.commands)
             operation.failures = table.value(row: row, word: Word.failures)

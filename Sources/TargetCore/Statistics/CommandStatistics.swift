@@ -34,6 +34,9 @@ public struct OperationStatistics: Sendable, Hashable {
 
 /// What was counted of the commands of a logical unit or an I_T nexus: a copy of some moment.
 public struct CommandStatistics: Sendable {
+    /// The most operation codes for which memory is taken at once; most devices are used with fewer.
+    private static let usualOperations = 8
+
     /// Commands that have come and not ended.
     public var inFlight = 0
     /// Commands that ended without an outcome.
@@ -60,6 +63,7 @@ public struct CommandStatistics: Sendable {
         if let index = operations.firstIndex(where: { $0.code == code }) {
             operations[index].statistics.add(operation)
         } else {
+            if operations.isEmpty { operations.reserveCapacity(Self.usualOperations) }
             operations.append((code, operation))
         }
     }

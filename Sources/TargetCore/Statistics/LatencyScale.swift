@@ -31,26 +31,47 @@ public enum LatencyScale {
 
 /// How many latencies were of which class.
 public struct LatencyHistogram: Sendable, Hashable {
-    /// Of each class of `LatencyScale`; empty when there are none.
-    public private(set) var counts: [UInt] = []
+    /// The latencies of one class.
+    public struct Class: Sendable, Hashable {
+        /// Its number in `LatencyScale`.
+        public let index: Int
+        /// How many there are, at least one.
+        public fileprivate(set) var count: UInt
+    }
+
+    /// The most classes for which memory is taken at once; few commands have latencies of more.
+    private static let usualCount = 8
+
+    /// Those that have latencies, the short ones first.
+    public private(set) var classes: [Class] = []
 
     /// No latencies.
     public init() {}
 
     /// The number of latencies.
-    public var total: UInt { counts.reduce(0, &+) }
+    public var total: UInt { classes.reduce(0) { $0 &+ $1.count } }
 
     /// Adds `number` latencies of a class.
     public mutating func add(_ number: UInt, at index: Int) {
-        if counts.isEmpty { counts = Array(repeating: 0, count: LatencyScale.count) }
-        counts[index] &+= number
+        precondition(index >= 0 && index < LatencyScale.count, "there is no such class")
+        guard number > 0 else { return }
+        if classes.isEmpty { classes.reserveCapacity(Self.usualCount) }
+        // Mostly they come in order.
+        guard let last = classes.last, last.index >= index else {
+            return classes.append(Class(index: index, count: number))
+        }
+        let place = classes.firstIndex { $0.index >= index } ?? classes.count - 1
+        if classes[place].index == index {
+            classes[place].count &+= number
+        } else {
+            classes.insert(Class(index: index, count: number), at: place)
+        }
     }
 
     /// Adds all of `other`.
     public mutating func add(_ other: LatencyHistogram) {
-        guard !other.counts.isEmpty else { return }
-        guard !counts.isEmpty else { return counts = other.counts }
-        for index in counts.indices { counts[index] &+= other.counts[index] }
+        guard !classes.isEmpty else { return classes = other.classes }
+        for added in other.classes { add(added.count, at: added.index) }
     }
 
     /// The latency in microseconds that a share of all (0 to 1) does not exceed, as if those of a class were spread
@@ -60,7 +81,8 @@ public struct LatencyHistogram: Sendable, Hashable {
         guard total > 0 else { return nil }
         let rank = max(share * Double(total), Double.leastNonzeroMagnitude)
         var below = 0.0
-        for (index, count) in counts.enumerated() where count > 0 {
+        for present in classes {
+            let (index, count) = (present.index, present.count)
             let lower = Double(LatencyScale.lowerBound(index))
             guard below + Double(count) >= rank else {
                 below += Double(count)
