@@ -171,7 +171,8 @@ public final class Catalog: Sendable {
         }
     }
 
-    /// Copies the catalog as the last transaction left it to a file at `path`, where nothing is; durable on return.
+    /// Copies the catalog as the last transaction left it to a file at `path`, where nothing is, or an empty one;
+    /// durable on return.
     public func copy(to path: String) throws(CatalogError) {
         do {
             // VACUUM cannot run in a transaction; who changes something waits for it, who reads does not.

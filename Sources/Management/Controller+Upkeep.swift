@@ -45,7 +45,16 @@ extension Controller {
 
     /// Begins a check, and gives the job that does it; there may be none under way.
     public func startCheck(_ request: CheckRequest) async throws(ManagementError) -> JobSummary {
-        try await change([.check]) { [jobs] plane throws(ManagementError) in try plane.startCheck(request, jobs).summary
+        var keys: Set<ChangeKey> = [.check]
+        if request.repairs {
+            // What is being copied is not repaired behind the copy's back.
+            let names =
+                request.names.isEmpty
+                ? try await query { plane throws(ManagementError) in try plane.namesOfOwnMedia() } : request.names
+            keys.formUnion(names.map { ChangeKey.media(of: $0) })
+        }
+        return try await change(keys) { [jobs] plane throws(ManagementError) in
+            try plane.startCheck(request, jobs).summary
         }
     }
 

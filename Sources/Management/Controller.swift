@@ -185,8 +185,8 @@ public final class Controller: Sendable {
         guard case (let job, .media(let name))? = found else { return }
         throw ManagementError(
             .inUse,
-            "the media of '\(name)' are being copied by job \(job), a backup; wait for its end with 'carousel job wait "
-                + "\(job)', or cancel it")
+            "the media of '\(name)' are being copied by job \(job), a backup, or wait for that; wait for its end with "
+                + "'carousel job wait \(job)', or cancel it")
     }
 
     /// Does `body`, which changes nothing, on a thread for queries; `.long` when it looks at files of cartridges.

@@ -8,10 +8,13 @@ public struct CartridgeProblem: Hashable, Sendable {
     public let state: CartridgeState
     /// What is wrong with them, without the cartridge's name.
     public let reason: String
+    /// Whether the files are those of another cartridge, of which they may be all that there is.
+    public let isForeign: Bool
 
-    public init(_ state: CartridgeState, _ reason: String) {
+    public init(_ state: CartridgeState, _ reason: String, isForeign: Bool = false) {
         self.state = state
         self.reason = reason
+        self.isForeign = isForeign
     }
 }
 
@@ -109,7 +112,8 @@ public protocol DeviceAssembly: Sendable {
         cartridge barcode: String, in folder: String, driveProfile: String
     ) throws(ManagementError) -> AdoptedCartridge
     /// Removes the files of cartridges of the library from `folder`; those that are not there are no error. A cartridge
-    /// that is in use keeps its files; when this throws something else, some may be gone.
+    /// that is in use keeps its files, and so does one whose files are those of another; when this throws something
+    /// else, some may be gone.
     func deleteCartridges(
         _ cartridges: [CartridgeRecord], of library: LibraryRecord, in folder: String
     ) throws(ManagementError)

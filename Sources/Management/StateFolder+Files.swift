@@ -90,12 +90,20 @@ extension StateFolder {
     }
 
     /// Whether one of the folders `first` and `second` is, or lies in, the other, or a folder of media or profiles in
-    /// `first`, a state folder, that may be a link.
+    /// `first`, a state folder, that may be a link: that of all libraries, of one, or of a cartridge.
     static func isEntangled(_ first: String, _ second: String) -> Bool {
-        let folders =
-            [first]
-            + [imageFolder, "libraries", "profiles"].map { first + "/" + $0 }.filter { (try? FileStatus.of($0)) != nil }
-        return folders.contains { isWithin($0, second) } || folders.contains { isWithin(second, $0) }
+        func links(in folder: String) -> [String] {
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+            return names.map { folder + "/" + $0 }.filter { path in
+                (try? FileStatus.of(path, followsLinks: false).kind) == .link
+            }
+        }
+        let libraries = first + "/libraries"
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: libraries)) ?? []
+        let own = [imageFolder, "libraries", "profiles"].map { first + "/" + $0 }
+        let linked = links(in: libraries) + names.flatMap { links(in: libraries + "/" + $0) }
+        let folders = [first] + (own + linked).filter { (try? FileStatus.of($0)) != nil }
+        return folders.contains { isWithin($0, second) || isWithin(second, $0) }
     }
 
     /// The names in the folder at `path`, sorted; none when it cannot be read.

@@ -55,7 +55,8 @@ extension TextRule {
     fileprivate static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: false
-        default: true
+        // What turns the direction of text has it say something else than it holds.
+        default: !scalar.properties.isBidiControl
         }
     }
 }
@@ -222,9 +223,9 @@ public indirect enum FieldType: Sendable {
 
     /// The value that the word `text` of a command line means. Lists have commas between their elements.
     public func parsed(_ text: String, field: String) throws(ManagementError) -> JSONValue {
-        func number() throws(ManagementError) -> JSONValue {
+        func number(_ range: ClosedRange<Int64> = .min ... .max) throws(ManagementError) -> JSONValue {
             do throws(ManagementError) {
-                return .integer(try PlainNumber.number(text, as: Int64.self, for: field))
+                return .integer(try PlainNumber.number(text, for: field, in: range))
             } catch {
                 throw error.about(field)
             }
@@ -236,7 +237,8 @@ public indirect enum FieldType: Sendable {
                 throw ManagementError(.invalid, "'\(text)' is neither yes nor no, for \(field)", field: field)
             }
             value = .bool(flag)
-        case .count, .number: value = try number()
+        case .count(let range): value = try number(range)
+        case .number: value = try number()
         case .seconds:
             guard let seconds = TimeSpan.seconds(text) else {
                 throw ManagementError(

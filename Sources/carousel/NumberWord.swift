@@ -14,7 +14,7 @@ struct NumberWord: ExpressibleByArgument {
 
     /// The number, which is given for `what`.
     func number(for what: String) throws(CommandFailure) -> Int {
-        try parsing { () throws(ManagementError) in try PlainNumber.number(word, for: what) }
+        try parsing { () throws(ManagementError) in try PlainNumber.number(word, for: what, in: Int.min...Int.max) }
     }
 
     /// The number, which may have digits after a point.

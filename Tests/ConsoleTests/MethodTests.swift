@@ -53,14 +53,43 @@ struct MethodTests {
         try await withServer { client, fixture in
             try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
             let body = String(repeating: " ", count: 65_537)
+            // All of it may be there before the first answer is written, or not: so again and again, in several ways.
+            for round in 0..<12 {
+                let first = round % 2 == 0 ? "" : "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
+                let last =
+                    round % 3 == 0
+                    ? "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                    : "POST /v1/disks HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                let answer = try await EntityTagTests.exchange(
+                    first + last + "DELETE /v1/disks/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                    fixture.path + "/control.sock")
+                let statuses = answer.components(separatedBy: "HTTP/1.1 ").dropFirst().map { $0.prefix(3) }
+                #expect(statuses.count == (first.isEmpty ? 1 : 2), "\(answer)")
+                // Who says that nothing follows, and sends something, has made a mistake.
+                #expect((round % 3 == 0 ? ["200", "400"] : ["413"]).contains(statuses.last), "\(answer)")
+                // Whatever was made of it is done when another request is answered.
+                _ = try await fixture.controller.disk("a")
+                #expect(try await fixture.controller.disks().map(\.name) == ["a"])
+            }
+        }
+    }
+
+    @Test("requests that come before the answers to those in front of them are answered in order, with their bodies")
+    func pipeline() async throws {
+        try await withServer { _, fixture in
+            var requests = ""
+            for name in ["a", "b", "c"] {
+                let body = #"{"name": "\#(name)", "spec": {"size": 4096}}"#
+                requests +=
+                    "POST /v1/disks HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+                    + "GET /v1/disks/\(name) HTTP/1.1\r\nHost: x\r\n\r\n"
+            }
             let answer = try await EntityTagTests.exchange(
-                "POST /v1/disks HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
-                    + "DELETE /v1/disks/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                requests + "DELETE /v1/disks/b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
                 fixture.path + "/control.sock")
-            #expect(answer.hasPrefix("HTTP/1.1 413 "), "\(answer)")
-            // Whatever was made of it is done when another request is answered.
-            _ = try await fixture.controller.disk("a")
-            #expect(try await fixture.controller.disks().map(\.name) == ["a"])
+            let statuses = answer.components(separatedBy: "HTTP/1.1 ").dropFirst().map { $0.prefix(3) }
+            #expect(statuses == ["201", "200", "201", "200", "201", "200", "204"], "\(answer)")
+            #expect(try await fixture.controller.disks().map(\.name) == ["a", "c"])
         }
     }
 

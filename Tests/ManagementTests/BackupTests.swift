@@ -160,7 +160,7 @@ struct BackupTests {
                 try? Data("another index".utf8).write(to: URL(fileURLWithPath: path + "a.index"))
             }
         }
-        #expect(refusal?.code == .inUse && refusal?.message.contains("was written while it was copied") == true)
+        #expect(refusal?.code == .inUse && refusal?.message.contains("was written or loaded while") == true)
         #expect(!FileManager.default.fileExists(atPath: folder))
     }
 
@@ -331,6 +331,80 @@ struct BackupTests {
         try FileManager.default.copyItem(atPath: library + ".away", toPath: library)
         let refusal = await fixture.refusal { try await backUp() }
         #expect(refusal?.code == .damaged && refusal?.message.contains("not the folder that it is served from") == true)
+    }
+
+    @Test("a disk in whose place another image was put a moment ago is no backup, until its own is there again")
+    func justReplacedDisk() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let image = fixture.path + "/disks/a.img"
+        try FileManager.default.moveItem(atPath: image, toPath: image + ".away")
+        try Data(count: 8 << 20).write(to: URL(fileURLWithPath: image))
+        let refusal = await fixture.refusal { try await backUp() }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("not the file that it is served from") == true)
+        removing(image)
+        #expect(await fixture.refusal { try await backUp() }?.code == .damaged)
+        try FileManager.default.moveItem(atPath: image + ".away", toPath: image)
+        try await backUp()
+    }
+
+    @Test("a file of the manifest's name that somebody has put there is not replaced, and ends the backup")
+    func foreignManifest() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let path = folder + "/manifest.json"
+        let refusal = await fixture.refusal {
+            try fixture.controller.plane.backUp(to: folder, hasMedia: true) { step in
+                if step == .media { try? Data("mine".utf8).write(to: URL(fileURLWithPath: path)) }
+            }
+        }
+        #expect(refusal?.code == .system)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == Data("mine".utf8))
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["manifest.json"])
+    }
+
+    @Test("a folder is as it was after a backup that was refused, and one of another user is none for a backup")
+    func foreignFolder() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        try FileManager.default.createDirectory(
+            atPath: folder, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o755])
+        _ = try await fixture.controller.move(library: "vtl", Library.Move.Arguments(from: "slot:1", to: "drive:1"))
+        #expect(await fixture.refusal { try await backUp() }?.code == .inUse)
+        let mode = try FileManager.default.attributesOfItem(atPath: folder)[.posixPermissions] as? Int
+        #expect(mode == 0o755)
+        guard geteuid() == 0 else { return }
+        try FileManager.default.setAttributes([.ownerAccountID: 65534], ofItemAtPath: folder)
+        let refusal = await fixture.refusal { try await backUp(hasMedia: false) }
+        #expect(refusal?.message.contains("belongs to another user (uid 65534)") == true)
+    }
+
+    @Test("media that a check may repair are not copied, and those that are copied not repaired")
+    func repairs() async throws {
+        defer { removing(folder) }
+        try await prepare()
+        let controller = fixture.controller
+        let barrier = Barrier()
+        let job = try await controller.startBackup(BackupRequest(folder: folder, hasMedia: true)) { step in
+            if step == .media { barrier.pass() }
+        }
+        await barrier.waitForArrival()
+        for names in [[], ["vtl"], ["vtl/A00001L8"]] {
+            let refusal = await fixture.refusal {
+                _ = try await controller.startCheck(CheckRequest(names: names, repairs: true))
+            }
+            #expect(refusal?.message.contains("are being copied by job \(job.id), a backup") == true, "\(names)")
+        }
+        barrier.open()
+        try await controller.finish(job.id)
+        let hanging = Barrier()
+        fixture.devices.whenChecking { barcode in if barcode == "A00001L8" { hanging.pass() } }
+        let check = try await controller.startCheck(CheckRequest(names: ["vtl"], repairs: true))
+        await hanging.waitForArrival()
+        let refusal = await fixture.refusal { try await backUp(to: folder + "-2") }
+        #expect(refusal?.message.contains("job \(check.id), a check, may repair media") == true)
+        hanging.open()
+        try await controller.finish(check.id)
     }
 
     @Test("while media are copied, access is taken away, and media stay as they are")

@@ -67,6 +67,48 @@ struct LocalDevicesTests {
         }
     }
 
+    @Test("what is all that there is of a cartridge of another library goes with no library, and with no cartridge")
+    func foreignFiles() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            for name in ["la", "lb"] { try await controller.createLibrary(name, library()) }
+            let (mine, other) = (path + "/libraries/la/V00001L8.tape", path + "/libraries/lb/V00001L8.tape")
+            // Of the same bar code, with another serial number.
+            try FileManager.default.moveItem(atPath: mine, toPath: path + "/away")
+            try FileManager.default.moveItem(atPath: other, toPath: mine)
+            #expect(await code { try await controller.deleteCartridge("V00001L8", library: "la") } == .conflict)
+            #expect(await code { try await controller.deleteLibrary("la") } == .conflict)
+            #expect(try await controller.library("la").status.state == .degraded)
+            #expect(FileManager.default.fileExists(atPath: mine + "/partition0.data"))
+            // Also where a deletion goes on that had begun before.
+            let record = try controller.plane.libraryRecord("la")
+            #expect(throws: ManagementError.self) { try controller.plane.removeRemains(of: record) }
+            #expect(FileManager.default.fileExists(atPath: mine + "/partition0.data"))
+            try FileManager.default.moveItem(atPath: mine, toPath: other)
+            try await controller.deleteLibrary("la")
+            #expect(try await controller.cartridge("V00001L8", library: "lb").status.state == .ready)
+        }
+    }
+
+    @Test("who looks at a cartridge, and who checks it, leaves its files as they are")
+    func lookingAtCartridges() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        try await serving { controller in
+            try await controller.createLibrary("vtl", library())
+            let folder = path + "/libraries/vtl/V00001L8.tape"
+            func files() throws -> [String: FileStatus] {
+                try FileManager.default.contentsOfDirectory(atPath: folder).reduce(into: [:]) {
+                    $0[$1] = try FileStatus.of(folder + "/" + $1)
+                }
+            }
+            let before = try files()
+            _ = try await controller.cartridge("V00001L8", library: "vtl")
+            let job = try await controller.startCheck(CheckRequest(names: ["vtl/V00001L8"], repairs: false))
+            try await controller.finish(job.id)
+            #expect(try files() == before)
+        }
+    }
+
     @Test("a cartridge is moved, stays in its drive over a restart, and comes back")
     func libraryOverRestart() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }

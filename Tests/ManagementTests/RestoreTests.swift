@@ -265,7 +265,7 @@ struct RestoreTests {
         }
         let refusal = await fixture.refusal { try BackupRestore.restore(folder, to: target) }
         #expect(refusal != nil && !hasEntry("catalog.sqlite") && !hasEntry("restore.json"))
-        #expect(refusal?.message.contains(link == 0 ? "by a link in the state folder" : "is the backup's own") == true)
+        #expect(refusal?.message.contains(link < 2 ? "by a link in the state folder" : "is the backup's own") == true)
     }
 
     @Test("a backup does not go where the state folder has its media, by way of a link")
@@ -278,6 +278,59 @@ struct RestoreTests {
         try FileManager.default.createSymbolicLink(atPath: libraries, withDestinationPath: elsewhere)
         let refusal = await fixture.refusal { try await base.backUp(hasMedia: false, to: elsewhere + "/backup") }
         #expect(refusal?.code == .invalid)
+        // Nor of one library, or of one cartridge.
+        for place in ["/vtl", "/vtl/A00001L8.tape"] {
+            let moved = folder + "-moved"
+            defer { base.removing(moved) }
+            try FileManager.default.moveItem(atPath: elsewhere + place, toPath: moved)
+            try FileManager.default.createSymbolicLink(atPath: elsewhere + place, withDestinationPath: moved)
+            let refusal = await fixture.refusal { try await base.backUp(hasMedia: false, to: moved + "/backup") }
+            #expect(refusal?.code == .invalid, "\(place)")
+            try FileManager.default.removeItem(atPath: elsewhere + place)
+            try FileManager.default.moveItem(atPath: moved, toPath: elsewhere + place)
+        }
+    }
+
+    @Test("a link to an empty folder, which a restore has not made, stays when it is repeated")
+    func keptLink() async throws {
+        let elsewhere = folder + "-media"
+        defer { base.removing(folder, target, elsewhere) }
+        try await base.prepare()
+        try await base.backUp()
+        try FileManager.default.createDirectory(atPath: elsewhere, withIntermediateDirectories: false)
+        for number in 1... {
+            try FileManager.default.createDirectory(
+                atPath: target + "/libraries", withIntermediateDirectories: true,
+                attributes: [.posixPermissions: 0o700])
+            try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: target)
+            try FileManager.default.createSymbolicLink(
+                atPath: target + "/libraries/vtl", withDestinationPath: elsewhere)
+            let gate = EffectGate()
+            gate.arm(failing: number, .crash)
+            _ = await fixture.refusal { try BackupRestore.restore(folder, to: target, gate: gate.pass) }
+            guard gate.hasFailed, !hasEntry("catalog.sqlite") else { break }
+            _ = try BackupRestore.restore(folder, to: target)
+            let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: target + "/libraries/vtl")) != nil
+            #expect(isLink, "\(number)")
+            #expect(FileManager.default.fileExists(atPath: elsewhere + "/A00001L8.tape"), "\(number)")
+            base.removing(target)
+            for name in try FileManager.default.contentsOfDirectory(atPath: elsewhere) {
+                base.removing(elsewhere + "/" + name)
+            }
+        }
+    }
+
+    @Test("a manifest that names what is no file of a backup is refused", arguments: ["restore.json", "disks/x/y"])
+    func foreignNames(name: String) async throws {
+        defer { base.removing(folder, target) }
+        try await base.prepare()
+        try await base.backUp(hasMedia: false)
+        let path = folder + "/manifest.json"
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        try text.replacingOccurrences(of: "\"catalog.sqlite\"", with: "\"\(name)\"").write(
+            toFile: path, atomically: true, encoding: .utf8)
+        let refusal = await fixture.refusal { try BackupRestore.restore(folder, to: target) }
+        #expect(refusal?.code == .damaged && refusal?.message.contains("'\(name)', which is no file of") == true)
     }
 
     @Test(

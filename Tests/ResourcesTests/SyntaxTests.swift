@@ -119,7 +119,7 @@ struct SyntaxTests {
         #expect(throws: ManagementError.self) { try PortalAddress.parse("127.0.0.1:\(text)") }
         #expect(throws: ManagementError.self) { try NameServerAddress.parse("a:\(text)") }
         #expect(TimeSpan.seconds("\(text)m") == nil)
-        #expect(throws: ManagementError.self) { try PlainNumber.number(text, for: "x") }
+        #expect(throws: ManagementError.self) { try PlainNumber.number(text, for: "x", in: 0...10) }
         // A fraction is none of a whole number only.
         if text != "1.0" { #expect(throws: ManagementError.self) { try PlainNumber.decimal(text, for: "x") } }
         let units = FieldType.map(.number(0...10), .flag, maximumCount: 10)

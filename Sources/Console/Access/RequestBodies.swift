@@ -2,8 +2,10 @@ import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
-/// What HTTP/1.1 has besides requests and answers about the bodies of requests: clients that wait until they are told
-/// to send theirs (RFC 9110 section 10.1.1), and answers after which a body that is too long is not waited for.
+/// What HTTP/1.1 has besides requests and answers about the order of requests and their bodies: clients that wait until
+/// they are told to send theirs (RFC 9110 section 10.1.1), answers after which a body that is too long is not waited
+/// for, and requests that come before the one in front of them is answered: each is begun when that answer has gone,
+/// and none behind a last answer (RFC 9112 sections 9.3.2 and 9.6).
 final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
@@ -11,12 +13,17 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     typealias OutboundOut = HTTPResponsePart
 
     private let maximumLength: Int
-    /// How many requests have begun and are not answered.
-    private var open = 0
+    /// Whether a request has begun and is not answered.
+    private var isOpen = false
     /// Whether the answer that is being written, or was, is the last one.
     private var isLast = false
-    /// Whether a request came behind the last answer: nothing is made of it (RFC 9112 section 9.6).
+    /// Whether a request came behind the last answer: nothing is made of it.
     private var isOver = false
+    /// What came behind the request that is not answered yet. No more than one look at the socket brings: nobody looks
+    /// again while there is something here.
+    private var held: [HTTPRequestPart] = []
+    /// Whether somebody wanted to look meanwhile.
+    private var wantsRead = false
 
     /// A body of more than `maximumLength` bytes is not asked for.
     init(maximumLength: Int) { self.maximumLength = maximumLength }
@@ -25,17 +32,45 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     static func announcedLength(_ fields: HTTPFields) -> Int? { fields[.contentLength].flatMap { Int($0) } }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        if case .head = unwrapInboundIn(data) { isOver = isLast }
-        guard !isOver else { return }
-        if case .head(let head) = unwrapInboundIn(data) {
-            let isWaiting = head.headerFields[.expect]?.lowercased() == "100-continue"
-            // Within the answer to another request it would be a part of that.
-            if isWaiting, open == 0, Self.announcedLength(head.headerFields) ?? 0 <= maximumLength {
-                context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
-            }
-            open += 1
+        let part = unwrapInboundIn(data)
+        guard held.isEmpty else { return held.append(part) }
+        pass(part, context)
+    }
+
+    /// Passes on a part of the request that is there, or of one that may begin; any other is held.
+    private func pass(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
+        guard case .head(let head) = part else {
+            if !isOver { context.fireChannelRead(wrapInboundOut(part)) }
+            return
         }
-        context.fireChannelRead(data)
+        guard !isLast else { return isOver = true }
+        guard !isOpen else { return held.append(part) }
+        isOpen = true
+        let isWaiting = head.headerFields[.expect]?.lowercased() == "100-continue"
+        if isWaiting, Self.announcedLength(head.headerFields) ?? 0 <= maximumLength {
+            context.writeAndFlush(wrapOutboundOut(.head(HTTPResponse(status: .continue))), promise: nil)
+        }
+        context.fireChannelRead(wrapInboundOut(part))
+    }
+
+    func read(context: ChannelHandlerContext) {
+        guard held.isEmpty else { return wantsRead = true }
+        context.read()
+    }
+
+    /// Begins the request behind the one that is answered now.
+    private func goOn(_ context: ChannelHandlerContext) {
+        let parts = held
+        held = []
+        for part in parts {
+            // Behind a request that is held again, all is.
+            if held.isEmpty { pass(part, context) } else { held.append(part) }
+        }
+        if !parts.isEmpty { context.fireChannelReadComplete() }
+        if held.isEmpty, wantsRead {
+            wantsRead = false
+            context.read()
+        }
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
@@ -44,12 +79,23 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
             if head.status != .continue { isLast = head.headerFields[.connection]?.lowercased() == "close" }
         case .body: break
         case .end:
-            open -= 1
-            guard isLast else { break }
+            isOpen = false
+            guard isLast else {
+                context.write(data, promise: promise)
+                // Not within the call of who has written the answer.
+                let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+                return context.eventLoop.execute {
+                    let (handler, context) = bound.value
+                    handler.goOn(context)
+                }
+            }
+            if !held.isEmpty { isOver = true }
+            held = []
             // What the client still sends is read until the time of its request is over, so that it finds the answer
             // before the end of the connection.
             context.writeAndFlush(data, promise: promise)
             context.close(mode: .output, promise: nil)
+            if wantsRead { context.read() }
             return
         }
         context.write(data, promise: promise)

@@ -1,3 +1,4 @@
+import Bytes
 import Foundation
 import Platform
 import Resources
@@ -8,17 +9,17 @@ struct BackupFolder {
     let path: String
     /// The folder itself, as it was at first.
     private let identity: FileStatus.Identity
-    /// Whether it was made for the backup.
-    private let isNew: Bool
+    /// What others were allowed to do with it before the backup; nil when it was made for that.
+    private let formerPermissions: UInt32?
     private var files: [(path: String, identity: FileStatus.Identity)] = []
     private var folders: [(path: String, identity: FileStatus.Identity)] = []
     /// The paths of `folders`.
     private var madeFolders: Set<String> = []
 
-    /// Makes the folder at `path`, for the owner only, or takes the empty one that is there.
-    init(_ path: String, isNew: Bool) throws(ManagementError) {
+    /// The folder at `path`, which is for the owner only, and empty.
+    init(_ path: String, formerPermissions: UInt32?) throws(ManagementError) {
         self.path = path
-        self.isNew = isNew
+        self.formerPermissions = formerPermissions
         identity = try Self.identity(path)
     }
 
@@ -48,6 +49,23 @@ struct BackupFolder {
         }
     }
 
+    /// Makes the file `name`, where nothing is, of `bytes`: durable on return, but for its name.
+    mutating func make(_ name: String, _ bytes: [UInt8] = []) throws(ManagementError) {
+        let path = path + "/" + name
+        do {
+            let file = try File.open(path: path, [.readWrite, .create, .exclusive], permissions: 0o600)
+            try add(name)
+            if !bytes.isEmpty, case .failed(let code) = file.write(bytes.rawSpan, fileOffset: 0) {
+                throw SystemError(code: code, operation: "write", path: path)
+            }
+            let status = file.synchronize()
+            guard status == 0 else { throw SystemError(code: status, operation: "synchronize", path: path) }
+        } catch {
+            throw ManagementError(
+                .system, "cannot make \(path): \(StateFolder.reason(error)); back up to a folder that nobody else uses")
+        }
+    }
+
     /// Notes that the backup has made the file `name`.
     mutating func add(_ name: String) throws(ManagementError) {
         files.append((path + "/" + name, try Self.identity(path + "/" + name)))
@@ -72,7 +90,13 @@ struct BackupFolder {
         for (path, identity) in folders.reversed() where Self.isStill(path, identity) {
             try? File.removeDirectory(path)
         }
-        if isNew, Self.isStill(path, identity) { try? File.removeDirectory(path) }
+        // By a link it may be, which stays.
+        guard (try? FileStatus.of(path).identity) == identity else { return }
+        if let formerPermissions {
+            try? FileManager.default.setAttributes([.posixPermissions: Int(formerPermissions)], ofItemAtPath: path)
+        } else {
+            try? File.removeDirectory(path)
+        }
     }
 
     private static func isStill(_ path: String, _ identity: FileStatus.Identity) -> Bool {

@@ -48,7 +48,7 @@ struct BackupManifest: Codable, Sendable {
                 .damaged, "\(folder) was made by a newer Carousel (\(manifest.program)); use that version")
         }
         for path in manifest.files.keys {
-            guard isPlain(path) else {
+            guard isPlain(path), isOfBackup(path) else {
                 throw ManagementError(
                     .damaged, "the manifest of \(folder) names '\(path)', which is no file of a backup")
             }
@@ -60,6 +60,17 @@ struct BackupManifest: Codable, Sendable {
     static func isPlain(_ path: String) -> Bool {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         return !parts.isEmpty && !parts.contains { ["", ".", ".."].contains($0) }
+    }
+
+    /// Whether a backup may have the file `path`: catalog, secrets, tokens, a profile or something of a medium.
+    private static func isOfBackup(_ path: String) -> Bool {
+        let parts = path.split(separator: "/")
+        return switch parts.count {
+        case 1: ["catalog.sqlite", "chap.json", "tokens.json"].contains(path)
+        case 2: parts[0] == StateFolder.imageFolder || parts[0] == "profiles" && path.hasSuffix(".json")
+        case 4: parts[0] == "libraries" && parts[2].hasSuffix(StateFolder.cartridgeSuffix)
+        default: false
+        }
     }
 
     /// Refuses a backup of which files are missing or have changed.

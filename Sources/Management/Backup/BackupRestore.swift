@@ -134,7 +134,9 @@ public enum BackupRestore {
             .filter { $0.hasSuffix(StateFolder.cartridgeSuffix) }
         let libraries = Set(cartridges.map { ($0 as NSString).deletingLastPathComponent })
         for folder in cartridges.sorted() + libraries.sorted() {
-            guard state.exists(folder), state.names(in: folder).isEmpty else { continue }
+            // A link to a folder is not of the restore's making.
+            guard (try? FileStatus.of(folder, followsLinks: false).kind) == .directory, state.names(in: folder).isEmpty
+            else { continue }
             try state.removeFolder(folder)
         }
     }
@@ -177,7 +179,8 @@ public enum BackupRestore {
             do throws(CatalogError) {
                 try catalog.leap(
                     event: NewEvent(
-                        time: Date(), actor: Requester.current, kind: "configuration", name: "", verb: "restore",
+                        time: Date(), actor: .user(id: getuid(), process: getpid()), kind: "configuration", name: "",
+                        verb: "restore",
                         new: JSONValue.object(["backup": .text(manifest.created.formatted(.iso8601))]).serialized))
             } catch {
                 try? catalog.close()

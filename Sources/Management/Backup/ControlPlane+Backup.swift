@@ -35,7 +35,13 @@ extension ControlPlane {
             throw ManagementError(
                 .conflict, "an interrupted change of the configuration is not taken back yet; start the daemon again")
         }
-        var target = try BackupFolder(folder, isNew: try prepare(folder))
+        if hasMedia, let check, check.isRunning, check.repairs {
+            throw ManagementError(
+                .inUse,
+                "job \(check.status.job), a check, may repair media; wait for its end with 'carousel job wait "
+                    + "\(check.status.job)', or cancel it")
+        }
+        var target = try BackupFolder(folder, formerPermissions: try prepare(folder))
         do throws(ManagementError) {
             try fill(&target, hasMedia: hasMedia, job, observer)
         } catch {
@@ -44,24 +50,43 @@ extension ControlPlane {
         }
     }
 
-    /// Makes the folder, for the owner only; false when an empty one was there.
-    private func prepare(_ folder: String) throws(ManagementError) -> Bool {
+    /// Makes the folder, for the owner only; when an empty one is there, what others were allowed to do with it.
+    private func prepare(_ folder: String) throws(ManagementError) -> UInt32? {
         guard folder.hasPrefix("/") else {
             throw ManagementError(.invalid, "'\(folder)' is no absolute path of a folder")
         }
         guard !StateFolder.isEntangled(self.folder.path, folder) else {
-            throw ManagementError(.invalid, "\(folder) lies in the state folder; back up to another place")
+            let isAround =
+                StateFolder.isWithin(folder, self.folder.path) && !StateFolder.isWithin(self.folder.path, folder)
+            throw ManagementError(
+                .invalid,
+                isAround
+                    ? "the state folder lies in \(folder); back up to a folder of its own"
+                    : "\(folder) lies in the state folder, or where its media are; back up to another place")
         }
         if let status = try? FileStatus.of(folder) {
-            guard status.kind == .directory, self.folder.names(in: folder).isEmpty else {
+            guard status.kind == .directory else {
+                throw ManagementError(.conflict, "\(folder) is there and is no folder; give a new one")
+            }
+            guard self.folder.names(in: folder).isEmpty else {
                 throw ManagementError(.conflict, "\(folder) is there and not empty; give a new folder")
+            }
+            // The owner could put anything in the place of what the backup has.
+            guard status.owner == geteuid() else {
+                throw ManagementError(
+                    .conflict,
+                    "\(folder) belongs to another user (uid \(status.owner)) than the daemon; give a new folder, or "
+                        + "make it the daemon's with 'chown'")
             }
             do {
                 try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: folder)
             } catch {
                 throw ManagementError(.system, "\(folder) cannot be closed to others: \(StateFolder.reason(error))")
             }
-            return false
+            return status.permissions
+        }
+        guard !self.folder.exists(folder) else {
+            throw ManagementError(.conflict, "\(folder) is a link that leads nowhere; give a new folder")
         }
         do {
             try FileManager.default.createDirectory(
@@ -72,7 +97,7 @@ extension ControlPlane {
                 "cannot make \(folder): \(StateFolder.reason(error)); its parent must be there, and the daemon's user "
                     + "must be able to write there")
         }
-        return true
+        return nil
     }
 
     private func fill(
@@ -82,28 +107,26 @@ extension ControlPlane {
         let media = hasMedia ? try stampedMedia() : []
         var files: [String: FileSeal] = [:]
         let catalogName = (self.folder.catalogPath as NSString).lastPathComponent
-        guard !self.folder.exists(folder + "/" + catalogName) else {
-            throw ManagementError(.conflict, "\(folder) is not empty any more; give a new folder")
-        }
+        // Made before it is filled, so that nobody else's file of that name is taken for it.
+        try target.make(catalogName)
         do throws(CatalogError) {
             try catalog.copy(to: folder + "/" + catalogName)
         } catch {
-            try? target.add(catalogName)
             throw ManagementError(.system, "the catalog cannot be copied to \(folder): \(error)")
         }
-        try target.add(catalogName)
         if hasMedia { try checkAreAsBefore(media) }
         files[catalogName] = try FileCopy.seal(folder + "/" + catalogName)
         let settings = settingSources()
-        let count = settings.count + media.count
+        // With the catalog.
+        let count = 1 + settings.count + media.count
         for (index, source) in settings.enumerated() {
-            job?.report(done: index, of: count)
+            job?.report(done: 1 + index, of: count)
             files[source.name] = try copy(source, to: &target, job)
         }
         observer(.media)
         var first = media.startIndex
         for (index, (source, _)) in media.enumerated() {
-            job?.report(done: settings.count + index, of: count)
+            job?.report(done: 1 + settings.count + index, of: count)
             files[source.name] = try copy(source, to: &target, job)
             observer(.copied(source.name))
             guard index + 1 == media.count || media[index + 1].source.thing != source.thing else { continue }
@@ -121,7 +144,8 @@ extension ControlPlane {
         }
         // The last file makes it one: not of a folder that does not have the others.
         try target.check()
-        try self.folder.replaceFile(folder + "/" + BackupManifest.fileName, with: Array(bytes))
+        try target.make(BackupManifest.fileName, Array(bytes))
+        try synchronizeFolders(of: [], in: folder)
         job?.report(done: count, of: count)
         logger.notice("backed up", metadata: ["folder": "\(folder)", "files": "\(files.count)"])
     }
@@ -135,9 +159,13 @@ extension ControlPlane {
         if folder.exists(folder.secretsPath) {
             sources.append(Source(path: folder.secretsPath, name: "chap.json", thing: "the secrets"))
         }
-        for name in folder.names(in: folder.profilesPath) where name.hasSuffix(".json") {
-            sources.append(
-                Source(path: folder.profilesPath + "/" + name, name: "profiles/" + name, thing: "profile \(name)"))
+        // Those of another folder too, which count more than the state folder's own of the same name.
+        var profiles: [String: String] = [:]
+        for place in self.profiles.folders {
+            for name in folder.names(in: place) where name.hasSuffix(".json") { profiles[name] = place + "/" + name }
+        }
+        for (name, path) in profiles.sorted(by: { $0.key < $1.key }) {
+            sources.append(Source(path: path, name: "profiles/" + name, thing: "profile \(name)"))
         }
         return sources
     }
@@ -167,7 +195,8 @@ extension ControlPlane {
 
     private static func wasWritten(_ source: Source) -> ManagementError {
         ManagementError(
-            .inUse, "\(source.thing) was written while it was copied; keep initiators away from it and try again")
+            .inUse,
+            "\(source.thing) was written or loaded while it was copied; keep initiators away from it and try again")
     }
 
     /// The names of the disks and libraries whose media lie in the state folder.
@@ -194,10 +223,8 @@ extension ControlPlane {
             let path = folder.libraryPath(library.name)
             if let own = servedFile(of: library.name), (try? FileStatus.of(path).identity) != own {
                 throw Self.isNotWhole(
-                    "library '\(library.name)'", "\(path) is not the folder that it is served from, but another one")
-            }
-            if let detachment = detachment(of: library.name) {
-                throw Self.isNotWhole("library '\(library.name)'", detachment)
+                    "library '\(library.name)'",
+                    "\(path) is not the folder that it is served from, but another one, or none")
             }
             // What is not whole is no backup of it, and would be found missing when it is needed.
             let problems = assembly.examine(cartridges, of: library, in: folder.libraryPath(library.name)).problems
@@ -210,7 +237,9 @@ extension ControlPlane {
                 if let problem = problems[cartridge.barcode] { throw Self.isNotWhole(thing, problem.reason) }
                 let path = folder.cartridgePath(cartridge.barcode, library: library.name)
                 let name = "libraries/\(library.name)/\(cartridge.barcode)\(StateFolder.cartridgeSuffix)"
-                for file in folder.names(in: path) {
+                // What SQLite makes of a database while somebody reads it is nothing of the cartridge.
+                for file in folder.names(in: path)
+                where !file.hasSuffix("-shm") && !(file.hasSuffix("-wal") && isEmpty(path + "/" + file)) {
                     sources.append(Source(path: path + "/" + file, name: name + "/" + file, thing: thing))
                 }
             }
@@ -218,10 +247,15 @@ extension ControlPlane {
         return sources
     }
 
+    private func isEmpty(_ path: String) -> Bool { (try? FileStatus.of(path).length) == 0 }
+
     /// Refuses the disk when its image is not what the catalog says.
     private func checkIsWhole(_ disk: DiskRecord) throws(ManagementError) {
         let (thing, path) = ("disk '\(disk.name)'", folder.imagePath(disk.image))
-        if let detachment = detachment(of: disk.name) { throw Self.isNotWhole(thing, detachment) }
+        // What initiators have written may be in another file.
+        if let own = servedFile(of: disk.name), (try? FileStatus.of(path).identity) != own {
+            throw Self.isNotWhole(thing, "\(path) is not the file that it is served from, but another one, or none")
+        }
         let status: FileStatus
         do {
             status = try FileStatus.of(path)

@@ -53,12 +53,13 @@ extension Controller {
         let subject = Job.Subject(verb: "back up to", kind: "folder", name: request.folder, unit: "files")
         let held = keys
         return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
+            // Before it waits: who asks later would wait behind it.
+            copies.withLock { $0[job.id] = held.filter(\.isHeldForLong) }
+            defer { copies.withLock { $0[job.id] = nil } }
             try await change(
                 held, in: .long, waitsForCopies: true,
                 releasing: { plane, release throws(ManagementError) in
                     job.begin()
-                    self.copies.withLock { $0[job.id] = held.filter(\.isHeldForLong) }
-                    defer { self.copies.withLock { $0[job.id] = nil } }
                     try plane.backUp(to: request.folder, hasMedia: request.hasMedia, job: job) { step in
                         if step == .media { release(settings) }
                         observer(step)

@@ -37,7 +37,13 @@ final class Check: Sendable {
     private let started = Date()
     private let state = Lock(State())
 
-    init(_ subjects: [CheckSubject]) { self.subjects = subjects }
+    /// Whether it mends what it can.
+    let repairs: Bool
+
+    init(_ subjects: [CheckSubject], repairs: Bool = false) {
+        self.subjects = subjects
+        self.repairs = repairs
+    }
 
     /// Begins, as the work of `job`.
     func begin(as job: Job) {

@@ -19,7 +19,7 @@ extension ControlPlane {
         let subject = Job.Subject(
             verb: "check", kind: names.isEmpty ? "everything" : "media", name: names.joined(separator: ", "),
             unit: JobSummary.bytes)
-        let check = Check(subjects)
+        let check = Check(subjects, repairs: request.repairs)
         // It only waits: a check has threads of its own.
         let job = try jobs.start(subject, total: 0) { job async throws(ManagementError) in
             await check.finished()

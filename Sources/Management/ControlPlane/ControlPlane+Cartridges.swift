@@ -146,19 +146,7 @@ extension ControlPlane {
                         + "with 'carousel library move \(name) \(element) slot:N'")
             }
         }
-        // With a wrong name they may be all that there is of the other.
-        let home = folder.libraryPath(name)
-        if cartridge.phase == .complete,
-            let found = try? assembly.inspect(
-                cartridge: barcode, in: home, driveProfile: library.drives.first?.profile ?? ""),
-            found.barcode != barcode
-        {
-            throw ManagementError(
-                .conflict,
-                "\(folder.cartridgePath(barcode, library: name)) has the files of cartridge '\(found.barcode)', with "
-                    + "serial number '\(found.serialNumber)', and not those of '\(barcode)'; move it away, it is not "
-                    + "removed")
-        }
+        try checkAreOwn([cartridge], of: library)
         try mark(
             cartridge, .deleting,
             event(
@@ -182,6 +170,18 @@ extension ControlPlane {
             throw Self.unremoved("cartridge", "\(name)/\(barcode)", error)
         }
         logger.info("cartridge deleted", metadata: ["library": "\(name)", "cartridge": "\(barcode)"])
+    }
+
+    /// Refuses when files are in the place of one of `cartridges` that are those of another: they may be all that there
+    /// is of it.
+    func checkAreOwn(_ cartridges: [CartridgeRecord], of library: LibraryRecord) throws(ManagementError) {
+        let complete = cartridges.filter { $0.phase == .complete }
+        let problems = assembly.examine(complete, of: library, in: folder.libraryPath(library.name)).problems
+        for cartridge in complete {
+            guard let problem = problems[cartridge.barcode], problem.isForeign else { continue }
+            throw problem.refusal(
+                of: cartridge.barcode, at: folder.cartridgePath(cartridge.barcode, library: library.name))
+        }
     }
 
     /// Says that a cartridge is being deleted, or that it is not after all and kept.

@@ -139,6 +139,7 @@ extension ControlPlane {
     func deleteLibrary(_ name: String, job: Job? = nil) throws(ManagementError) {
         let count = try checkDeletion(ofLibrary: name)
         let library = try libraryRecord(name)
+        try checkAreOwn(try cartridgeRecords(library), of: library)
         let hasSettings = try hasFrontEndSettings(name, units: library.unitKeys)
         // From here on it is deleted, whatever happens.
         try job?.commit()

@@ -123,6 +123,11 @@ extension LossSummary {
 }
 
 extension CartridgeProblem {
+    /// Why the files at `path`, where those of the cartridge should be, are not removed.
+    func refusal(of barcode: String, at path: String) -> ManagementError {
+        ManagementError(.conflict, "cartridge '\(barcode)' is not removed: \(reason); move \(path) away")
+    }
+
     /// What an error of the files means.
     init(_ error: CartridgeError) {
         switch error {
@@ -192,6 +197,9 @@ extension LocalDevices {
         let checks = checks
         try Self.each(cartridges, on: cartridgeThreads) { cartridge throws(ManagementError) in
             let barcode = cartridge.barcode
+            if let problem = Self.look(at: cartridge, in: folder).0, problem.isForeign {
+                throw problem.refusal(of: barcode, at: CartridgeStore(directory: folder).folder(of: barcode))
+            }
             checks.interrupt(CartridgeStore(directory: folder).folder(of: barcode))
             do throws(CartridgeError) {
                 try CartridgeStore(directory: folder).delete(barcode: barcode)
@@ -251,7 +259,7 @@ extension LocalDevices {
                 let problem = CartridgeProblem(
                     .damaged,
                     "its files are those of cartridge '\(identity.barcode)' with serial number "
-                        + "'\(identity.mediumSerialNumber)'")
+                        + "'\(identity.mediumSerialNumber)'", isForeign: true)
                 return (problem, nil)
             }
             return (nil, loss.map { LossSummary($0) })

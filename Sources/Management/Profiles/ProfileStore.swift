@@ -9,7 +9,8 @@ public import Resources
 /// The files are read when the daemon starts, when a profile cannot be found or used, and when profiles are listed or
 /// added. A device that runs keeps the profile that it was started with.
 final class ProfileStore: Sendable {
-    private let folders: [String]
+    /// Where they are; those of a later folder count more.
+    let folders: [String]
     private let library: Lock<ProfileLibrary>
 
     init(folders: [String]) throws(ManagementError) {

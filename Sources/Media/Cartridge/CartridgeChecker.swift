@@ -206,7 +206,7 @@ public struct CartridgeChecker: Sendable {
         }
         let path = cartridges.indexPath(of: barcode)
         do throws(CartridgeIndex.OpenError) {
-            let index = try CartridgeIndex.open(path: path)
+            let index = try CartridgeIndex.openToRead(path: path)
             guard let contents = try index.contents(partition: superblock.partition) else {
                 report.add(.index, "the index is empty")
                 return

@@ -133,6 +133,22 @@ final class CartridgeIndex: Sendable {
         }
     }
 
+    /// Opens the index at `path`, which is there, to read it. The file stays as it is, bytes and times.
+    static func openToRead(path: String) throws(OpenError) -> CartridgeIndex {
+        do {
+            var configuration = configuration
+            // To have the log be there writes to the database; without one, SQLite makes it while it reads.
+            configuration.journalMode = .default
+            let database = try DatabaseQueue(path: path, configuration: configuration)
+            let version = try database.read { try Int.fetchOne($0, sql: "PRAGMA user_version") ?? 0 }
+            if version > schemaVersion { throw OpenError.newerVersion }
+            if version == 0 { throw OpenError.notADatabase("it is empty") }
+            return CartridgeIndex(database)
+        } catch {
+            throw OpenError(error, path: path)
+        }
+    }
+
     /// Takes over a database that is open already.
     static func adopt(_ database: DatabaseQueue) throws(OpenError) -> CartridgeIndex {
         do {

@@ -168,9 +168,8 @@ public struct CartridgeStore: Sendable {
         let (superblock, length) = try superblock(barcode: barcode)
         var settings = CartridgeSettings()
         if FilePath.exists(indexPath(of: barcode)) {
-            let index = try index(barcode, replacing: false)
             do throws(CartridgeIndex.OpenError) {
-                settings = try index.settings()
+                settings = try CartridgeIndex.openToRead(path: indexPath(of: barcode)).settings()
             } catch {
                 throw error.cartridgeError(path: indexPath(of: barcode))
             }

@@ -9,17 +9,20 @@ public enum PlainNumber {
         return number
     }
 
-    /// The number that `text` is, which is given for `what`.
+    /// The number that `text` is, which is given for `what`. Of those that are no `Number`, `range` is told as what
+    /// there is; others beyond it are given.
     ///
     /// - Throws: `ManagementError.Code.invalid`.
     public static func number<Number: FixedWidthInteger>(
-        _ text: some StringProtocol, as type: Number.Type = Int.self, for what: String
+        _ text: some StringProtocol, for what: String, in range: ClosedRange<Number>
     ) throws(ManagementError) -> Number {
-        if let number = parse(text, as: type) { return number }
+        if let number = parse(text, as: Number.self) { return number }
         let digits = text.hasPrefix("-") ? text.dropFirst() : text[...]
         if let first = digits.first, first != "0", digits.allSatisfy({ $0.isASCII && $0.isNumber }) {
             throw ManagementError(
-                .invalid, "'\(text)' is beyond the numbers for \(what); give \(Number.min) to \(Number.max) at most")
+                .invalid,
+                "'\(text)' is beyond the numbers for \(what); give \(range.lowerBound) to "
+                    + "\(range.upperBound)")
         }
         throw refusal(text, for: what)
     }
