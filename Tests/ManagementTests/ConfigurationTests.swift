@@ -197,7 +197,7 @@ struct ConfigurationTests {
 
     // MARK: Round trips
 
-    @Test("what is exported changes nothing, and makes the same of nothing", arguments: 1...12 as ClosedRange<UInt64>)
+    @Test("what is exported changes nothing, and makes the same of nothing", arguments: Effort.seeds(12, few: 5))
     func roundTrip(seed: UInt64) async throws {
         var random = RandomConfiguration(seed: seed)
         let configuration = random.next()
@@ -212,7 +212,7 @@ struct ConfigurationTests {
         #expect(other.devices.disks == first.devices.disks && other.devices.libraries == first.devices.libraries)
     }
 
-    @Test("one configuration becomes another, whatever was there", arguments: 1...12 as ClosedRange<UInt64>)
+    @Test("one configuration becomes another, whatever was there", arguments: Effort.seeds(12, few: 5))
     func replacement(seed: UInt64) async throws {
         var random = RandomConfiguration(seed: seed)
         let fixture = try await make(random.next())
@@ -398,7 +398,7 @@ struct ConfigurationTests {
 
     // MARK: Access
 
-    @Test("without being asked for nothing opens", arguments: 1...40 as ClosedRange<UInt64>)
+    @Test("without being asked for nothing opens", arguments: Effort.seeds(40, few: 12))
     func monotony(seed: UInt64) async throws {
         var random = RandomConfiguration(seed: seed)
         let first = random.next()

@@ -334,7 +334,7 @@ private final class Walk {
 
 @Suite("Whatever takes away never gives")
 struct MonotonyTests {
-    @Test("no removal, unmapping, clearing or lost file permits anything new", arguments: 1...12 as ClosedRange<UInt64>)
+    @Test("no removal, unmapping, clearing or lost file permits anything new", arguments: Effort.seeds(12, few: 4))
     func monotony(seed: UInt64) async throws {
         let fixture = try ControllerFixture()
         let walk = Walk(fixture, seed: seed)

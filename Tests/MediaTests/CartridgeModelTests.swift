@@ -11,7 +11,7 @@ import Testing
 struct CartridgeModelTests {
     static let lengths = [1, 7, 8, 63, 512, 700, 2000, 20000]
 
-    @Test("Random operations, reopened cleanly and after crashes", arguments: 0..<40 as Range<UInt64>)
+    @Test("Random operations, reopened cleanly and after crashes", arguments: Effort.seeds(40, few: 15))
     func operations(seed: UInt64) throws {
         var generator = SeededRandom(seed: seed)
         var run = Run(tape: try CartridgeFixture())
