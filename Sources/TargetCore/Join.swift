@@ -1,7 +1,7 @@
 internal import Platform
 internal import Synchronization
 
-/// Counts what a task management function waits for, and completes when all of it has ended, on the reactor of the
+/// Counts what a task management function, or a command (`CommandWait`), waits for, and completes when all of it has ended, on the reactor of the
 /// nexus that asks. With that nexus it ends: what it waits for may never come, and must not keep the port.
 final class Join: TaskWaiter {
     private struct Origin {
@@ -16,15 +16,10 @@ final class Join: TaskWaiter {
     private let withdrawn = Atomic<Bool>(false)
 
     /// A function of `nexus`. The count begins with one, for the time in which more is begun that is to be waited for.
-    ///
-    /// With `outlivesNexus` it is a command's, which has to come to its end also when the nexus is lost.
-    init(
-        of nexus: ITNexus, outlivesNexus: Bool = false,
-        _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
-    ) {
+    init(of nexus: ITNexus, _ completion: @escaping @Sendable (TaskManagementResponse) -> Void) {
         reactor = nexus.reactor
         origin = ReactorConfined(Origin(nexus: nexus, completion: completion))
-        if !outlivesNexus { nexus.begin(self) }
+        nexus.begin(self)
     }
 
     var isWithdrawn: Bool { withdrawn.load(ordering: .relaxed) }

@@ -269,8 +269,8 @@ extension LogicalUnit {
         task.port.taskEnded(task)
     }
 
-    /// Aborts a task: at once when it is blocked or its data is missing, and when it comes back from the medium
-    /// otherwise. The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, what
+    /// Aborts a task: at once when it is blocked, its data is missing, or it waits for others only, and when it comes
+    /// back from the medium otherwise. The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, what
     /// waited for it is not started.
     func abort(_ task: SCSITask, isUnitGone: Bool = false, startsBlocked: Bool = true) {
         guard let nexus = task.nexus else { return }
@@ -288,7 +288,9 @@ extension LogicalUnit {
         case .idle, .ended, .running: return
         case .pending:
             task.fields.isAborted = true
-            return
+            guard let wait = task.wait.take() else { return }
+            wait.withdraw()
+            conclude(task, nexus)
         case .awaitingDataOut:
             task.fields.isAborted = true
             conclude(task, nexus)

@@ -82,6 +82,8 @@ public final class SCSITask {
     var nextBlocked: SCSITask?
     /// Who waits for the aborted task to come back from the medium.
     var whenAborted = TaskWaiters()
+    /// What the pending command waits for, when nothing of it is with the medium.
+    var wait: CommandWait?
     /// The I_T_L nexus while the task is not idle.
     private(set) var currentNexus: ITLNexus?
 

@@ -2,7 +2,7 @@ internal import Platform
 internal import SCSI
 
 /// A task management function that ends the tasks of all nexuses on logical units: CLEAR TASK SET on a serial unit, a
-/// logical unit reset, a target reset.
+/// logical unit reset, a target reset. Also what PREEMPT AND ABORT does to the tasks of some nexuses.
 ///
 /// Its work is that of the nexuses and tasks that there are, whatever units and slots there could be, and every reactor
 /// does `turnWork` of it in a turn:
@@ -51,8 +51,9 @@ final class TaskClearing: @unchecked Sendable {
     /// What nexuses learn whose tasks have ended; nil when they learn of something else.
     private let attention: AdditionalSenseCode?
     private let isReset: Bool
-    /// The nexuses whose tasks end; nil for all.
-    private let chosen: Set<ObjectIdentifier>?
+    /// The nexuses whose tasks end, of one unit; nil for all.
+    private let chosen: [ITLNexus]?
+    private let chosenNames: Set<ObjectIdentifier>
     private let join: Join
 
     // On the reactor of the nexus that asks; what others read is complete before their parts begin.
@@ -69,13 +70,14 @@ final class TaskClearing: @unchecked Sendable {
     /// A function of `origin` on the units of `table`, whatever their numbers are.
     init(
         _ table: LogicalUnitTable<LogicalUnit>, origin: ITNexus, attention: AdditionalSenseCode?, isReset: Bool,
-        only chosen: Set<ObjectIdentifier>? = nil, _ join: Join
+        only chosen: [ITLNexus]? = nil, _ join: Join
     ) {
         self.table = table
         self.origin = origin
         self.attention = attention
         self.isReset = isReset
         self.chosen = chosen
+        chosenNames = Set((chosen ?? []).map(ObjectIdentifier.init))
         self.join = join
     }
 
@@ -109,7 +111,7 @@ final class TaskClearing: @unchecked Sendable {
         defer { number += 1 }
         guard let unit = table[number], origin.performs(unit), units.insert(unit).inserted else { return 1 }
         unitList.append(unit)
-        let nexuses = unit.attachedNexuses.all.filter { chosen?.contains(ObjectIdentifier($0)) ?? true }
+        let nexuses = chosen ?? unit.attachedNexuses.all
         for nexus in nexuses {
             gathered.insert(ObjectIdentifier(nexus))
             let reactor = nexus.iTNexus.reactor
@@ -165,11 +167,8 @@ final class TaskClearing: @unchecked Sendable {
     /// Which tasks of a nexus are affected.
     private func isAffected(_ task: SCSITask, of nexus: ITNexus) -> Bool {
         guard nexus !== origin || task.fields.isToBeCleared, let unitNexus = task.nexus else { return false }
-        guard let chosen else { return units.contains(unitNexus.logicalUnit) }
-        // One PREEMPT AND ABORT does not wait for another, which may wait for a third and so for this one. It changes
-        // no medium.
-        return units.contains(unitNexus.logicalUnit) && chosen.contains(ObjectIdentifier(unitNexus))
-            && task.commandDescriptorBlock.operationCode != OperationCode.persistentReserveOut
+        return chosen == nil
+            ? units.contains(unitNexus.logicalUnit) : chosenNames.contains(ObjectIdentifier(unitNexus))
     }
 
     private func abortBlocked(_ part: Part) -> Int? {
@@ -191,6 +190,8 @@ final class TaskClearing: @unchecked Sendable {
         for unitNexus in unitNexuses {
             if !isReset, unitNexus.hasLostTask, nexus !== origin { establish(for: unitNexus) }
             unitNexus.hasLostTask = false
+            // As if it had allowed the removal (SPC-5 clause 5.14.11.5). It has no command left that could prevent it.
+            if chosen != nil, nexus !== origin { unitNexus.preventsMediumRemoval = false }
             unitNexus.logicalUnit.startBlocked(behind: unitNexus)
         }
         return Self.nexusWork + unitNexuses.count

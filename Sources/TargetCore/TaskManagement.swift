@@ -93,17 +93,16 @@ extension ITNexus {
         join.leave()
     }
 
-    /// Ends the tasks of other nexuses on a logical unit, and calls `completion` when they have ended (PREEMPT AND
-    /// ABORT, SPC-5 clause 5.14.11.5). On the reactor.
+    /// Ends the tasks of `nexuses`, all of one logical unit, and calls `completion` when they have ended, and those of
+    /// nexuses that were lost before with them (PREEMPT AND ABORT, SPC-5 clause 5.14.11.5); not when this nexus is lost
+    /// meanwhile. Of its own tasks those end that are marked. On the reactor.
     func abortTasks(
-        of nexuses: [ITLNexus], on unit: LogicalUnit,
-        _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
+        of nexuses: [ITLNexus], on unit: LogicalUnit, _ completion: @escaping @Sendable () -> Void
     ) {
         var table = LogicalUnitTable<LogicalUnit>()
         table[0] = unit
         TaskClearing(
-            table, origin: self, attention: nil, isReset: false, only: Set(nexuses.map(ObjectIdentifier.init)),
-            Join(of: self, outlivesNexus: true, completion)
+            table, origin: self, attention: nil, isReset: false, only: nexuses, Join(of: self) { _ in completion() }
         ).begin()
     }
 

@@ -6,61 +6,10 @@ import Testing
 
 @testable import TargetCore
 
-/// What an initiator sends of PERSISTENT RESERVE IN and OUT.
-extension InMemoryPort {
-    @discardableResult
-    fileprivate func reserveOut(
-        _ action: UInt8, _ type: UInt8 = 0, key: UInt64 = 0, newKey: UInt64 = 0, flags: UInt8 = 0,
-        transportIDs: [[UInt8]]? = nil
-    ) -> CommandResult {
-        var list: [UInt8] = []
-        list.appendBE64(key)
-        list.appendBE64(newKey)
-        list += [0, 0, 0, 0, flags, 0, 0, 0]
-        if let transportIDs {
-            let content = transportIDs.flatMap { $0 }
-            list.appendBE32(UInt32(content.count))
-            list += content
-        }
-        return reserveOut(action, type, list: list)
-    }
-
-    @discardableResult
-    fileprivate func reserveOut(_ action: UInt8, _ type: UInt8 = 0, list: [UInt8]) -> CommandResult {
-        var command: [UInt8] = [OperationCode.persistentReserveOut, action, type, 0, 0]
-        command.appendBE32(UInt32(list.count))
-        return execute(command + [0], dataOut: list)
-    }
-
-    fileprivate func reserveIn(_ action: UInt8, allocationLength: UInt16 = 4096) -> [UInt8] {
-        let result = execute([
-            OperationCode.persistentReserveIn, action, 0, 0, 0, 0, 0, UInt8(allocationLength >> 8),
-            UInt8(allocationLength & 0xFF), 0,
-        ])
-        return result.status == .good ? result.dataIn : []
-    }
-
-    fileprivate var keys: [UInt64] {
-        let data = reserveIn(0)
-        return stride(from: 8, to: data.count, by: 8).map { data.rawSpan.loadBE64(at: $0) }
-    }
-
-    fileprivate var generation: UInt32 { reserveIn(0).rawSpan.loadBE32(at: 0) }
-    /// Key and type of the reservation.
-    fileprivate var reservation: (key: UInt64, type: UInt8)? {
-        let data = reserveIn(1)
-        return data.count < 24 ? nil : (data.rawSpan.loadBE64(at: 8), data[21])
-    }
-}
-
 @Suite("PERSISTENT RESERVE IN and OUT")
 struct PersistentReservationTests {
     private let fixture = UnitFixture()
     private let (a, b, c): (InMemoryPort, InMemoryPort, InMemoryPort)
-    private enum Action {
-        static let (register, reserve, release, clear): (UInt8, UInt8, UInt8, UInt8) = (0, 1, 2, 3)
-        static let (preempt, preemptAndAbort, registerAndIgnore, move): (UInt8, UInt8, UInt8, UInt8) = (4, 5, 6, 7)
-    }
     private let write: [UInt8] = [ExampleDevice.take, 0, 0, 0, 1, 0]
     private let modeSense: [UInt8] = [OperationCode.modeSense6, 0, 0x0A, 0, 255, 0]
 
@@ -200,55 +149,6 @@ struct PersistentReservationTests {
         #expect(b.reserveOut(Action.preempt, 6, key: 0xB, newKey: 0xA).status == .good)
         #expect(c.clearUnitAttentions() == [.reservationsReleased])
         #expect(a.clearUnitAttentions() == [.registrationsPreempted])
-    }
-
-    @Test("after PREEMPT AND ABORT nothing of the preempted goes on, wherever it runs", arguments: [false, true])
-    func abort(isFarther: Bool) async {
-        let victim = isFarther ? c : a
-        victim.reserveOut(Action.register, newKey: 0xA)
-        b.reserveOut(Action.register, newKey: 0xB)
-        victim.reserveOut(Action.reserve, 1, key: 0xA)
-        let results = Lock<[String]>([])
-        victim.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { result in
-            results.withLock { $0.append("victim \(result.isAborted)") }
-        }
-        var command: [UInt8] = [OperationCode.persistentReserveOut, Action.preemptAndAbort, 1, 0, 0]
-        command.appendBE32(24)
-        var list: [UInt8] = []
-        list.appendBE64(0xB)
-        list.appendBE64(0xA)
-        list += [UInt8](repeating: 0, count: 8)
-        b.submit(command + [0], dataOut: list) { result in
-            results.withLock { $0.append("preempted \(result.status == .good)") }
-        }
-        // It is in force, and not complete while a command of the victim is with the medium.
-        while b.reservation?.key != 0xB { await Task.yield() }
-        b.onReactor {}
-        #expect(results.withLock { $0.isEmpty })
-        victim.onReactor { [device = fixture.device] in device.letGo(1) }
-        while results.withLock({ $0.count }) < 2 { await Task.yield() }
-        #expect(results.withLock { $0 } == ["victim true", "preempted true"])
-        #expect(victim.clearUnitAttentions() == [.registrationsPreempted])
-        #expect(!writes(victim))
-    }
-
-    @Test("the one who preempts may be lost while it waits, and a later command finds its slot free")
-    func lostPreemptor() async {
-        a.reserveOut(Action.register, newKey: 0xA)
-        b.reserveOut(Action.register, newKey: 0xB)
-        let hasEnded = Lock(false)
-        a.submit([ExampleDevice.wait, 0, 0, 0, 1, 0]) { _ in hasEnded.withLock { $0 = true } }
-        var list: [UInt8] = []
-        list.appendBE64(0xB)
-        list.appendBE64(0xA)
-        list += [UInt8](repeating: 0, count: 8)
-        b.submit([OperationCode.persistentReserveOut, 5, 1, 0, 0, 0, 0, 0, 24, 0], dataOut: list) { _ in }
-        while c.keys != [0xB] { await Task.yield() }
-        b.logOut()
-        a.onReactor { [device = fixture.device] in device.letGo(1) }
-        while !hasEnded.withLock({ $0 }) { await Task.yield() }
-        a.onReactor {}
-        #expect(c.keys == [0xB], "what it has done stays")
     }
 
     @Test("REGISTER AND MOVE gives the reservation to another port, which has not to be there")

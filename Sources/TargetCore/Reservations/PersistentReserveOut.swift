@@ -196,13 +196,10 @@ extension LogicalUnit {
         let (outcome, preempted) = attachedNexuses.changePersistentReservations {
             $0.preempt(who, key: parameters.key, victims: parameters.actionKey, type)
         }
-        guard case .good = outcome, aborts, !preempted.isEmpty else { return progress(of: outcome, task) }
-        // It ends when the tasks have: nothing of those who were fenced reaches the medium after it.
-        let waiting = ReactorConfined(task)
-        nexus.iTNexus.abortTasks(of: preempted, on: self) { _ in
-            if !waiting.value.isAborted { _ = waiting.value.good() }
-            waiting.value.finish()
-        }
-        return .pending
+        guard case .good = outcome, aborts else { return progress(of: outcome, task) }
+        // It ends when the tasks have: nothing of those who were fenced reaches the medium after it, also of those
+        // whose nexus is gone or has not come back to the unit.
+        let iTNexus = nexus.iTNexus
+        return task.wait { wait in iTNexus.abortTasks(of: preempted, on: self) { wait.end() } }
     }
 }
