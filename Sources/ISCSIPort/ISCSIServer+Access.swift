@@ -49,6 +49,12 @@ extension ISCSIServer {
         access.portalGroupTags(of: target)?.contains(tag) ?? true
     }
 
+    /// The tags of the portal groups that there are and that offer the target: its ports.
+    func portalGroupTags(of target: Target) -> [UInt16] {
+        let tags = Set(registry.withLock { $0.portals.map(\.groupTag) })
+        return (access.portalGroupTags(of: target).map(tags.intersection) ?? tags).sorted()
+    }
+
     /// Ends the sessions whose initiators may not use their target any more, or would see other logical units. To be
     /// called when the answers of `AccessControl` have changed.
     ///

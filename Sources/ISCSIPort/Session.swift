@@ -121,7 +121,8 @@ final class Session: @unchecked Sendable {
             initiatorPort: InitiatorPort(
                 iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
             targetPort: TargetPort(iSCSITarget: target.name, portalGroupTag: portalGroupTag), target: target,
-            logicalUnits: logicalUnits, reactor: reactor, port: self, counters: commandCounters)
+            logicalUnits: logicalUnits, reactor: reactor, port: self, counters: commandCounters,
+            knownTargetPorts: { [server] in server.portalGroupTags(of: target) })
     }
 
     /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are

@@ -86,24 +86,27 @@ public final class AttachedNexuses: Sendable {
     /// 5.5.1).
     var isReserved: Bool { state.withLock { $0.reservationHolder != nil } }
 
-    /// Has `body` change registrations and reservation, and tells the nexuses that are concerned what they have lost.
-    /// The nexuses whose registration was preempted, when it is GOOD.
+    /// Performs a PERSISTENT RESERVE OUT of `nexus`: the next registrations and reservation take the place of those that
+    /// are there, the nexuses that are concerned learn what they have lost, and all may do what is allowed now. When it
+    /// is GOOD, also the nexuses whose commands PREEMPT AND ABORT ends.
     func changePersistentReservations(
-        _ body: (inout PersistentReservations) -> PersistentReservations.Outcome
+        _ request: PersistentReservationRequest, of nexus: ITLNexus
     ) -> (outcome: PersistentReservations.Outcome, preempted: [ITLNexus]) {
         state.withLock { state in
             // By RESERVE; whoever asked for that was faster.
             guard state.reservationHolder == nil else { return (.conflict, []) }
-            let outcome = body(&state.persistent)
-            guard case .good(let notices) = outcome else { return (outcome, []) }
+            let (next, outcome) = state.persistent.applying(request, of: nexus.registrant)
+            guard case .good(let effects) = outcome else { return (outcome, []) }
+            let isExclusive = state.persistent.reservation != nil || next.reservation != nil
+            state.persistent = next
+            guard isExclusive || !effects.isEmpty else { return (outcome, []) }
             var preempted: [ITLNexus] = []
             for nexus in state.nexuses {
                 let registrant = nexus.registrant
-                for notice in notices where notice.registrant.covers(registrant) {
-                    nexus.establishUnitAttention(notice.attention.code)
-                    if notice.attention == .registrationsPreempted { preempted.append(nexus) }
-                }
-                let exclusion = state.persistent.exclusion(of: registrant)
+                if let attention = effects.attentions[registrant] { nexus.establishUnitAttention(attention.code) }
+                if effects.preempted.contains(registrant) { preempted.append(nexus) }
+                guard isExclusive else { continue }
+                let exclusion = next.exclusion(of: registrant)
                 nexus.raise(exclusion)
                 nexus.lower(GateConditions([.writeExclusion, .accessExclusion]).subtracting(exclusion))
             }
@@ -122,7 +125,7 @@ public final class AttachedNexuses: Sendable {
     /// Reserves the unit for `nexus`; false when another one holds the reservation, or somebody is registered.
     func reserve(for nexus: ITLNexus) -> Bool {
         state.withLock { state in
-            guard state.persistent.registrations.isEmpty else { return false }
+            guard state.persistent.isEmpty else { return false }
             let holder = ObjectIdentifier(nexus)
             if let current = state.reservationHolder, current != holder { return false }
             guard nexus.listPosition >= 0 else { return false }

@@ -142,11 +142,11 @@ public enum CommonCommands {
             (.readKeys, "READ KEYS"), (.readReservation, "READ RESERVATION"),
             (.reportCapabilities, "REPORT CAPABILITIES"), (.readFullStatus, "READ FULL STATUS"),
         ]
-        let changes: [(LogicalUnit.PersistentReserveOutAction, String, scopeAndType: UInt8)] = [
-            (.register, "REGISTER", 0), (.reserve, "RESERVE", 0xFF), (.release, "RELEASE", 0xFF), (.clear, "CLEAR", 0),
-            (.preempt, "PREEMPT", 0xFF), (.preemptAndAbort, "PREEMPT AND ABORT", 0xFF),
-            (.registerAndIgnoreExistingKey, "REGISTER AND IGNORE EXISTING KEY", 0),
-            (.registerAndMove, "REGISTER AND MOVE", 0),
+        let changes: [(LogicalUnit.PersistentReserveOutAction, String)] = [
+            (.register, "REGISTER"), (.reserve, "RESERVE"), (.release, "RELEASE"), (.clear, "CLEAR"),
+            (.preempt, "PREEMPT"), (.preemptAndAbort, "PREEMPT AND ABORT"),
+            (.registerAndIgnoreExistingKey, "REGISTER AND IGNORE EXISTING KEY"),
+            (.registerAndMove, "REGISTER AND MOVE"),
         ]
         return reads.map { action, name in
             CommandDescriptor(
@@ -154,11 +154,12 @@ public enum CommonCommands {
                 usage: [0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0], direction: .dataIn, conditions: conditions
             ) { _, task, nexus in nexus.logicalUnit.persistentReserveIn(task, action) }
         }
-            + changes.map { action, name, scopeAndType in
+            + changes.map { action, name in
                 CommandDescriptor(
                     OperationCode.persistentReserveOut, serviceAction: action.rawValue,
                     "PERSISTENT RESERVE OUT, \(name)",
-                    usage: [0, scopeAndType == 0 ? 0xFF : scopeAndType, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
+                    // Scope and type are ignored where they say nothing.
+                    usage: [0, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
                     direction: .dataOut, conditions: conditions,
                     begin: { _, task, nexus in nexus.logicalUnit.beginPersistentReserveOut(task) },
                     execute: { _, task, nexus in nexus.logicalUnit.persistentReserveOut(task, nexus, action) })

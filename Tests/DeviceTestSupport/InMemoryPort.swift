@@ -47,22 +47,26 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// The port itself while tasks of a lost nexus have not come back: they do not keep it.
     private var keptAlive: InMemoryPort?
 
-    /// Logs `initiator` in to `target` on `reactor`, for the logical units of a map (the target's own when nil).
+    /// Logs a session of `initiator` in to `target` on `reactor`, for the logical units of a map (the target's own when
+    /// nil), through the port `portIdentifier`, of those that the target has.
     public init(
-        _ initiator: String, target: Target, logicalUnits: LogicalUnitMap? = nil, reactor: Reactor,
-        slotCount: Int = InMemoryPort.slotCount
+        _ initiator: String, sessionID: String = "000000000001", target: Target, logicalUnits: LogicalUnitMap? = nil,
+        reactor: Reactor, slotCount: Int = InMemoryPort.slotCount, portIdentifier: UInt16 = 1,
+        of portIdentifiers: [UInt16] = [1]
     ) {
         self.reactor = reactor
         payloads = Array(repeating: [], count: slotCount)
         completions = Array(repeating: nil, count: slotCount)
         tasks = (0..<slotCount).map { SCSITask(slot: $0, reactor: reactor, port: self) }
         let targetPort = TargetPort(
-            name: "\(target.name),t,0x0001", relativeIdentifier: 1, groupIdentifier: 1, protocolIdentifier: .iSCSI)
+            name: "\(target.name),t,0x000\(portIdentifier)", relativeIdentifier: portIdentifier,
+            groupIdentifier: portIdentifier, protocolIdentifier: .iSCSI)
         onReactor {
             self.nexus = ITNexus(
-                initiatorPort: InitiatorPort(name: initiator, transportID: Self.transportID(of: initiator)),
-                targetPort: targetPort,
-                target: target, logicalUnits: logicalUnits, reactor: reactor, port: self)
+                initiatorPort: InitiatorPort(
+                    name: initiator, transportID: Self.transportID(of: initiator, sessionID: sessionID)),
+                targetPort: targetPort, target: target, logicalUnits: logicalUnits, reactor: reactor, port: self,
+                knownTargetPorts: { portIdentifiers })
         }
     }
 

@@ -117,7 +117,7 @@ struct PersistentReservationTests {
             b.reserveOut(Action.preempt, 5, key: 0xB, newKey: 0).sense?.additionalSenseCode
                 == .invalidFieldInParameterList)
         // Registrations alone: scope and type say nothing.
-        #expect(b.reserveOut(Action.preempt, 1, key: 0xB, newKey: 0xC).status == .good)
+        #expect(b.reserveOut(Action.preempt, 0xF0, key: 0xB, newKey: 0xC).status == .good)
         #expect(c.clearUnitAttentions() == [.registrationsPreempted])
         #expect(a.keys == [0xA, 0xB] && a.reservation.map { $0 == (0xA, 5) } == true)
         // The reservation, with the registration of its holder.
@@ -149,60 +149,6 @@ struct PersistentReservationTests {
         #expect(b.reserveOut(Action.preempt, 6, key: 0xB, newKey: 0xA).status == .good)
         #expect(c.clearUnitAttentions() == [.reservationsReleased])
         #expect(a.clearUnitAttentions() == [.registrationsPreempted])
-    }
-
-    @Test("REGISTER AND MOVE gives the reservation to another port, which has not to be there")
-    func move() {
-        func list(key: UInt64, newKey: UInt64, unregisters: Bool, _ transportID: [UInt8], port: UInt16 = 1) -> [UInt8] {
-            var list: [UInt8] = []
-            list.appendBE64(key)
-            list.appendBE64(newKey)
-            list += [0, unregisters ? 2 : 0]
-            list.appendBE16(port)
-            list.appendBE32(UInt32(transportID.count))
-            return list + transportID
-        }
-        let toC = InMemoryPort.transportID(of: "iqn.2026-11.test:c")
-        registerAll()
-        let early = a.reserveOut(Action.move, list: list(key: 0xA, newKey: 0xC, unregisters: false, toC))
-        #expect(early.status == .reservationConflict, "there is no reservation")
-        a.reserveOut(Action.reserve, 3, key: 0xA)
-        let other = b.reserveOut(Action.move, list: list(key: 0xB, newKey: 0xC, unregisters: false, toC))
-        #expect(other.status == .reservationConflict, "it is not the holder")
-        let own = InMemoryPort.transportID(of: "iqn.2026-11.test:a")
-        for (bad, byte) in [
-            (list(key: 0xA, newKey: 0, unregisters: false, toC), 8),
-            (list(key: 0xA, newKey: 1, unregisters: false, own), 24),
-            (list(key: 0xA, newKey: 1, unregisters: false, [0x4F] + toC.dropFirst()), 24),
-            (list(key: 0xA, newKey: 1, unregisters: false, toC, port: 0), 18),
-        ] {
-            let sense = a.reserveOut(Action.move, list: bad).sense
-            #expect(sense == .invalidParameter(byte: byte, bit: nil))
-        }
-        #expect(
-            a.reserveOut(Action.move, list: list(key: 0xA, newKey: 0xC, unregisters: true, toC)).status == .good)
-        #expect(c.keys == [0xB, 0xC] && c.reservation.map { $0 == (0xC, 3) } == true)
-        #expect(writes(c) && !reads(a) && !reads(b))
-    }
-
-    @Test("others are registered by their TransportIDs, one session or all of a name, and through all ports")
-    func specified() {
-        let cases: [(String?, UInt8)] = [("000000000001", 0x08), (nil, 0x0C)]
-        for (session, flags) in cases {
-            let ids = [InMemoryPort.transportID(of: "iqn.2026-11.test:c", sessionID: session)]
-            #expect(a.reserveOut(Action.register, newKey: 0xA, flags: flags, transportIDs: ids).status == .good)
-            #expect(b.keys == [0xA, 0xA])
-            #expect(c.reserveOut(Action.reserve, 1, key: 0xA).status == .good)
-            #expect(writes(c) && !writes(a) && !writes(b))
-            let status = b.reserveIn(3)
-            let second = 8 + 24 + InMemoryPort.transportID(of: "iqn.2026-11.test:a").count
-            #expect(status.count == second + 24 + ids[0].count)
-            #expect(status[second + 12] == (flags == 0x0C ? 0x03 : 0x01) && status[second + 13] == 1)
-            #expect(status.rawSpan.loadBE16(at: second + 18) == (flags == 0x0C ? 0 : 1))
-            #expect(Array(status[(second + 24)...]) == ids[0])
-            #expect(c.reserveOut(Action.clear, key: 0xA).status == .good)
-            for port in [a, b, c] { port.clearUnitAttentions() }
-        }
     }
 
     @Test("RESERVE and RELEASE of SPC-2 do nothing for who may use the unit, and are a conflict for others")
@@ -264,17 +210,28 @@ struct PersistentReservationTests {
             a.reserveOut(Action.reserve, 1, list: good + [0]).sense?.additionalSenseCode == .parameterListLengthError)
         for type: UInt8 in [0, 2, 4, 9, 15] {
             #expect(a.reserveOut(Action.reserve, type, list: good).sense == .invalidField(byte: 2, bit: 3))
+            #expect(b.reserveOut(Action.reserve, type, list: good).status == .reservationConflict, "the key is first")
         }
         #expect(a.reserveOut(Action.reserve, 0x11, list: good).sense == .invalidField(byte: 2, bit: 7))
-        for (flag, bit) in [(0x08, 3), (0x04, 2), (0x01, 0)] as [(UInt8, UInt8)] {
-            let result = a.reserveOut(Action.reserve, 1, key: 0xA, flags: flag)
-            #expect(result.sense == .invalidParameter(byte: 20, bit: bit))
+        // SPEC_I_PT is for REGISTER alone; ALL_TG_PT and APTPL are ignored elsewhere.
+        for action in [Action.reserve, Action.release, Action.clear, Action.preempt, Action.preemptAndAbort] {
+            let result = a.reserveOut(action, 1, key: 0xA, flags: 0x08)
+            #expect(result.sense == .invalidParameter(byte: 20, bit: 3))
+        }
+        for action in [Action.reserve, Action.release] {
+            #expect(a.reserveOut(action, 1, key: 0xA, flags: 0x05).status == .good)
         }
         // APTPL is not offered, and SPEC_I_PT not for who is registered.
         #expect(c.reserveOut(Action.register, newKey: 1, flags: 1).sense == .invalidParameter(byte: 20, bit: 0))
         #expect(
             a.reserveOut(Action.register, key: 0xA, newKey: 1, flags: 8, transportIDs: []).sense
                 == .invalidParameter(byte: 20, bit: 3))
+        // The key is looked at first, and what a list names not at all where nobody is to be registered.
+        let bad: [UInt8] = [0x4F, 0, 0, 0]
+        #expect(
+            b.reserveOut(Action.register, key: 7, newKey: 1, flags: 9, transportIDs: [bad]).status
+                == .reservationConflict)
+        #expect(c.reserveOut(Action.register, flags: 8, transportIDs: [bad]).status == .good)
         let id = InMemoryPort.transportID(of: "iqn.2026-11.test:z")
         for length in 0..<id.count {
             let cut = Array(id.prefix(length))
@@ -289,43 +246,5 @@ struct PersistentReservationTests {
             #expect(result.sense?.additionalSenseCode == .invalidFieldInParameterList, "\(index) \(value)")
         }
         #expect(Array(a.reserveIn(3).dropFirst(4)) == Array(before.dropFirst(4)))
-    }
-
-    @Test("TransportIDs are the same however they are filled up, and more of them than may be registered are refused")
-    func transportIDs() throws {
-        let id = InMemoryPort.transportID(of: "iqn.2026-11.test:c")
-        var longer = id + [0, 0, 0, 0]
-        longer[3] += 4
-        let all = TransportID(bytes: InMemoryPort.transportID(of: "iqn.2026-11.test:c", sessionID: nil))
-        #expect(TransportID(bytes: id) == TransportID(bytes: longer))
-        #expect(all.names(TransportID(bytes: longer)) && !TransportID(bytes: id).names(all))
-        #expect(!all.names(TransportID(bytes: InMemoryPort.transportID(of: "iqn.2026-11.test:cc"))))
-        var ids: [[UInt8]] = []
-        for number in 0..<10_000 {
-            ids.append([0x06, 0, 0, 0, UInt8(number >> 8), UInt8(number & 0xFF)] + [UInt8](repeating: 0, count: 18))
-        }
-        let refused = a.reserveOut(Action.register, newKey: 0xA, flags: 8, transportIDs: ids)
-        #expect(refused.sense?.additionalSenseCode == .insufficientRegistrationResources)
-        #expect(b.keys.isEmpty)
-        // What was registered by itself is a part of what is registered for all sessions and ports.
-        c.reserveOut(Action.register, newKey: 0xC)
-        #expect(a.reserveOut(Action.register, newKey: 0xA, flags: 0x0C, transportIDs: [all.bytes]).status == .good)
-        #expect(b.keys == [0xA, 0xA])
-    }
-
-    @Test("registrations have a limit, and what is beyond it is refused as a whole")
-    func limit() {
-        var reservations = PersistentReservations()
-        func registrant(_ number: Int) -> Registrant {
-            Registrant(
-                TransportID(bytes: InMemoryPort.transportID(of: "iqn.2026-11.test:\(number)")), targetPort: 1)
-        }
-        for number in 0..<PersistentReservations.Limit.registrations {
-            let outcome = reservations.register(registrant(number), key: 0, newKey: 1, ignoresKey: false)
-            #expect(outcome == .good([]))
-        }
-        let last = reservations.register(registrant(-1), key: 0, newKey: 1, ignoresKey: false)
-        #expect(last == .refused(.resources))
-        #expect(reservations.registrations.count == PersistentReservations.Limit.registrations)
     }
 }

@@ -195,6 +195,31 @@ struct PreemptAndAbortTests {
         #expect(await eventually { results.all.last == "medium aborted" })
     }
 
+    @Test("it ends the other commands of the one who asks too, where it names that one or all")
+    func ownCommands() async {
+        for (type, key, isEnded) in [(8, 0, true), (8, 0xB, true), (5, 0xA, false), (5, 0xB, true)]
+            as [(UInt8, UInt64, Bool)]
+        {
+            let fixture = UnitFixture()
+            let (a, b) = (fixture.initiator("iqn.2026-11.test:a"), fixture.initiator("iqn.2026-11.test:b"))
+            a.reserveOut(Action.register, newKey: 0xA)
+            b.reserveOut(Action.register, newKey: 0xB)
+            b.reserveOut(Action.reserve, type, key: 0xB)
+            let results = Outcomes()
+            begin(b, 1, results, "own")
+            preempt(b, 5, key: 0xB, victims: key, results)
+            if isEnded {
+                for _ in 0..<3 { b.onReactor {} }
+                #expect(results.all.isEmpty)
+            } else {
+                #expect(await eventually { results.all == ["preempted good"] })
+            }
+            b.onReactor { fixture.device.letGo(1) }
+            let expected = isEnded ? ["own aborted", "preempted good"] : ["preempted good", "own good"]
+            #expect(await eventually { results.all == expected }, "\(type) \(key)")
+        }
+    }
+
     @Test("the preempted prevent the removal of the medium no longer, others still do")
     func prevention() {
         let prevent: [UInt8] = [OperationCode.preventAllowMediumRemoval, 0, 0, 0, 1, 0]

@@ -20,34 +20,29 @@ public enum PersistentReservationType: UInt8, Sendable, CaseIterable {
     }
 }
 
-/// Who is registered: an initiator port, through one target port or all.
-public struct Registrant: Hashable, Sendable {
-    public let transportID: TransportID
-    /// RELATIVE TARGET PORT IDENTIFIER; nil for all target ports (ALL_TG_PT).
-    public let targetPort: UInt16?
-
-    public init(_ transportID: TransportID, targetPort: UInt16?) {
-        (self.transportID, self.targetPort) = (transportID, targetPort)
-    }
-
-    /// Whether it has the I_T nexus of that initiator port and target port in it.
-    func covers(_ nexus: Registrant) -> Bool {
-        (targetPort == nil || targetPort == nexus.targetPort) && transportID.names(nexus.transportID)
-    }
-}
-
 /// The registrations and the persistent reservation of a logical unit, and the rules of PERSISTENT RESERVE OUT (SPC-5
-/// clause 5.14). It knows no nexuses and no threads: whoever uses it has a lock, and does to nexuses what the outcome
-/// says.
-struct PersistentReservations: Sendable {
+/// clause 5.14).
+///
+/// It is a value, and a request makes the next one of it (`applying`). It knows no nexuses and no threads: whoever uses
+/// it has a lock, and does to nexuses what the outcome says.
+struct PersistentReservations: Hashable, Sendable {
     enum Limit {
         /// The most registrations; more are refused with INSUFFICIENT REGISTRATION RESOURCES.
         static let registrations = 1024
+        /// The most that one I_T nexus has made for others, or for its initiator port through other target ports, and
+        /// that have not been used since.
+        static let unusedOfOne = 256
+        /// The most of all that were made so and have not been used: the others are for those who come themselves.
+        static let unused = 512
     }
 
     struct Registration: Hashable, Sendable {
         let registrant: Registrant
         var key: UInt64
+        /// Who has made it for the registrant, until that has changed something by a PERSISTENT RESERVE OUT of its own.
+        var maker: Registrant?
+        /// Rises with each registration.
+        let number: UInt64
     }
 
     struct Reservation: Hashable, Sendable {
@@ -56,46 +51,17 @@ struct PersistentReservations: Sendable {
         var holder: Registrant?
     }
 
-    /// What a service action comes to.
-    enum Outcome: Hashable {
-        /// GOOD. Those who are concerned learn of it: the ones before of a registration, reservation or both that they
-        /// have lost.
-        case good([Notice])
-        case conflict
-        case refused(Refusal)
-    }
-
-    /// A unit attention for the I_T nexuses of a registrant.
-    struct Notice: Hashable {
-        let attention: Attention
-        let registrant: Registrant
-    }
-
-    enum Attention: Hashable {
-        case reservationsPreempted
-        case reservationsReleased
-        case registrationsPreempted
-    }
-
-    /// Why a service action is refused with CHECK CONDITION.
-    enum Refusal: Hashable {
-        /// The service action reservation key, in the parameter list.
-        case key
-        /// A TransportID in the parameter list.
-        case transportID
-        /// Scope or type of a release are not those of the reservation.
-        case release
-        case resources
-    }
-
-    /// In the order in which they came.
-    private(set) var registrations: [Registration] = []
+    private var table: [Registrant: Registration] = [:]
+    private var nextNumber: UInt64 = 0
     private(set) var reservation: Reservation?
     /// PRGENERATION.
     private(set) var generation: UInt32 = 0
 
-    /// The registration of a nexus.
-    func registration(of nexus: Registrant) -> Registration? { registrations.first { $0.registrant.covers(nexus) } }
+    var isEmpty: Bool { table.isEmpty }
+    /// In the order in which they came.
+    var registrations: [Registration] { table.values.sorted { $0.number < $1.number } }
+
+    subscript(registrant: Registrant) -> Registration? { table[registrant] }
 
     /// Whether a registrant holds the reservation.
     func isHolder(_ registrant: Registrant) -> Bool {
@@ -106,164 +72,260 @@ struct PersistentReservations: Sendable {
     /// What the nexus may not do because of the reservation.
     func exclusion(of nexus: Registrant) -> GateConditions {
         guard let reservation else { return [] }
-        if let own = registration(of: nexus) {
-            if reservation.type.admitsRegistrants || isHolder(own.registrant) { return [] }
-        }
-        return reservation.type.exclusion
+        return table[nexus] != nil && (reservation.type.admitsRegistrants || isHolder(nexus))
+            ? [] : reservation.type.exclusion
     }
 
     /// Whether a nexus may use RESERVE and RELEASE without an effect (SPC-5 clause 5.14.3); nil when they are as in
     /// SPC-2, because nobody is registered.
     func compatibleReservation(of nexus: Registrant) -> Bool? {
-        guard !registrations.isEmpty else { return nil }
-        guard let reservation, let own = registration(of: nexus) else { return false }
-        return reservation.type.admitsRegistrants || isHolder(own.registrant)
+        guard !table.isEmpty else { return nil }
+        guard let reservation, table[nexus] != nil else { return false }
+        return reservation.type.admitsRegistrants || isHolder(nexus)
+    }
+
+    // MARK: Requests
+
+    /// What becomes of the registrations and the reservation by a request of `nexus`, and of the request. They stay as
+    /// they are unless it comes to GOOD.
+    func applying(_ request: PersistentReservationRequest, of nexus: Registrant) -> (next: Self, outcome: Outcome) {
+        var next = self
+        let outcome = next.perform(request, nexus)
+        guard case .good = outcome else { return (self, outcome) }
+        next.table[nexus]?.maker = nil
+        return (next, outcome)
+    }
+
+    /// What a request comes to.
+    enum Outcome: Hashable {
+        case good(Effects)
+        case conflict
+        case refused(PersistentReservationRefusal)
+    }
+
+    /// What those who are concerned learn, and lose.
+    struct Effects: Hashable {
+        /// Who has a unit attention.
+        var attentions: [Registrant: Attention] = [:]
+        /// Whose commands PREEMPT AND ABORT ends; of who asks for it, the other ones.
+        var preempted: Set<Registrant> = []
+
+        var isEmpty: Bool { attentions.isEmpty && preempted.isEmpty }
+    }
+
+    enum Attention: Hashable {
+        case reservationsPreempted
+        case reservationsReleased
+        case registrationsPreempted
+    }
+
+    private mutating func perform(_ request: PersistentReservationRequest, _ nexus: Registrant) -> Outcome {
+        let own = table[nexus]
+        if case .register(let wanted) = request.action { return register(nexus, own, request.key, wanted) }
+        // It is verified before anything else is looked at (SPC-5 clause 6.16.3).
+        guard let own, own.key == request.key else { return .conflict }
+        switch request.action {
+        case .register: return .conflict
+        case .refused(let refusal): return .refused(refusal)
+        case .reserve(let scopeAndType): return reserve(nexus, scopeAndType)
+        case .release(let scopeAndType): return release(nexus, scopeAndType)
+        case .clear:
+            let effects = Effects(attentions: attentions(.reservationsPreempted, except: nexus))
+            (table, reservation) = ([:], nil)
+            generation &+= 1
+            return .good(effects)
+        case .preempt(let victims, let scopeAndType): return preempt(nexus, victims, scopeAndType)
+        case .registerAndMove(let move): return registerAndMove(nexus, move)
+        }
+    }
+
+    private func attentions(_ attention: Attention, except nexus: Registrant) -> [Registrant: Attention] {
+        var attentions: [Registrant: Attention] = [:]
+        for registrant in table.keys where registrant != nexus { attentions[registrant] = attention }
+        return attentions
     }
 
     // MARK: Registering
 
-    /// REGISTER, and with `ignoresKey` REGISTER AND IGNORE EXISTING KEY, of `nexus` by its own target port or all, and
-    /// of `others`.
-    mutating func register(
-        _ nexus: Registrant, key: UInt64, newKey: UInt64, ignoresKey: Bool, forAllPorts: Bool = false,
-        others: [TransportID] = []
+    /// REGISTER and REGISTER AND IGNORE EXISTING KEY.
+    private mutating func register(
+        _ nexus: Registrant, _ own: Registration?, _ key: UInt64, _ wanted: PersistentReservationRequest.Registering
     ) -> Outcome {
-        guard let index = registrations.firstIndex(where: { $0.registrant.covers(nexus) }) else {
-            guard ignoresKey || key == 0 else { return .conflict }
-            guard newKey != 0 else { return .good([]) }
-            let targetPort = forAllPorts ? nil : nexus.targetPort
-            guard others.count < Limit.registrations else { return .refused(.resources) }
-            var keys: Set<TransportID.Key> = []
-            let added = ([nexus.transportID] + others).filter { keys.insert($0.lookUpKey).inserted }
-                .map { Registrant($0, targetPort: targetPort) }
-            // What one of them had by itself is a part of what it has now.
-            let kept = registrations.filter { old in
-                let isOfPort = targetPort == nil || targetPort == old.registrant.targetPort
-                return !isOfPort || !old.registrant.transportID.isNamed(in: keys)
+        guard wanted.ignoresKey || key == own?.key ?? 0 else { return .conflict }
+        if let refusal = wanted.refusal { return .refused(refusal) }
+        var others: [PersistentReservationRequest.NamedPort] = []
+        if let named = wanted.others {
+            guard own == nil else { return .refused(.parameter(byte: 20, bit: 3)) }
+            if wanted.newKey != 0 {
+                switch named {
+                case .success(let ports): others = ports
+                case .failure(let refusal): return .refused(refusal)
+                }
             }
-            guard kept.count + added.count <= Limit.registrations else { return .refused(.resources) }
-            registrations = kept + added.map { Registration(registrant: $0, key: newKey) }
-            if let holder = reservation?.holder, let new = added.first(where: { $0.covers(holder) }) {
-                reservation?.holder = new
+        }
+        let ports = Set(wanted.targetPorts).union([nexus.targetPort]).sorted()
+        // A registration has no effect on any other (SPC-5 clause 5.14.7).
+        for other in others {
+            let isRegistered = ports.contains { table[other.of(nexus.target, $0)] != nil }
+            guard !isRegistered else { return .refused(.parameter(byte: other.offset, bit: nil)) }
+        }
+        let before = nextNumber
+        let effects = register(nexus, through: ports, key, wanted)
+        for other in others {
+            guard table.count <= Limit.registrations else { return .refused(.resources) }
+            for port in ports where table[other.of(nexus.target, port)] == nil {
+                add(other.of(nexus.target, port), key: wanted.newKey, maker: nexus)
             }
-            generation &+= 1
-            return .good([])
         }
-        let own = registrations[index]
-        guard ignoresKey || own.key == key else { return .conflict }
-        generation &+= 1
-        guard newKey == 0 else {
-            registrations[index].key = newKey
-            return .good([])
-        }
-        return .good(unregister(own.registrant))
+        return nextNumber == before || isWithinLimits(of: nexus) ? .good(effects) : .refused(.resources)
     }
 
-    /// Ends a registration, and the reservation that goes with it (SPC-5 clause 5.14.11.2).
-    private mutating func unregister(_ registrant: Registrant) -> [Notice] {
-        registrations.removeAll { $0.registrant == registrant }
-        guard let former = reservation else { return [] }
-        guard former.type.isForAllRegistrants ? registrations.isEmpty : former.holder == registrant else { return [] }
+    /// As if each of the target ports had been asked by itself. Its own is: that the key is right there, is known.
+    private mutating func register(
+        _ nexus: Registrant, through ports: [UInt16], _ key: UInt64,
+        _ wanted: PersistentReservationRequest.Registering
+    ) -> Effects {
+        var removed: Set<Registrant> = []
+        var isChanged = false
+        for registrant in ports.map(nexus.through) {
+            let present = table[registrant]
+            guard wanted.ignoresKey || registrant == nexus || key == present?.key ?? 0 else { continue }
+            if wanted.newKey == 0 {
+                if present != nil { removed.insert(registrant) }
+                continue
+            }
+            if present == nil {
+                add(registrant, key: wanted.newKey, maker: registrant == nexus ? nil : nexus)
+            } else {
+                table[registrant]?.key = wanted.newKey
+            }
+            isChanged = true
+        }
+        if isChanged || !removed.isEmpty { generation &+= 1 }
+        return unregister(removed, nexus)
+    }
+
+    private mutating func add(_ registrant: Registrant, key: UInt64, maker: Registrant?) {
+        table[registrant] = Registration(registrant: registrant, key: key, maker: maker, number: nextNumber)
+        nextNumber += 1
+    }
+
+    /// Whether there are not too many, after `nexus` has added some.
+    private func isWithinLimits(of nexus: Registrant) -> Bool {
+        guard table.count <= Limit.registrations else { return false }
+        let unused = table.values.filter { $0.maker != nil }
+        return unused.count <= Limit.unused && unused.count { $0.maker == nexus } <= Limit.unusedOfOne
+    }
+
+    /// Ends registrations, and the reservation that goes with them (SPC-5 clause 5.14.11.2).
+    private mutating func unregister(_ registrants: Set<Registrant>, _ nexus: Registrant) -> Effects {
+        for registrant in registrants { table[registrant] = nil }
+        guard let former = reservation else { return Effects() }
+        guard former.holder.map({ registrants.contains($0) }) ?? table.isEmpty else { return Effects() }
         reservation = nil
-        return former.type.admitsRegistrants ? notices(.reservationsReleased) : []
+        return former.type.admitsRegistrants
+            ? Effects(attentions: attentions(.reservationsReleased, except: nexus)) : Effects()
     }
 
-    private func notices(_ attention: Attention, except registrant: Registrant? = nil) -> [Notice] {
-        registrations.filter { $0.registrant != registrant }.map {
-            Notice(attention: attention, registrant: $0.registrant)
-        }
-    }
-
-    /// REGISTER AND MOVE to an initiator port through the target port `targetPort`.
-    mutating func registerAndMove(
-        _ nexus: Registrant, key: UInt64, newKey: UInt64, to transportID: TransportID, targetPort: UInt16,
-        unregisters: Bool
+    /// REGISTER AND MOVE.
+    private mutating func registerAndMove(
+        _ nexus: Registrant, _ move: PersistentReservationRequest.Moving
     ) -> Outcome {
-        guard let own = registration(of: nexus), own.key == key, let former = reservation, isHolder(own.registrant),
-            !former.type.isForAllRegistrants
-        else { return .conflict }
-        guard newKey != 0 else { return .refused(.key) }
-        let target = Registrant(transportID, targetPort: targetPort)
-        guard !own.registrant.covers(target) else { return .refused(.transportID) }
-        if let index = registrations.firstIndex(where: { $0.registrant.covers(target) }) {
-            registrations[index].key = newKey
-            reservation = Reservation(type: former.type, holder: registrations[index].registrant)
-        } else {
-            guard registrations.count < Limit.registrations || unregisters else { return .refused(.resources) }
-            registrations.append(Registration(registrant: target, key: newKey))
-            reservation = Reservation(type: former.type, holder: target)
+        // It is the service action that cannot be (SPC-5 clause 5.14.8).
+        guard let former = reservation else { return .refused(.command(byte: 1, bit: 4)) }
+        guard former.holder == nexus else { return .conflict }
+        guard move.newKey != 0 else { return .refused(.parameter(byte: 8, bit: nil)) }
+        let destination: Registrant
+        switch move.destination {
+        case .success(let found): destination = found
+        case .failure(let refusal): return .refused(refusal)
         }
-        if unregisters { registrations.removeAll { $0.registrant == own.registrant } }
+        guard destination.transportID != nexus.transportID else { return .refused(.parameter(byte: 24, bit: nil)) }
+        if move.unregisters { table[nexus] = nil }
+        if table[destination] == nil {
+            add(destination, key: move.newKey, maker: nexus)
+            guard isWithinLimits(of: nexus) else { return .refused(.resources) }
+        } else {
+            table[destination]?.key = move.newKey
+        }
+        reservation = Reservation(type: former.type, holder: destination)
         generation &+= 1
-        return .good([])
+        return .good(Effects())
     }
 
     // MARK: Reserving
 
+    /// The type that SCOPE and TYPE of the CDB ask for.
+    private static func type(
+        _ scopeAndType: UInt8
+    ) -> Result<PersistentReservationType, PersistentReservationRefusal> {
+        guard scopeAndType >> 4 == 0 else { return .failure(.command(byte: 2, bit: 7)) }
+        return PersistentReservationType(rawValue: scopeAndType & 0x0F).map { .success($0) }
+            ?? .failure(.command(byte: 2, bit: 3))
+    }
+
     /// RESERVE.
-    mutating func reserve(_ nexus: Registrant, key: UInt64, _ type: PersistentReservationType) -> Outcome {
-        guard let own = registration(of: nexus), own.key == key else { return .conflict }
-        guard let present = reservation else {
-            reservation = Reservation(type: type, holder: type.isForAllRegistrants ? nil : own.registrant)
-            return .good([])
+    private mutating func reserve(_ nexus: Registrant, _ scopeAndType: UInt8) -> Outcome {
+        switch Self.type(scopeAndType) {
+        case .failure(let refusal): return .refused(refusal)
+        case .success(let type):
+            guard let present = reservation else {
+                reservation = Reservation(type: type, holder: type.isForAllRegistrants ? nil : nexus)
+                return .good(Effects())
+            }
+            return isHolder(nexus) && present.type == type ? .good(Effects()) : .conflict
         }
-        return isHolder(own.registrant) && present.type == type ? .good([]) : .conflict
     }
 
-    /// RELEASE. `type` is nil when there is none of that number.
-    mutating func release(_ nexus: Registrant, key: UInt64, _ type: PersistentReservationType?) -> Outcome {
-        guard let own = registration(of: nexus), own.key == key else { return .conflict }
-        guard let present = reservation, isHolder(own.registrant) else { return .good([]) }
-        guard present.type == type else { return .refused(.release) }
+    /// RELEASE.
+    private mutating func release(_ nexus: Registrant, _ scopeAndType: UInt8) -> Outcome {
+        guard let present = reservation, isHolder(nexus) else { return .good(Effects()) }
+        guard present.type.rawValue == scopeAndType else { return .refused(.release) }
         reservation = nil
-        return .good(present.type.admitsRegistrants ? notices(.reservationsReleased, except: own.registrant) : [])
-    }
-
-    /// CLEAR.
-    mutating func clear(_ nexus: Registrant, key: UInt64) -> Outcome {
-        guard let own = registration(of: nexus), own.key == key else { return .conflict }
-        let concerned = notices(.reservationsPreempted, except: own.registrant)
-        (registrations, reservation) = ([], nil)
-        generation &+= 1
-        return .good(concerned)
-    }
-
-    /// PREEMPT, and what PREEMPT AND ABORT does to registrations: those that it takes away, but for that of who asks,
-    /// have REGISTRATIONS PREEMPTED in the outcome (SPC-5 clause 5.14.11.3).
-    mutating func preempt(
-        _ nexus: Registrant, key: UInt64, victims victimKey: UInt64, _ type: PersistentReservationType
-    ) -> Outcome {
-        guard let own = registration(of: nexus), own.key == key else { return .conflict }
-        if let present = reservation {
-            let holderKey = present.holder.flatMap { holder in
-                registrations.first { $0.registrant == holder }?.key
-            }
-            let takesReservation = present.type.isForAllRegistrants ? victimKey == 0 : victimKey == holderKey
-            if takesReservation {
-                let victims = registrations.filter {
-                    $0.registrant != own.registrant && (present.type.isForAllRegistrants || $0.key == victimKey)
-                }
-                remove(victims)
-                reservation = Reservation(type: type, holder: type.isForAllRegistrants ? nil : own.registrant)
-                generation &+= 1
-                let taken = victims.map { Notice(attention: .registrationsPreempted, registrant: $0.registrant) }
-                return .good(
-                    taken + (present.type == type ? [] : notices(.reservationsReleased, except: own.registrant)))
-            }
-        }
-        guard victimKey != 0 else { return .refused(.key) }
-        let victims = registrations.filter { $0.key == victimKey }
-        guard !victims.isEmpty else { return .conflict }
-        remove(victims)
-        if registrations.isEmpty, reservation?.type.isForAllRegistrants == true { reservation = nil }
-        generation &+= 1
         return .good(
-            victims.filter { $0.registrant != own.registrant }
-                .map { Notice(attention: .registrationsPreempted, registrant: $0.registrant) })
+            present.type.admitsRegistrants
+                ? Effects(attentions: attentions(.reservationsReleased, except: nexus)) : Effects())
     }
 
-    private mutating func remove(_ victims: [Registration]) {
-        let gone = Set(victims.map(\.registrant))
-        registrations.removeAll { gone.contains($0.registrant) }
+    /// PREEMPT, and what PREEMPT AND ABORT does to registrations (SPC-5 clauses 5.14.11.3 to 5.14.11.5).
+    private mutating func preempt(_ nexus: Registrant, _ victimKey: UInt64, _ scopeAndType: UInt8) -> Outcome {
+        guard let present = reservation, isKeyOfHolder(present, victimKey) else {
+            return preemptRegistrations(nexus, victimKey)
+        }
+        switch Self.type(scopeAndType) {
+        case .failure(let refusal): return .refused(refusal)
+        case .success(let type):
+            let isOfAll = present.type.isForAllRegistrants
+            let preempted = Set(table.values.filter { isOfAll || $0.key == victimKey }.map(\.registrant))
+            for registrant in preempted where registrant != nexus { table[registrant] = nil }
+            reservation = Reservation(type: type, holder: type.isForAllRegistrants ? nil : nexus)
+            generation &+= 1
+            var effects = Effects(preempted: preempted)
+            if present.type != type { effects.attentions = attentions(.reservationsReleased, except: nexus) }
+            for registrant in preempted where registrant != nexus {
+                effects.attentions[registrant] = .registrationsPreempted
+            }
+            return .good(effects)
+        }
+    }
+
+    /// Whether a key names the holder of a reservation; all holders have the key 0.
+    private func isKeyOfHolder(_ present: Reservation, _ key: UInt64) -> Bool {
+        present.holder.map { table[$0]?.key == key } ?? (key == 0)
+    }
+
+    /// Takes registrations alone away; scope and type say nothing.
+    private mutating func preemptRegistrations(_ nexus: Registrant, _ victimKey: UInt64) -> Outcome {
+        guard victimKey != 0 else { return .refused(.parameter(byte: 8, bit: nil)) }
+        let preempted = Set(table.values.filter { $0.key == victimKey }.map(\.registrant))
+        guard !preempted.isEmpty else { return .conflict }
+        var effects = Effects(preempted: preempted)
+        for registrant in preempted {
+            table[registrant] = nil
+            if registrant != nexus { effects.attentions[registrant] = .registrationsPreempted }
+        }
+        if table.isEmpty, reservation?.type.isForAllRegistrants == true { reservation = nil }
+        generation &+= 1
+        return .good(effects)
     }
 }

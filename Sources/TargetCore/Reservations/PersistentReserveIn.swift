@@ -45,9 +45,8 @@ extension PersistentReservations {
     /// READ RESERVATION (SPC-5 tables 210 and 211). Without a key where all registrants hold it.
     var reservationData: [UInt8] {
         guard let reservation else { return withHeader([]) }
-        let holder = registrations.first { $0.registrant == reservation.holder }
         var content: [UInt8] = []
-        content.appendBE64(holder?.key ?? 0)
+        content.appendBE64(reservation.holder.flatMap { self[$0]?.key } ?? 0)
         return withHeader(content + [0, 0, 0, 0, 0, reservation.type.rawValue, 0, 0])
     }
 
@@ -55,16 +54,16 @@ extension PersistentReservations {
     /// passes all reservations, and what changes nothing the write exclusive ones (ALLOW COMMANDS 011b); all types.
     static let capabilities: [UInt8] = [0, 8, 0x1C, 0x80 | 0x30, 0xEA, 0x01, 0, 0]
 
-    /// READ FULL STATUS: a descriptor of each registration (SPC-5 table 216).
+    /// READ FULL STATUS: a descriptor of each registration, which is of one I_T nexus (SPC-5 table 216). Where the unit
+    /// is mapped in several targets, their ports are not told apart here.
     var fullStatus: [UInt8] {
         var content: [UInt8] = []
         for registration in registrations {
             let holds = isHolder(registration.registrant)
             let registrant = registration.registrant
             content.appendBE64(registration.key)
-            content += [0, 0, 0, 0, (registrant.targetPort == nil ? 0x02 : 0) | (holds ? 0x01 : 0)]
-            content += [holds ? reservation?.type.rawValue ?? 0 : 0, 0, 0, 0, 0]
-            content.appendBE16(registrant.targetPort ?? 0)
+            content += [0, 0, 0, 0, holds ? 0x01 : 0, holds ? reservation?.type.rawValue ?? 0 : 0, 0, 0, 0, 0]
+            content.appendBE16(registrant.targetPort)
             content.appendBE32(UInt32(registrant.transportID.bytes.count))
             content += registrant.transportID.bytes
         }

@@ -3,10 +3,7 @@ internal import SCSI
 
 extension ITLNexus {
     /// Who the nexus is for persistent reservations.
-    var registrant: Registrant {
-        Registrant(
-            TransportID(bytes: iTNexus.initiatorPort.transportID), targetPort: iTNexus.targetPort.relativeIdentifier)
-    }
+    var registrant: Registrant { iTNexus.registrant }
 }
 
 extension PersistentReservations.Attention {
@@ -57,149 +54,152 @@ extension LogicalUnit {
         guard !attachedNexuses.isReserved else { return task.end(.reservationConflict) }
         let list = task.parameterList()
         guard list.count >= Self.basicLength else { return task.fail(.illegalRequest, .parameterListLengthError) }
-        let parameters = Parameters(
-            key: list.rawSpan.loadBE64(at: 0), actionKey: list.rawSpan.loadBE64(at: 8), list: list)
-        let block = task.commandDescriptorBlock
-        let type = PersistentReservationType(rawValue: block[2] & 0x0F)
-        switch action {
-        case .register, .registerAndIgnoreExistingKey:
-            return register(task, nexus, parameters, ignoresKey: action == .registerAndIgnoreExistingKey)
-        case .registerAndMove: return registerAndMove(task, nexus, parameters)
-        default: break
+        let namesPorts = list[20] & 0x08 != 0
+        guard list.count == Self.basicLength || action == .registerAndMove || namesPorts else {
+            return task.fail(.illegalRequest, .parameterListLengthError)
         }
-        guard list.count == Self.basicLength else { return task.fail(.illegalRequest, .parameterListLengthError) }
-        for (bit, mask) in [(3, 0x08), (2, 0x04), (0, 0x01)] as [(Int, UInt8)] where list[20] & mask != 0 {
-            return task.failInvalidParameter(byte: 20, bit: bit)
-        }
-        let who = nexus.registrant
-        switch action {
-        case .reserve:
-            guard block[2] >> 4 == 0 else { return task.failInvalidField(byte: 2, bit: 7) }
-            guard let type else { return task.failInvalidField(byte: 2, bit: 3) }
-            return change(task) { $0.reserve(who, key: parameters.key, type) }
-        case .release:
-            return change(task) { $0.release(who, key: parameters.key, block[2] >> 4 == 0 ? type : nil) }
-        case .clear: return change(task) { $0.clear(who, key: parameters.key) }
-        default:
-            guard block[2] >> 4 == 0 else { return task.failInvalidField(byte: 2, bit: 7) }
-            guard let type else { return task.failInvalidField(byte: 2, bit: 3) }
-            return preempt(task, nexus, parameters, type, aborts: action == .preemptAndAbort)
-        }
-    }
-
-    private struct Parameters {
-        /// RESERVATION KEY.
-        let key: UInt64
-        /// SERVICE ACTION RESERVATION KEY.
-        let actionKey: UInt64
-        let list: [UInt8]
-    }
-
-    private func change(
-        _ task: SCSITask, _ body: (inout PersistentReservations) -> PersistentReservations.Outcome
-    ) -> CommandProgress {
-        progress(of: attachedNexuses.changePersistentReservations(body).outcome, task)
+        let wanted = Self.wanted(action, list, task.commandDescriptorBlock[2], nexus.iTNexus)
+        let request = PersistentReservationRequest(key: list.rawSpan.loadBE64(at: 0), action: wanted)
+        let (outcome, preempted) = attachedNexuses.changePersistentReservations(request, of: nexus)
+        guard case .good = outcome, action == .preemptAndAbort else { return progress(of: outcome, task) }
+        return abortPreempted(preempted, task, nexus)
     }
 
     private func progress(of outcome: PersistentReservations.Outcome, _ task: SCSITask) -> CommandProgress {
         switch outcome {
         case .good: task.good()
         case .conflict: task.end(.reservationConflict)
-        case .refused(.key): task.failInvalidParameter(byte: 8)
-        case .refused(.transportID): task.failInvalidParameter(byte: 24)
+        case .refused(.command(let byte, let bit)): task.failInvalidField(byte: byte, bit: bit)
+        case .refused(.parameter(let byte, let bit)): task.failInvalidParameter(byte: byte, bit: bit)
+        case .refused(.length): task.fail(.illegalRequest, .parameterListLengthError)
         case .refused(.release): task.fail(.illegalRequest, .invalidReleaseOfPersistentReservation)
         case .refused(.resources): task.fail(.illegalRequest, .insufficientRegistrationResources)
         }
     }
 
-    // MARK: Registrations
+    /// PREEMPT AND ABORT ends when the commands of those who were preempted have: nothing of those who are fenced
+    /// reaches the medium after it, also of those whose nexus is gone or has not come back to the unit. Who asks may be
+    /// one of them, with its other commands.
+    private func abortPreempted(_ preempted: [ITLNexus], _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        let iTNexus = nexus.iTNexus
+        let own = preempted.filter { $0.iTNexus === iTNexus }
+        iTNexus.forEachTask { other in
+            if other !== task, own.contains(where: { $0 === other.nexus }) { other.fields.isToBeCleared = true }
+        }
+        return task.wait { wait in iTNexus.abortTasks(of: preempted, on: self) { wait.end() } }
+    }
 
-    private func register(
-        _ task: SCSITask, _ nexus: ITLNexus, _ parameters: Parameters, ignoresKey: Bool
-    ) -> CommandProgress {
-        let list = parameters.list
+    // MARK: The parameter list
+
+    /// What a service action with that parameter list asks for.
+    private static func wanted(
+        _ action: PersistentReserveOutAction, _ list: [UInt8], _ scopeAndType: UInt8, _ nexus: ITNexus
+    ) -> PersistentReservationRequest.Action {
+        let actionKey = list.rawSpan.loadBE64(at: 8)
+        switch action {
+        case .register, .registerAndIgnoreExistingKey:
+            return .register(registering(list, actionKey, nexus, ignoresKey: action != .register))
+        case .registerAndMove:
+            return .registerAndMove(
+                PersistentReservationRequest.Moving(
+                    newKey: actionKey, unregisters: list[17] & 0x02 != 0, destination: destination(list, nexus)))
+        default: break
+        }
+        // SPEC_I_PT is for REGISTER alone; APTPL and ALL_TG_PT are ignored elsewhere.
+        guard list[20] & 0x08 == 0 else { return .refused(.parameter(byte: 20, bit: 3)) }
+        switch action {
+        case .reserve: return .reserve(scopeAndType)
+        case .release: return .release(scopeAndType)
+        case .clear: return .clear
+        default: return .preempt(victims: actionKey, scopeAndType)
+        }
+    }
+
+    private static func registering(
+        _ list: [UInt8], _ newKey: UInt64, _ nexus: ITNexus, ignoresKey: Bool
+    ) -> PersistentReservationRequest.Registering {
+        var registering = PersistentReservationRequest.Registering(newKey: newKey, ignoresKey: ignoresKey)
         // Registrations are not kept over a loss of power (PTPL_C zero).
-        guard list[20] & 0x01 == 0 else { return task.failInvalidParameter(byte: 20, bit: 0) }
-        var others: [TransportID] = []
-        if list[20] & 0x08 != 0 {
-            // SPEC_I_PT is for REGISTER alone, and for who is not registered.
-            let isRegistered = attachedNexuses.persistentReservations.registration(of: nexus.registrant) != nil
-            guard !ignoresKey, !isRegistered else { return task.failInvalidParameter(byte: 20, bit: 3) }
-            switch Self.transportIDs(list) {
-            case .success(let found): others = found
-            case .failure(let fault): return fault.fails(task)
-            }
-        } else if list.count != Self.basicLength {
-            return task.fail(.illegalRequest, .parameterListLengthError)
-        }
-        let who = nexus.registrant
-        return change(task) {
-            $0.register(
-                who, key: parameters.key, newKey: parameters.actionKey, ignoresKey: ignoresKey,
-                forAllPorts: list[20] & 0x04 != 0, others: others)
-        }
-    }
-
-    private enum ListFault: Error {
-        case length
-        case field(Int)
-
-        func fails(_ task: SCSITask) -> CommandProgress {
-            switch self {
-            case .length: task.fail(.illegalRequest, .parameterListLengthError)
-            case .field(let byte): task.failInvalidParameter(byte: byte)
+        if list[20] & 0x01 != 0 {
+            registering.refusal = .parameter(byte: 20, bit: 0)
+        } else if list[20] & 0x08 != 0 {
+            if ignoresKey {
+                registering.refusal = .parameter(byte: 20, bit: 3)
+            } else {
+                registering.others = namedPorts(list, nexus)
             }
         }
+        if list[20] & 0x04 != 0 { registering.targetPorts = nexus.knownTargetPorts() }
+        return registering
     }
 
-    /// The TransportIDs behind the basic part (SPC-5 table 222).
-    private static func transportIDs(_ list: [UInt8]) -> Result<[TransportID], ListFault> {
+    /// The initiator ports behind the basic part (SPC-5 table 222). Instead of a device that is named, those are meant
+    /// that are known: its ports that are logged in to the target (SPC-5 clause 7.6.4.6).
+    private static func namedPorts(
+        _ list: [UInt8], _ nexus: ITNexus
+    ) -> Result<[PersistentReservationRequest.NamedPort], PersistentReservationRefusal> {
         guard list.count >= 28 else { return .failure(.length) }
         let end = 28 + Int(list.rawSpan.loadBE32(at: 24))
-        guard end == list.count else { return .failure(end < list.count ? .field(24) : .length) }
-        var found: [TransportID] = []
+        guard end == list.count else {
+            return .failure(end < list.count ? .parameter(byte: 24, bit: nil) : .length)
+        }
+        var ports: [PersistentReservationRequest.NamedPort] = []
+        var known: [ArraySlice<UInt8>: [TransportID]]?
         var offset = 28
         while offset < end {
-            guard let transportID = TransportID(list, at: offset) else { return .failure(.field(offset)) }
-            found.append(transportID)
-            offset += transportID.bytes.count
+            guard let (transportID, length) = TransportID.read(list, at: offset), nexus.isOfTransport(transportID)
+            else {
+                return .failure(.parameter(byte: offset, bit: nil))
+            }
+            var named = [transportID]
+            if transportID.namesDevice {
+                let devices = known ?? nexus.target.initiatorPorts
+                known = devices
+                named = transportID.deviceName.flatMap { devices[$0] } ?? []
+                guard !named.isEmpty else { return .failure(.parameter(byte: offset, bit: nil)) }
+            }
+            ports += named.map { PersistentReservationRequest.NamedPort(transportID: $0, offset: offset) }
+            guard ports.count <= PersistentReservations.Limit.registrations else { return .failure(.resources) }
+            offset += length
         }
-        return .success(found)
+        return .success(ports)
     }
 
-    private func registerAndMove(_ task: SCSITask, _ nexus: ITLNexus, _ parameters: Parameters) -> CommandProgress {
-        let list = parameters.list
-        guard list[17] & 0x01 == 0 else { return task.failInvalidParameter(byte: 17, bit: 0) }
+    /// The I_T nexus that REGISTER AND MOVE names (SPC-5 table 225): of an initiator port, and a port that the target
+    /// has.
+    private static func destination(
+        _ list: [UInt8], _ nexus: ITNexus
+    ) -> Result<Registrant, PersistentReservationRefusal> {
+        guard list[17] & 0x01 == 0 else { return .failure(.parameter(byte: 17, bit: 0)) }
         let length = Int(list.rawSpan.loadBE32(at: 20))
-        guard list.count == Self.basicLength + length else {
-            return task.fail(.illegalRequest, .parameterListLengthError)
-        }
-        guard let transportID = TransportID(list, at: 24), transportID.bytes.count == length else {
-            return task.failInvalidParameter(byte: length == 0 ? 20 : 24)
-        }
+        guard list.count == basicLength + length else { return .failure(.length) }
+        guard length > 0 else { return .failure(.parameter(byte: 20, bit: nil)) }
+        guard let (transportID, used) = TransportID.read(list, at: 24), used == length, !transportID.namesDevice,
+            nexus.isOfTransport(transportID)
+        else { return .failure(.parameter(byte: 24, bit: nil)) }
         let port = list.rawSpan.loadBE16(at: 18)
-        guard port > 0 else { return task.failInvalidParameter(byte: 18) }
-        let who = nexus.registrant
-        return change(task) {
-            $0.registerAndMove(
-                who, key: parameters.key, newKey: parameters.actionKey, to: transportID, targetPort: port,
-                unregisters: list[17] & 0x02 != 0)
+        guard port == nexus.targetPort.relativeIdentifier || nexus.knownTargetPorts().contains(port) else {
+            return .failure(.parameter(byte: 18, bit: nil))
         }
+        return .success(Registrant(transportID, target: nexus.target.name, targetPort: port))
     }
+}
 
-    // MARK: Preemption
+extension ITNexus {
+    /// Whether a TransportID is one of the protocol that the target port speaks.
+    fileprivate func isOfTransport(_ transportID: TransportID) -> Bool {
+        transportID.protocolIdentifier == targetPort.protocolIdentifier.rawValue
+    }
+}
 
-    private func preempt(
-        _ task: SCSITask, _ nexus: ITLNexus, _ parameters: Parameters, _ type: PersistentReservationType, aborts: Bool
-    ) -> CommandProgress {
-        let who = nexus.registrant
-        let (outcome, preempted) = attachedNexuses.changePersistentReservations {
-            $0.preempt(who, key: parameters.key, victims: parameters.actionKey, type)
+extension Target {
+    /// The initiator ports that are logged in, by the names of their devices.
+    fileprivate var initiatorPorts: [ArraySlice<UInt8>: [TransportID]] {
+        var ports: [ArraySlice<UInt8>: Set<TransportID>] = [:]
+        for nexus in nexuses {
+            let transportID = nexus.registrant.transportID
+            if let name = transportID.deviceName { ports[name, default: []].insert(transportID) }
         }
-        guard case .good = outcome, aborts else { return progress(of: outcome, task) }
-        // It ends when the tasks have: nothing of those who were fenced reaches the medium after it, also of those
-        // whose nexus is gone or has not come back to the unit.
-        let iTNexus = nexus.iTNexus
-        return task.wait { wait in iTNexus.abortTasks(of: preempted, on: self) { wait.end() } }
+        return ports.mapValues(Array.init)
     }
 }

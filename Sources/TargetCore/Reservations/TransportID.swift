@@ -1,39 +1,48 @@
 internal import Bytes
 
-/// A TransportID: how persistent reservations name an initiator port (SPC-5 clause 7.6.4). It is kept as it came; two
-/// that differ in what fills them up only are the same.
-public struct TransportID: Sendable {
+/// A TransportID: how persistent reservations name an initiator port (SPC-5 clause 7.6.4).
+///
+/// It is kept in one form: those that name the same are equal, whatever fills them up and in whatever letters the
+/// digits of an ISID are.
+public struct TransportID: Hashable, Sendable {
     /// A multiple of 4 bytes.
     public let bytes: [UInt8]
-    /// What it is compared by: for iSCSI the first byte and the name without what fills it up.
-    private let key: [UInt8]
-    /// The key of the one that names all sessions of the same iSCSI name; nil when it has no session.
-    private let keyOfAllSessions: [UInt8]?
 
-    public init(bytes: [UInt8]) {
-        self.bytes = bytes
-        guard bytes.count > 4, Self.isiSCSI(bytes), let name = Self.iSCSIName(bytes) else {
-            (key, keyOfAllSessions) = (bytes, nil)
-            return
-        }
-        key = [bytes[0]] + name
-        keyOfAllSessions = Self.separator(in: name).map { [ProtocolIdentifier.iSCSI.rawValue] + name[..<$0] }
-    }
+    /// The one of those bytes; such as are of no form that SPC knows are kept as they are.
+    public init(bytes: [UInt8]) { self.bytes = Self.canonicalForm(of: bytes[...]) ?? bytes }
 
     /// The longest that is taken: an iSCSI name of 223 bytes, separator, ISID, and what makes a multiple of 4 of it.
     static let maximumLength = 4 + 244
 
-    /// The one that begins at `offset` of `list`; nil when it does not end there, or is of no form that SPC knows.
-    init?(_ list: [UInt8], at offset: Int) {
-        guard list.count - offset >= 4, let length = Self.length(list, at: offset),
-            length <= Self.maximumLength, list.count - offset >= length
+    /// The one that begins at `offset` of `list`, and how long it is there; nil when it does not end there, or is of no
+    /// form that SPC knows.
+    static func read(_ list: [UInt8], at offset: Int) -> (transportID: TransportID, length: Int)? {
+        guard list.count - offset >= 4, let length = length(list, at: offset), length <= maximumLength,
+            list.count - offset >= length, let bytes = canonicalForm(of: list[offset..<offset + length])
         else { return nil }
-        let bytes = Array(list[offset..<offset + length])
-        guard Self.isiSCSI(bytes) == false || Self.iSCSIName(bytes) != nil else { return nil }
-        self.init(bytes: bytes)
+        return (TransportID(canonical: bytes), length)
     }
 
-    private static func isiSCSI(_ bytes: [UInt8]) -> Bool { bytes[0] & 0x0F == ProtocolIdentifier.iSCSI.rawValue }
+    private init(canonical bytes: [UInt8]) { self.bytes = bytes }
+
+    /// PROTOCOL IDENTIFIER.
+    var protocolIdentifier: UInt8 { (bytes.first ?? 0) & 0x0F }
+
+    /// Whether it names an iSCSI initiator device (format 00b), and so all ports of that name.
+    var namesDevice: Bool { Self.isiSCSI(bytes[...]) && bytes[0] >> 6 == 0 }
+
+    /// The iSCSI name of the device, without its session; nil for other protocols.
+    var deviceName: ArraySlice<UInt8>? {
+        guard Self.isiSCSI(bytes[...]) else { return nil }
+        let text = bytes[4...].prefix { $0 != 0 }
+        return Self.separator(in: text).map { text[..<$0] } ?? text
+    }
+
+    // MARK: Forms
+
+    private static func isiSCSI(_ bytes: ArraySlice<UInt8>) -> Bool {
+        bytes.count > 4 && bytes[bytes.startIndex] & 0x0F == ProtocolIdentifier.iSCSI.rawValue
+    }
 
     /// How long the one at `offset` is, which has 4 bytes there: 24 bytes but for iSCSI, where it says so itself.
     private static func length(_ list: [UInt8], at offset: Int) -> Int? {
@@ -48,40 +57,75 @@ public struct TransportID: Sendable {
         }
     }
 
-    /// The text of one of iSCSI, up to its NUL, which the end of the field has to have; nil when it has none, or the
-    /// format is not that of the text.
-    private static func iSCSIName(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
-        let text = bytes[4...]
-        guard let end = text.firstIndex(of: 0), end > 4, text[end...].allSatisfy({ $0 == 0 }) else { return nil }
+    /// What all that name the same have in common; nil when the text is not that of the format, or has no NUL behind
+    /// it.
+    private static func canonicalForm(of bytes: ArraySlice<UInt8>) -> [UInt8]? {
+        guard isiSCSI(bytes) else { return Array(bytes) }
+        let text = bytes.dropFirst(4)
+        guard let end = text.firstIndex(of: 0), end > text.startIndex, text[end...].allSatisfy({ $0 == 0 }) else {
+            return nil
+        }
         let name = text[..<end]
-        let hasSession = separator(in: name) != nil
-        return hasSession == (bytes[0] >> 6 == 1) ? name : nil
+        switch (bytes[bytes.startIndex] >> 6, separator(in: name)) {
+        case (0, nil): return padded(0, Array(name))
+        case (1, let mark?):
+            let digits = name[(mark + sessionMark.count)...].compactMap(lowercaseDigit)
+            guard mark > name.startIndex, (1...12).contains(digits.count),
+                digits.count == name.endIndex - mark - sessionMark.count
+            else { return nil }
+            let zeros = [UInt8](repeating: UInt8(ascii: "0"), count: 12 - digits.count)
+            return padded(1, name[..<mark] + sessionMark + zeros + digits)
+        default: return nil
+        }
     }
 
-    /// Where `,i,0x` begins, behind which the ISID stands.
+    private static func padded(_ format: UInt8, _ name: [UInt8]) -> [UInt8] {
+        var text = name + [0]
+        while text.count % 4 != 0 || text.count < 20 { text.append(0) }
+        return [format << 6 | ProtocolIdentifier.iSCSI.rawValue, 0, UInt8(text.count >> 8), UInt8(text.count & 0xFF)]
+            + text
+    }
+
+    /// The hexadecimal digit in the letters of the one form; nil when it is none.
+    private static func lowercaseDigit(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"): byte
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte + 0x20
+        default: nil
+        }
+    }
+
+    /// What stands between a name and an ISID.
+    private static let sessionMark = Array(",i,0x".utf8)
+
+    /// Where that begins.
     private static func separator(in name: ArraySlice<UInt8>) -> Int? {
-        let mark = Array(",i,0x".utf8)
-        guard name.count >= mark.count else { return nil }
-        return (name.startIndex...name.endIndex - mark.count).first { name[$0..<$0 + mark.count].elementsEqual(mark) }
+        guard name.count >= sessionMark.count else { return nil }
+        return (name.startIndex...name.endIndex - sessionMark.count).first {
+            name[$0] == sessionMark[0] && name[$0..<$0 + sessionMark.count].elementsEqual(sessionMark)
+        }
     }
-
-    /// Whether it names the initiator port `other`: they are the same, or it is an iSCSI name without ISID, which names
-    /// all ports of that name (SPC-5 clause 7.6.4.6).
-    func names(_ other: TransportID) -> Bool { key == other.key || key == other.keyOfAllSessions }
-
-    /// Whether one of those with the keys `others` names it.
-    func isNamed(in others: Set<Key>) -> Bool {
-        others.contains(Key(bytes: key)) || keyOfAllSessions.map { others.contains(Key(bytes: $0)) } ?? false
-    }
-
-    /// What it is looked up by.
-    struct Key: Hashable { fileprivate let bytes: [UInt8] }
-
-    var lookUpKey: Key { Key(bytes: key) }
 }
 
-extension TransportID: Hashable {
-    public static func == (one: TransportID, other: TransportID) -> Bool { one.key == other.key }
+/// Who is registered: an I_T nexus, of an initiator port and one port of a target.
+///
+/// A logical unit may be mapped in several targets, whose ports have the same identifiers.
+public struct Registrant: Hashable, Sendable {
+    /// The initiator port.
+    public let transportID: TransportID
+    /// The name of the target.
+    public let target: String
+    /// RELATIVE TARGET PORT IDENTIFIER.
+    public let targetPort: UInt16
 
-    public func hash(into hasher: inout Hasher) { hasher.combine(key) }
+    public init(_ transportID: TransportID, target: String, targetPort: UInt16) {
+        self.transportID = transportID
+        self.target = target
+        self.targetPort = targetPort
+    }
+
+    /// The same initiator port and target, through another port.
+    func through(_ targetPort: UInt16) -> Registrant {
+        Registrant(transportID, target: target, targetPort: targetPort)
+    }
 }
