@@ -86,9 +86,9 @@ public final class AttachedNexuses: Sendable {
     /// 5.5.1).
     var isReserved: Bool { state.withLock { $0.reservationHolder != nil } }
 
-    /// Performs a PERSISTENT RESERVE OUT of `nexus`: the next registrations and reservation take the place of those that
-    /// are there, the nexuses that are concerned learn what they have lost, and all may do what is allowed now. When it
-    /// is GOOD, also the nexuses whose commands PREEMPT AND ABORT ends.
+    /// Performs a PERSISTENT RESERVE OUT of `nexus`: the next registrations and reservation take the place of those
+    /// that are there, the nexuses that are concerned learn what they have lost, and all may do what is allowed now.
+    /// When it is GOOD, also the nexuses whose commands PREEMPT AND ABORT ends.
     func changePersistentReservations(
         _ request: PersistentReservationRequest, of nexus: ITLNexus
     ) -> (outcome: PersistentReservations.Outcome, preempted: [ITLNexus]) {

@@ -46,9 +46,9 @@ public final class ITNexus: Sendable {
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its
-    /// number. Its commands are counted in `counters`, which is for no other nexus. `knownTargetPorts` gives the relative
-    /// identifiers of all ports that the target has by then (only this one when nil): persistent reservations reach
-    /// others too. It is called on any thread, for few commands.
+    /// number. Its commands are counted in `counters`, which is for no other nexus. `knownTargetPorts` gives the
+    /// relative identifiers of all ports that the target has by then (only this one when nil): persistent reservations
+    /// reach others too. It is called on any thread, for few commands.
     public convenience init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
         reactor: Reactor, port: any TaskPort, counters: CommandCounters = CommandCounters(),

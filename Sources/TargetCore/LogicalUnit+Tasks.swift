@@ -270,8 +270,8 @@ extension LogicalUnit {
     }
 
     /// Aborts a task: at once when it is blocked, its data is missing, or it waits for others only, and when it comes
-    /// back from the medium otherwise. The initiator gets no answer, unless it is the unit that is gone. With `startsBlocked` false, what
-    /// waited for it is not started.
+    /// back from the medium otherwise. The initiator gets no answer, unless it is the unit that is gone. With
+    /// `startsBlocked` false, what waited for it is not started.
     func abort(_ task: SCSITask, isUnitGone: Bool = false, startsBlocked: Bool = true) {
         guard let nexus = task.nexus else { return }
         guard !task.isAborted else {
