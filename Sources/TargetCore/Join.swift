@@ -2,8 +2,8 @@ internal import Platform
 internal import Synchronization
 
 /// Counts what a task management function, or a command (`CommandWait`), waits for, and completes when all of it has
-/// ended, on the reactor of the nexus that asks. With that nexus it ends: what it waits for may never come, and must not
-/// keep the port.
+/// ended, on the reactor of the nexus that asks. With that nexus it ends: what it waits for may never come, and must
+/// not keep the port.
 final class Join: TaskWaiter {
     private struct Origin {
         let nexus: ITNexus
