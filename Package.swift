@@ -170,7 +170,8 @@ let package = Package(
         tests(
             "Management",
             [
-                "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator", "ISCSI",
+                "Bytes", "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator",
+                "ISCSI",
                 "ISCSIPort", "Media", "SCSI", "TargetCore", "ManagementTestSupport", grdb,
             ],
             // State folders of former versions, packed.

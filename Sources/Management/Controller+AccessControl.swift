@@ -251,6 +251,23 @@ extension Controller {
         try await change([]) { plane throws(ManagementError) in try plane.closeSessions(name, arguments) }
     }
 
+    // MARK: Reservations
+
+    /// The devices that somebody has reserved, or is registered with.
+    public func reservations() async throws(ManagementError) -> [Resource<Reservation>] {
+        try await query { plane throws(ManagementError) in try plane.reservations() }
+    }
+
+    /// Who has reserved the device `name`: a disk, a library, or `LIBRARY/drive:N`.
+    public func reservation(_ name: String) async throws(ManagementError) -> Resource<Reservation> {
+        try await query { plane throws(ManagementError) in try plane.reservation(name) }
+    }
+
+    /// Ends the reservation of the device `name`, and all registrations.
+    public func clearReservation(_ name: String) async throws(ManagementError) {
+        try await change([.thing(name)]) { plane throws(ManagementError) in try plane.clearReservation(name) }
+    }
+
     // MARK: iSNS
 
     static var noNameServer: ManagementError { ControlPlane.noNameServer }

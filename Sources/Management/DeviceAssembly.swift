@@ -191,6 +191,11 @@ public protocol DeviceAssembly: Sendable {
     func sessionCounts() -> [String: Int]
     /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
     func closeSession(_ name: String, seconds: Int)
+    /// The names of the initiator ports that have reserved running units by RESERVE, by the units' keys.
+    func reservers() -> [Int64: String]
+    /// Ends reservation and registrations of the unit with that key, and waits until that is durable. False when it
+    /// cannot be made durable, and so is not done; nil when the unit does not run.
+    func clearReservations(ofUnit key: Int64) -> Bool?
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
     /// False when something that was written could not be written out.
     func shutDown() async -> Bool

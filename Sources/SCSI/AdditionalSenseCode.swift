@@ -101,6 +101,7 @@ extension AdditionalSenseCode {
     public static let reportedLUNsDataHasChanged = Self(0x3F, 0x0E)
     public static let invalidMessageError = Self(0x49, 0x00)
     public static let internalTargetFailure = Self(0x44, 0x00)
+    public static let persistentReservationInformationLost = Self(0x44, 0x01)
     public static let protocolServiceCRCError = Self(0x47, 0x05)
     public static let overlappedCommandsAttempted = Self(0x4E, 0x00)
     public static let writeAppendError = Self(0x50, 0x00)

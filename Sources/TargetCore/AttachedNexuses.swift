@@ -12,11 +12,31 @@ public final class AttachedNexuses: Sendable {
         var reservationHolder: ObjectIdentifier?
         var interposer: (any TaskInterposer)?
         var persistent = PersistentReservations()
+        /// What keeps that beyond the life of the process, if anything does.
+        var keeper: (any PersistentReservationKeeper)?
+        /// The changes of it that are not done yet; the first is under way.
+        var changes: [PersistentReservationChange] = []
+        /// What becomes of it when the first one is kept.
+        var next: (reservations: PersistentReservations, effects: PersistentReservations.Effects)?
     }
     private let state = Lock(State())
 
     /// No nexus yet.
     public init() {}
+
+    /// Puts what `keeper` has in force, and has it keep what comes. Before the unit is offered.
+    public func keepReservations(with keeper: any PersistentReservationKeeper) {
+        let persistent: PersistentReservations =
+            switch keeper.kept {
+            case .none: PersistentReservations()
+            case .record(let record): PersistentReservations(record) ?? .lost
+            case .unreadable: .lost
+            }
+        state.withLock { state in
+            state.keeper = keeper
+            state.persistent = persistent
+        }
+    }
 
     public var all: [ITLNexus] { state.withLock { $0.nexuses } }
 
@@ -86,32 +106,125 @@ public final class AttachedNexuses: Sendable {
     /// 5.5.1).
     var isReserved: Bool { state.withLock { $0.reservationHolder != nil } }
 
-    /// Performs a PERSISTENT RESERVE OUT of `nexus`: the next registrations and reservation take the place of those
-    /// that are there, the nexuses that are concerned learn what they have lost, and all may do what is allowed now.
-    /// When it is GOOD, also the nexuses whose commands PREEMPT AND ABORT ends.
-    func changePersistentReservations(
-        _ request: PersistentReservationRequest, of nexus: ITLNexus
-    ) -> (outcome: PersistentReservations.Outcome, preempted: [ITLNexus]) {
+    /// The name of the initiator port that has reserved the unit by RESERVE.
+    public var reserver: String? {
         state.withLock { state in
-            // By RESERVE; whoever asked for that was faster.
-            guard state.reservationHolder == nil else { return (.conflict, []) }
-            let (next, outcome) = state.persistent.applying(request, of: nexus.registrant)
-            guard case .good(let effects) = outcome else { return (outcome, []) }
-            let isExclusive = state.persistent.reservation != nil || next.reservation != nil
-            state.persistent = next
-            guard isExclusive || !effects.isEmpty else { return (outcome, []) }
-            var preempted: [ITLNexus] = []
-            for nexus in state.nexuses {
-                let registrant = nexus.registrant
-                if let attention = effects.attentions[registrant] { nexus.establishUnitAttention(attention.code) }
-                if effects.preempted.contains(registrant) { preempted.append(nexus) }
-                guard isExclusive else { continue }
-                let exclusion = next.exclusion(of: registrant)
-                nexus.raise(exclusion)
-                nexus.lower(GateConditions([.writeExclusion, .accessExclusion]).subtracting(exclusion))
-            }
-            return (outcome, preempted)
+            state.nexuses.first { ObjectIdentifier($0) == state.reservationHolder }?.iTNexus.initiatorPort.name
         }
+    }
+
+    /// Performs a PERSISTENT RESERVE OUT of `nexus`, behind those that came before, and calls `completion`, now or
+    /// later on any thread: when it is GOOD, also with the nexuses whose commands PREEMPT AND ABORT ends.
+    ///
+    /// What is to be kept is durable before it is in force and before anybody is told.
+    func changePersistentReservations(
+        _ request: PersistentReservationRequest, of nexus: ITLNexus,
+        _ completion: @escaping @Sendable (PersistentReservations.Outcome, [ITLNexus]) -> Void
+    ) {
+        change(PersistentReservationChange(kind: .request(request, nexus.registrant), completion: completion))
+    }
+
+    /// Ends all registrations and reservations, by RESERVE too, for somebody who is no initiator. Who is concerned is
+    /// told. `completion` is called as with a request.
+    public func clearReservations(_ completion: @escaping @Sendable (Bool) -> Void) {
+        change(
+            PersistentReservationChange(kind: .clear) { outcome, _ in
+                if case .good = outcome { completion(true) } else { completion(false) }
+            })
+    }
+
+    private func change(_ change: PersistentReservationChange) {
+        let count = state.withLock { state in
+            guard state.changes.count < PersistentReservations.Limit.waiting else { return 0 }
+            state.changes.append(change)
+            return state.changes.count
+        }
+        if count == 0 { return change.completion(.refused(.busy), []) }
+        if count == 1 { performChanges() }
+    }
+
+    private enum ChangeStep: Sendable {
+        case done(PersistentReservationChange, PersistentReservations.Outcome, [ITLNexus])
+        case keep(any PersistentReservationKeeper, PersistentReservationRecord)
+        case idle
+    }
+
+    /// Performs the changes that wait, until one has to be kept first.
+    private func performChanges() {
+        while true {
+            switch state.withLock({ Self.beginChange(&$0) }) {
+            case .idle: return
+            case .done(let change, let outcome, let preempted): change.completion(outcome, preempted)
+            case .keep(let keeper, let record):
+                return keeper.keep(record) { [weak self] isKept in self?.endChange(isKept) }
+            }
+        }
+    }
+
+    private static func beginChange(_ state: inout State) -> ChangeStep {
+        guard let change = state.changes.first else { return .idle }
+        let next: PersistentReservations
+        let effects: PersistentReservations.Effects
+        switch change.kind {
+        case .clear: (next, effects) = state.persistent.cleared()
+        case .request(let request, let registrant):
+            // By RESERVE; whoever asked for that was faster.
+            let (changed, outcome) =
+                state.reservationHolder == nil
+                ? state.persistent.applying(request, of: registrant) : (state.persistent, .conflict)
+            guard case .good(let found) = outcome else {
+                state.changes.removeFirst()
+                return .done(change, outcome, [])
+            }
+            (next, effects) = (changed, found)
+        }
+        if next != state.persistent, let keeper = state.keeper {
+            state.next = (next, effects)
+            return .keep(keeper, next.record)
+        }
+        state.changes.removeFirst()
+        return .done(change, .good(effects), install(next, effects, change, &state))
+    }
+
+    private func endChange(_ isKept: Bool) {
+        let step = state.withLock { state -> ChangeStep in
+            guard let (next, effects) = state.next, !state.changes.isEmpty else { return .idle }
+            state.next = nil
+            let change = state.changes.removeFirst()
+            guard isKept else { return .done(change, .refused(.unkept), []) }
+            return .done(change, .good(effects), Self.install(next, effects, change, &state))
+        }
+        if case .done(let change, let outcome, let preempted) = step { change.completion(outcome, preempted) }
+        performChanges()
+    }
+
+    /// Puts `next` in force: the nexuses that are concerned learn what they have lost, and all may do what is allowed
+    /// now. Gives those whose commands PREEMPT AND ABORT ends.
+    private static func install(
+        _ next: PersistentReservations, _ effects: PersistentReservations.Effects,
+        _ change: PersistentReservationChange, _ state: inout State
+    ) -> [ITLNexus] {
+        let isExclusive =
+            state.persistent.reservation != nil || state.persistent.isLost || next.reservation != nil
+        state.persistent = next
+        if case .clear = change.kind, state.reservationHolder != nil {
+            for nexus in state.nexuses where ObjectIdentifier(nexus) == state.reservationHolder {
+                nexus.establishUnitAttention(.reservationsPreempted)
+            }
+            endReservation(&state)
+        }
+        guard isExclusive || !effects.isEmpty else { return [] }
+        var preempted: [ITLNexus] = []
+        for nexus in state.nexuses {
+            let registrant = nexus.registrant
+            if let attention = effects.attentions[registrant] { nexus.establishUnitAttention(attention.code) }
+            if effects.preempted.contains(registrant) { preempted.append(nexus) }
+            guard isExclusive else { continue }
+            let exclusion = next.exclusion(of: registrant)
+            nexus.raise(exclusion)
+            nexus.lower(GateConditions([.writeExclusion, .accessExclusion]).subtracting(exclusion))
+        }
+        return preempted
     }
 
     // MARK: RESERVE and RELEASE (SPC-2 clauses 7.15 to 7.22)
@@ -125,7 +238,8 @@ public final class AttachedNexuses: Sendable {
     /// Reserves the unit for `nexus`; false when another one holds the reservation, or somebody is registered.
     func reserve(for nexus: ITLNexus) -> Bool {
         state.withLock { state in
-            guard state.persistent.isEmpty else { return false }
+            // Also while somebody's registration is being kept: it was faster.
+            guard state.persistent.isEmpty, !state.persistent.isLost, state.next == nil else { return false }
             let holder = ObjectIdentifier(nexus)
             if let current = state.reservationHolder, current != holder { return false }
             guard nexus.listPosition >= 0 else { return false }
@@ -161,4 +275,16 @@ public final class AttachedNexuses: Sendable {
             for nexus in state.nexuses { nexus.preventsMediumRemoval = false }
         }
     }
+}
+
+/// A change of registrations and reservations.
+struct PersistentReservationChange: Sendable {
+    enum Kind: Sendable {
+        case request(PersistentReservationRequest, Registrant)
+        /// Everything is cleared.
+        case clear
+    }
+    let kind: Kind
+    /// Called when it is done, or refused.
+    let completion: @Sendable (PersistentReservations.Outcome, [ITLNexus]) -> Void
 }

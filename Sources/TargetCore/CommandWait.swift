@@ -13,12 +13,18 @@ final class CommandWait: @unchecked Sendable {
     fileprivate init(_ task: SCSITask) { self.task = task }
 
     /// What was waited for has ended: the command ends with GOOD, unless it was aborted before.
-    func end() {
+    func end() { end { _ = $0.good() } }
+
+    /// The same with an outcome that `outcome` gives the task.
+    func end(_ outcome: (SCSITask) -> Void) {
         guard let task = task.take() else { return }
         task.wait = nil
-        _ = task.good()
+        outcome(task)
         task.finish()
     }
+
+    /// Whether it is the wait of `other`.
+    func isOf(_ other: SCSITask) -> Bool { task === other }
 
     /// The command is aborted.
     func withdraw() { task = nil }

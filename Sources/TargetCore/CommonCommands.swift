@@ -146,7 +146,7 @@ public enum CommonCommands {
             (.register, "REGISTER"), (.reserve, "RESERVE"), (.release, "RELEASE"), (.clear, "CLEAR"),
             (.preempt, "PREEMPT"), (.preemptAndAbort, "PREEMPT AND ABORT"),
             (.registerAndIgnoreExistingKey, "REGISTER AND IGNORE EXISTING KEY"),
-            (.registerAndMove, "REGISTER AND MOVE"),
+            (.registerAndMove, "REGISTER AND MOVE"), (.replaceLostReservation, "REPLACE LOST RESERVATION"),
         ]
         return reads.map { action, name in
             CommandDescriptor(

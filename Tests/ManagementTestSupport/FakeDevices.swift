@@ -284,6 +284,9 @@ public final class FakeDevices: DeviceAssembly {
         return []
     }
 
+    public func reservers() -> [Int64: String] { [:] }
+    public func clearReservations(ofUnit key: Int64) -> Bool? { nil }
+
     /// Calls `body` whenever the check of a cartridge begins.
     public func whenChecking(_ body: @escaping @Sendable (String) -> Void) {
         notes.withLock { $0.whenChecking = body }

@@ -189,8 +189,8 @@ struct PersistentReservationTests {
 
     @Test("capabilities say what there is")
     func capabilities() {
-        #expect(a.reserveIn(2) == [0, 8, 0x1C, 0xB0, 0xEA, 0x01, 0, 0])
-        #expect(a.reserveIn(2, allocationLength: 3) == [0, 8, 0x1C])
+        #expect(a.reserveIn(2) == [0, 8, 0x9D, 0xB0, 0xEA, 0x01, 0, 0])
+        #expect(a.reserveIn(2, allocationLength: 3) == [0, 8, 0x9D])
         #expect(
             a.execute([OperationCode.persistentReserveIn, 4, 0, 0, 0, 0, 0, 0, 8, 0]).sense
                 == .invalidField(byte: 1, bit: 4))
@@ -221,8 +221,7 @@ struct PersistentReservationTests {
         for action in [Action.reserve, Action.release] {
             #expect(a.reserveOut(action, 1, key: 0xA, flags: 0x05).status == .good)
         }
-        // APTPL is not offered, and SPEC_I_PT not for who is registered.
-        #expect(c.reserveOut(Action.register, newKey: 1, flags: 1).sense == .invalidParameter(byte: 20, bit: 0))
+        // SPEC_I_PT is not for who is registered.
         #expect(
             a.reserveOut(Action.register, key: 0xA, newKey: 1, flags: 8, transportIDs: []).sense
                 == .invalidParameter(byte: 20, bit: 3))

@@ -189,7 +189,6 @@ struct RegistrantTests {
             (move(holder, key: 0xA, newKey: 1, to: toC, port: 999), 18),
         ]
         for (result, byte) in cases { #expect(result.sense == .invalidParameter(byte: byte, bit: nil)) }
-        #expect(move(holder, key: 0xA, newKey: 1, to: toC, flags: 1).sense == .invalidParameter(byte: 17, bit: 0))
         #expect(c.reservation.map { $0 == (0xA, 3) } == true && reads(holder))
         #expect(move(holder, key: 0xA, newKey: 0xC, to: toC, flags: 2).status == .good)
         #expect(c.keys == [0xB, 0xC] && c.reservation.map { $0 == (0xC, 3) } == true)

@@ -71,7 +71,7 @@ def login_answer(port, target, receive_buffer=None, **keys):
     """The connection in full feature phase, and the keys that the target answered with."""
     peer = connect(port, receive_buffer=receive_buffer)
     offer = dict(InitiatorName="iqn.2000-01.org.example:hostile", SessionType="Normal", TargetName=target,
-                 HeaderDigest="None", DataDigest="None", **keys)
+                 HeaderDigest="None", DataDigest="None") | keys
     data = text(**offer)
     # Octets 8 to 15 are ISID and TSIH, 20 CID, 24 CmdSN, 28 ExpStatSN.
     isid = 0x80 << 56 | random.getrandbits(40) << 16

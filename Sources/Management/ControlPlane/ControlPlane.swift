@@ -193,6 +193,8 @@ final class ControlPlane: Sendable {
         if let problem = tokens.problem { logger.error("no token is good", metadata: ["reason": "\(problem)"]) }
         for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
         try endInterruptedSecrets()
+        // The start is what a loss of power is for a device.
+        try query { () throws(CatalogError) in try catalog.forgetUnkeptReservations() }
         try reconcileAll(isStrict: isStrict)
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()

@@ -63,6 +63,10 @@ extension LocalDevices {
 
     /// The target of a device begins with the device's units, by key: closed.
     func begin(_ target: Target, _ begun: [Int64: LogicalUnit]) {
+        for (key, unit) in begun {
+            unit.server.attachedNexuses.keepReservations(
+                with: CatalogReservations(catalog, unit: key, logger: logger))
+        }
         // Not in the middle of a plan, which would take units away that it does not know yet.
         frontEnd.withLock { _ in
             units.withLock { $0.merge(begun) { $1 } }

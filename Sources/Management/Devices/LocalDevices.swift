@@ -29,6 +29,8 @@ public final class LocalDevices: DeviceAssembly {
         static let logoutGrace = Duration.seconds(2)
         /// How long a move may take: a cartridge is written out and closed, another opened.
         static let moveWait = DispatchTimeInterval.seconds(120)
+        /// How long it may take until a change of reservations is durable.
+        static let reservationWait = DispatchTimeInterval.seconds(30)
         /// How long a medium may take to be flushed and closed when the daemon stops.
         static let closeWait = DispatchTimeInterval.seconds(30)
     }

@@ -13,6 +13,7 @@ struct PersistentReservationRequest: Sendable {
         case clear
         case preempt(victims: UInt64, UInt8)
         case registerAndMove(Moving)
+        case replaceLost(newKey: UInt64, UInt8)
         /// The parameter list is wrong, whatever there is.
         case refused(PersistentReservationRefusal)
     }
@@ -22,6 +23,8 @@ struct PersistentReservationRequest: Sendable {
         /// SERVICE ACTION RESERVATION KEY.
         let newKey: UInt64
         let ignoresKey: Bool
+        /// APTPL.
+        var persists = false
         /// Through which ports of the target it is to be registered besides the one that was used (ALL_TG_PT).
         var targetPorts: [UInt16] = []
         /// The initiator ports in the parameter list, or what is wrong with them; nil without SPEC_I_PT.
@@ -47,6 +50,8 @@ struct PersistentReservationRequest: Sendable {
         let newKey: UInt64
         /// UNREG.
         let unregisters: Bool
+        /// APTPL.
+        let persists: Bool
         /// The I_T nexus in the parameter list, or what is wrong with the list.
         let destination: Result<Registrant, PersistentReservationRefusal>
     }
@@ -64,4 +69,10 @@ enum PersistentReservationRefusal: Error, Hashable {
     case release
     /// INSUFFICIENT REGISTRATION RESOURCES.
     case resources
+    /// PERSISTENT RESERVATION INFORMATION LOST.
+    case lost
+    /// It could not be kept: INTERNAL TARGET FAILURE.
+    case unkept
+    /// Too many wait for theirs to be kept: BUSY.
+    case busy
 }

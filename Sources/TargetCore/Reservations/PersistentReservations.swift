@@ -1,11 +1,23 @@
 /// TYPE of a persistent reservation (SPC-5 table 102).
-public enum PersistentReservationType: UInt8, Sendable, CaseIterable {
+public enum PersistentReservationType: UInt8, Sendable, CaseIterable, CustomStringConvertible {
     case writeExclusive = 1
     case exclusiveAccess = 3
     case writeExclusiveRegistrantsOnly = 5
     case exclusiveAccessRegistrantsOnly = 6
     case writeExclusiveAllRegistrants = 7
     case exclusiveAccessAllRegistrants = 8
+
+    /// In SPC's words.
+    public var description: String {
+        switch self {
+        case .writeExclusive: "Write Exclusive"
+        case .exclusiveAccess: "Exclusive Access"
+        case .writeExclusiveRegistrantsOnly: "Write Exclusive - Registrants Only"
+        case .exclusiveAccessRegistrantsOnly: "Exclusive Access - Registrants Only"
+        case .writeExclusiveAllRegistrants: "Write Exclusive - All Registrants"
+        case .exclusiveAccessAllRegistrants: "Exclusive Access - All Registrants"
+        }
+    }
 
     /// Whether every registrant is a holder.
     var isForAllRegistrants: Bool { self == .writeExclusiveAllRegistrants || self == .exclusiveAccessAllRegistrants }
@@ -34,12 +46,15 @@ struct PersistentReservations: Hashable, Sendable {
         static let unusedOfOne = 256
         /// The most of all that were made so and have not been used: the others are for those who come themselves.
         static let unused = 512
+        /// The most requests that wait until those before them are kept; more are refused with BUSY.
+        static let waiting = 1024
     }
 
     struct Registration: Hashable, Sendable {
         let registrant: Registrant
         var key: UInt64
         /// Who has made it for the registrant, until that has changed something by a PERSISTENT RESERVE OUT of its own.
+        /// After a start of the process the registrant itself stands for whoever it was.
         var maker: Registrant?
         /// Rises with each registration.
         let number: UInt64
@@ -56,6 +71,13 @@ struct PersistentReservations: Hashable, Sendable {
     private(set) var reservation: Reservation?
     /// PRGENERATION.
     private(set) var generation: UInt32 = 0
+    /// Whether all of it is there again after a loss of power: APTPL of the last request that said so or not.
+    private(set) var persists = false
+    /// Whether what was kept could not be read, so that nobody knows whom the unit was reserved for.
+    private(set) var isLost = false
+
+    /// Nobody is registered.
+    init() {}
 
     var isEmpty: Bool { table.isEmpty }
     /// In the order in which they came.
@@ -71,6 +93,7 @@ struct PersistentReservations: Hashable, Sendable {
 
     /// What the nexus may not do because of the reservation.
     func exclusion(of nexus: Registrant) -> GateConditions {
+        guard !isLost else { return .accessExclusion }
         guard let reservation else { return [] }
         return table[nexus] != nil && (reservation.type.admitsRegistrants || isHolder(nexus))
             ? [] : reservation.type.exclusion
@@ -90,7 +113,7 @@ struct PersistentReservations: Hashable, Sendable {
     /// they are unless it comes to GOOD.
     func applying(_ request: PersistentReservationRequest, of nexus: Registrant) -> (next: Self, outcome: Outcome) {
         var next = self
-        let outcome = next.perform(request, nexus)
+        let outcome = isLost ? next.replace(request, nexus) : next.perform(request, nexus)
         guard case .good = outcome else { return (self, outcome) }
         next.table[nexus]?.maker = nil
         return (next, outcome)
@@ -136,13 +159,81 @@ struct PersistentReservations: Hashable, Sendable {
             return .good(effects)
         case .preempt(let victims, let scopeAndType): return preempt(nexus, victims, scopeAndType)
         case .registerAndMove(let move): return registerAndMove(nexus, move)
+        case .replaceLost: return .refused(.command(byte: 1, bit: 4))
         }
+    }
+
+    /// REPLACE LOST RESERVATION, the only one that can be performed while the information is lost.
+    private mutating func replace(_ request: PersistentReservationRequest, _ nexus: Registrant) -> Outcome {
+        guard case .replaceLost(let newKey, let scopeAndType) = request.action else { return .refused(.lost) }
+        guard newKey != 0 else { return .refused(.parameter(byte: 8, bit: nil)) }
+        switch Self.type(scopeAndType) {
+        case .failure(let refusal): return .refused(refusal)
+        case .success(let type):
+            self = Self()
+            add(nexus, key: newKey, maker: nil)
+            reservation = Reservation(type: type, holder: type.isForAllRegistrants ? nil : nexus)
+            generation = 1
+            return .good(Effects())
+        }
+    }
+
+    /// What is left when somebody has cleared all of it who is no initiator, and who is told of that.
+    func cleared() -> (next: Self, effects: Effects) {
+        var next = Self()
+        next.nextNumber = nextNumber
+        next.generation = generation &+ 1
+        return (next, Effects(attentions: table.mapValues { _ in .reservationsPreempted }))
     }
 
     private func attentions(_ attention: Attention, except nexus: Registrant) -> [Registrant: Attention] {
         var attentions: [Registrant: Attention] = [:]
         for registrant in table.keys where registrant != nexus { attentions[registrant] = attention }
         return attentions
+    }
+
+    // MARK: Records
+
+    /// All of it, as it is kept.
+    var record: PersistentReservationRecord {
+        PersistentReservationRecord(
+            persists: persists, generation: generation, nextNumber: nextNumber, type: reservation?.type.rawValue,
+            holder: reservation?.holder.flatMap { table[$0]?.number },
+            registrations: registrations.map { registration in
+                PersistentReservationRecord.Registration(
+                    number: registration.number, registrant: registration.registrant, key: registration.key,
+                    isUnused: registration.maker != nil)
+            })
+    }
+
+    /// What was kept; nil when it contradicts itself.
+    init?(_ record: PersistentReservationRecord) {
+        persists = record.persists
+        generation = record.generation
+        nextNumber = record.nextNumber
+        guard record.registrations.count <= Limit.registrations else { return nil }
+        var holder: Registrant?
+        for registration in record.registrations {
+            guard registration.key != 0, registration.number < record.nextNumber,
+                table[registration.registrant] == nil
+            else { return nil }
+            table[registration.registrant] = Registration(
+                registrant: registration.registrant, key: registration.key,
+                maker: registration.isUnused ? registration.registrant : nil, number: registration.number)
+            if registration.number == record.holder { holder = registration.registrant }
+        }
+        guard let number = record.type else { return }
+        guard let type = PersistentReservationType(rawValue: number), !table.isEmpty,
+            type.isForAllRegistrants == (holder == nil)
+        else { return nil }
+        reservation = Reservation(type: type, holder: holder)
+    }
+
+    /// Something was kept that could not be read.
+    static var lost: Self {
+        var lost = Self()
+        lost.isLost = true
+        return lost
     }
 
     // MARK: Registering
@@ -153,6 +244,7 @@ struct PersistentReservations: Hashable, Sendable {
     ) -> Outcome {
         guard wanted.ignoresKey || key == own?.key ?? 0 else { return .conflict }
         if let refusal = wanted.refusal { return .refused(refusal) }
+        defer { persists = wanted.persists }
         var others: [PersistentReservationRequest.NamedPort] = []
         if let named = wanted.others {
             guard own == nil else { return .refused(.parameter(byte: 20, bit: 3)) }
@@ -250,6 +342,7 @@ struct PersistentReservations: Hashable, Sendable {
         }
         reservation = Reservation(type: former.type, holder: destination)
         generation &+= 1
+        persists = move.persists
         return .good(Effects())
     }
 

@@ -15,11 +15,12 @@ extension LogicalUnit {
         // As long as a reservation by RESERVE is there (SPC-2 clause 5.5.1).
         guard !attachedNexuses.isReserved else { return task.end(.reservationConflict) }
         let reservations = attachedNexuses.persistentReservations
+        guard !reservations.isLost else { return task.fail(.hardwareError, .persistentReservationInformationLost) }
         let bytes =
             switch action {
             case .readKeys: reservations.keys
             case .readReservation: reservations.reservationData
-            case .reportCapabilities: PersistentReservations.capabilities
+            case .reportCapabilities: reservations.capabilities
             case .readFullStatus: reservations.fullStatus
             }
         return task.answer(bytes, allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE16(at: 7)))
@@ -50,9 +51,10 @@ extension PersistentReservations {
         return withHeader(content + [0, 0, 0, 0, 0, reservation.type.rawValue, 0, 0])
     }
 
-    /// REPORT CAPABILITIES (SPC-5 table 213): compatible reservation handling, SPEC_I_PT and ALL_TG_PT; TEST UNIT READY
-    /// passes all reservations, and what changes nothing the write exclusive ones (ALLOW COMMANDS 011b); all types.
-    static let capabilities: [UInt8] = [0, 8, 0x1C, 0x80 | 0x30, 0xEA, 0x01, 0, 0]
+    /// REPORT CAPABILITIES (SPC-5 table 213): REPLACE LOST RESERVATION, compatible reservation handling, SPEC_I_PT,
+    /// ALL_TG_PT and APTPL; TEST UNIT READY passes all reservations, and what changes nothing the write exclusive ones
+    /// (ALLOW COMMANDS 011b); whether APTPL is in force; all types.
+    var capabilities: [UInt8] { [0, 8, 0x9D, 0x80 | 0x30 | (persists ? 1 : 0), 0xEA, 0x01, 0, 0] }
 
     /// READ FULL STATUS: a descriptor of each registration, which is of one I_T nexus (SPC-5 table 216). Where the unit
     /// is mapped in several targets, their ports are not told apart here.

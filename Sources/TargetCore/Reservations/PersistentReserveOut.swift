@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Platform
 internal import SCSI
 
 extension ITLNexus {
@@ -28,6 +29,7 @@ extension LogicalUnit {
         case preemptAndAbort = 5
         case registerAndIgnoreExistingKey = 6
         case registerAndMove = 7
+        case replaceLostReservation = 8
     }
 
     /// How long the parameter list is without TransportIDs.
@@ -60,12 +62,21 @@ extension LogicalUnit {
         }
         let wanted = Self.wanted(action, list, task.commandDescriptorBlock[2], nexus.iTNexus)
         let request = PersistentReservationRequest(key: list.rawSpan.loadBE64(at: 0), action: wanted)
-        let (outcome, preempted) = attachedNexuses.changePersistentReservations(request, of: nexus)
-        guard case .good = outcome, action == .preemptAndAbort else { return progress(of: outcome, task) }
-        return abortPreempted(preempted, task, nexus)
+        let reactor = task.reactor
+        return task.wait { [self] wait in
+            attachedNexuses.changePersistentReservations(request, of: nexus) { outcome, preempted in
+                // A reactor that is stopping answers nobody any more.
+                reactor.postCompletion { [self] in
+                    guard case .good = outcome, action == .preemptAndAbort else {
+                        return wait.end { task in _ = Self.progress(of: outcome, task) }
+                    }
+                    abortPreempted(preempted, wait, nexus)
+                }
+            }
+        }
     }
 
-    private func progress(of outcome: PersistentReservations.Outcome, _ task: SCSITask) -> CommandProgress {
+    private static func progress(of outcome: PersistentReservations.Outcome, _ task: SCSITask) -> CommandProgress {
         switch outcome {
         case .good: task.good()
         case .conflict: task.end(.reservationConflict)
@@ -74,19 +85,22 @@ extension LogicalUnit {
         case .refused(.length): task.fail(.illegalRequest, .parameterListLengthError)
         case .refused(.release): task.fail(.illegalRequest, .invalidReleaseOfPersistentReservation)
         case .refused(.resources): task.fail(.illegalRequest, .insufficientRegistrationResources)
+        case .refused(.lost): task.fail(.hardwareError, .persistentReservationInformationLost)
+        case .refused(.unkept): task.fail(.hardwareError, .internalTargetFailure)
+        case .refused(.busy): task.end(.busy)
         }
     }
 
     /// PREEMPT AND ABORT ends when the commands of those who were preempted have: nothing of those who are fenced
     /// reaches the medium after it, also of those whose nexus is gone or has not come back to the unit. Who asks may be
     /// one of them, with its other commands.
-    private func abortPreempted(_ preempted: [ITLNexus], _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+    private func abortPreempted(_ preempted: [ITLNexus], _ wait: CommandWait, _ nexus: ITLNexus) {
         let iTNexus = nexus.iTNexus
         let own = preempted.filter { $0.iTNexus === iTNexus }
         iTNexus.forEachTask { other in
-            if other !== task, own.contains(where: { $0 === other.nexus }) { other.fields.isToBeCleared = true }
+            if !wait.isOf(other), own.contains(where: { $0 === other.nexus }) { other.fields.isToBeCleared = true }
         }
-        return task.wait { wait in iTNexus.abortTasks(of: preempted, on: self) { wait.end() } }
+        iTNexus.abortTasks(of: preempted, on: self) { wait.end() }
     }
 
     // MARK: The parameter list
@@ -102,7 +116,8 @@ extension LogicalUnit {
         case .registerAndMove:
             return .registerAndMove(
                 PersistentReservationRequest.Moving(
-                    newKey: actionKey, unregisters: list[17] & 0x02 != 0, destination: destination(list, nexus)))
+                    newKey: actionKey, unregisters: list[17] & 0x02 != 0, persists: list[17] & 0x01 != 0,
+                    destination: destination(list, nexus)))
         default: break
         }
         // SPEC_I_PT is for REGISTER alone; APTPL and ALL_TG_PT are ignored elsewhere.
@@ -111,6 +126,7 @@ extension LogicalUnit {
         case .reserve: return .reserve(scopeAndType)
         case .release: return .release(scopeAndType)
         case .clear: return .clear
+        case .replaceLostReservation: return .replaceLost(newKey: actionKey, scopeAndType)
         default: return .preempt(victims: actionKey, scopeAndType)
         }
     }
@@ -119,10 +135,8 @@ extension LogicalUnit {
         _ list: [UInt8], _ newKey: UInt64, _ nexus: ITNexus, ignoresKey: Bool
     ) -> PersistentReservationRequest.Registering {
         var registering = PersistentReservationRequest.Registering(newKey: newKey, ignoresKey: ignoresKey)
-        // Registrations are not kept over a loss of power (PTPL_C zero).
-        if list[20] & 0x01 != 0 {
-            registering.refusal = .parameter(byte: 20, bit: 0)
-        } else if list[20] & 0x08 != 0 {
+        registering.persists = list[20] & 0x01 != 0
+        if list[20] & 0x08 != 0 {
             if ignoresKey {
                 registering.refusal = .parameter(byte: 20, bit: 3)
             } else {
@@ -170,7 +184,6 @@ extension LogicalUnit {
     private static func destination(
         _ list: [UInt8], _ nexus: ITNexus
     ) -> Result<Registrant, PersistentReservationRefusal> {
-        guard list[17] & 0x01 == 0 else { return .failure(.parameter(byte: 17, bit: 0)) }
         let length = Int(list.rawSpan.loadBE32(at: 20))
         guard list.count == basicLength + length else { return .failure(.length) }
         guard length > 0 else { return .failure(.parameter(byte: 20, bit: nil)) }

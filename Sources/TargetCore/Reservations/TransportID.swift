@@ -4,7 +4,7 @@ internal import Bytes
 ///
 /// It is kept in one form: those that name the same are equal, whatever fills them up and in whatever letters the
 /// digits of an ISID are.
-public struct TransportID: Hashable, Sendable {
+public struct TransportID: Hashable, Sendable, CustomStringConvertible {
     /// A multiple of 4 bytes.
     public let bytes: [UInt8]
 
@@ -36,6 +36,14 @@ public struct TransportID: Hashable, Sendable {
         guard Self.isiSCSI(bytes[...]) else { return nil }
         let text = bytes[4...].prefix { $0 != 0 }
         return Self.separator(in: text).map { text[..<$0] } ?? text
+    }
+
+    /// The name of an iSCSI port or device; of other protocols the bytes in hexadecimal digits.
+    public var description: String {
+        guard Self.isiSCSI(bytes[...]) else {
+            return bytes.map { String($0 >> 4, radix: 16) + String($0 & 0x0F, radix: 16) }.joined()
+        }
+        return String(decoding: bytes[4...].prefix { $0 != 0 }, as: UTF8.self)
     }
 
     // MARK: Forms

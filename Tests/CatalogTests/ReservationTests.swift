@@ -1,0 +1,96 @@
+import Foundation
+import GRDB
+import Resources
+import Testing
+
+@testable import Catalog
+
+@Suite("Persistent reservations in the catalog")
+struct ReservationTests {
+    let folder: ScratchFolder
+    let catalog: Catalog
+    let unit: Int64
+
+    init() throws {
+        folder = try ScratchFolder()
+        catalog = try Catalog(path: folder.catalog)
+        let disk = try catalog.addDisk(
+            name: "a", targetName: "t:a", Disk.Spec(size: 4096), image: "a.img", imageIsExternal: false,
+            created: Date(timeIntervalSince1970: 0), phase: .complete)
+        unit = disk.identity.id
+    }
+
+    private func registration(_ number: Int64, key: UInt64) -> ReservationRecord.Registration {
+        ReservationRecord.Registration(
+            number: number, transportID: [5, 0, 0, 4] + Array("iqn.x".utf8), target: "iqn.y", targetPort: 1, key: key,
+            isUnused: false, time: Date(timeIntervalSince1970: Double(number)))
+    }
+
+    private func record(_ registrations: [ReservationRecord.Registration]) -> ReservationRecord {
+        ReservationRecord(
+            persists: true, generation: .max, nextNumber: 9,
+            reservation: registrations.last.map {
+                ReservationRecord.Reservation(type: 5, holder: $0.number, time: Date(timeIntervalSince1970: 100))
+            }, registrations: registrations)
+    }
+
+    private func kept() throws -> ReservationRecord? { try catalog.reservations(ofUnit: unit)[unit] ?? nil }
+
+    @Test("what is kept is there again, and the first time of each registration and of the reservation stays")
+    func roundTrip() throws {
+        #expect(try kept() == nil)
+        let first = record([registration(0, key: .max), registration(3, key: 1)])
+        try catalog.keep(first, ofUnit: unit)
+        #expect(try kept() == first)
+        // Another key, one that goes, one that comes; the holder stays.
+        var second = record([registration(3, key: 2), registration(4, key: 7)])
+        second.reservation = ReservationRecord.Reservation(type: 5, holder: 3, time: Date(timeIntervalSince1970: 200))
+        second.registrations[0].time = Date(timeIntervalSince1970: 300)
+        try catalog.keep(second, ofUnit: unit)
+        var wanted = second
+        wanted.registrations[0].time = first.registrations[1].time
+        wanted.reservation?.time = Date(timeIntervalSince1970: 100)
+        #expect(try kept() == wanted)
+        wanted.reservation = ReservationRecord.Reservation(type: 1, holder: 4, time: Date(timeIntervalSince1970: 400))
+        wanted.persists = false
+        try catalog.keep(wanted, ofUnit: unit)
+        #expect(try kept() == wanted && catalog.reservations() == [unit: wanted])
+        try catalog.forgetUnkeptReservations()
+        #expect(try kept() == nil)
+        try catalog.keep(first, ofUnit: unit)
+        try catalog.forgetUnkeptReservations()
+        #expect(try kept() == first)
+        try catalog.keep(nil, ofUnit: unit)
+        #expect(try catalog.reservations().isEmpty)
+    }
+
+    @Test("registrations go with their unit, and nothing is kept of one that is not there")
+    func deletion() throws {
+        try catalog.keep(record([registration(0, key: 1)]), ofUnit: unit)
+        try catalog.setPhase(.deleting, ofDevice: unit)
+        try catalog.removeDisk(named: "a")
+        #expect(try catalog.reservations().isEmpty)
+        try catalog.keep(record([registration(0, key: 1)]), ofUnit: unit)
+        #expect(try catalog.reservations().isEmpty)
+    }
+
+    @Test(
+        "what cannot be understood is told, not taken for nothing",
+        arguments: [
+            "UPDATE persistentReservation SET type = NULL, reserved = NULL, holder = 7",
+            "UPDATE persistentReservation SET reserved = 'yesterday'", "UPDATE persistentReservation SET holder = 7",
+            "UPDATE registration SET registered = ''",
+        ])
+    func damage(statement: String) throws {
+        try catalog.keep(record([registration(0, key: 1)]), ofUnit: unit)
+        let raw = try DatabaseQueue(path: folder.catalog)
+        try raw.write { try $0.execute(sql: statement) }
+        let found = try catalog.reservations()
+        #expect(found.keys.contains(unit))
+        if statement.contains("NULL") {
+            #expect(found[unit]??.reservation == nil)
+        } else {
+            #expect(found[unit] == .some(nil))
+        }
+    }
+}

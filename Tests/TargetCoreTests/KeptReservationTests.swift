@@ -1,0 +1,163 @@
+import Bytes
+import DeviceTestSupport
+import Platform
+import SCSI
+import TestSupport
+import Testing
+
+@testable import TargetCore
+
+/// A keeper that keeps when the test says so.
+private final class Keeper: PersistentReservationKeeper, @unchecked Sendable {
+    let kept: KeptReservations
+    private let state = Lock<(records: [PersistentReservationRecord], waiting: [@Sendable (Bool) -> Void])>(([], []))
+    /// Whether each record is kept at once.
+    let isQuick: Bool
+
+    init(_ kept: KeptReservations = .none, isQuick: Bool = true) {
+        self.kept = kept
+        self.isQuick = isQuick
+    }
+
+    var records: [PersistentReservationRecord] { state.withLock { $0.records } }
+    var waiting: Int { state.withLock { $0.waiting.count } }
+
+    func keep(_ record: PersistentReservationRecord, completion: @escaping @Sendable (Bool) -> Void) {
+        state.withLock { state in
+            state.records.append(record)
+            if !isQuick { state.waiting.append(completion) }
+        }
+        if isQuick { completion(true) }
+    }
+
+    /// Waits until a record is to be kept, and ends that.
+    func end(_ isKept: Bool) {
+        while waiting == 0 { sleepMilliseconds(1) }
+        state.withLock { $0.waiting.removeFirst() }(isKept)
+    }
+}
+
+@Suite("Persistent reservations that are kept")
+struct KeptReservationTests {
+    private let fixture = UnitFixture()
+    private let write: [UInt8] = [ExampleDevice.take, 0, 0, 0, 1, 0]
+
+    private func initiator(_ name: String) -> InMemoryPort { fixture.initiator("iqn.2026-11.test:\(name)") }
+
+    private func attach(_ keeper: Keeper) { fixture.unit.attachedNexuses.keepReservations(with: keeper) }
+
+    private func writes(_ port: InMemoryPort) -> Bool { port.execute(write, dataOut: [1]).status == .good }
+
+    @Test("each change is kept, and what was kept is there again, with APTPL in the capabilities")
+    func roundTrip() throws {
+        let keeper = Keeper()
+        attach(keeper)
+        let (a, b) = (initiator("a"), initiator("b"))
+        a.reserveOut(Action.register, newKey: 0xA, flags: 1)
+        b.reserveOut(Action.register, newKey: 0xB, flags: 1)
+        b.clearUnitAttentions()
+        #expect(a.reserveOut(Action.reserve, 5, key: 0xA).status == .good)
+        #expect(a.reserveIn(2)[3] == 0xB1)
+        // What changes nothing needs not be kept.
+        #expect(a.reserveOut(Action.reserve, 5, key: 0xA).status == .good && keeper.records.count == 3)
+        let record = try #require(keeper.records.last)
+        #expect(record.persists && record.registrations.map(\.key) == [0xA, 0xB] && record.type == 5)
+        let state = fixture.unit.attachedNexuses.persistentReservations
+        #expect(PersistentReservations(record) == state)
+
+        let second = KeptReservationTests()
+        second.attach(Keeper(.record(record)))
+        let (again, stranger) = (second.initiator("a"), second.initiator("c"))
+        #expect(second.writes(again) && !second.writes(stranger) && stranger.keys == [0xA, 0xB])
+        #expect(again.reservation.map { $0 == (0xA, 5) } == true && again.generation == 2)
+        // The last that says so decides.
+        #expect(again.reserveOut(Action.register, key: 0xA, newKey: 0xA).status == .good)
+        #expect(again.reserveIn(2)[3] == 0xB0)
+    }
+
+    @Test("nothing is in force, and nobody is told, before it is durable; what cannot be kept is refused")
+    func order() {
+        let keeper = Keeper(isQuick: false)
+        attach(keeper)
+        let (a, b) = (initiator("a"), initiator("b"))
+        let results = Lock<[CommandResult]>([])
+        func register(_ port: InMemoryPort, _ key: UInt64) {
+            var list: [UInt8] = []
+            list.appendBE64(0)
+            list.appendBE64(key)
+            list += [UInt8](repeating: 0, count: 8)
+            port.submit([OperationCode.persistentReserveOut, 0, 0, 0, 0, 0, 0, 0, 24, 0], dataOut: list) { result in
+                results.withLock { $0.append(result) }
+            }
+        }
+        register(a, 0xA)
+        while keeper.waiting == 0 { sleepMilliseconds(1) }
+        register(b, 0xB)
+        #expect(results.withLock { $0.isEmpty } && b.keys.isEmpty)
+        // Who reserves by RESERVE comes too late, although nobody is registered yet.
+        #expect(b.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        keeper.end(false)
+        keeper.end(true)
+        while results.withLock({ $0.count }) < 2 { sleepMilliseconds(1) }
+        let (refused, good) = (results.withLock { $0[0] }, results.withLock { $0[1] })
+        #expect(refused.sense?.key == .hardwareError)
+        #expect(refused.sense?.additionalSenseCode == .internalTargetFailure)
+        #expect(good.status == .good && a.keys == [0xB] && a.generation == 1)
+    }
+
+    @Test("a session that ends while its registration is being kept leaves it, and keeps nobody waiting")
+    func lostNexus() {
+        let keeper = Keeper(isQuick: false)
+        attach(keeper)
+        let (a, b) = (initiator("a"), initiator("b"))
+        var list: [UInt8] = [UInt8](repeating: 0, count: 15) + [0xA]
+        list += [UInt8](repeating: 0, count: 8)
+        a.submit([OperationCode.persistentReserveOut, 0, 0, 0, 0, 0, 0, 0, 24, 0], dataOut: list) { _ in }
+        while keeper.waiting == 0 { sleepMilliseconds(1) }
+        a.logOut()
+        keeper.end(true)
+        while b.keys != [0xA] { sleepMilliseconds(1) }
+        #expect(b.manage(.logicalUnitReset) == .complete)
+    }
+
+    @Test("a unit whose reservation cannot be read is closed to all until somebody replaces or clears it")
+    func lost() {
+        let keeper = Keeper(.unreadable)
+        attach(keeper)
+        let (a, b) = (initiator("a"), initiator("b"))
+        #expect(!writes(a) && a.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
+        for result in [
+            a.execute([OperationCode.persistentReserveIn, 0, 0, 0, 0, 0, 0, 0, 8, 0]),
+            a.reserveOut(Action.register, newKey: 1), a.reserveOut(Action.clear),
+        ] {
+            #expect(result.sense?.additionalSenseCode == .persistentReservationInformationLost)
+        }
+        #expect(a.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .reservationConflict)
+        #expect(a.reserveOut(8, 9, newKey: 0xA).sense == .invalidField(byte: 2, bit: 3))
+        #expect(a.reserveOut(8, 1).sense == .invalidParameter(byte: 8, bit: nil))
+        #expect(a.reserveOut(8, 1, newKey: 0xA).status == .good)
+        #expect(a.reservation.map { $0 == (0xA, 1) } == true && writes(a) && !writes(b))
+        #expect(keeper.records.count == 1)
+        // Nothing is lost now.
+        #expect(a.reserveOut(8, 1, key: 0xA, newKey: 0xA).sense == .invalidField(byte: 1, bit: 4))
+    }
+
+    @Test("who is no initiator clears all of it, RESERVE too, and those who are concerned are told")
+    func clear() {
+        attach(Keeper())
+        let (a, b) = (initiator("a"), initiator("b"))
+        func clear() -> Bool {
+            let isCleared = Lock(false)
+            fixture.unit.attachedNexuses.clearReservations { outcome in isCleared.withLock { $0 = outcome } }
+            return isCleared.withLock { $0 }
+        }
+        a.reserveOut(Action.register, newKey: 0xA)
+        a.reserveOut(Action.reserve, 3, key: 0xA)
+        #expect(!writes(b) && clear() && writes(b) && b.keys.isEmpty)
+        #expect(a.clearUnitAttentions() == [.reservationsPreempted] && b.clearUnitAttentions().isEmpty)
+        #expect(a.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
+        #expect(fixture.unit.attachedNexuses.reserver == "iqn.2026-11.test:a")
+        #expect(!writes(b) && clear() && writes(b))
+        #expect(a.clearUnitAttentions() == [.reservationsPreempted])
+    }
+}
