@@ -90,7 +90,11 @@ extension Catalog {
                 arguments: arguments)
             while let row = try rows.next() {
                 let unit: Int64 = row["logicalUnit"]
-                guard var record = records[unit] ?? nil else { continue }
+                // Without the row of its unit, it says as little.
+                guard var record = records[unit] ?? nil else {
+                    records[unit] = .some(nil)
+                    continue
+                }
                 if let registration = ReservationRecord.Registration(row) {
                     record.registrations.append(registration)
                     records[unit] = record
@@ -119,7 +123,8 @@ extension Catalog {
                 try $0.execute(sql: "DELETE FROM persistentReservation WHERE logicalUnit = ?", arguments: [id])
             }
         }
-        try write { database in
+        // Also on a full file system: who is to be kept away may be.
+        try remove { database in
             guard try Bool.fetchOne(database, sql: "SELECT 1 FROM logicalUnit WHERE id = ?", arguments: [id]) == true
             else { return }
             try Self.keep(record, ofUnit: id, in: database)
@@ -147,16 +152,23 @@ extension Catalog {
                 id, record.persists, Int64(record.generation), record.nextNumber, reservation.map { Int64($0.type) },
                 reservation?.holder, reservation?.time,
             ])
-        // By number: who is registered under one never changes.
-        var present: [Int64: (key: Int64, isUnused: Bool)] = [:]
+        var present: [Int64: ReservationRecord.Registration] = [:]
         let rows = try Row.fetchCursor(
-            database, sql: "SELECT number, reservationKey, isUnused FROM registration WHERE logicalUnit = ?",
-            arguments: [id])
-        while let row = try rows.next() { present[row["number"]] = (row["reservationKey"], row["isUnused"]) }
+            database, sql: "SELECT * FROM registration WHERE logicalUnit = ?", arguments: [id])
+        while let row = try rows.next() { present[row["number"]] = ReservationRecord.Registration(row) }
+        // What cannot be understood, and what another has under the number since what was there was lost.
+        let numbers = Set(
+            record.registrations.filter { $0.isOfSame(as: present[$0.number]) }.map(\.number))
+        for number in try Int64.fetchAll(
+            database, sql: "SELECT number FROM registration WHERE logicalUnit = ?", arguments: [id])
+        where !numbers.contains(number) {
+            try database.execute(
+                sql: "DELETE FROM registration WHERE logicalUnit = ? AND number = ?", arguments: [id, number])
+        }
         for registration in record.registrations {
             let key = Int64(bitPattern: registration.key)
-            if let found = present.removeValue(forKey: registration.number) {
-                guard found != (key, registration.isUnused) else { continue }
+            if numbers.contains(registration.number), let found = present[registration.number] {
+                guard found.key != registration.key || found.isUnused != registration.isUnused else { continue }
                 try database.execute(
                     sql: """
                         UPDATE registration SET reservationKey = ?, isUnused = ? WHERE logicalUnit = ? AND number = ?
@@ -175,10 +187,6 @@ extension Catalog {
                     ])
             }
         }
-        for number in present.keys {
-            try database.execute(
-                sql: "DELETE FROM registration WHERE logicalUnit = ? AND number = ?", arguments: [id, number])
-        }
     }
 }
 
@@ -193,6 +201,7 @@ extension ReservationRecord {
             }
             reservation = Reservation(type: type, holder: row["holder"], time: time)
         }
+        guard reservation != nil || row["holder"] as Int64? == nil else { return nil }
         self.init(
             persists: row["persists"], generation: generation, nextNumber: row["nextNumber"],
             reservation: reservation, registrations: [])
@@ -200,6 +209,11 @@ extension ReservationRecord {
 }
 
 extension ReservationRecord.Registration {
+    /// Whether they are of one I_T nexus.
+    fileprivate func isOfSame(as other: Self?) -> Bool {
+        transportID == other?.transportID && target == other?.target && targetPort == other?.targetPort
+    }
+
     fileprivate init?(_ row: Row) {
         guard let port = UInt16(exactly: row["targetPort"] as Int64),
             let time = Date.fromDatabaseValue(row["registered"])

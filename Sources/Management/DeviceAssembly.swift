@@ -18,6 +18,25 @@ public struct CartridgeProblem: Hashable, Sendable {
     }
 }
 
+/// What units know of their reservations, by their keys.
+public struct ReservationFindings: Sendable {
+    /// The names of the initiator ports that have reserved units by RESERVE.
+    public var reservers: [Int64: String] = [:]
+    /// The units that are closed to all, because what was kept could not be read.
+    public var lost: Set<Int64> = []
+
+    public init() {}
+}
+
+/// What has become of the end of a reservation.
+public enum ReservationClearing: Sendable {
+    case cleared
+    /// It is not cleared, and will not be.
+    case refused
+    /// It is not cleared yet.
+    case waiting
+}
+
 /// What is known of cartridges that are not as they should be, by barcode.
 public struct CartridgeFindings: Sendable {
     /// Those that cannot be used.
@@ -191,11 +210,11 @@ public protocol DeviceAssembly: Sendable {
     func sessionCounts() -> [String: Int]
     /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
     func closeSession(_ name: String, seconds: Int)
-    /// The names of the initiator ports that have reserved running units by RESERVE, by the units' keys.
-    func reservers() -> [Int64: String]
-    /// Ends reservation and registrations of the unit with that key, and waits until that is durable. False when it
-    /// cannot be made durable, and so is not done; nil when the unit does not run.
-    func clearReservations(ofUnit key: Int64) -> Bool?
+    /// What the running units know of reservations that the catalog does not.
+    func reservationFindings() -> ReservationFindings
+    /// Ends reservation and registrations of the unit with that key, and waits until that is durable, for a time.
+    /// `whenCleared` is called when it is, however late; nil when the unit does not run.
+    func clearReservations(ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void) -> ReservationClearing?
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
     /// False when something that was written could not be written out.
     func shutDown() async -> Bool

@@ -106,6 +106,9 @@ public final class AttachedNexuses: Sendable {
     /// 5.5.1).
     var isReserved: Bool { state.withLock { $0.reservationHolder != nil } }
 
+    /// Whether what was kept could not be read, so that the unit is closed to all.
+    public var hasLostReservations: Bool { state.withLock { $0.persistent.isLost } }
+
     /// The name of the initiator port that has reserved the unit by RESERVE.
     public var reserver: String? {
         state.withLock { state in
@@ -125,7 +128,7 @@ public final class AttachedNexuses: Sendable {
     }
 
     /// Ends all registrations and reservations, by RESERVE too, for somebody who is no initiator. Who is concerned is
-    /// told. `completion` is called as with a request.
+    /// told. `completion` is called as with a request: with false when it is not done, and will not be.
     public func clearReservations(_ completion: @escaping @Sendable (Bool) -> Void) {
         change(
             PersistentReservationChange(kind: .clear) { outcome, _ in
@@ -162,7 +165,8 @@ public final class AttachedNexuses: Sendable {
     }
 
     private static func beginChange(_ state: inout State) -> ChangeStep {
-        guard let change = state.changes.first else { return .idle }
+        // While one is being kept, whoever ends that goes on.
+        guard state.next == nil, let change = state.changes.first else { return .idle }
         let next: PersistentReservations
         let effects: PersistentReservations.Effects
         switch change.kind {

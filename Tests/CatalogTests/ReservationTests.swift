@@ -87,10 +87,12 @@ struct ReservationTests {
         try raw.write { try $0.execute(sql: statement) }
         let found = try catalog.reservations()
         #expect(found.keys.contains(unit))
-        if statement.contains("NULL") {
-            #expect(found[unit]??.reservation == nil)
-        } else {
-            #expect(found[unit] == .some(nil))
-        }
+        #expect(found[unit] == .some(nil))
+        // Another may take the number then.
+        var other = registration(0, key: 9)
+        other.target = "iqn.z"
+        let wanted = record([other])
+        try catalog.keep(wanted, ofUnit: unit)
+        #expect(try catalog.reservations() == [unit: wanted])
     }
 }

@@ -44,13 +44,14 @@ struct EntityTagTests {
     }
 
     /// What comes back for `request` until the other side closes.
-    static func exchange(_ request: String, _ path: String) async throws -> String {
+    static func exchange(_ request: String, _ path: String, endsSending: Bool = false) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
             DispatchQueue.global().async {
                 do {
                     let socket = try StreamSocket.connect(to: SocketAddress(path: path))
                     let handle = FileHandle(fileDescriptor: socket.fileDescriptor, closeOnDealloc: false)
                     try handle.write(contentsOf: Data(request.utf8))
+                    if endsSending { shutdown(socket.fileDescriptor, Int32(SHUT_WR)) }
                     let buffer = ReceiveBuffer()
                     var answer = Data()
                     while socket.waitUntilReady(timeout: .seconds(10)), case .received = socket.receive(into: buffer) {

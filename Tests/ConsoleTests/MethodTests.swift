@@ -93,6 +93,18 @@ struct MethodTests {
         }
     }
 
+    @Test("requests that came before their client ended sending are answered all the same")
+    func endOfSending() async throws {
+        try await withServer { _, fixture in
+            for _ in 0..<5 {
+                let requests = String(repeating: "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n", count: 3)
+                let answer = try await EntityTagTests.exchange(
+                    requests, fixture.path + "/control.sock", endsSending: true)
+                #expect(answer.components(separatedBy: "HTTP/1.1 200 ").count == 4, "\(answer)")
+            }
+        }
+    }
+
     @Test("a body that is no object is told as that, without a field; a request's fields are all named")
     func fieldsOfBodies() async throws {
         try await serving { ask in

@@ -284,8 +284,10 @@ public final class FakeDevices: DeviceAssembly {
         return []
     }
 
-    public func reservers() -> [Int64: String] { [:] }
-    public func clearReservations(ofUnit key: Int64) -> Bool? { nil }
+    public func reservationFindings() -> ReservationFindings { ReservationFindings() }
+    public func clearReservations(
+        ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void
+    ) -> ReservationClearing? { nil }
 
     /// Calls `body` whenever the check of a cartridge begins.
     public func whenChecking(_ body: @escaping @Sendable (String) -> Void) {

@@ -1,5 +1,6 @@
 import Bytes
 import DeviceTestSupport
+import Dispatch
 import Platform
 import SCSI
 import TestSupport
@@ -34,6 +35,28 @@ private final class Keeper: PersistentReservationKeeper, @unchecked Sendable {
     func end(_ isKept: Bool) {
         while waiting == 0 { sleepMilliseconds(1) }
         state.withLock { $0.waiting.removeFirst() }(isKept)
+    }
+}
+
+/// A keeper that keeps on another thread, and counts the records that come before it has kept the last one.
+private final class SlowKeeper: PersistentReservationKeeper {
+    let kept = KeptReservations.none
+    private let state = Lock<(count: Int, overlaps: Int, isBusy: Bool)>((0, 0, false))
+    private let queue = DispatchQueue(label: "keeper")
+
+    var count: Int { state.withLock { $0.count } }
+    var overlaps: Int { state.withLock { $0.overlaps } }
+
+    func keep(_ record: PersistentReservationRecord, completion: @escaping @Sendable (Bool) -> Void) {
+        state.withLock { state in
+            state.count += 1
+            if state.isBusy { state.overlaps += 1 }
+            state.isBusy = true
+        }
+        queue.async { [self] in
+            state.withLock { $0.isBusy = false }
+            completion(true)
+        }
     }
 }
 
@@ -103,6 +126,24 @@ struct KeptReservationTests {
         #expect(refused.sense?.key == .hardwareError)
         #expect(refused.sense?.additionalSenseCode == .internalTargetFailure)
         #expect(good.status == .good && a.keys == [0xB] && a.generation == 1)
+    }
+
+    @Test("a record is given to the keeper when the one before it is kept, however many threads ask for changes")
+    func oneAtATime() {
+        let keeper = SlowKeeper()
+        fixture.unit.attachedNexuses.keepReservations(with: keeper)
+        let ports = (0..<4).map { index in
+            let reactor = index % 2 == 0 ? TestReactors.first : TestReactors.second
+            return fixture.initiator("iqn.2026-11.test:\(index)", on: reactor)
+        }
+        DispatchQueue.concurrentPerform(iterations: ports.count) { index in
+            for _ in 0..<200 {
+                ports[index].reserveOut(Action.registerAndIgnore, newKey: UInt64(index) + 1)
+                ports[index].reserveOut(Action.registerAndIgnore)
+            }
+        }
+        #expect(keeper.overlaps == 0 && keeper.count == 4 * 400)
+        #expect(ports[0].keys.isEmpty && ports[0].generation == UInt32(4 * 400))
     }
 
     @Test("a session that ends while its registration is being kept leaves it, and keeps nobody waiting")

@@ -19,11 +19,14 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
     private var isLast = false
     /// Whether a request came behind the last answer: nothing is made of it.
     private var isOver = false
-    /// What came behind the request that is not answered yet. No more than one look at the socket brings: nobody looks
-    /// again while there is something here.
+    /// What came behind the request that is not answered yet. No more than one look at the socket brings, and what is
+    /// in the socket when the client ends sending: nobody looks again while there is something here.
     private var held: [HTTPRequestPart] = []
     /// Whether somebody wanted to look meanwhile.
     private var wantsRead = false
+    /// What came behind it: that the client sends no more, or that what it has sent is no request.
+    private var heldEnd: Any?
+    private var heldError: (any Error)?
 
     /// A body of more than `maximumLength` bytes is not asked for.
     init(maximumLength: Int) { self.maximumLength = maximumLength }
@@ -53,6 +56,17 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
         context.fireChannelRead(wrapInboundOut(part))
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard !held.isEmpty, case ChannelEvent.inputClosed? = event as? ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        heldEnd = event
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if held.isEmpty { context.fireErrorCaught(error) } else { heldError = heldError ?? error }
+    }
+
     func read(context: ChannelHandlerContext) {
         guard held.isEmpty else { return wantsRead = true }
         context.read()
@@ -67,7 +81,10 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
             if held.isEmpty { pass(part, context) } else { held.append(part) }
         }
         if !parts.isEmpty { context.fireChannelReadComplete() }
-        if held.isEmpty, wantsRead {
+        guard held.isEmpty else { return }
+        if let error = heldError.take() { context.fireErrorCaught(error) }
+        if let event = heldEnd.take() { context.fireUserInboundEventTriggered(event) }
+        if wantsRead {
             wantsRead = false
             context.read()
         }

@@ -9,11 +9,11 @@ extension ControlPlane {
     /// The devices that somebody has reserved, or is registered with, by name.
     func reservations() throws(ManagementError) -> [Resource<Reservation>] {
         let records = try query { () throws(CatalogError) in try catalog.reservations() }
-        let reservers = assembly.reservers()
-        let keys = Set(records.keys).union(reservers.keys)
+        let findings = assembly.reservationFindings()
+        let keys = Set(records.keys).union(findings.reservers.keys).union(findings.lost)
         let units = try deviceUnits(keys: keys)
         return keys.compactMap { key in
-            units.units[key].map { Self.resource($0.name, records[key], reserver: reservers[key]) }
+            units.units[key].map { Self.resource($0.name, key, records[key], findings) }
         }.sorted { $0.name < $1.name }
     }
 
@@ -21,7 +21,7 @@ extension ControlPlane {
     func reservation(_ name: String) throws(ManagementError) -> Resource<Reservation> {
         let key = try deviceUnits(named: [name]).key(name)
         let records = try query { () throws(CatalogError) in try catalog.reservations(ofUnit: key) }
-        return Self.resource(name, records[key], reserver: assembly.reservers()[key])
+        return Self.resource(name, key, records[key], assembly.reservationFindings())
     }
 
     /// Ends the reservation of the device `name`, and all registrations.
@@ -35,25 +35,38 @@ extension ControlPlane {
                 "holder": before.status.holder.map { .text($0) } ?? .null,
                 "registrations": .integer(Int64(before.status.registrations.count)),
             ])
-        switch assembly.clearReservations(ofUnit: key) {
-        case true?: break
-        case false?:
+        let logger = logger
+        let whenCleared: @Sendable () -> Void = { [self] in
+            record(event)
+            logger.notice("reservation cleared", metadata: ["device": "\(name)"])
+        }
+        switch assembly.clearReservations(ofUnit: key, whenCleared: whenCleared) {
+        case .cleared?: break
+        case .refused?:
             throw ManagementError(
                 .system,
-                "the reservation of '\(name)' stays: that it ends cannot be written to the catalog; the log "
-                    + "says why")
-        case nil: try query { () throws(CatalogError) in try catalog.keep(nil, ofUnit: key) }
+                "the reservation of '\(name)' stays: its end cannot be kept, or too many changes of it wait; see "
+                    + "the log, and try again")
+        case .waiting?:
+            throw ManagementError(
+                .system,
+                "the reservation of '\(name)' is not ended yet, for the catalog does not answer; it will be then: "
+                    + "'carousel reservation show \(name)' tells")
+        case nil:
+            try query { () throws(CatalogError) in try catalog.keep(nil, ofUnit: key) }
+            whenCleared()
         }
-        record(event)
-        logger.notice("reservation cleared", metadata: ["device": "\(name)"])
     }
 
     private static func resource(
-        _ name: String, _ kept: ReservationRecord??, reserver: String?
+        _ name: String, _ key: Int64, _ kept: ReservationRecord??, _ findings: ReservationFindings
     ) -> Resource<Reservation> {
         var status = Reservation.Status()
-        if let reserver { (status.type, status.holder) = ("RESERVE", reserver) }
-        if case .some(nil) = kept { status.type = "lost: the catalog has something that cannot be read" }
+        if let reserver = findings.reservers[key] { (status.type, status.holder) = ("RESERVE", reserver) }
+        if kept == .some(nil) || findings.lost.contains(key) {
+            status.type = "lost: what the catalog has of it cannot be read, and all are kept away"
+            return Resource(name: name, spec: NoFields(), status: status)
+        }
         guard let record = kept ?? nil else { return Resource(name: name, spec: NoFields(), status: status) }
         status.persists = record.persists
         status.generation = Int(record.generation)

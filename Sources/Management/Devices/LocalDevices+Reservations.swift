@@ -4,21 +4,28 @@ import TargetCore
 
 // Who has reserved the units that run.
 extension LocalDevices {
-    /// The names of the initiator ports that have reserved units by RESERVE, by the units' keys.
-    public func reservers() -> [Int64: String] {
-        units.withLock { $0 }.compactMapValues { $0.server.attachedNexuses.reserver }
+    public func reservationFindings() -> ReservationFindings {
+        var findings = ReservationFindings()
+        for (key, unit) in units.withLock({ $0 }) {
+            let nexuses = unit.server.attachedNexuses
+            findings.reservers[key] = nexuses.reserver
+            if nexuses.hasLostReservations { findings.lost.insert(key) }
+        }
+        return findings
     }
 
-    /// Ends reservation and registrations of the unit, and waits until that is durable; nil when it does not run.
-    public func clearReservations(ofUnit key: Int64) -> Bool? {
+    public func clearReservations(
+        ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void
+    ) -> ReservationClearing? {
         guard let unit = units.withLock({ $0[key] }) else { return nil }
-        let outcome = Lock<Bool?>(nil)
+        let outcome = Lock(ReservationClearing.waiting)
         let isOver = DispatchSemaphore(value: 0)
         unit.server.attachedNexuses.clearReservations { isCleared in
-            outcome.withLock { $0 = isCleared }
+            if isCleared { whenCleared() }
+            outcome.withLock { $0 = isCleared ? .cleared : .refused }
             isOver.signal()
         }
         _ = isOver.wait(timeout: .now() + Limit.reservationWait)
-        return outcome.withLock { $0 } ?? false
+        return outcome.withLock { $0 }
     }
 }

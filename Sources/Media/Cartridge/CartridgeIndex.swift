@@ -133,7 +133,8 @@ final class CartridgeIndex: Sendable {
         }
     }
 
-    /// Opens the index at `path`, which is there, to read it. The file stays as it is, bytes and times.
+    /// Opens the index at `path`, which is there, to read it. The file stays as it is, bytes and times, unless a
+    /// process that was killed has left a log, which SQLite then writes to it.
     static func openToRead(path: String) throws(OpenError) -> CartridgeIndex {
         do {
             var configuration = configuration

@@ -13,7 +13,7 @@ struct PersistentReservationRequest: Sendable {
         case clear
         case preempt(victims: UInt64, UInt8)
         case registerAndMove(Moving)
-        case replaceLost(newKey: UInt64, UInt8)
+        case replaceLost(newKey: UInt64, UInt8, persists: Bool)
         /// The parameter list is wrong, whatever there is.
         case refused(PersistentReservationRefusal)
     }

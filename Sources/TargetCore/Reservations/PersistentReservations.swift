@@ -165,12 +165,15 @@ struct PersistentReservations: Hashable, Sendable {
 
     /// REPLACE LOST RESERVATION, the only one that can be performed while the information is lost.
     private mutating func replace(_ request: PersistentReservationRequest, _ nexus: Registrant) -> Outcome {
-        guard case .replaceLost(let newKey, let scopeAndType) = request.action else { return .refused(.lost) }
+        guard case .replaceLost(let newKey, let scopeAndType, let persists) = request.action else {
+            return .refused(.lost)
+        }
         guard newKey != 0 else { return .refused(.parameter(byte: 8, bit: nil)) }
         switch Self.type(scopeAndType) {
         case .failure(let refusal): return .refused(refusal)
         case .success(let type):
             self = Self()
+            self.persists = persists
             add(nexus, key: newKey, maker: nil)
             reservation = Reservation(type: type, holder: type.isForAllRegistrants ? nil : nexus)
             generation = 1

@@ -126,7 +126,8 @@ extension LogicalUnit {
         case .reserve: return .reserve(scopeAndType)
         case .release: return .release(scopeAndType)
         case .clear: return .clear
-        case .replaceLostReservation: return .replaceLost(newKey: actionKey, scopeAndType)
+        case .replaceLostReservation:
+            return .replaceLost(newKey: actionKey, scopeAndType, persists: list[20] & 0x01 != 0)
         default: return .preempt(victims: actionKey, scopeAndType)
         }
     }
