@@ -74,6 +74,10 @@ struct ReservationTests {
             let (one, two) = (try logIn("one", "a", devices), try logIn("two", "a", devices))
             #expect(try writes(one) && !writes(two))
             #expect(try writes(try logIn("two", "b", devices)))
+            let refusal = await #expect(throws: ManagementError.self) {
+                try await ReservationDriver(controller).perform("clear", on: "a", ["force": true])
+            }
+            #expect(refusal?.code == .invalid)
             try await controller.clearReservation("a")
             #expect(try await controller.reservation("a").status == Reservation.Status())
             #expect(try writes(two))

@@ -16,6 +16,7 @@ public struct ReservationDriver: Driver {
     public func perform(
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
     ) async throws(ManagementError) -> JSONValue {
+        _ = try Reservation.Clear.arguments(arguments)
         let device = name ?? ""
         try await controller.clearReservation(device)
         return ["done": .text("nobody has reserved '\(device)' any more, and nobody is registered")]
