@@ -123,11 +123,18 @@ extension Catalog {
                 try $0.execute(sql: "DELETE FROM persistentReservation WHERE logicalUnit = ?", arguments: [id])
             }
         }
-        // Also on a full file system: who is to be kept away may be.
-        try remove { database in
+        func change(_ database: Database) throws {
             guard try Bool.fetchOne(database, sql: "SELECT 1 FROM logicalUnit WHERE id = ?", arguments: [id]) == true
             else { return }
             try Self.keep(record, ofUnit: id, in: database)
+        }
+        // On a full file system somebody can be kept away, but nobody registered: the reserve is not for initiators to
+        // fill.
+        let known = try Set((reservations(ofUnit: id)[id] ?? nil)?.registrations.map(\.number) ?? [])
+        if record.registrations.allSatisfy({ known.contains($0.number) }) {
+            try self.remove(nil, change)
+        } else {
+            try self.write(nil, change)
         }
     }
 

@@ -130,6 +130,9 @@ final class KeptLines: Sendable {
         let lines: DeviceLines
     }
     private let entries = Lock<[String: Entry]>([:])
+    private let byteLimit: Int
+
+    init(byteLimit: Int = KeptLines.byteLimit) { self.byteLimit = byteLimit }
 
     /// The lines of `devices`, in their order.
     func lines(of devices: [DeviceFigures]) -> [DeviceLines] {
@@ -148,7 +151,7 @@ final class KeptLines: Sendable {
             isSame = false
             let lines = DeviceLines(device)
             length += lines.bytes.count
-            if let revision = device.revision, length <= Self.byteLimit {
+            if let revision = device.revision, length <= byteLimit {
                 next[device.name] = Entry(revision: revision, hasLostData: device.hasLostData, lines: lines)
             }
             return lines

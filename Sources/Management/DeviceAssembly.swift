@@ -210,8 +210,8 @@ public protocol DeviceAssembly: Sendable {
     func sessionCounts() -> [String: Int]
     /// Asks the initiator of the session with that TSIH to log out, and closes it after the time.
     func closeSession(_ name: String, seconds: Int)
-    /// What the running units know of reservations that the catalog does not.
-    func reservationFindings() -> ReservationFindings
+    /// What the running units, or the one with that key, know of reservations that the catalog does not.
+    func reservationFindings(ofUnit wanted: Int64?) -> ReservationFindings
     /// Ends reservation and registrations of the unit with that key, and waits until that is durable, for a time.
     /// `whenCleared` is called when it is, however late; nil when the unit does not run.
     func clearReservations(ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void) -> ReservationClearing?

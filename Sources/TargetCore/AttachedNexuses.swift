@@ -112,7 +112,8 @@ public final class AttachedNexuses: Sendable {
     /// The name of the initiator port that has reserved the unit by RESERVE.
     public var reserver: String? {
         state.withLock { state in
-            state.nexuses.first { ObjectIdentifier($0) == state.reservationHolder }?.iTNexus.initiatorPort.name
+            guard let holder = state.reservationHolder else { return nil }
+            return state.nexuses.first { ObjectIdentifier($0) == holder }?.iTNexus.initiatorPort.name
         }
     }
 

@@ -256,6 +256,20 @@ struct MetricsTests {
         #expect(isAsUnkept())
     }
 
+    @Test("lines beyond the limit are not kept, but written each time")
+    func keptLimit() {
+        var statistics = Self.statistics(devices: 6)
+        for index in statistics.devices.indices { statistics.devices[index].revision = UInt64(index) }
+        let kept = KeptLines(byteLimit: DeviceLines(statistics.devices[0]).bytes.count)
+        func text() -> String { Self.parts { Metrics.write(Self.daemon(statistics), kept: kept, $0) }.joined() }
+        let before = text()
+        // Of the same number, so that what is kept is told as it was.
+        statistics.devices[0].commands.inFlight += 1
+        #expect(text() == before)
+        statistics.devices[5].commands.inFlight += 1
+        #expect(text() != before)
+    }
+
     @Test("the bound of a latency is the first that is not below it")
     func bounds() {
         for bound in LatencyBuckets.bounds {

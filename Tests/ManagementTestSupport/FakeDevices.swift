@@ -284,7 +284,7 @@ public final class FakeDevices: DeviceAssembly {
         return []
     }
 
-    public func reservationFindings() -> ReservationFindings { ReservationFindings() }
+    public func reservationFindings(ofUnit wanted: Int64?) -> ReservationFindings { ReservationFindings() }
     public func clearReservations(
         ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void
     ) -> ReservationClearing? { nil }

@@ -146,6 +146,28 @@ struct KeptReservationTests {
         #expect(ports[0].keys.isEmpty && ports[0].generation == UInt32(4 * 400))
     }
 
+    @Test("no more changes wait than the limit says; others end with BUSY")
+    func limit() {
+        let keeper = Keeper(isQuick: false)
+        attach(keeper)
+        let (a, b) = (initiator("a"), initiator("b"))
+        a.submit(
+            [OperationCode.persistentReserveOut, 6, 0, 0, 0, 0, 0, 0, 24, 0],
+            dataOut: [UInt8](repeating: 0, count: 15) + [1] + [UInt8](repeating: 0, count: 8)
+        ) { _ in }
+        while keeper.waiting == 0 { sleepMilliseconds(1) }
+        let refused = Lock(0)
+        for _ in 0..<PersistentReservations.Limit.waiting {
+            fixture.unit.attachedNexuses.clearReservations { isCleared in
+                if !isCleared { refused.withLock { $0 += 1 } }
+            }
+        }
+        #expect(refused.withLock { $0 } == 1)
+        #expect(b.reserveOut(Action.registerAndIgnore, newKey: 2).status == .busy)
+        for _ in 0..<PersistentReservations.Limit.waiting { keeper.end(true) }
+        #expect(refused.withLock { $0 } == 1 && b.keys.isEmpty)
+    }
+
     @Test("a session that ends while its registration is being kept leaves it, and keeps nobody waiting")
     func lostNexus() {
         let keeper = Keeper(isQuick: false)

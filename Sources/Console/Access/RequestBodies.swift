@@ -112,6 +112,7 @@ final class RequestBodies: ChannelDuplexHandler, RemovableChannelHandler {
             // before the end of the connection.
             context.writeAndFlush(data, promise: promise)
             context.close(mode: .output, promise: nil)
+            if let event = heldEnd.take() { context.fireUserInboundEventTriggered(event) }
             if wantsRead { context.read() }
             return
         }

@@ -9,7 +9,7 @@ extension ControlPlane {
     /// The devices that somebody has reserved, or is registered with, by name.
     func reservations() throws(ManagementError) -> [Resource<Reservation>] {
         let records = try query { () throws(CatalogError) in try catalog.reservations() }
-        let findings = assembly.reservationFindings()
+        let findings = assembly.reservationFindings(ofUnit: nil)
         let keys = Set(records.keys).union(findings.reservers.keys).union(findings.lost)
         let units = try deviceUnits(keys: keys)
         return keys.compactMap { key in
@@ -21,7 +21,7 @@ extension ControlPlane {
     func reservation(_ name: String) throws(ManagementError) -> Resource<Reservation> {
         let key = try deviceUnits(named: [name]).key(name)
         let records = try query { () throws(CatalogError) in try catalog.reservations(ofUnit: key) }
-        return Self.resource(name, key, records[key], assembly.reservationFindings())
+        return Self.resource(name, key, records[key], assembly.reservationFindings(ofUnit: key))
     }
 
     /// Ends the reservation of the device `name`, and all registrations.

@@ -194,7 +194,12 @@ final class ControlPlane: Sendable {
         for problem in profiles.problems { logger.error("profile not used", metadata: ["reason": "\(problem)"]) }
         try endInterruptedSecrets()
         // The start is what a loss of power is for a device.
-        try query { () throws(CatalogError) in try catalog.forgetUnkeptReservations() }
+        do throws(CatalogError) {
+            try catalog.forgetUnkeptReservations()
+        } catch {
+            // They keep others away, and let nobody in.
+            logger.error("reservations without APTPL are still in force", metadata: ["reason": "\(error)"])
+        }
         try reconcileAll(isStrict: isStrict)
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()

@@ -13,15 +13,22 @@ final class CatalogReservations: PersistentReservationKeeper {
     private let catalog: Catalog
     private let unit: Int64
     private let logger: Logger
+    /// An initiator may ask again and again.
+    private let pace: NoticePace
 
     /// Those of the unit with the key `unit`, as they are in the catalog.
     init(_ catalog: Catalog, unit: Int64, logger: Logger) {
         self.catalog = catalog
         self.unit = unit
         self.logger = logger
+        pace = NoticePace { suppressed in
+            logger.error(
+                "further reservations were refused, for they cannot be kept",
+                metadata: ["unit": "\(unit)", "count": "\(suppressed)"])
+        }
         do throws(CatalogError) {
             if let record = try catalog.reservations(ofUnit: unit)[unit] {
-                kept = record.map { .record(PersistentReservationRecord($0)) } ?? .unreadable
+                kept = record.flatMap { PersistentReservationRecord($0) }.map { .record($0) } ?? .unreadable
             } else {
                 kept = .none
             }
@@ -32,14 +39,16 @@ final class CatalogReservations: PersistentReservationKeeper {
     }
 
     func keep(_ record: PersistentReservationRecord, completion: @escaping @Sendable (Bool) -> Void) {
-        Self.queue.async { [catalog, unit, logger] in
+        Self.queue.async { [catalog, unit, logger, pace] in
             do throws(CatalogError) {
                 try catalog.keep(record.isEmpty ? nil : ReservationRecord(record, time: Date()), ofUnit: unit)
                 completion(true)
             } catch {
-                logger.error(
-                    "a reservation is refused, for it cannot be kept",
-                    metadata: ["unit": "\(unit)", "reason": "\(error)"])
+                if pace.admits() {
+                    logger.error(
+                        "a reservation is refused, for it cannot be kept",
+                        metadata: ["unit": "\(unit)", "reason": "\(error)"])
+                }
                 completion(false)
             }
         }
@@ -47,8 +56,10 @@ final class CatalogReservations: PersistentReservationKeeper {
 }
 
 extension PersistentReservationRecord {
-    /// The device's form of what the catalog keeps.
-    init(_ record: ReservationRecord) {
+    /// The device's form of what the catalog keeps; nil when it has numbers that there are not.
+    init?(_ record: ReservationRecord) {
+        let numbers = [record.nextNumber, record.reservation?.holder ?? 0] + record.registrations.map(\.number)
+        guard numbers.allSatisfy({ $0 >= 0 }) else { return nil }
         self.init(
             persists: record.persists, generation: record.generation, nextNumber: UInt64(record.nextNumber),
             type: record.reservation?.type, holder: record.reservation?.holder.map { UInt64($0) },

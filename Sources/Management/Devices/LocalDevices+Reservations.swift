@@ -4,9 +4,13 @@ import TargetCore
 
 // Who has reserved the units that run.
 extension LocalDevices {
-    public func reservationFindings() -> ReservationFindings {
+    public func reservationFindings(ofUnit wanted: Int64?) -> ReservationFindings {
         var findings = ReservationFindings()
-        for (key, unit) in units.withLock({ $0 }) {
+        let units = units.withLock { units in
+            guard let wanted else { return units }
+            return units[wanted].map { [wanted: $0] } ?? [:]
+        }
+        for (key, unit) in units {
             let nexuses = unit.server.attachedNexuses
             findings.reservers[key] = nexuses.reserver
             if nexuses.hasLostReservations { findings.lost.insert(key) }
