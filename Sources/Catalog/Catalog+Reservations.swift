@@ -110,6 +110,17 @@ extension Catalog {
         }
     }
 
+    /// What is kept of one unit, asked for each unit when thousands of them start, of which few have anything.
+    public func keptReservation(ofUnit id: Int64) throws(CatalogError) -> ReservationRecord?? {
+        let units = try read(rememberedReservedUnits) { database in
+            try Set(
+                Int64.fetchCursor(
+                    database,
+                    sql: "SELECT logicalUnit FROM persistentReservation UNION SELECT logicalUnit FROM registration"))
+        }
+        return units.contains(id) ? try reservations(ofUnit: id)[id] : nil
+    }
+
     /// Forgets what was not to be there again after the daemon has died. For the start.
     public func forgetUnkeptReservations() throws(CatalogError) {
         try remove { try $0.execute(sql: "DELETE FROM persistentReservation WHERE persists = 0") }

@@ -1,5 +1,6 @@
 import Foundation
 import GRDB
+import Platform
 import Resources
 import Testing
 
@@ -62,6 +63,46 @@ struct ReservationTests {
         #expect(try kept() == first)
         try catalog.keep(nil, ofUnit: unit)
         #expect(try catalog.reservations().isEmpty)
+    }
+
+    @Test("on a full file system registrations are taken away with the reserve, and none are added")
+    func fullFileSystem() throws {
+        final class Host: Sendable {
+            let isFull = Lock(false)
+            let roomMade = Lock(0)
+        }
+        let host = Host()
+        let path = try ScratchFolder()
+        let catalog = try Catalog(
+            path: path.catalog,
+            hooks: Catalog.Hooks(
+                willCommit: { () throws(CatalogError) in
+                    if host.isFull.withLock({ $0 }) { throw .full("no room") }
+                },
+                makeRoom: { attempt in
+                    host.roomMade.withLock { $0 += 1 }
+                    host.isFull.withLock { $0 = false }
+                    attempt()
+                    host.isFull.withLock { $0 = true }
+                }))
+        let unit = try catalog.addDisk(
+            name: "a", targetName: "t:a", Disk.Spec(size: 4096), image: "a.img", imageIsExternal: false,
+            created: Date(timeIntervalSince1970: 0), phase: .complete
+        ).identity.id
+        let both = record([registration(0, key: 1), registration(1, key: 2)])
+        try catalog.keep(both, ofUnit: unit)
+        host.isFull.withLock { $0 = true }
+        #expect(throws: CatalogError.self) {
+            try catalog.keep(record([registration(0, key: 1), registration(2, key: 3)]), ofUnit: unit)
+        }
+        #expect(try catalog.reservations() == [unit: both] && host.roomMade.withLock { $0 } == 0)
+        // Who is fenced goes, whatever the reservation is then.
+        var fenced = record([registration(1, key: 2)])
+        fenced.reservation?.type = 1
+        try catalog.keep(fenced, ofUnit: unit)
+        #expect(try catalog.keptReservation(ofUnit: unit) == fenced && host.roomMade.withLock { $0 } == 1)
+        try catalog.keep(nil, ofUnit: unit)
+        #expect(try catalog.keptReservation(ofUnit: unit) == nil)
     }
 
     @Test("registrations go with their unit, and nothing is kept of one that is not there")

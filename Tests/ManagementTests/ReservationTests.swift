@@ -7,6 +7,7 @@ import ManagementTestSupport
 import Platform
 import Resources
 import SCSI
+import TargetCore
 import Testing
 
 @testable import Management
@@ -86,6 +87,20 @@ struct ReservationTests {
             let events = try await controller.events()
             #expect(events.contains { $0.kind == "reservation" && $0.verb == "clear" && $0.name == "a" })
         }
+    }
+
+    @Test("numbers that there are not are told as that", arguments: [(-1, 0, 0), (0, -1, 0), (0, 0, -1)])
+    func impossibleNumbers(next: Int64, holder: Int64, number: Int64) {
+        let time = Date(timeIntervalSince1970: 0)
+        let record = ReservationRecord(
+            persists: true, generation: 0, nextNumber: next,
+            reservation: ReservationRecord.Reservation(type: 1, holder: holder, time: time),
+            registrations: [
+                ReservationRecord.Registration(
+                    number: number, transportID: [0, 0, 0, 0], target: "t", targetPort: 1, key: 1, isUnused: false,
+                    time: time)
+            ])
+        #expect(PersistentReservationRecord(record) == nil)
     }
 
     @Test("drives and changers have reservations too, RESERVE is shown, and they go with their device")

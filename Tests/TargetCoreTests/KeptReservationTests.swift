@@ -63,13 +63,10 @@ private final class SlowKeeper: PersistentReservationKeeper {
 @Suite("Persistent reservations that are kept")
 struct KeptReservationTests {
     private let fixture = UnitFixture()
-    private let write: [UInt8] = [ExampleDevice.take, 0, 0, 0, 1, 0]
 
     private func initiator(_ name: String) -> InMemoryPort { fixture.initiator("iqn.2026-11.test:\(name)") }
 
     private func attach(_ keeper: Keeper) { fixture.unit.attachedNexuses.keepReservations(with: keeper) }
-
-    private func writes(_ port: InMemoryPort) -> Bool { port.execute(write, dataOut: [1]).status == .good }
 
     @Test("each change is kept, and what was kept is there again, with APTPL in the capabilities")
     func roundTrip() throws {
@@ -91,7 +88,7 @@ struct KeptReservationTests {
         let second = KeptReservationTests()
         second.attach(Keeper(.record(record)))
         let (again, stranger) = (second.initiator("a"), second.initiator("c"))
-        #expect(second.writes(again) && !second.writes(stranger) && stranger.keys == [0xA, 0xB])
+        #expect(again.writes && !stranger.writes && stranger.keys == [0xA, 0xB])
         #expect(again.reservation.map { $0 == (0xA, 5) } == true && again.generation == 2)
         // The last that says so decides.
         #expect(again.reserveOut(Action.register, key: 0xA, newKey: 0xA).status == .good)
@@ -188,7 +185,7 @@ struct KeptReservationTests {
         let keeper = Keeper(.unreadable)
         attach(keeper)
         let (a, b) = (initiator("a"), initiator("b"))
-        #expect(!writes(a) && a.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
+        #expect(!a.writes && a.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).status == .good)
         for result in [
             a.execute([OperationCode.persistentReserveIn, 0, 0, 0, 0, 0, 0, 0, 8, 0]),
             a.reserveOut(Action.register, newKey: 1), a.reserveOut(Action.clear),
@@ -199,7 +196,7 @@ struct KeptReservationTests {
         #expect(a.reserveOut(8, 9, newKey: 0xA).sense == .invalidField(byte: 2, bit: 3))
         #expect(a.reserveOut(8, 1).sense == .invalidParameter(byte: 8, bit: nil))
         #expect(a.reserveOut(8, 1, newKey: 0xA).status == .good)
-        #expect(a.reservation.map { $0 == (0xA, 1) } == true && writes(a) && !writes(b))
+        #expect(a.reservation.map { $0 == (0xA, 1) } == true && a.writes && !b.writes)
         #expect(keeper.records.count == 1)
         // Nothing is lost now.
         #expect(a.reserveOut(8, 1, key: 0xA, newKey: 0xA).sense == .invalidField(byte: 1, bit: 4))
@@ -216,11 +213,11 @@ struct KeptReservationTests {
         }
         a.reserveOut(Action.register, newKey: 0xA)
         a.reserveOut(Action.reserve, 3, key: 0xA)
-        #expect(!writes(b) && clear() && writes(b) && b.keys.isEmpty)
+        #expect(!b.writes && clear() && b.writes && b.keys.isEmpty)
         #expect(a.clearUnitAttentions() == [.reservationsPreempted] && b.clearUnitAttentions().isEmpty)
         #expect(a.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
         #expect(fixture.unit.attachedNexuses.reserver == "iqn.2026-11.test:a")
-        #expect(!writes(b) && clear() && writes(b))
+        #expect(!b.writes && clear() && b.writes)
         #expect(a.clearUnitAttentions() == [.reservationsPreempted])
     }
 }

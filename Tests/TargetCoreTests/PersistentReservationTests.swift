@@ -10,8 +10,6 @@ import Testing
 struct PersistentReservationTests {
     private let fixture = UnitFixture()
     private let (a, b, c): (InMemoryPort, InMemoryPort, InMemoryPort)
-    private let write: [UInt8] = [ExampleDevice.take, 0, 0, 0, 1, 0]
-    private let modeSense: [UInt8] = [OperationCode.modeSense6, 0, 0x0A, 0, 255, 0]
 
     init() {
         a = fixture.initiator("iqn.2026-11.test:a")
@@ -24,9 +22,6 @@ struct PersistentReservationTests {
         b.reserveOut(Action.register, newKey: 0xB)
         for port in [a, b, c] { port.clearUnitAttentions() }
     }
-
-    private func writes(_ port: InMemoryPort) -> Bool { port.execute(write, dataOut: [1]).status == .good }
-    private func reads(_ port: InMemoryPort) -> Bool { port.execute(modeSense).status == .good }
 
     @Test("a registration needs the key that is there, is changed and ended by it, and counts in the generation")
     func registrations() {
@@ -55,13 +50,13 @@ struct PersistentReservationTests {
         #expect(a.reserveOut(Action.reserve, type.rawValue, key: 0xA).status == .good)
         let isForAll = type.isForAllRegistrants
         #expect(b.reservation.map { $0 == (isForAll ? 0 : 0xA, type.rawValue) } == true)
-        #expect(writes(a) && reads(a))
-        #expect(writes(b) == type.admitsRegistrants)
-        #expect(reads(b) == (type.admitsRegistrants || type.exclusion == .writeExclusion))
-        #expect(!writes(c))
-        #expect(reads(c) == (type.exclusion == .writeExclusion))
+        #expect(a.writes && a.reads)
+        #expect(b.writes == type.admitsRegistrants)
+        #expect(b.reads == (type.admitsRegistrants || type.exclusion == .writeExclusion))
+        #expect(!c.writes)
+        #expect(c.reads == (type.exclusion == .writeExclusion))
         let late = fixture.initiator("iqn.2026-11.test:late")
-        #expect(!writes(late) && late.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
+        #expect(!late.writes && late.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
         // The same again is nothing new; another is a conflict; another registrant may not, unless all hold it.
         #expect(a.reserveOut(Action.reserve, type.rawValue, key: 0xA).status == .good)
         let other: UInt8 = type == .writeExclusive ? 3 : 1
@@ -78,7 +73,7 @@ struct PersistentReservationTests {
         #expect(a.reservation == nil)
         #expect(b.clearUnitAttentions() == (type.admitsRegistrants ? [.reservationsReleased] : []))
         #expect(a.clearUnitAttentions().isEmpty && c.clearUnitAttentions().isEmpty)
-        #expect(writes(b) && writes(c))
+        #expect(b.writes && c.writes)
     }
 
     @Test("a reservation goes with the registration of its holder, or the last of all", arguments: [1, 3, 5, 6, 7, 8])
@@ -93,7 +88,7 @@ struct PersistentReservationTests {
             #expect(b.reserveOut(Action.register, key: 0xB).status == .good)
             #expect(c.reservation == nil)
         }
-        #expect(writes(c))
+        #expect(c.writes)
     }
 
     @Test("clear takes everything from everybody, and tells them")
@@ -124,7 +119,7 @@ struct PersistentReservationTests {
         #expect(b.reserveOut(Action.preempt, 6, key: 0xB, newKey: 0xA).status == .good)
         #expect(b.keys == [0xB] && b.reservation.map { $0 == (0xB, 6) } == true)
         #expect(a.clearUnitAttentions() == [.registrationsPreempted])
-        #expect(!writes(a) && writes(b))
+        #expect(!a.writes && b.writes)
         // By itself: it keeps its registration.
         #expect(b.reserveOut(Action.preempt, 1, key: 0xB, newKey: 0xB).status == .good)
         #expect(b.keys == [0xB] && b.reservation.map { $0 == (0xB, 1) } == true)
@@ -138,7 +133,7 @@ struct PersistentReservationTests {
         #expect(a.reserveOut(Action.preempt, 1, key: 0xA, newKey: 0).status == .good)
         #expect(a.keys == [0xA] && a.reservation.map { $0 == (0xA, 1) } == true)
         #expect(b.clearUnitAttentions() == [.registrationsPreempted])
-        #expect(!writes(b))
+        #expect(!b.writes)
     }
 
     @Test("others who stay learn that a preemption has changed the type")
@@ -182,9 +177,9 @@ struct PersistentReservationTests {
         #expect(b.manage(.logicalUnitReset) == .complete)
         a.logOut()
         let again = fixture.initiator("iqn.2026-11.test:a")
-        #expect(writes(again))
+        #expect(again.writes)
         c.clearUnitAttentions()
-        #expect(!writes(c) && c.keys == [0xA, 0xB])
+        #expect(!c.writes && c.keys == [0xA, 0xB])
     }
 
     @Test("capabilities say what there is")

@@ -32,8 +32,6 @@ struct PreemptAndAbortTests {
         c = fixture.initiator("iqn.2026-11.test:c", on: TestReactors.second)
     }
 
-    private func writes(_ port: InMemoryPort) -> Bool { port.execute(write, dataOut: [1]).status == .good }
-
     /// Whether `condition` comes true within some seconds.
     private func eventually(_ condition: () -> Bool) async -> Bool {
         for _ in 0..<500 {
@@ -80,7 +78,7 @@ struct PreemptAndAbortTests {
         while results.all.count < 2 { await Task.yield() }
         #expect(results.all == ["victim aborted", "preempted good"])
         #expect(victim.clearUnitAttentions() == [.registrationsPreempted])
-        #expect(!writes(victim))
+        #expect(!victim.writes)
     }
 
     @Test("it ends once where the preempted have no commands, on one reactor or two, on a serial unit too")

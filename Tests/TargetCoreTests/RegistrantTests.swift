@@ -9,17 +9,12 @@ import Testing
 struct RegistrantTests {
     private let fixture = UnitFixture()
     private let (a, b, c): (InMemoryPort, InMemoryPort, InMemoryPort)
-    private let write: [UInt8] = [ExampleDevice.take, 0, 0, 0, 1, 0]
-    private let modeSense: [UInt8] = [OperationCode.modeSense6, 0, 0x0A, 0, 255, 0]
 
     init() {
         a = fixture.initiator("iqn.2026-11.test:a")
         b = fixture.initiator("iqn.2026-11.test:b")
         c = fixture.initiator("iqn.2026-11.test:c", on: TestReactors.second)
     }
-
-    private func writes(_ port: InMemoryPort) -> Bool { port.execute(write, dataOut: [1]).status == .good }
-    private func reads(_ port: InMemoryPort) -> Bool { port.execute(modeSense).status == .good }
 
     private func initiator(
         _ name: String, sessionID: String = "000000000001", target: Target? = nil, port: UInt16 = 1
@@ -42,11 +37,11 @@ struct RegistrantTests {
         let away = initiator("a", target: other)
         #expect(a.reserveOut(Action.register, newKey: 0xA).status == .good)
         #expect(a.reserveOut(Action.reserve, 3, key: 0xA).status == .good)
-        #expect(!writes(away) && !reads(away) && writes(a))
+        #expect(!away.writes && !away.reads && a.writes)
         #expect(away.reserveOut(Action.register, key: 0xA).status == .reservationConflict, "it is not registered there")
         #expect(away.reserveOut(Action.clear, key: 0xA).status == .reservationConflict)
         #expect(away.reserveOut(Action.register, newKey: 0xAA).status == .good)
-        #expect(!writes(away) && b.keys == [0xA, 0xAA])
+        #expect(!away.writes && b.keys == [0xA, 0xAA])
         #expect(away.reserveOut(Action.register, key: 0xAA).status == .good)
         #expect(b.reservation.map { $0 == (0xA, 3) } == true)
     }
@@ -61,7 +56,7 @@ struct RegistrantTests {
             let count = flag == 0x0C ? 4 : 2
             #expect(b.keys == [UInt64](repeating: 0xA, count: count))
             #expect(c.reserveOut(Action.reserve, 1, key: 0xA).status == .good)
-            #expect(writes(c) && !writes(asker) && !writes(b))
+            #expect(c.writes && !asker.writes && !b.writes)
             let status = b.reserveIn(3)
             #expect(status.count == 8 + count / 2 * (48 + transportID("asker").count + transportID("c").count))
             let last = status.count - 24 - transportID("c").count
@@ -79,7 +74,7 @@ struct RegistrantTests {
         #expect(one.reserveOut(Action.register, newKey: 0xA, flags: 0x04).status == .good)
         #expect(b.keys == [0xA, 0xA])
         #expect(one.reserveOut(Action.reserve, 1, key: 0xA).status == .good)
-        #expect(writes(one) && !writes(two), "one I_T nexus holds it")
+        #expect(one.writes && !two.writes, "one I_T nexus holds it")
         #expect(two.reserveOut(Action.register, key: 0xA, newKey: 0xB).status == .good)
         #expect(b.keys == [0xA, 0xB])
         // Through the other port the key is another.
@@ -100,7 +95,7 @@ struct RegistrantTests {
         let result = a.reserveOut(Action.register, newKey: 0xA, flags: 8, transportIDs: [name])
         #expect(result.status == .good && b.keys == [0xA, 0xA, 0xA])
         #expect(sessions[0].reserveOut(Action.reserve, 1, key: 0xA).status == .good)
-        #expect(writes(sessions[0]) && !writes(sessions[1]))
+        #expect(sessions[0].writes && !sessions[1].writes)
         #expect(sessions[1].reserveOut(Action.register, key: 0xA).status == .good)
         #expect(b.keys == [0xA, 0xA] && b.reservation?.type == 1)
         let late = initiator("many", sessionID: "00000000000c")
@@ -189,13 +184,13 @@ struct RegistrantTests {
             (move(holder, key: 0xA, newKey: 1, to: toC, port: 999), 18),
         ]
         for (result, byte) in cases { #expect(result.sense == .invalidParameter(byte: byte, bit: nil)) }
-        #expect(c.reservation.map { $0 == (0xA, 3) } == true && reads(holder))
+        #expect(c.reservation.map { $0 == (0xA, 3) } == true && holder.reads)
         #expect(move(holder, key: 0xA, newKey: 0xC, to: toC, flags: 2).status == .good)
         #expect(c.keys == [0xB, 0xC] && c.reservation.map { $0 == (0xC, 3) } == true)
-        #expect(writes(c) && !reads(holder) && !reads(b))
+        #expect(c.writes && !holder.reads && !b.reads)
         // To one that is registered: its key changes.
         #expect(move(c, key: 0xC, newKey: 0xBB, to: transportID("b")).status == .good)
-        #expect(c.keys == [0xBB, 0xC] && writes(b) && !writes(c))
+        #expect(c.keys == [0xBB, 0xC] && b.writes && !c.writes)
         #expect(b.reserveOut(Action.release, 3, key: 0xBB).status == .good)
         b.reserveOut(Action.reserve, 8, key: 0xBB)
         #expect(move(b, key: 0xBB, newKey: 1, to: toC).status == .reservationConflict, "all hold it")

@@ -11,6 +11,11 @@ enum Action {
 
 /// What an initiator sends of PERSISTENT RESERVE IN and OUT.
 extension InMemoryPort {
+    /// Whether a command that writes the medium is performed.
+    var writes: Bool { execute([ExampleDevice.take, 0, 0, 0, 1, 0], dataOut: [1]).status == .good }
+    /// Whether one is that only reads: MODE SENSE.
+    var reads: Bool { execute([OperationCode.modeSense6, 0, 0x0A, 0, 255, 0]).status == .good }
+
     @discardableResult
     func reserveOut(
         _ action: UInt8, _ type: UInt8 = 0, key: UInt64 = 0, newKey: UInt64 = 0, flags: UInt8 = 0,

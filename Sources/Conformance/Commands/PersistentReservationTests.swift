@@ -95,6 +95,13 @@ enum PersistentReservationTests {
         }
     }
 
+    /// The first has the key Ah then, the second Bh.
+    private static func registerBoth(_ first: Wire, _ second: Wire) throws {
+        for (wire, key) in [(first, 0xA), (second, 0xB)] as [(Wire, UInt64)] {
+            try good(try wire.reserveOut(.register, newKey: key), "REGISTER")
+        }
+    }
+
     private static func good(_ result: CommandResult, _ what: String) throws {
         try require(result.isGood, "\(what) to end with GOOD", got: result.summary)
     }
@@ -107,7 +114,7 @@ enum PersistentReservationTests {
     private static func invalid(_ result: CommandResult, _ code: AdditionalSenseCode, _ what: String) throws {
         try require(
             result.sense?.key == .illegalRequest && result.sense?.additionalSenseCode == code,
-            "\(what) to end with ILLEGAL REQUEST, \(code)", got: result.summary)
+            "\(what) to end with sense \(SenseData(.illegalRequest, code).summary)", got: result.summary)
     }
 
     private static func write(_ wire: Wire) throws -> CommandResult {
@@ -208,8 +215,7 @@ enum PersistentReservationTests {
                 "Reserve.Again", "5.14.9",
                 "RESERVE of the holder with the same type ends with GOOD, with another with RESERVATION CONFLICT."
             ) { first, second in
-                try good(try first.reserveOut(.register, newKey: 0xA), "REGISTER")
-                try good(try second.reserveOut(.register, newKey: 0xB), "REGISTER")
+                try registerBoth(first, second)
                 try good(try first.reserveOut(.reserve, 5, key: 0xA), "RESERVE")
                 try good(try first.reserveOut(.reserve, 5, key: 0xA), "the same RESERVE again")
                 try refused(try first.reserveOut(.reserve, 1, key: 0xA), "RESERVE of another type")
@@ -229,8 +235,7 @@ enum PersistentReservationTests {
                 "Release.Attention", "5.14.11.2.2",
                 "RELEASE of a reservation that admits registrants tells those by a unit attention, once."
             ) { first, second in
-                try good(try first.reserveOut(.register, newKey: 0xA), "REGISTER")
-                try good(try second.reserveOut(.register, newKey: 0xB), "REGISTER")
+                try registerBoth(first, second)
                 try good(try first.reserveOut(.reserve, 5, key: 0xA), "RESERVE")
                 try good(try first.reserveOut(.release, 5, key: 0xA), "RELEASE")
                 let told = try second.run(.testUnitReady)
@@ -243,8 +248,7 @@ enum PersistentReservationTests {
                 "Release.Wrong", "5.14.11.2.2",
                 "RELEASE of the holder with another type is refused; of others it is GOOD."
             ) { first, second in
-                try good(try first.reserveOut(.register, newKey: 0xA), "REGISTER")
-                try good(try second.reserveOut(.register, newKey: 0xB), "REGISTER")
+                try registerBoth(first, second)
                 try good(try first.reserveOut(.reserve, 1, key: 0xA), "RESERVE")
                 try invalid(
                     try first.reserveOut(.release, 3, key: 0xA), .invalidReleaseOfPersistentReservation,
@@ -275,8 +279,7 @@ enum PersistentReservationTests {
             "Preempt.Holder", "5.14.11.3",
             "PREEMPT with the holder's key takes the reservation over, ends the registration, and tells of that."
         ) { first, second in
-            try good(try first.reserveOut(.register, newKey: 0xA), "REGISTER")
-            try good(try second.reserveOut(.register, newKey: 0xB), "REGISTER")
+            try registerBoth(first, second)
             try good(try first.reserveOut(.reserve, 5, key: 0xA), "RESERVE")
             try good(try second.reserveOut(.preempt, 5, key: 0xB, newKey: 0xA), "PREEMPT")
             let keys = try second.registeredKeys().keys
@@ -299,8 +302,7 @@ enum PersistentReservationTests {
             "Preempt.Fence", "5.14.11.4",
             "After PREEMPT AND ABORT ends with GOOD, no write of who was preempted is performed."
         ) { first, second in
-            try good(try first.reserveOut(.register, newKey: 0xA), "REGISTER")
-            try good(try second.reserveOut(.register, newKey: 0xB), "REGISTER")
+            try registerBoth(first, second)
             try good(try first.reserveOut(.reserve, 5, key: 0xA), "RESERVE")
             try good(try write(first), "WRITE of the holder")
             try good(try second.reserveOut(.preemptAndAbort, 5, key: 0xB, newKey: 0xA), "PREEMPT AND ABORT")
@@ -309,8 +311,7 @@ enum PersistentReservationTests {
         },
         test("Clear.Attention", "5.14.11.5", "CLEAR ends all registrations and tells the others of that.") {
             first, second in
-            try good(try first.reserveOut(.register, newKey: 0xA), "REGISTER")
-            try good(try second.reserveOut(.register, newKey: 0xB), "REGISTER")
+            try registerBoth(first, second)
             try good(try first.reserveOut(.reserve, 1, key: 0xA), "RESERVE")
             try good(try second.reserveOut(.clear, key: 0xB), "CLEAR")
             let told = try first.run(.testUnitReady)

@@ -27,7 +27,7 @@ final class CatalogReservations: PersistentReservationKeeper {
                 metadata: ["unit": "\(unit)", "count": "\(suppressed)"])
         }
         do throws(CatalogError) {
-            if let record = try catalog.reservations(ofUnit: unit)[unit] {
+            if let record = try catalog.keptReservation(ofUnit: unit) {
                 kept = record.flatMap { PersistentReservationRecord($0) }.map { .record($0) } ?? .unreadable
             } else {
                 kept = .none
