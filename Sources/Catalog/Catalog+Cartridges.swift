@@ -52,17 +52,6 @@ extension Catalog {
         }
     }
 
-    /// How many disks, libraries and cartridges there are. No row is read for that: SQLite counts the cells of the
-    /// pages of an index.
-    public func deviceCounts() throws(CatalogError) -> (disks: Int, libraries: Int, cartridges: Int) {
-        try read(rememberedCounts) { database in
-            func count(_ table: String) throws -> Int {
-                try Int.fetchOne(database, sql: "SELECT count(*) FROM \(table)") ?? 0
-            }
-            return (try count("diskImage"), try count("library"), try count("cartridge"))
-        }
-    }
-
     /// The cartridges in the elements of `kind` of the library with the key `library`, by number.
     public func cartridges(
         library: Int64, in kind: ElementKind
