@@ -10,9 +10,10 @@ enum ChangerPages {
     private static let restingPlaces: UInt8 = 0x0E
 
     static func modePages(_ profile: LibraryProfile, _ elements: ElementTable) -> [ModePage] {
-        profile.modePages.map {
+        let pages = profile.modePages.map {
             ModePage(code: $0.code, subpage: $0.subpage, $0.values, changeable: $0.changeable)
-        } + [
+        }
+        return ControlModePage.addingPage(toSerialUnit: pages) + [
             elementAddressAssignment(profile, elements),
             // Transport Geometry Parameters: one transport, which does not turn media over.
             ModePage(code: 0x1E, [0, 0]),

@@ -41,7 +41,6 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     // Bits of mode pages that the data path needs.
     private let writeCache = Atomic<Bool>(true)
     private let softwareWriteProtection = Atomic<Bool>(false)
-    private let descriptorSense = Atomic<Bool>(false)
 
     /// A disk over `image`. With 512-byte blocks, `physicalBlockExponent` 3 tells initiators that the medium prefers
     /// aligned 4 KiB (512e), 0 that it has no preference.
@@ -152,17 +151,14 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     // MARK: Mode pages
 
-    public var usesDescriptorSense: Bool { descriptorSense.load(ordering: .relaxed) }
-
     /// Takes the bits that the data path needs from a page's current values.
     public func modePageChanged(_ page: ModePage) {
         switch page.code {
         case DiskModePage.caching:
             writeCache.store(page.current[0] & DiskModePage.writeCacheEnable != 0, ordering: .relaxed)
-        case DiskModePage.control:
-            descriptorSense.store(page.current[0] & DiskModePage.descriptorSense != 0, ordering: .relaxed)
+        case ControlModePage.code where page.subpage == 0:
             softwareWriteProtection.store(
-                page.current[2] & DiskModePage.softwareWriteProtect != 0, ordering: .relaxed)
+                page.current[2] & ControlModePage.softwareWriteProtect != 0, ordering: .relaxed)
         default: break
         }
     }

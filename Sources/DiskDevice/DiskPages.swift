@@ -7,28 +7,19 @@ enum DiskModePage {
     /// Read-Write Error Recovery.
     static let errorRecovery: UInt8 = 0x01
     static let caching: UInt8 = 0x08
-    static let control: UInt8 = 0x0A
     static let powerCondition: UInt8 = 0x1A
     /// Informational Exceptions Control.
     static let informationalExceptions: UInt8 = 0x1C
 
     /// WCE, in the first byte of the Caching page's content.
     static let writeCacheEnable: UInt8 = 0x04
-    /// D_SENSE, in the first byte of the Control page's content.
-    static let descriptorSense: UInt8 = 0x04
-    /// SWP, in the third byte of the Control page's content.
-    static let softwareWriteProtect: UInt8 = 0x08
-
     /// All pages with their defaults (SBC-4 clause 6.5, SPC-5 clause 7.5).
     static var all: ModePages {
         ModePages([
             ModePage(code: errorRecovery, [UInt8](repeating: 0, count: 10)),
             ModePage(
                 code: caching, [writeCacheEnable] + [UInt8](repeating: 0, count: 17), changeable: [writeCacheEnable]),
-            // TST 001b: a task set for each I_T nexus. QUEUE ALGORITHM MODIFIER 1h: SIMPLE commands are not ordered.
-            ModePage(
-                code: control, [0x20, 0x10, 0, 0, 0, 0, 0, 0, 0, 0],
-                changeable: [descriptorSense, 0, softwareWriteProtect]),
+            ControlModePage.pageOfParallelUnit,
             ModePage(code: powerCondition, [UInt8](repeating: 0, count: 38)),
             ModePage(code: informationalExceptions, [UInt8](repeating: 0, count: 10)),
         ])

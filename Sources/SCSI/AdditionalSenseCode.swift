@@ -77,6 +77,9 @@ extension AdditionalSenseCode {
     public static let registrationsPreempted = Self(0x2A, 0x05)
     public static let capacityDataHasChanged = Self(0x2A, 0x09)
     public static let commandSequenceError = Self(0x2C, 0x00)
+    public static let previousBusyStatus = Self(0x2C, 0x07)
+    public static let previousTaskSetFullStatus = Self(0x2C, 0x08)
+    public static let previousReservationConflictStatus = Self(0x2C, 0x09)
     public static let commandsClearedByAnotherInitiator = Self(0x2F, 0x00)
     /// CANNOT READ MEDIUM - UNKNOWN FORMAT.
     public static let cannotReadUnknownFormat = Self(0x30, 0x01)

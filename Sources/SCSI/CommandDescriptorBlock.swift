@@ -50,6 +50,21 @@ public struct CommandDescriptorBlock: Sendable {
     @inlinable
     public var serviceAction: UInt8 { storage[1] & 0x1F }
 
+    /// Where the CONTROL byte is (SAM-5 clause 5.2); nil for the vendor-specific groups.
+    public static func controlPosition(ofOperationCode operationCode: UInt8) -> Int? {
+        // Of the variable length format it is the second byte.
+        operationCode & 0xFE == 0x7E ? 1 : length(ofOperationCode: operationCode).map { $0 - 1 }
+    }
+
+    /// NACA, in the CONTROL byte: whether CHECK CONDITION establishes an auto contingent allegiance.
+    public var isNormalACARequested: Bool {
+        guard let position = Self.controlPosition(ofOperationCode: operationCode) else { return false }
+        return storage[position] & Self.normalACA != 0
+    }
+
+    /// The bit NACA of the CONTROL byte.
+    public static let normalACA: UInt8 = 0x04
+
     /// How many bytes the operation code's group says the block has (SPC-5 clause 4.2.5.1), or nil for the
     /// vendor-specific and variable-length groups.
     public static func length(ofOperationCode operationCode: UInt8) -> Int? {

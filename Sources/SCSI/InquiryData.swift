@@ -8,6 +8,8 @@ public enum PeripheralDeviceType: UInt8, Sendable {
     case sequentialAccess = 0x01
     /// Media changer device (SMC-3).
     case mediaChanger = 0x08
+    /// Well known logical unit (SPC-5 clause 8).
+    case wellKnownLogicalUnit = 0x1E
     /// No or unknown device.
     case unknown = 0x1F
 }

@@ -10,8 +10,10 @@ public struct LogicalUnitNumber: RawRepresentable, Hashable, Sendable {
 
     /// The highest number that the flat space addressing method can express.
     public static let maximumNumber = 16383
-    /// The well known REPORT LUNS logical unit (SAM-5 clause 4.7.7.4).
+    /// The well known REPORT LUNS logical unit (SAM-5 clause 4.7.7.5.1, SPC-5 clause 8.2).
     public static let reportLUNsWellKnown = Self(rawValue: 0xC101_0000_0000_0000)
+    /// The well known TARGET LOG PAGES logical unit (SPC-5 clause 8.4).
+    public static let targetLogPagesWellKnown = Self(rawValue: 0xC103_0000_0000_0000)
 
     /// Logical unit `number`: peripheral device addressing below 256 (SAM-5 clause 4.7.7.2), flat space addressing
     /// (clause 4.7.7.3) above. `number` is at most `maximumNumber`.

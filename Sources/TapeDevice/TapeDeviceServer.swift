@@ -65,10 +65,10 @@ public final class TapeDeviceServer: DeviceServer, @unchecked Sendable {
         hostSpace = HostSpace(lane: lane, reactor: reactor)
         table = TapeCommands.table(profile)
         commands = table.commands
-        modePages = ModePages(
-            profile.modePages.map {
-                ModePage(code: $0.code, subpage: $0.subpage, $0.values, changeable: $0.changeable)
-            })
+        let pages = profile.modePages.map {
+            ModePage(code: $0.code, subpage: $0.subpage, $0.values, changeable: $0.changeable)
+        }
+        modePages = ModePages(ControlModePage.addingPage(toSerialUnit: pages))
         state = TapeState(bufferedMode: profile.defaultBufferedMode)
         readModePages()
     }

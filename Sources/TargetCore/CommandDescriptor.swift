@@ -20,6 +20,9 @@ public struct CommandConditions: OptionSet, Sendable {
     public static let passesExclusiveAccess = Self(rawValue: 16)
     /// Processed while the persistent reservation of another nexus is one of the write exclusive types.
     public static let passesWriteExclusive = Self(rawValue: 32)
+    /// Processed although another nexus with the same task set has an auto contingent allegiance: PERSISTENT RESERVE
+    /// OUT that preempts and aborts (SAM-5 clause 5.9.4).
+    public static let allowedInFaultedTaskSet = Self(rawValue: 64)
 }
 
 /// How a command is ordered against others of its task set.
@@ -108,8 +111,8 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     let passesReservation: ReservationException?
 
     /// A row. `usage` is the CDB usage data without byte 0, from byte 1 on; in byte 1 of a command with a service
-    /// action, bits 4–0 are added by themselves. NACA and the obsolete bits of CONTROL are never allowed, so the last
-    /// byte is normally zero.
+    /// action, bits 4–0 are added by themselves. NACA is added to CONTROL; its obsolete bits are never allowed, so the
+    /// last byte is normally zero.
     public init(
         _ operationCode: UInt8, serviceAction: UInt8? = nil, _ name: String, usage: [UInt8],
         direction: DataDirection = .none, conditions: CommandConditions = [], ordering: OrderingClass = .shared,
@@ -119,6 +122,9 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
         precondition(usage.count < CommandDescriptorBlock.maximumLength, "usage data is longer than a command")
         var bytes = [operationCode] + usage
         if let serviceAction { bytes[1] = bytes[1] & 0xE0 | serviceAction }
+        if let control = CommandDescriptorBlock.controlPosition(ofOperationCode: operationCode), control < bytes.count {
+            bytes[control] |= CommandDescriptorBlock.normalACA
+        }
         var forbidden = InlineArray<4, UInt64>(repeating: 0)
         for (offset, mask) in bytes.enumerated() where offset > 0 {
             let allowed = offset == 1 && serviceAction != nil ? mask | 0x1F : mask
@@ -147,7 +153,8 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
         _ ordering: OrderingClass, _ timeout: UInt32, _ passesReservation: ReservationException?,
         _ begin: @escaping Handler, _ execute: Handler?
     ) {
-        var stops: GateConditions = .intercepted
+        var stops: GateConditions = [.intercepted, .contingentAllegiance, .contingentAllegianceOfAnother]
+        if conditions.contains(.allowedInFaultedTaskSet) { stops.remove(.contingentAllegianceOfAnother) }
         if !conditions.contains(.allowedWithUnitAttention) { stops.formUnion([.unitAttention, .deferredError]) }
         if !conditions.contains(.allowedWhenReserved) { stops.insert(.reservationConflict) }
         if !conditions.contains(.passesExclusiveAccess) {

@@ -56,17 +56,19 @@ public enum CommonCommands {
         ) { _, task, nexus in
             let block = task.commandDescriptorBlock
             let allocationLength = Int(block.bytes.loadBE32(at: 6))
-            // Well known logical units (01h) there are none; 00h and 02h then mean the same.
+            // 00h: those of the map; 01h: the well known ones; 02h: all.
             guard block[2] <= 2 else { return task.failInvalidField(byte: 2) }
             let iTNexus = nexus.iTNexus
             iTNexus.inventoryWillBeReported()
             let listed = block[2] == 1 ? 0 : (max(allocationLength, 8) - 1) / 8
             let (count, numbers) = block[2] == 1 ? (0, []) : iTNexus.logicalUnits.inventory(limit: listed)
+            let wellKnown = block[2] == 0 ? [] : WellKnownDevice.numbers
             var bytes: [UInt8] = []
-            bytes.reserveCapacity(8 + numbers.count * 8)
-            bytes.appendBE32(UInt32(count * 8))
+            bytes.reserveCapacity(8 + (numbers.count + wellKnown.count) * 8)
+            bytes.appendBE32(UInt32((count + wellKnown.count) * 8))
             bytes.appendBE32(0)
             for number in numbers { bytes.appendBE64(LogicalUnitNumber(number).rawValue) }
+            for number in wellKnown { bytes.appendBE64(number.rawValue) }
             let progress = task.answer(bytes, allocationLength: allocationLength)
             // The initiator has learned of nothing: it is told of the change again.
             if task.status != .good { iTNexus.inventoryHasChanged() }
@@ -160,7 +162,8 @@ public enum CommonCommands {
                     "PERSISTENT RESERVE OUT, \(name)",
                     // Scope and type are ignored where they say nothing.
                     usage: [0, 0xFF, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
-                    direction: .dataOut, conditions: conditions,
+                    direction: .dataOut,
+                    conditions: action == .preemptAndAbort ? conditions.union(.allowedInFaultedTaskSet) : conditions,
                     begin: { _, task, nexus in nexus.logicalUnit.beginPersistentReserveOut(task) },
                     execute: { _, task, nexus in nexus.logicalUnit.persistentReserveOut(task, nexus, action) })
             }
@@ -180,8 +183,8 @@ public enum CommonCommands {
                 conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive], ordering: .immediate
             ) { _, task, _ in
                 let block = task.commandDescriptorBlock
-                // ATS, ATSS, CTSS, LURS, QTS; ITNRS and QTSS in byte 1 (SPC-5 table 286).
-                var bytes: [UInt8] = [0xD9, 0x07, 0, 0]
+                // ATS, ATSS, CACAS, CTSS, LURS, QTS; QAES, QTSS, ITNRS in byte 1 (SPC-5 table 286).
+                var bytes: [UInt8] = [0xFC, 0x07, 0, 0]
                 if block[2] & 0x80 != 0 {
                     // REPD: the extended format with a medium timeout descriptor of none.
                     bytes[3] = 12

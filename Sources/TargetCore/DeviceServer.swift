@@ -55,9 +55,6 @@ public protocol DeviceServer: AnyObject, Sendable {
     /// medium than the one present at its turn ends with MEDIUM MAY HAVE CHANGED.
     var mediumGeneration: UInt32 { get }
 
-    /// Whether ports encode sense data in descriptor format: D_SENSE of the Control mode page (SPC-5 clause 7.5.10).
-    var usesDescriptorSense: Bool { get }
-
     /// What REQUEST SENSE reports when neither a unit attention nor a deferred error is pending.
     func polledSense(_ nexus: ITLNexus) -> SenseData
 
@@ -154,7 +151,6 @@ extension DeviceServer {
     public var writeProtectionSense: SenseData? { nil }
     public var homeReactor: Reactor? { nil }
     public var mediumGeneration: UInt32 { 0 }
-    public var usesDescriptorSense: Bool { false }
     public func polledSense(_ nexus: ITLNexus) -> SenseData {
         notReadySense ?? SenseData(.noSense, .noAdditionalSenseInformation)
     }

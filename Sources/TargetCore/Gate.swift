@@ -3,7 +3,7 @@
 /// All of them stand in one atomic word of the nexus. Whoever establishes or clears a condition, on any thread, changes
 /// the word; the way of a command reads it once and compares it with what the command's row allows. So a condition
 /// costs commands nothing as long as it does not exist, and a new one (a registration of a persistent reservation, a
-/// standby target port, an auto contingent allegiance, a trace) is one more bit here and one more case in
+/// standby target port, a trace) is one more bit here and one more case in
 /// `LogicalUnit.stop`.
 public struct GateConditions: OptionSet, Sendable {
     /// A bit for each condition.
@@ -22,6 +22,10 @@ public struct GateConditions: OptionSet, Sendable {
     public static let writeExclusion = Self(rawValue: 1 << 4)
     /// A persistent reservation lets the nexus neither read nor write.
     public static let accessExclusion = Self(rawValue: 1 << 5)
+    /// The nexus has an auto contingent allegiance (SAM-5 clause 5.9).
+    public static let contingentAllegiance = Self(rawValue: 1 << 6)
+    /// Another nexus with the same task set has one.
+    public static let contingentAllegianceOfAnother = Self(rawValue: 1 << 7)
 }
 
 /// Sees commands before and after the device server does: for injected faults, traces, statistics.

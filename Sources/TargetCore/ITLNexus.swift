@@ -92,6 +92,12 @@ public final class ITLNexus: @unchecked Sendable {
         }
     }
 
+    /// The unit attention that is reported first, which is cleared if the Control mode page wants that (UA_INTLCK_CTRL);
+    /// nil when none is pending.
+    func reportUnitAttention() -> AdditionalSenseCode? {
+        logicalUnit.control.unitAttentionInterlock == .clears ? takeUnitAttention() : firstUnitAttention
+    }
+
     /// Clears a pending unit attention that is no longer true.
     public func clearUnitAttention(_ code: AdditionalSenseCode) {
         attentions.withLock { pending in

@@ -18,16 +18,16 @@ extension ITNexus {
 
     /// The same; `whenPending` is called with each that the medium has, and that comes back later.
     func abortTasks(
-        isUnitGone: Bool = false, where isAffected: (SCSITask) -> Bool, whenPending: (SCSITask) -> Void
+        _ reason: AbortReason = .withoutAnswer, where isAffected: (SCSITask) -> Bool, whenPending: (SCSITask) -> Void
     ) {
         var blockers: [ITLNexus] = []
-        abortBlocked(isUnitGone: isUnitGone, where: isAffected) { task in
+        abortBlocked(reason, where: isAffected) { task in
             if let nexus = task.nexus, blockers.last !== nexus { blockers.append(nexus) }
         }
         abortRelayed(where: isAffected)
         forEachTask { task in
             guard isAffected(task) else { return }
-            abort(task, isUnitGone: isUnitGone, whenPending)
+            abort(task, reason, whenPending)
         }
         // An ORDERED command, for example, that others waited for may have been among them.
         for nexus in blockers { nexus.logicalUnit.startBlocked(behind: nexus) }
@@ -45,8 +45,8 @@ extension ITNexus {
         }
     }
 
-    private func abort(_ task: SCSITask, isUnitGone: Bool, _ whenPending: (SCSITask) -> Void) {
-        task.nexus?.logicalUnit.abort(task, isUnitGone: isUnitGone)
+    private func abort(_ task: SCSITask, _ reason: AbortReason, _ whenPending: (SCSITask) -> Void) {
+        task.nexus?.logicalUnit.abort(task, reason)
         if task.isAborted, task.state == .pending { whenPending(task) }
     }
 
@@ -55,13 +55,13 @@ extension ITNexus {
     /// those that their own nexus blocks, then those that wait for the turn of the nexus. `body` is called with each
     /// before.
     func abortBlocked(
-        isUnitGone: Bool = false, where isAffected: (SCSITask) -> Bool, _ body: (SCSITask) -> Void
+        _ reason: AbortReason = .withoutAnswer, where isAffected: (SCSITask) -> Bool, _ body: (SCSITask) -> Void
     ) {
         for isInTurns in [false, true] {
             forEachTask { task in
                 guard task.state == .blocked, task.fields.isInTurns == isInTurns, isAffected(task) else { return }
                 body(task)
-                task.nexus?.logicalUnit.abort(task, isUnitGone: isUnitGone, startsBlocked: false)
+                task.nexus?.logicalUnit.abort(task, reason, startsBlocked: false)
             }
         }
     }

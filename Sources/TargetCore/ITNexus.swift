@@ -25,6 +25,8 @@ public final class ITNexus: Sendable {
     /// The I_T_L nexuses of the numbers that the initiator has addressed.
     private let table: ReactorConfined<LogicalUnitTable<ITLNexus>>
     private let absent: ReactorConfined<ITLNexus?>
+    /// Those of the well known logical units that the initiator has addressed.
+    private let wellKnown: ReactorConfined<[ITLNexus]>
     /// The unit of all numbers that have none: it keeps nothing.
     private static let absentUnit = LogicalUnit(AbsentDevice())
     private let isLost = Atomic<Bool>(false)
@@ -79,6 +81,7 @@ public final class ITNexus: Sendable {
         self.logicalUnits = logicalUnits ?? target.logicalUnits
         table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)
+        wellKnown = ReactorConfined([])
         relays = ReactorConfined([])
         self.origin = origin
         functions = ReactorConfined([:])
@@ -92,8 +95,18 @@ public final class ITNexus: Sendable {
     /// unit attention of a new nexus (SAM-5 clause 5.14) when the number is met for the first time.
     public func unitNexus(_ logicalUnitNumber: LogicalUnitNumber) -> ITLNexus? {
         if hasUntoldChange.load(ordering: .acquiring) { tellOfChange() }
-        guard let number = logicalUnitNumber.number else { return nil }
+        guard let number = logicalUnitNumber.number else { return wellKnownNexus(logicalUnitNumber) }
         return table.value[number] ?? establish(number)
+    }
+
+    private func wellKnownNexus(_ number: LogicalUnitNumber) -> ITLNexus? {
+        guard !isLost.load(ordering: .relaxed), let unit = WellKnownDevice.unit(number) else { return nil }
+        if let present = wellKnown.value.first(where: { $0.logicalUnit === unit }) { return present }
+        let nexus = ITLNexus(iTNexus: self, logicalUnit: unit, logicalUnitNumber: number)
+        nexus.establishUnitAttention(.powerOnOrReset)
+        if hasNewInventory.load(ordering: .acquiring) { nexus.establishUnitAttention(.reportedLUNsDataHasChanged) }
+        wellKnown.change(leaving: []) { $0.append(nexus) }
+        return nexus
     }
 
     private func establish(_ number: Int) -> ITLNexus? {
@@ -153,6 +166,7 @@ public final class ITNexus: Sendable {
         guard hasUntoldChange.exchange(false, ordering: .acquiringAndReleasing) else { return }
         guard hasNewInventory.load(ordering: .acquiring) else { return }
         table.value.forEach { $0.establishUnitAttention(.reportedLUNsDataHasChanged) }
+        for nexus in wellKnown.value { nexus.establishUnitAttention(.reportedLUNsDataHasChanged) }
     }
 
     /// Forgets the changes until now: the initiator is about to learn of them by REPORT LUNS, from any of its logical
@@ -172,6 +186,7 @@ public final class ITNexus: Sendable {
     func forgetInventoryChanges() {
         guard hasNewInventory.exchange(false, ordering: .acquiringAndReleasing) else { return }
         table.value.forEach { $0.clearUnitAttention(.reportedLUNsDataHasChanged) }
+        for nexus in wellKnown.value { nexus.clearUnitAttention(.reportedLUNsDataHasChanged) }
     }
 
     /// Ends the I_T_L nexus of a unit that is no longer in the map: its tasks end, and `countdown` waits for those that
@@ -182,7 +197,7 @@ public final class ITNexus: Sendable {
             return countdown.wait(for: unit.lostTasks)
         }
         table.change(leaving: LogicalUnitTable()) { $0[number] = nil }
-        abortTasks(isUnitGone: true, where: { $0.nexus === nexus }, whenPending: Self.noteLost)
+        abortTasks(.unitIsGone, where: { $0.nexus === nexus }, whenPending: Self.noteLost)
         countdown.wait(for: unit.lostTasks)
         if nexus.relay == nil { unit.detach(nexus) }
     }
@@ -244,8 +259,9 @@ public final class ITNexus: Sendable {
         table.value = LogicalUnitTable()
         for function in functions.value.values { function.withdraw() }
         functions.value = [:]
-        // It refers to this object.
+        // They refer to this object.
         absent.value = nil
+        wellKnown.value = []
         port.value = nil
     }
 }

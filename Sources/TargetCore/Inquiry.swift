@@ -39,7 +39,8 @@ public struct InquiryTraits: Sendable {
 
     /// Standard INQUIRY data of 96 bytes, for a port of that transport protocol (SPC-5 table 151).
     func standardData(_ identity: DeviceIdentity, _ transport: ProtocolIdentifier) -> [UInt8] {
-        var bytes: [UInt8] = [type.rawValue, isRemovable ? 0x80 : 0, Self.version, 0x02, 91]
+        var bytes: [UInt8] = [type.rawValue, isRemovable ? 0x80 : 0, Self.version, isPresent ? 0x22 : 0x02, 91]
+        // NORMACA is in byte 3.
         bytes.append(isProtectionSupported ? 0x01 : 0)
         bytes.append(0)
         bytes.append(isPresent ? 0x02 : 0)  // CMDQUE
@@ -75,6 +76,7 @@ extension LogicalUnit {
     /// The content of a VPD page, those of SPC included.
     private func vitalProductDataPage(_ page: UInt8, _ nexus: ITLNexus) -> [UInt8]? {
         guard server.traits.isPresent else { return page == 0 ? [0] : nil }
+        if server.traits.type == .wellKnownLogicalUnit, page != 0x83 { return page == 0 ? [0x00, 0x83] : nil }
         switch page {
         case 0x00: return Set([0x00, 0x80, 0x83, 0x87] + server.vitalProductDataPages).sorted()
         case 0x80: return Array(identity.serialNumber.utf8)
@@ -87,12 +89,14 @@ extension LogicalUnit {
     }
 
     /// Device Identification (SPC-5 clause 7.7.6): the unit by NAA and T10 vendor ID, the target port that the
-    /// initiator uses, and the target device.
+    /// initiator uses, and the target device. A well known unit has no names of its own.
     private func deviceIdentification(_ nexus: ITLNexus) -> [UInt8] {
         let port = nexus.iTNexus.targetPort
         let transport = port.protocolIdentifier.rawValue
-        return DesignationDescriptor.naa(identity.naa) + DesignationDescriptor.t10VendorID(identity)
-            + DesignationDescriptor.relativeTargetPort(port.relativeIdentifier, transport)
+        let unit =
+            server.traits.type == .wellKnownLogicalUnit
+            ? [] : DesignationDescriptor.naa(identity.naa) + DesignationDescriptor.t10VendorID(identity)
+        return unit + DesignationDescriptor.relativeTargetPort(port.relativeIdentifier, transport)
             + DesignationDescriptor.targetPortGroup(port.groupIdentifier, transport)
             + DesignationDescriptor.nameString(port.name, association: 1, transport)
             + DesignationDescriptor.nameString(nexus.iTNexus.target.name, association: 2, transport)

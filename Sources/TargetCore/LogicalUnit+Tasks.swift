@@ -18,14 +18,27 @@ extension LogicalUnit {
             task.fields.orderingClass = .immediate
         }
         task.fields.state = .running
-        guard task.attribute != .autoContingentAllegiance else { return refuseACA(task, nexus) }
-        if nexus.taskSet.admit(task) { comesFirst(task, nexus) }
+        if task.attribute == .autoContingentAllegiance, !nexus.conditions.contains(.contingentAllegiance) {
+            // There is no auto contingent allegiance of the nexus that it could belong to (SAM-5 clause 8.6.5).
+            task.fields.orderingClass = .immediate
+            return proceed(task, nexus, task.fail(.illegalRequest, .invalidMessageError))
+        }
+        if nexus.taskSet.admit(task) { return comesFirst(task, nexus) }
+        if nexus.taskSet.isFaulted { refuseAtFault(task, nexus) }
     }
 
-    /// There is no auto contingent allegiance that an ACA task could belong to (SAM-5 clause 8.6.5).
-    private func refuseACA(_ task: SCSITask, _ nexus: ITLNexus) {
+    /// Ends a command that is blocked because it may not come into a faulted task set, if that is so.
+    private func refuseAtFault(_ task: SCSITask, _ nexus: ITLNexus) {
+        // Every other one has a row, and is of a class that waits.
+        let stops = nexus.conditions.intersection(commands.stops(task.command))
+            .intersection([.contingentAllegiance, .contingentAllegianceOfAnother])
+        let status = stops.isEmpty ? nil : contingencyStatus(of: task, nexus, stops)
+        // A command that passes the condition of another nexus waits for nobody.
+        guard status != nil || stops.isEmpty else { return }
+        _ = nexus.taskSet.removeBlocked(task)
         task.fields.orderingClass = .immediate
-        proceed(task, nexus, task.fail(.illegalRequest, .invalidMessageError))
+        task.fields.state = .running
+        if let status { proceed(task, nexus, task.end(status)) } else { comesFirst(task, nexus) }
     }
 
     /// The tasks of the nexus that are ordered before this one have ended.
@@ -85,7 +98,9 @@ extension LogicalUnit {
     }
 
     private func startUnknown(_ task: SCSITask, _ nexus: ITLNexus) {
-        let stops = nexus.conditions.intersection([.unitAttention, .deferredError])
+        let stops = nexus.conditions.intersection([
+            .unitAttention, .deferredError, .contingentAllegiance, .contingentAllegianceOfAnother,
+        ])
         if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
         let block = task.commandDescriptorBlock
         let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
@@ -97,7 +112,12 @@ extension LogicalUnit {
         if stops.contains(.intercepted), let progress = attachedNexuses.interposer?.taskWillBegin(task, nexus) {
             return progress
         }
-        if stops.contains(.unitAttention), let attention = nexus.takeUnitAttention() {
+        if !stops.isDisjoint(with: [.contingentAllegiance, .contingentAllegianceOfAnother]),
+            let status = contingencyStatus(of: task, nexus, stops)
+        {
+            return task.end(status)
+        }
+        if stops.contains(.unitAttention), let attention = nexus.reportUnitAttention() {
             return task.fail(.unitAttention, attention)
         }
         if stops.contains(.deferredError), let sense = nexus.takeDeferredError() { return task.fail(sense) }
@@ -263,27 +283,30 @@ extension LogicalUnit {
 
     /// Tells the port of the end of an aborted task.
     private func endAborted(_ task: SCSITask) {
-        guard task.fields.isUnitGone else { return task.port.taskAborted(task) }
+        switch task.fields.abortReason {
+        case .withoutAnswer: return task.port.taskAborted(task)
+        case .unitIsGone: _ = task.fail(.illegalRequest, .logicalUnitNotSupported)
+        case .byAnotherNexus: _ = task.end(.taskAborted)
+        }
         task.dataIn.lease = nil
-        _ = task.fail(.illegalRequest, .logicalUnitNotSupported)
         task.port.taskEnded(task)
     }
 
     /// Aborts a task: at once when it is blocked, its data is missing, or it waits for others only, and when it comes
-    /// back from the medium otherwise. The initiator gets no answer, unless it is the unit that is gone. With
-    /// `startsBlocked` false, what waited for it is not started.
-    func abort(_ task: SCSITask, isUnitGone: Bool = false, startsBlocked: Bool = true) {
+    /// back from the medium otherwise. What the initiator is told depends on the reason. With `startsBlocked` false,
+    /// what waited for it is not started.
+    func abort(_ task: SCSITask, _ reason: AbortReason = .withoutAnswer, startsBlocked: Bool = true) {
         guard let nexus = task.nexus else { return }
         guard !task.isAborted else {
-            if !isUnitGone { task.fields.isUnitGone = false }
+            if reason == .withoutAnswer { task.fields.abortReason = reason }
             return
         }
         if let relay = nexus.relay {
             guard task.state == .pending || task.state == .awaitingDataOut else { return }
-            task.fields.isUnitGone = isUnitGone
+            task.fields.abortReason = reason
             return relay.abort(task)
         }
-        task.fields.isUnitGone = isUnitGone
+        task.fields.abortReason = reason
         switch task.state {
         case .idle, .ended, .running: return
         case .pending:

@@ -21,6 +21,8 @@ public final class LogicalUnit: Sendable {
     let turns: ReactorConfined<TaskSet>
     /// Those whose nexus is gone, and that the medium works on.
     let lostTasks = LostTasks()
+    /// What the Control mode page says of tasks.
+    let control = TaskControl()
     /// What counts its commands, by reactor; one for each on which it is used.
     private let countersOfReactors = Lock<[ObjectIdentifier: CommandCounters]>([:])
     /// Told of commands that have failed because of the medium or the host.
@@ -36,11 +38,13 @@ public final class LogicalUnit: Sendable {
         homeReactor = server.homeReactor
         isSerial = homeReactor != nil
         turns = ReactorConfined(TaskSet())
+        for page in server.modePages.all { control.take(page) }
     }
 
     public var identity: DeviceIdentity { server.identity }
 
-    public var usesDescriptorSense: Bool { server.usesDescriptorSense }
+    /// Whether ports encode sense data in descriptor format (SPC-5 clause 7.5.10).
+    public var usesDescriptorSense: Bool { control.usesDescriptorSense }
 
     // MARK: Statistics
 
@@ -75,11 +79,13 @@ public final class LogicalUnit: Sendable {
 
     func attach(_ nexus: ITLNexus) {
         attachedNexuses.attach(nexus)
+        joinContingentAllegiance(nexus)
         nexus.establishUnitAttention(.powerOnOrReset)
         server.nexusEstablished(nexus)
     }
 
     func detach(_ nexus: ITLNexus) {
+        endContingentAllegiance(of: nexus)
         attachedNexuses.detach(nexus)
         server.nexusLost(nexus)
     }
@@ -87,8 +93,14 @@ public final class LogicalUnit: Sendable {
     /// The effects of a logical unit reset besides the end of all tasks and the unit attentions (SAM-5 clause 6.3.3).
     func reset() {
         attachedNexuses.endAllHolds()
-        server.modePages.restoreDefaults { server.modePageChanged($0) }
+        server.modePages.restoreDefaults(apply: modePageChanged)
         server.logicalUnitReset()
+    }
+
+    /// A mode page has new current values; called with the lock of the mode pages held.
+    func modePageChanged(_ page: ModePage) {
+        control.take(page)
+        server.modePageChanged(page)
     }
 }
 

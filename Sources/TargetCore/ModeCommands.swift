@@ -83,7 +83,7 @@ extension LogicalUnit {
         var changed: [ModePage] = []
         for (page, content) in changes {
             server.modePages.update(page.code, subpage: page.subpage, current: content) {
-                server.modePageChanged($0)
+                modePageChanged($0)
                 changed.append($0)
             }
         }
@@ -113,6 +113,11 @@ extension LogicalUnit {
             if wrong != 0 {
                 return (nil, invalid(contentOffset + index, bit: UInt8(7 - wrong.leadingZeroBitCount)), offset)
             }
+        }
+        if page.code == ControlModePage.code, page.subpage == 0,
+            let field = ControlModePage.invalidField(content, offset: contentOffset)
+        {
+            return (nil, invalid(field.byte, bit: field.bit), offset)
         }
         if let sense = server.checkModePage(page, newContent: content, offset: contentOffset, nexus: nexus) {
             return (nil, sense, offset)

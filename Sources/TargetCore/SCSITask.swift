@@ -16,6 +16,16 @@ public enum CommandProgress: Sendable, Equatable {
     case awaitDataOut(length: Int, blockLength: Int = 0)
 }
 
+/// Why a task is aborted, which decides what its initiator is told.
+enum AbortReason: UInt8, Sendable {
+    /// Its own initiator wanted it, or learns of it in another way: nothing.
+    case withoutAnswer
+    /// Its logical unit is no longer mapped: LOGICAL UNIT NOT SUPPORTED.
+    case unitIsGone
+    /// Another nexus wanted it, and TAS is one: TASK ABORTED (SAM-5 clause 5.6).
+    case byAnotherNexus
+}
+
 /// One command in its slot, from the port to the device and back.
 ///
 /// A port makes its tasks once and uses them again and again, so a command costs no allocation. A task, its leases
@@ -60,8 +70,8 @@ public final class SCSITask {
         var verbatimSense: [UInt8]?
         var state = State.idle
         var isAborted = false
-        /// The task was aborted because its logical unit is no longer mapped: the initiator learns that.
-        var isUnitGone = false
+        /// Why the task was aborted.
+        var abortReason = AbortReason.withoutAnswer
         /// A function of its own nexus that clears logical units is to end it: it was there before the function.
         var isToBeCleared = false
         /// The Data-Out came before the task's turn.

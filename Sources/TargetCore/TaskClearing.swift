@@ -171,24 +171,43 @@ final class TaskClearing: @unchecked Sendable {
             ? units.contains(unitNexus.logicalUnit) : chosenNames.contains(ObjectIdentifier(unitNexus))
     }
 
+    /// Whether a task that is affected ends with TASK ABORTED: another nexus ends it, and TAS is one.
+    private func endsWithTaskAborted(_ task: SCSITask, of nexus: ITNexus) -> Bool {
+        nexus !== origin && task.nexus?.logicalUnit.control.endsWithTaskAborted == true
+    }
+
+    private func isAffected(_ task: SCSITask, of nexus: ITNexus, _ reason: AbortReason) -> Bool {
+        isAffected(task, of: nexus) && endsWithTaskAborted(task, of: nexus) == (reason == .byAnotherNexus)
+    }
+
     private func abortBlocked(_ part: Part) -> Int? {
         guard let (nexus, _) = part.takeNext() else { return nil }
-        if nexus !== origin { nexus.announceClearing { self.isAffected($0, of: nexus) } }
-        nexus.abortBlocked(where: { isAffected($0, of: nexus) }) { $0.nexus?.hasLostTask = true }
+        if nexus !== origin {
+            nexus.announceClearing { self.isAffected($0, of: nexus) && !self.endsWithTaskAborted($0, of: nexus) }
+        }
+        for reason in [AbortReason.withoutAnswer, .byAnotherNexus] {
+            nexus.abortBlocked(reason, where: { isAffected($0, of: nexus, reason) }) { $0.nexus?.hasLostTask = true }
+        }
         return Self.nexusWork
     }
 
     private func abortOthers(_ part: Part) -> Int? {
         guard let (nexus, unitNexuses) = part.takeNext() else { return nil }
         if isReset { for unitNexus in unitNexuses { unitNexus.taskSet.hold() } }
-        nexus.abortTasks(
-            where: { task in
-                guard isAffected(task, of: nexus) else { return false }
-                task.nexus?.hasLostTask = true
-                return true
-            }, whenPending: join.wait(for:))
+        for reason in [AbortReason.withoutAnswer, .byAnotherNexus] {
+            nexus.abortTasks(
+                reason,
+                where: { task in
+                    guard isAffected(task, of: nexus, reason) else { return false }
+                    task.nexus?.hasLostTask = true
+                    return true
+                }, whenPending: join.wait(for:))
+        }
         for unitNexus in unitNexuses {
-            if !isReset, unitNexus.hasLostTask, nexus !== origin { establish(for: unitNexus) }
+            if isReset || chosen != nil { unitNexus.logicalUnit.endContingentAllegiance(of: unitNexus) }
+            if !isReset, unitNexus.hasLostTask, nexus !== origin, !unitNexus.logicalUnit.control.endsWithTaskAborted {
+                establish(for: unitNexus)
+            }
             unitNexus.hasLostTask = false
             // As if it had allowed the removal (SPC-5 clause 5.14.11.5). It has no command left that could prevent it.
             if chosen != nil, nexus !== origin { unitNexus.preventsMediumRemoval = false }

@@ -18,8 +18,8 @@ extension ITNexus {
     /// Performs a task management function on the session's reactor, and calls `completion` there when all tasks
     /// that it affects have ended, unless the nexus is lost before.
     ///
-    /// `reference` is the task that ABORT TASK or QUERY TASK names, nil when the port knows none of that tag. CLEAR
-    /// ACA, TASK REASSIGN and the port's own part of resets are not done here.
+    /// `reference` is the task that ABORT TASK or QUERY TASK names, nil when the port knows none of that tag. TASK
+    /// REASSIGN and the port's own part of resets are not done here.
     public func perform(
         _ function: TaskManagementFunction, logicalUnitNumber: LogicalUnitNumber, reference: SCSITask?,
         completion: @escaping @Sendable (TaskManagementResponse) -> Void
@@ -62,7 +62,11 @@ extension ITNexus {
             guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
             if let relay = nexus.relay { return relay.perform(function, logicalUnitNumber, completion: completion) }
             completion(nexus.hasUnitAttention ? .succeeded : .complete)
-        case .clearACA, .taskReassign:
+        case .clearACA:
+            guard let nexus else { return completion(.incorrectLogicalUnitNumber) }
+            if let relay = nexus.relay { return relay.perform(function, logicalUnitNumber, completion: completion) }
+            nexus.logicalUnit.clearContingentAllegiance(of: nexus, Join(of: self, completion))
+        case .taskReassign:
             completion(.notSupported)
         }
     }
@@ -87,6 +91,7 @@ extension ITNexus {
         let join = Join(of: self) { _ in all.leave() }
         abortTasks(where: { _ in true }, whenPending: join.wait(for:))
         for nexus in unitNexuses where nexus.relay == nil {
+            nexus.logicalUnit.endContingentAllegiance(of: nexus)
             nexus.logicalUnit.attachedNexuses.endHold(of: nexus)
             nexus.establishUnitAttention(.iTNexusLossOccurred)
         }
@@ -107,7 +112,7 @@ extension ITNexus {
     }
 
     /// Ends the tasks of all nexuses on a logical unit, or on all that the initiator sees.
-    private func clear(
+    func clear(
         _ unit: LogicalUnit?, attention: AdditionalSenseCode, isReset: Bool,
         _ completion: @escaping @Sendable (TaskManagementResponse) -> Void
     ) {

@@ -11,8 +11,10 @@ final class TaskSet {
     private var firstBlocked: SCSITask?
     private var lastBlocked: SCSITask?
     private var isStarting = false
-    /// How many resets hold its tasks back.
+    /// How many resets, and an auto contingent allegiance, hold its tasks back.
     private var holdCount = 0
+    /// Whether an auto contingent allegiance does, which commands with the ACA attribute pass.
+    private(set) var isFaulted = false
 
     /// Whether nothing runs and nothing is blocked.
     var isEmpty: Bool { runningShared == 0 && !isExclusiveRunning && firstBlocked == nil }
@@ -22,12 +24,14 @@ final class TaskSet {
         let ordering = task.fields.orderingClass
         if ordering == .immediate { return true }
         let mayPass = holdCount == 0 && (firstBlocked == nil || task.attribute == .headOfQueue)
-        if mayPass, ordering.canStart(runningShared: runningShared, isExclusiveRunning: isExclusiveRunning) {
+        if mayPass || passesFault(task),
+            ordering.canStart(runningShared: runningShared, isExclusiveRunning: isExclusiveRunning)
+        {
             begin(ordering)
             return true
         }
         task.fields.state = .blocked
-        if task.attribute == .headOfQueue {
+        if task.attribute == .headOfQueue || task.attribute == .autoContingentAllegiance {
             task.nextBlocked = firstBlocked
             firstBlocked = task
             if lastBlocked == nil { lastBlocked = task }
@@ -48,6 +52,25 @@ final class TaskSet {
     func release() {
         precondition(holdCount > 0, "a task set is released as often as it was held")
         holdCount -= 1
+    }
+
+    /// Whether nothing but the auto contingent allegiance that it belongs to holds `task` back.
+    private func passesFault(_ task: SCSITask) -> Bool {
+        isFaulted && holdCount == 1 && task.attribute == .autoContingentAllegiance
+    }
+
+    /// Lets commands with the ACA attribute start only, immediate ones left out, until `mend`.
+    func fault() {
+        precondition(!isFaulted, "a task set is faulted once")
+        isFaulted = true
+        hold()
+    }
+
+    /// Ends `fault`; `startBlocked` follows.
+    func mend() {
+        precondition(isFaulted, "a task set is mended once")
+        isFaulted = false
+        release()
     }
 
     /// Takes a task that ran out of the count. `startBlocked` follows when its outcome is on its way.
@@ -72,7 +95,7 @@ final class TaskSet {
     }
 
     private func nextToStart() -> SCSITask? {
-        guard holdCount == 0, let first = firstBlocked,
+        guard let first = firstBlocked, holdCount == 0 || passesFault(first),
             first.fields.orderingClass.canStart(runningShared: runningShared, isExclusiveRunning: isExclusiveRunning)
         else { return nil }
         firstBlocked = first.nextBlocked

@@ -91,13 +91,15 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// Sends a command and calls `completion` with its outcome, on the reactor. Returns its slot.
     @discardableResult
     public func submit(
-        _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
+        _ command: [UInt8], logicalUnit: Int = 0, at number: LogicalUnitNumber? = nil,
+        attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
         expecting: Int = 1 << 24, completion: @escaping @Sendable (CommandResult) -> Void
     ) -> Int {
         let slot = Lock(-1)
         onReactor {
             let used = self.submitOnReactor(
-                command, logicalUnit: logicalUnit, attribute: attribute, dataOut: dataOut, expecting: expecting,
+                command, logicalUnit: logicalUnit, at: number, attribute: attribute, dataOut: dataOut,
+                expecting: expecting,
                 completion: completion)
             slot.withLock { $0 = used }
         }
@@ -107,7 +109,8 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     /// Sends a command as `submit` does, from the reactor's own thread.
     @discardableResult
     public func submitOnReactor(
-        _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
+        _ command: [UInt8], logicalUnit: Int = 0, at number: LogicalUnitNumber? = nil,
+        attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
         expecting: Int = 1 << 24, completion: @escaping @Sendable (CommandResult) -> Void
     ) -> Int {
         let free = tasks.firstIndex { $0.state == .idle }!
@@ -115,7 +118,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         payloads[free] = dataOut
         completions[free] = completion
         task.prepare(
-            CommandDescriptorBlock(command), logicalUnitNumber: LogicalUnitNumber(logicalUnit),
+            CommandDescriptorBlock(command), logicalUnitNumber: number ?? LogicalUnitNumber(logicalUnit),
             attribute: attribute, expectedDataInLength: dataOut.isEmpty ? expecting : 0,
             expectedDataOutLength: dataOut.count)
         nexus.submit(task)
@@ -124,13 +127,14 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
 
     /// Sends a command and waits for its outcome.
     public func execute(
-        _ command: [UInt8], logicalUnit: Int = 0, attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
+        _ command: [UInt8], logicalUnit: Int = 0, at number: LogicalUnitNumber? = nil,
+        attribute: TaskAttribute = .simple, dataOut: [UInt8] = [],
         expecting: Int = 1 << 24
     ) -> CommandResult {
         let done = DispatchSemaphore(value: 0)
         let result = Lock<CommandResult?>(nil)
         submit(
-            command, logicalUnit: logicalUnit, attribute: attribute, dataOut: dataOut, expecting: expecting
+            command, logicalUnit: logicalUnit, at: number, attribute: attribute, dataOut: dataOut, expecting: expecting
         ) { outcome in
             result.withLock { $0 = outcome }
             done.signal()

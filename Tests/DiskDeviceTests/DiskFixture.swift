@@ -18,6 +18,7 @@ final class DiskFixture: @unchecked Sendable {
     let otherReactor: Reactor
     let image: any DiskImage
     let unit: DiskDeviceServer
+    let logicalUnit: LogicalUnit
     let target: Target
     private let file: TemporaryPath
 
@@ -57,7 +58,8 @@ final class DiskFixture: @unchecked Sendable {
                 naa: 0x3000_0000_0000_00D1),
             physicalBlockExponent: physicalBlockExponent, isReadOnly: isReadOnly)
         target = Target(name: "iqn.2026-11.dev.carousel:disk", alias: "", homeReactor: nil)
-        target.map(LogicalUnit(unit), at: 0)
+        logicalUnit = LogicalUnit(unit)
+        target.map(logicalUnit, at: 0)
     }
 
     deinit {

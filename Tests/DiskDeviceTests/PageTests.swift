@@ -129,7 +129,7 @@ struct PageTests {
         let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
         let control: [UInt8] = [0, 0, 0, 0, 0x0A, 10, 0x24, 0x10, 0x08, 0, 0, 0, 0, 0, 0, 0]
         #expect(port.execute([OperationCode.modeSelect6, 0x10, 0, 0, 16, 0], dataOut: control).status == .good)
-        #expect(fixture.unit.usesDescriptorSense)
+        #expect(fixture.logicalUnit.usesDescriptorSense)
         #expect(other.port.clearUnitAttentions() == [.modeParametersChanged])
         #expect(port.port.clearUnitAttentions() == [])
         let block = [UInt8](repeating: 1, count: 512)
@@ -142,7 +142,7 @@ struct PageTests {
         #expect(port.port.manage(.logicalUnitReset) == .complete)
         #expect(port.port.clearUnitAttentions() == [.busDeviceResetOccurred])
         #expect(other.port.clearUnitAttentions() == [.busDeviceResetOccurred])
-        #expect(!fixture.unit.usesDescriptorSense)
+        #expect(!fixture.logicalUnit.usesDescriptorSense)
         #expect(port.write(0, block).status == .good)
     }
 

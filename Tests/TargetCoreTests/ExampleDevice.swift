@@ -63,11 +63,12 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         vendor: "CAROUSEL", product: "EXAMPLE", revision: "1", serialNumber: "EX0001", naa: 0x3000_0000_0000_0001)
     let traits = InquiryTraits(type: .directAccessBlock, isRemovable: true)
     let commands: CommandSet
-    let modePages = ModePages([
-        ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0], changeable: [0x04]),
-        ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
-        ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
-    ])
+    let modePages = ModePages(
+        ControlModePage.addingPage(toSerialUnit: [
+            ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
+            ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
+        ]))
     let attachedNexuses = AttachedNexuses()
     let homeReactor: Reactor?
 

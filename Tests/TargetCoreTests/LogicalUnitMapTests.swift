@@ -35,7 +35,9 @@ struct LogicalUnitMapTests {
         #expect(report(port).numbers == numbers)
         #expect(report(port).listLength == 48)
         #expect(report(port, select: 2).numbers == numbers)
-        #expect(report(port, select: 1).listLength == 0)
+        #expect(report(port, select: 2).listLength == 64)
+        #expect(report(port, select: 2, allocation: 16) == (numbers: [0], listLength: 64))
+        #expect(report(port, select: 1).listLength == 16)
         #expect(report(port, allocation: 24) == (numbers: [0, 7], listLength: 48))
         #expect(report(port, allocation: 16) == (numbers: [0], listLength: 48))
         #expect(report(port, allocation: 8) == (numbers: [], listLength: 48))
@@ -44,6 +46,39 @@ struct LogicalUnitMapTests {
         let refused = port.execute([OperationCode.reportLUNs, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0])
         #expect(refused.sense?.fieldPointer == FieldPointer(isInCommand: true, byte: 2))
         #expect(report(port, logicalUnit: 99).numbers == numbers, "a number without a unit reports too")
+    }
+
+    @Test("Well known logical units are listed, say what they are, and have the commands of their clause only")
+    func wellKnown() throws {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        let (luns, logs) = (LogicalUnitNumber.reportLUNsWellKnown, LogicalUnitNumber.targetLogPagesWellKnown)
+        let listed = port.execute([OperationCode.reportLUNs, 0, 1, 0, 0, 0, 0, 0, 0, 255, 0, 0], at: luns).dataIn
+        #expect(listed == [0, 0, 0, 16, 0, 0, 0, 0, 0xC1, 1, 0, 0, 0, 0, 0, 0, 0xC1, 3, 0, 0, 0, 0, 0, 0])
+        for number in [luns, logs] {
+            let power = port.execute(Self.testUnitReady, at: number)
+            #expect(power.sense == SenseData(.unitAttention, .powerOnOrReset))
+            #expect(port.execute(Self.testUnitReady, at: number).status == .good)
+            #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0], at: number).dataIn[0] == 0x1E)
+            #expect(port.execute([OperationCode.inquiry, 1, 0, 0, 96, 0], at: number).dataIn[4...] == [0x00, 0x83])
+            let names = port.execute([OperationCode.inquiry, 1, 0x83, 0, 255, 0], at: number).dataIn
+            #expect(names[5] == 0x94, "it has no designator of its own")
+            #expect(port.execute([OperationCode.inquiry, 1, 0x80, 0, 255, 0], at: number).status == .checkCondition)
+            let read = port.execute([OperationCode.read10, 0, 0, 0, 0, 0, 0, 0, 1, 0], at: number)
+            #expect(read.sense?.additionalSenseCode == .invalidCommandOperationCode)
+        }
+        let logSense: [UInt8] = [OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]
+        #expect(port.execute(logSense, at: logs).dataIn == [0, 0, 0, 1, 0])
+        #expect(port.execute(logSense, at: luns).sense?.additionalSenseCode == .invalidCommandOperationCode)
+        let accessControls = LogicalUnitNumber(rawValue: 0xC102_0000_0000_0000)
+        #expect(
+            port.execute(Self.testUnitReady, at: accessControls).sense
+                == SenseData(.illegalRequest, .logicalUnitNotSupported))
+        fixture.target.map(LogicalUnit(ExampleDevice()), at: 9)
+        #expect(
+            port.execute(Self.testUnitReady, at: luns).sense
+                == SenseData(.unitAttention, .reportedLUNsDataHasChanged))
+        port.logOut()
     }
 
     @Test("A nexus that is lost goes away")

@@ -23,6 +23,6 @@ extension ITLNexus {
         nexusCounters?.end(outcome)
         guard let unitCounters else { return }
         unitCounters.end(outcome)
-        if outcome.status == .checkCondition { logicalUnit.noteFailure(task) }
+        if outcome.status != .good { logicalUnit.noteUnusualEnd(task, self) }
     }
 }
