@@ -92,8 +92,8 @@ public final class ITLNexus: @unchecked Sendable {
         }
     }
 
-    /// The unit attention that is reported first, which is cleared if the Control mode page wants that (UA_INTLCK_CTRL);
-    /// nil when none is pending.
+    /// The unit attention that is reported first, which is cleared unless UA_INTLCK_CTRL keeps it; nil when none is
+    /// pending.
     func reportUnitAttention() -> AdditionalSenseCode? {
         logicalUnit.control.unitAttentionInterlock == .clears ? takeUnitAttention() : firstUnitAttention
     }
