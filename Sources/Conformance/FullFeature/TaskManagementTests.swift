@@ -13,7 +13,7 @@ enum TaskManagementTests {
     }
 
     /// No answer to the aborted command, and its tag is free.
-    private static func expectGone(_ wire: Wire, _ tag: UInt32) throws {
+    static func expectGone(_ wire: Wire, _ tag: UInt32) throws {
         wire.tasks[tag] = nil
         try wire.expectNothing("no answer to the aborted command")
         try wire.ping()

@@ -20,7 +20,7 @@ public enum ConformanceSuite {
     public static let tests: [ConformanceTest] = [
         LoginTests.all, LoginSessionTests.all, NumberKeyTests.all, KeyTests.all, DiscoveryTests.all, TextTests.all,
         NumberingTests.all, CommandFieldTests.all, DataInTests.all, DataOutTests.all, ControlTests.all,
-        TaskManagementTests.all, PersistentReservationTests.all,
+        TaskManagementTests.all, PersistentReservationTests.all, TaskTests.all,
         DigestTests.all, CHAPTests.all, SNACKTests.all, ReassignTests.all, ConnectionTests.all,
     ].flatMap { $0 }
 
