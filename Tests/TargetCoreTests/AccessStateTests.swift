@@ -178,6 +178,11 @@ struct AccessStateTests {
             return port
         }
         let (one, two) = (port("a", 1), port("b", 2))
+        func advance(by duration: Duration) {
+            clock.advance(by: duration, on: [reactor])
+            // A turn that has begun before has the old time; the next one ends with its timers.
+            for _ in 0..<2 { one.onReactor {} }
+        }
         let outcome = Lock<AccessStateOutcome?>(nil)
         let nexuses = fixture.unit.attachedNexuses
         nexuses.setAccessState(AccessStateRecord(group: 2, state: .standby, transitionTime: 7), on: reactor) { found in
@@ -192,21 +197,21 @@ struct AccessStateTests {
         #expect(nexuses.accessStates.map(\.isTransitioning) == [true])
         #expect(one.setTargetPortGroups([(0, 1), (0, 2)]).sense == transition, "one change at a time")
         let late = port("c", 2)
-        clock.advance(by: .milliseconds(6999), on: [reactor])
+        advance(by: .milliseconds(6999))
         for port in [two, late] { #expect(port.execute(testUnitReady).sense == transition) }
-        clock.advance(by: .milliseconds(1), on: [reactor])
+        advance(by: .milliseconds(1))
         for port in [one, two, late] { #expect(port.clearUnitAttentions() == [.asymmetricAccessStateChanged]) }
         #expect(two.execute(testUnitReady).sense == SenseData(.notReady, .targetPortInStandbyState))
         // The initiator's own changes of the group take as long; its answer comes before they end.
         #expect(two.setTargetPortGroups([(0, 2)]).status == .good)
         #expect(two.execute(testUnitReady).sense == transition && two.setTargetPortGroups([(2, 2)]).sense == transition)
-        clock.advance(by: .seconds(7), on: [reactor])
+        advance(by: .seconds(7))
         #expect(two.execute(testUnitReady).status == .good)
         for port in [one, late] { #expect(port.clearUnitAttentions() == [.asymmetricAccessStateChanged]) }
         // One that has gone meanwhile is missed by nobody.
         #expect(late.setTargetPortGroups([(1, 2)]).status == .good)
         late.logOut()
-        clock.advance(by: .seconds(7), on: [reactor])
+        advance(by: .seconds(7))
         #expect(two.clearUnitAttentions() == [.asymmetricAccessStateChanged] && two.accessStates()[2] == 1)
         for port in [one, two] { port.logOut() }
         reactor.stop()

@@ -30,7 +30,8 @@ extension LocalDevices {
                 case .done: .set
                 case .busy: .busy
                 case .tooMany: .tooMany
-                case .unkept: .refused
+                // The last is for initiators.
+                case .unkept, .unreachable: .refused
                 }
             if setting == .set { whenSet() }
             outcome.withLock { $0 = setting }

@@ -82,15 +82,17 @@ extension LogicalUnit {
     }
 
     func setTargetPortGroups(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        let present = nexus.iTNexus.targetPortsByGroup
         let states: [UInt16: AsymmetricAccessState]
-        switch wantedStates(task.parameterList(), nexus.iTNexus.targetPortsByGroup) {
+        switch Self.wantedStates(task.parameterList(), present) {
         case .failure(let refusal): return task.failInvalidParameter(byte: refusal.byte, bit: refusal.bit)
         case .success(let wanted): states = wanted
         }
         guard !states.isEmpty else { return task.good() }
+        let change = AccessStateChange.explicit(states, of: present.map(\.group))
         let reactor = task.reactor
         return task.wait { [attachedNexuses] wait in
-            attachedNexuses.changeAccessStates(.explicit(states), of: nexus, on: reactor) { outcome in
+            attachedNexuses.changeAccessStates(change, of: nexus, on: reactor) { outcome in
                 // A reactor that is stopping answers nobody any more.
                 reactor.postCompletion { wait.end { task in _ = Self.progress(of: outcome, task) } }
             }
@@ -103,6 +105,8 @@ extension LogicalUnit {
         case .busy: task.fail(.notReady, .asymmetricAccessStateTransition)
         case .unkept: task.fail(.hardwareError, .setTargetPortGroupsCommandFailed)
         case .tooMany: task.fail(.illegalRequest, .insufficientResources)
+        // An invalid combination of states.
+        case .unreachable: task.failInvalidParameter(byte: descriptorLength, bit: 3)
         }
     }
 
@@ -113,11 +117,11 @@ extension LogicalUnit {
     }
 
     /// The states that the parameter list asks for, by group (SPC-5 tables 328 to 330).
-    private func wantedStates(
+    private static func wantedStates(
         _ list: [UInt8], _ present: [(group: UInt16, ports: [UInt16])]
     ) -> Result<[UInt16: AsymmetricAccessState], Refusal> {
         var states: [UInt16: AsymmetricAccessState] = [:]
-        for offset in stride(from: Self.descriptorLength, to: list.count, by: Self.descriptorLength) {
+        for offset in stride(from: descriptorLength, to: list.count, by: descriptorLength) {
             // Neither reserved ones, nor those that cannot be asked for: logical block dependent, transitioning.
             guard let state = AsymmetricAccessState(rawValue: list[offset] & 0x0F) else {
                 return .failure(Refusal(byte: offset, bit: 3))
@@ -132,10 +136,6 @@ extension LogicalUnit {
                 return .failure(Refusal(byte: offset + 2))
             }
         }
-        // No combination leaves the initiators without any port through which they could ask for another.
-        let groups = attachedNexuses.targetPortGroups
-        let areAllOffline = present.allSatisfy { (states[$0.group] ?? groups[$0.group].state) == .offline }
-        guard states.isEmpty || !areAllOffline else { return .failure(Refusal(byte: Self.descriptorLength, bit: 3)) }
         return .success(states)
     }
 }

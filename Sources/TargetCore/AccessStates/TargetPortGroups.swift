@@ -2,8 +2,8 @@ internal import SCSI
 
 /// A change of access states.
 enum AccessStateChange: Sendable {
-    /// By SET TARGET PORT GROUPS: other states of some groups.
-    case explicit([UInt16: AsymmetricAccessState])
+    /// By SET TARGET PORT GROUPS: other states of some groups, of those that have ports.
+    case explicit([UInt16: AsymmetricAccessState], of: [UInt16])
     /// By somebody who is no initiator: all that is kept of a group, but for the cause.
     case implicit(AccessStateRecord)
 }
@@ -18,6 +18,8 @@ public enum AccessStateOutcome: Hashable, Sendable {
     case unkept
     /// More groups than `AttachedNexuses.accessStateLimit` would have states of their own.
     case tooMany
+    /// No port would be left through which an initiator could ask for another state.
+    case unreachable
 }
 
 /// The access states of a logical unit by target port group, and the rules of their changes (SPC-5 clause 5.16.2).
@@ -75,7 +77,10 @@ struct TargetPortGroups: Sendable {
         guard next == nil else { return .ended(.busy) }
         var changed = records
         switch change {
-        case .explicit(let states):
+        case .explicit(let states, let present):
+            guard !present.allSatisfy({ (states[$0] ?? self[$0].state) == .offline }) else {
+                return .ended(.unreachable)
+            }
             for (group, state) in states {
                 var record = self[group]
                 guard record.state != state else { continue }
