@@ -16,6 +16,7 @@ enum ChangerCommands {
         rows += CommonCommands.modeParameters()
         rows += CommonCommands.reservations()
         rows += CommonCommands.persistentReservations()
+        rows += CommonCommands.targetPortGroups()
         rows += CommonCommands.reportSupported()
         rows += status(profile)
         rows += moves(profile)

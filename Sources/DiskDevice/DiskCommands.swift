@@ -42,7 +42,7 @@ extension DiskDeviceServer {
             CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
         ]
         return single + CommonCommands.modeParameters() + CommonCommands.reservations()
-            + CommonCommands.persistentReservations()
+            + CommonCommands.persistentReservations() + CommonCommands.targetPortGroups()
             + CommonCommands.reportSupported()
     }
 

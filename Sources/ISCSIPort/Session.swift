@@ -122,7 +122,11 @@ final class Session: @unchecked Sendable {
                 iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
             targetPort: TargetPort(iSCSITarget: target.name, portalGroupTag: portalGroupTag), target: target,
             logicalUnits: logicalUnits, reactor: reactor, port: self, counters: commandCounters,
-            knownTargetPorts: { [server] in server.portalGroupTags(of: target) })
+            knownTargetPorts: { [server] in
+                server.portalGroupTags(of: target).map {
+                    TargetPort(iSCSITarget: target.name, portalGroupTag: $0)
+                }
+            })
     }
 
     /// Ends the session: its connections close when they have sent what is queued, the nexus is lost and its tasks are

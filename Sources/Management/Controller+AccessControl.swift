@@ -268,6 +268,28 @@ extension Controller {
         try await change([.thing(name)]) { plane throws(ManagementError) in try plane.clearReservation(name) }
     }
 
+    // MARK: Access states
+
+    /// Through which portal groups the devices let themselves be used.
+    public func accessStates() async throws(ManagementError) -> [Resource<AccessState>] {
+        try await query { plane throws(ManagementError) in try plane.accessStates() }
+    }
+
+    /// The same of the device `name`: a disk, a library, or `LIBRARY/drive:N`.
+    public func accessState(_ name: String) async throws(ManagementError) -> Resource<AccessState> {
+        try await query { plane throws(ManagementError) in try plane.accessState(name) }
+    }
+
+    /// Changes the state of the device `name` in a portal group, and gives what is there then.
+    @discardableResult
+    public func setAccessState(
+        _ name: String, _ arguments: AccessState.SetState.Arguments
+    ) async throws(ManagementError) -> AccessState.Group {
+        try await change([.thing(name)]) { plane throws(ManagementError) in
+            try plane.setAccessState(name, arguments)
+        }
+    }
+
     // MARK: iSNS
 
     static var noNameServer: ManagementError { ControlPlane.noNameServer }

@@ -37,6 +37,20 @@ public enum ReservationClearing: Sendable {
     case waiting
 }
 
+/// What has become of a change of an access state.
+public enum AccessStateSetting: Sendable {
+    /// It is durable, and in force or in transition.
+    case set
+    /// Another change has not ended.
+    case busy
+    /// The unit has states of too many portal groups.
+    case tooMany
+    /// It is not changed, and will not be.
+    case refused
+    /// It is not changed yet.
+    case waiting
+}
+
 /// What is known of cartridges that are not as they should be, by barcode.
 public struct CartridgeFindings: Sendable {
     /// Those that cannot be used.
@@ -215,6 +229,14 @@ public protocol DeviceAssembly: Sendable {
     /// Ends reservation and registrations of the unit with that key, and waits until that is durable, for a time.
     /// `whenCleared` is called when it is, however late; nil when the unit does not run.
     func clearReservations(ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void) -> ReservationClearing?
+    /// The access states of the running units, or of the one with that key, by portal group: those that are, or were,
+    /// others than at first.
+    func accessStates(ofUnit wanted: Int64?) -> [Int64: [AccessState.Group]]
+    /// Changes state, preference and time of transition of the unit with that key in a portal group, and waits until
+    /// that is durable, for a time. `whenSet` is called when it is, however late; nil when the unit does not run.
+    func setAccessState(
+        _ wanted: AccessState.Group, ofUnit key: Int64, whenSet: @escaping @Sendable () -> Void
+    ) -> AccessStateSetting?
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
     /// False when something that was written could not be written out.
     func shutDown() async -> Bool

@@ -32,6 +32,14 @@ extension AdditionalSenseCode {
     public static let initializingCommandRequired = Self(0x04, 0x02)
     /// LOGICAL UNIT NOT READY, MANUAL INTERVENTION REQUIRED.
     public static let manualInterventionRequired = Self(0x04, 0x03)
+    /// LOGICAL UNIT NOT ACCESSIBLE, ASYMMETRIC ACCESS STATE TRANSITION.
+    public static let asymmetricAccessStateTransition = Self(0x04, 0x0A)
+    /// LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN STANDBY STATE.
+    public static let targetPortInStandbyState = Self(0x04, 0x0B)
+    /// LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN UNAVAILABLE STATE.
+    public static let targetPortInUnavailableState = Self(0x04, 0x0C)
+    /// LOGICAL UNIT NOT READY, OFFLINE.
+    public static let notReadyOffline = Self(0x04, 0x12)
     public static let writeError = Self(0x0C, 0x00)
     public static let auxiliaryMemoryWriteError = Self(0x0C, 0x0B)
     public static let unexpectedUnsolicitedData = Self(0x0C, 0x0C)
@@ -75,6 +83,8 @@ extension AdditionalSenseCode {
     public static let reservationsPreempted = Self(0x2A, 0x03)
     public static let reservationsReleased = Self(0x2A, 0x04)
     public static let registrationsPreempted = Self(0x2A, 0x05)
+    public static let asymmetricAccessStateChanged = Self(0x2A, 0x06)
+    public static let implicitAsymmetricAccessStateTransitionFailed = Self(0x2A, 0x07)
     public static let capacityDataHasChanged = Self(0x2A, 0x09)
     public static let commandSequenceError = Self(0x2C, 0x00)
     public static let previousBusyStatus = Self(0x2C, 0x07)
@@ -115,4 +125,5 @@ extension AdditionalSenseCode {
     public static let insufficientResources = Self(0x55, 0x03)
     public static let insufficientRegistrationResources = Self(0x55, 0x04)
     public static let auxiliaryMemoryOutOfSpace = Self(0x55, 0x06)
+    public static let setTargetPortGroupsCommandFailed = Self(0x67, 0x0A)
 }

@@ -16,6 +16,7 @@ enum TapeCommands {
         rows += CommonCommands.modeParameters()
         rows += CommonCommands.reservations()
         rows += CommonCommands.persistentReservations()
+        rows += CommonCommands.targetPortGroups()
         rows += CommonCommands.reportSupported()
         rows += transfers(profile)
         rows += positioning(profile)

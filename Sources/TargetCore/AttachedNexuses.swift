@@ -18,6 +18,7 @@ public final class AttachedNexuses: Sendable {
         var changes: [PersistentReservationChange] = []
         /// What becomes of it when the first one is kept.
         var next: (reservations: PersistentReservations, effects: PersistentReservations.Effects)?
+        var targetPortGroups = TargetPortGroups()
     }
     private let state = Lock(State())
 
@@ -50,6 +51,7 @@ public final class AttachedNexuses: Sendable {
             if state.reservationHolder != nil { nexus.raise(.reservationConflict) }
             if state.interposer != nil { nexus.raise(.intercepted) }
             nexus.raise(state.persistent.exclusion(of: nexus.registrant))
+            nexus.raise(state.targetPortGroups.condition(of: nexus.iTNexus.targetPort.groupIdentifier))
         }
     }
 
@@ -96,6 +98,29 @@ public final class AttachedNexuses: Sendable {
 
     /// What sees the commands of a nexus whose gate says `intercepted`.
     var interposer: (any TaskInterposer)? { state.withLock { $0.interposer } }
+
+    // MARK: Target port groups (SPC-5 clause 5.16)
+
+    /// The access states of the unit by target port group.
+    var targetPortGroups: TargetPortGroups { state.withLock { $0.targetPortGroups } }
+
+    /// Changes the access states, and has every nexus meet what they are then. `body` may give a unit attention for all
+    /// nexuses but `exempt`, with its answer.
+    func changeTargetPortGroups<Value: Sendable>(
+        except exempt: ITLNexus? = nil,
+        _ body: @Sendable (inout TargetPortGroups) -> (value: Value, attention: AdditionalSenseCode?)
+    ) -> Value {
+        state.withLock { state in
+            let (value, attention) = body(&state.targetPortGroups)
+            for nexus in state.nexuses {
+                if let attention, nexus !== exempt { nexus.establishUnitAttention(attention) }
+                let condition = state.targetPortGroups.condition(of: nexus.iTNexus.targetPort.groupIdentifier)
+                nexus.raise(condition)
+                nexus.lower(GateConditions.accessStates.subtracting(condition))
+            }
+            return value
+        }
+    }
 
     // MARK: Persistent reservations (SPC-5 clause 5.14)
 

@@ -4,8 +4,8 @@ public import SCSI
 /// Conditions in which a command is processed and most others are not.
 public struct CommandConditions: OptionSet, Sendable {
     /// A bit for each condition.
-    public let rawValue: UInt8
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public let rawValue: UInt16
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     /// Processed while a unit attention or a deferred error is pending, which stays pending (SAM-5 clause 5.14.2).
     public static let allowedWithUnitAttention = Self(rawValue: 1)
@@ -23,6 +23,16 @@ public struct CommandConditions: OptionSet, Sendable {
     /// Processed although another nexus with the same task set has an auto contingent allegiance: PERSISTENT RESERVE
     /// OUT that preempts and aborts (SAM-5 clause 5.9.4).
     public static let allowedInFaultedTaskSet = Self(rawValue: 64)
+    /// Processed through a target port in the standby state (SPC-5 clause 5.16.2.4.4).
+    public static let allowedInStandby = Self(rawValue: 1 << 8)
+    /// Processed through a target port in the unavailable state (SPC-5 clause 5.16.2.4.5).
+    public static let allowedWhenUnavailable = Self(rawValue: 1 << 9)
+    /// Processed through a target port that is offline, or whose access state is in transition (SPC-5 clause 5.16.2.5).
+    public static let allowedInTransition = Self(rawValue: 1 << 10)
+    /// Processed in every access state of the target port.
+    public static let allowedInEveryAccessState: Self = [
+        .allowedInStandby, .allowedWhenUnavailable, .allowedInTransition,
+    ]
 }
 
 /// How a command is ordered against others of its task set.
@@ -161,6 +171,9 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
             stops.insert(.accessExclusion)
             if !conditions.contains(.passesWriteExclusive) { stops.insert(.writeExclusion) }
         }
+        if !conditions.contains(.allowedInStandby) { stops.insert(.standby) }
+        if !conditions.contains(.allowedWhenUnavailable) { stops.insert(.unavailable) }
+        if !conditions.contains(.allowedInTransition) { stops.formUnion([.transitioning, .offline]) }
         attributes = CommandAttributes(
             operationCode: operationCode, serviceAction: serviceAction, name: name, usage: usage, direction: direction,
             conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden, stops: stops)

@@ -16,6 +16,7 @@ public enum CommonCommands {
             OperationCode.inquiry, "INQUIRY", usage: [0x01, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
             conditions: [
                 .allowedWithUnitAttention, .allowedWhenReserved, .passesExclusiveAccess, .allowedWhenNotReady,
+                .allowedInEveryAccessState,
             ], ordering: .immediate
         ) { _, task, nexus in nexus.logicalUnit.inquire(task, nexus) }
     }
@@ -26,14 +27,20 @@ public enum CommonCommands {
             OperationCode.requestSense, "REQUEST SENSE", usage: [0x01, 0, 0, 0xFF, 0], direction: .dataIn,
             conditions: [
                 .allowedWithUnitAttention, .allowedWhenReserved, .passesExclusiveAccess, .allowedWhenNotReady,
+                .allowedInEveryAccessState,
             ], ordering: .immediate
         ) { device, task, nexus in
             let block = task.commandDescriptorBlock
             let allocationLength = Int(block[4])
             let isDescriptorFormat = block[1] & 1 != 0
-            let attention = nexus.firstUnitAttention
-            let deferred = attention == nil ? nexus.firstDeferredError : nil
-            let sense = attention.map { SenseData(.unitAttention, $0) } ?? deferred ?? device.polledSense(nexus)
+            // Where INQUIRY says that no peripheral device is connected, nothing else is reported (SPC-5 clause 6.39).
+            let unsupported =
+                nexus.hidesPeripheralDevice ? SenseData(.illegalRequest, .logicalUnitNotSupported) : nil
+            let attention = unsupported == nil ? nexus.firstUnitAttention : nil
+            let deferred = unsupported == nil && attention == nil ? nexus.firstDeferredError : nil
+            let sense =
+                unsupported ?? attention.map { SenseData(.unitAttention, $0) } ?? deferred
+                ?? nexus.conditions.accessStateSense ?? device.polledSense(nexus)
             let progress = task.answer(
                 sense.encoded(isDescriptorFormat: isDescriptorFormat), allocationLength: allocationLength)
             // What is reported is cleared when it has gone out with its additional sense code, and not before.
@@ -52,6 +59,7 @@ public enum CommonCommands {
             direction: .dataIn,
             conditions: [
                 .allowedWithUnitAttention, .allowedWhenReserved, .passesExclusiveAccess, .allowedWhenNotReady,
+                .allowedInEveryAccessState,
             ], ordering: .immediate
         ) { _, task, nexus in
             let block = task.commandDescriptorBlock
@@ -81,20 +89,20 @@ public enum CommonCommands {
         [
             CommandDescriptor(
                 OperationCode.modeSense6, "MODE SENSE(6)", usage: [0x08, 0xFF, 0xFF, 0xFF, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady, .passesWriteExclusive]
+                conditions: [.allowedWhenNotReady, .passesWriteExclusive, .allowedInStandby]
             ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: false) },
             CommandDescriptor(
                 OperationCode.modeSense10, "MODE SENSE(10)", usage: [0x18, 0xFF, 0xFF, 0, 0, 0, 0xFF, 0xFF, 0],
-                direction: .dataIn, conditions: [.allowedWhenNotReady, .passesWriteExclusive]
+                direction: .dataIn, conditions: [.allowedWhenNotReady, .passesWriteExclusive, .allowedInStandby]
             ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: true) },
             CommandDescriptor(
                 OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x11, 0, 0, 0xFF, 0], direction: .dataOut,
-                conditions: [.allowedWhenNotReady], ordering: .exclusive,
+                conditions: [.allowedWhenNotReady, .allowedInStandby], ordering: .exclusive,
                 begin: { _, task, _ in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
                 execute: { _, task, nexus in nexus.logicalUnit.modeSelect(task, nexus, isLong: false) }),
             CommandDescriptor(
                 OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
-                direction: .dataOut, conditions: [.allowedWhenNotReady], ordering: .exclusive,
+                direction: .dataOut, conditions: [.allowedWhenNotReady, .allowedInStandby], ordering: .exclusive,
                 begin: { _, task, _ in
                     .awaitDataOut(length: Int(task.commandDescriptorBlock.bytes.loadBE16(at: 7)))
                 },
@@ -139,7 +147,9 @@ public enum CommonCommands {
 
     /// PERSISTENT RESERVE IN and PERSISTENT RESERVE OUT (SPC-5 clauses 6.15 and 6.16). Each finds conflicts itself.
     public static func persistentReservations<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
-        let conditions: CommandConditions = [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
+        let conditions: CommandConditions = [
+            .allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess, .allowedInStandby,
+        ]
         let reads: [(LogicalUnit.PersistentReserveInAction, String)] = [
             (.readKeys, "READ KEYS"), (.readReservation, "READ RESERVATION"),
             (.reportCapabilities, "REPORT CAPABILITIES"), (.readFullStatus, "READ FULL STATUS"),
@@ -175,12 +185,14 @@ public enum CommonCommands {
             CommandDescriptor(
                 OperationCode.maintenanceIn, serviceAction: 0x0C, "REPORT SUPPORTED OPERATION CODES",
                 usage: [0, 0x87, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive], ordering: .immediate
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive, .allowedInStandby],
+                ordering: .immediate
             ) { _, task, nexus in nexus.logicalUnit.reportSupportedOperationCodes(task, nexus) },
             CommandDescriptor(
                 OperationCode.maintenanceIn, serviceAction: 0x0D, "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
                 usage: [0, 0x80, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0], direction: .dataIn,
-                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive], ordering: .immediate
+                conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesWriteExclusive, .allowedInStandby],
+                ordering: .immediate
             ) { _, task, _ in
                 let block = task.commandDescriptorBlock
                 // ATS, ATSS, CACAS, CTSS, LURS, QTS; QAES, QTSS, ITNRS in byte 1 (SPC-5 table 286).
@@ -195,11 +207,33 @@ public enum CommonCommands {
         ]
     }
 
+    /// REPORT TARGET PORT GROUPS and SET TARGET PORT GROUPS (SPC-5 clauses 6.37 and 6.45).
+    public static func targetPortGroups<Device: DeviceServer>() -> [CommandDescriptor<Device>] {
+        [
+            CommandDescriptor(
+                OperationCode.maintenanceIn, serviceAction: LogicalUnit.targetPortGroupsAction,
+                "REPORT TARGET PORT GROUPS", usage: [0xE0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
+                direction: .dataIn,
+                conditions: [
+                    .allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess, .allowedInEveryAccessState,
+                ], ordering: .immediate
+            ) { _, task, nexus in nexus.logicalUnit.reportTargetPortGroups(task, nexus) },
+            CommandDescriptor(
+                OperationCode.maintenanceOut, serviceAction: LogicalUnit.targetPortGroupsAction,
+                "SET TARGET PORT GROUPS", usage: [0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0],
+                direction: .dataOut,
+                conditions: [.allowedWhenNotReady, .allowedInStandby, .allowedWhenUnavailable],
+                begin: { _, task, _ in LogicalUnit.beginSetTargetPortGroups(task) },
+                execute: { _, task, nexus in nexus.logicalUnit.setTargetPortGroups(task, nexus) }),
+        ]
+    }
+
     /// LOG SENSE (SPC-5 clause 6.8). Nothing can be saved, and LOG SELECT has no effect to offer.
     public static func logSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.logSense, "LOG SENSE", usage: [0, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
-            direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
+            direction: .dataIn,
+            conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess, .allowedInStandby]
         ) { _, task, nexus in nexus.logicalUnit.logSense(task, nexus) }
     }
 
@@ -207,7 +241,7 @@ public enum CommonCommands {
     public static func sendDiagnostic<Device: DeviceServer>() -> CommandDescriptor<Device> {
         CommandDescriptor(
             OperationCode.sendDiagnostic, "SEND DIAGNOSTIC", usage: [0x04, 0, 0, 0, 0],
-            conditions: [.allowedWhenNotReady], ordering: .exclusive, timeout: 300
+            conditions: [.allowedWhenNotReady, .allowedInStandby], ordering: .exclusive, timeout: 300
         ) { _, task, _ in task.good() }
     }
 

@@ -26,6 +26,14 @@ public struct GateConditions: OptionSet, Sendable {
     public static let contingentAllegiance = Self(rawValue: 1 << 6)
     /// Another nexus with the same task set has one.
     public static let contingentAllegianceOfAnother = Self(rawValue: 1 << 7)
+    /// The target port is in the standby state (SPC-5 clause 5.16.2.4.4).
+    public static let standby = Self(rawValue: 1 << 8)
+    /// It is in the unavailable state (SPC-5 clause 5.16.2.4.5).
+    public static let unavailable = Self(rawValue: 1 << 9)
+    /// It is in the offline state (SPC-5 clause 5.16.2.4.6).
+    public static let offline = Self(rawValue: 1 << 10)
+    /// Its access state is in transition (SPC-5 clause 5.16.2.5).
+    public static let transitioning = Self(rawValue: 1 << 11)
 }
 
 /// Sees commands before and after the device server does: for injected faults, traces, statistics.

@@ -18,8 +18,8 @@ public final class ITNexus: Sendable {
     public let logicalUnits: LogicalUnitMap
     /// Who the nexus is for persistent reservations.
     let registrant: Registrant
-    /// The relative identifiers of the ports that the target has now. Any thread.
-    let knownTargetPorts: @Sendable () -> [UInt16]
+    /// The ports that the target has now. Any thread.
+    let knownTargetPorts: @Sendable () -> [TargetPort]
     /// Counts the commands of the nexus; nil in what stands for a nexus of another reactor.
     let counters: CommandCounters?
     /// The I_T_L nexuses of the numbers that the initiator has addressed.
@@ -48,25 +48,25 @@ public final class ITNexus: Sendable {
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its
-    /// number. Its commands are counted in `counters`, which is for no other nexus. `knownTargetPorts` gives the
-    /// relative identifiers of all ports that the target has by then (only this one when nil): persistent reservations
-    /// reach others too. It is called on any thread, for few commands.
+    /// number. Its commands are counted in `counters`, which is for no other nexus. `knownTargetPorts` gives all
+    /// ports that the target has by then (only this one when nil): persistent reservations reach others too, and target
+    /// port groups are made of them. It is called on any thread, for few commands.
     public convenience init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
         reactor: Reactor, port: any TaskPort, counters: CommandCounters = CommandCounters(),
-        knownTargetPorts: (@Sendable () -> [UInt16])? = nil
+        knownTargetPorts: (@Sendable () -> [TargetPort])? = nil
     ) {
         self.init(
             initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
             reactor: reactor, port: port, counters: counters,
-            knownTargetPorts: knownTargetPorts ?? { [targetPort.relativeIdentifier] }, origin: nil)
+            knownTargetPorts: knownTargetPorts ?? { [targetPort] }, origin: nil)
     }
 
     /// The nexus of a session, or with `origin` what stands for one on the reactor of units that live there.
     init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap?,
         reactor: Reactor, port: any TaskPort, counters: CommandCounters?,
-        knownTargetPorts: @escaping @Sendable () -> [UInt16], origin: Relay?
+        knownTargetPorts: @escaping @Sendable () -> [TargetPort], origin: Relay?
     ) {
         self.initiatorPort = initiatorPort
         self.targetPort = targetPort

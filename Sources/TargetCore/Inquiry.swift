@@ -61,8 +61,12 @@ extension LogicalUnit {
     func inquire(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let block = task.commandDescriptorBlock
         let allocationLength = Int(block.bytes.loadBE16(at: 3))
-        let standard = server.standardInquiryData(
+        var standard = server.standardInquiryData(
             server.traits.standardData(identity, nexus.iTNexus.targetPort.protocolIdentifier))
+        // TPGS: implicit and explicit asymmetric logical unit access.
+        if managesAccessStates { standard[5] |= 0x30 }
+        // PERIPHERAL QUALIFIER 001b.
+        if nexus.hidesPeripheralDevice { standard[0] |= 0x20 }
         guard block[1] & 1 != 0 else {
             guard block[2] == 0 else { return task.failInvalidField(byte: 2) }
             return task.answer(standard, allocationLength: allocationLength)

@@ -126,6 +126,7 @@ extension LogicalUnit {
         {
             return task.end(.reservationConflict)
         }
+        if let sense = stops.accessStateSense { return task.fail(sense) }
         return nil
     }
 

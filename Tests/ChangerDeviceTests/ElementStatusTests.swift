@@ -12,6 +12,11 @@ struct ElementStatusTests {
         #expect(ReservationTable.differences(try ChangerFixture().changer.commands) == [])
     }
 
+    @Test("What is performed in which access state of the target port is what SPC says")
+    func accessStateTable() throws {
+        #expect(AccessStateTable.differences(try ChangerFixture().changer.commands) == [])
+    }
+
     @Test("A page of slots, byte by byte")
     func slots() throws {
         let fixture = try ChangerFixture()

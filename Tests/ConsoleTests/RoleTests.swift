@@ -60,6 +60,8 @@ struct RoleTests {
             (.post, "/v1/portals/p/actions/drain", .operator), (.post, "/v1/portals/p/actions/resume", .operator),
             (.post, "/v1/name-servers", .admin), (.delete, "/v1/name-servers/isns", .admin),
             (.get, "/v1/tokens", .viewer), (.post, "/v1/tokens", .admin), (.delete, "/v1/tokens/t", .admin),
+            (.post, "/v1/reservations/a/actions/clear", .admin), (.post, "/v1/access-states/a/actions/set", .operator),
+            (.get, "/v1/access-states", .viewer),
             (.post, "/v1/sessions/1/actions/close", .operator), (.post, "/v1/jobs/1/actions/cancel", .operator),
             (.post, "/v1/profiles", .admin), (.get, "/v1/profiles", .viewer), (.post, "/v1/check", .operator),
             (.get, "/v1/check", .viewer), (.post, "/v1/adopt/disk", .admin), (.post, "/v1/libraries/vtl/adopt", .admin),

@@ -58,16 +58,20 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
         payloads = Array(repeating: [], count: slotCount)
         completions = Array(repeating: nil, count: slotCount)
         tasks = (0..<slotCount).map { SCSITask(slot: $0, reactor: reactor, port: self) }
-        let targetPort = TargetPort(
-            name: "\(target.name),t,0x000\(portIdentifier)", relativeIdentifier: portIdentifier,
-            groupIdentifier: portIdentifier, protocolIdentifier: .iSCSI)
+        let targetPort = Self.targetPort(portIdentifier, of: target)
         onReactor {
             self.nexus = ITNexus(
                 initiatorPort: InitiatorPort(
                     name: initiator, transportID: Self.transportID(of: initiator, sessionID: sessionID)),
                 targetPort: targetPort, target: target, logicalUnits: logicalUnits, reactor: reactor, port: self,
-                knownTargetPorts: { portIdentifiers })
+                knownTargetPorts: { portIdentifiers.map { Self.targetPort($0, of: target) } })
         }
+    }
+
+    private static func targetPort(_ identifier: UInt16, of target: Target) -> TargetPort {
+        TargetPort(
+            name: "\(target.name),t,0x000\(identifier)", relativeIdentifier: identifier, groupIdentifier: identifier,
+            protocolIdentifier: .iSCSI)
     }
 
     /// The TransportID of an initiator of iSCSI; with `sessionID` nil, of all its sessions.

@@ -6,8 +6,8 @@ public enum ReservationTable {
     /// Allowed beside every type. RESERVE, RELEASE and the PERSISTENT RESERVE commands have rules of their own.
     private static let always: Set<String> = [
         "INQUIRY", "REPORT LUNS", "REQUEST SENSE", "TEST UNIT READY", "LOG SENSE", "READ CAPACITY(10)",
-        "READ CAPACITY(16)", "READ BLOCK LIMITS", "REPORT DENSITY SUPPORT", "RESERVE(6)", "RESERVE(10)", "RELEASE(6)",
-        "RELEASE(10)",
+        "READ CAPACITY(16)", "READ BLOCK LIMITS", "REPORT DENSITY SUPPORT", "REPORT TARGET PORT GROUPS", "RESERVE(6)",
+        "RESERVE(10)", "RELEASE(6)", "RELEASE(10)",
     ]
     /// Allowed beside the write exclusive types.
     private static let reads: Set<String> = [

@@ -42,6 +42,11 @@ struct FieldTests {
         #expect(ReservationTable.differences(try DiskFixture(blocks: 64).unit.commands) == [])
     }
 
+    @Test("What is performed in which access state of the target port is what SPC says")
+    func accessStateTable() throws {
+        #expect(AccessStateTable.differences(try DiskFixture(blocks: 64).unit.commands) == [])
+    }
+
     @Test("The command set of the product is complete")
     func completeness() throws {
         let unit = try DiskFixture(blocks: 64).unit
@@ -51,7 +56,7 @@ struct FieldTests {
             0x37,
             0x41, 0x42, 0x4D, 0x55, 0x56, 0x57, 0x5A, 0x5E, 0x5F, 0x88, 0x89, 0x8A, 0x8B, 0x8E, 0x8F, 0x90, 0x91, 0x93,
             0x9E, 0xA0,
-            0xA3,
+            0xA3, 0xA4,
             0xA8, 0xAA, 0xAE, 0xAF, 0xB7,
         ]
         #expect(codes == Set(expected))

@@ -288,6 +288,10 @@ public final class FakeDevices: DeviceAssembly {
     public func clearReservations(
         ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void
     ) -> ReservationClearing? { nil }
+    public func accessStates(ofUnit wanted: Int64?) -> [Int64: [AccessState.Group]] { [:] }
+    public func setAccessState(
+        _ wanted: AccessState.Group, ofUnit key: Int64, whenSet: @escaping @Sendable () -> Void
+    ) -> AccessStateSetting? { nil }
 
     /// Calls `body` whenever the check of a cartridge begins.
     public func whenChecking(_ body: @escaping @Sendable (String) -> Void) {

@@ -183,6 +183,11 @@ struct TapeRuleTests {
         #expect(ReservationTable.differences(try TapeFixture(capacity: nil).drive.commands) == [])
     }
 
+    @Test("What is performed in which access state of the target port is what SPC says")
+    func accessStateTable() throws {
+        #expect(AccessStateTable.differences(try TapeFixture(capacity: nil).drive.commands) == [])
+    }
+
     @Test("Rules of reading and moving")
     func readingAndMoving() throws {
         let fixture = try Self.tape()

@@ -48,7 +48,8 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         commonCommands + CommonCommands.reportSupported(), wildcard: wildcard)
     private static let table = CommandTable<ExampleDevice>(
         ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
-            + CommonCommands.persistentReservations() + CommonCommands.reportSupported())
+            + CommonCommands.persistentReservations() + CommonCommands.targetPortGroups()
+            + CommonCommands.reportSupported())
 
     /// The tasks that wait, by the byte 4 of their command; on the reactor.
     var held: [UInt8: SCSITask] = [:]

@@ -11,7 +11,7 @@ struct SelfDescriptionTests {
         let port = UnitFixture().initiator()
         let data = port.execute([OperationCode.inquiry, 0, 0, 0, 255, 0]).dataIn
         #expect(data.count == 96)
-        #expect(Array(data.prefix(8)) == [0x00, 0x80, 0x06, 0x22, 91, 0, 0, 0x02])
+        #expect(Array(data.prefix(8)) == [0x00, 0x80, 0x06, 0x22, 91, 0x30, 0, 0x02])
         #expect(String(decoding: data[8..<32], as: UTF8.self) == "CAROUSELEXAMPLE         ")
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 5, 0]).dataIn == Array(data.prefix(5)))
         #expect(port.execute([OperationCode.inquiry, 0, 0x80, 0, 255, 0]).sense?.fieldPointer?.byte == 2)

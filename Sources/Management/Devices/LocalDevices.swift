@@ -31,6 +31,8 @@ public final class LocalDevices: DeviceAssembly {
         static let moveWait = DispatchTimeInterval.seconds(120)
         /// How long it may take until a change of reservations is durable.
         static let reservationWait = DispatchTimeInterval.seconds(30)
+        /// How long it may take until a change of access states is durable.
+        static let accessStateWait = DispatchTimeInterval.seconds(30)
         /// How long a medium may take to be flushed and closed when the daemon stops.
         static let closeWait = DispatchTimeInterval.seconds(30)
     }

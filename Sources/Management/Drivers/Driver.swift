@@ -269,8 +269,8 @@ public enum Registry {
     public static let drivers: [any Driver.Type] = [
         DiskDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self, MoveDriver.self,
         ISCSITargetDriver.self, InitiatorGroupDriver.self, CredentialDriver.self, PortalDriver.self,
-        NameServerDriver.self, TokenDriver.self, SessionDriver.self, ReservationDriver.self, JobDriver.self,
-        EventDriver.self,
+        NameServerDriver.self, TokenDriver.self, SessionDriver.self, ReservationDriver.self, AccessStateDriver.self,
+        JobDriver.self, EventDriver.self,
     ]
 
     /// The kinds, for the command line.

@@ -144,7 +144,7 @@ extension LogicalUnit {
                 registering.others = namedPorts(list, nexus)
             }
         }
-        if list[20] & 0x04 != 0 { registering.targetPorts = nexus.knownTargetPorts() }
+        if list[20] & 0x04 != 0 { registering.targetPorts = nexus.knownTargetPorts().map(\.relativeIdentifier) }
         return registering
     }
 
@@ -192,7 +192,10 @@ extension LogicalUnit {
             nexus.isOfTransport(transportID)
         else { return .failure(.parameter(byte: 24, bit: nil)) }
         let port = list.rawSpan.loadBE16(at: 18)
-        guard port == nexus.targetPort.relativeIdentifier || nexus.knownTargetPorts().contains(port) else {
+        guard
+            port == nexus.targetPort.relativeIdentifier
+                || nexus.knownTargetPorts().contains(where: { $0.relativeIdentifier == port })
+        else {
             return .failure(.parameter(byte: 18, bit: nil))
         }
         return .success(Registrant(transportID, target: nexus.target.name, targetPort: port))

@@ -49,6 +49,7 @@ enum KindCommands {
         switch kind.plural {
         case Event.description.plural: Own(aliases: [kind.plural], verbs: [.list: EventList.self], usual: .list)
         case DaemonJob.description.plural: Own(others: [JobWait.self])
+        case AccessState.description.plural: Own(verbs: [.list: AccessStateList.self])
         default: Own()
         }
     }

@@ -24,6 +24,8 @@ extension FuzzTarget {
         command([OperationCode.modeSelect6, 0x10, 0, 0, 12, 0], data: [0, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 2, 0]),
         command([OperationCode.persistentReserveIn, 0, 0, 0, 0, 0, 0, 0, 8, 0]),
         command([OperationCode.persistentReserveOut, 0, 0, 0, 0, 0, 0, 0, 24, 0], blocks: 1),
+        command([OperationCode.maintenanceIn, 0x2A, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]),
+        command([OperationCode.maintenanceOut, 0x0A, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0], data: [0, 0, 0, 0, 1, 0, 0, 1]),
     ]
 
     private static let disk: [[UInt8]] = [

@@ -1,0 +1,81 @@
+import Catalog
+import Dispatch
+import Foundation
+import Logging
+import TargetCore
+
+/// The catalog as what keeps the access states of one logical unit.
+final class CatalogAccessStates: AccessStateKeeper {
+    /// Off the reactors: a transaction waits for the storage device.
+    private static let queue = DispatchQueue(label: "carousel.access-states")
+
+    let kept: [AccessStateRecord]
+    private let catalog: Catalog
+    private let unit: Int64
+    private let logger: Logger
+    /// An initiator may ask again and again.
+    private let pace: NoticePace
+
+    /// Those of the unit with the key `unit`, as they are in the catalog.
+    init(_ catalog: Catalog, unit: Int64, logger: Logger) {
+        self.catalog = catalog
+        self.unit = unit
+        self.logger = logger
+        pace = NoticePace { suppressed in
+            logger.error(
+                "further changes of access states were refused, for they cannot be kept",
+                metadata: ["unit": "\(unit)", "count": "\(suppressed)"])
+        }
+        do throws(CatalogError) {
+            kept =
+                try catalog.accessStates()[unit]?.map { state in
+                    if state.state == nil {
+                        logger.error(
+                            "an access state cannot be read, and is taken for unavailable",
+                            metadata: ["unit": "\(unit)", "group": "\(state.group)"])
+                    }
+                    return AccessStateRecord(state)
+                } ?? []
+        } catch {
+            logger.error("access states cannot be read", metadata: ["unit": "\(unit)", "reason": "\(error)"])
+            kept = []
+        }
+    }
+
+    func keep(_ records: [AccessStateRecord], completion: @escaping @Sendable (Bool) -> Void) {
+        Self.queue.async { [catalog, unit, logger, pace] in
+            do throws(CatalogError) {
+                let time = Date()
+                try catalog.keep(records.map { KeptAccessState($0, time: time) }, ofUnit: unit)
+                completion(true)
+            } catch {
+                if pace.admits() {
+                    logger.error(
+                        "a change of access states is refused, for it cannot be kept",
+                        metadata: ["unit": "\(unit)", "reason": "\(error)"])
+                }
+                completion(false)
+            }
+        }
+    }
+}
+
+extension AccessStateRecord {
+    /// The device's form of what the catalog keeps. What cannot be read lets nobody in, as if the group were
+    /// unavailable: somebody may have meant that.
+    init(_ state: KeptAccessState) {
+        self.init(
+            group: state.group, state: state.state.flatMap { AsymmetricAccessState(rawValue: $0) } ?? .unavailable,
+            isPreferred: state.isPreferred, transitionTime: state.transitionTime,
+            cause: AccessStateCause(rawValue: state.cause) ?? .none)
+    }
+}
+
+extension KeptAccessState {
+    /// The catalog's form of what a device keeps; what is new in it is of `time`.
+    init(_ record: AccessStateRecord, time: Date) {
+        self.init(
+            group: record.group, state: record.state.rawValue, isPreferred: record.isPreferred,
+            transitionTime: record.transitionTime, cause: record.cause.rawValue, time: time)
+    }
+}
