@@ -4,15 +4,6 @@ import SCSI
 import TargetCore
 import Testing
 
-/// How commands have ended, by their name.
-private final class Endings: Sendable {
-    private let endings = Lock<[UInt8: CommandResult]>([:])
-
-    subscript(name: UInt8) -> CommandResult? { endings.withLock { $0[name] } }
-
-    func add(_ name: UInt8, _ result: CommandResult) { endings.withLock { $0[name] = result } }
-}
-
 @Suite("Auto contingent allegiance (SAM-5 clause 5.9)")
 struct ContingentAllegianceTests {
     private let testUnitReady: [UInt8] = [OperationCode.testUnitReady, 0, 0, 0, 0, 0]

@@ -1,3 +1,4 @@
+import Bytes
 import DeviceTestSupport
 import Platform
 import SCSI
@@ -9,7 +10,7 @@ struct TaskControlTests {
     private let testUnitReady: [UInt8] = [OperationCode.testUnitReady, 0, 0, 0, 0, 0]
     /// A command that ends with CHECK CONDITION.
     private let failing: [UInt8] = [OperationCode.preventAllowMediumRemoval, 0, 0, 0, 3, 0]
-    private let endings = Lock<[UInt8: CommandResult]>([:])
+    private let endings = Endings()
 
     private func control(_ port: InMemoryPort, queueError: UInt8 = 0, interlock: UInt8 = 0, aborted: UInt8 = 0)
         -> SenseData?
@@ -23,11 +24,11 @@ struct TaskControlTests {
     private func start(_ port: InMemoryPort, _ name: UInt8, alone: Bool = false) {
         let code = alone ? ExampleDevice.waitAlone : ExampleDevice.wait
         port.submit([code, 0, 0, 0, name, 0], expecting: 0) { [endings] result in
-            endings.withLock { $0[name] = result }
+            endings.add(name, result)
         }
     }
 
-    private func ending(_ name: UInt8) -> CommandResult? { endings.withLock { $0[name] } }
+    private func ending(_ name: UInt8) -> CommandResult? { endings[name] }
 
     @Test("reserved values are refused where they stand, and nothing changes")
     func reserved() {
