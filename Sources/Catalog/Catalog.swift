@@ -59,6 +59,7 @@ public final class Catalog: Sendable {
     let rememberedPlaces = Remembered<Set<AuthenticationPlace>>()
     let rememberedOpenTargets = Remembered<[ExposedTarget]>()
     let rememberedReservedUnits = Remembered<Set<Int64>>()
+    let rememberedParameterUnits = Remembered<Set<Int64>>()
 
     /// Opens the catalog at `path`, making it if there is none and migrating an older one.
     ///

@@ -159,7 +159,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         switch page.code {
         case DiskModePage.caching:
             writeCache.store(page.current[0] & DiskModePage.writeCacheEnable != 0, ordering: .relaxed)
-        case DiskModePage.control:
+        case DiskModePage.control where page.subpage == 0:
             descriptorSense.store(page.current[0] & DiskModePage.descriptorSense != 0, ordering: .relaxed)
             softwareWriteProtection.store(
                 page.current[2] & DiskModePage.softwareWriteProtect != 0, ordering: .relaxed)

@@ -154,6 +154,10 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
             stops.insert(.accessExclusion)
             if !conditions.contains(.passesWriteExclusive) { stops.insert(.writeExclusion) }
         }
+        // What needs a ready unit needs an active one, but TEST UNIT READY only asks.
+        if !conditions.contains(.allowedWhenNotReady), operationCode != OperationCode.testUnitReady {
+            stops.insert(.lowPower)
+        }
         attributes = CommandAttributes(
             operationCode: operationCode, serviceAction: serviceAction, name: name, usage: usage, direction: direction,
             conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden, stops: stops)

@@ -33,7 +33,9 @@ public enum CommonCommands {
             let isDescriptorFormat = block[1] & 1 != 0
             let attention = nexus.firstUnitAttention
             let deferred = attention == nil ? nexus.firstDeferredError : nil
-            let sense = attention.map { SenseData(.unitAttention, $0) } ?? deferred ?? device.polledSense(nexus)
+            let sense =
+                attention.map { SenseData(.unitAttention, $0) } ?? deferred
+                ?? nexus.logicalUnit.polledSense(device.polledSense(nexus), on: task.reactor)
             let progress = task.answer(
                 sense.encoded(isDescriptorFormat: isDescriptorFormat), allocationLength: allocationLength)
             // What is reported is cleared when it has gone out with its additional sense code, and not before.
@@ -86,12 +88,12 @@ public enum CommonCommands {
                 direction: .dataIn, conditions: [.allowedWhenNotReady, .passesWriteExclusive]
             ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: true) },
             CommandDescriptor(
-                OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x11, 0, 0, 0xFF, 0], direction: .dataOut,
+                OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x13, 0, 0, 0xFF, 0], direction: .dataOut,
                 conditions: [.allowedWhenNotReady], ordering: .exclusive,
                 begin: { _, task, _ in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
                 execute: { _, task, nexus in nexus.logicalUnit.modeSelect(task, nexus, isLong: false) }),
             CommandDescriptor(
-                OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
+                OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x13, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
                 direction: .dataOut, conditions: [.allowedWhenNotReady], ordering: .exclusive,
                 begin: { _, task, _ in
                     .awaitDataOut(length: Int(task.commandDescriptorBlock.bytes.loadBE16(at: 7)))
@@ -190,22 +192,6 @@ public enum CommonCommands {
                 return task.answer(bytes, allocationLength: Int(block.bytes.loadBE32(at: 6)))
             },
         ]
-    }
-
-    /// LOG SENSE (SPC-5 clause 6.8). Nothing can be saved, and LOG SELECT has no effect to offer.
-    public static func logSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
-        CommandDescriptor(
-            OperationCode.logSense, "LOG SENSE", usage: [0, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
-            direction: .dataIn, conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
-        ) { _, task, nexus in nexus.logicalUnit.logSense(task, nexus) }
-    }
-
-    /// SEND DIAGNOSTIC with the default self-test, which passes (SPC-5 clause 6.42).
-    public static func sendDiagnostic<Device: DeviceServer>() -> CommandDescriptor<Device> {
-        CommandDescriptor(
-            OperationCode.sendDiagnostic, "SEND DIAGNOSTIC", usage: [0x04, 0, 0, 0, 0],
-            conditions: [.allowedWhenNotReady], ordering: .exclusive, timeout: 300
-        ) { _, task, _ in task.good() }
     }
 
     /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14). Allowing is no conflict with another nexus's reservation

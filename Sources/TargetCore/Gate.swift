@@ -22,6 +22,9 @@ public struct GateConditions: OptionSet, Sendable {
     public static let writeExclusion = Self(rawValue: 1 << 4)
     /// A persistent reservation lets the nexus neither read nor write.
     public static let accessExclusion = Self(rawValue: 1 << 5)
+    /// The unit is in an idle or standby power condition, which a command that needs the medium ends (SPC-5 clause
+    /// 5.14).
+    public static let lowPower = Self(rawValue: 1 << 12)
 }
 
 /// Sees commands before and after the device server does: for injected faults, traces, statistics.

@@ -98,6 +98,8 @@ extension LogicalUnit {
             return progress
         }
         if stops.contains(.unitAttention), let attention = nexus.takeUnitAttention() {
+            // A reset, or a new nexus: the timers of the power conditions run from here on.
+            startPowerTimers(on: task.reactor)
             return task.fail(.unitAttention, attention)
         }
         if stops.contains(.deferredError), let sense = nexus.takeDeferredError() { return task.fail(sense) }
@@ -106,6 +108,7 @@ extension LogicalUnit {
         {
             return task.end(.reservationConflict)
         }
+        if stops.contains(.lowPower) { leaveLowPower(on: task.reactor) }
         return nil
     }
 
@@ -169,6 +172,12 @@ extension LogicalUnit {
             return task.fail(.unitAttention, .modeParametersChanged)
         }
         return server.execute(task.command, task, nexus)
+    }
+
+    /// Goes on with a pending command that has waited for others.
+    func resume(_ task: SCSITask, _ nexus: ITLNexus, _ body: (SCSITask, ITLNexus) -> CommandProgress) {
+        task.fields.state = .running
+        proceed(task, nexus, body(task, nexus))
     }
 
     func dataOutArrived(_ task: SCSITask) {

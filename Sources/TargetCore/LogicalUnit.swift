@@ -21,6 +21,18 @@ public final class LogicalUnit: Sendable {
     let turns: ReactorConfined<TaskSet>
     /// Those whose nexus is gone, and that the medium works on.
     let lostTasks = LostTasks()
+    /// What initiators have set, and is kept.
+    let parameters = UnitParameters()
+    /// What it counts for its log pages beside its commands.
+    let logs = UnitLogs()
+    /// Its idle and standby power conditions.
+    let power = PowerConditions()
+    /// The priorities that SET PRIORITY has given to nexuses.
+    let priorities = NexusPriorities()
+    /// Its timestamp.
+    let clock = DeviceClock()
+    /// The buffers of READ BUFFER and WRITE BUFFER.
+    let buffers = UnitBuffers()
     /// What counts its commands, by reactor; one for each on which it is used.
     private let countersOfReactors = Lock<[ObjectIdentifier: CommandCounters]>([:])
     /// Told of commands that have failed because of the medium or the host.
@@ -55,6 +67,13 @@ public final class LogicalUnit: Sendable {
     /// read after it. On any thread.
     public var activity: UInt { countersOfReactors.withLock { $0 }.values.reduce(0) { $0 &+ $1.activity } }
 
+    /// Whether a command is in flight. On any thread.
+    var hasCommands: Bool {
+        var totals = CommandTotals()
+        for counters in countersOfReactors.withLock({ $0 }).values { counters.add(to: &totals) }
+        return totals.inFlight > 0
+    }
+
     /// What counts the commands of all nexuses on `reactor`.
     func counters(on reactor: Reactor) -> CommandCounters {
         countersOfReactors.withLock { counters in
@@ -67,6 +86,7 @@ public final class LogicalUnit: Sendable {
 
     /// Tells of a task that ends with CHECK CONDITION, if it is the medium's or the host's fault.
     func noteFailure(_ task: SCSITask) {
+        logs.noteFailure(task)
         guard let whenFailed, let failure = CommandFailure(task) else { return }
         whenFailed(failure)
     }
@@ -75,6 +95,7 @@ public final class LogicalUnit: Sendable {
 
     func attach(_ nexus: ITLNexus) {
         attachedNexuses.attach(nexus)
+        power.attached(nexus)
         nexus.establishUnitAttention(.powerOnOrReset)
         server.nexusEstablished(nexus)
     }
@@ -87,7 +108,9 @@ public final class LogicalUnit: Sendable {
     /// The effects of a logical unit reset besides the end of all tasks and the unit attentions (SAM-5 clause 6.3.3).
     func reset() {
         attachedNexuses.endAllHolds()
-        server.modePages.restoreDefaults { server.modePageChanged($0) }
+        server.modePages.restoreSaved { server.modePageChanged($0) }
+        configurePower()
+        priorities.clear()
         server.logicalUnitReset()
     }
 }

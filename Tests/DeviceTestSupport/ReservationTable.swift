@@ -7,7 +7,7 @@ public enum ReservationTable {
     private static let always: Set<String> = [
         "INQUIRY", "REPORT LUNS", "REQUEST SENSE", "TEST UNIT READY", "LOG SENSE", "READ CAPACITY(10)",
         "READ CAPACITY(16)", "READ BLOCK LIMITS", "REPORT DENSITY SUPPORT", "RESERVE(6)", "RESERVE(10)", "RELEASE(6)",
-        "RELEASE(10)",
+        "RELEASE(10)", "REPORT IDENTIFYING INFORMATION", "REPORT PRIORITY", "REPORT TIMESTAMP",
     ]
     /// Allowed beside the write exclusive types.
     private static let reads: Set<String> = [
@@ -15,6 +15,7 @@ public enum ReservationTable {
         "VERIFY(12)", "VERIFY(16)", "GET LBA STATUS(16)", "READ DEFECT DATA(10)", "READ DEFECT DATA(12)",
         "MODE SENSE(6)", "MODE SENSE(10)", "REPORT SUPPORTED OPERATION CODES",
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "REWIND", "SPACE(6)", "SPACE(16)", "LOCATE(10)", "LOCATE(16)",
+        "READ BUFFER(10)", "RECEIVE DIAGNOSTIC RESULTS",
     ]
 
     /// The commands of `set` whose row says something else than the tables, with what it says.

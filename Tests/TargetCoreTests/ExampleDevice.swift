@@ -29,8 +29,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     ]
     private static let commonCommands: [CommandDescriptor<ExampleDevice>] = [
         CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
-        CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
-        CommonCommands.preventAllowMediumRemoval(),
+        CommonCommands.reportLUNs(), CommonCommands.preventAllowMediumRemoval(),
     ]
     /// Sense data as only another device makes it.
     static let foreignSense: [UInt8] = [0x70, 0, 0x09, 0, 0, 0, 0, 12] + [UInt8](repeating: 0xEE, count: 12)
@@ -48,7 +47,8 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         commonCommands + CommonCommands.reportSupported(), wildcard: wildcard)
     private static let table = CommandTable<ExampleDevice>(
         ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
-            + CommonCommands.persistentReservations() + CommonCommands.reportSupported())
+            + CommonCommands.persistentReservations() + CommonCommands.reportSupported() + CommonCommands.logs()
+            + CommonCommands.diagnostics() + CommonCommands.unitParameters() + CommonCommands.buffers())
 
     /// The tasks that wait, by the byte 4 of their command; on the reactor.
     var held: [UInt8: SCSITask] = [:]
