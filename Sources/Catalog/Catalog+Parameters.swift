@@ -27,7 +27,8 @@ extension Catalog {
         guard units.contains(id) else { return [] }
         return try read { database in
             let rows = try Row.fetchAll(
-                database, sql: "SELECT kind, number, value FROM unitParameter WHERE logicalUnit = ? ORDER BY kind, number",
+                database,
+                sql: "SELECT kind, number, value FROM unitParameter WHERE logicalUnit = ? ORDER BY kind, number",
                 arguments: [id])
             return rows.compactMap { row in
                 guard let number = UInt16(exactly: row["number"] as Int64) else { return nil }

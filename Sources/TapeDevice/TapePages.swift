@@ -114,7 +114,11 @@ extension TapeDeviceServer {
             guard let page = present.map({ all[$0].page }) ?? modePages.page(code) else { return }
             var content = present.map { all[$0].content } ?? page.current
             content[index] = content[index] & ~mask | value
-            if let present { all[present].content = content } else { all.append(ModePageChange(page, content: content)) }
+            if let present {
+                all[present].content = content
+            } else {
+                all.append(ModePageChange(page, content: content))
+            }
         }
         for change in changes where change.page.subpage == 0 {
             if change.page.code == TapeModePage.dataCompression {

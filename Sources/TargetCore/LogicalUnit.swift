@@ -67,6 +67,11 @@ public final class LogicalUnit: Sendable {
     /// read after it. On any thread.
     public var activity: UInt { countersOfReactors.withLock { $0 }.values.reduce(0) { $0 &+ $1.activity } }
 
+    /// How many commands have ended that were of none of those operation codes. On any thread.
+    func commandCount(without excluded: Set<UInt8>) -> UInt {
+        countersOfReactors.withLock { $0 }.values.reduce(0) { $0 &+ $1.commandCount(without: excluded) }
+    }
+
     /// Whether a command is in flight. On any thread.
     var hasCommands: Bool {
         var totals = CommandTotals()

@@ -56,7 +56,8 @@ extension LogicalUnit {
         // RTD.
         if block[1] & 0x02 != 0 {
             guard list.isEmpty else { return task.failInvalidField(byte: 1, bit: 1) }
-            return commit(server.modePages.all.map { ModePageChange($0, content: $0.defaults) }, header: nil, saves: saves, task, nexus)
+            let changes = server.modePages.all.map { ModePageChange($0, content: $0.defaults) }
+            return commit(changes, header: nil, saves: saves, task, nexus)
         }
         if list.isEmpty { return commit([], header: nil, saves: saves, task, nexus) }
         let headerLength = isLong ? 8 : 4

@@ -75,6 +75,9 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     var mediumGeneration: UInt32 = 0
     /// Whether TAKE is refused before it asks for its data.
     var refusesData = false
+    /// The pages that the unit makes.
+    var commonLogPages: [CommonLogPage] = []
+    var selfTestFailure: SenseData?
     /// What LOG SENSE has told of page 2Eh.
     var reportedParameters: [ClosedRange<UInt16>] = []
 

@@ -8,6 +8,11 @@ internal import SCSI
 /// more. The timers cost commands nothing either: while one runs, the unit's count of commands is looked at
 /// `checksPerTimer` times as long as it lasts, or each `shortestCheck`; so a timer may be late by that.
 final class PowerConditions: Sendable {
+    /// The commands that only ask, and leave the timers alone.
+    static let passiveCommands: Set<UInt8> = [
+        OperationCode.testUnitReady, OperationCode.requestSense, OperationCode.inquiry, OperationCode.modeSense6,
+        OperationCode.modeSense10, OperationCode.logSense, OperationCode.reportLUNs, OperationCode.maintenanceIn,
+    ]
     /// PAGE CODE of the Power Condition mode page (SPC-5 clause 7.5.15).
     static let modePage: UInt8 = 0x1A
     /// How often the activity of the unit is looked at while a timer runs.
@@ -158,7 +163,7 @@ final class PowerConditions: Sendable {
             guard state.check == nil, !state.isCommanded, let delay = Self.delay(state, inactive: .zero) else {
                 return nil
             }
-            state.activity = unit.activity
+            state.activity = unit.commandCount(without: Self.passiveCommands)
             state.inactiveSince = reactor.now
             return (delay, Self.begin(&state))
         }
@@ -193,7 +198,8 @@ final class PowerConditions: Sendable {
 
     /// Looks at the activity of the unit: a timer may have expired. On `reactor`.
     fileprivate func look(_ check: UInt64, _ unit: LogicalUnit, _ reactor: Reactor) {
-        let (activity, isBusy) = (unit.activity, unit.hasCommands)
+        let activity = unit.commandCount(without: Self.passiveCommands)
+        let isBusy = unit.hasCommands
         let next = state.withLock { state -> (delay: Duration, check: UInt64)? in
             guard state.check == check else { return nil }
             state.check = nil
