@@ -60,6 +60,7 @@ public final class Catalog: Sendable {
     let rememberedOpenTargets = Remembered<[ExposedTarget]>()
     let rememberedReservedUnits = Remembered<Set<Int64>>()
     let rememberedAccessStates = Remembered<[Int64: [KeptAccessState]]>()
+    let rememberedParameterUnits = Remembered<Set<Int64>>()
 
     /// Opens the catalog at `path`, making it if there is none and migrating an older one.
     ///

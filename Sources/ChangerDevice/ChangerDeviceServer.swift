@@ -89,6 +89,8 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
 
     public var logPages: [UInt8] { [ChangerPages.tapeAlert] }
 
+    public var commonLogPages: [CommonLogPage] { [.nonMediumErrors, .applicationClient, .selfTestResults] }
+
     /// The TapeAlert page: all flags are inactive, since nothing in a virtual library wears out.
     public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         guard code == ChangerPages.tapeAlert, subpage == 0 else { return nil }

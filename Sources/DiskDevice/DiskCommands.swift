@@ -39,11 +39,13 @@ extension DiskDeviceServer {
     private static var common: [CommandDescriptor<DiskDeviceServer>] {
         let single: [CommandDescriptor<DiskDeviceServer>] = [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
-            CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
+            CommonCommands.reportLUNs(),
         ]
         return single + CommonCommands.modeParameters() + CommonCommands.reservations()
             + CommonCommands.persistentReservations() + CommonCommands.targetPortGroups()
             + CommonCommands.reportSupported()
+            + CommonCommands.logs() + CommonCommands.diagnostics() + CommonCommands.unitParameters()
+            + CommonCommands.buffers()
     }
 
     private static var reads: [CommandDescriptor<DiskDeviceServer>] {
@@ -162,7 +164,7 @@ extension DiskDeviceServer {
             CommandDescriptor(
                 OperationCode.startStopUnit, "START STOP UNIT", usage: [0x01, 0, 0x0F, 0xF5, 0],
                 conditions: .allowedWhenNotReady, ordering: .exclusive, passesReservation: { $0[4] & 0xF1 == 0x01 }
-            ) { device, task, _ in device.startStop(task) },
+            ) { device, task, nexus in device.startStop(task, nexus) },
             CommandDescriptor(
                 OperationCode.readDefectData10, "READ DEFECT DATA(10)", usage: [0, 0x1F, 0, 0, 0, 0, 0xFF, 0xFF, 0],
                 direction: .dataIn, conditions: .passesWriteExclusive

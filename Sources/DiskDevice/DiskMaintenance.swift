@@ -2,7 +2,7 @@ internal import Bytes
 internal import SCSI
 internal import TargetCore
 
-/// Capacity, cache, power and defects.
+/// Capacity, cache and defects.
 extension DiskDeviceServer {
     // MARK: READ CAPACITY
 
@@ -37,44 +37,6 @@ extension DiskDeviceServer {
             return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
         }
         return synchronizeBuffered(task, .synchronize)
-    }
-
-    // MARK: START STOP UNIT (SBC-4 clause 5.31)
-
-    /// POWER CONDITION (SBC-4 table 82).
-    private enum PowerCondition: UInt8 {
-        case startValid = 0x0
-        case active = 0x1
-        case idle = 0x2
-        case standby = 0x3
-        case logicalUnitControl = 0x7
-        case forceIdleTimer = 0xA
-        case forceStandbyTimer = 0xB
-    }
-
-    func startStop(_ task: SCSITask) -> CommandProgress {
-        let block = task.commandDescriptorBlock
-        guard let condition = PowerCondition(rawValue: block[4] >> 4) else {
-            return task.failInvalidField(byte: 4, bit: 7)
-        }
-        // All conditions but stopped are alike to a file.
-        guard condition == .startValid else { return task.good() }
-        if block[4] & 0x01 != 0 {
-            isStopped = false
-            return task.good()
-        }
-        // NO_FLUSH.
-        if block[4] & 0x04 != 0 {
-            isStopped = true
-            return task.good()
-        }
-        return synchronizeBuffered(task, .synchronizeBeforeStop)
-    }
-
-    func synchronizedBeforeStop(_ task: SCSITask) -> CommandProgress {
-        if let failure = synchronizationFailure(task) { return failure }
-        isStopped = true
-        return task.good()
     }
 
     // MARK: READ DEFECT DATA (SBC-3 clauses 5.15 and 5.16)

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Media
 public import SCSI
 public import TargetCore
 
@@ -7,6 +8,8 @@ enum DiskModePage {
     /// Read-Write Error Recovery.
     static let errorRecovery: UInt8 = 0x01
     static let caching: UInt8 = 0x08
+    /// SUBPAGE CODE of the Control Extension page.
+    static let controlExtension: UInt8 = 0x01
     static let powerCondition: UInt8 = 0x1A
     /// Informational Exceptions Control.
     static let informationalExceptions: UInt8 = 0x1C
@@ -20,7 +23,13 @@ enum DiskModePage {
             ModePage(
                 code: caching, [writeCacheEnable] + [UInt8](repeating: 0, count: 17), changeable: [writeCacheEnable]),
             ControlModePage.pageOfParallelUnit,
-            ModePage(code: powerCondition, [UInt8](repeating: 0, count: 38)),
+            // TCMOS and SCSIP: the timestamp is the host's until SET TIMESTAMP sets another.
+            ModePage(
+                code: ControlModePage.code, subpage: controlExtension, [0x06] + [UInt8](repeating: 0, count: 27)),
+            // IDLE_A and STANDBY_Z with their timers.
+            ModePage(
+                code: powerCondition, [UInt8](repeating: 0, count: 38),
+                changeable: [0, 0x03] + [UInt8](repeating: 0xFF, count: 8)),
             ModePage(code: informationalExceptions, [UInt8](repeating: 0, count: 10)),
         ])
     }
@@ -114,15 +123,23 @@ extension DiskDeviceServer {
         return nil
     }
 
-    // MARK: Log pages (SPC-5 clause 7.3)
+    // MARK: Log pages (SPC-5 clause 7.3, SBC-4 clause 6.4)
 
-    private static let informationalExceptionsLog: UInt8 = 0x2F
-
-    public var logPages: [UInt8] { [Self.informationalExceptionsLog] }
-
-    public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
-        guard code == Self.informationalExceptionsLog, subpage == 0 else { return nil }
-        // One parameter: no exception, temperature not known (FFh).
-        return [0x00, 0x00, 0x03, 0x03, 0x00, 0x00, 0xFF]
+    public var commonLogPages: [CommonLogPage] {
+        [
+            .writeErrors, .readErrors, .verifyErrors, .nonMediumErrors, .temperature, .startStopCycles,
+            .applicationClient, .selfTestResults, .solidStateMedia, .backgroundScan, .generalStatistics,
+            .powerConditionTransitions, .informationalExceptions,
+        ]
     }
+
+    public var logicalBlockLength: Int { blockSize }
+
+    // MARK: What the pages of all types say of a disk
+
+    public var hasPowerConditions: Bool { true }
+    public var hasVolatileCache: Bool { true }
+
+    /// Written data that the host has lost.
+    public var selfTestFailure: SenseData? { image.loss.map { Self.writeFailure($0, block: nil) } }
 }

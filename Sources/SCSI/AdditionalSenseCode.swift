@@ -86,6 +86,8 @@ extension AdditionalSenseCode {
     public static let asymmetricAccessStateChanged = Self(0x2A, 0x06)
     public static let implicitAsymmetricAccessStateTransitionFailed = Self(0x2A, 0x07)
     public static let capacityDataHasChanged = Self(0x2A, 0x09)
+    public static let priorityChanged = Self(0x2A, 0x08)
+    public static let timestampChanged = Self(0x2A, 0x10)
     public static let commandSequenceError = Self(0x2C, 0x00)
     public static let previousBusyStatus = Self(0x2C, 0x07)
     public static let previousTaskSetFullStatus = Self(0x2C, 0x08)
@@ -107,9 +109,13 @@ extension AdditionalSenseCode {
     public static let sequentialPositioningError = Self(0x3B, 0x00)
     public static let mediumDestinationElementFull = Self(0x3B, 0x0D)
     public static let mediumSourceElementEmpty = Self(0x3B, 0x0E)
+    /// LOGICAL UNIT FAILED SELF-TEST.
+    public static let failedSelfTest = Self(0x3E, 0x03)
     /// LOGICAL UNIT HAS NOT SELF-CONFIGURED YET.
     public static let notSelfConfigured = Self(0x3E, 0x00)
     public static let inquiryDataHasChanged = Self(0x3F, 0x03)
+    public static let deviceIdentifierChanged = Self(0x3F, 0x05)
+    public static let echoBufferOverwritten = Self(0x3F, 0x0F)
     /// REPORTED LUNS DATA HAS CHANGED.
     public static let reportedLUNsDataHasChanged = Self(0x3F, 0x0E)
     public static let invalidMessageError = Self(0x49, 0x00)
@@ -126,4 +132,8 @@ extension AdditionalSenseCode {
     public static let insufficientRegistrationResources = Self(0x55, 0x04)
     public static let auxiliaryMemoryOutOfSpace = Self(0x55, 0x06)
     public static let setTargetPortGroupsCommandFailed = Self(0x67, 0x0A)
+    public static let idleConditionActivatedByTimer = Self(0x5E, 0x01)
+    public static let standbyConditionActivatedByTimer = Self(0x5E, 0x02)
+    public static let idleConditionActivatedByCommand = Self(0x5E, 0x03)
+    public static let standbyConditionActivatedByCommand = Self(0x5E, 0x04)
 }

@@ -14,6 +14,10 @@ public enum OperationCode {
     public static let receiveDiagnosticResults: UInt8 = 0x1C
     public static let sendDiagnostic: UInt8 = 0x1D
     public static let preventAllowMediumRemoval: UInt8 = 0x1E
+    /// WRITE BUFFER(10).
+    public static let writeBuffer: UInt8 = 0x3B
+    /// READ BUFFER(10).
+    public static let readBuffer10: UInt8 = 0x3C
     public static let logSelect: UInt8 = 0x4C
     public static let logSense: UInt8 = 0x4D
     public static let modeSelect10: UInt8 = 0x55

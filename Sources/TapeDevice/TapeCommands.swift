@@ -10,14 +10,17 @@ enum TapeCommands {
     static func table(_ profile: DriveProfile) -> CommandTable<TapeDeviceServer> {
         var rows: [Row] = [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
-            CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
-            CommonCommands.preventAllowMediumRemoval(),
+            CommonCommands.reportLUNs(), CommonCommands.preventAllowMediumRemoval(),
         ]
         rows += CommonCommands.modeParameters()
         rows += CommonCommands.reservations()
         rows += CommonCommands.persistentReservations()
         rows += CommonCommands.targetPortGroups()
         rows += CommonCommands.reportSupported()
+        rows += CommonCommands.logs()
+        rows += CommonCommands.diagnostics()
+        rows += CommonCommands.unitParameters()
+        rows += CommonCommands.buffers()
         rows += transfers(profile)
         rows += positioning(profile)
         rows += medium(profile)

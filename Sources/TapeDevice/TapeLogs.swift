@@ -19,6 +19,10 @@ extension TapeDeviceServer {
         [TapeLogPage.sequentialAccess, TapeLogPage.tapeAlert, TapeLogPage.tapeCapacity]
     }
 
+    public var commonLogPages: [CommonLogPage] {
+        [.writeErrors, .readErrors, .nonMediumErrors, .applicationClient, .selfTestResults]
+    }
+
     public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
         guard subpage == 0 else { return nil }
         switch code {

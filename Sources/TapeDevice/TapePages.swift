@@ -106,30 +106,43 @@ extension TapeDeviceServer {
         return nil
     }
 
-    /// Keeps the two pages that speak of compression equal, and what the data path needs of the pages.
-    public func modeSelectEnding(
-        _ task: SCSITask, _ nexus: ITLNexus, changed pages: [ModePage]
-    ) -> CommandProgress {
-        for page in pages {
-            if page.code == TapeModePage.dataCompression {
-                setByte(12, of: TapeModePage.deviceConfiguration, to: page.current[0] & 0x80 != 0 ? 1 : 0, mask: 0xFF)
-            } else if page.code == TapeModePage.deviceConfiguration, page.subpage == 0 {
-                setByte(0, of: TapeModePage.dataCompression, to: page.current[12] == 0 ? 0 : 0x80, mask: 0x80)
+    /// Keeps the two pages that speak of compression equal.
+    public func completeModeChanges(_ changes: [ModePageChange]) -> [ModePageChange] {
+        var all = changes
+        func set(_ index: Int, of code: UInt8, to value: UInt8, mask: UInt8) {
+            let present = all.firstIndex { $0.page.code == code && $0.page.subpage == 0 }
+            guard let page = present.map({ all[$0].page }) ?? modePages.page(code) else { return }
+            var content = present.map { all[$0].content } ?? page.current
+            content[index] = content[index] & ~mask | value
+            if let present {
+                all[present].content = content
+            } else {
+                all.append(ModePageChange(page, content: content))
             }
         }
-        readModePages()
-        return task.good()
+        for change in changes where change.page.subpage == 0 {
+            if change.page.code == TapeModePage.dataCompression {
+                let algorithm: UInt8 = change.content[0] & 0x80 != 0 ? 1 : 0
+                set(12, of: TapeModePage.deviceConfiguration, to: algorithm, mask: 0xFF)
+            } else if change.page.code == TapeModePage.deviceConfiguration {
+                set(0, of: TapeModePage.dataCompression, to: change.content[12] == 0 ? 0 : 0x80, mask: 0x80)
+            }
+        }
+        return all
     }
 
-    private func setByte(_ index: Int, of code: UInt8, to value: UInt8, mask: UInt8) {
-        guard var content = modePages.page(code)?.current else { return }
-        content[index] = content[index] & ~mask | value
-        modePages.update(code, current: content)
+    public func modePageChanged(_ page: ModePage) {
+        guard page.code == TapeModePage.deviceConfiguration, page.subpage == 0 else { return }
+        readDeviceConfiguration(page.current)
     }
 
     /// Remembers the bits of the Device Configuration page that the data path needs: REW and SWP.
     func readModePages() {
         guard let content = modePages.page(TapeModePage.deviceConfiguration)?.current else { return }
+        readDeviceConfiguration(content)
+    }
+
+    private func readDeviceConfiguration(_ content: [UInt8]) {
         state.reportsEarlyWarningOnRead = content[6] & 0x01 != 0
         state.isSoftwareWriteProtected = content[8] & 0x04 != 0
     }

@@ -174,6 +174,10 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
         if !conditions.contains(.allowedInStandby) { stops.insert(.standby) }
         if !conditions.contains(.allowedWhenUnavailable) { stops.insert(.unavailable) }
         if !conditions.contains(.allowedInTransition) { stops.formUnion([.transitioning, .offline]) }
+        // What needs a ready unit needs an active one, but TEST UNIT READY only asks.
+        if !conditions.contains(.allowedWhenNotReady), operationCode != OperationCode.testUnitReady {
+            stops.insert(.lowPower)
+        }
         attributes = CommandAttributes(
             operationCode: operationCode, serviceAction: serviceAction, name: name, usage: usage, direction: direction,
             conditions: conditions, ordering: ordering, timeout: timeout, forbidden: forbidden, stops: stops)

@@ -23,6 +23,13 @@ final class CommandWait: @unchecked Sendable {
         task.finish()
     }
 
+    /// The same for a command that has something left to do: what `body` asks for is done.
+    func resume(_ body: (SCSITask, ITLNexus) -> CommandProgress) {
+        guard let task = task.take(), let nexus = task.nexus else { return }
+        task.wait = nil
+        nexus.logicalUnit.resume(task, nexus, body)
+    }
+
     /// Whether it is the wait of `other`.
     func isOf(_ other: SCSITask) -> Bool { task === other }
 

@@ -40,7 +40,8 @@ public enum CommonCommands {
             let deferred = unsupported == nil && attention == nil ? nexus.firstDeferredError : nil
             let sense =
                 unsupported ?? attention.map { SenseData(.unitAttention, $0) } ?? deferred
-                ?? nexus.conditions.accessStateSense ?? device.polledSense(nexus)
+                ?? nexus.conditions.accessStateSense
+                ?? nexus.logicalUnit.polledSense(device.polledSense(nexus), on: task.reactor)
             let progress = task.answer(
                 sense.encoded(isDescriptorFormat: isDescriptorFormat), allocationLength: allocationLength)
             // What is reported is cleared when it has gone out with its additional sense code, and not before.
@@ -96,12 +97,12 @@ public enum CommonCommands {
                 direction: .dataIn, conditions: [.allowedWhenNotReady, .passesWriteExclusive, .allowedInStandby]
             ) { _, task, nexus in nexus.logicalUnit.modeSense(task, nexus, isLong: true) },
             CommandDescriptor(
-                OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x11, 0, 0, 0xFF, 0], direction: .dataOut,
+                OperationCode.modeSelect6, "MODE SELECT(6)", usage: [0x13, 0, 0, 0xFF, 0], direction: .dataOut,
                 conditions: [.allowedWhenNotReady, .allowedInStandby], ordering: .exclusive,
                 begin: { _, task, _ in .awaitDataOut(length: Int(task.commandDescriptorBlock[4])) },
                 execute: { _, task, nexus in nexus.logicalUnit.modeSelect(task, nexus, isLong: false) }),
             CommandDescriptor(
-                OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x11, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
+                OperationCode.modeSelect10, "MODE SELECT(10)", usage: [0x13, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0],
                 direction: .dataOut, conditions: [.allowedWhenNotReady, .allowedInStandby], ordering: .exclusive,
                 begin: { _, task, _ in
                     .awaitDataOut(length: Int(task.commandDescriptorBlock.bytes.loadBE16(at: 7)))
@@ -226,23 +227,6 @@ public enum CommonCommands {
                 begin: { _, task, _ in LogicalUnit.beginSetTargetPortGroups(task) },
                 execute: { _, task, nexus in nexus.logicalUnit.setTargetPortGroups(task, nexus) }),
         ]
-    }
-
-    /// LOG SENSE (SPC-5 clause 6.8). Nothing can be saved, and LOG SELECT has no effect to offer.
-    public static func logSense<Device: DeviceServer>() -> CommandDescriptor<Device> {
-        CommandDescriptor(
-            OperationCode.logSense, "LOG SENSE", usage: [0, 0xFF, 0xFF, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0],
-            direction: .dataIn,
-            conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess, .allowedInStandby]
-        ) { _, task, nexus in nexus.logicalUnit.logSense(task, nexus) }
-    }
-
-    /// SEND DIAGNOSTIC with the default self-test, which passes (SPC-5 clause 6.42).
-    public static func sendDiagnostic<Device: DeviceServer>() -> CommandDescriptor<Device> {
-        CommandDescriptor(
-            OperationCode.sendDiagnostic, "SEND DIAGNOSTIC", usage: [0x04, 0, 0, 0, 0],
-            conditions: [.allowedWhenNotReady, .allowedInStandby], ordering: .exclusive, timeout: 300
-        ) { _, task, _ in task.good() }
     }
 
     /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5 clause 6.14). Allowing is no conflict with another nexus's reservation

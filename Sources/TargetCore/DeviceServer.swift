@@ -58,12 +58,22 @@ public protocol DeviceServer: AnyObject, Sendable {
     /// What REQUEST SENSE reports when neither a unit attention nor a deferred error is pending.
     func polledSense(_ nexus: ITLNexus) -> SenseData
 
+    /// Why a self-test fails; nil when the device knows of nothing that is wrong. It must not wait.
+    var selfTestFailure: SenseData? { get }
+
+    /// Whether there are idle and standby power conditions, and a Power Condition mode page with their timers.
+    var hasPowerConditions: Bool { get }
+
+    /// Whether written data may be in a volatile cache: V_SUP of the Extended INQUIRY Data page.
+    var hasVolatileCache: Bool { get }
+
     // MARK: INQUIRY
 
     /// Standard INQUIRY data, made from what SPC says of all types.
     func standardInquiryData(_ standard: [UInt8]) -> [UInt8]
 
-    /// The codes of the VPD pages that `vitalProductData` makes, besides 00h, 80h, 83h and 87h.
+    /// The codes of the VPD pages that `vitalProductData` makes, besides 00h, 80h, 83h and 86h to 88h, which it may
+    /// replace, and 8Ah where there are power conditions.
     var vitalProductDataPages: [UInt8] { get }
 
     /// The bytes of a VPD page from byte 4 on; nil when the page is not supported.
@@ -92,6 +102,10 @@ public protocol DeviceServer: AnyObject, Sendable {
     /// in the parameter list.
     func checkModePage(_ page: ModePage, newContent: [UInt8], offset: Int, nexus: ITLNexus) -> SenseData?
 
+    /// The changes that a MODE SELECT makes, all of them checked: those that it asks for, and those of other pages that
+    /// say the same in another place.
+    func completeModeChanges(_ changes: [ModePageChange]) -> [ModePageChange]
+
     /// A mode page has new current values. Called with the lock of the mode pages held, so that values arrive in the
     /// order of their changes; it must not use `modePages`.
     func modePageChanged(_ page: ModePage)
@@ -108,6 +122,12 @@ public protocol DeviceServer: AnyObject, Sendable {
     /// The log parameters of a log page, from byte 4 on; nil when there is no such page. Reading changes nothing.
     func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]?
 
+    /// The log pages that the logical unit makes of what it counts, beside those of `logPages`.
+    var commonLogPages: [CommonLogPage] { get }
+
+    /// The logical block length in bytes that General Statistics and Performance counts in.
+    var logicalBlockLength: Int { get }
+
     /// LOG SENSE has reported the parameters of those codes, all bytes of each, and ends with GOOD: what is cleared by
     /// reading (TapeAlert) is cleared for this nexus now.
     func logParametersReported(_ codes: ClosedRange<UInt16>, page: UInt8, nexus: ITLNexus)
@@ -121,7 +141,7 @@ public protocol DeviceServer: AnyObject, Sendable {
     func nexusLost(_ nexus: ITLNexus)
 
     /// The effects of a logical unit reset that are the type's own (SAM-5 clause 6.3.3); the mode pages have their
-    /// defaults again.
+    /// saved values again, or their defaults.
     func logicalUnitReset()
 }
 
@@ -134,6 +154,19 @@ public struct ModeSelectHeader: Sendable {
     public let blockDescriptor: [UInt8]
     /// Where it begins in the parameter list.
     public let blockDescriptorOffset: Int
+}
+
+/// New current values of a mode page.
+public struct ModePageChange: Sendable {
+    /// The page as it is.
+    public let page: ModePage
+    /// What its content becomes.
+    public var content: [UInt8]
+
+    public init(_ page: ModePage, content: [UInt8]) {
+        self.page = page
+        self.content = content
+    }
 }
 
 extension DeviceServer {
@@ -165,10 +198,16 @@ extension DeviceServer {
     }
     public func selectModeHeader(_ header: ModeSelectHeader, nexus: ITLNexus, isCommitting: Bool) -> SenseData? { nil }
     public func checkModePage(_ page: ModePage, newContent: [UInt8], offset: Int, nexus: ITLNexus) -> SenseData? { nil }
+    public func completeModeChanges(_ changes: [ModePageChange]) -> [ModePageChange] { changes }
     public func modePageChanged(_ page: ModePage) {}
     public func modeSelectEnding(_ task: SCSITask, _ nexus: ITLNexus, changed pages: [ModePage]) -> CommandProgress {
         task.good()
     }
+    public var selfTestFailure: SenseData? { nil }
+    public var hasPowerConditions: Bool { false }
+    public var hasVolatileCache: Bool { false }
+    public var commonLogPages: [CommonLogPage] { [] }
+    public var logicalBlockLength: Int { 1 }
     public var logPages: [UInt8] { [] }
     public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? { nil }
     public func logParametersReported(_ codes: ClosedRange<UInt16>, page: UInt8, nexus: ITLNexus) {}

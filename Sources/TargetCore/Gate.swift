@@ -34,6 +34,9 @@ public struct GateConditions: OptionSet, Sendable {
     public static let offline = Self(rawValue: 1 << 10)
     /// Its access state is in transition (SPC-5 clause 5.16.2.5).
     public static let transitioning = Self(rawValue: 1 << 11)
+    /// The unit is in an idle or standby power condition, which a command that needs the medium ends (SPC-5 clause
+    /// 5.14).
+    public static let lowPower = Self(rawValue: 1 << 12)
 }
 
 /// Sees commands before and after the device server does: for injected faults, traces, statistics.

@@ -82,12 +82,15 @@ extension LogicalUnit {
         guard server.traits.isPresent else { return page == 0 ? [0] : nil }
         if server.traits.type == .wellKnownLogicalUnit, page != 0x83 { return page == 0 ? [0x00, 0x83] : nil }
         switch page {
-        case 0x00: return Set([0x00, 0x80, 0x83, 0x87] + server.vitalProductDataPages).sorted()
+        case 0x00:
+            let common: [UInt8] = [0x00, 0x80, 0x83, 0x86, 0x87, 0x88] + (server.hasPowerConditions ? [0x8A] : [])
+            return Set(common + server.vitalProductDataPages).sorted()
         case 0x80: return Array(identity.serialNumber.utf8)
         case 0x83: return deviceIdentification(nexus)
-        case 0x87:
-            // Mode Page Policy (SPC-5 clause 7.7.10): one descriptor for all pages and subpages, shared by all nexuses.
-            return server.vitalProductData(page: page, nexus: nexus) ?? [0x3F, 0xFF, 0x00, 0x00]
+        case 0x86: return server.vitalProductData(page: page, nexus: nexus) ?? extendedInquiryData
+        case 0x87: return server.vitalProductData(page: page, nexus: nexus) ?? modePagePolicy
+        case 0x88: return server.vitalProductData(page: page, nexus: nexus) ?? scsiPorts(nexus)
+        case 0x8A where server.hasPowerConditions: return powerConditionPage
         default: return server.vitalProductData(page: page, nexus: nexus)
         }
     }

@@ -118,6 +118,8 @@ extension LogicalUnit {
             return task.end(status)
         }
         if stops.contains(.unitAttention), let attention = nexus.reportUnitAttention() {
+            // A reset, or a new nexus: the timers of the power conditions run from here on.
+            startPowerTimers(on: task.reactor)
             return task.fail(.unitAttention, attention)
         }
         if stops.contains(.deferredError), let sense = nexus.takeDeferredError() { return task.fail(sense) }
@@ -127,6 +129,7 @@ extension LogicalUnit {
             return task.end(.reservationConflict)
         }
         if let sense = stops.accessStateSense { return task.fail(sense) }
+        if stops.contains(.lowPower) { leaveLowPower(on: task.reactor) }
         return nil
     }
 
@@ -190,6 +193,12 @@ extension LogicalUnit {
             return task.fail(.unitAttention, .modeParametersChanged)
         }
         return server.execute(task.command, task, nexus)
+    }
+
+    /// Goes on with a pending command that has waited for others.
+    func resume(_ task: SCSITask, _ nexus: ITLNexus, _ body: (SCSITask, ITLNexus) -> CommandProgress) {
+        task.fields.state = .running
+        proceed(task, nexus, body(task, nexus))
     }
 
     func dataOutArrived(_ task: SCSITask) {

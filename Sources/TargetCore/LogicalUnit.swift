@@ -23,6 +23,18 @@ public final class LogicalUnit: Sendable {
     let lostTasks = LostTasks()
     /// What the Control mode page says of tasks.
     let control = TaskControl()
+    /// What initiators have set, and is kept.
+    let parameters = UnitParameters()
+    /// What it counts for its log pages beside its commands.
+    let logs = UnitLogs()
+    /// Its idle and standby power conditions.
+    let power = PowerConditions()
+    /// The priorities that SET PRIORITY has given to nexuses.
+    let priorities = NexusPriorities()
+    /// Its timestamp.
+    let clock = DeviceClock()
+    /// The buffers of READ BUFFER and WRITE BUFFER.
+    let buffers = UnitBuffers()
     /// What counts its commands, by reactor; one for each on which it is used.
     private let countersOfReactors = Lock<[ObjectIdentifier: CommandCounters]>([:])
     /// Told of commands that have failed because of the medium or the host.
@@ -59,6 +71,18 @@ public final class LogicalUnit: Sendable {
     /// read after it. On any thread.
     public var activity: UInt { countersOfReactors.withLock { $0 }.values.reduce(0) { $0 &+ $1.activity } }
 
+    /// How many commands have ended that were of none of those operation codes. On any thread.
+    func commandCount(without excluded: Set<UInt8>) -> UInt {
+        countersOfReactors.withLock { $0 }.values.reduce(0) { $0 &+ $1.commandCount(without: excluded) }
+    }
+
+    /// Whether a command is in flight. On any thread.
+    var hasCommands: Bool {
+        var totals = CommandTotals()
+        for counters in countersOfReactors.withLock({ $0 }).values { counters.add(to: &totals) }
+        return totals.inFlight > 0
+    }
+
     /// What counts the commands of all nexuses on `reactor`.
     func counters(on reactor: Reactor) -> CommandCounters {
         countersOfReactors.withLock { counters in
@@ -71,6 +95,7 @@ public final class LogicalUnit: Sendable {
 
     /// Tells of a task that ends with CHECK CONDITION, if it is the medium's or the host's fault.
     func noteFailure(_ task: SCSITask) {
+        logs.noteFailure(task)
         guard let whenFailed, let failure = CommandFailure(task) else { return }
         whenFailed(failure)
     }
@@ -80,6 +105,7 @@ public final class LogicalUnit: Sendable {
     func attach(_ nexus: ITLNexus) {
         attachedNexuses.attach(nexus)
         joinContingentAllegiance(nexus)
+        power.attached(nexus)
         nexus.establishUnitAttention(.powerOnOrReset)
         server.nexusEstablished(nexus)
     }
@@ -93,7 +119,9 @@ public final class LogicalUnit: Sendable {
     /// The effects of a logical unit reset besides the end of all tasks and the unit attentions (SAM-5 clause 6.3.3).
     func reset() {
         attachedNexuses.endAllHolds()
-        server.modePages.restoreDefaults(apply: modePageChanged)
+        server.modePages.restoreSaved(apply: modePageChanged)
+        configurePower()
+        priorities.clear()
         server.logicalUnitReset()
     }
 

@@ -8,7 +8,8 @@ extension LogicalUnit {
 
     func modeSense(_ task: SCSITask, _ nexus: ITLNexus, isLong: Bool) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        guard let control = ModePageControl(rawValue: block[2] >> 6), control != .saved else {
+        let canSave = parameters.isKept
+        guard let control = ModePageControl(rawValue: block[2] >> 6), control != .saved || canSave else {
             return task.fail(.illegalRequest, .savingParametersNotSupported)
         }
         let code = block[2] & 0x3F
@@ -29,7 +30,7 @@ extension LogicalUnit {
         var pages: [UInt8] = []
         for page in chosen {
             let content = server.modePageContent(page, control: control, nexus: nexus)
-            pages += page.header(length: content.count) + content
+            pages += page.header(length: content.count, isSavable: canSave && page.isSavable) + content
         }
         var bytes: [UInt8] = []
         let length = descriptor.count + pages.count
@@ -48,10 +49,17 @@ extension LogicalUnit {
 
     func modeSelect(_ task: SCSITask, _ nexus: ITLNexus, isLong: Bool) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        // SP: nothing can be saved.
-        if block[1] & 0x01 != 0 { return task.failInvalidField(byte: 1, bit: 0) }
+        // SP, where something keeps what is saved.
+        let saves = block[1] & 0x01 != 0
+        if saves, !parameters.isKept { return task.failInvalidField(byte: 1, bit: 0) }
         let list = task.parameterList()
-        if list.isEmpty { return task.good() }
+        // RTD.
+        if block[1] & 0x02 != 0 {
+            guard list.isEmpty else { return task.failInvalidField(byte: 1, bit: 1) }
+            let changes = server.modePages.all.map { ModePageChange($0, content: $0.defaults) }
+            return commit(changes, header: nil, saves: saves, task, nexus)
+        }
+        if list.isEmpty { return commit([], header: nil, saves: saves, task, nexus) }
         let headerLength = isLong ? 8 : 4
         guard list.count >= headerLength else { return task.fail(.illegalRequest, .parameterListLengthError) }
         let descriptorLength = isLong ? Int(list.rawSpan.loadBE16(at: 6)) : Int(list[3])
@@ -66,7 +74,7 @@ extension LogicalUnit {
             deviceSpecificParameter: list[isLong ? 3 : 2], deviceSpecificParameterOffset: isLong ? 3 : 2,
             blockDescriptor: Array(list[headerLength..<headerLength + descriptorLength]),
             blockDescriptorOffset: headerLength)
-        var changes: [(page: ModePage, content: [UInt8])] = []
+        var changes: [ModePageChange] = []
         var offset = headerLength + descriptorLength
         // PF zero means vendor-specific pages, of which there are none; every client that sends pages sets it.
         if offset < list.count, block[1] & 0x10 == 0 { return task.failInvalidField(byte: 1, bit: 4) }
@@ -78,16 +86,41 @@ extension LogicalUnit {
             offset = next
         }
         if let sense = server.selectModeHeader(header, nexus: nexus, isCommitting: false) { return task.fail(sense) }
-        // Everything is checked; now it changes.
-        _ = server.selectModeHeader(header, nexus: nexus, isCommitting: true)
+        return commit(server.completeModeChanges(changes), header: header, saves: saves, task, nexus)
+    }
+
+    /// Everything is checked; now it changes. With SP the current values of all pages that can be saved are saved
+    /// first, those of `changes` among them, and durable when the command ends (SPC-5 clause 6.13).
+    private func commit(
+        _ changes: [ModePageChange], header: ModeSelectHeader?, saves: Bool, _ task: SCSITask,
+        _ nexus: ITLNexus
+    ) -> CommandProgress {
+        guard saves else { return change(changes, header: header, task, nexus) }
+        var values: [KeptParameter: [UInt8]] = [:]
+        for page in server.modePages.all where page.isSavable { values[.modePage(page)] = page.current }
+        for change in changes where change.page.isSavable { values[.modePage(change.page)] = change.content }
+        let saved = values
+        return keep(saved, for: task, whenKept: { [server] in server.modePages.save(saved) }) { [self] task, nexus in
+            change(changes, header: header, task, nexus)
+        }
+    }
+
+    private func change(
+        _ changes: [ModePageChange], header: ModeSelectHeader?, _ task: SCSITask, _ nexus: ITLNexus
+    ) -> CommandProgress {
+        if let header { _ = server.selectModeHeader(header, nexus: nexus, isCommitting: true) }
         var changed: [ModePage] = []
-        for (page, content) in changes {
-            server.modePages.update(page.code, subpage: page.subpage, current: content) {
+        for change in changes {
+            server.modePages.update(change.page.code, subpage: change.page.subpage, current: change.content) {
                 modePageChanged($0)
                 changed.append($0)
             }
         }
         if !changed.isEmpty { attachedNexuses.establishUnitAttention(.modeParametersChanged, except: nexus) }
+        if changed.contains(where: { $0.code == PowerConditions.modePage && $0.subpage == 0 }) {
+            configurePower(isReset: false)
+            startPowerTimers(on: task.reactor)
+        }
         return server.modeSelectEnding(task, nexus, changed: changed)
     }
 
@@ -95,7 +128,7 @@ extension LogicalUnit {
     /// and where the next page begins.
     private func parseModePage(
         _ list: [UInt8], at offset: Int, _ nexus: ITLNexus
-    ) -> (change: (ModePage, [UInt8])?, failure: SenseData?, next: Int) {
+    ) -> (change: ModePageChange?, failure: SenseData?, next: Int) {
         func invalid(_ byte: Int, bit: UInt8? = nil) -> SenseData { .invalidParameter(byte: byte, bit: bit) }
         let hasSubpage = list[offset] & 0x40 != 0
         let contentOffset = offset + (hasSubpage ? 4 : 2)
@@ -122,6 +155,6 @@ extension LogicalUnit {
         if let sense = server.checkModePage(page, newContent: content, offset: contentOffset, nexus: nexus) {
             return (nil, sense, offset)
         }
-        return ((page, content), nil, contentOffset + length)
+        return (ModePageChange(page, content: content), nil, contentOffset + length)
     }
 }

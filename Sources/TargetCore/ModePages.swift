@@ -9,7 +9,7 @@ public enum ModePageControl: UInt8, Sendable {
     case changeable = 1
     /// Default values.
     case defaults = 2
-    /// Saved values; Carousel saves none.
+    /// Saved values; the defaults where none were saved.
     case saved = 3
 }
 
@@ -22,8 +22,10 @@ public struct ModePage: Sendable {
     public var current: [UInt8]
     /// Ones where MODE SELECT may change a bit.
     public let changeable: [UInt8]
-    /// The values after a reset.
+    /// The values that the device begins with.
     public let defaults: [UInt8]
+    /// What MODE SELECT has saved; nil when it has saved nothing.
+    public internal(set) var saved: [UInt8]?
 
     /// A page whose current values are its defaults. `changeable` is padded with zeros.
     public init(code: UInt8, subpage: UInt8 = 0, _ defaults: [UInt8], changeable: [UInt8] = []) {
@@ -38,16 +40,27 @@ public struct ModePage: Sendable {
     /// The content in one of its forms.
     public func content(_ control: ModePageControl) -> [UInt8] {
         switch control {
-        case .current, .saved: current
+        case .current: current
+        case .saved: saved ?? defaults
         case .changeable: changeable
         case .defaults: defaults
         }
     }
 
-    /// The page's header: page code (PS zero), subpage where there is one, page length.
-    func header(length: Int) -> [UInt8] {
-        if subpage == 0 { return [code, UInt8(length)] }
-        var bytes: [UInt8] = [0x40 | code, subpage]
+    /// Whether there is something in the page that MODE SELECT may change, and so save.
+    var isSavable: Bool { changeable.contains { $0 != 0 } }
+
+    /// Whether MODE SELECT could have saved those values.
+    func admits(saved values: [UInt8]) -> Bool {
+        values.count == defaults.count
+            && values.indices.allSatisfy { (values[$0] ^ defaults[$0]) & ~changeable[$0] == 0 }
+    }
+
+    /// The page's header: page code, with PS one when the page can be saved, subpage where there is one, page length.
+    func header(length: Int, isSavable: Bool) -> [UInt8] {
+        let saving: UInt8 = isSavable ? 0x80 : 0
+        if subpage == 0 { return [saving | code, UInt8(length)] }
+        var bytes: [UInt8] = [saving | 0x40 | code, subpage]
         bytes.appendBE16(UInt16(length))
         return bytes
     }
@@ -86,11 +99,28 @@ public final class ModePages: Sendable {
         }
     }
 
-    /// Puts all pages back to their defaults (a reset), and calls `apply` with each, under the lock.
-    public func restoreDefaults(apply: (ModePage) -> Void = { _ in }) {
+    /// Remembers `values` as the saved values of the pages that they are of.
+    func save(_ values: [KeptParameter: [UInt8]]) {
         pages.withLock { pages in
             for index in pages.indices {
-                pages[index].current = pages[index].defaults
+                if let saved = values[.modePage(pages[index])] { pages[index].saved = saved }
+            }
+        }
+    }
+
+    /// Begins with the saved values of a page, if they are some that it can have. `apply` as in `update`.
+    func restoreSaved(_ page: ModePage, _ values: [UInt8], apply: (ModePage) -> Void) {
+        guard page.isSavable, page.admits(saved: values) else { return }
+        save([.modePage(page): values])
+        update(page.code, subpage: page.subpage, current: values, apply: apply)
+    }
+
+    /// Puts all pages back to their saved values, or their defaults (a reset), and calls `apply` with each, under the
+    /// lock.
+    public func restoreSaved(apply: (ModePage) -> Void = { _ in }) {
+        pages.withLock { pages in
+            for index in pages.indices {
+                pages[index].current = pages[index].saved ?? pages[index].defaults
                 apply(pages[index])
             }
         }

@@ -11,17 +11,16 @@ final class WellKnownDevice: DeviceServer {
     let commands: CommandSet
     private let table: CommandTable<WellKnownDevice>
 
-    private init(_ own: CommandDescriptor<WellKnownDevice>) {
-        table = CommandTable([
-            CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(), own,
-        ])
+    private init(_ own: [CommandDescriptor<WellKnownDevice>]) {
+        table = CommandTable(
+            [CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense()] + own)
         commands = table.commands
     }
 
     /// REPORT LUNS, C101h (clause 8.2).
-    private static let reportLUNs = LogicalUnit(WellKnownDevice(CommonCommands.reportLUNs()))
+    private static let reportLUNs = LogicalUnit(WellKnownDevice([CommonCommands.reportLUNs()]))
     /// TARGET LOG PAGES, C103h (clause 8.4). The target has no log page but 00h, the list of them.
-    private static let targetLogPages = LogicalUnit(WellKnownDevice(CommonCommands.logSense()))
+    private static let targetLogPages = LogicalUnit(WellKnownDevice(CommonCommands.logs()))
 
     /// Their numbers, in order. There is no ACCESS CONTROLS unit (C102h).
     static let numbers: [LogicalUnitNumber] = [.reportLUNsWellKnown, .targetLogPagesWellKnown]

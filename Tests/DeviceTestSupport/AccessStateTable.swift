@@ -6,7 +6,7 @@ public enum AccessStateTable {
     /// In every state.
     private static let always = ["INQUIRY", "REPORT LUNS", "REPORT TARGET PORT GROUPS", "REQUEST SENSE"]
     /// In standby and unavailable.
-    private static let settled = ["SET TARGET PORT GROUPS"]
+    private static let settled = ["SET TARGET PORT GROUPS", "READ BUFFER", "WRITE BUFFER"]
     private static let standby = [
         "LOG SELECT", "LOG SENSE", "MODE SELECT", "MODE SENSE", "RECEIVE DIAGNOSTIC RESULTS", "SEND DIAGNOSTIC",
         "PERSISTENT RESERVE IN", "PERSISTENT RESERVE OUT", "REPORT SUPPORTED OPERATION CODES",
@@ -18,8 +18,7 @@ public enum AccessStateTable {
         func isOne(of names: [String]) -> Bool {
             names.contains { name == $0 || name.hasPrefix($0 + "(") || name.hasPrefix($0 + ",") }
         }
-        let isEcho = (name.hasPrefix("READ BUFFER") || name.hasPrefix("WRITE BUFFER")) && name.contains("ECHO")
-        if isOne(of: always) || isEcho { return .allowedInEveryAccessState }
+        if isOne(of: always) { return .allowedInEveryAccessState }
         if isOne(of: settled) { return [.allowedInStandby, .allowedWhenUnavailable] }
         return isOne(of: standby) ? .allowedInStandby : []
     }

@@ -7,7 +7,8 @@ public enum ReservationTable {
     private static let always: Set<String> = [
         "INQUIRY", "REPORT LUNS", "REQUEST SENSE", "TEST UNIT READY", "LOG SENSE", "READ CAPACITY(10)",
         "READ CAPACITY(16)", "READ BLOCK LIMITS", "REPORT DENSITY SUPPORT", "REPORT TARGET PORT GROUPS", "RESERVE(6)",
-        "RESERVE(10)", "RELEASE(6)", "RELEASE(10)",
+        "RESERVE(10)", "RELEASE(6)", "RELEASE(10)", "REPORT IDENTIFYING INFORMATION", "REPORT PRIORITY",
+        "REPORT TIMESTAMP",
     ]
     /// Allowed beside the write exclusive types.
     private static let reads: Set<String> = [
@@ -15,12 +16,27 @@ public enum ReservationTable {
         "VERIFY(12)", "VERIFY(16)", "GET LBA STATUS(16)", "READ DEFECT DATA(10)", "READ DEFECT DATA(12)",
         "MODE SENSE(6)", "MODE SENSE(10)", "REPORT SUPPORTED OPERATION CODES",
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "REWIND", "SPACE(6)", "SPACE(16)", "LOCATE(10)", "LOCATE(16)",
+        "READ BUFFER(10)", "RECEIVE DIAGNOSTIC RESULTS",
     ]
+
+    /// Allowed beside a reservation by RESERVE (SPC-2 clause 5.5.1, SBC-2 and SSC-2), as far as no field of the command
+    /// decides; commands that are younger than RESERVE are where others are that do the same.
+    private static let besideReserve: Set<String> = [
+        "INQUIRY", "REPORT LUNS", "REQUEST SENSE", "LOG SENSE", "READ CAPACITY(10)", "READ CAPACITY(16)", "RELEASE(6)",
+        "RELEASE(10)", "REPORT SUPPORTED OPERATION CODES", "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
+        "REPORT IDENTIFYING INFORMATION", "REPORT PRIORITY", "REPORT TIMESTAMP",
+    ]
+    /// Performed while a unit attention is pending (SPC-5 clause 5.14.2).
+    private static let besideUnitAttention: Set<String> = ["INQUIRY", "REPORT LUNS", "REQUEST SENSE"]
 
     /// The commands of `set` whose row says something else than the tables, with what it says.
     public static func differences(_ set: CommandSet) -> [String] {
         set.attributes.compactMap { row in
             let name = row.name
+            let isBesideReserve = besideReserve.contains(name) || name.hasPrefix("PERSISTENT RESERVE ")
+            guard row.conditions.contains(.allowedWhenReserved) == isBesideReserve,
+                row.conditions.contains(.allowedWithUnitAttention) == besideUnitAttention.contains(name)
+            else { return "\(name): \(row.conditions)" }
             let isAlways = always.contains(name) || name.hasPrefix("PERSISTENT RESERVE ")
             let isRead = reads.contains(name) || name.hasPrefix("READ POSITION") || name.hasPrefix("READ ATTRIBUTE")
             let agrees =

@@ -23,7 +23,7 @@ struct PageTests {
     func vitalProductData() throws {
         let port = try DiskFixture(blocks: 64).initiator()
         let list = Array(page(port, 0).dropFirst(4))
-        #expect(list == [0x00, 0x80, 0x83, 0x87, 0xB0, 0xB1, 0xB2])
+        #expect(list == [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8A, 0xB0, 0xB1, 0xB2])
         for code in list {
             let data = page(port, code)
             #expect(data[0] == 0 && data[1] == code)
@@ -146,17 +146,49 @@ struct PageTests {
         #expect(port.write(0, block).status == .good)
     }
 
-    @Test("LOG SENSE has Informational Exceptions; READ DEFECT DATA has empty lists")
-    func logsAndDefects() throws {
+    @Test("READ DEFECT DATA has empty lists")
+    func defects() throws {
         let port = try DiskFixture(blocks: 64).initiator()
-        #expect(
-            port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0, 0, 2, 0, 0x2F])
-        #expect(port.execute([OperationCode.logSense, 0, 0x6F, 0, 0, 0, 0, 0, 255, 0]).dataIn.count == 11)
         #expect(
             port.execute([OperationCode.readDefectData10, 0, 0x1D, 0, 0, 0, 0, 0, 255, 0]).dataIn == [0, 0x1D, 0, 0])
         #expect(
             port.execute([OperationCode.readDefectData12, 0x1D, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]).dataIn == [
                 0, 0x1D, 0, 0, 0, 0, 0, 0,
             ])
+    }
+
+    @Test("Every log page that is listed is there, and counts what was read and written")
+    func logPages() throws {
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
+        func log(_ code: UInt8) -> [UInt8] {
+            port.execute([OperationCode.logSense, 0, 0x40 | code, 0, 0, 0, 0, 4, 0, 0]).dataIn
+        }
+        let codes: [UInt8] = [0x02, 0x03, 0x05, 0x06, 0x0D, 0x0E, 0x0F, 0x10, 0x11, 0x15, 0x19, 0x1A, 0x2F]
+        #expect(log(0) == [0, 0, 0, 14, 0] + codes)
+        for code in codes {
+            let page = log(code)
+            #expect(page[0] == code && Int(page.rawSpan.loadBE16(at: 2)) == page.count - 4)
+        }
+        port.write(0, [UInt8](repeating: 1, count: 1024))
+        _ = port.read(0, 3)
+        // Write Error Counters: 0005h total bytes, 0006h uncorrected errors; Read Error Counters: the same.
+        let written = log(0x02)
+        #expect(written.count == 4 + 7 * 12 && written.rawSpan.loadBE64(at: 4 + 5 * 12 + 4) == 1024)
+        #expect(log(0x03).rawSpan.loadBE64(at: 4 + 5 * 12 + 4) == 1536)
+        #expect(log(0x05).count == 4 + 6 * 12)
+        let general = log(0x19)
+        #expect((0..<4).map { general.rawSpan.loadBE64(at: 8 + $0 * 8) } == [1, 1, 2, 3])
+        #expect(log(0x0D) == [0x0D, 0, 0, 12, 0, 0, 3, 2, 0, 0xFF, 0, 1, 3, 2, 0, 0xFF])
+        #expect(log(0x11) == [0x11, 0, 0, 8, 0, 1, 3, 4, 0, 0, 0, 0])
+        #expect(log(0x2F) == [0x2F, 0, 0, 7, 0, 0, 3, 3, 0, 0, 0xFF])
+        #expect(Array(log(0x15).prefix(8)) == [0x15, 0, 0, 16, 0, 0, 3, 12])
+    }
+
+    @Test("The timestamp is said to be changeable by others, and by SCSI first")
+    func controlExtension() throws {
+        let port = try DiskFixture(blocks: 64).initiator()
+        let page = port.execute([OperationCode.modeSense6, 0x08, 0x0A, 0x01, 255, 0]).dataIn
+        #expect(Array(page.dropFirst(4)) == [0x4A, 0x01, 0, 0x1C, 0x06] + [UInt8](repeating: 0, count: 27))
     }
 }

@@ -133,6 +133,36 @@ struct StateTests {
         #expect(other.read(0, 1) == block)
     }
 
+    @Test("START STOP UNIT sets idle and standby, which the medium's use ends, and refuses what there is not")
+    func powerConditions() throws {
+        let fixture = try DiskFixture(blocks: 64)
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+        func startStop(_ condition: UInt8, _ modifier: UInt8 = 0) -> CommandResult {
+            port.execute([OperationCode.startStopUnit, 0, 0, modifier, condition << 4, 0])
+        }
+        func sense(_ initiator: DiskInitiator) -> AdditionalSenseCode? {
+            SenseData(parsing: initiator.execute([3, 0, 0, 0, 18, 0]).dataIn.rawSpan)?.additionalSenseCode
+        }
+        #expect(startStop(2).status == .good && sense(other) == .idleConditionActivatedByCommand)
+        #expect(startStop(3).status == .good && sense(other) == .standbyConditionActivatedByCommand)
+        #expect(other.execute([OperationCode.testUnitReady, 0, 0, 0, 0, 0]).status == .good)
+        #expect(sense(port) == .standbyConditionActivatedByCommand)
+        #expect(other.write(0, block).status == .good && sense(port) == .noAdditionalSenseInformation)
+        for condition in [UInt8(4), 5, 6, 8, 9, 0xA, 0xB, 0xC] {
+            #expect(startStop(condition).sense == invalidField(4, bit: 7))
+        }
+        for condition in [UInt8(0), 1, 2, 3, 7] { #expect(startStop(condition, 1).sense == invalidField(3, bit: 3)) }
+        #expect(startStop(1).status == .good && startStop(7).status == .good)
+        // A stopped unit is started by these too.
+        #expect(startStop(0).status == .good && other.write(0, block).sense?.key == .notReady)
+        #expect(startStop(2).status == .good && other.write(0, block).status == .good)
+        // Start-Stop Cycle Counter: one stop and no start yet.
+        let cycles = { port.execute([OperationCode.logSense, 0, 0x4E, 0, 0, 0, 0, 0, 255, 0]).dataIn }
+        #expect(cycles() == [0x0E, 0, 0, 8, 0, 4, 3, 4, 0, 0, 0, 0])
+        #expect(port.execute([OperationCode.startStopUnit, 0, 0, 0, 1, 0]).status == .good && cycles().last == 1)
+    }
+
     @Test("A disk that grows says so once to each nexus, and does not shrink")
     func resize() throws {
         let fixture = try DiskFixture(blocks: 64)

@@ -1,6 +1,7 @@
 import Bytes
 import DeviceTestSupport
 import SCSI
+import TargetCore
 import Testing
 
 @testable import TapeDevice
@@ -16,7 +17,7 @@ struct TapePageTests {
         func page(_ code: UInt8) -> [UInt8] {
             fixture.port.execute([OperationCode.inquiry, 1, code, 0, 255, 0]).dataIn
         }
-        #expect(page(0x00) == [1, 0, 0, 6, 0x00, 0x80, 0x83, 0x87, 0xB0, 0xB1])
+        #expect(page(0x00) == [1, 0, 0, 8, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0xB0, 0xB1])
         #expect(page(0x80) == [1, 0x80, 0, 10] + Array("1097000001".utf8))
         #expect(page(0xB0) == [1, 0xB0, 0, 2, 1, 0])
         #expect(page(0xB1) == [1, 0xB1, 0, 10] + Array("1097000001".utf8))
@@ -142,14 +143,46 @@ struct TapePageTests {
         #expect(fixture.port.execute([OperationCode.readPosition, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataIn[0] == 0x80)
     }
 
+    @Test("Saved compression and write protection are there after a restart, equal on both pages")
+    func savedPages() throws {
+        let store = ParameterStore()
+        let first = try TapeFixture()
+        first.target.logicalUnits[0]?.keepParameters(with: store)
+        func select(_ fixture: TapeFixture, _ page: [UInt8]) -> CommandResult {
+            let list: [UInt8] = [0, 0, 0x10, 0] + page
+            return fixture.port.execute([OperationCode.modeSelect6, 0x11, 0, 0, UInt8(list.count), 0], dataOut: list)
+        }
+        func page(_ fixture: TapeFixture, _ code: UInt8, _ control: UInt8 = 0) -> [UInt8] {
+            Array(
+                fixture.port.execute([OperationCode.modeSense6, 0x08, control << 6 | code, 0, 255, 0]).dataIn.dropFirst(
+                    4))
+        }
+        // DCE zero; SWP one.
+        var compression = Array(page(first, 0x0F))
+        compression[0] = 0x0F
+        compression[2] &= 0x7F
+        #expect(text(select(first, compression)) == "good")
+        var configuration = page(first, 0x10)
+        #expect(configuration[0] == 0x90 && configuration[14] == 0 && page(first, 0x10, 3)[14] == 0)
+        configuration[0] = 0x10
+        configuration[10] |= 0x04
+        #expect(text(select(first, configuration)) == "good")
+        let second = try TapeFixture()
+        second.target.logicalUnits[0]?.keepParameters(with: ParameterStore(store.kept))
+        #expect(page(second, 0x0F)[2] & 0x80 == 0 && page(second, 0x10)[14] == 0 && page(second, 0x10)[10] & 4 != 0)
+        #expect(second.write([1]).sense == SenseData(.dataProtect, .softwareWriteProtected))
+    }
+
     @Test("LOG SENSE: TapeAlert, capacity, counters")
     func logs() throws {
         let fixture = try TapeFixture()
         #expect(text(fixture.write([UInt8](repeating: 1, count: 3 << 20))) == "good")
         #expect(
             fixture.port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 1, 0, 0]).dataIn == [
-                0, 0, 0, 4, 0, 0x0C, 0x2E, 0x31,
+                0, 0, 0, 9, 0, 0x02, 0x03, 0x06, 0x0C, 0x0F, 0x10, 0x2E, 0x31,
             ])
+        let errors = fixture.port.execute([OperationCode.logSense, 0, 0x42, 0, 0, 5, 0, 4, 0, 0]).dataIn
+        #expect(errors.rawSpan.loadBE64(at: 8) == 3 << 20 && errors.rawSpan.loadBE64(at: 20) == 0)
         let capacity = fixture.port.execute([OperationCode.logSense, 0, 0x71, 0, 0, 0, 0, 1, 0, 0]).dataIn
         #expect(capacity.count == 36 && capacity.rawSpan.loadBE16(at: 2) == 32)
         #expect(capacity.rawSpan.loadBE32(at: 8) == 60 && capacity.rawSpan.loadBE32(at: 24) == 64)

@@ -29,8 +29,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     ]
     private static let commonCommands: [CommandDescriptor<ExampleDevice>] = [
         CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
-        CommonCommands.reportLUNs(), CommonCommands.logSense(), CommonCommands.sendDiagnostic(),
-        CommonCommands.preventAllowMediumRemoval(),
+        CommonCommands.reportLUNs(), CommonCommands.preventAllowMediumRemoval(),
     ]
     /// Sense data as only another device makes it.
     static let foreignSense: [UInt8] = [0x70, 0, 0x09, 0, 0, 0, 0, 12] + [UInt8](repeating: 0xEE, count: 12)
@@ -49,7 +48,8 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     private static let table = CommandTable<ExampleDevice>(
         ownCommands + commonCommands + CommonCommands.modeParameters() + CommonCommands.reservations()
             + CommonCommands.persistentReservations() + CommonCommands.targetPortGroups()
-            + CommonCommands.reportSupported())
+            + CommonCommands.reportSupported() + CommonCommands.logs() + CommonCommands.diagnostics()
+            + CommonCommands.unitParameters() + CommonCommands.buffers())
 
     /// The tasks that wait, by the byte 4 of their command; on the reactor.
     var held: [UInt8: SCSITask] = [:]
@@ -77,6 +77,9 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     var mediumGeneration: UInt32 = 0
     /// Whether TAKE is refused before it asks for its data.
     var refusesData = false
+    /// The pages that the unit makes.
+    var commonLogPages: [CommonLogPage] = []
+    var selfTestFailure: SenseData?
     /// What LOG SENSE has told of page 2Eh.
     var reportedParameters: [ClosedRange<UInt16>] = []
 

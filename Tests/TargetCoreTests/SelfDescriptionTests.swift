@@ -20,7 +20,9 @@ struct SelfDescriptionTests {
     @Test("VPD pages: sorted list, serial number, designators; others are refused")
     func vitalProductData() throws {
         let port = UnitFixture().initiator()
-        #expect(port.execute([OperationCode.inquiry, 1, 0, 0, 255, 0]).dataIn == [0, 0, 0, 4, 0x00, 0x80, 0x83, 0x87])
+        #expect(
+            port.execute([OperationCode.inquiry, 1, 0, 0, 255, 0]).dataIn
+                == [0, 0, 0, 6, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88])
         #expect(
             port.execute([OperationCode.inquiry, 1, 0x80, 0, 255, 0]).dataIn == [0, 0x80, 0, 6] + Array("EX0001".utf8))
         let designators = port.execute([OperationCode.inquiry, 1, 0x83, 2, 0, 0]).dataIn
@@ -28,6 +30,34 @@ struct SelfDescriptionTests {
         #expect(Int(designators[2]) << 8 | Int(designators[3]) == designators.count - 4)
         #expect(
             port.execute([OperationCode.inquiry, 1, 0xC0, 0, 255, 0]).sense?.additionalSenseCode == .invalidFieldInCDB)
+    }
+
+    @Test("Extended INQUIRY Data, Mode Page Policy and SCSI Ports say what is true")
+    func otherPages() throws {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        func page(_ port: InMemoryPort, _ code: UInt8) -> [UInt8] {
+            port.execute([OperationCode.inquiry, 1, code, 1, 0, 0]).dataIn
+        }
+        let extended = page(port, 0x86)
+        #expect(Array(extended.prefix(14)) == [0, 0x86, 0, 0x3C, 0, 0x0F, 0, 0, 0x08, 0, 0, 0, 0, 252])
+        #expect(extended.count == 64 && extended.dropFirst(14).allSatisfy { $0 == 0 })
+        #expect(
+            page(port, 0x87) == [0, 0x87, 0, 12, 0x08, 0, 0, 0, 0x0A, 0, 0, 0, 0x0A, 1, 0, 0])
+        // Each port with its name, the one that is used and another that the target has.
+        let second = InMemoryPort(
+            "iqn.2026-11.test:b", target: fixture.target, reactor: fixture.reactor, portIdentifier: 2, of: [2, 1])
+        let names = (1...2).map { Array("\(fixture.target.name),t,0x000\($0)\0".utf8) }
+        let padding = [UInt8](repeating: 0, count: (4 - names[0].count % 4) % 4)
+        let length = UInt8(names[0].count + padding.count)
+        var ports: [UInt8] = []
+        for (index, name) in names.enumerated() {
+            ports += [0, 0, 0, UInt8(index + 1), 0, 0, 0, 0, 0, 0, 0, length + 4, 0x53, 0x98, 0, length]
+            ports += name + padding
+        }
+        #expect(page(second, 0x88) == [0, 0x88, 0, UInt8(ports.count)] + ports)
+        #expect(page(port, 0x88).count == 4 + ports.count / 2)
+        #expect(port.execute([OperationCode.inquiry, 1, 0x8A, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
     }
 
     @Test("MODE SENSE gives the same page alone and among all; subpages only when asked for")

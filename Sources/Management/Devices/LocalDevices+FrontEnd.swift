@@ -67,6 +67,7 @@ extension LocalDevices {
             unit.server.attachedNexuses.keepReservations(
                 with: CatalogReservations(catalog, unit: key, logger: logger))
             unit.attachedNexuses.keepAccessStates(with: CatalogAccessStates(catalog, unit: key, logger: logger))
+            unit.keepParameters(with: CatalogParameters(catalog, unit: key, logger: logger))
         }
         // Not in the middle of a plan, which would take units away that it does not know yet.
         frontEnd.withLock { _ in

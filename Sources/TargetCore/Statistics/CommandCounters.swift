@@ -127,6 +127,17 @@ public final class CommandCounters: @unchecked Sendable {
         return activity
     }
 
+    /// How many commands have ended that were of none of those operation codes.
+    func commandCount(without excluded: Set<UInt8>) -> UInt {
+        var count: UInt = 0
+        forEachOperation { row in
+            let code = UInt8(truncatingIfNeeded: table.value(row: row, word: Word.operationCode))
+            guard row == Self.otherRow || !excluded.contains(code) else { return }
+            count &+= table.value(row: row, word: Word.commands)
+        }
+        return count
+    }
+
     /// How many commands are in flight.
     private var inFlight: Int {
         // First what has ended: it is never more than what has begun.

@@ -1,0 +1,204 @@
+import Bytes
+import DeviceTestSupport
+import SCSI
+import Testing
+
+@testable import TargetCore
+
+@Suite("LOG SENSE and LOG SELECT")
+struct LogTests {
+    private static let pages: [CommonLogPage] = [
+        .writeErrors, .nonMediumErrors, .applicationClient, .selfTestResults, .generalStatistics,
+    ]
+
+    private func serve(_ store: ParameterStore? = nil) -> UnitFixture {
+        let fixture = UnitFixture()
+        fixture.device.commonLogPages = Self.pages
+        if let store { fixture.unit.keepParameters(with: store) }
+        return fixture
+    }
+
+    /// A counter of 8 bytes.
+    private func counter(_ port: InMemoryPort, _ page: UInt8, _ code: UInt16, control: UInt8 = 1) -> UInt64? {
+        logParameters(port.logSense(page, control: control).dataIn)[code]?.value.rawSpan.loadBE64(at: 0)
+    }
+
+    /// A failed command that is the host's fault.
+    private func fail(_ fixture: UnitFixture, _ port: InMemoryPort) {
+        fixture.device.selfTestFailure = SenseData(.hardwareError, .internalTargetFailure)
+        _ = port.execute([OperationCode.sendDiagnostic, 0x04, 0, 0, 0, 0])
+        fixture.device.selfTestFailure = nil
+    }
+
+    @Test("The lists of pages and subpages have what is there, in order, and themselves")
+    func lists() {
+        let port = serve().initiator()
+        let codes: [UInt8] = [0x00, 0x02, 0x06, 0x0F, 0x10, 0x19, 0x2E]
+        #expect(port.logSense(0).dataIn == [0, 0, 0, 7] + codes)
+        let all = codes.flatMap { code -> [UInt8] in [code, 0x00, code, 0xFF] }
+        #expect(port.logSense(0, subpage: 0xFF).dataIn == [0x40, 0xFF, 0, UInt8(all.count)] + all)
+        #expect(port.logSense(0x19, subpage: 0xFF).dataIn == [0x59, 0xFF, 0, 4, 0x19, 0, 0x19, 0xFF])
+        #expect(port.logSense(0x03).sense == .invalidField(byte: 2, bit: 5))
+        #expect(port.logSense(0x02, subpage: 1).sense == .invalidField(byte: 3))
+        #expect(port.logSense(0x03, subpage: 0xFF).sense == .invalidField(byte: 2, bit: 5))
+        #expect(port.logSense(0, pointer: 1).sense == .invalidField(byte: 5))
+        for code in codes.dropFirst() {
+            let page = port.logSense(code).dataIn
+            #expect(page[0] == code && page[1] == 0 && Int(page.rawSpan.loadBE16(at: 2)) == page.count - 4)
+        }
+    }
+
+    @Test("Page control: counts, their beginning, and thresholds, which no count reaches; lists stay as they are")
+    func pageControl() {
+        let fixture = serve()
+        let port = fixture.initiator()
+        fail(fixture, port)
+        #expect(counter(port, 0x06, 0) == 1)
+        #expect(counter(port, 0x06, 0, control: 3) == 0)
+        #expect(counter(port, 0x06, 0, control: 0) == .max && counter(port, 0x06, 0, control: 2) == .max)
+        #expect(logParameters(port.logSense(0x06).dataIn)[0]?.control == 0x20)
+        for control in UInt8(0)...3 {
+            #expect(port.logSense(0x10, control: control).dataIn == port.logSense(0x10).dataIn)
+            #expect(
+                port.logSense(0x2E, control: control).dataIn == [0x2E, 0, 0, 15]
+                    + (UInt8(1)...3).flatMap {
+                        [0, $0, 3, 1, 1]
+                    })
+        }
+        #expect(port.logSense(0x02, pointer: 5).dataIn.prefix(6) == [0x02, 0, 0, 24, 0, 5])
+        #expect(port.logSense(0x02, pointer: 7).sense == .invalidField(byte: 5))
+    }
+
+    @Test("Counters go back to zero, of one page, all its subpages or all pages, and the others learn of that")
+    func reset() {
+        let fixture = serve()
+        let (port, other) = (fixture.initiator(), fixture.initiator("iqn.2026-11.test:b"))
+        for reset: () -> CommandResult in [
+            { port.logSelect(code: 0x06, resets: true) }, { port.logSelect(code: 0x06, control: 3) },
+            { port.logSelect(code: 0x06, subpage: 0xFF, resets: true) }, { port.logSelect(resets: true) },
+        ] {
+            fail(fixture, port)
+            #expect(counter(port, 0x06, 0) == 1)
+            // Neither of these does anything.
+            #expect(port.logSelect(code: 0x06).status == .good && port.logSelect(control: 2).status == .good)
+            #expect(port.logSelect(code: 0x02, resets: true).status == .good && counter(port, 0x06, 0) == 1)
+            other.clearUnitAttentions()
+            #expect(reset().status == .good && counter(port, 0x06, 0) == 0)
+            #expect(other.clearUnitAttentions() == [.logParametersChanged] && port.clearUnitAttentions() == [])
+        }
+        #expect(port.logSelect(code: 0x03, resets: true).sense == .invalidField(byte: 2, bit: 5))
+        #expect(port.logSelect(code: 0x06, subpage: 1, resets: true).sense == .invalidField(byte: 3))
+    }
+
+    @Test("Counters that are saved by LOG SELECT or LOG SENSE go on after a restart, as they were then")
+    func saved() {
+        let store = ParameterStore()
+        let fixture = serve(store)
+        let port = fixture.initiator()
+        fail(fixture, port)
+        fail(fixture, port)
+        #expect(port.logSense(0x06, saves: true).status == .good)
+        fail(fixture, port)
+        #expect(counter(port, 0x06, 0) == 3)
+        let again = serve(ParameterStore(store.kept))
+        let second = again.initiator()
+        #expect(counter(second, 0x06, 0) == 2)
+        fail(again, second)
+        #expect(counter(second, 0x06, 0) == 3)
+        #expect(port.logSelect(code: 0x02, saves: true).status == .good)
+        #expect(counter(serve(ParameterStore(store.kept)).initiator(), 0x06, 0) == 2)
+        #expect(port.logSelect(saves: true).status == .good)
+        #expect(counter(serve(ParameterStore(store.kept)).initiator(), 0x06, 0) == 3)
+        #expect(port.logSelect(resets: true, saves: true).status == .good && counter(port, 0x06, 0) == 0)
+        #expect(counter(serve(ParameterStore(store.kept)).initiator(), 0x06, 0) == 0)
+        // There are no thresholds to save.
+        #expect(port.logSelect(control: 0, saves: true).sense == .invalidField(byte: 2, bit: 7))
+    }
+
+    @Test("General statistics count reads and writes with their times")
+    func statistics() {
+        let values = logParameters(serve().initiator().logSense(0x19).dataIn)
+        #expect(values[1]?.value.count == 64 && values[1]?.control == 0x22)
+        #expect(values[3]?.value == [0, 0, 0, 6, 0, 0, 0, 1])
+    }
+
+    // MARK: Application Client
+
+    private func page(_ parameters: [(UInt16, [UInt8])], code: UInt8 = 0x0F) -> [UInt8] {
+        var content: [UInt8] = []
+        for (code, value) in parameters {
+            content.appendBE16(code)
+            content += [0x03, UInt8(value.count)] + value
+        }
+        var bytes: [UInt8] = [code, 0]
+        bytes.appendBE16(UInt16(content.count))
+        return bytes + content
+    }
+
+    @Test("The Application Client page is written, kept, told to the others, and removed by a reset")
+    func applicationClient() {
+        let store = ParameterStore()
+        let fixture = serve(store)
+        let (port, other) = (fixture.initiator(), fixture.initiator("iqn.2026-11.test:b"))
+        #expect(port.logSense(0x0F).dataIn == [0x0F, 0, 0, 0])
+        let list = page([(0, [1, 2]), (0x0FFF, [UInt8](repeating: 9, count: 252))])
+        #expect(port.logSelect(list).status == .good)
+        #expect(other.clearUnitAttentions() == [.logParametersChanged])
+        #expect(other.logSense(0x0F).dataIn == list)
+        #expect(serve(ParameterStore(store.kept)).initiator().logSense(0x0F).dataIn == list)
+        #expect(port.logSelect(page([(0, [])])).status == .good)
+        #expect(port.logSense(0x0F).dataIn == page([(0x0FFF, [UInt8](repeating: 9, count: 252))]))
+        #expect(port.logSelect(code: 0x0F, resets: true).status == .good)
+        #expect(port.logSense(0x0F).dataIn == [0x0F, 0, 0, 0] && store.kept.isEmpty)
+    }
+
+    @Test("Wrong lists are refused where they are wrong, and change nothing")
+    func wrongLists() {
+        let port = serve().initiator()
+        let good = page([(1, [1, 2, 3]), (2, [4])])
+        for length in 1..<good.count {
+            #expect(port.logSelect(Array(good.prefix(length))).sense?.key == .illegalRequest, "\(length) bytes")
+        }
+        let cases: [([UInt8], Int, UInt8?)] = [
+            (page([(2, [1]), (1, [1])]), 9, nil), (page([(1, [1]), (1, [1])]), 9, nil),
+            (page([(0x1000, [1])]), 4, nil), (page([(0, [UInt8](repeating: 0, count: 253))]), 7, nil),
+            (page([(0, [1])], code: 0x06), 4, nil), (page([], code: 0x03), 0, 5),
+            ([0x0F, 1, 0, 0], 1, nil), ([0x4F, 1, 0, 0], 1, nil),
+            // The page ends inside of a parameter.
+            ([0x0F, 0, 0, 3, 0, 0, 3], 2, nil), ([0x0F, 0, 0, 5, 0, 0, 3, 2, 1], 2, nil),
+            // Pages in descending order.
+            (page([], code: 0x10) + good, 4, 5),
+        ]
+        for (list, byte, bit) in cases {
+            #expect(port.logSelect(list).sense == .invalidParameter(byte: byte, bit: bit), "\(list)")
+        }
+        #expect(port.logSelect([0x0F, 0, 0, 9, 0, 0, 3, 1, 1]).sense?.additionalSenseCode == .parameterListLengthError)
+        #expect(port.logSelect(good, resets: true).sense == .invalidField(byte: 1, bit: 1))
+        #expect(port.logSelect(good, code: 0x0F).sense == .invalidField(byte: 2, bit: 5))
+        #expect(port.logSelect(good, subpage: 1).sense == .invalidField(byte: 3))
+        #expect(port.logSense(0x0F).dataIn == [0x0F, 0, 0, 0])
+    }
+
+    @Test("No more application client parameters are taken than the limit says")
+    func applicationLimit() {
+        let port = serve().initiator()
+        let limit = LogicalUnit.ApplicationLogLimit.parameters
+        let list = page((0..<UInt16(limit)).map { ($0, [1]) })
+        #expect(port.logSelect(list).status == .good)
+        #expect(port.logSelect(page([(0x100, [1])])).sense == SenseData(.illegalRequest, .insufficientResources))
+        #expect(port.logSelect(page([(0, []), (0x100, [1])])).status == .good)
+        #expect(logParameters(port.logSense(0x0F).dataIn).count == limit)
+    }
+
+    @Test("LOG SELECT never traps on any list", arguments: 0..<32)
+    func garbage(seed: Int) {
+        let port = serve().initiator()
+        var random = SystemRandomNumberGenerator()
+        let pages: [UInt8] = [0x0F, 0x02, 0x06, 0x10]
+        let list = (0..<Int.random(in: 1...64, using: &random)).map { index in
+            index == 0 ? pages.randomElement(using: &random)! : UInt8.random(in: 0...20, using: &random)
+        }
+        let result = port.logSelect(list)
+        #expect(result.status == .good || result.sense?.key == .illegalRequest)
+    }
+}
