@@ -12,7 +12,7 @@ extension DiskDeviceServer {
         let extent = BlockExtent(block)
         if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
         guard extent.count > 0 else { return task.good() }
-        if block.operationCode != OperationCode.read6, block[1] & 0x08 != 0 {
+        if block.operationCode != OperationCode.read6, block.flags & 0x08 != 0 {
             // FUA: what is read is on the medium, so what only the cache holds goes there first (SBC-4 clause 4.15).
             return synchronizeBuffered(task, .synchronizeBeforeRead)
         }
@@ -71,7 +71,8 @@ extension DiskDeviceServer {
         let bad = result == .done ? 0 : UInt64(task.progressCount)
         return task.fail(
             SenseData(
-                .mediumError, .unrecoveredReadError, information: Int64(bitPattern: extent.first + bad)))
+                .mediumError, result == .failed(.marked) ? .markedBadByApplicationClient : .unrecoveredReadError,
+                information: Int64(bitPattern: extent.first + bad)))
     }
 
     // MARK: PRE-FETCH (SBC-4 clauses 5.10 and 5.11)

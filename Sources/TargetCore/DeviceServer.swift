@@ -142,7 +142,8 @@ public struct ModeSelectHeader: Sendable {
 extension DeviceServer {
     public func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
         lookup == .unknownServiceAction
-            ? task.failInvalidField(byte: 1, bit: 4)
+            ? task.commandDescriptorBlock.isVariableLength
+                ? task.failInvalidField(byte: 8) : task.failInvalidField(byte: 1, bit: 4)
             : task.fail(
                 SenseData(
                     .illegalRequest, .invalidCommandOperationCode,

@@ -61,6 +61,7 @@ final class DiskFixture: @unchecked Sendable {
     }
 
     deinit {
+        _ = unit.close()
         reactor.stop()
         otherReactor.stop()
         threads.stop()

@@ -21,10 +21,15 @@ struct FieldTests {
             let cdbLength = Int(list.rawSpan.loadBE16(at: offset + 6))
             var command = [UInt8](repeating: 0, count: cdbLength)
             command[0] = code
-            if hasAction { command[1] = list[offset + 3] }
+            if code == OperationCode.variableLength {
+                command[7] = UInt8(cdbLength - 8)
+                command[9] = list[offset + 3]
+            } else if hasAction {
+                command[1] = list[offset + 3]
+            }
             let result = port.execute(command, dataOut: [UInt8](repeating: 0, count: 1024))
             #expect(result.sense?.additionalSenseCode != .invalidCommandOperationCode)
-            #expect(CommandDescriptorBlock.length(ofOperationCode: code) == cdbLength)
+            #expect((CommandDescriptorBlock.length(ofOperationCode: code) ?? 32) == cdbLength)
             let one = port.execute(
                 [
                     OperationCode.maintenanceIn, 0x0C, hasAction ? 2 : 1, code, 0, hasAction ? list[offset + 3] : 0, 0,
@@ -47,10 +52,10 @@ struct FieldTests {
         let unit = try DiskFixture(blocks: 64).unit
         let codes = Set(unit.commands.attributes.map(\.operationCode))
         let expected: [UInt8] = [
-            0x00, 0x03, 0x08, 0x0A, 0x12, 0x15, 0x16, 0x17, 0x1A, 0x1B, 0x1D, 0x25, 0x28, 0x2A, 0x2E, 0x2F, 0x34, 0x35,
-            0x37,
-            0x41, 0x42, 0x4D, 0x55, 0x56, 0x57, 0x5A, 0x5E, 0x5F, 0x88, 0x89, 0x8A, 0x8B, 0x8E, 0x8F, 0x90, 0x91, 0x93,
-            0x9E, 0xA0,
+            0x00, 0x03, 0x04, 0x07, 0x08, 0x0A, 0x12, 0x15, 0x16, 0x17, 0x1A, 0x1B, 0x1D, 0x25, 0x28, 0x2A, 0x2E, 0x2F, 0x34,
+            0x35, 0x37, 0x3E, 0x3F,
+            0x41, 0x42, 0x48, 0x4D, 0x55, 0x56, 0x57, 0x5A, 0x5E, 0x5F, 0x7F, 0x88, 0x89, 0x8A, 0x8B, 0x8E, 0x8F, 0x90, 0x91,
+            0x93, 0x9E, 0x9F, 0xA0,
             0xA3,
             0xA8, 0xAA, 0xAE, 0xAF, 0xB7,
         ]

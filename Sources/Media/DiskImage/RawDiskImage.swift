@@ -24,6 +24,8 @@ public final class RawDiskImage: DiskImage {
     public let lane: Lane
     let store: any ByteStore
     let losses: LossRecord
+    let marks: BlockMarks
+    public let keptOperation: KeptOperation
     let synchronizations = SynchronizationGroup()
     /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile.
     let deallocations = Atomic<Int>(0)
@@ -47,10 +49,23 @@ public final class RawDiskImage: DiskImage {
         blockShift = UInt64(blockSize.trailingZeroBitCount)
         length = AtomicLength(capacity)
         lane = Lane(engine: engine, concurrency: Self.concurrency)
+        (marks, keptOperation) = Self.notes(of: store)
         let noted = store.notedLoss
         // What the cache holds may be what the device has not; nothing of it is mapped yet.
         if noted != nil { store.dropCache() }
         losses = LossRecord(noted: noted)
+    }
+
+    /// What is kept with the bytes. Marks that cannot be read make the operation unreadable too: nobody knows which
+    /// blocks may be read.
+    private static func notes(of store: any ByteStore) -> (BlockMarks, KeptOperation) {
+        do throws(SystemError) {
+            let operation = try store.note(.operation)
+            let marks = BlockMarks(try store.note(.markedBlocks) ?? [])
+            return (marks, operation.map { .bytes($0) } ?? .none)
+        } catch {
+            return (BlockMarks([]), .unreadable)
+        }
     }
 
     public var capacity: Int64 { length.value }
