@@ -27,10 +27,13 @@ struct BlockExtent: Equatable {
             count = UInt64(block.bytes.loadBE32(at: 28))
         case 4:
             first = block.bytes.loadBE64(at: 2)
-            // COMPARE AND WRITE has one byte, and room for it elsewhere (SBC-4 clause 5.4).
-            count =
-                block.operationCode == OperationCode.compareAndWrite
-                ? UInt64(block[13]) : UInt64(block.bytes.loadBE32(at: 10))
+            switch block.operationCode {
+            // One byte, in another place (SBC-4 clause 5.3).
+            case OperationCode.compareAndWrite: count = UInt64(block[13])
+            // Two bytes, behind ATOMIC BOUNDARY (SBC-4 clause 5.48).
+            case OperationCode.writeAtomic16: count = UInt64(block.bytes.loadBE16(at: 12))
+            default: count = UInt64(block.bytes.loadBE32(at: 10))
+            }
         default:
             first = UInt64(block.bytes.loadBE32(at: 2))
             count = UInt64(block.bytes.loadBE16(at: 7))
@@ -42,7 +45,12 @@ struct BlockExtent: Equatable {
         switch operationCode >> 5 {
         case 0: 4
         case 3: 28
-        case 4: operationCode == OperationCode.compareAndWrite ? 13 : 10
+        case 4:
+            switch operationCode {
+            case OperationCode.compareAndWrite: 13
+            case OperationCode.writeAtomic16: 12
+            default: 10
+            }
         case 5: 6
         default: 7
         }

@@ -104,6 +104,10 @@ extension DiskDeviceServer {
                 unit.writeAndVerify(task)
             },
             CommandDescriptor(
+                OperationCode.writeAtomic16, "WRITE ATOMIC(16)", usage: usage16(dpo | fua), direction: .dataOut,
+                conditions: .writesMedium, begin: { device, task, _ in device.beginWriteAtomic(task) },
+                execute: { device, task, _ in device.writeAtomic(task) }),
+            CommandDescriptor(
                 OperationCode.orWrite16, "ORWRITE(16)", usage: usage16(dpo | fua), direction: .dataOut,
                 conditions: .writesMedium, begin: { device, task, _ in device.beginOrWrite(task) },
                 execute: { device, task, _ in device.orWrite(task) }),

@@ -33,6 +33,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let isReadOnly: Bool
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
+    /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
+    let atomicWriteCount = Atomic<UInt64>(0)
 
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
@@ -147,6 +149,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             let progress = stepCompleted(task, nexus)
             return changesMedium(task.command) ? settle(task, progress) : progress
         }
+        guard changesMedium(task.command) else { return readInGate(task, isWoken: true) }
         return isInsideGate(task)
             ? settle(task, executeFirstStep(task, nexus)) : executeInGate(task, nexus, isWoken: true)
     }
@@ -154,7 +157,10 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fileRequest.payload.lease = nil
         stepAbandoned(task, nexus)
-        guard changesMedium(task.command) else { return }
+        guard changesMedium(task.command) else {
+            if task.step == DiskStep.atGate.rawValue { writeGate.wakeNext() }
+            return
+        }
         if isInsideGate(task) { leaveGate(task) } else { writeGate.wakeNext() }
     }
 
@@ -211,7 +217,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     private func needsMediumAlone(_ task: SCSITask) -> Bool {
         switch task.commandDescriptorBlock.operationCode {
-        case OperationCode.compareAndWrite, OperationCode.orWrite16, OperationCode.sanitize, OperationCode.formatUnit:
+        case OperationCode.compareAndWrite, OperationCode.orWrite16, OperationCode.writeAtomic16,
+            OperationCode.sanitize, OperationCode.formatUnit:
             true
         default: false
         }

@@ -82,7 +82,8 @@ extension DiskDeviceServer {
         // UGAVALID, alignment 0.
         bytes.appendBE32(granularity > 0 ? 0x8000_0000 : 0)
         bytes.appendBE64(Self.maximumWriteSameLength)
-        // No atomic writes.
+        // Atomic writes of any alignment and granularity, without boundaries.
+        bytes.appendBE32(UInt32(maximumAtomicBlocks))
         return bytes + [UInt8](repeating: 0, count: 60 - bytes.count)
     }
 

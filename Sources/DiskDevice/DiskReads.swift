@@ -2,6 +2,7 @@ internal import Bytes
 internal import Media
 internal import Platform
 internal import SCSI
+internal import Synchronization
 internal import TargetCore
 
 /// READ and PRE-FETCH.
@@ -27,14 +28,45 @@ extension DiskDeviceServer {
     private func read(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress {
         let count = byteCount(extent.count)
         guard var lease = task.lease(count) else { return .complete }
+        let epoch = atomicWriteCount.load(ordering: .acquiring)
         if count <= Self.inlineReadLimit,
-            image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done
+            image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done,
+            sawNoAtomicWrite(since: epoch)
         {
             task.dataIn.lease = consume lease
             return task.good()
         }
         task.fileRequest.payload.lease = consume lease
+        task.fileRequest.context = Int(truncatingIfNeeded: epoch)
         return readNext(task, extent, .read) ?? .complete
+    }
+
+    // MARK: Beside atomic writes (SBC-4 clause 4.29)
+
+    /// Whether what was read since `atomicWriteCount` was `epoch` is of one state of the medium.
+    private func sawNoAtomicWrite(since epoch: UInt64) -> Bool {
+        atomicMemoryFence(ordering: .acquiring)
+        return epoch % 2 == 0 && atomicWriteCount.load(ordering: .relaxed) == epoch
+    }
+
+    /// Reads again with all atomic writes kept out; the file request has its lease.
+    func readInGate(_ task: SCSITask, isWoken: Bool = false) -> CommandProgress {
+        guard writeGate.enter(task, isWoken: isWoken) else { return .pending }
+        task.progressCount = 0
+        task.step = DiskStep.readInGate.rawValue
+        return readNext(task, BlockExtent(task.commandDescriptorBlock), .readInGate) ?? .complete
+    }
+
+    func readInGateCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        if result == .done {
+            countPiece(task)
+            let extent = BlockExtent(task.commandDescriptorBlock)
+            if let progress = readNext(task, extent, .readInGate) { return progress }
+        }
+        writeGate.leave()
+        guard result == .done else { return findBadBlock(task) }
+        task.dataIn.lease = task.fileRequest.payload.lease.take()
+        return task.good()
     }
 
     /// Reads the next piece of an extent into the file request's lease; nil when all of it is there.
@@ -47,6 +79,9 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .read) { return progress }
+        guard sawNoAtomicWrite(since: UInt64(bitPattern: Int64(task.fileRequest.context))) else {
+            return readInGate(task)
+        }
         task.dataIn.lease = task.fileRequest.payload.lease.take()
         return task.good()
     }

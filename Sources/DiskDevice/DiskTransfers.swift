@@ -15,10 +15,14 @@ enum DiskStep: Int {
     case synchronizeBeforeRead
     /// READ reads some of its blocks.
     case read
+    /// READ reads its blocks again, inside the gate, because there was an atomic write meanwhile.
+    case readInGate
     /// READ failed: looks for the first bad block.
     case findBadBlock
     /// A WRITE writes some of its blocks.
     case write
+    /// WRITE ATOMIC writes all of its blocks.
+    case writeAtomically
     /// WRITE AND VERIFY writes, then makes durable, and then verifies.
     case writeBeforeVerify, synchronizeBeforeVerify
     /// VERIFY reads some of its blocks.
@@ -129,6 +133,8 @@ extension DiskDeviceServer {
         case .none, .atGate: preconditionFailure("no operation was under way")
         case .synchronizeBeforeRead: return synchronizedBeforeRead(task)
         case .read: return readCompleted(task, result)
+        case .readInGate: return readInGateCompleted(task, result)
+        case .writeAtomically: return writeAtomicallyCompleted(task, result)
         case .findBadBlock: return badBlockSearchCompleted(task, result)
         case .write: return writeCompleted(task, result)
         case .writeBeforeVerify: return writeBeforeVerifyCompleted(task, result)
@@ -232,6 +238,8 @@ extension DiskDeviceServer {
             if let failure = image.loss(since: task.fileRequest) {
                 nexus.establishDeferredError(Self.writeFailure(failure, block: nil))
             }
+        case .readInGate: writeGate.leave()
+        case .writeAtomically: endAtomicWrite()
         case .keepOperation: operationAbandoned(task)
         case .exitFailureMode: endFailureMode(image.outcome(of: task.fileRequest))
         default: break

@@ -289,6 +289,6 @@ extension DiskDeviceServer {
     /// durable; the answer says why that is not so. It waits for the file system; afterwards nobody uses the unit.
     public func close() -> MediaFailure? {
         if case .running(_, let runner) = operations.withLock({ $0.phase }) { runner.stop() }
-        return image.synchronize()
+        return image.close()
     }
 }

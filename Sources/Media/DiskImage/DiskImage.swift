@@ -39,6 +39,11 @@ public protocol DiskImage: Medium {
     func prepareRead(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64)
     /// Makes `request` write `blocks` from `first` on, from `leaseOffset` of its lease on.
     func prepareWrite(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64)
+    /// Makes `request` write `blocks` from `first` on, from its lease: durable when its outcome is `.done`, and nothing
+    /// is changed otherwise, also after a crash. One at a time, of at most `maximumAtomicLength` bytes.
+    func prepareAtomicWrite(_ request: FileRequest, first: UInt64, blocks: UInt64)
+    /// The most bytes of such a write; 0 where there is none.
+    var maximumAtomicLength: Int { get }
     /// Makes `request` make everything durable that was written before it is submitted.
     func prepareSynchronize(_ request: FileRequest)
     /// Makes `request` free the storage of `blocks` from `first` on, at most `maximumDeallocation` of them, which then
@@ -89,6 +94,8 @@ public protocol DiskImage: Medium {
     func resize(to capacity: Int64) throws(DiskImageError)
     /// Makes all completed writes durable.
     func synchronize() -> MediaFailure?
+    /// The same for the last time: what is beside the image for its use goes.
+    func close() -> MediaFailure?
 
     // MARK: Losses of written data
 

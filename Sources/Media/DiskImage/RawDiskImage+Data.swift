@@ -8,6 +8,8 @@ extension RawDiskImage {
     private static let provisioningOperation = 0
     /// The special operation that reads a block, marked or not.
     private static let longReadOperation = 1
+    /// The special operation that writes as a whole or not at all.
+    private static let atomicWriteOperation = 2
 
     private static let zeros = [UInt8](repeating: 0, count: 65536)
 
@@ -78,6 +80,14 @@ extension RawDiskImage {
         prepare(request, .write, first, blocks)
         request.leaseOffset = leaseOffset
     }
+
+    /// Writes durably, as a whole or not at all (`AtomicWriteJournal`).
+    public func prepareAtomicWrite(_ request: FileRequest, first: UInt64, blocks: UInt64) {
+        prepare(request, .special(Self.atomicWriteOperation), first, blocks)
+        request.leaseOffset = 0
+    }
+
+    public var maximumAtomicLength: Int { journal == nil ? 0 : AtomicWriteJournal.maximumLength }
 
     /// Makes everything durable, whichever blocks a command names: a file has no finer way.
     public func prepareSynchronize(_ request: FileRequest) {
@@ -159,6 +169,8 @@ extension RawDiskImage {
         case .special(Self.longReadOperation):
             request.operation = .read
             return read(request)
+        case .special(Self.atomicWriteOperation):
+            return unmarking(request, change(request) { writeAtomically(request) })
         case .special:
             let runs = provisioning(from: request.fileOffset, runs: request.count)
             request.answer = runs
@@ -170,6 +182,16 @@ extension RawDiskImage {
         let result = request.perform(on: store)
         if case .done(let count) = result, count < request.count { noteTruncation() }
         return result
+    }
+
+    private func writeAtomically(_ request: FileRequest) -> FileResult {
+        guard let journal, let lease = request.payload.lease.take() else { return .failed(Errno.notSupported) }
+        let content = lease.copyToArray()
+        request.payload.lease = consume lease
+        // A write would make a file longer that is too short, and then nobody would see it any more.
+        guard !isTruncated else { return .failed(noteTruncation()) }
+        let code = journal.write(content, at: request.fileOffset, to: store) { synchronizeStore() }
+        return code == 0 ? .done(0) : .failed(code)
     }
 
     /// Changes the file by `body`, unless written data were lost since the command began.

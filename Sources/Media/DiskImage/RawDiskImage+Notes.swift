@@ -67,4 +67,13 @@ extension RawDiskImage {
         case .wouldBlock: return .device(Errno.wouldBlock)
         }
     }
+
+    // MARK: The end
+
+    /// Makes all completed writes durable, and removes the journal of atomic writes.
+    public func close() -> MediaFailure? {
+        let failure = synchronize()
+        journal?.close()
+        return failure
+    }
 }

@@ -26,6 +26,8 @@ public final class RawDiskImage: DiskImage {
     let losses: LossRecord
     let marks: BlockMarks
     public let keptOperation: KeptOperation
+    /// For atomic writes; nil where they are not possible.
+    let journal: AtomicWriteJournal?
     let synchronizations = SynchronizationGroup()
     /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile.
     let deallocations = Atomic<Int>(0)
@@ -39,9 +41,10 @@ public final class RawDiskImage: DiskImage {
 
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
-        clock: MonotonicClock = .system
+        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil
     ) {
         self.store = store
+        self.journal = journal
         self.clock = clock
         canStall = store.canStall
         self.path = path
@@ -93,7 +96,8 @@ public final class RawDiskImage: DiskImage {
             throw DiskImageError(error, path: path)
         }
         let image = RawDiskImage(
-            store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock)
+            store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
+            journal: AtomicWriteJournal(imagePath: path))
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
         return image
@@ -125,7 +129,14 @@ public final class RawDiskImage: DiskImage {
         if let expectedCapacity, expectedCapacity != length {
             throw .capacityMismatch(path: path, length: length, expected: expectedCapacity)
         }
-        return RawDiskImage(store: file, engine: engine, path: path, blockSize: blockSize, capacity: length)
+        do throws(SystemError) {
+            try AtomicWriteJournal.recover(imagePath: path, image: file, length: length)
+        } catch {
+            throw DiskImageError(error, path: path)
+        }
+        return RawDiskImage(
+            store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
+            journal: AtomicWriteJournal(imagePath: path))
     }
 
     private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {
