@@ -25,7 +25,7 @@ extension DiskDeviceServer {
                 OperationCode.sanitize, serviceAction: SanitizeAction.blockErase, "SANITIZE, BLOCK ERASE",
                 usage: [flags, 0, 0, 0, 0, 0, 0, 0, 0], conditions: [.writesMedium, .allowedWhenNotReady],
                 ordering: .immediate, timeout: operationTimeout,
-                begin: { _, _, _ in .awaitDataOut(length: 0) },
+                begin: { device, task, _ in device.beginBlockErase(task) },
                 execute: { device, task, _ in device.sanitizeByBlockErase(task) }),
             CommandDescriptor(
                 OperationCode.sanitize, serviceAction: SanitizeAction.exitFailureMode, "SANITIZE, EXIT FAILURE MODE",

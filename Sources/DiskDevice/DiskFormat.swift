@@ -24,6 +24,7 @@ extension DiskDeviceServer {
     private static let maximumFormatListLength = 8 + 4 + 4096
 
     func beginFormat(_ task: SCSITask) -> CommandProgress {
+        if let refusal = operationInProgressRefusal(task) { return refusal }
         let flags = task.commandDescriptorBlock[1]
         guard flags & Self.hasData != 0 else {
             // Without a list nothing describes it.

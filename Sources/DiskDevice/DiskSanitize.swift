@@ -16,12 +16,17 @@ extension DiskDeviceServer {
     private static let sanitizeLengthOffset = 7
 
     /// BLOCK ERASE: frees all storage, after which blocks read as zeros (WABEREQ 01b).
+    func beginBlockErase(_ task: SCSITask) -> CommandProgress {
+        operationInProgressRefusal(task) ?? .awaitDataOut(length: 0)
+    }
+
     func sanitizeByBlockErase(_ task: SCSITask) -> CommandProgress {
         sanitize(task, MediumOperation(.blockErase))
     }
 
     /// OVERWRITE: its parameter list has a header of four bytes and a pattern of at most a block (clause 5.31.4).
     func beginOverwrite(_ task: SCSITask) -> CommandProgress {
+        if let refusal = operationInProgressRefusal(task) { return refusal }
         let length = Int(task.commandDescriptorBlock.bytes.loadBE16(at: Self.sanitizeLengthOffset))
         guard length > 4, length <= blockSize + 4 else {
             return task.failInvalidField(byte: Self.sanitizeLengthOffset)

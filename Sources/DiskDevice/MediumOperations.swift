@@ -83,6 +83,12 @@ extension DiskDeviceServer {
         return operations.withLock { $0.sense }.map { task.fail($0) }
     }
 
+    /// What another operation ends with while one goes on; it need not wait at the gate for that.
+    func operationInProgressRefusal(_ task: SCSITask) -> CommandProgress? {
+        guard conditions.contains(.operationInProgress) else { return nil }
+        return operations.withLock { $0.sense }.map { task.fail($0) }
+    }
+
     /// Changes what is known of the operation, and the conditions that follow.
     private func changeOperation<Value: Sendable>(_ body: (inout MediumOperationState) -> Value) -> Value {
         operations.withLock { state in

@@ -61,7 +61,9 @@ final class AtomicWriteJournal: Sendable {
                 _ = image.write(before.rawSpan, offset: offset)
                 return strikeOut(&stored, after: written)
             }
-            return strikeOut(&stored, after: synchronize())
+            // What the host has lost of it is finished by the next opening, unless the loss is acknowledged before.
+            let code = synchronize()
+            return code == 0 ? strikeOut(&stored, after: 0) : code
         }
     }
 
@@ -93,6 +95,9 @@ final class AtomicWriteJournal: Sendable {
         }
         return code != 0 ? code : failure
     }
+
+    /// Gives up what a failure to make the image durable has left; 0 or an error number. It waits for the file system.
+    func discard() -> Int32 { store.withLock { stored in strikeOut(&stored, after: 0) } }
 
     /// Removes the file: nothing is under way.
     func close() {

@@ -331,6 +331,8 @@ extension RawDiskImage {
         synchronizations.serially {
             guard losses.failure != nil else { return nil }
             if isTruncated { return .truncated }
+            // What is written from now on is newer than an atomic write that was lost.
+            if let failure = MediaFailure.of(journal?.discard() ?? 0) { return failure }
             // What the host could not write out until now is a part of this loss, not a new one after it.
             _ = store.synchronizeData()
             let code = store.noteLoss(nil)
