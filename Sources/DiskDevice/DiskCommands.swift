@@ -154,6 +154,10 @@ extension DiskDeviceServer {
                 OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)",
                 usage: [0] + full(12) + [0, 0], direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.getLBAStatus(task) },
+            CommandDescriptor(
+                OperationCode.maintenanceIn, serviceAction: 0x1D, "REPORT PROVISIONING INITIALIZATION PATTERN",
+                usage: [0, 0, 0, 0, 0] + full(4) + [0, 0], direction: .dataIn, conditions: .passesWriteExclusive
+            ) { device, task, _ in device.reportProvisioningPattern(task) },
         ]
     }
 

@@ -175,6 +175,15 @@ extension DiskDeviceServer {
         return zeroNext(task)
     }
 
+    // MARK: REPORT PROVISIONING INITIALIZATION PATTERN (SBC-4 clause 5.28)
+
+    /// What a block reads as that has no storage: a block of zeros (LBPRZ).
+    func reportProvisioningPattern(_ task: SCSITask) -> CommandProgress {
+        task.answer(
+            [UInt8](repeating: 0, count: blockSize),
+            allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 6)))
+    }
+
     // MARK: GET LBA STATUS (SBC-4 clause 5.7)
 
     /// The most descriptors of one answer, which bounds the questions to the file system.

@@ -57,13 +57,10 @@ final class AtomicWriteJournal: Sendable {
             let noted = note(content, at: offset, in: journal)
             guard noted == 0 else { return strikeOut(&stored, after: noted) }
             let written = Self.code(image.write(content.rawSpan, offset: offset), content.count)
-            guard written == 0 else {
-                _ = image.write(before.rawSpan, offset: offset)
-                return strikeOut(&stored, after: written)
-            }
+            if written != 0 { _ = image.write(before.rawSpan, offset: offset) }
             // What the host has lost of it is finished by the next opening, unless the loss is acknowledged before.
             let code = synchronize()
-            return code == 0 ? strikeOut(&stored, after: 0) : code
+            return code == 0 ? strikeOut(&stored, after: written) : code
         }
     }
 
