@@ -29,7 +29,7 @@ extension DiskDeviceServer {
         let count = byteCount(extent.count)
         guard var lease = task.lease(count) else { return .complete }
         let epoch = atomicWriteCount.load(ordering: .acquiring)
-        if count <= Self.inlineReadLimit,
+        if count <= Self.inlineReadLimit, epoch % 2 == 0,
             image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done,
             sawNoAtomicWrite(since: epoch)
         {
@@ -37,16 +37,17 @@ extension DiskDeviceServer {
             return task.good()
         }
         task.fileRequest.payload.lease = consume lease
+        if epoch % 2 == 1 { return readInGate(task) }
         task.fileRequest.context = Int(truncatingIfNeeded: epoch)
         return readNext(task, extent, .read) ?? .complete
     }
 
     // MARK: Beside atomic writes (SBC-4 clause 4.29)
 
-    /// Whether what was read since `atomicWriteCount` was `epoch` is of one state of the medium.
+    /// Whether what was read since `atomicWriteCount` was `epoch`, an even number, is of one state of the medium.
     private func sawNoAtomicWrite(since epoch: UInt64) -> Bool {
         atomicMemoryFence(ordering: .acquiring)
-        return epoch % 2 == 0 && atomicWriteCount.load(ordering: .relaxed) == epoch
+        return atomicWriteCount.load(ordering: .relaxed) == epoch
     }
 
     /// Reads again with all atomic writes kept out; the file request has its lease.
