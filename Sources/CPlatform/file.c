@@ -187,6 +187,27 @@ int cplatform_note_loss(int descriptor, int error_number, int64_t seconds) {
     return result(fsync(descriptor));
 }
 
+ssize_t cplatform_get_attribute(int descriptor, const char *name, void *bytes, size_t capacity) {
+    ssize_t length = fgetxattr(descriptor, name, bytes, capacity);
+    if (length >= 0) return length;
+    return errno == EOPNOTSUPP || errno == EPERM ? -ENODATA : -errno;
+}
+
+int cplatform_set_attribute(int descriptor, const char *name, const void *bytes, size_t length) {
+    int status =
+        bytes != NULL ? result(fsetxattr(descriptor, name, bytes, length, 0)) : result(fremovexattr(descriptor, name));
+    if (bytes == NULL && (status == -ENODATA || status == -EOPNOTSUPP || status == -EPERM)) {
+        // Where there is nothing to remove, it does not matter that nothing can be removed (block devices, EPERM).
+        char ignored;
+        ssize_t present = fgetxattr(descriptor, name, &ignored, 0);
+        return present >= 0 ? status : 0;
+    }
+    if (status < 0) return status;
+    // A failure to write data out, which is told once, is no failure of the attribute: so a second try decides.
+    if (fsync(descriptor) == 0) return 0;
+    return result(fsync(descriptor));
+}
+
 void cplatform_drop_cache(int descriptor) { (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED); }
 
 int64_t cplatform_allocated_size(int descriptor) {

@@ -22,12 +22,18 @@ struct BlockExtent: Equatable {
         case 5:
             first = UInt64(block.bytes.loadBE32(at: 2))
             count = UInt64(block.bytes.loadBE32(at: 6))
+        case 3:
+            first = block.bytes.loadBE64(at: 12)
+            count = UInt64(block.bytes.loadBE32(at: 28))
         case 4:
             first = block.bytes.loadBE64(at: 2)
-            // COMPARE AND WRITE has one byte, and room for it elsewhere (SBC-4 clause 5.4).
-            count =
-                block.operationCode == OperationCode.compareAndWrite
-                ? UInt64(block[13]) : UInt64(block.bytes.loadBE32(at: 10))
+            switch block.operationCode {
+            // One byte, in another place (SBC-4 clause 5.3).
+            case OperationCode.compareAndWrite: count = UInt64(block[13])
+            // Two bytes, behind ATOMIC BOUNDARY (SBC-4 clause 5.48).
+            case OperationCode.writeAtomic16: count = UInt64(block.bytes.loadBE16(at: 12))
+            default: count = UInt64(block.bytes.loadBE32(at: 10))
+            }
         default:
             first = UInt64(block.bytes.loadBE32(at: 2))
             count = UInt64(block.bytes.loadBE16(at: 7))
@@ -38,7 +44,13 @@ struct BlockExtent: Equatable {
     static func lengthOffset(_ operationCode: UInt8) -> Int {
         switch operationCode >> 5 {
         case 0: 4
-        case 4: operationCode == OperationCode.compareAndWrite ? 13 : 10
+        case 3: 28
+        case 4:
+            switch operationCode {
+            case OperationCode.compareAndWrite: 13
+            case OperationCode.writeAtomic16: 12
+            default: 10
+            }
         case 5: 6
         default: 7
         }
@@ -48,4 +60,9 @@ struct BlockExtent: Equatable {
     func isInside(_ blockCount: UInt64) -> Bool {
         first <= blockCount && count <= blockCount - first
     }
+}
+
+extension CommandDescriptorBlock {
+    /// The byte with DPO, FUA, BYTCHK and the like of a medium access command.
+    var flags: UInt8 { isVariableLength ? self[10] : self[1] }
 }

@@ -4,7 +4,20 @@ internal import TargetCore
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
     static let table = CommandTable<DiskDeviceServer>(
-        common + reads + writes + verifications + provisioning + maintenance)
+        (common + maintenance).map(refusedDuringOperations) + reads + writes + verifications + provisioning
+            + mediumOperations + blockErrors + variableLength)
+
+    /// A row whose command is refused while an operation on all blocks goes on, unless it may run then: those that are
+    /// processed whatever the unit's state is, and LOG SENSE (SBC-4 clause 4.11.2).
+    private static func refusedDuringOperations(
+        _ row: CommandDescriptor<DiskDeviceServer>
+    ) -> CommandDescriptor<DiskDeviceServer> {
+        // Others are refused already because the unit is not ready.
+        guard row.attributes.conditions.contains(.allowedWhenNotReady), row.attributes.ordering != .immediate,
+            row.attributes.operationCode != OperationCode.logSense
+        else { return row }
+        return row.checkingFirst { device, task in device.operationRefusal(task) }
+    }
 
     /// Bits of byte 1: DPO, and FUA.
     private static let dpo: UInt8 = 0x10
@@ -93,6 +106,10 @@ extension DiskDeviceServer {
                 unit.writeAndVerify(task)
             },
             CommandDescriptor(
+                OperationCode.writeAtomic16, "WRITE ATOMIC(16)", usage: usage16(dpo | fua), direction: .dataOut,
+                conditions: .writesMedium, begin: { device, task, _ in device.beginWriteAtomic(task) },
+                execute: { device, task, _ in device.writeAtomic(task) }),
+            CommandDescriptor(
                 OperationCode.orWrite16, "ORWRITE(16)", usage: usage16(dpo | fua), direction: .dataOut,
                 conditions: .writesMedium, begin: { device, task, _ in device.beginOrWrite(task) },
                 execute: { device, task, _ in device.orWrite(task) }),
@@ -139,6 +156,10 @@ extension DiskDeviceServer {
                 OperationCode.serviceActionIn16, serviceAction: 0x12, "GET LBA STATUS(16)",
                 usage: [0] + full(12) + [0, 0], direction: .dataIn, conditions: .passesWriteExclusive
             ) { device, task, _ in device.getLBAStatus(task) },
+            CommandDescriptor(
+                OperationCode.maintenanceIn, serviceAction: 0x1D, "REPORT PROVISIONING INITIALIZATION PATTERN",
+                usage: [0, 0, 0, 0, 0] + full(4) + [0, 0], direction: .dataIn, conditions: .passesWriteExclusive
+            ) { device, task, _ in device.reportProvisioningPattern(task) },
         ]
     }
 

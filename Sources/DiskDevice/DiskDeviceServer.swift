@@ -33,10 +33,15 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let isReadOnly: Bool
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
+    /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
+    let atomicWriteCount = Atomic<UInt64>(0)
 
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
-    private let stopped = Atomic<Bool>(false)
+    /// `Conditions`.
+    private let conditionWord = Atomic<UInt32>(0)
+    /// The operation on all blocks, if there is one.
+    let operations = Lock(MediumOperationState())
 
     // Bits of mode pages that the data path needs.
     private let writeCache = Atomic<Bool>(true)
@@ -54,6 +59,11 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
         whenLosing {}
+        resumeOperation()
+    }
+
+    deinit {
+        if case .running(_, let runner) = operations.withLock({ $0.phase }) { runner.stopSoon() }
     }
 
     // MARK: State
@@ -64,8 +74,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public var blockSize: Int { 1 << Int(blockShift) }
     /// Whether START STOP UNIT has stopped the unit.
     var isStopped: Bool {
-        get { stopped.load(ordering: .acquiring) }
-        set { stopped.store(newValue, ordering: .releasing) }
+        get { conditions.contains(.stopped) }
+        set { replaceConditions(.stopped, with: newValue ? .stopped : []) }
+    }
+    /// What keeps commands from being processed.
+    var conditions: Conditions { Conditions(rawValue: conditionWord.load(ordering: .acquiring)) }
+
+    /// Replaces the conditions in `mask`, and no others.
+    func replaceConditions(_ mask: Conditions, with new: Conditions) {
+        // In this order, so that no command finds none of two that follow one another.
+        conditionWord.bitwiseOr(new.rawValue, ordering: .acquiringAndReleasing)
+        conditionWord.bitwiseAnd(~mask.subtracting(new).rawValue, ordering: .acquiringAndReleasing)
     }
     /// WCE: whether a write may end before its data are durable.
     var isWriteCacheEnabled: Bool { writeCache.load(ordering: .relaxed) }
@@ -129,6 +148,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             let progress = stepCompleted(task, nexus)
             return changesMedium(task.command) ? settle(task, progress) : progress
         }
+        guard changesMedium(task.command) else { return readInGate(task, isWoken: true) }
         return isInsideGate(task)
             ? settle(task, executeFirstStep(task, nexus)) : executeInGate(task, nexus, isWoken: true)
     }
@@ -136,12 +156,15 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fileRequest.payload.lease = nil
         stepAbandoned(task, nexus)
-        guard changesMedium(task.command) else { return }
+        guard changesMedium(task.command) else {
+            if task.step == DiskStep.atGate.rawValue { writeGate.wakeNext() }
+            return
+        }
         if isInsideGate(task) { leaveGate(task) } else { writeGate.wakeNext() }
     }
 
     public var notReadySense: SenseData? {
-        isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil
+        conditions.isEmpty ? nil : conditionSense()
     }
 
     public var writeProtectionSense: SenseData? {
@@ -189,8 +212,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     private func needsMediumAlone(_ task: SCSITask) -> Bool {
+        switch task.commandDescriptorBlock.operationCode {
+        case OperationCode.compareAndWrite, OperationCode.orWrite16, OperationCode.writeAtomic16,
+            OperationCode.sanitize, OperationCode.formatUnit:
+            true
+        default: false
+        }
+    }
+
+    private func beginsOperation(_ task: SCSITask) -> Bool {
         let code = task.commandDescriptorBlock.operationCode
-        return code == OperationCode.compareAndWrite || code == OperationCode.orWrite16
+        return code == OperationCode.sanitize || code == OperationCode.formatUnit
     }
 
     /// Whether a command that changes the medium, and comes back from a step or from the gate, has been let in.
@@ -198,7 +230,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         task.step != DiskStep.atGate.rawValue || task.fileRequest.context == WriteGate.GateAnswer.entered
     }
 
-    private func leaveGate(_ task: SCSITask) {
+    func leaveGate(_ task: SCSITask) {
         if needsMediumAlone(task) { writeGate.leaveAlone() } else { writeGate.leave() }
     }
 
@@ -218,6 +250,11 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         task.step = DiskStep.none.rawValue
+        // It may have been admitted before the operation that it has waited for at the gate.
+        if !conditions.isDisjoint(with: .ofOperations), !beginsOperation(task), let sense = conditionSense() {
+            task.dataOut.lease = nil
+            return task.fail(sense)
+        }
         return Self.table.execute(task.command, self, task, nexus)
     }
 }

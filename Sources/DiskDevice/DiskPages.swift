@@ -56,8 +56,8 @@ extension DiskDeviceServer {
         switch page {
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
-            // MEDIUM ROTATION RATE 1: non-rotating.
-            [0x00, 0x01] + [UInt8](repeating: 0, count: 58)
+            // MEDIUM ROTATION RATE 1: non-rotating. WABEREQ 01b: what BLOCK ERASE leaves is read without error.
+            [0x00, 0x01, 0x00, 0x40] + [UInt8](repeating: 0, count: 56)
         case Self.logicalBlockProvisioning:
             // No threshold; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.
             [0x00, 0xE4, 0x02, 0x00]
@@ -82,7 +82,8 @@ extension DiskDeviceServer {
         // UGAVALID, alignment 0.
         bytes.appendBE32(granularity > 0 ? 0x8000_0000 : 0)
         bytes.appendBE64(Self.maximumWriteSameLength)
-        // No atomic writes.
+        // Atomic writes of any alignment and granularity, without boundaries.
+        bytes.appendBE32(UInt32(maximumAtomicBlocks))
         return bytes + [UInt8](repeating: 0, count: 60 - bytes.count)
     }
 

@@ -113,7 +113,7 @@ extension DiskDeviceServer {
             return task.failInvalidField(byte: BlockExtent.lengthOffset(block.operationCode))
         }
         if let refusal = refusal(extent, limit: Self.maximumWriteSameLength, task) { return refusal }
-        let hasNoData = block.operationCode == OperationCode.writeSame16 && block[1] & 0x01 != 0
+        let hasNoData = block.operationCode != OperationCode.writeSame10 && block.flags & 0x01 != 0
         let length = hasNoData ? 0 : blockSize
         // One block is repeated; an initiator that offers more means another command or another block length.
         guard task.expectedDataOutLength <= length else {
@@ -140,7 +140,7 @@ extension DiskDeviceServer {
     /// were not become so (SBC-4 clause 4.7.3.4.4). Other blocks are written even with UNMAP, because they must be read
     /// again.
     private func writeSameZeros(_ task: SCSITask) -> CommandProgress {
-        task.commandDescriptorBlock[1] & 0x08 != 0 ? deallocateNext(task) : zeroNext(task)
+        task.commandDescriptorBlock.flags & 0x08 != 0 ? deallocateNext(task) : zeroNext(task)
     }
 
     func fillCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
@@ -175,14 +175,22 @@ extension DiskDeviceServer {
         return zeroNext(task)
     }
 
+    // MARK: REPORT PROVISIONING INITIALIZATION PATTERN (SBC-4 clause 5.28)
+
+    /// What a block reads as that has no storage: a block of zeros (LBPRZ).
+    func reportProvisioningPattern(_ task: SCSITask) -> CommandProgress {
+        task.answer(
+            [UInt8](repeating: 0, count: blockSize),
+            allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 6)))
+    }
+
     // MARK: GET LBA STATUS (SBC-4 clause 5.7)
 
     /// The most descriptors of one answer, which bounds the questions to the file system.
     static let maximumStatusDescriptors = 256
 
     func getLBAStatus(_ task: SCSITask) -> CommandProgress {
-        let block = task.commandDescriptorBlock
-        let first = block.bytes.loadBE64(at: 2)
+        let first = BlockExtent(task.commandDescriptorBlock).first
         guard first < blockCount else { return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange) }
         // One descriptor at least is made, also when the allocation length has no room for it.
         let limit = min(max((statusAllocationLength(task) - 8) / 16, 1), Self.maximumStatusDescriptors)
@@ -191,11 +199,22 @@ extension DiskDeviceServer {
     }
 
     private func statusAllocationLength(_ task: SCSITask) -> Int {
-        Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10))
+        let block = task.commandDescriptorBlock
+        return Int(block.bytes.loadBE32(at: block.isVariableLength ? 28 : 10))
+    }
+
+    /// The first block that an answer says nothing of: SCAN LENGTH of the 32-byte command bounds it, zero does not
+    /// (SBC-4 clause 5.9).
+    private func statusEnd(_ task: SCSITask, _ first: UInt64) -> UInt64 {
+        let block = task.commandDescriptorBlock
+        guard block.isVariableLength else { return .max }
+        let length = UInt64(block.bytes.loadBE32(at: 20))
+        return length == 0 ? .max : first &+ length
     }
 
     func provisioningFound(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        var next = task.commandDescriptorBlock.bytes.loadBE64(at: 2)
+        var next = BlockExtent(task.commandDescriptorBlock).first
+        let end = statusEnd(task, next)
         guard result == .done else {
             task.fileRequest.answer = nil
             return task.fail(
@@ -204,9 +223,9 @@ extension DiskDeviceServer {
         let runs = image.provisioning(of: task.fileRequest)
         task.fileRequest.answer = nil
         var descriptors: [UInt8] = []
-        for run in runs {
+        for run in runs where next < end {
             // A descriptor counts 32 bits of blocks; the initiator asks on from where the list ends.
-            let length = min(run.end - next, UInt64(UInt32.max))
+            let length = min(min(run.end, end) - next, UInt64(UInt32.max))
             descriptors.appendBE64(next)
             descriptors.appendBE32(UInt32(length))
             // PROVISIONING STATUS: mapped (0h) or deallocated (1h).

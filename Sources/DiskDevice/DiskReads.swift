@@ -2,6 +2,7 @@ internal import Bytes
 internal import Media
 internal import Platform
 internal import SCSI
+internal import Synchronization
 internal import TargetCore
 
 /// READ and PRE-FETCH.
@@ -12,7 +13,7 @@ extension DiskDeviceServer {
         let extent = BlockExtent(block)
         if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
         guard extent.count > 0 else { return task.good() }
-        if block.operationCode != OperationCode.read6, block[1] & 0x08 != 0 {
+        if block.operationCode != OperationCode.read6, block.flags & 0x08 != 0 {
             // FUA: what is read is on the medium, so what only the cache holds goes there first (SBC-4 clause 4.15).
             return synchronizeBuffered(task, .synchronizeBeforeRead)
         }
@@ -27,14 +28,46 @@ extension DiskDeviceServer {
     private func read(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress {
         let count = byteCount(extent.count)
         guard var lease = task.lease(count) else { return .complete }
-        if count <= Self.inlineReadLimit,
-            image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done
+        let epoch = atomicWriteCount.load(ordering: .acquiring)
+        if count <= Self.inlineReadLimit, epoch % 2 == 0,
+            image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done,
+            sawNoAtomicWrite(since: epoch)
         {
             task.dataIn.lease = consume lease
             return task.good()
         }
         task.fileRequest.payload.lease = consume lease
+        if epoch % 2 == 1 { return readInGate(task) }
+        task.fileRequest.context = Int(truncatingIfNeeded: epoch)
         return readNext(task, extent, .read) ?? .complete
+    }
+
+    // MARK: Beside atomic writes (SBC-4 clause 4.29)
+
+    /// Whether what was read since `atomicWriteCount` was `epoch`, an even number, is of one state of the medium.
+    private func sawNoAtomicWrite(since epoch: UInt64) -> Bool {
+        atomicMemoryFence(ordering: .acquiring)
+        return atomicWriteCount.load(ordering: .relaxed) == epoch
+    }
+
+    /// Reads again with all atomic writes kept out; the file request has its lease.
+    func readInGate(_ task: SCSITask, isWoken: Bool = false) -> CommandProgress {
+        guard writeGate.enter(task, isWoken: isWoken) else { return .pending }
+        task.progressCount = 0
+        task.step = DiskStep.readInGate.rawValue
+        return readNext(task, BlockExtent(task.commandDescriptorBlock), .readInGate) ?? .complete
+    }
+
+    func readInGateCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
+        if result == .done {
+            countPiece(task)
+            let extent = BlockExtent(task.commandDescriptorBlock)
+            if let progress = readNext(task, extent, .readInGate) { return progress }
+        }
+        writeGate.leave()
+        guard result == .done else { return findBadBlock(task) }
+        task.dataIn.lease = task.fileRequest.payload.lease.take()
+        return task.good()
     }
 
     /// Reads the next piece of an extent into the file request's lease; nil when all of it is there.
@@ -47,6 +80,9 @@ extension DiskDeviceServer {
         guard result == .done else { return findBadBlock(task) }
         countPiece(task)
         if let progress = readNext(task, BlockExtent(task.commandDescriptorBlock), .read) { return progress }
+        guard sawNoAtomicWrite(since: UInt64(bitPattern: Int64(task.fileRequest.context))) else {
+            return readInGate(task)
+        }
         task.dataIn.lease = task.fileRequest.payload.lease.take()
         return task.good()
     }
@@ -71,7 +107,8 @@ extension DiskDeviceServer {
         let bad = result == .done ? 0 : UInt64(task.progressCount)
         return task.fail(
             SenseData(
-                .mediumError, .unrecoveredReadError, information: Int64(bitPattern: extent.first + bad)))
+                .mediumError, result == .failed(.marked) ? .markedBadByApplicationClient : .unrecoveredReadError,
+                information: Int64(bitPattern: extent.first + bad)))
     }
 
     // MARK: PRE-FETCH (SBC-4 clauses 5.10 and 5.11)

@@ -15,10 +15,14 @@ enum DiskStep: Int {
     case synchronizeBeforeRead
     /// READ reads some of its blocks.
     case read
+    /// READ reads its blocks again, inside the gate, because there was an atomic write meanwhile.
+    case readInGate
     /// READ failed: looks for the first bad block.
     case findBadBlock
     /// A WRITE writes some of its blocks.
     case write
+    /// WRITE ATOMIC writes all of its blocks.
+    case writeAtomically
     /// WRITE AND VERIFY writes, then makes durable, and then verifies.
     case writeBeforeVerify, synchronizeBeforeVerify
     /// VERIFY reads some of its blocks.
@@ -37,6 +41,16 @@ enum DiskStep: Int {
     case synchronizeBeforeStop
     /// PRE-FETCH reads some of its blocks.
     case prefetch
+    /// SANITIZE and FORMAT UNIT have their operation kept with the image, so that it may begin.
+    case keepOperation
+    /// SANITIZE, EXIT FAILURE MODE has the kept failure removed.
+    case exitFailureMode
+    /// READ LONG reads its block.
+    case longRead
+    /// WRITE LONG has its block marked.
+    case mark
+    /// REASSIGN BLOCKS writes zeros to a block that was marked.
+    case reassign
 }
 
 /// The steps that handlers are made of.
@@ -119,6 +133,8 @@ extension DiskDeviceServer {
         case .none, .atGate: preconditionFailure("no operation was under way")
         case .synchronizeBeforeRead: return synchronizedBeforeRead(task)
         case .read: return readCompleted(task, result)
+        case .readInGate: return readInGateCompleted(task, result)
+        case .writeAtomically: return writeAtomicallyCompleted(task, result)
         case .findBadBlock: return badBlockSearchCompleted(task, result)
         case .write: return writeCompleted(task, result)
         case .writeBeforeVerify: return writeBeforeVerifyCompleted(task, result)
@@ -133,6 +149,11 @@ extension DiskDeviceServer {
         case .synchronize: return synchronized(task)
         case .synchronizeBeforeStop: return synchronizedBeforeStop(task)
         case .prefetch: return prefetchCompleted(task, result)
+        case .keepOperation: return operationKept(task, result)
+        case .exitFailureMode: return failureModeExited(task, result)
+        case .longRead: return longReadCompleted(task, result)
+        case .mark: return marked(task, result)
+        case .reassign: return reassigned(task, result)
         }
     }
 
@@ -162,7 +183,9 @@ extension DiskDeviceServer {
         switch block.operationCode {
         case OperationCode.write6, OperationCode.unmap, OperationCode.writeSame10, OperationCode.writeSame16:
             return !isWriteCacheEnabled
-        default: return block[1] & 0x08 != 0 || !isWriteCacheEnabled
+        case OperationCode.variableLength where block.variableLengthServiceAction == VariableLengthAction.writeSame32:
+            return !isWriteCacheEnabled
+        default: return block.flags & 0x08 != 0 || !isWriteCacheEnabled
         }
     }
 
@@ -215,6 +238,10 @@ extension DiskDeviceServer {
             if let failure = image.loss(since: task.fileRequest) {
                 nexus.establishDeferredError(Self.writeFailure(failure, block: nil))
             }
+        case .readInGate: writeGate.leave()
+        case .writeAtomically: endAtomicWrite()
+        case .keepOperation: operationAbandoned(task)
+        case .exitFailureMode: endFailureMode(image.outcome(of: task.fileRequest))
         default: break
         }
     }

@@ -17,13 +17,15 @@ extension DiskDeviceServer {
     }
 
     private func byteCheck(_ task: SCSITask) -> ByteCheck? {
-        ByteCheck(rawValue: task.commandDescriptorBlock[1] >> 1 & 0x03)
+        ByteCheck(rawValue: task.commandDescriptorBlock.flags >> 1 & 0x03)
     }
 
     // MARK: VERIFY(10), (12) and (16) (SBC-4 clauses 5.38 to 5.40)
 
     func beginVerify(_ task: SCSITask) -> CommandProgress {
-        guard let byteCheck = byteCheck(task) else { return task.failInvalidField(byte: 1, bit: 2) }
+        guard let byteCheck = byteCheck(task) else {
+            return task.failInvalidField(byte: task.commandDescriptorBlock.isVariableLength ? 10 : 1, bit: 2)
+        }
         let extent = BlockExtent(task.commandDescriptorBlock)
         // Without a block of data for each block the length does not matter: it goes by chunks.
         let limit = byteCheck == .allBlocks ? maximumTransferBlocks : UInt64.max

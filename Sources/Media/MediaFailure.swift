@@ -8,17 +8,22 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     case truncated
     /// What was read does not carry the right checksum or header: a medium error.
     case corrupt
+    /// An application client has marked a block as unreadable until it is written: a medium error.
+    case marked
     /// The host's device failed with this error number: a hardware or medium error.
     case device(Int32)
 
     /// What stands for `truncated` where error numbers are kept: one above all that Linux has (4095).
     static let truncatedNumber: Int32 = 4096
+    /// What stands for `marked` there.
+    static let markedNumber: Int32 = 4097
 
     /// The failure that an error number, or `truncatedNumber`, stands for.
     init(errorNumber: Int32) {
         switch errorNumber {
         case Errno.noSpace, Errno.quotaExceeded: self = .hostFull
         case Self.truncatedNumber: self = .truncated
+        case Self.markedNumber: self = .marked
         default: self = .device(errorNumber)
         }
     }
@@ -34,6 +39,7 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case .hostFull: "the host's file system is full"
         case .truncated: "the file is shorter than the medium"
         case .corrupt: "the data do not match their checksum"
+        case .marked: "a block is marked as unreadable"
         case .device(let code): SystemError(code: code, operation: "the host's storage has failed").description
         }
     }

@@ -61,6 +61,11 @@ public protocol ByteStore: AnyObject, Sendable {
     /// Records, for the next opening, that written data were lost; nil removes the record, and succeeds where there is
     /// none. Durable when it gives 0.
     func noteLoss(_ note: LossNote?) -> Int32
+    /// What `setNote` has put down under that key; nil when there is nothing, or the store keeps nothing.
+    func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]?
+    /// Puts `bytes` down under that key beside the store, or removes what is there (nil), which succeeds where there is
+    /// nothing. Durable when it gives 0, with all that was written before.
+    func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()
 }
@@ -74,6 +79,8 @@ extension ByteStore {
     public var canStall: Bool { false }
     public var notedLoss: LossNote? { nil }
     public func noteLoss(_ note: LossNote?) -> Int32 { 0 }
+    public func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]? { nil }
+    public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 { bytes == nil ? 0 : Errno.notSupported }
     public func dropCache() {}
 }
 

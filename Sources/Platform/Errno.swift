@@ -25,6 +25,10 @@ public enum Errno {
     public static let inputOutput: Int32 = EIO
     /// ENXIO: no data (or hole) from there on.
     public static let noSuchAddress: Int32 = ENXIO
+    /// ENODATA: there is no such attribute.
+    static let noData: Int32 = ENODATA
+    /// ERANGE: there is more than the buffer holds.
+    static let range: Int32 = ERANGE
     public static let addressInUse: Int32 = EADDRINUSE
     /// Nobody reads any more what is written.
     public static let brokenPipe: Int32 = EPIPE

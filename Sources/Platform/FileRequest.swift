@@ -111,6 +111,8 @@ public final class FileRequest: @unchecked Sendable {
     /// The request behind this one in its lane, or in its reactor's list of completed requests.
     var next: FileRequest?
     private(set) var reactor: Reactor?
+    /// Whether it is background work without a reactor.
+    var isDetached = false
 
     /// A request of `owner`, which may also be set later.
     public init(owner: (any FileRequestOwner)? = nil) {

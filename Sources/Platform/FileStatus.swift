@@ -26,6 +26,8 @@ public struct FileStatus: Hashable, Sendable {
 
     public let kind: Kind
     public let identity: Identity
+    /// The number of the file in its file system (the inode).
+    public var fileNumber: UInt64 { identity.inode }
     /// When its content changed last, in nanoseconds since 1970; the greatest or least number where those do not do.
     public let modified: Int64
     /// The length of a regular file in bytes.

@@ -78,6 +78,14 @@ public final class Lane: @unchecked Sendable {
         enqueue(request)
     }
 
+    /// Queues a piece of background work, which belongs to no reactor: its medium does the work in `perform`, answers
+    /// nil, and nobody is told of the end. For the next piece the medium submits the same request again, so that
+    /// requests of commands come in between. Any thread.
+    public func submitDetached(_ request: FileRequest) {
+        request.isDetached = true
+        enqueue(request)
+    }
+
     // MARK: For engines
 
     /// Takes the oldest request and performs it, once for each call of `schedule`. It may wait.
@@ -122,6 +130,10 @@ public final class Lane: @unchecked Sendable {
 
     /// Ends a request that the medium has put aside.
     public func complete(_ request: FileRequest, with result: FileResult) {
+        if request.isDetached {
+            request.medium = nil
+            return
+        }
         guard let reactor = request.reactor else { preconditionFailure("a request is completed once") }
         request.result = result
         reactor.complete(request)

@@ -40,6 +40,10 @@ extension AdditionalSenseCode {
     public static let targetPortInUnavailableState = Self(0x04, 0x0C)
     /// LOGICAL UNIT NOT READY, OFFLINE.
     public static let notReadyOffline = Self(0x04, 0x12)
+    /// LOGICAL UNIT NOT READY, FORMAT IN PROGRESS.
+    public static let formatInProgress = Self(0x04, 0x04)
+    /// LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS.
+    public static let sanitizeInProgress = Self(0x04, 0x1B)
     public static let writeError = Self(0x0C, 0x00)
     public static let auxiliaryMemoryWriteError = Self(0x0C, 0x0B)
     public static let unexpectedUnsolicitedData = Self(0x0C, 0x0C)
@@ -47,6 +51,8 @@ extension AdditionalSenseCode {
     public static let notEnoughUnsolicitedData = Self(0x0C, 0x0D)
     public static let invalidFieldInCommandInformationUnit = Self(0x0E, 0x03)
     public static let unrecoveredReadError = Self(0x11, 0x00)
+    /// READ ERROR - LBA MARKED BAD BY APPLICATION CLIENT.
+    public static let markedBadByApplicationClient = Self(0x11, 0x14)
     public static let endOfDataNotFound = Self(0x14, 0x03)
     public static let blockSequenceError = Self(0x14, 0x04)
     public static let parameterListLengthError = Self(0x1A, 0x00)
@@ -103,6 +109,8 @@ extension AdditionalSenseCode {
     /// WORM MEDIUM - OVERWRITE ATTEMPTED.
     public static let wormOverwriteAttempted = Self(0x30, 0x0C)
     public static let mediumFormatCorrupted = Self(0x31, 0x00)
+    public static let formatCommandFailed = Self(0x31, 0x01)
+    public static let sanitizeCommandFailed = Self(0x31, 0x03)
     public static let roundedParameter = Self(0x37, 0x00)
     public static let savingParametersNotSupported = Self(0x39, 0x00)
     public static let mediumNotPresent = Self(0x3A, 0x00)

@@ -64,6 +64,13 @@ public struct CommandDescriptorBlock: Sendable {
 
     /// The bit NACA of the CONTROL byte.
     public static let normalACA: UInt8 = 0x04
+    /// Whether it is a variable-length one (SPC-5 clause 4.2.3.1), whose fields lie elsewhere.
+    @inlinable
+    public var isVariableLength: Bool { storage[0] == OperationCode.variableLength }
+
+    /// The service action in bytes 8 and 9 of a variable-length one.
+    @inlinable
+    public var variableLengthServiceAction: UInt16 { UInt16(storage[8]) << 8 | UInt16(storage[9]) }
 
     /// How many bytes the operation code's group says the block has (SPC-5 clause 4.2.5.1), or nil for the
     /// vendor-specific and variable-length groups.

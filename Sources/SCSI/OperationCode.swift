@@ -28,6 +28,8 @@ public enum OperationCode {
     public static let modeSense10: UInt8 = 0x5A
     public static let persistentReserveIn: UInt8 = 0x5E
     public static let persistentReserveOut: UInt8 = 0x5F
+    /// The variable-length commands, by service action (clause 4.2.3.1).
+    public static let variableLength: UInt8 = 0x7F
     public static let readAttribute: UInt8 = 0x8C
     public static let writeAttribute: UInt8 = 0x8D
     /// REPORT LUNS.
@@ -38,6 +40,7 @@ public enum OperationCode {
     // MARK: Direct access block devices (SBC-4)
 
     public static let formatUnit: UInt8 = 0x04
+    public static let reassignBlocks: UInt8 = 0x07
     public static let read6: UInt8 = 0x08
     public static let write6: UInt8 = 0x0A
     public static let startStopUnit: UInt8 = 0x1B
@@ -50,8 +53,12 @@ public enum OperationCode {
     public static let prefetch10: UInt8 = 0x34
     public static let synchronizeCache10: UInt8 = 0x35
     public static let readDefectData10: UInt8 = 0x37
+    /// READ LONG(10) (SBC-3).
+    public static let readLong10: UInt8 = 0x3E
+    public static let writeLong10: UInt8 = 0x3F
     public static let writeSame10: UInt8 = 0x41
     public static let unmap: UInt8 = 0x42
+    public static let sanitize: UInt8 = 0x48
     public static let read16: UInt8 = 0x88
     public static let compareAndWrite: UInt8 = 0x89
     public static let write16: UInt8 = 0x8A
@@ -63,7 +70,10 @@ public enum OperationCode {
     public static let prefetch16: UInt8 = 0x90
     public static let synchronizeCache16: UInt8 = 0x91
     public static let writeSame16: UInt8 = 0x93
+    public static let writeStream16: UInt8 = 0x9A
+    public static let writeAtomic16: UInt8 = 0x9C
     public static let serviceActionIn16: UInt8 = 0x9E
+    public static let serviceActionOut16: UInt8 = 0x9F
     public static let read12: UInt8 = 0xA8
     public static let write12: UInt8 = 0xAA
     public static let writeAndVerify12: UInt8 = 0xAE

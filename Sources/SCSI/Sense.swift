@@ -59,6 +59,9 @@ public struct SenseData: Hashable, Sendable {
     public var commandSpecificInformation: UInt64?
     /// The field that an ILLEGAL REQUEST is about (SPC-5 clause 4.4.2.4.2).
     public var fieldPointer: FieldPointer?
+    /// PROGRESS INDICATION of the operation that keeps the unit busy, in 65536ths (SPC-5 clause 4.4.2.4.4); it goes
+    /// where `fieldPointer` would.
+    public var progress: UInt16?
     /// FILEMARK: a filemark was met.
     public var isFilemark = false
     /// EOM: the position is at beginning of partition, in early warning or at end of partition.
@@ -122,6 +125,12 @@ public struct SenseData: Hashable, Sendable {
         (isFilemark ? 0x80 : 0) | (isEndOfMedium ? 0x40 : 0) | (isIncorrectLength ? 0x20 : 0)
     }
 
+    /// The three bytes of SENSE KEY SPECIFIC, SKSV one; nil when there is nothing to say (SPC-5 clause 4.4.2.4).
+    private var senseKeySpecific: (UInt8, UInt8, UInt8)? {
+        if let fieldPointer { return fieldPointer.bytes }
+        return progress.map { (0x80, UInt8($0 >> 8), UInt8($0 & 0xFF)) }
+    }
+
     /// Fixed format, SPC-5 table 48. INFORMATION is valid only when it fits four bytes.
     @_lifetime(target: copy target)
     private func writeFixed(into target: inout MutableRawSpan, at offset: Int) -> Int {
@@ -141,8 +150,7 @@ public struct SenseData: Hashable, Sendable {
         }
         target.store(byte: additionalSenseCode.code, at: offset + 12)
         target.store(byte: additionalSenseCode.qualifier, at: offset + 13)
-        if let fieldPointer {
-            let (first, second, third) = fieldPointer.bytes
+        if let (first, second, third) = senseKeySpecific {
             target.store(byte: first, at: offset + 15)
             target.store(byte: second, at: offset + 16)
             target.store(byte: third, at: offset + 17)
@@ -169,8 +177,7 @@ public struct SenseData: Hashable, Sendable {
             target.storeBE64(commandSpecificInformation, at: end + 4)
             end += 12
         }
-        if let fieldPointer {
-            let (first, second, third) = fieldPointer.bytes
+        if let (first, second, third) = senseKeySpecific {
             target.store(byte: 0x02, at: end)
             target.store(byte: 0x06, at: end + 1)
             target.store(byte: first, at: end + 4)
@@ -204,7 +211,9 @@ public struct SenseData: Hashable, Sendable {
             isEndOfMedium = bytes.byte(at: 2) & 0x40 != 0
             isIncorrectLength = bytes.byte(at: 2) & 0x20 != 0
             if bytes.byte(at: 0) & 0x80 != 0 { information = Int64(Int32(bitPattern: bytes.loadBE32(at: 3))) }
-            if bytes.byteCount >= 18, bytes.byte(at: 15) & 0x80 != 0 {
+            if bytes.byteCount >= 18, bytes.byte(at: 15) & 0x80 != 0, key == .notReady || key == .noSense {
+                progress = bytes.loadBE16(at: 16)
+            } else if bytes.byteCount >= 18, bytes.byte(at: 15) & 0x80 != 0 {
                 fieldPointer = FieldPointer(
                     isInCommand: bytes.byte(at: 15) & 0x40 != 0, byte: bytes.loadBE16(at: 16),
                     bit: bytes.byte(at: 15) & 0x08 != 0 ? bytes.byte(at: 15) & 7 : nil)

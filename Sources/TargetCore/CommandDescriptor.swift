@@ -70,8 +70,9 @@ public enum DataDirection: UInt8, Sendable {
 /// OPERATION CODES says.
 public struct CommandAttributes: Sendable {
     public let operationCode: UInt8
-    /// The service action in byte 1 bits 4–0, where the operation code has service actions.
-    public let serviceAction: UInt8?
+    /// The service action, where the operation code has service actions: in byte 1 bits 4–0, and in bytes 8 and 9 of
+    /// variable-length commands.
+    public let serviceAction: UInt16?
     /// The standard's name.
     public let name: String
     /// CDB USAGE DATA (SPC-5 clause 6.35.3): one where a bit of the command may be set; byte 0 is the operation code.
@@ -113,7 +114,7 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     /// What is known about the command besides its handlers.
     public let attributes: CommandAttributes
     /// Checks and, without Data-Out, works.
-    public let begin: Handler
+    public private(set) var begin: Handler
     /// Works when the Data-Out is there.
     public let execute: Handler?
     /// For commands whose conflict with a reservation, by RESERVE or a persistent one, depends on their fields (SPC-2
@@ -131,7 +132,7 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     ) {
         precondition(usage.count < CommandDescriptorBlock.maximumLength, "usage data is longer than a command")
         var bytes = [operationCode] + usage
-        if let serviceAction { bytes[1] = bytes[1] & 0xE0 | serviceAction }
+        if let serviceAction { bytes[1] = bytes[1] & 0xE0 | serviceAction & 0x1F }
         if let control = CommandDescriptorBlock.controlPosition(ofOperationCode: operationCode), control < bytes.count {
             bytes[control] |= CommandDescriptorBlock.normalACA
         }
@@ -141,8 +142,46 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
             forbidden[offset / 8] |= UInt64(~allowed) << UInt64(56 - offset % 8 * 8)
         }
         self.init(
-            operationCode, serviceAction, name, bytes, forbidden, direction, conditions, ordering, timeout,
-            passesReservation, begin, execute)
+            operationCode, serviceAction.map { UInt16($0) }, name, bytes, forbidden, direction, conditions, ordering,
+            timeout, passesReservation, begin, execute)
+    }
+
+    /// A row of a variable-length command (SPC-5 clause 4.2.3.1). `usage` is the CDB usage data from byte 10 on, of all
+    /// the bytes that the command has; CONTROL, in byte 1, has NACA only, and `group` says whether byte 6 has GROUP
+    /// NUMBER. A command whose ADDITIONAL CDB LENGTH is not that of its service action is refused.
+    public static func variableLength(
+        serviceAction: UInt16, _ name: String, group: UInt8 = 0, usage: [UInt8], direction: DataDirection = .none,
+        conditions: CommandConditions = [], ordering: OrderingClass = .shared, timeout: UInt32 = 60,
+        begin: @escaping Handler, execute: Handler? = nil
+    ) -> Self {
+        let additionalLength = UInt8(2 + usage.count)
+        let length = 10 + usage.count
+        precondition(length <= CommandDescriptorBlock.maximumLength, "usage data is longer than a command")
+        let head: [UInt8] = [
+            OperationCode.variableLength, CommandDescriptorBlock.normalACA, 0, 0, 0, 0, group, additionalLength,
+            UInt8(serviceAction >> 8),
+            UInt8(serviceAction & 0xFF),
+        ]
+        let bytes = head + usage
+        var forbidden = InlineArray<4, UInt64>(repeating: 0)
+        for (offset, mask) in bytes.enumerated() where offset > 0 && !(7...9).contains(offset) {
+            forbidden[offset / 8] |= UInt64(~mask) << UInt64(56 - offset % 8 * 8)
+        }
+        return Self(
+            OperationCode.variableLength, serviceAction, name, bytes, forbidden, direction, conditions, ordering,
+            timeout, nil, begin, execute
+        ).checkingFirst { _, task in
+            let block = task.commandDescriptorBlock
+            guard block[7] == additionalLength, block.count >= length else { return task.failInvalidField(byte: 7) }
+            return nil
+        }
+    }
+
+    /// The same row, with `check` before its first handler: what it gives ends the command, nil goes on.
+    public func checkingFirst(_ check: @escaping @Sendable (Device, SCSITask) -> CommandProgress?) -> Self {
+        var row = self
+        row.begin = { [begin] device, task, nexus in check(device, task) ?? begin(device, task, nexus) }
+        return row
     }
 
     /// The row for every operation code that the table does not have: a bridge's, which passes commands on that it does
@@ -158,7 +197,7 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     }
 
     private init(
-        _ operationCode: UInt8, _ serviceAction: UInt8?, _ name: String, _ usage: [UInt8],
+        _ operationCode: UInt8, _ serviceAction: UInt16?, _ name: String, _ usage: [UInt8],
         _ forbidden: InlineArray<4, UInt64>, _ direction: DataDirection, _ conditions: CommandConditions,
         _ ordering: OrderingClass, _ timeout: UInt32, _ passesReservation: ReservationException?,
         _ begin: @escaping Handler, _ execute: Handler?
@@ -206,6 +245,7 @@ public struct CommandSet: Sendable {
     private let passesReservation: [(@Sendable (borrowing CommandDescriptorBlock) -> Bool)?]
     /// By operation code: a row's index, or −1, or −2 − an index into `serviceActions`.
     private let index: [Int16]
+    /// By service action; none beyond the last that the operation code has.
     private let serviceActions: [[Int16]]
 
     init<Device>(_ listed: [CommandDescriptor<Device>], wildcard: CommandDescriptor<Device>?) {
@@ -222,11 +262,13 @@ public struct CommandSet: Sendable {
                 continue
             }
             if index[code] == -1 {
-                serviceActions.append([Int16](repeating: -1, count: 32))
+                serviceActions.append([])
                 index[code] = Int16(-2 - (serviceActions.count - 1))
             }
             precondition(index[code] <= -2, "operation code \(code) stands both with and without service action")
             let table = Int(-2 - index[code])
+            let missing = Int(serviceAction) + 1 - serviceActions[table].count
+            if missing > 0 { serviceActions[table] += [Int16](repeating: -1, count: missing) }
             precondition(serviceActions[table][Int(serviceAction)] == -1, "a service action stands twice in the table")
             serviceActions[table][Int(serviceAction)] = Int16(row)
         }
@@ -245,20 +287,25 @@ public struct CommandSet: Sendable {
     }
 
     /// Finds the row for a command; the wildcard row for one that is not listed, where there is one.
-    public func find(operationCode: UInt8, serviceAction: UInt8) -> CommandLookup {
-        let found = findListed(operationCode: operationCode, serviceAction: serviceAction)
+    public func find(_ block: borrowing CommandDescriptorBlock) -> CommandLookup {
+        let row = index[Int(block.operationCode)]
+        if row >= 0 { return .command(Int(row)) }
+        let found = findListed(
+            operationCode: block.operationCode,
+            serviceAction: block.isVariableLength ? block.variableLengthServiceAction : UInt16(block.serviceAction))
         if listedCount == rows.count { return found }
         if case .command = found { return found }
         return .command(listedCount)
     }
 
     /// Finds the row for a command that the table lists.
-    func findListed(operationCode: UInt8, serviceAction: UInt8) -> CommandLookup {
+    func findListed(operationCode: UInt8, serviceAction: UInt16) -> CommandLookup {
         let row = index[Int(operationCode)]
         if row >= 0 { return .command(Int(row)) }
         if row == -1 { return .unknownOperationCode }
-        let nested = serviceActions[Int(-2 - row)][Int(serviceAction & 0x1F)]
-        return nested >= 0 ? .command(Int(nested)) : .unknownServiceAction
+        let actions = serviceActions[Int(-2 - row)]
+        guard Int(serviceAction) < actions.count, actions[Int(serviceAction)] >= 0 else { return .unknownServiceAction }
+        return .command(Int(actions[Int(serviceAction)]))
     }
 
     public func hasServiceActions(_ operationCode: UInt8) -> Bool { index[Int(operationCode)] <= -2 }

@@ -6,17 +6,17 @@ internal import SCSI
 ///
 /// Nothing of the command is with the medium meanwhile. So it ends at once when it is aborted or its nexus is lost,
 /// and is none of the tasks that others wait for: two commands never wait for each other. On the task's reactor.
-final class CommandWait: @unchecked Sendable {
+public final class CommandWait: @unchecked Sendable {
     /// Nil when the command has ended.
     private var task: SCSITask?
 
     fileprivate init(_ task: SCSITask) { self.task = task }
 
     /// What was waited for has ended: the command ends with GOOD, unless it was aborted before.
-    func end() { end { _ = $0.good() } }
+    public func end() { end { _ = $0.good() } }
 
     /// The same with an outcome that `outcome` gives the task.
-    func end(_ outcome: (SCSITask) -> Void) {
+    public func end(_ outcome: (SCSITask) -> Void) {
         guard let task = task.take() else { return }
         task.wait = nil
         outcome(task)
@@ -41,7 +41,7 @@ extension SCSITask {
     /// Has the command wait: `return task.wait { … }`. `begin` is called in one of the reactor's next turns, when the
     /// command is pending and its handler has returned, and has `CommandWait.end` called later or at once. It is called
     /// also when the command has been aborted meanwhile.
-    func wait(_ begin: @escaping @Sendable (CommandWait) -> Void) -> CommandProgress {
+    public func wait(_ begin: @escaping @Sendable (CommandWait) -> Void) -> CommandProgress {
         let wait = CommandWait(self)
         guard reactor.postCompletion({ begin(wait) }) else {
             // The reactor is stopping.

@@ -172,7 +172,8 @@ public struct ModePageChange: Sendable {
 extension DeviceServer {
     public func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
         lookup == .unknownServiceAction
-            ? task.failInvalidField(byte: 1, bit: 4)
+            ? task.commandDescriptorBlock.isVariableLength
+                ? task.failInvalidField(byte: 8) : task.failInvalidField(byte: 1, bit: 4)
             : task.fail(
                 SenseData(
                     .illegalRequest, .invalidCommandOperationCode,

@@ -6,7 +6,7 @@ extension LogicalUnit {
     /// Takes a task from its nexus: finds its command, orders it, starts it.
     func admit(_ task: SCSITask, _ nexus: ITLNexus) {
         let block = task.commandDescriptorBlock
-        let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
+        let lookup = commands.find(block)
         if case .command(let command) = lookup {
             task.fields.command = command
             let ordering = commands.ordering(command)
@@ -103,7 +103,7 @@ extension LogicalUnit {
         ])
         if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
         let block = task.commandDescriptorBlock
-        let lookup = commands.find(operationCode: block.operationCode, serviceAction: block.serviceAction)
+        let lookup = commands.find(block)
         proceed(task, nexus, server.unknownCommand(lookup, task))
     }
 

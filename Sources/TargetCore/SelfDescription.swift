@@ -19,9 +19,8 @@ extension LogicalUnit {
         case 1, 2, 3: break
         default: return task.failInvalidField(byte: 2, bit: 2)
         }
-        let isKnownAction = hasServiceActions ? serviceAction < 32 : option != 3 || serviceAction == 0
-        let lookup = commands.findListed(
-            operationCode: operationCode, serviceAction: UInt8(truncatingIfNeeded: serviceAction & 0x1F))
+        let isKnownAction = hasServiceActions || option != 3 || serviceAction == 0
+        let lookup = commands.findListed(operationCode: operationCode, serviceAction: serviceAction)
         guard isKnownAction, case .command(let command) = lookup else {
             // SUPPORT 001b: not supported.
             return task.answer([0, 0x01, 0, 0], allocationLength: allocationLength)
@@ -39,7 +38,7 @@ extension LogicalUnit {
         var list: [UInt8] = []
         for attributes in commands.attributes {
             list += [attributes.operationCode, 0]
-            list.appendBE16(UInt16(attributes.serviceAction ?? 0))
+            list.appendBE16(attributes.serviceAction ?? 0)
             list += [0, (hasTimeouts ? 0x02 : 0) | (attributes.serviceAction != nil ? 0x01 : 0)]
             list.appendBE16(UInt16(attributes.usage.count))
             if hasTimeouts { list += timeouts(attributes) }

@@ -13,6 +13,8 @@ public enum ReservationTable {
     /// Allowed beside the write exclusive types.
     private static let reads: Set<String> = [
         "READ(6)", "READ(10)", "READ(12)", "READ(16)", "PRE-FETCH(10)", "PRE-FETCH(16)", "VERIFY(6)", "VERIFY(10)",
+        "REPORT PROVISIONING INITIALIZATION PATTERN",
+        "READ(32)", "VERIFY(32)", "READ LONG(10)", "READ LONG(16)", "GET LBA STATUS(32)",
         "VERIFY(12)", "VERIFY(16)", "GET LBA STATUS(16)", "READ DEFECT DATA(10)", "READ DEFECT DATA(12)",
         "MODE SENSE(6)", "MODE SENSE(10)", "REPORT SUPPORTED OPERATION CODES",
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "REWIND", "SPACE(6)", "SPACE(16)", "LOCATE(10)", "LOCATE(16)",

@@ -30,6 +30,7 @@ public final class SimulatedStore: ByteStore {
         /// What recording a loss, or removing the record, fails with; 0 for none.
         var noteError: Int32 = 0
         var keepsNotes = true
+        var notes: [StoreNoteKey: [UInt8]] = [:]
         var isHolding = false
     }
 
@@ -41,9 +42,12 @@ public final class SimulatedStore: ByteStore {
     ///
     /// As Linux does, it can forget at a failed synchronisation that the changes were to be written: they are still
     /// read, and the next synchronisation succeeds without them.
-    public init(_ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false, canStall: Bool = false) {
+    public init(
+        _ content: [UInt8] = [], forgetsAfterFailedSynchronization: Bool = false, canStall: Bool = false,
+        notes: [StoreNoteKey: [UInt8]] = [:]
+    ) {
         self.canStall = canStall
-        state = Lock(State(content: content, durable: content))
+        state = Lock(State(content: content, durable: content, notes: notes))
         self.forgetsAfterFailedSynchronization = forgetsAfterFailedSynchronization
     }
 
@@ -122,7 +126,7 @@ public final class SimulatedStore: ByteStore {
 
     /// What could be on the medium after a crash now.
     public func afterCrash(using generator: inout SeededRandom) -> SimulatedStore {
-        let (durable, changes) = state.withLock { ($0.durable, $0.changes) }
+        let (durable, changes, notes) = state.withLock { ($0.durable, $0.changes, $0.notes) }
         var content = durable
         let lossRate = [0, 10, 50, 100].randomElement(using: &generator) ?? 0
         for change in changes where Int.random(in: 0..<100, using: &generator) >= lossRate {
@@ -136,8 +140,11 @@ public final class SimulatedStore: ByteStore {
                 }
             }
         }
-        return SimulatedStore(content)
+        return SimulatedStore(content, notes: notes)
     }
+
+    /// The notes that are there.
+    public var notes: [StoreNoteKey: [UInt8]] { state.withLock { $0.notes } }
 
     private static func apply(_ content: inout [UInt8], _ change: Change) {
         switch change {
@@ -307,6 +314,27 @@ public final class SimulatedStore: ByteStore {
             if state.noteError != 0 { return state.noteError }
             state.notedLoss = note
             return Self.failure(&state) ?? 0
+        }
+    }
+
+    /// What was put down.
+    public func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]? {
+        let (note, code) = state.withLock { state in (state.notes[key], state.noteError) }
+        guard code == 0 else { throw SystemError(code: code, operation: "read note of", path: "store") }
+        return note
+    }
+
+    /// Puts a note down or removes it, durably with all changes; that is a changing call too.
+    public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 {
+        state.withLock { state in
+            guard state.keepsNotes else { return bytes == nil ? 0 : Errno.notSupported }
+            if bytes == nil, state.notes[key] == nil { return 0 }
+            if state.noteError != 0 { return state.noteError }
+            if let code = Self.failure(&state) { return code }
+            state.notes[key] = bytes
+            for change in state.changes { Self.apply(&state.durable, change) }
+            state.changes = []
+            return 0
         }
     }
 

@@ -63,6 +63,7 @@ final class DiskFixture: @unchecked Sendable {
     }
 
     deinit {
+        _ = unit.close()
         reactor.stop()
         otherReactor.stop()
         threads.stop()

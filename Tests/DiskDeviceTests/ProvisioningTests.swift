@@ -191,4 +191,30 @@ struct ProvisioningTests {
         #expect(port.sense(CDB.ten(OperationCode.prefetch10, lba: 1 << 18, count: 1)) == outOfRange)
         #expect(port.sense(CDB.ten(OperationCode.prefetch10, lba: (1 << 18) - 1, count: 2)) == outOfRange)
     }
+
+    @Test("REPORT PROVISIONING INITIALIZATION PATTERN gives a block of zeros, as far as it is asked for")
+    func provisioningPattern() throws {
+        let port = try DiskFixture(blocks: 64).initiator()
+        for length in [0, 1, 511, 512, 513, 65535] {
+            let command: [UInt8] = [
+                OperationCode.maintenanceIn, 0x1D, 0, 0, 0, 0, 0, 0, UInt8(length >> 8), UInt8(length & 0xFF), 0, 0,
+            ]
+            #expect(port.execute(command).dataIn == [UInt8](repeating: 0, count: min(length, 512)))
+        }
+    }
+
+    @Test("ANCHOR is refused by its place: there is nothing to anchor")
+    func anchor() throws {
+        let port = try DiskFixture(blocks: 64).initiator()
+        let block = [UInt8](repeating: 0, count: 512)
+        #expect(
+            port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 1, flags: 0x18), dataOut: block)
+                == invalidField(1, bit: 4))
+        #expect(
+            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 1, flags: 0x18), dataOut: block)
+                == invalidField(1, bit: 4))
+        var unmap = CDB.unmap(length: 24)
+        unmap[1] = 1
+        #expect(port.sense(unmap, dataOut: CDB.unmapList([(0, 1)])) == invalidField(1, bit: 0))
+    }
 }

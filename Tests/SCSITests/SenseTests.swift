@@ -92,4 +92,15 @@ struct IdentifierTests {
         let bytes = DesignationDescriptor.nameString("iqn.a", association: 2, 5)
         #expect(bytes == [0x53, 0xA8, 0, 8] + Array("iqn.a".utf8) + [0, 0, 0])
     }
+
+    @Test("A progress indication goes where a field pointer would, with SKSV, in both formats")
+    func progress() {
+        var sense = SenseData(.notReady, .sanitizeInProgress)
+        sense.progress = 0x8001
+        let fixed = sense.encoded()
+        #expect(fixed[2] == 0x02 && Array(fixed[12...17]) == [0x04, 0x1B, 0, 0x80, 0x80, 0x01])
+        #expect(SenseData(parsing: fixed.rawSpan) == sense)
+        let descriptors = sense.encoded(isDescriptorFormat: true)
+        #expect(descriptors == [0x72, 0x02, 0x04, 0x1B, 0, 0, 0, 8, 0x02, 0x06, 0, 0, 0x80, 0x80, 0x01, 0])
+    }
 }

@@ -199,6 +199,12 @@ int cplatform_noted_loss(int descriptor, int64_t *_Nonnull seconds);
 /// Sets that attribute durably, with what was written to the file before; an error number of 0 removes it, which
 /// succeeds where there is none. Waits for the device.
 int cplatform_note_loss(int descriptor, int error_number, int64_t seconds);
+/// Reads the file's extended attribute `name` into `bytes`. Gives its length; -ENODATA when there is none, or the file
+/// system keeps none; -ERANGE when it is longer than `capacity`.
+ssize_t cplatform_get_attribute(int descriptor, const char *_Nonnull name, void *_Nonnull bytes, size_t capacity);
+/// Sets that attribute durably, with what was written to the file before; NULL removes it, which succeeds where there
+/// is none. Waits for the device.
+int cplatform_set_attribute(int descriptor, const char *_Nonnull name, const void *_Nullable bytes, size_t length);
 /// POSIX_FADV_DONTNEED on all of the file.
 void cplatform_drop_cache(int descriptor);
 /// 1 for a block device.

@@ -162,7 +162,7 @@ public final class LocalDevices: DeviceAssembly {
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
         end(targetName, [disk.identity.id])
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
-        if let failure = running?.server.image.synchronize() {
+        if let failure = running?.server.close() {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
         }
     }
@@ -198,7 +198,7 @@ public final class LocalDevices: DeviceAssembly {
         var isWritten = true
         for (_, library) in libraries.withLock({ $0 }) where !close(library) { isWritten = false }
         for (_, disk) in disks.withLock({ $0 }) {
-            if let failure = disk.server.image.synchronize() {
+            if let failure = disk.server.close() {
                 logger.error(
                     "disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
                 isWritten = false

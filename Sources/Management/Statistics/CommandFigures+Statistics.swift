@@ -41,6 +41,9 @@ extension CommandFigures {
     private static func name(ofOperationCode code: UInt8, _ commands: CommandSet?) -> String {
         switch code {
         case OperationCode.serviceActionIn16: "SERVICE ACTION IN(16)"
+        case OperationCode.serviceActionOut16: "SERVICE ACTION OUT(16)"
+        case OperationCode.variableLength: "VARIABLE LENGTH CDB"
+        case OperationCode.sanitize: "SANITIZE"
         case OperationCode.maintenanceIn: "MAINTENANCE IN"
         case OperationCode.maintenanceOut: "MAINTENANCE OUT"
         default: commands?.name(ofOperationCode: code) ?? hexadecimal(code)

@@ -39,6 +39,11 @@ public protocol DiskImage: Medium {
     func prepareRead(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64)
     /// Makes `request` write `blocks` from `first` on, from `leaseOffset` of its lease on.
     func prepareWrite(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64)
+    /// Makes `request` write `blocks` from `first` on, from its lease: durable when its outcome is `.done`, and nothing
+    /// is changed otherwise, also after a crash. One at a time, of at most `maximumAtomicLength` bytes.
+    func prepareAtomicWrite(_ request: FileRequest, first: UInt64, blocks: UInt64)
+    /// The most bytes of such a write; 0 where there is none.
+    var maximumAtomicLength: Int { get }
     /// Makes `request` make everything durable that was written before it is submitted.
     func prepareSynchronize(_ request: FileRequest)
     /// Makes `request` free the storage of `blocks` from `first` on, at most `maximumDeallocation` of them, which then
@@ -55,8 +60,32 @@ public protocol DiskImage: Medium {
     /// What a request of `prepareProvisioning` has found, when its outcome is `.done`: runs that follow one another,
     /// the first one from its first block on. They end before what the host no longer has.
     func provisioning(of request: FileRequest) -> [ProvisioningRun]
+    /// Makes `request` mark the block `first`, so that reading it fails with `.marked` until it is written or given
+    /// back. Durable when its outcome is `.done`; `.hostFull` when there is no room for another mark.
+    func prepareMarking(_ request: FileRequest, first: UInt64)
+    /// Makes `request` keep `operation` with the image, nil for none: durable when its outcome is `.done`, with all
+    /// that was written before. If that fails, `previous` is what stays, as far as that can be done.
+    func prepareKeeping(_ request: FileRequest, operation: [UInt8]?, insteadOf previous: [UInt8]?)
+    /// Makes `request` read the block `first` into its lease, marked or not.
+    func prepareLongRead(_ request: FileRequest, first: UInt64)
     /// The most blocks that one request frees or fills with zeros, so that others come in between.
     var maximumDeallocation: UInt64 { get }
+
+    // MARK: Operations on all blocks; these wait, and belong on threads of the lane
+
+    /// What `prepareKeeping` or `keep` had kept when the image was opened.
+    var keptOperation: KeptOperation { get }
+    /// Keeps `operation` with the image as `prepareKeeping` does.
+    func keep(operation: [UInt8]?) -> MediaFailure?
+    /// Frees the storage of at most `maximumDeallocation` blocks, which then read as zeros.
+    func erase(first: UInt64, blocks: UInt64) -> MediaFailure?
+    /// Writes `content`, a whole number of blocks, from `first` on.
+    func fill(first: UInt64, with content: [UInt8]) -> MediaFailure?
+    /// Whether reading at least one block fails because it is marked.
+    var hasMarks: Bool { get }
+    func isMarked(_ block: UInt64) -> Bool
+    /// Takes all marks away.
+    func removeMarks() -> MediaFailure?
 
     // MARK: The control plane; these wait
 
@@ -65,6 +94,8 @@ public protocol DiskImage: Medium {
     func resize(to capacity: Int64) throws(DiskImageError)
     /// Makes all completed writes durable.
     func synchronize() -> MediaFailure?
+    /// The same for the last time: what is beside the image for its use goes.
+    func close() -> MediaFailure?
 
     // MARK: Losses of written data
 
@@ -90,6 +121,14 @@ public protocol DiskImage: Medium {
 extension DiskImage {
     /// NUMBER OF LOGICAL BLOCKS.
     public var blockCount: UInt64 { UInt64(capacity) / UInt64(blockSize) }
+}
+
+/// What an image has kept of an operation on all of its blocks.
+public enum KeptOperation: Equatable, Sendable {
+    case none
+    case bytes([UInt8])
+    /// There may be something, and nobody can tell what.
+    case unreadable
 }
 
 /// Consecutive blocks that all have storage, or none.

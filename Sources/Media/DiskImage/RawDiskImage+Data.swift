@@ -6,6 +6,10 @@ internal import Synchronization
 extension RawDiskImage {
     /// The special operation that finds out where blocks have storage.
     private static let provisioningOperation = 0
+    /// The special operation that reads a block, marked or not.
+    private static let longReadOperation = 1
+    /// The special operation that writes as a whole or not at all.
+    private static let atomicWriteOperation = 2
 
     private static let zeros = [UInt8](repeating: 0, count: 65536)
 
@@ -16,6 +20,7 @@ extension RawDiskImage {
     /// A file that has become shorter than the disk gives `.truncated`: never zeros that nobody wrote.
     public func readCached(into lease: inout BufferLease, first: UInt64, blocks: UInt64) -> MediaResult {
         let (offset, count) = bytes(first, blocks)
+        guard !marks.contain(first, blocks) else { return .failed(.marked) }
         var nothing = MutableRawSpan()
         return Self.result(
             store.read(header: &nothing, into: &lease, at: 0, count: count, offset: offset, mode: .cached),
@@ -40,7 +45,7 @@ extension RawDiskImage {
         let (offset, count) = bytes(first, blocks)
         let before = losses.refusal(since: request.epoch)
         guard before == 0 else { return .failed(MediaFailure(errorNumber: before)) }
-        guard deallocations.load(ordering: .relaxed) == 0 else { return .wouldBlock }
+        guard deallocations.load(ordering: .relaxed) == 0, !marks.contain(first, blocks) else { return .wouldBlock }
         var now: Int64 = 0
         if canStall {
             now = clock.now.nanoseconds
@@ -64,11 +69,25 @@ extension RawDiskImage {
         request.leaseOffset = leaseOffset
     }
 
+    /// Reads one block for READ LONG.
+    public func prepareLongRead(_ request: FileRequest, first: UInt64) {
+        prepare(request, .special(Self.longReadOperation), first, 1)
+        request.leaseOffset = 0
+    }
+
     /// Writes to the page cache, where a thread may wait.
     public func prepareWrite(_ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64) {
         prepare(request, .write, first, blocks)
         request.leaseOffset = leaseOffset
     }
+
+    /// Writes durably, as a whole or not at all (`AtomicWriteJournal`).
+    public func prepareAtomicWrite(_ request: FileRequest, first: UInt64, blocks: UInt64) {
+        prepare(request, .special(Self.atomicWriteOperation), first, blocks)
+        request.leaseOffset = 0
+    }
+
+    public var maximumAtomicLength: Int { journal == nil ? 0 : AtomicWriteJournal.maximumLength }
 
     /// Makes everything durable, whichever blocks a command names: a file has no finer way.
     public func prepareSynchronize(_ request: FileRequest) {
@@ -121,22 +140,25 @@ extension RawDiskImage {
     public func perform(_ request: FileRequest) -> FileResult? {
         switch request.operation {
         case .read:
-            let result = request.perform(on: store)
-            if case .done(let count) = result, count < request.count { noteTruncation() }
-            return result
+            guard !marks.contain(UInt64(request.fileOffset) >> blockShift, UInt64(request.count) >> blockShift) else {
+                return .failed(MediaFailure.markedNumber)
+            }
+            return read(request)
         case .call: return request.perform(on: store)
         case .write:
             let result = change(request) { request.perform(on: store) }
             if canStall, case .done = result { noteWrite(at: clock.now.nanoseconds) }
-            return result
+            return unmarking(request, result)
         case .punchHole:
-            return change(request) {
+            let result = change(request) {
                 deallocate(request) { store.punchHole(at: request.fileOffset, length: Int64(request.count)) }
             }
+            return unmarking(request, result)
         case .zeroRange:
-            return change(request) {
+            let result = change(request) {
                 deallocate(request) { store.zeroRange(at: request.fileOffset, length: Int64(request.count)) }
             }
+            return unmarking(request, result)
         case .synchronizeData:
             return synchronizations.synchronize(request, in: lane) {
                 synchronizeStore()
@@ -144,11 +166,32 @@ extension RawDiskImage {
                 let code = code != 0 ? code : losses.refusal(since: request.epoch)
                 return code == 0 ? .done(0) : .failed(code)
             }
+        case .special(Self.longReadOperation):
+            request.operation = .read
+            return read(request)
+        case .special(Self.atomicWriteOperation):
+            return unmarking(request, change(request) { writeAtomically(request) })
         case .special:
             let runs = provisioning(from: request.fileOffset, runs: request.count)
             request.answer = runs
             return runs.isEmpty ? .failed(MediaFailure.truncatedNumber) : .done(0)
         }
+    }
+
+    private func read(_ request: FileRequest) -> FileResult {
+        let result = request.perform(on: store)
+        if case .done(let count) = result, count < request.count { noteTruncation() }
+        return result
+    }
+
+    private func writeAtomically(_ request: FileRequest) -> FileResult {
+        guard let journal, let lease = request.payload.lease.take() else { return .failed(Errno.notSupported) }
+        let content = lease.copyToArray()
+        request.payload.lease = consume lease
+        // A write would make a file longer that is too short, and then nobody would see it any more.
+        guard !isTruncated else { return .failed(noteTruncation()) }
+        let code = journal.write(content, at: request.fileOffset, to: store) { synchronizeStore() }
+        return code == 0 ? .done(0) : .failed(code)
     }
 
     /// Changes the file by `body`, unless written data were lost since the command began.
@@ -251,7 +294,7 @@ extension RawDiskImage {
         return length
     }
 
-    private var isTruncated: Bool { truncatedEnd != nil }
+    var isTruncated: Bool { truncatedEnd != nil }
 
     /// Notes that the file has become shorter than the disk: the next write behind its end would make it longer again,
     /// with zeros for what was there. A loss that is known already stays as it is. It gives the error number of the
@@ -288,6 +331,8 @@ extension RawDiskImage {
         synchronizations.serially {
             guard losses.failure != nil else { return nil }
             if isTruncated { return .truncated }
+            // What is written from now on is newer than an atomic write that was lost.
+            if let failure = MediaFailure.of(journal?.discard() ?? 0) { return failure }
             // What the host could not write out until now is a part of this loss, not a new one after it.
             _ = store.synchronizeData()
             let code = store.noteLoss(nil)

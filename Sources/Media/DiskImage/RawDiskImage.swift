@@ -24,6 +24,10 @@ public final class RawDiskImage: DiskImage {
     public let lane: Lane
     let store: any ByteStore
     let losses: LossRecord
+    let marks: BlockMarks
+    public let keptOperation: KeptOperation
+    /// For atomic writes; nil where they are not possible.
+    let journal: AtomicWriteJournal?
     let synchronizations = SynchronizationGroup()
     /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile.
     let deallocations = Atomic<Int>(0)
@@ -37,9 +41,10 @@ public final class RawDiskImage: DiskImage {
 
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
-        clock: MonotonicClock = .system
+        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil
     ) {
         self.store = store
+        self.journal = journal
         self.clock = clock
         canStall = store.canStall
         self.path = path
@@ -47,10 +52,23 @@ public final class RawDiskImage: DiskImage {
         blockShift = UInt64(blockSize.trailingZeroBitCount)
         length = AtomicLength(capacity)
         lane = Lane(engine: engine, concurrency: Self.concurrency)
+        (marks, keptOperation) = Self.notes(of: store)
         let noted = store.notedLoss
         // What the cache holds may be what the device has not; nothing of it is mapped yet.
         if noted != nil { store.dropCache() }
         losses = LossRecord(noted: noted)
+    }
+
+    /// What is kept with the bytes. Marks that cannot be read make the operation unreadable too: nobody knows which
+    /// blocks may be read.
+    private static func notes(of store: any ByteStore) -> (BlockMarks, KeptOperation) {
+        do throws(SystemError) {
+            let operation = try store.note(.operation)
+            let marks = BlockMarks(try store.note(.markedBlocks) ?? [])
+            return (marks, operation.map { .bytes($0) } ?? .none)
+        } catch {
+            return (BlockMarks([]), .unreadable)
+        }
     }
 
     public var capacity: Int64 { length.value }
@@ -78,7 +96,8 @@ public final class RawDiskImage: DiskImage {
             throw DiskImageError(error, path: path)
         }
         let image = RawDiskImage(
-            store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock)
+            store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
+            journal: AtomicWriteJournal(imagePath: path))
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
         return image
@@ -110,7 +129,14 @@ public final class RawDiskImage: DiskImage {
         if let expectedCapacity, expectedCapacity != length {
             throw .capacityMismatch(path: path, length: length, expected: expectedCapacity)
         }
-        return RawDiskImage(store: file, engine: engine, path: path, blockSize: blockSize, capacity: length)
+        do throws(SystemError) {
+            try AtomicWriteJournal.recover(imagePath: path, image: file, length: length)
+        } catch {
+            throw DiskImageError(error, path: path)
+        }
+        return RawDiskImage(
+            store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
+            journal: AtomicWriteJournal(imagePath: path))
     }
 
     private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {

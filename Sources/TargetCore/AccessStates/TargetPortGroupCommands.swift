@@ -25,7 +25,7 @@ extension LogicalUnit {
     /// Whether its device type has the commands.
     var managesAccessStates: Bool {
         if case .command = commands.findListed(
-            operationCode: OperationCode.maintenanceIn, serviceAction: Self.targetPortGroupsAction)
+            operationCode: OperationCode.maintenanceIn, serviceAction: UInt16(Self.targetPortGroupsAction))
         {
             true
         } else {

@@ -44,6 +44,13 @@ extension FuzzTarget {
             data: [0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0]),
         command([OperationCode.serviceActionIn16, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0]),
         command([OperationCode.synchronizeCache10, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        command([OperationCode.sanitize, 0x82, 0, 0, 0, 0, 0, 0, 0, 0]),
+        command([OperationCode.sanitize, 0x01, 0, 0, 0, 0, 0, 0, 6, 0], data: [0x81, 0, 0, 2, 1, 2]),
+        command([OperationCode.formatUnit, 0x10, 0, 0, 0, 0], data: [0, 0x8A, 0, 0, 0, 1, 0, 2, 1, 2]),
+        command([OperationCode.reassignBlocks, 0, 0, 0, 0, 0], data: [0, 0, 0, 4, 0, 0, 0, 1]),
+        command([OperationCode.writeLong10, 0x40, 0, 0, 0, 1, 0, 0, 0, 0]),
+        command([OperationCode.readLong10, 0, 0, 0, 0, 1, 0, 2, 0, 0]),
+        command([OperationCode.writeAtomic16, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0], blocks: 1),
         command([OperationCode.startStopUnit, 0, 0, 0, 0, 0]), command([OperationCode.startStopUnit, 0, 0, 0, 1, 0]),
     ]
 

@@ -1,0 +1,46 @@
+internal import CPlatform
+
+/// What is kept with a file beside its bytes: the name of an extended attribute.
+public enum StoreNoteKey: String, Sendable, CaseIterable {
+    /// An operation on the whole medium that is under way or has failed.
+    case operation = "user.carousel.operation"
+    /// The blocks that an initiator has made unreadable.
+    case markedBlocks = "user.carousel.marked-blocks"
+
+    /// The most bytes of a note: what an extended attribute of Linux holds at most (XATTR_SIZE_MAX). File systems
+    /// may have room for fewer; ext4 has that of one block for all attributes of a file.
+    public static let maximumLength = 65536
+}
+
+extension File {
+    /// The file's extended attribute; nil when there is none, or the file system keeps none.
+    public func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        var length = read(key, into: &bytes)
+        if length == -Int(Errno.range) {
+            bytes = [UInt8](repeating: 0, count: StoreNoteKey.maximumLength)
+            length = read(key, into: &bytes)
+        }
+        if length == -Int(Errno.noData) { return nil }
+        guard length >= 0 else { throw SystemError(code: Int32(-length), operation: "read note of", path: path) }
+        return Array(bytes.prefix(length))
+    }
+
+    private func read(_ key: StoreNoteKey, into bytes: inout [UInt8]) -> Int {
+        unsafe bytes.withUnsafeMutableBytes { buffer in
+            // Safe: the call writes at most the buffer's length.
+            guard let start = buffer.baseAddress else { return 0 }
+            return unsafe cplatform_get_attribute(fileDescriptor, key.rawValue, start, buffer.count)
+        }
+    }
+
+    /// Sets or, with nil or no bytes, removes the extended attribute: EOPNOTSUPP where the file system keeps none,
+    /// ENOSPC where it has no room for so much, EPERM for a block device.
+    public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 {
+        guard let bytes else { return unsafe -cplatform_set_attribute(fileDescriptor, key.rawValue, nil, 0) }
+        return unsafe bytes.withUnsafeBytes { buffer in
+            // Safe: the call reads the buffer's bytes. An empty note is none.
+            unsafe -cplatform_set_attribute(fileDescriptor, key.rawValue, buffer.baseAddress, buffer.count)
+        }
+    }
+}
