@@ -18,8 +18,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     static let inlineWriteLimit = 1 << 20
 
     public let identity: DeviceIdentity
-    public let traits = InquiryTraits(type: .directAccessBlock, versionDescriptors: [VersionDescriptor.sbc3])
-    public let commands = DiskDeviceServer.table.commands
+    public let traits: InquiryTraits
+    public let commands: CommandSet
     public let modePages = DiskModePage.all
     public let attachedNexuses = AttachedNexuses()
 
@@ -27,33 +27,41 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public let image: any DiskImage
     /// The logical block length is two to this power.
     let blockShift: UInt64
-    /// LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
-    let physicalBlockExponent: UInt8
-    /// Whether nothing may be written, whatever mode parameters say.
-    let isReadOnly: Bool
+    /// What it says of itself.
+    let attributes: DiskAttributes
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
 
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
-    private let stopped = Atomic<Bool>(false)
+    /// Why the unit is not ready, `Unreadiness`; nothing when it is.
+    let unreadiness: Atomic<UInt8>
+    /// Whether the medium is being ejected or loaded.
+    let isMoving = Atomic<Bool>(false)
+    /// What keeps the state of the medium, if anything does.
+    let mediumKeeper = Lock<(any DiskMediumKeeper)?>(nil)
+    /// Why the medium may not be written, `WriteProtection`; nothing when it may.
+    private let writeProtection: Atomic<UInt8>
 
     // Bits of mode pages that the data path needs.
     private let writeCache = Atomic<Bool>(true)
-    private let softwareWriteProtection = Atomic<Bool>(false)
     private let descriptorSense = Atomic<Bool>(false)
 
-    /// A disk over `image`. With 512-byte blocks, `physicalBlockExponent` 3 tells initiators that the medium prefers
-    /// aligned 4 KiB (512e), 0 that it has no preference.
+    /// A disk over `image`, of a removable one also with its medium ejected.
     public init(
-        image: any DiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
+        image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
+        isReadOnly: Bool = false, isEjected: Bool = false
     ) {
         self.identity = identity
         self.image = image
-        self.physicalBlockExponent = physicalBlockExponent
-        self.isReadOnly = isReadOnly
+        self.attributes = attributes
+        traits = InquiryTraits(
+            type: .directAccessBlock, isRemovable: attributes.isRemovable, versionDescriptors: [VersionDescriptor.sbc3])
+        commands = attributes.isRemovable ? Self.removableTable.commands : Self.table.commands
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
+        unreadiness = Atomic(isEjected && attributes.isRemovable ? Unreadiness.ejected.rawValue : 0)
+        writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
         whenLosing {}
     }
 
@@ -63,15 +71,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public var blockCount: UInt64 { blockTotal.load(ordering: .acquiring) }
     /// The logical block length in bytes.
     public var blockSize: Int { 1 << Int(blockShift) }
-    /// Whether START STOP UNIT has stopped the unit.
-    var isStopped: Bool {
-        get { stopped.load(ordering: .acquiring) }
-        set { stopped.store(newValue, ordering: .releasing) }
-    }
     /// WCE: whether a write may end before its data are durable.
     var isWriteCacheEnabled: Bool { writeCache.load(ordering: .relaxed) }
     /// Whether the medium may not be written now.
-    var isWriteProtected: Bool { isReadOnly || softwareWriteProtection.load(ordering: .relaxed) }
+    var isWriteProtected: Bool { writeProtection.load(ordering: .relaxed) != 0 }
+
+    /// Permits writes, or forbids them, whatever mode parameters say. All nexuses are told that mode parameters (WP)
+    /// have changed; writes that have begun end as ever.
+    public func setReadOnly(_ isReadOnly: Bool) {
+        guard writeProtection.set(WriteProtection.readOnly, isReadOnly) else { return }
+        attachedNexuses.establishUnitAttention(.modeParametersChanged)
+    }
 
     /// Whether the host has lost written data and nobody has acknowledged that: until then everything that writes, or
     /// makes durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
@@ -121,6 +131,11 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        // The medium may have gone since the Data-Out was asked for.
+        if attributes.isRemovable, let sense = notReadySense, !commands.conditions(command).contains(.allowedWhenNotReady)
+        {
+            return task.fail(sense)
+        }
         guard changesMedium(command) else { return Self.table.execute(command, self, task, nexus) }
         return executeInGate(task, nexus)
     }
@@ -142,12 +157,14 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     public var notReadySense: SenseData? {
-        isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil
+        let reasons = Unreadiness(rawValue: unreadiness.load(ordering: .acquiring))
+        return reasons.isEmpty ? nil : Self.sense(of: reasons)
     }
 
     public var writeProtectionSense: SenseData? {
-        guard isWriteProtected else { return nil }
-        return SenseData(.dataProtect, isReadOnly ? .writeProtected : .softwareWriteProtected)
+        let reasons = WriteProtection(rawValue: writeProtection.load(ordering: .relaxed))
+        guard !reasons.isEmpty else { return nil }
+        return SenseData(.dataProtect, reasons.contains(.readOnly) ? .writeProtected : .softwareWriteProtected)
     }
 
     // MARK: Mode pages
@@ -161,8 +178,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             writeCache.store(page.current[0] & DiskModePage.writeCacheEnable != 0, ordering: .relaxed)
         case DiskModePage.control:
             descriptorSense.store(page.current[0] & DiskModePage.descriptorSense != 0, ordering: .relaxed)
-            softwareWriteProtection.store(
-                page.current[2] & DiskModePage.softwareWriteProtect != 0, ordering: .relaxed)
+            _ = writeProtection.set(WriteProtection.software, page.current[2] & DiskModePage.softwareWriteProtect != 0)
         default: break
         }
     }
@@ -223,6 +239,27 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         task.step = DiskStep.none.rawValue
         return Self.table.execute(task.command, self, task, nexus)
+    }
+}
+
+/// Why a medium may not be written: bits of one word, so that a command that writes reads no more than that.
+struct WriteProtection: OptionSet {
+    let rawValue: UInt8
+
+    /// The user has said so.
+    static let readOnly = WriteProtection(rawValue: 1)
+    /// SWP of the Control mode page (SBC-4 clause 4.12).
+    static let software = WriteProtection(rawValue: 2)
+}
+
+extension Atomic<UInt8> {
+    /// Sets or clears the bits of `reason`; whether that changes any.
+    func set<Reason: OptionSet>(_ reason: Reason, _ isSet: Bool) -> Bool where Reason.RawValue == UInt8 {
+        let before =
+            isSet
+            ? bitwiseOr(reason.rawValue, ordering: .acquiringAndReleasing).oldValue
+            : bitwiseAnd(~reason.rawValue, ordering: .acquiringAndReleasing).oldValue
+        return (before & reason.rawValue != 0) != isSet
     }
 }
 

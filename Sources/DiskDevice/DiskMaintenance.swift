@@ -8,6 +8,7 @@ extension DiskDeviceServer {
 
     /// READ CAPACITY(10) (SBC-4 clause 5.20).
     func readCapacity10(_ task: SCSITask) -> CommandProgress {
+        guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         var bytes: [UInt8] = []
         // All ones: ask READ CAPACITY(16).
         bytes.appendBE32(UInt32(exactly: blockCount - 1) ?? UInt32.max)
@@ -17,13 +18,15 @@ extension DiskDeviceServer {
 
     /// READ CAPACITY(16) (SBC-4 clause 5.21).
     func readCapacity16(_ task: SCSITask) -> CommandProgress {
+        guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         var bytes: [UInt8] = []
         bytes.appendBE64(blockCount - 1)
         bytes.appendBE32(UInt32(blockSize))
         // No protection information; LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
-        bytes += [0, physicalBlockExponent]
-        // LBPME, LBPRZ; the lowest aligned block is 0.
-        bytes.appendBE16(0xC000)
+        bytes += [0, attributes.physicalBlockExponent]
+        // LBPME, LBPRZ (one when the field of that name promises zeros), LOWEST ALIGNED LOGICAL BLOCK ADDRESS.
+        let promisesZeros: UInt16 = attributes.unmappedReads & 1 != 0 ? 0x4000 : 0
+        bytes.appendBE16(0x8000 | promisesZeros | attributes.lowestAlignedBlock)
         bytes += [UInt8](repeating: 0, count: 16)
         return task.answer(bytes, allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10)))
     }
@@ -37,44 +40,6 @@ extension DiskDeviceServer {
             return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
         }
         return synchronizeBuffered(task, .synchronize)
-    }
-
-    // MARK: START STOP UNIT (SBC-4 clause 5.31)
-
-    /// POWER CONDITION (SBC-4 table 82).
-    private enum PowerCondition: UInt8 {
-        case startValid = 0x0
-        case active = 0x1
-        case idle = 0x2
-        case standby = 0x3
-        case logicalUnitControl = 0x7
-        case forceIdleTimer = 0xA
-        case forceStandbyTimer = 0xB
-    }
-
-    func startStop(_ task: SCSITask) -> CommandProgress {
-        let block = task.commandDescriptorBlock
-        guard let condition = PowerCondition(rawValue: block[4] >> 4) else {
-            return task.failInvalidField(byte: 4, bit: 7)
-        }
-        // All conditions but stopped are alike to a file.
-        guard condition == .startValid else { return task.good() }
-        if block[4] & 0x01 != 0 {
-            isStopped = false
-            return task.good()
-        }
-        // NO_FLUSH.
-        if block[4] & 0x04 != 0 {
-            isStopped = true
-            return task.good()
-        }
-        return synchronizeBuffered(task, .synchronizeBeforeStop)
-    }
-
-    func synchronizedBeforeStop(_ task: SCSITask) -> CommandProgress {
-        if let failure = synchronizationFailure(task) { return failure }
-        isStopped = true
-        return task.good()
     }
 
     // MARK: READ DEFECT DATA (SBC-3 clauses 5.15 and 5.16)

@@ -56,11 +56,13 @@ extension DiskDeviceServer {
         switch page {
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
-            // MEDIUM ROTATION RATE 1: non-rotating.
-            [0x00, 0x01] + [UInt8](repeating: 0, count: 58)
+            // MEDIUM ROTATION RATE, PRODUCT TYPE (not indicated), NOMINAL FORM FACTOR.
+            [
+                UInt8(attributes.rotationRate >> 8), UInt8(attributes.rotationRate & 0xFF), 0, attributes.formFactor,
+            ] + [UInt8](repeating: 0, count: 56)
         case Self.logicalBlockProvisioning:
             // No threshold; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.
-            [0x00, 0xE4, 0x02, 0x00]
+            [0x00, 0xE0 | attributes.unmappedReads << 2, 0x02, 0x00]
         default: nil
         }
     }
@@ -93,8 +95,10 @@ extension DiskDeviceServer {
         (isWriteProtected ? 0x80 : 0) | 0x10
     }
 
-    /// The short or long LBA mode parameter block descriptor (SBC-4 clauses 6.5.2.2 and 6.5.2.3).
+    /// The short or long LBA mode parameter block descriptor (SBC-4 clauses 6.5.2.2 and 6.5.2.3). Without a medium
+    /// there are no blocks.
     public func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
+        let blockCount = hasMedium ? self.blockCount : 0
         var bytes: [UInt8] = []
         if isLong {
             bytes.appendBE64(blockCount)

@@ -104,6 +104,16 @@ public protocol DeviceAssembly: Sendable {
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
     /// change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
+    /// Makes the running disk what `spec` says of all that can change but its size; initiators learn of it. When it
+    /// throws, nothing has changed.
+    func adjustDisk(_ disk: DiskRecord, to spec: Disk.Spec) throws(ManagementError)
+    /// Makes durable what was written to the running disk and takes its medium away, when `keep` has kept that; with
+    /// `isForced` also when initiators prevent it. When it throws, the medium is where it was.
+    func ejectDisk(
+        _ disk: DiskRecord, isForced: Bool, keep: () throws(ManagementError) -> Void
+    ) throws(ManagementError)
+    /// Gives the running disk its medium back, when `keep` has kept that. When it throws, it is where it was.
+    func loadDisk(_ disk: DiskRecord, keep: () throws(ManagementError) -> Void) throws(ManagementError)
     /// The loss of written data on the running disk that nobody has acknowledged.
     func loss(ofDisk disk: DiskRecord) -> LossSummary?
     /// All such losses, by the names of the disks.

@@ -101,10 +101,17 @@ extension ControlPlane {
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
         }
+        let isAdjusted = disk.spec.isAdjusted(in: changed)
+        if isAdjusted {
+            try Effect.begin()
+            // The disk first: what it promises less, or more, nobody is told of before it is so.
+            try assembly.adjustDisk(disk, to: changed)
+        }
         if changed != disk.spec {
             do throws(ManagementError) {
                 try store(changed, of: disk)
             } catch {
+                if isAdjusted { try? assembly.adjustDisk(disk, to: disk.spec) }
                 guard size > disk.size else { throw error }
                 setProblem(
                     "disk '\(name)' has \(size) bytes now, but the catalog says \(disk.size): \(error.message); "
@@ -323,6 +330,7 @@ extension ControlPlane {
         status.created = disk.created
         status.problem = problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
         status.loss = loss
+        if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }
         var spec = disk.spec
         if disk.imageIsExternal { spec.image = status.image }
         return Resource(name: disk.name, spec: spec, status: status, generation: disk.generation)

@@ -134,7 +134,11 @@ public final class LocalDevices: DeviceAssembly {
         let identity = DeviceIdentity(
             vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
-        let server = DiskDeviceServer(image: image, identity: identity)
+        let server = DiskDeviceServer(
+            image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
+            isEjected: disk.isEjected)
+        server.keepMedium(
+            with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
         Self.tellLosses(ofDisk: disk.name, server, logger: logger)
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
