@@ -20,7 +20,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public let identity: DeviceIdentity
     public let traits: InquiryTraits
     public let commands: CommandSet
-    public let modePages = DiskModePage.all
+    public let modePages: ModePages
     public let attachedNexuses = AttachedNexuses()
 
     /// The medium.
@@ -40,17 +40,20 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let isMoving = Atomic<Bool>(false)
     /// What keeps the state of the medium, if anything does.
     let mediumKeeper = Lock<(any DiskMediumKeeper)?>(nil)
+    /// How much may be used before initiators are told.
+    let thresholdState = Lock(DiskThreshold())
     /// Why the medium may not be written, `WriteProtection`; nothing when it may.
     private let writeProtection: Atomic<UInt8>
 
     // Bits of mode pages that the data path needs.
-    private let writeCache = Atomic<Bool>(true)
+    private let writeCache: Atomic<Bool>
     private let descriptorSense = Atomic<Bool>(false)
 
-    /// A disk over `image`, of a removable one also with its medium ejected.
+    /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
+    /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later.
     public init(
         image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
-        isReadOnly: Bool = false, isEjected: Bool = false
+        isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack
     ) {
         self.identity = identity
         self.image = image
@@ -60,6 +63,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         commands = attributes.isRemovable ? Self.removableTable.commands : Self.table.commands
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
+        modePages = DiskModePage.all(cache)
+        writeCache = Atomic(cache != .writeThrough)
         unreadiness = Atomic(isEjected && attributes.isRemovable ? Unreadiness.ejected.rawValue : 0)
         writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
         whenLosing {}
@@ -121,6 +126,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             throw .image(error)
         }
         blockTotal.store(image.blockCount, ordering: .releasing)
+        replaceThresholdPage()
         attachedNexuses.establishUnitAttention(.capacityDataHasChanged)
     }
 

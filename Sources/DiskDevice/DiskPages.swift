@@ -11,26 +11,39 @@ enum DiskModePage {
     static let powerCondition: UInt8 = 0x1A
     /// Informational Exceptions Control.
     static let informationalExceptions: UInt8 = 0x1C
+    /// Logical Block Provisioning, a subpage of the same code.
+    static let provisioningSubpage: UInt8 = 0x02
 
     /// WCE, in the first byte of the Caching page's content.
     static let writeCacheEnable: UInt8 = 0x04
+    /// DRA, in the eleventh byte of the Caching page's content.
+    static let disableReadAhead: UInt8 = 0x20
     /// D_SENSE, in the first byte of the Control page's content.
     static let descriptorSense: UInt8 = 0x04
     /// SWP, in the third byte of the Control page's content.
     static let softwareWriteProtect: UInt8 = 0x08
 
+    /// Caching (SBC-4 clause 6.5.6). What an operator has said is durable stays so: WCE can only be changed where it is
+    /// one by default. DRA: what goes past the page cache is not read ahead.
+    static func caching(_ policy: DiskCachePolicy) -> ModePage {
+        var content = [UInt8](repeating: 0, count: 18)
+        if policy != .writeThrough { content[0] = writeCacheEnable }
+        if policy == .direct { content[10] = disableReadAhead }
+        return ModePage(code: caching, content, changeable: policy == .writeThrough ? [] : [writeCacheEnable])
+    }
+
     /// All pages with their defaults (SBC-4 clause 6.5, SPC-5 clause 7.5).
-    static var all: ModePages {
+    static func all(_ policy: DiskCachePolicy) -> ModePages {
         ModePages([
             ModePage(code: errorRecovery, [UInt8](repeating: 0, count: 10)),
-            ModePage(
-                code: caching, [writeCacheEnable] + [UInt8](repeating: 0, count: 17), changeable: [writeCacheEnable]),
+            caching(policy),
             // TST 001b: a task set for each I_T nexus. QUEUE ALGORITHM MODIFIER 1h: SIMPLE commands are not ordered.
             ModePage(
                 code: control, [0x20, 0x10, 0, 0, 0, 0, 0, 0, 0, 0],
                 changeable: [descriptorSense, 0, softwareWriteProtect]),
             ModePage(code: powerCondition, [UInt8](repeating: 0, count: 38)),
             ModePage(code: informationalExceptions, [UInt8](repeating: 0, count: 10)),
+            DiskThreshold.page(usedSets: nil),
         ])
     }
 }
@@ -61,8 +74,8 @@ extension DiskDeviceServer {
                 UInt8(attributes.rotationRate >> 8), UInt8(attributes.rotationRate & 0xFF), 0, attributes.formFactor,
             ] + [UInt8](repeating: 0, count: 56)
         case Self.logicalBlockProvisioning:
-            // No threshold; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.
-            [0x00, 0xE0 | attributes.unmappedReads << 2, 0x02, 0x00]
+            // THRESHOLD EXPONENT; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.
+            [DiskThreshold.exponent(blockShift), 0xE0 | attributes.unmappedReads << 2, 0x02, 0x00]
         default: nil
         }
     }
@@ -131,9 +144,16 @@ extension DiskDeviceServer {
 
     private static let informationalExceptionsLog: UInt8 = 0x2F
 
-    public var logPages: [UInt8] { [Self.informationalExceptionsLog] }
+    /// How much is used is looked at only for the sake of a threshold.
+    public var logPages: [UInt8] {
+        threshold.percent == nil
+            ? [Self.informationalExceptionsLog] : [DiskThreshold.logPage, Self.informationalExceptionsLog]
+    }
 
     public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
+        if code == DiskThreshold.logPage, subpage == 0, threshold.percent != nil {
+            return threshold.logParameters(sets: thresholdSets, blockShift)
+        }
         guard code == Self.informationalExceptionsLog, subpage == 0 else { return nil }
         // One parameter: no exception, temperature not known (FFh).
         return [0x00, 0x00, 0x03, 0x03, 0x00, 0x00, 0xFF]

@@ -61,6 +61,9 @@ public protocol ByteStore: AnyObject, Sendable {
     /// Records, for the next opening, that written data were lost; nil removes the record, and succeeds where there is
     /// none. Durable when it gives 0.
     func noteLoss(_ note: LossNote?) -> Int32
+    /// Has transfers that may wait go past the page cache, as far as that is possible, and no others take place; or ends
+    /// that. Gives EINVAL or EOPNOTSUPP where there is no such way.
+    func setDirect(_ isOn: Bool) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()
 }
@@ -75,6 +78,7 @@ extension ByteStore {
     public var notedLoss: LossNote? { nil }
     public func noteLoss(_ note: LossNote?) -> Int32 { 0 }
     public func dropCache() {}
+    public func setDirect(_ isOn: Bool) -> Int32 { isOn ? Errno.notSupported : 0 }
 }
 
 extension File: ByteStore {
@@ -110,8 +114,9 @@ extension File: ByteStore {
     /// As `write(_:fileOffset:)` does.
     public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, fileOffset: offset) }
 
-    /// The bytes of storage; nil when the system does not say.
+    /// The bytes of storage; nil when the system does not say, as of block devices.
     public var allocatedBytes: Int64? {
+        guard !isBlockDevice else { return nil }
         do { return try allocatedSize() } catch { return nil }
     }
 

@@ -89,6 +89,7 @@ extension AdditionalSenseCode {
     public static let wormOverwriteAttempted = Self(0x30, 0x0C)
     public static let mediumFormatCorrupted = Self(0x31, 0x00)
     public static let roundedParameter = Self(0x37, 0x00)
+    public static let thinProvisioningSoftThresholdReached = Self(0x38, 0x07)
     public static let savingParametersNotSupported = Self(0x39, 0x00)
     public static let mediumNotPresent = Self(0x3A, 0x00)
     public static let sequentialPositioningError = Self(0x3B, 0x00)

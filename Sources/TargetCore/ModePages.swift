@@ -86,6 +86,21 @@ public final class ModePages: Sendable {
         }
     }
 
+    /// Puts `page` in the place of the one with its code, with other defaults and other bits that can be changed; true
+    /// when its current values differ from the old ones. `apply` is called as by `update`.
+    @discardableResult
+    public func replace(_ page: ModePage, apply: (ModePage) -> Void = { _ in }) -> Bool {
+        pages.withLock { pages in
+            guard let index = pages.firstIndex(where: { $0.code == page.code && $0.subpage == page.subpage }) else {
+                return false
+            }
+            let isChanged = pages[index].current != page.current
+            pages[index] = page
+            apply(page)
+            return isChanged
+        }
+    }
+
     /// Puts all pages back to their defaults (a reset), and calls `apply` with each, under the lock.
     public func restoreDefaults(apply: (ModePage) -> Void = { _ in }) {
         pages.withLock { pages in

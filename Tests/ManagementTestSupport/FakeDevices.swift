@@ -34,6 +34,7 @@ public final class FakeDevices: DeviceAssembly {
         var ejected: Set<String> = []
         var adjusted: [String: Disk.Spec] = [:]
         var preventsRemoval = false
+        var thresholds: [ThresholdFinding] = []
         var hangingSurvey: Barrier?
         var hangingFile: (path: String, barrier: Barrier)?
     }
@@ -178,6 +179,14 @@ public final class FakeDevices: DeviceAssembly {
     public func adjustDisk(_ disk: DiskRecord, to spec: Disk.Spec) throws(ManagementError) {
         try note { $0.adjusted[disk.name] = spec }
     }
+
+    /// What `reach` has said.
+    public func observeThresholds() -> [ThresholdFinding] { notes.withLock { $0.thresholds } }
+
+    /// Says which disks use more than their thresholds say.
+    public func reach(_ thresholds: [ThresholdFinding]) { notes.withLock { $0.thresholds = thresholds } }
+
+    public func cacheProblem(ofDisk disk: DiskRecord) -> String? { nil }
 
     public func ejectDisk(
         _ disk: DiskRecord, isForced: Bool, keep: () throws(ManagementError) -> Void

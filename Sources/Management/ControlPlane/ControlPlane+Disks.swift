@@ -196,8 +196,9 @@ extension ControlPlane {
             let reason = error.code == Errno.noSuchFile ? "is missing" : "cannot be used: \(error.reason)"
             throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) \(reason)")
         }
-        guard status.kind == .regular else {
-            throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is no regular file")
+        guard status.kind == .regular || status.kind == .blockDevice else {
+            throw ManagementError(
+                .damaged, "disk '\(disk.name)': its image \(path) is neither a regular file nor a block device")
         }
         let length = status.length
         guard length >= disk.size else {
@@ -251,12 +252,14 @@ extension ControlPlane {
                 .invalid,
                 "image \(image) does not exist; make it with 'truncate -s SIZE \(image)', or leave out --image")
         }
-        guard status.kind == .regular else {
-            throw ManagementError(.invalid, "image \(image) is no regular file; give one, or leave out --image")
+        guard status.kind == .regular || status.kind == .blockDevice else {
+            throw ManagementError(
+                .invalid,
+                "image \(image) is neither a regular file nor a block device; give one, or leave out --image")
         }
         try checkIsFree(image, status.identity)
         do throws(ManagementError) {
-            try PlainFile.check(image)
+            if status.kind == .regular { try PlainFile.check(image) }
         } catch {
             throw ManagementError(
                 .invalid,
@@ -329,6 +332,7 @@ extension ControlPlane {
         status.naa = disk.identity.naaText
         status.created = disk.created
         status.problem = problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+            ?? assembly.cacheProblem(ofDisk: disk)
         status.loss = loss
         if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }
         var spec = disk.spec

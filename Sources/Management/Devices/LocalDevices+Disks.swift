@@ -1,6 +1,6 @@
 public import Catalog
 import DiskDevice
-import Logging
+import Media
 import Platform
 public import Resources
 
@@ -8,7 +8,49 @@ public import Resources
 extension LocalDevices {
     public func adjustDisk(_ disk: DiskRecord, to spec: Disk.Spec) throws(ManagementError) {
         let server = try runningDisk(disk)
+        if spec.cache != disk.spec.cache || disks.withLock({ $0[disk.identity.id]?.cacheProblem }) != nil {
+            do {
+                try server.setCachePolicy(DiskCachePolicy(spec.cache))
+            } catch {
+                throw ManagementError(
+                    .conflict, "disk '\(disk.name)' is cached as before: \(error); choose another way with --cache")
+            }
+            disks.withLock { $0[disk.identity.id]?.cacheProblem = nil }
+        }
         server.setReadOnly(spec.isReadOnly)
+        server.setThreshold(percent: spec.threshold)
+    }
+
+    public func observeThresholds() -> [ThresholdFinding] {
+        let watched = disks.withLock { $0.values.filter { $0.server.thresholdPercent != nil } }
+        return watched.compactMap { disk in
+            guard let percent = disk.server.thresholdPercent, let found = disk.server.observeThreshold() else {
+                return nil
+            }
+            return ThresholdFinding(
+                name: disk.name, usedBytes: found.usedBytes, percent: percent, isNew: found.isNew)
+        }
+    }
+
+    public func cacheProblem(ofDisk disk: DiskRecord) -> String? {
+        disks.withLock { $0[disk.identity.id] }?.cacheProblem
+    }
+
+    /// Has an image that was opened be used as `policy` says, and gives the policy that this has come to, and why it is
+    /// another one.
+    static func apply(
+        _ policy: CachePolicy, to image: any DiskImage, ofDisk name: String
+    ) -> (policy: DiskCachePolicy, problem: String?) {
+        guard policy == .direct else { return (DiskCachePolicy(policy), nil) }
+        do {
+            try image.setDirect(true)
+            return (.direct, nil)
+        } catch {
+            return (
+                .writeBack,
+                "disk '\(name)': \(error), so it is cached as with 'carousel disk set \(name) --cache write-back'"
+            )
+        }
     }
 
     public func ejectDisk(
@@ -48,6 +90,17 @@ extension LocalDevices {
         case .image(let failure):
             ManagementError(
                 .system, "the medium of disk '\(name)' stays, for what was written to it is not durable: \(failure)")
+        }
+    }
+}
+
+extension DiskCachePolicy {
+    /// The policy that a user has chosen.
+    init(_ policy: CachePolicy) {
+        switch policy {
+        case .writeBack: self = .writeBack
+        case .writeThrough: self = .writeThrough
+        case .direct: self = .direct
         }
     }
 }

@@ -14,7 +14,7 @@ public enum Disk: ResourceKind {
         public var blockSize = 512
         /// What it is for, in the user's words.
         public var description: String?
-        /// The absolute path of a file of the user's that is the medium; nil for one in the state folder.
+        /// The absolute path of a file or block device of the user's that is the medium; nil for one in the state folder.
         public var image: String?
         /// The bytes of a physical block; nil for those of a logical one.
         public var physicalBlockSize: Int?
@@ -32,6 +32,8 @@ public enum Disk: ResourceKind {
         public var formFactor: FormFactor?
         /// LBPRZ: 1 promises zeros, 2 the provisioning initialization pattern, 0 nothing.
         public var unmappedReads = 1
+        /// The percentage of its size that may have storage before initiators are told; nil when they never are.
+        public var threshold: Int?
 
         public init() {}
 
@@ -50,8 +52,10 @@ public enum Disk: ResourceKind {
                 help: "The logical block size."),
             Field(
                 "image", \.image, .text(.path), role: .admin,
-                help: "An existing file that becomes the medium, keeps its content, and stays when the disk is deleted."
-            ),
+                help: """
+                    An existing file or block device that becomes the medium, keeps its content, and stays when the \
+                    disk is deleted.
+                    """),
             Field(
                 "physicalBlockSize", \.physicalBlockSize, .choice([512, 4096]),
                 help: "The physical block size that initiators see; that of logical blocks if left out."),
@@ -77,6 +81,9 @@ public enum Disk: ResourceKind {
             Field(
                 "unmappedReads", \.unmappedReads, .choice([0, 1, 2]), .withDefault(1), option: "lbprz",
                 help: "What initiators are promised of unmapped blocks: 1 zeros, 2 the initial pattern, 0 nothing."),
+            Field(
+                "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",
+                help: "How much of its size may have storage before initiators are warned, as in 80%."),
             Field(
                 "description", \.description, .text(.line("text", maximumLength: 1024)), change: .always,
                 absence: "none", help: "What it is for, in your words."),
