@@ -3,8 +3,8 @@
 /// Nothing of it changes what is stored or how fast: initiators align partitions, choose schedulers and file systems by
 /// it.
 public struct DiskAttributes: Sendable, Hashable {
-    /// LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT (SBC-4 clause 5.21): with 512-byte blocks, 3 tells initiators that the
-    /// medium prefers aligned 4 KiB (512e), 0 that it has no preference (512n).
+    /// LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT (SBC-4 clause 5.21): with 512-byte blocks, 3 tells initiators that
+    /// the medium prefers aligned 4 KiB (512e), 0 that it has no preference (512n).
     public var physicalBlockExponent: UInt8
     /// LOWEST ALIGNED LOGICAL BLOCK ADDRESS, 14 bits: the first block that begins a physical block.
     public var lowestAlignedBlock: UInt16

@@ -29,8 +29,9 @@ public enum DiskCacheError: Error, Equatable, Sendable, CustomStringConvertible 
 }
 
 extension DiskDeviceServer {
-    /// Changes the cache policy. All nexuses are told when mode parameters change by that. It waits for the file system:
-    /// a cache that is disabled leaves nothing behind. When it throws, the policy is what it was. One call at a time.
+    /// Changes the cache policy. All nexuses are told when mode parameters change by that. It waits for the file
+    /// system: a cache that is disabled leaves nothing behind. When it throws, the policy is what it was. One call at a
+    /// time.
     public func setCachePolicy(_ policy: DiskCachePolicy) throws(DiskCacheError) {
         let former = modePages.page(DiskModePage.caching)
         do { try image.setDirect(policy == .direct) } catch { throw .image(error) }

@@ -4,8 +4,8 @@ internal import TargetCore
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
     static let table = CommandTable<DiskDeviceServer>(rows(isRemovable: false))
-    /// The same rows in the same order, with what a removable medium adds to CDB usage data: one table's handlers do for
-    /// both.
+    /// The same rows in the same order, with what a removable medium adds to CDB usage data: one table's handlers do
+    /// for both.
     static let removableTable = CommandTable<DiskDeviceServer>(rows(isRemovable: true))
 
     private static func rows(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {

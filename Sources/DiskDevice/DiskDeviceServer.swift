@@ -138,7 +138,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         // The medium may have gone since the Data-Out was asked for.
-        if attributes.isRemovable, let sense = notReadySense, !commands.conditions(command).contains(.allowedWhenNotReady)
+        if attributes.isRemovable, let sense = notReadySense,
+            !commands.conditions(command).contains(.allowedWhenNotReady)
         {
             return task.fail(sense)
         }

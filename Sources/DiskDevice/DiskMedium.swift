@@ -37,8 +37,8 @@ public enum DiskMediumError: Error, Equatable, Sendable {
 
 /// Removable media: START STOP UNIT, and what an operator does (SBC-4 clause 4.4).
 ///
-/// While the medium moves, `isMoving` keeps other moves away. It counts as ejected from the beginning of an ejection, so
-/// that nothing is written behind what the ejection makes durable, to the end of a load.
+/// While the medium moves, `isMoving` keeps other moves away. It counts as ejected from the beginning of an ejection,
+/// so that nothing is written behind what the ejection makes durable, to the end of a load.
 extension DiskDeviceServer {
     /// Whether there is a medium.
     var hasMedium: Bool {
@@ -142,8 +142,9 @@ extension DiskDeviceServer {
 
     /// The medium stays. Commands may have found none meanwhile, so everybody looks at it again.
     private func takeBackEjection() {
-        _ = unreadiness.set(Unreadiness.ejected, false)
+        // First, so that no command finds the medium whose nexus was not told.
         attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+        _ = unreadiness.set(Unreadiness.ejected, false)
         endMove()
     }
 
@@ -172,8 +173,8 @@ extension DiskDeviceServer {
     /// Every nexus learns of the medium, also one that has loaded it: initiators such as Linux' sd read its capacity
     /// only after that.
     private func finishLoad() {
-        _ = unreadiness.set(Unreadiness([.ejected, .stopped]), false)
         attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+        _ = unreadiness.set(Unreadiness([.ejected, .stopped]), false)
         endMove()
     }
 

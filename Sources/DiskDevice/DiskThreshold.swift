@@ -5,8 +5,8 @@ internal import SCSI
 internal import Synchronization
 internal import TargetCore
 
-/// The soft threshold of a thin provisioned disk (SBC-4 clause 4.7.3.7): which share of its size may have storage before
-/// initiators are told.
+/// The soft threshold of a thin provisioned disk (SBC-4 clause 4.7.3.7): which share of its size may have storage
+/// before initiators are told.
 ///
 /// Counts are in threshold sets of 1 MiB. How much has storage is what the control plane has seen last; commands that
 /// write neither count nor ask.

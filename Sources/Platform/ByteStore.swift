@@ -61,8 +61,8 @@ public protocol ByteStore: AnyObject, Sendable {
     /// Records, for the next opening, that written data were lost; nil removes the record, and succeeds where there is
     /// none. Durable when it gives 0.
     func noteLoss(_ note: LossNote?) -> Int32
-    /// Has transfers that may wait go past the page cache, as far as that is possible, and no others take place; or ends
-    /// that. Gives EINVAL or EOPNOTSUPP where there is no such way.
+    /// Has transfers that may wait go past the page cache, as far as that is possible, and no others take place; or
+    /// ends that. Gives EINVAL or EOPNOTSUPP where there is no such way.
     func setDirect(_ isOn: Bool) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()

@@ -8,9 +8,9 @@ extension File {
     /// overwrite them later; so each page is written in the one way or the other, and file systems keep the two apart.
     static let directAlignment = 4096
 
-    /// From now on reads and writes that may wait go past the page cache, as far as they are whole pages, and reads that
-    /// may not wait give `.wouldBlock`; or, with false, all is as it was. Gives 0 or an error number: EINVAL where the
-    /// file system can only be read and written through the cache. One call at a time.
+    /// From now on reads and writes that may wait go past the page cache, as far as they are whole pages, and reads
+    /// that may not wait give `.wouldBlock`; or, with false, all is as it was. Gives 0 or an error number: EINVAL where
+    /// the file system can only be read and written through the cache. One call at a time.
     public func setDirect(_ isOn: Bool) -> Int32 {
         guard isOn else {
             isDirect.store(false, ordering: .relaxed)

@@ -18,7 +18,8 @@ struct AttributeTests {
             (512, DiskAttributes(), [0, 0xC0, 0]),
             (512, DiskAttributes(physicalBlockExponent: 3, lowestAlignedBlock: 7), [3, 0xC0, 7]),
             (4096, DiskAttributes(), [0, 0xC0, 0]),
-            (512, DiskAttributes(unmappedReads: 0), [0, 0x80, 0]), (512, DiskAttributes(unmappedReads: 2), [0, 0x80, 0]),
+            (512, DiskAttributes(unmappedReads: 0), [0, 0x80, 0]),
+            (512, DiskAttributes(unmappedReads: 2), [0, 0x80, 0]),
             (512, DiskAttributes(lowestAlignedBlock: 0xFFFF), [0, 0xFF, 0xFF]),
         ] as [(Int, DiskAttributes, [UInt8])])
     func capacity(blockSize: Int, attributes: DiskAttributes, bytes: [UInt8]) throws {
@@ -28,7 +29,8 @@ struct AttributeTests {
         #expect(data.rawSpan.loadBE32(at: 8) == UInt32(blockSize))
     }
 
-    @Test("Block Device Characteristics says rotation rate and form factor", arguments: [0, 1, 7200, 65534] as [UInt16])
+    @Test(
+        "Block Device Characteristics says rotation rate and form factor", arguments: [0, 1, 7200, 65534] as [UInt16])
     func characteristics(rate: UInt16) throws {
         let attributes = DiskAttributes(rotationRate: rate, formFactor: 3)
         let data = page(try DiskFixture(blocks: 64, attributes: attributes).initiator(), 0xB1)
@@ -43,7 +45,8 @@ struct AttributeTests {
         #expect(data[5] == 0xE0 | value << 2)
     }
 
-    @Test("A removable disk has RMB, and may be told to load and eject; another refuses that", arguments: [false, true])
+    @Test(
+        "A removable disk has RMB, and may be told to load and eject; another refuses that", arguments: [false, true])
     func removable(isRemovable: Bool) throws {
         let port = try DiskFixture(blocks: 64, attributes: DiskAttributes(isRemovable: isRemovable)).initiator()
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 36, 0]).dataIn[1] == (isRemovable ? 0x80 : 0))

@@ -46,7 +46,7 @@ struct CacheTests {
     }
 
     @Test(
-        "After a power cut, what FUA, SYNCHRONIZE CACHE or write-through has made durable is there; the rest may be gone",
+        "After a power cut, what FUA, SYNCHRONIZE CACHE or write-through made durable is there; the rest may be gone",
         arguments: [DiskCachePolicy.writeBack, .writeThrough, .direct])
     func powerCut(policy: DiskCachePolicy) throws {
         let data = [UInt8](repeating: 7, count: 512)
@@ -90,7 +90,9 @@ struct CacheTests {
         }
     }
 
-    @Test("The policy changes under commands: who uses the disk learns of it, and a cache that goes leaves nothing behind")
+    @Test(
+        "The policy changes under commands: who uses the disk learns of it, and a cache that goes leaves nothing behind"
+    )
     func change() throws {
         let store = SimulatedStore([UInt8](repeating: 0, count: Self.size))
         let fixture = try DiskFixture(store: store, engine: SimulatedEngine())

@@ -27,7 +27,8 @@ struct MediumTests {
     private static let mediumCommands: [([UInt8], Int)] = [
         ([OperationCode.testUnitReady, 0, 0, 0, 0, 0], 0), (CDB.six(OperationCode.read6, lba: 0, count: 1), 0),
         (CDB.ten(OperationCode.read10, lba: 0, count: 1), 0), (CDB.twelve(OperationCode.read12, lba: 0, count: 1), 0),
-        (CDB.sixteen(OperationCode.read16, lba: 0, count: 1), 0), (CDB.six(OperationCode.write6, lba: 0, count: 1), 512),
+        (CDB.sixteen(OperationCode.read16, lba: 0, count: 1), 0),
+        (CDB.six(OperationCode.write6, lba: 0, count: 1), 512),
         (CDB.ten(OperationCode.write10, lba: 0, count: 1), 512),
         (CDB.ten(OperationCode.writeAndVerify10, lba: 0, count: 1), 512),
         (CDB.ten(OperationCode.verify10, lba: 0, count: 1), 0),
@@ -94,7 +95,9 @@ struct MediumTests {
     func stopped() throws {
         let port = try fixture().initiator()
         #expect(port.execute([OperationCode.startStopUnit, 0, 0, 0, 0, 0]).status == .good)
-        #expect(port.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0]) == SenseData(.notReady, .initializingCommandRequired))
+        #expect(
+            port.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0])
+                == SenseData(.notReady, .initializingCommandRequired))
         #expect(port.execute(eject).status == .good)
         #expect(port.sense([OperationCode.testUnitReady, 0, 0, 0, 0, 0]) == noMedium)
         // A reset starts the unit and brings no medium.

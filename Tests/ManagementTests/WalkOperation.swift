@@ -25,8 +25,8 @@ final class WalkFolder: Sendable {
         return copy
     }
 
-    /// Disks `d`, `e` on the user's own image, and a removable one, `r`; a library `vtl`; targets, groups, secrets, portals; an image, a
-    /// cartridge and a library that nobody knows.
+    /// Disks `d`, `e` on the user's own image, and a removable one, `r`; a library `vtl`; targets, groups, secrets,
+    /// portals; an image, a cartridge and a library that nobody knows.
     static func make() async throws -> WalkFolder {
         let folder = WalkFolder(NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))")
         func makeFile(_ path: String, size: Int) throws {

@@ -331,7 +331,8 @@ extension ControlPlane {
         status.serialNumber = disk.identity.serialNumber
         status.naa = disk.identity.naaText
         status.created = disk.created
-        status.problem = problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+        status.problem =
+            problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
             ?? assembly.cacheProblem(ofDisk: disk)
         status.loss = loss
         if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }

@@ -148,7 +148,9 @@ public final class LocalDevices: DeviceAssembly {
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
-        disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server, cacheProblem: cacheProblem) }
+        disks.withLock {
+            $0[disk.identity.id] = RunningDisk(name: disk.name, server: server, cacheProblem: cacheProblem)
+        }
         watchLosses(ofDisk: disk.identity.id, server)
         begin(target, [disk.identity.id: unit])
     }

@@ -87,8 +87,8 @@ public final class RawDiskImage: DiskImage {
         return image
     }
 
-    /// Opens an image with an exclusive lock, a block device also so that nothing is mounted from it; that lasts as long
-    /// as the object. `engine` performs its requests.
+    /// Opens an image with an exclusive lock, a block device also so that nothing is mounted from it; that lasts as
+    /// long as the object. `engine` performs its requests.
     ///
     /// With `expectedCapacity` the length must be just that; else the length is the capacity, if it is a whole number
     /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.

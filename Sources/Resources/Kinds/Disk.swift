@@ -14,7 +14,8 @@ public enum Disk: ResourceKind {
         public var blockSize = 512
         /// What it is for, in the user's words.
         public var description: String?
-        /// The absolute path of a file or block device of the user's that is the medium; nil for one in the state folder.
+        /// The absolute path of a file or block device of the user's that is the medium; nil for one in the state
+        /// folder.
         public var image: String?
         /// The bytes of a physical block; nil for those of a logical one.
         public var physicalBlockSize: Int?
