@@ -1,7 +1,10 @@
+import Catalog
 import DiskDevice
 import Foundation
 import ManagementTestSupport
+import Platform
 import Resources
+import TargetCore
 import Testing
 
 @testable import Management
