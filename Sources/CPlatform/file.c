@@ -7,6 +7,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -38,6 +39,21 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
     return result(RETRY(open(path, flags, permissions)));
 }
 
+int cplatform_open_directly(int descriptor) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    return result(RETRY(open(path, O_RDWR | O_CLOEXEC | O_DIRECT)));
+}
+
+// The size of a block device, or the negated errno. To open one with O_NONBLOCK waits for no medium.
+static int64_t device_size(const char *path) {
+    int descriptor = RETRY(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (descriptor < 0) return -errno;
+    int64_t size = cplatform_size(descriptor);
+    close(descriptor);
+    return size;
+}
+
 int cplatform_status(const char *path, int follows, struct cplatform_file_status *status) {
     struct stat found;
     if ((follows ? stat(path, &found) : lstat(path, &found)) < 0) return -errno;
@@ -47,6 +63,14 @@ int cplatform_status(const char *path, int follows, struct cplatform_file_status
         modified = found.st_mtim.tv_sec < 0 ? INT64_MIN : INT64_MAX;
     *status = (struct cplatform_file_status){
         found.st_dev, found.st_ino, modified, found.st_size, found.st_nlink, found.st_uid, found.st_mode};
+    if (!S_ISBLK(found.st_mode)) return 0;
+    // However many nodes there are for it, it is one device; no file has the number 0.
+    status->device = found.st_rdev;
+    status->inode = 0;
+    if (!follows) return 0;
+    int64_t size = device_size(path);
+    if (size < 0) return (int)size;
+    status->length = size;
     return 0;
 }
 

@@ -12,6 +12,8 @@ public struct DiskRecord: Hashable, Sendable {
     public let image: String
     /// Whether the image belongs to the user and is kept when the disk is deleted.
     public let imageIsExternal: Bool
+    /// Whether its medium, a removable one, is ejected.
+    public let isEjected: Bool
 
     /// The name given by the user.
     public var name: String { resource.name }
@@ -42,7 +44,8 @@ public struct DiskRecord: Hashable, Sendable {
 
 extension Catalog {
     private static let disks = """
-        SELECT resource.*, logicalUnit.id AS unit, serialNumber, naaIdentifier, image, imageIsExternal
+        SELECT resource.*, logicalUnit.id AS unit, serialNumber, naaIdentifier, image, imageIsExternal,
+            EXISTS (SELECT 1 FROM ejectedDisk WHERE ejectedDisk.id = diskImage.id) AS isEjected
         FROM resource JOIN diskImage ON diskImage.resource = resource.id
             JOIN logicalUnit ON logicalUnit.id = diskImage.id
         """
@@ -62,7 +65,9 @@ extension Catalog {
                 sql: "INSERT INTO diskImage (id, resource, image, imageIsExternal) VALUES (?, ?, ?, ?)",
                 arguments: [identity.id, resource.id, image, imageIsExternal])
             try Self.addTarget(targetName, logicalUnits: [identity.id], in: database)
-            return DiskRecord(identity: identity, resource: resource, image: image, imageIsExternal: imageIsExternal)
+            return DiskRecord(
+                identity: identity, resource: resource, image: image, imageIsExternal: imageIsExternal, isEjected: false
+            )
         }
     }
 
@@ -115,6 +120,7 @@ extension DiskRecord {
         self.init(
             identity: LogicalUnitIdentity(
                 id: row["unit"], serialNumber: row["serialNumber"], naaIdentifier: UInt64(bitPattern: naaIdentifier)),
-            resource: StoredResource(row: row), image: row["image"], imageIsExternal: row["imageIsExternal"])
+            resource: StoredResource(row: row), image: row["image"], imageIsExternal: row["imageIsExternal"],
+            isEjected: row["isEjected"])
     }
 }

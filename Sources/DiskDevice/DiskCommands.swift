@@ -3,9 +3,15 @@ internal import TargetCore
 
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
-    static let table = CommandTable<DiskDeviceServer>(
-        (common + maintenance).map(refusedDuringOperations) + reads + writes + verifications + provisioning
-            + mediumOperations + blockErrors + variableLength)
+    static let table = CommandTable<DiskDeviceServer>(rows(isRemovable: false))
+    /// The same rows in the same order, with what a removable medium adds to CDB usage data: one table's handlers do
+    /// for both.
+    static let removableTable = CommandTable<DiskDeviceServer>(rows(isRemovable: true))
+
+    private static func rows(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {
+        (common + maintenance(isRemovable: isRemovable)).map(refusedDuringOperations) + reads + writes + verifications
+            + provisioning + mediumOperations + blockErrors + variableLength
+    }
 
     /// A row whose command is refused while an operation on all blocks goes on, unless it may run then: those that are
     /// processed whatever the unit's state is, and LOG SENSE (SBC-4 clause 4.11.2).
@@ -52,7 +58,7 @@ extension DiskDeviceServer {
     private static var common: [CommandDescriptor<DiskDeviceServer>] {
         let single: [CommandDescriptor<DiskDeviceServer>] = [
             CommonCommands.testUnitReady(), CommonCommands.inquiry(), CommonCommands.requestSense(),
-            CommonCommands.reportLUNs(),
+            CommonCommands.reportLUNs(), CommonCommands.preventAllowMediumRemoval(),
         ]
         return single + CommonCommands.modeParameters() + CommonCommands.reservations()
             + CommonCommands.persistentReservations() + CommonCommands.targetPortGroups()
@@ -163,7 +169,7 @@ extension DiskDeviceServer {
         ]
     }
 
-    private static var maintenance: [CommandDescriptor<DiskDeviceServer>] {
+    private static func maintenance(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {
         func synchronize(_ code: UInt8, _ name: String, _ usage: [UInt8]) -> CommandDescriptor<DiskDeviceServer> {
             CommandDescriptor(code, name, usage: usage, timeout: longTimeout) { unit, task, _ in
                 unit.synchronizeCache(task)
@@ -181,10 +187,11 @@ extension DiskDeviceServer {
             ) { device, task, _ in device.readCapacity16(task) },
             synchronize(OperationCode.synchronizeCache10, "SYNCHRONIZE CACHE(10)", usage10(immediate)),
             synchronize(OperationCode.synchronizeCache16, "SYNCHRONIZE CACHE(16)", usage16(immediate)),
-            // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH and START. LOEJ is for removable media.
+            // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH, START, and LOEJ where there is something to
+            // load. To start a unit is no conflict with another nexus's reservation (SPC-2 table 10); to load is.
             CommandDescriptor(
-                OperationCode.startStopUnit, "START STOP UNIT", usage: [0x01, 0, 0x0F, 0xF5, 0],
-                conditions: .allowedWhenNotReady, ordering: .exclusive, passesReservation: { $0[4] & 0xF1 == 0x01 }
+                OperationCode.startStopUnit, "START STOP UNIT", usage: [0x01, 0, 0x0F, isRemovable ? 0xF7 : 0xF5, 0],
+                conditions: .allowedWhenNotReady, ordering: .exclusive, passesReservation: { $0[4] & 0xF3 == 0x01 }
             ) { device, task, nexus in device.startStop(task, nexus) },
             CommandDescriptor(
                 OperationCode.readDefectData10, "READ DEFECT DATA(10)", usage: [0, 0x1F, 0, 0, 0, 0, 0xFF, 0xFF, 0],

@@ -18,19 +18,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     static let inlineWriteLimit = 1 << 20
 
     public let identity: DeviceIdentity
-    public let traits = InquiryTraits(type: .directAccessBlock, versionDescriptors: [VersionDescriptor.sbc3])
-    public let commands = DiskDeviceServer.table.commands
-    public let modePages = DiskModePage.all
+    public let traits: InquiryTraits
+    public let commands: CommandSet
+    public let modePages: ModePages
     public let attachedNexuses = AttachedNexuses()
 
     /// The medium.
     public let image: any DiskImage
     /// The logical block length is two to this power.
     let blockShift: UInt64
-    /// LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
-    let physicalBlockExponent: UInt8
-    /// Whether nothing may be written, whatever mode parameters say.
-    let isReadOnly: Bool
+    /// What it says of itself.
+    let attributes: DiskAttributes
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
     /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
@@ -39,25 +37,39 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
     /// `Conditions`.
-    private let conditionWord = Atomic<UInt32>(0)
+    private let conditionWord: Atomic<UInt32>
     /// The operation on all blocks, if there is one.
     let operations = Lock(MediumOperationState())
+    /// Whether the medium is being ejected or loaded.
+    let isMoving = Atomic<Bool>(false)
+    /// What keeps the state of the medium, if anything does.
+    let mediumKeeper = Lock<(any DiskMediumKeeper)?>(nil)
+    /// How much may be used before initiators are told.
+    let thresholdState = Lock(DiskThreshold())
+    /// Why the medium may not be written, `WriteProtection`; nothing when it may.
+    private let writeProtection: Atomic<UInt8>
 
     // Bits of mode pages that the data path needs.
-    private let writeCache = Atomic<Bool>(true)
-    private let softwareWriteProtection = Atomic<Bool>(false)
+    private let writeCache: Atomic<Bool>
 
-    /// A disk over `image`. With 512-byte blocks, `physicalBlockExponent` 3 tells initiators that the medium prefers
-    /// aligned 4 KiB (512e), 0 that it has no preference.
+    /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
+    /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later.
     public init(
-        image: any DiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
+        image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
+        isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack
     ) {
         self.identity = identity
         self.image = image
-        self.physicalBlockExponent = physicalBlockExponent
-        self.isReadOnly = isReadOnly
+        self.attributes = attributes
+        traits = InquiryTraits(
+            type: .directAccessBlock, isRemovable: attributes.isRemovable, versionDescriptors: [VersionDescriptor.sbc3])
+        commands = attributes.isRemovable ? Self.removableTable.commands : Self.table.commands
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
+        modePages = DiskModePage.all(cache)
+        writeCache = Atomic(cache != .writeThrough)
+        conditionWord = Atomic(isEjected && attributes.isRemovable ? Conditions.ejected.rawValue : 0)
+        writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
         whenLosing {}
         resumeOperation()
     }
@@ -89,7 +101,18 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// WCE: whether a write may end before its data are durable.
     var isWriteCacheEnabled: Bool { writeCache.load(ordering: .relaxed) }
     /// Whether the medium may not be written now.
-    var isWriteProtected: Bool { isReadOnly || softwareWriteProtection.load(ordering: .relaxed) }
+    var isWriteProtected: Bool { writeProtection.load(ordering: .relaxed) != 0 }
+    /// Whether an operator forbids writes, whatever mode parameters say.
+    var isReadOnly: Bool {
+        WriteProtection(rawValue: writeProtection.load(ordering: .relaxed)).contains(.readOnly)
+    }
+
+    /// Permits writes, or forbids them, whatever mode parameters say. All nexuses are told that mode parameters (WP)
+    /// have changed; writes that have begun end as ever.
+    public func setReadOnly(_ isReadOnly: Bool) {
+        guard writeProtection.set(WriteProtection.readOnly, isReadOnly) else { return }
+        attachedNexuses.establishUnitAttention(.modeParametersChanged)
+    }
 
     /// Whether the host has lost written data and nobody has acknowledged that: until then everything that writes, or
     /// makes durable, ends with MEDIUM ERROR (DATA PROTECT where the host was full).
@@ -129,6 +152,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             throw .image(error)
         }
         blockTotal.store(image.blockCount, ordering: .releasing)
+        replaceThresholdPage()
         attachedNexuses.establishUnitAttention(.capacityDataHasChanged)
     }
 
@@ -139,6 +163,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        // The medium may have gone since the Data-Out was asked for.
+        if attributes.isRemovable, let sense = notReadySense,
+            !commands.conditions(command).contains(.allowedWhenNotReady)
+        {
+            return task.fail(sense)
+        }
         guard changesMedium(command) else { return Self.table.execute(command, self, task, nexus) }
         return executeInGate(task, nexus)
     }
@@ -168,8 +198,9 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     public var writeProtectionSense: SenseData? {
-        guard isWriteProtected else { return nil }
-        return SenseData(.dataProtect, isReadOnly ? .writeProtected : .softwareWriteProtected)
+        let reasons = WriteProtection(rawValue: writeProtection.load(ordering: .relaxed))
+        guard !reasons.isEmpty else { return nil }
+        return SenseData(.dataProtect, reasons.contains(.readOnly) ? .writeProtected : .softwareWriteProtected)
     }
 
     // MARK: Mode pages
@@ -180,8 +211,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         case DiskModePage.caching:
             writeCache.store(page.current[0] & DiskModePage.writeCacheEnable != 0, ordering: .relaxed)
         case ControlModePage.code where page.subpage == 0:
-            softwareWriteProtection.store(
-                page.current[2] & ControlModePage.softwareWriteProtect != 0, ordering: .relaxed)
+            _ = writeProtection.set(
+                WriteProtection.software, page.current[2] & ControlModePage.softwareWriteProtect != 0)
         default: break
         }
     }
@@ -256,6 +287,27 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             return task.fail(sense)
         }
         return Self.table.execute(task.command, self, task, nexus)
+    }
+}
+
+/// Why a medium may not be written: bits of one word, so that a command that writes reads no more than that.
+struct WriteProtection: OptionSet {
+    let rawValue: UInt8
+
+    /// The user has said so.
+    static let readOnly = WriteProtection(rawValue: 1)
+    /// SWP of the Control mode page (SBC-4 clause 4.12).
+    static let software = WriteProtection(rawValue: 2)
+}
+
+extension Atomic<UInt8> {
+    /// Sets or clears the bits of `reason`; whether that changes any.
+    func set<Reason: OptionSet>(_ reason: Reason, _ isSet: Bool) -> Bool where Reason.RawValue == UInt8 {
+        let before =
+            isSet
+            ? bitwiseOr(reason.rawValue, ordering: .acquiringAndReleasing).oldValue
+            : bitwiseAnd(~reason.rawValue, ordering: .acquiringAndReleasing).oldValue
+        return (before & reason.rawValue != 0) != isSet
     }
 }
 

@@ -8,6 +8,7 @@ extension DiskDeviceServer {
 
     /// READ CAPACITY(10) (SBC-4 clause 5.20).
     func readCapacity10(_ task: SCSITask) -> CommandProgress {
+        guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         var bytes: [UInt8] = []
         // All ones: ask READ CAPACITY(16).
         bytes.appendBE32(UInt32(exactly: blockCount - 1) ?? UInt32.max)
@@ -17,13 +18,15 @@ extension DiskDeviceServer {
 
     /// READ CAPACITY(16) (SBC-4 clause 5.21).
     func readCapacity16(_ task: SCSITask) -> CommandProgress {
+        guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         var bytes: [UInt8] = []
         bytes.appendBE64(blockCount - 1)
         bytes.appendBE32(UInt32(blockSize))
         // No protection information; LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
-        bytes += [0, physicalBlockExponent]
-        // LBPME, LBPRZ; the lowest aligned block is 0.
-        bytes.appendBE16(0xC000)
+        bytes += [0, attributes.physicalBlockExponent]
+        // LBPME, LBPRZ (one when the field of that name promises zeros), LOWEST ALIGNED LOGICAL BLOCK ADDRESS.
+        let promisesZeros: UInt16 = attributes.unmappedReads & 1 != 0 ? 0x4000 : 0
+        bytes.appendBE16(0x8000 | promisesZeros | attributes.lowestAlignedBlock)
         bytes += [UInt8](repeating: 0, count: 16)
         return task.answer(bytes, allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10)))
     }

@@ -13,15 +13,28 @@ enum DiskModePage {
     static let powerCondition: UInt8 = 0x1A
     /// Informational Exceptions Control.
     static let informationalExceptions: UInt8 = 0x1C
+    /// Logical Block Provisioning, a subpage of the same code.
+    static let provisioningSubpage: UInt8 = 0x02
 
     /// WCE, in the first byte of the Caching page's content.
     static let writeCacheEnable: UInt8 = 0x04
+    /// DRA, in the eleventh byte of the Caching page's content.
+    static let disableReadAhead: UInt8 = 0x20
+
+    /// Caching (SBC-4 clause 6.5.6). What an operator has said is durable stays so: WCE can only be changed where it is
+    /// one by default. DRA: what goes past the page cache is not read ahead.
+    static func caching(_ policy: DiskCachePolicy) -> ModePage {
+        var content = [UInt8](repeating: 0, count: 18)
+        if policy != .writeThrough { content[0] = writeCacheEnable }
+        if policy == .direct { content[10] = disableReadAhead }
+        return ModePage(code: caching, content, changeable: policy == .writeThrough ? [] : [writeCacheEnable])
+    }
+
     /// All pages with their defaults (SBC-4 clause 6.5, SPC-5 clause 7.5).
-    static var all: ModePages {
+    static func all(_ policy: DiskCachePolicy) -> ModePages {
         ModePages([
             ModePage(code: errorRecovery, [UInt8](repeating: 0, count: 10)),
-            ModePage(
-                code: caching, [writeCacheEnable] + [UInt8](repeating: 0, count: 17), changeable: [writeCacheEnable]),
+            caching(policy),
             ControlModePage.pageOfParallelUnit,
             // TCMOS and SCSIP: the timestamp is the host's until SET TIMESTAMP sets another.
             ModePage(
@@ -31,6 +44,7 @@ enum DiskModePage {
                 code: powerCondition, [UInt8](repeating: 0, count: 38),
                 changeable: [0, 0x03] + [UInt8](repeating: 0xFF, count: 8)),
             ModePage(code: informationalExceptions, [UInt8](repeating: 0, count: 10)),
+            DiskThreshold.page(usedSets: nil),
         ])
     }
 }
@@ -56,11 +70,15 @@ extension DiskDeviceServer {
         switch page {
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
-            // MEDIUM ROTATION RATE 1: non-rotating. WABEREQ 01b: what BLOCK ERASE leaves is read without error.
-            [0x00, 0x01, 0x00, 0x40] + [UInt8](repeating: 0, count: 56)
+            // MEDIUM ROTATION RATE; PRODUCT TYPE, not indicated; WABEREQ 01b, as what BLOCK ERASE leaves is read without
+            // error; NOMINAL FORM FACTOR.
+            [
+                UInt8(attributes.rotationRate >> 8), UInt8(attributes.rotationRate & 0xFF), 0,
+                0x40 | attributes.formFactor,
+            ] + [UInt8](repeating: 0, count: 56)
         case Self.logicalBlockProvisioning:
-            // No threshold; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.
-            [0x00, 0xE4, 0x02, 0x00]
+            // THRESHOLD EXPONENT; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.
+            [DiskThreshold.exponent(blockShift), 0xE0 | attributes.unmappedReads << 2, 0x02, 0x00]
         default: nil
         }
     }
@@ -94,8 +112,10 @@ extension DiskDeviceServer {
         (isWriteProtected ? 0x80 : 0) | 0x10
     }
 
-    /// The short or long LBA mode parameter block descriptor (SBC-4 clauses 6.5.2.2 and 6.5.2.3).
+    /// The short or long LBA mode parameter block descriptor (SBC-4 clauses 6.5.2.2 and 6.5.2.3). Without a medium
+    /// there are no blocks.
     public func modeBlockDescriptor(_ nexus: ITLNexus, isLong: Bool) -> [UInt8] {
+        let blockCount = hasMedium ? self.blockCount : 0
         var bytes: [UInt8] = []
         if isLong {
             bytes.appendBE64(blockCount)
@@ -143,4 +163,12 @@ extension DiskDeviceServer {
 
     /// Written data that the host has lost.
     public var selfTestFailure: SenseData? { image.loss.map { Self.writeFailure($0, block: nil) } }
+
+    /// How much is used is looked at only for the sake of a threshold.
+    public var logPages: [UInt8] { threshold.percent == nil ? [] : [DiskThreshold.logPage] }
+
+    public func logPage(_ code: UInt8, subpage: UInt8, nexus: ITLNexus) -> [UInt8]? {
+        guard code == DiskThreshold.logPage, subpage == 0, threshold.percent != nil else { return nil }
+        return threshold.logParameters(sets: thresholdSets, blockShift)
+    }
 }

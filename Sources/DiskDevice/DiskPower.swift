@@ -15,13 +15,17 @@ extension DiskDeviceServer {
         let condition = block[4] >> 4
         guard condition == PowerCondition.startValid else { return changePowerCondition(condition, task, nexus) }
         guard block[3] & 0x0F == 0 else { return task.failInvalidField(byte: 3, bit: 3) }
-        if block[4] & 0x01 != 0 {
+        let starts = block[4] & 0x01 != 0
+        // LOEJ.
+        if block[4] & 0x02 != 0 { return starts ? load(task) : eject(task) }
+        if starts {
+            guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
             isStopped = false
             nexus.logicalUnit.noteStartStop(isStart: true, on: task.reactor)
             return task.good()
         }
-        // NO_FLUSH.
-        return block[4] & 0x04 != 0 ? stop(task) : synchronizeBuffered(task, .synchronizeBeforeStop)
+        // NO_FLUSH. Without a medium there is nothing to make durable.
+        return block[4] & 0x04 != 0 || !hasMedium ? stop(task) : synchronizeBuffered(task, .synchronizeBeforeStop)
     }
 
     func synchronizedBeforeStop(_ task: SCSITask) -> CommandProgress {

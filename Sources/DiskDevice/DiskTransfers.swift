@@ -39,6 +39,8 @@ enum DiskStep: Int {
     case synchronize
     /// START STOP UNIT makes everything durable before it stops.
     case synchronizeBeforeStop
+    /// START STOP UNIT makes everything durable before the medium goes, and has that kept; or has kept that it is back.
+    case synchronizeBeforeEject, keepEjected, keepLoaded
     /// PRE-FETCH reads some of its blocks.
     case prefetch
     /// SANITIZE and FORMAT UNIT have their operation kept with the image, so that it may begin.
@@ -148,6 +150,9 @@ extension DiskDeviceServer {
         case .provisioning: return provisioningFound(task, result)
         case .synchronize: return synchronized(task)
         case .synchronizeBeforeStop: return synchronizedBeforeStop(task)
+        case .synchronizeBeforeEject: return synchronizedBeforeEject(task, nexus)
+        case .keepEjected: return ejectionKept(task)
+        case .keepLoaded: return loadKept(task)
         case .prefetch: return prefetchCompleted(task, result)
         case .keepOperation: return operationKept(task, result)
         case .exitFailureMode: return failureModeExited(task, result)
@@ -232,7 +237,11 @@ extension DiskDeviceServer {
     /// Notes what an aborted command would have reported: that earlier writes of its nexus are durable, or are not.
     func stepAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         switch DiskStep(rawValue: task.step) {
-        case .synchronize, .synchronizeBeforeRead, .synchronizeBeforeStop:
+        case .synchronizeBeforeEject, .keepEjected, .keepLoaded: mediumMoveAbandoned(task)
+        default: break
+        }
+        switch DiskStep(rawValue: task.step) {
+        case .synchronize, .synchronizeBeforeRead, .synchronizeBeforeStop, .synchronizeBeforeEject:
             nexus.hasBufferedWrites = true
             atomicMemoryFence(ordering: .sequentiallyConsistent)
             if let failure = image.loss(since: task.fileRequest) {

@@ -66,13 +66,16 @@ extension DiskDeviceServer {
         static let operationInProgress = Self(rawValue: 2)
         static let sanitizeFailed = Self(rawValue: 4)
         static let formatCorrupt = Self(rawValue: 8)
+        /// The medium is ejected, or about to be.
+        static let ejected = Self(rawValue: 16)
         /// Those of operations on all blocks.
         static let ofOperations: Self = [.operationInProgress, .sanitizeFailed, .formatCorrupt]
     }
 
     /// What a command ends with that the present conditions do not allow; nil when they have just ended.
     func conditionSense() -> SenseData? {
-        operations.withLock { $0.sense } ?? (isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil)
+        if !hasMedium { return SenseData(.notReady, .mediumNotPresent) }
+        return operations.withLock { $0.sense } ?? (isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil)
     }
 
     /// What a command ends with that is processed while the unit is not ready, but not while an operation goes on, nor
@@ -111,6 +114,7 @@ extension DiskDeviceServer {
     func begin(_ operation: MediumOperation, _ task: SCSITask, isImmediate: Bool) -> CommandProgress {
         task.progressCount = isImmediate ? 1 : 0
         if let sense = operations.withLock({ Self.refusal(operation, $0.phase) }) { return task.fail(sense) }
+        guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         if isStopped { return task.fail(.notReady, .initializingCommandRequired) }
         image.beginWriting(task.fileRequest)
         if let failure = image.loss(since: task.fileRequest) { return failWrite(task, failure, block: nil) }

@@ -40,6 +40,20 @@ extension Controller {
         }
     }
 
+    /// Ejects the medium of the removable disk `name`; with `isForced` also when initiators prevent that.
+    @discardableResult
+    public func ejectDisk(_ name: String, isForced: Bool = false) async throws(ManagementError) -> Resource<Disk> {
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in
+            try plane.ejectDisk(name, isForced: isForced)
+        }
+    }
+
+    /// Loads the medium of the removable disk `name`.
+    @discardableResult
+    public func loadDisk(_ name: String) async throws(ManagementError) -> Resource<Disk> {
+        try await change(ChangeKey.device(name)) { plane throws(ManagementError) in try plane.loadDisk(name) }
+    }
+
     // MARK: Libraries
 
     /// Makes a library with its drives, elements, cartridges and target, and returns when it is there; a job meanwhile.

@@ -128,6 +128,11 @@ extension Controller {
             plane.logger.error("what is not served was not tried again", metadata: ["reason": "\(error.message)"])
             return (0, 0)
         }
+        do throws(ManagementError) {
+            try await query(in: .long) { plane throws(ManagementError) in plane.observeThresholds() }
+        } catch {
+            plane.logger.error("thresholds were not looked at", metadata: ["reason": "\(error.message)"])
+        }
         let ownFiles = KnownOwnFiles(of: folder, plane.looks)
         for name in names {
             var isDone = false

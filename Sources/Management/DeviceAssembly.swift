@@ -94,6 +94,24 @@ public struct AssemblyStatistics: Sendable {
     public init() {}
 }
 
+/// A disk that uses more than its threshold says.
+public struct ThresholdFinding: Hashable, Sendable {
+    /// The name of the disk.
+    public let name: String
+    /// The bytes that have storage.
+    public let usedBytes: Int64
+    public let percent: Int
+    /// Whether that has begun since the last time.
+    public let isNew: Bool
+
+    public init(name: String, usedBytes: Int64, percent: Int, isNew: Bool) {
+        self.name = name
+        self.usedBytes = usedBytes
+        self.percent = percent
+        self.isNew = isNew
+    }
+}
+
 /// What the control plane needs of the running devices and ports: the one door between catalog rows and units.
 ///
 /// Functions are called on any threads but reactors, for different devices at the same time; those that change one
@@ -118,6 +136,21 @@ public protocol DeviceAssembly: Sendable {
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
     /// change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)
+    /// Makes the running disk what `spec` says of all that can change but its size; initiators learn of it. When it
+    /// throws, nothing has changed.
+    func adjustDisk(_ disk: DiskRecord, to spec: Disk.Spec) throws(ManagementError)
+    /// The running disks that use more than their thresholds say; initiators are told of those that have begun to since
+    /// the last time. It waits for the storage device.
+    func observeThresholds() -> [ThresholdFinding]
+    /// Why the running disk is not cached as its spec says, in one sentence; nil when it is.
+    func cacheProblem(ofDisk disk: DiskRecord) -> String?
+    /// Makes durable what was written to the running disk and takes its medium away, when `keep` has kept that; with
+    /// `isForced` also when initiators prevent it. When it throws, the medium is where it was.
+    func ejectDisk(
+        _ disk: DiskRecord, isForced: Bool, keep: () throws(ManagementError) -> Void
+    ) throws(ManagementError)
+    /// Gives the running disk its medium back, when `keep` has kept that. When it throws, it is where it was.
+    func loadDisk(_ disk: DiskRecord, keep: () throws(ManagementError) -> Void) throws(ManagementError)
     /// The loss of written data on the running disk that nobody has acknowledged.
     func loss(ofDisk disk: DiskRecord) -> LossSummary?
     /// All such losses, by the names of the disks.

@@ -66,6 +66,9 @@ public protocol ByteStore: AnyObject, Sendable {
     /// Puts `bytes` down under that key beside the store, or removes what is there (nil), which succeeds where there is
     /// nothing. Durable when it gives 0, with all that was written before.
     func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32
+    /// Has transfers that may wait go past the page cache, as far as that is possible, and no others take place; or
+    /// ends that. Gives EINVAL or EOPNOTSUPP where there is no such way.
+    func setDirect(_ isOn: Bool) -> Int32
     /// Gives up what memory holds of the bytes, so that the device is read again, as far as the system can do that.
     func dropCache()
 }
@@ -82,6 +85,7 @@ extension ByteStore {
     public func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]? { nil }
     public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 { bytes == nil ? 0 : Errno.notSupported }
     public func dropCache() {}
+    public func setDirect(_ isOn: Bool) -> Int32 { isOn ? Errno.notSupported : 0 }
 }
 
 extension File: ByteStore {
@@ -117,8 +121,9 @@ extension File: ByteStore {
     /// As `write(_:fileOffset:)` does.
     public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, fileOffset: offset) }
 
-    /// The bytes of storage; nil when the system does not say.
+    /// The bytes of storage; nil when the system does not say, as of block devices.
     public var allocatedBytes: Int64? {
+        guard !isBlockDevice else { return nil }
         do { return try allocatedSize() } catch { return nil }
     }
 

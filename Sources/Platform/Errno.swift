@@ -20,6 +20,7 @@ public enum Errno {
     public static let isLink: Int32 = ELOOP
     public static let crossDevice: Int32 = EXDEV
     public static let fileExists: Int32 = EEXIST
+    public static let busy: Int32 = EBUSY
     /// ENOMEM: the system has no memory for it.
     public static let noMemory: Int32 = ENOMEM
     public static let inputOutput: Int32 = EIO

@@ -16,7 +16,8 @@ public struct FileOptions: OptionSet, Sendable {
     public static let readWrite = FileOptions(rawValue: 1)
     /// Creates the file when there is none.
     public static let create = FileOptions(rawValue: 2)
-    /// With `create`: fails when the file exists.
+    /// With `create`: fails when the file exists. Without, of a block device: fails with `Errno.busy` while a file
+    /// system or another exclusive opening has it, and keeps those away.
     public static let exclusive = FileOptions(rawValue: 4)
     /// Truncates the file to no bytes.
     public static let truncate = FileOptions(rawValue: 8)
@@ -49,11 +50,15 @@ public final class File: Sendable {
     let isInMemory: Bool
     /// Set once the file system has refused RWF_NOWAIT.
     private let lacksNoWait = Atomic<Bool>(false)
+    /// Whether payload goes past the page cache; see `setDirect`.
+    let isDirect = Atomic<Bool>(false)
+    /// The file once more, opened for that; negative until then.
+    let directDescriptor = Atomic<Int32>(-1)
 
     /// The most bytes of one system call of a plain write.
     private let writePieceLength: Int
     /// The parts of the file that are kept in memory.
-    private let window: FileWindow?
+    let window: FileWindow?
 
     private init(path: String, fileDescriptor: Int32, writePieceLength: Int, pageKeeper: PageKeeper?) {
         precondition(writePieceLength > 0, "a piece has bytes")
@@ -73,6 +78,8 @@ public final class File: Sendable {
             // The keeper may have the mapping for a moment longer, and that keeps the lock.
             _ = cplatform_unlock(fileDescriptor)
         }
+        let direct = directDescriptor.load(ordering: .relaxed)
+        if direct >= 0 { _ = cplatform_close(direct) }
         _ = cplatform_close(fileDescriptor)
     }
 
@@ -108,6 +115,7 @@ public final class File: Sendable {
     ///
     /// `.done` with fewer bytes means the end of the file. The lease's `count` grows to cover what was read.
     public func readCached(into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
+        if isDirect.load(ordering: .relaxed) { return .wouldBlock }
         if let window, copy(from: window, into: &lease, at: offset, count: count, fileOffset: fileOffset) {
             return .done(count)
         }
@@ -142,7 +150,8 @@ public final class File: Sendable {
     /// `.done` with fewer bytes means the end of the file. The lease's `count` grows to cover what was read.
     public func read(into lease: inout BufferLease, at offset: Int, count: Int, fileOffset: Int64) -> FileResult {
         unsafe transfer(&lease, offset, count) { memory, done in
-            unsafe cplatform_read(fileDescriptor, memory + done, count - done, fileOffset + Int64(done))
+            unsafe readDirectly(memory + done, count - done, fileOffset + Int64(done))
+                ?? cplatform_read(fileDescriptor, memory + done, count - done, fileOffset + Int64(done))
         }
     }
 
@@ -240,9 +249,10 @@ public final class File: Sendable {
         return unsafe bytes.withUnsafeBytes { buffer in
             Self.repeatUntilDone(buffer.count) { done in
                 // Safe: the rest of the buffer from `done` on.
-                unsafe cplatform_write(
-                    fileDescriptor, nil, 0, buffer.baseAddress.map { unsafe $0 + done },
-                    min(buffer.count - done, pieceLength), fileOffset + Int64(done))
+                let rest = unsafe buffer.baseAddress.map { unsafe $0 + done }
+                return unsafe writeDirectly(rest, buffer.count - done, fileOffset + Int64(done))
+                    ?? cplatform_write(
+                        fileDescriptor, nil, 0, rest, min(buffer.count - done, pieceLength), fileOffset + Int64(done))
             }
         }
     }

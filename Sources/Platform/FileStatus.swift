@@ -18,7 +18,7 @@ public struct FileStatus: Hashable, Sendable {
     }
 
     /// Which file of the system it is: two paths with the same identity lead to one file, whatever links and mounts lie
-    /// between.
+    /// between. A block device is known by its number, however many nodes there are for it.
     public struct Identity: Hashable, Sendable {
         let device: UInt64
         let inode: UInt64
@@ -30,7 +30,7 @@ public struct FileStatus: Hashable, Sendable {
     public var fileNumber: UInt64 { identity.inode }
     /// When its content changed last, in nanoseconds since 1970; the greatest or least number where those do not do.
     public let modified: Int64
-    /// The length of a regular file in bytes.
+    /// The length of a regular file in bytes; of a block device too, when links were followed.
     public let length: Int64
     /// How many names it has.
     public let linkCount: Int
@@ -39,7 +39,8 @@ public struct FileStatus: Hashable, Sendable {
     /// What owner, group and others may do with it: the lower 12 bits of st_mode.
     public let permissions: UInt32
 
-    /// Looks at `path`, through symbolic links unless `followsLinks` is false.
+    /// Looks at `path`, through symbolic links unless `followsLinks` is false. A block device is opened for its length,
+    /// so one that nothing stands behind is an error.
     public static func of(_ path: String, followsLinks: Bool = true) throws(SystemError) -> FileStatus {
         var status = cplatform_file_status()
         // Safe: the string ends with a zero, and the function only fills the structure in.

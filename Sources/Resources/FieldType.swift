@@ -68,6 +68,8 @@ public indirect enum FieldType: Sendable {
     case count(ClosedRange<Int64>)
     /// A number of bytes.
     case size(ClosedRange<Int64>)
+    /// A share in percent.
+    case percent(ClosedRange<Int64>)
     /// A time in seconds.
     case seconds(ClosedRange<Int64>)
     /// A number that is only shown.
@@ -99,7 +101,8 @@ public indirect enum FieldType: Sendable {
     public func checked(_ value: JSONValue, field: String) throws(ManagementError) -> JSONValue {
         switch (self, value) {
         case (.flag, .bool), (.number, .integer), (.number, .number): return value
-        case (.count(let range), .integer(let number)), (.seconds(let range), .integer(let number)):
+        case (.count(let range), .integer(let number)), (.seconds(let range), .integer(let number)),
+            (.percent(let range), .integer(let number)):
             guard range.contains(number) else {
                 throw ManagementError(
                     .invalid, "\(field) \(number) is not possible; give \(range.lowerBound) to \(range.upperBound)",
@@ -107,7 +110,7 @@ public indirect enum FieldType: Sendable {
             }
             return value
         case (.count(let range), .number(let number)), (.seconds(let range), .number(let number)),
-            (.size(let range), .number(let number)):
+            (.size(let range), .number(let number)), (.percent(let range), .number(let number)):
             throw ManagementError(
                 .invalid,
                 "\(field) \(number) is not possible; give a whole number from \(range.lowerBound) to "
@@ -199,7 +202,7 @@ public indirect enum FieldType: Sendable {
     private var expectation: String {
         switch self {
         case .flag: "true or false"
-        case .count, .number: "a number"
+        case .count, .number, .percent: "a number"
         case .seconds: "a number of seconds"
         case .size: "a number of bytes"
         case .text(let rule): "the text of a \(rule.valueName)"
@@ -238,6 +241,15 @@ public indirect enum FieldType: Sendable {
             }
             value = .bool(flag)
         case .count(let range): value = try number(range)
+        case .percent(let range):
+            let digits = text.hasSuffix("%") ? String(text.dropLast()) : text
+            guard let percent = PlainNumber.parse(digits, as: Int64.self) else {
+                throw ManagementError(
+                    .invalid,
+                    "'\(text)' is no percentage for \(field); give \(range.lowerBound)% to \(range.upperBound)%",
+                    field: field)
+            }
+            value = .integer(percent)
         case .number: value = try number()
         case .seconds:
             guard let seconds = TimeSpan.seconds(text) else {
@@ -266,6 +278,7 @@ public indirect enum FieldType: Sendable {
         switch self {
         case .flag: "yes|no"
         case .count, .number: "n"
+        case .percent: "percentage"
         case .seconds: "seconds"
         case .size: "size"
         case .text(let rule): rule.valueName
@@ -295,6 +308,7 @@ public indirect enum FieldType: Sendable {
         case (_, .null): "-"
         case (.size, .integer(let size)): ByteSize.format(size)
         case (.seconds, .integer(let number)): "\(number) s"
+        case (.percent, .integer(let number)): "\(number)%"
         case (_, .bool(let flag)): flag ? "yes" : "no"
         case (_, .integer(let number)): "\(number)"
         case (_, .number(let number)): "\((number * 10).rounded() / 10)"
@@ -324,7 +338,7 @@ public indirect enum FieldType: Sendable {
     public var schema: JSONValue {
         switch self {
         case .flag: ["type": "boolean"]
-        case .count(let range), .size(let range), .seconds(let range):
+        case .count(let range), .size(let range), .seconds(let range), .percent(let range):
             [
                 "type": "integer", "format": "int64", "minimum": .integer(range.lowerBound),
                 "maximum": .integer(range.upperBound),

@@ -112,6 +112,7 @@ extension AdditionalSenseCode {
     public static let formatCommandFailed = Self(0x31, 0x01)
     public static let sanitizeCommandFailed = Self(0x31, 0x03)
     public static let roundedParameter = Self(0x37, 0x00)
+    public static let thinProvisioningSoftThresholdReached = Self(0x38, 0x07)
     public static let savingParametersNotSupported = Self(0x39, 0x00)
     public static let mediumNotPresent = Self(0x3A, 0x00)
     public static let sequentialPositioningError = Self(0x3B, 0x00)

@@ -115,6 +115,24 @@ public final class ModePages: Sendable {
         update(page.code, subpage: page.subpage, current: values, apply: apply)
     }
 
+    /// Puts `page` in the place of the one with its code, with other defaults and other bits that can be changed; true
+    /// when its current values differ from the old ones. `apply` is called as by `update`.
+    @discardableResult
+    public func replace(_ page: ModePage, apply: (ModePage) -> Void = { _ in }) -> Bool {
+        pages.withLock { pages in
+            guard let index = pages.firstIndex(where: { $0.code == page.code && $0.subpage == page.subpage }) else {
+                return false
+            }
+            let isChanged = pages[index].current != page.current
+            let saved = pages[index].saved
+            pages[index] = page
+            // What was saved stays where the new page admits it.
+            if let saved, page.isSavable, page.admits(saved: saved) { pages[index].saved = saved }
+            apply(pages[index])
+            return isChanged
+        }
+    }
+
     /// Puts all pages back to their saved values, or their defaults (a reset), and calls `apply` with each, under the
     /// lock.
     public func restoreSaved(apply: (ModePage) -> Void = { _ in }) {

@@ -50,8 +50,7 @@ final class ServerFixture {
                 image: image,
                 identity: DeviceIdentity(
                     vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "C000000\(number)",
-                    naa: 0x3000_0000_0000_00C1 + UInt64(number)),
-                physicalBlockExponent: 0, isReadOnly: false)
+                    naa: 0x3000_0000_0000_00C1 + UInt64(number)))
             target.map(LogicalUnit(unit), at: number)
         }
         let targets = TargetDirectory()

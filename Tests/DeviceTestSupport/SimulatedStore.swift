@@ -302,6 +302,9 @@ public final class SimulatedStore: ByteStore {
     /// The end.
     public func nextUnallocated(from offset: Int64) -> Int64? { offset < size() ? size() : nil }
 
+    /// Nothing changes: what was not synchronised is lost in a crash, whichever way it has gone.
+    public func setDirect(_ isOn: Bool) -> Int32 { 0 }
+
     /// What was recorded.
     public var notedLoss: LossNote? { state.withLock { $0.notedLoss } }
 

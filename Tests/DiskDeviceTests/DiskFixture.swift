@@ -25,9 +25,11 @@ final class DiskFixture: @unchecked Sendable {
     /// A fixture with a fresh image, whose requests go to `engine` or to threads.
     convenience init(
         blocks: Int = 4096, blockSize: Int = 512, engine: (any MediumEngine)? = nil, isReadOnly: Bool = false,
-        physicalBlockExponent: UInt8 = 0
+        attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false, cache: DiskCachePolicy = .writeBack
     ) throws {
-        try self.init(isReadOnly: isReadOnly, physicalBlockExponent: physicalBlockExponent) { path, threads in
+        try self.init(
+            isReadOnly: isReadOnly, attributes: attributes, isEjected: isEjected, cache: cache
+        ) { path, threads in
             // With a clock that stands, the file system has always just taken a write.
             try RawDiskImage.create(
                 path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, engine: engine ?? threads,
@@ -36,14 +38,18 @@ final class DiskFixture: @unchecked Sendable {
     }
 
     /// A fixture with a disk over all of `store`.
-    convenience init(store: SimulatedStore, blockSize: Int = 512, engine: any MediumEngine) throws {
-        try self.init { path, _ in
+    convenience init(
+        store: SimulatedStore, blockSize: Int = 512, engine: any MediumEngine, cache: DiskCachePolicy = .writeBack,
+        attributes: DiskAttributes = DiskAttributes()
+    ) throws {
+        try self.init(attributes: attributes, cache: cache) { path, _ in
             RawDiskImage(store: store, engine: engine, path: path, blockSize: blockSize, capacity: store.size())
         }
     }
 
     private init(
-        isReadOnly: Bool = false, physicalBlockExponent: UInt8 = 0,
+        isReadOnly: Bool = false, attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false,
+        cache: DiskCachePolicy = .writeBack,
         image make: (String, FileEngine) throws -> any DiskImage
     ) throws {
         file = TemporaryPath(prefix: "carousel-disk")
@@ -56,7 +62,7 @@ final class DiskFixture: @unchecked Sendable {
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1),
-            physicalBlockExponent: physicalBlockExponent, isReadOnly: isReadOnly)
+            attributes: attributes, isReadOnly: isReadOnly, isEjected: isEjected, cache: cache)
         target = Target(name: "iqn.2026-11.dev.carousel:disk", alias: "", homeReactor: nil)
         logicalUnit = LogicalUnit(unit)
         target.map(logicalUnit, at: 0)

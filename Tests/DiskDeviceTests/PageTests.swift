@@ -55,12 +55,12 @@ struct PageTests {
         let port = try DiskFixture(blocks: 64).initiator()
         let characteristics = page(port, 0xB1)
         #expect(characteristics.count == 64 && characteristics.rawSpan.loadBE16(at: 4) == 1)
-        #expect(page(port, 0xB2) == [0, 0xB2, 0, 4, 0, 0xE4, 2, 0])
+        #expect(page(port, 0xB2) == [0, 0xB2, 0, 4, 11, 0xE4, 2, 0])
     }
 
     @Test("READ CAPACITY says the last block, the block length and thin provisioning")
     func capacity() throws {
-        let port = try DiskFixture(blocks: 4096, physicalBlockExponent: 3).initiator()
+        let port = try DiskFixture(blocks: 4096, attributes: DiskAttributes(physicalBlockExponent: 3)).initiator()
         #expect(
             port.execute(CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0)).dataIn == [
                 0, 0, 0x0F, 0xFF, 0, 0, 2, 0,

@@ -31,6 +31,10 @@ public final class FakeDevices: DeviceAssembly {
         var domains: [DomainChange] = []
         var losses: [String: LossSummary] = [:]
         var statistics = AssemblyStatistics()
+        var ejected: Set<String> = []
+        var adjusted: [String: Disk.Spec] = [:]
+        var preventsRemoval = false
+        var thresholds: [ThresholdFinding] = []
         var hangingSurvey: Barrier?
         var hangingFile: (path: String, barrier: Barrier)?
     }
@@ -163,6 +167,38 @@ public final class FakeDevices: DeviceAssembly {
             }
         }
         try note { $0.disks[disk.name] = size }
+    }
+
+    /// The disks whose media are ejected, by name.
+    public var ejected: Set<String> { notes.withLock { $0.ejected } }
+    /// What the disks were told to be last, by name, since they began.
+    public var adjusted: [String: Disk.Spec] { notes.withLock { $0.adjusted } }
+    /// Makes initiators prevent the ejection of all media.
+    public func preventRemoval(_ isPrevented: Bool = true) { notes.withLock { $0.preventsRemoval = isPrevented } }
+
+    public func adjustDisk(_ disk: DiskRecord, to spec: Disk.Spec) throws(ManagementError) {
+        try note { $0.adjusted[disk.name] = spec }
+    }
+
+    /// What `reach` has said.
+    public func observeThresholds() -> [ThresholdFinding] { notes.withLock { $0.thresholds } }
+
+    /// Says which disks use more than their thresholds say.
+    public func reach(_ thresholds: [ThresholdFinding]) { notes.withLock { $0.thresholds = thresholds } }
+
+    public func cacheProblem(ofDisk disk: DiskRecord) -> String? { nil }
+
+    public func ejectDisk(
+        _ disk: DiskRecord, isForced: Bool, keep: () throws(ManagementError) -> Void
+    ) throws(ManagementError) {
+        guard isForced || !notes.withLock({ $0.preventsRemoval }) else { throw ManagementError(.inUse, "prevented") }
+        try keep()
+        notes.withLock { _ = $0.ejected.insert(disk.name) }
+    }
+
+    public func loadDisk(_ disk: DiskRecord, keep: () throws(ManagementError) -> Void) throws(ManagementError) {
+        try keep()
+        notes.withLock { _ = $0.ejected.remove(disk.name) }
     }
 
     /// Has the next move lose data of the cartridge that it moves.

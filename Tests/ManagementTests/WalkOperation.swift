@@ -25,8 +25,8 @@ final class WalkFolder: Sendable {
         return copy
     }
 
-    /// Disks `d`, and `e` on the user's own image; a library `vtl`; targets, groups, secrets, portals; an image, a
-    /// cartridge and a library that nobody knows.
+    /// Disks `d`, `e` on the user's own image, and a removable one, `r`; a library `vtl`; targets, groups, secrets,
+    /// portals; an image, a cartridge and a library that nobody knows.
     static func make() async throws -> WalkFolder {
         let folder = WalkFolder(NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))")
         func makeFile(_ path: String, size: Int) throws {
@@ -39,6 +39,9 @@ final class WalkFolder: Sendable {
         try await controller.start()
         try await controller.createDisk("d", Disk.Spec(size: 4096))
         try await controller.createDisk("e", Disk.Spec(size: nil, image: folder.elsewhere + "/e.img"))
+        var removable = Disk.Spec(size: 4096)
+        removable.isRemovable = true
+        try await controller.createDisk("r", removable)
         try await controller.createLibrary(
             "vtl",
             Library.Spec(
@@ -118,6 +121,15 @@ struct WalkOperation: Sendable, CustomTestStringConvertible {
         WalkOperation("disk set --size", hasSteps: true) { controller, _ in
             _ = try await controller.changeDisk("d", to: Disk.Spec(size: 8192))
         },
+        WalkOperation("disk set --read-only", hasSteps: true) { controller, _ in
+            var spec = try await controller.disk("d").spec
+            (spec.isReadOnly, spec.cache, spec.threshold) = (true, .writeThrough, 80)
+            _ = try await controller.changeDisk("d", to: spec)
+        },
+        WalkOperation("disk eject") { controller, _ in try await controller.ejectDisk("r") },
+        WalkOperation(
+            "disk load", prepare: { controller, _ in try await controller.ejectDisk("r") }
+        ) { controller, _ in try await controller.loadDisk("r") },
         WalkOperation(
             "disk delete", hasSteps: true,
             prepare: { controller, _ in

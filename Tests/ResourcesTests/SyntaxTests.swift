@@ -108,12 +108,24 @@ struct SyntaxTests {
         }
     }
 
+    @Test("a percentage is written with its sign or without, and shown with it")
+    func percentages() throws {
+        let type = FieldType.percent(1...100)
+        for text in ["80", "80%"] { #expect(try type.parsed(text, field: "x") == 80) }
+        #expect(type.shown(80) == "80%" && type.valueName == "percentage")
+        for text in ["0", "101%", "80%%", "%", "80 %", "0.5", "eighty"] {
+            let refusal = #expect(throws: ManagementError.self) { try type.parsed(text, field: "x") }
+            #expect(refusal?.field == "x")
+        }
+    }
+
     @Test(
         "a number is written in one way only", arguments: ["01", "+1", "-0", "1.0", " 1", "1 ", "0x1", "1e0", "١", ""])
     func noNumbers(text: String) {
         #expect(throws: ManagementError.self) { try TextRule.number(0...10).canonical(text) }
         #expect(throws: ManagementError.self) { try Naming.number(0...10).checked(text) }
         #expect(throws: ManagementError.self) { try FieldType.count(0...10).parsed(text, field: "x") }
+        #expect(throws: ManagementError.self) { try FieldType.percent(0...10).parsed("\(text)%", field: "x") }
         #expect(throws: ManagementError.self) { try ElementAddress.parse("slot:\(text)") }
         #expect(throws: ManagementError.self) { try AddressRange.parse("0.0.0.0/\(text)") }
         #expect(throws: ManagementError.self) { try PortalAddress.parse("127.0.0.1:\(text)") }

@@ -150,7 +150,9 @@ enum {
 
 /// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.
 int cplatform_open(const char *_Nonnull path, int options, unsigned permissions);
-/// What a path leads to.
+/// Opens the file of `descriptor` once more, to be read and written past the page cache (O_DIRECT).
+int cplatform_open_directly(int descriptor);
+/// What a path leads to. A block device has its device number as its identity, and its length where links are followed.
 struct cplatform_file_status {
     uint64_t device;
     uint64_t inode;

@@ -21,8 +21,8 @@ enum ImageCheck {
         let length: Int64
         do throws(SystemError) {
             // Opening a pipe would wait.
-            guard try FileStatus.of(path).kind == .regular else {
-                return [finding(.error, "its image \(path) is no regular file")]
+            guard [.regular, .blockDevice].contains(try FileStatus.of(path).kind) else {
+                return [finding(.error, "its image \(path) is neither a regular file nor a block device")]
             }
             file = try File.open(path: path)
             length = try file.size()

@@ -101,10 +101,17 @@ extension ControlPlane {
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
         }
+        let isAdjusted = disk.spec.isAdjusted(in: changed)
+        if isAdjusted {
+            try Effect.begin()
+            // The disk first: what it promises less, or more, nobody is told of before it is so.
+            try assembly.adjustDisk(disk, to: changed)
+        }
         if changed != disk.spec {
             do throws(ManagementError) {
                 try store(changed, of: disk)
             } catch {
+                if isAdjusted { try? assembly.adjustDisk(disk, to: disk.spec) }
                 guard size > disk.size else { throw error }
                 setProblem(
                     "disk '\(name)' has \(size) bytes now, but the catalog says \(disk.size): \(error.message); "
@@ -189,8 +196,9 @@ extension ControlPlane {
             let reason = error.code == Errno.noSuchFile ? "is missing" : "cannot be used: \(error.reason)"
             throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) \(reason)")
         }
-        guard status.kind == .regular else {
-            throw ManagementError(.damaged, "disk '\(disk.name)': its image \(path) is no regular file")
+        guard status.kind == .regular || status.kind == .blockDevice else {
+            throw ManagementError(
+                .damaged, "disk '\(disk.name)': its image \(path) is neither a regular file nor a block device")
         }
         let length = status.length
         guard length >= disk.size else {
@@ -244,12 +252,14 @@ extension ControlPlane {
                 .invalid,
                 "image \(image) does not exist; make it with 'truncate -s SIZE \(image)', or leave out --image")
         }
-        guard status.kind == .regular else {
-            throw ManagementError(.invalid, "image \(image) is no regular file; give one, or leave out --image")
+        guard status.kind == .regular || status.kind == .blockDevice else {
+            throw ManagementError(
+                .invalid,
+                "image \(image) is neither a regular file nor a block device; give one, or leave out --image")
         }
         try checkIsFree(image, status.identity)
         do throws(ManagementError) {
-            try PlainFile.check(image)
+            if status.kind == .regular { try PlainFile.check(image) }
         } catch {
             throw ManagementError(
                 .invalid,
@@ -321,8 +331,11 @@ extension ControlPlane {
         status.serialNumber = disk.identity.serialNumber
         status.naa = disk.identity.naaText
         status.created = disk.created
-        status.problem = problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+        status.problem =
+            problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+            ?? assembly.cacheProblem(ofDisk: disk)
         status.loss = loss
+        if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }
         var spec = disk.spec
         if disk.imageIsExternal { spec.image = status.image }
         return Resource(name: disk.name, spec: spec, status: status, generation: disk.generation)

@@ -8,9 +8,9 @@ extension ControlPlane {
     private static let namedTargets = 3
 
     /// The warnings of this moment: portals that let other machines in to open targets, targets that no portal offers,
-    /// places where a proof is required that nobody can give.
+    /// places where a proof is required that nobody can give, disks that have reached their thresholds.
     func warnings() throws(ManagementError) -> [String] {
-        try openWarnings() + unreachableWarnings() + secretlessWarnings()
+        try openWarnings() + unreachableWarnings() + secretlessWarnings() + thresholdWarnings()
     }
 
     /// Tells the log of warnings that it has not been told of.

@@ -47,6 +47,8 @@ final class ControlPlane: Sendable {
     let configuring = Lock(())
     /// Held from the choice of barcodes that nobody else has until the catalog has them.
     let labelling = Lock(())
+    /// The disks that have reached their thresholds, as seen last.
+    let reached = Lock<[ThresholdFinding]>([])
     private let memory = Lock(Memory())
     /// From which files what runs is served.
     let served = Lock(ServedFiles())

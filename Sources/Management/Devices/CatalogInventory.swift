@@ -18,7 +18,7 @@ final class CatalogInventory: LibraryInventory {
     }
 
     /// The part of an iSCSI port's name that is the name of the initiator (RFC 7143 section 4.2.7.1).
-    private static func initiatorName(ofPort name: String) -> String {
+    static func initiatorName(ofPort name: String) -> String {
         name.range(of: ",i,0x").map { String(name[..<$0.lowerBound]) } ?? name
     }
 

@@ -41,6 +41,8 @@ public final class LocalDevices: DeviceAssembly {
     struct RunningDisk {
         let name: String
         let server: DiskDeviceServer
+        /// Why it is not cached as it was asked for; nil when it is.
+        var cacheProblem: String?
         let figures = UnitFigures()
     }
 
@@ -136,12 +138,21 @@ public final class LocalDevices: DeviceAssembly {
         let identity = DeviceIdentity(
             vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
-        let server = DiskDeviceServer(image: image, identity: identity)
+        let (cache, cacheProblem) = Self.apply(disk.spec.cache, to: image, ofDisk: disk.name)
+        if let cacheProblem { logger.warning("\(cacheProblem)") }
+        let server = DiskDeviceServer(
+            image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
+            isEjected: disk.isEjected, cache: cache)
+        server.setThreshold(percent: disk.spec.threshold)
+        server.keepMedium(
+            with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
         Self.tellLosses(ofDisk: disk.name, server, logger: logger)
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
-        disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
+        disks.withLock {
+            $0[disk.identity.id] = RunningDisk(name: disk.name, server: server, cacheProblem: cacheProblem)
+        }
         watchLosses(ofDisk: disk.identity.id, server)
         begin(target, [disk.identity.id: unit])
     }

@@ -30,9 +30,20 @@ public struct DiskDriver: Driver {
         _ action: String, on name: String?, _ arguments: [String: JSONValue]
     ) async throws(ManagementError) -> JSONValue {
         let name = name ?? ""
-        _ = try NoFields(arguments, of: action)
-        try await controller.acknowledgeLoss(ofDisk: name)
-        return ["done": .text("disk \(name) can be written again")]
+        switch action {
+        case Disk.Eject.name:
+            let isForced = try Disk.Eject.arguments(arguments).isForced
+            try await controller.ejectDisk(name, isForced: isForced)
+            return ["done": .text("the medium of disk \(name) is ejected")]
+        case Disk.Load.name:
+            _ = try Disk.Load.arguments(arguments)
+            try await controller.loadDisk(name)
+            return ["done": .text("the medium of disk \(name) is loaded")]
+        default:
+            _ = try NoFields(arguments, of: action)
+            try await controller.acknowledgeLoss(ofDisk: name)
+            return ["done": .text("disk \(name) can be written again")]
+        }
     }
 
     public func generation(of name: String) throws(ManagementError) -> Int64? {

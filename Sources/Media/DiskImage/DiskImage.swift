@@ -92,6 +92,9 @@ public protocol DiskImage: Medium {
     /// Makes the disk longer; what is added reads as zeros. When it throws, the disk has the capacity that it had, and
     /// so has its file unless the error says otherwise. A disk with a loss is refused, and its file not touched.
     func resize(to capacity: Int64) throws(DiskImageError)
+    /// From now on data go past the host's page cache, as far as they are whole pages; or, with false, through it. What
+    /// has begun ends as it began. Throws `.notDirect` where the file system has no such way.
+    func setDirect(_ isOn: Bool) throws(DiskImageError)
     /// Makes all completed writes durable.
     func synchronize() -> MediaFailure?
     /// The same for the last time: what is beside the image for its use goes.

@@ -22,6 +22,8 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     case lengthKept(path: String, length: Int64, SystemError)
     /// A block device keeps its length.
     case fixedLength(path: String)
+    /// The file system reads and writes through its page cache only.
+    case notDirect(path: String)
     /// A system call failed.
     case system(SystemError)
 
@@ -42,6 +44,8 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .lengthKept(let path, let length, let error):
             "\(error); image \(path) stays \(length) bytes long, and its disk will have them after a restart"
         case .fixedLength(let path): "image \(path) is a block device and cannot be resized"
+        case .notDirect(let path):
+            "the file system of image \(path) has no way past its page cache (O_DIRECT)"
         case .system(let error): error.description
         }
     }

@@ -29,7 +29,8 @@ public final class RawDiskImage: DiskImage {
     /// For atomic writes; nil where they are not possible.
     let journal: AtomicWriteJournal?
     let synchronizations = SynchronizationGroup()
-    /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile.
+    /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile. One more
+    /// while data go past the page cache, which has to be waited for.
     let deallocations = Atomic<Int>(0)
     /// Whether the file system may take no writes for some time.
     let canStall: Bool
@@ -38,6 +39,8 @@ public final class RawDiskImage: DiskImage {
     let clock: MonotonicClock
     let blockShift: UInt64
     private let length: AtomicLength
+    /// Whether data go past the page cache; the lock of whoever switches that.
+    private let isDirect = Lock(false)
 
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
@@ -103,7 +106,8 @@ public final class RawDiskImage: DiskImage {
         return image
     }
 
-    /// Opens an image with an exclusive lock, which lasts as long as the object. `engine` performs its requests.
+    /// Opens an image with an exclusive lock, a block device also so that nothing is mounted from it; that lasts as
+    /// long as the object. `engine` performs its requests.
     ///
     /// With `expectedCapacity` the length must be just that; else the length is the capacity, if it is a whole number
     /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.
@@ -117,12 +121,15 @@ public final class RawDiskImage: DiskImage {
         let file: File
         let length: Int64
         do throws(SystemError) {
+            // What is on a block device must not be mounted at the same time.
+            let isDevice = try FileStatus.of(path).kind == .blockDevice
             file = try File.open(
-                path: path, .readWrite, writePieceLength: Self.writePieceLength, pageKeeper: pageKeeper)
+                path: path, isDevice ? [.readWrite, .exclusive] : .readWrite, writePieceLength: Self.writePieceLength,
+                pageKeeper: pageKeeper)
             guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock", path: path) }
             length = try file.size()
         } catch {
-            if error.code == Errno.wouldBlock { throw .inUse(path: path) }
+            if error.code == Errno.wouldBlock || error.code == Errno.busy { throw .inUse(path: path) }
             throw DiskImageError(error, path: path)
         }
         try checkLength(path, length, blockSize)
@@ -143,6 +150,26 @@ public final class RawDiskImage: DiskImage {
         guard blockSizes.contains(blockSize) else { throw .invalidBlockSize(blockSize) }
         guard length > 0, length % Int64(blockSize) == 0 else {
             throw .lengthMismatch(path: path, length: length, blockSize: blockSize)
+        }
+    }
+
+    public func setDirect(_ isOn: Bool) throws(DiskImageError) {
+        let code = isDirect.withLock { isDirect -> Int32 in
+            guard isOn != isDirect else { return 0 }
+            let code = store.setDirect(isOn)
+            guard code == 0 else { return code }
+            isDirect = isOn
+            if isOn {
+                deallocations.add(1, ordering: .relaxed)
+            } else {
+                deallocations.subtract(1, ordering: .relaxed)
+            }
+            return 0
+        }
+        switch code {
+        case 0: return
+        case Errno.invalidArgument, Errno.notSupported: throw .notDirect(path: path)
+        default: throw .system(SystemError(code: code, operation: "open directly", path: path))
         }
     }
 

@@ -4,6 +4,8 @@ public import struct Foundation.Date
 public enum Disk: ResourceKind {
     /// The largest: what ext4 and XFS both hold sparsely is less, and then the file system says so.
     public static let maximumSize: Int64 = 1 << 50
+    /// Revolutions a minute that a medium can be said to make (SBC-4 clause 6.6.2).
+    public static let rotationRates = 1025...65534
 
     public struct Spec: Record {
         /// The capacity in bytes, a multiple of the block size; nil until the image says it.
@@ -12,8 +14,27 @@ public enum Disk: ResourceKind {
         public var blockSize = 512
         /// What it is for, in the user's words.
         public var description: String?
-        /// The absolute path of a file of the user's that is the medium; nil for one in the state folder.
+        /// The absolute path of a file or block device of the user's that is the medium; nil for one in the state
+        /// folder.
         public var image: String?
+        /// The bytes of a physical block; nil for those of a logical one.
+        public var physicalBlockSize: Int?
+        /// The lowest logical block that begins a physical one.
+        public var alignment = 0
+        /// Whether its medium can be ejected and loaded.
+        public var isRemovable = false
+        /// Whether initiators cannot write it.
+        public var isReadOnly = false
+        /// What a write that has ended promises.
+        public var cache = CachePolicy.writeBack
+        /// MEDIUM ROTATION RATE: 1 for what does not rotate, 0 when nothing is said, else revolutions a minute.
+        public var rotationRate = 1
+        /// NOMINAL FORM FACTOR; nil when nothing is said.
+        public var formFactor: FormFactor?
+        /// LBPRZ: 1 promises zeros, 2 the provisioning initialization pattern, 0 nothing.
+        public var unmappedReads = 1
+        /// The percentage of its size that may have storage before initiators are told; nil when they never are.
+        public var threshold: Int?
 
         public init() {}
 
@@ -32,8 +53,38 @@ public enum Disk: ResourceKind {
                 help: "The logical block size."),
             Field(
                 "image", \.image, .text(.path), role: .admin,
-                help: "An existing file that becomes the medium, keeps its content, and stays when the disk is deleted."
-            ),
+                help: """
+                    An existing file or block device that becomes the medium, keeps its content, and stays when the \
+                    disk is deleted.
+                    """),
+            Field(
+                "physicalBlockSize", \.physicalBlockSize, .choice([512, 4096]),
+                help: "The physical block size that initiators see; that of logical blocks if left out."),
+            Field(
+                "alignment", \.alignment, .count(0...7), .withDefault(0),
+                help: "The first logical block that begins a physical one."),
+            Field(
+                "isRemovable", \.isRemovable, .flag, .withDefault(false),
+                help: "Whether its medium can be ejected and loaded."),
+            Field(
+                "isReadOnly", \.isReadOnly, .flag, .withDefault(false), change: .always,
+                help: "Whether initiators cannot write it."),
+            Field(
+                "cache", \.cache, CachePolicy.type, .withDefault(CachePolicy.writeBack.json), change: .always,
+                help: """
+                    When a write ends: write-back when the host's page cache has it, write-through when it is durable; \
+                    direct is write-back past the page cache.
+                    """),
+            Field(
+                "rotationRate", \.rotationRate, .count(0...Int64(rotationRates.upperBound)), .withDefault(1),
+                help: "Revolutions a minute that initiators see; 1 for none, 0 to say nothing."),
+            Field("formFactor", \.formFactor, FormFactor.type, help: "The form factor that initiators see, in inches."),
+            Field(
+                "unmappedReads", \.unmappedReads, .choice([0, 1, 2]), .withDefault(1), option: "lbprz",
+                help: "What initiators are promised of unmapped blocks: 1 zeros, 2 the initial pattern, 0 nothing."),
+            Field(
+                "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",
+                help: "How much of its size may have storage before initiators are warned, as in 80%."),
             Field(
                 "description", \.description, .text(.line("text", maximumLength: 1024)), change: .always,
                 absence: "none", help: "What it is for, in your words."),
@@ -59,6 +110,8 @@ public enum Disk: ResourceKind {
         public var problem: String?
         /// What was lost of it; nil without a loss, and when it is not served.
         public var loss: LossSummary?
+        /// Where its medium is; nil when it is not removable.
+        public var medium: MediumState?
 
         public init() {}
 
@@ -83,6 +136,7 @@ public enum Disk: ResourceKind {
                 help: "Why it is not served, or not written, and what to do."),
             Field(
                 "loss", \.loss, LossSummary.type, help: "Written data that were lost, which nobody has acknowledged."),
+            Field("medium", \.medium, MediumState.type, help: "Where the medium of a removable disk is."),
         ]
     }
 
@@ -92,12 +146,12 @@ public enum Disk: ResourceKind {
         naming: .name(.name(of: "disk")), verbs: [.list, .show, .create, .set, .delete],
         verbHelp: [
             .create: "Its image is a sparse file in the state folder, or the file given with --image.",
-            .set: "Initiators may go on using it, and learn of a new size.",
+            .set: "Initiators may go on using it, and learn of what has changed.",
             .delete: "An image given with --image stays. Refused while an initiator is logged in.",
         ],
         deletionIsDestructive: true)
 
-    public static var actions: [any ResourceAction.Type] { [AcknowledgeLoss.self] }
+    public static var actions: [any ResourceAction.Type] { [AcknowledgeLoss.self, Eject.self, Load.self] }
 
     public enum AcknowledgeLoss: ResourceAction {
         public typealias Kind = Disk
@@ -112,6 +166,39 @@ public enum Disk: ResourceKind {
                 """)
     }
 
+    public enum Eject: ResourceAction {
+        public typealias Kind = Disk
+
+        public struct Arguments: Record {
+            /// Whether initiators that prevent it are overruled.
+            public var isForced = false
+
+            public init() {}
+
+            public static let fields: [Field<Arguments>] = [
+                Field(
+                    "isForced", \.isForced, .flag, .withDefault(false), option: "force",
+                    help: "Eject it also when initiators prevent that: what they have not written yet is refused.")
+            ]
+        }
+
+        public static let description = ActionDescription(
+            "eject", Arguments.self, help: "Eject the medium of a removable disk.",
+            discussion: """
+                What was written is made durable first. Until the medium is loaded again, also over restarts, \
+                initiators find none. An initiator that has mounted it prevents that, as a rule.
+                """)
+    }
+
+    public enum Load: ResourceAction {
+        public typealias Kind = Disk
+        public typealias Arguments = NoFields
+
+        public static let description = ActionDescription(
+            "load", Arguments.self, help: "Load the medium of a removable disk.",
+            discussion: "Initiators learn that there is one, which may be another.")
+    }
+
     public static func summary(_ disk: Resource<Disk>) -> String {
         "disk \(disk.name) of \(ByteSize.format(disk.spec.size ?? 0)) is target \(disk.status.target)"
     }
@@ -121,5 +208,6 @@ public enum Disk: ResourceKind {
             throw ManagementError(
                 .invalid, "a disk needs a size, as in 1GiB, unless it is given an image", field: "size")
         }
+        try spec.checkGeometry()
     }
 }

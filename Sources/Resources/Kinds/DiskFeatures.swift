@@ -1,0 +1,66 @@
+/// What a disk promises of data that were written (`DiskDevice` has the table).
+public enum CachePolicy: String, FieldWord, Codable {
+    /// A write ends when the host's page cache has its data.
+    case writeBack = "write-back"
+    /// A write ends when its data are durable.
+    case writeThrough = "write-through"
+    /// Data go past the host's page cache, as far as they are whole pages.
+    case direct
+}
+
+/// The nominal form factors (SBC-4 clause 6.6.2), in inches.
+public enum FormFactor: String, FieldWord, Codable {
+    case fiveAndAQuarter = "5.25"
+    case threeAndAHalf = "3.5"
+    case twoAndAHalf = "2.5"
+    case onePointEight = "1.8"
+    /// Less than 1.8 inches.
+    case smaller
+
+    /// The code of the standard.
+    public var code: UInt8 {
+        switch self {
+        case .fiveAndAQuarter: 1
+        case .threeAndAHalf: 2
+        case .twoAndAHalf: 3
+        case .onePointEight: 4
+        case .smaller: 5
+        }
+    }
+}
+
+/// Where the medium of a removable disk is.
+public enum MediumState: String, FieldWord, Codable {
+    case loaded, ejected
+}
+
+extension Disk.Spec {
+    /// How many logical blocks a physical block has.
+    public var blocksPerPhysicalBlock: Int { max(1, (physicalBlockSize ?? blockSize) / blockSize) }
+
+    /// Refuses fields that do not go together.
+    func checkGeometry() throws(ManagementError) {
+        if let physicalBlockSize, physicalBlockSize < blockSize {
+            throw ManagementError(
+                .invalid,
+                "a physical block of \(physicalBlockSize) bytes is smaller than a logical one of \(blockSize); give "
+                    + "\(blockSize), or leave it out", field: "physicalBlockSize")
+        }
+        let blocks = blocksPerPhysicalBlock
+        guard alignment < blocks else {
+            let reason =
+                blocks == 1
+                ? "a physical block has no more than one logical block, so all of them are aligned; leave it out, or "
+                    + "give a physical block size of 4096 with a block size of 512"
+                : "a physical block has \(blocks) logical blocks; give 0 to \(blocks - 1)"
+            throw ManagementError(.invalid, "alignment \(alignment) is not possible: \(reason)", field: "alignment")
+        }
+        guard rotationRate <= 1 || rotationRate >= Disk.rotationRates.lowerBound else {
+            throw ManagementError(
+                .invalid,
+                "rotation rate \(rotationRate) is not possible; give 1 for what does not rotate, 0 to say nothing, or "
+                    + "\(Disk.rotationRates.lowerBound) to \(Disk.rotationRates.upperBound) in revolutions a minute",
+                field: "rotationRate")
+        }
+    }
+}
