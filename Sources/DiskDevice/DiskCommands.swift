@@ -4,7 +4,7 @@ internal import TargetCore
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
     static let table = CommandTable<DiskDeviceServer>(
-        common + reads + writes + verifications + provisioning + maintenance)
+        common + reads + writes + verifications + provisioning + maintenance + thirdPartyCopies)
 
     /// Bits of byte 1: DPO, and FUA.
     private static let dpo: UInt8 = 0x10

@@ -18,7 +18,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     static let inlineWriteLimit = 1 << 20
 
     public let identity: DeviceIdentity
-    public let traits = InquiryTraits(type: .directAccessBlock, versionDescriptors: [VersionDescriptor.sbc3])
+    public let traits = DiskDeviceServer.inquiryTraits
     public let commands = DiskDeviceServer.table.commands
     public let modePages = DiskModePage.all
     public let attachedNexuses = AttachedNexuses()
@@ -33,6 +33,10 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let isReadOnly: Bool
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
+    /// The ROD tokens that represent blocks of this disk.
+    let representedBlocks: RepresentedBlocks
+    /// What the copy manager of this disk shares with those of others.
+    let copyManager: CopyManager
 
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
@@ -44,9 +48,10 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     private let descriptorSense = Atomic<Bool>(false)
 
     /// A disk over `image`. With 512-byte blocks, `physicalBlockExponent` 3 tells initiators that the medium prefers
-    /// aligned 4 KiB (512e), 0 that it has no preference.
+    /// aligned 4 KiB (512e), 0 that it has no preference. Copies find the disks of `copyManager`.
     public init(
-        image: any DiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false
+        image: any DiskImage, identity: DeviceIdentity, physicalBlockExponent: UInt8 = 0, isReadOnly: Bool = false,
+        copyManager: CopyManager = CopyManager()
     ) {
         self.identity = identity
         self.image = image
@@ -54,6 +59,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         self.isReadOnly = isReadOnly
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
+        self.copyManager = copyManager
+        representedBlocks = RepresentedBlocks(writeGate)
         whenLosing {}
     }
 
@@ -86,7 +93,9 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     /// Sets what is called at each loss, when `hasLostData` says so already, on a thread that must not be kept.
     public func whenLosing(_ handler: @escaping @Sendable () -> Void) {
-        image.observeLosses { [attachedNexuses] failure in
+        image.observeLosses { [attachedNexuses, representedBlocks] failure in
+            // What is read from now on may be older.
+            representedBlocks.cancelAll()
             attachedNexuses.establishDeferredError(Self.writeFailure(failure, block: nil))
             handler()
         }
@@ -130,14 +139,16 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             let progress = stepCompleted(task, nexus)
             return changesMedium(task.command) ? settle(task, progress) : progress
         }
-        return isInsideGate(task)
-            ? settle(task, executeFirstStep(task, nexus)) : executeInGate(task, nexus, isWoken: true)
+        guard changesMedium(task.command) else { return copyPassesGate(task) }
+        guard isInsideGate(task) else { return executeInGate(task, nexus, isWoken: true) }
+        if writeGate.isWatched { sayChange(task) }
+        return settle(task, executeFirstStep(task, nexus))
     }
 
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fileRequest.payload.lease = nil
         stepAbandoned(task, nexus)
-        guard changesMedium(task.command) else { return }
+        guard changesMedium(task.command) else { return copyAbandoned(task) }
         if isInsideGate(task) { leaveGate(task) } else { writeGate.wakeNext() }
     }
 
@@ -184,6 +195,11 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     public func logicalUnitReset() {
         isStopped = false
+        copyManager.forgetResults(of: attachedNexuses.all)
+    }
+
+    public func nexusLost(_ nexus: ITLNexus) {
+        copyManager.forgetResults(of: [nexus])
     }
 
     // MARK: The write gate
@@ -198,7 +214,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     /// Whether a command that changes the medium, and comes back from a step or from the gate, has been let in.
-    private func isInsideGate(_ task: SCSITask) -> Bool {
+    func isInsideGate(_ task: SCSITask) -> Bool {
         task.step != DiskStep.atGate.rawValue || task.fileRequest.context == WriteGate.GateAnswer.entered
     }
 
@@ -214,10 +230,20 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     /// Runs a command that changes the medium when the gate lets it in; `isWoken` when it was parked there.
     private func executeInGate(_ task: SCSITask, _ nexus: ITLNexus, isWoken: Bool = false) -> CommandProgress {
-        let isInside =
+        let entry =
             needsMediumAlone(task)
             ? writeGate.enterAlone(task, isWoken: isWoken) : writeGate.enter(task, isWoken: isWoken)
-        return isInside ? settle(task, executeFirstStep(task, nexus)) : .pending
+        switch entry {
+        case .parked: return .pending
+        case .entered: break
+        case .enteredWatched: sayChange(task)
+        }
+        return settle(task, executeFirstStep(task, nexus))
+    }
+
+    /// Makes the ROD tokens invalid that represent blocks which a command in the gate is about to change.
+    private func sayChange(_ task: SCSITask) {
+        representedBlocks.willChange(changedExtents(task), copyManager.tokens.now)
     }
 
     private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {

@@ -37,6 +37,8 @@ enum DiskStep: Int {
     case synchronizeBeforeStop
     /// PRE-FETCH reads some of its blocks.
     case prefetch
+    /// A copy operation reads, writes, frees storage, or makes durable.
+    case copyRead, copyWrite, copyZero, copySynchronize
 }
 
 /// The steps that handlers are made of.
@@ -133,6 +135,7 @@ extension DiskDeviceServer {
         case .synchronize: return synchronized(task)
         case .synchronizeBeforeStop: return synchronizedBeforeStop(task)
         case .prefetch: return prefetchCompleted(task, result)
+        case .copyRead, .copyWrite, .copyZero, .copySynchronize: return copyStepCompleted(task, step)
         }
     }
 

@@ -24,6 +24,10 @@ public enum OperationCode {
     public static let modeSense10: UInt8 = 0x5A
     public static let persistentReserveIn: UInt8 = 0x5E
     public static let persistentReserveOut: UInt8 = 0x5F
+    /// EXTENDED COPY, POPULATE TOKEN and the others that begin or end a copy operation, by service action.
+    public static let thirdPartyCopyOut: UInt8 = 0x83
+    /// RECEIVE COPY STATUS and the others that tell of a copy operation, by service action.
+    public static let thirdPartyCopyIn: UInt8 = 0x84
     public static let readAttribute: UInt8 = 0x8C
     public static let writeAttribute: UInt8 = 0x8D
     /// REPORT LUNS.

@@ -49,6 +49,8 @@ public final class LocalDevices: DeviceAssembly {
     let targets = TargetDirectory()
     let disks = Lock<[Int64: RunningDisk]>([:])
     let diskLosses = DiskLosses()
+    /// What copies between disks find.
+    let copyManager = CopyManager()
     let libraries = Lock<[Int64: RunningLibrary]>([:])
     /// All logical units that run, by the catalog's key.
     let units = Lock<[Int64: LogicalUnit]>([:])
@@ -134,11 +136,12 @@ public final class LocalDevices: DeviceAssembly {
         let identity = DeviceIdentity(
             vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
-        let server = DiskDeviceServer(image: image, identity: identity)
+        let server = DiskDeviceServer(image: image, identity: identity, copyManager: copyManager)
         Self.tellLosses(ofDisk: disk.name, server, logger: logger)
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
+        copyManager.add(unit)
         disks.withLock { $0[disk.identity.id] = RunningDisk(name: disk.name, server: server) }
         watchLosses(ofDisk: disk.identity.id, server)
         begin(target, [disk.identity.id: unit])
@@ -158,6 +161,7 @@ public final class LocalDevices: DeviceAssembly {
 
     /// Offers the disk no longer; sessions that have begun meanwhile are ended.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
+        if let unit = units.withLock({ $0[disk.identity.id] }) { copyManager.remove(unit) }
         end(targetName, [disk.identity.id])
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
         if let failure = running?.server.image.synchronize() {
