@@ -61,7 +61,8 @@ final class Relay: @unchecked Sendable {
         toFar {
             self.farNexus = ITNexus(
                 initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
-                reactor: self.far, port: self, counters: nil, owner: owner, knownTargetPorts: knownTargetPorts, origin: self)
+                reactor: self.far, port: self, counters: nil, owner: owner, knownTargetPorts: knownTargetPorts,
+                origin: self)
             if hasNewInventory { self.farNexus?.inventoryHasChanged() }
         }
     }

@@ -14,11 +14,17 @@ public final class CopyManager: Sendable {
         let identifier: UInt32
     }
 
+    private struct Running {
+        let operation: CopyOperation
+        /// Its logical unit was reset: nothing is kept of it.
+        var isForgotten = false
+    }
+
     private struct State {
         /// The disks by their NAA identifiers.
         var units: [UInt64: LogicalUnit] = [:]
         /// The operations under way, by task.
-        var running: [ObjectIdentifier: CopyOperation] = [:]
+        var running: [ObjectIdentifier: Running] = [:]
         var results: [ResultKey: CopyResult] = [:]
         /// The keys of `results`, the oldest first.
         var order: [ResultKey] = []
@@ -72,7 +78,7 @@ public final class CopyManager: Sendable {
     func begin(_ operation: CopyOperation, of task: SCSITask) -> Refusal? {
         state.withLock { state in
             let nexus = operation.nexus
-            let others = state.running.values
+            let others = state.running.values.map(\.operation)
             if let identifier = operation.identifier,
                 let same = others.first(where: { $0.nexus === nexus && $0.identifier == identifier })
             {
@@ -82,7 +88,7 @@ public final class CopyManager: Sendable {
             guard others.count < CopyLimit.concurrent,
                 others.count(where: { $0.nexus.logicalUnit === unit }) < CopyLimit.concurrentOfUnit
             else { return .limit }
-            state.running[ObjectIdentifier(task)] = operation
+            state.running[ObjectIdentifier(task)] = Running(operation: operation)
             if let identifier = operation.identifier {
                 Self.remove(ResultKey(nexus: ObjectIdentifier(nexus), identifier: identifier), &state)
             }
@@ -92,21 +98,25 @@ public final class CopyManager: Sendable {
 
     /// The operation of a task.
     func operation(of task: SCSITask) -> CopyOperation? {
-        state.withLock { $0.running[ObjectIdentifier(task)] }
+        state.withLock { $0.running[ObjectIdentifier(task)]?.operation }
     }
 
     /// The operation of a nexus that is under way with that list identifier. On the reactor of the nexus.
     func operation(_ identifier: UInt32, of nexus: ITLNexus) -> CopyOperation? {
         state.withLock { state in
-            state.running.values.first { $0.nexus === nexus && $0.identifier == identifier }
+            state.running.values.first { $0.operation.nexus === nexus && $0.operation.identifier == identifier }?
+                .operation
         }
     }
 
     /// The operation of a task has ended. What is told of it is kept, if it has a list identifier and its nexus is
     /// still there.
     func end(_ task: SCSITask, _ result: CopyResult) {
-        let operation = state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(task)) }
-        guard let operation, let identifier = operation.identifier, operation.nexus.isAttached else { return }
+        let ended = state.withLock { $0.running.removeValue(forKey: ObjectIdentifier(task)) }
+        guard let ended, !ended.isForgotten, let identifier = ended.operation.identifier,
+            ended.operation.nexus.isAttached
+        else { return }
+        let operation = ended.operation
         let key = ResultKey(nexus: ObjectIdentifier(operation.nexus), identifier: identifier)
         state.withLock { state in
             Self.remove(key, &state)
@@ -149,6 +159,9 @@ public final class CopyManager: Sendable {
     func forgetResults(of nexuses: [ITLNexus]) {
         let gone = Set(nexuses.map(ObjectIdentifier.init))
         state.withLock { state in
+            for (task, running) in state.running where gone.contains(ObjectIdentifier(running.operation.nexus)) {
+                state.running[task]?.isForgotten = true
+            }
             guard !state.results.isEmpty else { return }
             for key in state.order where gone.contains(key.nexus) { state.results[key] = nil }
             state.order.removeAll { gone.contains($0.nexus) }

@@ -61,7 +61,7 @@ struct CopyTransfer {
     /// The piece that comes when `done` bytes are copied: at most one buffer, in one extent of the destination.
     func piece(after done: Int) -> Piece? {
         guard done < length else { return nil }
-        let limit = source == nil ? destination.disk.byteCount(destination.disk.image.maximumDeallocation) : bufferLength
+        let limit = source == nil ? zerosLength : CopyLimit.bufferLength
         if isDescending {
             let count = min(limit, length - done)
             return piece(at: length - done - count, count: count)
@@ -69,7 +69,8 @@ struct CopyTransfer {
         return piece(at: done, count: min(limit, length - done))
     }
 
-    private var bufferLength: Int { CopyLimit.bufferLength }
+    /// The most bytes that become zeros at a time.
+    private var zerosLength: Int { destination.disk.byteCount(destination.disk.image.maximumDeallocation) }
 
     private func piece(at position: Int, count: Int) -> Piece? {
         guard let (extent, inside) = Self.find(position, in: destinationExtents, destination.disk) else { return nil }

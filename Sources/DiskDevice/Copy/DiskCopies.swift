@@ -264,7 +264,9 @@ extension DiskDeviceServer {
         _ task: SCSITask, _ operation: CopyOperation, _ transfer: CopyTransfer
     ) -> CommandProgress {
         var failed: MediaFailure?
-        if case .failed(let failure) = transfer.destination.disk.image.outcome(of: task.fileRequest) { failed = failure }
+        if case .failed(let failure) = transfer.destination.disk.image.outcome(of: task.fileRequest) {
+            failed = failure
+        }
         return concludeTransfer(task, operation, transfer, failed) ?? continueCopy(task, operation)
     }
 

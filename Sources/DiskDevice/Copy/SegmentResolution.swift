@@ -14,7 +14,8 @@ extension DiskDeviceServer {
             let size = try SegmentSize(
                 segment, number: number, isLast: isLast,
                 source: .init(blockSize: source.disk.blockSize, isPadded: isPadded(segment.source, list)),
-                destination: .init(blockSize: destination.disk.blockSize, isPadded: isPadded(segment.destination, list)))
+                destination: .init(blockSize: destination.disk.blockSize, isPadded: isPadded(segment.destination, list))
+            )
             let read = BlockExtent(first: segment.sourceAddress, count: size.sourceBlocks)
             let written = BlockExtent(first: segment.destinationAddress, count: size.destinationBlocks)
             if segment.count > 0 {
