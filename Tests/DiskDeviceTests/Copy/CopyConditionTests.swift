@@ -313,7 +313,7 @@ struct CopyConditionTests {
                     destination: [SCSIStatus.reservationConflict.rawValue]))
     }
 
-    @Test("COMPARE AND WRITE of the destination lets a copy wait at the gate", arguments: [false, true])
+    @Test("A copy waits at the gate while COMPARE AND WRITE has the destination alone", arguments: [false, true])
     func gate(isAborted: Bool) throws {
         let fixture = try CopyFixture()
         let port = fixture.initiator()
