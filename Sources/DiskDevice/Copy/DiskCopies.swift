@@ -246,8 +246,8 @@ extension DiskDeviceServer {
     ) -> CommandProgress? {
         let destination = transfer.destination
         guard transfer.length > 0 else {
-            operation.transfer = nil
             if case .transfer = operation.work { return endCopy(task, operation, nil) }
+            operation.transfer = nil
             return nil
         }
         if !destination.disk.isWriteCacheEnabled {

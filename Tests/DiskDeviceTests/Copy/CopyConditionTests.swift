@@ -242,7 +242,7 @@ struct CopyConditionTests {
         } else {
             // TASK ABORTED, and the copy's own figures.
             #expect(status.dataIn[5] == 0x60 && status.dataIn[12] == 0x40)
-            #expect(status.dataIn.rawSpan.loadBE64(at: 16) == UInt64(steps / 2 * (1 << 20)))
+            #expect(status.dataIn.be64(at: 16) == UInt64(steps / 2 * (1 << 20)))
         }
         #expect(port.copy(list(fixture)).status == .good)
     }

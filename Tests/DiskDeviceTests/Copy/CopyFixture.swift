@@ -293,12 +293,19 @@ struct AbortedCopy: Equatable {
             bytes[0] & 0x7F == 0x70, bytes[2] == 0x0A, Int(bytes[7]) == bytes.count - 8
         else { return nil }
         code = AdditionalSenseCode(bytes[12], bytes[13])
-        segment = Int(bytes.rawSpan.loadBE16(at: 10))
+        segment = Int(bytes.be16(at: 10))
         if bytes[15] & 0x80 != 0 {
-            pointer = [bytes[15] & 0x40 != 0 ? 1 : 0, Int(bytes.rawSpan.loadBE16(at: 16))]
+            pointer = [bytes[15] & 0x40 != 0 ? 1 : 0, Int(bytes.be16(at: 16))]
         }
-        if bytes[0] & 0x80 != 0 { residual = Int(bytes.rawSpan.loadBE32(at: 3)) }
+        if bytes[0] & 0x80 != 0 { residual = Int(bytes.be32(at: 3)) }
         if bytes[8] != 0 { source = Array(bytes[Int(bytes[8])...]) }
         if bytes[9] != 0 { destination = Array(bytes[Int(bytes[9])...]) }
     }
+}
+
+extension [UInt8] {
+    // Fields of answers.
+    func be16(at offset: Int) -> UInt16 { rawSpan.loadBE16(at: offset) }
+    func be32(at offset: Int) -> UInt32 { rawSpan.loadBE32(at: offset) }
+    func be64(at offset: Int) -> UInt64 { rawSpan.loadBE64(at: offset) }
 }

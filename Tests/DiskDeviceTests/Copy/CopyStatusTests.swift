@@ -25,7 +25,7 @@ struct CopyStatusTests {
         #expect(port.execute(CopyCDB.receive(3, allocationLength: 0)).dataIn.isEmpty)
         let page = descriptors(port)
         #expect(Array(page[0x0004]!.prefix(16)) == [0, 0, 0, 0] + data[8..<16] + [0, 0, 0, 0])
-        #expect(page[0x8001]!.rawSpan.loadBE32(at: 8) == data.rawSpan.loadBE32(at: 16))
+        #expect(page[0x8001]!.be32(at: 8) == data.be32(at: 16))
         #expect(page[0x8001]![12] == 9)
         #expect(page[0x0008]! == [2, 0x02, 0xE4, 0])
     }
@@ -33,13 +33,13 @@ struct CopyStatusTests {
     /// The third-party copy descriptors of the VPD page, by type.
     private func descriptors(_ port: CopyInitiator) -> [UInt16: [UInt8]] {
         let page = port.execute([OperationCode.inquiry, 1, 0x8F, 0x10, 0, 0]).dataIn
-        #expect(page[1] == 0x8F && Int(page.rawSpan.loadBE16(at: 2)) == page.count - 4)
+        #expect(page[1] == 0x8F && Int(page.be16(at: 2)) == page.count - 4)
         var descriptors: [UInt16: [UInt8]] = [:]
         var offset = 4
         var last = -1
         while offset + 4 <= page.count {
-            let type = page.rawSpan.loadBE16(at: offset)
-            let length = Int(page.rawSpan.loadBE16(at: offset + 2))
+            let type = page.be16(at: offset)
+            let length = Int(page.be16(at: offset + 2))
             #expect(length % 4 == 0 && Int(type) > last)
             last = Int(type)
             descriptors[type] = Array(page[offset + 4..<offset + 4 + length])
@@ -58,19 +58,19 @@ struct CopyStatusTests {
         #expect(page[0x0001]! == [14, 0x83, 5, 0, 1, 0x10, 0x11, 0x1C, 0x84, 5, 0, 3, 4, 5, 7, 0])
         #expect(page[0x000C]! == [0, 2, 0xFF, 0xFF])
         let limits = page[0x0000]!
-        #expect(limits.count == 32 && limits.rawSpan.loadBE16(at: 6) == 64)
-        #expect(limits.rawSpan.loadBE32(at: 8) == 600 && limits.rawSpan.loadBE32(at: 12) == 60)
-        #expect(limits.rawSpan.loadBE64(at: 16) == UInt64((256 << 20) / blockSize))
+        #expect(limits.count == 32 && limits.be16(at: 6) == 64)
+        #expect(limits.be32(at: 8) == 600 && limits.be32(at: 12) == 60)
+        #expect(limits.be64(at: 16) == UInt64((256 << 20) / blockSize))
         let types = page[0x0108]!
-        #expect(types.rawSpan.loadBE16(at: 2) == 192 && types.count == 196)
+        #expect(types.be16(at: 2) == 192 && types.count == 196)
         #expect(
-            stride(from: 4, to: 196, by: 64).map { types.rawSpan.loadBE32(at: $0) } == [
+            stride(from: 4, to: 196, by: 64).map { types.be32(at: $0) } == [
                 0x0080_0001, 0x0080_FFFF, 0xFFFF_0001,
             ])
         // A block device zero ROD token is never returned.
         #expect([types[8], types[72], types[136]] == [3, 1, 2])
         let features = page[0x0106]!
-        #expect(features.rawSpan.loadBE16(at: 42) == 48 && features.count == 92)
+        #expect(features.be16(at: 42) == 48 && features.count == 92)
         // 3PC.
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).dataIn[5] & 0x08 != 0)
     }
@@ -120,11 +120,11 @@ struct CopyStatusTests {
         }
         fixture.settle()
         let running = port.execute(CopyCDB.receive(5, 0xDEAD_BEEF)).dataIn
-        #expect(running.count == 32 && running.rawSpan.loadBE32(at: 0) == 28)
+        #expect(running.count == 32 && running.be32(at: 0) == 28)
         #expect(running[4] == 0x01 && running[5] == 0x11)
-        #expect(running.rawSpan.loadBE16(at: 6) == 4 && running.rawSpan.loadBE32(at: 8) == 100)
-        #expect(running.rawSpan.loadBE64(at: 16) == 512 + 1 << 20)
-        #expect(running.rawSpan.loadBE16(at: 24) == 2)
+        #expect(running.be16(at: 6) == 4 && running.be32(at: 8) == 100)
+        #expect(running.be64(at: 16) == 512 + 1 << 20)
+        #expect(running.be16(at: 24) == 2)
         // The list identifier is in use.
         let duplicate = port.copy(list).sense
         #expect(duplicate == SenseData(.illegalRequest, .operationInProgress))
@@ -132,8 +132,8 @@ struct CopyStatusTests {
         #expect(copy.outcome.wait().status == .good)
         for _ in 0..<2 {
             let ended = port.execute(CopyCDB.receive(5, 0xDEAD_BEEF)).dataIn
-            #expect(ended[5] == 0x01 && ended.rawSpan.loadBE32(at: 8) == 0xFFFF_FFFE && ended[12] == 0)
-            #expect(ended.rawSpan.loadBE64(at: 16) == 512 * 4097)
+            #expect(ended[5] == 0x01 && ended.be32(at: 8) == 0xFFFF_FFFE && ended[12] == 0)
+            #expect(ended.be64(at: 16) == 512 * 4097)
         }
     }
 

@@ -79,17 +79,17 @@ struct RODTokenTests {
         let port = fixture.initiator()
         #expect(port.populate(TokenList.populate([(100, 3000), (9, 0), (5, 2), (8000, 1)])).status == .good)
         let information = port.information(1)
-        #expect(information.count == 32 + 4 + 2 + 512 && information.rawSpan.loadBE32(at: 0) == 546)
+        #expect(information.count == 32 + 4 + 2 + 512 && information.be32(at: 0) == 546)
         #expect(information[4] == 0x10 && information[5] == 0x01 && information[15] == 0xF1)
-        #expect(information.rawSpan.loadBE64(at: 16) == 3003 && information.rawSpan.loadBE16(at: 24) == 0)
-        #expect(information.rawSpan.loadBE32(at: 32) == 514)
+        #expect(information.be64(at: 16) == 3003 && information.be16(at: 24) == 0)
+        #expect(information.be32(at: 32) == 514)
         let token = Array(information.suffix(512))
         // It is given once.
-        #expect(port.information(1).count == 36 && port.information(1).rawSpan.loadBE32(at: 32) == 0)
-        #expect(token.rawSpan.loadBE32(at: 0) == 0x0080_0001 && token.rawSpan.loadBE16(at: 6) == 0x01F8)
+        #expect(port.information(1).count == 36 && port.information(1).be32(at: 32) == 0)
+        #expect(token.be32(at: 0) == 0x0080_0001 && token.be16(at: 6) == 0x01F8)
         #expect(Array(token[16..<32]) == [0xE4, 0, 0, 0, 1, 3, 0, 8] + token[24..<32])
-        #expect(token.rawSpan.loadBE64(at: 24) == fixture.disks[0].naa)
-        #expect(token.rawSpan.loadBE64(at: 56) == 3003 * 512)
+        #expect(token.be64(at: 24) == fixture.disks[0].naa)
+        #expect(token.be64(at: 56) == 3003 * 512)
         let source = fixture.bytes(0, 0..<8 << 20)
         let data = Array(
             source[100 * 512..<3100 * 512] + source[5 * 512..<7 * 512] + source[8000 * 512..<8001 * 512])
@@ -100,7 +100,7 @@ struct RODTokenTests {
         #expect(fixture.bytes(1, 7000 * 512..<7003 * 512) == Array(data[3000 * 512..<3003 * 512]))
         let written = port.information(2, unit: 1)
         #expect(written.count == 36 && written[4] == 0x11 && written[5] == 0x01)
-        #expect(written.rawSpan.loadBE64(at: 16) == 3003)
+        #expect(written.be64(at: 16) == 3003)
         #expect(port.writeUsing(TokenList.write(token, offset: 2999, [(20, 2)])).status == .good)
         #expect(fixture.bytes(1, 20 * 512..<22 * 512) == Array(data[2999 * 512..<3001 * 512]))
         #expect(fixture.leasedBytes == 0)
@@ -114,7 +114,7 @@ struct RODTokenTests {
         let before = fixture.bytes(1, 0..<1 << 20)
         #expect(port.writeUsing(TokenList.write(token, offset: 1, [(30, 2), (40, 5)])).status == .good)
         let information = port.information(2, unit: 1)
-        #expect(information[5] == 0x03 && information.rawSpan.loadBE64(at: 16) == 3)
+        #expect(information[5] == 0x03 && information.be64(at: 16) == 3)
         #expect(fixture.bytes(1, 40 * 512..<41 * 512) == fixture.bytes(0, 13 * 512..<14 * 512))
         #expect(fixture.bytes(1, 41 * 512..<45 * 512) == Array(before[41 * 512..<45 * 512]))
         for offset in [4, 5, 1 << 40, Int.max] {
@@ -133,7 +133,7 @@ struct RODTokenTests {
         #expect(fixture.bytes(1, 4096..<2 * 4096) == Array(data[0..<4096]))
         let rest = Array(data[4096...]) + [UInt8](repeating: 0, count: 3 * 4096 - data.count)
         #expect(fixture.bytes(1, 7 * 4096..<9 * 4096) == rest)
-        #expect(port.information(2, unit: 1).rawSpan.loadBE64(at: 16) == 3)
+        #expect(port.information(2, unit: 1).be64(at: 16) == 3)
         #expect(port.information(2, unit: 1)[5] == 0x03)
         // To small blocks, from within a large one.
         let large = port.token([(2, 1), (9, 1)], unit: 1)
@@ -151,7 +151,7 @@ struct RODTokenTests {
         #expect(fixture.bytes(1, 3 * 512..<8 * 512).allSatisfy { $0 == 0 })
         #expect(fixture.bytes(1, 4000 * 512..<13000 * 512).allSatisfy { $0 == 0 })
         #expect(fixture.bytes(1, 8 * 512..<9 * 512).contains { $0 != 0 })
-        #expect(port.information(2, unit: 1).rawSpan.loadBE64(at: 16) == 9005)
+        #expect(port.information(2, unit: 1).be64(at: 16) == 9005)
         fixture.disks[1].store.fail(at: 1, errorNumber: Errno.noSpace, fromThenOn: true)
         let failed = port.writeUsing(TokenList.write(TokenList.zero, [(3, 5)]))
         #expect(failed.sense == SenseData(.dataProtect, .spaceAllocationFailed, information: 3))
@@ -218,7 +218,7 @@ struct RODTokenTests {
         #expect(fixture.bytes(1, 0..<1 << 20) == fixture.bytes(0, 0..<1 << 20))
         #expect(fixture.bytes(1, 1 << 20..<8 << 20) == Array(before[1 << 20..<8 << 20]))
         let information = port.information(2, unit: 1)
-        #expect(information[5] == 0x02 && information.rawSpan.loadBE64(at: 16) == 2048)
+        #expect(information[5] == 0x02 && information.be64(at: 16) == 2048)
     }
 
     @Test("A token is not created in the middle of a write")
@@ -298,6 +298,8 @@ struct RODTokenTests {
             fixture.clock.advance(by: .seconds(59), on: [])
             #expect(port.writeUsing(write).status == .good)
         }
+        // Also one that writes nothing.
+        #expect(port.writeUsing(TokenList.write(token, [(0, 0)])).status == .good)
         fixture.clock.advance(by: .seconds(60), on: [])
         #expect(port.writeUsing(write).sense == SenseData(.illegalRequest, .tokenExpired))
         #expect(port.writeUsing(TokenList.write(long, [(0, 1)])).status == .good)
