@@ -60,6 +60,11 @@ struct BlockExtent: Equatable {
     func isInside(_ blockCount: UInt64) -> Bool {
         first <= blockCount && count <= blockCount - first
     }
+
+    /// Whether a block is in both.
+    func overlaps(_ other: BlockExtent) -> Bool {
+        first <= other.first ? other.count > 0 && other.first - first < count : other.overlaps(self)
+    }
 }
 
 extension CommandDescriptorBlock {

@@ -10,7 +10,7 @@ extension DiskDeviceServer {
 
     private static func rows(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {
         (common + maintenance(isRemovable: isRemovable)).map(refusedDuringOperations) + reads + writes + verifications
-            + provisioning + mediumOperations + blockErrors + variableLength
+            + provisioning + mediumOperations + blockErrors + variableLength + thirdPartyCopies
     }
 
     /// A row whose command is refused while an operation on all blocks goes on, unless it may run then: those that are

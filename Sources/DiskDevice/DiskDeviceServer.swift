@@ -33,6 +33,10 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let writeGate = WriteGate()
     /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
     let atomicWriteCount = Atomic<UInt64>(0)
+    /// The ROD tokens that represent blocks of this disk.
+    let representedBlocks: RepresentedBlocks
+    /// What the copy manager of this disk shares with those of others.
+    let copyManager: CopyManager
 
     /// NUMBER OF LOGICAL BLOCKS. It only grows.
     private let blockTotal: Atomic<UInt64>
@@ -53,16 +57,17 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     private let writeCache: Atomic<Bool>
 
     /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
-    /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later.
+    /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later. Copies find the disks of
+    /// `copyManager`.
     public init(
         image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
-        isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack
+        isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
+        copyManager: CopyManager = CopyManager()
     ) {
         self.identity = identity
         self.image = image
         self.attributes = attributes
-        traits = InquiryTraits(
-            type: .directAccessBlock, isRemovable: attributes.isRemovable, versionDescriptors: [VersionDescriptor.sbc3])
+        traits = Self.inquiryTraits(isRemovable: attributes.isRemovable)
         commands = attributes.isRemovable ? Self.removableTable.commands : Self.table.commands
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
@@ -70,6 +75,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         writeCache = Atomic(cache != .writeThrough)
         conditionWord = Atomic(isEjected && attributes.isRemovable ? Conditions.ejected.rawValue : 0)
         writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
+        self.copyManager = copyManager
+        representedBlocks = RepresentedBlocks(writeGate)
         whenLosing {}
         resumeOperation()
     }
@@ -127,7 +134,9 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     /// Sets what is called at each loss, when `hasLostData` says so already, on a thread that must not be kept.
     public func whenLosing(_ handler: @escaping @Sendable () -> Void) {
-        image.observeLosses { [attachedNexuses] failure in
+        image.observeLosses { [attachedNexuses, representedBlocks] failure in
+            // What is read from now on may be older.
+            representedBlocks.cancelAll()
             attachedNexuses.establishDeferredError(Self.writeFailure(failure, block: nil))
             handler()
         }
@@ -178,16 +187,23 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             let progress = stepCompleted(task, nexus)
             return changesMedium(task.command) ? settle(task, progress) : progress
         }
-        guard changesMedium(task.command) else { return readInGate(task, isWoken: true) }
-        return isInsideGate(task)
-            ? settle(task, executeFirstStep(task, nexus)) : executeInGate(task, nexus, isWoken: true)
+        guard changesMedium(task.command) else {
+            return isThirdPartyCopy(task) ? copyPassesGate(task) : readInGate(task, isWoken: true)
+        }
+        guard isInsideGate(task) else { return executeInGate(task, nexus, isWoken: true) }
+        if writeGate.isWatched { sayChange(task) }
+        return settle(task, executeFirstStep(task, nexus))
     }
 
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fileRequest.payload.lease = nil
         stepAbandoned(task, nexus)
         guard changesMedium(task.command) else {
-            if task.step == DiskStep.atGate.rawValue { writeGate.wakeNext() }
+            if isThirdPartyCopy(task) {
+                copyAbandoned(task)
+            } else if task.step == DiskStep.atGate.rawValue {
+                writeGate.wakeNext()
+            }
             return
         }
         if isInsideGate(task) { leaveGate(task) } else { writeGate.wakeNext() }
@@ -234,9 +250,19 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     public func logicalUnitReset() {
         isStopped = false
+        copyManager.forgetResults(of: attachedNexuses.all)
+    }
+
+    public func nexusLost(_ nexus: ITLNexus) {
+        copyManager.forgetResults(of: [nexus])
     }
 
     // MARK: The write gate
+
+    /// Whether the command is one of a copy manager.
+    private func isThirdPartyCopy(_ task: SCSITask) -> Bool {
+        task.commandDescriptorBlock.operationCode == OperationCode.thirdPartyCopyOut
+    }
 
     func changesMedium(_ command: Int) -> Bool {
         commands.conditions(command).contains(.writesMedium)
@@ -257,7 +283,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
 
     /// Whether a command that changes the medium, and comes back from a step or from the gate, has been let in.
-    private func isInsideGate(_ task: SCSITask) -> Bool {
+    func isInsideGate(_ task: SCSITask) -> Bool {
         task.step != DiskStep.atGate.rawValue || task.fileRequest.context == WriteGate.GateAnswer.entered
     }
 
@@ -273,16 +299,27 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     /// Runs a command that changes the medium when the gate lets it in; `isWoken` when it was parked there.
     private func executeInGate(_ task: SCSITask, _ nexus: ITLNexus, isWoken: Bool = false) -> CommandProgress {
-        let isInside =
+        let entry =
             needsMediumAlone(task)
             ? writeGate.enterAlone(task, isWoken: isWoken) : writeGate.enter(task, isWoken: isWoken)
-        return isInside ? settle(task, executeFirstStep(task, nexus)) : .pending
+        switch entry {
+        case .parked: return .pending
+        case .entered: break
+        case .enteredWatched: sayChange(task)
+        }
+        return settle(task, executeFirstStep(task, nexus))
+    }
+
+    /// Makes the ROD tokens invalid that represent blocks which a command in the gate is about to change.
+    private func sayChange(_ task: SCSITask) {
+        representedBlocks.willChange(changedExtents(task), copyManager.tokens.now)
     }
 
     private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         task.step = DiskStep.none.rawValue
-        // It may have been admitted before the operation that it has waited for at the gate.
-        if !conditions.isDisjoint(with: .ofOperations), !beginsOperation(task), let sense = conditionSense() {
+        // It may have been admitted before the operation that it has waited for at the gate, or before an ejection.
+        if !conditions.isDisjoint(with: [.ofOperations, .ejected]), !beginsOperation(task), let sense = conditionSense()
+        {
             task.dataOut.lease = nil
             return task.fail(sense)
         }

@@ -21,14 +21,20 @@ extension DiskDeviceServer {
         guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         var bytes: [UInt8] = []
         bytes.appendBE64(blockCount - 1)
+        bytes += blockDescription + [UInt8](repeating: 0, count: 16)
+        return task.answer(bytes, allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10)))
+    }
+
+    /// Bytes 8 to 15 of READ CAPACITY(16): what it says of blocks.
+    var blockDescription: [UInt8] {
+        var bytes: [UInt8] = []
         bytes.appendBE32(UInt32(blockSize))
         // No protection information; LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
         bytes += [0, attributes.physicalBlockExponent]
         // LBPME, LBPRZ (one when the field of that name promises zeros), LOWEST ALIGNED LOGICAL BLOCK ADDRESS.
         let promisesZeros: UInt16 = attributes.unmappedReads & 1 != 0 ? 0x4000 : 0
         bytes.appendBE16(0x8000 | promisesZeros | attributes.lowestAlignedBlock)
-        bytes += [UInt8](repeating: 0, count: 16)
-        return task.answer(bytes, allocationLength: Int(task.commandDescriptorBlock.bytes.loadBE32(at: 10)))
+        return bytes
     }
 
     // MARK: SYNCHRONIZE CACHE(10) and (16) (SBC-4 clauses 5.33 and 5.34)

@@ -63,11 +63,12 @@ extension DiskDeviceServer {
     private static let optimalTransferLength = 1 << 20
 
     public var vitalProductDataPages: [UInt8] {
-        [Self.blockLimits, Self.blockDeviceCharacteristics, Self.logicalBlockProvisioning]
+        [Self.thirdPartyCopy, Self.blockLimits, Self.blockDeviceCharacteristics, Self.logicalBlockProvisioning]
     }
 
     public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {
         switch page {
+        case Self.thirdPartyCopy: thirdPartyCopyPage()
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
             // MEDIUM ROTATION RATE; PRODUCT TYPE, not indicated; WABEREQ 01b, as what BLOCK ERASE leaves is read without

@@ -37,6 +37,13 @@ extension DiskDeviceServer {
         min(Int(list.loadBE16(at: 2)), list.byteCount - 8) / 16
     }
 
+    /// The blocks that an UNMAP names.
+    func unmappedExtents(_ task: SCSITask) -> [BlockExtent] {
+        let list = task.parameterList()
+        guard list.count >= 8 else { return [] }
+        return (0..<Self.unmapDescriptorCount(list.rawSpan)).map { Self.unmapExtent(list.rawSpan, $0) }
+    }
+
     private static func unmapExtent(_ list: RawSpan, _ index: Int) -> BlockExtent {
         let offset = 8 + index * 16
         return BlockExtent(first: list.loadBE64(at: offset), count: UInt64(list.loadBE32(at: offset + 8)))

@@ -52,7 +52,7 @@ extension DiskDeviceServer {
 
     /// Reads again with all atomic writes kept out; the file request has its lease.
     func readInGate(_ task: SCSITask, isWoken: Bool = false) -> CommandProgress {
-        guard writeGate.enter(task, isWoken: isWoken) else { return .pending }
+        if writeGate.enter(task, isWoken: isWoken) == .parked { return .pending }
         task.progressCount = 0
         task.step = DiskStep.readInGate.rawValue
         return readNext(task, BlockExtent(task.commandDescriptorBlock), .readInGate) ?? .complete

@@ -53,6 +53,8 @@ enum DiskStep: Int {
     case mark
     /// REASSIGN BLOCKS writes zeros to a block that was marked.
     case reassign
+    /// A copy operation reads, writes, frees storage, or makes durable.
+    case copyRead, copyWrite, copyZero, copySynchronize
 }
 
 /// The steps that handlers are made of.
@@ -159,6 +161,7 @@ extension DiskDeviceServer {
         case .longRead: return longReadCompleted(task, result)
         case .mark: return marked(task, result)
         case .reassign: return reassigned(task, result)
+        case .copyRead, .copyWrite, .copyZero, .copySynchronize: return copyStepCompleted(task, step)
         }
     }
 

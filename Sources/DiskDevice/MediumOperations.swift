@@ -75,7 +75,8 @@ extension DiskDeviceServer {
     /// What a command ends with that the present conditions do not allow; nil when they have just ended.
     func conditionSense() -> SenseData? {
         if !hasMedium { return SenseData(.notReady, .mediumNotPresent) }
-        return operations.withLock { $0.sense } ?? (isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil)
+        return operations.withLock { $0.sense }
+            ?? (isStopped ? SenseData(.notReady, .initializingCommandRequired) : nil)
     }
 
     /// What a command ends with that is processed while the unit is not ready, but not while an operation goes on, nor

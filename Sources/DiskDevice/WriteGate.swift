@@ -11,6 +11,16 @@ internal import TargetCore
 final class WriteGate: Sendable {
     /// In `word`: a command is inside alone, or waits until the others have left. Below: how many others are inside.
     private static let closed = 1 << 32
+    /// In `word`: who enters must say what it changes, before it does.
+    private static let watched = 1 << 33
+
+    /// What has become of a command that wants to enter.
+    enum Entry {
+        case entered
+        /// It is inside, and there are ROD tokens that represent blocks (`RepresentedBlocks.willChange`).
+        case enteredWatched
+        case parked
+    }
 
     /// A task on its way to its own reactor; only that thread uses it.
     private struct Parked: @unchecked Sendable {
@@ -74,49 +84,76 @@ final class WriteGate: Sendable {
     private let word = Atomic<Int>(0)
     private let waiting = Lock(Waiting())
 
-    /// Enters beside others; false when the task is parked. `isWoken` when it was parked before.
-    func enter(_ task: SCSITask, isWoken: Bool = false) -> Bool {
-        if word.add(1, ordering: .acquiring).newValue < Self.closed {
+    /// Whether who enters from now on is told to say what it changes. Who was inside before is not.
+    var isWatched: Bool {
+        get { word.load(ordering: .acquiring) & Self.watched != 0 }
+        set {
+            if newValue {
+                word.bitwiseOr(Self.watched, ordering: .acquiringAndReleasing)
+            } else {
+                word.bitwiseAnd(~Self.watched, ordering: .acquiringAndReleasing)
+            }
+        }
+    }
+
+    private var entry: Entry { isWatched ? .enteredWatched : .entered }
+
+    /// Whether the gate is closed in a value of `word`.
+    private static func isClosed(_ word: Int) -> Bool { word & closed != 0 }
+
+    /// Whether nobody is inside in a value of `word`, and one waits for that, or is inside alone.
+    private static func isLeftAlone(_ word: Int) -> Bool { word & ~watched == closed }
+
+    /// Enters beside others, unless the task is parked. `isWoken` when it was parked before.
+    func enter(_ task: SCSITask, isWoken: Bool = false) -> Entry {
+        let counted = word.add(1, ordering: .acquiring).newValue
+        if counted < Self.closed {
             if isWoken { wakeNext() }
-            return true
+            return .entered
+        }
+        if !Self.isClosed(counted) {
+            if isWoken { wakeNext() }
+            return .enteredWatched
         }
         let parked = Parked(task)
         let hasEntered = waiting.withLock { waiting in
             // The gate opens under this lock only; if it has, the addition above counts.
-            if word.load(ordering: .acquiring) < Self.closed { return true }
+            if !Self.isClosed(word.load(ordering: .acquiring)) { return true }
             waiting.append(parked, isWoken: isWoken)
-            if word.subtract(1, ordering: .acquiringAndReleasing).newValue == Self.closed {
+            if Self.isLeftAlone(word.subtract(1, ordering: .acquiringAndReleasing).newValue) {
                 waiting.next.take()?.wake(isInside: true)
             }
             return false
         }
-        if hasEntered, isWoken { wakeNext() }
-        return hasEntered
+        guard hasEntered else { return .parked }
+        if isWoken { wakeNext() }
+        return entry
     }
 
     /// Leaves after `enter`.
     func leave() {
-        guard word.subtract(1, ordering: .releasing).newValue == Self.closed else { return }
+        guard Self.isLeftAlone(word.subtract(1, ordering: .releasing).newValue) else { return }
         waiting.withLock { waiting in
             // A newcomer may have counted itself meanwhile; then it finds the same when it takes that back.
-            if word.load(ordering: .acquiring) == Self.closed { waiting.next.take()?.wake(isInside: true) }
+            if Self.isLeftAlone(word.load(ordering: .acquiring)) { waiting.next.take()?.wake(isInside: true) }
         }
     }
 
-    /// Enters alone; false when the task is parked. `isWoken` when it was parked before.
-    func enterAlone(_ task: SCSITask, isWoken: Bool = false) -> Bool {
+    /// Enters alone, unless the task is parked. `isWoken` when it was parked before.
+    func enterAlone(_ task: SCSITask, isWoken: Bool = false) -> Entry {
         let parked = Parked(task)
-        return waiting.withLock { waiting in
-            if word.load(ordering: .acquiring) >= Self.closed || (!isWoken && waiting.hasQueue) {
+        let hasEntered = waiting.withLock { waiting in
+            if Self.isClosed(word.load(ordering: .acquiring)) || (!isWoken && waiting.hasQueue) {
                 waiting.append(parked, isWoken: isWoken)
                 return false
             }
             // The others go on waiting until this one leaves.
             if isWoken { waiting.isWaking = false }
-            if word.add(Self.closed, ordering: .acquiringAndReleasing).newValue == Self.closed { return true }
+            if Self.isLeftAlone(word.add(Self.closed, ordering: .acquiringAndReleasing).newValue) { return true }
             waiting.next = parked
             return false
         }
+        return hasEntered ? entry : .parked
     }
 
     /// Leaves after `enterAlone`, and has the first that waits try again.
@@ -132,7 +169,7 @@ final class WriteGate: Sendable {
         waiting.withLock { waiting in
             waiting.isWaking = false
             // With the gate closed, who leaves it alone wakes the next.
-            if word.load(ordering: .acquiring) < Self.closed { wakeFirst(&waiting) }
+            if !Self.isClosed(word.load(ordering: .acquiring)) { wakeFirst(&waiting) }
         }
     }
 

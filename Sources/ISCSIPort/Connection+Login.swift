@@ -40,7 +40,7 @@ extension Connection {
         parameters = result.parameters
         status = result.statusSequence
         text = TextMachine(sessionType: result.identity.sessionType, settings: .target)
-        session.begin()
+        session.begin(from: peerAddress.host)
         session.add(self)
         guard !isClosed else { return }
         self.session = session

@@ -111,8 +111,9 @@ final class Session: @unchecked Sendable {
     /// CHAP user has begun is not another's. Where nothing had to be proved the names of the initiator port decide.
     func belongs(to name: String?) -> Bool { authenticatedName == nil || authenticatedName == name }
 
-    /// Establishes the nexus with the target, on the session's reactor.
-    func begin() {
+    /// Establishes the nexus with the target, for an initiator whose first connection comes from the host `address`. On
+    /// the session's reactor.
+    func begin(from address: String) {
         precondition(reactor.isCurrent, "a session lives on its reactor")
         guard nexus == nil, let target else { return }
         succession.occupiedUnits = occupiedUnits?.begin(self) ?? []
@@ -122,6 +123,8 @@ final class Session: @unchecked Sendable {
                 iSCSIName: identity.initiatorName, initiatorSessionID: identity.initiatorSessionID),
             targetPort: TargetPort(iSCSITarget: target.name, portalGroupTag: portalGroupTag), target: target,
             logicalUnits: logicalUnits, reactor: reactor, port: self, counters: commandCounters,
+            owner: NexusOwner(
+                initiatorName: identity.initiatorName, user: authenticatedName, address: address),
             knownTargetPorts: { [server] in
                 server.portalGroupTags(of: target).map {
                     TargetPort(iSCSITarget: target.name, portalGroupTag: $0)

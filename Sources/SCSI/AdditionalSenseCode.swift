@@ -44,11 +44,15 @@ extension AdditionalSenseCode {
     public static let formatInProgress = Self(0x04, 0x04)
     /// LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS.
     public static let sanitizeInProgress = Self(0x04, 0x1B)
+    public static let unreachableCopyTarget = Self(0x08, 0x04)
     public static let writeError = Self(0x0C, 0x00)
     public static let auxiliaryMemoryWriteError = Self(0x0C, 0x0B)
     public static let unexpectedUnsolicitedData = Self(0x0C, 0x0C)
     /// NOT ENOUGH UNSOLICITED DATA (incorrect amount of data, RFC 7143 section 11.4.7.2).
     public static let notEnoughUnsolicitedData = Self(0x0C, 0x0D)
+    public static let thirdPartyDeviceFailure = Self(0x0D, 0x01)
+    public static let copyTargetDeviceNotReachable = Self(0x0D, 0x02)
+    public static let incorrectCopyTargetDeviceType = Self(0x0D, 0x03)
     public static let invalidFieldInCommandInformationUnit = Self(0x0E, 0x03)
     public static let unrecoveredReadError = Self(0x11, 0x00)
     /// READ ERROR - LBA MARKED BAD BY APPLICATION CLIENT.
@@ -62,6 +66,18 @@ extension AdditionalSenseCode {
     /// INVALID LBA / LOGICAL BLOCK ADDRESS OUT OF RANGE.
     public static let logicalBlockAddressOutOfRange = Self(0x21, 0x00)
     public static let invalidElementAddress = Self(0x21, 0x01)
+    /// INVALID TOKEN OPERATION, UNSUPPORTED TOKEN TYPE.
+    public static let unsupportedTokenType = Self(0x23, 0x01)
+    /// INVALID TOKEN OPERATION, TOKEN UNKNOWN.
+    public static let tokenUnknown = Self(0x23, 0x04)
+    /// INVALID TOKEN OPERATION, TOKEN EXPIRED.
+    public static let tokenExpired = Self(0x23, 0x07)
+    /// INVALID TOKEN OPERATION, TOKEN CANCELLED.
+    public static let tokenCancelled = Self(0x23, 0x08)
+    /// INVALID TOKEN OPERATION, TOKEN DELETED.
+    public static let tokenDeleted = Self(0x23, 0x09)
+    /// INVALID TOKEN OPERATION, INVALID TOKEN LENGTH.
+    public static let invalidTokenLength = Self(0x23, 0x0A)
     public static let invalidFieldInCDB = Self(0x24, 0x00)
     public static let logicalUnitNotSupported = Self(0x25, 0x00)
     public static let invalidFieldInParameterList = Self(0x26, 0x00)
@@ -71,6 +87,11 @@ extension AdditionalSenseCode {
     /// HARDWARE WRITE PROTECTED (the cartridge's own switch).
     public static let hardwareWriteProtected = Self(0x27, 0x01)
     public static let invalidReleaseOfPersistentReservation = Self(0x26, 0x04)
+    public static let tooManyTargetDescriptors = Self(0x26, 0x06)
+    public static let unsupportedTargetDescriptorTypeCode = Self(0x26, 0x07)
+    public static let tooManySegmentDescriptors = Self(0x26, 0x08)
+    public static let unsupportedSegmentDescriptorTypeCode = Self(0x26, 0x09)
+    public static let unexpectedInexactSegment = Self(0x26, 0x0A)
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.
     public static let softwareWriteProtected = Self(0x27, 0x02)
     /// SPACE ALLOCATION FAILED WRITE PROTECT.
@@ -99,6 +120,8 @@ extension AdditionalSenseCode {
     public static let previousTaskSetFullStatus = Self(0x2C, 0x08)
     public static let previousReservationConflictStatus = Self(0x2C, 0x09)
     public static let commandsClearedByAnotherInitiator = Self(0x2F, 0x00)
+    /// COMMANDS CLEARED BY DEVICE SERVER.
+    public static let commandsClearedByDeviceServer = Self(0x2F, 0x02)
     /// CANNOT READ MEDIUM - UNKNOWN FORMAT.
     public static let cannotReadUnknownFormat = Self(0x30, 0x01)
     /// CANNOT READ MEDIUM - INCOMPATIBLE FORMAT.
@@ -145,4 +168,5 @@ extension AdditionalSenseCode {
     public static let standbyConditionActivatedByTimer = Self(0x5E, 0x02)
     public static let idleConditionActivatedByCommand = Self(0x5E, 0x03)
     public static let standbyConditionActivatedByCommand = Self(0x5E, 0x04)
+    public static let insufficientResourcesToCreateROD = Self(0x55, 0x0C)
 }

@@ -30,6 +30,10 @@ public enum OperationCode {
     public static let persistentReserveOut: UInt8 = 0x5F
     /// The variable-length commands, by service action (clause 4.2.3.1).
     public static let variableLength: UInt8 = 0x7F
+    /// EXTENDED COPY, POPULATE TOKEN and the others that begin or end a copy operation, by service action.
+    public static let thirdPartyCopyOut: UInt8 = 0x83
+    /// RECEIVE COPY STATUS and the others that tell of a copy operation, by service action.
+    public static let thirdPartyCopyIn: UInt8 = 0x84
     public static let readAttribute: UInt8 = 0x8C
     public static let writeAttribute: UInt8 = 0x8D
     /// REPORT LUNS.

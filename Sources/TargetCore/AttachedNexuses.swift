@@ -69,6 +69,9 @@ public final class AttachedNexuses: Sendable {
         endHold(of: nexus)
     }
 
+    /// Whether a nexus is one of them.
+    func contains(_ nexus: ITLNexus) -> Bool { state.withLock { _ in nexus.listPosition >= 0 } }
+
     // MARK: Conditions
 
     /// Establishes a unit attention for all nexuses, or for all but one.

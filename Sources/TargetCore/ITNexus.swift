@@ -16,6 +16,8 @@ public final class ITNexus: Sendable {
     public let reactor: Reactor
     /// The logical units that the initiator sees.
     public let logicalUnits: LogicalUnitMap
+    /// Who is at the initiator's end; nil when nobody can say.
+    public let owner: NexusOwner?
     /// Who the nexus is for persistent reservations.
     let registrant: Registrant
     /// The ports that the target has now. Any thread.
@@ -48,24 +50,25 @@ public final class ITNexus: Sendable {
     /// The nexus of two ports, for the logical units of a map (the target's own when nil). On `reactor`.
     ///
     /// It costs the same whatever is in the map: an I_T_L nexus comes into being when the initiator first addresses its
-    /// number. Its commands are counted in `counters`, which is for no other nexus. `knownTargetPorts` gives all
-    /// ports that the target has by then (only this one when nil): persistent reservations reach others too, and target
-    /// port groups are made of them. It is called on any thread, for few commands.
+    /// number. Its commands are counted in `counters`, which is for no other nexus. `owner` says who is behind the
+    /// initiator port. `knownTargetPorts` gives all ports that the target has by then (only this one when nil):
+    /// persistent reservations reach others too, and target port groups are made of them. It is called on any thread,
+    /// for few commands.
     public convenience init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap? = nil,
         reactor: Reactor, port: any TaskPort, counters: CommandCounters = CommandCounters(),
-        knownTargetPorts: (@Sendable () -> [TargetPort])? = nil
+        owner: NexusOwner? = nil, knownTargetPorts: (@Sendable () -> [TargetPort])? = nil
     ) {
         self.init(
             initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
-            reactor: reactor, port: port, counters: counters,
+            reactor: reactor, port: port, counters: counters, owner: owner,
             knownTargetPorts: knownTargetPorts ?? { [targetPort] }, origin: nil)
     }
 
     /// The nexus of a session, or with `origin` what stands for one on the reactor of units that live there.
     init(
         initiatorPort: InitiatorPort, targetPort: TargetPort, target: Target, logicalUnits: LogicalUnitMap?,
-        reactor: Reactor, port: any TaskPort, counters: CommandCounters?,
+        reactor: Reactor, port: any TaskPort, counters: CommandCounters?, owner: NexusOwner?,
         knownTargetPorts: @escaping @Sendable () -> [TargetPort], origin: Relay?
     ) {
         self.initiatorPort = initiatorPort
@@ -78,6 +81,7 @@ public final class ITNexus: Sendable {
         self.reactor = reactor
         self.port = ReactorConfined(port)
         self.counters = counters
+        self.owner = owner
         self.logicalUnits = logicalUnits ?? target.logicalUnits
         table = ReactorConfined(LogicalUnitTable())
         absent = ReactorConfined(nil)

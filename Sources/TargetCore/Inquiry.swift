@@ -11,6 +11,8 @@ public struct InquiryTraits: Sendable {
     public var isRemovable: Bool
     /// PROTECT: whether protection information or logical block protection is supported.
     public var isProtectionSupported: Bool
+    /// 3PC: whether the unit contains a copy manager.
+    public var hasCopyManager = false
     /// The standards claimed, besides SAM-5, SPC-4 and the transport protocol.
     public var versionDescriptors: [UInt16]
     /// Whether there is a device at all.
@@ -40,8 +42,8 @@ public struct InquiryTraits: Sendable {
     /// Standard INQUIRY data of 96 bytes, for a port of that transport protocol (SPC-5 table 151).
     func standardData(_ identity: DeviceIdentity, _ transport: ProtocolIdentifier) -> [UInt8] {
         var bytes: [UInt8] = [type.rawValue, isRemovable ? 0x80 : 0, Self.version, isPresent ? 0x22 : 0x02, 91]
-        // NORMACA is in byte 3.
-        bytes.append(isProtectionSupported ? 0x01 : 0)
+        // NORMACA is in byte 3; 3PC, PROTECT.
+        bytes.append((isProtectionSupported ? 0x01 : 0) | (hasCopyManager ? 0x08 : 0))
         bytes.append(0)
         bytes.append(isPresent ? 0x02 : 0)  // CMDQUE
         bytes.appendASCII(identity.vendor, count: 8)

@@ -38,6 +38,18 @@ public final class LogicalUnitMap: Sendable {
     /// How many logical units there are.
     public var count: Int { state.withLock { $0.units.count } }
 
+    /// The lowest number of a logical unit; nil when it is not there.
+    func number(of unit: LogicalUnit) -> Int? {
+        state.withLock { state in
+            var found: Int?
+            state.units.forEach { number, candidate in
+                if candidate === unit { found = number }
+                return found == nil
+            }
+            return found
+        }
+    }
+
     /// How many logical units there are, and the lowest `limit` of their numbers, sorted.
     func inventory(limit: Int) -> (count: Int, numbers: [Int]) {
         state.withLock { state in

@@ -57,11 +57,12 @@ final class Relay: @unchecked Sendable {
         far = reactor
         nearNexus = nexus
         let (initiatorPort, targetPort, target) = (nexus.initiatorPort, nexus.targetPort, nexus.target)
-        let (logicalUnits, knownTargetPorts) = (nexus.logicalUnits, nexus.knownTargetPorts)
+        let (logicalUnits, owner, knownTargetPorts) = (nexus.logicalUnits, nexus.owner, nexus.knownTargetPorts)
         toFar {
             self.farNexus = ITNexus(
                 initiatorPort: initiatorPort, targetPort: targetPort, target: target, logicalUnits: logicalUnits,
-                reactor: self.far, port: self, counters: nil, knownTargetPorts: knownTargetPorts, origin: self)
+                reactor: self.far, port: self, counters: nil, owner: owner, knownTargetPorts: knownTargetPorts,
+                origin: self)
             if hasNewInventory { self.farNexus?.inventoryHasChanged() }
         }
     }

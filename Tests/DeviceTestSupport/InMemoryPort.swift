@@ -48,11 +48,11 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
     private var keptAlive: InMemoryPort?
 
     /// Logs a session of `initiator` in to `target` on `reactor`, for the logical units of a map (the target's own when
-    /// nil), through the port `portIdentifier`, of those that the target has.
+    /// nil), through the port `portIdentifier`, of those that the target has. `owner` is at the initiator's end.
     public init(
         _ initiator: String, sessionID: String = "000000000001", target: Target, logicalUnits: LogicalUnitMap? = nil,
         reactor: Reactor, slotCount: Int = InMemoryPort.slotCount, portIdentifier: UInt16 = 1,
-        of portIdentifiers: [UInt16] = [1]
+        of portIdentifiers: [UInt16] = [1], owner: NexusOwner? = nil
     ) {
         self.reactor = reactor
         payloads = Array(repeating: [], count: slotCount)
@@ -64,7 +64,7 @@ public final class InMemoryPort: TaskPort, @unchecked Sendable {
                 initiatorPort: InitiatorPort(
                     name: initiator, transportID: Self.transportID(of: initiator, sessionID: sessionID)),
                 targetPort: targetPort, target: target, logicalUnits: logicalUnits, reactor: reactor, port: self,
-                knownTargetPorts: { portIdentifiers.map { Self.targetPort($0, of: target) } })
+                owner: owner, knownTargetPorts: { portIdentifiers.map { Self.targetPort($0, of: target) } })
         }
     }
 

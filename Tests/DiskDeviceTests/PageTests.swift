@@ -23,7 +23,7 @@ struct PageTests {
     func vitalProductData() throws {
         let port = try DiskFixture(blocks: 64).initiator()
         let list = Array(page(port, 0).dropFirst(4))
-        #expect(list == [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8A, 0xB0, 0xB1, 0xB2])
+        #expect(list == [0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0x8A, 0x8F, 0xB0, 0xB1, 0xB2])
         for code in list {
             let data = page(port, code)
             #expect(data[0] == 0 && data[1] == code)

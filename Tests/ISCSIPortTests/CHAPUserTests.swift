@@ -3,6 +3,7 @@ import ISCSI
 import Initiator
 import Platform
 import SCSI
+import TargetCore
 import Testing
 
 @testable import ISCSIPort
@@ -51,6 +52,21 @@ struct CHAPUserTests {
     private func expectAlive(_ initiator: BlockingInitiator) throws {
         let read = try initiator.execute(read10(0, 1), on: LogicalUnitNumber(0), expectedDataInLength: 512)
         #expect(read.isGood)
+    }
+
+    @Test("A nexus is its initiator's, its user's and its address's, whatever port of the initiator begins it")
+    func owner() throws {
+        let name = settings(0, .random()).initiatorName
+        let sessions = [try logIn(0, .random()), try logIn(0, .random()), try logIn(1, .random())]
+        let owners = fixture.target.nexuses.map(\.owner)
+        for (user, count) in [("u1", 2), ("u2", 1)] {
+            let owner = NexusOwner(initiatorName: name, user: user, address: "127.0.0.1")
+            #expect(owners.count { $0 == owner } == count)
+        }
+        require(false)
+        let unproven = try logIn(nil, .random())
+        #expect(fixture.target.nexuses.contains { $0.owner?.user == nil })
+        for session in sessions + [unproven] { try session.logOut() }
     }
 
     @Test("Another user does not reinstate it, and it goes on; its own user does")

@@ -53,6 +53,8 @@ public final class LocalDevices: DeviceAssembly {
     let targets = TargetDirectory()
     let disks = Lock<[Int64: RunningDisk]>([:])
     let diskLosses = DiskLosses()
+    /// What copies between disks find.
+    let copyManager = CopyManager()
     let libraries = Lock<[Int64: RunningLibrary]>([:])
     /// All logical units that run, by the catalog's key.
     let units = Lock<[Int64: LogicalUnit]>([:])
@@ -142,7 +144,7 @@ public final class LocalDevices: DeviceAssembly {
         if let cacheProblem { logger.warning("\(cacheProblem)") }
         let server = DiskDeviceServer(
             image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
-            isEjected: disk.isEjected, cache: cache)
+            isEjected: disk.isEjected, cache: cache, copyManager: copyManager)
         server.setThreshold(percent: disk.spec.threshold)
         server.keepMedium(
             with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
@@ -150,6 +152,7 @@ public final class LocalDevices: DeviceAssembly {
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)
+        copyManager.add(unit)
         disks.withLock {
             $0[disk.identity.id] = RunningDisk(name: disk.name, server: server, cacheProblem: cacheProblem)
         }
@@ -171,6 +174,7 @@ public final class LocalDevices: DeviceAssembly {
 
     /// Offers the disk no longer; sessions that have begun meanwhile are ended.
     public func stopDisk(_ disk: DiskRecord, targetName: String) {
+        if let unit = units.withLock({ $0[disk.identity.id] }) { copyManager.remove(unit) }
         end(targetName, [disk.identity.id])
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
         if let failure = running?.server.close() {
