@@ -124,7 +124,8 @@ struct AccessStateTests {
         #expect(fixture.setAccessState(1, .standby) == .busy)
         keeper.end(true)
         while results.statuses.isEmpty { sleepMilliseconds(1) }
-        #expect(results.statuses == [.good] && two.accessStates()[2] == 2)
+        #expect(results.statuses == [.good] && two.clearUnitAttentions() == [.asymmetricAccessStateChanged])
+        #expect(two.accessStates()[2] == 2)
         let wanted = [AccessStateRecord(group: 2, state: .standby, cause: .explicit)]
         #expect(keeper.records == [wanted])
 
