@@ -70,7 +70,7 @@ struct AccessStateTests {
             #expect(try set(two, 1, group: 1) == .good)
             #expect(try sense(one) == .asymmetricAccessStateChanged && report(one) == [1: 1, 2: 2])
             let events = try await controller.events()
-            #expect(events.contains { $0.kind == "access state" && $0.verb == "set" && $0.name == "a" })
+            #expect(events.contains { $0.kind == "accessState" && $0.verb == "set" && $0.name == "a" })
         }
         try await serveDevices(at: path) { controller, devices in
             let groups = try await controller.accessState("a").status.groups
