@@ -58,7 +58,7 @@ struct AccessStateTests {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serveDevices(at: path) { controller, devices in
             try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
-            _ = try await controller.addPortal("127.0.0.1:0", Portal.Spec(portalGroup: 2))
+            _ = try await controller.addPortal("127.0.0.2:0", Portal.Spec(portalGroup: 2))
             let first = try await controller.accessStates()
             #expect(first.map(\.name) == ["a"])
             #expect(first.first?.status.groups.map(\.line) == ["1 active/optimized", "2 active/optimized"])
@@ -70,7 +70,7 @@ struct AccessStateTests {
             #expect(try set(two, 1, group: 1) == .good)
             #expect(try sense(one) == .asymmetricAccessStateChanged && report(one) == [1: 1, 2: 2])
             let events = try await controller.events()
-            #expect(events.contains { $0.kind == "access state" && $0.verb == "set" && $0.name == "a" })
+            #expect(events.contains { $0.kind == "accessState" && $0.verb == "set" && $0.name == "a" })
         }
         try await serveDevices(at: path) { controller, devices in
             let groups = try await controller.accessState("a").status.groups

@@ -124,7 +124,8 @@ struct AccessStateTests {
         #expect(fixture.setAccessState(1, .standby) == .busy)
         keeper.end(true)
         while results.statuses.isEmpty { sleepMilliseconds(1) }
-        #expect(results.statuses == [.good] && two.accessStates()[2] == 2)
+        #expect(results.statuses == [.good] && two.clearUnitAttentions() == [.asymmetricAccessStateChanged])
+        #expect(two.accessStates()[2] == 2)
         let wanted = [AccessStateRecord(group: 2, state: .standby, cause: .explicit)]
         #expect(keeper.records == [wanted])
 
@@ -194,7 +195,9 @@ struct AccessStateTests {
         #expect(two.execute([OperationCode.modeSense6, 0, 0x0A, 0, 255, 0]).sense == transition)
         #expect(two.execute(inquiry).dataIn.first == 0 && one.execute(testUnitReady).status == .good)
         #expect(two.accessStates() == [1: 0, 2: 0xF])
+        #expect(two.reportTargetPortGroups(format: 1).dataIn[5] == 7)
         #expect(nexuses.accessStates.map(\.isTransitioning) == [true])
+        #expect(nexuses.accessStates.map(\.record.state) == [.standby])
         #expect(one.setTargetPortGroups([(0, 1), (0, 2)]).sense == transition, "one change at a time")
         let late = port("c", 2)
         advance(by: .milliseconds(6999))

@@ -24,13 +24,16 @@ struct TargetPortGroupTests {
 
     @Test("the parameter data have a descriptor of each group that has ports, with both headers")
     func report() {
+        let kept = [
+            AccessStateRecord(group: 0x102, state: .standby, isPreferred: true, cause: .implicit),
+            AccessStateRecord(group: 1, state: .activeNonOptimized, transitionTime: 30, cause: .explicit),
+            // Without ports.
+            AccessStateRecord(group: 7, state: .unavailable, transitionTime: 200),
+        ]
+        fixture.unit.attachedNexuses.keepAccessStates(with: AccessKeeper(kept))
         let port = fixture.initiator("a", port: 1, of: [1, 0x102])
-        #expect(fixture.setAccessState(0x102, .standby, isPreferred: true, time: 0) == .done)
-        #expect(fixture.setAccessState(1, .activeNonOptimized, time: 30) == .done)
-        #expect(fixture.setAccessState(7, .unavailable, time: 200) == .done, "a group without ports")
-        port.clearUnitAttentions()
         let descriptors: [UInt8] = [
-            0x01, 0xCF, 0, 1, 0, 2, 0, 1, 0, 0, 0, 1,  //
+            0x01, 0xCF, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1,  //
             0x82, 0xCF, 1, 2, 0, 2, 0, 1, 0, 0, 1, 2,
         ]
         #expect(port.reportTargetPortGroups().dataIn == [0, 0, 0, 24] + descriptors)

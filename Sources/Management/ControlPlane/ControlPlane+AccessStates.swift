@@ -40,7 +40,7 @@ extension ControlPlane {
         wanted.state = arguments.state
         wanted.isPreferred = arguments.isPreferred
         wanted.transition = arguments.transition
-        let event = event("set", "access state", name, old: former.json, new: arguments.json)
+        let event = event("set", "accessState", name, old: former.json, new: arguments.json)
         let logger = logger
         let whenSet: @Sendable () -> Void = { [self, wanted] in
             record(event)

@@ -92,7 +92,7 @@ public enum AccessState: ResourceKind {
             of initiators goes by. A device is named by its disk, its library (the changer), or LIBRARY/drive:N. The \
             states are kept until somebody changes them, also when the portal group goes.
             """,
-        naming: .name(.any("device")), verbs: [.list, .show],
+        naming: .name(.any("device")), nameLabel: "device", verbs: [.list, .show],
         verbHelp: [.show: "Portal group by portal group."])
 
     public static var actions: [any ResourceAction.Type] { [SetState.self] }

@@ -4,7 +4,7 @@ internal import SCSI
 /// The access state through one target port group, for those who show it.
 public struct AccessStateSummary: Hashable, Sendable {
     public let record: AccessStateRecord
-    /// Whether it is in transition to the state of the record, or to another one.
+    /// Whether a transition to the state of the record has not ended.
     public let isTransitioning: Bool
 }
 

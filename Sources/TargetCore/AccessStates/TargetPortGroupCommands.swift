@@ -45,11 +45,11 @@ extension LogicalUnit {
         var bytes: [UInt8] = []
         if format == 1 {
             // FORMAT TYPE, and IMPLICIT TRANSITION TIME: the longest, for it is said once for all groups.
-            let time = present.map { groups[$0.group].transitionTime }.max() ?? 0
+            let time = present.map { groups.told(of: $0.group).transitionTime }.max() ?? 0
             bytes += [0x10, time, 0, 0]
         }
         for (group, ports) in present {
-            let record = groups[group]
+            let record = groups.told(of: group)
             let state = groups.isTransitioning(group) ? Self.transitioningCode : record.state.rawValue
             bytes += [(record.isPreferred ? 0x80 : 0) | state, Self.supportedStates]
             bytes.appendBE16(group)

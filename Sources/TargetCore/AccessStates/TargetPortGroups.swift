@@ -45,14 +45,17 @@ struct TargetPortGroups: Sendable {
         for record in keeper.kept { records[record.group] = record }
     }
 
-    /// What is known of a group.
+    /// What is in force in a group.
     subscript(group: UInt16) -> AccessStateRecord { records[group] ?? AccessStateRecord(group: group) }
 
-    /// The groups that have or had another state than the first one, in their order.
-    var known: [AccessStateRecord] { records.values.sorted { $0.group < $1.group } }
+    /// What is told of: while a transition lasts, what comes next.
+    private var told: [UInt16: AccessStateRecord] { transitioning.isEmpty ? records : next ?? records }
 
-    /// Whether a change is under way.
-    var isChanging: Bool { next != nil }
+    /// What is told of a group.
+    func told(of group: UInt16) -> AccessStateRecord { told[group] ?? AccessStateRecord(group: group) }
+
+    /// What is told of the groups that have or had another state than the first one, in their order.
+    var known: [AccessStateRecord] { told.values.sorted { $0.group < $1.group } }
 
     func isTransitioning(_ group: UInt16) -> Bool { transitioning.contains(group) }
 
@@ -72,7 +75,7 @@ struct TargetPortGroups: Sendable {
         case enter
     }
 
-    /// Begins a change. After all but `ended`, `enter` or `fail` comes.
+    /// Begins a change. But for `ended`, `enter` or `fail` has to come next.
     mutating func begin(_ change: AccessStateChange) -> Beginning {
         guard next == nil else { return .ended(.busy) }
         var changed = records
