@@ -2,8 +2,9 @@ import GRDB
 
 /// The schema and its history (the steps after the first are in `Schema+Access.swift`, `Catalog+NameService.swift`,
 /// `Schema+Phases.swift`, `Schema+AccessLevels.swift`, `Schema+Events.swift`, `Schema+Resources.swift`,
-/// `Catalog+Reservations.swift`, `Schema+Counts.swift` and `Catalog+Parameters.swift`). A released migration is never edited; a change is a new
-/// migration and a higher `version`, written to `PRAGMA user_version` in the same transaction.
+/// `Catalog+Reservations.swift`, `Schema+Counts.swift` and `Catalog+Parameters.swift`). A released migration is never
+/// edited; a change is a new migration and a higher `version`, written to `PRAGMA user_version` in the same
+/// transaction.
 enum Schema {
     /// The version that this code reads and writes.
     static let version = 10
