@@ -96,11 +96,13 @@ extension LogicalUnit {
         _ nexus: ITLNexus
     ) -> CommandProgress {
         guard saves else { return change(changes, header: header, task, nexus) }
-        var values: [KeptParameter: [UInt8]] = [:]
-        for page in server.modePages.all where page.isSavable { values[.modePage(page)] = page.current }
-        for change in changes where change.page.isSavable { values[.modePage(change.page)] = change.content }
-        let saved = values
-        return keep(saved, for: task, whenKept: { [server] in server.modePages.save(saved) }) { [self] task, nexus in
+        let values: UnitParameters.Values = { [server] in
+            var values: [KeptParameter: [UInt8]] = [:]
+            for page in server.modePages.all where page.isSavable { values[.modePage(page)] = page.current }
+            for change in changes where change.page.isSavable { values[.modePage(change.page)] = change.content }
+            return values
+        }
+        return keep(for: task, values, whenKept: { [server] in server.modePages.save($0) }) { [self] task, nexus in
             change(changes, header: header, task, nexus)
         }
     }

@@ -128,11 +128,13 @@ struct AtomicWriteJournalTests {
             return image.synchronizeData()
         }
         let journal = try File.open(path: path + ".atomic", [.readWrite, .create])
-        #expect(journal.write(record.withLock { $0 }.rawSpan, fileOffset: 0) != .wouldBlock)
+        let recorded = record.withLock { $0 }
+        let written = journal.write(recorded.rawSpan, fileOffset: 0)
+        #expect(written != .wouldBlock)
         let opened = try RawDiskImage.open(path: path, blockSize: 512, engine: engine)
         var content = [UInt8](repeating: 0, count: new.count)
-        #expect(
-            content.modifyBytes { opened.store.read(into: &$0, offset: offset, mode: .blocking) } == .done(new.count))
+        let read = content.modifyBytes { opened.store.read(into: &$0, offset: offset, mode: .blocking) }
+        #expect(read == .done(new.count))
         #expect(content == new)
         #expect(!FilePath.isName(path + ".atomic"))
     }

@@ -68,7 +68,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
         ControlModePage.addingPage(toSerialUnit: [
             ModePage(code: 0x0A, [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             ModePage(code: 0x08, [UInt8](repeating: 0, count: 18)),
-            ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3]),
+            ModePage(code: 0x0A, subpage: 0x01, [0, 1, 2, 3], changeable: [1]),
         ]))
     let attachedNexuses = AttachedNexuses()
     let homeReactor: Reactor?

@@ -20,7 +20,8 @@ struct LogTests {
 
     /// A counter of 8 bytes.
     private func counter(_ port: InMemoryPort, _ page: UInt8, _ code: UInt16, control: UInt8 = 1) -> UInt64? {
-        logParameters(port.logSense(page, control: control).dataIn)[code]?.value.rawSpan.loadBE64(at: 0)
+        let value = logParameters(port.logSense(page, control: control).dataIn)[code]?.value
+        return value?.reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     /// A failed command that is the host's fault.

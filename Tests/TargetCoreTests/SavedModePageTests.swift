@@ -36,7 +36,7 @@ struct SavedModePageTests {
         #expect(port.controlPage(3)[2] == 0x02 && store.kept.isEmpty)
         #expect(port.modeSelect(changed, flags: 1).status == .good)
         #expect(port.controlPage(3) == [0x8A, 10, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        #expect(store.kept == [KeptParameter(.modePage, 0x0A00): Array(changed.dropFirst(2))])
+        #expect(store.kept[KeptParameter(.modePage, 0x0A00)] == Array(changed.dropFirst(2)) && store.kept.count == 2)
         #expect(other.clearUnitAttentions() == [.modeParametersChanged])
         // A change that is not saved ends with a reset.
         #expect(port.modeSelect([0x0A, 10, 0x02] + [UInt8](repeating: 0, count: 9)).status == .good)
@@ -87,6 +87,28 @@ struct SavedModePageTests {
         #expect(port.controlPage()[2] == 0x06 && port.controlPage(3)[2] == 0x06)
     }
 
+    @Test("Of two commands that save different pages at the same time, both have saved theirs")
+    func together() {
+        let store = ParameterStore()
+        let fixture = serve(store)
+        let ports = [fixture.initiator(), fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)]
+        let lists: [[UInt8]] = [[0x0A, 10, 0x06] + [UInt8](repeating: 0, count: 9), [0x4A, 0x01, 0, 4, 1, 1, 2, 3]]
+        store.hold()
+        let results = KeptOutcomes()
+        for (port, list) in zip(ports, lists) {
+            let list = [UInt8](repeating: 0, count: 8) + list
+            port.submit(
+                [OperationCode.modeSelect10, 0x11, 0, 0, 0, 0, 0, 0, UInt8(list.count), 0], dataOut: list
+            ) { results.add($0) }
+        }
+        while store.waiting == 0 { sleepMilliseconds(1) }
+        store.release()
+        while results.all.count < 2 { sleepMilliseconds(1) }
+        #expect(results.all.allSatisfy { $0.status == .good })
+        #expect(store.kept[KeptParameter(.modePage, 0x0A00)]?[0] == 0x06)
+        #expect(store.kept[KeptParameter(.modePage, 0x0A01)] == [1, 1, 2, 3])
+    }
+
     @Test("A command that is aborted while it is kept has saved, and changes nothing else")
     func aborted() {
         let store = ParameterStore()
@@ -109,8 +131,10 @@ struct SavedModePageTests {
         let port = fixture.initiator()
         store.hold()
         let parameters = fixture.unit.parameters
-        for _ in 0..<UnitParameters.Limit.waiting { parameters.change([KeptParameter(.selfTests): [1]]) { _ in } }
-        #expect(store.waiting == UnitParameters.Limit.waiting)
+        for _ in 0..<UnitParameters.Limit.waiting {
+            parameters.change({ [KeptParameter(.selfTests): [1]] }, { _, proceed in proceed() })
+        }
+        #expect(store.waiting == 1)
         #expect(port.execute([OperationCode.sendDiagnostic, 0x20, 0, 0, 0, 0]).status == .busy)
         store.release()
         #expect(port.execute([OperationCode.sendDiagnostic, 0x20, 0, 0, 0, 0]).status == .good)

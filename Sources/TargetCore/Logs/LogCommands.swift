@@ -29,7 +29,7 @@ extension LogicalUnit {
         guard let page = commonLogPage(code, subpage: subpage), saves else {
             return answerLogSense(task, nexus, content, isList: isList)
         }
-        return keep([KeptParameter(.logCounters): savedCounters(of: [page], zero: [])], for: task) {
+        return keep(for: task, { [self] in [KeptParameter(.logCounters): savedCounters(of: [page], zero: [])] }) {
             [self] task, nexus in answerLogSense(task, nexus, content, isList: isList)
         }
     }
@@ -162,19 +162,25 @@ extension LogicalUnit {
     private func resetLogs(
         _ pages: Set<CommonLogPage>, resets: Bool, saves: Bool, _ task: SCSITask, _ nexus: ITLNexus
     ) -> CommandProgress {
-        var values: [KeptParameter: [UInt8]] = [:]
-        if resets, pages.contains(.applicationClient) {
-            for (code, _) in parameters.all(.applicationLog) { values[KeptParameter(.applicationLog, code)] = [] }
-        }
-        if saves { values[KeptParameter(.logCounters)] = savedCounters(of: pages, zero: resets ? pages : []) }
         let reset: @Sendable () -> Void = { [self] in
             guard resets else { return }
             logs.reset(pages, logCounts)
             attachedNexuses.establishUnitAttention(.logParametersChanged, except: nexus)
         }
-        guard values.isEmpty else { return keep(values, for: task, whenKept: reset) { task, _ in task.good() } }
-        reset()
-        return task.good()
+        let removes = resets && pages.contains(.applicationClient)
+        guard removes || saves else {
+            reset()
+            return task.good()
+        }
+        let values: UnitParameters.Values = { [self] in
+            var values: [KeptParameter: [UInt8]] = [:]
+            if removes {
+                for (code, _) in parameters.all(.applicationLog) { values[KeptParameter(.applicationLog, code)] = [] }
+            }
+            if saves { values[KeptParameter(.logCounters)] = savedCounters(of: pages, zero: resets ? pages : []) }
+            return values
+        }
+        return keep(for: task, values, whenKept: { _ in reset() }, then: { task, _ in task.good() })
     }
 
     private func writeLogs(_ list: [UInt8], _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
@@ -184,17 +190,20 @@ extension LogicalUnit {
         case .success(let found): values = found
         }
         guard !values.isEmpty else { return task.good() }
-        let present = parameters.all(.applicationLog).map(\.number)
-        let removed = values.filter { $0.value.isEmpty }.map(\.key.number)
-        let written = values.filter { !$0.value.isEmpty }.map(\.key.number)
-        guard Set(present).subtracting(removed).union(written).count <= ApplicationLogLimit.parameters else {
-            return task.fail(.illegalRequest, .insufficientResources)
-        }
         return keep(
-            values, for: task,
-            whenKept: { [attachedNexuses] in
+            for: task, { [parameters] in Self.fits(values, parameters) ? values : nil },
+            whenKept: { [attachedNexuses] _ in
                 attachedNexuses.establishUnitAttention(.logParametersChanged, except: nexus)
             }, then: { task, _ in task.good() })
+    }
+
+    /// Whether there is room for application client parameters.
+    private static func fits(_ values: [KeptParameter: [UInt8]], _ parameters: UnitParameters) -> Bool {
+        var codes = Set(parameters.all(.applicationLog).map(\.number))
+        for (parameter, value) in values {
+            if value.isEmpty { codes.remove(parameter.number) } else { codes.insert(parameter.number) }
+        }
+        return codes.count <= ApplicationLogLimit.parameters
     }
 
     /// Why a parameter list is refused.

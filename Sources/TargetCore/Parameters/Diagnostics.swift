@@ -46,11 +46,13 @@ extension LogicalUnit {
         }
         guard let code = SelfTestCode(rawValue: block[1] >> 5), code != .none else { return takeDiagnosticPage(task) }
         let failure = server.selfTestFailure
-        let results = Array(
-            (selfTestResult(code.rawValue, failure) + parameters[KeptParameter(.selfTests)])
-                .prefix(Self.selfTestLimit * Self.selfTestResultLength))
+        let result = selfTestResult(code.rawValue, failure)
+        let values: UnitParameters.Values = { [parameters] in
+            let results = result + parameters[KeptParameter(.selfTests)]
+            return [KeptParameter(.selfTests): Array(results.prefix(Self.selfTestLimit * Self.selfTestResultLength))]
+        }
         let isForeground = code == .foregroundShort || code == .foregroundExtended
-        return keep([KeptParameter(.selfTests): results], for: task) { task, _ in
+        return keep(for: task, values) { task, _ in
             isForeground && failure != nil ? task.fail(.hardwareError, .failedSelfTest) : task.good()
         }
     }

@@ -63,9 +63,10 @@ extension LogicalUnit {
         if type == .text, let last = information.last, last != 0 {
             return task.failInvalidParameter(byte: information.count - 1)
         }
+        let parameter = KeptParameter(.identifyingInformation, type.rawValue)
         return keep(
-            [KeptParameter(.identifyingInformation, type.rawValue): information], for: task,
-            whenKept: { [attachedNexuses] in
+            for: task, { [parameter: information] },
+            whenKept: { [attachedNexuses] _ in
                 attachedNexuses.establishUnitAttention(.deviceIdentifierChanged, except: nexus)
             }, then: { task, _ in task.good() })
     }

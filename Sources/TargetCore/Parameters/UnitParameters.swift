@@ -4,24 +4,35 @@ internal import SCSI
 /// The parameters of a logical unit that are kept, as they are in force. Any thread.
 final class UnitParameters: Sendable {
     enum Limit {
-        /// The most changes that wait until those before them are kept; more are refused with BUSY.
+        /// The most changes that wait for those before them; more are refused with BUSY.
         static let waiting = 64
     }
 
+    /// What parameters become; nil when there is no room for that.
+    typealias Values = @Sendable () -> [KeptParameter: [UInt8]]?
+
     /// What became of a change.
     enum Outcome: Sendable {
-        /// It is in force, and durable where something keeps it.
-        case kept
+        /// These values are in force, and durable where something keeps them.
+        case kept([KeptParameter: [UInt8]])
         /// Too many wait.
         case busy
+        /// There is no room for it.
+        case full
         /// It could not be kept, and is not in force.
         case unkept
+    }
+
+    private struct Change: Sendable {
+        let values: Values
+        let completion: @Sendable (Outcome, _ proceed: @escaping @Sendable () -> Void) -> Void
     }
 
     private struct State {
         var values: [KeptParameter: [UInt8]] = [:]
         var keeper: (any ParameterKeeper)?
-        var waiting = 0
+        /// The changes that have not ended; the first is under way.
+        var changes: [Change] = []
     }
     private let state = Lock(State())
 
@@ -46,24 +57,39 @@ final class UnitParameters: Sendable {
         }
     }
 
-    /// Puts `values` in force when they are durable, and calls `completion`, now or later on any thread. An empty value
-    /// removes.
-    func change(_ values: [KeptParameter: [UInt8]], _ completion: @escaping @Sendable (Outcome) -> Void) {
-        let (keeper, isFull) = state.withLock { state -> ((any ParameterKeeper)?, Bool) in
-            guard state.keeper != nil, state.waiting < Limit.waiting else { return (nil, state.keeper != nil) }
-            state.waiting += 1
-            return (state.keeper, false)
+    /// Puts `values` in force when they are durable; an empty value removes. One change is made after another: `values`
+    /// is asked when those before have ended, and this one ends when `completion`, which is called now or later on any
+    /// thread, has had `proceed` called.
+    func change(
+        _ values: @escaping Values,
+        _ completion: @escaping @Sendable (Outcome, _ proceed: @escaping @Sendable () -> Void) -> Void
+    ) {
+        let count = state.withLock { state in
+            guard state.changes.count < Limit.waiting else { return 0 }
+            state.changes.append(Change(values: values, completion: completion))
+            return state.changes.count
         }
-        guard !isFull else { return completion(.busy) }
+        if count == 0 { return completion(.busy, {}) }
+        if count == 1 { performFirst() }
+    }
+
+    private func performFirst() {
+        let (first, keeper) = state.withLock { ($0.changes.first, $0.keeper) }
+        guard let first else { return }
+        guard let values = first.values() else { return first.completion(.full, endFirst) }
         guard let keeper else {
             install(values)
-            return completion(.kept)
+            return first.completion(.kept(values), endFirst)
         }
         keeper.keep(values) { [self] isKept in
-            state.withLock { $0.waiting -= 1 }
             if isKept { install(values) }
-            completion(isKept ? .kept : .unkept)
+            first.completion(isKept ? .kept(values) : .unkept, endFirst)
         }
+    }
+
+    private func endFirst() {
+        state.withLock { _ = $0.changes.removeFirst() }
+        performFirst()
     }
 
     private func install(_ values: [KeptParameter: [UInt8]]) {
@@ -94,26 +120,31 @@ extension LogicalUnit {
         configurePower()
     }
 
-    /// Has the command keep `values` and go on with `next`: `return keep(…)`. When they are durable `whenKept` is
-    /// called, on any thread, also when the command has been aborted meanwhile; what cannot be kept is refused with
-    /// INTERNAL TARGET FAILURE, and has changed nothing.
+    /// Has the command keep `values` and go on with `next`: `return keep(…)`. When they are durable `whenKept` is called
+    /// with them, on any thread, also when the command has been aborted meanwhile; what cannot be kept is refused with
+    /// INTERNAL TARGET FAILURE, and has changed nothing. The next change of the unit begins when `next` has returned.
     func keep(
-        _ values: [KeptParameter: [UInt8]], for task: SCSITask, whenKept: @escaping @Sendable () -> Void = {},
+        for task: SCSITask, _ values: @escaping UnitParameters.Values,
+        whenKept: @escaping @Sendable ([KeptParameter: [UInt8]]) -> Void = { _ in },
         then next: @escaping @Sendable (SCSITask, ITLNexus) -> CommandProgress
     ) -> CommandProgress {
         let reactor = task.reactor
         return task.wait { [parameters] wait in
-            parameters.change(values) { outcome in
-                if case .kept = outcome { whenKept() }
-                reactor.postCompletion {
+            parameters.change(values) { outcome, proceed in
+                if case .kept(let values) = outcome { whenKept(values) }
+                let isAccepted = reactor.postCompletion {
                     wait.resume { task, nexus in
                         switch outcome {
                         case .kept: next(task, nexus)
                         case .busy: task.end(.busy)
+                        case .full: task.fail(.illegalRequest, .insufficientResources)
                         case .unkept: task.fail(.hardwareError, .internalTargetFailure)
                         }
                     }
+                    proceed()
                 }
+                // A reactor that is stopping answers nobody any more.
+                if !isAccepted { proceed() }
             }
         }
     }
