@@ -66,11 +66,13 @@ extension DiskDeviceServer {
     /// The percentage of its size that may have storage before initiators are told; nil when they never are.
     public var thresholdPercent: Int? { threshold.percent }
 
-    /// Changes the percentage. All nexuses are told that mode parameters have changed.
+    /// Changes the percentage. All nexuses are told that mode parameters have changed. It may wait for the file system.
     public func setThreshold(percent: Int?) {
+        let used = percent == nil ? 0 : image.allocatedBytes ?? 0
         let isChanged = thresholdState.withLock { state in
             guard state.percent != percent else { return false }
             state.percent = percent
+            state.usedBytes = used
             state.isReached = false
             return true
         }
