@@ -44,7 +44,7 @@ struct AccessStateTests {
         try catalog.close()
         let again = try Catalog(path: folder.catalog)
         #expect(try again.accessStates() == [units[0]: wanted, units[1]: [state(1, 2)]])
-        try again.keep([], ofUnit: units[0])
+        try again.keep([KeptAccessState](), ofUnit: units[0])
         #expect(try again.accessStates() == [units[1]: [state(1, 2)]])
     }
 
