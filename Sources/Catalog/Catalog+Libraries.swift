@@ -179,9 +179,11 @@ extension Catalog {
 extension LibraryRecord {
     init(row: Row, in database: Database) throws {
         let identity = LogicalUnitIdentity(row: row)
+        // Elements of a kind are numbered from 1 without gaps, and a library may have thousands.
         func count(_ kind: ElementKind) throws -> Int {
             try Int.fetchOne(
-                database, sql: "SELECT count(*) FROM element WHERE library = ? AND kind = ?",
+                database,
+                sql: "SELECT number FROM element WHERE library = ? AND kind = ? ORDER BY number DESC LIMIT 1",
                 arguments: [identity.id, kind.rawValue]) ?? 0
         }
         let drives = try Row.fetchAll(
