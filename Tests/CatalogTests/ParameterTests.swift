@@ -35,7 +35,8 @@ struct ParameterTests {
         try catalog.close()
         let again = try Catalog(path: folder.catalog)
         #expect(try again.parameters(ofUnit: unit) == [record("a", .max, [4]), record("b", 8, [9])])
-        try again.write { try $0.execute(sql: "DELETE FROM logicalUnit") }
+        try again.setPhase(.deleting, ofDevice: unit)
+        try again.removeDisk(named: "a")
         #expect(try again.parameters(ofUnit: unit).isEmpty)
         // There is no such unit any more.
         try again.keep([record("a", 1, [1])], ofUnit: unit)

@@ -35,7 +35,9 @@ public enum ReservationTable {
     public static func differences(_ set: CommandSet) -> [String] {
         set.attributes.compactMap { row in
             let name = row.name
-            let isBesideReserve = besideReserve.contains(name) || name.hasPrefix("PERSISTENT RESERVE ")
+            let isBesideReserve =
+                besideReserve.contains(name)
+                || ["PERSISTENT RESERVE ", "RECEIVE COPY ", "RECEIVE ROD "].contains { name.hasPrefix($0) }
             guard row.conditions.contains(.allowedWhenReserved) == isBesideReserve,
                 row.conditions.contains(.allowedWithUnitAttention) == besideUnitAttention.contains(name)
             else { return "\(name): \(row.conditions)" }

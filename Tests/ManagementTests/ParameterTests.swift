@@ -62,7 +62,7 @@ struct ParameterTests {
             let library = try logIn("vtl", devices, unit: 1)
             #expect(try send(library, setInformation, information, unit: 1) == .good)
         }
-        try await serveDevices(at: path) { controller, devices in
+        try await serveDevices(at: path) { _, devices in
             let session = try logIn("a", devices)
             #expect(try dataIn(session, sense).dropFirst(4).prefix(3) == [0x88, 18, 0])
             #expect(try dataIn(session, reportInformation) == [0, 0, 0, 3] + information)
@@ -70,7 +70,6 @@ struct ParameterTests {
             #expect(try dataIn(other, sense)[6] == 4 && dataIn(other, reportInformation) == [0, 0, 0, 0])
             let library = try logIn("vtl", devices, unit: 1)
             #expect(try dataIn(library, reportInformation, unit: 1) == [0, 0, 0, 3] + information)
-            try await controller.deleteDisk("a")
         }
     }
 }

@@ -181,7 +181,7 @@ struct TapePageTests {
             fixture.port.execute([OperationCode.logSense, 0, 0x40, 0, 0, 0, 0, 1, 0, 0]).dataIn == [
                 0, 0, 0, 9, 0, 0x02, 0x03, 0x06, 0x0C, 0x0F, 0x10, 0x2E, 0x31,
             ])
-        let errors = fixture.port.execute([OperationCode.logSense, 0, 0x42, 0, 0, 5, 0, 4, 0, 0]).dataIn
+        let errors = fixture.port.execute([OperationCode.logSense, 0, 0x42, 0, 0, 0, 5, 4, 0, 0]).dataIn
         #expect(errors.rawSpan.loadBE64(at: 8) == 3 << 20 && errors.rawSpan.loadBE64(at: 20) == 0)
         let capacity = fixture.port.execute([OperationCode.logSense, 0, 0x71, 0, 0, 0, 0, 1, 0, 0]).dataIn
         #expect(capacity.count == 36 && capacity.rawSpan.loadBE16(at: 2) == 32)
