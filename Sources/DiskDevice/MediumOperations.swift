@@ -1,6 +1,6 @@
 public import Media
 internal import Platform
-internal import SCSI
+public import SCSI
 internal import TargetCore
 
 /// The operation on all blocks of a disk that is under way, or has failed.
@@ -85,6 +85,14 @@ extension DiskDeviceServer {
     func operationRefusal(_ task: SCSITask) -> CommandProgress? {
         guard !conditions.isDisjoint(with: [.operationInProgress, .sanitizeFailed]) else { return nil }
         return operations.withLock { $0.sense }.map { task.fail($0) }
+    }
+
+    /// While an operation goes on, commands that are not processed then are refused for that, not for their fields.
+    public func overridingSense(_ command: Int) -> SenseData? {
+        guard conditions.contains(.operationInProgress),
+            !commands.conditions(command).contains(.allowedWithUnitAttention)
+        else { return nil }
+        return operations.withLock { $0.sense }
     }
 
     /// What another operation ends with while one goes on; it need not wait at the gate for that.

@@ -48,6 +48,10 @@ public protocol DeviceServer: AnyObject, Sendable {
     /// Why commands that need a ready unit cannot be performed now; nil when the unit is ready.
     var notReadySense: SenseData? { get }
 
+    /// Why a command of a row is refused now whatever its fields say; nil when it is not. It is asked only of commands
+    /// with a bit that must not be set.
+    func overridingSense(_ command: Int) -> SenseData?
+
     /// Why commands that change the medium cannot be performed now; nil when it may be written.
     var writeProtectionSense: SenseData? { get }
 
@@ -182,6 +186,7 @@ extension DeviceServer {
 
     public func fileAbandoned(_ task: SCSITask, _ nexus: ITLNexus) { task.fileRequest.payload.lease = nil }
     public var notReadySense: SenseData? { nil }
+    public func overridingSense(_ command: Int) -> SenseData? { nil }
     public var writeProtectionSense: SenseData? { nil }
     public var homeReactor: Reactor? { nil }
     public var mediumGeneration: UInt32 { 0 }

@@ -136,6 +136,7 @@ extension LogicalUnit {
     /// Performs a command that no condition stops.
     private func perform(_ task: SCSITask, _ nexus: ITLNexus) {
         if let field = commands.invalidField(task.command, of: task.commandDescriptorBlock) {
+            if let sense = server.overridingSense(task.command) { return proceed(task, nexus, task.fail(sense)) }
             return proceed(task, nexus, task.failInvalidField(byte: field.byte, bit: field.bit))
         }
         let conditions = commands.conditions(task.command)

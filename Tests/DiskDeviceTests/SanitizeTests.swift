@@ -155,6 +155,8 @@ struct SanitizeTests {
         let refused: [[UInt8]] = [
             testUnitReady, CDB.ten(OperationCode.read10, lba: 0, count: 1),
             CDB.ten(OperationCode.write10, lba: 0, count: 1), [OperationCode.startStopUnit, 0, 0, 0, 1, 0],
+            // LOEJ, which a fixed disk does not have.
+            [OperationCode.startStopUnit, 1, 0, 0, 0x12, 0],
             CDB.ten(OperationCode.readCapacity10, lba: 0, count: 0), [OperationCode.modeSense6, 0, 0x3F, 0, 255, 0],
             [OperationCode.reserve6, 0, 0, 0, 0, 0], OperationCDB.blockErase(), OperationCDB.exitFailureMode,
             [OperationCode.formatUnit, 0, 0, 0, 0, 0], [OperationCode.persistentReserveIn, 0, 0, 0, 0, 0, 0, 0, 8, 0],
