@@ -131,11 +131,11 @@ struct CacheTests {
         store.holdSynchronizations()
         let first = port.submit(CDB.ten(OperationCode.write10, lba: 0, count: 1), dataOut: data).outcome
         store.waitUntilHeld()
-        let others = (1...31).map {
+        let others = (1...24).map {
             port.submit(CDB.ten(OperationCode.write10, lba: $0, count: 1), dataOut: data).outcome
         }
         // All have been written, and wait to be made durable.
-        while store.callCount < 32 { usleep(1000) }
+        while store.callCount < 25 { usleep(1000) }
         fixture.settle()
         while fixture.image.lane.waitingCount > 0 { usleep(1000) }
         #expect(!first.hasArrived && others.allSatisfy { !$0.hasArrived })
@@ -143,8 +143,8 @@ struct CacheTests {
         #expect(first.wait().status == .good)
         #expect(others.allSatisfy { $0.wait().status == .good })
         #expect(store.durable == store.content)
-        // 32 writes; one synchronisation, then one for all that waited, or a few for those that were late to.
-        #expect(store.callCount <= 32 + 5)
+        // 25 writes; one synchronisation, then one for all that waited, or a few for those that were late to.
+        #expect(store.callCount <= 25 + 5)
     }
 
     @Test("Past the page cache the same bytes are read and written, in whole pages and in parts of them")
