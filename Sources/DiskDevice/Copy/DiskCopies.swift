@@ -104,6 +104,10 @@ extension DiskDeviceServer {
     private func submitReading(
         _ task: SCSITask, _ operation: CopyOperation, _ disk: DiskDeviceServer, _ reading: CopyTransfer.Reading
     ) -> CommandProgress {
+        // It may have been parked for some time.
+        if let transfer = operation.transfer, let refusal = refusal(of: transfer, operation) {
+            return endCopy(task, operation, refusal)
+        }
         disk.image.prepareRead(
             task.fileRequest, at: operation.read == 0 ? 0 : operation.skew + operation.read,
             first: reading.blocks.first, blocks: reading.blocks.count)
