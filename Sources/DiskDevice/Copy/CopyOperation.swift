@@ -18,6 +18,8 @@ final class CopyOperation: @unchecked Sendable {
 
     /// Where it is, when its task is parked at a write gate.
     enum Gate {
+        /// It enters the gate of that disk to read blocks.
+        case read(DiskDeviceServer)
         /// It enters the gate of that disk to write a piece.
         case write(DiskDeviceServer)
         /// It enters the gate of its own disk alone.

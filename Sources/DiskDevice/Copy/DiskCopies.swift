@@ -88,10 +88,30 @@ extension DiskDeviceServer {
         }
         // Only the first block of a piece can begin before it.
         if operation.read == 0 { operation.skew = reading.skew }
-        source.disk.image.prepareRead(
+        return enterSource(task, operation, source.disk, reading)
+    }
+
+    /// Reads in the gate of the source: a command that changes it alone is not seen in its middle.
+    private func enterSource(
+        _ task: SCSITask, _ operation: CopyOperation, _ disk: DiskDeviceServer, _ reading: CopyTransfer.Reading,
+        isWoken: Bool = false
+    ) -> CommandProgress {
+        operation.gate = .read(disk)
+        guard disk.writeGate.enter(task, isWoken: isWoken) != .parked else { return .pending }
+        return submitReading(task, operation, disk, reading)
+    }
+
+    private func submitReading(
+        _ task: SCSITask, _ operation: CopyOperation, _ disk: DiskDeviceServer, _ reading: CopyTransfer.Reading
+    ) -> CommandProgress {
+        // It may have been parked for some time.
+        if let transfer = operation.transfer, let refusal = refusal(of: transfer, operation) {
+            return endCopy(task, operation, refusal)
+        }
+        disk.image.prepareRead(
             task.fileRequest, at: operation.read == 0 ? 0 : operation.skew + operation.read,
             first: reading.blocks.first, blocks: reading.blocks.count)
-        return submitCopy(task, operation, to: source.disk, .copyRead)
+        return submitCopy(task, operation, to: disk, .copyRead)
     }
 
     /// A buffer whose bytes from `start` to `end` are zero, and data.
@@ -160,6 +180,13 @@ extension DiskDeviceServer {
         let isInside = isInsideGate(task)
         switch operation.gate {
         case .alone: return isInside ? populateAlone(task, operation) : populate(task, operation, isWoken: true)
+        case .read(let disk):
+            guard let transfer = operation.transfer, let piece = operation.piece,
+                let reading = transfer.reading(piece, after: operation.read)
+            else { return endCopy(task, operation, nil) }
+            return isInside
+                ? submitReading(task, operation, disk, reading)
+                : enterSource(task, operation, disk, reading, isWoken: true)
         case .write(let disk):
             guard let transfer = operation.transfer else { return endCopy(task, operation, nil) }
             guard isInside else { return enterGate(task, operation, transfer, isWoken: true) }
@@ -171,7 +198,7 @@ extension DiskDeviceServer {
 
     private func leaveCopyGate(_ operation: CopyOperation) {
         switch operation.gate {
-        case .write(let disk): disk.writeGate.leave()
+        case .read(let disk), .write(let disk): disk.writeGate.leave()
         case .alone: writeGate.leaveAlone()
         case nil: break
         }
@@ -211,6 +238,7 @@ extension DiskDeviceServer {
     private func copyReadCompleted(
         _ task: SCSITask, _ operation: CopyOperation, _ transfer: CopyTransfer
     ) -> CommandProgress {
+        leaveCopyGate(operation)
         guard let source = transfer.source, let piece = operation.piece else { return endCopy(task, operation, nil) }
         if case .failed = source.disk.image.outcome(of: task.fileRequest) {
             let sense = SenseData(.mediumError, .unrecoveredReadError)
@@ -370,7 +398,7 @@ extension DiskDeviceServer {
         guard let operation = copyManager.operation(of: task) else { return }
         if task.step == DiskStep.atGate.rawValue, !isInsideGate(task) {
             switch operation.gate {
-            case .write(let disk): disk.writeGate.wakeNext()
+            case .read(let disk), .write(let disk): disk.writeGate.wakeNext()
             case .alone: writeGate.wakeNext()
             case nil: break
             }

@@ -35,6 +35,8 @@ extension DiskDeviceServer {
             return endCopy(
                 task, operation, .aborted(CopySense(.commandsClearedByDeviceServer, segment: 0)))
         }
+        // It may have been parked for some time.
+        if let sense = notReadySense { return endCopy(task, operation, .sense(sense)) }
         guard
             let token = copyManager.tokens.create(
                 list.ranges.extents, of: self, targetName: operation.nexus.iTNexus.target.name,

@@ -313,6 +313,39 @@ struct CopyConditionTests {
                     destination: [SCSIStatus.reservationConflict.rawValue]))
     }
 
+    @Test("A copy waits at the gate while COMPARE AND WRITE has its source alone", arguments: [false, true])
+    func gateOfSource(isAborted: Bool) throws {
+        let fixture = try CopyFixture()
+        let port = fixture.initiator()
+        let other = fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)
+        let lane = fixture.disks[0].image.lane
+        let old = fixture.bytes(0, 0..<512)
+        let new = [UInt8](repeating: 7, count: 512)
+        fixture.engine.hang(lane)
+        let compare = other.submit(CDB.compareAndWrite(lba: 0, count: 1), dataOut: old + new)
+        fixture.settle()
+        let bytes = list(fixture, count: 8).bytes
+        let copy = port.submit(CopyCDB.extendedCopy(bytes.count), dataOut: bytes)
+        fixture.settle()
+        #expect(fixture.engine.hangingCount == 1 && !copy.outcome.hasArrived)
+        if isAborted {
+            #expect(
+                port.port.manage(.abortTask, slot: copy.slot) {
+                    fixture.settle()
+                    fixture.engine.resume(lane)
+                } == .complete)
+            #expect(copy.outcome.wait().isAborted)
+        } else {
+            fixture.engine.resume(lane)
+            #expect(copy.outcome.wait().status == .good)
+            #expect(fixture.bytes(1, 0..<512) == new)
+        }
+        #expect(compare.outcome.wait().status == .good)
+        #expect(port.copy(list(fixture)).status == .good)
+        #expect(other.execute(CDB.compareAndWrite(lba: 9, count: 0)).status == .good)
+        #expect(fixture.leasedBytes == 0)
+    }
+
     @Test("A copy waits at the gate while COMPARE AND WRITE has the destination alone", arguments: [false, true])
     func gate(isAborted: Bool) throws {
         let fixture = try CopyFixture()
