@@ -26,7 +26,7 @@ public enum ReservationTable {
     private static let besideReserve: Set<String> = [
         "INQUIRY", "REPORT LUNS", "REQUEST SENSE", "LOG SENSE", "READ CAPACITY(10)", "READ CAPACITY(16)", "RELEASE(6)",
         "RELEASE(10)", "REPORT SUPPORTED OPERATION CODES", "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS",
-        "REPORT IDENTIFYING INFORMATION", "REPORT PRIORITY", "REPORT TIMESTAMP",
+        "REPORT IDENTIFYING INFORMATION", "REPORT PRIORITY", "REPORT TIMESTAMP", "REPORT TARGET PORT GROUPS",
     ]
     /// Performed while a unit attention is pending (SPC-5 clause 5.14.2).
     private static let besideUnitAttention: Set<String> = ["INQUIRY", "REPORT LUNS", "REQUEST SENSE"]
