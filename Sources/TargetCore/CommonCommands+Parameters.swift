@@ -88,7 +88,7 @@ extension CommonCommands {
         // MODE; BUFFER ID; BUFFER OFFSET; ALLOCATION LENGTH or PARAMETER LIST LENGTH.
         let usage: [UInt8] = [0x1F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0]
         // SPC names the modes of the echo buffer; the others touch no medium either.
-        let echoes: CommandConditions = [.allowedInStandby, .allowedWhenUnavailable]
+        let echoes: CommandConditions = .allowedInEveryAccessState
         return [
             CommandDescriptor(
                 OperationCode.readBuffer10, "READ BUFFER(10)", usage: usage, direction: .dataIn,

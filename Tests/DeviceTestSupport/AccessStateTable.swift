@@ -4,9 +4,11 @@ public import TargetCore
 /// have it. What is not listed is not; `REPORT SUPPORTED …` is what may be performed in the standby state besides.
 public enum AccessStateTable {
     /// In every state.
-    private static let always = ["INQUIRY", "REPORT LUNS", "REPORT TARGET PORT GROUPS", "REQUEST SENSE"]
+    private static let always = [
+        "INQUIRY", "REPORT LUNS", "REPORT TARGET PORT GROUPS", "REQUEST SENSE", "READ BUFFER", "WRITE BUFFER",
+    ]
     /// In standby and unavailable.
-    private static let settled = ["SET TARGET PORT GROUPS", "READ BUFFER", "WRITE BUFFER"]
+    private static let settled = ["SET TARGET PORT GROUPS"]
     private static let standby = [
         "LOG SELECT", "LOG SENSE", "MODE SELECT", "MODE SENSE", "RECEIVE DIAGNOSTIC RESULTS", "SEND DIAGNOSTIC",
         "PERSISTENT RESERVE IN", "PERSISTENT RESERVE OUT", "REPORT SUPPORTED OPERATION CODES",
