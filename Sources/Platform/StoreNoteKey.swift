@@ -37,9 +37,11 @@ extension File {
     /// Sets or, with nil or no bytes, removes the extended attribute: EOPNOTSUPP where the file system keeps none,
     /// ENOSPC where it has no room for so much, EPERM for a block device.
     public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 {
-        guard let bytes else { return unsafe -cplatform_set_attribute(fileDescriptor, key.rawValue, nil, 0) }
+        guard let bytes, !bytes.isEmpty else {
+            return unsafe -cplatform_set_attribute(fileDescriptor, key.rawValue, nil, 0)
+        }
         return unsafe bytes.withUnsafeBytes { buffer in
-            // Safe: the call reads the buffer's bytes. An empty note is none.
+            // Safe: the call reads the buffer's bytes.
             unsafe -cplatform_set_attribute(fileDescriptor, key.rawValue, buffer.baseAddress, buffer.count)
         }
     }

@@ -60,8 +60,8 @@ struct VariableLengthTests {
             #expect(port.sense(wrong) == invalidField(byte, bit: 0))
         }
         var control = whole
-        control[1] = 0x04
-        #expect(port.sense(control) == invalidField(1, bit: 2))
+        control[1] = 0x01
+        #expect(port.sense(control) == invalidField(1, bit: 0))
         #expect(port.sense(command(0x09, lba: 0, count: 1, flags: 0x20)) == invalidField(10, bit: 5))
         #expect(port.sense(command(0x0A, lba: 0, count: 1, flags: 0x04)) == invalidField(10, bit: 2))
         #expect(port.sense(command(0x0D, lba: 0, count: 1, flags: 0x10), dataOut: block) == invalidField(10, bit: 4))
@@ -84,7 +84,7 @@ struct VariableLengthTests {
         }
         let one = report(2, 0x0B).dataIn
         #expect(one.prefix(4) == [0, 3, 0, 32])
-        #expect(Array(one[4..<14]) == [0x7F, 0, 0, 0, 0, 0, 0x1F, 0x18, 0x00, 0x0B])
+        #expect(one[4] == 0x7F && Array(one[6..<14]) == [0, 0, 0, 0, 0x1F, 0x18, 0x00, 0x0B])
         #expect(one[14] == 0x18 && one[24..<32].allSatisfy { $0 == 0 } && one[32..<36].allSatisfy { $0 == 0xFF })
         #expect(report(2, 0x10B).dataIn == [0, 1, 0, 0])
         #expect(report(3, 0x0A).dataIn.prefix(2) == [0, 3])
