@@ -35,7 +35,7 @@ struct AttributeTests {
         let attributes = DiskAttributes(rotationRate: rate, formFactor: 3)
         let data = page(try DiskFixture(blocks: 64, attributes: attributes).initiator(), 0xB1)
         #expect(data.count == 64 && data.rawSpan.loadBE16(at: 4) == rate)
-        #expect(data[6] == 0 && data[7] == 3 && data.dropFirst(8).allSatisfy { $0 == 0 })
+        #expect(data[6] == 0 && data[7] & 0x0F == 3 && data.dropFirst(8).allSatisfy { $0 == 0 })
     }
 
     @Test("Logical Block Provisioning says LBPRZ", arguments: [0, 1, 2] as [UInt8])

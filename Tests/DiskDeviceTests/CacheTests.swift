@@ -19,8 +19,10 @@ struct CacheTests {
         case plain, forceUnitAccess, synchronized
     }
 
-    /// Writes a block in that way on a fresh disk; its store afterwards.
-    private func store(after ending: Ending, _ policy: DiskCachePolicy, data: [UInt8]) throws -> SimulatedStore {
+    /// Writes a block in that way on a fresh disk; what host and device have of it before anything else happens.
+    private func store(
+        after ending: Ending, _ policy: DiskCachePolicy, data: [UInt8]
+    ) throws -> (content: [UInt8], durable: [UInt8]) {
         let store = SimulatedStore([UInt8](repeating: 0, count: Self.size))
         let fixture = try DiskFixture(store: store, engine: SimulatedEngine(), cache: policy)
         try fixture.image.setDirect(policy == .direct)
@@ -29,7 +31,7 @@ struct CacheTests {
         if ending == .synchronized {
             #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)).status == .good)
         }
-        return store
+        return withExtendedLifetime(fixture) { (store.content, store.durable) }
     }
 
     @Test(

@@ -126,6 +126,7 @@ struct MediumTests {
             { $0.port.logOut() },
         ]
         for end in endings {
+            other.port.clearUnitAttentions()
             #expect(other.execute(prevent(true)).status == .good)
             #expect(port.sense(eject) == prevented)
             #expect(other.sense(eject) == prevented)

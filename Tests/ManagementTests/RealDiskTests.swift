@@ -42,6 +42,7 @@ struct RealDiskTests {
             #expect(refusal?.message == "the medium of disk 'a' is ejected already")
         }
         try await serveDevices(at: path) { controller, devices in
+            try await Self.waitUntilServed(controller)
             let server = try server("a", devices)
             #expect(server.isEjected && server.writeProtectionSense != nil && server.thresholdPercent == 60)
             #expect(server.modePages.page(0x08)?.current[0] == 0)
@@ -106,10 +107,20 @@ struct RealDiskTests {
             #expect(growth?.message.contains("is a block device and cannot be resized") == true)
         }
         try await serveDevices(at: path) { controller, _ in
-            #expect(try await controller.disk("a").status.state == .serving)
+            try await Self.waitUntilServed(controller)
             try await controller.deleteDisk("a")
         }
         #expect(FileManager.default.fileExists(atPath: device))
+    }
+
+    /// Waits until disk `a` is served: what has served it before may hold its image for a moment.
+    private static func waitUntilServed(_ controller: Controller) async throws {
+        for _ in 0..<50 where try await controller.disk("a").status.state != .serving {
+            await controller.reconcile()
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        let disk = try await controller.disk("a")
+        try #require(disk.status.state == .serving, "\(disk.status.problem ?? "")")
     }
 
     /// The first line that a program prints; nil when it fails.
