@@ -166,14 +166,13 @@ extension DiskDeviceServer {
             endMove()
             return task.fail(.hardwareError, .mediaLoadOrEjectFailed)
         }
-        finishLoad()
+        finishLoad(except: task.nexus)
         return task.good()
     }
 
-    /// Every nexus learns of the medium, also one that has loaded it: initiators such as Linux' sd read its capacity
-    /// only after that.
-    private func finishLoad() {
-        attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+    /// Every nexus learns of the medium but the one that has loaded it, which knows.
+    private func finishLoad(except loader: ITLNexus? = nil) {
+        attachedNexuses.establishUnitAttention(.mediumMayHaveChanged, except: loader)
         _ = unreadiness.set(Unreadiness([.ejected, .stopped]), false)
         endMove()
     }
