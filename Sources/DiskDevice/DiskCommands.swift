@@ -33,6 +33,8 @@ extension DiskDeviceServer {
     private static let byteCheckOnly: UInt8 = 0x02
     /// Bit of byte 1 of SYNCHRONIZE CACHE and PRE-FETCH: IMMED.
     private static let immediate: UInt8 = 0x02
+    /// Bit of byte 1 of SYNCHRONIZE CACHE: SYNC_NV (SBC-3), which asks for less than is done.
+    private static let toNonvolatile: UInt8 = 0x04
 
     /// How long commands may take that go through many blocks, in seconds.
     private static let longTimeout: UInt32 = 300
@@ -185,8 +187,8 @@ extension DiskDeviceServer {
                 usage: [0, 0, 0, 0, 0, 0, 0, 0, 0] + full(4) + [0, 0], direction: .dataIn,
                 conditions: [.allowedWhenNotReady, .allowedWhenReserved, .passesExclusiveAccess]
             ) { device, task, _ in device.readCapacity16(task) },
-            synchronize(OperationCode.synchronizeCache10, "SYNCHRONIZE CACHE(10)", usage10(immediate)),
-            synchronize(OperationCode.synchronizeCache16, "SYNCHRONIZE CACHE(16)", usage16(immediate)),
+            synchronize(OperationCode.synchronizeCache10, "SYNCHRONIZE CACHE(10)", usage10(immediate | toNonvolatile)),
+            synchronize(OperationCode.synchronizeCache16, "SYNCHRONIZE CACHE(16)", usage16(immediate | toNonvolatile)),
             // IMMED; POWER CONDITION MODIFIER; POWER CONDITION, NO_FLUSH, START, and LOEJ where there is something to
             // load. To start a unit is no conflict with another nexus's reservation (SPC-2 table 10); to load is.
             CommandDescriptor(

@@ -84,13 +84,17 @@ extension DiskDeviceServer {
         endMove()
     }
 
-    /// Loads the medium.
+    /// Loads the medium, unless a nexus has it locked out: PREVENT holds the mechanism, and not the medium alone.
     func load(_ task: SCSITask) -> CommandProgress {
         guard beginMove() else { return task.end(.busy) }
         guard !hasMedium else {
             isStopped = false
             endMove()
             return task.good()
+        }
+        guard !attachedNexuses.isMediumRemovalPrevented else {
+            endMove()
+            return task.fail(.illegalRequest, .mediumRemovalPrevented)
         }
         guard let nexus = task.nexus else { preconditionFailure("a running task has a nexus") }
         let progress = keep(task, nexus, isLoaded: true, .keepLoaded)
@@ -103,14 +107,13 @@ extension DiskDeviceServer {
             endMove()
             return task.fail(.hardwareError, .mediaLoadOrEjectFailed)
         }
-        finishLoad()
+        finishLoad(except: task.nexus)
         return task.good()
     }
 
-    /// Every nexus learns of the medium, also one that has loaded it: initiators such as Linux' sd read its capacity
-    /// only after that.
-    private func finishLoad() {
-        attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+    /// Every nexus learns of the medium but the one that has loaded it, which knows.
+    private func finishLoad(except loader: ITLNexus? = nil) {
+        attachedNexuses.establishUnitAttention(.mediumMayHaveChanged, except: loader)
         replaceConditions([.ejected, .stopped], with: [])
         endMove()
     }

@@ -20,9 +20,14 @@ public final class CopyManager: Sendable {
         var isForgotten = false
     }
 
+    /// A disk that copies find. It ends without being removed where the daemon ends: a disk keeps this object.
+    private struct FoundUnit {
+        weak var unit: LogicalUnit?
+    }
+
     private struct State {
         /// The disks by their NAA identifiers.
-        var units: [UInt64: LogicalUnit] = [:]
+        var units: [UInt64: FoundUnit] = [:]
         /// The operations under way, by task.
         var running: [ObjectIdentifier: Running] = [:]
         var results: [ResultKey: CopyResult] = [:]
@@ -46,8 +51,8 @@ public final class CopyManager: Sendable {
     public func add(_ unit: LogicalUnit) -> Bool {
         state.withLock { state in
             let naa = unit.identity.naa
-            guard state.units[naa] == nil || state.units[naa] === unit else { return false }
-            state.units[naa] = unit
+            if let present = state.units[naa]?.unit, present !== unit { return false }
+            state.units[naa] = FoundUnit(unit: unit)
             return true
         }
     }
@@ -56,13 +61,13 @@ public final class CopyManager: Sendable {
     public func remove(_ unit: LogicalUnit) {
         state.withLock { state in
             let naa = unit.identity.naa
-            if state.units[naa] === unit { state.units[naa] = nil }
+            if state.units[naa]?.unit === unit { state.units[naa] = nil }
         }
         if let disk = unit.server as? DiskDeviceServer { disk.representedBlocks.cancelAll() }
     }
 
     /// The disk with that identifier.
-    func unit(naa: UInt64) -> LogicalUnit? { state.withLock { $0.units[naa] } }
+    func unit(naa: UInt64) -> LogicalUnit? { state.withLock { $0.units[naa]?.unit } }
 
     // MARK: Operations
 
