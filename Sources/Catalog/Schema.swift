@@ -3,8 +3,8 @@ import GRDB
 /// The schema and its history (the steps after the first are in `Schema+Access.swift`, `Catalog+NameService.swift`,
 /// `Schema+Phases.swift`, `Schema+AccessLevels.swift`, `Schema+Events.swift`, `Schema+Resources.swift`,
 /// `Catalog+Reservations.swift`, `Schema+Counts.swift`, `Catalog+AccessStates.swift`, `Catalog+Parameters.swift` and
-/// `Catalog+Ejections.swift`). A released migration is never edited; a change is a new migration and a higher `version`,
-/// written to `PRAGMA user_version` in the same transaction.
+/// `Catalog+Ejections.swift`). A released migration is never edited; a change is a new migration and a higher
+/// `version`, written to `PRAGMA user_version` in the same transaction.
 enum Schema {
     /// The version that this code reads and writes.
     static let version = 12

@@ -71,8 +71,8 @@ extension DiskDeviceServer {
         case Self.thirdPartyCopy: thirdPartyCopyPage()
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
-            // MEDIUM ROTATION RATE; PRODUCT TYPE, not indicated; WABEREQ 01b, as what BLOCK ERASE leaves is read without
-            // error; NOMINAL FORM FACTOR.
+            // MEDIUM ROTATION RATE; PRODUCT TYPE, not indicated; WABEREQ 01b, as what BLOCK ERASE leaves is read
+            // without error; NOMINAL FORM FACTOR.
             [
                 UInt8(attributes.rotationRate >> 8), UInt8(attributes.rotationRate & 0xFF), 0,
                 0x40 | attributes.formFactor,
