@@ -18,7 +18,7 @@ public enum ReservationTable {
         "VERIFY(12)", "VERIFY(16)", "GET LBA STATUS(16)", "READ DEFECT DATA(10)", "READ DEFECT DATA(12)",
         "MODE SENSE(6)", "MODE SENSE(10)", "REPORT SUPPORTED OPERATION CODES",
         "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", "REWIND", "SPACE(6)", "SPACE(16)", "LOCATE(10)", "LOCATE(16)",
-        "READ BUFFER(10)", "RECEIVE DIAGNOSTIC RESULTS",
+        "READ BUFFER(10)", "RECEIVE DIAGNOSTIC RESULTS", "POPULATE TOKEN",
     ]
 
     /// Allowed beside a reservation by RESERVE (SPC-2 clause 5.5.1, SBC-2 and SSC-2), as far as no field of the command
@@ -41,7 +41,9 @@ public enum ReservationTable {
             guard row.conditions.contains(.allowedWhenReserved) == isBesideReserve,
                 row.conditions.contains(.allowedWithUnitAttention) == besideUnitAttention.contains(name)
             else { return "\(name): \(row.conditions)" }
-            let isAlways = always.contains(name) || name.hasPrefix("PERSISTENT RESERVE ")
+            let isAlways =
+                always.contains(name)
+                || ["PERSISTENT RESERVE ", "RECEIVE COPY ", "RECEIVE ROD "].contains { name.hasPrefix($0) }
             let isRead = reads.contains(name) || name.hasPrefix("READ POSITION") || name.hasPrefix("READ ATTRIBUTE")
             let agrees =
                 row.conditions.contains(.passesExclusiveAccess) == isAlways

@@ -127,8 +127,9 @@ struct CHAPUserTests {
             try expectAlive(first)
         }
         let own = settings(0, identifier).joining(report, connectionID: 1, cmdSN: first.nextCmdSN)
-        _ = try BlockingInitiator.logIn(to: fixture.address, own)
+        let joined = try BlockingInitiator.logIn(to: fixture.address, own)
         #expect(fixture.server.sessions().map(\.connections.count) == [2])
+        try expectAlive(joined)
     }
 
     @Test("Refused logins are told of with what the initiator said of itself; a redirection is none")
