@@ -176,7 +176,7 @@ struct DiskTests {
     @Test("a directory, a device and a file that is not there are no images")
     func noRegularFiles() async throws {
         for (path, words) in [
-            (NSTemporaryDirectory(), "no regular file"), ("/dev/null", "no regular file"),
+            (NSTemporaryDirectory(), "neither a regular file nor"), ("/dev/null", "neither a regular file nor"),
             ("/nonexistent/image", "does not exist"), ("/dev/null/image", "Not a directory"),
         ] {
             let refusal = await fixture.refusal {
