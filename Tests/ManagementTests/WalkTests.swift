@@ -31,7 +31,13 @@ struct Snapshot {
 
     private mutating func addDevices(_ controller: Controller) async throws {
         for disk in try await controller.disks() {
-            lines.insert("disk \(disk.name): \(disk.spec.size ?? 0) \(disk.status.state)")
+            let (spec, status) = (disk.spec, disk.status)
+            let medium = status.medium.map { "\($0)" } ?? "fixed"
+            lines.insert(
+                """
+                disk \(disk.name): \(spec.size ?? 0) \(status.state) \(medium) \(spec.isReadOnly) \(spec.cache) \
+                \(spec.threshold ?? 0)
+                """)
             isNamed = isNamed || disk.status.state != .serving
         }
         for library in try await controller.libraries() {
