@@ -68,6 +68,6 @@ struct BlockExtent: Equatable {
 }
 
 extension CommandDescriptorBlock {
-    /// The byte with DPO, FUA, BYTCHK and the like of a medium access command.
+    /// The byte of a medium access command that has DPO, FUA and BYTCHK.
     var flags: UInt8 { isVariableLength ? self[10] : self[1] }
 }

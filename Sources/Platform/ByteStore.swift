@@ -61,7 +61,7 @@ public protocol ByteStore: AnyObject, Sendable {
     /// Records, for the next opening, that written data were lost; nil removes the record, and succeeds where there is
     /// none. Durable when it gives 0.
     func noteLoss(_ note: LossNote?) -> Int32
-    /// What `setNote` has put down under that key; nil when there is nothing, or the store keeps nothing.
+    /// What `setNote` has recorded under that key; nil when there is nothing, or the store keeps nothing.
     func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]?
     /// Puts `bytes` down under that key beside the store, or removes what is there (nil), which succeeds where there is
     /// nothing. Durable when it gives 0, with all that was written before.

@@ -320,7 +320,7 @@ public final class SimulatedStore: ByteStore {
         }
     }
 
-    /// What was put down.
+    /// What was recorded.
     public func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]? {
         let (note, code) = state.withLock { state in (state.notes[key], state.noteError) }
         guard code == 0 else { throw SystemError(code: code, operation: "read note of", path: "store") }

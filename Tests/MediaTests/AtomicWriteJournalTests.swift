@@ -51,7 +51,7 @@ struct AtomicWriteJournalTests {
         }
     }
 
-    @Test("A crash in the middle: the next opening finishes what was put down, and nothing else")
+    @Test("A crash in the middle: the next opening finishes what was recorded, and nothing else")
     func recovery() {
         var random = SeededRandom(seed: 6)
         for _ in 0..<200 {

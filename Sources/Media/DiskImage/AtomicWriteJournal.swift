@@ -4,8 +4,8 @@ internal import Platform
 /// Makes a write of up to `maximumLength` bytes happen as a whole or not at all, whatever crashes or fails in between
 /// (atomic write operations, SBC-4 clause 4.29).
 ///
-/// A file system does not promise that of a write, so it is put down first in a file beside the image: durable there,
-/// then written to the image and made durable, then struck out there. An opening of the image finishes what is put down
+/// A file system does not promise that of a write, so it is recorded first in a file beside the image: durable there,
+/// then written to the image and made durable, then struck out there. An opening of the image finishes what is recorded
 /// and not struck out. It costs three synchronisations, and nothing where nobody writes atomically.
 final class AtomicWriteJournal: Sendable {
     /// The most bytes of an atomic write: MAXIMUM ATOMIC TRANSFER LENGTH.
@@ -114,7 +114,7 @@ final class AtomicWriteJournal: Sendable {
         }
     }
 
-    /// Finishes the write that `journal` has put down for the image of that identity and length, if there is one; 0, or
+    /// Finishes the write that `journal` has recorded for the image of that identity and length, if there is one; 0, or
     /// the error number with which it could not be finished.
     static func recover(
         from journal: any ByteStore, identity: UInt64, to image: any ByteStore, length: Int64
@@ -131,7 +131,7 @@ final class AtomicWriteJournal: Sendable {
         var content = [UInt8](repeating: 0, count: count)
         let data = content.modifyBytes { journal.read(into: &$0, offset: dataOffset, mode: .blocking) }
         if case .failed(let code) = data { return code }
-        // Not all of it was put down, so nothing of it is in the image.
+        // Not all of it was recorded, so nothing of it is in the image.
         guard data == .done(count), span.loadBE32(at: 32) == CRC32C.checksum(content.rawSpan) else { return 0 }
         let written = code(image.write(content.rawSpan, offset: offset), count)
         return written == 0 ? image.synchronizeData() : written
