@@ -68,7 +68,7 @@ struct CommandCheckTests {
             ([0xFF, 0, 0, 0, 0, 0], AdditionalSenseCode.invalidCommandOperationCode, 0, nil as UInt8?),
             ([OperationCode.testUnitReady, 0, 0, 1, 0, 0], .invalidFieldInCDB, 3, 0),
             ([OperationCode.testUnitReady, 0x80, 0, 0, 0, 0], .invalidFieldInCDB, 1, 7),
-            ([OperationCode.testUnitReady, 0, 0, 0, 0, 0x04], .invalidFieldInCDB, 5, 2),
+            ([OperationCode.testUnitReady, 0, 0, 0, 0, 0x02], .invalidFieldInCDB, 5, 1),
             ([OperationCode.maintenanceIn, 0x1F, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], .invalidFieldInCDB, 1, 4),
         ])
     func fields(command: [UInt8], code: AdditionalSenseCode, byte: Int, bit: UInt8?) throws {

@@ -1,4 +1,5 @@
 import DeviceTestSupport
+import Dispatch
 import Platform
 import SCSI
 import TargetCore
@@ -24,10 +25,14 @@ struct ContingentAllegianceTests {
         }
     }
 
+    /// Ends the command that waits under that name, on the unit's reactor.
     private func letGo(_ name: UInt8, _ fixture: UnitFixture) {
-        let port = fixture.initiator("iqn.2026-11.test:letting-go")
-        port.onReactor { fixture.device.letGo(name) }
-        port.logOut()
+        let done = DispatchSemaphore(value: 0)
+        fixture.reactor.postCompletion {
+            fixture.device.letGo(name)
+            done.signal()
+        }
+        done.wait()
     }
 
     @Test("it keeps commands of the nexus away until CLEAR ACA, but those with the ACA attribute and other nexuses")
