@@ -121,8 +121,9 @@ extension LogicalUnit {
     }
 
     /// Has the command keep `values` and go on with `next`: `return keep(…)`. When they are durable `whenKept` is
-    /// called with them, on any thread, also when the command has been aborted meanwhile; what cannot be kept is refused
-    /// with INTERNAL TARGET FAILURE, and has changed nothing. The next change of the unit begins when `next` has returned.
+    /// called with them, on any thread, also when the command has been aborted meanwhile; what cannot be kept is
+    /// refused with INTERNAL TARGET FAILURE, and has changed nothing. The next change of the unit begins when `next`
+    /// has returned.
     func keep(
         for task: SCSITask, _ values: @escaping UnitParameters.Values,
         whenKept: @escaping @Sendable ([KeptParameter: [UInt8]]) -> Void = { _ in },
