@@ -111,14 +111,11 @@ extension TapeDeviceServer {
         var all = changes
         func set(_ index: Int, of code: UInt8, to value: UInt8, mask: UInt8) {
             let present = all.firstIndex { $0.page.code == code && $0.page.subpage == 0 }
-            guard let page = present.map({ all[$0].page }) ?? modePages.page(code) else { return }
-            var content = present.map { all[$0].content } ?? page.current
-            content[index] = content[index] & ~mask | value
-            if let present {
-                all[present].content = content
-            } else {
-                all.append(ModePageChange(page, content: content))
-            }
+            if let present { return all[present].follow(index, to: value, mask: mask) }
+            guard let page = modePages.page(code) else { return }
+            var change = ModePageChange(page, content: page.current)
+            change.follow(index, to: value, mask: mask)
+            all.append(change)
         }
         for change in changes where change.page.subpage == 0 {
             if change.page.code == TapeModePage.dataCompression {

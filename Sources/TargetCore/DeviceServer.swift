@@ -165,11 +165,27 @@ public struct ModePageChange: Sendable {
     /// The page as it is.
     public let page: ModePage
     /// What its content becomes.
-    public var content: [UInt8]
+    public internal(set) var content: [UInt8]
+    /// Ones where bits change that MODE SELECT may not change, for they follow others; zeros may be missing at the end.
+    private(set) var following: [UInt8] = []
 
     public init(_ page: ModePage, content: [UInt8]) {
         self.page = page
         self.content = content
+    }
+
+    /// The change of all bits to the defaults.
+    init(toDefaultsOf page: ModePage) {
+        self.init(page, content: page.defaults)
+        following = zip(page.current, page.defaults).map { $0 ^ $1 }
+    }
+
+    /// Has the bits of `mask` in the byte at `index` become those of `value`, whether MODE SELECT may change them or
+    /// not: they follow others.
+    public mutating func follow(_ index: Int, to value: UInt8, mask: UInt8) {
+        content[index] = content[index] & ~mask | value
+        following += [UInt8](repeating: 0, count: max(0, index + 1 - following.count))
+        following[index] |= mask
     }
 }
 

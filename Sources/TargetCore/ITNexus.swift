@@ -113,6 +113,13 @@ public final class ITNexus: Sendable {
         return nexus
     }
 
+    /// A reset of a well known unit, or of all (nil), for this nexus: they have no tasks that a reset could meet.
+    func resetWellKnownUnits(_ unit: LogicalUnit?) {
+        for nexus in wellKnown.value where unit == nil || nexus.logicalUnit === unit {
+            nexus.establishUnitAttention(.busDeviceResetOccurred)
+        }
+    }
+
     private func establish(_ number: Int) -> ITLNexus? {
         guard !isLost.load(ordering: .relaxed), let unit = logicalUnits[number] else { return nil }
         // The other end of a relay serves the units of its reactor, and has no relays of its own.

@@ -41,8 +41,12 @@ public struct InquiryTraits: Sendable {
 
     /// Standard INQUIRY data of 96 bytes, for a port of that transport protocol (SPC-5 table 151).
     func standardData(_ identity: DeviceIdentity, _ transport: ProtocolIdentifier) -> [UInt8] {
-        var bytes: [UInt8] = [type.rawValue, isRemovable ? 0x80 : 0, Self.version, isPresent ? 0x22 : 0x02, 91]
-        // NORMACA is in byte 3; 3PC, PROTECT.
+        // NORMACA; a well known unit has no auto contingent allegiance.
+        let hasContingentAllegiance = isPresent && type != .wellKnownLogicalUnit
+        var bytes: [UInt8] = [
+            type.rawValue, isRemovable ? 0x80 : 0, Self.version, hasContingentAllegiance ? 0x22 : 0x02, 91,
+        ]
+        // 3PC, PROTECT.
         bytes.append((isProtectionSupported ? 0x01 : 0) | (hasCopyManager ? 0x08 : 0))
         bytes.append(0)
         bytes.append(isPresent ? 0x02 : 0)  // CMDQUE

@@ -56,7 +56,7 @@ extension LogicalUnit {
         // RTD.
         if block[1] & 0x02 != 0 {
             guard list.isEmpty else { return task.failInvalidField(byte: 1, bit: 1) }
-            let changes = server.modePages.all.map { ModePageChange($0, content: $0.defaults) }
+            let changes = server.modePages.all.map { ModePageChange(toDefaultsOf: $0) }
             return commit(changes, header: nil, saves: saves, task, nexus)
         }
         if list.isEmpty { return commit([], header: nil, saves: saves, task, nexus) }
@@ -98,8 +98,12 @@ extension LogicalUnit {
         guard saves else { return change(changes, header: header, task, nexus) }
         let values: UnitParameters.Values = { [server] in
             var values: [KeptParameter: [UInt8]] = [:]
-            for page in server.modePages.all where page.isSavable { values[.modePage(page)] = page.current }
-            for change in changes where change.page.isSavable { values[.modePage(change.page)] = change.content }
+            // They may have been replaced since the command has begun.
+            for page in server.modePages.all where page.isSavable {
+                let change = changes.last { $0.page.code == page.code && $0.page.subpage == page.subpage }
+                values[.modePage(page)] =
+                    change.map { page.changed(to: $0.content, following: $0.following) } ?? page.current
+            }
             return values
         }
         return keep(for: task, values, whenKept: { [server] in server.modePages.save($0) }) { [self] task, nexus in
@@ -113,7 +117,9 @@ extension LogicalUnit {
         if let header { _ = server.selectModeHeader(header, nexus: nexus, isCommitting: true) }
         var changed: [ModePage] = []
         for change in changes {
-            server.modePages.update(change.page.code, subpage: change.page.subpage, current: change.content) {
+            server.modePages.update(
+                change.page.code, subpage: change.page.subpage, current: change.content, following: change.following
+            ) {
                 modePageChanged($0)
                 changed.append($0)
             }

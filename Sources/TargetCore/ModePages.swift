@@ -56,6 +56,16 @@ public struct ModePage: Sendable {
             && values.indices.allSatisfy { (values[$0] ^ defaults[$0]) & ~changeable[$0] == 0 }
     }
 
+    /// The current values after a change to `values`, of the bits that may change and of those of `following`; as they
+    /// are when `values` are of another length.
+    func changed(to values: [UInt8], following: [UInt8] = []) -> [UInt8] {
+        guard values.count == current.count, changeable.count == current.count else { return current }
+        return values.indices.map { index in
+            let mask = changeable[index] | (index < following.count ? following[index] : 0)
+            return values[index] & mask | current[index] & ~mask
+        }
+    }
+
     /// The page's header: page code, with PS one when the page can be saved, subpage where there is one, page length.
     func header(length: Int, isSavable: Bool) -> [UInt8] {
         let saving: UInt8 = isSavable ? 0x80 : 0
@@ -83,27 +93,34 @@ public final class ModePages: Sendable {
         pages.withLock { $0.first { $0.code == code && $0.subpage == subpage } }
     }
 
-    /// Puts new current values in a page; true when they differ from the old ones. `apply` is called with the page,
-    /// under the lock, so that whoever keeps copies of its bits gets them in the order of the changes.
+    /// Puts new current values in a page; true when they differ from the old ones. Of a page that was replaced
+    /// meanwhile only what may change there does, and `following`. `apply` is called with the page, under the lock, so
+    /// that whoever keeps copies of its bits gets them in the order of the changes.
     @discardableResult
     public func update(
-        _ code: UInt8, subpage: UInt8 = 0, current: [UInt8], apply: (ModePage) -> Void = { _ in }
+        _ code: UInt8, subpage: UInt8 = 0, current: [UInt8], following: [UInt8] = [],
+        apply: (ModePage) -> Void = { _ in }
     ) -> Bool {
         pages.withLock { pages in
-            guard let index = pages.firstIndex(where: { $0.code == code && $0.subpage == subpage }),
-                pages[index].current != current
-            else { return false }
-            pages[index].current = current
+            guard let index = pages.firstIndex(where: { $0.code == code && $0.subpage == subpage }) else {
+                return false
+            }
+            let values = pages[index].changed(to: current, following: following)
+            guard pages[index].current != values else { return false }
+            pages[index].current = values
             apply(pages[index])
             return true
         }
     }
 
-    /// Remembers `values` as the saved values of the pages that they are of.
+    /// Remembers `values` as the saved values of the pages that they are of, where those can have them.
     func save(_ values: [KeptParameter: [UInt8]]) {
         pages.withLock { pages in
             for index in pages.indices {
-                if let saved = values[.modePage(pages[index])] { pages[index].saved = saved }
+                guard let saved = values[.modePage(pages[index])], pages[index].isSavable,
+                    pages[index].admits(saved: saved)
+                else { continue }
+                pages[index].saved = saved
             }
         }
     }

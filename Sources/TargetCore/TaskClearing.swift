@@ -61,6 +61,9 @@ final class TaskClearing: @unchecked Sendable {
     private var number = 0
     private var units: Set<LogicalUnit> = []
     private var unitList: [LogicalUnit] = []
+    /// Those where TAS was one when they were gathered. It may change meanwhile; a task that ends without an answer and
+    /// its nexus's unit attention belong together.
+    private var unitsWithTaskAborted: Set<LogicalUnit> = []
     /// The nexuses of the parts, of which nobody else needs to be told.
     private var gathered: Set<ObjectIdentifier> = []
     private var parts: [ObjectIdentifier: Part] = [:]
@@ -111,6 +114,7 @@ final class TaskClearing: @unchecked Sendable {
         defer { number += 1 }
         guard let unit = table[number], origin.performs(unit), units.insert(unit).inserted else { return 1 }
         unitList.append(unit)
+        if unit.control.endsWithTaskAborted { unitsWithTaskAborted.insert(unit) }
         let nexuses = chosen ?? unit.attachedNexuses.all
         for nexus in nexuses {
             gathered.insert(ObjectIdentifier(nexus))
@@ -173,7 +177,8 @@ final class TaskClearing: @unchecked Sendable {
 
     /// Whether a task that is affected ends with TASK ABORTED: another nexus ends it, and TAS is one.
     private func endsWithTaskAborted(_ task: SCSITask, of nexus: ITNexus) -> Bool {
-        nexus !== origin && task.nexus?.logicalUnit.control.endsWithTaskAborted == true
+        guard nexus !== origin, let unit = task.nexus?.logicalUnit else { return false }
+        return unitsWithTaskAborted.contains(unit)
     }
 
     private func isAffected(_ task: SCSITask, of nexus: ITNexus, _ reason: AbortReason) -> Bool {
@@ -186,7 +191,9 @@ final class TaskClearing: @unchecked Sendable {
             nexus.announceClearing { self.isAffected($0, of: nexus) && !self.endsWithTaskAborted($0, of: nexus) }
         }
         for reason in [AbortReason.withoutAnswer, .byAnotherNexus] {
-            nexus.abortBlocked(reason, where: { isAffected($0, of: nexus, reason) }) { $0.nexus?.hasLostTask = true }
+            nexus.abortBlocked(reason, where: { isAffected($0, of: nexus, reason) }) {
+                if reason == .withoutAnswer { $0.nexus?.hasLostTask = true }
+            }
         }
         return Self.nexusWork
     }
@@ -199,15 +206,13 @@ final class TaskClearing: @unchecked Sendable {
                 reason,
                 where: { task in
                     guard isAffected(task, of: nexus, reason) else { return false }
-                    task.nexus?.hasLostTask = true
+                    if reason == .withoutAnswer { task.nexus?.hasLostTask = true }
                     return true
                 }, whenPending: join.wait(for:))
         }
         for unitNexus in unitNexuses {
             if isReset || chosen != nil { unitNexus.logicalUnit.endContingentAllegiance(of: unitNexus) }
-            if !isReset, unitNexus.hasLostTask, nexus !== origin, !unitNexus.logicalUnit.control.endsWithTaskAborted {
-                establish(for: unitNexus)
-            }
+            if !isReset, unitNexus.hasLostTask, nexus !== origin { establish(for: unitNexus) }
             unitNexus.hasLostTask = false
             // As if it had allowed the removal (SPC-5 clause 5.14.11.5). It has no command left that could prevent it.
             if chosen != nil, nexus !== origin { unitNexus.preventsMediumRemoval = false }

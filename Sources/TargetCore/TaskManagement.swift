@@ -122,6 +122,7 @@ extension ITNexus {
             guard task.nexus?.relay == nil else { return }
             if unit == nil || task.nexus?.logicalUnit === unit { task.fields.isToBeCleared = true }
         }
+        if isReset { resetWellKnownUnits(unit) }
         TaskClearing(
             table, origin: self, attention: attention, isReset: isReset, Join(of: self, completion)
         ).begin()

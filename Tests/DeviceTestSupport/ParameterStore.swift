@@ -10,9 +10,13 @@ public final class ParameterStore: ParameterKeeper, Sendable {
         var waiting: [@Sendable () -> Void] = []
     }
     private let state: Lock<State>
+    public let isReadable: Bool
 
     /// A keeper that has `values` already.
-    public init(_ values: [KeptParameter: [UInt8]] = [:]) { state = Lock(State(values: values)) }
+    public init(_ values: [KeptParameter: [UInt8]] = [:], isReadable: Bool = true) {
+        state = Lock(State(values: values, fails: !isReadable))
+        self.isReadable = isReadable
+    }
 
     /// What is kept now.
     public var kept: [KeptParameter: [UInt8]] { state.withLock { $0.values } }

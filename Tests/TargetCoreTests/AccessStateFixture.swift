@@ -12,9 +12,11 @@ final class AccessKeeper: AccessStateKeeper, @unchecked Sendable {
     private let state = Lock<(records: [[AccessStateRecord]], waiting: [@Sendable (Bool) -> Void])>(([], []))
     /// Whether each record is kept at once.
     private let isQuick: Bool
+    let isReadable: Bool
 
-    init(_ kept: [AccessStateRecord] = [], isQuick: Bool = true) {
+    init(_ kept: [AccessStateRecord] = [], isQuick: Bool = true, isReadable: Bool = true) {
         self.kept = kept
+        self.isReadable = isReadable
         self.isQuick = isQuick
     }
 
@@ -26,7 +28,7 @@ final class AccessKeeper: AccessStateKeeper, @unchecked Sendable {
             state.records.append(records)
             if !isQuick { state.waiting.append(completion) }
         }
-        if isQuick { completion(true) }
+        if isQuick { completion(isReadable) }
     }
 
     /// Waits until something is to be kept, and ends that.

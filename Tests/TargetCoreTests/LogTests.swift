@@ -70,6 +70,17 @@ struct LogTests {
         #expect(port.logSense(0x02, pointer: 7).sense == .invalidField(byte: 5))
     }
 
+    @Test("A count that is older than a reset is zero, and so is a saved value that cannot be")
+    func clamped() {
+        let logs = UnitLogs()
+        let counts = [UInt64](repeating: 10, count: LogCounter.allCases.count)
+        logs.reset([.readErrors], counts)
+        let values = logs.values(counts.map { $0 - 1 })
+        #expect(values[LogCounter.readErrors.rawValue] == 0 && values[LogCounter.writeErrors.rawValue] == 9)
+        logs.restore(UnitLogs.saved([.max] + counts.dropFirst()))
+        #expect(logs.values(counts.map { _ in 0 }) == [0] + counts.dropFirst())
+    }
+
     @Test("Counters go back to zero, of one page, all its subpages or all pages, and the others learn of that")
     func reset() {
         let fixture = serve()

@@ -81,6 +81,34 @@ struct LogicalUnitMapTests {
         port.logOut()
     }
 
+    @Test("A reset of a well known unit, and one of the target, are told of there; the unit has no NORMACA")
+    func wellKnownResets() {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        let (luns, logs) = (LogicalUnitNumber.reportLUNsWellKnown, LogicalUnitNumber.targetLogPagesWellKnown)
+        for number in [luns, logs] { _ = port.execute(Self.testUnitReady, at: number) }
+        func reset(_ function: TaskManagementFunction, _ number: LogicalUnitNumber) {
+            let isDone = Lock(false)
+            port.onReactor {
+                port.nexus.perform(function, logicalUnitNumber: number, reference: nil) { _ in
+                    isDone.withLock { $0 = true }
+                }
+            }
+            while !isDone.withLock({ $0 }) {}
+        }
+        let told = SenseData(.unitAttention, .busDeviceResetOccurred)
+        reset(.logicalUnitReset, logs)
+        #expect(port.execute(Self.testUnitReady, at: logs).sense == told)
+        #expect(port.execute(Self.testUnitReady, at: luns).status == .good)
+        reset(.logicalUnitReset, LogicalUnitNumber(0))
+        #expect(port.execute(Self.testUnitReady, at: logs).status == .good)
+        reset(.targetWarmReset, LogicalUnitNumber(0))
+        for number in [luns, logs] {
+            #expect(port.execute(Self.testUnitReady, at: number).sense == told)
+            #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0], at: number).dataIn[3] == 0x02)
+        }
+    }
+
     @Test("A nexus that is lost goes away")
     func end() {
         let fixture = UnitFixture()

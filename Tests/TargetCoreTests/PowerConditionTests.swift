@@ -161,6 +161,22 @@ final class PowerConditionTests {
         #expect(!change(port, 2, modifier: 1) && !change(port, 3, modifier: 1))
     }
 
+    @Test("Commands that start the timers again and again leave one look pending, and it finds them expired")
+    func oneLook() {
+        let port = initiator()
+        setTimers(port, idle: 36_000, standby: nil)
+        setTimers(port, idle: 16, standby: nil)
+        port.onReactor { [unit, reactor] in
+            for _ in 0..<10_000 { _ = unit.changePowerCondition(7, modifier: 0, on: reactor) }
+        }
+        #expect(reactor.pendingTimersOnReactor(port) == 1)
+        // What was pending for the long timer.
+        clock.advance(by: .seconds(61), on: [reactor])
+        for _ in 0..<2 { port.onReactor {} }
+        #expect(sense(port) == .idleConditionActivatedByTimer)
+        #expect(reactor.pendingTimersOnReactor(port) == 0)
+    }
+
     @Test("Saved timers run after a restart, from the first command of an initiator")
     func saved() {
         unit.keepParameters(

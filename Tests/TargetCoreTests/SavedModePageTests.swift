@@ -87,6 +87,42 @@ struct SavedModePageTests {
         #expect(port.controlPage()[2] == 0x06 && port.controlPage(3)[2] == 0x06)
     }
 
+    @Test("A page that is replaced meanwhile keeps the values that it admits no others for", arguments: [0, 4])
+    func replaced(changeable: UInt8) {
+        let store = ParameterStore()
+        let fixture = serve(store)
+        let port = fixture.initiator()
+        store.hold()
+        let results = KeptOutcomes()
+        let list = [UInt8](repeating: 0, count: 8) + changed
+        port.submit(
+            [OperationCode.modeSelect10, 0x11, 0, 0, 0, 0, 0, 0, UInt8(list.count), 0], dataOut: list
+        ) { results.add($0) }
+        while store.waiting == 0 { sleepMilliseconds(1) }
+        let content: [UInt8] = [0x02, 0, 0, 0, 0, 0, 0, 0, 0, 9]
+        fixture.device.modePages.replace(ModePage(code: 0x0A, content, changeable: [changeable]))
+        store.release()
+        while results.all.isEmpty { sleepMilliseconds(1) }
+        #expect(results.all.first?.status == .good)
+        // What may change there has changed. What was saved for the former page is not saved for this one.
+        #expect(Array(port.controlPage().dropFirst(2)) == [0x02 | changeable] + content.dropFirst())
+        #expect(Array(port.controlPage(3).dropFirst(2)) == content)
+    }
+
+    @Test("Bits that follow others change although MODE SELECT may not change them")
+    func following() {
+        let pages = ModePages([ModePage(code: 1, [1, 2, 3], changeable: [0x0F])])
+        #expect(pages.update(1, current: [0xFE, 7, 7]) && pages.page(1)?.current == [0x0E, 2, 3])
+        #expect(!pages.update(1, current: [1]) && !pages.update(2, current: [1, 2, 3]))
+        var change = ModePageChange(ModePage(code: 1, [1, 2, 3]), content: [1, 2, 3])
+        change.follow(1, to: 0x80, mask: 0x80)
+        #expect(pages.update(1, current: change.content, following: change.following))
+        #expect(pages.page(1)?.current == [1, 0x82, 3])
+        let defaults = pages.page(1).map { ModePageChange(toDefaultsOf: $0) }
+        #expect(pages.update(1, current: defaults?.content ?? [], following: defaults?.following ?? []))
+        #expect(pages.page(1)?.current == [1, 2, 3])
+    }
+
     @Test("Of two commands that save different pages at the same time, both have saved theirs")
     func together() {
         let store = ParameterStore()
@@ -148,6 +184,15 @@ struct SavedModePageTests {
             KeptParameter(.logCounters): [1, 2, 3],
         ])
         #expect(serve(store).initiator().controlPage() == [0x8A, 10, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    @Test("Where what is kept could not be read, nothing can be saved, and nothing else is kept")
+    func unreadable() {
+        let port = serve(ParameterStore(isReadable: false)).initiator()
+        #expect(port.controlPage()[0] == 0x0A)
+        #expect(port.modeSelect(changed, flags: 1).sense == .invalidField(byte: 1, bit: 0))
+        #expect(port.maintenanceOut(0x06, [1]).sense == SenseData(.hardwareError, .internalTargetFailure))
+        #expect(port.maintenanceIn(0x05).dataIn == [0, 0, 0, 0])
     }
 
     @Test("Without a keeper nothing can be saved")

@@ -54,6 +54,17 @@ struct TargetPortGroupTests {
         #expect(old.accessStates() == [1: 1, 7: 3])
     }
 
+    @Test("of states that could not be read all groups are unavailable, and no change is kept")
+    func unreadable() {
+        let keeper = AccessKeeper(isReadable: false)
+        fixture.unit.attachedNexuses.keepAccessStates(with: keeper)
+        let port = fixture.initiator("a", port: 1)
+        #expect(port.accessStates() == [1: 3, 2: 3])
+        #expect(port.setTargetPortGroups([(0, 1)]).sense?.key == .hardwareError)
+        #expect(port.accessStates() == [1: 3, 2: 3] && keeper.records.count == 1)
+        #expect(fixture.setAccessState(1, .activeOptimized) == .unkept)
+    }
+
     @Test("the initiator's changes have STATUS CODE 01h, leave preference and time as they are, and are in force")
     func set() {
         let port = fixture.initiator("a", port: 1)

@@ -59,6 +59,28 @@ struct UnitParameterTests {
         #expect(port.clearUnitAttentions() == [] && other.clearUnitAttentions() == [.timestampChanged])
     }
 
+    // MARK: What was kept
+
+    @Test("What was kept and is longer or more than commands could have set is left out")
+    func tooLong() {
+        func bytes(_ count: Int) -> [UInt8] { [UInt8](repeating: 1, count: count) }
+        var kept: [KeptParameter: [UInt8]] = [
+            KeptParameter(.identifyingInformation, 0): bytes(70_000),
+            KeptParameter(.identifyingInformation, 2): bytes(256),
+            KeptParameter(.identifyingInformation, 1): bytes(1), KeptParameter(.selfTests): bytes(321),
+            KeptParameter(.applicationLog, 0x1000): [1], KeptParameter(.applicationLog, 0): bytes(253),
+        ]
+        for code in UInt16(1)...300 { kept[KeptParameter(.applicationLog, code)] = bytes(252) }
+        let fixture = UnitFixture()
+        fixture.device.commonLogPages = [.applicationClient, .selfTestResults]
+        fixture.unit.keepParameters(with: ParameterStore(kept))
+        let port = fixture.initiator()
+        #expect(port.maintenanceIn(0x05).dataIn == [0, 0, 0, 0])
+        #expect(port.maintenanceIn(0x05, tenth: 4).dataIn.count == 260)
+        #expect(logParameters(port.logSense(0x0F).dataIn).keys.sorted() == Array(1...64))
+        #expect(logParameters(port.logSense(0x10).dataIn)[1]?.value == [UInt8](repeating: 0, count: 16))
+    }
+
     // MARK: Identifying information
 
     @Test("Identifying information is kept by its type, and reported; the others learn of a change")

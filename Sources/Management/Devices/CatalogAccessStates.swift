@@ -10,6 +10,7 @@ final class CatalogAccessStates: AccessStateKeeper {
     private static let queue = DispatchQueue(label: "carousel.access-states")
 
     let kept: [AccessStateRecord]
+    let isReadable: Bool
     private let catalog: Catalog
     private let unit: Int64
     private let logger: Logger
@@ -36,14 +37,27 @@ final class CatalogAccessStates: AccessStateKeeper {
                     }
                     return AccessStateRecord(state)
                 } ?? []
+            isReadable = true
         } catch {
-            logger.error("access states cannot be read", metadata: ["unit": "\(unit)", "reason": "\(error)"])
+            logger.error(
+                "access states cannot be read, so all are unavailable; restart the daemon when the catalog can be read",
+                metadata: ["unit": "\(unit)", "reason": "\(error)"])
             kept = []
+            isReadable = false
         }
     }
 
     func keep(_ records: [AccessStateRecord], completion: @escaping @Sendable (Bool) -> Void) {
-        Self.queue.async { [catalog, unit, logger, pace] in
+        Self.queue.async { [catalog, unit, logger, pace, isReadable] in
+            // What was not read is not written over.
+            guard isReadable else {
+                if pace.admits() {
+                    logger.error(
+                        "a change of access states is refused, for those that are kept could not be read",
+                        metadata: ["unit": "\(unit)"])
+                }
+                return completion(false)
+            }
             do throws(CatalogError) {
                 let time = Date()
                 try catalog.keep(records.map { KeptAccessState($0, time: time) }, ofUnit: unit)

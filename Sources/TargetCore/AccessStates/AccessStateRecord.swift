@@ -26,8 +26,15 @@ public struct AccessStateRecord: Hashable, Sendable {
 public protocol AccessStateKeeper: Sendable {
     /// What was kept, and is in force again; of groups that are not named nothing was.
     var kept: [AccessStateRecord] { get }
+    /// Whether that could be read. If not, nothing is kept, and nothing is in force: all groups are unavailable, for
+    /// somebody may have meant that.
+    var isReadable: Bool { get }
     /// Keeps `records` in place of what was kept, and calls `completion` with true when they are durable, and with
     /// false when they could not be kept and what was kept before still is. It does not wait; `completion` is called on
     /// any thread, and the next records come behind that.
     func keep(_ records: [AccessStateRecord], completion: @escaping @Sendable (Bool) -> Void)
+}
+
+extension AccessStateKeeper {
+    public var isReadable: Bool { true }
 }

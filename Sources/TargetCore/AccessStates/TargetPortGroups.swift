@@ -35,6 +35,8 @@ struct TargetPortGroups: Sendable {
     private var transitioning: Set<UInt16> = []
     /// What keeps the states beyond the life of the process, if anything does.
     private(set) var keeper: (any AccessStateKeeper)?
+    /// The state of the groups without a record.
+    private var initialState = AsymmetricAccessState.activeOptimized
 
     /// All groups are active/optimized.
     init() {}
@@ -42,17 +44,21 @@ struct TargetPortGroups: Sendable {
     /// With what `keeper` has.
     init(keeper: any AccessStateKeeper) {
         self.keeper = keeper
+        if !keeper.isReadable { initialState = .unavailable }
         for record in keeper.kept { records[record.group] = record }
     }
 
+    /// A group that has no record.
+    private func initial(_ group: UInt16) -> AccessStateRecord { AccessStateRecord(group: group, state: initialState) }
+
     /// What is in force in a group.
-    subscript(group: UInt16) -> AccessStateRecord { records[group] ?? AccessStateRecord(group: group) }
+    subscript(group: UInt16) -> AccessStateRecord { records[group] ?? initial(group) }
 
     /// What is told of: while a transition lasts, what comes next.
     private var told: [UInt16: AccessStateRecord] { transitioning.isEmpty ? records : next ?? records }
 
     /// What is told of a group.
-    func told(of group: UInt16) -> AccessStateRecord { told[group] ?? AccessStateRecord(group: group) }
+    func told(of group: UInt16) -> AccessStateRecord { told[group] ?? initial(group) }
 
     /// What is told of the groups that have or had another state than the first one, in their order.
     var known: [AccessStateRecord] { told.values.sorted { $0.group < $1.group } }
@@ -100,7 +106,7 @@ struct TargetPortGroups: Sendable {
         if changed.count > AttachedNexuses.accessStateLimit {
             // Those that are as if they had never been changed need not be known.
             changed = changed.filter { group, record in
-                var initial = AccessStateRecord(group: group)
+                var initial = initial(group)
                 initial.cause = record.cause
                 return record != initial
             }
@@ -130,7 +136,7 @@ struct TargetPortGroups: Sendable {
     mutating func end() -> AdditionalSenseCode? {
         guard let next else { return nil }
         let isVisible = Set(records.keys).union(next.keys).contains { group in
-            let (old, new) = (self[group], next[group] ?? AccessStateRecord(group: group))
+            let (old, new) = (self[group], next[group] ?? initial(group))
             return old.state != new.state || old.isPreferred != new.isPreferred
         }
         records = next

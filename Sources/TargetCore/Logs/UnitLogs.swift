@@ -77,10 +77,11 @@ final class UnitLogs: Sendable {
         }
     }
 
-    /// The values of counters whose counts since the unit was made are `counts`.
+    /// The values of counters whose counts since the unit was made are `counts`; zero where these are older than a
+    /// reset.
     func values(_ counts: [UInt64]) -> [UInt64] {
         state.withLock { state in
-            state.bases.isEmpty ? counts : zip(counts, state.bases).map { $0 &- $1 }
+            state.bases.isEmpty ? counts : zip(counts, state.bases).map { UInt64(max(0, Int64(bitPattern: $0 &- $1))) }
         }
     }
 

@@ -5,7 +5,7 @@ internal import SCSI
 /// whatever happens to it.
 extension LogicalUnit {
     /// IDENTIFYING INFORMATION TYPE (SPC-5 table 266).
-    private enum InformationType: UInt16, CaseIterable {
+    enum InformationType: UInt16, CaseIterable {
         /// Peripheral device identifying information.
         case identifier = 0x00
         /// Peripheral device text identifying information: UTF-8, ended by NUL.

@@ -33,8 +33,14 @@ public struct KeptParameter: Hashable, Sendable {
 public protocol ParameterKeeper: Sendable {
     /// What was kept, as far as it can be read.
     var kept: [KeptParameter: [UInt8]] { get }
+    /// Whether that could be read. If not, nothing is kept, for it would take the place of what was not read.
+    var isReadable: Bool { get }
     /// Keeps `values`, all or none of them, and leaves others as they are; an empty value is kept no longer. Calls
     /// `completion` with true when that is durable, and with false when nothing has changed. It does not wait;
     /// `completion` is called on any thread, in the order of the calls.
     func keep(_ values: [KeptParameter: [UInt8]], completion: @escaping @Sendable (Bool) -> Void)
+}
+
+extension ParameterKeeper {
+    public var isReadable: Bool { true }
 }

@@ -6,7 +6,8 @@ internal import SCSI
 /// They change what is reported, and nothing else: a virtual device has nothing to slow down. What needs the medium
 /// makes the unit active again, by a bit of the gates of its nexuses, so that commands of an active unit cost nothing
 /// more. The timers cost commands nothing either: while one runs, the unit's count of commands is looked at
-/// `checksPerTimer` times as long as it lasts, or each `shortestCheck`; so a timer may be late by that.
+/// `checksPerTimer` times as long as it lasts, or each `shortestCheck` or `longestCheck`; so a timer may be late by
+/// that. One look is pending at most, whatever starts and stops the timers: the next start waits for it.
 final class PowerConditions: Sendable {
     /// The commands that only ask, and leave the timers alone.
     static let passiveCommands: Set<UInt8> = [
@@ -19,6 +20,8 @@ final class PowerConditions: Sendable {
     static let checksPerTimer = 8
     /// But not more often than that.
     static let shortestCheck = Duration.milliseconds(100)
+    /// And not less often: what was pending when the timers were started decides anew.
+    static let longestCheck = Duration.seconds(60)
 
     enum Condition: Sendable {
         case active, idle, standby
@@ -60,9 +63,10 @@ final class PowerConditions: Sendable {
         var transitions = Transitions()
         var activity: UInt = 0
         var inactiveSince = MonotonicTime(nanoseconds: 0)
-        /// Another one for each timer of a reactor; nil when none is pending.
-        var check: UInt64?
-        var nextCheck: UInt64 = 0
+        /// Whether the timers run, from `inactiveSince` on.
+        var isRunning = false
+        /// Whether a look is pending on a reactor.
+        var isPending = false
     }
     private let state = Lock(State())
 
@@ -90,7 +94,7 @@ final class PowerConditions: Sendable {
     func configure(_ timers: Timers, isReset: Bool, _ nexuses: AttachedNexuses) {
         state.withLock { state in
             state.timers = timers
-            state.check = nil
+            state.isRunning = false
             guard isReset else { return }
             state.isCommanded = false
             Self.change(&state, to: .active, isByTimer: false, nexuses)
@@ -101,7 +105,7 @@ final class PowerConditions: Sendable {
     func command(_ condition: Condition, isCommanded: Bool, _ nexuses: AttachedNexuses) {
         state.withLock { state in
             state.isCommanded = isCommanded
-            state.check = nil
+            state.isRunning = false
             Self.change(&state, to: condition, isByTimer: false, nexuses)
         }
     }
@@ -110,7 +114,7 @@ final class PowerConditions: Sendable {
     func release() {
         state.withLock { state in
             state.isCommanded = false
-            state.check = nil
+            state.isRunning = false
         }
     }
 
@@ -119,7 +123,7 @@ final class PowerConditions: Sendable {
         state.withLock { state in
             guard (condition == .idle ? state.timers.idle : state.timers.standby) != nil else { return false }
             state.isCommanded = false
-            state.check = nil
+            state.isRunning = false
             Self.change(&state, to: condition, isByTimer: true, nexuses)
             return true
         }
@@ -134,7 +138,7 @@ final class PowerConditions: Sendable {
     /// A command needs the medium.
     func wake(_ nexuses: AttachedNexuses) {
         state.withLock { state in
-            state.check = nil
+            state.isRunning = false
             Self.change(&state, to: .active, isByTimer: false, nexuses)
         }
     }
@@ -159,29 +163,24 @@ final class PowerConditions: Sendable {
 
     /// Starts the timers that are enabled and do not run. On `reactor`.
     func start(_ unit: LogicalUnit, on reactor: Reactor) {
-        let next = state.withLock { state -> (delay: Duration, check: UInt64)? in
-            guard state.check == nil, !state.isCommanded, let delay = Self.delay(state, inactive: .zero) else {
+        let delay = state.withLock { state -> Duration? in
+            guard !state.isRunning, !state.isCommanded, let delay = Self.delay(state, inactive: .zero) else {
                 return nil
             }
             state.activity = unit.commandCount(without: Self.passiveCommands)
             state.inactiveSince = reactor.now
-            return (delay, Self.begin(&state))
+            state.isRunning = true
+            guard !state.isPending else { return nil }
+            state.isPending = true
+            return delay
         }
-        if let next { schedule(next, unit, reactor) }
+        if let delay { schedule(delay, unit, reactor) }
     }
 
-    private static func begin(_ state: inout State) -> UInt64 {
-        state.nextCheck += 1
-        state.check = state.nextCheck
-        return state.nextCheck
-    }
-
-    private func schedule(_ next: (delay: Duration, check: UInt64), _ unit: LogicalUnit, _ reactor: Reactor) {
-        let check = PowerCheck(unit, reactor)
+    private func schedule(_ delay: Duration, _ unit: LogicalUnit, _ reactor: Reactor) {
+        guard reactor.schedule(after: delay, PowerCheck(unit, reactor), token: 0) == nil else { return }
         // A reactor with too many timers: the next command that makes the unit active tries again.
-        if reactor.schedule(after: next.delay, check, token: next.check) == nil {
-            state.withLock { if $0.check == next.check { $0.check = nil } }
-        }
+        state.withLock { ($0.isRunning, $0.isPending) = (false, false) }
     }
 
     /// How long to the next look at the activity; nil when no timer is left to expire.
@@ -193,16 +192,16 @@ final class PowerConditions: Sendable {
         if state.condition != .standby, let standby = state.timers.standby {
             left.append(min(standby - inactive, standby / checksPerTimer))
         }
-        return left.min().map { max($0, shortestCheck) }
+        return left.min().map { min(max($0, shortestCheck), longestCheck) }
     }
 
     /// Looks at the activity of the unit: a timer may have expired. On `reactor`.
-    fileprivate func look(_ check: UInt64, _ unit: LogicalUnit, _ reactor: Reactor) {
+    fileprivate func look(_ unit: LogicalUnit, _ reactor: Reactor) {
         let activity = unit.commandCount(without: Self.passiveCommands)
         let isBusy = unit.hasCommands
-        let next = state.withLock { state -> (delay: Duration, check: UInt64)? in
-            guard state.check == check else { return nil }
-            state.check = nil
+        let delay = state.withLock { state -> Duration? in
+            state.isPending = false
+            guard state.isRunning else { return nil }
             if activity != state.activity || isBusy {
                 state.activity = activity
                 state.inactiveSince = reactor.now
@@ -213,9 +212,12 @@ final class PowerConditions: Sendable {
             } else if state.condition == .active, let idle = state.timers.idle, inactive >= idle {
                 Self.change(&state, to: .idle, isByTimer: true, unit.attachedNexuses)
             }
-            return Self.delay(state, inactive: inactive).map { ($0, Self.begin(&state)) }
+            let delay = Self.delay(state, inactive: inactive)
+            state.isRunning = delay != nil
+            state.isPending = delay != nil
+            return delay
         }
-        if let next { schedule(next, unit, reactor) }
+        if let delay { schedule(delay, unit, reactor) }
     }
 }
 
@@ -231,7 +233,7 @@ private final class PowerCheck: TimerHandler {
 
     func timerFired(_ token: UInt64) {
         guard let unit else { return }
-        unit.power.look(token, unit, reactor)
+        unit.power.look(unit, reactor)
     }
 }
 

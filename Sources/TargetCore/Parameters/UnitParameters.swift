@@ -36,8 +36,8 @@ final class UnitParameters: Sendable {
     }
     private let state = Lock(State())
 
-    /// Whether something keeps them.
-    var isKept: Bool { state.withLock { $0.keeper != nil } }
+    /// Whether something keeps them, and has read what it has.
+    var isKept: Bool { state.withLock { $0.keeper?.isReadable == true } }
 
     /// The value; empty when there is none.
     subscript(parameter: KeptParameter) -> [UInt8] { state.withLock { $0.values[parameter] ?? [] } }
@@ -48,13 +48,34 @@ final class UnitParameters: Sendable {
             .sorted { $0.0 < $1.0 }
     }
 
-    /// Puts what `keeper` has in force, and has it keep what comes.
+    /// Puts what `keeper` has in force, as far as it fits, and has it keep what comes.
     func begin(_ keeper: any ParameterKeeper) {
-        let kept = keeper.kept
+        let kept = Self.fitting(keeper.kept)
         state.withLock { state in
             state.keeper = keeper
             state.values = kept
         }
+    }
+
+    /// Those of `kept` that commands could have set; log pages and answers have no room for others.
+    private static func fitting(_ kept: [KeptParameter: [UInt8]]) -> [KeptParameter: [UInt8]] {
+        var fitting = kept.filter { parameter, value in
+            switch parameter.kind {
+            case .applicationLog:
+                parameter.number <= LogicalUnit.ApplicationLogLimit.code
+                    && value.count <= LogicalUnit.ApplicationLogLimit.length
+            case .identifyingInformation:
+                value.count <= LogicalUnit.InformationType(rawValue: parameter.number)?.limit ?? 0
+            case .selfTests: value.count <= LogicalUnit.selfTestLimit * LogicalUnit.selfTestResultLength
+            // Their lengths are checked where they are put in force.
+            case .modePage, .logCounters: true
+            }
+        }
+        let codes = fitting.keys.filter { $0.kind == .applicationLog }.map(\.number).sorted()
+        for code in codes.dropFirst(LogicalUnit.ApplicationLogLimit.parameters) {
+            fitting[KeptParameter(.applicationLog, code)] = nil
+        }
+        return fitting
     }
 
     /// Puts `values` in force when they are durable; an empty value removes. One change is made after another: `values`
