@@ -36,6 +36,7 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
     if (options & CPLATFORM_OPEN_DATA_SYNC) flags |= O_DSYNC;
     if (options & CPLATFORM_OPEN_DIRECTORY) flags |= O_DIRECTORY;
     if (options & CPLATFORM_OPEN_NO_FOLLOW) flags |= O_NOFOLLOW;
+    if (options & CPLATFORM_OPEN_NON_BLOCKING) flags |= O_NONBLOCK;
     return result(RETRY(open(path, flags, permissions)));
 }
 
@@ -226,10 +227,7 @@ int cplatform_set_attribute(int descriptor, const char *name, const void *bytes,
         ssize_t present = fgetxattr(descriptor, name, &ignored, 0);
         return present >= 0 ? status : 0;
     }
-    if (status < 0) return status;
-    // A failure to write data out, which is told once, is no failure of the attribute: so a second try decides.
-    if (fsync(descriptor) == 0) return 0;
-    return result(fsync(descriptor));
+    return status;
 }
 
 void cplatform_drop_cache(int descriptor) { (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED); }

@@ -95,8 +95,10 @@ final class MediumOperationRunner: Medium {
             if let failure = image.keep(operation: state.operation.encoded) { return fail(&state, image, failure) }
             return .again
         }
-        // Marks first: what is kept says that all is to be done until all is done.
-        if let failure = image.removeMarks() ?? image.keep(operation: nil) { return fail(&state, image, failure) }
+        // What is kept says that all is to be done until all is done, so it goes last.
+        if let failure = image.removeMarks() ?? image.eraseAtomicRecord() ?? image.keep(operation: nil) {
+            return fail(&state, image, failure)
+        }
         return .ended(nil)
     }
 

@@ -3,6 +3,8 @@ import Foundation
 import Platform
 import Resources
 
+import class Media.RawDiskImage
+
 // What the control plane does to files. Each effect passes the folder's gate first.
 extension StateFolder {
     // MARK: Effects
@@ -141,6 +143,8 @@ extension StateFolder {
                 try effect("resize", on: path) { file.truncate(to: size) }
                 try effect("synchronize", on: path) { file.synchronize() }
                 try synchronizeFolder(of: path)
+                // Of an image that had the name before: its atomic write is none of the new one's.
+                try RawDiskImage.removeJournal(ofImage: path)
             } catch {
                 try? removeIfThere(path)
                 throw error
@@ -171,6 +175,16 @@ extension StateFolder {
     /// - Throws: `ManagementError.Code.conflict` when a folder is there.
     func remove(_ path: String) throws(ManagementError) {
         try removing(path) { try removeIfThere(path) }
+    }
+
+    /// Removes the journal of atomic writes of the image at `path`, if there is one; durable on return.
+    func removeJournal(ofImage path: String) throws(ManagementError) {
+        guard exists(Self.parent(of: path)) else { return }
+        do throws(SystemError) {
+            try RawDiskImage.removeJournal(ofImage: path)
+        } catch {
+            throw ManagementError(.system, "cannot remove \(RawDiskImage.journalPath(ofImage: path)): \(error.reason)")
+        }
     }
 
     /// Removes the folder at `path`, in which nothing is any more; durable on return. Nothing may be there already.

@@ -32,6 +32,8 @@ public protocol ByteStore: AnyObject, Sendable {
     func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Makes everything that was written before the call durable.
     func synchronizeData() -> Int32
+    /// The same with what `setNote` has put down or removed.
+    func synchronize() -> Int32
     /// Makes reads from `offset` on come from the device, as far as the host can.
     func dropCached(from offset: Int64)
     /// The distance between two questions whether a range is cached, in bytes; asking more often costs more than it
@@ -64,7 +66,7 @@ public protocol ByteStore: AnyObject, Sendable {
     /// What `setNote` has recorded under that key; nil when there is nothing, or the store keeps nothing.
     func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]?
     /// Puts `bytes` down under that key beside the store, or removes what is there (nil), which succeeds where there is
-    /// nothing. Durable when it gives 0, with all that was written before.
+    /// nothing. Durable after `synchronize`.
     func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32
     /// Has transfers that may wait go past the page cache, as far as that is possible, and no others take place; or
     /// ends that. Gives EINVAL or EOPNOTSUPP where there is no such way.
@@ -77,6 +79,7 @@ public protocol ByteStore: AnyObject, Sendable {
 extension ByteStore {
     /// As `write`: memory does not wait.
     public func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, offset: offset) }
+    public func synchronize() -> Int32 { synchronizeData() }
     public var allocatedBytes: Int64? { nil }
     public var hasFixedLength: Bool { false }
     public var canStall: Bool { false }

@@ -27,6 +27,8 @@ public struct FileOptions: OptionSet, Sendable {
     public static let directory = FileOptions(rawValue: 32)
     /// Fails with `Errno.isLink` when the path is a symbolic link (O_NOFOLLOW).
     public static let noFollow = FileOptions(rawValue: 64)
+    /// Waits for nobody at the other end of a pipe (O_NONBLOCK); of a regular file it changes nothing.
+    public static let nonBlocking = FileOptions(rawValue: 128)
 }
 
 /// The outcome of reading or writing a file: a value, for the data path.

@@ -59,3 +59,8 @@ public struct FileStatus: Hashable, Sendable {
             length: status.length, linkCount: Int(status.links), owner: status.owner, permissions: status.mode & 0o7777)
     }
 }
+
+extension File {
+    /// What was opened, whatever has its path now.
+    public func status() throws(SystemError) -> FileStatus { try FileStatus.of("/proc/self/fd/\(fileDescriptor)") }
+}

@@ -34,8 +34,8 @@ extension File {
         }
     }
 
-    /// Sets or, with nil or no bytes, removes the extended attribute: EOPNOTSUPP where the file system keeps none,
-    /// ENOSPC where it has no room for so much, EPERM for a block device.
+    /// Sets or, with nil or no bytes, removes the extended attribute, durably after `synchronize`: EOPNOTSUPP where the
+    /// file system keeps none, ENOSPC where it has no room for so much, EPERM for a block device.
     public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 {
         guard let bytes, !bytes.isEmpty else {
             return unsafe -cplatform_set_attribute(fileDescriptor, key.rawValue, nil, 0)

@@ -327,7 +327,7 @@ public final class SimulatedStore: ByteStore {
         return note
     }
 
-    /// Puts a note down or removes it, durably with all changes; that is a changing call too.
+    /// Puts a note down or removes it; that is a changing call too.
     public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 {
         state.withLock { state in
             guard state.keepsNotes else { return bytes == nil ? 0 : Errno.notSupported }
@@ -335,8 +335,6 @@ public final class SimulatedStore: ByteStore {
             if state.noteError != 0 { return state.noteError }
             if let code = Self.failure(&state) { return code }
             state.notes[key] = bytes
-            for change in state.changes { Self.apply(&state.durable, change) }
-            state.changes = []
             return 0
         }
     }

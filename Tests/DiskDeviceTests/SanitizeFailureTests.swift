@@ -20,8 +20,8 @@ struct SanitizeFailureTests {
     private func failed(_ store: SimulatedStore, ause: Bool) throws -> (DiskFixture, DiskInitiator) {
         let fixture = try DiskFixture(store: store, engine: SimulatedEngine())
         let port = fixture.initiator()
-        // The note is the first call that changes something, the erasure the second.
-        store.fail(at: 2, errorNumber: Errno.inputOutput, fromThenOn: false)
+        // The note and its synchronisation are the first calls that change something, the erasure is the third.
+        store.fail(at: 3, errorNumber: Errno.inputOutput, fromThenOn: false)
         #expect(port.sense(OperationCDB.blockErase(ause: ause)) == sanitizeFailed)
         store.stopFailing()
         return (fixture, port)

@@ -17,6 +17,7 @@ struct AtomicWriteJournalTests {
         AtomicWriteJournal(identity: identity) { () throws(SystemError) in
             store
         } removeStore: {
+            0
         }
     }
 
@@ -48,6 +49,33 @@ struct AtomicWriteJournalTests {
                     #expect(isWhole(after.content), "call \(call)")
                 }
             }
+        }
+    }
+
+    @Test("A record that can be neither struck out nor removed is a loss, and so is a part that stays in the image")
+    func losses() {
+        for failsJournal in [false, true] {
+            let (image, file) = (SimulatedStore(old), SimulatedStore())
+            let journal = AtomicWriteJournal(identity: identity) { () throws(SystemError) in
+                file
+            } removeStore: {
+                Errno.inputOutput
+            }
+            // The fourth call of the journal strikes out; the first of the image writes.
+            (failsJournal ? file : image).fail(
+                at: failsJournal ? 4 : 1, errorNumber: Errno.inputOutput, fromThenOn: true)
+            var loss: Int32 = 0
+            let code = journal.write(
+                new, at: offset, to: image, synchronize: { image.synchronizeData() }, lose: { loss = $0 })
+            #expect(code == Errno.inputOutput)
+            #expect(loss == Errno.inputOutput)
+            image.stopFailing()
+            #expect(
+                AtomicWriteJournal.recover(from: file, identity: identity, to: image, length: image.size()) == 0)
+            #expect(isWhole(image.content))
+            // A file whose removal has failed is not used again.
+            let discarded = journal.discarding { discard in MediaFailure.of(discard()) }
+            #expect((discarded == nil) == !failsJournal)
         }
     }
 
@@ -123,6 +151,7 @@ struct AtomicWriteJournalTests {
         _ = AtomicWriteJournal(identity: number) { () throws(SystemError) in
             file
         } removeStore: {
+            0
         }.write(new, at: offset, to: image) {
             record.withLock { $0 = file.content }
             return image.synchronizeData()

@@ -146,6 +146,7 @@ enum {
     CPLATFORM_OPEN_DATA_SYNC = 16,
     CPLATFORM_OPEN_DIRECTORY = 32,
     CPLATFORM_OPEN_NO_FOLLOW = 64,
+    CPLATFORM_OPEN_NON_BLOCKING = 128,
 };
 
 /// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.
@@ -204,8 +205,8 @@ int cplatform_note_loss(int descriptor, int error_number, int64_t seconds);
 /// Reads the file's extended attribute `name` into `bytes`. Gives its length; -ENODATA when there is none, or the file
 /// system keeps none; -ERANGE when it is longer than `capacity`.
 ssize_t cplatform_get_attribute(int descriptor, const char *_Nonnull name, void *_Nonnull bytes, size_t capacity);
-/// Sets that attribute durably, with what was written to the file before; NULL removes it, which succeeds where there
-/// is none. Waits for the device.
+/// Sets that attribute; NULL removes it, which succeeds where there is none. Durable after cplatform_synchronize, whose
+/// failure, told once for each open file, is the caller's.
 int cplatform_set_attribute(int descriptor, const char *_Nonnull name, const void *_Nullable bytes, size_t length);
 /// POSIX_FADV_DONTNEED on all of the file.
 void cplatform_drop_cache(int descriptor);

@@ -4,6 +4,8 @@ import Logging
 import Platform
 import Resources
 
+import class Media.RawDiskImage
+
 extension ControlPlane {
     /// Makes a disk, its image unless it is given one, and its target.
     @discardableResult
@@ -300,10 +302,32 @@ extension ControlPlane {
                     + "took too long; try again in a moment")
         }
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
-            guard let other = try? FileStatus.of(folder.imagePath(user.image)), other.identity == identity else {
-                continue
+            let path = folder.imagePath(user.image)
+            let other = try? FileStatus.of(path)
+            if other?.identity == identity {
+                throw ManagementError(.conflict, "image \(image) is already the medium of disk '\(user.name)'")
             }
-            throw ManagementError(.conflict, "image \(image) is already the medium of disk '\(user.name)'")
+            try checkJournals(image, identity, path, other?.identity, ofDisk: user.name)
+        }
+    }
+
+    /// Refuses the file `image` when it has the name under which atomic writes to the image `other` of a disk are
+    /// recorded, or the other way round.
+    private func checkJournals(
+        _ image: String, _ identity: FileStatus.Identity, _ other: String, _ otherIdentity: FileStatus.Identity?,
+        ofDisk name: String
+    ) throws(ManagementError) {
+        let journal = RawDiskImage.journalPath(ofImage: other)
+        if image == folder.resolved(journal) || (try? FileStatus.of(journal))?.identity == identity {
+            throw ManagementError(
+                .conflict, "image \(image) has the name of the journal of disk '\(name)'; give it another name")
+        }
+        let own = RawDiskImage.journalPath(ofImage: image)
+        let isOther = otherIdentity != nil && (try? FileStatus.of(own))?.identity == otherIdentity
+        if isOther || own == folder.resolved(other) {
+            throw ManagementError(
+                .conflict,
+                "the journal of image \(image) would be \(own), the medium of disk '\(name)'; give it another name")
         }
     }
 

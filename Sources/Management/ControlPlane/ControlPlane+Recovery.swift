@@ -82,7 +82,10 @@ extension ControlPlane {
             let path = folder.imagePath(disk.image)
             // A folder there is refused in its own words.
             if (try? FileStatus.of(path).kind) != .directory { try checkIsOwn(path, of: disk.name, "disk") }
-            try removing { () throws(ManagementError) in try folder.remove(path) }
+            try removing { () throws(ManagementError) in
+                try folder.remove(path)
+                try folder.removeJournal(ofImage: path)
+            }
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
         try query { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }

@@ -17,17 +17,27 @@ final class AtomicWriteJournal: Sendable {
     private static let magic: UInt64 = 0x4361_726F_4174_6F6D
     private static let headerLength = 40
 
+    /// The bytes of magic number and identity, which a record that is struck out keeps.
+    private static let markLength = 16
+
+    private struct State {
+        /// The file, once there was an atomic write.
+        var store: (any ByteStore)?
+        /// A removal has failed, perhaps halfway: the file is not used again.
+        var mustGo = false
+    }
+
     /// Which image it is for, so that the record of another one of the same name is not taken for its own.
     private let identity: UInt64
     private let makeStore: @Sendable () throws(SystemError) -> any ByteStore
-    private let removeStore: @Sendable () -> Void
-    /// The file, once there was an atomic write.
-    private let store = Lock<(any ByteStore)?>(nil)
+    private let removeStore: @Sendable () -> Int32
+    private let state = Lock(State())
 
-    /// A journal whose file `makeStore` makes, durably with its name, and `removeStore` removes.
+    /// A journal whose file `makeStore` makes, durably with its name, and `removeStore` removes, durably: 0, also when
+    /// there is none, or an error number.
     init(
         identity: UInt64, makeStore: @escaping @Sendable () throws(SystemError) -> any ByteStore,
-        removeStore: @escaping @Sendable () -> Void
+        removeStore: @escaping @Sendable () -> Int32
     ) {
         self.identity = identity
         self.makeStore = makeStore
@@ -36,31 +46,52 @@ final class AtomicWriteJournal: Sendable {
 
     /// Writes `content` at `offset` of `image`, which `synchronize` makes durable; 0, or the error number with which
     /// nothing has changed. Not on a reactor. One at a time, and no other write of the same bytes meanwhile.
+    ///
+    /// `refusal` says why nothing is written any more, or 0. `lose` hears of a failure that leaves a part of the write
+    /// in the image, or a record that is not to be carried out: from then on nothing may be written.
     func write(
-        _ content: [UInt8], at offset: Int64, to image: any ByteStore, synchronize: @Sendable () -> Int32
+        _ content: [UInt8], at offset: Int64, to image: any ByteStore, refusal: () -> Int32 = { 0 },
+        synchronize: () -> Int32, lose: (Int32) -> Void = { _ in }
     ) -> Int32 {
-        store.withLock { stored in
+        state.withLock { state in
+            // The record of a write that was lost stays until somebody has acknowledged the loss.
+            let refused = refusal()
+            guard refused == 0 else { return refused }
             let journal: any ByteStore
-            if let stored {
-                journal = stored
+            if let store = state.store {
+                journal = store
             } else {
                 do throws(SystemError) {
                     journal = try makeStore()
                 } catch {
                     return error.code
                 }
-                stored = journal
+                state.store = journal
             }
             var before = [UInt8](repeating: 0, count: content.count)
             let read = before.modifyBytes { image.read(into: &$0, offset: offset, mode: .blocking) }
             guard read == .done(content.count) else { return Self.code(read, content.count) }
             let noted = note(content, at: offset, in: journal)
-            guard noted == 0 else { return strikeOut(&stored, after: noted) }
+            guard noted == 0 else {
+                let struck = strikeOut(&state)
+                if struck != 0 { lose(struck) }
+                return noted
+            }
             let written = Self.code(image.write(content.rawSpan, offset: offset), content.count)
-            if written != 0 { _ = image.write(before.rawSpan, offset: offset) }
+            if written != 0 {
+                let restored = Self.code(image.write(before.rawSpan, offset: offset), before.count)
+                guard restored == 0 else {
+                    // A part of it is there: the next opening makes it the whole.
+                    lose(restored)
+                    return written
+                }
+            }
             // What the host has lost of it is finished by the next opening, unless the loss is acknowledged before.
             let code = synchronize()
-            return code == 0 ? strikeOut(&stored, after: written) : code
+            guard code == 0 else { return code }
+            let struck = strikeOut(&state)
+            if struck != 0 { lose(struck) }
+            return written != 0 ? written : struck
         }
     }
 
@@ -79,29 +110,64 @@ final class AtomicWriteJournal: Sendable {
         return code == 0 ? journal.synchronizeData() : code
     }
 
-    /// Makes the record invalid, durably, so that it is not taken for newer than later writes. Where that fails the
-    /// file goes, and the next write makes another one.
-    private func strikeOut(_ stored: inout (any ByteStore)?, after code: Int32) -> Int32 {
-        guard let journal = stored else { return code }
-        let zeros = [UInt8](repeating: 0, count: Self.headerLength)
-        var failure = Self.code(journal.write(zeros.rawSpan, offset: 0), zeros.count)
-        if failure == 0 { failure = journal.synchronizeData() }
-        if failure != 0 {
-            removeStore()
-            stored = nil
-        }
-        return code != 0 ? code : failure
+    /// Makes the record invalid, durably, so that it is not taken for newer than later writes; 0 or an error number.
+    /// Where that fails the file goes, and the next write makes another one.
+    private func strikeOut(_ state: inout State) -> Int32 {
+        guard let journal = state.store else { return 0 }
+        let empty = Self.emptyHeader(identity)
+        let written = Self.code(journal.write(empty.rawSpan, offset: 0), empty.count)
+        let struck = written == 0 ? journal.synchronizeData() : written
+        return struck == 0 && !state.mustGo ? 0 : remove(&state)
     }
 
-    /// Gives up what a failure to make the image durable has left; 0 or an error number. It waits for the file system.
-    func discard() -> Int32 { store.withLock { stored in strikeOut(&stored, after: 0) } }
+    /// Removes the file, which is not used again even where that fails.
+    private func remove(_ state: inout State) -> Int32 {
+        let code = removeStore()
+        state.mustGo = code != 0
+        if code == 0 { state.store = nil }
+        return code
+    }
 
-    /// Removes the file: nothing is under way.
+    /// A header of that image and no record.
+    private static func emptyHeader(_ identity: UInt64) -> [UInt8] {
+        var header: [UInt8] = []
+        header.appendBE64(magic)
+        header.appendBE64(identity)
+        return header + [UInt8](repeating: 0, count: headerLength - markLength)
+    }
+
+    /// Calls `body`, while there is no atomic write, with a function that gives up what a failure to make the image
+    /// durable has left: 0 or an error number. It waits for the file system.
+    func discarding(_ body: (_ discard: () -> Int32) -> MediaFailure?) -> MediaFailure? {
+        state.withLock { state in body { strikeOut(&state) } }
+    }
+
+    /// Overwrites all that the file has with zeros, durably, and removes it; 0 or an error number.
+    func erase() -> Int32 {
+        state.withLock { state in
+            guard let journal = state.store else { return 0 }
+            let end: Int64
+            do throws(SystemError) {
+                end = min(try journal.size(), Self.dataOffset + Int64(Self.maximumLength))
+            } catch {
+                return error.code
+            }
+            // The header last: it is that of the file that may be removed.
+            let rest = [UInt8](repeating: 0, count: Int(max(0, end - Int64(Self.headerLength))))
+            let empty = Self.emptyHeader(identity)
+            var code = Self.code(journal.write(rest.rawSpan, offset: Int64(Self.headerLength)), rest.count)
+            if code == 0 { code = Self.code(journal.write(empty.rawSpan, offset: 0), empty.count) }
+            if code == 0 { code = journal.synchronizeData() }
+            return code == 0 ? remove(&state) : code
+        }
+    }
+
+    /// Removes the file: nothing is under way, and its record is struck out.
     func close() {
-        store.withLock { stored in
-            guard stored != nil else { return }
-            stored = nil
-            removeStore()
+        state.withLock { state in
+            guard state.store != nil else { return }
+            _ = removeStore()
+            state = State()
         }
     }
 
@@ -112,6 +178,22 @@ final class AtomicWriteJournal: Sendable {
         case .failed(let code): code
         case .wouldBlock: Errno.wouldBlock
         }
+    }
+
+    /// Whether `journal` is one of a disk image, of any with `identity` nil.
+    static func isJournal(_ journal: any ByteStore, of identity: UInt64?) throws(SystemError) -> Bool {
+        var mark = [UInt8](repeating: 0, count: markLength)
+        let read = mark.modifyBytes { journal.read(into: &$0, offset: 0, mode: .blocking) }
+        if case .failed(let code) = read { throw SystemError(code: code, operation: "read the journal of", path: nil) }
+        guard read == .done(markLength), mark.rawSpan.loadBE64(at: 0) == magic else { return false }
+        return identity == nil || mark.rawSpan.loadBE64(at: 8) == identity
+    }
+
+    /// Puts the header of a journal without a record into a new file, durably; 0 or an error number.
+    static func prepare(_ journal: File, identity: UInt64) -> Int32 {
+        let header = emptyHeader(identity)
+        let code = code(journal.write(header.rawSpan, offset: 0), header.count)
+        return code == 0 ? journal.synchronize() : code
     }
 
     /// Finishes the write that `journal` has recorded for the image of that identity and length, if there is one; 0, or
@@ -135,37 +217,5 @@ final class AtomicWriteJournal: Sendable {
         guard data == .done(count), span.loadBE32(at: 32) == CRC32C.checksum(content.rawSpan) else { return 0 }
         let written = code(image.write(content.rawSpan, offset: offset), count)
         return written == 0 ? image.synchronizeData() : written
-    }
-}
-
-extension AtomicWriteJournal {
-    /// Where the journal of the image at `path` is.
-    private static func path(_ image: String) -> String { image + ".atomic" }
-
-    /// The journal of the image at `path`, when that is a regular file.
-    convenience init?(imagePath path: String) {
-        guard let status = try? FileStatus.of(path), status.kind == .regular else { return nil }
-        let journal = Self.path(path)
-        self.init(identity: status.fileNumber) { () throws(SystemError) in
-            let file = try File.open(path: journal, [.readWrite, .create, .truncate])
-            try File.synchronizeDirectory(path: FilePath.directory(of: journal))
-            return file
-        } removeStore: {
-            FilePath.remove(journal)
-            try? File.synchronizeDirectory(path: FilePath.directory(of: journal))
-        }
-    }
-
-    /// Finishes what a crash has broken off, and removes the file beside the image.
-    static func recover(imagePath path: String, image: any ByteStore, length: Int64) throws(SystemError) {
-        let journalPath = Self.path(path)
-        guard FilePath.isName(journalPath) else { return }
-        let status = try FileStatus.of(path)
-        guard status.kind == .regular else { return }
-        let journal = try File.open(path: journalPath)
-        let code = recover(from: journal, identity: status.fileNumber, to: image, length: length)
-        guard code == 0 else { throw SystemError(code: code, operation: "finish the write of", path: journalPath) }
-        FilePath.remove(journalPath)
-        try File.synchronizeDirectory(path: FilePath.directory(of: journalPath))
     }
 }

@@ -86,6 +86,8 @@ public protocol DiskImage: Medium {
     func isMarked(_ block: UInt64) -> Bool
     /// Takes all marks away.
     func removeMarks() -> MediaFailure?
+    /// Overwrites and removes what is kept beside the image of the latest atomic write, which has data of blocks.
+    func eraseAtomicRecord() -> MediaFailure?
 
     // MARK: The control plane; these wait
 

@@ -190,8 +190,21 @@ extension RawDiskImage {
         request.payload.lease = consume lease
         // A write would make a file longer that is too short, and then nobody would see it any more.
         guard !isTruncated else { return .failed(noteTruncation()) }
-        let code = journal.write(content, at: request.fileOffset, to: store) { synchronizeStore() }
-        return code == 0 ? .done(0) : .failed(code)
+        var isLost = false
+        let code = journal.write(content, at: request.fileOffset, to: store) {
+            losses.refusal(since: request.epoch)
+        } synchronize: {
+            synchronizeStore()
+        } lose: { code in
+            isLost = true
+            synchronizations.serially {
+                losses.count(code, at: CalendarTime.current())
+                noteLoss()
+            }
+        }
+        if isLost { losses.tellNoted() }
+        let outcome = code != 0 ? code : losses.refusal(since: request.epoch)
+        return outcome == 0 ? .done(0) : .failed(outcome)
     }
 
     /// Changes the file by `body`, unless written data were lost since the command began.
@@ -267,11 +280,14 @@ extension RawDiskImage {
 
     /// Makes everything durable; 0 or an error number. After a loss it does not try again: the host would say that all
     /// is well. One at a time: see `SynchronizationGroup`.
-    func synchronizeStore() -> Int32 {
+    func synchronizeStore() -> Int32 { synchronizeStore { store.synchronizeData() } }
+
+    /// The same by `body`, which gives 0 or an error number.
+    func synchronizeStore(_ body: () -> Int32) -> Int32 {
         let (code, isNew) = synchronizations.serially {
             let before = losses.refusal(since: losses.epoch)
             guard before == 0 else { return (before, false) }
-            var code = store.synchronizeData()
+            var code = body()
             if code == 0, isTruncated { code = MediaFailure.truncatedNumber }
             guard code != 0 else { return (0, false) }
             losses.count(code, at: CalendarTime.current())
@@ -328,11 +344,18 @@ extension RawDiskImage {
     /// Removes the record of the loss; then forgets what memory holds of the file, as far as the system can do that,
     /// and permits writes again. Without a loss it does nothing.
     public func acknowledgeLoss() -> MediaFailure? {
+        guard let journal else { return acknowledgeLoss { 0 } }
+        // The journal outside: an atomic write synchronises while it has it.
+        return journal.discarding { discard in acknowledgeLoss(discard) }
+    }
+
+    /// `discard` gives up what the journal has of a lost write; 0 or an error number.
+    private func acknowledgeLoss(_ discard: () -> Int32) -> MediaFailure? {
         synchronizations.serially {
             guard losses.failure != nil else { return nil }
             if isTruncated { return .truncated }
             // What is written from now on is newer than an atomic write that was lost.
-            if let failure = MediaFailure.of(journal?.discard() ?? 0) { return failure }
+            if let failure = MediaFailure.of(discard()) { return failure }
             // What the host could not write out until now is a part of this loss, not a new one after it.
             _ = store.synchronizeData()
             let code = store.noteLoss(nil)

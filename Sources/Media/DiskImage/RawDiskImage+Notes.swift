@@ -7,7 +7,7 @@ extension RawDiskImage {
 
     /// Marks the block in the image's note of them.
     public func prepareMarking(_ request: FileRequest, first: UInt64) {
-        prepareCall(request) { [self] in marks.add(first) { store.setNote(.markedBlocks, $0) } }
+        prepareCall(request) { [self] in marks.add(first) { keep($0, as: .markedBlocks) } }
     }
 
     public var hasMarks: Bool { !marks.isEmpty }
@@ -19,7 +19,7 @@ extension RawDiskImage {
     /// Takes the marks of blocks away that were written; 0 or an error number.
     func unmark(_ first: UInt64, _ blocks: UInt64) -> Int32 {
         guard marks.contain(first, blocks) else { return 0 }
-        return marks.remove(first, blocks) { store.setNote(.markedBlocks, $0) }
+        return marks.remove(first, blocks) { keep($0, as: .markedBlocks) }
     }
 
     /// What `result` becomes when the blocks that a request has changed had marks.
@@ -32,14 +32,21 @@ extension RawDiskImage {
     // MARK: Operations
 
     public func prepareKeeping(_ request: FileRequest, operation: [UInt8]?, insteadOf previous: [UInt8]?) {
-        prepareCall(request) { [store] in
-            let code = store.setNote(.operation, operation)
-            if code != 0 { _ = store.setNote(.operation, previous) }
+        prepareCall(request) { [self] in
+            let code = keep(operation, as: .operation)
+            if code != 0 { _ = keep(previous, as: .operation) }
             return code
         }
     }
 
-    public func keep(operation: [UInt8]?) -> MediaFailure? { MediaFailure.of(store.setNote(.operation, operation)) }
+    public func keep(operation: [UInt8]?) -> MediaFailure? { MediaFailure.of(keep(operation, as: .operation)) }
+
+    /// Puts a note down or removes it, durably with all that was written before; 0 or an error number. Data that the
+    /// host cannot write out meanwhile are a loss as at any other synchronisation.
+    private func keep(_ note: [UInt8]?, as key: StoreNoteKey) -> Int32 {
+        let code = store.setNote(key, note)
+        return code == 0 ? synchronizeStore { store.synchronize() } : code
+    }
 
     private func prepareCall(_ request: FileRequest, _ body: @escaping @Sendable () -> Int32) {
         request.operation = .call(body)
@@ -67,6 +74,8 @@ extension RawDiskImage {
         case .wouldBlock: return .device(Errno.wouldBlock)
         }
     }
+
+    public func eraseAtomicRecord() -> MediaFailure? { MediaFailure.of(journal?.erase() ?? 0) }
 
     // MARK: The end
 

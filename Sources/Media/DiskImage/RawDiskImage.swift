@@ -94,6 +94,7 @@ public final class RawDiskImage: DiskImage {
                 throw SystemError(code: code, operation: "resize", path: path)
             }
             try File.synchronizeDirectory(path: FilePath.directory(of: path))
+            try removeJournal(ofImage: path)
         } catch {
             if error.code != Errno.fileExists { FilePath.remove(path) }
             throw DiskImageError(error, path: path)
