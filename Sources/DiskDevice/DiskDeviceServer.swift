@@ -44,6 +44,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     private let conditionWord: Atomic<UInt32>
     /// The operation on all blocks, if there is one.
     let operations = Lock(MediumOperationState())
+    /// Counts the ejections that have begun: `mediumGeneration`.
+    let ejectionCount = Atomic<UInt32>(0)
     /// Whether the medium is being ejected or loaded.
     let isMoving = Atomic<Bool>(false)
     /// What keeps the state of the medium, if anything does.
@@ -130,7 +132,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// Permits writes again after a loss of written data, on an operator's word: nobody else knows what was lost. What
     /// is read from then on is what the host has. It waits for the file system; the answer is nil, or why nothing has
     /// changed.
-    public func acknowledgeLoss() -> MediaFailure? { image.acknowledgeLoss() }
+    public func acknowledgeLoss() -> MediaFailure? {
+        if let failure = image.acknowledgeLoss() { return failure }
+        // Nobody knows which blocks are still what they represent.
+        representedBlocks.cancelAll()
+        return nil
+    }
 
     /// Sets what is called at each loss, when `hasLostData` says so already, on a thread that must not be kept.
     public func whenLosing(_ handler: @escaping @Sendable () -> Void) {
@@ -168,14 +175,16 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     // MARK: Commands
 
     public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        Self.table.begin(command, self, task, nexus)
+        if attributes.isRemovable { task.noteMediumGeneration(mediumGeneration) }
+        return Self.table.begin(command, self, task, nexus)
     }
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         // The medium may have gone since the Data-Out was asked for.
-        if attributes.isRemovable, let sense = notReadySense,
-            !commands.conditions(command).contains(.allowedWhenNotReady)
+        if attributes.isRemovable, !commands.conditions(command).contains(.allowedWhenNotReady),
+            let sense = notReadySense ?? otherMediumSense(task)
         {
+            task.dataOut.lease = nil
             return task.fail(sense)
         }
         guard changesMedium(command) else { return Self.table.execute(command, self, task, nexus) }
@@ -188,7 +197,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             return changesMedium(task.command) ? settle(task, progress) : progress
         }
         guard changesMedium(task.command) else {
-            return isThirdPartyCopy(task) ? copyPassesGate(task) : readInGate(task, isWoken: true)
+            if isThirdPartyCopy(task) { return copyPassesGate(task) }
+            return isStartStop(task) ? ejectionPassesGate(task) : readInGate(task, isWoken: true)
         }
         guard isInsideGate(task) else { return executeInGate(task, nexus, isWoken: true) }
         if writeGate.isWatched { sayChange(task) }
@@ -201,6 +211,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         guard changesMedium(task.command) else {
             if isThirdPartyCopy(task) {
                 copyAbandoned(task)
+            } else if isStartStop(task) {
+                if task.step == DiskStep.atGate.rawValue { ejectionAbandonedAtGate(task) }
             } else if task.step == DiskStep.atGate.rawValue {
                 writeGate.wakeNext()
             }
@@ -212,6 +224,9 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     public var notReadySense: SenseData? {
         conditions.isEmpty ? nil : conditionSense()
     }
+
+    /// One more with each ejection that begins.
+    public var mediumGeneration: UInt32 { ejectionCount.load(ordering: .acquiring) }
 
     public var writeProtectionSense: SenseData? {
         let reasons = WriteProtection(rawValue: writeProtection.load(ordering: .relaxed))
@@ -262,6 +277,11 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// Whether the command is one of a copy manager.
     private func isThirdPartyCopy(_ task: SCSITask) -> Bool {
         task.commandDescriptorBlock.operationCode == OperationCode.thirdPartyCopyOut
+    }
+
+    /// Whether the command is START STOP UNIT, which passes the gate when it ejects the medium.
+    private func isStartStop(_ task: SCSITask) -> Bool {
+        task.commandDescriptorBlock.operationCode == OperationCode.startStopUnit
     }
 
     func changesMedium(_ command: Int) -> Bool {
@@ -315,11 +335,24 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         representedBlocks.willChange(changedExtents(task), copyManager.tokens.now)
     }
 
-    private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        task.step = DiskStep.none.rawValue
-        // It may have been admitted before the operation that it has waited for at the gate, or before an ejection.
+    /// Why a command that has passed the gate is not performed any more; nil when it is. It may have been admitted
+    /// before the operation that it has waited for at the gate, or before an ejection.
+    func senseBehindGate(_ task: SCSITask) -> SenseData? {
         if !conditions.isDisjoint(with: [.ofOperations, .ejected]), !beginsOperation(task), let sense = conditionSense()
         {
+            return sense
+        }
+        return attributes.isRemovable && hasMedium ? otherMediumSense(task) : nil
+    }
+
+    /// What a command ends with that has begun with a medium which was ejected since; its data are not for this one.
+    private func otherMediumSense(_ task: SCSITask) -> SenseData? {
+        task.mediumGeneration == mediumGeneration ? nil : SenseData(.unitAttention, .mediumMayHaveChanged)
+    }
+
+    private func executeFirstStep(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        task.step = DiskStep.none.rawValue
+        if let sense = senseBehindGate(task) {
             task.dataOut.lease = nil
             return task.fail(sense)
         }

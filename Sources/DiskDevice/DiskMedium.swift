@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Glibc
 public import Media
 internal import Platform
 internal import SCSI
@@ -17,7 +18,7 @@ public enum DiskMediumError: Error, Equatable, Sendable {
     case fixed
     /// It is ejected already, or loaded.
     case noChange
-    /// The medium is on its way.
+    /// The medium is on its way, an operation on all blocks keeps it, or commands that write have not ended in time.
     case moving
     /// These initiator ports prevent the removal of the medium.
     case prevented(by: [String])
@@ -53,13 +54,48 @@ extension DiskDeviceServer {
             endMove()
             return task.fail(.illegalRequest, .mediumRemovalPrevented)
         }
+        beginEjection()
+        return ejectInGate(task)
+    }
+
+    /// From now on no command that comes to the medium is performed.
+    private func beginEjection() {
         replaceConditions(.ejected, with: .ejected)
-        let progress = synchronizeBuffered(task, .synchronizeBeforeEject)
-        if progress != .pending { takeBackEjection() }
+        // After that: who begins before finds another number when its data come.
+        ejectionCount.add(1, ordering: .acquiringAndReleasing)
+    }
+
+    /// Waits until all have left the write gate who entered before the ejection began: what they write is made durable.
+    private func ejectInGate(_ task: SCSITask, isWoken: Bool = false) -> CommandProgress {
+        writeGate.enterAlone(task, isWoken: isWoken) == .parked ? .pending : ejectAlone(task)
+    }
+
+    /// The command was parked at the gate.
+    func ejectionPassesGate(_ task: SCSITask) -> CommandProgress {
+        isInsideGate(task) ? ejectAlone(task) : ejectInGate(task, isWoken: true)
+    }
+
+    /// The command is alone inside the gate, which it leaves when the medium is synchronized.
+    private func ejectAlone(_ task: SCSITask) -> CommandProgress {
+        task.step = DiskStep.none.rawValue
+        // One may have begun before the ejection did; it keeps the medium.
+        let progress = operationInProgressRefusal(task) ?? synchronizeBuffered(task, .synchronizeBeforeEject)
+        if progress != .pending {
+            takeBackEjection()
+            writeGate.leaveAlone()
+        }
         return progress
     }
 
+    /// The command was aborted while it was parked at the gate, and has come back from there.
+    func ejectionAbandonedAtGate(_ task: SCSITask) {
+        takeBackEjection()
+        if isInsideGate(task) { writeGate.leaveAlone() } else { writeGate.wakeNext() }
+    }
+
     func synchronizedBeforeEject(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        // Who enters from now on finds no medium.
+        writeGate.leaveAlone()
         if let failure = synchronizationFailure(task) {
             takeBackEjection()
             return failure
@@ -72,8 +108,14 @@ extension DiskDeviceServer {
             takeBackEjection()
             return task.fail(.hardwareError, .mediaLoadOrEjectFailed)
         }
-        endMove()
+        finishEjection()
         return task.good()
+    }
+
+    /// The medium has gone, and with it what ROD tokens represent.
+    private func finishEjection() {
+        representedBlocks.cancelAll()
+        endMove()
     }
 
     /// The medium stays. Commands may have found none meanwhile, so everybody looks at it again.
@@ -133,7 +175,7 @@ extension DiskDeviceServer {
     func mediumMoveAbandoned(_ task: SCSITask) {
         let isDone = if case .done = task.fileRequest.result { true } else { false }
         switch DiskStep(rawValue: task.step) {
-        case .keepEjected where isDone: endMove()
+        case .keepEjected where isDone: finishEjection()
         case .keepLoaded where isDone: finishLoad()
         case .keepLoaded: endMove()
         default: takeBackEjection()
@@ -162,7 +204,12 @@ extension DiskDeviceServer {
             endMove()
             return .prevented(by: Set(preventers).sorted())
         }
-        replaceConditions(.ejected, with: .ejected)
+        beginEjection()
+        // One may have begun meanwhile; whoever of the two comes second finds the other.
+        guard waitForWriters(), !conditions.contains(.operationInProgress) else {
+            takeBackEjection()
+            return .moving
+        }
         if let failure = image.synchronize() {
             takeBackEjection()
             return .image(failure)
@@ -173,8 +220,22 @@ extension DiskDeviceServer {
             takeBackEjection()
             throw error
         }
-        endMove()
+        finishEjection()
         return nil
+    }
+
+    /// How long an operator's ejection waits for commands that are writing, in milliseconds, and how often it looks.
+    private static let writersLimit = 10_000
+    private static let writersInterval = 10
+
+    /// Waits until all have left the write gate who entered before the ejection began; false when some are still there
+    /// at the limit.
+    private func waitForWriters() -> Bool {
+        for _ in 0..<Self.writersLimit / Self.writersInterval {
+            if writeGate.isEmpty { return true }
+            usleep(UInt32(Self.writersInterval * 1000))
+        }
+        return writeGate.isEmpty
     }
 
     /// Loads the medium, after `keep` has kept that it is loaded. When it throws, the medium is where it was.

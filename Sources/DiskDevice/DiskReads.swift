@@ -53,6 +53,11 @@ extension DiskDeviceServer {
     /// Reads again with all atomic writes kept out; the file request has its lease.
     func readInGate(_ task: SCSITask, isWoken: Bool = false) -> CommandProgress {
         if writeGate.enter(task, isWoken: isWoken) == .parked { return .pending }
+        if let sense = senseBehindGate(task) {
+            writeGate.leave()
+            task.fileRequest.payload.lease = nil
+            return task.fail(sense)
+        }
         task.progressCount = 0
         task.step = DiskStep.readInGate.rawValue
         return readNext(task, BlockExtent(task.commandDescriptorBlock), .readInGate) ?? .complete

@@ -220,9 +220,13 @@ extension DiskDeviceServer {
     func synchronizeBuffered(_ task: SCSITask, _ step: DiskStep) -> CommandProgress {
         image.beginWriting(task.fileRequest)
         image.prepareSynchronize(task.fileRequest)
+        guard let nexus = task.nexus else { return submit(task, step) }
+        // Before it is handed over: a copy of another reactor may write, and mark the nexus, right after that. If the
+        // command fails, that tells of all before.
+        let hadBufferedWrites = nexus.hasBufferedWrites
+        nexus.hasBufferedWrites = false
         let progress = submit(task, step)
-        // What this nexus writes from now on is not covered; if the command fails, that tells of all before.
-        if progress == .pending { task.nexus?.hasBufferedWrites = false }
+        if progress != .pending, hadBufferedWrites { noteBufferedWrites(task, nexus) }
         return progress
     }
 
@@ -237,19 +241,27 @@ extension DiskDeviceServer {
         return failWrite(task, failure, block: nil)
     }
 
+    /// Marks a nexus again whose data the command did not make durable, and tells it of a loss that came meanwhile.
+    private func noteBufferedWrites(_ task: SCSITask, _ nexus: ITLNexus) {
+        nexus.hasBufferedWrites = true
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        if let failure = image.loss(since: task.fileRequest) {
+            nexus.establishDeferredError(Self.writeFailure(failure, block: nil))
+        }
+    }
+
     /// Notes what an aborted command would have reported: that earlier writes of its nexus are durable, or are not.
     func stepAbandoned(_ task: SCSITask, _ nexus: ITLNexus) {
         switch DiskStep(rawValue: task.step) {
-        case .synchronizeBeforeEject, .keepEjected, .keepLoaded: mediumMoveAbandoned(task)
+        case .synchronizeBeforeEject:
+            mediumMoveAbandoned(task)
+            writeGate.leaveAlone()
+        case .keepEjected, .keepLoaded: mediumMoveAbandoned(task)
         default: break
         }
         switch DiskStep(rawValue: task.step) {
         case .synchronize, .synchronizeBeforeRead, .synchronizeBeforeStop, .synchronizeBeforeEject:
-            nexus.hasBufferedWrites = true
-            atomicMemoryFence(ordering: .sequentiallyConsistent)
-            if let failure = image.loss(since: task.fileRequest) {
-                nexus.establishDeferredError(Self.writeFailure(failure, block: nil))
-            }
+            noteBufferedWrites(task, nexus)
         case .readInGate: writeGate.leave()
         case .writeAtomically: endAtomicWrite()
         case .keepOperation: operationAbandoned(task)

@@ -66,10 +66,16 @@ struct MediumOperation: Equatable, Sendable {
         return bytes + pattern
     }
 
+    /// The most passes that OVERWRITE COUNT can ask for.
+    private static let maximumPasses = 31
+
     /// The operation of a note; nil when it is not one of ours.
     init?(_ note: [UInt8]) {
         guard note.count >= Self.headerLength, note[0] == Self.version, let kind = Kind(rawValue: note[1]),
-            Int(note.rawSpan.loadBE16(at: 6)) == note.count - Self.headerLength, note[4] > 0, note[4] >= note[5],
+            Int(note.rawSpan.loadBE16(at: 6)) == note.count - Self.headerLength, note[4] > 0,
+            note[4] <= Self.maximumPasses,
+            // Only what has failed after its last pass has done all of them.
+            note[5] < note[4] || note[5] == note[4] && note[2] != 0,
             kind != .overwrite || note.count > Self.headerLength
         else { return nil }
         self.kind = kind

@@ -143,6 +143,11 @@ extension DiskDeviceServer {
         case .sense(let sense): return task.fail(sense)
         case .busy: return task.end(.busy)
         case .accepted(let previous):
+            // An ejection may have begun meanwhile; whoever of the two comes second finds the other.
+            guard hasMedium else {
+                withdrawOperation()
+                return task.fail(.notReady, .mediumNotPresent)
+            }
             image.prepareKeeping(
                 task.fileRequest, operation: operation.encoded, insteadOf: previous?.encoded)
             // It has room in the lane however full that is: the unit's state has changed.
@@ -287,7 +292,8 @@ extension DiskDeviceServer {
         case .unreadable:
             operation = Self.unknownOperation
         case .bytes(let bytes):
-            operation = MediumOperation(bytes) ?? Self.unknownOperation
+            let noted = MediumOperation(bytes)
+            operation = noted.flatMap { $0.next <= image.blockCount ? $0 : nil } ?? Self.unknownOperation
         }
         let runner: MediumOperationRunner? = changeOperation { state in
             if operation.kind != .format, !operation.hasFailed, !isReadOnly { return run(operation, &state) }

@@ -104,6 +104,10 @@ final class WriteGate: Sendable {
     /// Whether nobody is inside in a value of `word`, and one waits for that, or is inside alone.
     private static func isLeftAlone(_ word: Int) -> Bool { word & ~watched == closed }
 
+    /// Whether nobody is inside. What the caller has written before is seen by all who enter from then on: of an
+    /// addition here and one in `enter` the later sees what came before the other, which a load alone would not.
+    var isEmpty: Bool { word.add(0, ordering: .acquiringAndReleasing).newValue & ~Self.watched == 0 }
+
     /// Enters beside others, unless the task is parked. `isWoken` when it was parked before.
     func enter(_ task: SCSITask, isWoken: Bool = false) -> Entry {
         let counted = word.add(1, ordering: .acquiring).newValue

@@ -78,7 +78,7 @@ public final class SCSITask {
         var hasDataOut = false
         /// The task runs or is blocked among those of other nexuses (serial units).
         var isInTurns = false
-        /// The medium that the Data-Out was fetched for.
+        /// The medium that the Data-Out was fetched for, or that the command began with.
         var mediumGeneration: UInt32 = 0
         /// The turn of the reactor in which the port submitted the task.
         var start = MonotonicTime(nanoseconds: 0)
@@ -148,6 +148,14 @@ public final class SCSITask {
     public var progressCount: Int {
         get { fields.progressCount }
         set { fields.progressCount = newValue }
+    }
+    /// `DeviceServer.mediumGeneration` of the medium that the command is for, where the device compares it.
+    public var mediumGeneration: UInt32 { fields.mediumGeneration }
+
+    /// Notes which medium the command is for, before its Data-Out is asked for. Data-Out that came before the command's
+    /// turn keeps the medium that it was fetched for.
+    public func noteMediumGeneration(_ generation: UInt32) {
+        if !fields.hasDataOut { fields.mediumGeneration = generation }
     }
 
     /// A free task in `slot` of a port's table.

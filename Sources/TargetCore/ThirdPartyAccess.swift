@@ -1,4 +1,4 @@
-internal import SCSI
+public import SCSI
 
 /// Who is at the initiator's end of a nexus: two nexuses with the same owner are one initiator's.
 public struct NexusOwner: Hashable, Sendable {
@@ -20,18 +20,25 @@ extension ITLNexus {
     /// The nexus by which the initiator of this one reaches `unit` at this moment; nil when it does not.
     ///
     /// It is this one, or another of the same I_T nexus, or one of another I_T nexus with the same owner that has
-    /// addressed the unit. So a copy manager reads and writes nothing that the initiator could not read and write by
-    /// itself. On the reactor of this nexus; the nexus that is found may belong to another.
+    /// addressed the unit; one whose target port may use the unit comes first. So a copy manager reads and writes
+    /// nothing that the initiator could not read and write by itself. On the reactor of this nexus; the nexus that is
+    /// found may belong to another.
     public func access(to unit: LogicalUnit) -> ITLNexus? {
         if unit === logicalUnit { return isAttached ? self : nil }
         let attached = unit.attachedNexuses.all
-        if let own = attached.first(where: { $0.iTNexus === iTNexus }) { return own }
-        if let number = iTNexus.logicalUnits.number(of: unit) {
-            return iTNexus.unitNexus(LogicalUnitNumber(number))
+        var own = attached.first { $0.iTNexus === iTNexus }
+        if own == nil, let number = iTNexus.logicalUnits.number(of: unit) {
+            own = iTNexus.unitNexus(LogicalUnitNumber(number))
         }
-        guard let owner = iTNexus.owner else { return nil }
-        return attached.first { $0.iTNexus.owner == owner }
+        if let own, own.accessStateRefusal == nil { return own }
+        guard let owner = iTNexus.owner else { return own }
+        let others = attached.filter { $0.iTNexus.owner == owner }
+        return others.first { $0.accessStateRefusal == nil } ?? own ?? others.first
     }
+
+    /// What commands that use the medium end with in the access state of the target port (SPC-5 clause 5.16.2.4); nil
+    /// when it permits them. Any thread.
+    public var accessStateRefusal: SenseData? { conditions.accessStateSense }
 
     /// Whether the nexus exists: it ends with its session, and when its unit is no longer mapped. Any thread.
     public var isAttached: Bool { logicalUnit.attachedNexuses.contains(self) }

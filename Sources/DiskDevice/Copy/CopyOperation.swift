@@ -36,6 +36,8 @@ final class CopyOperation: @unchecked Sendable {
 
     /// The segment that comes next.
     var nextSegment = 0
+    /// The medium that each disk had when the operation came to it first; at most one disk for each CSCD descriptor.
+    private var mediumGenerations: [ObjectIdentifier: UInt32] = [:]
     /// The transfer that is under way.
     var transfer: CopyTransfer?
     /// The bytes of it that are written.
@@ -77,6 +79,19 @@ final class CopyOperation: @unchecked Sendable {
 
     /// The segment that is being processed, counted from 0.
     var segment: Int { max(0, nextSegment - 1) }
+
+    /// `mediumGeneration` of the medium that the operation is for on `disk`.
+    func mediumGeneration(of disk: DiskDeviceServer) -> UInt32 {
+        let identifier = ObjectIdentifier(disk)
+        if let generation = mediumGenerations[identifier] { return generation }
+        mediumGenerations[identifier] = disk.mediumGeneration
+        return disk.mediumGeneration
+    }
+
+    /// Notes the medium that `disk` had when its command began.
+    func noteMediumGeneration(_ generation: UInt32, of disk: DiskDeviceServer) {
+        mediumGenerations[ObjectIdentifier(disk)] = generation
+    }
 
     /// SEGMENTS PROCESSED: those that have been begun.
     var segmentsProcessed: Int {

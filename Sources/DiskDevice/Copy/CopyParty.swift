@@ -9,6 +9,8 @@ struct CopyParty: Sendable {
     let nexus: ITLNexus?
     /// Where the CSCD descriptor is in the parameter list that names the disk; nil without one.
     let descriptorOffset: Int?
+    /// The medium that the copy began with.
+    let mediumGeneration: UInt32
 
     /// Whether the initiator still reaches the disk.
     var isReachable: Bool { nexus?.isAttached ?? true }
@@ -17,13 +19,20 @@ struct CopyParty: Sendable {
     /// of the nexus are left to its own commands.
     var readRefusal: (status: SCSIStatus, sense: SenseData?)? {
         if nexus?.mayRead == false { return (.reservationConflict, nil) }
-        return disk.notReadySense.map { (.checkCondition, $0) }
+        return mediumRefusal.map { (.checkCondition, $0) }
     }
 
     /// What a WRITE would end with before it writes; nil when nothing is in the way.
     var writeRefusal: (status: SCSIStatus, sense: SenseData?)? {
         if nexus?.mayWrite == false { return (.reservationConflict, nil) }
-        return (disk.notReadySense ?? disk.writeProtectionSense).map { (.checkCondition, $0) }
+        return (mediumRefusal ?? disk.writeProtectionSense).map { (.checkCondition, $0) }
+    }
+
+    /// Why the medium is not used: by the access state of the target port, because it is not ready, or because it is
+    /// not the one any more that the copy began with.
+    private var mediumRefusal: SenseData? {
+        if let sense = nexus?.accessStateRefusal ?? disk.notReadySense { return sense }
+        return mediumGeneration == disk.mediumGeneration ? nil : SenseData(.unitAttention, .mediumMayHaveChanged)
     }
 }
 

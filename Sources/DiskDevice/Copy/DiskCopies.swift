@@ -30,6 +30,7 @@ extension DiskDeviceServer {
             }
             return task.fail(.illegalRequest, .operationInProgress)
         }
+        operation.noteMediumGeneration(task.mediumGeneration, of: self)
         if case .populate = operation.work { return populate(task, operation) }
         guard let lease = task.reactor.pool.lease(capacity: Self.copyBufferLength) else {
             copyManager.withdraw(task)
@@ -240,8 +241,9 @@ extension DiskDeviceServer {
     ) -> CommandProgress {
         leaveCopyGate(operation)
         guard let source = transfer.source, let piece = operation.piece else { return endCopy(task, operation, nil) }
-        if case .failed = source.disk.image.outcome(of: task.fileRequest) {
-            let sense = SenseData(.mediumError, .unrecoveredReadError)
+        if case .failed(let failed) = source.disk.image.outcome(of: task.fileRequest) {
+            let code: AdditionalSenseCode = failed == .marked ? .markedBadByApplicationClient : .unrecoveredReadError
+            let sense = SenseData(.mediumError, code)
             return endCopy(
                 task, operation, failure(of: source, isDestination: false, (.checkCondition, sense), operation))
         }

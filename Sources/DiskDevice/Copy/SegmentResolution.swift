@@ -41,7 +41,11 @@ extension DiskDeviceServer {
     ) throws(CopySense) -> CopyParty {
         let number = operation.segment
         // The logical unit that contains the copy manager.
-        if identifier == 0xFFFF { return CopyParty(disk: self, nexus: operation.nexus, descriptorOffset: nil) }
+        if identifier == 0xFFFF {
+            return CopyParty(
+                disk: self, nexus: operation.nexus, descriptorOffset: nil,
+                mediumGeneration: operation.mediumGeneration(of: self))
+        }
         guard let descriptor = list.descriptor(identifier) else {
             throw CopySense(.unreachableCopyTarget, segment: number, pointer: .segment(field))
         }
@@ -56,7 +60,9 @@ extension DiskDeviceServer {
                 .invalidFieldInParameterList, segment: number,
                 pointer: .list(descriptor.offset + CSCDDescriptor.blockLengthOffset))
         }
-        return CopyParty(disk: found.disk, nexus: found.nexus, descriptorOffset: descriptor.offset)
+        return CopyParty(
+            disk: found.disk, nexus: found.nexus, descriptorOffset: descriptor.offset,
+            mediumGeneration: operation.mediumGeneration(of: found.disk))
     }
 
     /// The disk with that NAA identifier that the initiator of `nexus` reaches.

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Media
 internal import SCSI
 internal import TargetCore
 
@@ -36,7 +37,10 @@ extension DiskDeviceServer {
                 task, operation, .aborted(CopySense(.commandsClearedByDeviceServer, segment: 0)))
         }
         // It may have been parked for some time.
-        if let sense = notReadySense { return endCopy(task, operation, .sense(sense)) }
+        if let sense = notReadySense ?? senseBehindGate(task) { return endCopy(task, operation, .sense(sense)) }
+        if let failure = image.loss {
+            return endCopy(task, operation, .sense(Self.writeFailure(failure, block: nil)))
+        }
         guard
             let token = copyManager.tokens.create(
                 list.ranges.extents, of: self, targetName: operation.nexus.iTNexus.target.name,
@@ -44,6 +48,11 @@ extension DiskDeviceServer {
         else {
             return endCopy(
                 task, operation, .sense(SenseData(.illegalRequest, .insufficientResourcesToCreateROD)))
+        }
+        // A loss that comes in between has not found the token.
+        if let failure = image.loss {
+            token.invalidate(.cancelled)
+            return endCopy(task, operation, .sense(Self.writeFailure(failure, block: nil)))
         }
         operation.token = token
         return endCopy(task, operation, nil)
@@ -68,7 +77,8 @@ extension DiskDeviceServer {
         operation.wantedBlocks = Int(list.ranges.blocks)
         operation.deletesToken = list.deletesToken
         let wanted = byteCount(list.ranges.blocks)
-        let destination = CopyParty(disk: self, nexus: nexus, descriptorOffset: nil)
+        let destination = CopyParty(
+            disk: self, nexus: nexus, descriptorOffset: nil, mediumGeneration: operation.mediumGeneration(of: self))
         if list.isZero {
             startTransfer(
                 task, operation,
@@ -116,9 +126,12 @@ extension DiskDeviceServer {
         startTransfer(
             task, operation,
             CopyTransfer(
-                source: CopyParty(disk: disk, nexus: nil, descriptorOffset: nil), sourceExtents: token.extents,
-                sourceOffset: offset, destination: destination, destinationExtents: list.ranges.extents,
-                length: byteCount(UInt64(blocks)), dataLength: data, isDescending: false, token: token))
+                source: CopyParty(
+                    disk: disk, nexus: nil, descriptorOffset: nil,
+                    mediumGeneration: operation.mediumGeneration(of: disk)),
+                sourceExtents: token.extents, sourceOffset: offset, destination: destination,
+                destinationExtents: list.ranges.extents, length: byteCount(UInt64(blocks)), dataLength: data,
+                isDescending: false, token: token))
         return nil
     }
 }

@@ -335,6 +335,8 @@ struct RODTokenTests {
         fixture.disks[0].store.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: false)
         #expect(fixture.disks[0].image.synchronize() != nil)
         #expect(port.writeUsing(TokenList.write(token, [(0, 1)])).sense == cancelled)
+        // Until the loss is acknowledged nobody knows what a token would represent.
+        #expect(port.populate(TokenList.populate([(0, 1)])).sense == SenseData(.mediumError, .writeError))
         #expect(fixture.disks[0].server.acknowledgeLoss() == nil)
         token = port.token([(0, 1)])
         fixture.manager.remove(fixture.disks[0].unit)
