@@ -32,7 +32,7 @@ public protocol ByteStore: AnyObject, Sendable {
     func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult
     /// Makes everything that was written before the call durable.
     func synchronizeData() -> Int32
-    /// The same with what `setNote` has put down or removed.
+    /// The same with what `setNote` has recorded or removed.
     func synchronize() -> Int32
     /// Makes reads from `offset` on come from the device, as far as the host can.
     func dropCached(from offset: Int64)
@@ -65,7 +65,7 @@ public protocol ByteStore: AnyObject, Sendable {
     func noteLoss(_ note: LossNote?) -> Int32
     /// What `setNote` has recorded under that key; nil when there is nothing, or the store keeps nothing.
     func note(_ key: StoreNoteKey) throws(SystemError) -> [UInt8]?
-    /// Puts `bytes` down under that key beside the store, or removes what is there (nil), which succeeds where there is
+    /// Records `bytes` under that key beside the store, or removes what is there (nil), which succeeds where there is
     /// nothing. Durable after `synchronize`.
     func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32
     /// Has transfers that may wait go past the page cache, as far as that is possible, and no others take place; or

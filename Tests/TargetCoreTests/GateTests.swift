@@ -186,7 +186,7 @@ struct GateTests {
         #expect(fixture.device.reportedParameters == [1...2, 2...3])
         #expect(
             port.execute([OperationCode.logSense, 0, 0, 0xFF, 0, 0, 0, 0, 255, 0]).dataIn.suffix(6) == [
-                0, 0, 0, 0xFF, 0x2E, 0,
+                0, 0xFF, 0x2E, 0, 0x2E, 0xFF,
             ])
     }
 }
