@@ -181,6 +181,11 @@ final class TaskClearing: @unchecked Sendable {
         return unitsWithTaskAborted.contains(unit)
     }
 
+    /// Why tasks end here: the second only where a unit has TAS, as each costs a look at all tasks.
+    private var reasons: [AbortReason] {
+        unitsWithTaskAborted.isEmpty ? [.withoutAnswer] : [.withoutAnswer, .byAnotherNexus]
+    }
+
     private func isAffected(_ task: SCSITask, of nexus: ITNexus, _ reason: AbortReason) -> Bool {
         isAffected(task, of: nexus) && endsWithTaskAborted(task, of: nexus) == (reason == .byAnotherNexus)
     }
@@ -190,7 +195,7 @@ final class TaskClearing: @unchecked Sendable {
         if nexus !== origin {
             nexus.announceClearing { self.isAffected($0, of: nexus) && !self.endsWithTaskAborted($0, of: nexus) }
         }
-        for reason in [AbortReason.withoutAnswer, .byAnotherNexus] {
+        for reason in reasons {
             nexus.abortBlocked(reason, where: { isAffected($0, of: nexus, reason) }) {
                 if reason == .withoutAnswer { $0.nexus?.hasLostTask = true }
             }
@@ -201,7 +206,7 @@ final class TaskClearing: @unchecked Sendable {
     private func abortOthers(_ part: Part) -> Int? {
         guard let (nexus, unitNexuses) = part.takeNext() else { return nil }
         if isReset { for unitNexus in unitNexuses { unitNexus.taskSet.hold() } }
-        for reason in [AbortReason.withoutAnswer, .byAnotherNexus] {
+        for reason in reasons {
             nexus.abortTasks(
                 reason,
                 where: { task in

@@ -133,7 +133,7 @@ struct TargetPortGroupTests {
         let port = fixture.initiator("a", port: 1)
         for (code, usage) in [(OperationCode.maintenanceIn, UInt8(0xEA)), (OperationCode.maintenanceOut, 0x0A)] {
             let report = port.execute([OperationCode.maintenanceIn, 0x0C, 2, code, 0, 0x0A, 0, 0, 0, 64, 0, 0]).dataIn
-            #expect(report == [0, 3, 0, 12, code, usage, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0])
+            #expect(report == [0, 3, 0, 12, code, usage, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF, 0, 0x04])
         }
     }
 }

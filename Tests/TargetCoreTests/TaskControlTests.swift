@@ -133,7 +133,7 @@ struct TaskControlTests {
         let port = fixture.initiator()
         let other = fixture.initiator("iqn.2026-11.test:b")
         #expect(control(port, interlock: 3) == nil)
-        other.clearUnitAttentions()
+        _ = other.execute([OperationCode.requestSense, 0, 0, 0, 18, 0])
         #expect(port.execute([OperationCode.reserve6, 0, 0, 0, 0, 0]).status == .good)
         #expect(other.execute(testUnitReady).status == .reservationConflict)
         let sense = other.execute([OperationCode.requestSense, 0, 0, 0, 18, 0]).dataIn
