@@ -89,16 +89,20 @@ extension Schema {
             ("logicalUnitMapping", "target"), ("targetPortalGroup", "target"), ("targetAccess", "target"),
             ("groupLogicalUnitMapping", "target"), ("initiatorGroupMember", "initiatorGroup"),
         ]
-        for (table, whole) in parts {
-            let events = [("Added", "INSERT", "NEW"), ("Changed", "UPDATE", "NEW"), ("Removed", "DELETE", "OLD")]
-            for (name, event, row) in events {
-                try database.execute(
-                    sql: """
-                        CREATE TRIGGER \(table)\(name) AFTER \(event) ON \(table) BEGIN
-                            \(raise(whole, "id = \(row).\(whole)"))
-                        END;
-                        """)
-            }
+        for (table, whole) in parts { try addGeneration(of: whole, byPartsIn: table, database) }
+    }
+
+    /// The thing whose parts are in `table`, which has its key in a column of its name, gets another generation with
+    /// each change of them.
+    static func addGeneration(of whole: String, byPartsIn table: String, _ database: Database) throws {
+        let events = [("Added", "INSERT", "NEW"), ("Changed", "UPDATE", "NEW"), ("Removed", "DELETE", "OLD")]
+        for (name, event, row) in events {
+            try database.execute(
+                sql: """
+                    CREATE TRIGGER \(table)\(name) AFTER \(event) ON \(table) BEGIN
+                        \(raise(whole, "id = \(row).\(whole)"))
+                    END;
+                    """)
         }
     }
 

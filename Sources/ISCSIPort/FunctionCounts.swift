@@ -16,8 +16,8 @@ struct FunctionCounts {
         case absent
     }
 
-    /// How many functions there may be beyond `limit`, of scopes that had none: one for each number, all and absent.
-    static let assured = LogicalUnitMap.numbers.count + 2
+    /// How many functions there may be beyond `limit`, of scopes that had none: one for each unit, all and absent.
+    static let assured = LogicalUnitMap.maximumCount + 2
 
     /// The most in all, beyond those that are assured.
     let limit: Int

@@ -13,7 +13,7 @@ public struct ISCSIURL: Hashable, Sendable, CustomStringConvertible {
     public let credential: CHAPCredential?
     /// The target's iSCSI name; nil stands for the portal itself (discovery).
     public let targetName: String?
-    /// The number of the logical unit, below 16384.
+    /// The number of the logical unit, below 65536.
     public let logicalUnit: Int?
 
     /// The parts of `text`, or nil when it is no such URL.
@@ -34,7 +34,7 @@ public struct ISCSIURL: Hashable, Sendable, CustomStringConvertible {
         self.portal = portal
         targetName = parts.count > 1 && !parts[1].isEmpty ? String(parts[1]) : nil
         if parts.count > 2 {
-            guard targetName != nil, let number = Int(parts[2]), (0..<16_384).contains(number) else { return nil }
+            guard targetName != nil, let number = Int(parts[2]), (0..<65_536).contains(number) else { return nil }
             logicalUnit = number
         } else {
             logicalUnit = nil

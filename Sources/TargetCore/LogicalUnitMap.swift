@@ -6,8 +6,11 @@ internal import Platform
 /// nexus meets a number for the first time and for REPORT LUNS, changed by the control plane. It knows the nexuses that
 /// use it: they learn of changes. One logical unit may be in several maps, and in one more than once.
 public final class LogicalUnitMap: Sendable {
-    /// The numbers that flat space addressing reaches (SAM-5 clause 4.7.7.4).
-    public static let numbers = 0..<16384
+    /// The numbers that there are. Extended flat space addressing reaches further (SAM-5 clause 4.7.7.5), but a table
+    /// takes eight bytes for each 64 numbers below its highest, in each nexus.
+    public static let numbers = 0..<65536
+    /// The most units of a map.
+    public static let maximumCount = 16384
 
     private struct State {
         var units = LogicalUnitTable<LogicalUnit>()
@@ -70,11 +73,12 @@ public final class LogicalUnitMap: Sendable {
 
     // MARK: Changes
 
-    /// Puts a unit at a number, and tells the nexuses; false when the number is taken or not one of `numbers`.
+    /// Puts a unit at a number, and tells the nexuses; false when the number is taken or not one of `numbers`, or the
+    /// map is full.
     func insert(_ unit: LogicalUnit, at number: Int) -> Bool {
         guard Self.numbers.contains(number) else { return false }
         let nexuses: [ITNexus]? = state.withLock { state in
-            guard state.units[number] == nil else { return nil }
+            guard state.units[number] == nil, state.units.count < Self.maximumCount else { return nil }
             state.units[number] = unit
             return Array(state.nexuses.values)
         }

@@ -43,7 +43,7 @@ public final class Target: Sendable {
 
     /// Puts a logical unit at `number` of `map` (the target's own when nil). Initiators that are logged in and use the
     /// map learn of it by REPORTED LUNS DATA HAS CHANGED (SPC-5 clause 6.33) and can use the unit at once. False, and
-    /// nothing has changed, when the number is taken or not one of `LogicalUnitMap.numbers`.
+    /// nothing has changed, when the number is taken or not one of `LogicalUnitMap.numbers`, or the map is full.
     @discardableResult
     public func map(_ unit: LogicalUnit, at number: Int, of map: LogicalUnitMap? = nil) -> Bool {
         (map ?? logicalUnits).insert(unit, at: number)

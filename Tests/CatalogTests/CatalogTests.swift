@@ -112,6 +112,43 @@ struct OpeningTests {
         #expect(try again.targets().map(\.accessLevel) == [.open, .groups, .loopback, .loopback])
     }
 
+    @Test("a catalog of version 12 keeps its maps, whose numbers go up to 65535 then")
+    func wideNumbers() throws {
+        let folder = try ScratchFolder()
+        let raw = try DatabaseQueue(path: folder.catalog)
+        try raw.write { database in
+            for migration in Schema.migrations.prefix(12) { try migration(database) }
+            try database.execute(
+                sql: """
+                    PRAGMA application_id = \(Schema.applicationID);
+                    PRAGMA user_version = 12;
+                    INSERT INTO logicalUnit VALUES (1, 'disk', 'S1', 1), (2, 'disk', 'S2', 2);
+                    INSERT INTO target (id, name) VALUES (1, 't:a');
+                    INSERT INTO initiatorGroup (id, name, rank, created)
+                        VALUES (1, 'g', 10, '2026-11-01 00:00:00.000');
+                    INSERT INTO targetAccess VALUES (1, 1, 1);
+                    INSERT INTO logicalUnitMapping VALUES (1, 0, 1), (1, 16383, 2);
+                    INSERT INTO groupLogicalUnitMapping VALUES (1, 1, 7, 2);
+                    """)
+        }
+        try raw.close()
+        let catalog = try Catalog(path: folder.catalog)
+        let before = try #require(try catalog.targets().first)
+        #expect(before.logicalUnits == [0: 1, 16383: 2])
+        #expect(before.access.map(\.logicalUnits) == [[7: 2]])
+        // Another generation with each change, as before.
+        try catalog.changeAccess { change in
+            try change.unmap([16383], from: 1)
+            try change.map([65535: 2], to: 1)
+        }
+        let mapped = try #require(try catalog.targets().first)
+        #expect(mapped.logicalUnits == [0: 1, 65535: 2] && mapped.generation > before.generation)
+        try catalog.changeAccess { try $0.setAccess(of: 1, to: 1, logicalUnits: [65535: 1]) }
+        let shown = try #require(try catalog.targets().first)
+        #expect(shown.access.map(\.logicalUnits) == [[65535: 1]] && shown.generation > mapped.generation)
+        #expect(throws: CatalogError.self) { try catalog.changeAccess { try $0.map([65536: 2], to: 1) } }
+    }
+
     @Test("a new catalog is made only where the caller wants one, and nothing is before")
     func unwanted() throws {
         let folder = try ScratchFolder()

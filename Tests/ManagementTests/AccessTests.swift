@@ -119,7 +119,7 @@ struct AccessTests {
         #expect(await code { try await map("many", nil, [8: "a"]) } == .conflict)
         #expect(await code { try await map("many", nil, [8: "x"]) } == .notFound)
         let targets = try fixture.endpoint("targets")
-        for units in [["16384": "vtl"], ["-1": "vtl"], ["x": "vtl"], ["1": "vtl/slot:1"], ["1": ""]] as [JSONValue] {
+        for units in [["65536": "vtl"], ["-1": "vtl"], ["x": "vtl"], ["1": "vtl/slot:1"], ["1": ""]] as [JSONValue] {
             #expect(await code { try await targets.perform("map", "many", ["units": units]) } == .invalid)
             #expect(await code { try await targets.create("new", ["units": units]) } == .invalid)
         }

@@ -56,10 +56,12 @@ struct SenseTests {
 @Suite("Logical unit numbers and commands")
 struct IdentifierTests {
     @Test(
-        "Peripheral and flat addressing",
+        "Peripheral, flat and extended flat addressing",
         arguments: [
             (0, 0x0000_0000_0000_0000), (1, 0x0001_0000_0000_0000), (255, 0x00FF_0000_0000_0000),
             (256, 0x4100_0000_0000_0000), (16383, 0x7FFF_0000_0000_0000),
+            (16384, 0xD200_4000_0000_0000), (65535, 0xD200_FFFF_0000_0000), (0xFF_0000, 0xD2FF_0000_0000_0000),
+            (0xFF_FFFF, 0xD2FF_FFFF_0000_0000),
         ] as [(Int, UInt64)])
     func numbers(number: Int, rawValue: UInt64) {
         #expect(LogicalUnitNumber(number).rawValue == rawValue)
@@ -70,6 +72,7 @@ struct IdentifierTests {
         "Other forms name no unit",
         arguments: [
             0x0100_0000_0000_0000, 0x0000_0001_0000_0000, 0xC101_0000_0000_0000, 0x8000_0000_0000_0000,
+            0xD200_4000_0000_0001, 0xD200_4000_0001_0000, 0xE200_4000_0000_0000, 0xD100_4000_0000_0000,
         ] as [UInt64])
     func otherForms(rawValue: UInt64) {
         #expect(LogicalUnitNumber(rawValue: rawValue).number == nil)

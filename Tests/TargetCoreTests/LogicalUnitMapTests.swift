@@ -28,24 +28,37 @@ struct LogicalUnitMapTests {
     func reportLUNs() throws {
         let fixture = UnitFixture()
         let port = fixture.initiator()
-        let numbers = [0, 7, 255, 256, 300, 16383]
+        let numbers = [0, 7, 255, 256, 300, 16383, 16384, 65535]
         for number in numbers.reversed() where number != 0 {
             fixture.target.map(LogicalUnit(ExampleDevice()), at: number)
         }
         #expect(report(port).numbers == numbers)
-        #expect(report(port).listLength == 48)
+        #expect(report(port).listLength == 64)
         #expect(report(port, select: 2).numbers == numbers)
-        #expect(report(port, select: 2).listLength == 64)
-        #expect(report(port, select: 2, allocation: 16) == (numbers: [0], listLength: 64))
+        #expect(report(port, select: 2).listLength == 80)
+        #expect(report(port, select: 2, allocation: 16) == (numbers: [0], listLength: 80))
         #expect(report(port, select: 1).listLength == 16)
-        #expect(report(port, allocation: 24) == (numbers: [0, 7], listLength: 48))
-        #expect(report(port, allocation: 16) == (numbers: [0], listLength: 48))
-        #expect(report(port, allocation: 8) == (numbers: [], listLength: 48))
-        #expect(port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0]).dataIn == [0, 0, 0, 48])
+        #expect(report(port, allocation: 24) == (numbers: [0, 7], listLength: 64))
+        #expect(report(port, allocation: 16) == (numbers: [0], listLength: 64))
+        #expect(report(port, allocation: 8) == (numbers: [], listLength: 64))
+        #expect(port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0]).dataIn == [0, 0, 0, 64])
         #expect(port.execute([OperationCode.reportLUNs, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).dataInLength == 0)
         let refused = port.execute([OperationCode.reportLUNs, 0, 3, 0, 0, 0, 0, 0, 1, 0, 0, 0])
         #expect(refused.sense?.fieldPointer == FieldPointer(isInCommand: true, byte: 2))
         #expect(report(port, logicalUnit: 99).numbers == numbers, "a number without a unit reports too")
+    }
+
+    @Test("There is no number beyond the last one, and no room for more units than a map takes")
+    func limits() {
+        let map = LogicalUnitMap()
+        let unit = LogicalUnit(ExampleDevice())
+        for number in [-1, LogicalUnitMap.numbers.upperBound, Int.max] {
+            #expect(!map.insert(unit, at: number) && map[number] == nil)
+        }
+        let taken = LogicalUnitMap.numbers.reversed().count { map.insert(unit, at: $0) }
+        #expect(taken == LogicalUnitMap.maximumCount && map.count == taken)
+        #expect(map.remove(at: LogicalUnitMap.numbers.upperBound - 1, Countdown {}) === unit)
+        #expect(map.insert(unit, at: 0) && !map.insert(unit, at: 1))
     }
 
     @Test("Well known logical units are listed, say what they are, and have the commands of their clause only")

@@ -176,6 +176,13 @@ extension ControlPlane {
     func checkNumbers(
         _ wanted: [Int: Int64], present: [Int: Int64], target: String, _ devices: DeviceUnits
     ) throws(ManagementError) {
+        let (count, limit) = (present.count + wanted.count, ISCSITarget.maximumUnits)
+        guard count <= limit else {
+            throw ManagementError(
+                .conflict,
+                "target '\(target)' would show \(count) logical units, and \(limit) is the most; show the others at "
+                    + "another target")
+        }
         // Turned around, so that a number of each unit is found without looking through all.
         let presentNumbers = Dictionary(present.map { ($0.value, $0.key) }, uniquingKeysWith: min)
         let wantedNumbers = Dictionary(wanted.map { ($0.value, [$0.key]) }, uniquingKeysWith: +)

@@ -1,7 +1,10 @@
 /// A target (RFC 7143 section 4.2.6.1) with the logical units that it shows; its name is its iSCSI name.
 public enum ISCSITarget: ResourceKind {
-    /// The logical unit numbers that there are: a single level of flat addressing (SAM-5 clause 4.7.7.4).
-    public static let numbers = 0...16383
+    /// The logical unit numbers that there are: a single level, from 16384 on of extended flat space addressing (SAM-5
+    /// clause 4.7.7.5), which not every initiator knows.
+    public static let numbers = 0...65535
+    /// The most logical units that a target shows, to a group or to everyone.
+    public static let maximumUnits = 16384
     /// The most groups that a target can be shown to, and the most portal groups that can offer it.
     public static let maximumGroups = 1024
 
@@ -24,7 +27,7 @@ public enum ISCSITarget: ResourceKind {
     }
 
     /// Devices by logical unit number.
-    static let units = FieldType.map(.number(numbers), .text(.device), maximumCount: numbers.count)
+    static let units = FieldType.map(.number(numbers), .text(.device), maximumCount: maximumUnits)
 
     public struct Spec: Record {
         /// Who may log in.
@@ -136,7 +139,7 @@ public enum ISCSITarget: ResourceKind {
                 "groups", \.groups, .list(.text(.any("name")), maximumCount: maximumGroups), .required,
                 column: "GROUPS", help: "The groups that it is shown to, in the order in which they count."),
             Field(
-                "units", \.units, .list(Unit.type, maximumCount: numbers.count), .required,
+                "units", \.units, .list(Unit.type, maximumCount: maximumUnits), .required,
                 help: "The logical units by number: what the target shows, and what groups see instead."),
         ]
     }
@@ -263,7 +266,7 @@ public enum ISCSITarget: ResourceKind {
                 Field(
                     "units", \.units,
                     .list(
-                        .count(Int64(numbers.lowerBound)...Int64(numbers.upperBound)), maximumCount: numbers.count),
+                        .count(Int64(numbers.lowerBound)...Int64(numbers.upperBound)), maximumCount: maximumUnits),
                     option: "lun", help: "A logical unit number; may be given several times."),
                 .open(\.mayWiden),
             ]
