@@ -66,6 +66,11 @@
         bytes.copyToArray()
     }
 
+    /// A copy of its first bytes, at most `limit`.
+    public borrowing func copyToArray(first limit: Int) -> [UInt8] {
+        bytes.extracting(0..<min(limit, bytes.byteCount)).copyToArray()
+    }
+
     /// Appends all of `source`, which must fit.
     public mutating func append(_ source: RawSpan) {
         let end = count

@@ -81,6 +81,8 @@ public final class ChangerDeviceServer: DeviceServer, @unchecked Sendable {
         personality.inquiryData(standard)
     }
 
+    public var acceptsMicrocode: Bool { personality.acceptsMicrocode }
+
     public var vitalProductDataPages: [UInt8] { personality.pages }
 
     public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? {

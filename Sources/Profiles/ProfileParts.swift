@@ -44,7 +44,7 @@ struct ProfileVitalProductData: Sendable, Decodable {
 struct ProfileHead: Sendable {
     static let fields = [
         "kind", "name", "description", "vendor", "product", "revision", "unitSerialNumber", "inquiryVendorSpecificBit",
-        "inquiryVendorSpecific", "modePages", "vitalProductData", "timeoutsSeconds",
+        "inquiryVendorSpecific", "acceptsMicrocode", "modePages", "vitalProductData", "timeoutsSeconds",
     ]
     /// The most characters of a unit serial number.
     static let maximumSerialNumberLength = 64
@@ -60,6 +60,8 @@ struct ProfileHead: Sendable {
     let hasInquiryVendorSpecificBit: Bool
     /// Bytes 36 to 55 of standard INQUIRY data, or fewer.
     let inquiryVendorSpecific: ProfileTemplate?
+    /// Whether WRITE BUFFER downloads microcode.
+    let acceptsMicrocode: Bool
     let modePages: [ProfileModePage]
     let vitalProductData: [ProfileVitalProductData]
     let timeouts: [String: UInt32]
@@ -86,6 +88,7 @@ struct ProfileHead: Sendable {
             }
         }
         hasInquiryVendorSpecificBit = try fields.flag("inquiryVendorSpecificBit")
+        acceptsMicrocode = try fields.flag("acceptsMicrocode")
         inquiryVendorSpecific =
             fields.has("inquiryVendorSpecific") ? try fields.template("inquiryVendorSpecific", maximumCount: 20) : nil
         modePages = try fields.value("modePages")

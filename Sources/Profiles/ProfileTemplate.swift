@@ -151,6 +151,8 @@ public struct ProfilePersonality: Sendable {
     public let unitSerialNumber: String
     /// The codes of the profile's VPD pages.
     public let pages: [UInt8]
+    /// Whether WRITE BUFFER downloads microcode, which changes PRODUCT REVISION LEVEL.
+    public let acceptsMicrocode: Bool
     private let contents: [UInt8: [UInt8]]
     private let vendorSpecific: [UInt8]
     private let hasVendorSpecificBit: Bool
@@ -161,6 +163,7 @@ public struct ProfilePersonality: Sendable {
         pages = head.vitalProductData.map(\.page)
         contents = Dictionary(uniqueKeysWithValues: head.vitalProductData.map { ($0.page, $0.content.bytes(values)) })
         vendorSpecific = head.inquiryVendorSpecific?.bytes(values) ?? []
+        acceptsMicrocode = head.acceptsMicrocode
         hasVendorSpecificBit = head.hasInquiryVendorSpecificBit
     }
 

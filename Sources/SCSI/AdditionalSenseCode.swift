@@ -145,6 +145,7 @@ extension AdditionalSenseCode {
     public static let failedSelfTest = Self(0x3E, 0x03)
     /// LOGICAL UNIT HAS NOT SELF-CONFIGURED YET.
     public static let notSelfConfigured = Self(0x3E, 0x00)
+    public static let microcodeHasBeenChanged = Self(0x3F, 0x01)
     public static let inquiryDataHasChanged = Self(0x3F, 0x03)
     public static let deviceIdentifierChanged = Self(0x3F, 0x05)
     public static let echoBufferOverwritten = Self(0x3F, 0x0F)

@@ -151,6 +151,8 @@ extension TapeDeviceServer {
         personality.inquiryData(standard)
     }
 
+    public var acceptsMicrocode: Bool { personality.acceptsMicrocode }
+
     /// Manufacturer-assigned Serial Number (SSC-5 clause 8.6.3).
     private static let manufacturerSerialNumberPage: UInt8 = 0xB1
 

@@ -71,6 +71,9 @@ public protocol DeviceServer: AnyObject, Sendable {
     /// Whether written data may be in a volatile cache: V_SUP of the Extended INQUIRY Data page.
     var hasVolatileCache: Bool { get }
 
+    /// Whether WRITE BUFFER downloads microcode, which changes PRODUCT REVISION LEVEL and nothing else.
+    var acceptsMicrocode: Bool { get }
+
     // MARK: INQUIRY
 
     /// Standard INQUIRY data, made from what SPC says of all types.
@@ -227,6 +230,7 @@ extension DeviceServer {
     }
     public var selfTestFailure: SenseData? { nil }
     public var hasPowerConditions: Bool { false }
+    public var acceptsMicrocode: Bool { false }
     public var hasVolatileCache: Bool { false }
     public var commonLogPages: [CommonLogPage] { [] }
     public var logicalBlockLength: Int { 1 }

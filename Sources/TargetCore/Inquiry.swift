@@ -69,6 +69,7 @@ extension LogicalUnit {
         let allocationLength = Int(block.bytes.loadBE16(at: 3))
         var standard = server.standardInquiryData(
             server.traits.standardData(identity, nexus.iTNexus.targetPort.protocolIdentifier))
+        if let revision = downloadedRevision { standard.replaceSubrange(32..<36, with: revision) }
         // TPGS: implicit and explicit asymmetric logical unit access.
         if managesAccessStates { standard[5] |= 0x30 }
         // PERIPHERAL QUALIFIER 001b.

@@ -35,6 +35,8 @@ public final class LogicalUnit: Sendable {
     let clock = DeviceClock()
     /// The buffers of READ BUFFER and WRITE BUFFER.
     let buffers = UnitBuffers()
+    /// The microcode that was downloaded to it.
+    let microcode = Microcode()
     /// What counts its commands, by reactor; one for each on which it is used.
     private let countersOfReactors = Lock<[ObjectIdentifier: CommandCounters]>([:])
     /// Told of commands that have failed because of the medium or the host.

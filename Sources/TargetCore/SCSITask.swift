@@ -275,6 +275,15 @@ public final class SCSITask {
         return list
     }
 
+    /// How many bytes of Data-Out there are, and the first of them, `limit` at most.
+    func parameterListStart(_ limit: Int) -> (count: Int, first: [UInt8]) {
+        guard let lease = dataOut.lease.take() else { return (0, []) }
+        let count = lease.count
+        let first = lease.copyToArray(first: limit)
+        dataOut.lease = consume lease
+        return (count, first)
+    }
+
     /// Ends a pending task: its status is set. Called on the task's reactor.
     public func finish() {
         guard let nexus else { preconditionFailure("a task without a nexus cannot end") }

@@ -127,6 +127,54 @@ struct DiagnosticTests {
         #expect(write(port, 0x02, [1], 1).sense == .invalidField(byte: 2))
     }
 
+    @Test("Microcode changes the revision; saved it stays, unsaved it goes, and the others are told")
+    func microcode() {
+        let store = ParameterStore()
+        let fixture = UnitFixture()
+        fixture.device.acceptsMicrocode = true
+        fixture.unit.keepParameters(with: store)
+        let (port, other) = (fixture.initiator(), fixture.initiator("iqn.2026-11.test:b"))
+        func revision(_ port: InMemoryPort) -> [UInt8] {
+            Array(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).dataIn[32..<36])
+        }
+        #expect(revision(port) == Array("1   ".utf8))
+        #expect(write(port, 0x05, Array("AB01".utf8) + [0, 1, 2]).status == .good)
+        #expect(other.clearUnitAttentions() == [.microcodeHasBeenChanged] && port.clearUnitAttentions() == [])
+        #expect(revision(other) == Array("AB01".utf8))
+        #expect(store.kept[KeptParameter(.microcode)] == Array("AB01".utf8))
+        #expect(write(port, 0x04, Array("AB02".utf8)).status == .good && revision(port) == Array("AB02".utf8))
+        #expect(other.clearUnitAttentions() == [.microcodeHasBeenChanged])
+        // What was kept, in another life; not where the profile accepts none.
+        for accepts in [true, false] {
+            let again = UnitFixture()
+            again.device.acceptsMicrocode = accepts
+            again.unit.keepParameters(with: ParameterStore(store.kept))
+            #expect(revision(again.initiator()) == Array((accepts ? "AB01" : "1   ").utf8))
+        }
+        // In pieces, which follow one another.
+        #expect(write(port, 0x0F, []).sense == SenseData(.illegalRequest, .commandSequenceError))
+        #expect(write(port, 0x0E, [1, 2], at: 4).sense == .invalidField(byte: 3))
+        #expect(write(port, 0x0E, Array("AB03".utf8)).status == .good)
+        #expect(write(other, 0x0E, [1, 2], at: 4).sense == .invalidField(byte: 3))
+        #expect(write(port, 0x0E, [1, 2], at: 4).status == .good)
+        #expect(write(port, 0x0E, [3], at: 5).sense == .invalidField(byte: 3))
+        #expect(write(port, 0x0E, [3], at: 6).status == .good && revision(port) == Array("AB02".utf8))
+        #expect(write(other, 0x0F, []).status == .good && revision(port) != Array("AB02".utf8))
+        #expect(port.clearUnitAttentions() == [.microcodeHasBeenChanged] && revision(port) == Array("AB03".utf8))
+        #expect(write(other, 0x0F, []).sense == SenseData(.illegalRequest, .commandSequenceError))
+        // Nothing changes.
+        #expect(write(port, 0x05, []).status == .good)
+        #expect(write(port, 0x05, [0x41, 0x42, 0x43]).sense == SenseData(.illegalRequest, .parameterListLengthError))
+        #expect(write(port, 0x05, [0x41, 0x42, 0x0A, 0x43]).sense == .invalidParameter(byte: 2))
+        #expect(write(port, 0x0E, Array("AB04".utf8), 1).sense == .invalidField(byte: 2))
+        for mode in [0x06, 0x07, 0x0D] as [UInt8] {
+            #expect(write(port, mode, Array("AB04".utf8)).sense == .invalidField(byte: 1, bit: 4))
+        }
+        store.fail()
+        #expect(write(port, 0x05, Array("AB04".utf8)).sense?.key == .hardwareError)
+        #expect(revision(port) == Array("AB03".utf8) && other.clearUnitAttentions() == [])
+    }
+
     @Test("Microcode and other modes are refused", arguments: [0x00, 0x04, 0x05, 0x06, 0x07, 0x0D, 0x0E, 0x0F, 0x1C])
     func otherModes(mode: Int) {
         let port = UnitFixture().initiator()

@@ -80,6 +80,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     /// The pages that the unit makes.
     var commonLogPages: [CommonLogPage] = []
     var selfTestFailure: SenseData?
+    var acceptsMicrocode = false
     /// What LOG SENSE has told of page 2Eh.
     var reportedParameters: [ClosedRange<UInt16>] = []
 

@@ -12,6 +12,8 @@ public struct KeptParameter: Hashable, Sendable {
         case logCounters
         /// The results of the last self-tests.
         case selfTests
+        /// PRODUCT REVISION LEVEL of microcode that was downloaded and saved.
+        case microcode
     }
 
     public let kind: Kind

@@ -52,8 +52,8 @@ final class UnitBuffers: Sendable {
     }
 }
 
-/// READ BUFFER(10) and WRITE BUFFER (SPC-5 clauses 6.18 and 6.49): a data buffer and the echo buffer. Microcode is part
-/// of the program and comes with it: the modes that download some are refused.
+/// READ BUFFER(10) and WRITE BUFFER (SPC-5 clauses 6.18 and 6.49): a data buffer and the echo buffer. Where the
+/// profile accepts no microcode, the modes that download some are refused.
 extension LogicalUnit {
     /// MODE of READ BUFFER and WRITE BUFFER.
     private enum BufferMode {
@@ -96,6 +96,7 @@ extension LogicalUnit {
         let block = task.commandDescriptorBlock
         let offset = Int(block.bytes.loadBE24(at: 3))
         let length = Int(block.bytes.loadBE24(at: 6))
+        if let mode = microcodeMode(task) { return beginMicrocode(task, mode) }
         switch block[1] {
         case BufferMode.data:
             guard block[2] == 0 else { return task.failInvalidField(byte: 2) }
@@ -109,6 +110,7 @@ extension LogicalUnit {
     }
 
     func writeBuffer(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        if let mode = microcodeMode(task) { return downloadMicrocode(task, nexus, mode) }
         let block = task.commandDescriptorBlock
         let bytes = task.parameterList()
         guard !bytes.isEmpty else { return task.good() }

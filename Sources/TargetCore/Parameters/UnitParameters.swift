@@ -66,6 +66,7 @@ final class UnitParameters: Sendable {
                     && value.count <= LogicalUnit.ApplicationLogLimit.length
             case .identifyingInformation:
                 value.count <= LogicalUnit.InformationType(rawValue: parameter.number)?.limit ?? 0
+            case .microcode: value.count == Microcode.revisionLength
             case .selfTests: value.count <= LogicalUnit.selfTestLimit * LogicalUnit.selfTestResultLength
             // Their lengths are checked where they are put in force.
             case .modePage, .logCounters: true
