@@ -8,7 +8,7 @@ enum CopyLimit {
     /// MAXIMUM SEGMENT DESCRIPTOR COUNT.
     static let segments = 64
     /// MAXIMUM DESCRIPTOR LIST LENGTH, in bytes: as many of both as there may be.
-    static let listLength = descriptors * CSCDDescriptor.length + segments * CopySegment.length
+    static let listLength = descriptors * CSCDDescriptor.length + segments * CopySegment.Kind.bytes.length
     /// MAXIMUM SEGMENT LENGTH, in bytes.
     static let segmentLength = 64 << 20
     /// DATA SEGMENT GRANULARITY, as a power of two: the smallest logical block.

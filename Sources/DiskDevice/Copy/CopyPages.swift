@@ -61,7 +61,8 @@ extension DiskDeviceServer {
 
     /// Supported Descriptors (SPC-5 table 649).
     private var supportedDescriptors: [UInt8] {
-        Self.descriptor(0x0008, [2, CopySegment.blockToBlock, CSCDDescriptor.identification])
+        let codes = CopySegment.Kind.allCases.map(\.rawValue) + [CSCDDescriptor.identification]
+        return Self.descriptor(0x0008, [UInt8(codes.count)] + codes)
     }
 
     /// Supported CSCD IDs (SPC-5 table 650): FFFFh, the logical unit itself.

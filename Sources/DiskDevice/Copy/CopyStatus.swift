@@ -87,7 +87,7 @@ extension DiskDeviceServer {
         bytes.appendBE16(0)
         bytes.appendBE16(UInt16(CopyLimit.concurrentOfUnit))
         bytes += [UInt8(CopyLimit.concurrentOfUnit), CopyLimit.granularity, 0, 0, 0, 0, 0]
-        let descriptors = [CopySegment.blockToBlock, CSCDDescriptor.identification]
+        let descriptors = CopySegment.Kind.allCases.map(\.rawValue) + [CSCDDescriptor.identification]
         bytes += [UInt8(descriptors.count)] + descriptors
         var header: [UInt8] = []
         header.appendBE32(UInt32(bytes.count))

@@ -42,20 +42,30 @@ struct CSCDDescriptor {
     }
 }
 
-/// A block device to block device segment descriptor, type 02h (SPC-5 clause 6.4.6.4).
+/// A segment descriptor that copies from block device to block device: of type 02h, or of type 0Ah, which counts bytes
+/// (SPC-5 clauses 6.4.6.4 and 6.4.6.12).
 struct CopySegment {
-    /// The bytes of each.
-    static let length = 28
-    /// Copy from block device to block device.
-    static let blockToBlock: UInt8 = 0x02
+    /// DESCRIPTOR TYPE CODE; the raw values are the codes.
+    enum Kind: UInt8, CaseIterable {
+        case blocks = 0x02
+        /// With byte offsets in the first blocks.
+        case bytes = 0x0A
+
+        /// The bytes of each.
+        var length: Int { self == .blocks ? 28 : 32 }
+        /// Where the descriptor has how much is copied.
+        var countOffset: Int { self == .blocks ? 10 : 8 }
+    }
 
     // Where fields are in the descriptor.
     static let sourceOffset = 4
     static let destinationOffset = 6
-    static let countOffset = 10
     static let sourceAddressOffset = 12
     static let destinationAddressOffset = 20
+    static let sourceByteOffset = 28
+    static let destinationByteOffset = 30
 
+    let kind: Kind
     /// DC: whether BLOCK DEVICE NUMBER OF BLOCKS counts blocks of the destination.
     let countsDestination: Bool
     /// CAT.
@@ -64,29 +74,37 @@ struct CopySegment {
     let source: UInt16
     /// DESTINATION CSCD DESCRIPTOR ID.
     let destination: UInt16
-    /// BLOCK DEVICE NUMBER OF BLOCKS.
+    /// BLOCK DEVICE NUMBER OF BLOCKS, or NUMBER OF BYTES.
     let count: UInt64
     /// SOURCE BLOCK DEVICE LOGICAL BLOCK ADDRESS.
     let sourceAddress: UInt64
     /// DESTINATION BLOCK DEVICE LOGICAL BLOCK ADDRESS.
     let destinationAddress: UInt64
+    /// SOURCE BLOCK BYTE OFFSET; zero where blocks are counted.
+    let sourceByte: Int
+    /// DESTINATION BLOCK BYTE OFFSET; zero where blocks are counted.
+    let destinationByte: Int
 
     /// The descriptor at `offset`, of a list of segment descriptors that ends at `end`.
     init(_ list: RawSpan, at offset: Int, end: Int) throws(CopyListError) {
         guard end - offset >= 4 else { throw .field(offset) }
-        guard list.byte(at: offset) == Self.blockToBlock else {
+        guard let kind = Kind(rawValue: list.byte(at: offset)) else {
             throw .illegal(SenseData(.illegalRequest, .unsupportedSegmentDescriptorTypeCode))
         }
-        guard Int(list.loadBE16(at: offset + 2)) == Self.length - 4, end - offset >= Self.length else {
+        guard Int(list.loadBE16(at: offset + 2)) == kind.length - 4, end - offset >= kind.length else {
             throw .field(offset + 2)
         }
-        countsDestination = list.byte(at: offset + 1) & 0x02 != 0
+        self.kind = kind
+        countsDestination = kind == .blocks && list.byte(at: offset + 1) & 0x02 != 0
         isConcatenated = list.byte(at: offset + 1) & 0x01 != 0
         source = list.loadBE16(at: offset + Self.sourceOffset)
         destination = list.loadBE16(at: offset + Self.destinationOffset)
-        count = UInt64(list.loadBE16(at: offset + Self.countOffset))
+        let countAt = offset + kind.countOffset
+        count = kind == .blocks ? UInt64(list.loadBE16(at: countAt)) : UInt64(list.loadBE32(at: countAt))
         sourceAddress = list.loadBE64(at: offset + Self.sourceAddressOffset)
         destinationAddress = list.loadBE64(at: offset + Self.destinationAddressOffset)
+        sourceByte = kind == .blocks ? 0 : Int(list.loadBE16(at: offset + Self.sourceByteOffset))
+        destinationByte = kind == .blocks ? 0 : Int(list.loadBE16(at: offset + Self.destinationByteOffset))
     }
 }
 
@@ -190,8 +208,9 @@ struct ExtendedCopyList {
             guard segments.count < CopyLimit.segments else {
                 throw .illegal(SenseData(.illegalRequest, .tooManySegmentDescriptors))
             }
-            try segments.append(CopySegment(list, at: offset, end: start + length))
-            offset += CopySegment.length
+            let segment = try CopySegment(list, at: offset, end: start + length)
+            segments.append(segment)
+            offset += segment.kind.length
         }
         return segments
     }

@@ -18,14 +18,14 @@ extension DiskDeviceServer {
             )
             let read = BlockExtent(first: segment.sourceAddress, count: size.sourceBlocks)
             let written = BlockExtent(first: segment.destinationAddress, count: size.destinationBlocks)
-            if segment.count > 0 {
+            if size.data > 0 {
                 try check(read, source, CopySegment.sourceAddressOffset, number)
                 try check(written, destination, CopySegment.destinationAddressOffset, number)
             }
             let isSame = source.disk === destination.disk
             return .success(
                 CopyTransfer(
-                    source: source, sourceExtents: [read], sourceOffset: 0, destination: destination,
+                    source: source, sourceExtents: [read], sourceOffset: segment.sourceByte, destination: destination,
                     destinationExtents: [written], length: destination.disk.byteCount(written.count),
                     dataLength: min(size.data, destination.disk.byteCount(written.count)),
                     isDescending: isSame && read.first < written.first && read.overlaps(written), token: nil))
@@ -90,6 +90,7 @@ extension DiskDeviceServer {
 }
 
 /// How many blocks and bytes a block to block segment moves, with DC, CAT and PAD (SPC-5 clause 5.17.7.2, table 116).
+/// It begins at any byte of its first source block, and with a destination block: a part of one is not written.
 ///
 /// Data that do not fill a block are padded with zeros, discarded, or an error. They are not retained for a later
 /// segment: where CAT or PAD ask for that, and there is a later one, the segment is refused.
@@ -111,12 +112,19 @@ struct SegmentSize: Equatable {
     init(
         _ segment: CopySegment, number: Int, isLast: Bool, source: Side, destination: Side
     ) throws(CopySense) {
-        let count = Int(segment.count)
-        data = count * (segment.countsDestination ? destination.blockSize : source.blockSize)
-        guard data <= CopyLimit.segmentLength else {
-            throw CopySense(
-                .invalidFieldInParameterList, segment: number, pointer: .segment(CopySegment.countOffset))
+        /// The field at `offset` cannot be carried out.
+        func invalid(_ offset: Int) -> CopySense {
+            CopySense(.invalidFieldInParameterList, segment: number, pointer: .segment(offset))
         }
+        let unit =
+            switch segment.kind {
+            case .blocks: segment.countsDestination ? destination.blockSize : source.blockSize
+            case .bytes: 1
+            }
+        data = Int(segment.count) * unit
+        guard data <= CopyLimit.segmentLength else { throw invalid(segment.kind.countOffset) }
+        guard segment.sourceByte < source.blockSize else { throw invalid(CopySegment.sourceByteOffset) }
+        guard segment.destinationByte == 0 else { throw invalid(CopySegment.destinationByteOffset) }
         /// Data would have to be retained.
         func checkRetention() throws(CopySense) {
             guard isLast else {
@@ -144,7 +152,7 @@ struct SegmentSize: Equatable {
                 isExtended = destination.isPadded
             }
         }
-        sourceBlocks = segment.count
+        sourceBlocks = data == 0 ? 0 : UInt64((segment.sourceByte + data + source.blockSize - 1) / source.blockSize)
         destinationBlocks = UInt64((data + (isExtended ? destination.blockSize - 1 : 0)) / destination.blockSize)
     }
 }

@@ -198,8 +198,21 @@ struct CopyList {
         var count: Int
         /// DC and CAT.
         var flags: UInt8 = 0
+        /// The byte offsets of a segment of type 0Ah, whose `count` is in bytes.
+        var offsets: (source: UInt16, destination: UInt16)?
 
         var bytes: [UInt8] {
+            if let offsets {
+                var bytes: [UInt8] = [0x0A, flags, 0, 28]
+                bytes.appendBE16(source)
+                bytes.appendBE16(destination)
+                bytes.appendBE32(UInt32(count))
+                bytes.appendBE64(UInt64(from))
+                bytes.appendBE64(UInt64(to))
+                bytes.appendBE16(offsets.source)
+                bytes.appendBE16(offsets.destination)
+                return bytes
+            }
             var bytes: [UInt8] = [0x02, flags, 0, 24]
             bytes.appendBE16(source)
             bytes.appendBE16(destination)

@@ -109,12 +109,13 @@ struct CopyListTests {
         list.segments = [Segment](repeating: Segment(destination: 0, count: 1), count: 65)
         #expect(port.copy(list).sense?.additionalSenseCode == .tooManySegmentDescriptors)
         list.descriptors = [[UInt8]](repeating: descriptor, count: 17)
+        list.segments = [Segment](repeating: Segment(destination: 0, count: 1), count: 75)
         #expect(port.copy(list).sense == lengthError)
         // Nothing is fetched of a list that is longer than any.
-        for length in [16 + 2305, Int(UInt32.max)] {
+        for length in [16 + 2561, Int(UInt32.max)] {
             #expect(port.execute(CopyCDB.extendedCopy(length)).sense == lengthError)
         }
-        #expect(port.execute(CopyCDB.extendedCopy(48 + 2305, isLong: true)).sense == lengthError)
+        #expect(port.execute(CopyCDB.extendedCopy(48 + 2561, isLong: true)).sense == lengthError)
     }
 
     @Test("Any change of any byte is answered", arguments: [false, true])

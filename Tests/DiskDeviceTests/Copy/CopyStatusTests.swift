@@ -18,8 +18,8 @@ struct CopyStatusTests {
         let data = port.execute(CopyCDB.receive(3)).dataIn
         #expect(
             data == [
-                0, 0, 0, 42, 1, 0, 0, 0, 0, 16, 0, 64, 0, 0, 9, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                0, 0, 16, 16, 9, 0, 0, 0, 0, 0, 2, 0x02, 0xE4,
+                0, 0, 0, 43, 1, 0, 0, 0, 0, 16, 0, 64, 0, 0, 10, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 16, 16, 9, 0, 0, 0, 0, 0, 3, 0x02, 0x0A, 0xE4,
             ])
         #expect(port.execute(CopyCDB.receive(3, allocationLength: 5)).dataIn == Array(data.prefix(5)))
         #expect(port.execute(CopyCDB.receive(3, allocationLength: 0)).dataIn.isEmpty)
@@ -27,7 +27,7 @@ struct CopyStatusTests {
         #expect(Array(page[0x0004]!.prefix(16)) == [0, 0, 0, 0] + data[8..<16] + [0, 0, 0, 0])
         #expect(page[0x8001]!.be32(at: 8) == data.be32(at: 16))
         #expect(page[0x8001]![12] == 9)
-        #expect(page[0x0008]! == [2, 0x02, 0xE4, 0])
+        #expect(page[0x0008]! == [3, 0x02, 0x0A, 0xE4])
     }
 
     /// The third-party copy descriptors of the VPD page, by type.

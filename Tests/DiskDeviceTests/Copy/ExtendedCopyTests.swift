@@ -72,6 +72,45 @@ struct ExtendedCopyTests {
         #expect(fixture.bytes(0, 7 * 512..<31 * 512) == large)
     }
 
+    @Test("A segment of type 0Ah counts bytes, from any byte of its first block on", arguments: [0, 1, 511])
+    func bytes(offset: Int) throws {
+        let fixture = try CopyFixture(blockSizes: [512, 4096])
+        let port = fixture.initiator()
+        let source = fixture.bytes(0, 0..<8 << 20)
+        let start = 3 * 512 + offset
+        func segment(_ count: Int, destination: UInt16 = 1, to: Int) -> Segment {
+            Segment(destination: destination, from: 3, to: to, count: count, offsets: (UInt16(offset), 0))
+        }
+        #expect(port.copy(CopyList(fixture.disks, [segment(3 << 20, to: 7)])).status == .good)
+        #expect(fixture.bytes(1, 7 * 4096..<7 * 4096 + 3 << 20) == Array(source[start..<start + 3 << 20]))
+        // Onto itself, upwards: as if all were read first. Another segment may follow, of the other type.
+        let second = Segment(source: 1, destination: 0, from: 7, count: 1)
+        let list = CopyList(fixture.disks, [segment(2 << 20, destination: 0, to: 4), second])
+        #expect(port.copy(list).status == .good)
+        let copied = fixture.bytes(0, 8 * 512..<4 * 512 + 2 << 20)
+        #expect(copied == Array(source[start + 4 * 512..<start + 2 << 20]))
+        #expect(fixture.bytes(0, 0..<4096) == Array(source[start..<start + 4096]))
+    }
+
+    @Test("What a segment of type 0Ah cannot ask for")
+    func wrongBytes() throws {
+        let fixture = try CopyFixture()
+        let port = fixture.initiator()
+        func outcome(
+            _ count: Int, from: Int = 0, source: UInt16 = 0, destination: UInt16 = 0, flags: UInt8 = 0
+        ) -> AbortedCopy? {
+            let segment = Segment(from: from, count: count, flags: flags, offsets: (source, destination))
+            return AbortedCopy(port.copy(CopyList(fixture.disks, [segment])))
+        }
+        #expect(outcome(512, source: 512) == AbortedCopy(.invalidFieldInParameterList, pointer: [1, 28]))
+        #expect(outcome(512, destination: 1) == AbortedCopy(.invalidFieldInParameterList, pointer: [1, 30]))
+        #expect(outcome(64 << 20 + 1) == AbortedCopy(.invalidFieldInParameterList, pointer: [1, 8]))
+        #expect(outcome(513) == AbortedCopy(.unexpectedInexactSegment))
+        #expect(outcome(512, from: 16383, source: 1) == AbortedCopy(.noAdditionalSenseInformation, pointer: [1, 12]))
+        let before = fixture.bytes(1, 0..<4096)
+        #expect(outcome(0) == nil && fixture.bytes(1, 0..<4096) == before)
+    }
+
     @Test("Data that do not fill a block: PAD and CAT decide")
     func inexact() throws {
         let fixture = try CopyFixture(blockSizes: [512, 4096])
