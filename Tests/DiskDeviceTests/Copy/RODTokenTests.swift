@@ -185,7 +185,10 @@ struct RODTokenTests {
             form("WRITE SAME(16)") { CDB.sixteen(OperationCode.writeSame16, lba: $0, count: 1) },
             form("WRITE SAME(32)") { CDB.thirtyTwo(Action.writeSame32, lba: $0, count: 1) },
             ("UNMAP", { _ in CDB.unmap(length: 40) }, { CDB.unmapList([(1000, 1), ($0, 1)]) }),
-            ("WRITE LONG(10)", { CDB.ten(OperationCode.writeLong10, lba: Int($0), count: 0, flags: 0x40) }, { _ in [] }),
+            (
+                "WRITE LONG(10)", { CDB.ten(OperationCode.writeLong10, lba: Int($0), count: 0, flags: 0x40) },
+                { _ in [] }
+            ),
             // The block is marked now.
             (
                 "REASSIGN BLOCKS", { _ in [OperationCode.reassignBlocks, 0, 0, 0, 0, 0] },
