@@ -148,7 +148,7 @@ let package = Package(
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: settings),
         tests("Bytes"),
-        tests("Platform"),
+        tests("Platform", ["CPlatform"]),
         tests("SCSI"),
         tests("TargetCore", ["DeviceTestSupport"]),
         tests("Media", ["DeviceTestSupport", grdb]),

@@ -176,6 +176,10 @@ int64_t cplatform_next_unallocated(int descriptor, int64_t offset) {
     return offset < size ? offset : size;
 }
 
+// Whether an attribute could not be read because there is none, or the file system keeps none (block devices say the
+// first too). Whatever else keeps it from being read, there may be one: the answer must not be that all is well.
+static int is_absent(int error) { return error == ENODATA || error == EOPNOTSUPP; }
+
 static const char loss_attribute[] = "user.carousel.loss";
 
 struct loss_note {
@@ -188,9 +192,7 @@ int cplatform_noted_loss(int descriptor, int64_t *seconds) {
     struct loss_note note = {0};
     *seconds = -1;
     ssize_t length = fgetxattr(descriptor, loss_attribute, &note, sizeof note);
-    // No attribute, or a file system without any. Whatever else keeps it from being read, there may be one: the answer
-    // must not be that all is well.
-    if (length < 0 && (errno == ENODATA || errno == EOPNOTSUPP)) return 0;
+    if (length < 0 && is_absent(errno)) return 0;
     if (length < 0 && errno != ERANGE) return errno;
     // An attribute that nobody of us has written is a loss too: somebody wanted to say so.
     if (length < (ssize_t)sizeof note.error_number || note.error_number <= 0) return EIO;
@@ -215,7 +217,7 @@ int cplatform_note_loss(int descriptor, int error_number, int64_t seconds) {
 ssize_t cplatform_get_attribute(int descriptor, const char *name, void *bytes, size_t capacity) {
     ssize_t length = fgetxattr(descriptor, name, bytes, capacity);
     if (length >= 0) return length;
-    return errno == EOPNOTSUPP || errno == EPERM ? -ENODATA : -errno;
+    return is_absent(errno) ? -ENODATA : -errno;
 }
 
 int cplatform_set_attribute(int descriptor, const char *name, const void *bytes, size_t length) {
@@ -225,7 +227,7 @@ int cplatform_set_attribute(int descriptor, const char *name, const void *bytes,
         // Where there is nothing to remove, it does not matter that nothing can be removed (block devices, EPERM).
         char ignored;
         ssize_t present = fgetxattr(descriptor, name, &ignored, 0);
-        return present >= 0 ? status : 0;
+        return present < 0 && is_absent(errno) ? 0 : status;
     }
     return status;
 }

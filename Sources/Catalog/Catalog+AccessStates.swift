@@ -58,12 +58,15 @@ extension Catalog {
     /// Keeps `states` of the unit with the key `id` in place of what is there, durably; only what has changed is
     /// written. Nothing happens when there is no such unit any more.
     public func keep(_ states: [KeptAccessState], ofUnit id: Int64) throws(CatalogError) {
-        let present = Dictionary(
-            try accessStates()[id]?.map { ($0.group, $0) } ?? [], uniquingKeysWith: { first, _ in first })
         let groups = Set(states.map(\.group))
         try write(nil) { database in
             guard try Bool.fetchOne(database, sql: "SELECT 1 FROM logicalUnit WHERE id = ?", arguments: [id]) == true
             else { return }
+            // In the transaction: what was read before may be of an earlier time.
+            let rows = try Row.fetchAll(
+                database, sql: "SELECT * FROM accessState WHERE logicalUnit = ?", arguments: [id])
+            let present = Dictionary(
+                rows.compactMap { KeptAccessState($0) }.map { ($0.group, $0) }, uniquingKeysWith: { first, _ in first })
             for group in present.keys where !groups.contains(group) {
                 try database.execute(
                     sql: "DELETE FROM accessState WHERE logicalUnit = ? AND portalGroup = ?",

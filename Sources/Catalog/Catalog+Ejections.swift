@@ -1,7 +1,7 @@
 import GRDB
 
 extension Schema {
-    /// Version 10: the media of removable disks that are ejected.
+    /// Version 12: the media of removable disks that are ejected.
     static func addEjections(_ database: Database) throws {
         try database.execute(
             sql: """

@@ -68,7 +68,7 @@ extension Catalog {
 }
 
 extension Schema {
-    /// Version 10: what initiators set and logical units keep.
+    /// Version 11: what initiators set and logical units keep.
     static func addParameters(_ database: Database) throws {
         try database.execute(
             sql: """

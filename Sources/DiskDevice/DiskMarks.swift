@@ -96,6 +96,12 @@ extension DiskDeviceServer {
         }
     }
 
+    /// The blocks that REASSIGN BLOCKS changes: those of its list that are marked.
+    func reassignedExtents(_ task: SCSITask) -> [BlockExtent] {
+        guard image.hasMarks else { return [] }
+        return (reassignedBlocks(task) ?? []).filter { image.isMarked($0) }.map { BlockExtent(first: $0, count: 1) }
+    }
+
     /// A file has other places for blocks by itself. So all blocks of the list are reassigned with their data; of those
     /// that are marked, whose data cannot be read, zeros are written.
     func reassign(_ task: SCSITask) -> CommandProgress {

@@ -62,7 +62,7 @@ extension DiskDeviceServer {
     private func beginEjection() {
         replaceConditions(.ejected, with: .ejected)
         // After that: who begins before finds another number when its data come.
-        ejectionCount.add(1, ordering: .acquiringAndReleasing)
+        ejectionCount.wrappingAdd(1, ordering: .acquiringAndReleasing)
     }
 
     /// Waits until all have left the write gate who entered before the ejection began: what they write is made durable.

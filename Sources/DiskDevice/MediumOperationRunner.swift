@@ -14,6 +14,8 @@ final class MediumOperationRunner: Medium {
         /// Nil when it has been stopped.
         var image: (any DiskImage)?
         var operation: MediumOperation
+        /// What is kept of it.
+        var kept: [UInt8]
         /// The content of a piece of the present pass.
         var content: [UInt8] = []
         /// The first block that is not done.
@@ -41,7 +43,7 @@ final class MediumOperationRunner: Medium {
         _ operation: MediumOperation, on image: any DiskImage,
         whenEnded: @escaping @Sendable (MediumOperation, MediaFailure?) -> Void
     ) {
-        state = Lock(State(image: image, operation: operation, next: operation.next))
+        state = Lock(State(image: image, operation: operation, kept: operation.encoded, next: operation.next))
         lane = image.lane
         self.whenEnded = whenEnded
     }
@@ -92,11 +94,13 @@ final class MediumOperationRunner: Medium {
         state.next = 0
         state.content = []
         if state.operation.passesDone < state.operation.passes {
-            if let failure = image.keep(operation: state.operation.encoded) { return fail(&state, image, failure) }
+            if let failure = keep(&state, image) { return fail(&state, image, failure) }
             return .again
         }
         // What is kept says that all is to be done until all is done, so it goes last.
-        if let failure = image.removeMarks() ?? image.eraseAtomicRecord() ?? image.keep(operation: nil) {
+        let failure =
+            image.removeMarks() ?? image.eraseAtomicRecord() ?? image.keep(operation: nil, insteadOf: state.kept)
+        if let failure {
             return fail(&state, image, failure)
         }
         return .ended(nil)
@@ -129,13 +133,20 @@ final class MediumOperationRunner: Medium {
         state.bytesSinceCheckpoint = 0
         if let failure = image.synchronize() { return failure }
         state.operation.next = state.next
-        return image.keep(operation: state.operation.encoded)
+        return keep(&state, image)
+    }
+
+    private func keep(_ state: inout State, _ image: any DiskImage) -> MediaFailure? {
+        let operation = state.operation.encoded
+        if let failure = image.keep(operation: operation, insteadOf: state.kept) { return failure }
+        state.kept = operation
+        return nil
     }
 
     private func fail(_ state: inout State, _ image: any DiskImage, _ failure: MediaFailure) -> Step {
         state.operation.hasFailed = true
         // If that cannot be kept either, the next opening goes on with the operation.
-        _ = image.keep(operation: state.operation.encoded)
+        _ = image.keep(failedOperation: state.operation.encoded)
         return .ended(failure)
     }
 

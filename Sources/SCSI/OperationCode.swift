@@ -74,7 +74,6 @@ public enum OperationCode {
     public static let prefetch16: UInt8 = 0x90
     public static let synchronizeCache16: UInt8 = 0x91
     public static let writeSame16: UInt8 = 0x93
-    public static let writeStream16: UInt8 = 0x9A
     public static let writeAtomic16: UInt8 = 0x9C
     public static let serviceActionIn16: UInt8 = 0x9E
     public static let serviceActionOut16: UInt8 = 0x9F

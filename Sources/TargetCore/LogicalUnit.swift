@@ -80,9 +80,7 @@ public final class LogicalUnit: Sendable {
 
     /// Whether a command is in flight. On any thread.
     var hasCommands: Bool {
-        var totals = CommandTotals()
-        for counters in countersOfReactors.withLock({ $0 }).values { counters.add(to: &totals) }
-        return totals.inFlight > 0
+        countersOfReactors.withLock { $0 }.values.contains { $0.inFlight > 0 }
     }
 
     /// What counts the commands of all nexuses on `reactor`.

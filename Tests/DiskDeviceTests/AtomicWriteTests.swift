@@ -10,11 +10,7 @@ import Testing
 @Suite("WRITE ATOMIC(16)")
 struct AtomicWriteTests {
     private func atomic(_ lba: UInt64, _ count: Int, boundary: UInt16 = 0, flags: UInt8 = 0) -> [UInt8] {
-        var bytes: [UInt8] = [OperationCode.writeAtomic16, flags]
-        bytes.appendBE64(lba)
-        bytes.appendBE16(boundary)
-        bytes.appendBE16(UInt16(count))
-        return bytes + [0, 0]
+        CDB.writeAtomic(lba: lba, count: count, boundary: boundary, flags: flags)
     }
 
     @Test("Block Limits: the most is 1 MiB, not more than a transfer; no alignment, granularity or boundary")
@@ -40,6 +36,19 @@ struct AtomicWriteTests {
         #expect(FileManager.default.fileExists(atPath: fixture.path + ".atomic"))
         #expect(fixture.unit.close() == nil)
         #expect(!FileManager.default.fileExists(atPath: fixture.path + ".atomic"))
+    }
+
+    @Test("The log pages count it, and what it has written, among the writes")
+    func logPages() throws {
+        let port = try DiskFixture(blocks: 64).initiator()
+        func log(_ code: UInt8) -> [UInt8] {
+            port.execute([OperationCode.logSense, 0, 0x40 | code, 0, 0, 0, 0, 4, 0, 0]).dataIn
+        }
+        let written = log(0x02).be64(at: 4 + 5 * 12 + 4)
+        let commands = log(0x19).be64(at: 16)
+        #expect(port.execute(atomic(3, 8), dataOut: [UInt8](repeating: 1, count: 4096)).status == .good)
+        #expect(log(0x02).be64(at: 4 + 5 * 12 + 4) == written + 4096)
+        #expect(log(0x19).be64(at: 16) == commands + 1)
     }
 
     @Test("Ranges, boundaries and lengths that are refused; data that are fewer than the command names")

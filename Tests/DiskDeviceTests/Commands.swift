@@ -29,6 +29,27 @@ enum CDB {
         return bytes + [0, 0]
     }
 
+    /// A 32-byte command of that service action.
+    static func thirtyTwo(
+        _ action: UInt16, lba: UInt64, count: UInt32, flags: UInt8 = 0, additionalLength: UInt8 = 0x18
+    ) -> [UInt8] {
+        var bytes: [UInt8] = [OperationCode.variableLength, 0, 0, 0, 0, 0, 0, additionalLength]
+        bytes.appendBE16(action)
+        bytes += [flags, 0]
+        bytes.appendBE64(lba)
+        bytes.appendBE64(0)
+        bytes.appendBE32(count)
+        return bytes
+    }
+
+    static func writeAtomic(lba: UInt64, count: Int, boundary: UInt16 = 0, flags: UInt8 = 0) -> [UInt8] {
+        var bytes: [UInt8] = [OperationCode.writeAtomic16, flags]
+        bytes.appendBE64(lba)
+        bytes.appendBE16(boundary)
+        bytes.appendBE16(UInt16(count))
+        return bytes + [0, 0]
+    }
+
     static func compareAndWrite(lba: Int, count: Int, flags: UInt8 = 0) -> [UInt8] {
         var bytes: [UInt8] = [OperationCode.compareAndWrite, flags]
         bytes.appendBE64(UInt64(lba))

@@ -65,6 +65,26 @@ struct SanitizeFailureTests {
         #expect(restarted.initiator().execute(testUnitReady).status == .good)
     }
 
+    @Test("A loss of data that ends the operation does not keep its failure from being recorded")
+    func loss() throws {
+        let store = store()
+        let fixture = try DiskFixture(store: store, engine: SimulatedEngine())
+        let port = fixture.initiator()
+        // The note, its synchronisation, the erasure; then it is made durable.
+        store.fail(at: 4, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(port.sense(OperationCDB.blockErase(ause: true)) == sanitizeFailed)
+        #expect(fixture.image.loss == .device(Errno.inputOutput))
+        let note = try #require(store.notes[.operation])
+        #expect(MediumOperation(note)?.hasFailed == true)
+        // While there is a loss the failure stays, in force and in the note.
+        #expect(port.sense(OperationCDB.exitFailureMode)?.key == .mediumError)
+        #expect(store.notes[.operation] == note)
+        #expect(port.sense(testUnitReady) == sanitizeFailed)
+        #expect(fixture.unit.acknowledgeLoss() == nil)
+        #expect(port.execute(OperationCDB.exitFailureMode).status == .good)
+        #expect(store.notes[.operation] == nil)
+    }
+
     @Test("A crash at any call: the operation is over, goes on, or has not begun; never half an open disk")
     func crashes() throws {
         var random = SeededRandom(seed: 11)

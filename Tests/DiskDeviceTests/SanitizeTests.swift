@@ -34,9 +34,13 @@ extension DiskInitiator {
     /// What REQUEST SENSE says.
     var polled: SenseData? { SenseData(parsing: execute([OperationCode.requestSense, 0, 0, 0, 18, 0]).dataIn.rawSpan) }
 
-    /// Waits until no operation goes on.
-    func waitForOperation() {
-        while polled?.key == .notReady { usleep(1000) }
+    /// Waits until no operation goes on, as an initiator does that polls; at most a minute.
+    func waitForOperation(_ sourceLocation: SourceLocation = #_sourceLocation) {
+        for _ in 0..<60_000 {
+            guard polled?.key == .notReady else { return }
+            sleepMilliseconds(1)
+        }
+        Issue.record("the operation does not end", sourceLocation: sourceLocation)
     }
 
     /// SANITIZE, OVERWRITE with that parameter list.
@@ -224,10 +228,12 @@ struct SanitizeTests {
             CDB.ten(OperationCode.write10, lba: 0, count: 1), dataOut: [UInt8](repeating: 5, count: 512))
         fixture.settle()
         engine.hold()
-        #expect(port.submit(OperationCDB.blockErase(immediate: true)).outcome.hasArrived == false)
+        let erasure = port.submit(OperationCDB.blockErase(immediate: true)).outcome
         fixture.settle()
+        // Before the operation is kept it has not begun.
+        #expect(!erasure.hasArrived)
         engine.step()
-        fixture.settle()
+        #expect(erasure.wait().status == .good)
         other.port.sendDataOut(slot)
         fixture.settle()
         engine.release()

@@ -11,13 +11,7 @@ struct VariableLengthTests {
     private func command(
         _ action: UInt16, lba: UInt64, count: UInt32, flags: UInt8 = 0, additionalLength: UInt8 = 0x18
     ) -> [UInt8] {
-        var bytes: [UInt8] = [0x7F, 0, 0, 0, 0, 0, 0, additionalLength]
-        bytes.appendBE16(action)
-        bytes += [flags, 0]
-        bytes.appendBE64(lba)
-        bytes.appendBE64(0)
-        bytes.appendBE32(count)
-        return bytes
+        CDB.thirtyTwo(action, lba: lba, count: count, flags: flags, additionalLength: additionalLength)
     }
 
     private let block = [UInt8](repeating: 7, count: 512)

@@ -145,6 +145,36 @@ struct DiskTests {
         #expect(try await controller.disks().isEmpty)
     }
 
+    @Test("the name of a journal of atomic writes is for no image, through links of folders either")
+    func journalNames() async throws {
+        let files = FileManager.default
+        let place = fixture.path + "-journals"
+        defer { try? files.removeItem(atPath: place) }
+        let (folder, link) = (place + "/folder", place + "/link")
+        try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        try files.createSymbolicLink(atPath: link, withDestinationPath: folder)
+        for name in ["one", "one.atomic", "two", "two.atomic"] {
+            try Data(count: 4096).write(to: URL(fileURLWithPath: folder + "/" + name))
+        }
+        func refusal(_ image: String) async -> String? {
+            await fixture.refusal { try await controller.createDisk("x", Disk.Spec(size: nil, image: image)) }?.message
+        }
+        try await controller.createDisk("a", Disk.Spec(size: nil, image: folder + "/one"))
+        try await controller.createDisk("b", Disk.Spec(size: nil, image: folder + "/two.atomic"))
+        for path in [folder, link] {
+            let journal = await refusal(path + "/one.atomic")
+            #expect(journal?.contains("has the name of the journal of disk 'a'") == true)
+            let image = await refusal(path + "/two")
+            #expect(image?.contains("two.atomic, the medium of disk 'b'") == true)
+        }
+        // The medium is missing, and its name is its own all the same.
+        try files.removeItem(atPath: folder + "/two.atomic")
+        for path in [folder, link] {
+            let image = await refusal(path + "/two")
+            #expect(image?.contains("two.atomic, the medium of disk 'b'") == true)
+        }
+    }
+
     @Test("images of other disks are no images, under any name; those of no disk are")
     func imagesInTheFolder() async throws {
         try await controller.createDisk("a", Disk.Spec(size: 4096))

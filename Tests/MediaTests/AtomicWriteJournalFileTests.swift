@@ -76,6 +76,59 @@ struct AtomicWriteJournalFileTests {
         }
     }
 
+    /// An image and what its journal has while a write is recorded, and after it.
+    private func recorded(in folder: TemporaryFolder) throws -> (path: String, record: [UInt8], void: [UInt8]) {
+        let path = try image(in: folder)
+        let image = try opened(path)
+        let store = image.store
+        var record: [UInt8] = []
+        let code = image.journal?.write([UInt8](repeating: 3, count: 512), at: 0, to: store) {
+            record = (try? read(path + ".atomic")) ?? []
+            return store.synchronizeData()
+        }
+        #expect(code == 0)
+        return (path, record, try read(path + ".atomic"))
+    }
+
+    @Test("The journal of another image goes when it records no write, and stays as it is when it does")
+    func otherImage() throws {
+        let folder = try TemporaryFolder()
+        let (path, record, void) = try recorded(in: folder)
+        let journal = path + ".atomic"
+        // Another image comes to have the name. Its file has another number, for the first one is still there.
+        #expect(unsafe rename(path, folder.path + "/first.img") == 0)
+        let other = folder.path + "/other.img"
+        _ = try RawDiskImage.create(path: other, capacity: 65536, blockSize: 512, engine: SimulatedEngine())
+        #expect(unsafe rename(other, path) == 0)
+        for content in [void, [], Array(record.dropLast()), Array(record.prefix(40)), Array(record.prefix(16))] {
+            if FilePath.isName(journal) { try File.remove(journal) }
+            try make(journal, content)
+            let image = try opened(path)
+            #expect(image.maximumAtomicLength > 0)
+            #expect(try read(journal) == content)
+            #expect(write(image) == 0)
+            let identity = try FileStatus.of(path).fileNumber
+            #expect(try AtomicWriteJournal.isJournal(File.open(path: journal), of: identity))
+            #expect(image.close() == nil)
+            #expect(!FilePath.isName(journal))
+        }
+        for content in [record, Array(record.prefix(15)), [0] + void.dropFirst()] {
+            do {
+                let image = try opened(path)
+                try make(journal, content)
+                #expect(write(image) == Errno.notSupported)
+                #expect(image.close() == nil)
+            }
+            do {
+                let image = try opened(path)
+                #expect(image.maximumAtomicLength == 0)
+                #expect(image.close() == nil)
+            }
+            #expect(try read(journal) == content)
+            try File.remove(journal)
+        }
+    }
+
     @Test("A write makes the journal, an erasure removes it, and the next write makes it again; so with an empty file")
     func own() throws {
         let folder = try TemporaryFolder()

@@ -79,6 +79,38 @@ struct AtomicWriteJournalTests {
         }
     }
 
+    @Test("After a removal that has failed, the next write removes the file first, and writes nothing before")
+    func removalFirst() {
+        let image = SimulatedStore(old)
+        let files = Lock<[SimulatedStore]>([])
+        let removal = Lock((code: Errno.inputOutput, count: 0))
+        let journal = AtomicWriteJournal(identity: identity) { () throws(SystemError) in
+            let file = SimulatedStore()
+            files.withLock { $0.append(file) }
+            return file
+        } removeStore: {
+            removal.withLock { removal in
+                removal.count += 1
+                return removal.code
+            }
+        }
+        func write() -> Int32 { journal.write(new, at: offset, to: image) { image.synchronizeData() } }
+        #expect(write() == 0)
+        #expect(journal.erase() == Errno.inputOutput)
+        let (first, imageCalls) = (files.withLock { $0[0] }, image.callCount)
+        let calls = first.callCount
+        for attempt in 2...3 {
+            #expect(write() == Errno.inputOutput)
+            #expect(removal.withLock { $0.count } == attempt)
+            #expect(first.callCount == calls && image.callCount == imageCalls)
+        }
+        removal.withLock { $0.code = 0 }
+        #expect(write() == 0)
+        #expect(removal.withLock { $0.count } == 4)
+        #expect(first.callCount == calls)
+        #expect(files.withLock { $0.count } == 2)
+    }
+
     @Test("A crash in the middle: the next opening finishes what was recorded, and nothing else")
     func recovery() {
         var random = SeededRandom(seed: 6)

@@ -1,3 +1,5 @@
+import CPlatform
+import Glibc
 import Platform
 import TestSupport
 import Testing
@@ -23,5 +25,28 @@ struct StoreNoteTests {
         // More than any file system keeps.
         #expect(file.setNote(.operation, [UInt8](repeating: 1, count: 70000)) != 0)
         #expect(try file.note(.operation) == nil)
+    }
+
+    @Test("A device has no notes: none is read, none is there to remove, and none can be recorded")
+    func device() throws {
+        let device = try File.open(path: "/dev/null", .readWrite)
+        #expect(try device.note(.operation) == nil)
+        #expect(device.notedLoss == nil)
+        #expect(device.setNote(.operation, nil) == 0)
+        #expect(device.noteLoss(nil) == 0)
+        #expect(device.setNote(.operation, [1]) == EPERM)
+    }
+
+    @Test("A note that cannot be read is not taken for none, nor for removed")
+    func unreadable() {
+        // No open file.
+        var bytes: [UInt8] = [0]
+        let read = unsafe bytes.withUnsafeMutableBytes { buffer in
+            unsafe buffer.baseAddress.map { unsafe cplatform_get_attribute(-1, "user.carousel.operation", $0, 1) }
+        }
+        #expect(read == Int(-EBADF))
+        #expect(unsafe cplatform_set_attribute(-1, "user.carousel.operation", nil, 0) == -EBADF)
+        var seconds: Int64 = 0
+        #expect(unsafe cplatform_noted_loss(-1, &seconds) == EBADF)
     }
 }

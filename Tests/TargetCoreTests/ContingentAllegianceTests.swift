@@ -134,7 +134,7 @@ struct ContingentAllegianceTests {
         #expect(fixture.device.begun == [1, 4], "it was at the turn of its nexus before")
         letGo(4, fixture)
         letGo(2, fixture)
-        while endings[4] == nil {}
+        endings.wait(4)
         #expect(fixture.device.begun == [1, 4, 2])
         for one in [port, other, far] { #expect(one.execute(testUnitReady).status == .good) }
         #expect(late.execute(inquiry).status == .good)

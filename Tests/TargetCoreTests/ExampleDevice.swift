@@ -3,6 +3,7 @@ import DeviceTestSupport
 import Platform
 import SCSI
 import TargetCore
+import Testing
 
 /// A small device type: commands that wait until the test lets them go, one that takes data, and mode pages.
 final class ExampleDevice: DeviceServer, @unchecked Sendable {
@@ -55,6 +56,7 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     var held: [UInt8: SCSITask] = [:]
     /// In which order commands began.
     var begun: [UInt8] = []
+    private let beginnings = Arrivals()
     var taken: [[UInt8]] = []
     var isReady = true
     var isProtected = false
@@ -93,7 +95,17 @@ final class ExampleDevice: DeviceServer, @unchecked Sendable {
     private func hold(_ task: SCSITask) -> CommandProgress {
         held[task.commandDescriptorBlock[4]] = task
         begun.append(task.commandDescriptorBlock[4])
+        beginnings.add()
         return .pending
+    }
+
+    /// Waits until the command of that name is the last that has begun; its reactor is that of `port`.
+    func waitUntilBegun(_ name: UInt8, on port: InMemoryPort) {
+        beginnings.wait {
+            let last = Lock<UInt8?>(nil)
+            port.onReactor { last.withLock { $0 = self.begun.last } }
+            return last.withLock { $0 } == name
+        }
     }
 
     /// Ends the command that waits under that name; on the reactor.

@@ -1,6 +1,7 @@
 import Bytes
 import DeviceTestSupport
 import SCSI
+import TestSupport
 import Testing
 
 @testable import TargetCore
@@ -127,10 +128,29 @@ struct LogTests {
         #expect(port.logSelect(control: 0, saves: true).sense == .invalidField(byte: 2, bit: 7))
     }
 
-    @Test("General statistics count reads and writes with their times")
+    @Test("Counters that a later version has saved behind those that there are stay there")
+    func laterCounters() throws {
+        let later = [UInt8](repeating: 7, count: 12)
+        let parameter = KeptParameter(.logCounters)
+        let known = [UInt8](repeating: 0, count: LogCounter.allCases.count * 8)
+        let store = ParameterStore([parameter: known + later])
+        let fixture = serve(store)
+        let port = fixture.initiator()
+        fail(fixture, port)
+        for _ in 0..<2 {
+            #expect(port.logSelect(saves: true).status == .good)
+            let kept = try #require(store.kept[parameter])
+            #expect(kept.count == known.count + later.count && kept.suffix(later.count) == later[...])
+        }
+        #expect(counter(serve(ParameterStore(store.kept)).initiator(), 0x06, 0) == 1)
+    }
+
+    @Test("General statistics count reads and writes alone, and say in what unit their times are")
     func statistics() {
-        let values = logParameters(serve().initiator().logSense(0x19).dataIn)
-        #expect(values[1]?.value.count == 64 && values[1]?.control == 0x22)
+        let port = serve().initiator()
+        #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
+        let values = logParameters(port.logSense(0x19).dataIn)
+        #expect(values[1]?.value == [UInt8](repeating: 0, count: 64) && values[1]?.control == 0x22)
         #expect(values[3]?.value == [0, 0, 0, 6, 0, 0, 0, 1])
     }
 
@@ -205,12 +225,14 @@ struct LogTests {
     @Test("LOG SELECT never traps on any list", arguments: 0..<32)
     func garbage(seed: Int) {
         let port = serve().initiator()
-        var random = SystemRandomNumberGenerator()
+        var random = SeededRandom(seed: UInt64(seed))
         let pages: [UInt8] = [0x0F, 0x02, 0x06, 0x10]
         let list = (0..<Int.random(in: 1...64, using: &random)).map { index in
             index == 0 ? pages.randomElement(using: &random)! : UInt8.random(in: 0...20, using: &random)
         }
         let result = port.logSelect(list)
         #expect(result.status == .good || result.sense?.key == .illegalRequest)
+        // It goes on.
+        #expect(port.logSense(0).status == .good)
     }
 }

@@ -101,13 +101,16 @@ struct LogicalUnitMapTests {
         let (luns, logs) = (LogicalUnitNumber.reportLUNsWellKnown, LogicalUnitNumber.targetLogPagesWellKnown)
         for number in [luns, logs] { _ = port.execute(Self.testUnitReady, at: number) }
         func reset(_ function: TaskManagementFunction, _ number: LogicalUnitNumber) {
-            let isDone = Lock(false)
+            let response = Lock<TaskManagementResponse?>(nil)
+            let arrivals = Arrivals()
             port.onReactor {
-                port.nexus.perform(function, logicalUnitNumber: number, reference: nil) { _ in
-                    isDone.withLock { $0 = true }
+                port.nexus.perform(function, logicalUnitNumber: number, reference: nil) { found in
+                    response.withLock { $0 = found }
+                    arrivals.add()
                 }
             }
-            while !isDone.withLock({ $0 }) {}
+            arrivals.wait { response.withLock { $0 } != nil }
+            #expect(response.withLock { $0 } == .complete)
         }
         let told = SenseData(.unitAttention, .busDeviceResetOccurred)
         reset(.logicalUnitReset, logs)

@@ -98,17 +98,16 @@ struct TaskControlTests {
         start(other, 2)
         start(port, 3)
         #expect(port.manage(.clearTaskSet, meanwhile: { port.onReactor { fixture.device.letGo(1) } }) == .complete)
-        other.onReactor {}
-        while ending(1) == nil || ending(2) == nil {}
+        endings.wait(1, 2, 3)
         for name in [1, 2] as [UInt8] {
             #expect(ending(name)?.status == .taskAborted && ending(name)?.isAborted == false)
         }
         #expect(ending(3)?.isAborted == true, "its own initiator has aborted it")
         #expect(other.clearUnitAttentions() == [])
         start(other, 4)
-        while fixture.device.begun.last != 4 {}
+        fixture.device.waitUntilBegun(4, on: port)
         #expect(port.manage(.logicalUnitReset, meanwhile: { port.onReactor { fixture.device.letGo(4) } }) == .complete)
-        while ending(4) == nil {}
+        endings.wait(4)
         #expect(ending(4)?.status == .taskAborted)
         #expect(other.clearUnitAttentions() == [.busDeviceResetOccurred])
     }

@@ -119,6 +119,7 @@ extension DiskDeviceServer {
             let operation = CopyOperation(
                 .segments(list), nexus, identifier: list.identifier,
                 serviceAction: task.commandDescriptorBlock.serviceAction)
+            operation.noteMediumGeneration(task.mediumGeneration, of: self)
             return beginCopy(task, operation, identifierOffset: form.identifierOffset)
         }
     }

@@ -88,7 +88,7 @@ final class CopyOperation: @unchecked Sendable {
         return disk.mediumGeneration
     }
 
-    /// Notes the medium that `disk` had when its command began.
+    /// Notes the medium that `disk` had when its command began; before anything asks for it.
     func noteMediumGeneration(_ generation: UInt32, of disk: DiskDeviceServer) {
         mediumGenerations[ObjectIdentifier(disk)] = generation
     }

@@ -30,7 +30,6 @@ extension DiskDeviceServer {
             }
             return task.fail(.illegalRequest, .operationInProgress)
         }
-        operation.noteMediumGeneration(task.mediumGeneration, of: self)
         if case .populate = operation.work { return populate(task, operation) }
         guard let lease = task.reactor.pool.lease(capacity: Self.copyBufferLength) else {
             copyManager.withdraw(task)
@@ -436,8 +435,14 @@ extension DiskDeviceServer {
         case OperationCode.write6, OperationCode.write10, OperationCode.write12, OperationCode.write16,
             OperationCode.writeAndVerify10, OperationCode.writeAndVerify12, OperationCode.writeAndVerify16,
             OperationCode.orWrite16, OperationCode.compareAndWrite, OperationCode.writeSame10,
-            OperationCode.writeSame16:
+            OperationCode.writeSame16, OperationCode.writeAtomic16,
+            // WRITE(32), WRITE AND VERIFY(32) and WRITE SAME(32): the others change nothing.
+            OperationCode.variableLength:
             [BlockExtent(task.commandDescriptorBlock)]
+        // WRITE LONG, whose length is one of bytes.
+        case OperationCode.writeLong10, OperationCode.serviceActionOut16:
+            [BlockExtent(first: BlockExtent(task.commandDescriptorBlock).first, count: 1)]
+        case OperationCode.reassignBlocks: reassignedExtents(task)
         case OperationCode.unmap: unmappedExtents(task)
         default: nil
         }

@@ -16,6 +16,7 @@ extension DiskDeviceServer {
             let operation = CopyOperation(
                 .populate(list), nexus, identifier: task.commandDescriptorBlock.bytes.loadBE32(at: 6),
                 serviceAction: ThirdPartyCopy.populateToken)
+            operation.noteMediumGeneration(task.mediumGeneration, of: self)
             operation.wantedBlocks = Int(list.ranges.blocks)
             return beginCopy(task, operation, identifierOffset: nil)
         }
@@ -74,6 +75,7 @@ extension DiskDeviceServer {
         let operation = CopyOperation(
             .transfer, nexus, identifier: task.commandDescriptorBlock.bytes.loadBE32(at: 6),
             serviceAction: ThirdPartyCopy.writeUsingToken)
+        operation.noteMediumGeneration(task.mediumGeneration, of: self)
         operation.wantedBlocks = Int(list.ranges.blocks)
         operation.deletesToken = list.deletesToken
         let wanted = byteCount(list.ranges.blocks)

@@ -301,34 +301,34 @@ extension ControlPlane {
                 "whether image \(image) is a file of library '\(library)' cannot be told, for to look at all of them "
                     + "took too long; try again in a moment")
         }
+        let journal = RawDiskImage.journalPath(ofImage: image)
+        let journalIdentity = (try? FileStatus.of(journal))?.identity
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
             let path = folder.imagePath(user.image)
-            let other = try? FileStatus.of(path)
-            if other?.identity == identity {
+            let other = (try? FileStatus.of(path))?.identity
+            if other == identity {
                 throw ManagementError(.conflict, "image \(image) is already the medium of disk '\(user.name)'")
             }
-            try checkJournals(image, identity, path, other?.identity, ofDisk: user.name)
+            // The file is there, so whatever leads to it has its identity.
+            if (try? FileStatus.of(RawDiskImage.journalPath(ofImage: path)))?.identity == identity {
+                throw ManagementError(
+                    .conflict,
+                    "image \(image) has the name of the journal of disk '\(user.name)'; give it another name")
+            }
+            if other == nil ? isOnePlace(journal, path) : other == journalIdentity {
+                throw ManagementError(
+                    .conflict,
+                    "the journal of image \(image) would be \(journal), the medium of disk '\(user.name)'; give it "
+                        + "another name")
+            }
         }
     }
 
-    /// Refuses the file `image` when it has the name under which atomic writes to the image `other` of a disk are
-    /// recorded, or the other way round.
-    private func checkJournals(
-        _ image: String, _ identity: FileStatus.Identity, _ other: String, _ otherIdentity: FileStatus.Identity?,
-        ofDisk name: String
-    ) throws(ManagementError) {
-        let journal = RawDiskImage.journalPath(ofImage: other)
-        if image == folder.resolved(journal) || (try? FileStatus.of(journal))?.identity == identity {
-            throw ManagementError(
-                .conflict, "image \(image) has the name of the journal of disk '\(name)'; give it another name")
-        }
-        let own = RawDiskImage.journalPath(ofImage: image)
-        let isOther = otherIdentity != nil && (try? FileStatus.of(own))?.identity == otherIdentity
-        if isOther || own == folder.resolved(other) {
-            throw ManagementError(
-                .conflict,
-                "the journal of image \(image) would be \(own), the medium of disk '\(name)'; give it another name")
-        }
+    /// Whether two paths that may lead nowhere are one in the end. Links of folders are followed only where the last
+    /// names are the same: that looks at every folder on the way.
+    private func isOnePlace(_ first: String, _ second: String) -> Bool {
+        guard (first as NSString).lastPathComponent == (second as NSString).lastPathComponent else { return false }
+        return folder.resolved(first) == folder.resolved(second)
     }
 
     /// `size` in whole blocks.

@@ -1,32 +1,22 @@
 import Catalog
-import Dispatch
 import Foundation
 import Logging
 import TargetCore
 
 /// The catalog as what keeps the access states of one logical unit.
 final class CatalogAccessStates: AccessStateKeeper {
-    /// Off the reactors: a transaction waits for the storage device.
-    private static let queue = DispatchQueue(label: "carousel.access-states")
-
     let kept: [AccessStateRecord]
     let isReadable: Bool
     private let catalog: Catalog
     private let unit: Int64
-    private let logger: Logger
-    /// An initiator may ask again and again.
-    private let pace: NoticePace
+    private let keeping: UnitKeeping
 
     /// Those of the unit with the key `unit`, as they are in the catalog.
     init(_ catalog: Catalog, unit: Int64, logger: Logger) {
         self.catalog = catalog
         self.unit = unit
-        self.logger = logger
-        pace = NoticePace { suppressed in
-            logger.error(
-                "further changes of access states were refused, for they cannot be kept",
-                metadata: ["unit": "\(unit)", "count": "\(suppressed)"])
-        }
+        keeping = UnitKeeping(
+            one: "a change of access states", many: "changes of access states", ofUnit: unit, logger: logger)
         do throws(CatalogError) {
             kept =
                 try catalog.accessStates()[unit]?.map { state in
@@ -48,29 +38,12 @@ final class CatalogAccessStates: AccessStateKeeper {
     }
 
     func keep(_ records: [AccessStateRecord], completion: @escaping @Sendable (Bool) -> Void) {
-        Self.queue.async { [catalog, unit, logger, pace, isReadable] in
-            // What was not read is not written over.
-            guard isReadable else {
-                if pace.admits() {
-                    logger.error(
-                        "a change of access states is refused, for those that are kept could not be read",
-                        metadata: ["unit": "\(unit)"])
-                }
-                return completion(false)
-            }
-            do throws(CatalogError) {
+        keeping.keep(
+            isReadable: isReadable,
+            { [catalog, unit] () throws(CatalogError) in
                 let time = Date()
                 try catalog.keep(records.map { KeptAccessState($0, time: time) }, ofUnit: unit)
-                completion(true)
-            } catch {
-                if pace.admits() {
-                    logger.error(
-                        "a change of access states is refused, for it cannot be kept",
-                        metadata: ["unit": "\(unit)", "reason": "\(error)"])
-                }
-                completion(false)
-            }
-        }
+            }, completion: completion)
     }
 }
 

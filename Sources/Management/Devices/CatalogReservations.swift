@@ -1,31 +1,20 @@
 import Catalog
-import Dispatch
 import Foundation
 import Logging
 import TargetCore
 
 /// The catalog as what keeps the registrations and the reservation of one logical unit.
 final class CatalogReservations: PersistentReservationKeeper {
-    /// Off the reactors: a transaction waits for the storage device.
-    private static let queue = DispatchQueue(label: "carousel.reservations")
-
     let kept: KeptReservations
     private let catalog: Catalog
     private let unit: Int64
-    private let logger: Logger
-    /// An initiator may ask again and again.
-    private let pace: NoticePace
+    private let keeping: UnitKeeping
 
     /// Those of the unit with the key `unit`, as they are in the catalog.
     init(_ catalog: Catalog, unit: Int64, logger: Logger) {
         self.catalog = catalog
         self.unit = unit
-        self.logger = logger
-        pace = NoticePace { suppressed in
-            logger.error(
-                "further reservations were refused, for they cannot be kept",
-                metadata: ["unit": "\(unit)", "count": "\(suppressed)"])
-        }
+        keeping = UnitKeeping(one: "a reservation", many: "reservations", ofUnit: unit, logger: logger)
         do throws(CatalogError) {
             if let record = try catalog.keptReservation(ofUnit: unit) {
                 kept = record.flatMap { PersistentReservationRecord($0) }.map { .record($0) } ?? .unreadable
@@ -39,19 +28,10 @@ final class CatalogReservations: PersistentReservationKeeper {
     }
 
     func keep(_ record: PersistentReservationRecord, completion: @escaping @Sendable (Bool) -> Void) {
-        Self.queue.async { [catalog, unit, logger, pace] in
-            do throws(CatalogError) {
+        keeping.keep(
+            { [catalog, unit] () throws(CatalogError) in
                 try catalog.keep(record.isEmpty ? nil : ReservationRecord(record, time: Date()), ofUnit: unit)
-                completion(true)
-            } catch {
-                if pace.admits() {
-                    logger.error(
-                        "a reservation is refused, for it cannot be kept",
-                        metadata: ["unit": "\(unit)", "reason": "\(error)"])
-                }
-                completion(false)
-            }
-        }
+            }, completion: completion)
     }
 }
 

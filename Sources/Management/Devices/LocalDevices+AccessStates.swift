@@ -1,4 +1,3 @@
-import Dispatch
 import Platform
 public import Resources
 import TargetCore
@@ -21,8 +20,7 @@ extension LocalDevices {
         _ wanted: AccessState.Group, ofUnit key: Int64, whenSet: @escaping @Sendable () -> Void
     ) -> AccessStateSetting? {
         guard let unit = units.withLock({ $0[key] }) else { return nil }
-        let outcome = Lock(AccessStateSetting.waiting)
-        let isOver = DispatchSemaphore(value: 0)
+        let outcome = Outcome<AccessStateSetting>()
         // The end of a transition is a matter of any reactor that runs.
         unit.attachedNexuses.setAccessState(wanted.record, on: unit.homeReactor ?? reactors[0]) { found in
             let setting: AccessStateSetting =
@@ -34,11 +32,9 @@ extension LocalDevices {
                 case .unkept, .unreachable: .refused
                 }
             if setting == .set { whenSet() }
-            outcome.withLock { $0 = setting }
-            isOver.signal()
+            outcome.set(setting)
         }
-        _ = isOver.wait(timeout: .now() + Limit.accessStateWait)
-        return outcome.withLock { $0 }
+        return outcome.wait(atMost: Limit.accessStateWait) ?? .waiting
     }
 }
 

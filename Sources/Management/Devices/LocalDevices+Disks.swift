@@ -79,8 +79,9 @@ extension LocalDevices {
         case .noChange: ManagementError(.conflict, "the medium of disk '\(name)' is \(state) already")
         case .moving:
             ManagementError(
-                .inUse, "the medium of disk '\(name)' is being ejected or loaded by an initiator; try again in a moment"
-            )
+                .inUse,
+                "the medium of disk '\(name)' is busy: an initiator ejects or loads it, writes to it, or has an "
+                    + "operation on all its blocks under way; try again when that is over")
         case .prevented(let ports):
             ManagementError(
                 .inUse,

@@ -1,4 +1,3 @@
-import Dispatch
 import Platform
 import TargetCore
 
@@ -22,14 +21,11 @@ extension LocalDevices {
         ofUnit key: Int64, whenCleared: @escaping @Sendable () -> Void
     ) -> ReservationClearing? {
         guard let unit = units.withLock({ $0[key] }) else { return nil }
-        let outcome = Lock(ReservationClearing.waiting)
-        let isOver = DispatchSemaphore(value: 0)
+        let outcome = Outcome<ReservationClearing>()
         unit.server.attachedNexuses.clearReservations { isCleared in
             if isCleared { whenCleared() }
-            outcome.withLock { $0 = isCleared ? .cleared : .refused }
-            isOver.signal()
+            outcome.set(isCleared ? .cleared : .refused)
         }
-        _ = isOver.wait(timeout: .now() + Limit.reservationWait)
-        return outcome.withLock { $0 }
+        return outcome.wait(atMost: Limit.reservationWait) ?? .waiting
     }
 }

@@ -146,8 +146,10 @@ public final class LocalDevices: DeviceAssembly {
             image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
             isEjected: disk.isEjected, cache: cache, copyManager: copyManager)
         server.setThreshold(percent: disk.spec.threshold)
-        server.keepMedium(
-            with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
+        if disk.spec.isRemovable {
+            server.keepMedium(
+                with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
+        }
         Self.tellLosses(ofDisk: disk.name, server, logger: logger)
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)

@@ -1,7 +1,8 @@
 public import Platform
 
 /// The file of the journal, beside the image. Anybody may have put something there: what is no regular file with one
-/// name and the mark of a journal is neither changed nor removed.
+/// name and the mark of a journal is neither changed nor removed; nor is the journal of another image that records a
+/// write, which may be moved back beside that image.
 extension AtomicWriteJournal {
     /// Where the journal of the image at `path` is.
     static func path(_ image: String) -> String { image + ".atomic" }
@@ -14,8 +15,8 @@ extension AtomicWriteJournal {
         let folder = FilePath.directory(of: journal)
         guard File.writeRefusal(folder) == nil else { return nil }
         do throws(SystemError) {
-            if let file = try Self.existing(journal) {
-                guard try Self.isUsable(file, identity) else { return nil }
+            if let file = try Self.existing(journal), !(try Self.isJournal(file, of: identity)) {
+                guard try Self.isVoid(file) else { return nil }
             }
         } catch {
             return nil
@@ -27,12 +28,11 @@ extension AtomicWriteJournal {
         }
     }
 
-    /// Opens the journal at `path`, or makes it durably.
+    /// Opens the journal at `path`, or makes it durably, also in place of one that nobody misses.
     private static func open(_ path: String, identity: UInt64) throws(SystemError) -> File {
         let file: File
-        if let found = try existing(path, .readWrite) {
-            guard try isUsable(found, identity) else { throw foreign(path) }
-            file = found
+        if let own = try own(path, identity) {
+            file = own
         } else {
             file = try File.open(path: path, [.readWrite, .create, .exclusive, .noFollow])
         }
@@ -40,6 +40,16 @@ extension AtomicWriteJournal {
         guard code == 0 else { throw SystemError(code: code, operation: "write to", path: path) }
         try File.synchronizeDirectory(path: FilePath.directory(of: path))
         return file
+    }
+
+    /// The journal of the image at `path`; nil when there is none, or not any more, for it was void.
+    private static func own(_ path: String, _ identity: UInt64) throws(SystemError) -> File? {
+        guard let file = try existing(path, .readWrite) else { return nil }
+        if try isJournal(file, of: identity) { return file }
+        guard try isVoid(file) else { throw foreign(path) }
+        // Not overwritten: the other image may be open somewhere, and its journal with it.
+        try File.remove(path)
+        return nil
     }
 
     /// The file at `path`, nil when there is none. What is no regular file with one name is EOPNOTSUPP, and not opened
@@ -59,12 +69,6 @@ extension AtomicWriteJournal {
     }
 
     private static func isPlain(_ status: FileStatus) -> Bool { status.kind == .regular && status.linkCount == 1 }
-
-    /// Whether it is the journal of the image, or an empty file: a crash can leave that of a journal.
-    private static func isUsable(_ file: File, _ identity: UInt64) throws(SystemError) -> Bool {
-        if try file.size() == 0 { return true }
-        return try isJournal(file, of: identity)
-    }
 
     private static func foreign(_ path: String) -> SystemError {
         SystemError(code: Errno.notSupported, operation: "use as a journal", path: path)

@@ -57,6 +57,11 @@ final class AtomicWriteJournal: Sendable {
             // The record of a write that was lost stays until somebody has acknowledged the loss.
             let refused = refusal()
             guard refused == 0 else { return refused }
+            // A record in a file that has lost its name would be found by nobody.
+            if state.mustGo {
+                let code = remove(&state)
+                guard code == 0 else { return code }
+            }
             let journal: any ByteStore
             if let store = state.store {
                 journal = store
@@ -201,21 +206,51 @@ final class AtomicWriteJournal: Sendable {
     static func recover(
         from journal: any ByteStore, identity: UInt64, to image: any ByteStore, length: Int64
     ) -> Int32 {
-        var header = [UInt8](repeating: 0, count: headerLength)
-        let read = header.modifyBytes { journal.read(into: &$0, offset: 0, mode: .blocking) }
-        if case .failed(let code) = read { return code }
-        let span = header.rawSpan
-        guard read == .done(headerLength), span.loadBE64(at: 0) == magic, span.loadBE64(at: 8) == identity,
-            span.loadBE32(at: 36) == CRC32C.checksum(span.extracting(0..<36)),
-            let offset = Int64(exactly: span.loadBE64(at: 16)), let count = Int(exactly: span.loadBE64(at: 24)),
-            count > 0, count <= maximumLength, offset <= length - Int64(count)
+        let found: Record?
+        do throws(SystemError) {
+            found = try record(in: journal)
+        } catch {
+            return error.code
+        }
+        guard let record = found, record.identity == identity, record.offset <= length - Int64(record.content.count)
         else { return 0 }
-        var content = [UInt8](repeating: 0, count: count)
-        let data = content.modifyBytes { journal.read(into: &$0, offset: dataOffset, mode: .blocking) }
-        if case .failed(let code) = data { return code }
-        // Not all of it was recorded, so nothing of it is in the image.
-        guard data == .done(count), span.loadBE32(at: 32) == CRC32C.checksum(content.rawSpan) else { return 0 }
-        let written = code(image.write(content.rawSpan, offset: offset), count)
+        let written = code(image.write(record.content.rawSpan, offset: record.offset), record.content.count)
         return written == 0 ? image.synchronizeData() : written
+    }
+
+    /// Whether nobody misses `journal`: it is empty, as a crash can leave one that is new, or it is one of any disk
+    /// image and records no write.
+    static func isVoid(_ journal: any ByteStore) throws(SystemError) -> Bool {
+        if try journal.size() == 0 { return true }
+        guard try isJournal(journal, of: nil) else { return false }
+        return try record(in: journal) == nil
+    }
+
+    /// A write that a journal has recorded as a whole.
+    private struct Record {
+        let identity: UInt64
+        let offset: Int64
+        let content: [UInt8]
+    }
+
+    private static func record(in journal: any ByteStore) throws(SystemError) -> Record? {
+        func read(_ count: Int, at offset: Int64) throws(SystemError) -> [UInt8]? {
+            var bytes = [UInt8](repeating: 0, count: count)
+            let read = bytes.modifyBytes { journal.read(into: &$0, offset: offset, mode: .blocking) }
+            if case .failed(let code) = read {
+                throw SystemError(code: code, operation: "read the journal of", path: nil)
+            }
+            return read == .done(count) ? bytes : nil
+        }
+        guard let header = try read(headerLength, at: 0) else { return nil }
+        let span = header.rawSpan
+        guard span.loadBE64(at: 0) == magic, span.loadBE32(at: 36) == CRC32C.checksum(span.extracting(0..<36)),
+            let offset = Int64(exactly: span.loadBE64(at: 16)), let count = Int(exactly: span.loadBE64(at: 24)),
+            count > 0, count <= maximumLength,
+            // If not all of it was recorded, nothing of it is in the image.
+            let content = try read(count, at: dataOffset),
+            span.loadBE32(at: 32) == CRC32C.checksum(content.rawSpan)
+        else { return nil }
+        return Record(identity: span.loadBE64(at: 8), offset: offset, content: content)
     }
 }

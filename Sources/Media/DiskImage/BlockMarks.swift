@@ -7,6 +7,10 @@ internal import Synchronization
 ///
 /// A disk without marks pays for one load of an atomic word with each command.
 final class BlockMarks: Sendable {
+    /// Makes a note of marks, nil for none, durable in place of the present one: 0 or an error number, with which the
+    /// present one stays.
+    typealias Keeping = (_ note: [UInt8]?, _ present: [UInt8]?) -> Int32
+
     /// The most marks: their note has room beside others in one block of ext4.
     static let limit = 256
 
@@ -35,7 +39,7 @@ final class BlockMarks: Sendable {
     }
 
     /// Marks a block, when `keep` has made that durable; 0 or an error number.
-    func add(_ block: UInt64, _ keep: ([UInt8]?) -> Int32) -> Int32 {
+    func add(_ block: UInt64, _ keep: Keeping) -> Int32 {
         change(keep) { blocks in
             guard !blocks.contains(block) else { return }
             blocks.insert(block, at: blocks.firstIndex { $0 > block } ?? blocks.count)
@@ -43,20 +47,26 @@ final class BlockMarks: Sendable {
     }
 
     /// Takes the marks of `count` blocks from `first` on away, when `keep` has made that durable; 0 or an error number.
-    func remove(_ first: UInt64, _ count: UInt64, _ keep: ([UInt8]?) -> Int32) -> Int32 {
+    func remove(_ first: UInt64, _ count: UInt64, _ keep: Keeping) -> Int32 {
         change(keep) { blocks in blocks.removeAll { $0 >= first && $0 - first < count } }
     }
 
-    private func change(_ keep: ([UInt8]?) -> Int32, _ body: (inout [UInt64]) -> Void) -> Int32 {
+    /// The note of marks; nil when there are none.
+    static func note(_ blocks: [UInt64]) -> [UInt8]? {
+        guard !blocks.isEmpty else { return nil }
+        var note: [UInt8] = []
+        for block in blocks { note.appendBE64(block) }
+        return note
+    }
+
+    private func change(_ keep: Keeping, _ body: (inout [UInt64]) -> Void) -> Int32 {
         changing.withLock { _ in
             let present = blocks.withLock { $0 }
             var next = present
             body(&next)
             guard next != present else { return 0 }
             guard next.count <= Self.limit else { return Errno.noSpace }
-            var note: [UInt8] = []
-            for block in next { note.appendBE64(block) }
-            let code = keep(next.isEmpty ? nil : note)
+            let code = keep(Self.note(next), Self.note(present))
             guard code == 0 else { return code }
             let changed = next
             blocks.withLock { $0 = changed }

@@ -64,7 +64,8 @@ public protocol DiskImage: Medium {
     /// back. Durable when its outcome is `.done`; `.hostFull` when there is no room for another mark.
     func prepareMarking(_ request: FileRequest, first: UInt64)
     /// Makes `request` keep `operation` with the image, nil for none: durable when its outcome is `.done`, with all
-    /// that was written before. If that fails, `previous` is what stays, as far as that can be done.
+    /// that was written before. If that fails, `previous` is what stays, as far as that can be done; after a loss
+    /// nothing is touched.
     func prepareKeeping(_ request: FileRequest, operation: [UInt8]?, insteadOf previous: [UInt8]?)
     /// Makes `request` read the block `first` into its lease, marked or not.
     func prepareLongRead(_ request: FileRequest, first: UInt64)
@@ -76,7 +77,9 @@ public protocol DiskImage: Medium {
     /// What `prepareKeeping` or `keep` had kept when the image was opened.
     var keptOperation: KeptOperation { get }
     /// Keeps `operation` with the image as `prepareKeeping` does.
-    func keep(operation: [UInt8]?) -> MediaFailure?
+    func keep(operation: [UInt8]?, insteadOf previous: [UInt8]?) -> MediaFailure?
+    /// Keeps that an operation has failed, also after a loss: that may be why it has.
+    func keep(failedOperation operation: [UInt8]) -> MediaFailure?
     /// Frees the storage of at most `maximumDeallocation` blocks, which then read as zeros.
     func erase(first: UInt64, blocks: UInt64) -> MediaFailure?
     /// Writes `content`, a whole number of blocks, from `first` on.

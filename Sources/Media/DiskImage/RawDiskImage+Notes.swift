@@ -7,7 +7,7 @@ extension RawDiskImage {
 
     /// Marks the block in the image's note of them.
     public func prepareMarking(_ request: FileRequest, first: UInt64) {
-        prepareCall(request) { [self] in marks.add(first) { keep($0, as: .markedBlocks) } }
+        prepareCall(request) { [self] in marks.add(first) { keep($0, insteadOf: $1, as: .markedBlocks) } }
     }
 
     public var hasMarks: Bool { !marks.isEmpty }
@@ -19,7 +19,7 @@ extension RawDiskImage {
     /// Takes the marks of blocks away that were written; 0 or an error number.
     func unmark(_ first: UInt64, _ blocks: UInt64) -> Int32 {
         guard marks.contain(first, blocks) else { return 0 }
-        return marks.remove(first, blocks) { keep($0, as: .markedBlocks) }
+        return marks.remove(first, blocks) { keep($0, insteadOf: $1, as: .markedBlocks) }
     }
 
     /// What `result` becomes when the blocks that a request has changed had marks.
@@ -32,20 +32,43 @@ extension RawDiskImage {
     // MARK: Operations
 
     public func prepareKeeping(_ request: FileRequest, operation: [UInt8]?, insteadOf previous: [UInt8]?) {
-        prepareCall(request) { [self] in
-            let code = keep(operation, as: .operation)
-            if code != 0 { _ = keep(previous, as: .operation) }
-            return code
-        }
+        prepareCall(request) { [self] in keep(operation, insteadOf: previous, as: .operation) }
     }
 
-    public func keep(operation: [UInt8]?) -> MediaFailure? { MediaFailure.of(keep(operation, as: .operation)) }
+    public func keep(operation: [UInt8]?, insteadOf previous: [UInt8]?) -> MediaFailure? {
+        MediaFailure.of(keep(operation, insteadOf: previous, as: .operation))
+    }
 
-    /// Puts a note down or removes it, durably with all that was written before; 0 or an error number. Data that the
-    /// host cannot write out meanwhile are a loss as at any other synchronisation.
-    private func keep(_ note: [UInt8]?, as key: StoreNoteKey) -> Int32 {
+    public func keep(failedOperation operation: [UInt8]) -> MediaFailure? {
+        let code = keep(operation, insteadOf: operation, as: .operation)
+        guard code != 0 else { return nil }
+        // Beside the synchronisations that find losses: this one has nothing to find.
+        let forced = synchronizations.serially { loss == nil ? code : put(operation, as: .operation) }
+        return MediaFailure.of(forced)
+    }
+
+    /// Puts a note down or removes it, durably with all that was written before; 0, or an error number, with which
+    /// `previous` is what stays, as far as that can be done. After a loss nothing is touched. Data that the host cannot
+    /// write out meanwhile are a loss as at any other synchronisation.
+    private func keep(_ note: [UInt8]?, insteadOf previous: [UInt8]?, as key: StoreNoteKey) -> Int32 {
+        var refusal: Int32 = 0
+        let code = synchronizeStore {
+            refusal = store.setNote(key, note)
+            // That the store does not take a note is no loss.
+            guard refusal == 0 else { return 0 }
+            let synchronized = store.synchronize()
+            let code = synchronized == 0 && isTruncated ? MediaFailure.truncatedNumber : synchronized
+            // The loss is known before another synchronisation can begin, so this one takes no failure from anybody.
+            if code != 0 { _ = put(previous, as: key) }
+            return code
+        }
+        return code != 0 ? code : refusal
+    }
+
+    /// Puts a note down or removes it; 0 or an error number. It says nothing of what was written.
+    private func put(_ note: [UInt8]?, as key: StoreNoteKey) -> Int32 {
         let code = store.setNote(key, note)
-        return code == 0 ? synchronizeStore { store.synchronize() } : code
+        return code == 0 ? store.synchronize() : code
     }
 
     private func prepareCall(_ request: FileRequest, _ body: @escaping @Sendable () -> Int32) {

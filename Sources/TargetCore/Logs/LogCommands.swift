@@ -104,13 +104,15 @@ extension LogicalUnit {
     /// What is kept of the counters when those of `pages` are saved; those of `zero` are put back to zero first.
     fileprivate func savedCounters(of pages: Set<CommonLogPage>, zero: Set<CommonLogPage>) -> [UInt8] {
         let values = logValues
-        var saved = UnitLogs.values(ofSaved: parameters[KeptParameter(.logCounters)])
+        let present = parameters[KeptParameter(.logCounters)]
+        var saved = UnitLogs.values(ofSaved: present)
         if saved.isEmpty { saved = [UInt64](repeating: 0, count: values.count) }
         for counter in LogCounter.allCases where pages.contains(counter.page) {
             let isReset = counter.isResettable && zero.contains(counter.page)
             saved[counter.rawValue] = isReset ? 0 : values[counter.rawValue]
         }
-        return UnitLogs.saved(saved)
+        // A later version may have saved more, which it finds again.
+        return UnitLogs.saved(saved) + present.dropFirst(saved.count * 8)
     }
 }
 

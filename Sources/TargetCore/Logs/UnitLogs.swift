@@ -122,11 +122,11 @@ final class UnitLogs: Sendable {
 extension OperationCode {
     /// READ (6, 10, 12, 16); tape drives have READ(6).
     static let reads: Set<UInt8> = [read6, read10, read12, read16]
-    /// WRITE (6, 10, 12, 16), WRITE AND VERIFY, WRITE SAME, COMPARE AND WRITE and ORWRITE; of tape drives WRITE(6) and
-    /// WRITE FILEMARKS.
+    /// WRITE (6, 10, 12, 16), WRITE AND VERIFY, WRITE SAME, WRITE ATOMIC, COMPARE AND WRITE and ORWRITE; of tape drives
+    /// WRITE(6) and WRITE FILEMARKS. The 32-byte commands have one operation code for all, and are not counted.
     static let writes: Set<UInt8> = [
         write6, write10, write12, write16, writeAndVerify10, writeAndVerify12, writeAndVerify16, writeSame10,
-        writeSame16, compareAndWrite, orWrite16, writeFilemarks6, writeFilemarks16,
+        writeSame16, writeAtomic16, compareAndWrite, orWrite16, writeFilemarks6, writeFilemarks16,
     ]
     /// VERIFY.
     static let verifications: Set<UInt8> = [verify6, verify10, verify12, verify16]

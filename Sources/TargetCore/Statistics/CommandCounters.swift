@@ -139,7 +139,7 @@ public final class CommandCounters: @unchecked Sendable {
     }
 
     /// How many commands are in flight.
-    private var inFlight: Int {
+    var inFlight: Int {
         // First what has ended: it is never more than what has begun.
         let ended = table.value(row: Total.row, word: Total.ended)
         return Int(clamping: table.value(row: Total.row, word: Total.begun) &- ended)

@@ -44,7 +44,12 @@ final class CopyFixture: @unchecked Sendable {
         disks = blockSizes.enumerated().map { number, blockSize in
             let store = SimulatedStore(Self.content(number, length), forgetsAfterFailedSynchronization: true)
             let image = RawDiskImage(
-                store: store, engine: engine, path: "/disk\(number)", blockSize: blockSize, capacity: Int64(length))
+                store: store, engine: engine, path: "/disk\(number)", blockSize: blockSize, capacity: Int64(length),
+                journal: AtomicWriteJournal(identity: UInt64(number)) { () throws(SystemError) in
+                    SimulatedStore()
+                } removeStore: {
+                    0
+                })
             let naa = 0x3000_0000_0000_0C00 + UInt64(number)
             let server = DiskDeviceServer(
                 image: image,

@@ -160,41 +160,101 @@ struct RODTokenTests {
 
     // MARK: Validity
 
-    @Test("Every change of a represented block makes the token invalid before it, and nothing else does")
+    /// Commands that write a block at an address, and the data of each.
+    private var writing: [(name: String, command: (UInt64) -> [UInt8], dataOut: (UInt64) -> [UInt8])] {
+        typealias Action = DiskDeviceServer.VariableLengthAction
+        let block = [UInt8](repeating: 9, count: 512)
+        func form(
+            _ name: String, _ command: @escaping (UInt64) -> [UInt8]
+        ) -> (name: String, command: (UInt64) -> [UInt8], dataOut: (UInt64) -> [UInt8]) {
+            (name, command, { _ in block })
+        }
+        return [
+            form("WRITE(6)") { CDB.six(OperationCode.write6, lba: Int($0), count: 1) },
+            form("WRITE(10)") { CDB.ten(OperationCode.write10, lba: Int($0), count: 1) },
+            form("WRITE(12)") { CDB.twelve(OperationCode.write12, lba: Int($0), count: 1) },
+            form("WRITE(16)") { CDB.sixteen(OperationCode.write16, lba: $0, count: 1) },
+            form("WRITE(32)") { CDB.thirtyTwo(Action.write32, lba: $0, count: 1) },
+            form("WRITE ATOMIC(16)") { CDB.writeAtomic(lba: $0, count: 1) },
+            form("WRITE AND VERIFY(10)") { CDB.ten(OperationCode.writeAndVerify10, lba: Int($0), count: 1) },
+            form("WRITE AND VERIFY(12)") { CDB.twelve(OperationCode.writeAndVerify12, lba: Int($0), count: 1) },
+            form("WRITE AND VERIFY(16)") { CDB.sixteen(OperationCode.writeAndVerify16, lba: $0, count: 1) },
+            form("WRITE AND VERIFY(32)") { CDB.thirtyTwo(Action.writeAndVerify32, lba: $0, count: 1) },
+            form("ORWRITE(16)") { CDB.sixteen(OperationCode.orWrite16, lba: $0, count: 1) },
+            form("WRITE SAME(10)") { CDB.ten(OperationCode.writeSame10, lba: Int($0), count: 1) },
+            form("WRITE SAME(16)") { CDB.sixteen(OperationCode.writeSame16, lba: $0, count: 1) },
+            form("WRITE SAME(32)") { CDB.thirtyTwo(Action.writeSame32, lba: $0, count: 1) },
+            ("UNMAP", { _ in CDB.unmap(length: 40) }, { CDB.unmapList([(1000, 1), ($0, 1)]) }),
+            (
+                "WRITE LONG(10)", { CDB.ten(OperationCode.writeLong10, lba: Int($0), count: 0, flags: 0x40) },
+                { _ in [] }
+            ),
+            // The block is marked now.
+            (
+                "REASSIGN BLOCKS", { _ in [OperationCode.reassignBlocks, 0, 0, 0, 0, 0] },
+                { [0, 0, 0, 4, 0, 0, UInt8($0 >> 8), UInt8($0 & 0xFF)] }
+            ),
+            (
+                "WRITE LONG(16)",
+                { CDB.sixteen(OperationCode.serviceActionOut16, lba: $0, count: 0, flags: 0x51) }, { _ in [] }
+            ),
+            form("WRITE(10) of a marked block") { CDB.ten(OperationCode.write10, lba: Int($0), count: 1) },
+        ]
+    }
+
+    @Test("Every command that changes a represented block makes the token invalid before it")
     func changes() throws {
         let fixture = try CopyFixture()
         let port = fixture.initiator()
+        for (name, command, dataOut) in writing {
+            for block in [100, 109, 5000] as [UInt64] {
+                // Blocks may be marked: a token of them is made, and cannot be read.
+                let token = port.token([(5000, 1), (100, 10)])
+                #expect(fixture.disks[0].server.writeGate.isWatched)
+                #expect(port.execute(command(block), dataOut: dataOut(block)).status == .good, "\(name)")
+                #expect(!fixture.disks[0].server.writeGate.isWatched, "\(name)")
+                #expect(port.writeUsing(TokenList.write(token, [(0, 11)])).sense == cancelled, "\(name)")
+            }
+        }
         let block = [UInt8](repeating: 9, count: 512)
-        let unmap = CDB.unmapList([(1000, 1), (109, 1)])
-        let changing: [(command: [UInt8], dataOut: [UInt8])] = [
-            (CDB.six(OperationCode.write6, lba: 109, count: 1), block),
+        for (command, dataOut) in [
             (CDB.ten(OperationCode.write10, lba: 99, count: 2), block + block),
-            (CDB.sixteen(OperationCode.write16, lba: 100, count: 1), block),
-            (CDB.ten(OperationCode.writeAndVerify10, lba: 104, count: 1), block),
-            (CDB.sixteen(OperationCode.orWrite16, lba: 104, count: 1), block),
             (CDB.ten(OperationCode.writeSame10, lba: 50, count: 100), block),
-            (CDB.unmap(length: unmap.count), unmap),
-        ]
-        for (command, dataOut) in changing {
+            (CDB.thirtyTwo(0x0B, lba: 4998, count: 3), block + block + block),
+            (CDB.writeAtomic(lba: 99, count: 2), block + block),
+        ] {
             let token = port.token([(5000, 1), (100, 10)])
-            #expect(fixture.disks[0].server.writeGate.isWatched)
             #expect(port.writeUsing(TokenList.write(token, [(0, 11)])).status == .good)
             #expect(port.execute(command, dataOut: dataOut).status == .good)
-            #expect(!fixture.disks[0].server.writeGate.isWatched)
             #expect(port.writeUsing(TokenList.write(token, [(0, 11)])).sense == cancelled)
         }
-        let token = port.token([(5000, 1), (100, 10)])
-        for lba in [99, 110, 4999, 5001] { #expect(port.write(lba, block).status == .good) }
-        #expect(port.execute(CDB.ten(OperationCode.read10, lba: 100, count: 10)).status == .good)
-        #expect(port.writeUsing(TokenList.write(token, [(0, 11)])).status == .good)
         // COMPARE AND WRITE, and a copy to it.
+        let token = port.token([(5000, 1)])
         let present = fixture.bytes(0, 5000 * 512..<5001 * 512)
         #expect(port.execute(CDB.compareAndWrite(lba: 5000, count: 1), dataOut: present + block).status == .good)
-        #expect(port.writeUsing(TokenList.write(token, [(0, 11)])).sense == cancelled)
+        #expect(port.writeUsing(TokenList.write(token, [(0, 1)])).sense == cancelled)
         let other = port.token([(5000, 1)])
         let list = CopyList(fixture.disks, [CopyList.Segment(source: 1, destination: 0, to: 4990, count: 11)])
         #expect(port.copy(list).status == .good)
         #expect(port.writeUsing(TokenList.write(other, [(0, 1)])).sense == cancelled)
+    }
+
+    @Test("A change of other blocks, by any command, leaves the token as it is")
+    func otherChanges() throws {
+        let fixture = try CopyFixture()
+        let port = fixture.initiator()
+        let token = port.token([(5000, 1), (100, 10)])
+        let write = TokenList.write(token, [(0, 11)])
+        for (name, command, dataOut) in writing {
+            for block in [99, 110, 4999, 5001] as [UInt64] {
+                #expect(port.execute(command(block), dataOut: dataOut(block)).status == .good, "\(name)")
+            }
+            #expect(port.writeUsing(write).status == .good, "\(name)")
+        }
+        let present = fixture.bytes(0, 5001 * 512..<5002 * 512)
+        #expect(port.execute(CDB.compareAndWrite(lba: 5001, count: 1), dataOut: present + present).status == .good)
+        #expect(port.execute(CDB.ten(OperationCode.read10, lba: 100, count: 10)).status == .good)
+        #expect(port.writeUsing(write).status == .good)
     }
 
     @Test("A change while the token is used ends the use before anything of it is written")
