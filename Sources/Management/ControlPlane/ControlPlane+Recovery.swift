@@ -4,8 +4,8 @@ import Logging
 import Platform
 import Resources
 
-import class Media.RawDiskImage
 import struct Media.CartridgeStore
+import class Media.RawDiskImage
 
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
 // deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the

@@ -1,0 +1,250 @@
+import Bytes
+import DeviceTestSupport
+import Platform
+import SCSI
+import TestSupport
+import Testing
+
+@testable import Media
+
+@Suite("Protection information beside an image")
+struct ProtectionTests {
+    private let folder: TemporaryFolder
+    private let pool = BufferPool(limit: 8 << 20)
+    private let engine = SimulatedEngine()
+
+    init() throws {
+        folder = try TemporaryFolder()
+    }
+
+    private var path: String { folder.file("disk.img") }
+
+    private func create(_ type: ProtectionType = .type1, blocks: Int64 = 4096) throws -> RawDiskImage {
+        try RawDiskImage.create(
+            path: path, capacity: blocks * 512, blockSize: 512, protection: type, engine: engine)
+    }
+
+    private func open(_ type: ProtectionType? = .type1) throws -> RawDiskImage {
+        try RawDiskImage.open(path: path, blockSize: 512, protection: type, engine: engine)
+    }
+
+    /// Blocks with protection information behind each.
+    private func interleaved(_ first: UInt64, _ count: Int, _ fill: UInt8, tag: UInt16 = 7) -> [UInt8] {
+        (0..<count).flatMap { index -> [UInt8] in
+            var bytes = [UInt8](repeating: fill, count: 512)
+            let information = ProtectionInformation(
+                blockGuard: CRC16T10.checksum(bytes.rawSpan), applicationTag: tag,
+                referenceTag: UInt32(first) + UInt32(index))
+            bytes.appendBE64(information.word)
+            return bytes
+        }
+    }
+
+    @discardableResult
+    private func write(_ image: RawDiskImage, _ first: UInt64, _ bytes: [UInt8]) throws -> MediaResult {
+        let runner = RequestRunner()
+        runner.request.payload.lease = try pool.required(bytes)
+        image.beginWriting(runner.request)
+        runner.run(in: image.lane) {
+            image.prepareWrite(
+                $0, at: 0, first: first, blocks: UInt64(bytes.count / 520), ProtectionTransfer(.lease))
+        }
+        runner.request.payload.lease = nil
+        return image.outcome(of: runner.request)
+    }
+
+    private func read(
+        _ image: RawDiskImage, _ first: UInt64, _ count: Int, _ checks: ProtectionChecks = .all
+    ) throws -> (bytes: [UInt8], result: MediaResult, failure: ProtectionFailure?) {
+        let runner = RequestRunner()
+        runner.request.payload.lease = pool.lease(capacity: count * 520)
+        runner.run(in: image.lane) {
+            image.prepareRead(
+                $0, at: 0, first: first, blocks: UInt64(count),
+                ProtectionTransfer(
+                    .lease, checks: checks, expected: ExpectedTags(referenceTag: UInt32(first))))
+        }
+        let bytes = runner.request.payload.lease.take()?.copyToArray() ?? []
+        return (bytes, image.outcome(of: runner.request), image.protectionFailure(of: runner.request))
+    }
+
+    private let none = [UInt8](repeating: 0, count: 512) + [UInt8](repeating: 0xFF, count: 8)
+
+    /// Changes a byte of a file.
+    private func spoil(_ name: String, at offset: Int64) throws {
+        let file = try File.open(path: folder.file(name), .readWrite)
+        var byte: [UInt8] = [0]
+        _ = byte.modifyBytes { file.read(into: &$0, fileOffset: offset) }
+        byte[0] ^= 0x40
+        #expect(file.write(byte.rawSpan, fileOffset: offset) == .done(1))
+    }
+
+    @Test("It is kept over restarts; a hole is none")
+    func restart() throws {
+        let image = try create()
+        let bytes = interleaved(510, 4, 3)
+        #expect(try write(image, 510, bytes) == .done)
+        #expect(image.maximumAtomicLength == 0)
+        #expect(image.close() == nil)
+        let again = try open()
+        #expect(try read(again, 509, 6).bytes == none + bytes + none)
+        #expect(again.protection == .type1)
+        let runner = RequestRunner()
+        again.beginWriting(runner.request)
+        runner.run(in: again.lane) { again.prepareDeallocate($0, first: 511, blocks: 2) }
+        #expect(try read(again, 510, 4).bytes == bytes.prefix(520) + none + none + bytes.suffix(520))
+        try again.resize(to: 5000 * 512)
+        #expect(try write(again, 4990, interleaved(4990, 2, 9)) == .done)
+        #expect(again.close() == nil)
+        #expect(try read(try open(), 4989, 3).bytes == none + interleaved(4990, 2, 9))
+    }
+
+    @Test("Data that do not fit it are found, and which block they are in")
+    func corruption() throws {
+        let image = try create()
+        #expect(try write(image, 8, interleaved(8, 8, 1)) == .done)
+        #expect(image.close() == nil)
+        try spoil("disk.img", at: 11 * 512 + 5)
+        let again = try open()
+        let found = try read(again, 8, 8)
+        #expect(found.result == .failed(.protection))
+        #expect(found.failure == ProtectionFailure(.blockGuard, block: 11))
+        #expect(try read(again, 8, 8, []).result == .done)
+        #expect(try read(again, 12, 4).result == .done)
+        // Plain reads check as well.
+        let runner = RequestRunner()
+        runner.request.payload.lease = pool.lease(capacity: 4096)
+        runner.run(in: again.lane) { again.prepareRead($0, at: 0, first: 8, blocks: 8) }
+        #expect(again.outcome(of: runner.request) == .failed(.protection))
+    }
+
+    @Test("After an unclean end, blocks that were being written have none where it does not fit")
+    func unclean() throws {
+        var image: RawDiskImage? = try create()
+        #expect(try write(try #require(image), 8, interleaved(8, 4, 1)) == .done)
+        #expect(image?.close() == nil)
+        image = try open()
+        #expect(try write(try #require(image), 9, interleaved(9, 1, 2)) == .done)
+        // The host goes down here: of the last write only the data, or only the rest, are there.
+        image = nil
+        try spoil("disk.img", at: 9 * 512)
+        let again = try open()
+        let found = try read(again, 8, 4)
+        #expect(found.result == .done)
+        #expect(Array(found.bytes[520 + 512..<1040]) == [UInt8](repeating: 0xFF, count: 8))
+        #expect(Array(found.bytes.prefix(520)) == interleaved(8, 1, 1))
+        #expect(again.close() == nil)
+        // It was looked through: what does not fit now is an error.
+        try spoil("disk.img", at: 8 * 512)
+        #expect(try read(try open(), 8, 1).result == .failed(.protection))
+    }
+
+    @Test("A file that is missing, another one, of another type, or cut is refused")
+    func files() throws {
+        let image = try create()
+        #expect(image.close() == nil)
+        func reason(_ type: ProtectionType = .type1) -> String? {
+            do throws(DiskImageError) {
+                _ = try RawDiskImage.open(path: path, blockSize: 512, protection: type, engine: engine)
+                return nil
+            } catch {
+                guard case .protection(_, let reason) = error else { return error.description }
+                return reason
+            }
+        }
+        #expect(reason() == nil)
+        #expect(reason(.type2)?.contains("another type") == true)
+        let whole = try folder.read("disk.img.pi")
+        #expect(RawDiskImage.protection(ofImage: path)?.type == .type1)
+        for length in [0, 31, 5000, whole.count - 1] {
+            try folder.write(Array(whole.prefix(length)), to: "disk.img.pi")
+            #expect(reason() != nil, "\(length)")
+        }
+        for byte in 0..<32 {
+            var wrong = whole
+            wrong[byte] ^= 1
+            try folder.write(wrong, to: "disk.img.pi")
+            #expect(reason() != nil, "\(byte)")
+        }
+        try folder.write([1, 2, 3], to: "disk.img.pi")
+        try RawDiskImage.removeProtection(ofImage: path)
+        #expect(try folder.names.contains("disk.img.pi"), "what is another's stays")
+        try folder.write(whole, to: "disk.img.pi")
+        #expect(reason() == nil)
+        try RawDiskImage.removeProtection(ofImage: path)
+        try RawDiskImage.removeProtection(ofImage: path)
+        #expect(try folder.names == ["disk.img"] && reason() == "is missing")
+    }
+
+    // MARK: Simulated hosts
+
+    private func image(_ data: SimulatedStore, _ tags: SimulatedStore) -> RawDiskImage {
+        let bits = Array(tags.content[4096..<8192])
+        let image = RawDiskImage(
+            store: data, engine: engine, path: "simulated", blockSize: 512, capacity: Int64(data.content.count),
+            protection: ProtectionFile(tags, type: .type1, blockSize: 512, regionBits: bits, clock: .system))
+        image.startRecovery()
+        return image
+    }
+
+    @Test("A full host ends a write without protection information that does not fit")
+    func full() throws {
+        for call in 1...6 {
+            for failsTags in [false, true] {
+                let (data, tags) = (
+                    SimulatedStore([UInt8](repeating: 0, count: 64 * 512)),
+                    SimulatedStore([UInt8](repeating: 0, count: 8192 + 64 * 8))
+                )
+                let image = image(data, tags)
+                #expect(try write(image, 4, interleaved(4, 8, 1)) == .done)
+                (failsTags ? tags : data).fail(at: call, errorNumber: Errno.noSpace, fromThenOn: false)
+                let result = try write(image, 6, interleaved(6, 4, 2))
+                let hasFailed = (failsTags ? tags : data).hasFailed
+                #expect(hasFailed ? result == .failed(.hostFull) : result == .done)
+                (failsTags ? tags : data).stopFailing()
+                #expect(try read(image, 4, 8).result == .done, "call \(call)")
+            }
+        }
+    }
+
+    @Test("After any crash all blocks fit, and those that were durable have what was written", arguments: 0..<60)
+    func crashes(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let count = 40
+        var data = SimulatedStore([UInt8](repeating: 0, count: count * 512))
+        var tags = SimulatedStore([UInt8](repeating: 0, count: 8192 + count * 8))
+        /// What each block may be, the bytes with protection information; one when that is durable.
+        var allowed = [[[UInt8]]](repeating: [none], count: count)
+        for _ in 0..<4 {
+            let image = image(data, tags)
+            for block in 0..<count {
+                let found = try read(image, UInt64(block), 1)
+                #expect(found.result == .done)
+                let isUnchecked = found.bytes.suffix(8) == none.suffix(8)
+                if allowed[block].count == 1 {
+                    #expect(found.bytes == allowed[block][0], "block \(block) of seed \(seed)")
+                } else {
+                    #expect(isUnchecked || allowed[block].contains(found.bytes))
+                }
+                allowed[block] = [found.bytes]
+            }
+            for step in 0..<Int.random(in: 1...12, using: &random) {
+                if Int.random(in: 0..<4, using: &random) == 0 {
+                    #expect(image.synchronize() == nil)
+                    allowed = allowed.map { [$0[$0.count - 1]] }
+                    continue
+                }
+                let first = Int.random(in: 0..<count, using: &random)
+                let length = Int.random(in: 1...min(8, count - first), using: &random)
+                let bytes = interleaved(
+                    UInt64(first), length, UInt8(step + 1), tag: UInt16.random(in: 0..<0xFFFF, using: &random))
+                #expect(try write(image, UInt64(first), bytes) == .done)
+                for index in 0..<length {
+                    allowed[first + index].append(Array(bytes[index * 520..<(index + 1) * 520]))
+                }
+            }
+            data = data.afterCrash(using: &random)
+            tags = tags.afterCrash(using: &random)
+        }
+    }
+}
