@@ -79,70 +79,81 @@ struct ProtectionTests {
         #expect(file.write(byte.rawSpan, fileOffset: offset) == .done(1))
     }
 
+    /// Has an image for `body`, and then lets go of it, so that it can be opened again.
+    private func use(
+        _ image: @autoclosure () throws -> RawDiskImage, closes: Bool = true, _ body: (RawDiskImage) throws -> Void
+    ) throws {
+        let image = try image()
+        try body(image)
+        if closes { #expect(image.close() == nil) }
+    }
+
     @Test("It is kept over restarts; a hole is none")
     func restart() throws {
-        let image = try create()
         let bytes = interleaved(510, 4, 3)
-        #expect(try write(image, 510, bytes) == .done)
-        #expect(image.maximumAtomicLength == 0)
-        #expect(image.close() == nil)
-        let again = try open()
-        #expect(try read(again, 509, 6).bytes == none + bytes + none)
-        #expect(again.protection == .type1)
-        let runner = RequestRunner()
-        again.beginWriting(runner.request)
-        runner.run(in: again.lane) { again.prepareDeallocate($0, first: 511, blocks: 2) }
-        #expect(try read(again, 510, 4).bytes == bytes.prefix(520) + none + none + bytes.suffix(520))
-        try again.resize(to: 5000 * 512)
-        #expect(try write(again, 4990, interleaved(4990, 2, 9)) == .done)
-        #expect(again.close() == nil)
-        #expect(try read(try open(), 4989, 3).bytes == none + interleaved(4990, 2, 9))
+        try use(create()) { (image) throws in
+            #expect(try write(image, 510, bytes) == .done)
+            #expect(image.maximumAtomicLength == 0)
+        }
+        try use(open()) { (image) throws in
+            #expect(try read(image, 509, 6).bytes == none + bytes + none)
+            #expect(image.protection == .type1)
+            let runner = RequestRunner()
+            image.beginWriting(runner.request)
+            runner.run(in: image.lane) { image.prepareDeallocate($0, first: 511, blocks: 2) }
+            #expect(try read(image, 510, 4).bytes == bytes.prefix(520) + none + none + bytes.suffix(520))
+            try image.resize(to: 5000 * 512)
+            #expect(try write(image, 4990, interleaved(4990, 2, 9)) == .done)
+        }
+        try use(open()) { (image) throws in
+            #expect(try read(image, 4989, 3).bytes == none + interleaved(4990, 2, 9))
+        }
     }
 
     @Test("Data that do not fit it are found, and which block they are in")
     func corruption() throws {
-        let image = try create()
-        #expect(try write(image, 8, interleaved(8, 8, 1)) == .done)
-        #expect(image.close() == nil)
+        try use(create()) { (image) throws in
+            #expect(try write(image, 8, interleaved(8, 8, 1)) == .done)
+        }
         try spoil("disk.img", at: 11 * 512 + 5)
-        let again = try open()
-        let found = try read(again, 8, 8)
-        #expect(found.result == .failed(.protection))
-        #expect(found.failure == ProtectionFailure(.blockGuard, block: 11))
-        #expect(try read(again, 8, 8, []).result == .done)
-        #expect(try read(again, 12, 4).result == .done)
-        // Plain reads check as well.
-        let runner = RequestRunner()
-        runner.request.payload.lease = pool.lease(capacity: 4096)
-        runner.run(in: again.lane) { again.prepareRead($0, at: 0, first: 8, blocks: 8) }
-        #expect(again.outcome(of: runner.request) == .failed(.protection))
+        try use(open()) { (image) throws in
+            let found = try read(image, 8, 8)
+            #expect(found.result == .failed(.protection))
+            #expect(found.failure == ProtectionFailure(.blockGuard, block: 11))
+            #expect(try read(image, 8, 8, []).result == .done)
+            #expect(try read(image, 12, 4).result == .done)
+            // Plain reads check as well.
+            let runner = RequestRunner()
+            runner.request.payload.lease = pool.lease(capacity: 4096)
+            runner.run(in: image.lane) { image.prepareRead($0, at: 0, first: 8, blocks: 8) }
+            #expect(image.outcome(of: runner.request) == .failed(.protection))
+        }
     }
 
     @Test("After an unclean end, blocks that were being written have none where it does not fit")
     func unclean() throws {
-        var image: RawDiskImage? = try create()
-        #expect(try write(try #require(image), 8, interleaved(8, 4, 1)) == .done)
-        #expect(image?.close() == nil)
-        image = try open()
-        #expect(try write(try #require(image), 9, interleaved(9, 1, 2)) == .done)
-        // The host goes down here: of the last write only the data, or only the rest, are there.
-        image = nil
+        try use(create()) { (image) throws in
+            #expect(try write(image, 8, interleaved(8, 4, 1)) == .done)
+        }
+        try use(open(), closes: false) { (image) throws in
+            #expect(try write(image, 9, interleaved(9, 1, 2)) == .done)
+        }
+        // The host went down: of the last write only the data, or only the rest, are there.
         try spoil("disk.img", at: 9 * 512)
-        let again = try open()
-        let found = try read(again, 8, 4)
-        #expect(found.result == .done)
-        #expect(Array(found.bytes[520 + 512..<1040]) == [UInt8](repeating: 0xFF, count: 8))
-        #expect(Array(found.bytes.prefix(520)) == interleaved(8, 1, 1))
-        #expect(again.close() == nil)
+        try use(open()) { (image) throws in
+            let found = try read(image, 8, 4)
+            #expect(found.result == .done)
+            #expect(Array(found.bytes[520 + 512..<1040]) == [UInt8](repeating: 0xFF, count: 8))
+            #expect(Array(found.bytes.prefix(520)) == interleaved(8, 1, 1))
+        }
         // It was looked through: what does not fit now is an error.
         try spoil("disk.img", at: 8 * 512)
-        #expect(try read(try open(), 8, 1).result == .failed(.protection))
+        try use(open()) { (image) throws in #expect(try read(image, 8, 1).result == .failed(.protection)) }
     }
 
     @Test("A file that is missing, another one, of another type, or cut is refused")
     func files() throws {
-        let image = try create()
-        #expect(image.close() == nil)
+        try use(create()) { _ in }
         func reason(_ type: ProtectionType = .type1) -> String? {
             do throws(DiskImageError) {
                 _ = try RawDiskImage.open(path: path, blockSize: 512, protection: type, engine: engine)
