@@ -216,6 +216,39 @@ struct ProtectedCommandTests {
         #expect(port.sense(command, dataOut: wrong.bytes) == checkFailed(.referenceTag, 81))
     }
 
+    // MARK: Side by side
+
+    @Test("Whatever is written, unmapped and read at a time, no read finds the one without the other")
+    func race() throws {
+        let fixture = port.fixture
+        let ports = (0..<4).map {
+            fixture.initiator("iqn.2026-11.test:\($0)", on: $0 % 2 == 0 ? nil : fixture.otherReactor)
+        }
+        concurrently(4) { number in
+            var random = SeededRandom(seed: UInt64(number))
+            for _ in 0..<150 {
+                let first = Int.random(in: 500..<520, using: &random)
+                let count = Int.random(in: 1...16, using: &random)
+                switch number {
+                case 0, 1:
+                    let sent = ProtectedBlocks(random.bytes(count * 512), first: UInt32(first))
+                    ports[number].execute(
+                        CDB.ten(OperationCode.write10, lba: first, count: count, flags: 0x20), dataOut: sent.bytes)
+                case 2:
+                    let list = CDB.unmapList([(UInt64(first), UInt32(count))])
+                    ports[number].execute(CDB.unmap(length: list.count), dataOut: list)
+                    ports[number].execute(
+                        CDB.sixteen(OperationCode.writeSame16, lba: UInt64(first), count: count),
+                        dataOut: [UInt8](repeating: 0, count: 512))
+                default:
+                    let read = CDB.ten(OperationCode.read10, lba: first, count: count, flags: 0x20)
+                    #expect(ports[number].execute(read).sense == nil)
+                }
+            }
+        }
+        #expect(port.execute(CDB.ten(OperationCode.read10, lba: 0, count: 4096, flags: 0x20)).status == .good)
+    }
+
     // MARK: All blocks
 
     @Test("SANITIZE and FORMAT UNIT take it away; FORMAT UNIT keeps the type")

@@ -218,6 +218,73 @@ struct ProtectionTests {
         }
     }
 
+    @Test("A host that cannot make it durable has lost data; what is written meanwhile is suspect afterwards")
+    func loss() throws {
+        let (data, tags) = (
+            SimulatedStore([UInt8](repeating: 0, count: 64 * 512)),
+            SimulatedStore([UInt8](repeating: 0, count: 8192 + 64 * 8))
+        )
+        let image = image(data, tags)
+        tags.failSynchronizations(Errno.inputOutput)
+        // The bit of the region.
+        #expect(try write(image, 4, interleaved(4, 2, 1)) == .failed(.device(Errno.inputOutput)))
+        #expect(image.loss == .device(Errno.inputOutput))
+        tags.stopFailing()
+        #expect(try write(image, 4, interleaved(4, 2, 1)) != .done)
+        #expect(image.acknowledgeLoss() == nil)
+        #expect(try write(image, 4, interleaved(4, 2, 1)) == .done)
+        tags.failSynchronizations(Errno.inputOutput)
+        #expect(image.synchronize() == .device(Errno.inputOutput))
+        tags.stopFailing()
+        #expect(image.acknowledgeLoss() == nil)
+        // The host has the old data of one block.
+        #expect(data.write([UInt8](repeating: 0, count: 512).rawSpan, offset: 5 * 512) == .done(512))
+        let found = try read(image, 4, 2)
+        #expect(found.result == .done && Array(found.bytes.suffix(520)) == none)
+    }
+
+    @Test("A region's bit is durable before the first write, and goes when it has rested")
+    func regions() {
+        let store = SimulatedStore([UInt8](repeating: 0, count: 8192))
+        let regions = ProtectionRegions(store, bits: [UInt8](repeating: 0, count: 4096))
+        var synchronizations = 0
+        func begin(_ region: Int) -> Int32 {
+            regions.begin(region) {
+                synchronizations += 1
+                return store.synchronizeData()
+            }
+        }
+        #expect(begin(9) == 0 && begin(9) == 0 && begin(32767) == 0)
+        #expect(synchronizations == 2)
+        #expect(store.durable[4096 + 1] == 0x02 && store.durable[8191] == 0x80)
+        regions.end(9, at: 5)
+        regions.end(32767, at: 5)
+        // One writer is still there.
+        #expect(Set(regions.resting(at: 105, for: 100).keys) == [32767])
+        let rested = regions.resting(at: 105, for: 100)
+        #expect(regions.resting(at: 104, for: 100).isEmpty)
+        // It is written again before the synchronisation ends.
+        #expect(begin(32767) == 0)
+        regions.end(32767, at: 106)
+        regions.settle(rested)
+        #expect(store.content[8191] == 0x80)
+        regions.end(9, at: 200)
+        regions.settle(regions.resting(at: 400, for: 100))
+        #expect(store.content[4096...].allSatisfy { $0 == 0 })
+        #expect(begin(9) == 0 && synchronizations == 3)
+        // What cannot be made durable is not written.
+        store.failSynchronizations(Errno.inputOutput)
+        #expect(begin(10) == Errno.inputOutput)
+        store.stopFailing()
+        #expect(begin(10) == 0 && synchronizations == 5)
+        // An opening finds what was not taken back.
+        let again = ProtectionRegions(store, bits: Array(store.durable[4096...]))
+        #expect(again.suspects == [9, 10] && again.isSuspect(9) && !again.isSuspect(11))
+        again.clear([9, 10])
+        #expect(!again.hasSuspects && store.content[4096...].allSatisfy { $0 == 0 })
+        #expect(ProtectionRegions.index(of: ProtectionRegions.length * 32768 + 5) == 0)
+    }
+
     @Test("After any crash all blocks fit, and those that were durable have what was written", arguments: 0..<60)
     func crashes(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
