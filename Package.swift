@@ -80,7 +80,7 @@ let package = Package(
         module("TargetCore", ["Bytes", "Platform", "SCSI"]),
 
         // MARK: Media and devices
-        module("Media", ["Bytes", "Platform", grdb]),
+        module("Media", ["Bytes", "Platform", "SCSI", grdb]),
         // `BuiltIn` is a symbolic link to Media/profiles: the files travel inside the program.
         .target(name: "Profiles", resources: [.embedInCode("BuiltIn")], swiftSettings: settings),
         module("DiskDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),

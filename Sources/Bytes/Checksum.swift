@@ -13,3 +13,15 @@ public enum CRC32C {
         }
     }
 }
+
+/// CRC16 of the model T10 (polynomial 8BB7h): the LOGICAL BLOCK GUARD of protection information (SBC-4 clause 4.21.4).
+public enum CRC16T10 {
+    /// The checksum of `bytes`.
+    public static func checksum(_ bytes: RawSpan) -> UInt16 {
+        unsafe bytes.withUnsafeBytes { buffer in
+            guard buffer.count > 0, let start = buffer.baseAddress else { return 0 }
+            // Safe: isa-l only reads `count` bytes from `start`.
+            return unsafe crc16_t10dif(0, start.assumingMemoryBound(to: UInt8.self), UInt64(buffer.count))
+        }
+    }
+}

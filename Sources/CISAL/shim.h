@@ -1,2 +1,2 @@
-// isa-l: CRC32C (`crc32_iscsi`) with the best instructions of the processor.
+// isa-l: CRC32C (`crc32_iscsi`) and the CRC16 of T10 (`crc16_t10dif`) with the best instructions of the processor.
 #include <isa-l/crc.h>

@@ -3,10 +3,18 @@ internal import TargetCore
 
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
-    static let table = CommandTable<DiskDeviceServer>(rows(isRemovable: false))
-    /// The same rows in the same order, with what a removable medium adds to CDB usage data: one table's handlers do
-    /// for both.
-    static let removableTable = CommandTable<DiskDeviceServer>(rows(isRemovable: true))
+    static func table(isRemovable: Bool, _ protection: ProtectionType?) -> CommandTable<DiskDeviceServer> {
+        (isRemovable ? removableTables : tables)[Int(protection?.rawValue ?? 0)]
+    }
+
+    /// The tables of disks that are not removable, and of those that are, by protection type.
+    private static let tables = tables(isRemovable: false)
+    private static let removableTables = tables(isRemovable: true)
+
+    private static func tables(isRemovable: Bool) -> [CommandTable<DiskDeviceServer>] {
+        let rows = rows(isRemovable: isRemovable)
+        return [CommandTable(rows)] + ProtectionType.allCases.map { CommandTable(protectedRows(rows, $0)) }
+    }
 
     private static func rows(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {
         (common + maintenance(isRemovable: isRemovable)).map(refusedDuringOperations) + reads + writes + verifications

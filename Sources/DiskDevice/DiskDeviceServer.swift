@@ -29,6 +29,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let blockShift: UInt64
     /// What it says of itself.
     let attributes: DiskAttributes
+    /// The type of its protection information, if it has any.
+    let protection: ProtectionType?
+    /// Its commands.
+    let table: CommandTable<DiskDeviceServer>
+    /// MAXIMUM TRANSFER LENGTH in blocks.
+    let maximumTransferBlocks: UInt64
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
     /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
@@ -57,6 +63,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     // Bits of mode pages that the data path needs.
     private let writeCache: Atomic<Bool>
+    private let ignoresProtection = Atomic<Bool>(false)
 
     /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
     /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later. Copies find the disks of
@@ -69,11 +76,15 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         self.identity = identity
         self.image = image
         self.attributes = attributes
-        traits = Self.inquiryTraits(isRemovable: attributes.isRemovable)
-        commands = attributes.isRemovable ? Self.removableTable.commands : Self.table.commands
+        protection = image.protection
+        traits = Self.inquiryTraits(isRemovable: attributes.isRemovable, isProtected: image.protection != nil)
+        table = Self.table(isRemovable: attributes.isRemovable, image.protection)
+        commands = table.commands
+        let tagLength = image.protection == nil ? 0 : ProtectionInformation.length
+        maximumTransferBlocks = UInt64(Self.maximumTransferLength / (image.blockSize + tagLength))
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
-        modePages = DiskModePage.all(cache)
+        modePages = DiskModePage.all(cache, isProtected: image.protection != nil)
         writeCache = Atomic(cache != .writeThrough)
         conditionWord = Atomic(isEjected && attributes.isRemovable ? Conditions.ejected.rawValue : 0)
         writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
@@ -109,6 +120,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     }
     /// WCE: whether a write may end before its data are durable.
     var isWriteCacheEnabled: Bool { writeCache.load(ordering: .relaxed) }
+    /// DPICZ: whether protection information is not checked for commands that say nothing of it.
+    var isProtectionIgnored: Bool { ignoresProtection.load(ordering: .relaxed) }
     /// Whether the medium may not be written now.
     var isWriteProtected: Bool { writeProtection.load(ordering: .relaxed) != 0 }
     /// Whether an operator forbids writes, whatever mode parameters say.
@@ -176,7 +189,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         if attributes.isRemovable { task.noteMediumGeneration(mediumGeneration) }
-        return Self.table.begin(command, self, task, nexus)
+        return table.begin(command, self, task, nexus)
     }
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
@@ -187,7 +200,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             task.dataOut.lease = nil
             return task.fail(sense)
         }
-        guard changesMedium(command) else { return Self.table.execute(command, self, task, nexus) }
+        guard changesMedium(command) else { return executeCommand(task, nexus) }
         return executeInGate(task, nexus)
     }
 
@@ -244,6 +257,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         case ControlModePage.code where page.subpage == 0:
             _ = writeProtection.set(
                 WriteProtection.software, page.current[2] & ControlModePage.softwareWriteProtect != 0)
+            ignoresProtection.store(
+                page.current[0] & ControlModePage.disablesProtectionCheck != 0, ordering: .relaxed)
         default: break
         }
     }
@@ -356,43 +371,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
             task.dataOut.lease = nil
             return task.fail(sense)
         }
-        return Self.table.execute(task.command, self, task, nexus)
+        return executeCommand(task, nexus)
     }
-}
 
-/// Why a medium may not be written: bits of one word, so that a command that writes reads no more than that.
-struct WriteProtection: OptionSet {
-    let rawValue: UInt8
-
-    /// The user has said so.
-    static let readOnly = WriteProtection(rawValue: 1)
-    /// SWP of the Control mode page (SBC-4 clause 4.12).
-    static let software = WriteProtection(rawValue: 2)
-}
-
-extension Atomic<UInt8> {
-    /// Sets or clears the bits of `reason`; whether that changes any.
-    func set<Reason: OptionSet>(_ reason: Reason, _ isSet: Bool) -> Bool where Reason.RawValue == UInt8 {
-        let before =
-            isSet
-            ? bitwiseOr(reason.rawValue, ordering: .acquiringAndReleasing).oldValue
-            : bitwiseAnd(~reason.rawValue, ordering: .acquiringAndReleasing).oldValue
-        return (before & reason.rawValue != 0) != isSet
-    }
-}
-
-/// Why a disk keeps its size.
-public enum DiskResizeError: Error, Equatable, CustomStringConvertible {
-    /// The new size is below the present one.
-    case smaller(capacity: Int64)
-    /// The image could not be resized.
-    case image(DiskImageError)
-
-    /// One sentence without a full stop.
-    public var description: String {
-        switch self {
-        case .smaller(let capacity): "a disk cannot become smaller than it is (\(capacity) bytes)"
-        case .image(let error): error.description
-        }
+    /// Runs a command whose Data-Out is there: when that has protection information, after a look at it.
+    private func executeCommand(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
+        if carriesProtection(task), let progress = checkDataOut(task) { return progress }
+        return table.execute(task.command, self, task, nexus)
     }
 }

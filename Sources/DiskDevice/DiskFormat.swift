@@ -3,12 +3,14 @@ internal import SCSI
 internal import TargetCore
 
 /// FORMAT UNIT (SBC-4 clause 5.4): frees all storage, or fills all blocks with an initialization pattern. Without
-/// protection information, defects and other block lengths there is nothing else to format.
+/// defects, other block lengths and other types of protection information there is nothing else to format.
 extension DiskDeviceServer {
     // Byte 1 of the command: FMTDATA, and LONGLIST; CMPLST and DEFECT LIST FORMAT say how a defect list is meant.
     private static let hasData: UInt8 = 0x10
     private static let isLongList: UInt8 = 0x20
     private static let defectListFields: UInt8 = 0x0F
+    /// PROTECTION FIELD USAGE, in byte 0 of the parameter list header.
+    private static let protectionUsage: UInt8 = 0x07
 
     // Byte 1 of the parameter list header: FOV; DPRY, DCRT and STPF, which have no effect where no block is defective;
     // IP; IMMED.
@@ -27,6 +29,7 @@ extension DiskDeviceServer {
         if let refusal = operationInProgressRefusal(task) { return refusal }
         let flags = task.commandDescriptorBlock[1]
         guard flags & Self.hasData != 0 else {
+            if let refusal = formatProtectionRefusal(flags, usage: 0) { return task.fail(refusal) }
             // Without a list nothing describes it.
             let wrong = flags & (Self.isLongList | Self.defectListFields)
             return wrong == 0
@@ -47,7 +50,11 @@ extension DiskDeviceServer {
         task.dataOut.lease = nil
         let headerLength = Self.formatHeaderLength(flags)
         guard list.count >= headerLength else { return task.fail(.illegalRequest, .parameterListLengthError) }
-        if let refusal = formatHeaderRefusal(list, isLong: headerLength == 8) { return task.fail(refusal) }
+        if let refusal = formatHeaderRefusal(list, isLong: headerLength == 8)
+            ?? formatProtectionRefusal(flags, usage: list[0] & Self.protectionUsage)
+        {
+            return task.fail(refusal)
+        }
         var operation = MediumOperation(.format)
         if list[1] & Self.hasPattern != 0 {
             switch initializationPattern(list, at: headerLength) {
@@ -60,8 +67,8 @@ extension DiskDeviceServer {
 
     /// Why a parameter list header asks for what cannot be done (SBC-4 tables 40 and 41).
     private func formatHeaderRefusal(_ list: [UInt8], isLong: Bool) -> SenseData? {
-        // PROTECTION FIELD USAGE: there is no protection information; the bits before it are reserved.
-        if list[0] != 0 { return .invalidParameter(byte: 0, bit: Self.firstBit(list[0] & 0xF8) ?? 2) }
+        // Those before PROTECTION FIELD USAGE are reserved.
+        if let bit = Self.firstBit(list[0] & ~Self.protectionUsage) { return .invalidParameter(byte: 0, bit: bit) }
         if let bit = Self.firstBit(list[1] & Self.unusedOptions) { return .invalidParameter(byte: 1, bit: bit) }
         if list[1] & Self.optionsValid == 0, let bit = Self.firstBit(list[1] & Self.options) {
             return .invalidParameter(byte: 1, bit: bit)
@@ -75,6 +82,20 @@ extension DiskDeviceServer {
         if list[3] & 0xF0 != 0 { return .invalidParameter(byte: 3, bit: 7) }
         if list[3] & 0x0F != 0 { return .invalidParameter(byte: 3, bit: 3) }
         return list.rawSpan.loadBE32(at: 4) == 0 ? nil : .invalidParameter(byte: 4)
+    }
+
+    /// Why FMTPINFO and PROTECTION FIELD USAGE ask for what cannot be done (SBC-4 table 39): a disk keeps the type of
+    /// protection information that it was made with.
+    private func formatProtectionRefusal(_ flags: UInt8, usage: UInt8) -> SenseData? {
+        let wanted: ProtectionType?
+        switch (flags >> 6, usage) {
+        case (0, 0): wanted = nil
+        case (2, 0): wanted = .type1
+        case (3, 0): wanted = .type2
+        case (3, 1): wanted = .type3
+        default: return usage == 0 ? .invalidField(byte: 1, bit: 7) : .invalidParameter(byte: 0, bit: 2)
+        }
+        return wanted == protection ? nil : .invalidField(byte: 1, bit: 7)
     }
 
     private struct FormatRefusal: Error { let sense: SenseData }

@@ -29,8 +29,8 @@ extension DiskDeviceServer {
     var blockDescription: [UInt8] {
         var bytes: [UInt8] = []
         bytes.appendBE32(UInt32(blockSize))
-        // No protection information; LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
-        bytes += [0, attributes.physicalBlockExponent]
+        // P_TYPE and PROT_EN; LOGICAL BLOCKS PER PHYSICAL BLOCK EXPONENT.
+        bytes += [protection.map { ($0.rawValue - 1) << 1 | 0x01 } ?? 0, attributes.physicalBlockExponent]
         // LBPME, LBPRZ (one when the field of that name promises zeros), LOWEST ALIGNED LOGICAL BLOCK ADDRESS.
         let promisesZeros: UInt16 = attributes.unmappedReads & 1 != 0 ? 0x4000 : 0
         bytes.appendBE16(0x8000 | promisesZeros | attributes.lowestAlignedBlock)

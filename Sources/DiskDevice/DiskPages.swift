@@ -31,11 +31,11 @@ enum DiskModePage {
     }
 
     /// All pages with their defaults (SBC-4 clause 6.5, SPC-5 clause 7.5).
-    static func all(_ policy: DiskCachePolicy) -> ModePages {
+    static func all(_ policy: DiskCachePolicy, isProtected: Bool = false) -> ModePages {
         ModePages([
             ModePage(code: errorRecovery, [UInt8](repeating: 0, count: 10)),
             caching(policy),
-            ControlModePage.pageOfParallelUnit,
+            ControlModePage.pageOfParallelUnit(isProtected: isProtected),
             // TCMOS and SCSIP: the timestamp is the host's until SET TIMESTAMP sets another.
             ModePage(
                 code: ControlModePage.code, subpage: controlExtension, [0x06] + [UInt8](repeating: 0, count: 27)),

@@ -121,7 +121,10 @@ extension DiskDeviceServer {
         }
         if let refusal = refusal(extent, limit: Self.maximumWriteSameLength, task) { return refusal }
         let hasNoData = block.operationCode != OperationCode.writeSame10 && block.flags & 0x01 != 0
-        let length = hasNoData ? 0 : blockSize
+        let length = hasNoData ? 0 : transferLength(task, 1)
+        if hasNoData, carriesProtection(task) {
+            return task.failInvalidField(byte: block.isVariableLength ? 10 : 1, bit: 7)
+        }
         // One block is repeated; an initiator that offers more means another command or another block length.
         guard task.expectedDataOutLength <= length else {
             return task.fail(.illegalRequest, .invalidFieldInCommandInformationUnit)
@@ -132,7 +135,8 @@ extension DiskDeviceServer {
     func writeSame(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         image.beginWriting(task.fileRequest)
-        guard let data = task.dataOut.lease.take() else { return writeSameZeros(task) }
+        if carriesProtection(task) { return writeSameProtected(task) }
+        guard let data = task.dataOut.lease.take() else { return writeSameZeros(task, isProtected: false) }
         if data.bytes.isAllZero { return writeSameZeros(task) }
         guard let chunk = leaseChunk(task, blocks: extent.count), var lease = task.fileRequest.payload.lease.take()
         else {
@@ -146,8 +150,11 @@ extension DiskDeviceServer {
     /// With UNMAP zeros need no storage. Without it they are written: blocks that were mapped stay so, and those that
     /// were not become so (SBC-4 clause 4.7.3.4.4). Other blocks are written even with UNMAP, because they must be read
     /// again.
-    private func writeSameZeros(_ task: SCSITask) -> CommandProgress {
-        task.commandDescriptorBlock.flags & 0x08 != 0 ? deallocateNext(task) : zeroNext(task)
+    /// The zeros get protection information, where blocks have it, unless `isProtected` is false.
+    func writeSameZeros(_ task: SCSITask, isProtected: Bool = true) -> CommandProgress {
+        if task.commandDescriptorBlock.flags & 0x08 != 0 { return deallocateNext(task) }
+        task.fileRequest.context = isProtected ? 0 : 1
+        return zeroNext(task)
     }
 
     func fillCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
@@ -171,8 +178,12 @@ extension DiskDeviceServer {
         let extent = BlockExtent(task.commandDescriptorBlock)
         let done = UInt64(task.progressCount)
         guard done < extent.count else { return finishWrite(task) }
-        image.prepareZeros(
-            task.fileRequest, first: extent.first + done, blocks: min(image.maximumDeallocation, extent.count - done))
+        let (first, blocks) = (extent.first + done, min(image.maximumDeallocation, extent.count - done))
+        if task.fileRequest.context == 0 {
+            image.prepareZeros(task.fileRequest, first: first, blocks: blocks)
+        } else {
+            image.prepareUnprotectedZeros(task.fileRequest, first: first, blocks: blocks)
+        }
         return submit(task, .zero)
     }
 

@@ -26,7 +26,7 @@ extension DiskDeviceServer {
 
     /// Reads at once what memory holds, and by the lane what it does not.
     private func read(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress {
-        let count = byteCount(extent.count)
+        let count = transferLength(task, extent.count)
         guard var lease = task.lease(count) else { return .complete }
         let epoch = atomicWriteCount.load(ordering: .acquiring)
         if count <= Self.inlineReadLimit, epoch % 2 == 0,
@@ -78,7 +78,9 @@ extension DiskDeviceServer {
     /// Reads the next piece of an extent into the file request's lease; nil when all of it is there.
     func readNext(_ task: SCSITask, _ extent: BlockExtent, _ step: DiskStep) -> CommandProgress? {
         guard let piece = nextPiece(task, extent) else { return nil }
-        return submitRead(task, at: byteCount(UInt64(task.progressCount)), piece, step)
+        let done = UInt64(task.progressCount)
+        return submitRead(
+            task, at: readsProtection(task, step) ? transferLength(task, done) : byteCount(done), piece, step)
     }
 
     func readCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
@@ -97,6 +99,10 @@ extension DiskDeviceServer {
     /// Ends a command whose read has failed: reads one block after another, from `progressCount` on, to find the
     /// first bad one. The file request still has its lease.
     func findBadBlock(_ task: SCSITask) -> CommandProgress {
+        if let sense = protectionSense(task) {
+            task.fileRequest.payload.lease = nil
+            return task.fail(sense)
+        }
         let first = BlockExtent(task.commandDescriptorBlock).first + UInt64(task.progressCount)
         return submitRead(task, BlockExtent(first: first, count: 1), .findBadBlock)
     }
@@ -108,6 +114,7 @@ extension DiskDeviceServer {
             return findBadBlock(task)
         }
         task.fileRequest.payload.lease = nil
+        if let sense = protectionSense(task) { return task.fail(sense) }
         // When each block alone can be read now, the first is as good as any.
         let bad = result == .done ? 0 : UInt64(task.progressCount)
         return task.fail(
@@ -159,10 +166,12 @@ extension DiskDeviceServer {
     /// The most bytes that a command moves at a time when it goes through a range that may be long.
     static let chunkLength = 1 << 20
 
-    /// Gives the file request a lease for at most `blocks` blocks; how many, or nil when the pool is exhausted.
-    func leaseChunk(_ task: SCSITask, blocks: UInt64) -> UInt64? {
+    /// Gives the file request a lease for at most `blocks` blocks, in which each takes `length` bytes; how many, or nil
+    /// when the pool is exhausted.
+    func leaseChunk(_ task: SCSITask, blocks: UInt64, length: Int? = nil) -> UInt64? {
         let chunk = min(blocks, UInt64(Self.chunkLength) >> blockShift)
-        task.fileRequest.payload.lease = task.reactor.pool.lease(capacity: byteCount(chunk))
+        task.fileRequest.payload.lease = task.reactor.pool.lease(
+            capacity: length.map { Int(chunk) * $0 } ?? byteCount(chunk))
         let isLeased = task.fileRequest.payload.lease != nil
         return isLeased ? chunk : nil
     }

@@ -53,15 +53,14 @@ enum DiskStep: Int {
     case mark
     /// REASSIGN BLOCKS writes zeros to a block that was marked.
     case reassign
+    /// The protection information of a Data-Out is checked.
+    case checkDataOut
     /// A copy operation reads, writes, frees storage, or makes durable.
     case copyRead, copyWrite, copyZero, copySynchronize
 }
 
 /// The steps that handlers are made of.
 extension DiskDeviceServer {
-    /// MAXIMUM TRANSFER LENGTH in blocks.
-    var maximumTransferBlocks: UInt64 { UInt64(Self.maximumTransferLength) >> blockShift }
-
     /// The most bytes that one step reads or writes, so that other media come in between.
     static let pieceLength = 4 << 20
 
@@ -117,7 +116,11 @@ extension DiskDeviceServer {
     func submitRead(
         _ task: SCSITask, at leaseOffset: Int = 0, _ piece: BlockExtent, _ step: DiskStep
     ) -> CommandProgress {
-        image.prepareRead(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
+        if protection == nil {
+            image.prepareRead(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
+        } else {
+            prepareProtectedRead(task, at: leaseOffset, piece, step)
+        }
         return submit(task, step)
     }
 
@@ -125,8 +128,17 @@ extension DiskDeviceServer {
     func submitWrite(
         _ task: SCSITask, at leaseOffset: Int = 0, _ piece: BlockExtent, _ step: DiskStep
     ) -> CommandProgress {
-        image.prepareWrite(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
+        prepareWrite(task, at: leaseOffset, piece)
         return submit(task, step)
+    }
+
+    /// Makes the file request write blocks from its lease.
+    func prepareWrite(_ task: SCSITask, at leaseOffset: Int, _ piece: BlockExtent) {
+        if protection == nil {
+            image.prepareWrite(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
+        } else {
+            prepareProtectedWrite(task, at: leaseOffset, piece)
+        }
     }
 
     /// Goes on where the task's operation leaves it.
@@ -161,6 +173,7 @@ extension DiskDeviceServer {
         case .longRead: return longReadCompleted(task, result)
         case .mark: return marked(task, result)
         case .reassign: return reassigned(task, result)
+        case .checkDataOut: return dataOutChecked(task, nexus, result)
         case .copyRead, .copyWrite, .copyZero, .copySynchronize: return copyStepCompleted(task, step)
         }
     }

@@ -20,6 +20,14 @@ extension DiskDeviceServer {
         ByteCheck(rawValue: task.commandDescriptorBlock.flags >> 1 & 0x03)
     }
 
+    /// Whether VERIFY or WRITE AND VERIFY compares what the medium has with its Data-Out.
+    func comparesMedium(_ task: SCSITask) -> Bool { byteCheck(task) == .allBlocks || byteCheck(task) == .sameBlock }
+
+    /// How many bytes a block takes that is verified.
+    private func verifiedBlockLength(_ task: SCSITask) -> Int {
+        readsProtection(task, .verify) ? transferLength(task, 1) : blockSize
+    }
+
     // MARK: VERIFY(10), (12) and (16) (SBC-4 clauses 5.38 to 5.40)
 
     func beginVerify(_ task: SCSITask) -> CommandProgress {
@@ -33,8 +41,8 @@ extension DiskDeviceServer {
         guard extent.count > 0 else { return task.good() }
         switch byteCheck {
         case .mediumOnly: return verifyNext(task)
-        case .allBlocks: return .awaitDataOut(length: byteCount(extent.count))
-        case .sameBlock: return .awaitDataOut(length: blockSize)
+        case .allBlocks: return .awaitDataOut(length: transferLength(task, extent.count))
+        case .sameBlock: return .awaitDataOut(length: transferLength(task, 1))
         }
     }
 
@@ -50,7 +58,7 @@ extension DiskDeviceServer {
     private func verifiedExtent(_ task: SCSITask) -> BlockExtent {
         let extent = BlockExtent(task.commandDescriptorBlock)
         guard comparesAllBlocks(task), let length = task.dataOut.lease?.count else { return extent }
-        return BlockExtent(first: extent.first, count: UInt64(length) >> blockShift)
+        return BlockExtent(first: extent.first, count: blockCount(task, ofBytes: length))
     }
 
     /// Reads the next chunk, when `progressCount` blocks are done.
@@ -58,21 +66,26 @@ extension DiskDeviceServer {
         let extent = verifiedExtent(task)
         let done = UInt64(task.progressCount)
         guard done < extent.count else { return task.good() }
-        guard let chunk = leaseChunk(task, blocks: extent.count - done) else { return task.end(.taskSetFull) }
+        let length = verifiedBlockLength(task)
+        guard let chunk = leaseChunk(task, blocks: extent.count - done, length: length) else {
+            return task.end(.taskSetFull)
+        }
         return submitRead(task, BlockExtent(first: extent.first + done, count: chunk), .verify)
     }
 
     func verifyReadCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         guard result == .done, let found = task.fileRequest.payload.lease.take() else { return findBadBlock(task) }
         if let data = task.dataOut.lease.take() {
-            let difference = difference(found, data, task)
+            let sense =
+                readsProtection(task, .verify)
+                ? protectedMiscompare(found, data, task, isSameBlock: byteCheck(task) == .sameBlock)
+                : difference(found, data, task).map {
+                    SenseData(.miscompare, .miscompareDuringVerify, information: Int64($0))
+                }
             task.dataOut.lease = consume data
-            if let difference {
-                return task.fail(
-                    SenseData(.miscompare, .miscompareDuringVerify, information: Int64(difference)))
-            }
+            if let sense { return task.fail(sense) }
         }
-        task.progressCount += found.count >> Int(blockShift)
+        task.progressCount += found.count / verifiedBlockLength(task)
         return verifyNext(task)
     }
 
@@ -108,7 +121,7 @@ extension DiskDeviceServer {
 
     private func writeBeforeVerifyNext(_ task: SCSITask, _ extent: BlockExtent) -> CommandProgress? {
         guard let piece = nextPiece(task, extent) else { return nil }
-        return submitWrite(task, at: byteCount(UInt64(task.progressCount)), piece, .writeBeforeVerify)
+        return submitWrite(task, at: transferLength(task, UInt64(task.progressCount)), piece, .writeBeforeVerify)
     }
 
     func writeBeforeVerifyCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
@@ -117,7 +130,7 @@ extension DiskDeviceServer {
             return failWrite(task, failure, block: first + UInt64(task.progressCount))
         }
         countPiece(task)
-        let blocks = UInt64(task.fileRequest.payload.lease?.count ?? 0) >> blockShift
+        let blocks = blockCount(task, ofBytes: task.fileRequest.payload.lease?.count ?? 0)
         if let progress = writeBeforeVerifyNext(task, BlockExtent(first: first, count: blocks)) { return progress }
         task.dataOut.lease = task.fileRequest.payload.lease.take()
         task.progressCount = 0

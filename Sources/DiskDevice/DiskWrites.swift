@@ -11,13 +11,14 @@ extension DiskDeviceServer {
     func beginWrite(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
-        return .awaitDataOut(length: byteCount(extent.count), blockLength: blockSize)
+        return .awaitDataOut(
+            length: transferLength(task, extent.count), blockLength: transferLength(task, 1))
     }
 
     /// The blocks that a command has data for.
     func writtenExtent(_ task: SCSITask, _ data: borrowing BufferLease) -> BlockExtent {
         let first = BlockExtent(task.commandDescriptorBlock).first
-        return BlockExtent(first: first, count: UInt64(data.count) >> blockShift)
+        return BlockExtent(first: first, count: blockCount(task, ofBytes: data.count))
     }
 
     /// WRITE(6), (10), (12) and (16) (SBC-4 clauses 5.43 to 5.46).
@@ -33,7 +34,7 @@ extension DiskDeviceServer {
     ) -> CommandProgress {
         let request = task.fileRequest
         image.beginWriting(request)
-        let isShort = byteCount(extent.count) <= Self.inlineWriteLimit
+        let isShort = byteCount(extent.count) <= Self.inlineWriteLimit && protection == nil
         if isShort {
             switch image.writeCached(
                 from: lease, at: leaseOffset, first: extent.first, blocks: extent.count, for: request)
@@ -46,7 +47,7 @@ extension DiskDeviceServer {
         request.payload.lease = consume lease
         task.progressCount = 0
         guard let piece = nextPiece(task, extent) else { return finishWrite(task) }
-        image.prepareWrite(request, at: leaseOffset, first: piece.first, blocks: piece.count)
+        prepareWrite(task, at: leaseOffset, piece)
         // A part of a short one may be written already.
         return isShort ? submitContinuation(task, .write) : submit(task, .write)
     }
@@ -59,9 +60,9 @@ extension DiskDeviceServer {
         countPiece(task)
         let start = writtenDataOffset(task)
         let length = task.fileRequest.payload.lease?.count ?? 0
-        let extent = BlockExtent(first: first, count: UInt64(length - start) >> blockShift)
+        let extent = BlockExtent(first: first, count: blockCount(task, ofBytes: length - start))
         if let piece = nextPiece(task, extent) {
-            return submitWrite(task, at: start + byteCount(UInt64(task.progressCount)), piece, .write)
+            return submitWrite(task, at: start + transferLength(task, UInt64(task.progressCount)), piece, .write)
         }
         task.fileRequest.payload.lease = nil
         return finishWrite(task)
@@ -70,7 +71,8 @@ extension DiskDeviceServer {
     /// Where in its Data-Out a command has the blocks that it writes: those of COMPARE AND WRITE come second.
     private func writtenDataOffset(_ task: SCSITask) -> Int {
         let block = task.commandDescriptorBlock
-        return block.operationCode == OperationCode.compareAndWrite ? byteCount(BlockExtent(block).count) : 0
+        return block.operationCode == OperationCode.compareAndWrite
+            ? transferLength(task, BlockExtent(block).count) : 0
     }
 
     // MARK: COMPARE AND WRITE (SBC-4 clause 5.4)
@@ -82,7 +84,7 @@ extension DiskDeviceServer {
         let extent = BlockExtent(task.commandDescriptorBlock)
         if let refusal = refusal(extent, limit: UInt64(Self.maximumCompareAndWriteLength), task) { return refusal }
         // What the blocks should be, then what they become.
-        let length = 2 * byteCount(extent.count)
+        let length = 2 * transferLength(task, extent.count)
         // GOOD means that the initiator owns what the blocks guard. So the length must be what it meant: one byte holds
         // no more than 255 blocks.
         guard task.expectedDataOutLength <= length else {
@@ -101,7 +103,10 @@ extension DiskDeviceServer {
             return task.good()
         }
         let extent = BlockExtent(task.commandDescriptorBlock)
-        if let difference = found.firstDifference(fromStartOf: data) {
+        let difference =
+            carriesProtection(task)
+            ? firstDifference(found, fromInterleaved: data) : found.firstDifference(fromStartOf: data)
+        if let difference {
             return task.fail(
                 SenseData(.miscompare, .miscompareDuringVerify, information: Int64(difference)))
         }
@@ -113,7 +118,7 @@ extension DiskDeviceServer {
     func beginOrWrite(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
         if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
-        return .awaitDataOut(length: byteCount(extent.count))
+        return .awaitDataOut(length: transferLength(task, extent.count))
     }
 
     func orWrite(_ task: SCSITask) -> CommandProgress { readToChange(task, .or) }
@@ -125,7 +130,7 @@ extension DiskDeviceServer {
         guard let found = task.fileRequest.payload.lease.take(), var data = task.dataOut.lease.take() else {
             return task.good()
         }
-        data.formOr(found.bytes)
+        if carriesProtection(task) { formOr(&data, interleavedWith: found) } else { data.formOr(found.bytes) }
         return write(task, data, leaseOffset: 0, BlockExtent(task.commandDescriptorBlock))
     }
 

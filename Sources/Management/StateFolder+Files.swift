@@ -4,6 +4,7 @@ import Platform
 import Resources
 
 import class Media.RawDiskImage
+import enum SCSI.ProtectionType
 
 // What the control plane does to files. Each effect passes the folder's gate first.
 extension StateFolder {
@@ -175,6 +176,32 @@ extension StateFolder {
     /// - Throws: `ManagementError.Code.conflict` when a folder is there.
     func remove(_ path: String) throws(ManagementError) {
         try removing(path) { try removeIfThere(path) }
+    }
+
+    /// Makes the file for the protection information of the image at `path`, of a disk with `spec` and `size` bytes;
+    /// durable on return. Nothing may be there.
+    func createProtection(
+        ofImage path: String, _ type: ProtectionType, blockSize: Int, size: Int64
+    ) throws(ManagementError) {
+        try Effect.begin()
+        let file = RawDiskImage.protectionPath(ofImage: path)
+        do {
+            try gate?(file)
+            try RawDiskImage.createProtection(ofImage: path, type, blockSize: blockSize, capacity: size)
+        } catch {
+            throw ManagementError(.system, "cannot make \(file): \(Self.reason(error))")
+        }
+    }
+
+    /// Removes the protection information of the image at `path`, if there is any; durable on return.
+    func removeProtection(ofImage path: String) throws(ManagementError) {
+        guard exists(Self.parent(of: path)) else { return }
+        do throws(SystemError) {
+            try RawDiskImage.removeProtection(ofImage: path)
+        } catch {
+            throw ManagementError(
+                .system, "cannot remove \(RawDiskImage.protectionPath(ofImage: path)): \(error.reason)")
+        }
     }
 
     /// Removes the journal of atomic writes of the image at `path`, if there is one; durable on return.

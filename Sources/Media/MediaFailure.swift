@@ -10,6 +10,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     case corrupt
     /// An application client has marked a block as unreadable until it is written: a medium error.
     case marked
+    /// The protection information of a block does not fit it.
+    case protection
     /// The host's device failed with this error number: a hardware or medium error.
     case device(Int32)
 
@@ -17,6 +19,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     static let truncatedNumber: Int32 = 4096
     /// What stands for `marked` there.
     static let markedNumber: Int32 = 4097
+    /// What stands for `protection` there.
+    static let protectionNumber: Int32 = 4098
 
     /// The failure that an error number, or `truncatedNumber`, stands for.
     init(errorNumber: Int32) {
@@ -24,6 +28,7 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case Errno.noSpace, Errno.quotaExceeded: self = .hostFull
         case Self.truncatedNumber: self = .truncated
         case Self.markedNumber: self = .marked
+        case Self.protectionNumber: self = .protection
         default: self = .device(errorNumber)
         }
     }
@@ -40,6 +45,7 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case .truncated: "the file is shorter than the medium"
         case .corrupt: "the data do not match their checksum"
         case .marked: "a block is marked as unreadable"
+        case .protection: "a block does not fit its protection information"
         case .device(let code): SystemError(code: code, operation: "the host's storage has failed").description
         }
     }

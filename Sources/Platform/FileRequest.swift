@@ -58,6 +58,8 @@ public final class FileRequest: @unchecked Sendable {
     }
     /// What a special operation has found out; nil for all others.
     public var answer: (any Sendable)?
+    /// For the medium: what a special operation has to know besides range and lease.
+    public var detail: (any Sendable)?
     /// What is to be done.
     public var operation: Operation {
         get { fields.operation }

@@ -76,7 +76,7 @@ public struct CommandAttributes: Sendable {
     /// The standard's name.
     public let name: String
     /// CDB USAGE DATA (SPC-5 clause 6.35.3): one where a bit of the command may be set; byte 0 is the operation code.
-    public let usage: [UInt8]
+    public fileprivate(set) var usage: [UInt8]
     /// Which way data moves.
     public let direction: DataDirection
     /// When the command is processed.
@@ -85,7 +85,7 @@ public struct CommandAttributes: Sendable {
     /// RECOMMENDED COMMAND TIMEOUT, in seconds.
     public let timeout: UInt32
     /// The bits that must be zero, as four big-endian words.
-    let forbidden: InlineArray<4, UInt64>
+    fileprivate(set) var forbidden: InlineArray<4, UInt64>
     /// The conditions of a nexus in which the command is not simply performed.
     let stops: GateConditions
 
@@ -112,7 +112,7 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     public typealias ReservationException = @Sendable (borrowing CommandDescriptorBlock) -> Bool
 
     /// What is known about the command besides its handlers.
-    public let attributes: CommandAttributes
+    public private(set) var attributes: CommandAttributes
     /// Checks and, without Data-Out, works.
     public private(set) var begin: Handler
     /// Works when the Data-Out is there.
@@ -181,6 +181,15 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     public func checkingFirst(_ check: @escaping @Sendable (Device, SCSITask) -> CommandProgress?) -> Self {
         var row = self
         row.begin = { [begin] device, task, nexus in check(device, task) ?? begin(device, task, nexus) }
+        return row
+    }
+
+    /// The same row, in which also the bits of `mask` in a byte may be set. CDB usage data shows them, unless `isShown`
+    /// is false: for bits that are refused otherwise than with INVALID FIELD IN CDB.
+    public func allowing(_ mask: UInt8, inByte byte: Int, isShown: Bool = true) -> Self {
+        var row = self
+        row.attributes.forbidden[byte / 8] &= ~(UInt64(mask) << UInt64(56 - byte % 8 * 8))
+        if isShown { row.attributes.usage[byte] |= mask }
         return row
     }
 

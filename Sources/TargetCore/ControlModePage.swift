@@ -7,6 +7,8 @@ public enum ControlModePage {
     public static let code: UInt8 = 0x0A
     /// D_SENSE, in the first byte of the page's content.
     public static let descriptorSense: UInt8 = 0x04
+    /// DPICZ, in the first byte.
+    public static let disablesProtectionCheck: UInt8 = 0x08
     /// SWP, in the third byte.
     public static let softwareWriteProtect: UInt8 = 0x08
 
@@ -14,6 +16,8 @@ public enum ControlModePage {
     static let queueErrorManagement: UInt8 = 0x06
     /// UA_INTLCK_CTRL, in the third byte.
     static let unitAttentionInterlock: UInt8 = 0x30
+    /// ATO, in the fourth byte.
+    private static let applicationTagOwner: UInt8 = 0x80
     /// TAS, in the fourth byte.
     static let taskAbortedStatus: UInt8 = 0x40
 
@@ -24,10 +28,19 @@ public enum ControlModePage {
 
     /// The page of a unit that is used on all reactors: a task set for each I_T nexus (TST 001b), in which SIMPLE
     /// commands are not ordered against each other (QUEUE ALGORITHM MODIFIER 1h); SWP has an effect.
-    public static var pageOfParallelUnit: ModePage {
+    public static var pageOfParallelUnit: ModePage { pageOfParallelUnit(isProtected: false) }
+
+    /// The same for a unit with protection information, if it is one: application tags belong to the application client
+    /// (ATO one), as nothing here has a use for them; DPICZ has an effect.
+    public static func pageOfParallelUnit(isProtected: Bool) -> ModePage {
         var mask = changeable
         mask[2] |= softwareWriteProtect
-        return ModePage(code: code, [0x20, 0x10, 0, 0, 0, 0, 0, 0, 0, 0], changeable: mask)
+        var content: [UInt8] = [0x20, 0x10, 0, 0, 0, 0, 0, 0, 0, 0]
+        if isProtected {
+            mask[0] |= disablesProtectionCheck
+            content[3] = applicationTagOwner
+        }
+        return ModePage(code: code, content, changeable: mask)
     }
 
     /// The pages of a serial unit, `pages` and a Control mode page: a task set for all I_T nexuses (TST 000b), and

@@ -76,6 +76,9 @@ public protocol DeviceServer: AnyObject, Sendable {
 
     // MARK: INQUIRY
 
+    /// SPT, GRD_CHK, APP_CHK and REF_CHK of the Extended INQUIRY Data page, in its fifth byte.
+    var protectionChecks: UInt8 { get }
+
     /// Standard INQUIRY data, made from what SPC says of all types.
     func standardInquiryData(_ standard: [UInt8]) -> [UInt8]
 
@@ -194,6 +197,11 @@ public struct ModePageChange: Sendable {
 
 extension DeviceServer {
     public func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
+        refuseUnknown(lookup, task)
+    }
+
+    /// What SPC says of a command that the table does not have.
+    public func refuseUnknown(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
         lookup == .unknownServiceAction
             ? task.commandDescriptorBlock.isVariableLength
                 ? task.failInvalidField(byte: 8) : task.failInvalidField(byte: 1, bit: 4)
@@ -212,6 +220,7 @@ extension DeviceServer {
     public func polledSense(_ nexus: ITLNexus) -> SenseData {
         notReadySense ?? SenseData(.noSense, .noAdditionalSenseInformation)
     }
+    public var protectionChecks: UInt8 { 0 }
     public func standardInquiryData(_ standard: [UInt8]) -> [UInt8] { standard }
     public var vitalProductDataPages: [UInt8] { [] }
     public func vitalProductData(page: UInt8, nexus: ITLNexus) -> [UInt8]? { nil }

@@ -21,6 +21,17 @@ struct FieldTests {
         #expect(span.loadBE64(at: 13) == 0x1011_1213_1415_1617)
     }
 
+    @Test("CRC16 of T10 gives the check value, and the vectors of SBC-4 clause 4.21.4")
+    func blockGuard() {
+        #expect(CRC16T10.checksum(Array("123456789".utf8).rawSpan) == 0xD0DB)
+        let vectors: [([UInt8], UInt16)] = [
+            ([], 0), ([UInt8](repeating: 0, count: 32), 0x0000), ([UInt8](repeating: 0xFF, count: 32), 0xA293),
+            ((0..<32).map { UInt8($0) }, 0x0224), ([0xFF, 0xFF] + [UInt8](repeating: 0, count: 30), 0x21B8),
+            ((0..<32).map { 255 - UInt8($0) }, 0xA0B7),
+        ]
+        for (bytes, checksum) in vectors { #expect(CRC16T10.checksum(bytes.rawSpan) == checksum) }
+    }
+
     @Test("CRC32C gives the check value, and RFC 3720 appendix B.4's vectors")
     func checksum() {
         #expect(CRC32C.checksum(Array("123456789".utf8).rawSpan) == 0xE306_9283)

@@ -25,15 +25,16 @@ final class DiskFixture: @unchecked Sendable {
     /// A fixture with a fresh image, whose requests go to `engine` or to threads.
     convenience init(
         blocks: Int = 4096, blockSize: Int = 512, engine: (any MediumEngine)? = nil, isReadOnly: Bool = false,
-        attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false, cache: DiskCachePolicy = .writeBack
+        attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
+        protection: ProtectionType? = nil
     ) throws {
         try self.init(
             isReadOnly: isReadOnly, attributes: attributes, isEjected: isEjected, cache: cache
         ) { path, threads in
             // With a clock that stands, the file system has always just taken a write.
             try RawDiskImage.create(
-                path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, engine: engine ?? threads,
-                clock: ManualClock().clock)
+                path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, protection: protection,
+                engine: engine ?? threads, clock: ManualClock().clock)
         }
     }
 
@@ -70,6 +71,7 @@ final class DiskFixture: @unchecked Sendable {
 
     deinit {
         _ = unit.close()
+        _ = unsafe unlink(path + ".pi")
         reactor.stop()
         otherReactor.stop()
         threads.stop()

@@ -32,6 +32,8 @@ struct DiskMediaTests {
             (["unmappedReads": 3], "unmappedReads", "is not offered"), (["threshold": 0], "threshold", "1 to 100"),
             (["threshold": 101], "threshold", "1 to 100"), (["threshold": "80%"], "threshold", "a number is expected"),
             (["isRemovable": 1], "isRemovable", "true or false"),
+            (["protection": 4], "protection", "is not offered"),
+            (["protection": 1, "image": "/var/tmp/x"], "protection", "has no protection information beside it"),
         ] as [([String: JSONValue], String, String)])
     func badInput(members: [String: JSONValue], field: String, words: String) async throws {
         let before = fixture.files()
@@ -50,7 +52,7 @@ struct DiskMediaTests {
         let endpoint = try fixture.endpoint("disks")
         for members: [String: JSONValue] in [
             ["isRemovable": true], ["physicalBlockSize": 4096], ["rotationRate": 7200], ["formFactor": "3.5"],
-            ["unmappedReads": 0], ["alignment": 1],
+            ["unmappedReads": 0], ["alignment": 1], ["protection": 1],
         ] {
             let refusal = await fixture.refusal { try await endpoint.change("a", members) }
             #expect(refusal?.code == .invalid, "\(members)")

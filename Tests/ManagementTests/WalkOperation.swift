@@ -115,6 +115,11 @@ struct WalkOperation: Sendable, CustomTestStringConvertible {
         WalkOperation("disk create", gives: true, hasSteps: true) { controller, _ in
             try await controller.createDisk("new", Disk.Spec(size: 4096))
         },
+        WalkOperation("disk create --protection", gives: true, hasSteps: true) { controller, _ in
+            var spec = Disk.Spec(size: 8192)
+            spec.protection = 1
+            try await controller.createDisk("new", spec)
+        },
         WalkOperation("disk create --image", gives: true, hasSteps: true) { controller, folder in
             try await controller.createDisk("new", Disk.Spec(size: nil, image: folder.elsewhere + "/new.img"))
         },

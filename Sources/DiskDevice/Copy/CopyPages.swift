@@ -4,9 +4,10 @@ internal import TargetCore
 
 /// What a disk says of its copy manager by INQUIRY.
 extension DiskDeviceServer {
-    static func inquiryTraits(isRemovable: Bool) -> InquiryTraits {
+    static func inquiryTraits(isRemovable: Bool, isProtected: Bool) -> InquiryTraits {
         var traits = InquiryTraits(
-            type: .directAccessBlock, isRemovable: isRemovable, versionDescriptors: [VersionDescriptor.sbc3])
+            type: .directAccessBlock, isRemovable: isRemovable, isProtectionSupported: isProtected,
+            versionDescriptors: [VersionDescriptor.sbc3])
         traits.hasCopyManager = true
         return traits
     }

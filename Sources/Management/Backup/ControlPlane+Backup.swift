@@ -4,6 +4,8 @@ import Logging
 import Platform
 import Resources
 
+import class Media.RawDiskImage
+
 // Copies of all that the daemon keeps, while it serves.
 extension ControlPlane {
     /// What is copied.
@@ -215,6 +217,12 @@ extension ControlPlane {
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
             try checkIsWhole(disk)
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
+            if disk.spec.protection != 0 {
+                sources.append(
+                    Source(
+                        path: RawDiskImage.protectionPath(ofImage: folder.imagePath(disk.image)),
+                        name: RawDiskImage.protectionPath(ofImage: disk.image), thing: thing))
+            }
         }
         for library in try query({ () throws(CatalogError) in try catalog.libraries() })
         where library.phase == .complete {

@@ -2,6 +2,8 @@ import Bytes
 import Catalog
 import Platform
 
+import class Media.RawDiskImage
+
 /// Looks at the image of a disk: its length, whether the host marks a loss on it, and whether all that has storage can
 /// be read. The disk may be served meanwhile.
 enum ImageCheck {
@@ -43,6 +45,14 @@ enum ImageCheck {
                 length % Int64(disk.blockSize) == 0
                     ? finding(.note, "its image \(path) has grown to \(length) bytes; the next start makes it as large")
                     : finding(.error, "its image \(path) has \(length) bytes, which are not whole blocks"))
+        }
+        if let type = disk.spec.protectionType {
+            let file = RawDiskImage.protectionPath(ofImage: path)
+            let found = RawDiskImage.protection(ofImage: path)
+            if found?.type != type || found?.blockSize != disk.blockSize {
+                findings.append(
+                    finding(.error, "its protection information \(file) is missing, damaged, or of another disk"))
+            }
         }
         if let loss {
             findings.append(finding(.error, loss))

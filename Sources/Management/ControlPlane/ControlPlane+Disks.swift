@@ -25,6 +25,11 @@ extension ControlPlane {
                     "\(folder.imagePath(image)) exists already and belongs to no disk; "
                         + "move it away and use it with --image, or remove it")
             }
+            let protection = RawDiskImage.protectionPath(ofImage: folder.imagePath(image))
+            guard spec.protection == 0 || !folder.exists(protection) else {
+                throw ManagementError(
+                    .conflict, "\(protection) exists already and belongs to no disk; move it away, or remove it")
+            }
         }
         var stored = spec
         stored.size = size
@@ -37,7 +42,13 @@ extension ControlPlane {
         }
         var isComplete = false
         do throws(ManagementError) {
-            if !record.imageIsExternal { try folder.createImage(at: folder.imagePath(image), size: size) }
+            if !record.imageIsExternal {
+                try folder.createImage(at: folder.imagePath(image), size: size)
+                if let type = spec.protectionType {
+                    try folder.createProtection(
+                        ofImage: folder.imagePath(image), type, blockSize: spec.blockSize, size: size)
+                }
+            }
             let event = event(
                 "create", "disk", name,
                 new: [
@@ -320,6 +331,11 @@ extension ControlPlane {
                     .conflict,
                     "the journal of image \(image) would be \(journal), the medium of disk '\(user.name)'; give it "
                         + "another name")
+            }
+            let protection = RawDiskImage.protectionPath(ofImage: path)
+            if user.spec.protection != 0, (try? FileStatus.of(protection))?.identity == identity {
+                throw ManagementError(
+                    .conflict, "image \(image) is the protection information of disk '\(user.name)'; give another file")
             }
         }
     }

@@ -5,6 +5,7 @@ import Platform
 import Resources
 
 import struct Media.CartridgeStore
+import class Media.RawDiskImage
 
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
 // deleted. The phase of its row says what it was (`RecordPhase`); rows go last, so that nothing is forgotten on the
@@ -85,6 +86,7 @@ extension ControlPlane {
             try removing { () throws(ManagementError) in
                 try folder.remove(path)
                 try folder.removeJournal(ofImage: path)
+                try folder.removeProtection(ofImage: path)
             }
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))
@@ -130,10 +132,15 @@ extension ControlPlane {
         let disks = try query { () throws(CatalogError) in try catalog.disks() }
         let images = Set(
             disks.filter { answering.contains($0.name) }.map { folder.resolved(folder.imagePath($0.image)) })
+        let protections = Set(
+            disks.filter { $0.spec.protection != 0 }.map {
+                folder.resolved(RawDiskImage.protectionPath(ofImage: folder.imagePath($0.image)))
+            })
         let silent = Set(disks.filter { !answering.contains($0.name) }.map { folder.imagePath($0.image) })
         let imageFolder = folder.path + "/" + StateFolder.imageFolder
         for name in folder.names(in: imageFolder)
         where !silent.contains(imageFolder + "/" + name) && !images.contains(folder.resolved(imageFolder + "/" + name))
+            && !protections.contains(folder.resolved(imageFolder + "/" + name))
         {
             unclaimed.append(imageFolder + "/" + name)
         }

@@ -3,6 +3,7 @@ import DiskDevice
 import Media
 import Platform
 public import Resources
+import SCSI
 
 // What can be done with a disk that runs.
 extension LocalDevices {
@@ -104,6 +105,11 @@ extension DiskCachePolicy {
         case .direct: self = .direct
         }
     }
+}
+
+extension Disk.Spec {
+    /// The type of the protection information; nil for none.
+    var protectionType: ProtectionType? { UInt8(exactly: protection).flatMap(ProtectionType.init(rawValue:)) }
 }
 
 extension DiskAttributes {

@@ -129,8 +129,8 @@ public final class LocalDevices: DeviceAssembly {
         let image: RawDiskImage
         do {
             image = try RawDiskImage.open(
-                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size, engine: fileEngine,
-                pageKeeper: pageKeeper)
+                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size,
+                protection: disk.spec.protectionType, engine: fileEngine, pageKeeper: pageKeeper)
         } catch {
             if case .inUse = error {
                 throw ManagementError(.inUse, "disk '\(disk.name)': \(error) by another process; end that first")

@@ -177,7 +177,8 @@ struct CartridgeOpening {
         case nil: return
         case .device(let code): throw .system(SystemError(code: code, operation: "write", path: path))
         case .hostFull: throw .system(SystemError(code: Errno.noSpace, operation: "write", path: path))
-        case .truncated, .corrupt, .marked: throw .damaged(path: path, reason: "its epochs have run out of numbers")
+        case .truncated, .corrupt, .marked, .protection:
+            throw .damaged(path: path, reason: "its epochs have run out of numbers")
         }
     }
 

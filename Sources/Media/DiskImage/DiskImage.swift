@@ -1,5 +1,6 @@
 public import Bytes
 public import Platform
+public import SCSI
 
 /// The medium of a disk: logical blocks that are read, written and given back, and the lane for what may wait.
 ///
@@ -71,6 +72,26 @@ public protocol DiskImage: Medium {
     func prepareLongRead(_ request: FileRequest, first: UInt64)
     /// The most blocks that one request frees or fills with zeros, so that others come in between.
     var maximumDeallocation: UInt64 { get }
+
+    // MARK: Protection information; for images that keep it
+
+    /// Of which type the protection information is that is kept with the blocks; nil where there is none. All reads
+    /// check it then, and all writes make it, except those that say otherwise, and what is unmapped has none.
+    var protection: ProtectionType? { get }
+    /// As without `transfer`, but with what that says. When the outcome is `.protection`, `protectionFailure(of:)` has
+    /// the block.
+    func prepareRead(
+        _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer)
+    /// As without `transfer`, but with what that says. Nothing is checked.
+    func prepareWrite(
+        _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer)
+    /// Makes `request` check the protection information of `blocks` that is in its lease from `leaseOffset` on.
+    func prepareProtectionCheck(
+        _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer)
+    /// Makes `request` write zeros as `prepareZeros` does, without any protection information.
+    func prepareUnprotectedZeros(_ request: FileRequest, first: UInt64, blocks: UInt64)
+    /// Which block a request with the outcome `.protection` is about.
+    func protectionFailure(of request: FileRequest) -> ProtectionFailure?
 
     // MARK: Operations on all blocks; these wait, and belong on threads of the lane
 

@@ -24,6 +24,8 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     case fixedLength(path: String)
     /// The file system reads and writes through its page cache only.
     case notDirect(path: String)
+    /// The file with the protection information is missing, or is none of the image.
+    case protection(path: String, reason: String)
     /// A system call failed.
     case system(SystemError)
 
@@ -46,6 +48,7 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .fixedLength(let path): "image \(path) is a block device and cannot be resized"
         case .notDirect(let path):
             "the file system of image \(path) has no way past its page cache (O_DIRECT)"
+        case .protection(let path, let reason): "the protection information \(path) \(reason)"
         case .system(let error): error.description
         }
     }

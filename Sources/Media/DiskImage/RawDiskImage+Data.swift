@@ -19,6 +19,8 @@ extension RawDiskImage {
     ///
     /// A file that has become shorter than the disk gives `.truncated`: never zeros that nobody wrote.
     public func readCached(into lease: inout BufferLease, first: UInt64, blocks: UInt64) -> MediaResult {
+        // Two files are not read at once.
+        guard protectionFile == nil else { return .wouldBlock }
         let (offset, count) = bytes(first, blocks)
         guard !marks.contain(first, blocks) else { return .failed(.marked) }
         var nothing = MutableRawSpan()
@@ -42,6 +44,7 @@ extension RawDiskImage {
     public func writeCached(
         from lease: borrowing BufferLease, at leaseOffset: Int, first: UInt64, blocks: UInt64, for request: FileRequest
     ) -> MediaResult {
+        guard protectionFile == nil else { return .wouldBlock }
         let (offset, count) = bytes(first, blocks)
         let before = losses.refusal(since: request.epoch)
         guard before == 0 else { return .failed(MediaFailure(errorNumber: before)) }
@@ -114,8 +117,7 @@ extension RawDiskImage {
         request.count = runs
     }
 
-    private func prepare(_ request: FileRequest, _ operation: FileRequest.Operation, _ first: UInt64, _ blocks: UInt64)
-    {
+    func prepare(_ request: FileRequest, _ operation: FileRequest.Operation, _ first: UInt64, _ blocks: UInt64) {
         (request.fileOffset, request.count) = bytes(first, blocks)
         request.operation = operation
         request.medium = self
@@ -123,7 +125,8 @@ extension RawDiskImage {
 
     public func outcome(of request: FileRequest) -> MediaResult {
         switch request.operation {
-        case .read, .write: Self.result(request.result, count: request.count)
+        case .read, .write, .special(Self.protectedReadOperation), .special(Self.protectedWriteOperation):
+            Self.result(request.result, count: request.count)
         default: Self.result(request.result, count: 0)
         }
     }
@@ -139,24 +142,30 @@ extension RawDiskImage {
 
     public func perform(_ request: FileRequest) -> FileResult? {
         switch request.operation {
-        case .read:
+        case .read, .special(Self.protectedReadOperation):
             guard !marks.contain(UInt64(request.fileOffset) >> blockShift, UInt64(request.count) >> blockShift) else {
                 return .failed(MediaFailure.markedNumber)
             }
-            return read(request)
+            return protectionFile == nil ? read(request) : readProtected(request)
         case .call: return request.perform(on: store)
-        case .write:
-            let result = change(request) { request.perform(on: store) }
+        case .write, .special(Self.protectedWriteOperation):
+            let result = change(request) {
+                protectionFile == nil ? request.perform(on: store) : writeProtected(request)
+            }
             if canStall, case .done = result { noteWrite(at: clock.now.nanoseconds) }
             return unmarking(request, result)
         case .punchHole:
             let result = change(request) {
-                deallocate(request) { store.punchHole(at: request.fileOffset, length: Int64(request.count)) }
+                withoutProtection(request) {
+                    deallocate(request) { store.punchHole(at: request.fileOffset, length: Int64(request.count)) }
+                }
             }
             return unmarking(request, result)
-        case .zeroRange:
+        case .zeroRange, .special(Self.unprotectedZerosOperation):
             let result = change(request) {
-                deallocate(request) { store.zeroRange(at: request.fileOffset, length: Int64(request.count)) }
+                withProtectionOfZeros(request) {
+                    deallocate(request) { store.zeroRange(at: request.fileOffset, length: Int64(request.count)) }
+                }
             }
             return unmarking(request, result)
         case .synchronizeData:
@@ -169,6 +178,8 @@ extension RawDiskImage {
         case .special(Self.longReadOperation):
             request.operation = .read
             return read(request)
+        case .special(Self.protectionCheckOperation): return checkProtection(request)
+        case .special(Self.recoveryOperation): return recoverProtection(request)
         case .special(Self.atomicWriteOperation):
             return unmarking(request, change(request) { writeAtomically(request) })
         case .special:
@@ -282,8 +293,14 @@ extension RawDiskImage {
     /// is well. One at a time: see `SynchronizationGroup`.
     func synchronizeStore() -> Int32 { synchronizeStore { store.synchronizeData() } }
 
-    /// The same by `body`, which gives 0 or an error number.
+    /// The same by `body`, which gives 0 or an error number, for the data; then protection information is made durable
+    /// too.
     func synchronizeStore(_ body: () -> Int32) -> Int32 {
+        synchronizing { protectionFile.map { $0.synchronize(body) } ?? body() }
+    }
+
+    /// Makes something durable by `body`, which gives 0 or an error number.
+    func synchronizing(_ body: () -> Int32) -> Int32 {
         let (code, isNew) = synchronizations.serially {
             let before = losses.refusal(since: losses.epoch)
             guard before == 0 else { return (before, false) }
@@ -358,6 +375,7 @@ extension RawDiskImage {
             if let failure = MediaFailure.of(discard()) { return failure }
             // What the host could not write out until now is a part of this loss, not a new one after it.
             _ = store.synchronizeData()
+            _ = protectionFile?.store.synchronizeData()
             let code = store.noteLoss(nil)
             guard code == 0 else {
                 // It may be removed all the same, but not durably.
@@ -366,6 +384,7 @@ extension RawDiskImage {
             }
             losses.setNoted(0)
             store.dropCache()
+            protectionFile?.forget()
             losses.acknowledge()
             return nil
         }

@@ -91,6 +91,15 @@ extension RawDiskImage {
         if let loss { return loss }
         // A write would make a file longer that is too short, and then nobody would see it any more.
         guard !isTruncated else { return MediaFailure(errorNumber: noteTruncation()) }
+        if let protectionFile {
+            let blocks = UInt64(content.count) >> blockShift
+            let code = protectionFile.change(first, blocks, synchronizeOwn: synchronizeProtection) {
+                protectionFile.reset(first, blocks)
+            } data: {
+                ProtectionFile.code(store.write(content.rawSpan, offset: offset), content.count)
+            }
+            return MediaFailure.of(code)
+        }
         switch store.write(content.rawSpan, offset: offset) {
         case .done(let count): return count == content.count ? nil : .truncated
         case .failed(let code): return MediaFailure(errorNumber: code)
@@ -106,6 +115,8 @@ extension RawDiskImage {
     public func close() -> MediaFailure? {
         if let failure = synchronize() { return failure }
         journal?.close()
+        recovery.stop()
+        protectionFile?.close()
         return nil
     }
 }

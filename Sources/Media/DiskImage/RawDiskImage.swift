@@ -1,4 +1,5 @@
 public import Platform
+public import SCSI
 internal import Synchronization
 
 /// A disk whose blocks lie one after another in a sparse file or on a block device, with no map.
@@ -28,6 +29,10 @@ public final class RawDiskImage: DiskImage {
     public let keptOperation: KeptOperation
     /// For atomic writes; nil where they are not possible.
     let journal: AtomicWriteJournal?
+    /// The protection information of its blocks, if there is any.
+    let protectionFile: ProtectionFile?
+    /// Looks through what a crash has left of it.
+    let recovery = ProtectionRecovery()
     let synchronizations = SynchronizationGroup()
     /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile. One more
     /// while data go past the page cache, which has to be waited for.
@@ -44,10 +49,12 @@ public final class RawDiskImage: DiskImage {
 
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
-        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil
+        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil, protection: ProtectionFile? = nil
     ) {
         self.store = store
-        self.journal = journal
+        // Data and protection information are in two files, which no journal writes as a whole.
+        self.journal = protection == nil ? journal : nil
+        protectionFile = protection
         self.clock = clock
         canStall = store.canStall
         self.path = path
@@ -82,7 +89,8 @@ public final class RawDiskImage: DiskImage {
     /// Makes a sparse image of `capacity` bytes and opens it. Storage is not reserved: a full file system shows when
     /// blocks are written. The length and the name are durable on return.
     public static func create(
-        path: String, capacity: Int64, blockSize: Int, engine: any MediumEngine, clock: MonotonicClock = .system
+        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil, engine: any MediumEngine,
+        clock: MonotonicClock = .system
     ) throws(DiskImageError) -> RawDiskImage {
         try checkLength(path, capacity, blockSize)
         let file: File
@@ -99,9 +107,20 @@ public final class RawDiskImage: DiskImage {
             if error.code != Errno.fileExists { FilePath.remove(path) }
             throw DiskImageError(error, path: path)
         }
+        var protectionFile: ProtectionFile?
+        if let protection {
+            do throws(SystemError) {
+                try createProtection(ofImage: path, protection, blockSize: blockSize, capacity: capacity)
+            } catch {
+                FilePath.remove(path)
+                throw DiskImageError(error, path: protectionPath(ofImage: path))
+            }
+            protectionFile = try ProtectionFile.open(
+                imagePath: path, protection, blockSize: blockSize, capacity: capacity, clock: clock)
+        }
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
-            journal: AtomicWriteJournal(imagePath: path))
+            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile)
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
         return image
@@ -114,10 +133,10 @@ public final class RawDiskImage: DiskImage {
     /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.
     ///
     /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
-    /// acknowledged.
+    /// acknowledged. With `protection` its protection information is opened too, and is of that type.
     public static func open(
-        path: String, blockSize: Int, expectedCapacity: Int64? = nil, engine: any MediumEngine,
-        pageKeeper: PageKeeper? = nil
+        path: String, blockSize: Int, expectedCapacity: Int64? = nil, protection: ProtectionType? = nil,
+        engine: any MediumEngine, pageKeeper: PageKeeper? = nil
     ) throws(DiskImageError) -> RawDiskImage {
         let file: File
         let length: Int64
@@ -142,9 +161,16 @@ public final class RawDiskImage: DiskImage {
         } catch {
             throw DiskImageError(error, path: path)
         }
-        return RawDiskImage(
+        guard let protection else {
+            return RawDiskImage(
+                store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
+                journal: AtomicWriteJournal(imagePath: path))
+        }
+        let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
-            journal: AtomicWriteJournal(imagePath: path))
+            protection: try ProtectionFile.open(imagePath: path, protection, blockSize: blockSize, capacity: length))
+        image.startRecovery()
+        return image
     }
 
     private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {
@@ -186,6 +212,11 @@ public final class RawDiskImage: DiskImage {
         guard found >= before else {
             noteTruncation()
             throw .capacityMismatch(path: path, length: found, expected: before)
+        }
+        // That of the new blocks first; without them it does no harm.
+        if let code = protectionFile?.resize(to: capacity), code != 0 {
+            throw .system(
+                SystemError(code: code, operation: "resize", path: Self.protectionPath(ofImage: path)))
         }
         let truncation = store.truncate(to: capacity)
         guard truncation == 0 else {

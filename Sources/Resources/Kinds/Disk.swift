@@ -33,6 +33,8 @@ public enum Disk: ResourceKind {
         public var formFactor: FormFactor?
         /// LBPRZ: 1 promises zeros, 2 the provisioning initialization pattern, 0 nothing.
         public var unmappedReads = 1
+        /// The type of protection information that its blocks have; 0 for none.
+        public var protection = 0
         /// The percentage of its size that may have storage before initiators are told; nil when they never are.
         public var threshold: Int?
 
@@ -82,6 +84,12 @@ public enum Disk: ResourceKind {
             Field(
                 "unmappedReads", \.unmappedReads, .choice([0, 1, 2]), .withDefault(1), option: "lbprz",
                 help: "What initiators are promised of unmapped blocks: 1 zeros, 2 the initial pattern, 0 nothing."),
+            Field(
+                "protection", \.protection, .choice([0, 1, 2, 3]), .withDefault(0),
+                help: """
+                    The type of protection information (T10 PI), 8 bytes that are kept beside each block and checked; \
+                    0 for none.
+                    """),
             Field(
                 "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",
                 help: "How much of its size may have storage before initiators are warned, as in 80%."),

@@ -55,6 +55,12 @@ extension Disk.Spec {
                 : "a physical block has \(blocks) logical blocks; give 0 to \(blocks - 1)"
             throw ManagementError(.invalid, "alignment \(alignment) is not possible: \(reason)", field: "alignment")
         }
+        guard protection == 0 || image == nil else {
+            throw ManagementError(
+                .invalid,
+                "an image of one's own has no protection information beside it; leave out protection, or image",
+                field: "protection")
+        }
         guard rotationRate <= 1 || rotationRate >= Disk.rotationRates.lowerBound else {
             throw ManagementError(
                 .invalid,

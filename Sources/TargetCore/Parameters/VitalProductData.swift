@@ -6,8 +6,9 @@ extension LogicalUnit {
     /// Extended INQUIRY Data from byte 4 on (SPC-5 clause 7.7.8): what is zero is not supported.
     var extendedInquiryData: [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 60)
+        bytes[0] = server.protectionChecks
         // ACTIVATE MICROCODE: before the end of the command.
-        if server.acceptsMicrocode { bytes[0] = 0x40 }
+        if server.acceptsMicrocode { bytes[0] |= 0x40 }
         // PRIOR_SUP; HEADSUP, ORDSUP and SIMPSUP.
         bytes[1] = 0x0F
         // V_SUP.

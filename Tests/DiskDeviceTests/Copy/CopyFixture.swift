@@ -32,7 +32,10 @@ final class CopyFixture: @unchecked Sendable {
     let target: Target
 
     /// A fixture with disks of those block sizes, with 8 MiB of different content each.
-    init(blockSizes: [Int] = [512, 512], length: Int = 8 << 20, engine: SimulatedEngine = SimulatedEngine()) throws {
+    init(
+        blockSizes: [Int] = [512, 512], length: Int = 8 << 20, engine: SimulatedEngine = SimulatedEngine(),
+        protection: ProtectionType? = nil
+    ) throws {
         self.engine = engine
         let threads = try FileEngine(threads: 1)
         reactor = try Reactor.start(name: "copy-test", poolLimit: 1 << 26, fileEngine: threads)
@@ -49,7 +52,8 @@ final class CopyFixture: @unchecked Sendable {
                     SimulatedStore()
                 } removeStore: {
                     0
-                })
+                },
+                protection: protection.map { Self.protection($0, blockSize, length) })
             let naa = 0x3000_0000_0000_0C00 + UInt64(number)
             let server = DiskDeviceServer(
                 image: image,
@@ -70,6 +74,13 @@ final class CopyFixture: @unchecked Sendable {
         for disk in disks { manager.remove(disk.unit) }
         reactor.stop()
         otherReactor.stop()
+    }
+
+    private static func protection(_ type: ProtectionType, _ blockSize: Int, _ length: Int) -> ProtectionFile {
+        ProtectionFile(
+            SimulatedStore([UInt8](repeating: 0, count: Int(ProtectionFile.length(UInt64(length / blockSize))))),
+            type: type, blockSize: blockSize,
+            regionBits: [UInt8](repeating: 0, count: ProtectionRegions.count / 8), clock: .system)
     }
 
     /// What a disk has at first: no two blocks are alike.

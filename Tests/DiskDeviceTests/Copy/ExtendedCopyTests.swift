@@ -32,6 +32,26 @@ struct ExtendedCopyTests {
         #expect(fixture.leasedBytes == 0)
     }
 
+    @Test("Protection information is checked where a copy reads and made anew where it writes")
+    func protection() throws {
+        let fixture = try CopyFixture(protection: .type1)
+        let port = fixture.initiator()
+        var sent = ProtectedBlocks(fixture.bytes(0, 5 * 512..<8 * 512), first: 5)
+        func write() -> CommandResult {
+            port.port.execute(
+                CDB.ten(OperationCode.write10, lba: 5, count: 3, flags: 0x60), logicalUnit: 0, dataOut: sent.bytes)
+        }
+        #expect(write().status == .good)
+        let list = CopyList(fixture.disks, [Segment(from: 5, to: 100, count: 3)])
+        #expect(port.copy(list).status == .good)
+        let read = CDB.ten(OperationCode.read10, lba: 100, count: 3, flags: 0x20)
+        let made = ProtectedBlocks(sent.data, first: 100, application: .max)
+        #expect(port.port.execute(read, logicalUnit: 1).dataIn == made.bytes)
+        sent.information[1].blockGuard ^= 1
+        #expect(write().status == .good)
+        #expect(port.copy(list).status == .checkCondition)
+    }
+
     @Test("FFFFh is the unit that the command was sent to; a unit can name itself and no other")
     func ownUnit() throws {
         let fixture = try CopyFixture()

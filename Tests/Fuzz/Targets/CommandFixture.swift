@@ -9,8 +9,8 @@ internal import SCSI
 internal import TapeDevice
 internal import TargetCore
 
-/// A disk, a tape drive with a cartridge, and a library whose robot moves nothing real. All runs of a process share
-/// them.
+/// A disk, a tape drive with a cartridge, a library whose robot moves nothing real, and disks with protection
+/// information. All runs of a process share them.
 final class CommandFixture: Sendable {
     static let shared = CommandFixture()
 
@@ -37,6 +37,7 @@ final class CommandFixture: Sendable {
             devices = [
                 try Self.disk(engine), try Self.tape(profiles.drive(named: "ibm-ult3580-td8"), reactor),
                 try Self.changer(profiles.library(named: "ibm-03584l32"), reactor),
+                try Self.disk(engine, "disk1", .type1), try Self.disk(engine, "disk2", .type2),
             ]
         } catch {
             preconditionFailure("the devices can be made: \(error)")
@@ -49,16 +50,18 @@ final class CommandFixture: Sendable {
         return target
     }
 
-    private static func disk(_ engine: FileEngine) throws -> Device {
+    private static func disk(
+        _ engine: FileEngine, _ name: String = "disk", _ protection: ProtectionType? = nil
+    ) throws -> Device {
         let image = try RawDiskImage.create(
-            path: folder.appending(path: "disk").path(percentEncoded: false), capacity: 1 << 20, blockSize: 512,
-            engine: engine)
+            path: folder.appending(path: name).path(percentEncoded: false), capacity: 1 << 20, blockSize: 512,
+            protection: protection, engine: engine)
         let unit = DiskDeviceServer(
             image: image,
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1))
-        return Device(target: target("disk", unit), preparation: [])
+        return Device(target: target(name, unit), preparation: [])
     }
 
     private static func tape(_ profile: DriveProfile, _ reactor: Reactor) throws -> Device {

@@ -67,6 +67,22 @@ extension FuzzTarget {
         command([OperationCode.startStopUnit, 0, 0, 0, 0, 0]), command([OperationCode.startStopUnit, 0, 0, 0, 1, 0]),
     ]
 
+    /// Of a disk with protection information: 8 bytes, and a block of 512.
+    private static let protectedDisk: [[UInt8]] = [
+        command([OperationCode.write10, 0x60, 0, 0, 0, 1, 0, 0, 1, 0], blocks: 1, data: [1, 2, 3, 4, 5, 6, 7, 8]),
+        command([OperationCode.read10, 0x20, 0, 0, 0, 1, 0, 0, 2, 0]),
+        command([OperationCode.read16, 0x60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0]),
+        command([OperationCode.verify10, 0x62, 0, 0, 0, 1, 0, 0, 1, 0], blocks: 1, data: [1, 2, 3, 4, 5, 6, 7, 8]),
+        command([OperationCode.writeSame10, 0x60, 0, 0, 0, 1, 0, 0, 9, 0], blocks: 1, data: [1, 2, 3, 4, 5, 6, 7, 8]),
+        command(
+            [OperationCode.orWrite16, 0x60, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0], blocks: 1,
+            data: [1, 2, 3, 4, 5, 6, 7, 8]),
+        command(
+            [OperationCode.variableLength, 0, 0, 0, 0, 0, 0, 0x18, 0, 9, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 1]
+                + [0, 0, 0, 7, 0, 1, 0, 0xFF, 0, 0, 0, 2]),
+        command([OperationCode.formatUnit, 0x90, 0, 0, 0, 0], data: [0, 2, 0, 0]),
+    ]
+
     private static let tape: [[UInt8]] = [
         command([OperationCode.readBlockLimits, 0, 0, 0, 0, 0]),
         command([OperationCode.write6, 0, 0, 2, 0, 0], blocks: 1),
@@ -99,7 +115,7 @@ extension FuzzTarget {
 
     /// Each device with what all have, and with its own commands, all together and one by one.
     static var commands: [[UInt8]] {
-        [disk, tape, changer].enumerated().flatMap { number, own in
+        [disk, tape, changer, disk + protectedDisk, protectedDisk].enumerated().flatMap { number, own in
             let device = [UInt8(number)]
             return [device + common.joined(), device + own.joined()] + own.map { device + $0 }
         }

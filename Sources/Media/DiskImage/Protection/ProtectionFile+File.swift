@@ -1,0 +1,185 @@
+internal import Bytes
+public import Platform
+public import SCSI
+
+/// The file of the protection information, beside the image. It belongs to the disk like the image itself: without it
+/// the disk is not opened.
+extension ProtectionFile {
+    private static let magic: UInt64 = 0x4361_726F_5072_6F74
+    private static let version: UInt32 = 1
+    /// Magic number, version, type, block size, number of blocks, checksum of all before.
+    private static let headerLength = 32
+
+    /// Where the protection information of the image at `path` is.
+    static func path(_ image: String) -> String { image + ".pi" }
+
+    private static func header(_ type: ProtectionType, blockSize: Int, blocks: UInt64) -> [UInt8] {
+        var header: [UInt8] = []
+        header.appendBE64(magic)
+        header.appendBE32(version)
+        header.appendBE32(UInt32(type.rawValue))
+        header.appendBE32(UInt32(blockSize))
+        header.appendBE64(blocks)
+        header.appendBE32(CRC32C.checksum(header.rawSpan))
+        return header
+    }
+
+    /// What a header says.
+    struct Found {
+        let type: ProtectionType
+        let blockSize: Int
+        let blocks: UInt64
+
+        /// Nil when `header` is none.
+        init?(_ header: [UInt8]) {
+            let span = header.rawSpan
+            guard span.loadBE64(at: 0) == magic, span.loadBE32(at: 8) == version,
+                span.loadBE32(at: 28) == CRC32C.checksum(span.extracting(0..<28)),
+                let code = UInt8(exactly: span.loadBE32(at: 12)), let type = ProtectionType(rawValue: code)
+            else { return nil }
+            self.type = type
+            blockSize = Int(span.loadBE32(at: 16))
+            blocks = span.loadBE64(at: 20)
+        }
+    }
+
+    /// What the file of the image at `path` says of itself; nil when there is none that could be used.
+    static func found(imagePath path: String) -> Found? {
+        let path = Self.path(path)
+        var header = [UInt8](repeating: 0, count: headerLength)
+        guard let status = try? FileStatus.of(path, followsLinks: false), isPlain(status),
+            let file = try? File.open(path: path, [.readOnly, .noFollow, .nonBlocking]),
+            header.modifyBytes({ read(file, &$0, 0) }) == 0
+        else { return nil }
+        return Found(header)
+    }
+
+    /// Makes the file for the image at `path`, durably with its name. Nothing may be there.
+    static func create(
+        imagePath path: String, _ type: ProtectionType, blockSize: Int, capacity: Int64
+    ) throws(SystemError) {
+        let path = Self.path(path)
+        let file = try File.open(path: path, [.readWrite, .create, .exclusive, .noFollow])
+        let blocks = UInt64(capacity) / UInt64(blockSize)
+        let header = header(type, blockSize: blockSize, blocks: blocks)
+        var code = file.truncate(to: length(blocks))
+        if code == 0 { code = Self.code(file.write(header.rawSpan, offset: 0), header.count) }
+        if code == 0 { code = file.synchronize() }
+        guard code == 0 else {
+            FilePath.remove(path)
+            throw SystemError(code: code, operation: "write to", path: path)
+        }
+        try File.synchronizeDirectory(path: FilePath.directory(of: path))
+    }
+
+    /// Opens the file of the image at `path`, whose disk has `capacity` bytes. An image that has become longer has new
+    /// blocks without protection information.
+    static func open(
+        imagePath path: String, _ type: ProtectionType, blockSize: Int, capacity: Int64,
+        clock: MonotonicClock = .system
+    ) throws(DiskImageError) -> ProtectionFile {
+        let path = Self.path(path)
+        let file: File
+        var bits = [UInt8](repeating: 0, count: ProtectionRegions.count / 8)
+        var header = [UInt8](repeating: 0, count: headerLength)
+        let length: Int64
+        do throws(SystemError) {
+            // Before the opening as well: to open a device may do something to it.
+            guard isPlain(try FileStatus.of(path, followsLinks: false)) else { throw foreign(path) }
+            file = try File.open(path: path, [.readWrite, .noFollow, .nonBlocking])
+            guard isPlain(try file.status()) else { throw foreign(path) }
+            length = try file.size()
+            for (offset, code) in [
+                (Int64(0), header.modifyBytes { Self.read(file, &$0, 0) }),
+                (ProtectionRegions.offset, bits.modifyBytes { Self.read(file, &$0, ProtectionRegions.offset) }),
+            ] where code != 0 {
+                if code == MediaFailure.truncatedNumber { throw foreign(path) }
+                throw SystemError(code: code, operation: offset == 0 ? "read" : "read the regions of", path: path)
+            }
+        } catch {
+            switch error.code {
+            case Errno.noSuchFile: throw .protection(path: path, reason: "is missing")
+            case Errno.notSupported: throw .protection(path: path, reason: "is damaged, or another file")
+            default: throw .system(error)
+            }
+        }
+        guard let found = Found(header) else { throw .protection(path: path, reason: "is damaged, or another file") }
+        guard found.type == type, found.blockSize == blockSize else {
+            throw .protection(path: path, reason: "is of another type or block size than its disk")
+        }
+        let blocks = found.blocks
+        // What it should have is bounded by the file.
+        guard blocks <= UInt64(Int64.max) / 64, length >= Self.length(blocks) else {
+            throw .protection(path: path, reason: "is truncated, with \(length) bytes")
+        }
+        let protection = ProtectionFile(file, type: type, blockSize: blockSize, regionBits: bits, clock: clock)
+        if blocks < UInt64(capacity) / UInt64(blockSize), case let code = protection.resize(to: capacity), code != 0 {
+            throw .system(SystemError(code: code, operation: "resize", path: path))
+        }
+        return protection
+    }
+
+    private static func read(_ file: File, _ bytes: inout MutableRawSpan, _ offset: Int64) -> Int32 {
+        let count = bytes.byteCount
+        return code(file.read(into: &bytes, offset: offset, mode: .blocking), count)
+    }
+
+    private static func isPlain(_ status: FileStatus) -> Bool { status.kind == .regular && status.linkCount == 1 }
+
+    private static func foreign(_ path: String) -> SystemError {
+        SystemError(code: Errno.notSupported, operation: "use", path: path)
+    }
+
+    /// Makes room for a disk of `capacity` bytes, durably; 0 or an error number.
+    func resize(to capacity: Int64) -> Int32 {
+        let blocks = UInt64(capacity) / UInt64(blockSize)
+        let header = Self.header(type, blockSize: blockSize, blocks: blocks)
+        var code = store.truncate(to: Self.length(blocks))
+        if code == 0 { code = Self.code(store.write(header.rawSpan, offset: 0), header.count) }
+        return code == 0 ? store.synchronizeData() : code
+    }
+
+    /// Removes the file at `path`, durably; 0, also when there is none or something else, or an error number.
+    static func remove(_ path: String) -> Int32 {
+        do throws(SystemError) {
+            guard isPlain(try FileStatus.of(path, followsLinks: false)) else { return 0 }
+            let file = try File.open(path: path, [.readOnly, .noFollow, .nonBlocking])
+            var mark = [UInt8](repeating: 0, count: 8)
+            let code = mark.modifyBytes { read(file, &$0, 0) }
+            guard code == 0, mark.rawSpan.loadBE64(at: 0) == magic else {
+                return code == MediaFailure.truncatedNumber ? 0 : code
+            }
+            try File.remove(path)
+            try File.synchronizeDirectory(path: FilePath.directory(of: path))
+            return 0
+        } catch {
+            return error.code == Errno.noSuchFile ? 0 : error.code
+        }
+    }
+}
+
+extension RawDiskImage {
+    /// Where the protection information of the image at `path` is.
+    public static func protectionPath(ofImage path: String) -> String { ProtectionFile.path(path) }
+
+    /// Type and block size of the protection information beside the image at `path`; nil when there is none.
+    public static func protection(ofImage path: String) -> (type: ProtectionType, blockSize: Int)? {
+        ProtectionFile.found(imagePath: path).map { ($0.type, $0.blockSize) }
+    }
+
+    /// Makes the file for the protection information of an image at `path`, durably with its name. Nothing may be
+    /// there.
+    public static func createProtection(
+        ofImage path: String, _ type: ProtectionType, blockSize: Int, capacity: Int64
+    ) throws(SystemError) {
+        try ProtectionFile.create(imagePath: path, type, blockSize: blockSize, capacity: capacity)
+    }
+
+    /// Removes the protection information of an image at `path` that has gone, durably. Whatever else has that name
+    /// stays.
+    public static func removeProtection(ofImage path: String) throws(SystemError) {
+        let path = ProtectionFile.path(path)
+        let code = ProtectionFile.remove(path)
+        guard code == 0 else { throw SystemError(code: code, operation: "remove", path: path) }
+    }
+}

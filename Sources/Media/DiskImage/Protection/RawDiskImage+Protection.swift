@@ -1,0 +1,217 @@
+public import Platform
+public import SCSI
+internal import Synchronization
+
+/// Protection information (SBC-4 clause 4.21).
+extension RawDiskImage {
+    /// The special operations that read and write blocks with protection information in the lease, check what is in
+    /// one, write zeros without any, and look through what a crash has left.
+    static let protectedReadOperation = 3
+    static let protectedWriteOperation = 4
+    static let protectionCheckOperation = 5
+    static let unprotectedZerosOperation = 6
+    static let recoveryOperation = 7
+
+    public var protection: ProtectionType? { protectionFile?.type }
+
+    // MARK: Requests
+
+    public func prepareRead(
+        _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer
+    ) {
+        prepare(request, Self.protectedReadOperation, leaseOffset, first, blocks, transfer)
+    }
+
+    public func prepareWrite(
+        _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer
+    ) {
+        prepare(request, Self.protectedWriteOperation, leaseOffset, first, blocks, transfer)
+    }
+
+    public func prepareProtectionCheck(
+        _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer
+    ) {
+        prepare(request, Self.protectionCheckOperation, leaseOffset, first, blocks, transfer)
+    }
+
+    private func prepare(
+        _ request: FileRequest, _ operation: Int, _ leaseOffset: Int, _ first: UInt64, _ blocks: UInt64,
+        _ transfer: ProtectionTransfer
+    ) {
+        prepare(request, .special(operation), first, blocks)
+        request.leaseOffset = leaseOffset
+        request.detail = transfer
+        request.answer = nil
+    }
+
+    public func prepareUnprotectedZeros(_ request: FileRequest, first: UInt64, blocks: UInt64) {
+        precondition(blocks <= maximumDeallocation, "zeros are written in pieces")
+        prepare(request, .special(Self.unprotectedZerosOperation), first, blocks)
+    }
+
+    public func protectionFailure(of request: FileRequest) -> ProtectionFailure? {
+        request.answer as? ProtectionFailure
+    }
+
+    // MARK: On a thread that may wait
+
+    private func firstBlock(_ request: FileRequest) -> UInt64 { UInt64(request.fileOffset) >> blockShift }
+    private func blocks(_ request: FileRequest) -> UInt64 { UInt64(request.count) >> blockShift }
+
+    /// What a request does with protection information; the image's own way for plain reads and writes.
+    private func transfer(_ request: FileRequest) -> ProtectionTransfer {
+        if case .special = request.operation, let transfer = request.detail as? ProtectionTransfer { return transfer }
+        let tag = protectionFile?.type == .type1 ? UInt32(truncatingIfNeeded: firstBlock(request)) : nil
+        return ProtectionTransfer(.image, checks: .all, expected: ExpectedTags(referenceTag: tag))
+    }
+
+    func readProtected(_ request: FileRequest) -> FileResult {
+        guard let protectionFile else { return .failed(Errno.notSupported) }
+        let (result, failure) = protectionFile.read(
+            request, firstBlock(request), blocks(request), from: store, transfer(request))
+        request.answer = failure
+        if case .failed(MediaFailure.truncatedNumber) = result { noteTruncation() }
+        return result
+    }
+
+    func writeProtected(_ request: FileRequest) -> FileResult {
+        guard let protectionFile else { return .failed(Errno.notSupported) }
+        return protectionFile.write(
+            request, firstBlock(request), blocks(request), to: store, transfer(request),
+            synchronizeOwn: synchronizeProtection)
+    }
+
+    func checkProtection(_ request: FileRequest) -> FileResult {
+        guard let protectionFile else { return .failed(Errno.notSupported) }
+        let failure = protectionFile.firstWrong(
+            request, firstBlock(request), blocks(request), transfer(request))
+        request.answer = failure
+        return failure == nil ? .done(0) : .failed(MediaFailure.protectionNumber)
+    }
+
+    /// Makes what is written of it durable; a failure is a loss as with data.
+    func synchronizeProtection() -> Int32 {
+        synchronizing { protectionFile?.store.synchronizeData() ?? 0 }
+    }
+
+    /// Changes blocks by `body` that have no protection information afterwards.
+    func withoutProtection(_ request: FileRequest, _ body: () -> FileResult) -> FileResult {
+        guard let protectionFile else { return body() }
+        return change(request, protectionFile, body) { protectionFile.reset($0, $1) }
+    }
+
+    /// Makes blocks zeros by `body`, with the protection information of zeros unless the request wants none.
+    func withProtectionOfZeros(_ request: FileRequest, _ body: () -> FileResult) -> FileResult {
+        guard let protectionFile else { return body() }
+        if case .special = request.operation { return withoutProtection(request, body) }
+        return change(request, protectionFile, body) { protectionFile.generateForZeros($0, $1) }
+    }
+
+    private func change(
+        _ request: FileRequest, _ protectionFile: ProtectionFile, _ body: () -> FileResult,
+        tags: (UInt64, UInt64) -> Int32
+    ) -> FileResult {
+        let (first, blocks) = (firstBlock(request), blocks(request))
+        let code = protectionFile.change(first, blocks, synchronizeOwn: synchronizeProtection) {
+            tags(first, blocks)
+        } data: {
+            switch body() {
+            case .done: 0
+            case .failed(let code): code
+            case .wouldBlock: Errno.wouldBlock
+            }
+        }
+        return code == 0 ? .done(0) : .failed(code)
+    }
+
+    // MARK: After a crash
+
+    /// Begins to look through the regions that were being written when a crash came, in the lane.
+    func startRecovery() {
+        guard let protectionFile, protectionFile.regions.hasSuspects else { return }
+        recovery.begin(protectionFile.regions.suspects)
+        recovery.request.operation = .special(Self.recoveryOperation)
+        recovery.request.medium = self
+        lane.submitDetached(recovery.request)
+    }
+
+    /// Looks through a piece; the request is the recovery's own.
+    func recoverProtection(_ request: FileRequest) -> FileResult? {
+        guard let protectionFile, let piece = recovery.next(blockCount, protectionFile) else {
+            endRecovery()
+            request.medium = nil
+            return nil
+        }
+        var block = piece.lowerBound
+        while block < piece.upperBound {
+            let group = protectionFile.group(block, piece.upperBound - block, after: 0)
+            guard protectionFile.recover(group, from: store) == 0 else {
+                // The regions stay suspect; the next opening tries again.
+                recovery.stop()
+                request.medium = nil
+                return nil
+            }
+            block += UInt64(group.count)
+        }
+        lane.submitDetached(request)
+        return nil
+    }
+
+    private func endRecovery() {
+        guard let regions = recovery.finish(), synchronizeStore() == 0 else { return }
+        protectionFile?.regions.clear(regions)
+    }
+}
+
+/// How far the look through suspect regions is.
+final class ProtectionRecovery: Sendable {
+    /// The bytes of data that a piece looks through, so that requests of commands come in between.
+    private static let pieceLength: Int64 = 4 << 20
+    /// How many regions of which none is suspect one piece passes over, at most.
+    private static let passedRegions = 65536
+
+    private struct State {
+        var regions: Set<Int> = []
+        var isStopped = true
+        /// Where the next piece begins, in bytes of the disk.
+        var offset: Int64 = 0
+    }
+
+    private let state = Lock(State())
+    let request = FileRequest()
+
+    func begin(_ regions: Set<Int>) {
+        state.withLock { $0 = State(regions: regions, isStopped: false) }
+    }
+
+    /// The blocks to look through next, which may be none; nil at the end.
+    func next(_ blockCount: UInt64, _ file: ProtectionFile) -> Range<UInt64>? {
+        let size = Int64(file.blockSize)
+        let capacity = Int64(blockCount) * size
+        return state.withLock { state in
+            var passed = 0
+            while !state.isStopped, state.offset < capacity {
+                let start = state.offset
+                guard state.regions.contains(ProtectionRegions.index(of: start)) else {
+                    state.offset = (start / ProtectionRegions.length + 1) * ProtectionRegions.length
+                    passed += 1
+                    if passed == Self.passedRegions { return UInt64(start / size)..<UInt64(start / size) }
+                    continue
+                }
+                state.offset = min(start + Self.pieceLength, capacity)
+                return UInt64(start / size)..<UInt64(state.offset / size)
+            }
+            return nil
+        }
+    }
+
+    /// The regions that were all looked through; nil when it was stopped.
+    func finish() -> Set<Int>? {
+        state.withLock { state in
+            defer { state.isStopped = true }
+            return state.isStopped ? nil : state.regions
+        }
+    }
+
+    func stop() { state.withLock { $0.isStopped = true } }
+}
