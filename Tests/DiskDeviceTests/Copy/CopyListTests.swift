@@ -75,7 +75,7 @@ struct CopyListTests {
         #expect(outcome(header + 7, [21]) == invalidParameter(header + 7))
         #expect(outcome(header, [0xE0])?.additionalSenseCode == .unsupportedTargetDescriptorTypeCode)
         #expect(outcome(header + 32, [0xFF])?.additionalSenseCode == .unsupportedTargetDescriptorTypeCode)
-        #expect(outcome(header + 64, [0x0A])?.additionalSenseCode == .unsupportedSegmentDescriptorTypeCode)
+        #expect(outcome(header + 64, [0x0B])?.additionalSenseCode == .unsupportedSegmentDescriptorTypeCode)
         // LIST ID USAGE.
         #expect(outcome(1, [0x08]) == invalidParameter(1, bit: 4))
         #expect(outcome(1, [0x18]) == invalidParameter(isLong ? 20 : 0))
