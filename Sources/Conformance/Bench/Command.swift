@@ -29,6 +29,31 @@ struct Command {
 
     static var testUnitReady: Command { Command([0x00, 0, 0, 0, 0, 0]) }
 
+    /// A command whose answer has at most `length` bytes.
+    static func reading(_ cdb: [UInt8], _ length: Int) -> Command {
+        var command = Command(cdb)
+        command.carryLongBlock()
+        command.isRead = length > 0
+        command.expectedDataTransferLength = length
+        return command
+    }
+
+    /// A command with `data` as its Data-Out.
+    static func writing(_ cdb: [UInt8], _ data: [UInt8]) -> Command {
+        var command = Command(cdb)
+        command.carryLongBlock()
+        command.isWrite = !data.isEmpty
+        command.expectedDataTransferLength = data.count
+        command.dataOut = data
+        return command
+    }
+
+    /// Puts what the header has no room for in an additional header segment.
+    private mutating func carryLongBlock() {
+        guard cdb.count > 16 else { return }
+        additionalHeader = AdditionalHeaderSegments.encodeExtendedCDB(CommandDescriptorBlock(cdb))
+    }
+
     static func inquiry(allocationLength: Int) -> Command {
         var command = Command([
             OperationCode.inquiry, 0, 0, UInt8(allocationLength >> 8), UInt8(allocationLength & 0xFF), 0,
@@ -91,6 +116,8 @@ struct CommandResult {
     var status = SCSIStatus.good
     var residual = Residual.none
     var sense: SenseData?
+    /// The sense data as it came.
+    var senseBytes: [UInt8] = []
     var dataIn: [UInt8] = []
     /// The headers of all Data-In, in order.
     var dataInHeaders: [DataInPDU] = []
@@ -112,7 +139,10 @@ struct CommandResult {
         statSN = header.statSN
         if data.count >= 2 {
             let length = Int(data.rawSpan.loadBE16(at: 0))
-            if length <= data.count - 2 { sense = SenseData(parsing: Array(data[2..<(2 + length)]).rawSpan) }
+            if length <= data.count - 2 {
+                senseBytes = Array(data[2..<(2 + length)])
+                sense = SenseData(parsing: senseBytes.rawSpan)
+            }
         }
     }
 

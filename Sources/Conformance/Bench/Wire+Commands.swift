@@ -130,6 +130,7 @@ extension Wire {
             progress.result.status = end.status
             progress.result.residual = end.residual
             progress.result.sense = end.sense
+            progress.result.senseBytes = end.senseBytes
             progress.result.responseHeader = response
             progress.result.statSN = response.statSN
             progress.isFinished = true
@@ -217,6 +218,7 @@ extension Wire {
     /// Sends a WRITE(10) of `blocks` blocks without data and waits for its R2T: a task that stays until its data comes.
     /// Its data is what the blocks hold already. Needs InitialR2T=Yes and ImmediateData=No.
     func startPendingWrite(_ blocks: Int = 1, on unit: LogicalUnitNumber? = nil) throws -> PendingWrite {
+        if unit == nil, bench.survey.isWriteProtected { throw TestEnd.skipped("the medium is write-protected") }
         let length = bench.survey.blockLength
         var read = Command.read(0, blocks, blockLength: length)
         read.logicalUnitNumber = unit

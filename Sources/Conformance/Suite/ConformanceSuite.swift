@@ -20,7 +20,10 @@ public enum ConformanceSuite {
     public static let tests: [ConformanceTest] = [
         LoginTests.all, LoginSessionTests.all, NumberKeyTests.all, KeyTests.all, DiscoveryTests.all, TextTests.all,
         NumberingTests.all, CommandFieldTests.all, DataInTests.all, DataOutTests.all, ControlTests.all,
-        TaskManagementTests.all, PersistentReservationTests.all, TaskTests.all,
+        TaskManagementTests.all, PersistentReservationTests.all,
+        SPCInquiryTests.all, SPCReportTests.all, SPCModeTests.all, SPCParameterTests.all,
+        SBCRangeTests.all, SBCProvisioningTests.all, SBCCompareTests.all, SBCUnitTests.all,
+        SAMTests.all, ControlPageTests.all, ACATests.all, ALUATests.all, ALUAStateTests.all,
         DigestTests.all, CHAPTests.all, SNACKTests.all, ReassignTests.all, ConnectionTests.all,
     ].flatMap { $0 }
 
@@ -55,6 +58,10 @@ public enum ConformanceSuite {
     ) -> Verdict {
         for requirement in test.requirements {
             if let reason = survey.reasonAgainst(requirement, target) { return .skipped(reason) }
+        }
+        // Those that need a disk and may change it write to it.
+        if survey.isWriteProtected, test.requirements.contains(.disk), test.requirements.contains(.dataLoss) {
+            return .skipped("the medium is write-protected")
         }
         let bench = Bench(target: target, survey: survey)
         defer { bench.end() }

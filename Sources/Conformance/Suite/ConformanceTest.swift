@@ -27,6 +27,14 @@ public struct ConformanceTest: Sendable {
         _ name: String, standard: String, _ rule: String, _ requirements: Requirement...,
         body: @escaping @Sendable (Bench) throws -> Void
     ) {
+        self.init(name, standard: standard, rule, requirements, body: body)
+    }
+
+    /// The same, with requirements that come as a list.
+    init(
+        _ name: String, standard: String, _ rule: String, _ requirements: [Requirement],
+        body: @escaping @Sendable (Bench) throws -> Void
+    ) {
         self.name = name
         clause = standard
         self.rule = rule

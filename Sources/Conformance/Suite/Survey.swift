@@ -22,6 +22,8 @@ struct Survey: Sendable {
     private(set) var blockLength = 0
     private(set) var blockCount = 0
     private(set) var secondDisk: LogicalUnitNumber?
+    /// WP: writes are refused.
+    private(set) var isWriteProtected = false
 
     /// Asks the target.
     init(of target: ConformanceTarget) throws(ConformanceSuite.Failure) {
@@ -46,6 +48,8 @@ struct Survey: Sendable {
         let inquiry = try plain.run(.inquiry(allocationLength: 36))
         deviceType = (inquiry.dataIn.first ?? 0x1F) & 0x1F
         (blockLength, blockCount) = try Self.capacity(plain, bench.target.logicalUnitNumber)
+        let mode = try plain.run(.reading([OperationCode.modeSense6, 0x08, 0x3F, 0, 255, 0], 255))
+        isWriteProtected = deviceType == 0 && mode.isGood && mode.dataIn.count >= 4 && mode.dataIn[2] & 0x80 != 0
         secondDisk = try otherUnits(plain, bench.target.logicalUnitNumber).first { unit in
             var command = Command.inquiry(allocationLength: 36)
             command.logicalUnitNumber = unit

@@ -9,7 +9,7 @@ import SCSI
 struct ConformanceRun: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "conformance",
-        abstract: "Test any iSCSI target against RFC 7143 and RFC 7144.",
+        abstract: "Test any iSCSI target against RFC 7143 and 7144, and its logical units against SAM, SPC and SBC.",
         discussion: """
             The target is named by a URL: iscsi://HOST:PORT/TARGET-NAME[/LUN]. It needs no daemon. A target that asks \
             for CHAP needs --chap-file: a file that only its owner may read, with USER%SECRET in its first line and, \
