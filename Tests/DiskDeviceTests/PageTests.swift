@@ -164,7 +164,7 @@ struct PageTests {
         let fixture = try DiskFixture(blocks: 64)
         let port = fixture.initiator()
         func log(_ code: UInt8) -> [UInt8] {
-            port.execute([OperationCode.logSense, 0, 0x40 | code, 0, 0, 0, 0, 4, 0, 0]).dataIn
+            port.execute([OperationCode.logSense, 0, 0x40 | code, 0, 0, 0, 0, 0xFF, 0xFF, 0]).dataIn
         }
         let codes: [UInt8] = [0x02, 0x03, 0x05, 0x06, 0x0D, 0x0E, 0x0F, 0x10, 0x11, 0x15, 0x19, 0x1A, 0x2F]
         #expect(log(0) == [0, 0, 0, 14, 0] + codes)

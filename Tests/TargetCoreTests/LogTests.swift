@@ -151,6 +151,8 @@ struct LogTests {
         #expect(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).status == .good)
         let values = logParameters(port.logSense(0x19).dataIn)
         #expect(values[1]?.value == [UInt8](repeating: 0, count: 64) && values[1]?.control == 0x22)
+        // HGST's drives, and sg_logs, have parameter 0002h on every such page.
+        #expect(values[2]?.value == [UInt8](repeating: 0, count: 8) && values[2]?.control == 0x22)
         #expect(values[3]?.value == [0, 0, 0, 6, 0, 0, 0, 1])
     }
 
@@ -167,37 +169,59 @@ struct LogTests {
         return bytes + content
     }
 
-    @Test("The Application Client page is written, kept, told to the others, and removed by a reset")
+    /// A value of the length that all parameters have, beginning with these bytes.
+    private func value(_ bytes: [UInt8] = []) -> [UInt8] {
+        bytes + [UInt8](repeating: 0, count: LogicalUnit.ApplicationLog.length - bytes.count)
+    }
+
+    /// The whole page: 64 parameters, zero but for these.
+    private func wholePage(_ values: [UInt16: [UInt8]] = [:]) -> [UInt8] {
+        page((0..<64).map { ($0, value(values[$0] ?? [])) })
+    }
+
+    @Test("The Application Client page has its 64 parameters, is written, kept, told to the others, put back to zero")
     func applicationClient() {
         let store = ParameterStore()
         let fixture = serve(store)
         let (port, other) = (fixture.initiator(), fixture.initiator("iqn.2026-11.test:b"))
-        #expect(port.logSense(0x0F).dataIn == [0x0F, 0, 0, 0])
-        let list = page([(0, [1, 2]), (0x0FFF, [UInt8](repeating: 9, count: 252))])
-        #expect(port.logSelect(list).status == .good)
+        #expect(port.logSense(0x0F).dataIn == wholePage())
+        #expect(port.logSelect(page([(0, value([1, 2])), (0x3F, value([9]))])).status == .good)
         #expect(other.clearUnitAttentions() == [.logParametersChanged])
-        #expect(other.logSense(0x0F).dataIn == list)
-        #expect(serve(ParameterStore(store.kept)).initiator().logSense(0x0F).dataIn == list)
-        #expect(port.logSelect(page([(0, [])])).status == .good)
-        #expect(port.logSense(0x0F).dataIn == page([(0x0FFF, [UInt8](repeating: 9, count: 252))]))
+        let written = wholePage([0: [1, 2], 0x3F: [9]])
+        #expect(other.logSense(0x0F).dataIn == written)
+        #expect(serve(ParameterStore(store.kept)).initiator().logSense(0x0F).dataIn == written)
+        #expect(port.logSelect(page([(0, value())])).status == .good)
+        #expect(port.logSense(0x0F).dataIn == wholePage([0x3F: [9]]))
+        #expect(logParameters(port.logSense(0x0F, pointer: 0x3E).dataIn).keys.sorted() == [0x3E, 0x3F])
         #expect(port.logSelect(code: 0x0F, resets: true).status == .good)
-        #expect(port.logSense(0x0F).dataIn == [0x0F, 0, 0, 0] && store.kept.isEmpty)
+        #expect(port.logSense(0x0F).dataIn == wholePage() && store.kept.isEmpty)
+    }
+
+    @Test("Kept application client parameters that are short are filled, and those that cannot be are left out")
+    func keptApplicationClient() {
+        let kept: [KeptParameter: [UInt8]] = [
+            KeptParameter(.applicationLog, 1): [5], KeptParameter(.applicationLog, 0x40): [6],
+            KeptParameter(.applicationLog, 2): [UInt8](repeating: 7, count: 253),
+        ]
+        #expect(serve(ParameterStore(kept)).initiator().logSense(0x0F).dataIn == wholePage([1: [5]]))
     }
 
     @Test("Wrong lists are refused where they are wrong, and change nothing")
     func wrongLists() {
         let port = serve().initiator()
-        let good = page([(1, [1, 2, 3]), (2, [4])])
+        let good = page([(1, value([1, 2, 3])), (2, value([4]))])
         for length in 1..<good.count {
             #expect(port.logSelect(Array(good.prefix(length))).sense?.key == .illegalRequest, "\(length) bytes")
         }
+        let parameter = 4 + LogicalUnit.ApplicationLog.length
         let cases: [([UInt8], Int, UInt8?)] = [
-            (page([(2, [1]), (1, [1])]), 9, nil), (page([(1, [1]), (1, [1])]), 9, nil),
-            (page([(0x1000, [1])]), 4, nil), (page([(0, [UInt8](repeating: 0, count: 253))]), 7, nil),
+            (page([(2, value()), (1, value())]), 4 + parameter, nil),
+            (page([(1, value()), (1, value())]), 4 + parameter, nil),
+            (page([(0x40, value())]), 4, nil), (page([(0, value() + [0])]), 7, nil), (page([(0, [1])]), 7, nil),
             (page([(0, [1])], code: 0x06), 4, nil), (page([], code: 0x03), 0, 5),
             ([0x0F, 1, 0, 0], 1, nil), ([0x4F, 1, 0, 0], 1, nil),
             // The page ends inside of a parameter.
-            ([0x0F, 0, 0, 3, 0, 0, 3], 2, nil), ([0x0F, 0, 0, 5, 0, 0, 3, 2, 1], 2, nil),
+            ([0x0F, 0, 0, 3, 0, 0, 3], 2, nil), ([0x0F, 0, 0, 5, 0, 0, 3, 0xFC, 1], 2, nil),
             // Pages in descending order.
             (page([], code: 0x10) + good, 4, 5),
         ]
@@ -208,18 +232,7 @@ struct LogTests {
         #expect(port.logSelect(good, resets: true).sense == .invalidField(byte: 1, bit: 1))
         #expect(port.logSelect(good, code: 0x0F).sense == .invalidField(byte: 2, bit: 5))
         #expect(port.logSelect(good, subpage: 1).sense == .invalidField(byte: 3))
-        #expect(port.logSense(0x0F).dataIn == [0x0F, 0, 0, 0])
-    }
-
-    @Test("No more application client parameters are taken than the limit says")
-    func applicationLimit() {
-        let port = serve().initiator()
-        let limit = LogicalUnit.ApplicationLogLimit.parameters
-        let list = page((0..<UInt16(limit)).map { ($0, [1]) })
-        #expect(port.logSelect(list).status == .good)
-        #expect(port.logSelect(page([(0x100, [1])])).sense == SenseData(.illegalRequest, .insufficientResources))
-        #expect(port.logSelect(page([(0, []), (0x100, [1])])).status == .good)
-        #expect(logParameters(port.logSense(0x0F).dataIn).count == limit)
+        #expect(port.logSense(0x0F).dataIn == wholePage())
     }
 
     @Test("LOG SELECT never traps on any list", arguments: 0..<32)

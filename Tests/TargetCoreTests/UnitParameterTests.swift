@@ -68,7 +68,7 @@ struct UnitParameterTests {
             KeptParameter(.identifyingInformation, 0): bytes(70_000),
             KeptParameter(.identifyingInformation, 2): bytes(256),
             KeptParameter(.identifyingInformation, 1): bytes(1), KeptParameter(.selfTests): bytes(321),
-            KeptParameter(.applicationLog, 0x1000): [1], KeptParameter(.applicationLog, 0): bytes(253),
+            KeptParameter(.applicationLog, 0): bytes(253),
         ]
         for code in UInt16(1)...300 { kept[KeptParameter(.applicationLog, code)] = bytes(252) }
         let fixture = UnitFixture()
@@ -77,7 +77,9 @@ struct UnitParameterTests {
         let port = fixture.initiator()
         #expect(port.maintenanceIn(0x05).dataIn == [0, 0, 0, 0])
         #expect(port.maintenanceIn(0x05, tenth: 4).dataIn.count == 260)
-        #expect(logParameters(port.logSense(0x0F).dataIn).keys.sorted() == Array(1...64))
+        let log = logParameters(port.logSense(0x0F).dataIn)
+        #expect(log.keys.sorted() == Array(0...63) && log[63]?.value == bytes(252))
+        #expect(log[0]?.value == [UInt8](repeating: 0, count: 252))
         #expect(logParameters(port.logSense(0x10).dataIn)[1]?.value == [UInt8](repeating: 0, count: 16))
     }
 

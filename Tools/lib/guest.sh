@@ -3,7 +3,8 @@
 # shellcheck disable=SC2154  # tools, work and bin are of common.sh
 
 # run_guest SCRIPT [TOPIC...]: boots the guest with the daemon in /host, runs a script of Tools/vmlab/guest in it, and
-# takes over what it counted. The part is skipped, with one line, where QEMU cannot run.
+# takes over what it counted. The part is skipped, with one line, where QEMU cannot run. The guest has `guest_seconds`.
+guest_seconds=600
 run_guest() {
     local script=$1 vm_run=$tools/vmlab/vm-run status=0 guest_passed guest_failed
     shift
@@ -12,7 +13,8 @@ run_guest() {
     fi
     mkdir -p "$work/host"
     strip -o "$work/host/carousel" "$bin/carousel"
-    VMLAB_TIMEOUT=600 "$vm_run" "$tools/vmlab/guest/$script" "$work/host" "$@" 2>&1 | tee "$work/guest" || status=$?
+    VMLAB_TIMEOUT=$guest_seconds "$vm_run" "$tools/vmlab/guest/$script" "$work/host" "$@" 2>&1 |
+        tee "$work/guest" || status=$?
     read -r guest_passed guest_failed < <(
         sed -n 's/^== .* guest: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$work/guest"
     )

@@ -118,13 +118,12 @@ extension LogicalUnit {
 
 /// LOG SELECT (SPC-5 clause 6.7): counters are put back to zero and saved; the Application Client page is written.
 extension LogicalUnit {
-    enum ApplicationLogLimit {
-        /// The highest PARAMETER CODE (SPC-5 clause 7.3.4).
-        static let code: UInt16 = 0x0FFF
-        /// The most bytes of a parameter.
-        static let length = 252
-        /// The most parameters of a unit; more are refused with INSUFFICIENT RESOURCES.
-        static let parameters = 64
+    /// The General Usage Application Client parameters (SPC-5 clause 7.3.4): those that every page has are there from
+    /// the beginning, and no others.
+    enum ApplicationLog {
+        static let codes: ClosedRange<UInt16> = 0...0x3F
+        /// PARAMETER LENGTH, of each.
+        static let length = 0xFC
     }
 
     func beginLogSelect(_ task: SCSITask) -> CommandProgress {
@@ -193,19 +192,10 @@ extension LogicalUnit {
         }
         guard !values.isEmpty else { return task.good() }
         return keep(
-            for: task, { [parameters] in Self.fits(values, parameters) ? values : nil },
+            for: task, { values },
             whenKept: { [attachedNexuses] _ in
                 attachedNexuses.establishUnitAttention(.logParametersChanged, except: nexus)
             }, then: { task, _ in task.good() })
-    }
-
-    /// Whether there is room for application client parameters.
-    private static func fits(_ values: [KeptParameter: [UInt8]], _ parameters: UnitParameters) -> Bool {
-        var codes = Set(parameters.all(.applicationLog).map(\.number))
-        for (parameter, value) in values {
-            if value.isEmpty { codes.remove(parameter.number) } else { codes.insert(parameter.number) }
-        }
-        return codes.count <= ApplicationLogLimit.parameters
     }
 
     /// Why a parameter list is refused.
@@ -258,10 +248,10 @@ extension LogicalUnit {
             }
             let code = list.rawSpan.loadBE16(at: offset)
             let length = Int(list[offset + 3])
-            guard page == .applicationClient, code <= ApplicationLogLimit.code, Int(code) > last else {
+            guard page == .applicationClient, ApplicationLog.codes.contains(code), Int(code) > last else {
                 return .failure(.parameter(offset))
             }
-            guard length <= ApplicationLogLimit.length else { return .failure(.parameter(offset + 3)) }
+            guard length == ApplicationLog.length else { return .failure(.parameter(offset + 3)) }
             let start = offset + LogParameters.headerLength
             guard start + length <= range.upperBound else { return .failure(.parameter(lengthAt)) }
             values[KeptParameter(.applicationLog, code)] = Array(list[start..<start + length])

@@ -28,8 +28,10 @@ extension LogicalUnit {
             // ACCUMULATED START-STOP CYCLES: a stop and a start are one.
             parameters.append(0x0004, LogParameters.Control.list, Self.fourBytes(value(.startStops) / 2))
         case .applicationClient:
-            for (code, value) in self.parameters.all(.applicationLog) {
-                parameters.append(code, LogParameters.Control.list, value)
+            for code in ApplicationLog.codes {
+                let value = self.parameters[KeptParameter(.applicationLog, code)]
+                let rest = [UInt8](repeating: 0, count: ApplicationLog.length - value.count)
+                parameters.append(code, LogParameters.Control.list, value + rest)
             }
         case .selfTestResults: appendSelfTests(to: &parameters)
         case .solidStateMedia:
@@ -81,8 +83,9 @@ extension LogicalUnit {
         }
     }
 
-    /// General Statistics and Performance (SPC-5 clause 7.3.10): parameter 0001h, and the interval in which times are
-    /// counted, a microsecond. What is weighted by the length of the queue is not counted, and zero.
+    /// General Statistics and Performance (SPC-5 clause 7.3.10): parameters 0001h and 0002h, and the interval in which
+    /// times are counted, a microsecond. What is weighted by the length of the queue, and how long there was nothing to
+    /// do, is not counted, and zero.
     private func appendStatistics(_ value: (LogCounter) -> UInt64, to parameters: inout LogParameters) {
         let blockLength = UInt64(max(1, server.logicalBlockLength))
         var bytes: [UInt8] = []
@@ -95,6 +98,8 @@ extension LogicalUnit {
         bytes.appendBE64(0)
         bytes.appendBE64(0)
         parameters.append(0x0001, LogParameters.Control.unboundedCounter, bytes)
+        // IDLE TIME INTERVALS.
+        parameters.append(0x0002, LogParameters.Control.unboundedCounter, [UInt8](repeating: 0, count: 8))
         // TIME INTERVAL NEGATIVE EXPONENT 6, TIME INTERVAL INTEGER 1.
         parameters.append(0x0003, LogParameters.Control.list, [0, 0, 0, 6, 0, 0, 0, 1])
     }

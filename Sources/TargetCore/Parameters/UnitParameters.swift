@@ -8,8 +8,8 @@ final class UnitParameters: Sendable {
         static let waiting = 64
     }
 
-    /// What parameters become; nil when there is no room for that.
-    typealias Values = @Sendable () -> [KeptParameter: [UInt8]]?
+    /// What parameters become.
+    typealias Values = @Sendable () -> [KeptParameter: [UInt8]]
 
     /// What became of a change.
     enum Outcome: Sendable {
@@ -17,8 +17,6 @@ final class UnitParameters: Sendable {
         case kept([KeptParameter: [UInt8]])
         /// Too many wait.
         case busy
-        /// There is no room for it.
-        case full
         /// It could not be kept, and is not in force.
         case unkept
     }
@@ -59,11 +57,11 @@ final class UnitParameters: Sendable {
 
     /// Those of `kept` that commands could have set; log pages and answers have no room for others.
     private static func fitting(_ kept: [KeptParameter: [UInt8]]) -> [KeptParameter: [UInt8]] {
-        var fitting = kept.filter { parameter, value in
+        kept.filter { parameter, value in
             switch parameter.kind {
             case .applicationLog:
-                parameter.number <= LogicalUnit.ApplicationLogLimit.code
-                    && value.count <= LogicalUnit.ApplicationLogLimit.length
+                LogicalUnit.ApplicationLog.codes.contains(parameter.number)
+                    && value.count <= LogicalUnit.ApplicationLog.length
             case .identifyingInformation:
                 value.count <= LogicalUnit.InformationType(rawValue: parameter.number)?.limit ?? 0
             case .microcode: value.count == Microcode.revisionLength
@@ -72,11 +70,6 @@ final class UnitParameters: Sendable {
             case .modePage, .logCounters: true
             }
         }
-        let codes = fitting.keys.filter { $0.kind == .applicationLog }.map(\.number).sorted()
-        for code in codes.dropFirst(LogicalUnit.ApplicationLogLimit.parameters) {
-            fitting[KeptParameter(.applicationLog, code)] = nil
-        }
-        return fitting
     }
 
     /// Puts `values` in force when they are durable; an empty value removes. One change is made after another: `values`
@@ -98,7 +91,7 @@ final class UnitParameters: Sendable {
     private func performFirst() {
         let (first, keeper) = state.withLock { ($0.changes.first, $0.keeper) }
         guard let first else { return }
-        guard let values = first.values() else { return first.completion(.full, endFirst) }
+        let values = first.values()
         guard let keeper else {
             install(values)
             return first.completion(.kept(values), endFirst)
@@ -160,7 +153,6 @@ extension LogicalUnit {
                         switch outcome {
                         case .kept: next(task, nexus)
                         case .busy: task.end(.busy)
-                        case .full: task.fail(.illegalRequest, .insufficientResources)
                         case .unkept: task.fail(.hardwareError, .internalTargetFailure)
                         }
                     }

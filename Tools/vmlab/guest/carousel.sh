@@ -1,28 +1,11 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # The daemon and the kernel's initiator in one guest: sd, st, ch and sg with mkfs, mt, mtx and tar on a disk and a tape
 # library. /host has the program `carousel`. Each topic is a function; the list of them is at the end of the file.
 . /lab/lib.sh
+. /lab/daemon.sh
 
-state=/tmp/state
-portal=127.0.0.1:3260
-library=iqn.2026-11.dev.carousel:library
-disk_target=iqn.2026-11.dev.carousel:disk
-
-# --- The daemon -------------------------------------------------------------------------------------
-
-carousel() { /tmp/carousel "$@" --state $state; }
-
-start_daemon() {
-    /tmp/carousel serve --state $state --portal $portal >>/tmp/daemon.log 2>&1 &
-    daemon=$!
-    wait_for 20 listens 3260 && wait_for 10 carousel status
-}
-
-# stop_daemon: SIGTERM; its exit status.
-stop_daemon() {
-    kill -TERM "$daemon"
-    wait "$daemon"
-}
+library=$prefix:library
+disk_target=$prefix:disk
 
 # changer_shows PATTERN: mtx lists it.
 changer_shows() { mtx -f "$changer" status | grep -q -- "$1"; }
@@ -31,9 +14,8 @@ changer_shows() { mtx -f "$changer" status | grep -q -- "$1"; }
 
 set_up() {
     step "daemon, library and disk"
-    install -m 755 /host/carousel /tmp/carousel
     head -c 48M /dev/urandom >/tmp/random
-    check "the daemon starts" start_daemon || return
+    check "the daemon starts" start_daemon --portal "$portal" || return
     check "a library is created" carousel library create library --profile ibm-03584l32 --drives 2 \
         --drive-profile ibm-ult3580-td8 --slots 8 --mail-slots 2 --cartridges 4 --first-barcode V00001L8 \
         --cartridge-size 128MiB
@@ -46,9 +28,9 @@ set_up() {
 log_in() {
     step "login"
     check "iscsid starts" start_iscsid
-    show "discovery" discover $portal
-    check "login to the disk" login $portal $disk_target
-    check "login to the library" login $portal $library
+    show "discovery" discover "$portal"
+    check "login to the disk" login "$portal" "$disk_target"
+    check "login to the library" login "$portal" "$library"
     check "the disk appears" wait_device 0 block
     check "the changer appears" wait_device 0 scsi_changer
     check "the first drive appears" wait_device 1 scsi_tape
@@ -315,8 +297,8 @@ restart() {
 
 log_out() {
     step "logout"
-    check "logout of the library" logout $library
-    check "logout of the disk" logout $disk_target
+    check "logout of the library" logout "$library"
+    check "logout of the disk" logout "$disk_target"
     check "the disk is gone" wait_for 5 test ! -e "$disk"
     check "the daemon ends on SIGTERM with status 0" stop_daemon
 }
@@ -328,10 +310,4 @@ set_up
 log_in
 for topic in "$@"; do $topic; done
 log_out
-# shellcheck disable=SC2154  # counted by lib.sh
-if [ "$failed" -gt 0 ]; then
-    step "the daemon's output, and the kernel's last words"
-    tail -n 40 /tmp/daemon.log
-    dmesg | tail -n 40
-fi
-finish
+finish_with_daemon

@@ -1,48 +1,28 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # The iSCSI front end against the kernel's initiator: negotiated lengths, digests, CHAP, two paths with one that dies,
 # drain of a portal and a restart of the daemon, each under writes that are read back and compared. /host has the
 # program `carousel`. Each topic is a function; the list of them is at the end of the file.
 . /lab/lib.sh
+. /lab/daemon.sh
 
-state=/tmp/state
-portal=127.0.0.1:3260
 second=10.99.0.1:3260
-target=iqn.2026-11.dev.carousel:disk
-
-# --- The daemon and its disk --------------------------------------------------------------------------
-
-carousel() { /tmp/carousel "$@" --state $state; }
-
-start_daemon() {
-    /tmp/carousel serve --state $state "$@" >>/tmp/daemon.log 2>&1 &
-    daemon=$!
-    wait_for 20 listens 3260 && wait_for 10 carousel status
-}
-
-# stop_daemon: SIGTERM; its exit status.
-stop_daemon() {
-    kill -TERM "$daemon"
-    wait "$daemon"
-}
+target=$prefix:disk
 
 set_up() {
     step "daemon and disk"
-    install -m 755 /host/carousel /tmp/carousel
     head -c 24M /dev/urandom >/tmp/random
-    # An address of its own, which can be taken away as a pulled cable would.
-    check "a second address" sh -c 'modprobe dummy && ip link add second type dummy && ip link set second up &&
-        ip address add 10.99.0.1/32 dev second'
-    check "the daemon starts on two portals" start_daemon --portal $portal --portal $second || return
+    check "a second address" second_address 10.99.0.1
+    check "the daemon starts on two portals" start_daemon --portal "$portal" --portal $second || return
     check "a disk is created" carousel disk create disk --size 64MiB
     check "it is open to those who come by the second address" carousel target access disk open --open
     check "iscsid starts" start_iscsid
-    check "discovery" discover $portal
+    check "discovery" discover "$portal"
 }
 
 # set_node NAME VALUE...: settings of the node record at the first portal.
 set_node() {
     while [ $# -gt 0 ]; do
-        iscsiadm -m node -T $target -p $portal -o update -n "$1" -v "$2" || return
+        iscsiadm -m node -T "$target" -p "$portal" -o update -n "$1" -v "$2" || return
         shift 2
     done
 }
@@ -52,57 +32,17 @@ negotiated() { iscsiadm -m session -P 2 | sed -n "s/^[[:space:]]*$1: //p" | head
 
 # log_in, log_out: the first portal; log_in sets `disk`.
 log_in() {
-    iscsiadm -m node -T $target -p $portal --login && wait_for 15 device 0 block && disk=$(device 0 block) &&
+    iscsiadm -m node -T "$target" -p "$portal" --login && wait_for 15 device 0 block && disk=$(device 0 block) &&
         wait_for 5 test -b "$disk"
 }
 
-log_out() { iscsiadm -m node -T $target -p "${1:-$portal}" --logout && wait_for 10 sh -c "! test -e '$disk'"; }
+log_out() { iscsiadm -m node -T "$target" -p "${1:-$portal}" --logout && wait_for 10 sh -c "! test -e '$disk'"; }
 
 # compare_writes DEVICE [SIZE]: writes of SIZE past the page cache, then reads, are the same.
 compare_writes() {
     dd if=/tmp/random of="$1" bs="${2:-1M}" oflag=direct status=none &&
         dd if="$1" bs="${2:-1M}" count=$((24 * 1024 * 1024)) iflag=direct,count_bytes,fullblock status=none |
         cmp - /tmp/random
-}
-
-# --- Writes that go on while something happens -----------------------------------------------------------
-
-# begin_writes DEVICE: rounds of writes in the background, each of other data, until end_writes.
-begin_writes() {
-    writes_device=$1
-    rm -f /tmp/writes.stop
-    echo 0 >/tmp/writes.rounds
-    (
-        round=0
-        while [ ! -e /tmp/writes.stop ]; do
-            round=$((round + 1))
-            dd if=/tmp/random of="$1" bs=64k oflag=direct conv=notrunc seek=$((round % 7)) count=320 \
-                iflag=fullblock status=none || exit 1
-            echo $round >/tmp/writes.rounds
-        done
-    ) &
-    writer=$!
-    wait_for 20 wrote 2
-}
-
-# wrote ROUNDS: that many rounds have ended.
-wrote() { [ "$(cat /tmp/writes.rounds)" -ge "$1" ]; }
-
-# wrote_more ROUNDS: that many more have ended within a minute.
-wrote_more() {
-    local wanted=$(($(cat /tmp/writes.rounds) + $1))
-    wait_for 90 wrote $wanted
-}
-
-# end_writes: no write has failed, and the last round is on the device.
-end_writes() {
-    local round
-    : >/tmp/writes.stop
-    wait "$writer" || { echo "a write failed"; return 1; }
-    round=$(cat /tmp/writes.rounds)
-    echo "$round rounds"
-    cmp <(dd if="$writes_device" bs=64k skip=$((round % 7)) count=320 iflag=direct status=none) \
-        <(dd if=/tmp/random bs=64k count=320 iflag=fullblock status=none)
 }
 
 # --- Topics -----------------------------------------------------------------------------------------------
@@ -176,10 +116,10 @@ set_chap() {
 
 # discover_chap SECRET: discovery by `finder`.
 discover_chap() {
-    iscsiadm -m discoverydb -t sendtargets -p $portal -o new >/dev/null
-    iscsiadm -m discoverydb -t sendtargets -p $portal -o update -n discovery.sendtargets.auth.authmethod -v CHAP \
+    iscsiadm -m discoverydb -t sendtargets -p "$portal" -o new >/dev/null
+    iscsiadm -m discoverydb -t sendtargets -p "$portal" -o update -n discovery.sendtargets.auth.authmethod -v CHAP \
         -n discovery.sendtargets.auth.username -v finder -n discovery.sendtargets.auth.password -v "$1" &&
-        iscsiadm -m discoverydb -t sendtargets -p $portal --discover
+        iscsiadm -m discoverydb -t sendtargets -p "$portal" --discover
 }
 
 chap() {
@@ -210,45 +150,20 @@ ALGORITHMS
     check "login without" log_in && check "logout" log_out
     check "a secret for discovery" sh -c "echo 'finders secret' | /tmp/carousel chap create discovery finder \
         --secret-file - --state $state"
-    refuse "discovery without it is refused" discover $portal
+    refuse "discovery without it is refused" discover "$portal"
     show "discovery with it" discover_chap "finders secret"
     refuse "discovery with another is refused" discover_chap "another's secret"
     check "discovery for all" carousel chap waive discovery --open
     check "no secret is in the log" sh -c "! grep -q secret /tmp/daemon.log"
-    iscsiadm -m discoverydb -t sendtargets -p $portal -o delete >/dev/null 2>&1
-    check "discovery" discover $portal
+    iscsiadm -m discoverydb -t sendtargets -p "$portal" -o delete >/dev/null 2>&1
+    check "discovery" discover "$portal"
 }
-
-# sessions_are N: that many sessions are logged in and well.
-sessions_are() { [ "$(iscsiadm -m session -P 1 2>/dev/null | grep -c 'iSCSI Session State: LOGGED_IN')" -eq "$1" ]; }
-
-# paths STATE N: the multipath device has that many paths in the state (active or failed).
-paths() { [ "$(multipathd show paths raw format '%t' | grep -cw "$1")" -eq "$2" ]; }
 
 # two_paths: sets `map`, the multipath device over both portals.
 two_paths() {
-    cat >/etc/multipath.conf <<CONF
-defaults {
-    find_multipaths no
-    user_friendly_names yes
-    polling_interval 1
-    max_polling_interval 2
-    path_checker tur
-    path_grouping_policy multibus
-    no_path_retry 60
-    fast_io_fail_tmo 3
-}
-blacklist {
-    devnode "^vd"
-}
-CONF
-    modprobe -a dm_mod dm_multipath dm_round_robin scsi_dh_alua 2>/dev/null
-    mkdir -p /run/udev
-    /lib/systemd/systemd-udevd --daemon && udevadm trigger && multipathd && discover $portal && discover $second &&
-        iscsiadm -m node -T $target -o update -n node.session.timeo.replacement_timeout -v 5 &&
-        iscsiadm -m node -T $target -o update -n 'node.conn[0].timeo.noop_out_interval' -v 2 &&
-        iscsiadm -m node -T $target -o update -n 'node.conn[0].timeo.noop_out_timeout' -v 2 &&
-        iscsiadm -m node -T $target --login && wait_for 20 sessions_are 2 && wait_for 30 paths active 2 &&
+    start_multipath '^vd' "path_grouping_policy multibus" && discover "$portal" && discover $second &&
+        notice_lost_paths "$target" &&
+        iscsiadm -m node -T "$target" --login && wait_for 20 sessions_are 2 && wait_for 30 paths active 2 &&
         map=/dev/mapper/mpatha && wait_for 10 test -b "$map"
 }
 
@@ -281,20 +196,20 @@ drain() {
     check "nobody is left on it" wait_for 30 is_left $second
     check "the writes go on" wrote_more 3
     check "its session has gone over to the other" wait_for 30 sessions_are 2
-    expect "connections of the other portal" 2 "$(connections $portal)"
+    expect "connections of the other portal" 2 "$(connections "$portal")"
     check "two paths" wait_for 60 paths active 2
     show "portals" carousel portal list
     check "it takes logins again" carousel portal resume $second
     check "the writes go on" wrote_more 3
     check "no write has failed and the last are there" end_writes
     check "the map is flushed" multipath -F
-    check "logout of both" iscsiadm -m node -T $target --logout
+    check "logout of both" iscsiadm -m node -T "$target" --logout
 }
 
 # restart: the daemon goes and comes back under writes of one session, which is recovered.
 restart() {
     step "restart under writes"
-    iscsiadm -m node -T $target -o update -n node.session.timeo.replacement_timeout -v 60
+    iscsiadm -m node -T "$target" -o update -n node.session.timeo.replacement_timeout -v 60
     multipathd shutdown 2>/dev/null
     wait_for 10 sessions_are 0
     check "login" log_in || return
@@ -303,8 +218,7 @@ restart() {
     check "the daemon starts again" start_daemon || return
     check "the session comes back" wait_for 60 sessions_are 1
     check "the writes go on" wrote_more 3
-    kill -KILL "$daemon"
-    wait "$daemon" 2>/dev/null
+    kill_daemon
     check "the daemon starts again after SIGKILL" start_daemon || return
     check "the session comes back" wait_for 60 sessions_are 1
     check "the writes go on" wrote_more 3
@@ -316,10 +230,4 @@ if [ $# -eq 0 ]; then set -- lengths digests chap multipath_io drain restart; fi
 set_up
 for topic in "$@"; do $topic; done
 check "the daemon ends on SIGTERM with status 0" stop_daemon
-# shellcheck disable=SC2154  # counted by lib.sh
-if [ "$failed" -gt 0 ]; then
-    step "the daemon's output, and the kernel's last words"
-    tail -n 40 /tmp/daemon.log
-    dmesg | tail -n 40
-fi
-finish
+finish_with_daemon

@@ -1,17 +1,15 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Ten disks, and the host's file under one of them hangs, as on a dead NFS server or a path without disks: the other
 # nine keep their throughput and answer everything, and the tenth goes on when its file does. /host has the programs
 # `carousel` and `carousel-bench`. Each topic is a function; the list of them is at the end of the file.
 . /lab/lib.sh
+. /lab/daemon.sh
 
-state=/tmp/state
-portal=127.0.0.1:3260
 # Seconds of each measurement, and the share of its throughput that a disk must keep, in percent.
 measured=6
 share=90
 
-carousel() { /tmp/carousel "$@" --state $state; }
-target() { echo "iqn.2026-11.dev.carousel:$1"; }
+target() { echo "$prefix:$1"; }
 url() { echo "iscsi://$portal/$(target "$1")/0"; }
 
 # --- A file that hangs ----------------------------------------------------------------------------------
@@ -41,12 +39,10 @@ resume_device() { dmsetup resume --noudevsync hung; }
 
 set_up() {
     step "ten disks"
-    install -m 755 /host/carousel /host/carousel-bench /tmp
+    install -m 755 /host/carousel-bench /tmp
     check "a device that can hang" make_device || return
     # Without kept memory, so that reads of the image need its file.
-    /tmp/carousel serve --state $state --portal $portal --kept-memory 0 >/tmp/daemon.log 2>&1 &
-    daemon=$!
-    check "the daemon starts" wait_for 20 listens 3260 || return
+    check "the daemon starts" start_daemon --portal "$portal" --kept-memory 0 || return
     for number in 1 2 3 4 5 6 7 8 9; do
         check "disk $number" carousel disk create "d$number" --size 16MiB
     done
@@ -85,7 +81,7 @@ keeps() {
 # answers DISK: what an initiator asks for, each within ten seconds.
 answers() {
     local disk
-    login $portal "$(target "$1")" && disk=$(wait_device 0 block) || return
+    login "$portal" "$(target "$1")" && disk=$(wait_device 0 block) || return
     timeout 10 sg_turs "$(generic "$disk")" && timeout 10 sg_inq "$(generic "$disk")" &&
         timeout 10 dd if=/dev/zero of="$disk" bs=64k count=4 oflag=direct status=none &&
         timeout 10 dd if="$disk" of=/dev/null bs=64k count=4 iflag=direct status=none &&
@@ -114,7 +110,7 @@ hang() {
     check "the nine keep $share % of their throughput" keeps "$before" "$meanwhile"
     check "a disk beside the one that hangs answers" answers d1
     check "another one does" answers d9
-    check "the daemon answers" timeout 10 /tmp/carousel status --state $state
+    check "the daemon answers" timeout 10 /tmp/carousel status --state "$state"
     check "the file goes on" resume_device
     check "so do the commands" wait_for 30 has_ended
     check "none of them failed" kill $hung_load
@@ -127,8 +123,7 @@ frozen() { hang frozen "a file system that takes no writes"; }
 
 tear_down() {
     step "the end"
-    kill -TERM "$daemon"
-    check "the daemon ends" wait "$daemon"
+    check "the daemon ends" stop_daemon
     refuse "no command failed" grep -q 'level=error\| error ' /tmp/daemon.log
 }
 

@@ -163,3 +163,78 @@ disk_raw_test() {
         dd if="$1" of=/tmp/raw.back bs=64k count=$(($2 * 16)) iflag=direct,fullblock status=none &&
         cmp /tmp/raw /tmp/raw.back
 }
+
+# --- Verified writes that go on while something happens -------------------------------------------------
+
+# begin_writes DEVICE: rounds of writes in the background, each to another place and read back, until end_writes. A
+# script has 24 MB of random data in /tmp/random for it.
+begin_writes() {
+    rm -f /tmp/writes.stop
+    echo 0 >/tmp/writes.rounds
+    (
+        round=0
+        while [ ! -e /tmp/writes.stop ]; do
+            round=$((round + 1))
+            dd if=/tmp/random of="$1" bs=64k oflag=direct conv=notrunc seek=$((round % 7)) count=320 \
+                iflag=fullblock status=none || exit 1
+            cmp <(dd if="$1" bs=64k skip=$((round % 7)) count=320 iflag=direct status=none) \
+                <(dd if=/tmp/random bs=64k count=320 iflag=fullblock status=none) || exit 2
+            # In one step: a reader never finds the file empty.
+            echo $round >/tmp/writes.rounds.new && mv /tmp/writes.rounds.new /tmp/writes.rounds
+        done
+    ) >/tmp/writes.log 2>&1 &
+    writer=$!
+    wait_for 60 wrote 2
+}
+
+# wrote ROUNDS: that many rounds have ended.
+wrote() { [ "$(cat /tmp/writes.rounds)" -ge "$1" ]; }
+
+# wrote_more ROUNDS: that many more have ended.
+wrote_more() {
+    local wanted=$(($(cat /tmp/writes.rounds) + $1))
+    wait_for 120 wrote $wanted
+}
+
+# end_writes: no write and no read has failed, and each round was as it was written.
+end_writes() {
+    : >/tmp/writes.stop
+    wait "$writer" || { echo "a write or a comparison failed"; cat /tmp/writes.log; return 1; }
+    echo "$(cat /tmp/writes.rounds) rounds"
+}
+
+# --- Several paths ----------------------------------------------------------------------------------------
+
+# second_address ADDRESS: an address of its own, which can be taken away as a pulled cable would.
+second_address() {
+    modprobe dummy && ip link add second type dummy && ip link set second up && ip address add "$1/32" dev second
+}
+
+# start_multipath DEVICES SETTING...: udev and multipathd, with these lines in the defaults of its configuration; it
+# leaves devices alone whose names match.
+start_multipath() {
+    local others=$1
+    shift
+    {
+        printf '%s\n' 'defaults {' '    find_multipaths no' '    user_friendly_names yes' '    polling_interval 1' \
+            '    max_polling_interval 2' '    path_checker tur' '    no_path_retry 60' '    fast_io_fail_tmo 3'
+        printf '    %s\n' "$@"
+        printf '%s\n' '}' 'blacklist {' "    devnode \"$others\"" '}'
+    } >/etc/multipath.conf
+    modprobe -a dm_mod dm_multipath dm_round_robin scsi_dh_alua 2>/dev/null
+    mkdir -p /run/udev
+    /lib/systemd/systemd-udevd --daemon && udevadm trigger && multipathd
+}
+
+# notice_lost_paths TARGET: sessions that begin later fail their commands soon after their peer has gone.
+notice_lost_paths() {
+    iscsiadm -m node -T "$1" -o update -n node.session.timeo.replacement_timeout -v 5 &&
+        iscsiadm -m node -T "$1" -o update -n 'node.conn[0].timeo.noop_out_interval' -v 2 &&
+        iscsiadm -m node -T "$1" -o update -n 'node.conn[0].timeo.noop_out_timeout' -v 2
+}
+
+# sessions_are N: that many sessions are logged in and well.
+sessions_are() { [ "$(iscsiadm -m session -P 1 2>/dev/null | grep -c 'iSCSI Session State: LOGGED_IN')" -eq "$1" ]; }
+
+# paths STATE N: the multipath device has that many paths in the state (active or failed).
+paths() { [ "$(multipathd show paths raw format '%t' | grep -cw "$1")" -eq "$2" ]; }
