@@ -291,13 +291,11 @@ extension RawDiskImage {
 
     /// Makes everything durable; 0 or an error number. After a loss it does not try again: the host would say that all
     /// is well. One at a time: see `SynchronizationGroup`.
-    func synchronizeStore() -> Int32 { synchronizeStore { store.synchronizeData() } }
+    func synchronizeStore() -> Int32 { synchronizing { makeDurable { store.synchronizeData() } } }
 
-    /// The same by `body`, which gives 0 or an error number, for the data; then protection information is made durable
-    /// too.
-    func synchronizeStore(_ body: () -> Int32) -> Int32 {
-        synchronizing { protectionFile.map { $0.synchronize(body) } ?? body() }
-    }
+    /// Makes the data durable by `body`, which gives 0 or an error number, then the protection information; beside no
+    /// other synchronisation.
+    func makeDurable(_ body: () -> Int32) -> Int32 { protectionFile?.synchronize(body) ?? body() }
 
     /// Makes something durable by `body`, which gives 0 or an error number.
     func synchronizing(_ body: () -> Int32) -> Int32 {
@@ -327,9 +325,12 @@ extension RawDiskImage {
         return length
     }
 
-    var isTruncated: Bool { truncatedEnd != nil }
+    /// Whether the host has less than the disk's blocks, or than their protection information.
+    var isTruncated: Bool {
+        truncatedEnd != nil || protectionFile?.isTruncated(UInt64(capacity) >> blockShift) == true
+    }
 
-    /// Notes that the file has become shorter than the disk: the next write behind its end would make it longer again,
+    /// Notes that a file has become shorter than the disk: the next write behind its end would make it longer again,
     /// with zeros for what was there. A loss that is known already stays as it is. It gives the error number of the
     /// loss, and waits for the file system.
     @discardableResult

@@ -52,11 +52,11 @@ extension RawDiskImage {
     /// write out meanwhile are a loss as at any other synchronisation.
     private func keep(_ note: [UInt8]?, insteadOf previous: [UInt8]?, as key: StoreNoteKey) -> Int32 {
         var refusal: Int32 = 0
-        let code = synchronizeStore {
+        let code = synchronizing {
             refusal = store.setNote(key, note)
             // That the store does not take a note is no loss.
             guard refusal == 0 else { return 0 }
-            let synchronized = store.synchronize()
+            let synchronized = makeDurable { store.synchronize() }
             let code = synchronized == 0 && isTruncated ? MediaFailure.truncatedNumber : synchronized
             // The loss is known before another synchronisation can begin, so this one takes no failure from anybody.
             if code != 0 { _ = put(previous, as: key) }
@@ -113,10 +113,12 @@ extension RawDiskImage {
 
     /// Makes all completed writes durable, and removes the journal of atomic writes, which nobody needs then.
     public func close() -> MediaFailure? {
+        recovery.stop()
+        // Before the synchronisation: a request of a command that was aborted may still write.
+        let rested = protectionFile?.regions.resting(at: .max, for: 0) ?? [:]
         if let failure = synchronize() { return failure }
         journal?.close()
-        recovery.stop()
-        protectionFile?.close()
+        protectionFile?.close(rested)
         return nil
     }
 }

@@ -112,6 +112,10 @@ extension ProtectionFile {
         guard blocks <= UInt64(Int64.max) / 64, length >= Self.length(blocks) else {
             throw .protection(path: path, reason: "is truncated, with \(length) bytes")
         }
+        // Bits that a crash has left in memory alone would not be set durably any more.
+        if bits.contains(where: { $0 != 0 }), case let code = file.synchronizeData(), code != 0 {
+            throw .system(SystemError(code: code, operation: "synchronize", path: path))
+        }
         let protection = ProtectionFile(file, type: type, blockSize: blockSize, regionBits: bits, clock: clock)
         if blocks < UInt64(capacity) / UInt64(blockSize), case let code = protection.resize(to: capacity), code != 0 {
             throw .system(SystemError(code: code, operation: "resize", path: path))
@@ -135,6 +139,8 @@ extension ProtectionFile {
         let blocks = UInt64(capacity) / UInt64(blockSize)
         let header = Self.header(type, blockSize: blockSize, blocks: blocks)
         var code = store.truncate(to: Self.length(blocks))
+        // The length first: a header that promises more than there is would be damage.
+        if code == 0 { code = store.synchronize() }
         if code == 0 { code = Self.code(store.write(header.rawSpan, offset: 0), header.count) }
         return code == 0 ? store.synchronizeData() : code
     }

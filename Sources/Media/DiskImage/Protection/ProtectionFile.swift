@@ -55,6 +55,12 @@ final class ProtectionFile: Sendable {
     /// How long the file is for so many blocks.
     static func length(_ blocks: UInt64) -> Int64 { offset(blocks) }
 
+    /// Whether the file is shorter than so many blocks need.
+    func isTruncated(_ blocks: UInt64) -> Bool {
+        guard let length = try? store.size() else { return false }
+        return length < Self.length(blocks)
+    }
+
     // MARK: Groups
 
     /// Blocks whose protection information is worked on at a time.
@@ -222,9 +228,9 @@ final class ProtectionFile: Sendable {
         return own
     }
 
-    /// Nobody writes any more, and everything is durable.
-    func close() {
-        regions.settle(regions.resting(at: .max, for: 0))
+    /// Nothing is written any more; what was written to the regions `rested` is durable.
+    func close(_ rested: [Int: Int64]) {
+        regions.settle(rested)
         _ = store.synchronizeData()
     }
 

@@ -129,7 +129,7 @@ extension RawDiskImage {
     /// Begins to look through the regions that were being written when a crash came, in the lane.
     func startRecovery() {
         guard let protectionFile, protectionFile.regions.hasSuspects else { return }
-        recovery.begin(protectionFile.regions.suspects)
+        recovery.begin(protectionFile.regions.suspects, epoch: losses.epoch)
         recovery.request.operation = .special(Self.recoveryOperation)
         recovery.request.medium = self
         lane.submitDetached(recovery.request)
@@ -158,8 +158,11 @@ extension RawDiskImage {
     }
 
     private func endRecovery() {
-        guard let regions = recovery.finish(), synchronizeStore() == 0 else { return }
-        protectionFile?.regions.clear(regions)
+        guard let (regions, epoch) = recovery.finish(), synchronizeStore() == 0 else { return }
+        synchronizations.serially {
+            // What was lost meanwhile is suspect although it was looked at.
+            if losses.refusal(since: epoch) == 0 { protectionFile?.regions.clear(regions) }
+        }
     }
 }
 
@@ -172,6 +175,8 @@ final class ProtectionRecovery: Sendable {
 
     private struct State {
         var regions: Set<Int> = []
+        /// How many losses there had been when it began.
+        var epoch: UInt64 = 0
         var isStopped = true
         /// Where the next piece begins, in bytes of the disk.
         var offset: Int64 = 0
@@ -180,8 +185,8 @@ final class ProtectionRecovery: Sendable {
     private let state = Lock(State())
     let request = FileRequest()
 
-    func begin(_ regions: Set<Int>) {
-        state.withLock { $0 = State(regions: regions, isStopped: false) }
+    func begin(_ regions: Set<Int>, epoch: UInt64) {
+        state.withLock { $0 = State(regions: regions, epoch: epoch, isStopped: false) }
     }
 
     /// The blocks to look through next, which may be none; nil at the end.
@@ -205,11 +210,11 @@ final class ProtectionRecovery: Sendable {
         }
     }
 
-    /// The regions that were all looked through; nil when it was stopped.
-    func finish() -> Set<Int>? {
+    /// The regions that were all looked through, and `epoch` of the beginning; nil when it was stopped.
+    func finish() -> (regions: Set<Int>, epoch: UInt64)? {
         state.withLock { state in
             defer { state.isStopped = true }
-            return state.isStopped ? nil : state.regions
+            return state.isStopped ? nil : (state.regions, state.epoch)
         }
     }
 
