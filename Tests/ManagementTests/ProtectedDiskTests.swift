@@ -83,6 +83,22 @@ final class ProtectedDiskTests {
         }
     }
 
+    @Test("a disk whose file is removed while it is served says so, until it is back")
+    func removed() async throws {
+        try await serveDevices(at: path) { [self] controller, _ in
+            try await controller.createDisk("a", spec)
+            let file = path + "/disks/a.img.pi"
+            try FileManager.default.moveItem(atPath: file, toPath: file + ".away")
+            _ = await controller.reconcile()
+            let disk = try await controller.disk("a")
+            #expect(disk.status.state == .detached)
+            #expect(disk.status.problem?.contains("a.img.pi was removed or renamed") == true)
+            try FileManager.default.moveItem(atPath: file + ".away", toPath: file)
+            _ = await controller.reconcile()
+            #expect(try await controller.disk("a").status.state == .serving)
+        }
+    }
+
     @Test("an image that no disk has is taken up with what is beside it")
     func adoption() async throws {
         try await serveDevices(at: path) { [self] controller, _ in try await controller.createDisk("a", spec) }

@@ -2,6 +2,8 @@ import Catalog
 import Platform
 import Resources
 
+import class Media.RawDiskImage
+
 /// What is there of a thing, compared with what its row asks for.
 enum Observation: Hashable {
     /// It is as it should be.
@@ -85,11 +87,28 @@ struct DiskReconciliation: Reconciliation {
         guard row.phase == .complete else { return .unfinished }
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
         let path = plane.folder.imagePath(row.image)
-        guard let reason = Self.displacement(of: served, at: path, length: row.size) else { return .served }
+        guard let reason = Self.displacement(of: served, at: path, length: row.size) else {
+            return row.spec.protection == 0 ? .served : observeProtection(row, path)
+        }
         return .detached(
             "disk '\(row.name)': its image \(path) \(reason); initiators go on using the file that was there, which is "
                 + "lost with the end of the daemon unless it has another name: put it back, or have an initiator copy "
                 + "what is on the disk")
+    }
+
+    /// The same for the protection information beside the image at `path`.
+    private func observeProtection(_ row: DiskRecord, _ path: String) -> Observation {
+        let file = RawDiskImage.protectionPath(ofImage: path)
+        do {
+            _ = try FileStatus.of(file)
+            return .served
+        } catch {
+            guard error.code == Errno.noSuchFile else { return .served }
+        }
+        return .detached(
+            "disk '\(row.name)': its protection information \(file) was removed or renamed; initiators go on using the "
+                + "file that was there, and the disk is not served again without it: put it back, or have an initiator "
+                + "copy what is on the disk")
     }
 
     /// Why `path` is not the file that is served any more; nil when it is, or when that cannot be found out now.
