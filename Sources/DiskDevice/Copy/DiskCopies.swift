@@ -242,7 +242,7 @@ extension DiskDeviceServer {
         guard let source = transfer.source, let piece = operation.piece else { return endCopy(task, operation, nil) }
         if case .failed(let failed) = source.disk.image.outcome(of: task.fileRequest) {
             let code: AdditionalSenseCode = failed == .marked ? .markedBadByApplicationClient : .unrecoveredReadError
-            let sense = SenseData(.mediumError, code)
+            let sense = source.disk.protectionSense(task) ?? SenseData(.mediumError, code)
             return endCopy(
                 task, operation, failure(of: source, isDestination: false, (.checkCondition, sense), operation))
         }

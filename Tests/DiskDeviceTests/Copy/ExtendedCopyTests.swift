@@ -49,7 +49,10 @@ struct ExtendedCopyTests {
         #expect(port.port.execute(read, logicalUnit: 1).dataIn == made.bytes)
         sent.information[1].blockGuard ^= 1
         #expect(write().status == .good)
-        #expect(port.copy(list).status == .checkCondition)
+        // What the source has answered: ABORTED COMMAND, LOGICAL BLOCK GUARD CHECK FAILED, as to a READ.
+        let source = try #require(AbortedCopy(port.copy(list))?.source)
+        #expect(source.count == 19 && source[0] == 0x02 && source[1] == 0xF0 && source[3] & 0x0F == 0x0B)
+        #expect(source[13] == 0x10 && source[14] == 0x01 && source.be32(at: 4) == 6)
     }
 
     @Test("FFFFh is the unit that the command was sent to; a unit can name itself and no other")
