@@ -166,7 +166,7 @@ struct ProtectionTests {
         #expect(reason() == nil)
         #expect(reason(.type2)?.contains("another type") == true)
         let whole = try folder.read("disk.img.pi")
-        #expect(RawDiskImage.protection(ofImage: path)?.type == .type1)
+        #expect(try RawDiskImage.protection(ofImage: path)?.type == .type1)
         for length in [0, 31, 5000, whole.count - 1] {
             try folder.write(Array(whole.prefix(length)), to: "disk.img.pi")
             #expect(reason() != nil, "\(length)")
@@ -177,6 +177,10 @@ struct ProtectionTests {
             try folder.write(wrong, to: "disk.img.pi")
             #expect(reason() != nil, "\(byte)")
         }
+        for wrong in [[], Array(whole.prefix(31)), Array(whole.dropLast()), [UInt8](repeating: 0, count: 64)] {
+            try folder.write(wrong, to: "disk.img.pi")
+            #expect(throws: DiskImageError.self) { _ = try RawDiskImage.protection(ofImage: path) }
+        }
         try folder.write([1, 2, 3], to: "disk.img.pi")
         try RawDiskImage.removeProtection(ofImage: path)
         #expect(try folder.names.contains("disk.img.pi"), "what is another's stays")
@@ -185,6 +189,7 @@ struct ProtectionTests {
         try RawDiskImage.removeProtection(ofImage: path)
         try RawDiskImage.removeProtection(ofImage: path)
         #expect(try folder.names == ["disk.img"] && reason() == "is missing")
+        #expect(try RawDiskImage.protection(ofImage: path)?.type == nil)
     }
 
     // MARK: Simulated hosts

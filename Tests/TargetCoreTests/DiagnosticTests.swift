@@ -1,6 +1,7 @@
 import Bytes
 import DeviceTestSupport
 import SCSI
+import TestSupport
 import Testing
 
 @testable import TargetCore
@@ -173,6 +174,41 @@ struct DiagnosticTests {
         store.fail()
         #expect(write(port, 0x05, Array("AB04".utf8)).sense?.key == .hardwareError)
         #expect(revision(port) == Array("AB03".utf8) && other.clearUnitAttentions() == [])
+    }
+
+    @Test("What was deferred waits until it is kept; what came in its place waits on")
+    func deferredMicrocode() {
+        let store = ParameterStore()
+        let fixture = UnitFixture()
+        fixture.device.acceptsMicrocode = true
+        fixture.unit.keepParameters(with: store)
+        let port = fixture.initiator()
+        #expect(write(port, 0x0E, Array("AB01".utf8)).status == .good)
+        store.hold()
+        let results = KeptOutcomes()
+        port.submit([OperationCode.writeBuffer, 0x0F] + [UInt8](repeating: 0, count: 8)) { results.add($0) }
+        while store.waiting == 0 { sleepMilliseconds(1) }
+        #expect(write(port, 0x0E, Array("AB02".utf8)).status == .good)
+        store.release()
+        while results.all.isEmpty { sleepMilliseconds(1) }
+        #expect(results.all.first?.status == .good)
+        #expect(store.kept[KeptParameter(.microcode)] == Array("AB01".utf8))
+        #expect(write(port, 0x0F, []).status == .good)
+        #expect(store.kept[KeptParameter(.microcode)] == Array("AB02".utf8))
+        #expect(write(port, 0x0F, []).sense == SenseData(.illegalRequest, .commandSequenceError))
+        // BUSY and a failure consume nothing.
+        #expect(write(port, 0x0E, Array("AB03".utf8)).status == .good)
+        store.hold()
+        for _ in 0..<UnitParameters.Limit.waiting {
+            fixture.unit.parameters.change({ [:] }, { _, proceed in proceed() })
+        }
+        #expect(write(port, 0x0F, []).status == .busy)
+        store.release()
+        #expect(write(port, 0x0F, []).status == .good)
+        #expect(store.kept[KeptParameter(.microcode)] == Array("AB03".utf8))
+        #expect(write(port, 0x0E, Array("AB04".utf8)).status == .good)
+        store.fail()
+        for _ in 0..<2 { #expect(write(port, 0x0F, []).sense?.key == .hardwareError) }
     }
 
     @Test("Microcode and other modes are refused", arguments: [0x00, 0x04, 0x05, 0x06, 0x07, 0x0D, 0x0E, 0x0F, 0x1C])

@@ -7,7 +7,7 @@ import Testing
 @testable import TargetCore
 
 /// The outcomes of commands that a test does not wait for.
-private final class KeptOutcomes: Sendable {
+final class KeptOutcomes: Sendable {
     private let state = Lock<[CommandResult]>([])
 
     var all: [CommandResult] { state.withLock { $0 } }

@@ -5,7 +5,6 @@ import Platform
 import Resources
 
 import class Media.RawDiskImage
-import enum SCSI.ProtectionType
 
 // What is there and no row claims is taken up. Its rows are complete from the first moment on, in one transaction: a
 // crash before leaves the files as they were, a crash after leaves what was asked for, and at no time does anything
@@ -53,7 +52,7 @@ extension ControlPlane {
         try checkNameIsFree(name)
         let size = try checkExternalImage(path, size: nil, blockSize: blockSize)
         var spec = Disk.Spec(size: size, blockSize: blockSize)
-        spec.protection = try foundProtection(ofImage: path, blockSize: blockSize)
+        spec.protection = try foundProtection(ofImage: path, size: size, blockSize: blockSize)
         let wanted = spec
         let event = event("adopt", "disk", name, new: ["image": .text(path)])
         let disk = try query { () throws(CatalogError) in
@@ -72,18 +71,6 @@ extension ControlPlane {
         changeUnclaimed { $0.removeAll { files.contains(folder.resolved($0)) } }
         logger.notice("disk adopted", metadata: ["disk": "\(name)", "image": "\(path)"])
         return try self.disk(name)
-    }
-
-    /// The type of the protection information beside an image; 0 when there is none.
-    private func foundProtection(ofImage path: String, blockSize: Int) throws(ManagementError) -> Int {
-        guard let found = RawDiskImage.protection(ofImage: path) else { return 0 }
-        guard found.blockSize == blockSize else {
-            throw ManagementError(
-                .conflict,
-                "\(RawDiskImage.protectionPath(ofImage: path)) is of blocks of \(found.blockSize) bytes; give that "
-                    + "block size, or move the file away")
-        }
-        return Int(found.type.rawValue)
     }
 
     /// Takes a cartridge that the catalog does not know into the vault of a library.

@@ -46,13 +46,8 @@ enum ImageCheck {
                     ? finding(.note, "its image \(path) has grown to \(length) bytes; the next start makes it as large")
                     : finding(.error, "its image \(path) has \(length) bytes, which are not whole blocks"))
         }
-        if let type = disk.spec.protectionType {
-            let file = RawDiskImage.protectionPath(ofImage: path)
-            let found = RawDiskImage.protection(ofImage: path)
-            if found?.type != type || found?.blockSize != disk.blockSize {
-                findings.append(
-                    finding(.error, "its protection information \(file) is missing, damaged, or of another disk"))
-            }
+        if let (severity, sentence) = protectionProblem(of: disk, path: path) {
+            findings.append(finding(severity, sentence))
         }
         if let loss {
             findings.append(finding(.error, loss))
@@ -60,6 +55,30 @@ enum ImageCheck {
             findings.append(finding(.error, "its image \(path) is marked: written data were lost"))
         }
         return findings + unreadable(file, path, length, observer).map { finding(.error, $0) }
+    }
+
+    /// What is wrong with the protection information of `disk`, whose image is at `path`; nil for nothing.
+    private static func protectionProblem(of disk: DiskRecord, path: String) -> (Finding.Severity, String)? {
+        guard let type = disk.spec.protectionType else { return nil }
+        let file = "its protection information \(RawDiskImage.protectionPath(ofImage: path))"
+        do {
+            guard let found = try RawDiskImage.protection(ofImage: path) else { return (.error, "\(file) is missing") }
+            guard found.type == type, found.blockSize == disk.blockSize else {
+                return (.error, "\(file) is of another type or block size than the disk")
+            }
+            let blocks = UInt64(disk.size) / UInt64(disk.blockSize)
+            guard found.blocks >= blocks else {
+                return (.error, "\(file) is of \(found.blocks) blocks only, and the disk has \(blocks)")
+            }
+            // It grows before the image does, and stays longer when the image cannot.
+            guard found.blocks == blocks else {
+                return (.note, "\(file) is of \(found.blocks) blocks, more than the \(blocks) of the disk")
+            }
+            return nil
+        } catch {
+            if case .protection(_, let reason) = error { return (.error, "\(file) \(reason)") }
+            return (.error, "\(file) cannot be used: \(error)")
+        }
     }
 
     /// Reads all that has storage; a sentence for each piece that cannot be read.

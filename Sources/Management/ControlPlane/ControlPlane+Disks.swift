@@ -16,6 +16,7 @@ extension ControlPlane {
         if let external = spec.image {
             image = folder.resolved(external)
             size = try checkExternalImage(image, size: spec.size, blockSize: spec.blockSize)
+            try checkHasNoProtection(externalImage: image)
         } else {
             size = Self.roundedUp(spec.size ?? 1, blockSize: spec.blockSize)
             image = "\(StateFolder.imageFolder)/\(name).img"
@@ -25,11 +26,7 @@ extension ControlPlane {
                     "\(folder.imagePath(image)) exists already and belongs to no disk; "
                         + "move it away and use it with --image, or remove it")
             }
-            let protection = RawDiskImage.protectionPath(ofImage: folder.imagePath(image))
-            guard spec.protection == 0 || !folder.exists(protection) else {
-                throw ManagementError(
-                    .conflict, "\(protection) exists already and belongs to no disk; move it away, or remove it")
-            }
+            try checkHasNoProtection(newImage: folder.imagePath(image))
         }
         var stored = spec
         stored.size = size
@@ -41,12 +38,14 @@ extension ControlPlane {
                 imageIsExternal: spec.image != nil, created: Date())
         }
         var isComplete = false
+        var hasProtection = false
         do throws(ManagementError) {
             if !record.imageIsExternal {
                 try folder.createImage(at: folder.imagePath(image), size: size)
                 if let type = spec.protectionType {
                     try folder.createProtection(
                         ofImage: folder.imagePath(image), type, blockSize: spec.blockSize, size: size)
+                    hasProtection = true
                 }
             }
             let event = event(
@@ -62,20 +61,20 @@ extension ControlPlane {
             // Not before: what initiators write now is not undone by a crash.
             try offer(record)
         } catch {
-            takeBack(record, isComplete: isComplete)
+            takeBack(record, isComplete: isComplete, hasProtection: hasProtection)
             throw error
         }
         logger.info("disk created", metadata: ["disk": "\(name)", "size": "\(size)"])
         return try disk(name)
     }
 
-    /// Removes a disk that could not be made or started.
-    private func takeBack(_ disk: DiskRecord, isComplete: Bool) {
+    /// Removes a disk that could not be made or started; its protection information when it was made.
+    private func takeBack(_ disk: DiskRecord, isComplete: Bool, hasProtection: Bool) {
         do {
             if isComplete {
                 try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: disk.identity.id) }
             }
-            try removeRemains(of: disk)
+            try removeRemains(of: disk, hasProtection: hasProtection)
         } catch {
             noteRemains(of: disk.name, "disk", error)
         }

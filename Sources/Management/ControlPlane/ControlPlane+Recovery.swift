@@ -77,8 +77,9 @@ extension ControlPlane {
 
     // MARK: Removal, of what is marked
 
-    /// Removes image and row of a disk that is not complete.
-    func removeRemains(of disk: DiskRecord) throws(ManagementError) {
+    /// Removes image and row of a disk that is not complete. What has the name of protection information goes only where
+    /// the disk has some, and not when it is known that none was made (`hasProtection`).
+    func removeRemains(of disk: DiskRecord, hasProtection: Bool = true) throws(ManagementError) {
         if !disk.imageIsExternal {
             let path = folder.imagePath(disk.image)
             // A folder there is refused in its own words.
@@ -86,7 +87,7 @@ extension ControlPlane {
             try removing { () throws(ManagementError) in
                 try folder.remove(path)
                 try folder.removeJournal(ofImage: path)
-                try folder.removeProtection(ofImage: path)
+                if hasProtection, disk.spec.protection != 0 { try folder.removeProtection(ofImage: path) }
             }
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))

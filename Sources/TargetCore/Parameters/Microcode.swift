@@ -10,6 +10,7 @@ final class Microcode: Sendable {
     static let revisionLength = 4
 
     private struct Deferred {
+        let number: UInt64
         let revision: [UInt8]
         let writer: Registrant
         /// The BUFFER OFFSET of the piece that comes next.
@@ -20,6 +21,8 @@ final class Microcode: Sendable {
         /// That of microcode which was activated and not saved.
         var unsaved: [UInt8]?
         var deferred: Deferred?
+        /// How often microcode to be activated later was begun.
+        var begun: UInt64 = 0
     }
     private let state = Lock(State())
 
@@ -31,7 +34,10 @@ final class Microcode: Sendable {
 
     /// The first piece of microcode that is activated later, in place of what there was.
     func begin(_ revision: [UInt8], count: Int, of writer: Registrant) {
-        state.withLock { $0.deferred = Deferred(revision: revision, writer: writer, end: count) }
+        state.withLock { state in
+            state.begun += 1
+            state.deferred = Deferred(number: state.begun, revision: revision, writer: writer, end: count)
+        }
     }
 
     /// Another piece; false when it does not follow the one before, of the same nexus.
@@ -43,12 +49,14 @@ final class Microcode: Sendable {
         }
     }
 
-    /// Takes the revision of the microcode that waits to be activated; nil when there is none.
-    func takeDeferred() -> [UInt8]? {
-        state.withLock { state in
-            defer { state.deferred = nil }
-            return state.deferred?.revision
-        }
+    /// The microcode that waits to be activated: its revision, and a number that no other has; nil when there is none.
+    var deferred: (revision: [UInt8], number: UInt64)? {
+        state.withLock { state in state.deferred.map { ($0.revision, $0.number) } }
+    }
+
+    /// The microcode of that number waits no more; what came in its place does.
+    func endDeferred(_ number: UInt64) {
+        state.withLock { if $0.deferred?.number == number { $0.deferred = nil } }
     }
 }
 
@@ -92,10 +100,10 @@ extension LogicalUnit {
 
     func downloadMicrocode(_ task: SCSITask, _ nexus: ITLNexus, _ mode: MicrocodeMode) -> CommandProgress {
         if mode == .activateDeferred {
-            guard let revision = microcode.takeDeferred() else {
+            guard let deferred = microcode.deferred else {
                 return task.fail(.illegalRequest, .commandSequenceError)
             }
-            return saveMicrocode(task, nexus, revision)
+            return saveMicrocode(task, nexus, deferred.revision, deferred: deferred.number)
         }
         let (count, first) = task.parameterListStart(Microcode.revisionLength)
         guard count > 0 else { return task.good() }
@@ -122,12 +130,16 @@ extension LogicalUnit {
         }
     }
 
-    /// Activates microcode of that revision when it is kept.
-    private func saveMicrocode(_ task: SCSITask, _ nexus: ITLNexus, _ revision: [UInt8]) -> CommandProgress {
+    /// Activates microcode of that revision when it is kept. Then what was deferred under that number waits no more; a
+    /// command that fails leaves it for the next.
+    private func saveMicrocode(
+        _ task: SCSITask, _ nexus: ITLNexus, _ revision: [UInt8], deferred number: UInt64? = nil
+    ) -> CommandProgress {
         keep(
             for: task, { [KeptParameter(.microcode): revision] },
             whenKept: { [microcode, attachedNexuses] _ in
                 microcode.activate(unsaved: nil)
+                if let number { microcode.endDeferred(number) }
                 attachedNexuses.establishUnitAttention(.microcodeHasBeenChanged, except: nexus)
             }, then: { task, _ in task.good() })
     }

@@ -37,8 +37,9 @@ extension DiskDriver: ConfiguredDriver {
         try plane.checkNameIsFree(name)
         try model.checkIsOnlyDevice(name)
         if let image = spec.image {
-            _ = try plane.checkExternalImage(
-                plane.folder.resolved(image), size: spec.size, blockSize: spec.blockSize)
+            let image = plane.folder.resolved(image)
+            _ = try plane.checkExternalImage(image, size: spec.size, blockSize: spec.blockSize)
+            try plane.checkHasNoProtection(externalImage: image)
         }
     }
 

@@ -43,15 +43,46 @@ extension ProtectionFile {
         }
     }
 
-    /// What the file of the image at `path` says of itself; nil when there is none that could be used.
-    static func found(imagePath path: String) -> Found? {
+    /// What the file of the image at `path` says of itself; nil only when there is none. One that is there and cannot
+    /// be read, is damaged or shorter than it says, or is not a plain file with one name, is refused.
+    static func found(imagePath path: String) throws(DiskImageError) -> Found? {
         let path = Self.path(path)
         var header = [UInt8](repeating: 0, count: headerLength)
-        guard let status = try? FileStatus.of(path, followsLinks: false), isPlain(status),
-            let file = try? File.open(path: path, [.readOnly, .noFollow, .nonBlocking]),
-            header.modifyBytes({ read(file, &$0, 0) }) == 0
-        else { return nil }
-        return Found(header)
+        let length: Int64
+        do throws(SystemError) {
+            // Before the opening as well: to open a device may do something to it.
+            guard isPlain(try FileStatus.of(path, followsLinks: false)) else { throw foreign(path) }
+            let file = try File.open(path: path, [.readOnly, .noFollow, .nonBlocking])
+            guard isPlain(try file.status()) else { throw foreign(path) }
+            length = try file.size()
+            let code = header.modifyBytes { read(file, &$0, 0) }
+            if code == MediaFailure.truncatedNumber { throw foreign(path) }
+            guard code == 0 else { throw SystemError(code: code, operation: "read", path: path) }
+        } catch {
+            if error.code == Errno.noSuchFile { return nil }
+            throw refusal(error, path)
+        }
+        return try checked(Found(header), path, length: length)
+    }
+
+    /// Refuses a file of `length` bytes whose header is none, or that is shorter than its header says.
+    private static func checked(
+        _ found: Found?, _ path: String, length: Int64
+    ) throws(DiskImageError) -> Found {
+        guard let found else { throw refusal(foreign(path), path) }
+        // What it should have is bounded by the file.
+        guard found.blocks <= UInt64(Int64.max) / 64, length >= Self.length(found.blocks) else {
+            throw .protection(path: path, reason: "is truncated, with \(length) bytes")
+        }
+        return found
+    }
+
+    private static func refusal(_ error: SystemError, _ path: String) -> DiskImageError {
+        switch error.code {
+        case Errno.noSuchFile: .protection(path: path, reason: "is missing")
+        case Errno.notSupported: .protection(path: path, reason: "is damaged, or another file")
+        default: .system(error)
+        }
     }
 
     /// Makes the file for the image at `path`, durably with its name. Nothing may be there.
@@ -69,7 +100,13 @@ extension ProtectionFile {
             FilePath.remove(path)
             throw SystemError(code: code, operation: "write to", path: path)
         }
-        try File.synchronizeDirectory(path: FilePath.directory(of: path))
+        do throws(SystemError) {
+            try File.synchronizeDirectory(path: FilePath.directory(of: path))
+        } catch {
+            // What was not made leaves nothing.
+            FilePath.remove(path)
+            throw error
+        }
     }
 
     /// Opens the file of the image at `path`, whose disk has `capacity` bytes. An image that has become longer has new
@@ -97,27 +134,19 @@ extension ProtectionFile {
                 throw SystemError(code: code, operation: offset == 0 ? "read" : "read the regions of", path: path)
             }
         } catch {
-            switch error.code {
-            case Errno.noSuchFile: throw .protection(path: path, reason: "is missing")
-            case Errno.notSupported: throw .protection(path: path, reason: "is damaged, or another file")
-            default: throw .system(error)
-            }
+            throw refusal(error, path)
         }
-        guard let found = Found(header) else { throw .protection(path: path, reason: "is damaged, or another file") }
+        let found = try checked(Found(header), path, length: length)
         guard found.type == type, found.blockSize == blockSize else {
             throw .protection(path: path, reason: "is of another type or block size than its disk")
-        }
-        let blocks = found.blocks
-        // What it should have is bounded by the file.
-        guard blocks <= UInt64(Int64.max) / 64, length >= Self.length(blocks) else {
-            throw .protection(path: path, reason: "is truncated, with \(length) bytes")
         }
         // Bits that a crash has left in memory alone would not be set durably any more.
         if bits.contains(where: { $0 != 0 }), case let code = file.synchronizeData(), code != 0 {
             throw .system(SystemError(code: code, operation: "synchronize", path: path))
         }
         let protection = ProtectionFile(file, type: type, blockSize: blockSize, regionBits: bits, clock: clock)
-        if blocks < UInt64(capacity) / UInt64(blockSize), case let code = protection.resize(to: capacity), code != 0 {
+        let blocks = UInt64(capacity) / UInt64(blockSize)
+        if found.blocks < blocks, case let code = protection.resize(to: capacity), code != 0 {
             throw .system(SystemError(code: code, operation: "resize", path: path))
         }
         return protection
@@ -168,9 +197,12 @@ extension RawDiskImage {
     /// Where the protection information of the image at `path` is.
     public static func protectionPath(ofImage path: String) -> String { ProtectionFile.path(path) }
 
-    /// Type and block size of the protection information beside the image at `path`; nil when there is none.
-    public static func protection(ofImage path: String) -> (type: ProtectionType, blockSize: Int)? {
-        ProtectionFile.found(imagePath: path).map { ($0.type, $0.blockSize) }
+    /// Type, block size and number of blocks of the protection information beside the image at `path`; nil only when
+    /// there is none. What is there and cannot be used is refused.
+    public static func protection(
+        ofImage path: String
+    ) throws(DiskImageError) -> (type: ProtectionType, blockSize: Int, blocks: UInt64)? {
+        try ProtectionFile.found(imagePath: path).map { ($0.type, $0.blockSize, $0.blocks) }
     }
 
     /// Makes the file for the protection information of an image at `path`, durably with its name. Nothing may be

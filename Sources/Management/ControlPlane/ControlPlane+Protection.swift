@@ -1,0 +1,56 @@
+import Catalog
+import Platform
+import Resources
+
+import class Media.RawDiskImage
+import enum SCSI.ProtectionType
+
+// The protection information of a disk is a file beside its image. What is there is never passed over: a disk without
+// it would write blocks whose protection information stays as it was, and no longer is theirs.
+extension ControlPlane {
+    /// The type of the protection information beside an image of `size` bytes; 0 only when there is none. Refused is
+    /// what is there and does not fit.
+    func foundProtection(ofImage path: String, size: Int64, blockSize: Int) throws(ManagementError) -> Int {
+        let file = RawDiskImage.protectionPath(ofImage: path)
+        let found: (type: ProtectionType, blockSize: Int, blocks: UInt64)?
+        do {
+            found = try RawDiskImage.protection(ofImage: path)
+        } catch {
+            throw ManagementError(
+                .conflict, "image \(path) is not taken without what is beside it: \(error); mend that, or move it away")
+        }
+        guard let found else { return 0 }
+        guard found.blockSize == blockSize else {
+            throw ManagementError(
+                .conflict,
+                "\(file) is of blocks of \(found.blockSize) bytes; give that block size, or move the file away")
+        }
+        // An image that has become longer has blocks without any; one that has become shorter is not whole.
+        let blocks = UInt64(size) / UInt64(blockSize)
+        guard found.blocks <= blocks else {
+            throw ManagementError(
+                .conflict,
+                "\(file) is of \(found.blocks) blocks and the image of \(blocks): the image is not whole, or the file "
+                    + "is another disk's; mend that, or move the file away")
+        }
+        return Int(found.type.rawValue)
+    }
+
+    /// Refuses an image of the user's that has protection information beside it, or what has its name.
+    func checkHasNoProtection(externalImage path: String) throws(ManagementError) {
+        let file = RawDiskImage.protectionPath(ofImage: path)
+        guard try StateFolder.hasEntry(file) else { return }
+        throw ManagementError(
+            .conflict,
+            "\(file) is there, and an image of one's own has no protection information; adopt the image with it in "
+                + "\(folder.path)/\(StateFolder.imageFolder), or move the file away")
+    }
+
+    /// Refuses a new image where protection information, or what has its name, has been left.
+    func checkHasNoProtection(newImage path: String) throws(ManagementError) {
+        let file = RawDiskImage.protectionPath(ofImage: path)
+        guard try StateFolder.hasEntry(file) else { return }
+        throw ManagementError(
+            .conflict, "\(file) exists already and belongs to no disk; move it away, or remove it")
+    }
+}
