@@ -75,14 +75,33 @@ struct ProtectedNoteTests {
         #expect(hasBit == fails)
     }
 
+    @Test("A file that is cut is neither made longer by a change of many blocks nor with the disk")
+    func cutAndLonger() throws {
+        let image = image()
+        try write(image)
+        #expect(tags.truncate(to: ProtectionFile.dataOffset + 8) == 0)
+        let runner = RequestRunner()
+        image.beginWriting(runner.request)
+        runner.run(in: image.lane) { image.prepareZeros($0, first: 0, blocks: Self.blocks) }
+        #expect(image.outcome(of: runner.request) == .failed(.truncated))
+        #expect(tags.size() == ProtectionFile.dataOffset + 8 && image.loss == .truncated)
+        #expect(throws: DiskImageError.self) { try image.resize(to: 65 * 512) }
+        #expect(tags.size() == ProtectionFile.dataOffset + 8)
+    }
+
     @Test("A file of protection information that is cut is a loss, which nobody can acknowledge before it is back")
     func truncation() throws {
         let image = image()
         try write(image)
-        #expect(tags.truncate(to: ProtectionFile.dataOffset + 8) == 0)
+        #expect(tags.truncate(to: 0) == 0)
         #expect(image.synchronize() == .truncated && image.loss == .truncated)
         #expect(image.acknowledgeLoss() == .truncated)
+        #expect(image.truncatedFile == ("test.pi", ProtectionFile.length(Self.blocks)))
         #expect(tags.truncate(to: ProtectionFile.length(Self.blocks)) == 0)
         #expect(image.acknowledgeLoss() == nil && image.loss == nil)
+        // With it, what comes before the protection information is there again.
+        var header = [UInt8](repeating: 0, count: 32)
+        #expect(header.modifyBytes { tags.read(into: &$0, offset: 0, mode: .blocking) } == .done(32))
+        #expect(ProtectionFile.Found(header)?.blocks == Self.blocks && hasBit)
     }
 }

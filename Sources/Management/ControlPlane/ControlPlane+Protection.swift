@@ -30,8 +30,9 @@ extension ControlPlane {
         guard found.blocks <= blocks else {
             throw ManagementError(
                 .conflict,
-                "\(file) is of \(found.blocks) blocks and the image of \(blocks): the image is not whole, or the file "
-                    + "is another disk's; mend that, or move the file away")
+                "\(file) is of \(found.blocks) blocks and the image of \(blocks): the image is not whole, or could not "
+                    + "be made longer ('truncate -s \(found.blocks * UInt64(blockSize)) \(path)' does that), or the "
+                    + "file is another disk's")
         }
         return Int(found.type.rawValue)
     }

@@ -61,11 +61,12 @@ extension LocalDevices {
         guard running.server.hasLostData else { return false }
         if let failure = running.server.acknowledgeLoss() {
             if failure == .truncated {
-                let path = running.server.image.path
+                let cut = running.server.image.truncatedFile
                 throw ManagementError(
                     .conflict,
-                    "the loss on disk '\(disk.name)' is not acknowledged: its image \(path) is still shorter than the "
-                        + "disk; restore it, or give up what is gone with 'truncate -s \(disk.size) \(path)'")
+                    "the loss on disk '\(disk.name)' is not acknowledged: its file \(cut.path) is still shorter than "
+                        + "the disk needs; restore it where it is, or give up what is gone with "
+                        + "'truncate -s \(cut.length) \(cut.path)'")
             }
             throw ManagementError(
                 .system, "the loss on disk '\(disk.name)' is not acknowledged: \(failure); mend the storage first")

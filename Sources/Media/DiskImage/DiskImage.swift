@@ -145,6 +145,9 @@ public protocol DiskImage: Medium {
     /// It waits for the file system; the answer is nil, or why the loss stays: the record of it cannot be removed, or
     /// (`.truncated`) the host still has less than the disk's blocks. Then nothing has changed.
     func acknowledgeLoss() -> MediaFailure?
+    /// The file of which the host has less than the disk needs, and how long it should be, in bytes; the image itself
+    /// where all is well.
+    var truncatedFile: (path: String, length: Int64) { get }
 }
 
 extension DiskImage {

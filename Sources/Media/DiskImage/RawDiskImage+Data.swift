@@ -330,6 +330,12 @@ extension RawDiskImage {
         truncatedEnd != nil || protectionFile?.isTruncated(UInt64(capacity) >> blockShift) == true
     }
 
+    public var truncatedFile: (path: String, length: Int64) {
+        let blocks = UInt64(capacity) >> blockShift
+        return truncatedEnd == nil && protectionFile?.isTruncated(blocks) == true
+            ? (Self.protectionPath(ofImage: path), ProtectionFile.length(blocks)) : (path, capacity)
+    }
+
     /// Notes that a file has become shorter than the disk: the next write behind its end would make it longer again,
     /// with zeros for what was there. A loss that is known already stays as it is. It gives the error number of the
     /// loss, and waits for the file system.
@@ -377,6 +383,9 @@ extension RawDiskImage {
             // What the host could not write out until now is a part of this loss, not a new one after it.
             _ = store.synchronizeData()
             _ = protectionFile?.store.synchronizeData()
+            if let failure = MediaFailure.of(protectionFile?.restore(UInt64(capacity) >> blockShift) ?? 0) {
+                return failure
+            }
             let code = store.noteLoss(nil)
             guard code == 0 else {
                 // It may be removed all the same, but not durably.
@@ -385,6 +394,8 @@ extension RawDiskImage {
             }
             losses.setNoted(0)
             store.dropCache()
+            // What was looked at until now may have been in memory alone.
+            recovery.stop()
             protectionFile?.forget()
             losses.acknowledge()
             return nil

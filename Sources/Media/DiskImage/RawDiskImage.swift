@@ -65,7 +65,10 @@ public final class RawDiskImage: DiskImage {
         (marks, keptOperation) = Self.notes(of: store)
         let noted = store.notedLoss
         // What the cache holds may be what the device has not; nothing of it is mapped yet.
-        if noted != nil { store.dropCache() }
+        if noted != nil {
+            store.dropCache()
+            protection?.store.dropCache()
+        }
         losses = LossRecord(noted: noted)
     }
 
@@ -213,8 +216,12 @@ public final class RawDiskImage: DiskImage {
             noteTruncation()
             throw .capacityMismatch(path: path, length: found, expected: before)
         }
+        guard !isTruncated else {
+            noteTruncation()
+            throw .protection(path: Self.protectionPath(ofImage: path), reason: "is truncated")
+        }
         // That of the new blocks first; without them it does no harm.
-        if let code = protectionFile?.resize(to: capacity), code != 0 {
+        if let code = protectionFile?.resize(to: capacity, synchronize: synchronizeProtection), code != 0 {
             throw .system(
                 SystemError(code: code, operation: "resize", path: Self.protectionPath(ofImage: path)))
         }

@@ -140,13 +140,11 @@ extension ProtectionFile {
         guard found.type == type, found.blockSize == blockSize else {
             throw .protection(path: path, reason: "is of another type or block size than its disk")
         }
-        // Bits that a crash has left in memory alone would not be set durably any more.
-        if bits.contains(where: { $0 != 0 }), case let code = file.synchronizeData(), code != 0 {
-            throw .system(SystemError(code: code, operation: "synchronize", path: path))
-        }
         let protection = ProtectionFile(file, type: type, blockSize: blockSize, regionBits: bits, clock: clock)
         let blocks = UInt64(capacity) / UInt64(blockSize)
-        if found.blocks < blocks, case let code = protection.resize(to: capacity), code != 0 {
+        guard found.blocks < blocks else { return protection }
+        let code = protection.resize(to: capacity) { protection.store.synchronizeData() }
+        guard code == 0 else {
             throw .system(SystemError(code: code, operation: "resize", path: path))
         }
         return protection
@@ -163,14 +161,30 @@ extension ProtectionFile {
         SystemError(code: Errno.notSupported, operation: "use", path: path)
     }
 
-    /// Makes room for a disk of `capacity` bytes, durably; 0 or an error number.
-    func resize(to capacity: Int64) -> Int32 {
+    /// Makes room for a disk of `capacity` bytes, durably by `synchronize`; 0 or an error number. What is longer stays
+    /// so: an image that could not be made longer may have left that.
+    func resize(to capacity: Int64, synchronize: () -> Int32) -> Int32 {
         let blocks = UInt64(capacity) / UInt64(blockSize)
+        var code: Int32 = 0
+        if isTruncated(blocks) {
+            code = store.truncate(to: Self.length(blocks))
+            // The length first: a header that promises more than there is would be damage.
+            if code == 0 { code = synchronize() }
+        }
+        if code == 0 { code = writeHeader(blocks) }
+        return code == 0 ? synchronize() : code
+    }
+
+    private func writeHeader(_ blocks: UInt64) -> Int32 {
         let header = Self.header(type, blockSize: blockSize, blocks: blocks)
-        var code = store.truncate(to: Self.length(blocks))
-        // The length first: a header that promises more than there is would be damage.
-        if code == 0 { code = store.synchronize() }
-        if code == 0 { code = Self.code(store.write(header.rawSpan, offset: 0), header.count) }
+        return Self.code(store.write(header.rawSpan, offset: 0), header.count)
+    }
+
+    /// Puts down what is before the protection information of so many blocks, durably: somebody may have cut the file
+    /// and made it long again. 0 or an error number.
+    func restore(_ blocks: UInt64) -> Int32 {
+        var code = writeHeader(blocks)
+        if code == 0 { code = regions.restore() }
         return code == 0 ? store.synchronizeData() : code
     }
 

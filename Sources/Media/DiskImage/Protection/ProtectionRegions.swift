@@ -30,6 +30,8 @@ final class ProtectionRegions: Sendable {
         /// The regions with a bit that have been written since the opening.
         var active: [Int: Region] = [:]
         var suspect: Set<Int> = []
+        /// The regions whose bits are becoming durable, for a writer that comes then.
+        var beginning: Set<Int> = []
 
         /// Whether it has changed.
         mutating func setBit(_ region: Int, _ isSet: Bool) -> Bool {
@@ -75,30 +77,33 @@ final class ProtectionRegions: Sendable {
     /// Says that a write to a region begins; 0, or the error number with which it may not. `synchronize` makes the file
     /// durable.
     func begin(_ region: Int, synchronize: () -> Int32) -> Int32 {
-        if enter(region, makes: false) { return 0 }
+        if enter(region) { return 0 }
         return marking.withLock { _ in
-            if enter(region, makes: false) { return 0 }
+            if enter(region) { return 0 }
             // Not with the state locked: whoever synchronises asks for it.
-            let (isNew, code) = state.withLock { state in
-                state.setBit(region, true) ? (true, write(region, state)) : (false, 0)
+            let code = state.withLock { state in
+                state.beginning.insert(region)
+                return state.setBit(region, true) ? write(region, state) : 0
             }
-            let synchronized = isNew && code == 0 ? synchronize() : code
-            guard synchronized == 0 else {
-                state.withLock { state in
-                    if state.setBit(region, false) { _ = write(region, state) }
+            // A bit that an opening has found may be in memory alone, too.
+            let synchronized = code == 0 ? synchronize() : code
+            state.withLock { state in
+                state.beginning.remove(region)
+                if synchronized == 0 {
+                    state.active[region, default: Region()].writers += 1
+                } else if !state.suspect.contains(region), state.setBit(region, false) {
+                    _ = write(region, state)
                 }
-                return synchronized
             }
-            _ = enter(region, makes: true)
-            return 0
+            return synchronized
         }
     }
 
-    /// Counts a writer of a region that has its bit, or has it now; false when there is no such region.
-    private func enter(_ region: Int, makes: Bool) -> Bool {
+    /// Counts a writer of a region that has its bit; false when it has not.
+    private func enter(_ region: Int) -> Bool {
         state.withLock { state in
-            guard makes || state.active[region] != nil else { return false }
-            state.active[region, default: Region()].writers += 1
+            guard state.active[region] != nil else { return false }
+            state.active[region]?.writers += 1
             return true
         }
     }
@@ -117,6 +122,17 @@ final class ProtectionRegions: Sendable {
         case .done: return 0
         case .failed(let code): return code
         case .wouldBlock: return Errno.wouldBlock
+        }
+    }
+
+    /// Puts all bits down again; 0 or an error number.
+    func restore() -> Int32 {
+        state.withLock { state in
+            switch store.write(state.bits.rawSpan, offset: Self.offset) {
+            case .done(let count): count == state.bits.count ? 0 : MediaFailure.truncatedNumber
+            case .failed(let code): code
+            case .wouldBlock: Errno.wouldBlock
+            }
         }
     }
 
@@ -158,7 +174,8 @@ final class ProtectionRegions: Sendable {
         state.withLock { state in
             for region in regions {
                 state.suspect.remove(region)
-                if state.active[region] == nil, state.setBit(region, false) { _ = write(region, state) }
+                guard state.active[region] == nil, !state.beginning.contains(region) else { continue }
+                if state.setBit(region, false) { _ = write(region, state) }
             }
             suspectCount.store(state.suspect.count, ordering: .releasing)
         }

@@ -111,6 +111,8 @@ extension RawDiskImage {
         _ request: FileRequest, _ protectionFile: ProtectionFile, _ body: () -> FileResult,
         tags: (UInt64, UInt64) -> Int32
     ) -> FileResult {
+        // Protection information would make its file longer that is too short, and then nobody would see it any more.
+        guard !isTruncated else { return .failed(noteTruncation()) }
         let (first, blocks) = (firstBlock(request), blocks(request))
         let code = protectionFile.change(first, blocks, synchronizeOwn: synchronizeProtection) {
             tags(first, blocks)
