@@ -74,6 +74,27 @@ final class ProtectionFilesTests {
         await controller.shutDown()
     }
 
+    @Test("no file is the medium of one disk and the protection information of another")
+    func bothAtOnce() async throws {
+        try await controller.start()
+        let path = image("left")
+        try write(Data(count: 8192), path)
+        try Self.protect(path)
+        let itself = await fixture.refusal {
+            try await controller.adoptDisk(DiskAdoption(image: "left.img.pi", name: "thief", blockSize: 512))
+        }
+        #expect(itself?.code == .conflict, "\(itself?.message ?? "-")")
+        #expect(itself?.message.contains("adopt \(path)") == true, "\(itself?.message ?? "-")")
+        try write(Data(count: 8192), image("other") + ".pi")
+        let spec = Disk.Spec(size: nil, blockSize: 512, image: image("other") + ".pi")
+        try await controller.createDisk("thief", spec)
+        try write(Data(count: 8192), image("other"))
+        let image = await fixture.refusal { try await controller.adoptDisk(DiskAdoption(image: "other")) }
+        #expect(image?.code == .conflict && image?.message.contains("'thief'") == true, "\(image?.message ?? "")")
+        #expect(try await controller.disks().map(\.name) == ["thief"])
+        await controller.shutDown()
+    }
+
     @Test("an image that stays where it is, is not used with anything beside it")
     func external() async throws {
         try await controller.start()

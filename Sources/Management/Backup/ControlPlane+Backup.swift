@@ -218,10 +218,13 @@ extension ControlPlane {
             try checkIsWhole(disk)
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
             if disk.spec.protection != 0 {
+                let path = RawDiskImage.protectionPath(ofImage: folder.imagePath(disk.image))
+                guard folder.exists(path) else {
+                    throw Self.isNotWhole(thing, "its protection information \(path) is missing")
+                }
                 sources.append(
                     Source(
-                        path: RawDiskImage.protectionPath(ofImage: folder.imagePath(disk.image)),
-                        name: RawDiskImage.protectionPath(ofImage: disk.image), thing: thing))
+                        path: path, name: RawDiskImage.protectionPath(ofImage: disk.image), thing: thing))
             }
         }
         for library in try query({ () throws(CatalogError) in try catalog.libraries() })

@@ -313,11 +313,19 @@ extension ControlPlane {
         }
         let journal = RawDiskImage.journalPath(ofImage: image)
         let journalIdentity = (try? FileStatus.of(journal))?.identity
+        let protectionIdentity = (try? FileStatus.of(RawDiskImage.protectionPath(ofImage: image)))?.identity
+        try checkIsNoProtection(image)
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
             let path = folder.imagePath(user.image)
             let other = (try? FileStatus.of(path))?.identity
             if other == identity {
                 throw ManagementError(.conflict, "image \(image) is already the medium of disk '\(user.name)'")
+            }
+            if let other, other == protectionIdentity {
+                throw ManagementError(
+                    .conflict,
+                    "the protection information of image \(image) would be the medium of disk '\(user.name)'; give it "
+                        + "another name")
             }
             // The file is there, so whatever leads to it has its identity.
             if (try? FileStatus.of(RawDiskImage.journalPath(ofImage: path)))?.identity == identity {

@@ -47,11 +47,21 @@ extension ControlPlane {
                 + "\(folder.path)/\(StateFolder.imageFolder), or move the file away")
     }
 
+    /// Refuses an image that is the protection information of another one beside it.
+    func checkIsNoProtection(_ image: String) throws(ManagementError) {
+        let suffix = RawDiskImage.protectionPath(ofImage: "")
+        guard image.hasSuffix(suffix) else { return }
+        let whole = String(image.dropLast(suffix.count))
+        guard (try? RawDiskImage.protection(ofImage: whole)) != nil else { return }
+        throw ManagementError(
+            .conflict, "\(image) is the protection information of an image; adopt \(whole), and it goes with that")
+    }
+
     /// Refuses a new image where protection information, or what has its name, has been left.
     func checkHasNoProtection(newImage path: String) throws(ManagementError) {
         let file = RawDiskImage.protectionPath(ofImage: path)
         guard try StateFolder.hasEntry(file) else { return }
         throw ManagementError(
-            .conflict, "\(file) exists already and belongs to no disk; move it away, or remove it")
+            .conflict, "\(file) exists already; give the disk another name, or move the file away if it is no disk's")
     }
 }

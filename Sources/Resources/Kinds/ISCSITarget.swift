@@ -225,7 +225,10 @@ public enum ISCSITarget: ResourceKind {
                 Field("group", \.group, .text(.name(of: "group")), help: "The group of initiators."),
                 Field(
                     "units", \.units, ISCSITarget.units, option: "lun",
-                    help: "A logical unit number and a device; may be given several times."),
+                    help: """
+                        A logical unit number and a device; may be given several times. Not every initiator knows \
+                        numbers above 16383.
+                        """),
                 Field(
                     "allUnits", \.allUnits, .flag, .withDefault(false),
                     help: "Show all units to a group that was given some only."),

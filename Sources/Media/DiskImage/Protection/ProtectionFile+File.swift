@@ -51,9 +51,9 @@ extension ProtectionFile {
         let length: Int64
         do throws(SystemError) {
             // Before the opening as well: to open a device may do something to it.
-            guard isPlain(try FileStatus.of(path, followsLinks: false)) else { throw foreign(path) }
+            try checkPlain(FileStatus.of(path, followsLinks: false), path)
             let file = try File.open(path: path, [.readOnly, .noFollow, .nonBlocking])
-            guard isPlain(try file.status()) else { throw foreign(path) }
+            try checkPlain(file.status(), path)
             length = try file.size()
             let code = header.modifyBytes { read(file, &$0, 0) }
             if code == MediaFailure.truncatedNumber { throw foreign(path) }
@@ -79,7 +79,12 @@ extension ProtectionFile {
 
     private static func refusal(_ error: SystemError, _ path: String) -> DiskImageError {
         switch error.code {
-        case Errno.noSuchFile: .protection(path: path, reason: "is missing")
+        case Errno.noSuchFile:
+            .protection(
+                path: path,
+                reason: "is missing; put it back, or, to do without it, move the image away, delete the disk and adopt "
+                    + "the image")
+        case Errno.isLink: .protection(path: path, reason: "is a link, or has another name too")
         case Errno.notSupported: .protection(path: path, reason: "is damaged, or another file")
         default: .system(error)
         }
@@ -122,9 +127,9 @@ extension ProtectionFile {
         let length: Int64
         do throws(SystemError) {
             // Before the opening as well: to open a device may do something to it.
-            guard isPlain(try FileStatus.of(path, followsLinks: false)) else { throw foreign(path) }
+            try checkPlain(FileStatus.of(path, followsLinks: false), path)
             file = try File.open(path: path, [.readWrite, .noFollow, .nonBlocking])
-            guard isPlain(try file.status()) else { throw foreign(path) }
+            try checkPlain(file.status(), path)
             length = try file.size()
             for (offset, code) in [
                 (Int64(0), header.modifyBytes { Self.read(file, &$0, 0) }),
@@ -156,6 +161,12 @@ extension ProtectionFile {
     }
 
     private static func isPlain(_ status: FileStatus) -> Bool { status.kind == .regular && status.linkCount == 1 }
+
+    private static func checkPlain(_ status: FileStatus, _ path: String) throws(SystemError) {
+        if isPlain(status) { return }
+        let isLink = status.kind == .link || status.kind == .regular
+        throw isLink ? SystemError(code: Errno.isLink, operation: "use", path: path) : foreign(path)
+    }
 
     private static func foreign(_ path: String) -> SystemError {
         SystemError(code: Errno.notSupported, operation: "use", path: path)
