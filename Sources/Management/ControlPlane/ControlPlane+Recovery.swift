@@ -77,8 +77,8 @@ extension ControlPlane {
 
     // MARK: Removal, of what is marked
 
-    /// Removes image and row of a disk that is not complete. What has the name of protection information goes only where
-    /// the disk has some, and not when it is known that none was made (`hasProtection`).
+    /// Removes image and row of a disk that is not complete. What has the name of protection information goes only
+    /// where the disk has some, and not when it is known that none was made (`hasProtection`).
     func removeRemains(of disk: DiskRecord, hasProtection: Bool = true) throws(ManagementError) {
         if !disk.imageIsExternal {
             let path = folder.imagePath(disk.image)
