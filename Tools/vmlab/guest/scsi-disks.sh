@@ -244,6 +244,8 @@ file_systems() {
     file_system n512 512 512
     file_system e512 512 4096 --physical-block-size 4096
     file_system k4 4096 4096
+    # The kernel's initiator asks for no protection information; it is there all the same.
+    file_system protected 512 512 --protection 1
     check "a disk whose blocks are not aligned" carousel disk create shifted --size 96MiB --physical-block-size 4096 \
         --alignment 7
     check "login" login_as default shifted
