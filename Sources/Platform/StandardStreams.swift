@@ -11,6 +11,16 @@ public enum StandardStreams {
         }
     }
 
+    /// Whether nobody can read any more what is written to standard output: the other end of its pipe was closed.
+    public static var outputHasNoReader: Bool { hasNoReader(STDOUT_FILENO) }
+
+    /// The same of another pipe that is open, as the system numbers it.
+    static func hasNoReader(_ fileDescriptor: Int32) -> Bool {
+        var output = pollfd(fd: fileDescriptor, events: 0, revents: 0)
+        // Safe: the call uses the one structure.
+        return unsafe poll(&output, 1, 0) == 1 && output.revents & Int16(POLLERR) != 0
+    }
+
     /// Writes all of `bytes` to standard output, and waits where that does not take more.
     public static func write(_ bytes: [UInt8]) throws(SystemError) {
         try write(bytes, to: STDOUT_FILENO, "write to standard output")

@@ -48,6 +48,13 @@ struct EventList: AsyncParsableCommand {
         }
         let isJSON = output.isJSON
         let told = Lock(start)
+        // A reader that has gone away has seen enough, also when nothing comes any more.
+        let watch = Task {
+            while (try? await Task.sleep(for: Self.readerWatch)) != nil {
+                if StandardStreams.outputHasNoReader { Self.exit() }
+            }
+        }
+        defer { watch.cancel() }
         try await daemon.follow(Event.description, after: start, filters: filters) { event in
             told.withLock { $0 = event["name"]?.text }
             return Self.tell(event, isJSON: isJSON)
@@ -56,6 +63,9 @@ struct EventList: AsyncParsableCommand {
         let rest = told.withLock { $0 }.map { "; 'carousel events --follow --after \($0)' goes on from here" } ?? ""
         throw CommandFailure(.unavailable, "the daemon has stopped\(rest)")
     }
+
+    /// How often it looks whether somebody still reads.
+    private static let readerWatch: Duration = .milliseconds(200)
 
     /// Whether somebody reads what is printed.
     private static let canTell = Lock(true)
