@@ -314,7 +314,6 @@ extension ControlPlane {
         let journal = RawDiskImage.journalPath(ofImage: image)
         let journalIdentity = (try? FileStatus.of(journal))?.identity
         let protectionIdentity = (try? FileStatus.of(RawDiskImage.protectionPath(ofImage: image)))?.identity
-        try checkIsNoProtection(image)
         for user in try query({ () throws(CatalogError) in try catalog.disks() }) {
             let path = folder.imagePath(user.image)
             let other = (try? FileStatus.of(path))?.identity
@@ -345,6 +344,7 @@ extension ControlPlane {
                     .conflict, "image \(image) is the protection information of disk '\(user.name)'; give another file")
             }
         }
+        try checkIsNoProtection(image)
     }
 
     /// Whether two paths that may lead nowhere are one in the end. Links of folders are followed only where the last
