@@ -57,6 +57,9 @@ struct CompareSubcommand: AsyncParsableCommand {
     @Option(help: "How much of a tape is written before its jobs.")
     var tapeLength = ByteLength(1 << 30)
 
+    @Option(help: "A shell command that is run before the first job, when all is written.")
+    var onceFilled: String?
+
     @Argument(help: "Only the jobs whose name contains one of these words.")
     var words: [String] = []
 
@@ -82,6 +85,7 @@ struct CompareSubcommand: AsyncParsableCommand {
         if let floorFile { contestants.append(Contestant(.floor, try BareLoop(path: floorFile, isMapped: false))) }
         if let mappedFile { contestants.append(Contestant(.mapped, try BareLoop(path: mappedFile, isMapped: true))) }
         try await fill(contestants)
+        if let onceFilled { try Self.run(onceFilled) }
         var results = Results()
         var hasFailed = false
         show(ResultTable.heading)
@@ -104,6 +108,14 @@ struct CompareSubcommand: AsyncParsableCommand {
         if !goals.isEmpty { show("\ngoals") }
         for line in ResultTable.lines(of: goals) { show(line) }
         if hasFailed || !goals.allSatisfy(\.isReached) { throw ExitCode.failure }
+    }
+
+    private static func run(_ command: String) throws {
+        let shell = try Process.run(URL(fileURLWithPath: "/bin/sh"), arguments: ["-c", command])
+        shell.waitUntilExit()
+        guard shell.terminationStatus == 0 else {
+            throw Complaint("'\(command)' has ended with \(shell.terminationStatus)")
+        }
     }
 
     /// Lines come at once, even into a pipe.
