@@ -230,12 +230,14 @@ struct PageKeeperTests {
 
     @Test("An extent in use is not given up", .locksMemory)
     func use() throws {
-        try withWindow(limit: extent, idleDuration: .milliseconds(1)) { keeper, sample, window in
+        // Longer than this thread has to wait for a processor, and a third of the time for which the extent is in use.
+        let idleDuration = Duration.milliseconds(500)
+        try withWindow(limit: extent, idleDuration: idleDuration) { keeper, sample, window in
             try window.warm(0..<1)
             soon { keeper.keptBytes == extent }
             var (lost, gained) = (0, 0)
-            // However long the keeper takes: before the second extent asks again, the first was read.
-            for _ in 0..<40 {
+            let end = ContinuousClock.now + idleDuration * 3
+            while ContinuousClock.now < end {
                 for offset in onePass(1..<2) {
                     if try window.bytes(offset - extent, 4096) == nil { lost += 1 }
                     if try window.bytes(offset) != nil { gained += 1 }
