@@ -122,8 +122,8 @@ public struct CommandDescriptor<Device: DeviceServer>: Sendable {
     let passesReservation: ReservationException?
 
     /// A row. `usage` is the CDB usage data without byte 0, from byte 1 on; in byte 1 of a command with a service
-    /// action, bits 4–0 are added by themselves. NACA is added to CONTROL; its obsolete bits are never allowed, so the
-    /// last byte is normally zero.
+    /// action, bits 4 to 0 are added by themselves. NACA is added to CONTROL; its obsolete bits are never allowed, so
+    /// the last byte is normally zero.
     public init(
         _ operationCode: UInt8, serviceAction: UInt8? = nil, _ name: String, usage: [UInt8],
         direction: DataDirection = .none, conditions: CommandConditions = [], ordering: OrderingClass = .shared,

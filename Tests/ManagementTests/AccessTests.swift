@@ -149,6 +149,19 @@ struct AccessTests {
         #expect(try await controller.targets().count == 3)
     }
 
+    @Test("a target shows no more units than there is room for, wherever their numbers are")
+    func fullMap() throws {
+        let plane = controller.plane
+        let devices = try plane.deviceUnits(keys: [Int64]())
+        let shown = { (count: Int) in Dictionary(uniqueKeysWithValues: (0..<count).map { ($0, Int64($0 + 100)) }) }
+        let limit = ISCSITarget.maximumUnits
+        try plane.checkNumbers([ISCSITarget.numbers.upperBound: 1], present: shown(limit - 1), target: "t", devices)
+        let refusal = #expect(throws: ManagementError.self) {
+            try plane.checkNumbers([ISCSITarget.numbers.upperBound: 1], present: shown(limit), target: "t", devices)
+        }
+        #expect(refusal?.code == .conflict && refusal?.message.contains("16384 is the most") == true)
+    }
+
     @Test("units of two libraries are never at one target, nor do they come while somebody is logged in")
     func homes() async throws {
         try await fixture.makeLibrary("second")
