@@ -36,8 +36,8 @@ enum SBCErasureTests {
         }
     }
 
-    /// Waits until an operation is over: until then all that comes is NOT READY with `code`, and the progress by REQUEST
-    /// SENSE does not go back.
+    /// Waits until an operation is over: until then all that comes is NOT READY with `code`, and the progress that
+    /// REQUEST SENSE tells does not go back.
     private static func waitUntilReady(_ disk: Disk, _ code: AdditionalSenseCode) throws {
         var last = -1
         while true {
