@@ -89,8 +89,8 @@ extension DiskDeviceServer {
         // A granularity of one block is not reported (zero): QEMU 7.2 aborts when it reads one.
         let blocks = UInt32(Self.provisioningGranularity >> Int(blockShift))
         let granularity = blocks > 1 ? blocks : 0
-        // WSNZ.
-        var bytes: [UInt8] = [0x01, Self.maximumCompareAndWriteLength]
+        // WSNZ zero: WRITE SAME of zero blocks means all to the last one.
+        var bytes: [UInt8] = [0x00, Self.maximumCompareAndWriteLength]
         bytes.appendBE16(UInt16(granularity))
         bytes.appendBE32(UInt32(maximumTransferBlocks))
         bytes.appendBE32(UInt32(Self.optimalTransferLength >> Int(blockShift)))
@@ -100,7 +100,7 @@ extension DiskDeviceServer {
         bytes.appendBE32(granularity)
         // UGAVALID, alignment 0.
         bytes.appendBE32(granularity > 0 ? 0x8000_0000 : 0)
-        bytes.appendBE64(Self.maximumWriteSameLength)
+        bytes.appendBE64(maximumWriteSameLength)
         // Atomic writes of any alignment and granularity, without boundaries.
         bytes.appendBE32(UInt32(maximumAtomicBlocks))
         return bytes + [UInt8](repeating: 0, count: 60 - bytes.count)

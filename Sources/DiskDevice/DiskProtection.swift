@@ -219,7 +219,7 @@ extension DiskDeviceServer {
             task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count, ProtectionTransfer(place))
     }
 
-    private func isWriteSame32(_ task: SCSITask) -> Bool {
+    func isWriteSame32(_ task: SCSITask) -> Bool {
         task.commandDescriptorBlock.variableLengthServiceAction == VariableLengthAction.writeSame32
     }
 
@@ -229,7 +229,7 @@ extension DiskDeviceServer {
     /// given back with UNMAP.
     func writeSameProtected(_ task: SCSITask) -> CommandProgress {
         guard let data = task.dataOut.lease.take() else { return task.good() }
-        let extent = BlockExtent(task.commandDescriptorBlock)
+        let extent = writeSameExtent(task)
         let isZero = isZeroWithoutProtection(data)
         let chunk = isZero ? nil : leaseRepetitions(task, data, extent.count)
         // The steps to come ask for its protection information.

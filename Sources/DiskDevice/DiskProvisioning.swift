@@ -71,7 +71,7 @@ extension DiskDeviceServer {
     /// The extent of a command that frees storage; nil when it has no more.
     private func deallocatedExtent(_ task: SCSITask, _ index: Int) -> BlockExtent? {
         let block = task.commandDescriptorBlock
-        guard block.operationCode == OperationCode.unmap else { return index == 0 ? BlockExtent(block) : nil }
+        guard block.operationCode == OperationCode.unmap else { return index == 0 ? writeSameExtent(task) : nil }
         guard let list = task.dataOut.lease.take() else { return nil }
         let extent = Self.unmapExtent(of: list, index)
         task.dataOut.lease = consume list
@@ -107,19 +107,32 @@ extension DiskDeviceServer {
         return deallocateNext(task)
     }
 
-    // MARK: WRITE SAME(10) and (16) (SBC-4 clauses 5.50 and 5.51)
+    // MARK: WRITE SAME (SBC-4 clauses 5.50 to 5.52)
 
-    /// The most blocks that one WRITE SAME fills: MAXIMUM WRITE SAME LENGTH.
-    static let maximumWriteSameLength: UInt64 = 32768
+    /// The most bytes of blocks that one WRITE SAME fills. COMPARE AND WRITE waits for it as long as that takes.
+    static let maximumWriteSameBytes = 128 << 20
+
+    /// MAXIMUM WRITE SAME LENGTH, in blocks.
+    var maximumWriteSameLength: UInt64 { UInt64(Self.maximumWriteSameBytes) >> blockShift }
+
+    /// The blocks that a WRITE SAME fills, once it has begun.
+    func writeSameExtent(_ task: SCSITask) -> BlockExtent {
+        BlockExtent(first: BlockExtent(task.commandDescriptorBlock).first, count: UInt64(task.totalCount))
+    }
 
     func beginWriteSame(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock
-        let extent = BlockExtent(block)
-        // WSNZ: zero does not mean "to the end".
-        guard extent.count > 0 else {
-            return task.failInvalidField(byte: BlockExtent.lengthOffset(block.operationCode))
+        var extent = BlockExtent(block)
+        if extent.count == 0 {
+            // WSNZ is zero: to the last block that there is now.
+            let blockCount = self.blockCount
+            guard extent.first < blockCount else {
+                return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
+            }
+            extent = BlockExtent(first: extent.first, count: blockCount - extent.first)
         }
-        if let refusal = refusal(extent, limit: Self.maximumWriteSameLength, task) { return refusal }
+        if let refusal = refusal(extent, limit: maximumWriteSameLength, task) { return refusal }
+        task.totalCount = Int(extent.count)
         let hasNoData = block.operationCode != OperationCode.writeSame10 && block.flags & 0x01 != 0
         let length = hasNoData ? 0 : transferLength(task, 1)
         if hasNoData, carriesProtection(task) {
@@ -133,7 +146,7 @@ extension DiskDeviceServer {
     }
 
     func writeSame(_ task: SCSITask) -> CommandProgress {
-        let extent = BlockExtent(task.commandDescriptorBlock)
+        let extent = writeSameExtent(task)
         image.beginWriting(task.fileRequest)
         if carriesProtection(task) { return writeSameProtected(task) }
         guard let data = task.dataOut.lease.take() else { return writeSameZeros(task, isProtected: false) }
@@ -158,7 +171,7 @@ extension DiskDeviceServer {
     }
 
     func fillCompleted(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        let extent = BlockExtent(task.commandDescriptorBlock)
+        let extent = writeSameExtent(task)
         if case .failed(let failure) = result {
             return failWrite(task, failure, block: extent.first + UInt64(task.progressCount))
         }
@@ -175,7 +188,7 @@ extension DiskDeviceServer {
 
     /// Writes zeros to the next piece.
     private func zeroNext(_ task: SCSITask) -> CommandProgress {
-        let extent = BlockExtent(task.commandDescriptorBlock)
+        let extent = writeSameExtent(task)
         let done = UInt64(task.progressCount)
         guard done < extent.count else { return finishWrite(task) }
         let (first, blocks) = (extent.first + done, min(image.maximumDeallocation, extent.count - done))

@@ -206,6 +206,9 @@ public protocol DeviceAssembly: Sendable {
     func startLibrary(
         _ library: LibraryRecord, cartridges: [CartridgeRecord], cartridgeFolder: String, targetName: String
     ) throws(ManagementError)
+    /// PRODUCT REVISION LEVEL of the unit with that key: of its profile, or of microcode that an initiator has
+    /// activated; nil when it does not run.
+    func revision(ofUnit key: Int64) -> String?
     /// Offers the library no longer and closes its cartridges.
     func stopLibrary(_ library: LibraryRecord, targetName: String)
     /// Moves a cartridge in the running library, and in the catalog with it: between elements, out to the vault or in

@@ -98,7 +98,10 @@ extension CommonCommands {
                 OperationCode.writeBuffer, "WRITE BUFFER", usage: usage, direction: .dataOut,
                 conditions: change.union(echoes),
                 begin: { _, task, nexus in nexus.logicalUnit.beginWriteBuffer(task) },
-                execute: { _, task, nexus in nexus.logicalUnit.writeBuffer(task, nexus) }),
+                execute: { _, task, nexus in nexus.logicalUnit.writeBuffer(task, nexus) }
+            )
+            // MODE SPECIFIC, which a mode of microcode has.
+            .allowing(LogicalUnit.modeSpecific, inByte: 1, isShown: false),
         ]
     }
 }

@@ -41,12 +41,19 @@ public final class LogicalUnit: Sendable {
     private let countersOfReactors = Lock<[ObjectIdentifier: CommandCounters]>([:])
     /// Told of commands that have failed because of the medium or the host.
     private let whenFailed: (@Sendable (CommandFailure) -> Void)?
+    /// Told when other microcode is active.
+    let whenMicrocodeChanged: (@Sendable (MicrocodeChange) -> Void)?
 
     /// The logical unit of `server`, which serves no other. `whenFailed` is called on reactors, for each command that
-    /// the medium or the host has let fail; it must not wait.
-    public init(_ server: any DeviceServer, whenFailed: (@Sendable (CommandFailure) -> Void)? = nil) {
+    /// the medium or the host has let fail, and `whenMicrocodeChanged` on any thread, when another revision is active;
+    /// they must not wait.
+    public init(
+        _ server: any DeviceServer, whenFailed: (@Sendable (CommandFailure) -> Void)? = nil,
+        whenMicrocodeChanged: (@Sendable (MicrocodeChange) -> Void)? = nil
+    ) {
         self.server = server
         self.whenFailed = whenFailed
+        self.whenMicrocodeChanged = whenMicrocodeChanged
         commands = server.commands
         attachedNexuses = server.attachedNexuses
         homeReactor = server.homeReactor

@@ -85,6 +85,7 @@ public final class SCSITask {
         var command = 0
         var step = 0
         var progressCount = 0
+        var totalCount = 0
         var orderingClass = OrderingClass.shared
     }
     var fields = Fields()
@@ -148,6 +149,11 @@ public final class SCSITask {
     public var progressCount: Int {
         get { fields.progressCount }
         set { fields.progressCount = newValue }
+    }
+    /// Another number of a handler's own, for example how many blocks there are in all.
+    public var totalCount: Int {
+        get { fields.totalCount }
+        set { fields.totalCount = newValue }
     }
     /// `DeviceServer.mediumGeneration` of the medium that the command is for, where the device compares it.
     public var mediumGeneration: UInt32 { fields.mediumGeneration }

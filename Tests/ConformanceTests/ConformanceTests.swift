@@ -2,6 +2,7 @@ import Authentication
 import Conformance
 import ISCSI
 import Platform
+import SCSI
 import Testing
 
 @Suite("The conformance suite against Carousel's own server")
@@ -22,8 +23,54 @@ struct CarouselConformanceTests {
         let fixture = try ServerFixture()
         var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
         target.allowsDataLoss = true
+        target.allowsErasure = true
         target.silence = .milliseconds(10)
-        expectClean(try ConformanceSuite.run(ConformanceSuite.tests, against: target), passed: 400)
+        let report = try ConformanceSuite.run(ConformanceSuite.tests, against: target)
+        expectClean(report, passed: 440)
+        for name in Self.ofType2 { expectSkipped(report, name) }
+    }
+
+    /// Those for disks with type 2 protection information alone.
+    private static let ofType2 = [
+        "SBC.Variable.Tags", "SBC.Variable.ReferenceTag", "SBC.Variable.Guard", "SBC.Variable.ShortForms",
+    ]
+
+    private func expectSkipped(_ report: ConformanceReport, _ name: String) {
+        guard case .skipped = report.entries.first(where: { $0.test.name == name })?.verdict else {
+            Issue.record("\(name) is not skipped")
+            return
+        }
+    }
+
+    @Test("With type 2 protection information, no test of disks and copies fails, and its own pass")
+    func protected() throws {
+        let fixture = try ServerFixture(protection: .type2)
+        var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
+        target.allowsDataLoss = true
+        target.allowsErasure = true
+        target.silence = .milliseconds(10)
+        let report = try ConformanceSuite.run(ConformanceSuite.tests(groups: ["SBC", "Copy"]), against: target)
+        expectClean(report, passed: 80)
+        for name in Self.ofType2 {
+            #expect(report.entries.first { $0.test.name == name }?.verdict == .passed, "\(name)")
+        }
+    }
+
+    @Test("Without permission nothing is erased, and nothing is copied")
+    func unpermitted() throws {
+        let fixture = try ServerFixture()
+        var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
+        let erasures = ConformanceSuite.tests(groups: ["SBC.Sanitize", "SBC.Format"])
+        #expect(erasures.count == 7)
+        for allowsDataLoss in [false, true] {
+            target.allowsDataLoss = allowsDataLoss
+            let report = try ConformanceSuite.run(erasures, against: target)
+            #expect(report.total.skipped == erasures.count)
+        }
+        target.allowsDataLoss = false
+        target.allowsErasure = true
+        let tests = erasures + ConformanceSuite.tests(groups: ["Copy.Segment"])
+        #expect(try ConformanceSuite.run(tests, against: target).total.skipped == tests.count)
     }
 
     @Test("With CHAP both ways, no test of CHAP and login fails")

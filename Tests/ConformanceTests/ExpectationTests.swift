@@ -122,4 +122,12 @@ struct ExpectationTests {
             #expect(throws: TestEnd.self) { try Wire.targetPortGroups(in: Array(groups.prefix(length))) }
         }
     }
+
+    @Test("The guard of protection information is the CRC of the standard")
+    func guardTag() {
+        // The examples of SBC-4 clause 4.21.4.4, in blocks of 32 bytes.
+        #expect(SBCVariableTests.guardTag([UInt8](repeating: 0, count: 32)) == 0)
+        #expect(SBCVariableTests.guardTag([UInt8](repeating: 0xFF, count: 32)) == 0xA293)
+        #expect(SBCVariableTests.guardTag((0..<32).map { UInt8($0) }) == 0x0224)
+    }
 }

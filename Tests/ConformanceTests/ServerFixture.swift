@@ -33,7 +33,8 @@ final class ServerFixture {
         let path = TemporaryPath(prefix: "carousel-conformance")
     }
 
-    init(authentication: AuthenticationPolicy = .none) throws {
+    /// With disks of that protection information.
+    init(authentication: AuthenticationPolicy = .none, protection: ProtectionType? = nil) throws {
         engine = try FileEngine(threads: 2)
         var reactors: [Reactor] = []
         for index in 0..<2 {
@@ -44,14 +45,18 @@ final class ServerFixture {
         self.reactors = reactors
         let target = Target(name: Self.targetName, alias: "conformance", homeReactor: nil)
         files = [TemporaryFile(), TemporaryFile()]
+        let copies = CopyManager()
         for (number, file) in files.enumerated() {
-            let image = try RawDiskImage.create(path: file.path.path, capacity: 8 << 20, blockSize: 512, engine: engine)
-            let unit = DiskDeviceServer(
+            let image = try RawDiskImage.create(
+                path: file.path.path, capacity: 8 << 20, blockSize: 512, protection: protection, engine: engine)
+            let server = DiskDeviceServer(
                 image: image,
                 identity: DeviceIdentity(
                     vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "C000000\(number)",
-                    naa: 0x3000_0000_0000_00C1 + UInt64(number)))
-            target.map(LogicalUnit(unit), at: number)
+                    naa: 0x3000_0000_0000_00C1 + UInt64(number)), copyManager: copies)
+            let unit = LogicalUnit(server)
+            copies.add(unit)
+            target.map(unit, at: number)
         }
         let targets = TargetDirectory()
         targets.add(target)

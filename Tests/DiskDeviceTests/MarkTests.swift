@@ -169,4 +169,19 @@ struct MarkTests {
         #expect(port.execute(command(3), dataOut: long).status == .good)
         #expect(port.read(6, 1) == [UInt8](repeating: 0, count: 512))
     }
+
+    @Test("A list of REASSIGN BLOCKS has 65536 bytes at most, whatever the initiator offers")
+    func longestList() throws {
+        let port = try DiskFixture(blocks: 64).initiator()
+        // LONGLIST.
+        let command: [UInt8] = [OperationCode.reassignBlocks, 1, 0, 0, 0, 0]
+        func list(_ length: Int) -> [UInt8] {
+            var list: [UInt8] = []
+            list.appendBE32(UInt32(length - 4))
+            return list + [UInt8](repeating: 0, count: length - 4)
+        }
+        #expect(port.execute(command, dataOut: list(65536)).status == .good)
+        #expect(
+            port.sense(command, dataOut: list(65540)) == SenseData(.illegalRequest, .parameterListLengthError))
+    }
 }

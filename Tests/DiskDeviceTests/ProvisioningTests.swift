@@ -99,6 +99,43 @@ struct ProvisioningTests {
         #expect(statusDescriptors(port) == [[0, 8192, 1]])
     }
 
+    @Test(
+        "WRITE SAME of zero blocks fills all from its address to the last block, of whatever it has",
+        arguments: [Form.ten, .sixteen], [0x00, 0x08] as [UInt8])
+    func writeSameToTheEnd(form: Form, flags: UInt8) throws {
+        // More than the length field of ten bytes can say.
+        let fixture = try DiskFixture(blocks: 100_000)
+        let port = fixture.initiator()
+        let code: UInt8 = form == .ten ? 0x41 : 0x93
+        for byte in [0xAB, 0x00] as [UInt8] {
+            let block = [UInt8](repeating: byte, count: 512)
+            port.write(6, [UInt8](repeating: 1, count: 512))
+            #expect(port.execute(form.command(code, lba: 7, count: 0, flags: flags), dataOut: block).status == .good)
+            #expect(port.read(6, 2) == [UInt8](repeating: 1, count: 512) + block)
+            for lba in [65541, 65542, 65543, 99_999] { #expect(port.read(lba, 1) == block) }
+        }
+        // The last block alone.
+        let last = [UInt8](repeating: 2, count: 512)
+        #expect(port.execute(form.command(code, lba: 99_999, count: 0, flags: flags), dataOut: last).status == .good)
+        #expect(port.read(99_998, 2) == [UInt8](repeating: 0, count: 512) + last)
+    }
+
+    @Test("A WRITE SAME to the last block does not follow a disk that grows while it goes on")
+    func writeSameWhileGrowing() throws {
+        let engine = SimulatedEngine()
+        let fixture = try DiskFixture(blocks: 16384, engine: engine)
+        let port = fixture.initiator()
+        engine.hold()
+        let block = [UInt8](repeating: 3, count: 512)
+        let outcome = port.submit(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 0), dataOut: block).outcome
+        fixture.settle()
+        try fixture.unit.resize(to: 32768 * 512)
+        engine.release()
+        #expect(outcome.wait().status == .good)
+        _ = port.sense(CDB.ten(OperationCode.read10, lba: 0, count: 1))
+        #expect(port.read(16383, 2) == block + [UInt8](repeating: 0, count: 512))
+    }
+
     @Test("Long deallocation goes piece by piece; writes wait for a piece in the lane and not on the reactor")
     func pieces() throws {
         let engine = SimulatedEngine()
@@ -132,22 +169,25 @@ struct ProvisioningTests {
         #expect(status.wait().dataIn.count == 24)
     }
 
-    @Test("WRITE SAME refuses zero blocks, too many, and what leaves the medium")
+    @Test("WRITE SAME refuses too many blocks, also when it names them by zero, and what leaves the medium")
     func writeSameLimits() throws {
-        let port = try DiskFixture(blocks: 1 << 17).initiator()
+        // MAXIMUM WRITE SAME LENGTH.
+        let most = 1 << 18
+        let port = try DiskFixture(blocks: most + 1).initiator()
         let zeros = [UInt8](repeating: 0, count: 512)
+        func sixteen(_ lba: UInt64, _ count: Int, flags: UInt8 = 8) -> [UInt8] {
+            CDB.sixteen(OperationCode.writeSame16, lba: lba, count: count, flags: flags)
+        }
         #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 0), dataOut: zeros) == invalidField(7))
-        #expect(
-            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 0), dataOut: zeros) == invalidField(10))
-        #expect(
-            port.execute(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 32768, flags: 8), dataOut: zeros).status
-                == .good)
-        #expect(
-            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: 0, count: 32769), dataOut: zeros) == invalidField(10)
-        )
-        #expect(
-            port.sense(CDB.sixteen(OperationCode.writeSame16, lba: (1 << 17) - 1, count: 2), dataOut: zeros)
-                == outOfRange)
+        #expect(port.sense(sixteen(0, 0), dataOut: zeros) == invalidField(10))
+        #expect(port.sense(CDB.thirtyTwo(0x0D, lba: 0, count: 0), dataOut: zeros) == invalidField(28))
+        #expect(port.execute(sixteen(1, 0), dataOut: zeros).status == .good)
+        #expect(port.execute(sixteen(0, most), dataOut: zeros).status == .good)
+        #expect(port.sense(sixteen(0, most + 1), dataOut: zeros) == invalidField(10))
+        #expect(port.sense(sixteen(UInt64(most), 2), dataOut: zeros) == outOfRange)
+        for lba in [UInt64(most) + 1, 1 << 63, .max] {
+            #expect(port.sense(sixteen(lba, 0), dataOut: zeros) == outOfRange)
+        }
         let odd = SenseData(.illegalRequest, .invalidFieldInCommandInformationUnit)
         #expect(port.sense(CDB.ten(OperationCode.writeSame10, lba: 0, count: 1), dataOut: zeros + zeros) == odd)
         #expect(

@@ -29,7 +29,9 @@ struct VariableLengthTests {
                 == SenseData(.miscompare, .miscompareDuringVerify, information: 0))
         #expect(port.execute(command(0x0C, lba: 9, count: 1, flags: 0x02), dataOut: block).status == .good)
         #expect(port.execute(command(0x0D, lba: 16, count: 4), dataOut: block).status == .good)
+        #expect(port.execute(command(0x0D, lba: 60, count: 0), dataOut: block).status == .good)
         #expect(port.read(9, 1) == block && port.read(19, 1) == block)
+        #expect(port.read(59, 5) == [UInt8](repeating: 0, count: 512) + block + block + block + block)
         // UNMAP, and NDOB.
         #expect(port.execute(command(0x0D, lba: 0, count: 64, flags: 0x09)).status == .good)
         #expect(port.read(16, 1) == [UInt8](repeating: 0, count: 512))
@@ -59,7 +61,7 @@ struct VariableLengthTests {
         #expect(port.sense(command(0x09, lba: 0, count: 1, flags: 0x20)) == invalidField(10, bit: 5))
         #expect(port.sense(command(0x0A, lba: 0, count: 1, flags: 0x04)) == invalidField(10, bit: 2))
         #expect(port.sense(command(0x0D, lba: 0, count: 1, flags: 0x10), dataOut: block) == invalidField(10, bit: 4))
-        #expect(port.sense(command(0x0D, lba: 0, count: 0), dataOut: block) == invalidField(28))
+        #expect(port.sense(command(0x0D, lba: 64, count: 0), dataOut: block) == outOfRange)
         #expect(port.sense(command(0x09, lba: 64, count: 1)) == outOfRange)
         #expect(port.sense(command(0x09, lba: .max, count: .max)) == outOfRange)
         for action in [0, 0x08, 0x11, 0x13, 0x29, 0x109, 0xFFFF] as [UInt16] {

@@ -47,6 +47,24 @@ struct CorpusTests {
         }
     }
 
+    @Test("The seeds lead each command that has lists and forms of its own to GOOD")
+    func commands() {
+        for (number, seed) in FuzzTarget.cdb.seeds.enumerated() { expectKept(.cdb, seed, "seed \(number)") }
+        let commands: [(code: UInt8, actions: [UInt8])] = [
+            (0x7F, [0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x12]), (0x83, [0x00, 0x01, 0x10, 0x11]),
+            (0x84, [0x00, 0x03, 0x04, 0x05, 0x07]), (0x48, [0x01, 0x02]),
+            (0x3B, [0x04, 0x05, 0x06, 0x07, 0x0A, 0x0D, 0x0E, 0x0F]), (0x3C, [0x03, 0x0A]),
+        ]
+        for (code, actions) in commands {
+            for action in actions {
+                #expect(FuzzTarget.hasSucceeded([code, action]), "\(String(code, radix: 16)) \(action)")
+            }
+        }
+        for code: UInt8 in [0x04, 0x07, 0x3F, 0x41, 0x42, 0x93, 0x9C] {
+            #expect(FuzzTarget.hasSucceeded([code]), "\(String(code, radix: 16))")
+        }
+    }
+
     private func expectKept(_ target: FuzzTarget, _ input: [UInt8], _ name: String) {
         do throws(FuzzFinding) {
             try target.run(input)

@@ -344,6 +344,8 @@ public final class FakeDevices: DeviceAssembly {
         try note { $0.libraries.insert(library.name) }
     }
 
+    public func revision(ofUnit key: Int64) -> String? { nil }
+
     public func stopLibrary(_ library: LibraryRecord, targetName: String) {
         notes.withLock { _ = $0.libraries.remove(library.name) }
     }

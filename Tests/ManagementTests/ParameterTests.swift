@@ -2,6 +2,7 @@ import Bytes
 import Foundation
 import ISCSI
 import Initiator
+import Logging
 import ManagementTestSupport
 import Platform
 import Resources
@@ -70,6 +71,46 @@ struct ParameterTests {
             #expect(try dataIn(other, sense)[6] == 4 && dataIn(other, reportInformation) == [0, 0, 0, 0])
             let library = try logIn("vtl", devices, unit: 1)
             #expect(try dataIn(library, reportInformation, unit: 1) == [0, 0, 0, 3] + information)
+        }
+    }
+
+    @Test("microcode of a drive is shown, an event and the log tell of it, and it stays where it was saved")
+    func microcode() async throws {
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        func download(_ session: BlockingInitiator, _ mode: UInt8, _ revision: String) throws -> SCSIStatus {
+            let bytes = Array(revision.utf8)
+            return try send(
+                session, [OperationCode.writeBuffer, mode, 0, 0, 0, 0, 0, 0, UInt8(bytes.count), 0], bytes, unit: 1)
+        }
+        let lines = Lock<[String]>([])
+        let logger = Logger.collecting(.notice) { line in lines.withLock { $0.append(line) } }
+        try await serveDevices(at: path, logger: logger) { controller, devices in
+            let content = try await controller.profile("ibm-ult3580-td8").content
+                .replacingOccurrences(of: "\"ibm-ult3580-td8\"", with: "\"mine\"")
+                .replacingOccurrences(of: "\"revision\"", with: "\"acceptsMicrocode\": true, \"revision\"")
+            _ = try await controller.addProfile(ProfileAddition(file: "a.json", content: content, replaces: false))
+            try await controller.createLibrary(
+                "vtl", Library.Spec(profile: "ibm-03584l32", drives: 1, driveProfile: "mine", slots: 4))
+            let session = try logIn("vtl", devices, unit: 1)
+            #expect(try await controller.drives(library: "vtl").map(\.status.revision) == ["N9M1"])
+            #expect(try download(session, 0x05, "N9M2") == .good)
+            #expect(try download(session, 0x04, "X1  ") == .good)
+            #expect(try await controller.drives(library: "vtl").map(\.status.revision) == ["X1"])
+            var events: [EventSummary] = []
+            for _ in 0..<500 where events.count < 2 {
+                events = try await controller.events(kind: "drive")
+                try await Task.sleep(for: .milliseconds(10))
+            }
+            #expect(events.map(\.name) == ["vtl/drive:1", "vtl/drive:1"])
+            #expect(events.map(\.verb) == ["microcode", "microcode"])
+            #expect(Set(events.map(\.new)) == [["revision": "N9M2"], ["revision": "X1"]])
+            #expect(events.allSatisfy { $0.actor.hasPrefix("iqn.") })
+            let told = lines.withLock { $0 }.filter { $0.hasPrefix("microcode activated") }
+            #expect(told.count == 2 && told[1].contains("from=N9M2") && told[1].contains("to=X1"), "\(told)")
+        }
+        try await serveDevices(at: path) { controller, _ in
+            let revisions = try await controller.drives(library: "vtl").map(\.status.revision)
+            #expect(revisions == ["N9M2"])
         }
     }
 }

@@ -114,6 +114,16 @@ struct DiagnosticTests {
         #expect(read(port, 0x0A).sense == SenseData(.abortedCommand, .echoBufferOverwritten))
     }
 
+    @Test("MODE SPECIFIC is refused by its bit in modes that have none")
+    func modeSpecific() {
+        let port = UnitFixture().initiator()
+        for mode in [0x02, 0x0A] as [UInt8] {
+            for bit in 5...7 {
+                #expect(write(port, mode | 1 << UInt8(bit), [1]).sense == .invalidField(byte: 1, bit: UInt8(bit)))
+            }
+        }
+    }
+
     @Test("The data buffer is written and read at any offset inside of it")
     func data() {
         let port = UnitFixture().initiator()
@@ -128,94 +138,12 @@ struct DiagnosticTests {
         #expect(write(port, 0x02, [1], 1).sense == .invalidField(byte: 2))
     }
 
-    @Test("Microcode changes the revision; saved it stays, unsaved it goes, and the others are told")
-    func microcode() {
-        let store = ParameterStore()
-        let fixture = UnitFixture()
-        fixture.device.acceptsMicrocode = true
-        fixture.unit.keepParameters(with: store)
-        let (port, other) = (fixture.initiator(), fixture.initiator("iqn.2026-11.test:b"))
-        func revision(_ port: InMemoryPort) -> [UInt8] {
-            Array(port.execute([OperationCode.inquiry, 0, 0, 0, 96, 0]).dataIn[32..<36])
-        }
-        #expect(revision(port) == Array("1   ".utf8))
-        #expect(write(port, 0x05, Array("AB01".utf8) + [0, 1, 2]).status == .good)
-        #expect(other.clearUnitAttentions() == [.microcodeHasBeenChanged] && port.clearUnitAttentions() == [])
-        #expect(revision(other) == Array("AB01".utf8))
-        #expect(store.kept[KeptParameter(.microcode)] == Array("AB01".utf8))
-        #expect(write(port, 0x04, Array("AB02".utf8)).status == .good && revision(port) == Array("AB02".utf8))
-        #expect(other.clearUnitAttentions() == [.microcodeHasBeenChanged])
-        // What was kept, in another life; not where the profile accepts none.
-        for accepts in [true, false] {
-            let again = UnitFixture()
-            again.device.acceptsMicrocode = accepts
-            again.unit.keepParameters(with: ParameterStore(store.kept))
-            #expect(revision(again.initiator()) == Array((accepts ? "AB01" : "1   ").utf8))
-        }
-        // In pieces, which follow one another.
-        #expect(write(port, 0x0F, []).sense == SenseData(.illegalRequest, .commandSequenceError))
-        #expect(write(port, 0x0E, [1, 2], at: 4).sense == .invalidField(byte: 3))
-        #expect(write(port, 0x0E, Array("AB03".utf8)).status == .good)
-        #expect(write(other, 0x0E, [1, 2], at: 4).sense == .invalidField(byte: 3))
-        #expect(write(port, 0x0E, [1, 2], at: 4).status == .good)
-        #expect(write(port, 0x0E, [3], at: 5).sense == .invalidField(byte: 3))
-        #expect(write(port, 0x0E, [3], at: 6).status == .good && revision(port) == Array("AB02".utf8))
-        #expect(write(other, 0x0F, []).status == .good && revision(port) != Array("AB02".utf8))
-        #expect(port.clearUnitAttentions() == [.microcodeHasBeenChanged] && revision(port) == Array("AB03".utf8))
-        #expect(write(other, 0x0F, []).sense == SenseData(.illegalRequest, .commandSequenceError))
-        // Nothing changes.
-        #expect(write(port, 0x05, []).status == .good)
-        #expect(write(port, 0x05, [0x41, 0x42, 0x43]).sense == SenseData(.illegalRequest, .parameterListLengthError))
-        #expect(write(port, 0x05, [0x41, 0x42, 0x0A, 0x43]).sense == .invalidParameter(byte: 2))
-        #expect(write(port, 0x0E, Array("AB04".utf8), 1).sense == .invalidField(byte: 2))
-        for mode in [0x06, 0x07, 0x0D] as [UInt8] {
-            #expect(write(port, mode, Array("AB04".utf8)).sense == .invalidField(byte: 1, bit: 4))
-        }
-        store.fail()
-        #expect(write(port, 0x05, Array("AB04".utf8)).sense?.key == .hardwareError)
-        #expect(revision(port) == Array("AB03".utf8) && other.clearUnitAttentions() == [])
-    }
-
-    @Test("What was deferred waits until it is kept; what came in its place waits on")
-    func deferredMicrocode() {
-        let store = ParameterStore()
-        let fixture = UnitFixture()
-        fixture.device.acceptsMicrocode = true
-        fixture.unit.keepParameters(with: store)
-        let port = fixture.initiator()
-        #expect(write(port, 0x0E, Array("AB01".utf8)).status == .good)
-        store.hold()
-        let results = KeptOutcomes()
-        port.submit([OperationCode.writeBuffer, 0x0F] + [UInt8](repeating: 0, count: 8)) { results.add($0) }
-        while store.waiting == 0 { sleepMilliseconds(1) }
-        #expect(write(port, 0x0E, Array("AB02".utf8)).status == .good)
-        store.release()
-        while results.all.isEmpty { sleepMilliseconds(1) }
-        #expect(results.all.first?.status == .good)
-        #expect(store.kept[KeptParameter(.microcode)] == Array("AB01".utf8))
-        #expect(write(port, 0x0F, []).status == .good)
-        #expect(store.kept[KeptParameter(.microcode)] == Array("AB02".utf8))
-        #expect(write(port, 0x0F, []).sense == SenseData(.illegalRequest, .commandSequenceError))
-        // BUSY and a failure consume nothing.
-        #expect(write(port, 0x0E, Array("AB03".utf8)).status == .good)
-        store.hold()
-        for _ in 0..<UnitParameters.Limit.waiting {
-            fixture.unit.parameters.change({ [:] }, { _, proceed in proceed() })
-        }
-        #expect(write(port, 0x0F, []).status == .busy)
-        store.release()
-        #expect(write(port, 0x0F, []).status == .good)
-        #expect(store.kept[KeptParameter(.microcode)] == Array("AB03".utf8))
-        #expect(write(port, 0x0E, Array("AB04".utf8)).status == .good)
-        store.fail()
-        for _ in 0..<2 { #expect(write(port, 0x0F, []).sense?.key == .hardwareError) }
-    }
-
     @Test("Microcode and other modes are refused", arguments: [0x00, 0x04, 0x05, 0x06, 0x07, 0x0D, 0x0E, 0x0F, 0x1C])
     func otherModes(mode: Int) {
         let port = UnitFixture().initiator()
         #expect(write(port, UInt8(mode), [1, 2, 3, 4]).sense == .invalidField(byte: 1, bit: 4))
         #expect(read(port, UInt8(mode)).sense == .invalidField(byte: 1, bit: 4))
         #expect(read(port, UInt8(mode) | 0x20).sense == .invalidField(byte: 1, bit: 5))
+        #expect(write(port, UInt8(mode) | 0xC0, [1, 2, 3, 4]).sense == .invalidField(byte: 1, bit: 7))
     }
 }

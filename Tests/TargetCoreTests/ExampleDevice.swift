@@ -143,9 +143,9 @@ final class UnitFixture: @unchecked Sendable {
     let unit: LogicalUnit
     let target: Target
 
-    init(isSerial: Bool = false) {
+    init(isSerial: Bool = false, whenMicrocodeChanged: (@Sendable (MicrocodeChange) -> Void)? = nil) {
         device = ExampleDevice(homeReactor: isSerial ? TestReactors.first : nil)
-        unit = LogicalUnit(device)
+        unit = LogicalUnit(device, whenMicrocodeChanged: whenMicrocodeChanged)
         target = Target(
             name: "iqn.2026-11.dev.carousel:example", alias: "", homeReactor: isSerial ? TestReactors.first : nil)
         target.map(unit, at: 0)

@@ -60,6 +60,26 @@ struct SelfDescriptionTests {
         #expect(port.execute([OperationCode.inquiry, 1, 0x8A, 0, 255, 0]).sense?.fieldPointer?.byte == 2)
     }
 
+    @Test("Of more ports than the SCSI Ports page lists, it lists those of the lowest identifiers")
+    func manyPorts() {
+        let fixture = UnitFixture()
+        // As many as are listed, and two more.
+        let (most, identifiers) = (UInt16(128), (UInt16(1)...130).reversed())
+        let port = InMemoryPort(
+            "iqn.2026-11.test:a", target: fixture.target, reactor: fixture.reactor, portIdentifier: 1,
+            of: Array(identifiers))
+        port.clearUnitAttentions()
+        let page = port.execute([OperationCode.inquiry, 1, 0x88, 0xFF, 0xFF, 0]).dataIn
+        #expect(Int(page.rawSpan.loadBE16(at: 2)) == page.count - 4)
+        var listed: [UInt16] = []
+        var offset = 4
+        while offset + 12 <= page.count {
+            listed.append(page.rawSpan.loadBE16(at: offset + 2))
+            offset += 12 + Int(page.rawSpan.loadBE16(at: offset + 10))
+        }
+        #expect(offset == page.count && listed == Array(1...most))
+    }
+
     @Test("MODE SENSE gives the same page alone and among all; subpages only when asked for")
     func modeSense() throws {
         let port = UnitFixture().initiator()

@@ -126,6 +126,27 @@ struct UnitParameterTests {
 
     // MARK: Priorities
 
+    @Test("Priorities of their own are for so many nexuses, others get INSUFFICIENT RESOURCES, and lose nothing")
+    func priorityLimit() {
+        let fixture = UnitFixture()
+        let port = fixture.initiator()
+        func set(_ priority: UInt8, scope: UInt8 = 0x40) -> CommandResult {
+            port.maintenanceOut(0x0E, [priority] + [UInt8](repeating: 0, count: 7), second: scope)
+        }
+        for number in 0..<NexusPriorities.limit {
+            let other = Registrant(
+                TransportID(bytes: InMemoryPort.transportID(of: "iqn.2026-11.test:\(number)")), target: "t",
+                targetPort: 1)
+            #expect(fixture.unit.priorities.set(2, of: other) == true)
+        }
+        #expect(set(3).sense == SenseData(.illegalRequest, .insufficientResources))
+        // To have none of its own needs no room, and SET PRIORITY for all makes some.
+        #expect(set(0).status == .good)
+        #expect(set(1, scope: 0x80).status == .good)
+        #expect(set(3).status == .good)
+        #expect(port.maintenanceIn(0x0E).dataIn[4] == 3)
+    }
+
     private func descriptor(_ priority: UInt8, _ initiator: String) -> [UInt8] {
         let transportID = InMemoryPort.transportID(of: initiator)
         var bytes: [UInt8] = [priority, 0, 0, 1, 0, 0]

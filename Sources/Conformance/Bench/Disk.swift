@@ -7,6 +7,8 @@ struct Disk {
     /// The first block that tests of SBC write, and how many follow that they may.
     static let scratch = 256
     static let scratchLength = 1024
+    /// How many blocks at the end tests of commands that reach it write, and put back.
+    static let tailLength = 4
 
     let wire: Wire
     let blockLength: Int
@@ -37,6 +39,12 @@ struct Disk {
         var cdb: [UInt8] = [OperationCode.serviceActionIn16, 0x10] + [UInt8](repeating: 0, count: 8)
         cdb.appendBE32(UInt32(allocationLength))
         return .reading(cdb + [0, 0], allocationLength)
+    }
+
+    /// The type of protection information that the medium is formatted with, 1 to 3; nil when it has none.
+    var protectionType: Int? {
+        guard let capacity = longCapacity, capacity[12] & 1 != 0 else { return nil }
+        return Int(capacity[12] >> 1 & 0x07) + 1
     }
 
     /// A field of the Block Limits page; zero means that there is no such limit, or no such page.

@@ -33,15 +33,49 @@ enum SBCProvisioningTests {
         },
         ConformanceTest.disk(
             "WriteSame.Zero", "5.50",
-            "With WSNZ a NUMBER OF LOGICAL BLOCKS of zero is refused with INVALID FIELD IN CDB.", .dataLoss
+            "A NUMBER OF LOGICAL BLOCKS of zero means all to the last block; with WSNZ it is refused, INVALID FIELD IN "
+                + "CDB.", .dataLoss
         ) { disk in
-            // Without WSNZ it would mean all blocks to the end.
-            guard disk.refusesZeroWriteSame else { throw TestEnd.skipped("WSNZ is zero") }
+            let forms = try disk.wire.supported(writeSames)
+            guard !disk.refusesZeroWriteSame else {
+                for operationCode in forms {
+                    try expectInvalidField(
+                        try disk.writing(operationCode, first, 0, disk.zeros(1)),
+                        at: [operationCode == OperationCode.writeSame10 ? 7 : 10],
+                        "command \(Wire.hex(operationCode)) of no blocks")
+                }
+                return
+            }
+            guard disk.maximumWriteSame == 0 || disk.maximumWriteSame >= 3 else {
+                throw TestEnd.skipped("MAXIMUM WRITE SAME LENGTH is below 3")
+            }
+            let end = Int(disk.count) - Disk.tailLength
+            let before = try disk.read(end, Disk.tailLength)
+            try ending(with: { try disk.write(end, before) }) {
+                for (seed, operationCode) in forms.enumerated() where disk.last <= Disk.highestAddress(operationCode) {
+                    let around = try disk.fill(end, Disk.tailLength, seed: seed)
+                    let block = disk.pattern(1, seed: 20 + seed)
+                    try expectGood(
+                        try disk.writing(operationCode, disk.count - 3, 0, block),
+                        "command \(Wire.hex(operationCode)) of zero blocks")
+                    let untouched = Array(around.prefix(disk.blockLength))
+                    try disk.expect(
+                        untouched + block + block + block, at: end,
+                        "the last three blocks the same, and the one before as it was")
+                }
+            }
+        },
+        ConformanceTest.disk(
+            "WriteSame.ZeroBeyond", "5.50", "Of zero blocks that begin beyond the end, the address is out of range.",
+            .dataLoss
+        ) { disk in
+            guard !disk.refusesZeroWriteSame else { throw TestEnd.skipped("WSNZ is one") }
             for operationCode in try disk.wire.supported(writeSames) {
-                try expectInvalidField(
-                    try disk.writing(operationCode, first, 0, disk.zeros(1)),
-                    at: [operationCode == OperationCode.writeSame10 ? 7 : 10],
-                    "command \(Wire.hex(operationCode)) of no blocks")
+                for start in [disk.count + 1, Disk.highestAddress(operationCode)] where start > disk.count {
+                    try expectOutOfRange(
+                        try disk.writing(operationCode, start, 0, disk.zeros(1)),
+                        "command \(Wire.hex(operationCode)) of zero blocks at \(start)")
+                }
             }
         },
         ConformanceTest.disk(

@@ -1,9 +1,9 @@
 internal import Bytes
 internal import SCSI
 
-/// Cache, power, removal, write protection, 32-byte commands and protection fields of disks (SBC-4).
+/// Cache, power, removal, write protection and protection fields of disks (SBC-4).
 enum SBCUnitTests {
-    static let all = cache + power + protection + uncorrectable + variableLength
+    static let all = cache + power + protection + uncorrectable
 
     private static let first = UInt64(Disk.scratch)
     /// DPO and FUA.
@@ -191,52 +191,5 @@ enum SBCUnitTests {
             }
             try disk.expect(before, at: Disk.scratch, "all blocks to be readable when they have been written")
         }
-    ]
-
-    // MARK: 32-byte commands
-
-    private static let read32: UInt16 = 0x0009
-    private static let write32: UInt16 = 0x000B
-
-    private static let variableLength = [
-        ConformanceTest.disk(
-            "Variable.Transfer", "5.19", "READ(32) reads what WRITE(32) has written, and so does READ(10).", .dataLoss
-        ) { disk in
-            try disk.wire.need("READ(32)", OperationCode.variableLength, read32)
-            try disk.wire.need("WRITE(32)", OperationCode.variableLength, write32)
-            let data = disk.pattern(4, seed: 3)
-            try expectGood(
-                try disk.wire.run(
-                    .writing(Disk.block(OperationCode.variableLength, first, 4, action: write32), data)), "WRITE(32)")
-            let found = try expectGood(
-                try disk.wire.run(
-                    .reading(Disk.block(OperationCode.variableLength, first, 4, action: read32), data.count)),
-                "READ(32)")
-            try require(found == data, "what was written", got: "other data")
-            try disk.expect(data, at: Disk.scratch, "what was written")
-        },
-        ConformanceTest.disk(
-            "Variable.Beyond", "5.19", "READ(32) that leaves the medium meets LOGICAL BLOCK ADDRESS OUT OF RANGE."
-        ) { disk in
-            try disk.wire.need("READ(32)", OperationCode.variableLength, read32)
-            for (start, count) in [(disk.last, 2), (disk.count, 1), (UInt64.max, 1)] as [(UInt64, UInt64)] {
-                let cdb = Disk.block(OperationCode.variableLength, start, count, action: read32)
-                try expectOutOfRange(
-                    try disk.wire.run(.reading(cdb, Int(count) * disk.blockLength)), "READ(32) at \(start)")
-            }
-        },
-        ConformanceTest.disk(
-            "Variable.AdditionalLength", "5.19",
-            "An ADDITIONAL CDB LENGTH other than 18h is refused: INVALID FIELD IN CDB."
-        ) { disk in
-            try disk.wire.need("READ(32)", OperationCode.variableLength, read32)
-            for length: UInt8 in [0x00, 0x08, 0x14, 0x1C, 0xF8] {
-                var cdb = Disk.block(OperationCode.variableLength, 0, 1, action: read32)
-                cdb[7] = length
-                try expectInvalidField(
-                    try disk.wire.run(.reading(cdb, disk.blockLength)), at: [7],
-                    "READ(32) with ADDITIONAL CDB LENGTH \(Wire.hex(length))")
-            }
-        },
     ]
 }

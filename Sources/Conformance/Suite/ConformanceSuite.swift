@@ -23,8 +23,11 @@ public enum ConformanceSuite {
         TaskManagementTests.all, PersistentReservationTests.all,
         SPCInquiryTests.all, SPCReportTests.all, SPCModeTests.all, SPCParameterTests.all,
         SBCRangeTests.all, SBCProvisioningTests.all, SBCCompareTests.all, SBCUnitTests.all,
+        SBCVariableTests.all, CopyTests.all, TokenTests.all,
         SAMTests.all, ControlPageTests.all, ACATests.all, ALUATests.all, ALUAStateTests.all,
         DigestTests.all, CHAPTests.all, SNACKTests.all, ReassignTests.all, ConnectionTests.all,
+        // Last, for they leave nothing of what others have written.
+        SBCErasureTests.all,
     ].flatMap { $0 }
 
     /// The tests whose name is `name` or begins with one of `groups` (GROUP or GROUP.SUBJECT); all when nothing is

@@ -14,6 +14,9 @@ public struct ConformanceTarget: Sendable {
     public var mutualCredential: CHAPCredential?
     /// Whether tests may overwrite data on the logical unit and reset the target.
     public var allowsDataLoss = false
+    /// Whether tests may destroy all data on the logical unit, by SANITIZE and FORMAT UNIT, where they may overwrite
+    /// some.
+    public var allowsErasure = false
     /// How long an answer may take.
     public var answerLimit = Duration.seconds(3)
     /// How long a test may take.

@@ -58,6 +58,8 @@ enum Requirement: Hashable, Sendable {
     case disk
     /// The user allows that data on the logical unit is lost, and that other initiators are disturbed.
     case dataLoss
+    /// The user allows that all data on the logical unit is destroyed, by SANITIZE and FORMAT UNIT.
+    case erasure
     /// A CHAP credential of the initiator.
     case credential
     /// A CHAP credential of the target.

@@ -108,6 +108,8 @@ struct Survey: Sendable {
             isDisk ? nil : "the logical unit is no disk of \(Self.minimumBlockCount) blocks"
         case .dataLoss:
             target.allowsDataLoss ? nil : "--data-loss is not given"
+        case .erasure:
+            target.allowsErasure ? nil : "--erase is not given"
         case .credential:
             target.credential != nil ? nil : "no CHAP name and secret are given"
         case .mutualCredential:

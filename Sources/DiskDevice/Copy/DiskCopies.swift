@@ -434,11 +434,12 @@ extension DiskDeviceServer {
         switch task.commandDescriptorBlock.operationCode {
         case OperationCode.write6, OperationCode.write10, OperationCode.write12, OperationCode.write16,
             OperationCode.writeAndVerify10, OperationCode.writeAndVerify12, OperationCode.writeAndVerify16,
-            OperationCode.orWrite16, OperationCode.compareAndWrite, OperationCode.writeSame10,
-            OperationCode.writeSame16, OperationCode.writeAtomic16,
-            // WRITE(32), WRITE AND VERIFY(32) and WRITE SAME(32): the others change nothing.
-            OperationCode.variableLength:
+            OperationCode.orWrite16, OperationCode.compareAndWrite, OperationCode.writeAtomic16:
             [BlockExtent(task.commandDescriptorBlock)]
+        case OperationCode.writeSame10, OperationCode.writeSame16: [writeSameExtent(task)]
+        // WRITE(32), WRITE AND VERIFY(32) and WRITE SAME(32): the others change nothing.
+        case OperationCode.variableLength:
+            [isWriteSame32(task) ? writeSameExtent(task) : BlockExtent(task.commandDescriptorBlock)]
         // WRITE LONG, whose length is one of bytes.
         case OperationCode.writeLong10, OperationCode.serviceActionOut16:
             [BlockExtent(first: BlockExtent(task.commandDescriptorBlock).first, count: 1)]

@@ -46,6 +46,7 @@ extension ControlPlane {
                 status.profile = drive.profile
                 status.serialNumber = drive.identity.serialNumber
                 status.naa = drive.identity.naaText
+                status.revision = assembly.revision(ofUnit: drive.identity.id)
                 status.cartridge = cartridges.first { $0.location == .element(element) }?.barcode
                 drives.append(Resource(name: "\(library.name)/\(element)", spec: NoFields(), status: status))
             }
@@ -321,6 +322,7 @@ extension ControlPlane {
             }
         status.serialNumber = unitSerialNumber(of: library)
         status.naa = library.identity.naaText
+        status.revision = assembly.revision(ofUnit: key)
         status.created = library.created
         status.problem = problem
         return Resource(name: library.name, spec: spec, status: status, generation: library.generation)

@@ -23,10 +23,12 @@ final class LibraryDrive: DriveBay {
     /// lose data, `checks` are ended for those that are loaded, and `name` is for the log.
     init(
         _ server: TapeDeviceServer, cartridges: CartridgeStore, register: CartridgeRegister, checks: CartridgeChecks,
-        name: String, failures: FailureLog, logger: Logger
+        name: String, failures: FailureLog, logger: Logger,
+        whenMicrocodeChanged: @escaping @Sendable (MicrocodeChange) -> Void
     ) {
         self.server = server
-        unit = LogicalUnit(server, whenFailed: failures.note(of: name, kind: "drive"))
+        unit = LogicalUnit(
+            server, whenFailed: failures.note(of: name, kind: "drive"), whenMicrocodeChanged: whenMicrocodeChanged)
         self.cartridges = cartridges
         self.register = register
         self.checks = checks

@@ -129,7 +129,9 @@ extension LocalDevices {
             drives.append(
                 LibraryDrive(
                     server, cartridges: store, register: register, checks: checks,
-                    name: "drive:\(drive.number) of \(library.name)", failures: failures, logger: logger))
+                    name: "drive:\(drive.number) of \(library.name)", failures: failures, logger: logger,
+                    whenMicrocodeChanged: microcodeLog.note(
+                        of: "\(library.name)/\(ElementAddress(kind: .drive, number: drive.number))", kind: "drive")))
         }
         let changer: ChangerDeviceServer
         do {
@@ -141,7 +143,9 @@ extension LocalDevices {
         } catch {
             throw ManagementError(.damaged, "library '\(library.name)': \(error)")
         }
-        let changerUnit = LogicalUnit(changer, whenFailed: failures.note(of: library.name, kind: "library"))
+        let changerUnit = LogicalUnit(
+            changer, whenFailed: failures.note(of: library.name, kind: "library"),
+            whenMicrocodeChanged: microcodeLog.note(of: library.name, kind: "library"))
         let target = Target(
             name: targetName, alias: library.name, homeReactor: Self.home(of: [changerUnit] + drives.map(\.unit)))
         target.map(changerUnit, at: 0)

@@ -64,6 +64,7 @@ public final class LocalDevices: DeviceAssembly {
     let domains = DiscoveryDomains()
     let refusals: RefusalLog
     let failures: FailureLog
+    let microcodeLog: MicrocodeLog
     let server: ISCSIServer
     /// Sockets on which the service manager listens; portals with their addresses are made of them.
     let inheritedSockets: [ListenSocket]
@@ -88,6 +89,7 @@ public final class LocalDevices: DeviceAssembly {
         let refusals = RefusalLog(logger)
         self.refusals = refusals
         failures = FailureLog(logger)
+        microcodeLog = MicrocodeLog(resources.catalog, logger)
         profiles = resources.profiles
         do {
             cartridgeThreads = try WorkerThreads(
@@ -183,6 +185,8 @@ public final class LocalDevices: DeviceAssembly {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
         }
     }
+
+    public func revision(ofUnit key: Int64) -> String? { units.withLock { $0[key] }?.revision }
 
     /// Whether every reactor answers within `limit`, for which the calling thread waits.
     public func answer(within limit: Duration) -> Bool {

@@ -13,6 +13,8 @@ public enum Drive: ResourceKind {
         public var serialNumber = ""
         /// The NAA designator (VPD page 83h), 16 hexadecimal digits.
         public var naa = ""
+        /// The revision of the microcode that it runs (standard INQUIRY data); nil when it is not served.
+        public var revision: String?
 
         public init() {}
 
@@ -30,6 +32,9 @@ public enum Drive: ResourceKind {
             Field(
                 "naa", \.naa, .text(.any("text")), .required,
                 help: "The NAA designator (VPD page 83h), 16 hexadecimal digits."),
+            Field(
+                "revision", \.revision, .text(.any("text")),
+                help: "The revision of the microcode that it runs; none while it is not served."),
         ]
     }
 

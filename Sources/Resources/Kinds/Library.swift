@@ -82,6 +82,8 @@ public enum Library: ResourceKind {
         public var serialNumber = ""
         /// The NAA designator of the changer (VPD page 83h), 16 hexadecimal digits.
         public var naa = ""
+        /// The revision of the microcode that the changer runs (standard INQUIRY data); nil when it is not served.
+        public var revision: String?
         /// When it was made.
         public var created = Date(timeIntervalSince1970: 0)
         /// Why it is not served, or not all of it; nil when all is well.
@@ -107,6 +109,9 @@ public enum Library: ResourceKind {
             Field(
                 "naa", \.naa, .text(.any("text")), .required,
                 help: "The NAA designator of the changer (VPD page 83h), 16 hexadecimal digits."),
+            Field(
+                "revision", \.revision, .text(.any("text")),
+                help: "The revision of the microcode that the changer runs; none while it is not served."),
             Field("created", \.created, .date, .required, help: "When it was made."),
             Field("problem", \.problem, .text(.any("sentence")), help: "Why it is not served, or not all of it."),
         ]

@@ -84,8 +84,10 @@ extension LogicalUnit {
     }
 
     /// General Statistics and Performance (SPC-5 clause 7.3.10): parameters 0001h and 0002h, and the interval in which
-    /// times are counted, a microsecond. What is weighted by the length of the queue, and how long there was nothing to
-    /// do, is not counted, and zero.
+    /// times are counted, a microsecond. What is weighted by the length of the queue is not counted, and zero. Nor is
+    /// idle time, in which no nexus has a command: each reactor counts its commands for itself, and which of them are
+    /// without one at the same time is known only to who has them all write one word at the beginning and the end of
+    /// each command. Nothing on the way of a command is shared by reactors, and this would be.
     private func appendStatistics(_ value: (LogCounter) -> UInt64, to parameters: inout LogParameters) {
         let blockLength = UInt64(max(1, server.logicalBlockLength))
         var bytes: [UInt8] = []

@@ -12,7 +12,8 @@ public struct KeptParameter: Hashable, Sendable {
         case logCounters
         /// The results of the last self-tests.
         case selfTests
-        /// PRODUCT REVISION LEVEL of microcode that was downloaded and saved.
+        /// PRODUCT REVISION LEVEL of microcode that was downloaded and saved: 0 of that which is active, 1 of that
+        /// which waits to be activated, with a byte that is one when power on does it.
         case microcode
     }
 

@@ -63,6 +63,9 @@ extension LogicalUnit {
         static let echoDescriptor: UInt8 = 0x0B
     }
 
+    /// MODE SPECIFIC of WRITE BUFFER, in byte 1 of the command.
+    static let modeSpecific: UInt8 = 0xE0
+
     func readBuffer(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         let block = task.commandDescriptorBlock
         let identifier = block[2]
@@ -97,6 +100,9 @@ extension LogicalUnit {
         let offset = Int(block.bytes.loadBE24(at: 3))
         let length = Int(block.bytes.loadBE24(at: 6))
         if let mode = microcodeMode(task) { return beginMicrocode(task, mode) }
+        // MODE SPECIFIC is for modes of microcode.
+        let specific = block[1] & Self.modeSpecific
+        guard specific == 0 else { return task.failInvalidField(byte: 1, bit: 7 - specific.leadingZeroBitCount) }
         switch block[1] {
         case BufferMode.data:
             guard block[2] == 0 else { return task.failInvalidField(byte: 2) }

@@ -64,7 +64,8 @@ final class UnitParameters: Sendable {
                     && value.count <= LogicalUnit.ApplicationLog.length
             case .identifyingInformation:
                 value.count <= LogicalUnit.InformationType(rawValue: parameter.number)?.limit ?? 0
-            case .microcode: value.count == Microcode.revisionLength
+            case .microcode:
+                value.count == (parameter.number == 0 ? Microcode.revisionLength : Microcode.Deferred.encodedLength)
             case .selfTests: value.count <= LogicalUnit.selfTestLimit * LogicalUnit.selfTestResultLength
             // Their lengths are checked where they are put in force.
             case .modePage, .logCounters: true
@@ -120,6 +121,7 @@ extension LogicalUnit {
     public func keepParameters(with keeper: any ParameterKeeper) {
         parameters.begin(keeper)
         logs.restore(parameters[KeptParameter(.logCounters)])
+        restoreMicrocode()
         // What a serial unit's pages have an effect on belongs to its reactor, and no command is there before this.
         if let homeReactor {
             homeReactor.postCompletion { [self] in restoreModePages() }
@@ -137,17 +139,18 @@ extension LogicalUnit {
 
     /// Has the command keep `values` and go on with `next`: `return keep(…)`. When they are durable `whenKept` is
     /// called with them, on any thread, also when the command has been aborted meanwhile; what cannot be kept is
-    /// refused with INTERNAL TARGET FAILURE, and has changed nothing. The next change of the unit begins when `next`
-    /// has returned.
+    /// refused with INTERNAL TARGET FAILURE or BUSY after `whenRefused`, and has changed nothing. The next change of
+    /// the unit begins when `next` has returned.
     func keep(
         for task: SCSITask, _ values: @escaping UnitParameters.Values,
         whenKept: @escaping @Sendable ([KeptParameter: [UInt8]]) -> Void = { _ in },
+        whenRefused: @escaping @Sendable () -> Void = {},
         then next: @escaping @Sendable (SCSITask, ITLNexus) -> CommandProgress
     ) -> CommandProgress {
         let reactor = task.reactor
         return task.wait { [parameters] wait in
             parameters.change(values) { outcome, proceed in
-                if case .kept(let values) = outcome { whenKept(values) }
+                if case .kept(let values) = outcome { whenKept(values) } else { whenRefused() }
                 let isAccepted = reactor.postCompletion {
                     wait.resume { task, nexus in
                         switch outcome {

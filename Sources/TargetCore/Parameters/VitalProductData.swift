@@ -7,8 +7,13 @@ extension LogicalUnit {
     var extendedInquiryData: [UInt8] {
         var bytes = [UInt8](repeating: 0, count: 60)
         bytes[0] = server.protectionChecks
-        // ACTIVATE MICROCODE: before the end of the command.
-        if server.acceptsMicrocode { bytes[0] |= 0x40 }
+        if server.acceptsMicrocode {
+            // ACTIVATE MICROCODE: before the end of the command.
+            bytes[0] |= 0x40
+            // POA_SUP; DMS_VALID, and DM_MD_4 to DM_MD_7, DM_MD_D, DM_MD_E and DM_MD_F.
+            bytes[8] = 0x90
+            bytes[15] = 0xFE
+        }
         // PRIOR_SUP; HEADSUP, ORDSUP and SIMPSUP.
         bytes[1] = 0x0F
         // V_SUP.

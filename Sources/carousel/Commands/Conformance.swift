@@ -16,7 +16,9 @@ struct ConformanceRun: ParsableCommand {
             to test mutual CHAP, the target's own USER%SECRET in the second.
 
             Without --data-loss nothing is written to the logical unit and nothing is reset; the tests that need it \
-            are skipped. The target should be idle: other initiators may disturb the tests, and be disturbed.
+            are skipped. With it some blocks are overwritten; tests of SANITIZE and FORMAT UNIT, which destroy all \
+            data, are skipped without --erase, too. The target should be idle: other initiators may disturb the \
+            tests, and be disturbed.
 
             Exit codes: 0 every test passed or was skipped; 1 a test failed or found nothing out; 64 the command line \
             makes no sense; 69 the target cannot be tested at all.
@@ -37,6 +39,8 @@ struct ConformanceRun: ParsableCommand {
     var chapFile: String?
     @Flag(help: "Allow tests to overwrite the logical unit and to reset the target.")
     var dataLoss = false
+    @Flag(help: "Allow tests to destroy all data on the logical unit, with SANITIZE and FORMAT UNIT, too.")
+    var erase = false
     @Flag(help: "List the tests with the rules that they check, and run none.")
     var list = false
     @OptionGroup var output: OutputOptions
@@ -72,6 +76,12 @@ struct ConformanceRun: ParsableCommand {
         return ConformanceSuite.tests(groups: only, names: only)
     }
 
+    func validate() throws {
+        guard !erase || dataLoss else {
+            throw ValidationError("--erase destroys data, which --data-loss allows; give both")
+        }
+    }
+
     private func target() throws -> ConformanceTarget {
         guard let text = url else {
             throw CommandFailure(.usage, "which target? name it: iscsi://HOST:PORT/TARGET-NAME[/LUN]")
@@ -92,6 +102,7 @@ struct ConformanceRun: ParsableCommand {
         var target = ConformanceTarget(portal: url.portal, targetName: name)
         target.logicalUnitNumber = LogicalUnitNumber(url.logicalUnit ?? 0)
         target.allowsDataLoss = dataLoss
+        target.allowsErasure = erase
         if let chapFile {
             let credentials = try CredentialFile(path: chapFile)
             target.credential = credentials.initiator

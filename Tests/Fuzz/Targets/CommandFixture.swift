@@ -9,8 +9,8 @@ internal import SCSI
 internal import TapeDevice
 internal import TargetCore
 
-/// A disk, a tape drive with a cartridge, a library whose robot moves nothing real, and disks with protection
-/// information. All runs of a process share them.
+/// A disk, a tape drive with a cartridge, a library that takes microcode and whose robot moves nothing real, and disks
+/// with protection information. Behind the disks is one more, to which copies may go. All runs of a process share them.
 final class CommandFixture: Sendable {
     static let shared = CommandFixture()
 
@@ -33,15 +33,29 @@ final class CommandFixture: Sendable {
             atexit { try? FileManager.default.removeItem(at: CommandFixture.folder) }
             let engine = try FileEngine(threads: 2)
             reactor = try Reactor.start(name: "devices", poolLimit: 256 << 20, fileEngine: engine)
-            let profiles = try ProfileLibrary()
+            let profiles = try Self.profiles()
+            let copies = CopyManager()
             devices = [
-                try Self.disk(engine), try Self.tape(profiles.drive(named: "ibm-ult3580-td8"), reactor),
-                try Self.changer(profiles.library(named: "ibm-03584l32"), reactor),
-                try Self.disk(engine, "disk1", .type1), try Self.disk(engine, "disk2", .type2),
+                try Self.disk(engine, copies, number: 0),
+                try Self.tape(profiles.drive(named: "ibm-ult3580-td8"), reactor),
+                try Self.changer(profiles.library(named: "microcode"), reactor),
+                try Self.disk(engine, copies, number: 1, .type1), try Self.disk(engine, copies, number: 2, .type2),
             ]
         } catch {
             preconditionFailure("the devices can be made: \(error)")
         }
+    }
+
+    /// The profiles, with one of a library that takes microcode.
+    private static func profiles() throws -> ProfileLibrary {
+        let own = folder.appending(path: "profiles")
+        try FileManager.default.createDirectory(at: own, withIntermediateDirectories: true)
+        let entry = try ProfileLibrary().entries.first { $0.name == "ibm-03584l32" }
+        try String(decoding: entry?.content ?? Data(), as: UTF8.self)
+            .replacingOccurrences(of: "\"ibm-03584l32\"", with: "\"microcode\"")
+            .replacingOccurrences(of: "\"revision\"", with: "\"acceptsMicrocode\": true, \"revision\"")
+            .write(to: own.appending(path: "microcode.json"), atomically: true, encoding: .utf8)
+        return try ProfileLibrary(folders: [own.path(percentEncoded: false)])
     }
 
     private static func target(_ name: String, _ server: any DeviceServer) -> Target {
@@ -50,18 +64,32 @@ final class CommandFixture: Sendable {
         return target
     }
 
+    /// The NAA identifier of the disk of that number, and of the one behind it.
+    static func naa(ofDisk number: Int, isOther: Bool = false) -> UInt64 {
+        0x3000_0000_0000_00D1 + UInt64(2 * number + (isOther ? 1 : 0))
+    }
+
     private static func disk(
-        _ engine: FileEngine, _ name: String = "disk", _ protection: ProtectionType? = nil
+        _ engine: FileEngine, _ copies: CopyManager, number: Int, _ protection: ProtectionType? = nil
     ) throws -> Device {
-        let image = try RawDiskImage.create(
-            path: folder.appending(path: name).path(percentEncoded: false), capacity: 1 << 20, blockSize: 512,
-            protection: protection, engine: engine)
-        let unit = DiskDeviceServer(
-            image: image,
-            identity: DeviceIdentity(
-                vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
-                naa: 0x3000_0000_0000_00D1))
-        return Device(target: target(name, unit), preparation: [])
+        func unit(_ name: String, _ naa: UInt64) throws -> LogicalUnit {
+            let image = try RawDiskImage.create(
+                path: folder.appending(path: name).path(percentEncoded: false), capacity: 1 << 20, blockSize: 512,
+                protection: protection, engine: engine)
+            let unit = LogicalUnit(
+                DiskDeviceServer(
+                    image: image,
+                    identity: DeviceIdentity(
+                        vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
+                        naa: naa), copyManager: copies))
+            copies.add(unit)
+            return unit
+        }
+        let target = Target(name: "iqn.2026-11.dev.carousel:disk\(number)", alias: "", homeReactor: nil)
+        target.map(try unit("disk\(number)", naa(ofDisk: number)), at: 0)
+        // No command of the input is for it.
+        target.map(try unit("other\(number)", naa(ofDisk: number, isOther: true)), at: 2)
+        return Device(target: target, preparation: [])
     }
 
     private static func tape(_ profile: DriveProfile, _ reactor: Reactor) throws -> Device {

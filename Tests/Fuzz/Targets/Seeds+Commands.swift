@@ -2,9 +2,12 @@ internal import SCSI
 
 extension FuzzTarget {
     /// A command of `CommandTarget`'s form, with blocks of data.
-    private static func command(_ bytes: [UInt8], blocks: UInt8 = 0, data: [UInt8] = []) -> [UInt8] {
-        let flags: UInt8 = (data.isEmpty ? 0 : 2) | (blocks > 0 ? 4 : 0)
-        return [flags] + bytes + (data.isEmpty ? [] : [UInt8(data.count)] + data) + (blocks > 0 ? [blocks] : [])
+    static func command(_ bytes: [UInt8], blocks: UInt8 = 0, data: [UInt8] = [], usesToken: Bool = false) -> [UInt8] {
+        let isLong = data.count > 255
+        let flags: UInt8 =
+            (data.isEmpty ? 0 : 2) | (blocks > 0 ? 4 : 0) | (isLong ? 64 : 0) | (usesToken ? 128 : 0)
+        let length = isLong ? [UInt8(data.count >> 8), UInt8(data.count & 0xFF)] : [UInt8(data.count)]
+        return [flags] + bytes + (data.isEmpty ? [] : length + data) + (blocks > 0 ? [blocks] : [])
     }
 
     /// What every device has: INQUIRY and its pages, REQUEST SENSE, REPORT LUNS, MODE SENSE, reservations, and the
@@ -34,6 +37,7 @@ extension FuzzTarget {
             data: [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0]),
         command([OperationCode.writeBuffer, 0x0A, 0, 0, 0, 0, 0, 0, 4, 0], data: [1, 2, 3, 4]),
         command([OperationCode.readBuffer10, 0x0A, 0, 0, 0, 0, 0, 0, 4, 0]),
+        command([OperationCode.readBuffer10, 0x03, 0, 0, 0, 0, 0, 0, 4, 0]),
         command([OperationCode.modeSelect6, 0x10, 0, 0, 12, 0], data: [0, 0, 0x10, 8, 0, 0, 0, 0, 0, 0, 2, 0]),
         command([OperationCode.persistentReserveIn, 0, 0, 0, 0, 0, 0, 0, 8, 0]),
         command([OperationCode.persistentReserveOut, 0, 0, 0, 0, 0, 0, 0, 24, 0], blocks: 1),
@@ -102,20 +106,24 @@ extension FuzzTarget {
         command([OperationCode.formatMedium, 0, 0, 0, 0, 0]),
     ]
 
-    private static let changer: [[UInt8]] = [
-        command([OperationCode.initializeElementStatus, 0, 0, 0, 0, 0]),
-        command([OperationCode.readElementStatus, 0x10, 0, 0, 0xFF, 0xFF, 1, 0, 64, 0, 0, 0]),
-        command([OperationCode.moveMedium, 0, 0, 0, 4, 0, 1, 1, 0, 0, 0, 0]),
-        command([OperationCode.exchangeMedium, 0, 0, 0, 4, 1, 4, 2, 4, 4, 0, 0]),
-        command([OperationCode.moveMedium, 0, 0, 0, 1, 1, 3, 0, 0, 0, 0, 0]),
-        command([OperationCode.positionToElement, 0, 0, 0, 4, 0, 0, 0, 0, 0]),
-        command([OperationCode.initializeElementStatusWithRange, 0, 4, 0, 0, 0, 0, 1, 0, 0]),
-        command([0xB5, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]),
-    ]
+    private static let changer: [[UInt8]] =
+        [
+            command([OperationCode.initializeElementStatus, 0, 0, 0, 0, 0]),
+            command([OperationCode.readElementStatus, 0x10, 0, 0, 0xFF, 0xFF, 1, 0, 64, 0, 0, 0]),
+            command([OperationCode.moveMedium, 0, 0, 0, 4, 0, 1, 1, 0, 0, 0, 0]),
+            command([OperationCode.exchangeMedium, 0, 0, 0, 4, 1, 4, 2, 4, 4, 0, 0]),
+            command([OperationCode.moveMedium, 0, 0, 0, 1, 1, 3, 0, 0, 0, 0, 0]),
+            command([OperationCode.positionToElement, 0, 0, 0, 4, 0, 0, 0, 0, 0]),
+            command([OperationCode.initializeElementStatusWithRange, 0, 4, 0, 0, 0, 0, 1, 0, 0]),
+            command([0xB5, 0, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]),
+        ] + microcode
 
     /// Each device with what all have, and with its own commands, all together and one by one.
     static var commands: [[UInt8]] {
-        [disk, tape, changer, disk + protectedDisk, protectedDisk].enumerated().flatMap { number, own in
+        [
+            disk + longCommands + copies(0), tape, changer, disk + protectedDisk + copies(1),
+            protectedDisk + longCommands + copies(2),
+        ].enumerated().flatMap { number, own in
             let device = [UInt8(number)]
             return [device + common.joined(), device + own.joined()] + own.map { device + $0 }
         }

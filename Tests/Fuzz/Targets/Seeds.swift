@@ -206,6 +206,10 @@ extension FuzzTarget {
 }
 
 extension FuzzTarget {
+    /// Whether a command has ended with GOOD in an input of `cdb` that this process has run: an operation code, with
+    /// the service action or mode where commands of that code are told apart by it.
+    public static func hasSucceeded(_ command: [UInt8]) -> Bool { CommandTarget.hasSucceeded(command) }
+
     /// Throws when the login that `input` describes, in the form of `loginText`, leads to a session.
     public static func expectRefusal(ofLogin input: [UInt8]) throws(FuzzFinding) {
         let hasSession = try LoginTarget.hasSession(input)
