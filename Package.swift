@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, only `Media` and
-// `Catalog` see SQLite, only `Authentication` sees cryptography. `Sources/carousel/carousel.docc/Architecture.md`
+// `Catalog` see SQLite, only `Authentication` and `Encryption` see cryptography. `Sources/carousel/carousel.docc/Architecture.md`
 // explains the walls.
 
 import PackageDescription
@@ -80,7 +80,8 @@ let package = Package(
         module("TargetCore", ["Bytes", "Platform", "SCSI"]),
 
         // MARK: Media and devices
-        module("Media", ["Bytes", "Platform", "SCSI", grdb]),
+        module("Encryption", ["Bytes", "Platform", "CCrypto"]),
+        module("Media", ["Bytes", "Platform", "SCSI", "Encryption", grdb]),
         // `BuiltIn` is a symbolic link to Media/profiles: the files travel inside the program.
         .target(name: "Profiles", resources: [.embedInCode("BuiltIn")], swiftSettings: settings),
         module("DiskDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),
@@ -101,8 +102,9 @@ let package = Package(
         module(
             "Management",
             [
-                "Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles", "Resources", "Catalog", "DiskDevice",
-                "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient", "Authentication", logging,
+                "Bytes", "Platform", "SCSI", "TargetCore", "Encryption", "Media", "Profiles", "Resources", "Catalog",
+                "DiskDevice", "TapeDevice", "ChangerDevice", "ISCSI", "ISCSIPort", "ISNS", "ISNSClient",
+                "Authentication", logging,
             ]),
         module("ISNSClient", ["ISNS", logging, nioCore, nioPosix]),
         module(
@@ -138,7 +140,7 @@ let package = Package(
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
             name: "ManagementTestSupport",
-            dependencies: ["Bytes", "Resources", "Catalog", "ISNSClient", "Management", "Platform", logging],
+            dependencies: ["Bytes", "Encryption", "Resources", "Catalog", "ISNSClient", "Management", "Platform", logging],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
         .target(
             name: "FuzzTargets",
@@ -151,9 +153,10 @@ let package = Package(
         tests("Platform", ["CPlatform"]),
         tests("SCSI"),
         tests("TargetCore", ["DeviceTestSupport"]),
-        tests("Media", ["DeviceTestSupport", grdb]),
+        tests("Encryption", ["Bytes", "DeviceTestSupport"]),
+        tests("Media", ["DeviceTestSupport", "Encryption", grdb]),
         tests("Profiles"),
-        tests("DiskDevice", ["DeviceTestSupport"]),
+        tests("DiskDevice", ["DeviceTestSupport", "Encryption"]),
         tests("TapeDevice", ["DeviceTestSupport"]),
         tests("ChangerDevice", ["DeviceTestSupport"]),
         tests("ISCSI"),
@@ -170,7 +173,8 @@ let package = Package(
         tests(
             "Management",
             [
-                "Bytes", "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Initiator",
+                "Bytes", "Resources", "Catalog", "ChangerDevice", "DeviceTestSupport", "DiskDevice", "Encryption",
+                "Initiator",
                 "ISCSI",
                 "ISCSIPort", "Media", "SCSI", "TargetCore", "ManagementTestSupport", grdb,
             ],

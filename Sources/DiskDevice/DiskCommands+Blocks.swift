@@ -6,14 +6,16 @@ extension DiskDeviceServer {
     /// How long an operation on all blocks may take, in seconds: a day.
     private static let operationTimeout: UInt32 = 86400
 
+    /// Byte 1 of SANITIZE: IMMED and AUSE. ZNR is for zoned devices.
+    private static let sanitizeFlags: UInt8 = 0xA0
+
     private static func full(_ count: Int) -> [UInt8] { [UInt8](repeating: 0xFF, count: count) }
     private static func none(_ count: Int) -> [UInt8] { [UInt8](repeating: 0, count: count) }
 
     // MARK: Operations on all blocks
 
     static var mediumOperations: [CommandDescriptor<DiskDeviceServer>] {
-        // IMMED and AUSE. ZNR is for zoned devices.
-        let flags: UInt8 = 0xA0
+        let flags = sanitizeFlags
         return [
             CommandDescriptor(
                 OperationCode.sanitize, serviceAction: SanitizeAction.overwrite, "SANITIZE, OVERWRITE",
@@ -38,6 +40,16 @@ extension DiskDeviceServer {
                 begin: { device, task, _ in device.beginFormat(task) },
                 execute: { device, task, _ in device.format(task) }),
         ]
+    }
+
+    /// What encrypted disks have besides.
+    static var cryptographicErase: CommandDescriptor<DiskDeviceServer> {
+        CommandDescriptor(
+            OperationCode.sanitize, serviceAction: SanitizeAction.cryptographicErase, "SANITIZE, CRYPTOGRAPHIC ERASE",
+            usage: [sanitizeFlags, 0, 0, 0, 0, 0, 0, 0, 0], conditions: [.writesMedium, .allowedWhenNotReady],
+            ordering: .immediate, timeout: operationTimeout,
+            begin: { device, task, _ in device.beginBlockErase(task) },
+            execute: { device, task, _ in device.sanitizeByCryptographicErase(task) })
     }
 
     // MARK: Single blocks

@@ -3,9 +3,16 @@ internal import TargetCore
 
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
-    static func table(isRemovable: Bool, _ protection: ProtectionType?) -> CommandTable<DiskDeviceServer> {
-        (isRemovable ? removableTables : tables)[Int(protection?.rawValue ?? 0)]
+    static func table(
+        isRemovable: Bool, isEncrypted: Bool, _ protection: ProtectionType?
+    ) -> CommandTable<DiskDeviceServer> {
+        if isEncrypted { return isRemovable ? removableEncryptedTable : encryptedTable }
+        return (isRemovable ? removableTables : tables)[Int(protection?.rawValue ?? 0)]
     }
+
+    /// Those of encrypted disks, which have no protection information.
+    private static let encryptedTable = CommandTable(rows(isRemovable: false) + [cryptographicErase])
+    private static let removableEncryptedTable = CommandTable(rows(isRemovable: true) + [cryptographicErase])
 
     /// The tables of disks that are not removable, and of those that are, by protection type.
     private static let tables = tables(isRemovable: false)

@@ -78,7 +78,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         self.attributes = attributes
         protection = image.protection
         traits = Self.inquiryTraits(isRemovable: attributes.isRemovable, isProtected: image.protection != nil)
-        table = Self.table(isRemovable: attributes.isRemovable, image.protection)
+        table = Self.table(
+            isRemovable: attributes.isRemovable, isEncrypted: image.isEncrypted, image.protection)
         commands = table.commands
         let tagLength = image.protection == nil ? 0 : ProtectionInformation.length
         maximumTransferBlocks = UInt64(Self.maximumTransferLength / (image.blockSize + tagLength))

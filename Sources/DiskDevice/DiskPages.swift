@@ -72,10 +72,10 @@ extension DiskDeviceServer {
         case Self.blockLimits: blockLimitsPage()
         case Self.blockDeviceCharacteristics:
             // MEDIUM ROTATION RATE; PRODUCT TYPE, not indicated; WABEREQ 01b, as what BLOCK ERASE leaves is read
-            // without error; NOMINAL FORM FACTOR.
+            // without error; WACEREQ 01b of encrypted disks, for the same reason; NOMINAL FORM FACTOR.
             [
                 UInt8(attributes.rotationRate >> 8), UInt8(attributes.rotationRate & 0xFF), 0,
-                0x40 | attributes.formFactor,
+                0x40 | (image.isEncrypted ? 0x10 : 0) | attributes.formFactor,
             ] + [UInt8](repeating: 0, count: 56)
         case Self.logicalBlockProvisioning:
             // THRESHOLD EXPONENT; LBPU, LBPWS, LBPWS10, LBPRZ; thin provisioned.

@@ -2,13 +2,13 @@ internal import Bytes
 internal import SCSI
 internal import TargetCore
 
-/// SANITIZE (SBC-4 clause 5.31): a table row for each service action. CRYPTOGRAPHIC ERASE is none of them, as nothing
-/// is encrypted.
+/// SANITIZE (SBC-4 clause 5.31): a table row for each service action.
 extension DiskDeviceServer {
     /// SERVICE ACTION (SBC-4 table 95).
     enum SanitizeAction {
         static let overwrite: UInt8 = 0x01
         static let blockErase: UInt8 = 0x02
+        static let cryptographicErase: UInt8 = 0x03
         static let exitFailureMode: UInt8 = 0x1F
     }
 
@@ -22,6 +22,12 @@ extension DiskDeviceServer {
 
     func sanitizeByBlockErase(_ task: SCSITask) -> CommandProgress {
         sanitize(task, MediumOperation(.blockErase))
+    }
+
+    /// CRYPTOGRAPHIC ERASE: replaces the key of the blocks, then frees all storage, after which blocks read as zeros
+    /// (WACEREQ 01b). Only encrypted disks have it.
+    func sanitizeByCryptographicErase(_ task: SCSITask) -> CommandProgress {
+        sanitize(task, MediumOperation(.cryptographicErase))
     }
 
     /// OVERWRITE: its parameter list has a header of four bytes and a pattern of at most a block (clause 5.31.4).

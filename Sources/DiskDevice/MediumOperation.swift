@@ -12,6 +12,8 @@ struct MediumOperation: Equatable, Sendable {
         case blockErase = 2
         /// FORMAT UNIT (SBC-4 clause 5.4).
         case format = 3
+        /// SANITIZE, CRYPTOGRAPHIC ERASE (SBC-4 clause 5.31.3).
+        case cryptographicErase = 4
     }
 
     var kind: Kind

@@ -21,6 +21,8 @@ final class MediumOperationRunner: Medium {
         /// The first block that is not done.
         var next: UInt64
         var bytesSinceCheckpoint = 0
+        /// Whether the blocks have another key; after a restart they get one more.
+        var hasNewKey = false
     }
 
     private enum Step {
@@ -83,6 +85,14 @@ final class MediumOperationRunner: Medium {
     private func step(_ state: inout State) -> Step {
         guard !isStopping.load(ordering: .relaxed), let image = state.image else { return .stopped }
         let total = image.blockCount
+        if state.operation.kind == .cryptographicErase, !state.hasNewKey {
+            // What an atomic write has left is of the old one.
+            if let failure = image.replaceMediaKey() ?? image.eraseAtomicRecord() {
+                return fail(&state, image, failure)
+            }
+            state.hasNewKey = true
+            return .again
+        }
         if state.next < total {
             if let failure = performPiece(&state, image, total) { return fail(&state, image, failure) }
             noteProgress(state, total)
@@ -103,6 +113,7 @@ final class MediumOperationRunner: Medium {
         if let failure {
             return fail(&state, image, failure)
         }
+        if state.hasNewKey { image.endMediaKeyReplacement() }
         return .ended(nil)
     }
 
@@ -145,6 +156,7 @@ final class MediumOperationRunner: Medium {
 
     private func fail(_ state: inout State, _ image: any DiskImage, _ failure: MediaFailure) -> Step {
         state.operation.hasFailed = true
+        if state.operation.kind == .cryptographicErase { image.endMediaKeyReplacement() }
         // If that cannot be kept either, the next opening goes on with the operation.
         _ = image.keep(failedOperation: state.operation.encoded)
         return .ended(failure)

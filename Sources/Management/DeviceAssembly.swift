@@ -1,4 +1,5 @@
 public import Catalog
+public import Encryption
 public import ISNSClient
 public import Resources
 
@@ -131,8 +132,11 @@ public protocol DeviceAssembly: Sendable {
 
     /// Has the file or folder at `path` answer, if it is there: waits for ever when it does not.
     func touch(_ path: String)
-    /// Opens the image and offers the disk's target, to nobody until `admit` or `configure` says to whom.
-    func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError)
+    /// Opens the image, an encrypted one with `userKey`, and offers the disk's target, to nobody until `admit` or
+    /// `configure` says to whom.
+    func startDisk(
+        _ disk: DiskRecord, imagePath: String, userKey: UserKey?, targetName: String
+    ) throws(ManagementError)
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
     /// change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)

@@ -1,8 +1,10 @@
 import Bytes
+import Encryption
 import Foundation
 import Platform
 import Resources
 
+import enum Media.DiskImageError
 import class Media.RawDiskImage
 import enum SCSI.ProtectionType
 
@@ -201,6 +203,32 @@ extension StateFolder {
         } catch {
             throw ManagementError(
                 .system, "cannot remove \(RawDiskImage.protectionPath(ofImage: path)): \(error.reason)")
+        }
+    }
+
+    /// Marks the image at `path` as encrypted and makes the file with its key; durable on return. Nothing may be there.
+    func createKey(ofImage path: String, blockSize: Int, userKey: UserKey) throws(ManagementError) {
+        try Effect.begin()
+        let file = RawDiskImage.keyPath(ofImage: path)
+        do {
+            try gate?(file)
+            try RawDiskImage.createKey(ofImage: path, blockSize: blockSize, userKey: userKey)
+        } catch let error as DiskImageError {
+            throw ManagementError(.system, "cannot make \(file): \(error)")
+        } catch {
+            throw ManagementError(.system, "cannot make \(file): \(Self.reason(error))")
+        }
+    }
+
+    /// Removes the file with the key of the image at `path`, if it is that image's; durable on return.
+    func removeKey(ofImage path: String) throws(ManagementError) {
+        guard exists(path) else { return }
+        let file = RawDiskImage.keyPath(ofImage: path)
+        do {
+            try gate?(file)
+            try RawDiskImage.removeKey(ofImage: path)
+        } catch {
+            throw ManagementError(.system, "cannot remove \(file): \(Self.reason(error))")
         }
     }
 

@@ -34,6 +34,8 @@ public enum Errno {
     /// Nobody reads any more what is written.
     public static let brokenPipe: Int32 = EPIPE
     public static let cancelled: Int32 = ECANCELED
+    /// ETIMEDOUT: it has not ended in time.
+    public static let timedOut: Int32 = ETIMEDOUT
     /// ENOBUFS: the system has no memory for a socket.
     public static let noBuffers: Int32 = ENOBUFS
     /// ECONNABORTED: the peer was gone before it was accepted.

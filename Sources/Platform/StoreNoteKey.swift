@@ -6,6 +6,8 @@ public enum StoreNoteKey: String, Sendable, CaseIterable {
     case operation = "user.carousel.operation"
     /// The blocks that an initiator has made unreadable.
     case markedBlocks = "user.carousel.marked-blocks"
+    /// The identity of an encrypted image, which its key file has too.
+    case encryption = "user.carousel.encryption"
 
     /// The most bytes of a note: what an extended attribute of Linux holds at most (XATTR_SIZE_MAX). File systems
     /// may have room for fewer; ext4 has that of one block for all attributes of a file.

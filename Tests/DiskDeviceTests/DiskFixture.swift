@@ -48,7 +48,7 @@ final class DiskFixture: @unchecked Sendable {
         }
     }
 
-    private init(
+    init(
         isReadOnly: Bool = false, attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false,
         cache: DiskCachePolicy = .writeBack,
         image make: (String, FileEngine) throws -> any DiskImage
@@ -71,7 +71,7 @@ final class DiskFixture: @unchecked Sendable {
 
     deinit {
         _ = unit.close()
-        _ = unsafe unlink(path + ".pi")
+        for suffix in [".pi", ".key"] { _ = unsafe unlink(path + suffix) }
         reactor.stop()
         otherReactor.stop()
         threads.stop()

@@ -1,4 +1,5 @@
 public import Catalog
+public import Encryption
 public import Foundation
 public import ISNSClient
 public import Management
@@ -150,7 +151,9 @@ public final class FakeDevices: DeviceAssembly {
     /// Makes all files answer.
     public func answer() { notes.withLock { $0.hangingFile = nil } }
 
-    public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
+    public func startDisk(
+        _ disk: DiskRecord, imagePath: String, userKey: UserKey?, targetName: String
+    ) throws(ManagementError) {
         try note {
             $0.disks[disk.name] = disk.size
             $0.images[disk.name] = imagePath

@@ -51,6 +51,7 @@ extension ControlPlane {
         try DeviceName.check(name, of: "disk")
         try checkNameIsFree(name)
         let size = try checkExternalImage(path, size: nil, blockSize: blockSize)
+        try checkIsPlain(image: path)
         var spec = Disk.Spec(size: size, blockSize: blockSize)
         spec.protection = try foundProtection(ofImage: path, size: size, blockSize: blockSize)
         let wanted = spec

@@ -3,6 +3,8 @@ public import Foundation
 import Platform
 public import Resources
 
+import class Media.RawDiskImage
+
 /// The way back from a backup, without a daemon.
 public enum BackupRestore {
     /// What a restored backup brought.
@@ -70,6 +72,7 @@ public enum BackupRestore {
             guard seal == manifest.files[name] else {
                 throw ManagementError(.damaged, "\(folder)/\(name) changed while it was restored; use another backup")
             }
+            try markEncrypted(temporary, name, in: folder, manifest)
             if name == catalog {
                 try leap(temporary, manifest)
                 marker.add(name, try FileCopy.seal(temporary))
@@ -123,6 +126,25 @@ public enum BackupRestore {
         }
         if let emptyCatalog { try state.remove(emptyCatalog) }
         return (present, stale)
+    }
+
+    /// Puts the mark of an encrypted image on the copy at `path` of what the backup in `folder` has under `name`, if the
+    /// backup has its key file: copies have no attributes.
+    private static func markEncrypted(
+        _ path: String, _ name: String, in folder: String, _ manifest: BackupManifest
+    ) throws(ManagementError) {
+        let key = RawDiskImage.keyPath(ofImage: name)
+        guard manifest.files[key] != nil else { return }
+        do throws(SystemError) {
+            guard try RawDiskImage.mark(image: path, forKey: folder + "/" + key) else { return }
+            let code = try File.open(path: path).synchronize()
+            guard code == 0 else { throw SystemError(code: code, operation: "synchronize", path: path) }
+        } catch {
+            throw ManagementError(
+                .system,
+                "\(path) cannot be marked as encrypted: \(error.reason); restore to a file system that keeps extended "
+                    + "attributes")
+        }
     }
 
     /// Removes the folders of cartridges and libraries that an interrupted restore has made, and of which nothing is

@@ -217,6 +217,16 @@ extension ControlPlane {
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
             try checkIsWhole(disk)
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
+            if disk.spec.isEncrypted {
+                let path = folder.imagePath(disk.image)
+                if let problem = RawDiskImage.keyProblem(ofImage: path, blockSize: disk.blockSize), !problem.isUsable {
+                    throw Self.isNotWhole(thing, "\(problem.error)")
+                }
+                sources.append(
+                    Source(
+                        path: RawDiskImage.keyPath(ofImage: path), name: RawDiskImage.keyPath(ofImage: disk.image),
+                        thing: thing))
+            }
             if disk.spec.protection != 0 {
                 let path = RawDiskImage.protectionPath(ofImage: folder.imagePath(disk.image))
                 guard folder.exists(path) else {

@@ -1,6 +1,7 @@
 import Bytes
 import Catalog
 import Platform
+import Resources
 
 import class Media.RawDiskImage
 
@@ -48,6 +49,9 @@ enum ImageCheck {
         }
         if let (severity, sentence) = protectionProblem(of: disk, path: path) {
             findings.append(finding(severity, sentence))
+        }
+        if disk.spec.isEncrypted, let problem = RawDiskImage.keyProblem(ofImage: path, blockSize: disk.blockSize) {
+            findings.append(finding(problem.isUsable ? .note : .error, "\(problem.error)"))
         }
         if let loss {
             findings.append(finding(.error, loss))

@@ -17,6 +17,7 @@ extension ControlPlane {
             image = folder.resolved(external)
             size = try checkExternalImage(image, size: spec.size, blockSize: spec.blockSize)
             try checkHasNoProtection(externalImage: image)
+            try checkIsPlain(image: image)
         } else {
             size = Self.roundedUp(spec.size ?? 1, blockSize: spec.blockSize)
             image = "\(StateFolder.imageFolder)/\(name).img"
@@ -27,7 +28,10 @@ extension ControlPlane {
                         + "move it away and use it with --image, or remove it")
             }
             try checkHasNoProtection(newImage: folder.imagePath(image))
+            if spec.isEncrypted { try checkHasNoKey(newImage: folder.imagePath(image)) }
         }
+        // Before anything is made.
+        let key = try userKey(of: spec, disk: name)
         var stored = spec
         stored.size = size
         if spec.image != nil { stored.image = image }
@@ -47,6 +51,10 @@ extension ControlPlane {
                         ofImage: folder.imagePath(image), type, blockSize: spec.blockSize, size: size)
                     hasProtection = true
                 }
+                if let key {
+                    try folder.createKey(
+                        ofImage: folder.imagePath(image), blockSize: spec.blockSize, userKey: key)
+                }
             }
             let event = event(
                 "create", "disk", name,
@@ -59,7 +67,7 @@ extension ControlPlane {
             }
             isComplete = true
             // Not before: what initiators write now is not undone by a crash.
-            try offer(record)
+            try offer(record, key)
         } catch {
             takeBack(record, isComplete: isComplete, hasProtection: hasProtection)
             throw error
@@ -298,6 +306,9 @@ extension ControlPlane {
         return length
     }
 
+    /// How encrypted disks are.
+    private static let cipherName = "aes-256-xts"
+
     /// Refuses the file `image` when it is the daemon's own or the medium of a disk, under this or another name.
     private func checkIsFree(_ image: String, _ identity: FileStatus.Identity) throws(ManagementError) {
         let files = OwnFiles(of: folder, looks)
@@ -339,6 +350,12 @@ extension ControlPlane {
                         + "another name")
             }
             let protection = RawDiskImage.protectionPath(ofImage: path)
+            if user.spec.isEncrypted,
+                (try? FileStatus.of(RawDiskImage.keyPath(ofImage: path)))?.identity == identity
+            {
+                throw ManagementError(
+                    .conflict, "image \(image) has the key of disk '\(user.name)'; give another file")
+            }
             if user.spec.protection != 0, (try? FileStatus.of(protection))?.identity == identity {
                 throw ManagementError(
                     .conflict, "image \(image) is the protection information of disk '\(user.name)'; give another file")
@@ -382,6 +399,7 @@ extension ControlPlane {
             problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
             ?? assembly.cacheProblem(ofDisk: disk)
         status.loss = loss
+        if disk.spec.isEncrypted { status.encryption = Self.cipherName }
         if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }
         var spec = disk.spec
         if disk.imageIsExternal { spec.image = status.image }

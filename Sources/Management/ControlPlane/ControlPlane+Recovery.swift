@@ -85,6 +85,8 @@ extension ControlPlane {
             // A folder there is refused in its own words.
             if (try? FileStatus.of(path).kind) != .directory { try checkIsOwn(path, of: disk.name, "disk") }
             try removing { () throws(ManagementError) in
+                // First: whose it is the image says.
+                if disk.spec.isEncrypted { try folder.removeKey(ofImage: path) }
                 try folder.remove(path)
                 try folder.removeJournal(ofImage: path)
                 if hasProtection, disk.spec.protection != 0 { try folder.removeProtection(ofImage: path) }
@@ -137,11 +139,15 @@ extension ControlPlane {
             disks.filter { $0.spec.protection != 0 }.map {
                 folder.resolved(RawDiskImage.protectionPath(ofImage: folder.imagePath($0.image)))
             })
+        let keys = Set(
+            disks.filter(\.spec.isEncrypted).map {
+                folder.resolved(RawDiskImage.keyPath(ofImage: folder.imagePath($0.image)))
+            })
         let silent = Set(disks.filter { !answering.contains($0.name) }.map { folder.imagePath($0.image) })
         let imageFolder = folder.path + "/" + StateFolder.imageFolder
         for name in folder.names(in: imageFolder)
         where !silent.contains(imageFolder + "/" + name) && !images.contains(folder.resolved(imageFolder + "/" + name))
-            && !protections.contains(folder.resolved(imageFolder + "/" + name))
+            && !protections.union(keys).contains(folder.resolved(imageFolder + "/" + name))
         {
             unclaimed.append(imageFolder + "/" + name)
         }

@@ -1,4 +1,5 @@
 import Catalog
+import Encryption
 import Foundation
 import Logging
 import Platform
@@ -246,8 +247,14 @@ final class ControlPlane: Sendable {
 
     /// Hands a disk, which is as its image is, to the devices, and lets those in who may use it.
     func offer(_ disk: DiskRecord) throws(ManagementError) {
+        try offer(disk, try userKey(of: disk.spec, disk: disk.name))
+    }
+
+    /// The same with the user's key, of an encrypted one.
+    func offer(_ disk: DiskRecord, _ key: UserKey?) throws(ManagementError) {
         let path = folder.imagePath(disk.image)
-        try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
+        try assembly.startDisk(
+            disk, imagePath: path, userKey: key, targetName: DeviceName.targetName(disk.name))
         noteServed(disk.name, from: path)
         admit(disk.name, units: [disk.identity.id])
     }

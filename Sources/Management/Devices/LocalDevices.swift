@@ -2,6 +2,7 @@ public import Bytes
 public import Catalog
 import DiskDevice
 import Dispatch
+public import Encryption
 import Foundation
 import ISCSIPort
 import Logging
@@ -127,12 +128,14 @@ public final class LocalDevices: DeviceAssembly {
     }
 
     /// Opens the image and offers the disk's target, closed.
-    public func startDisk(_ disk: DiskRecord, imagePath: String, targetName: String) throws(ManagementError) {
+    public func startDisk(
+        _ disk: DiskRecord, imagePath: String, userKey: UserKey?, targetName: String
+    ) throws(ManagementError) {
         let image: RawDiskImage
         do {
             image = try RawDiskImage.open(
                 path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size,
-                protection: disk.spec.protectionType, engine: fileEngine, pageKeeper: pageKeeper)
+                protection: disk.spec.protectionType, userKey: userKey, engine: fileEngine, pageKeeper: pageKeeper)
         } catch {
             if case .inUse = error {
                 throw ManagementError(.inUse, "disk '\(disk.name)': \(error) by another process; end that first")

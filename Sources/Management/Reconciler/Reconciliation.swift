@@ -88,6 +88,7 @@ struct DiskReconciliation: Reconciliation {
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
         let path = plane.folder.imagePath(row.image)
         guard let reason = Self.displacement(of: served, at: path, length: row.size) else {
+            if row.spec.isEncrypted { return observeKey(row, path) }
             return row.spec.protection == 0 ? .served : observeProtection(row, path)
         }
         return .detached(
@@ -108,6 +109,21 @@ struct DiskReconciliation: Reconciliation {
         return .detached(
             "disk '\(row.name)': its protection information \(file) was removed or renamed; initiators go on using the "
                 + "file that was there, and the disk is not served again without it: put it back, or have an initiator "
+                + "copy what is on the disk")
+    }
+
+    /// The same for the file with the key beside the image at `path`.
+    private func observeKey(_ row: DiskRecord, _ path: String) -> Observation {
+        let file = RawDiskImage.keyPath(ofImage: path)
+        do {
+            _ = try FileStatus.of(file)
+            return .served
+        } catch {
+            guard error.code == Errno.noSuchFile else { return .served }
+        }
+        return .detached(
+            "disk '\(row.name)': the file with its key \(file) was removed or renamed; initiators go on using the disk, "
+                + "and nobody can read it any more after the end of the daemon: put the file back, or have an initiator "
                 + "copy what is on the disk")
     }
 

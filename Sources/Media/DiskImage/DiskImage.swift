@@ -108,6 +108,13 @@ public protocol DiskImage: Medium {
     /// Whether reading at least one block fails because it is marked.
     var hasMarks: Bool { get }
     func isMarked(_ block: UInt64) -> Bool
+    /// Whether the blocks are encrypted where they are stored.
+    var isEncrypted: Bool { get }
+    /// Forgets the key of the blocks, durably, for a new one; from then on all blocks read as zeros until
+    /// `endMediaKeyReplacement`. When it fails, the old key may be there all the same, or the new one be in force.
+    func replaceMediaKey() -> MediaFailure?
+    /// What the old key has encrypted is freed, or reads as noise from now on.
+    func endMediaKeyReplacement()
     /// Takes all marks away.
     func removeMarks() -> MediaFailure?
     /// Overwrites and removes what is kept beside the image of the latest atomic write, which has data of blocks.

@@ -1,3 +1,4 @@
+public import Encryption
 public import Platform
 
 /// Why an image cannot be made, opened or resized: one sentence each.
@@ -26,6 +27,16 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     case notDirect(path: String)
     /// The file with the protection information is missing, or is none of the image.
     case protection(path: String, reason: String)
+    /// It is encrypted, and no key was given.
+    case encrypted(path: String)
+    /// It is to be opened with a key, and has no mark of an encrypted image; what its key file says would be the mark.
+    case unmarked(path: String, identity: [UInt8]?)
+    /// The file system keeps no mark of an encrypted image.
+    case unmarkable(path: String)
+    /// The file with its key is none of the image, or the user's key is another one.
+    case encryption(path: String, EncryptionError)
+    /// The file with its key is missing, or is no plain file.
+    case keyFile(path: String, reason: String)
     /// A system call failed.
     case system(SystemError)
 
@@ -49,8 +60,23 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .notDirect(let path):
             "the file system of image \(path) has no way past its page cache (O_DIRECT)"
         case .protection(let path, let reason): "the protection information \(path) \(reason)"
+        case .encrypted(let path): "image \(path) is encrypted, and is not opened as a plain one"
+        case .unmarked(let path, let identity):
+            "image \(path) has no mark of an encrypted one"
+                + (identity.map {
+                    "; if it is the one of its key file, as a copy without extended attributes is, "
+                        + "'setfattr -n \(StoreNoteKey.encryption.rawValue) -v 0x\(Self.digits($0)) \(path)' says so"
+                } ?? ", and its key file is damaged, or another file")
+        case .unmarkable(let path):
+            "the file system of image \(path) keeps no extended attributes, which tie an encrypted image to its key"
+        case .encryption(let path, let error): "the key file \(path) \(error)"
+        case .keyFile(let path, let reason): "the key file \(path) \(reason)"
         case .system(let error): error.description
         }
+    }
+
+    private static func digits(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
 
     init(_ error: SystemError, path: String) {

@@ -201,8 +201,9 @@ extension RawDiskImage {
         request.payload.lease = consume lease
         // A write would make a file longer that is too short, and then nobody would see it any more.
         guard !isTruncated else { return .failed(noteTruncation()) }
+        guard let stored = stored(content, at: request.fileOffset) else { return .failed(Errno.inputOutput) }
         var isLost = false
-        let code = journal.write(content, at: request.fileOffset, to: store) {
+        let code = journal.write(stored.bytes, at: request.fileOffset, to: stored.store) {
             losses.refusal(since: request.epoch)
         } synchronize: {
             synchronizeStore()

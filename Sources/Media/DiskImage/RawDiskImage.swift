@@ -1,3 +1,4 @@
+public import Encryption
 public import Platform
 public import SCSI
 internal import Synchronization
@@ -31,6 +32,8 @@ public final class RawDiskImage: DiskImage {
     let journal: AtomicWriteJournal?
     /// The protection information of its blocks, if there is any.
     let protectionFile: ProtectionFile?
+    /// The filter that is `store`, and the key file, if it is encrypted.
+    let encryption: ImageEncryption?
     /// Looks through what a crash has left of it.
     let recovery = ProtectionRecovery()
     let synchronizations = SynchronizationGroup()
@@ -49,9 +52,12 @@ public final class RawDiskImage: DiskImage {
 
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
-        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil, protection: ProtectionFile? = nil
+        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil, protection: ProtectionFile? = nil,
+        encryption: ImageEncryption? = nil
     ) {
-        self.store = store
+        precondition(protection == nil || encryption == nil, "guards would be of plain blocks")
+        self.store = encryption?.store ?? store
+        self.encryption = encryption
         // Data and protection information are in two files, which no journal writes as a whole.
         self.journal = protection == nil ? journal : nil
         protectionFile = protection
@@ -90,12 +96,14 @@ public final class RawDiskImage: DiskImage {
     // MARK: Opening
 
     /// Makes a sparse image of `capacity` bytes and opens it. Storage is not reserved: a full file system shows when
-    /// blocks are written. The length and the name are durable on return.
+    /// blocks are written. The length and the name are durable on return. With `userKey` it is encrypted, under a key
+    /// that nobody knows.
     public static func create(
-        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil, engine: any MediumEngine,
-        clock: MonotonicClock = .system
+        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil, userKey: UserKey? = nil,
+        engine: any MediumEngine, clock: MonotonicClock = .system
     ) throws(DiskImageError) -> RawDiskImage {
         try checkLength(path, capacity, blockSize)
+        try checkIsNotBoth(path, protection, userKey)
         let file: File
         do throws(SystemError) {
             file = try File.open(
@@ -121,9 +129,18 @@ public final class RawDiskImage: DiskImage {
             protectionFile = try ProtectionFile.open(
                 imagePath: path, protection, blockSize: blockSize, capacity: capacity, clock: clock)
         }
+        if let userKey {
+            do throws(DiskImageError) {
+                try createKey(ofImage: path, blockSize: blockSize, userKey: userKey)
+            } catch {
+                FilePath.remove(path)
+                throw error
+            }
+        }
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
-            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile)
+            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile,
+            encryption: try encryption(of: file, path: path, blockSize: blockSize, userKey: userKey))
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
         return image
@@ -136,11 +153,13 @@ public final class RawDiskImage: DiskImage {
     /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.
     ///
     /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
-    /// acknowledged. With `protection` its protection information is opened too, and is of that type.
+    /// acknowledged. With `protection` its protection information is opened too, and is of that type. An encrypted one
+    /// needs `userKey`, and a plain one refuses it.
     public static func open(
         path: String, blockSize: Int, expectedCapacity: Int64? = nil, protection: ProtectionType? = nil,
-        engine: any MediumEngine, pageKeeper: PageKeeper? = nil
+        userKey: UserKey? = nil, engine: any MediumEngine, pageKeeper: PageKeeper? = nil
     ) throws(DiskImageError) -> RawDiskImage {
+        try checkIsNotBoth(path, protection, userKey)
         let file: File
         let length: Int64
         do throws(SystemError) {
@@ -159,6 +178,8 @@ public final class RawDiskImage: DiskImage {
         if let expectedCapacity, expectedCapacity != length {
             throw .capacityMismatch(path: path, length: length, expected: expectedCapacity)
         }
+        // Before anything is written to it.
+        let encryption = try encryption(of: file, path: path, blockSize: blockSize, userKey: userKey)
         do throws(SystemError) {
             try AtomicWriteJournal.recover(imagePath: path, image: file, length: length)
         } catch {
@@ -167,13 +188,22 @@ public final class RawDiskImage: DiskImage {
         guard let protection else {
             return RawDiskImage(
                 store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
-                journal: AtomicWriteJournal(imagePath: path))
+                journal: AtomicWriteJournal(imagePath: path), encryption: encryption)
         }
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
             protection: try ProtectionFile.open(imagePath: path, protection, blockSize: blockSize, capacity: length))
         image.startRecovery()
         return image
+    }
+
+    /// Guards are of plain blocks, and would tell of them.
+    private static func checkIsNotBoth(
+        _ path: String, _ protection: ProtectionType?, _ userKey: UserKey?
+    ) throws(DiskImageError) {
+        guard protection == nil || userKey == nil else {
+            throw .protection(path: protectionPath(ofImage: path), reason: "would be of an encrypted image")
+        }
     }
 
     private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {

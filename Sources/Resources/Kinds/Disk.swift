@@ -6,6 +6,8 @@ public enum Disk: ResourceKind {
     public static let maximumSize: Int64 = 1 << 50
     /// Revolutions a minute that a medium can be said to make (SBC-4 clause 6.6.2).
     public static let rotationRates = 1025...65534
+    /// The most bytes of a command for a key.
+    public static let keyCommandLength = 4096
 
     public struct Spec: Record {
         /// The capacity in bytes, a multiple of the block size; nil until the image says it.
@@ -35,6 +37,10 @@ public enum Disk: ResourceKind {
         public var unmappedReads = 1
         /// The type of protection information that its blocks have; 0 for none.
         public var protection = 0
+        /// The absolute path of the file with the user's key, of a disk that is encrypted with one from there.
+        public var encryptionKeyFile: String?
+        /// The command whose output is the user's key, of a disk that is encrypted with one from there.
+        public var encryptionKeyCommand: String?
         /// The percentage of its size that may have storage before initiators are told; nil when they never are.
         public var threshold: Int?
 
@@ -91,6 +97,19 @@ public enum Disk: ResourceKind {
                     0 for none. Not with --image, and not changed later.
                     """),
             Field(
+                "encryptionKeyFile", \.encryptionKeyFile, .text(.path), role: .admin,
+                help: """
+                    Encrypt its blocks, with a key that is kept beside the image and needs the content of this file \
+                    at every start: 32 random bytes, or a passphrase. Not with --image or --protection.
+                    """),
+            Field(
+                "encryptionKeyCommand", \.encryptionKeyCommand,
+                .text(.line("command", maximumLength: keyCommandLength)), role: .admin,
+                help: """
+                    As encryption-key-file, with what this command writes to its standard output. It is run as the \
+                    daemon's user, without a shell: an absolute path and words that spaces divide.
+                    """),
+            Field(
                 "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",
                 help: "How much of its size may have storage before initiators are warned, as in 80%."),
             Field(
@@ -118,6 +137,8 @@ public enum Disk: ResourceKind {
         public var problem: String?
         /// What was lost of it; nil without a loss, and when it is not served.
         public var loss: LossSummary?
+        /// How its blocks are encrypted where they are stored; nil when they are not.
+        public var encryption: String?
         /// Where its medium is; nil when it is not removable.
         public var medium: MediumState?
 
@@ -142,6 +163,9 @@ public enum Disk: ResourceKind {
             Field(
                 "problem", \.problem, .text(.any("sentence")),
                 help: "Why it is not served, or not written, and what to do."),
+            Field(
+                "encryption", \.encryption, .text(.any("cipher")), column: "ENCRYPTION", absence: "none",
+                help: "How its blocks are encrypted where they are stored."),
             Field(
                 "loss", \.loss, LossSummary.type, help: "Written data that were lost, which nobody has acknowledged."),
             Field("medium", \.medium, MediumState.type, help: "Where the medium of a removable disk is."),
@@ -217,5 +241,6 @@ public enum Disk: ResourceKind {
                 .invalid, "a disk needs a size, as in 1GiB, unless it is given an image", field: "size")
         }
         try spec.checkGeometry()
+        try spec.checkEncryption()
     }
 }

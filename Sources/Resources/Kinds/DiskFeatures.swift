@@ -38,6 +38,38 @@ extension Disk.Spec {
     /// How many logical blocks a physical block has.
     public var blocksPerPhysicalBlock: Int { max(1, (physicalBlockSize ?? blockSize) / blockSize) }
 
+    /// Whether its blocks are encrypted where they are stored.
+    public var isEncrypted: Bool { encryptionKeyFile != nil || encryptionKeyCommand != nil }
+
+    /// The words of the command for its key.
+    public var keyCommandWords: [String] { (encryptionKeyCommand ?? "").split(separator: " ").map(String.init) }
+
+    /// Refuses what does not go with encryption.
+    func checkEncryption() throws(ManagementError) {
+        guard isEncrypted else { return }
+        let field = encryptionKeyFile == nil ? "encryptionKeyCommand" : "encryptionKeyFile"
+        if encryptionKeyFile != nil, encryptionKeyCommand != nil {
+            throw ManagementError(
+                .invalid, "a key comes from a file or from a command; leave out one of them", field: field)
+        }
+        if encryptionKeyCommand != nil, keyCommandWords.first?.hasPrefix("/") != true {
+            throw ManagementError(
+                .invalid, "the command for a key begins with the absolute path of a program", field: field)
+        }
+        if image != nil {
+            throw ManagementError(
+                .invalid,
+                "an image of one's own keeps its content, which is not encrypted; leave out the key, or image",
+                field: field)
+        }
+        if protection != 0 {
+            throw ManagementError(
+                .invalid,
+                "protection information would tell what encrypted blocks are; leave out the key, or protection",
+                field: field)
+        }
+    }
+
     /// Refuses fields that do not go together.
     func checkGeometry() throws(ManagementError) {
         if let physicalBlockSize, physicalBlockSize < blockSize {

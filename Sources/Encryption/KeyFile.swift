@@ -1,0 +1,148 @@
+internal import Bytes
+public import Platform
+
+/// The file that has the media key of an image, encrypted under the user's key: two copies of a slot, each in a block
+/// of its own, of which the one with the higher generation counts. So whatever interrupts a change leaves the old key
+/// or the new one.
+public final class KeyFile: Sendable {
+    /// The bytes of the identity of an image.
+    public static let identityLength = 16
+    /// The bytes of a copy: a block of the file system, so that a write never touches both.
+    static let copyLength = 4096
+    /// The bytes of the file.
+    public static let length = 2 * copyLength
+
+    /// What has become of a change of the media key.
+    public enum Replacement: Sendable {
+        /// Nothing of the old one is in the file any more, durably.
+        case replaced(MediaKey)
+        /// The new one counts, durably, and the old one may still be in the file: the error number says why.
+        case incomplete(MediaKey, Int32)
+        /// The old one counts, durably.
+        case kept(Int32)
+        /// Nobody knows which counts at the next opening.
+        case unknown(Int32)
+    }
+
+    /// Which image it is for.
+    public let identity: [UInt8]
+    private let store: any ByteStore
+    private let wrappingKey: SecretBytes
+    /// The slot that counts.
+    private let slot: Lock<KeySlot>
+
+    private init(_ store: any ByteStore, _ slot: KeySlot, _ wrappingKey: SecretBytes) {
+        self.store = store
+        identity = slot.identity
+        self.slot = Lock(slot)
+        self.wrappingKey = wrappingKey
+    }
+
+    /// Writes a new media key, for an image with that identity and sectors of that size, into an empty store, durably.
+    public static func create(
+        in store: any ByteStore, identity: [UInt8], sectorSize: Int, userKey: UserKey,
+        derivation: KeyDerivation? = nil
+    ) throws(EncryptionError) -> (file: KeyFile, key: MediaKey) {
+        precondition(identity.count == identityLength, "an identity has its length")
+        guard let salt = LibCrypto.random(KeyDerivation.saltLength) else { throw .library }
+        let derivation = derivation ?? .suitable(for: userKey)
+        let wrappingKey = try derivation.key(from: userKey, salt: salt)
+        let key = try MediaKey.random()
+        let slot = try KeySlot(
+            key, under: wrappingKey, sectorSize: sectorSize, derivation: derivation, generation: 1, identity: identity,
+            salt: salt)
+        let file = KeyFile(store, slot, wrappingKey)
+        var code = file.write(slot, copy: 0)
+        if code == 0 { code = file.write(slot, copy: 1) }
+        if code == 0 { code = store.synchronize() }
+        guard code == 0 else { throw .system(code) }
+        return (file, key)
+    }
+
+    /// A new identity; nil when libcrypto fails.
+    public static func newIdentity() -> [UInt8]? { LibCrypto.random(identityLength) }
+
+    /// What the file says of itself without any key: nil when it is none.
+    public static func found(in store: any ByteStore) throws(EncryptionError) -> KeySlot? {
+        try slots(of: store).compactMap { $0 }.max { $0.generation < $1.generation }
+    }
+
+    /// How many copies are whole and of the key that counts.
+    public static func wholeCopies(in store: any ByteStore) throws(EncryptionError) -> Int {
+        let copies = try slots(of: store).compactMap { $0 }
+        let generation = copies.map(\.generation).max()
+        return copies.count { $0.generation == generation }
+    }
+
+    /// The key of the image with that identity. A copy that is damaged, or of an older key, is made anew where that can
+    /// be done.
+    public static func open(
+        _ store: any ByteStore, identity: [UInt8], sectorSize: Int, userKey: UserKey
+    ) throws(EncryptionError) -> (file: KeyFile, key: MediaKey) {
+        let copies = try slots(of: store)
+        guard let slot = copies.compactMap({ $0 }).max(by: { $0.generation < $1.generation }) else { throw .damaged }
+        guard slot.identity == identity else { throw .foreign }
+        guard slot.sectorSize == sectorSize else { throw .unsupported }
+        let wrappingKey = try slot.derivation.key(from: userKey, salt: slot.salt)
+        let key = try slot.mediaKey(under: wrappingKey)
+        let file = KeyFile(store, slot, wrappingKey)
+        for (copy, present) in copies.enumerated() where present?.encoded != slot.encoded {
+            // The other one is good: nothing is lost where this fails.
+            if file.write(slot, copy: copy) == 0 { _ = store.synchronizeData() }
+        }
+        return (file, key)
+    }
+
+    /// Puts a new random media key in the place of the present one. It waits for the device.
+    public func replaceMediaKey() -> Replacement {
+        slot.withLock { present in
+            let key: MediaKey
+            let next: KeySlot
+            do throws(EncryptionError) {
+                key = try MediaKey.random()
+                next = try KeySlot(
+                    key, under: wrappingKey, sectorSize: present.sectorSize, derivation: present.derivation,
+                    generation: present.generation &+ 1, identity: identity, salt: present.salt)
+            } catch {
+                return .kept(Errno.inputOutput)
+            }
+            // First the one: until it is durable the other is what counts after a crash.
+            let first = writeDurably(next, copy: 0)
+            if first != 0 {
+                let restored = writeDurably(present, copy: 0)
+                return restored == 0 ? .kept(first) : .unknown(first)
+            }
+            present = next
+            let second = writeDurably(next, copy: 1)
+            return second == 0 ? .replaced(key) : .incomplete(key, second)
+        }
+    }
+
+    private func writeDurably(_ slot: KeySlot, copy: Int) -> Int32 {
+        let code = write(slot, copy: copy)
+        return code == 0 ? store.synchronizeData() : code
+    }
+
+    private func write(_ slot: KeySlot, copy: Int) -> Int32 {
+        let content = slot.encoded + [UInt8](repeating: 0, count: Self.copyLength - KeySlot.length)
+        return switch store.write(content.rawSpan, offset: Int64(copy * Self.copyLength)) {
+        case .done(content.count): 0
+        case .failed(let code): code
+        case .done, .wouldBlock: Errno.inputOutput
+        }
+    }
+
+    /// Both copies; nil for one that is none.
+    private static func slots(of store: any ByteStore) throws(EncryptionError) -> [KeySlot?] {
+        var copies: [KeySlot?] = []
+        for copy in 0..<2 {
+            var bytes = [UInt8](repeating: 0, count: KeySlot.length)
+            let read = bytes.modifyBytes {
+                store.read(into: &$0, offset: Int64(copy * copyLength), mode: .blocking)
+            }
+            if case .failed(let code) = read { throw .system(code) }
+            copies.append(read == .done(bytes.count) ? KeySlot(bytes) : nil)
+        }
+        return copies
+    }
+}

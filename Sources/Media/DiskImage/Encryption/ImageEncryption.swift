@@ -1,0 +1,40 @@
+internal import Encryption
+internal import Platform
+
+/// What an encrypted image has besides: the filter over its file, and the file with its key.
+struct ImageEncryption: Sendable {
+    let store: EncryptedStore
+    let keyFile: KeyFile
+}
+
+/// Erasing by forgetting the key.
+extension RawDiskImage {
+    public var isEncrypted: Bool { encryption != nil }
+
+    /// A new key durably in the place of the old one, of which nothing stays; then in memory, between two transfers.
+    public func replaceMediaKey() -> MediaFailure? {
+        guard let encryption else { return .device(Errno.notSupported) }
+        if let loss { return loss }
+        switch encryption.keyFile.replaceMediaKey() {
+        case .replaced(let key):
+            encryption.store.replaceKey(by: key)
+            return nil
+        case .incomplete(let key, let code):
+            // It counts at the next opening, so it counts now.
+            encryption.store.replaceKey(by: key)
+            return MediaFailure(errorNumber: code)
+        case .kept(let code): return MediaFailure(errorNumber: code)
+        case .unknown(let code):
+            encryption.store.refuseTransfers()
+            return MediaFailure(errorNumber: code)
+        }
+    }
+
+    public func endMediaKeyReplacement() { encryption?.store.showContent() }
+
+    /// Where the journal of atomic writes writes to, and what it writes there: ciphertext. Nil when libcrypto fails.
+    func stored(_ content: [UInt8], at offset: Int64) -> (bytes: [UInt8], store: any ByteStore)? {
+        guard let encryption else { return (content, store) }
+        return encryption.store.encrypted(content, at: offset).map { ($0, encryption.store.store) }
+    }
+}

@@ -1,0 +1,179 @@
+internal import Bytes
+public import Encryption
+public import Platform
+
+/// The key file, beside the image. It belongs to the image whose attribute (`StoreNoteKey.encryption`) has its
+/// identity, and to no other: without that image it is neither used nor removed.
+extension RawDiskImage {
+    /// Where the key of the image at `path` is.
+    public static func keyPath(ofImage path: String) -> String { path + ".key" }
+
+    /// Whether the image at `path` has the mark of an encrypted one.
+    public static func isEncrypted(_ path: String) throws(SystemError) -> Bool {
+        guard try FileStatus.of(path).kind == .regular else { return false }
+        return try File.open(path: path).note(.encryption) != nil
+    }
+
+    /// Marks the empty image at `path` as encrypted and makes its key file, both durably. Nothing may be at the path of
+    /// that. The mark comes first: a key file that is there is one whose image says so.
+    public static func createKey(
+        ofImage path: String, blockSize: Int, userKey: UserKey, derivation: KeyDerivation? = nil
+    ) throws(DiskImageError) {
+        let keyPath = keyPath(ofImage: path)
+        do throws(SystemError) {
+            let image = try File.open(path: path, .readWrite)
+            guard let identity = KeyFile.newIdentity() else { throw library(keyPath) }
+            let code = image.setNote(.encryption, identity)
+            guard code == 0 else { throw SystemError(code: code, operation: "mark", path: path) }
+            let synchronization = image.synchronize()
+            guard synchronization == 0 else {
+                throw SystemError(code: synchronization, operation: "synchronize", path: path)
+            }
+            let file = try File.open(path: keyPath, [.readWrite, .create, .exclusive, .noFollow])
+            do throws(SystemError) {
+                try write(file, identity, blockSize, userKey, derivation)
+                try File.synchronizeDirectory(path: FilePath.directory(of: keyPath))
+            } catch {
+                // What was not made leaves nothing.
+                FilePath.remove(keyPath)
+                throw error
+            }
+        } catch {
+            if error.code == Errno.notSupported { throw .unmarkable(path: path) }
+            throw .system(error)
+        }
+    }
+
+    private static func write(
+        _ file: File, _ identity: [UInt8], _ blockSize: Int, _ userKey: UserKey, _ derivation: KeyDerivation?
+    ) throws(SystemError) {
+        do throws(EncryptionError) {
+            _ = try KeyFile.create(
+                in: file, identity: identity, sectorSize: blockSize, userKey: userKey, derivation: derivation)
+        } catch {
+            guard case .system(let code) = error else { throw library(file.path) }
+            throw SystemError(code: code, operation: "write to", path: file.path)
+        }
+    }
+
+    /// libcrypto fails for want of memory, if at all.
+    private static func library(_ path: String) -> SystemError {
+        SystemError(code: Errno.noMemory, operation: "make", path: path)
+    }
+
+    /// The encryption of an image that has been opened as `file`; nil of a plain one. An image is opened as what it is
+    /// marked to be, or not at all.
+    static func encryption(
+        of file: File, path: String, blockSize: Int, userKey: UserKey?
+    ) throws(DiskImageError) -> ImageEncryption? {
+        let mark: [UInt8]?
+        do throws(SystemError) { mark = try file.note(.encryption) } catch { throw .system(error) }
+        guard let userKey else {
+            guard mark == nil else { throw .encrypted(path: path) }
+            return nil
+        }
+        let keyPath = keyPath(ofImage: path)
+        let keyFile: File
+        do throws(SystemError) {
+            keyFile = try openedKey(keyPath, .readWrite)
+        } catch {
+            throw refusal(error, keyPath)
+        }
+        guard let mark else { throw .unmarked(path: path, identity: identity(in: keyFile)) }
+        do throws(EncryptionError) {
+            let (opened, key) = try KeyFile.open(keyFile, identity: mark, sectorSize: blockSize, userKey: userKey)
+            let cipher = try SectorCipher(key, sectorSize: blockSize)
+            return ImageEncryption(store: EncryptedStore(file, cipher), keyFile: opened)
+        } catch {
+            if case .system(let code) = error {
+                throw .system(SystemError(code: code, operation: "read", path: keyPath))
+            }
+            throw .encryption(path: keyPath, error)
+        }
+    }
+
+    private static func openedKey(_ path: String, _ options: FileOptions) throws(SystemError) -> File {
+        // Before the opening as well: to open a device may do something to it.
+        try checkIsPlain(FileStatus.of(path, followsLinks: false), path)
+        let file = try File.open(path: path, [options, .noFollow, .nonBlocking])
+        try checkIsPlain(file.status(), path)
+        return file
+    }
+
+    private static func checkIsPlain(_ status: FileStatus, _ path: String) throws(SystemError) {
+        if status.kind == .regular, status.linkCount == 1 { return }
+        let isLink = status.kind == .link || status.kind == .regular
+        throw SystemError(code: isLink ? Errno.isLink : Errno.notSupported, operation: "use", path: path)
+    }
+
+    private static func refusal(_ error: SystemError, _ path: String) -> DiskImageError {
+        switch error.code {
+        case Errno.noSuchFile: .keyFile(path: path, reason: "is missing; put it back, for without it nothing is read")
+        case Errno.isLink: .keyFile(path: path, reason: "is a link, or has another name too")
+        case Errno.notSupported: .keyFile(path: path, reason: "is no plain file")
+        default: .system(error)
+        }
+    }
+
+    private static func identity(in store: any ByteStore) -> [UInt8]? { try? KeyFile.found(in: store)?.identity }
+
+    /// What is wrong with the key file of the image at `path`, whose blocks are of `blockSize` bytes, and whether it can
+    /// be used all the same; nil for nothing. It needs no key, and so finds no wrong one.
+    public static func keyProblem(
+        ofImage path: String, blockSize: Int
+    ) -> (error: DiskImageError, isUsable: Bool)? {
+        let keyPath = keyPath(ofImage: path)
+        do throws(SystemError) {
+            let mark = try File.open(path: path).note(.encryption)
+            let file = try openedKey(keyPath, .readOnly)
+            let (slot, copies): (KeySlot?, Int)
+            do throws(EncryptionError) {
+                slot = try KeyFile.found(in: file)
+                copies = try KeyFile.wholeCopies(in: file)
+            } catch {
+                return (.encryption(path: keyPath, error), false)
+            }
+            guard let slot else { return (.encryption(path: keyPath, .damaged), false) }
+            guard let mark else { return (.unmarked(path: path, identity: slot.identity), false) }
+            guard slot.identity == mark else { return (.encryption(path: keyPath, .foreign), false) }
+            guard slot.sectorSize == blockSize else { return (.encryption(path: keyPath, .unsupported), false) }
+            let permissions = try file.status().permissions & 0o077
+            guard permissions == 0 else {
+                return (.keyFile(path: keyPath, reason: "can be used by others; run 'chmod 600 \(keyPath)'"), true)
+            }
+            guard copies == 2 else {
+                return (
+                    .keyFile(path: keyPath, reason: "has one whole copy only; the next start makes another"), true
+                )
+            }
+            return nil
+        } catch {
+            return (refusal(error, keyPath), false)
+        }
+    }
+
+    /// Marks the image at `path`, a copy without attributes, as that of the key file at `keyPath`; false when there is
+    /// no key file. Durable with the next synchronisation of the image.
+    public static func mark(image path: String, forKey keyPath: String) throws(SystemError) -> Bool {
+        let file = try openedKey(keyPath, .readOnly)
+        guard try file.size() == Int64(KeyFile.length), let identity = identity(in: file) else { return false }
+        let code = try File.open(path: path, .readWrite).setNote(.encryption, identity)
+        guard code == 0 else { throw SystemError(code: code, operation: "mark", path: path) }
+        return true
+    }
+
+    /// Removes the key file of the image at `path`, durably, when it is that image's own. Whatever else has that name
+    /// stays, and so does one whose image has gone: nobody knows whose it is.
+    public static func removeKey(ofImage path: String) throws(SystemError) {
+        let keyPath = keyPath(ofImage: path)
+        do throws(SystemError) {
+            guard let mark = try File.open(path: path).note(.encryption) else { return }
+            let file = try openedKey(keyPath, .readOnly)
+            guard identity(in: file) == mark else { return }
+            try File.remove(keyPath)
+            try File.synchronizeDirectory(path: FilePath.directory(of: keyPath))
+        } catch {
+            guard [Errno.noSuchFile, Errno.isLink, Errno.notSupported].contains(error.code) else { throw error }
+        }
+    }
+}

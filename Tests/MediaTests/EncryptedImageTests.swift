@@ -1,0 +1,235 @@
+import Bytes
+import DeviceTestSupport
+import Encryption
+import Glibc
+import Platform
+import SCSI
+import TestSupport
+import Testing
+
+@testable import Media
+
+@Suite("Encrypted disk images")
+struct EncryptedImageTests {
+    private let engine = SimulatedEngine()
+
+    private func key(_ byte: UInt8) throws -> UserKey {
+        try UserKey(SecretBytes([UInt8](repeating: byte, count: UserKey.randomLength)))
+    }
+
+    private func make(_ path: String, _ byte: UInt8 = 1, blockSize: Int = 512) throws -> RawDiskImage {
+        try RawDiskImage.create(
+            path: path, capacity: 1 << 20, blockSize: blockSize, userKey: try key(byte), engine: engine)
+    }
+
+    private func open(_ path: String, _ byte: UInt8? = 1, blockSize: Int = 512) throws -> RawDiskImage {
+        try RawDiskImage.open(
+            path: path, blockSize: blockSize, userKey: try byte.map { try key($0) }, engine: engine)
+    }
+
+    private func content(_ blocks: Int, _ value: UInt8) -> [UInt8] { [UInt8](repeating: value, count: blocks * 512) }
+
+    private func read(_ image: RawDiskImage, _ first: UInt64, _ blocks: UInt64) -> [UInt8]? {
+        let pool = BufferPool(limit: 1 << 20)
+        guard var lease = pool.lease(capacity: Int(blocks) * image.blockSize),
+            image.readCached(into: &lease, first: first, blocks: blocks) == .done
+        else { return nil }
+        return lease.copyToArray()
+    }
+
+    @Test("An image comes back with its key; its file has mode 0600, and none of the content")
+    func life() throws {
+        for blockSize in [512, 4096] {
+            let folder = try TemporaryFolder()
+            let path = folder.file("a.img")
+            let content = [UInt8](repeating: 0xAB, count: 8 * blockSize)
+            do {
+                let image = try make(path, blockSize: blockSize)
+                #expect(image.isEncrypted)
+                #expect(image.fill(first: 3, with: content) == nil)
+                #expect(image.close() == nil)
+            }
+            #expect(try folder.names == ["a.img", "a.img.key"])
+            let status = try FileStatus.of(path + ".key")
+            #expect(status.permissions == 0o600 && status.length == Int64(KeyFile.length))
+            let stored = try folder.read("a.img")
+            #expect(stored.count == 1 << 20 && !stored.contains([UInt8](repeating: 0xAB, count: 8)))
+            #expect(stored[..<(3 * blockSize)].allSatisfy { $0 == 0 })
+            let image = try open(path, blockSize: blockSize)
+            #expect(read(image, 3, 8) == content)
+            #expect(read(image, 0, 3) == [UInt8](repeating: 0, count: 3 * blockSize))
+            #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: blockSize) == nil)
+            #expect(throws: DiskImageError.inUse(path: path)) { try open(path, blockSize: blockSize) }
+        }
+    }
+
+    @Test("It is opened as what it is, and with its own key only")
+    func refusals() throws {
+        let folder = try TemporaryFolder()
+        let (path, other, plain) = (folder.file("a.img"), folder.file("b.img"), folder.file("c.img"))
+        do {
+            _ = try make(path)
+            _ = try make(other)
+            _ = try RawDiskImage.create(path: plain, capacity: 1 << 20, blockSize: 512, engine: engine)
+        }
+        #expect(throws: DiskImageError.encrypted(path: path)) { try open(path, nil) }
+        #expect(throws: DiskImageError.encryption(path: path + ".key", .wrongKey)) { try open(path, 2) }
+        #expect(throws: DiskImageError.encryption(path: path + ".key", .unsupported)) {
+            try open(path, blockSize: 4096)
+        }
+        #expect(throws: DiskImageError.self) { try open(plain, 1) }
+        #expect(try RawDiskImage.isEncrypted(path) && !RawDiskImage.isEncrypted(plain))
+        // The key files of two disks with the same user's key, exchanged.
+        try File.rename(path + ".key", to: path + ".away")
+        #expect(
+            throws: DiskImageError.keyFile(
+                path: path + ".key", reason: "is missing; put it back, for without it nothing is read")
+        ) { try open(path) }
+        try File.rename(other + ".key", to: path + ".key")
+        try File.rename(path + ".away", to: other + ".key")
+        for image in [path, other] {
+            #expect(throws: DiskImageError.encryption(path: image + ".key", .foreign)) { try open(image) }
+            let problem = RawDiskImage.keyProblem(ofImage: image, blockSize: 512)?.error
+            #expect(problem == .encryption(path: image + ".key", .foreign))
+        }
+        // And the key of an encrypted disk beside a plain image.
+        try File.rename(path + ".key", to: plain + ".key")
+        let refusal = #expect(throws: DiskImageError.self) { try open(plain) }
+        #expect(refusal?.description.contains("setfattr -n user.carousel.encryption -v 0x") == true)
+        _ = try open(plain, nil)
+        #expect(throws: DiskImageError.self) {
+            try RawDiskImage.create(
+                path: folder.file("d.img"), capacity: 1 << 20, blockSize: 512, protection: .type1, userKey: try key(1),
+                engine: engine)
+        }
+        #expect(!FilePath.isName(folder.file("d.img")))
+    }
+
+    @Test("An image that has lost its attributes says how to put the mark back, and that helps")
+    func lostMark() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.img")
+        let content = content(4, 9)
+        do {
+            let image = try make(path)
+            #expect(image.fill(first: 0, with: content) == nil && image.close() == nil)
+        }
+        let mark = try #require(try File.open(path: path).note(.encryption))
+        try folder.write(try folder.read("a.img"), to: "b.img")
+        try folder.write(try folder.read("a.img.key"), to: "b.img.key")
+        let copy = folder.file("b.img")
+        let digits = mark.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let refusal = #expect(throws: DiskImageError.unmarked(path: copy, identity: mark)) { try open(copy) }
+        #expect(refusal?.description.contains("-v 0x\(digits) \(copy)'") == true)
+        #expect(try File.open(path: copy, .readWrite).setNote(.encryption, mark) == 0)
+        #expect(read(try open(copy), 0, 4) == content)
+    }
+
+    @Test("What is no key file is refused, and kept")
+    func strangers() throws {
+        for kind in 0..<4 {
+            let folder = try TemporaryFolder()
+            let path = folder.file("a.img")
+            _ = try make(path)
+            try File.rename(path + ".key", to: path + ".own")
+            switch kind {
+            case 0: try folder.write([1, 2, 3], to: "a.img.key")
+            case 1: #expect(unsafe symlink(path + ".own", path + ".key") == 0)
+            case 2: #expect(unsafe link(path + ".own", path + ".key") == 0)
+            default: #expect(unsafe mkfifo(path + ".key", 0o600) == 0)
+            }
+            #expect(throws: DiskImageError.self) { try open(path) }
+            #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: 512) != nil)
+            try RawDiskImage.removeKey(ofImage: path)
+            #expect(try folder.names == ["a.img", "a.img.key", "a.img.own"])
+        }
+    }
+
+    @Test("A key file is removed with its image only; a file of that name beside another one stays")
+    func removal() throws {
+        let folder = try TemporaryFolder()
+        let (path, plain) = (folder.file("a.img"), folder.file("c.img"))
+        do {
+            _ = try make(path)
+            _ = try RawDiskImage.create(path: plain, capacity: 1 << 20, blockSize: 512, engine: engine)
+        }
+        try folder.write(try folder.read("a.img.key"), to: "c.img.key")
+        try RawDiskImage.removeKey(ofImage: plain)
+        #expect(try folder.names == ["a.img", "a.img.key", "c.img", "c.img.key"])
+        try RawDiskImage.removeKey(ofImage: path)
+        #expect(try folder.names == ["a.img", "c.img", "c.img.key"])
+        try RawDiskImage.removeKey(ofImage: path)
+        try RawDiskImage.removeKey(ofImage: folder.file("none"))
+    }
+
+    @Test("Where the name of the key file is taken nothing is made, and what has it stays")
+    func taken() throws {
+        let folder = try TemporaryFolder()
+        try folder.write([7], to: "a.img.key")
+        #expect(throws: DiskImageError.self) { try make(folder.file("a.img")) }
+        #expect(try folder.names == ["a.img.key"])
+        #expect(try folder.read("a.img.key") == [7])
+    }
+
+    @Test("The journal of atomic writes has ciphertext, at each step and after a crash too")
+    func journal() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.img")
+        let content = content(8, 0x5C)
+        let image = try make(path)
+        let runner = RequestRunner()
+        let pool = BufferPool(limit: 1 << 20)
+        guard var lease = pool.lease(capacity: content.count) else { return }
+        lease.assign(content)
+        image.beginWriting(runner.request)
+        runner.request.payload.lease = consume lease
+        runner.run(in: image.lane) { image.prepareAtomicWrite($0, first: 16, blocks: 8) }
+        runner.request.payload.lease = nil
+        #expect(image.outcome(of: runner.request) == .done)
+        #expect(read(image, 16, 8) == content)
+        let journal = try folder.read("a.img.atomic")
+        let stored = Array(try folder.read("a.img")[16 * 512..<24 * 512])
+        #expect(Array(journal[4096..<4096 + content.count]) == stored)
+        #expect(stored != content && !journal.contains([UInt8](repeating: 0x5C, count: 8)))
+        #expect(image.eraseAtomicRecord() == nil)
+        #expect(image.close() == nil)
+    }
+
+    @Test("What is unmapped has no storage, and reads as zeros")
+    func unmapping() throws {
+        let folder = try TemporaryFolder()
+        let image = try make(folder.file("a.img"))
+        #expect(image.fill(first: 0, with: content(1024, 3)) == nil && image.synchronize() == nil)
+        let full = try #require(image.allocatedBytes)
+        #expect(image.erase(first: 0, blocks: 512) == nil)
+        #expect(read(image, 0, 512) == content(512, 0))
+        #expect(read(image, 512, 512) == content(512, 3))
+        #expect(try #require(image.allocatedBytes) < full)
+        // A change of size changes nothing of what is there.
+        try image.resize(to: 2 << 20)
+        #expect(read(image, 512, 512) == content(512, 3))
+        #expect(read(image, 2048, 64) == content(64, 0))
+    }
+
+    @Test("Past the page cache it is the same disk")
+    func direct() throws {
+        let folder = try TemporaryFolder()
+        let image = try make(folder.file("a.img"))
+        guard (try? image.setDirect(true)) != nil else { return }
+        let runner = RequestRunner()
+        let pool = BufferPool(limit: 1 << 22)
+        for (first, blocks) in [(8, 64), (3, 5), (0, 1024)] as [(UInt64, UInt64)] {
+            let content = (0..<Int(blocks) * 512).map { UInt8(truncatingIfNeeded: $0 / 512 + Int(first)) }
+            guard var lease = pool.lease(capacity: content.count) else { return }
+            lease.assign(content)
+            image.beginWriting(runner.request)
+            runner.request.payload.lease = consume lease
+            runner.run(in: image.lane) { image.prepareWrite($0, at: 0, first: first, blocks: blocks) }
+            #expect(image.outcome(of: runner.request) == .done)
+            runner.run(in: image.lane) { image.prepareRead($0, at: 0, first: first, blocks: blocks) }
+            #expect(image.outcome(of: runner.request) == .done)
+            let found = runner.request.payload.lease.take()?.copyToArray()
+            #expect(found == content)
+        }
+    }
+}
