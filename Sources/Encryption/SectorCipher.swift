@@ -167,8 +167,8 @@ internal import Synchronization
         return giving(index, decrypt(&bytes, first: first, index))
     }
 
-    /// Encrypts `source` into the scratch memory of the slot `index`, of which it gives the beginning to `body`; nil when the
-    /// library fails.
+    /// Encrypts `source` into the scratch memory of the slot `index`, of which it gives the beginning to `body`; nil
+    /// when the library fails.
     func withEncrypted<Value>(
         _ source: RawSpan, first: UInt64, _ index: Int, _ body: (RawSpan) -> Value
     ) -> Value? {

@@ -221,10 +221,10 @@ int cplatform_lock(int descriptor, int exclusive);
 /// Takes back what cplatform_lock has locked.
 int cplatform_unlock(int descriptor);
 
-/// Runs the program at words[0] with these arguments (a NULL ends them), without a shell, and reads what it writes to its
-/// standard output, at most `size` bytes and for at most so many milliseconds. Gives how many, and its exit status (128
-/// and the signal that has ended it); or a negative error number, -ETIMEDOUT when it has not ended. What is too long or
-/// too late is killed.
+/// Runs the program at words[0] with these arguments (a NULL ends them), without a shell, and reads what it writes to
+/// its standard output, at most `size` bytes and for at most so many milliseconds. Gives how many, and its exit status
+/// (128 and the signal that has ended it); or a negative error number, -ETIMEDOUT when it has not ended. What is too
+/// long or too late is killed.
 ssize_t cplatform_program_output(
     char *_Nullable const *_Nonnull words, void *_Nonnull bytes, size_t size, int64_t milliseconds,
     int *_Nonnull status);

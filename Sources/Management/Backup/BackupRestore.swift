@@ -128,8 +128,8 @@ public enum BackupRestore {
         return (present, stale)
     }
 
-    /// Puts the mark of an encrypted image on the copy at `path` of what the backup in `folder` has under `name`, if the
-    /// backup has its key file: copies have no attributes.
+    /// Puts the mark of an encrypted image on the copy at `path` of what the backup in `folder` has under `name`, if
+    /// the backup has its key file: copies have no attributes.
     private static func markEncrypted(
         _ path: String, _ name: String, in folder: String, _ manifest: BackupManifest
     ) throws(ManagementError) {

@@ -122,9 +122,9 @@ struct DiskReconciliation: Reconciliation {
             guard error.code == Errno.noSuchFile else { return .served }
         }
         return .detached(
-            "disk '\(row.name)': the file with its key \(file) was removed or renamed; initiators go on using the disk, "
-                + "and nobody can read it any more after the end of the daemon: put the file back, or have an initiator "
-                + "copy what is on the disk")
+            "disk '\(row.name)': the file with its key \(file) was removed or renamed; initiators go on using the "
+                + "disk, which nobody can read any more after the end of the daemon: put the file back, or have an "
+                + "initiator copy what is on the disk")
     }
 
     /// Why `path` is not the file that is served any more; nil when it is, or when that cannot be found out now.

@@ -117,8 +117,8 @@ extension RawDiskImage {
 
     private static func identity(in store: any ByteStore) -> [UInt8]? { try? KeyFile.found(in: store)?.identity }
 
-    /// What is wrong with the key file of the image at `path`, whose blocks are of `blockSize` bytes, and whether it can
-    /// be used all the same; nil for nothing. It needs no key, and so finds no wrong one.
+    /// What is wrong with the key file of the image at `path`, whose blocks are of `blockSize` bytes, and whether it
+    /// can be used all the same; nil for nothing. It needs no key, and so finds no wrong one.
     public static func keyProblem(
         ofImage path: String, blockSize: Int
     ) -> (error: DiskImageError, isUsable: Bool)? {
