@@ -45,7 +45,8 @@ extension DiskDeviceServer {
     private var supportedCommands: [UInt8] {
         var list: [UInt8] = []
         for code in [OperationCode.thirdPartyCopyOut, OperationCode.thirdPartyCopyIn] {
-            let actions = commands.attributes.filter { $0.operationCode == code }.compactMap(\.serviceAction)
+            let actions = commands.attributes(in: commandVariant).filter { $0.operationCode == code }
+                .compactMap(\.serviceAction)
             list += [code, UInt8(actions.count)] + actions.sorted().map { UInt8($0) }
         }
         return Self.descriptor(0x0001, [UInt8(list.count)] + list)
