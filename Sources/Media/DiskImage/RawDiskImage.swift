@@ -27,10 +27,17 @@ public final class RawDiskImage: DiskImage {
     let losses: LossRecord
     let marks: BlockMarks
     public let keptOperation: KeptOperation
-    /// For atomic writes; nil where they are not possible.
-    let journal: AtomicWriteJournal?
-    /// The protection information of its blocks, if there is any.
-    let protectionFile: ProtectionFile?
+    /// For atomic writes; nil where they are not possible. Those of an image with protection information are not:
+    /// data and protection information are in two files, which no journal writes as a whole.
+    private let ownJournal: AtomicWriteJournal?
+    /// The protection information of its blocks, if there is any, and a change of its type that is not settled.
+    let protectionState: Lock<(file: ProtectionFile?, change: ProtectionChange?)>
+    /// Whether there is any.
+    let isProtected: Atomic<Bool>
+    /// Where its file can be made and removed; nil where the type does not change.
+    let protectionPlace: ProtectionPlace?
+    /// Held while the length or the type of protection information changes.
+    let shape = Lock(())
     /// Looks through what a crash has left of it.
     let recovery = ProtectionRecovery()
     let synchronizations = SynchronizationGroup()
@@ -49,12 +56,14 @@ public final class RawDiskImage: DiskImage {
 
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
-        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil, protection: ProtectionFile? = nil
+        clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil, protection: ProtectionFile? = nil,
+        protectionChange: ProtectionChange? = nil, protectionPlace: ProtectionPlace? = nil
     ) {
         self.store = store
-        // Data and protection information are in two files, which no journal writes as a whole.
-        self.journal = protection == nil ? journal : nil
-        protectionFile = protection
+        ownJournal = journal
+        protectionState = Lock((protection, protectionChange))
+        isProtected = Atomic(protection != nil)
+        self.protectionPlace = protectionPlace
         self.clock = clock
         canStall = store.canStall
         self.path = path
@@ -84,16 +93,22 @@ public final class RawDiskImage: DiskImage {
         }
     }
 
+    /// The protection information of its blocks, if there is any. Not on a reactor: see `isProtected`.
+    var protectionFile: ProtectionFile? { protectionState.withLock { $0.file } }
+    /// For atomic writes; nil where they are not possible now.
+    var journal: AtomicWriteJournal? { isProtected.load(ordering: .acquiring) ? nil : ownJournal }
+
     public var capacity: Int64 { length.value }
     public var allocatedBytes: Int64? { store.allocatedBytes }
 
     // MARK: Opening
 
     /// Makes a sparse image of `capacity` bytes and opens it. Storage is not reserved: a full file system shows when
-    /// blocks are written. The length and the name are durable on return.
+    /// blocks are written. The length and the name are durable on return. With `changesProtection` the type of its
+    /// protection information can be changed.
     public static func create(
-        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil, engine: any MediumEngine,
-        clock: MonotonicClock = .system
+        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil,
+        changesProtection: Bool = false, engine: any MediumEngine, clock: MonotonicClock = .system
     ) throws(DiskImageError) -> RawDiskImage {
         try checkLength(path, capacity, blockSize)
         let file: File
@@ -119,11 +134,13 @@ public final class RawDiskImage: DiskImage {
                 throw DiskImageError(error, path: protectionPath(ofImage: path))
             }
             protectionFile = try ProtectionFile.open(
-                imagePath: path, protection, blockSize: blockSize, capacity: capacity, clock: clock)
+                imagePath: path, [protection], blockSize: blockSize, capacity: capacity, clock: clock)
         }
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
-            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile)
+            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile,
+            protectionPlace: changesProtection ? ProtectionPlace(imagePath: path) : nil)
+        image.keepIdentity()
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
         return image
@@ -136,10 +153,12 @@ public final class RawDiskImage: DiskImage {
     /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.
     ///
     /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
-    /// acknowledged. With `protection` its protection information is opened too, and is of that type.
+    /// acknowledged. With `protection` its protection information is opened too, and is of that type; unless a format
+    /// operation that changes the type was broken off: then the image has what the file beside it says, and the medium
+    /// is corrupt. With `changesProtection` the type can be changed, unless the image is a block device.
     public static func open(
         path: String, blockSize: Int, expectedCapacity: Int64? = nil, protection: ProtectionType? = nil,
-        engine: any MediumEngine, pageKeeper: PageKeeper? = nil
+        changesProtection: Bool = false, engine: any MediumEngine, pageKeeper: PageKeeper? = nil
     ) throws(DiskImageError) -> RawDiskImage {
         let file: File
         let length: Int64
@@ -164,14 +183,18 @@ public final class RawDiskImage: DiskImage {
         } catch {
             throw DiskImageError(error, path: path)
         }
-        guard let protection else {
-            return RawDiskImage(
-                store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
-                journal: AtomicWriteJournal(imagePath: path))
+        let notes = ProtectionNotes(file)
+        let protectionFile = try openProtection(protection, notes) { types, mended throws(DiskImageError) in
+            try ProtectionFile.open(
+                imagePath: path, types, mending: mended, blockSize: blockSize, capacity: length,
+                identity: notes.identity)
         }
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
-            protection: try ProtectionFile.open(imagePath: path, protection, blockSize: blockSize, capacity: length))
+            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile,
+            protectionChange: notes.unsettled,
+            protectionPlace: changesProtection && !file.hasFixedLength ? ProtectionPlace(imagePath: path) : nil)
+        image.keepIdentity()
         image.startRecovery()
         return image
     }
@@ -205,6 +228,13 @@ public final class RawDiskImage: DiskImage {
 
     /// Makes the disk longer; what is added reads as zeros. The new length is durable on return, or taken back.
     public func resize(to capacity: Int64) throws(DiskImageError) {
+        let outcome = shape.withLock { _ -> Result<Void, DiskImageError> in
+            Result { () throws(DiskImageError) in try resizeAlone(to: capacity) }
+        }
+        try outcome.get()
+    }
+
+    private func resizeAlone(to capacity: Int64) throws(DiskImageError) {
         if store.hasFixedLength { throw .fixedLength(path: path) }
         try Self.checkLength(path, capacity, blockSize)
         let before = length.value
