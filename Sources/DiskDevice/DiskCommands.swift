@@ -3,17 +3,23 @@ internal import TargetCore
 
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
-    static func table(isRemovable: Bool, _ protection: ProtectionType?) -> CommandTable<DiskDeviceServer> {
-        (isRemovable ? removableTables : tables)[Int(protection?.rawValue ?? 0)]
+    /// The table of a disk, with a variant for each type of protection information: none, then types 1 to 3.
+    static func table(isRemovable: Bool, changesProtection: Bool) -> CommandTable<DiskDeviceServer> {
+        tables[(isRemovable ? 2 : 0) + (changesProtection ? 1 : 0)]
     }
 
-    /// The tables of disks that are not removable, and of those that are, by protection type.
-    private static let tables = tables(isRemovable: false)
-    private static let removableTables = tables(isRemovable: true)
+    private static let tables = [false, true].flatMap { isRemovable in
+        [false, true].map { tables(isRemovable: isRemovable, changesProtection: $0) }
+    }
 
-    private static func tables(isRemovable: Bool) -> [CommandTable<DiskDeviceServer>] {
+    private static func tables(isRemovable: Bool, changesProtection: Bool) -> CommandTable<DiskDeviceServer> {
         let rows = rows(isRemovable: isRemovable)
-        return [CommandTable(rows)] + ProtectionType.allCases.map { CommandTable(protectedRows(rows, $0)) }
+        let unprotected = rows.map { row in
+            // FMTPINFO.
+            changesProtection && row.attributes.operationCode == OperationCode.formatUnit
+                ? row.allowing(0xC0, inByte: 1) : row
+        }
+        return CommandTable(variants: [unprotected] + ProtectionType.allCases.map { protectedRows(rows, $0) })
     }
 
     private static func rows(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {

@@ -92,7 +92,7 @@ extension DiskDeviceServer {
         // WSNZ.
         var bytes: [UInt8] = [0x01, Self.maximumCompareAndWriteLength]
         bytes.appendBE16(UInt16(granularity))
-        bytes.appendBE32(UInt32(maximumTransferBlocks))
+        bytes.appendBE32(UInt32(maximumTransferBlocks(protection)))
         bytes.appendBE32(UInt32(Self.optimalTransferLength >> Int(blockShift)))
         bytes.appendBE32(UInt32(Self.maximumPrefetchLength >> Int(blockShift)))
         bytes.appendBE32(Self.maximumUnmapCount)

@@ -1,12 +1,12 @@
 internal import Bytes
 internal import SCSI
-internal import TargetCore
+public import TargetCore
 
 /// What a disk says of its copy manager by INQUIRY.
 extension DiskDeviceServer {
-    static func inquiryTraits(isRemovable: Bool, isProtected: Bool) -> InquiryTraits {
+    public var traits: InquiryTraits {
         var traits = InquiryTraits(
-            type: .directAccessBlock, isRemovable: isRemovable, isProtectionSupported: isProtected,
+            type: .directAccessBlock, isRemovable: attributes.isRemovable, isProtectionSupported: protection != nil,
             versionDescriptors: [VersionDescriptor.sbc3])
         traits.hasCopyManager = true
         return traits
