@@ -249,6 +249,7 @@ final class ControlPlane: Sendable {
         let path = folder.imagePath(disk.image)
         try assembly.startDisk(disk, imagePath: path, targetName: DeviceName.targetName(disk.name))
         noteServed(disk.name, from: path)
+        noteClaimed(protectionOf: disk, ofImage: path)
         admit(disk.name, units: [disk.identity.id])
     }
 
