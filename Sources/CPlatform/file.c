@@ -37,6 +37,7 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
     if (options & CPLATFORM_OPEN_DIRECTORY) flags |= O_DIRECTORY;
     if (options & CPLATFORM_OPEN_NO_FOLLOW) flags |= O_NOFOLLOW;
     if (options & CPLATFORM_OPEN_NON_BLOCKING) flags |= O_NONBLOCK;
+    if (options & CPLATFORM_OPEN_UNNAMED) flags |= O_TMPFILE;
     return result(RETRY(open(path, flags, permissions)));
 }
 

@@ -43,7 +43,7 @@ public struct DiskRecord: Hashable, Sendable {
 }
 
 extension Catalog {
-    private static let disks = """
+    static let disks = """
         SELECT resource.*, logicalUnit.id AS unit, serialNumber, naaIdentifier, image, imageIsExternal,
             EXISTS (SELECT 1 FROM ejectedDisk WHERE ejectedDisk.id = diskImage.id) AS isEjected
         FROM resource JOIN diskImage ON diskImage.resource = resource.id

@@ -75,13 +75,17 @@ extension Catalog {
     public func change<Kind: ResourceKind>(
         _ kind: Kind.Type, named name: String, to spec: Kind.Spec, event: NewEvent? = nil
     ) throws(CatalogError) {
-        try write(event) { database in
-            let text = try Self.text(of: spec, kind, name)
-            try database.execute(
-                sql: "UPDATE resource SET spec = ? WHERE kind = ? AND name = ?",
-                arguments: [text, kind.description.singular, name])
-            guard database.changesCount == 1 else { throw Self.missing(kind, name) }
-        }
+        try write(event) { try Self.change(kind, named: name, to: spec, in: $0) }
+    }
+
+    static func change<Kind: ResourceKind>(
+        _ kind: Kind.Type, named name: String, to spec: Kind.Spec, in database: Database
+    ) throws {
+        let text = try text(of: spec, kind, name)
+        try database.execute(
+            sql: "UPDATE resource SET spec = ? WHERE kind = ? AND name = ?",
+            arguments: [text, kind.description.singular, name])
+        guard database.changesCount == 1 else { throw missing(kind, name) }
     }
 
     /// Removes a thing, and records `event` with it.

@@ -3,24 +3,30 @@ internal import TargetCore
 
 /// The command table (SBC-4 table 33): which commands a disk has, and which of their bits may be set.
 extension DiskDeviceServer {
+    /// The table of a disk, with a variant for each type of protection information: none, then types 1 to 3. Encrypted
+    /// disks have none.
     static func table(
-        isRemovable: Bool, isEncrypted: Bool, _ protection: ProtectionType?
+        isRemovable: Bool, isEncrypted: Bool, changesProtection: Bool
     ) -> CommandTable<DiskDeviceServer> {
         if isEncrypted { return isRemovable ? removableEncryptedTable : encryptedTable }
-        return (isRemovable ? removableTables : tables)[Int(protection?.rawValue ?? 0)]
+        return tables[(isRemovable ? 2 : 0) + (changesProtection ? 1 : 0)]
     }
 
-    /// Those of encrypted disks, which have no protection information.
     private static let encryptedTable = CommandTable(rows(isRemovable: false) + [cryptographicErase])
     private static let removableEncryptedTable = CommandTable(rows(isRemovable: true) + [cryptographicErase])
 
-    /// The tables of disks that are not removable, and of those that are, by protection type.
-    private static let tables = tables(isRemovable: false)
-    private static let removableTables = tables(isRemovable: true)
+    private static let tables = [false, true].flatMap { isRemovable in
+        [false, true].map { tables(isRemovable: isRemovable, changesProtection: $0) }
+    }
 
-    private static func tables(isRemovable: Bool) -> [CommandTable<DiskDeviceServer>] {
+    private static func tables(isRemovable: Bool, changesProtection: Bool) -> CommandTable<DiskDeviceServer> {
         let rows = rows(isRemovable: isRemovable)
-        return [CommandTable(rows)] + ProtectionType.allCases.map { CommandTable(protectedRows(rows, $0)) }
+        let unprotected = rows.map { row in
+            // FMTPINFO.
+            changesProtection && row.attributes.operationCode == OperationCode.formatUnit
+                ? row.allowing(0xC0, inByte: 1) : row
+        }
+        return CommandTable(variants: [unprotected] + ProtectionType.allCases.map { protectedRows(rows, $0) })
     }
 
     private static func rows(isRemovable: Bool) -> [CommandDescriptor<DiskDeviceServer>] {

@@ -18,7 +18,6 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     static let inlineWriteLimit = 1 << 20
 
     public let identity: DeviceIdentity
-    public let traits: InquiryTraits
     public let commands: CommandSet
     public let modePages: ModePages
     public let attachedNexuses = AttachedNexuses()
@@ -29,12 +28,13 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let blockShift: UInt64
     /// What it says of itself.
     let attributes: DiskAttributes
-    /// The type of its protection information, if it has any.
-    let protection: ProtectionType?
-    /// Its commands.
+    /// The type of its protection information, if it has any, and the variant of its commands: 0 for none. It changes
+    /// at the end of a format operation, before commands are processed again.
+    let presentProtection: Atomic<UInt8>
+    /// Its commands, in a variant for each type of protection information.
     let table: CommandTable<DiskDeviceServer>
-    /// MAXIMUM TRANSFER LENGTH in blocks.
-    let maximumTransferBlocks: UInt64
+    /// What keeps the type of protection information, if anything does.
+    let protectionKeeper = Lock<(any DiskProtectionKeeper)?>(nil)
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
     /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
@@ -76,13 +76,11 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         self.identity = identity
         self.image = image
         self.attributes = attributes
-        protection = image.protection
-        traits = Self.inquiryTraits(isRemovable: attributes.isRemovable, isProtected: image.protection != nil)
+        presentProtection = Atomic(image.protection?.rawValue ?? 0)
         table = Self.table(
-            isRemovable: attributes.isRemovable, isEncrypted: image.isEncrypted, image.protection)
+            isRemovable: attributes.isRemovable, isEncrypted: image.isEncrypted,
+            changesProtection: image.canChangeProtection)
         commands = table.commands
-        let tagLength = image.protection == nil ? 0 : ProtectionInformation.length
-        maximumTransferBlocks = UInt64(Self.maximumTransferLength / (image.blockSize + tagLength))
         blockShift = UInt64(image.blockSize.trailingZeroBitCount)
         blockTotal = Atomic(image.blockCount)
         modePages = DiskModePage.all(cache, isProtected: image.protection != nil)
@@ -377,7 +375,13 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     /// Runs a command whose Data-Out is there: when that has protection information, after a look at it.
     private func executeCommand(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        if carriesProtection(task), let progress = checkDataOut(task) { return progress }
+        if carriesProtection(task) {
+            if let sense = formerProtectionSense(task) {
+                task.dataOut.lease = nil
+                return task.fail(sense)
+            }
+            if let progress = checkDataOut(task) { return progress }
+        }
         return table.execute(task.command, self, task, nexus)
     }
 }

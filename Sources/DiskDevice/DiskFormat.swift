@@ -1,9 +1,11 @@
 internal import Bytes
+internal import Media
 internal import SCSI
 internal import TargetCore
 
-/// FORMAT UNIT (SBC-4 clause 5.4): frees all storage, or fills all blocks with an initialization pattern. Without
-/// defects, other block lengths and other types of protection information there is nothing else to format.
+/// FORMAT UNIT (SBC-4 clause 5.4): frees all storage, or fills all blocks with an initialization pattern, and gives the
+/// disk the type of protection information that is asked for. Without defects and other block lengths there is nothing
+/// else to format.
 extension DiskDeviceServer {
     // Byte 1 of the command: FMTDATA, and LONGLIST; CMPLST and DEFECT LIST FORMAT say how a defect list is meant.
     private static let hasData: UInt8 = 0x10
@@ -29,7 +31,7 @@ extension DiskDeviceServer {
         if let refusal = operationInProgressRefusal(task) { return refusal }
         let flags = task.commandDescriptorBlock[1]
         guard flags & Self.hasData != 0 else {
-            if let refusal = formatProtectionRefusal(flags, usage: 0) { return task.fail(refusal) }
+            if case .failure(let refusal) = wantedProtection(flags, usage: 0) { return task.fail(refusal.sense) }
             // Without a list nothing describes it.
             let wrong = flags & (Self.isLongList | Self.defectListFields)
             return wrong == 0
@@ -45,15 +47,22 @@ extension DiskDeviceServer {
 
     func format(_ task: SCSITask) -> CommandProgress {
         let flags = task.commandDescriptorBlock[1]
-        guard flags & Self.hasData != 0 else { return begin(MediumOperation(.format), task, isImmediate: false) }
+        guard flags & Self.hasData != 0 else {
+            switch wantedProtection(flags, usage: 0) {
+            case .failure(let refusal): return task.fail(refusal.sense)
+            case .success(let wanted):
+                return begin(MediumOperation(.format), task, isImmediate: false, format(wanted, task))
+            }
+        }
         let list = task.parameterList()
         task.dataOut.lease = nil
         let headerLength = Self.formatHeaderLength(flags)
         guard list.count >= headerLength else { return task.fail(.illegalRequest, .parameterListLengthError) }
-        if let refusal = formatHeaderRefusal(list, isLong: headerLength == 8)
-            ?? formatProtectionRefusal(flags, usage: list[0] & Self.protectionUsage)
-        {
-            return task.fail(refusal)
+        if let refusal = formatHeaderRefusal(list, isLong: headerLength == 8) { return task.fail(refusal) }
+        let wanted: ProtectionType?
+        switch wantedProtection(flags, usage: list[0] & Self.protectionUsage) {
+        case .success(let type): wanted = type
+        case .failure(let refusal): return task.fail(refusal.sense)
         }
         var operation = MediumOperation(.format)
         if list[1] & Self.hasPattern != 0 {
@@ -62,7 +71,11 @@ extension DiskDeviceServer {
             case .failure(let refusal): return task.fail(refusal.sense)
             }
         }
-        return begin(operation, task, isImmediate: list[1] & Self.immediate != 0)
+        return begin(operation, task, isImmediate: list[1] & Self.immediate != 0, format(wanted, task))
+    }
+
+    private func format(_ protection: ProtectionType?, _ task: SCSITask) -> FormatRequest {
+        FormatRequest(protection: protection, nexus: task.nexus)
     }
 
     /// Why a parameter list header asks for what cannot be done (SBC-4 tables 40 and 41).
@@ -84,18 +97,28 @@ extension DiskDeviceServer {
         return list.rawSpan.loadBE32(at: 4) == 0 ? nil : .invalidParameter(byte: 4)
     }
 
-    /// Why FMTPINFO and PROTECTION FIELD USAGE ask for what cannot be done (SBC-4 table 39): a disk keeps the type of
-    /// protection information that it was made with.
-    private func formatProtectionRefusal(_ flags: UInt8, usage: UInt8) -> SenseData? {
+    /// Which type of protection information FMTPINFO and PROTECTION FIELD USAGE ask for, or why the disk cannot have it
+    /// (SBC-4 table 39).
+    private func wantedProtection(_ flags: UInt8, usage: UInt8) -> Result<ProtectionType?, FormatRefusal> {
         let wanted: ProtectionType?
         switch (flags >> 6, usage) {
         case (0, 0): wanted = nil
         case (2, 0): wanted = .type1
         case (3, 0): wanted = .type2
         case (3, 1): wanted = .type3
-        default: return usage == 0 ? .invalidField(byte: 1, bit: 7) : .invalidParameter(byte: 0, bit: 2)
+        default:
+            return .failure(
+                FormatRefusal(
+                    sense: usage == 0 ? protectionRefusal(flags) : .invalidParameter(byte: 0, bit: 2)))
         }
-        return wanted == protection ? nil : .invalidField(byte: 1, bit: 7)
+        return wanted == protection || image.canChangeProtection
+            ? .success(wanted) : .failure(FormatRefusal(sense: protectionRefusal(flags)))
+    }
+
+    /// What FORMAT UNIT ends with when the disk cannot have what FMTPINFO asks for.
+    func protectionRefusal(_ flags: UInt8) -> SenseData {
+        // Without any, FMTPINFO is two bits that should be zero.
+        .invalidField(byte: 1, bit: protection == nil && flags & 0xC0 == 0x40 ? 6 : 7)
     }
 
     private struct FormatRefusal: Error { let sense: SenseData }

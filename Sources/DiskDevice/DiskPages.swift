@@ -92,7 +92,7 @@ extension DiskDeviceServer {
         // WSNZ zero: WRITE SAME of zero blocks means all to the last one.
         var bytes: [UInt8] = [0x00, Self.maximumCompareAndWriteLength]
         bytes.appendBE16(UInt16(granularity))
-        bytes.appendBE32(UInt32(maximumTransferBlocks))
+        bytes.appendBE32(UInt32(maximumTransferBlocks(protection)))
         bytes.appendBE32(UInt32(Self.optimalTransferLength >> Int(blockShift)))
         bytes.appendBE32(UInt32(Self.maximumPrefetchLength >> Int(blockShift)))
         bytes.appendBE32(Self.maximumUnmapCount)

@@ -2,6 +2,7 @@ internal import Bytes
 internal import Media
 internal import Platform
 internal import SCSI
+internal import Synchronization
 public import TargetCore
 
 /// Protection information (SBC-4 clause 4.21): what commands of disks that keep it say of it, and what they move.
@@ -10,6 +11,31 @@ public import TargetCore
 /// and protection information together; in a lease it stands behind each block when it goes to the initiator or comes
 /// from there, and nowhere else.
 extension DiskDeviceServer {
+    // MARK: What is now, and what a command has found
+
+    /// The type of its protection information now, if it has any.
+    var protection: ProtectionType? { ProtectionType(rawValue: presentProtection.load(ordering: .acquiring)) }
+
+    public var commandVariant: Int { Int(presentProtection.load(ordering: .acquiring)) }
+
+    /// The type that the disk had when it began to process a command: all that the command does goes by that.
+    func protection(_ task: SCSITask) -> ProtectionType? {
+        ProtectionType(rawValue: UInt8(commands.variant(of: task.command)))
+    }
+
+    /// What a command ends with whose data have the protection information of another type than the disk has now: the
+    /// disk was formatted meanwhile. Nil when that is not so.
+    func formerProtectionSense(_ task: SCSITask) -> SenseData? {
+        guard carriesProtection(task), protection(task) != protection else { return nil }
+        return SenseData(.unitAttention, .inquiryDataHasChanged)
+    }
+
+    /// MAXIMUM TRANSFER LENGTH in blocks, with protection information of a type, or none.
+    func maximumTransferBlocks(_ protection: ProtectionType?) -> UInt64 {
+        UInt64(
+            Self.maximumTransferLength / (blockSize + (protection == nil ? 0 : ProtectionInformation.length)))
+    }
+
     // MARK: What a command says
 
     /// RDPROTECT, WRPROTECT, VRPROTECT or ORPROTECT; 000b where a command has no such field.
@@ -44,7 +70,7 @@ extension DiskDeviceServer {
     }
 
     /// Whether protection information goes with the data of a command.
-    func carriesProtection(_ task: SCSITask) -> Bool { protection != nil && protectField(task).transfers }
+    func carriesProtection(_ task: SCSITask) -> Bool { protection(task) != nil && protectField(task).transfers }
 
     /// How many bytes so many blocks are on their way to or from the initiator.
     func transferLength(_ task: SCSITask, _ blocks: UInt64) -> Int {
@@ -66,13 +92,13 @@ extension DiskDeviceServer {
                 referenceTag: block.bytes.loadBE32(at: 20), applicationTag: block.bytes.loadBE16(at: 24),
                 applicationTagMask: block.bytes.loadBE16(at: 26))
         }
-        guard protection == .type1 else { return ExpectedTags() }
+        guard protection(task) == .type1 else { return ExpectedTags() }
         return ExpectedTags(referenceTag: UInt32(truncatingIfNeeded: BlockExtent(block).first))
     }
 
     /// The tags that the blocks from `first` on should have.
     private func expectedTags(_ task: SCSITask, from first: UInt64) -> ExpectedTags {
-        guard let protection else { return ExpectedTags() }
+        guard let protection = protection(task) else { return ExpectedTags() }
         let index = first &- BlockExtent(task.commandDescriptorBlock).first
         return expectedTags(task).advanced(by: index, protection)
     }
@@ -106,7 +132,7 @@ extension DiskDeviceServer {
         guard field.transfers else { return nil }
         let isLong = task.commandDescriptorBlock.isVariableLength
         // With type 2 only the 32-byte commands know the reference tags.
-        if protection == .type2, !isLong { return unknownOperation(task) }
+        if protection(task) == .type2, !isLong { return unknownOperation(task) }
         return field.isReserved ? task.failInvalidField(byte: isLong ? 10 : 1, bit: 7) : nil
     }
 
@@ -263,11 +289,13 @@ extension DiskDeviceServer {
         guard let data = task.dataOut.lease.take() else { return .unchecked }
         var information = information(data, at: blockSize)
         task.dataOut.lease = consume data
-        return advance(&information, first &- BlockExtent(task.commandDescriptorBlock).first)
+        return advance(&information, first &- BlockExtent(task.commandDescriptorBlock).first, task)
     }
 
-    private func advance(_ information: inout ProtectionInformation, _ index: UInt64) -> ProtectionInformation {
-        if information != .unchecked, protection?.isCounting == true {
+    private func advance(
+        _ information: inout ProtectionInformation, _ index: UInt64, _ task: SCSITask
+    ) -> ProtectionInformation {
+        if information != .unchecked, protection(task)?.isCounting == true {
             information.referenceTag &+= UInt32(truncatingIfNeeded: index)
         }
         return information
@@ -303,7 +331,7 @@ extension DiskDeviceServer {
             }
             let stored = information(found, at: own + blockSize)
             var wanted = information(data, at: sent + blockSize)
-            if isSameBlock { wanted = advance(&wanted, UInt64(task.progressCount + index)) }
+            if isSameBlock { wanted = advance(&wanted, UInt64(task.progressCount + index), task) }
             if let field = Self.firstDifference(stored, wanted, compared) {
                 return SenseData(.miscompare, field.checkFailed, information: Int64(sent + blockSize))
             }

@@ -11,7 +11,7 @@ extension DiskDeviceServer {
     func read(_ task: SCSITask) -> CommandProgress {
         let block = task.commandDescriptorBlock
         let extent = BlockExtent(block)
-        if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
+        if let refusal = refusal(extent, limit: maximumTransferBlocks(protection(task)), task) { return refusal }
         guard extent.count > 0 else { return task.good() }
         if block.operationCode != OperationCode.read6, block.flags & 0x08 != 0 {
             // FUA: what is read is on the medium, so what only the cache holds goes there first (SBC-4 clause 4.15).

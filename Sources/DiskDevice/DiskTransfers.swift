@@ -116,7 +116,7 @@ extension DiskDeviceServer {
     func submitRead(
         _ task: SCSITask, at leaseOffset: Int = 0, _ piece: BlockExtent, _ step: DiskStep
     ) -> CommandProgress {
-        if protection == nil {
+        if protection(task) == nil {
             image.prepareRead(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
         } else {
             prepareProtectedRead(task, at: leaseOffset, piece, step)
@@ -134,7 +134,7 @@ extension DiskDeviceServer {
 
     /// Makes the file request write blocks from its lease.
     func prepareWrite(_ task: SCSITask, at leaseOffset: Int, _ piece: BlockExtent) {
-        if protection == nil {
+        if protection(task) == nil {
             image.prepareWrite(task.fileRequest, at: leaseOffset, first: piece.first, blocks: piece.count)
         } else {
             prepareProtectedWrite(task, at: leaseOffset, piece)
@@ -145,6 +145,12 @@ extension DiskDeviceServer {
     func stepCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         guard let step = DiskStep(rawValue: task.step) else { preconditionFailure("a step that no handler set") }
         let result = image.outcome(of: task.fileRequest)
+        // No other steps of commands with protection information go on while a format operation begins.
+        if [.read, .findBadBlock, .verify, .checkDataOut].contains(step), let sense = formerProtectionSense(task) {
+            task.fileRequest.payload.lease = nil
+            task.dataOut.lease = nil
+            return task.fail(sense)
+        }
         switch step {
         case .none, .atGate: preconditionFailure("no operation was under way")
         case .synchronizeBeforeRead: return synchronizedBeforeRead(task)

@@ -36,7 +36,7 @@ extension DiskDeviceServer {
         }
         let extent = BlockExtent(task.commandDescriptorBlock)
         // Without a block of data for each block the length does not matter: it goes by chunks.
-        let limit = byteCheck == .allBlocks ? maximumTransferBlocks : UInt64.max
+        let limit = byteCheck == .allBlocks ? maximumTransferBlocks(protection(task)) : UInt64.max
         if let refusal = refusal(extent, limit: limit, task) { return refusal }
         guard extent.count > 0 else { return task.good() }
         switch byteCheck {

@@ -10,7 +10,7 @@ extension DiskDeviceServer {
     /// the command names, these are written.
     func beginWrite(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
-        if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
+        if let refusal = refusal(extent, limit: maximumTransferBlocks(protection(task)), task) { return refusal }
         return .awaitDataOut(
             length: transferLength(task, extent.count), blockLength: transferLength(task, 1))
     }
@@ -34,7 +34,7 @@ extension DiskDeviceServer {
     ) -> CommandProgress {
         let request = task.fileRequest
         image.beginWriting(request)
-        let isShort = byteCount(extent.count) <= Self.inlineWriteLimit && protection == nil
+        let isShort = byteCount(extent.count) <= Self.inlineWriteLimit && protection(task) == nil
         if isShort {
             switch image.writeCached(
                 from: lease, at: leaseOffset, first: extent.first, blocks: extent.count, for: request)
@@ -117,7 +117,7 @@ extension DiskDeviceServer {
 
     func beginOrWrite(_ task: SCSITask) -> CommandProgress {
         let extent = BlockExtent(task.commandDescriptorBlock)
-        if let refusal = refusal(extent, limit: maximumTransferBlocks, task) { return refusal }
+        if let refusal = refusal(extent, limit: maximumTransferBlocks(protection(task)), task) { return refusal }
         return .awaitDataOut(length: transferLength(task, extent.count))
     }
 

@@ -37,16 +37,20 @@ final class MediumOperationRunner: Medium {
     private let progressWord = Atomic<Int>(0)
     private let lane: Lane
     private let request = FileRequest()
+    /// Called when all blocks are done, before the operation is kept no longer; why the operation fails, or nil.
+    private let beforeEnd: @Sendable () -> MediaFailure?
     /// Called at the end, with the operation as it was kept last, on a thread that may wait.
     private let whenEnded: @Sendable (MediumOperation, MediaFailure?) -> Void
 
     /// Nothing is done before `start`.
     init(
         _ operation: MediumOperation, on image: any DiskImage,
+        beforeEnd: @escaping @Sendable () -> MediaFailure? = { nil },
         whenEnded: @escaping @Sendable (MediumOperation, MediaFailure?) -> Void
     ) {
         state = Lock(State(image: image, operation: operation, kept: operation.encoded, next: operation.next))
         lane = image.lane
+        self.beforeEnd = beforeEnd
         self.whenEnded = whenEnded
     }
 
@@ -109,7 +113,8 @@ final class MediumOperationRunner: Medium {
         }
         // What is kept says that all is to be done until all is done, so it goes last.
         let failure =
-            image.removeMarks() ?? image.eraseAtomicRecord() ?? image.keep(operation: nil, insteadOf: state.kept)
+            image.removeMarks() ?? image.eraseAtomicRecord() ?? beforeEnd()
+            ?? image.keep(operation: nil, insteadOf: state.kept)
         if let failure {
             return fail(&state, image, failure)
         }

@@ -22,6 +22,8 @@ struct MediumOperationState: Sendable {
     }
 
     var phase = Phase.none
+    /// What the format operation that is kept or runs was asked for; nil of others.
+    var format: FormatRequest?
     /// The commands that wait: at most one for each operation, as another one is refused.
     var waiters: [Waiter] = []
 
@@ -119,8 +121,10 @@ extension DiskDeviceServer {
     }
 
     /// Begins an operation for a command that is alone inside the write gate: no other changes the medium any more. It
-    /// is kept first.
-    func begin(_ operation: MediumOperation, _ task: SCSITask, isImmediate: Bool) -> CommandProgress {
+    /// is kept first. A format operation has `format`.
+    func begin(
+        _ operation: MediumOperation, _ task: SCSITask, isImmediate: Bool, _ format: FormatRequest? = nil
+    ) -> CommandProgress {
         task.progressCount = isImmediate ? 1 : 0
         if let sense = operations.withLock({ Self.refusal(operation, $0.phase) }) { return task.fail(sense) }
         guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
@@ -137,6 +141,7 @@ extension DiskDeviceServer {
             }
             if let sense = Self.refusal(operation, state.phase) { return .sense(sense) }
             state.phase = .keeping(operation, after: previous)
+            state.format = format
             return .accepted(after: previous)
         }
         switch answer {
@@ -148,8 +153,14 @@ extension DiskDeviceServer {
                 withdrawOperation()
                 return task.fail(.notReady, .mediumNotPresent)
             }
-            image.prepareKeeping(
-                task.fileRequest, operation: operation.encoded, insteadOf: previous?.encoded)
+            if let format {
+                image.prepareKeeping(
+                    task.fileRequest, operation: operation.encoded, insteadOf: previous?.encoded,
+                    protection: format.protection)
+            } else {
+                image.prepareKeeping(
+                    task.fileRequest, operation: operation.encoded, insteadOf: previous?.encoded)
+            }
             // It has room in the lane however full that is: the unit's state has changed.
             return submitContinuation(task, .keepOperation)
         }
@@ -168,6 +179,8 @@ extension DiskDeviceServer {
     func operationKept(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
         if case .failed(let failure) = result {
             withdrawOperation()
+            // There is no place for the file now.
+            if failure == .protection { return task.fail(protectionRefusal(task.commandDescriptorBlock[1])) }
             return failWrite(task, failure, block: nil)
         }
         startOperation()
@@ -191,6 +204,7 @@ extension DiskDeviceServer {
         changeOperation { state in
             guard case .keeping(_, let previous) = state.phase else { return }
             state.phase = previous.map { .failed($0) } ?? .none
+            state.format = nil
         }
     }
 
@@ -203,7 +217,11 @@ extension DiskDeviceServer {
     }
 
     private func run(_ operation: MediumOperation, _ state: inout MediumOperationState) -> MediumOperationRunner {
-        let runner = MediumOperationRunner(operation, on: image) { [weak self] operation, failure in
+        let format = state.format
+        let runner = MediumOperationRunner(operation, on: image) { [weak self] in
+            guard let self else { return .device(Errno.cancelled) }
+            return settleProtection(format)
+        } whenEnded: { [weak self] operation, failure in
             self?.operationEnded(operation, failure)
         }
         state.phase = .running(operation, runner)
@@ -214,7 +232,10 @@ extension DiskDeviceServer {
 
     /// The operation has ended, on a thread of the lane: the command that waits for it ends on its reactor.
     private func operationEnded(_ operation: MediumOperation, _ failure: MediaFailure?) {
+        // Before commands are processed again.
+        adoptProtection(except: operations.withLock { $0.format?.nexus })
         let waiters = changeOperation { state in
+            state.format = nil
             state.phase = failure == nil ? .none : .failed(operation)
             defer { state.waiters = [] }
             return state.waiters

@@ -1,6 +1,7 @@
 public import Catalog
 public import Encryption
 public import ISNSClient
+public import Platform
 public import Resources
 
 /// Why a cartridge cannot be used.
@@ -148,6 +149,8 @@ public protocol DeviceAssembly: Sendable {
     func observeThresholds() -> [ThresholdFinding]
     /// Why the running disk is not cached as its spec says, in one sentence; nil when it is.
     func cacheProblem(ofDisk disk: DiskRecord) -> String?
+    /// Which file has the protection information of a running disk; nil where there is none, or it does not run.
+    func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity?
     /// Makes durable what was written to the running disk and takes its medium away, when `keep` has kept that; with
     /// `isForced` also when initiators prevent it. When it throws, the medium is where it was.
     func ejectDisk(

@@ -22,6 +22,15 @@ extension File {
         if unsafe rmdir(path) != 0 { throw SystemError(code: errno, operation: "remove", path: path) }
     }
 
+    /// Gives a file that was opened with `FileOptions.unnamed` the name `path`, where nothing is (EEXIST). Durable when
+    /// the directory was synchronised.
+    public func link(as path: String) throws(SystemError) {
+        // Safe: both are strings of Swift, which end with a zero and live until the call returns.
+        let status = unsafe linkat(
+            AT_FDCWD, "/proc/self/fd/\(fileDescriptor)", AT_FDCWD, path, AT_SYMLINK_FOLLOW)
+        if status != 0 { throw SystemError(code: errno, operation: "name", path: path) }
+    }
+
     /// Why this process may not write to what `path` leads to; nil when it may. A file system that can only be read
     /// says so to root as well.
     public static func writeRefusal(_ path: String) -> SystemError? {

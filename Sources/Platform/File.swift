@@ -29,6 +29,9 @@ public struct FileOptions: OptionSet, Sendable {
     public static let noFollow = FileOptions(rawValue: 64)
     /// Waits for nobody at the other end of a pipe (O_NONBLOCK); of a regular file it changes nothing.
     public static let nonBlocking = FileOptions(rawValue: 128)
+    /// Makes a file without a name in the directory that the path is, to write (O_TMPFILE): `File.link` names it.
+    /// Fails with EOPNOTSUPP, or EISDIR, where the file system has no such files.
+    public static let unnamed = FileOptions(rawValue: 256)
 }
 
 /// The outcome of reading or writing a file: a value, for the data path.

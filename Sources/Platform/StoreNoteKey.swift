@@ -8,6 +8,10 @@ public enum StoreNoteKey: String, Sendable, CaseIterable {
     case markedBlocks = "user.carousel.marked-blocks"
     /// The identity of an encrypted image, which its key file has too.
     case encryption = "user.carousel.encryption"
+    /// Which file of protection information is the image's: the identity that the file has too.
+    case protection = "user.carousel.protection"
+    /// From which type of protection information to which one the medium is being formatted.
+    case protectionChange = "user.carousel.protection-change"
 
     /// The most bytes of a note: what an extended attribute of Linux holds at most (XATTR_SIZE_MAX). File systems
     /// may have room for fewer; ext4 has that of one block for all attributes of a file.

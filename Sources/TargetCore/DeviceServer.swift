@@ -17,6 +17,8 @@ public protocol DeviceServer: AnyObject, Sendable {
     var traits: InquiryTraits { get }
     /// The attributes of its commands.
     var commands: CommandSet { get }
+    /// Which variant of `commands` is in force for commands that come now.
+    var commandVariant: Int { get }
     var modePages: ModePages { get }
     /// The nexuses of its logical unit, made by the device server: `AttachedNexuses()`.
     var attachedNexuses: AttachedNexuses { get }
@@ -196,6 +198,8 @@ public struct ModePageChange: Sendable {
 }
 
 extension DeviceServer {
+    public var commandVariant: Int { 0 }
+
     public func unknownCommand(_ lookup: CommandLookup, _ task: SCSITask) -> CommandProgress {
         refuseUnknown(lookup, task)
     }

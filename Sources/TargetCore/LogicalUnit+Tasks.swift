@@ -6,7 +6,7 @@ extension LogicalUnit {
     /// Takes a task from its nexus: finds its command, orders it, starts it.
     func admit(_ task: SCSITask, _ nexus: ITLNexus) {
         let block = task.commandDescriptorBlock
-        let lookup = commands.find(block)
+        let lookup = commands.find(block, in: server.commandVariant)
         if case .command(let command) = lookup {
             task.fields.command = command
             let ordering = commands.ordering(command)
@@ -83,10 +83,23 @@ extension LogicalUnit {
     /// Runs the checks that come before the command's own (SPC-5 clause 4.5), then its first handler.
     private func start(_ task: SCSITask, _ nexus: ITLNexus) {
         task.fields.state = .running
+        if commands.hasVariants { followVariant(task) }
         guard task.command >= 0 else { return startUnknown(task, nexus) }
         let stops = nexus.conditions.intersection(commands.stops(task.command))
         if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
         perform(task, nexus)
+    }
+
+    /// Finds a command again when another variant has come into force while it waited for others.
+    private func followVariant(_ task: SCSITask) {
+        let variant = server.commandVariant
+        guard task.command < 0 || commands.variant(of: task.command) != variant else { return }
+        let block = task.commandDescriptorBlock
+        if case .command(let command) = commands.find(block, in: variant) {
+            task.fields.command = command
+        } else {
+            task.fields.command = -1
+        }
     }
 
     /// Starts a task that its interposer has held; every other condition counts.
@@ -103,7 +116,7 @@ extension LogicalUnit {
         ])
         if !stops.isEmpty, let progress = stop(task, nexus, stops) { return proceed(task, nexus, progress) }
         let block = task.commandDescriptorBlock
-        let lookup = commands.find(block)
+        let lookup = commands.find(block, in: server.commandVariant)
         proceed(task, nexus, server.unknownCommand(lookup, task))
     }
 

@@ -133,16 +133,19 @@ public final class ModePages: Sendable {
     }
 
     /// Puts `page` in the place of the one with its code, with other defaults and other bits that can be changed; true
-    /// when its current values differ from the old ones. `apply` is called as by `update`.
+    /// when its current values differ from the old ones. With `keepsValues`, what may change in both keeps its current
+    /// values. `apply` is called as by `update`.
     @discardableResult
-    public func replace(_ page: ModePage, apply: (ModePage) -> Void = { _ in }) -> Bool {
+    public func replace(_ page: ModePage, keepsValues: Bool = false, apply: (ModePage) -> Void = { _ in }) -> Bool {
         pages.withLock { pages in
             guard let index = pages.firstIndex(where: { $0.code == page.code && $0.subpage == page.subpage }) else {
                 return false
             }
-            let isChanged = pages[index].current != page.current
-            let saved = pages[index].saved
+            let former = pages[index]
+            let saved = former.saved
             pages[index] = page
+            if keepsValues { pages[index].current = page.changed(to: former.current) }
+            let isChanged = former.current != pages[index].current
             // What was saved stays where the new page admits it.
             if let saved, page.isSavable, page.admits(saved: saved) { pages[index].saved = saved }
             apply(pages[index])

@@ -11,8 +11,9 @@ extension LogicalUnit {
         let operationCode = block[3]
         let serviceAction = block.bytes.loadBE16(at: 4)
         let allocationLength = Int(block.bytes.loadBE32(at: 6))
-        if option == 0 { return task.answer(allCommands(hasTimeouts), allocationLength: allocationLength) }
-        let hasServiceActions = commands.hasServiceActions(operationCode)
+        let variant = server.commandVariant
+        if option == 0 { return task.answer(allCommands(hasTimeouts, variant), allocationLength: allocationLength) }
+        let hasServiceActions = commands.hasServiceActions(operationCode, in: variant)
         switch option {
         case 1 where hasServiceActions: return task.failInvalidField(byte: 2, bit: 2)
         case 2 where !hasServiceActions: return task.failInvalidField(byte: 2, bit: 2)
@@ -20,12 +21,13 @@ extension LogicalUnit {
         default: return task.failInvalidField(byte: 2, bit: 2)
         }
         let isKnownAction = hasServiceActions || option != 3 || serviceAction == 0
-        let lookup = commands.findListed(operationCode: operationCode, serviceAction: serviceAction)
+        let lookup = commands.findListed(
+            operationCode: operationCode, serviceAction: serviceAction, in: variant)
         guard isKnownAction, case .command(let command) = lookup else {
             // SUPPORT 001b: not supported.
             return task.answer([0, 0x01, 0, 0], allocationLength: allocationLength)
         }
-        let attributes = commands.attributes[command]
+        let attributes = commands.attributes(of: command)
         // SUPPORT 011b: supported as the standard says.
         var bytes: [UInt8] = [0, hasTimeouts ? 0x83 : 0x03]
         bytes.appendBE16(UInt16(attributes.usage.count))
@@ -34,9 +36,9 @@ extension LogicalUnit {
         return task.answer(bytes, allocationLength: allocationLength)
     }
 
-    private func allCommands(_ hasTimeouts: Bool) -> [UInt8] {
+    private func allCommands(_ hasTimeouts: Bool, _ variant: Int) -> [UInt8] {
         var list: [UInt8] = []
-        for attributes in commands.attributes {
+        for attributes in commands.attributes(in: variant) {
             list += [attributes.operationCode, 0]
             list.appendBE16(attributes.serviceAction ?? 0)
             list += [0, (hasTimeouts ? 0x02 : 0) | (attributes.serviceAction != nil ? 0x01 : 0)]

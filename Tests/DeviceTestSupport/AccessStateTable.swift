@@ -27,7 +27,7 @@ public enum AccessStateTable {
 
     /// The commands of `set` whose row says something else, with what it says.
     public static func differences(_ set: CommandSet) -> [String] {
-        set.attributes.compactMap { row in
+        set.attributes().compactMap { row in
             let found = row.conditions.intersection(.allowedInEveryAccessState)
             return found == wanted(row.name) ? nil : "\(row.name): \(found)"
         }

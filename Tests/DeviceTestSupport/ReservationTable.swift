@@ -33,7 +33,7 @@ public enum ReservationTable {
 
     /// The commands of `set` whose row says something else than the tables, with what it says.
     public static func differences(_ set: CommandSet) -> [String] {
-        set.attributes.compactMap { row in
+        set.attributes().compactMap { row in
             let name = row.name
             let isBesideReserve =
                 besideReserve.contains(name)

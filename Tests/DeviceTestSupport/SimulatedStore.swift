@@ -79,6 +79,13 @@ public final class SimulatedStore: ByteStore {
         }
     }
 
+    private let observer = Lock<(@Sendable () -> Void)?>(nil)
+
+    /// Has `body` called before each changing call; it may ask for what a crash would leave.
+    public func whenChanging(_ body: (@Sendable () -> Void)?) { observer.withLock { $0 = body } }
+
+    private func tellChange() { observer.withLock { $0 }?() }
+
     /// Makes every synchronisation fail.
     public func failSynchronizations(_ errorNumber: Int32) {
         state.withLock { $0.synchronizationError = errorNumber }
@@ -229,7 +236,8 @@ public final class SimulatedStore: ByteStore {
     public func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes.copyToArray(), offset) }
 
     private func write(_ bytes: [UInt8], _ offset: Int64) -> FileResult {
-        state.withLock { state in
+        tellChange()
+        return state.withLock { state in
             if let code = Self.failure(&state) {
                 // A failed write may have done a part of its work.
                 let part = Array(bytes.prefix(bytes.count / 2))
@@ -245,6 +253,7 @@ public final class SimulatedStore: ByteStore {
 
     /// Makes all changes durable, or none.
     public func synchronizeData() -> Int32 {
+        tellChange()
         let isHeld = state.withLock { state in
             defer { state.isHolding = false }
             return state.isHolding
@@ -278,7 +287,8 @@ public final class SimulatedStore: ByteStore {
 
     /// Sets the length.
     public func truncate(to length: Int64) -> Int32 {
-        state.withLock { state in
+        tellChange()
+        return state.withLock { state in
             if let code = Self.failure(&state) { return code }
             state.changes.append(.truncate(Int(length)))
             Self.resize(&state.content, to: Int(length))
@@ -311,7 +321,8 @@ public final class SimulatedStore: ByteStore {
     /// Records a loss, or removes the record; that is a changing call too. What fails to be made durable has changed
     /// what is read all the same.
     public func noteLoss(_ note: LossNote?) -> Int32 {
-        state.withLock { state in
+        tellChange()
+        return state.withLock { state in
             guard state.keepsNotes else { return note == nil ? 0 : Errno.notSupported }
             if note == nil, state.notedLoss == nil { return 0 }
             if state.noteError != 0 { return state.noteError }
@@ -329,7 +340,8 @@ public final class SimulatedStore: ByteStore {
 
     /// Puts a note down or removes it; that is a changing call too.
     public func setNote(_ key: StoreNoteKey, _ bytes: [UInt8]?) -> Int32 {
-        state.withLock { state in
+        tellChange()
+        return state.withLock { state in
             guard state.keepsNotes else { return bytes == nil ? 0 : Errno.notSupported }
             if bytes == nil, state.notes[key] == nil { return 0 }
             if state.noteError != 0 { return state.noteError }

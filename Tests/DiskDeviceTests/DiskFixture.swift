@@ -26,7 +26,7 @@ final class DiskFixture: @unchecked Sendable {
     convenience init(
         blocks: Int = 4096, blockSize: Int = 512, engine: (any MediumEngine)? = nil, isReadOnly: Bool = false,
         attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
-        protection: ProtectionType? = nil
+        protection: ProtectionType? = nil, changesProtection: Bool = false
     ) throws {
         try self.init(
             isReadOnly: isReadOnly, attributes: attributes, isEjected: isEjected, cache: cache
@@ -34,7 +34,7 @@ final class DiskFixture: @unchecked Sendable {
             // With a clock that stands, the file system has always just taken a write.
             try RawDiskImage.create(
                 path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, protection: protection,
-                engine: engine ?? threads, clock: ManualClock().clock)
+                changesProtection: changesProtection, engine: engine ?? threads, clock: ManualClock().clock)
         }
     }
 
@@ -48,6 +48,7 @@ final class DiskFixture: @unchecked Sendable {
         }
     }
 
+    /// A fixture with the image that `make` makes at a path.
     init(
         isReadOnly: Bool = false, attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false,
         cache: DiskCachePolicy = .writeBack,

@@ -14,7 +14,7 @@ struct FieldTests {
         let list = port.execute([OperationCode.maintenanceIn, 0x0C, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0, 0]).dataIn
         let length = Int(list.rawSpan.loadBE32(at: 0))
         #expect(length == list.count - 4 && length % 8 == 0)
-        #expect(length / 8 == fixture.unit.commands.attributes.count)
+        #expect(length / 8 == fixture.unit.commands.attributes().count)
         for offset in stride(from: 4, to: list.count, by: 8) {
             let code = list[offset]
             let hasAction = list[offset + 5] & 1 != 0
@@ -55,7 +55,7 @@ struct FieldTests {
     @Test("The command set of the product is complete")
     func completeness() throws {
         let unit = try DiskFixture(blocks: 64).unit
-        let codes = Set(unit.commands.attributes.map(\.operationCode))
+        let codes = Set(unit.commands.attributes().map(\.operationCode))
         let expected: [UInt8] = [
             0x00, 0x03, 0x04, 0x07, 0x08, 0x0A, 0x12, 0x15, 0x16, 0x17, 0x1A, 0x1B, 0x1C, 0x1D, 0x1E, 0x25, 0x28, 0x2A,
             0x2E,

@@ -3,7 +3,7 @@ public import Encryption
 public import Foundation
 public import ISNSClient
 public import Management
-import Platform
+public import Platform
 public import Resources
 
 /// Devices that only take notes: the controller's side of the door can be tested without reactors.
@@ -190,6 +190,8 @@ public final class FakeDevices: DeviceAssembly {
     public func reach(_ thresholds: [ThresholdFinding]) { notes.withLock { $0.thresholds = thresholds } }
 
     public func cacheProblem(ofDisk disk: DiskRecord) -> String? { nil }
+
+    public func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? { nil }
 
     public func ejectDisk(
         _ disk: DiskRecord, isForced: Bool, keep: () throws(ManagementError) -> Void

@@ -83,7 +83,7 @@ final class ProtectedDiskTests {
         }
     }
 
-    @Test("a disk whose file is removed while it is served says so, until it is back")
+    @Test("a disk whose file is removed or replaced while it is served says so, until it is back")
     func removed() async throws {
         try await serveDevices(at: path) { [self] controller, _ in
             try await controller.createDisk("a", spec)
@@ -93,6 +93,12 @@ final class ProtectedDiskTests {
             let disk = try await controller.disk("a")
             #expect(disk.status.state == .detached)
             #expect(disk.status.problem?.contains("a.img.pi was removed or renamed") == true)
+            try FileManager.default.copyItem(atPath: file + ".away", toPath: file)
+            _ = await controller.reconcile()
+            let replaced = try await controller.disk("a")
+            #expect(replaced.status.state == .detached)
+            #expect(replaced.status.problem?.contains("a.img.pi was replaced by another file") == true)
+            try FileManager.default.removeItem(atPath: file)
             try FileManager.default.moveItem(atPath: file + ".away", toPath: file)
             _ = await controller.reconcile()
             #expect(try await controller.disk("a").status.state == .serving)

@@ -100,8 +100,8 @@ struct ProtectedNoteTests {
         #expect(tags.truncate(to: ProtectionFile.length(Self.blocks)) == 0)
         #expect(image.acknowledgeLoss() == nil && image.loss == nil)
         // With it, what comes before the protection information is there again.
-        var header = [UInt8](repeating: 0, count: 32)
-        #expect(header.modifyBytes { tags.read(into: &$0, offset: 0, mode: .blocking) } == .done(32))
-        #expect(ProtectionFile.Found(header)?.blocks == Self.blocks && hasBit)
+        var header = [UInt8](repeating: 0, count: ProtectionHeader.length)
+        #expect(header.modifyBytes { tags.read(into: &$0, offset: 0, mode: .blocking) } == .done(header.count))
+        #expect(ProtectionHeader(header)?.blocks == Self.blocks && hasBit)
     }
 }

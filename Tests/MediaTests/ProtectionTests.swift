@@ -141,6 +141,9 @@ struct ProtectionTests {
         // The host went down: of the last write only the data, or only the rest, are there.
         try spoil("disk.img", at: 9 * 512)
         try use(open()) { (image) throws in
+            let told = Lock<[Int]>([])
+            image.observeForgottenProtection { count in told.withLock { $0.append(count) } }
+            #expect(told.withLock { $0 } == [1])
             let found = try read(image, 8, 4)
             #expect(found.result == .done)
             #expect(Array(found.bytes[520 + 512..<1040]) == [UInt8](repeating: 0xFF, count: 8))
@@ -171,7 +174,7 @@ struct ProtectionTests {
             try folder.write(Array(whole.prefix(length)), to: "disk.img.pi")
             #expect(reason() != nil, "\(length)")
         }
-        for byte in 0..<32 {
+        for byte in 0..<48 {
             var wrong = whole
             wrong[byte] ^= 1
             try folder.write(wrong, to: "disk.img.pi")
@@ -241,11 +244,48 @@ struct ProtectionTests {
         tags.failSynchronizations(Errno.inputOutput)
         #expect(image.synchronize() == .device(Errno.inputOutput))
         tags.stopFailing()
-        #expect(image.acknowledgeLoss() == nil)
+        let told = Lock<[Int]>([])
         // The host has the old data of one block.
         #expect(data.write([UInt8](repeating: 0, count: 512).rawSpan, offset: 5 * 512) == .done(512))
+        #expect(image.acknowledgeLoss() == nil)
+        // It is looked through at once, and whoever asks later is told too.
+        image.observeForgottenProtection { count in told.withLock { $0.append(count) } }
+        #expect(told.withLock { $0 } == [1])
         let found = try read(image, 4, 2)
         #expect(found.result == .done && Array(found.bytes.suffix(520)) == none)
+        // From then on what does not fit is an error.
+        #expect(data.write([UInt8](repeating: 0, count: 512).rawSpan, offset: 4 * 512) == .done(512))
+        #expect(try read(image, 4, 2).result == .failed(.protection))
+    }
+
+    @Test("An acknowledgement rewrites the head of the file only where it is not whole")
+    func head() throws {
+        let identity = ProtectionHeader.newIdentity()
+        func header(_ blocks: UInt64) -> [UInt8] {
+            ProtectionHeader(.type1, blockSize: 512, blocks: blocks, identity: identity).encoded
+        }
+        for (name, content, blocks, writes) in [
+            ("whole", header(64), 64, 0), ("of more blocks", header(65), 65, 0), ("cut", [], 64, 1),
+            ("of fewer blocks", header(63), 64, 1), ("of more blocks than there are", header(66), 64, 1),
+        ] as [(String, [UInt8], UInt64, Int)] {
+            let tags = SimulatedStore(
+                content + [UInt8](repeating: 0, count: Int(ProtectionFile.length(65)) - content.count))
+            let file = ProtectionFile(
+                tags, type: .type1, blockSize: 512, identity: identity, regionBits: ProtectionRegions.none,
+                clock: .system)
+            let before = tags.callCount
+            #expect(file.restore(64) == 0, "\(name)")
+            // And one synchronisation.
+            #expect(tags.callCount - before == writes + 1, "\(name)")
+            #expect(Array(tags.content.prefix(48)) == header(blocks), "\(name)")
+        }
+        // Bits that are not what memory has.
+        let tags = SimulatedStore(header(64) + [UInt8](repeating: 0, count: Int(ProtectionFile.length(64)) - 48))
+        var bits = ProtectionRegions.none
+        bits[7] = 1
+        let file = ProtectionFile(
+            tags, type: .type1, blockSize: 512, identity: identity, regionBits: bits, clock: .system)
+        #expect(file.restore(64) == 0 && tags.durable[4096 + 7] == 1)
     }
 
     @Test("A region's bit is durable before the first write, and goes when it has rested")

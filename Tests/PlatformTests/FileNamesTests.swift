@@ -1,3 +1,4 @@
+import Bytes
 import Foundation
 import Platform
 import Testing
@@ -47,6 +48,25 @@ struct FileNamesTests {
                 try FileStatus.of(folder)
             }
         }
+    }
+
+    @Test("A file without a name gets one when it is whole, where nothing has it; without, nothing is left of it")
+    func unnamed() throws {
+        let folder = "/var/tmp/carousel-names-\(UUID().uuidString)"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        for name in [nil, "a"] {
+            let file = try File.open(path: folder, [.readWrite, .unnamed])
+            #expect(file.write([1, 2, 3].rawSpan, fileOffset: 0) == .done(3))
+            #expect(try file.status().linkCount == 0)
+            if let name { try file.link(as: folder + "/" + name) }
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["a"])
+        #expect(try FileStatus.of(folder + "/a").linkCount == 1 && FileStatus.of(folder + "/a").length == 3)
+        let second = try File.open(path: folder, [.readWrite, .unnamed])
+        let error = #expect(throws: SystemError.self) { try second.link(as: folder + "/a") }
+        #expect(error?.code == Errno.fileExists)
+        #expect(throws: SystemError.self) { try File.open(path: folder + "/a", [.readWrite, .unnamed]) }
     }
 
     @Test("One opening holds a directory")

@@ -147,6 +147,7 @@ enum {
     CPLATFORM_OPEN_DIRECTORY = 32,
     CPLATFORM_OPEN_NO_FOLLOW = 64,
     CPLATFORM_OPEN_NON_BLOCKING = 128,
+    CPLATFORM_OPEN_UNNAMED = 256,
 };
 
 /// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.

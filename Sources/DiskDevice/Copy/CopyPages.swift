@@ -1,12 +1,12 @@
 internal import Bytes
 internal import SCSI
-internal import TargetCore
+public import TargetCore
 
 /// What a disk says of its copy manager by INQUIRY.
 extension DiskDeviceServer {
-    static func inquiryTraits(isRemovable: Bool, isProtected: Bool) -> InquiryTraits {
+    public var traits: InquiryTraits {
         var traits = InquiryTraits(
-            type: .directAccessBlock, isRemovable: isRemovable, isProtectionSupported: isProtected,
+            type: .directAccessBlock, isRemovable: attributes.isRemovable, isProtectionSupported: protection != nil,
             versionDescriptors: [VersionDescriptor.sbc3])
         traits.hasCopyManager = true
         return traits
@@ -45,7 +45,8 @@ extension DiskDeviceServer {
     private var supportedCommands: [UInt8] {
         var list: [UInt8] = []
         for code in [OperationCode.thirdPartyCopyOut, OperationCode.thirdPartyCopyIn] {
-            let actions = commands.attributes.filter { $0.operationCode == code }.compactMap(\.serviceAction)
+            let actions = commands.attributes(in: commandVariant).filter { $0.operationCode == code }
+                .compactMap(\.serviceAction)
             list += [code, UInt8(actions.count)] + actions.sorted().map { UInt8($0) }
         }
         return Self.descriptor(0x0001, [UInt8(list.count)] + list)

@@ -232,6 +232,11 @@ extension ControlPlane {
                 guard folder.exists(path) else {
                     throw Self.isNotWhole(thing, "its protection information \(path) is missing")
                 }
+                let found = try? RawDiskImage.protection(ofImage: folder.imagePath(disk.image))
+                guard found?.type == disk.spec.protectionType else {
+                    throw Self.isNotWhole(
+                        thing, "its protection information \(path) is damaged, or of another type than the disk's")
+                }
                 sources.append(
                     Source(
                         path: path, name: RawDiskImage.protectionPath(ofImage: disk.image), thing: thing))

@@ -63,8 +63,17 @@ enum ImageCheck {
 
     /// What is wrong with the protection information of `disk`, whose image is at `path`; nil for nothing.
     private static func protectionProblem(of disk: DiskRecord, path: String) -> (Finding.Severity, String)? {
-        guard let type = disk.spec.protectionType else { return nil }
         let file = "its protection information \(RawDiskImage.protectionPath(ofImage: path))"
+        let isOwn = RawDiskImage.hasOwnProtection(image: path)
+        guard let type = disk.spec.protectionType else {
+            return isOwn == true
+                ? (
+                    .error,
+                    "\(file) is there, and the catalog says that there is none: a format operation was broken off; "
+                        + "start the daemon again, and format the disk"
+                ) : nil
+        }
+        if isOwn == false { return (.error, "\(file) is another image's, or an older one") }
         do {
             guard let found = try RawDiskImage.protection(ofImage: path) else { return (.error, "\(file) is missing") }
             guard found.type == type, found.blockSize == disk.blockSize else {

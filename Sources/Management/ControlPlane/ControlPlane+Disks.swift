@@ -154,7 +154,7 @@ extension ControlPlane {
             spec.size == disk.spec.size ? "change" : "resize", "disk", disk.name,
             old: .object(disk.spec.difference(from: spec)), new: .object(spec.difference(from: disk.spec)))
         try query { () throws(CatalogError) in
-            try catalog.change(Disk.self, named: disk.name, to: spec, event: event)
+            try catalog.changeDisk(named: disk.name, to: spec, event: event)
         }
     }
 

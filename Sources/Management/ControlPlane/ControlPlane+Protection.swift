@@ -37,6 +37,14 @@ extension ControlPlane {
         return Int(found.type.rawValue)
     }
 
+    /// A disk is served that may have other protection information than its row has said: a format operation was broken
+    /// off. Then the file is nobody's no longer.
+    func noteClaimed(protectionOf disk: DiskRecord, ofImage path: String) {
+        guard disk.spec.protection == 0, assembly.protectionFile(ofDisk: disk) != nil else { return }
+        let file = folder.resolved(RawDiskImage.protectionPath(ofImage: path))
+        changeUnclaimed { $0.removeAll { folder.resolved($0) == file } }
+    }
+
     /// Refuses an image of the user's that has protection information beside it, or what has its name.
     func checkHasNoProtection(externalImage path: String) throws(ManagementError) {
         let file = RawDiskImage.protectionPath(ofImage: path)

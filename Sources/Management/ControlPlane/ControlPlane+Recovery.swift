@@ -78,18 +78,20 @@ extension ControlPlane {
     // MARK: Removal, of what is marked
 
     /// Removes image and row of a disk that is not complete. What has the name of protection information goes only
-    /// where the disk has some, and not when it is known that none was made (`hasProtection`).
+    /// where the disk has some, and not when it is known that none was made (`hasProtection`), nor when it is another
+    /// image's; and where it is the image's own, as a format operation that was broken off may have left it.
     func removeRemains(of disk: DiskRecord, hasProtection: Bool = true) throws(ManagementError) {
         if !disk.imageIsExternal {
             let path = folder.imagePath(disk.image)
             // A folder there is refused in its own words.
             if (try? FileStatus.of(path).kind) != .directory { try checkIsOwn(path, of: disk.name, "disk") }
+            let isOwn = RawDiskImage.hasOwnProtection(image: path)
             try removing { () throws(ManagementError) in
                 // First: whose it is the image says.
                 if disk.spec.isEncrypted { try folder.removeKey(ofImage: path) }
                 try folder.remove(path)
                 try folder.removeJournal(ofImage: path)
-                if hasProtection, disk.spec.protection != 0 { try folder.removeProtection(ofImage: path) }
+                if hasProtection, isOwn ?? (disk.spec.protection != 0) { try folder.removeProtection(ofImage: path) }
             }
         }
         try forgetSecrets(at: .target(DeviceName.targetName(disk.name)))

@@ -256,6 +256,7 @@ final class ControlPlane: Sendable {
         try assembly.startDisk(
             disk, imagePath: path, userKey: key, targetName: DeviceName.targetName(disk.name))
         noteServed(disk.name, from: path)
+        noteClaimed(protectionOf: disk, ofImage: path)
         admit(disk.name, units: [disk.identity.id])
     }
 

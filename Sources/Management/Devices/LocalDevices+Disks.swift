@@ -1,7 +1,7 @@
 public import Catalog
 import DiskDevice
 import Media
-import Platform
+public import Platform
 public import Resources
 import SCSI
 
@@ -35,6 +35,10 @@ extension LocalDevices {
 
     public func cacheProblem(ofDisk disk: DiskRecord) -> String? {
         disks.withLock { $0[disk.identity.id] }?.cacheProblem
+    }
+
+    public func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? {
+        disks.withLock { $0[disk.identity.id] }?.server.image.protectionIdentity
     }
 
     /// Has an image that was opened be used as `policy` says, and gives the policy that this has come to, and why it is

@@ -135,12 +135,24 @@ public final class LocalDevices: DeviceAssembly {
         do {
             image = try RawDiskImage.open(
                 path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size,
-                protection: disk.spec.protectionType, userKey: userKey, engine: fileEngine, pageKeeper: pageKeeper)
+                protection: disk.spec.protectionType, changesProtection: !disk.imageIsExternal, userKey: userKey,
+                engine: fileEngine, pageKeeper: pageKeeper)
         } catch {
             if case .inUse = error {
                 throw ManagementError(.inUse, "disk '\(disk.name)': \(error) by another process; end that first")
             }
             throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
+        }
+        let protection = CatalogProtection(catalog, disk: disk.identity.id, name: disk.name, logger: logger)
+        do {
+            // A format operation was broken off between the files and the row.
+            if image.protection != disk.spec.protectionType {
+                try protection.store(image.protection, initiatorPort: nil)
+            }
+        } catch {
+            throw ManagementError(
+                .system,
+                "disk '\(disk.name)': the catalog does not keep which protection information it has now: \(error)")
         }
         let identity = DeviceIdentity(
             vendor: "CAROUSEL", product: "VIRTUAL-DISK", revision: "0001",
@@ -151,11 +163,13 @@ public final class LocalDevices: DeviceAssembly {
             image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
             isEjected: disk.isEjected, cache: cache, copyManager: copyManager)
         server.setThreshold(percent: disk.spec.threshold)
+        server.keepProtection(with: protection)
         if disk.spec.isRemovable {
             server.keepMedium(
                 with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
         }
         Self.tellLosses(ofDisk: disk.name, server, logger: logger)
+        image.observeForgottenProtection { [protection] in protection.tellForgotten($0) }
         let unit = LogicalUnit(server, whenFailed: failures.note(of: disk.name, kind: "disk"))
         let target = Target(name: targetName, alias: disk.name, homeReactor: nil)
         target.map(unit, at: 0)

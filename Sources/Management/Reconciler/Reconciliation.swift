@@ -100,16 +100,22 @@ struct DiskReconciliation: Reconciliation {
     /// The same for the protection information beside the image at `path`.
     private func observeProtection(_ row: DiskRecord, _ path: String) -> Observation {
         let file = RawDiskImage.protectionPath(ofImage: path)
-        do {
-            _ = try FileStatus.of(file)
-            return .served
-        } catch {
-            guard error.code == Errno.noSuchFile else { return .served }
-        }
+        guard let reason = protectionDisplacement(row, file) else { return .served }
         return .detached(
-            "disk '\(row.name)': its protection information \(file) was removed or renamed; initiators go on using the "
-                + "file that was there, and the disk is not served again without it: put it back, or have an initiator "
-                + "copy what is on the disk")
+            "disk '\(row.name)': its protection information \(file) \(reason); initiators go on using the file that "
+                + "was there, and the disk is not served again without it: put it back, or have an initiator copy what "
+                + "is on the disk")
+    }
+
+    private func protectionDisplacement(_ row: DiskRecord, _ file: String) -> String? {
+        do {
+            let status = try FileStatus.of(file, followsLinks: false)
+            // A format operation may just be ending, after which there is none, or another one.
+            guard let served = plane.assembly.protectionFile(ofDisk: row) else { return nil }
+            return status.identity == served ? nil : "was replaced by another file"
+        } catch {
+            return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
+        }
     }
 
     /// The same for the file with the key beside the image at `path`.

@@ -92,6 +92,16 @@ public protocol DiskImage: Medium {
     func prepareUnprotectedZeros(_ request: FileRequest, first: UInt64, blocks: UInt64)
     /// Which block a request with the outcome `.protection` is about.
     func protectionFailure(of request: FileRequest) -> ProtectionFailure?
+    /// Whether the type of protection information can be changed at all.
+    var canChangeProtection: Bool { get }
+    /// As without `protection`, when the image can come to have protection information of that type now (nil: none);
+    /// else the outcome is `.failed(.protection)`, and nothing is kept.
+    func prepareKeeping(
+        _ request: FileRequest, operation: [UInt8], insteadOf previous: [UInt8]?, protection type: ProtectionType?)
+
+    /// Calls `body` when what a crash or a loss has left was looked through, on a thread that may wait: with how many
+    /// blocks have lost their protection information, where there are any. Of what was found before, at once.
+    func observeForgottenProtection(_ body: @escaping @Sendable (Int) -> Void)
 
     // MARK: Operations on all blocks; these wait, and belong on threads of the lane
 
@@ -119,6 +129,18 @@ public protocol DiskImage: Medium {
     func removeMarks() -> MediaFailure?
     /// Overwrites and removes what is kept beside the image of the latest atomic write, which has data of blocks.
     func eraseAtomicRecord() -> MediaFailure?
+
+    /// Gives the image protection information of that type, nil for none, of which no block has any, while an operation
+    /// is kept that has gone through all blocks and nobody writes. Durable when the answer is nil; when it is why that
+    /// was not possible, `protection` says what the image has. An opening from now until `settleProtection` takes what
+    /// is there, as long as the operation is kept.
+    func changeProtection(to type: ProtectionType?) -> MediaFailure?
+    /// Whether a type has changed without `settleProtection`, also under an earlier opening.
+    var hasUnsettledProtection: Bool { get }
+    /// Says that whoever keeps the type of the image's protection information keeps the present one.
+    func settleProtection() -> MediaFailure?
+    /// Which file it is that has the protection information; nil where there is none.
+    var protectionIdentity: FileStatus.Identity? { get }
 
     // MARK: The control plane; these wait
 

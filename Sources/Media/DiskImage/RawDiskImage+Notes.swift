@@ -50,7 +50,7 @@ extension RawDiskImage {
     /// Puts a note down or removes it, durably with all that was written before; 0, or an error number, with which
     /// `previous` is what stays, as far as that can be done. After a loss nothing is touched. Data that the host cannot
     /// write out meanwhile are a loss as at any other synchronisation.
-    private func keep(_ note: [UInt8]?, insteadOf previous: [UInt8]?, as key: StoreNoteKey) -> Int32 {
+    func keep(_ note: [UInt8]?, insteadOf previous: [UInt8]?, as key: StoreNoteKey) -> Int32 {
         var refusal: Int32 = 0
         let code = synchronizing {
             refusal = store.setNote(key, note)
@@ -71,7 +71,7 @@ extension RawDiskImage {
         return code == 0 ? store.synchronize() : code
     }
 
-    private func prepareCall(_ request: FileRequest, _ body: @escaping @Sendable () -> Int32) {
+    func prepareCall(_ request: FileRequest, _ body: @escaping @Sendable () -> Int32) {
         request.operation = .call(body)
         request.medium = self
     }

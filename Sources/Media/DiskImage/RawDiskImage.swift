@@ -28,10 +28,17 @@ public final class RawDiskImage: DiskImage {
     let losses: LossRecord
     let marks: BlockMarks
     public let keptOperation: KeptOperation
-    /// For atomic writes; nil where they are not possible.
-    let journal: AtomicWriteJournal?
-    /// The protection information of its blocks, if there is any.
-    let protectionFile: ProtectionFile?
+    /// For atomic writes; nil where they are not possible. Those of an image with protection information are not:
+    /// data and protection information are in two files, which no journal writes as a whole.
+    private let ownJournal: AtomicWriteJournal?
+    /// The protection information of its blocks, if there is any, and a change of its type that is not settled.
+    let protectionState: Lock<(file: ProtectionFile?, change: ProtectionChange?)>
+    /// Whether there is any.
+    let isProtected: Atomic<Bool>
+    /// Where its file can be made and removed; nil where the type does not change.
+    let protectionPlace: ProtectionPlace?
+    /// Held while the length or the type of protection information changes.
+    let shape = Lock(())
     /// The filter that is `store`, and the key file, if it is encrypted.
     let encryption: ImageEncryption?
     /// Looks through what a crash has left of it.
@@ -53,14 +60,17 @@ public final class RawDiskImage: DiskImage {
     init(
         store: any ByteStore, engine: any MediumEngine, path: String, blockSize: Int, capacity: Int64,
         clock: MonotonicClock = .system, journal: AtomicWriteJournal? = nil, protection: ProtectionFile? = nil,
+        protectionChange: ProtectionChange? = nil, protectionPlace: ProtectionPlace? = nil,
         encryption: ImageEncryption? = nil
     ) {
-        precondition(protection == nil || encryption == nil, "guards would be of plain blocks")
+        precondition(
+            encryption == nil || protection == nil && protectionPlace == nil, "guards would be of plain blocks")
         self.store = encryption?.store ?? store
         self.encryption = encryption
-        // Data and protection information are in two files, which no journal writes as a whole.
-        self.journal = protection == nil ? journal : nil
-        protectionFile = protection
+        ownJournal = journal
+        protectionState = Lock((protection, protectionChange))
+        isProtected = Atomic(protection != nil)
+        self.protectionPlace = protectionPlace
         self.clock = clock
         canStall = store.canStall
         self.path = path
@@ -90,17 +100,24 @@ public final class RawDiskImage: DiskImage {
         }
     }
 
+    /// The protection information of its blocks, if there is any. Not on a reactor: see `isProtected`.
+    var protectionFile: ProtectionFile? { protectionState.withLock { $0.file } }
+    /// For atomic writes; nil where they are not possible now.
+    var journal: AtomicWriteJournal? { isProtected.load(ordering: .acquiring) ? nil : ownJournal }
+
     public var capacity: Int64 { length.value }
     public var allocatedBytes: Int64? { store.allocatedBytes }
 
     // MARK: Opening
 
     /// Makes a sparse image of `capacity` bytes and opens it. Storage is not reserved: a full file system shows when
-    /// blocks are written. The length and the name are durable on return. With `userKey` it is encrypted, under a key
-    /// that nobody knows.
+    /// blocks are written. The length and the name are durable on return. With `changesProtection` the type of its
+    /// protection information can be changed; not of an encrypted one. With `userKey` it is encrypted, under a key that
+    /// nobody knows.
     public static func create(
-        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil, userKey: UserKey? = nil,
-        engine: any MediumEngine, clock: MonotonicClock = .system
+        path: String, capacity: Int64, blockSize: Int, protection: ProtectionType? = nil,
+        changesProtection: Bool = false, userKey: UserKey? = nil, engine: any MediumEngine,
+        clock: MonotonicClock = .system
     ) throws(DiskImageError) -> RawDiskImage {
         try checkLength(path, capacity, blockSize)
         try checkIsNotBoth(path, protection, userKey)
@@ -127,7 +144,7 @@ public final class RawDiskImage: DiskImage {
                 throw DiskImageError(error, path: protectionPath(ofImage: path))
             }
             protectionFile = try ProtectionFile.open(
-                imagePath: path, protection, blockSize: blockSize, capacity: capacity, clock: clock)
+                imagePath: path, [protection], blockSize: blockSize, capacity: capacity, clock: clock)
         }
         if let userKey {
             do throws(DiskImageError) {
@@ -140,7 +157,9 @@ public final class RawDiskImage: DiskImage {
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
             journal: AtomicWriteJournal(imagePath: path), protection: protectionFile,
+            protectionPlace: changesProtection && userKey == nil ? ProtectionPlace(imagePath: path) : nil,
             encryption: try encryption(of: file, path: path, blockSize: blockSize, userKey: userKey))
+        image.keepIdentity()
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
         return image
@@ -153,11 +172,14 @@ public final class RawDiskImage: DiskImage {
     /// of blocks. With a `pageKeeper`, the hot parts of the present length stay in memory.
     ///
     /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
-    /// acknowledged. With `protection` its protection information is opened too, and is of that type. An encrypted one
-    /// needs `userKey`, and a plain one refuses it.
+    /// acknowledged. With `protection` its protection information is opened too, and is of that type; unless a format
+    /// operation that changes the type was broken off: then the image has what the file beside it says, and the medium
+    /// is corrupt. With `changesProtection` the type can be changed, unless the image is a block device or encrypted. An
+    /// encrypted one needs `userKey`, and a plain one refuses it.
     public static func open(
         path: String, blockSize: Int, expectedCapacity: Int64? = nil, protection: ProtectionType? = nil,
-        userKey: UserKey? = nil, engine: any MediumEngine, pageKeeper: PageKeeper? = nil
+        changesProtection: Bool = false, userKey: UserKey? = nil, engine: any MediumEngine,
+        pageKeeper: PageKeeper? = nil
     ) throws(DiskImageError) -> RawDiskImage {
         try checkIsNotBoth(path, protection, userKey)
         let file: File
@@ -185,14 +207,20 @@ public final class RawDiskImage: DiskImage {
         } catch {
             throw DiskImageError(error, path: path)
         }
-        guard let protection else {
-            return RawDiskImage(
-                store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
-                journal: AtomicWriteJournal(imagePath: path), encryption: encryption)
+        let notes = ProtectionNotes(file)
+        let protectionFile = try openProtection(protection, notes) { types, mended throws(DiskImageError) in
+            try ProtectionFile.open(
+                imagePath: path, types, mending: mended, blockSize: blockSize, capacity: length,
+                identity: notes.identity)
         }
         let image = RawDiskImage(
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: length,
-            protection: try ProtectionFile.open(imagePath: path, protection, blockSize: blockSize, capacity: length))
+            journal: AtomicWriteJournal(imagePath: path), protection: protectionFile,
+            protectionChange: notes.unsettled,
+            protectionPlace: changesProtection && encryption == nil && !file.hasFixedLength
+                ? ProtectionPlace(imagePath: path) : nil,
+            encryption: encryption)
+        image.keepIdentity()
         image.startRecovery()
         return image
     }
@@ -235,6 +263,13 @@ public final class RawDiskImage: DiskImage {
 
     /// Makes the disk longer; what is added reads as zeros. The new length is durable on return, or taken back.
     public func resize(to capacity: Int64) throws(DiskImageError) {
+        let outcome = shape.withLock { _ -> Result<Void, DiskImageError> in
+            Result { () throws(DiskImageError) in try resizeAlone(to: capacity) }
+        }
+        try outcome.get()
+    }
+
+    private func resizeAlone(to capacity: Int64) throws(DiskImageError) {
         if store.hasFixedLength { throw .fixedLength(path: path) }
         try Self.checkLength(path, capacity, blockSize)
         let before = length.value

@@ -94,7 +94,7 @@ public enum Disk: ResourceKind {
                 "protection", \.protection, .choice([0, 1, 2, 3]), .withDefault(0),
                 help: """
                     The type of protection information (T10 PI), 8 bytes that are kept beside each block and checked; \
-                    0 for none. Not with --image, and not changed later.
+                    0 for none. Not with --image; later only an initiator changes it, by FORMAT UNIT.
                     """),
             Field(
                 "encryptionKeyFile", \.encryptionKeyFile, .text(.path), role: .admin,

@@ -5,49 +5,14 @@ public import SCSI
 /// The file of the protection information, beside the image. It belongs to the disk like the image itself: without it
 /// the disk is not opened.
 extension ProtectionFile {
-    private static let magic: UInt64 = 0x4361_726F_5072_6F74
-    private static let version: UInt32 = 1
-    /// Magic number, version, type, block size, number of blocks, checksum of all before.
-    private static let headerLength = 32
-
     /// Where the protection information of the image at `path` is.
     static func path(_ image: String) -> String { image + ".pi" }
 
-    private static func header(_ type: ProtectionType, blockSize: Int, blocks: UInt64) -> [UInt8] {
-        var header: [UInt8] = []
-        header.appendBE64(magic)
-        header.appendBE32(version)
-        header.appendBE32(UInt32(type.rawValue))
-        header.appendBE32(UInt32(blockSize))
-        header.appendBE64(blocks)
-        header.appendBE32(CRC32C.checksum(header.rawSpan))
-        return header
-    }
-
-    /// What a header says.
-    struct Found {
-        let type: ProtectionType
-        let blockSize: Int
-        let blocks: UInt64
-
-        /// Nil when `header` is none.
-        init?(_ header: [UInt8]) {
-            let span = header.rawSpan
-            guard span.loadBE64(at: 0) == magic, span.loadBE32(at: 8) == version,
-                span.loadBE32(at: 28) == CRC32C.checksum(span.extracting(0..<28)),
-                let code = UInt8(exactly: span.loadBE32(at: 12)), let type = ProtectionType(rawValue: code)
-            else { return nil }
-            self.type = type
-            blockSize = Int(span.loadBE32(at: 16))
-            blocks = span.loadBE64(at: 20)
-        }
-    }
-
     /// What the file of the image at `path` says of itself; nil only when there is none. One that is there and cannot
     /// be read, is damaged or shorter than it says, or is not a plain file with one name, is refused.
-    static func found(imagePath path: String) throws(DiskImageError) -> Found? {
+    static func found(imagePath path: String) throws(DiskImageError) -> ProtectionHeader? {
         let path = Self.path(path)
-        var header = [UInt8](repeating: 0, count: headerLength)
+        var header = [UInt8](repeating: 0, count: ProtectionHeader.length)
         let length: Int64
         do throws(SystemError) {
             // Before the opening as well: to open a device may do something to it.
@@ -62,13 +27,13 @@ extension ProtectionFile {
             if error.code == Errno.noSuchFile { return nil }
             throw refusal(error, path)
         }
-        return try checked(Found(header), path, length: length)
+        return try checked(ProtectionHeader(header), path, length: length)
     }
 
     /// Refuses a file of `length` bytes whose header is none, or that is shorter than its header says.
     private static func checked(
-        _ found: Found?, _ path: String, length: Int64
-    ) throws(DiskImageError) -> Found {
+        _ found: ProtectionHeader?, _ path: String, length: Int64
+    ) throws(DiskImageError) -> ProtectionHeader {
         guard let found else { throw refusal(foreign(path), path) }
         // What it should have is bounded by the file.
         guard found.blocks <= UInt64(Int64.max) / 64, length >= Self.length(found.blocks) else {
@@ -97,15 +62,10 @@ extension ProtectionFile {
         let path = Self.path(path)
         let file = try File.open(path: path, [.readWrite, .create, .exclusive, .noFollow])
         let blocks = UInt64(capacity) / UInt64(blockSize)
-        let header = header(type, blockSize: blockSize, blocks: blocks)
-        var code = file.truncate(to: length(blocks))
-        if code == 0 { code = Self.code(file.write(header.rawSpan, offset: 0), header.count) }
-        if code == 0 { code = file.synchronize() }
-        guard code == 0 else {
-            FilePath.remove(path)
-            throw SystemError(code: code, operation: "write to", path: path)
-        }
+        let header = ProtectionHeader(
+            type, blockSize: blockSize, blocks: blocks, identity: ProtectionHeader.newIdentity())
         do throws(SystemError) {
+            try fill(file, header, path)
             try File.synchronizeDirectory(path: FilePath.directory(of: path))
         } catch {
             // What was not made leaves nothing.
@@ -114,26 +74,55 @@ extension ProtectionFile {
         }
     }
 
-    /// Opens the file of the image at `path`, whose disk has `capacity` bytes. An image that has become longer has new
-    /// blocks without protection information.
+    /// Gives a new file its length and `header`, durably.
+    static func fill(_ file: File, _ header: ProtectionHeader, _ path: String) throws(SystemError) {
+        var code = file.truncate(to: length(header.blocks))
+        if code == 0 { code = write(header, to: file) }
+        if code == 0 { code = file.synchronize() }
+        guard code == 0 else { throw SystemError(code: code, operation: "write to", path: path) }
+    }
+
+    /// Puts `header` at the beginning of `store`; 0 or an error number.
+    static func write(_ header: ProtectionHeader, to store: any ByteStore) -> Int32 {
+        let bytes = header.encoded
+        return code(store.write(bytes.rawSpan, offset: 0), bytes.count)
+    }
+
+    /// Opens the file of the image at `path`, whose disk has `capacity` bytes and whose note has `identity`, when it is
+    /// of one of `types`; one of ours whose head is damaged becomes one of type `mended`, if there is that. An image
+    /// that has become longer has new blocks without protection information.
     static func open(
-        imagePath path: String, _ type: ProtectionType, blockSize: Int, capacity: Int64,
-        clock: MonotonicClock = .system
+        imagePath path: String, _ types: [ProtectionType], mending mended: ProtectionType? = nil, blockSize: Int,
+        capacity: Int64, identity: [UInt8]? = nil, clock: MonotonicClock = .system
     ) throws(DiskImageError) -> ProtectionFile {
         let path = Self.path(path)
         let file: File
-        var bits = [UInt8](repeating: 0, count: ProtectionRegions.count / 8)
-        var header = [UInt8](repeating: 0, count: headerLength)
-        let length: Int64
         do throws(SystemError) {
             // Before the opening as well: to open a device may do something to it.
             try checkPlain(FileStatus.of(path, followsLinks: false), path)
             file = try File.open(path: path, [.readWrite, .noFollow, .nonBlocking])
             try checkPlain(file.status(), path)
-            length = try file.size()
+        } catch {
+            throw refusal(error, path)
+        }
+        return try open(
+            file, path, types, mending: mended, blockSize: blockSize, capacity: capacity, identity: identity,
+            clock: clock)
+    }
+
+    /// The same with the bytes that are called `path`.
+    static func open(
+        _ store: any ByteStore, _ path: String, _ types: [ProtectionType], mending mended: ProtectionType? = nil,
+        blockSize: Int, capacity: Int64, identity: [UInt8]?, clock: MonotonicClock
+    ) throws(DiskImageError) -> ProtectionFile {
+        var bits = ProtectionRegions.none
+        var header = [UInt8](repeating: 0, count: ProtectionHeader.length)
+        let length: Int64
+        do throws(SystemError) {
+            length = try store.size()
             for (offset, code) in [
-                (Int64(0), header.modifyBytes { Self.read(file, &$0, 0) }),
-                (ProtectionRegions.offset, bits.modifyBytes { Self.read(file, &$0, ProtectionRegions.offset) }),
+                (Int64(0), header.modifyBytes { Self.read(store, &$0, 0) }),
+                (ProtectionRegions.offset, bits.modifyBytes { Self.read(store, &$0, ProtectionRegions.offset) }),
             ] where code != 0 {
                 if code == MediaFailure.truncatedNumber { throw foreign(path) }
                 throw SystemError(code: code, operation: offset == 0 ? "read" : "read the regions of", path: path)
@@ -141,11 +130,27 @@ extension ProtectionFile {
         } catch {
             throw refusal(error, path)
         }
-        let found = try checked(Found(header), path, length: length)
-        guard found.type == type, found.blockSize == blockSize else {
+        if let mended, ProtectionHeader(header) == nil, ProtectionHeader.hasMagic(header) {
+            let whole = ProtectionHeader(
+                mended, blockSize: blockSize, blocks: UInt64(capacity) / UInt64(blockSize),
+                identity: identity ?? ProtectionHeader.newIdentity())
+            var code = write(whole, to: store)
+            if code == 0 { code = store.synchronizeData() }
+            guard code == 0 else { throw .system(SystemError(code: code, operation: "mend", path: path)) }
+            header = whole.encoded
+        }
+        var found = try checked(ProtectionHeader(header), path, length: length)
+        guard types.contains(found.type), found.blockSize == blockSize else {
             throw .protection(path: path, reason: "is of another type or block size than its disk")
         }
-        let protection = ProtectionFile(file, type: type, blockSize: blockSize, regionBits: bits, clock: clock)
+        if let identity, found.identity != identity {
+            throw .protection(
+                path: path,
+                reason: "is not the one that belongs to this image, but another's or an older one; put that back")
+        }
+        if found.identity == nil { identify(&found, store) }
+        let protection = ProtectionFile(
+            store, type: found.type, blockSize: blockSize, identity: found.identity, regionBits: bits, clock: clock)
         let blocks = UInt64(capacity) / UInt64(blockSize)
         guard found.blocks < blocks else { return protection }
         let code = protection.resize(to: capacity) { protection.store.synchronizeData() }
@@ -155,12 +160,23 @@ extension ProtectionFile {
         return protection
     }
 
-    private static func read(_ file: File, _ bytes: inout MutableRawSpan, _ offset: Int64) -> Int32 {
+    /// Gives a file of a former version an identity, durably; it stays without where that fails.
+    private static func identify(_ header: inout ProtectionHeader, _ file: any ByteStore) {
+        var identified = header
+        identified.identity = ProtectionHeader.newIdentity()
+        guard write(identified, to: file) == 0, file.synchronizeData() == 0 else {
+            _ = write(header, to: file)
+            return
+        }
+        header = identified
+    }
+
+    private static func read(_ file: any ByteStore, _ bytes: inout MutableRawSpan, _ offset: Int64) -> Int32 {
         let count = bytes.byteCount
         return code(file.read(into: &bytes, offset: offset, mode: .blocking), count)
     }
 
-    private static func isPlain(_ status: FileStatus) -> Bool { status.kind == .regular && status.linkCount == 1 }
+    static func isPlain(_ status: FileStatus) -> Bool { status.kind == .regular && status.linkCount == 1 }
 
     private static func checkPlain(_ status: FileStatus, _ path: String) throws(SystemError) {
         if isPlain(status) { return }
@@ -186,17 +202,28 @@ extension ProtectionFile {
         return code == 0 ? synchronize() : code
     }
 
-    private func writeHeader(_ blocks: UInt64) -> Int32 {
-        let header = Self.header(type, blockSize: blockSize, blocks: blocks)
-        return Self.code(store.write(header.rawSpan, offset: 0), header.count)
+    func writeHeader(_ blocks: UInt64) -> Int32 {
+        Self.write(ProtectionHeader(type, blockSize: blockSize, blocks: blocks, identity: identity), to: store)
     }
 
-    /// Puts down what is before the protection information of so many blocks, durably: somebody may have cut the file
-    /// and made it long again. 0 or an error number.
+    /// Rewrites what is before the protection information of so many blocks, durably, where it is not whole any more:
+    /// somebody may have cut the file and made it long again. 0 or an error number.
     func restore(_ blocks: UInt64) -> Int32 {
-        var code = writeHeader(blocks)
+        var code = hasHeader(blocks) ? 0 : writeHeader(blocks)
         if code == 0 { code = regions.restore() }
         return code == 0 ? store.synchronizeData() : code
+    }
+
+    /// Whether the file says what it should; of more blocks it may be, as an image that could not be made longer leaves
+    /// it.
+    private func hasHeader(_ blocks: UInt64) -> Bool {
+        var bytes = [UInt8](repeating: 0, count: ProtectionHeader.length)
+        guard bytes.modifyBytes({ Self.read(store, &$0, 0) }) == 0, let found = ProtectionHeader(bytes) else {
+            return false
+        }
+        return found.blocks >= blocks && !isTruncated(found.blocks)
+            && found
+                == ProtectionHeader(type, blockSize: blockSize, blocks: found.blocks, identity: identity)
     }
 
     /// Removes the file at `path`, durably; 0, also when there is none or something else, or an error number.
@@ -206,7 +233,7 @@ extension ProtectionFile {
             let file = try File.open(path: path, [.readOnly, .noFollow, .nonBlocking])
             var mark = [UInt8](repeating: 0, count: 8)
             let code = mark.modifyBytes { read(file, &$0, 0) }
-            guard code == 0, mark.rawSpan.loadBE64(at: 0) == magic else {
+            guard code == 0, ProtectionHeader.hasMagic(mark) else {
                 return code == MediaFailure.truncatedNumber ? 0 : code
             }
             try File.remove(path)
@@ -236,6 +263,15 @@ extension RawDiskImage {
         ofImage path: String, _ type: ProtectionType, blockSize: Int, capacity: Int64
     ) throws(SystemError) {
         try ProtectionFile.create(imagePath: path, type, blockSize: blockSize, capacity: capacity)
+    }
+
+    /// Whether the protection information beside the image at `path` is that image's, by the identity that both have;
+    /// nil when that is not known.
+    public static func hasOwnProtection(image path: String) -> Bool? {
+        guard let image = try? File.open(path: path, [.readOnly, .nonBlocking]), let own = identity(of: image),
+            let found = try? ProtectionFile.found(imagePath: path)
+        else { return nil }
+        return found.identity == own
     }
 
     /// Removes the protection information of an image at `path` that has gone, durably. Whatever else has that name

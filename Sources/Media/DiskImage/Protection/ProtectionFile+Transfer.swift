@@ -1,6 +1,7 @@
 internal import Bytes
 internal import Platform
 internal import SCSI
+internal import Synchronization
 
 /// Reading and writing blocks with their protection information, a group at a time.
 extension ProtectionFile {
@@ -102,6 +103,7 @@ extension ProtectionFile {
     private func forget(_ block: UInt64, _ index: Int, _ scratch: inout Scratch) -> Int32 {
         let length = ProtectionInformation.length
         scratch.tags.modifyBytes { $0.storeBE64(0, at: index * length) }
+        forgottenBlocks.add(1, ordering: .relaxed)
         let start = index * length
         return Self.code(
             store.write(scratch.tags.rawSpan.extracting(start..<start + length), offset: Self.offset(block)), length)

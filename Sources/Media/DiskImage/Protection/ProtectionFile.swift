@@ -33,22 +33,46 @@ final class ProtectionFile: Sendable {
     let type: ProtectionType
     let regions: ProtectionRegions
     let blockSize: Int
+    /// What ties it to its image; nil when that could not be recorded.
+    let identity: [UInt8]?
     private let clock: MonotonicClock
     private let stripes: [Stripe]
+    /// How many blocks have lost their protection information since somebody has asked.
+    let forgottenBlocks = Atomic<Int>(0)
     /// The blocks of a group.
     let groupBlocks: UInt64
 
-    init(
-        _ store: any ByteStore, type: ProtectionType, blockSize: Int, regionBits: [UInt8], clock: MonotonicClock
+    /// The protection information in `store`, which has those bits of regions.
+    convenience init(
+        _ store: any ByteStore, type: ProtectionType, blockSize: Int, identity: [UInt8]? = nil, regionBits: [UInt8],
+        clock: MonotonicClock
+    ) {
+        self.init(
+            store, type, blockSize, identity, ProtectionRegions(store, bits: regionBits), clock,
+            (0..<Self.stripeCount).map { _ in Stripe() })
+    }
+
+    private init(
+        _ store: any ByteStore, _ type: ProtectionType, _ blockSize: Int, _ identity: [UInt8]?,
+        _ regions: ProtectionRegions, _ clock: MonotonicClock, _ stripes: [Stripe]
     ) {
         self.store = store
         self.type = type
         self.blockSize = blockSize
+        self.identity = identity
+        self.regions = regions
         self.clock = clock
-        regions = ProtectionRegions(store, bits: regionBits)
+        self.stripes = stripes
         groupBlocks = UInt64(Self.groupLength / blockSize)
-        stripes = (0..<Self.stripeCount).map { _ in Stripe() }
     }
+
+    /// The same file, with the same locks, as one of another type: all of its blocks have no protection information.
+    func retyped(_ type: ProtectionType) -> ProtectionFile {
+        ProtectionFile(
+            store, type, blockSize, identity, ProtectionRegions(store, bits: ProtectionRegions.none), clock, stripes)
+    }
+
+    func takeForgottenBlocks() -> Int { forgottenBlocks.exchange(0, ordering: .relaxed) }
 
     static func offset(_ block: UInt64) -> Int64 { dataOffset + Int64(block) * Int64(ProtectionInformation.length) }
 

@@ -16,6 +16,8 @@ final class ProtectionRegions: Sendable {
     static let count = 32768
     /// Where the bits are in the file.
     static let offset: Int64 = 4096
+    /// The bits of a file of which no region is being written.
+    static var none: [UInt8] { [UInt8](repeating: 0, count: count / 8) }
     /// How long no write has come to a region that has rested, in nanoseconds: so long its bit costs nothing.
     static let rest: Int64 = 10_000_000_000
 
@@ -125,10 +127,13 @@ final class ProtectionRegions: Sendable {
         }
     }
 
-    /// Puts all bits down again; 0 or an error number.
+    /// Puts the bits down again where the file has others; 0 or an error number.
     func restore() -> Int32 {
         state.withLock { state in
-            switch store.write(state.bits.rawSpan, offset: Self.offset) {
+            var found = Self.none
+            let read = found.modifyBytes { store.read(into: &$0, offset: Self.offset, mode: .blocking) }
+            if read == .done(found.count), found == state.bits { return 0 }
+            return switch store.write(state.bits.rawSpan, offset: Self.offset) {
             case .done(let count): count == state.bits.count ? 0 : MediaFailure.truncatedNumber
             case .failed(let code): code
             case .wouldBlock: Errno.wouldBlock

@@ -66,7 +66,7 @@ extension RawDiskImage {
     }
 
     func readProtected(_ request: FileRequest) -> FileResult {
-        guard let protectionFile else { return .failed(Errno.notSupported) }
+        guard let protectionFile else { return withoutProtection(request, .read) }
         let (result, failure) = protectionFile.read(
             request, firstBlock(request), blocks(request), from: store, transfer(request))
         request.answer = failure
@@ -75,10 +75,17 @@ extension RawDiskImage {
     }
 
     func writeProtected(_ request: FileRequest) -> FileResult {
-        guard let protectionFile else { return .failed(Errno.notSupported) }
+        guard let protectionFile else { return withoutProtection(request, .write) }
         return protectionFile.write(
             request, firstBlock(request), blocks(request), to: store, transfer(request),
             synchronizeOwn: synchronizeProtection)
+    }
+
+    /// Performs a request that was prepared when the blocks had protection information, if it does not carry any.
+    private func withoutProtection(_ request: FileRequest, _ operation: FileRequest.Operation) -> FileResult {
+        guard !transfer(request).isInterleaved else { return .failed(Errno.notSupported) }
+        request.operation = operation
+        return request.perform(on: store)
     }
 
     func checkProtection(_ request: FileRequest) -> FileResult {
@@ -128,10 +135,11 @@ extension RawDiskImage {
 
     // MARK: After a crash
 
-    /// Begins to look through the regions that were being written when a crash came, in the lane.
+    /// Begins to look through the regions that were being written when a crash or a loss came, in the lane.
     func startRecovery() {
-        guard let protectionFile, protectionFile.regions.hasSuspects else { return }
-        recovery.begin(protectionFile.regions.suspects, epoch: losses.epoch)
+        guard let protectionFile, protectionFile.regions.hasSuspects,
+            recovery.begin(protectionFile, epoch: losses.epoch)
+        else { return }
         recovery.request.operation = .special(Self.recoveryOperation)
         recovery.request.medium = self
         lane.submitDetached(recovery.request)
@@ -139,33 +147,36 @@ extension RawDiskImage {
 
     /// Looks through a piece; the request is the recovery's own.
     func recoverProtection(_ request: FileRequest) -> FileResult? {
-        guard let protectionFile, let piece = recovery.next(blockCount, protectionFile) else {
-            endRecovery()
-            request.medium = nil
-            return nil
-        }
-        var block = piece.lowerBound
-        while block < piece.upperBound {
-            let group = protectionFile.group(block, piece.upperBound - block, after: 0)
-            guard protectionFile.recover(group, from: store) == 0 else {
-                // The regions stay suspect; the next opening tries again.
-                recovery.stop()
-                request.medium = nil
-                return nil
+        switch recovery.next(blockCount) {
+        case .piece(let file, let blocks, let round):
+            var block = blocks.lowerBound
+            while block < blocks.upperBound {
+                let group = file.group(block, blocks.upperBound - block, after: 0)
+                guard file.recover(group, from: store) == 0 else {
+                    // The regions stay suspect; the next opening tries again.
+                    recovery.give(up: round)
+                    break
+                }
+                block += UInt64(group.count)
             }
-            block += UInt64(group.count)
+        case .done(let file, let regions, let epoch):
+            clear(regions, of: file, since: epoch)
+            recovery.tell(file.takeForgottenBlocks())
+        case .stopped: return nil
         }
         lane.submitDetached(request)
         return nil
     }
 
-    private func endRecovery() {
-        guard let (regions, epoch) = recovery.finish(), synchronizeStore() == 0 else { return }
+    private func clear(_ regions: Set<Int>, of file: ProtectionFile, since epoch: UInt64) {
+        guard synchronizeStore() == 0 else { return }
         synchronizations.serially {
             // What was lost meanwhile is suspect although it was looked at.
-            if losses.refusal(since: epoch) == 0 { protectionFile?.regions.clear(regions) }
+            if losses.refusal(since: epoch) == 0, protectionFile === file { file.regions.clear(regions) }
         }
     }
+
+    public func observeForgottenProtection(_ body: @escaping @Sendable (Int) -> Void) { recovery.observe(body) }
 }
 
 /// How far the look through suspect regions is.
@@ -175,50 +186,104 @@ final class ProtectionRecovery: Sendable {
     /// How many regions of which none is suspect one piece passes over, at most.
     private static let passedRegions = 65536
 
+    /// What comes next.
+    enum Next {
+        /// Blocks of a file, which may be none, in a round.
+        case piece(ProtectionFile, Range<UInt64>, round: Int)
+        /// Regions of a file were all looked through, in a round that began when there had been `epoch` losses.
+        case done(ProtectionFile, Set<Int>, epoch: UInt64)
+        /// Nothing; the request is free.
+        case stopped
+    }
+
     private struct State {
+        /// Nil when it was stopped, or has ended.
+        var file: ProtectionFile?
         var regions: Set<Int> = []
         /// How many losses there had been when it began.
         var epoch: UInt64 = 0
-        var isStopped = true
         /// Where the next piece begins, in bytes of the disk.
         var offset: Int64 = 0
+        /// Counts the beginnings.
+        var round = 0
+        /// Whether the request is in the lane.
+        var isSubmitted = false
+        var observer: (@Sendable (Int) -> Void)?
+        /// What nobody has been told.
+        var untold = 0
     }
 
     private let state = Lock(State())
     let request = FileRequest()
 
-    func begin(_ regions: Set<Int>, epoch: UInt64) {
-        state.withLock { $0 = State(regions: regions, epoch: epoch, isStopped: false) }
+    /// Begins with the suspect regions of `file`, also again; true when the request is to be submitted.
+    func begin(_ file: ProtectionFile, epoch: UInt64) -> Bool {
+        let regions = file.regions.suspects
+        return state.withLock { state in
+            (state.file, state.regions, state.epoch, state.offset) = (file, regions, epoch, 0)
+            state.round += 1
+            defer { state.isSubmitted = true }
+            return !state.isSubmitted
+        }
     }
 
-    /// The blocks to look through next, which may be none; nil at the end.
-    func next(_ blockCount: UInt64, _ file: ProtectionFile) -> Range<UInt64>? {
-        let size = Int64(file.blockSize)
-        let capacity = Int64(blockCount) * size
-        return state.withLock { state in
+    func next(_ blockCount: UInt64) -> Next {
+        state.withLock { state in
+            guard let file = state.file else {
+                state.isSubmitted = false
+                request.medium = nil
+                return .stopped
+            }
+            let size = Int64(file.blockSize)
+            let capacity = Int64(blockCount) * size
             var passed = 0
-            while !state.isStopped, state.offset < capacity {
+            while state.offset < capacity {
                 let start = state.offset
                 guard state.regions.contains(ProtectionRegions.index(of: start)) else {
                     state.offset = (start / ProtectionRegions.length + 1) * ProtectionRegions.length
                     passed += 1
-                    if passed == Self.passedRegions { return UInt64(start / size)..<UInt64(start / size) }
+                    guard passed < Self.passedRegions else {
+                        let block = UInt64(start / size)
+                        return .piece(file, block..<block, round: state.round)
+                    }
                     continue
                 }
                 state.offset = min(start + Self.pieceLength, capacity)
-                return UInt64(start / size)..<UInt64(state.offset / size)
+                return .piece(file, UInt64(start / size)..<UInt64(state.offset / size), round: state.round)
             }
-            return nil
+            state.file = nil
+            return .done(file, state.regions, epoch: state.epoch)
         }
     }
 
-    /// The regions that were all looked through, and `epoch` of the beginning; nil when it was stopped.
-    func finish() -> (regions: Set<Int>, epoch: UInt64)? {
+    /// Ends a round, unless another one has begun.
+    func give(up round: Int) {
         state.withLock { state in
-            defer { state.isStopped = true }
-            return state.isStopped ? nil : (state.regions, state.epoch)
+            if state.round == round { state.file = nil }
         }
     }
 
-    func stop() { state.withLock { $0.isStopped = true } }
+    func stop() { state.withLock { $0.file = nil } }
+
+    // MARK: What was forgotten
+
+    /// Has `body` hear of what was forgotten until now, and will be.
+    func observe(_ body: @escaping @Sendable (Int) -> Void) {
+        let untold = state.withLock { state in
+            state.observer = body
+            defer { state.untold = 0 }
+            return state.untold
+        }
+        if untold > 0 { body(untold) }
+    }
+
+    /// Tells how many blocks have lost their protection information.
+    func tell(_ count: Int) {
+        guard count > 0 else { return }
+        let observer = state.withLock { state in
+            if state.observer == nil { state.untold += count }
+            return state.observer
+        }
+        observer?(count)
+    }
 }
