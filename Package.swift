@@ -140,7 +140,9 @@ let package = Package(
             path: "Tests/DeviceTestSupport", swiftSettings: settings),
         .target(
             name: "ManagementTestSupport",
-            dependencies: ["Bytes", "Encryption", "Resources", "Catalog", "ISNSClient", "Management", "Platform", logging],
+            dependencies: [
+                "Bytes", "Encryption", "Resources", "Catalog", "ISNSClient", "Management", "Platform", logging,
+            ],
             path: "Tests/ManagementTestSupport", swiftSettings: settings),
         .target(
             name: "FuzzTargets",

@@ -174,8 +174,8 @@ public final class RawDiskImage: DiskImage {
     /// An image whose host has lost written data under an earlier opening refuses writes until the loss is
     /// acknowledged. With `protection` its protection information is opened too, and is of that type; unless a format
     /// operation that changes the type was broken off: then the image has what the file beside it says, and the medium
-    /// is corrupt. With `changesProtection` the type can be changed, unless the image is a block device or encrypted. An
-    /// encrypted one needs `userKey`, and a plain one refuses it.
+    /// is corrupt. With `changesProtection` the type can be changed, unless the image is a block device or encrypted.
+    /// An encrypted one needs `userKey`, and a plain one refuses it.
     public static func open(
         path: String, blockSize: Int, expectedCapacity: Int64? = nil, protection: ProtectionType? = nil,
         changesProtection: Bool = false, userKey: UserKey? = nil, engine: any MediumEngine,
