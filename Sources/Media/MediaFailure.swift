@@ -21,6 +21,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     static let markedNumber: Int32 = 4097
     /// What stands for `protection` there.
     static let protectionNumber: Int32 = 4098
+    /// What stands for `corrupt` there.
+    static let corruptNumber: Int32 = 4099
 
     /// The failure that an error number, or `truncatedNumber`, stands for.
     init(errorNumber: Int32) {
@@ -29,7 +31,20 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case Self.truncatedNumber: self = .truncated
         case Self.markedNumber: self = .marked
         case Self.protectionNumber: self = .protection
+        case Self.corruptNumber: self = .corrupt
         default: self = .device(errorNumber)
+        }
+    }
+
+    /// The error number that stands for it.
+    var errorNumber: Int32 {
+        switch self {
+        case .hostFull: Errno.noSpace
+        case .truncated: Self.truncatedNumber
+        case .corrupt: Self.corruptNumber
+        case .marked: Self.markedNumber
+        case .protection: Self.protectionNumber
+        case .device(let code): code
         }
     }
 

@@ -51,7 +51,7 @@ internal import Glibc
 
     /// A number that tells the calling thread from all others that run.
     @inline(__always)
-    static var currentIdentifier: UInt { UInt(pthread_self()) }
+    public static var currentIdentifier: UInt { UInt(pthread_self()) }
 }
 
 /// What a new thread needs.

@@ -22,17 +22,27 @@ final class DiskFixture: @unchecked Sendable {
     let target: Target
     private let file: TemporaryPath
 
+    /// What its image is.
+    enum Format: CaseIterable, Sendable {
+        case raw
+        /// With snapshots.
+        case carousel
+    }
+
     /// A fixture with a fresh image, whose requests go to `engine` or to threads.
     convenience init(
         blocks: Int = 4096, blockSize: Int = 512, engine: (any MediumEngine)? = nil, isReadOnly: Bool = false,
         attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
-        protection: ProtectionType? = nil, changesProtection: Bool = false
+        protection: ProtectionType? = nil, changesProtection: Bool = false, format: Format = .raw
     ) throws {
         try self.init(
             isReadOnly: isReadOnly, attributes: attributes, isEjected: isEjected, cache: cache
         ) { path, threads in
+            if format == .carousel {
+                return try Self.image(path, blocks * blockSize, blockSize, engine ?? threads)
+            }
             // With a clock that stands, the file system has always just taken a write.
-            try RawDiskImage.create(
+            return try RawDiskImage.create(
                 path: path, capacity: Int64(blocks * blockSize), blockSize: blockSize, protection: protection,
                 changesProtection: changesProtection, engine: engine ?? threads, clock: ManualClock().clock)
         }
@@ -68,6 +78,19 @@ final class DiskFixture: @unchecked Sendable {
         target = Target(name: "iqn.2026-11.dev.carousel:disk", alias: "", homeReactor: nil)
         logicalUnit = LogicalUnit(unit)
         target.map(logicalUnit, at: 0)
+    }
+
+    /// The first disk of a family.
+    private static func image(
+        _ path: String, _ capacity: Int, _ blockSize: Int, _ engine: any MediumEngine
+    ) throws -> any DiskImage {
+        let file = try FamilyFile.create(
+            path: path, capacity: Int64(capacity), blockSize: blockSize, name: "disk", time: CalendarTime.current(),
+            uuid: Array(1...16))
+        guard let image = EpochDiskImage(file: file, head: 1, engine: engine) else {
+            preconditionFailure("a new family has its first head")
+        }
+        return image
     }
 
     deinit {

@@ -9,9 +9,14 @@ import Testing
 @Suite("A disk against an array")
 struct ModelTests {
     @Test("Random commands do to a disk what they do to an array", arguments: [1, 2, 3] as [UInt64], [512, 4096])
-    func random(seed: UInt64, blockSize: Int) throws {
+    func raw(seed: UInt64, blockSize: Int) throws { try random(seed, blockSize, .raw) }
+
+    @Test("The same of one with snapshots", arguments: [1, 2, 3] as [UInt64], [512, 4096])
+    func withSnapshots(seed: UInt64, blockSize: Int) throws { try random(seed, blockSize, .carousel) }
+
+    private func random(_ seed: UInt64, _ blockSize: Int, _ format: DiskFixture.Format) throws {
         let blocks = 300
-        let fixture = try DiskFixture(blocks: blocks, blockSize: blockSize)
+        let fixture = try DiskFixture(blocks: blocks, blockSize: blockSize, format: format)
         let ports = [fixture.initiator(), fixture.initiator("iqn.2026-11.test:b", on: fixture.otherReactor)]
         var random = SeededRandom(seed: seed)
         var model = DiskModel(blocks: blocks, blockSize: blockSize)

@@ -27,6 +27,8 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     case notDirect(path: String)
     /// The file with the protection information is missing, or is none of the image.
     case protection(path: String, reason: String)
+    /// The image has snapshots, and cannot be used as that.
+    case family(path: String, FamilyError)
     /// It is encrypted, and no key was given.
     case encrypted(path: String)
     /// It is to be opened with a key, and has no mark of an encrypted image; what its key file says would be the mark.
@@ -60,6 +62,7 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .notDirect(let path):
             "the file system of image \(path) has no way past its page cache (O_DIRECT)"
         case .protection(let path, let reason): "the protection information \(path) \(reason)"
+        case .family(let path, let error): "image \(path): \(error)"
         case .encrypted(let path): "image \(path) is encrypted, and is not opened as a plain one"
         case .unmarked(let path, let identity):
             "image \(path) has no mark of an encrypted one"

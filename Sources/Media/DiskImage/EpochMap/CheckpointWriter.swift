@@ -1,0 +1,199 @@
+internal import Bytes
+internal import Platform
+
+/// Writes a commit: maps, node table, free map, and then the superblock that makes them the state.
+///
+/// It begins when the allocator's commit has begun (`UnitAllocator.beginCommit`), under the same lock as the last
+/// change before the cut, and ends that commit when it fails. From the cut on until its end no record is made that
+/// leaves pages behind (`UnitAllocator.freePage`): the maps that are written may be those that have them.
+struct CheckpointWriter: ~Copyable {
+    /// Why there is no new commit.
+    enum Failure: Error, Equatable, Sendable {
+        /// The commit before is in the file, and nothing of this one: the units of its pages are free again, and what
+        /// was to be written still is.
+        case notWritten(EpochFault)
+        /// The superblock may be in the file or not. Nothing may be written any more: an opening finds one of the two
+        /// commits.
+        case uncertain(EpochFault)
+    }
+
+    /// What a commit is of, besides pages.
+    struct Content: Equatable, Sendable {
+        /// The first frame to replay.
+        var cut: JournalRing.Cut
+        var epoch: UInt32
+        var nextNode: UInt32
+        /// Whether there are no frames from the cut on, and will be none before the next commit.
+        var isClosed: Bool
+    }
+
+    private let reader: PageReader
+    private let allocator: UnitAllocator
+    private let former: EpochSuperblock
+    private let birth: UInt32
+    private var sink: PageSink
+    private var hint: UInt64
+
+    /// A commit behind that of `former`, whose pages of node table and free map are born in the epoch `birth`.
+    init(_ reader: PageReader, _ allocator: UnitAllocator, former: EpochSuperblock, birth: UInt32) {
+        self.reader = reader
+        self.allocator = allocator
+        self.former = former
+        self.birth = birth
+        sink = PageSink(reader.store)
+        hint = former.freeMap.unit
+    }
+
+    /// Writes a new version of the map of a node. `body` puts the regions that have changed, in order. The pages have
+    /// the epoch `birth`; those that they replace are dropped, but for those that `protection` keeps. After a failure
+    /// the caller calls `abandon`.
+    mutating func writeMap(
+        _ root: UnitPointer, levels: Int, newLevels: Int, birth: UInt32, protection: Protection,
+        _ body: (inout PageTreeWriter, inout PageSink) throws(EpochFault) -> Void
+    ) throws(EpochFault) -> UnitPointer {
+        let tree = PageTree(reader: reader, root: root, levels: levels, isMap: true)
+        var writer = PageTreeWriter(
+            tree, levels: newLevels, birth: birth, protection: protection, allocator: allocator, hint: hint)
+        try body(&writer, &sink)
+        let root = try writer.finish(&sink)
+        hint = writer.lastUnit
+        // A map that is written next may be made of this one.
+        try sink.flush()
+        return root
+    }
+
+    /// Ends a commit that could not be written, before `finish`.
+    consuming func abandon() { allocator.endCommit(isDurable: false) }
+
+    /// Writes the rest. Gives the superblock of the commit, which is durable then; `tree` is its free map. The caller
+    /// ends the allocator's commit when nobody reads pages any more that the commit does not have.
+    consuming func finish(
+        _ nodes: NodeTable, _ tree: inout FreeMapTree, _ content: Content
+    ) throws(Failure) -> EpochSuperblock {
+        var newTree = tree
+        let superblock: EpochSuperblock
+        do throws(EpochFault) {
+            superblock = try writePages(nodes, &newTree, content)
+        } catch {
+            allocator.endCommit(isDurable: false)
+            throw .notWritten(error)
+        }
+        do throws(EpochFault) {
+            // A synchronisation that fails leaves nobody knowing what is in the file.
+            try Self.synchronize(reader.store)
+            try Self.write(superblock, reader.store)
+        } catch {
+            // The allocator's commit goes on, so that no unit of either commit is ever given out.
+            throw .uncertain(error)
+        }
+        tree = newTree
+        return superblock
+    }
+
+    private mutating func writePages(
+        _ nodes: NodeTable, _ tree: inout FreeMapTree, _ content: Content
+    ) throws(EpochFault) -> EpochSuperblock {
+        guard former.commit < EpochSuperblock.commitLimit else { throw .limit(.commits) }
+        var next = former
+        next.commit += 1
+        next.epoch = content.epoch
+        next.nextNode = content.nextNode
+        next.isClosed = content.isClosed
+        next.firstFrame = UInt32(content.cut.position % UInt64(former.journalUnits))
+        next.firstSequence = content.cut.sequence
+        next.firstChain = content.cut.chain
+        (next.nodeTable, next.nodeTableLevels) = try writeNodes(nodes)
+        next.coveredUnits = try tree.write(
+            covering: former.coveredUnits, allocator, birth: birth, seed: reader.seed, hint: hint, &sink)
+        next.freeMap = tree.root
+        next.freeMapLevels = tree.levels
+        // What cannot be read again is not written: a number has reached its limit.
+        let copy = EpochSuperblock.decode(next.encoded().rawSpan, copy: next.copies.lowerBound)
+        guard copy == .valid(next) else { throw .limit(.commits) }
+        try sink.flush()
+        return next
+    }
+
+    private mutating func writeNodes(_ nodes: NodeTable) throws(EpochFault) -> (UnitPointer, Int) {
+        let levels = max(nodes.levels, former.nodeTableLevels)
+        var writer = PageTreeWriter(
+            PageTree(reader: reader, root: former.nodeTable, levels: former.nodeTableLevels, isMap: false),
+            levels: levels, birth: birth, protection: nil, allocator: allocator, hint: hint)
+        var page = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+        for leaf in nodes.dirtyLeaves.sorted() {
+            if page.modifyBytes({ nodes.encode(leaf: leaf, into: &$0) }) {
+                try writer.put(UInt64(leaf), page: page.rawSpan, &sink)
+            } else {
+                try writer.put(UInt64(leaf), .nothing, &sink)
+            }
+        }
+        let root = try writer.finish(&sink)
+        hint = writer.lastUnit
+        return (root, levels)
+    }
+
+    /// Writes both copies of a superblock and makes them durable.
+    private static func write(_ superblock: EpochSuperblock, _ store: any ByteStore) throws(EpochFault) {
+        let bytes = superblock.encoded()
+        for copy in superblock.copies {
+            let offset = EpochFormat.offset(ofUnit: EpochSuperblock.unit(ofCopy: copy))
+            switch store.write(bytes.rawSpan, offset: offset) {
+            case .done(let count): guard count == bytes.count else { throw .device(Errno.inputOutput) }
+            case .wouldBlock: throw .device(Errno.wouldBlock)
+            case .failed(let code): throw .device(code)
+            }
+        }
+        try synchronize(store)
+    }
+
+    private static func synchronize(_ store: any ByteStore) throws(EpochFault) {
+        let code = store.synchronizeData()
+        guard code == 0 else { throw .device(code) }
+    }
+}
+
+extension EpochSuperblock {
+    /// What the first commit of a family follows: commit 0, which is never in a file.
+    static func beforeFirst(uuid: [UInt8], journalUnits: UInt32) -> EpochSuperblock {
+        let units = EpochFormat.journalStart + UInt64(journalUnits)
+        return EpochSuperblock(
+            uuid: uuid, commit: 0, coveredUnits: units, journalUnits: journalUnits, firstFrame: 0, firstSequence: 1,
+            firstChain: 0, epoch: 1, nextNode: 1, isClosed: false, freeMapLevels: 1, nodeTableLevels: 1,
+            freeMap: .nothing, nodeTable: .nothing)
+    }
+
+    /// Makes all copies of a file invalid, and durably so, before a family is made in it: what was there before might
+    /// have a commit with a higher number. 0 or an error number.
+    static func eraseCopies(_ store: any ByteStore) -> Int32 {
+        let zeros = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+        for copy in 0..<EpochFormat.superblockCopies {
+            switch store.write(zeros.rawSpan, offset: EpochFormat.offset(ofUnit: unit(ofCopy: copy))) {
+            case .done: break
+            case .wouldBlock: return Errno.wouldBlock
+            case .failed(let code): return code
+            }
+        }
+        return store.synchronizeData()
+    }
+}
+
+extension NodeTable {
+    /// The node table of a commit.
+    static func read(_ superblock: EpochSuperblock, _ reader: PageReader) throws(EpochFault) -> NodeTable {
+        let tree = PageTree(
+            reader: reader, root: superblock.nodeTable, levels: superblock.nodeTableLevels, isMap: false)
+        var table = NodeTable()
+        var bytes = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+        let leaves = 1 << (EpochFormat.fanOutShift * superblock.nodeTableLevels)
+        for leaf in 0..<UInt64(leaves) {
+            let pointer = try tree.pointer(toLeaf: leaf)
+            guard pointer.kind == .page else { continue }
+            var elements = bytes.mutableSpan
+            var target = unsafe elements.mutableBytes
+            try reader.read(pointer, level: 0, into: &target)
+            try table.decode(leaf: Int(leaf), target.bytes)
+        }
+        try table.finishDecoding(epoch: superblock.epoch, nextNode: superblock.nextNode)
+        return table
+    }
+}

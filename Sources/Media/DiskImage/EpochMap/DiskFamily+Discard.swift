@@ -1,0 +1,99 @@
+internal import Bytes
+public import Platform
+internal import Synchronization
+
+/// Giving units back.
+extension DiskFamily {
+    /// Units that are discarded at a time: eight regions, 16 MiB.
+    static let discardUnits: UInt64 = 4096
+    private static let zeros = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+
+    /// Makes bytes of a head, whole sectors of 512 inside of it, zeros that need no storage; durable after a `flush`.
+    /// Of units that are discarded in part, the part is overwritten with zeros. It may wait.
+    public func discard(_ head: UInt32, at offset: Int64, length: Int64) -> FileResult {
+        guard let live = liveHead(head) else { return .failed(Errno.noSuchFile) }
+        let capacity = live.capacity.load(ordering: .acquiring)
+        guard Self.isInside(offset, length, capacity: capacity) else { return .failed(Errno.invalidArgument) }
+        let unitLength = Int64(EpochFormat.unitLength)
+        let end = offset + length
+        var begin = offset
+        while begin < end {
+            let unitEnd = min((begin / unitLength + 1) * unitLength, end)
+            let isWhole = begin % unitLength == 0 && (unitEnd % unitLength == 0 || unitEnd == Int64(capacity))
+            if isWhole {
+                let wholeEnd = end == Int64(capacity) ? end : end / unitLength * unitLength
+                let units = UInt64(begin / unitLength)..<UInt64((wholeEnd + unitLength - 1) / unitLength)
+                do throws(EpochFault) {
+                    try discard(live, units)
+                } catch {
+                    return .failed(error.code)
+                }
+                begin = wholeEnd
+            } else {
+                let part = Self.zeros.rawSpan.extracting(0..<Int(unitEnd - begin))
+                if !isNothing(live, UInt64(begin / unitLength)) {
+                    if case .failed(let code) = write(head, part, at: begin) { return .failed(code) }
+                }
+                begin = unitEnd
+            }
+        }
+        return .done(0)
+    }
+
+    private func isNothing(_ head: LiveHead, _ unit: UInt64) -> Bool {
+        let pass = memory.grace.enter()
+        defer { memory.grace.leave(pass) }
+        return head.map.entry(unit) == .nothing
+    }
+
+    private func discard(_ head: LiveHead, _ units: Range<UInt64>) throws(EpochFault) {
+        var first = units.lowerBound
+        while first < units.upperBound {
+            let end = min(units.upperBound, (first / Self.discardUnits + 1) * Self.discardUnits)
+            try discardPiece(head, first..<end)
+            first = end
+        }
+        maintainIfNeeded()
+    }
+
+    private func discardPiece(_ head: LiveHead, _ units: Range<UInt64>) throws(EpochFault) {
+        try checkFailure()
+        let range = UnitGuards.Range(head: head.number, units: units)
+        guards.exclude(range)
+        defer { guards.endExcluding(range) }
+        let runs = try mappedRuns(head, units)
+        guard !runs.isEmpty else { return }
+        try makeRoom(records: runs.count, isReserved: true)
+        let records = runs.map { run in
+            JournalRecord.nothing(head: head.number, first: run.lowerBound, count: UInt32(clamping: run.count))
+        }
+        try append(records, to: head, isReserved: true)
+    }
+
+    /// The parts of `units`, region by region, that hold anything.
+    private func mappedRuns(_ head: LiveHead, _ units: Range<UInt64>) throws(EpochFault) -> [Range<UInt64>] {
+        let pass = memory.grace.enter()
+        defer { memory.grace.leave(pass) }
+        var runs: [Range<UInt64>] = []
+        var first = units.lowerBound
+        while first < units.upperBound {
+            let region = first / UInt64(EpochFormat.regionUnits)
+            let end = min(units.upperBound, (region + 1) * UInt64(EpochFormat.regionUnits))
+            defer { first = end }
+            if head.map.region(region) == .notLoaded { try load(head, region) }
+            if head.map.region(region) == .uniform(.nothing) { continue }
+            var isMapped = false
+            for unit in first..<end where head.map.entry(unit) != .nothing {
+                isMapped = true
+                break
+            }
+            guard isMapped else { continue }
+            if let last = runs.last, last.upperBound == first {
+                runs[runs.count - 1] = last.lowerBound..<end
+            } else {
+                runs.append(first..<end)
+            }
+        }
+        return runs
+    }
+}

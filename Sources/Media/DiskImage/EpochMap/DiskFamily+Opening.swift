@@ -1,0 +1,101 @@
+internal import Bytes
+public import Platform
+internal import Synchronization
+
+/// Making and opening a family.
+extension DiskFamily {
+    /// Makes a family of one head without data in an empty store.
+    public static func create(
+        on store: any ByteStore, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8]
+    ) throws(FamilyError) -> DiskFamily {
+        guard blockSize == 512 || blockSize == 4096 else { throw .invalidBlockSize(blockSize) }
+        guard capacity > 0, UInt64(capacity) <= EpochFormat.maximumCapacity, capacity % Int64(blockSize) == 0 else {
+            throw .invalidCapacity(capacity)
+        }
+        guard (1...EpochFormat.nameLimit).contains(name.utf8.count) else { throw .invalidName }
+        guard uuid.count == EpochFormat.uuidLength else { throw .invalidUUID }
+        let units = EpochFormat.journalUnits(capacity: UInt64(capacity))
+        let superblock = EpochSuperblock.beforeFirst(uuid: uuid, journalUnits: units)
+        let erased = EpochSuperblock.eraseCopies(store)
+        guard erased == 0 else { throw FamilyError(code: erased) }
+        let length = Int64(units) << Int64(EpochFormat.unitShift)
+        let code = store.zeroRange(at: EpochFormat.offset(ofUnit: EpochFormat.journalStart), length: length)
+        guard code == 0 || code == Errno.notSupported else { throw FamilyError(code: code) }
+        var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
+        let isEmpty = map.adopt(0..<superblock.firstPoolUnit)
+        precondition(isEmpty, "a new map is empty")
+        let state = FamilyState(
+            memory: MapMemory(grace: Grace()), heads: LiveHeads(), units: UnitAllocator(map), epoch: 1, nextNode: 2)
+        do throws(EpochFault) {
+            try state.addFirst(
+                NodeRecord(
+                    number: 1, parent: 0, epoch: 0, kind: .head, capacity: UInt64(capacity), blockSize: blockSize,
+                    time: time, uuid: Self.uuid(of: 1, in: uuid), name: name))
+        } catch {
+            throw FamilyError(error)
+        }
+        let family = family(store, superblock, state, JournalRing(superblock), FreeMapTree())
+        let made = family.checkpoint()
+        guard made == 0 else { throw FamilyError(code: made) }
+        return family
+    }
+
+    /// Opens what a store has: as all that was durable left it, and perhaps what came after.
+    public static func open(_ store: any ByteStore) throws(FamilyError) -> DiskFamily {
+        switch EpochSuperblock.newest(of: EpochSuperblock.readCopies(store)) {
+        case .valid(let superblock): return try open(store, superblock)
+        case .newer(let version): throw .unknown("the image has version \(version) of its format")
+        case .unknownFeatures(let bits): throw .unknown("the image has unknown features \(bits)")
+        case .unreadable(let code): throw FamilyError(code: code)
+        case .invalid: throw FamilyError(EpochFault.damaged(.superblock))
+        }
+    }
+
+    private static func open(
+        _ store: any ByteStore, _ superblock: EpochSuperblock
+    ) throws(FamilyError) -> DiskFamily {
+        do throws(EpochFault) {
+            let reader = PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit)
+            var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
+            let freeMap = try FreeMapTree.read(superblock, reader, into: &map)
+            let state = FamilyState(
+                memory: MapMemory(grace: Grace()), heads: LiveHeads(), units: UnitAllocator(map),
+                epoch: superblock.epoch, nextNode: superblock.nextNode)
+            state.load(try NodeTable.read(superblock, reader))
+            state.units.beginReplay()
+            let survey = try JournalScan.survey(store, superblock)
+            try state.replay(store, superblock, survey, reader)
+            try checkLength(store, state.units)
+            let family = family(store, superblock, state, JournalRing(superblock, survey), freeMap)
+            let made = family.checkpoint()
+            guard made == 0 else { throw .device(made) }
+            state.units.endReplay()
+            return family
+        } catch {
+            throw FamilyError(error)
+        }
+    }
+
+    /// A file that ends before what is in use was cut off. It must not become longer: what is missing would be zeros.
+    private static func checkLength(_ store: any ByteStore, _ units: UnitAllocator) throws(EpochFault) {
+        let length: Int64
+        do throws(SystemError) { length = try store.size() } catch { throw .device(error.code) }
+        let end = UInt64(length) >> UInt64(EpochFormat.unitShift)
+        if end < units.committedEnd { throw .damaged(.truncated(unit: units.committedEnd - 1)) }
+    }
+
+    /// A family with that state.
+    private static func family(
+        _ store: any ByteStore, _ superblock: EpochSuperblock, _ state: FamilyState, _ ring: JournalRing,
+        _ freeMap: FreeMapTree
+    ) -> DiskFamily {
+        state.endReplay()
+        let records = RecordCollection(ringUnits: superblock.journalUnits, next: ring.end.sequence)
+        return DiskFamily(
+            store: store, uuid: superblock.uuid, memory: state.memory,
+            pages: PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit),
+            shared: Shared(state: state, records: records),
+            heads: state.heads, journal: JournalWriter(ring: ring, seed: superblock.seed),
+            maintenance: Maintenance(superblock: superblock, freeMap: freeMap))
+    }
+}

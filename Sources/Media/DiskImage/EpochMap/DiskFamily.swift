@@ -1,0 +1,160 @@
+internal import Bytes
+internal import Platform
+internal import Synchronization
+
+/// A disk with all its snapshots and clones, in one file.
+///
+/// Any thread may call any method at any time; those that write or read may wait. Three locks, taken in this order:
+/// `maintenance` (a commit, a step of a merge), `journal` (a frame, a synchronisation), and the family's lock, under
+/// which nothing waits. Looking a unit up takes none of them.
+public final class DiskFamily: Sendable {
+    /// The most bytes of a write that are done at a time.
+    static let pieceLength: Int64 = 1 << 20
+
+    /// What the family's lock guards.
+    struct Shared {
+        let state: FamilyState
+        var records: RecordCollection
+    }
+
+    let store: any ByteStore
+    let uuid: [UInt8]
+    let memory: MapMemory
+    /// Those who overwrite in place, for whom a snapshot waits.
+    let writers = Grace()
+    let guards = UnitGuards()
+    let units: UnitAllocator
+    /// Reads pages of maps.
+    let pages: PageReader
+    /// The family's lock.
+    let shared: Lock<Shared>
+    let heads: LiveHeads
+    let journal: Lock<JournalWriter>
+    let maintenance: Lock<Maintenance>
+    /// The error number of the synchronisation that failed; everything that writes fails with it from then on.
+    let failure = Atomic<Int32>(0)
+    /// How many flushes were asked for.
+    let asked = Atomic<UInt64>(0)
+    let isMaintaining = Atomic<Bool>(false)
+
+    init(
+        store: any ByteStore, uuid: [UInt8], memory: MapMemory, pages: PageReader, shared: consuming sending Shared,
+        heads: LiveHeads, journal: consuming sending JournalWriter,
+        maintenance: consuming sending Maintenance
+    ) {
+        self.store = store
+        self.uuid = uuid
+        self.memory = memory
+        units = shared.state.units
+        self.pages = pages
+        self.shared = Lock(shared)
+        self.heads = heads
+        self.journal = Lock(journal)
+        self.maintenance = Lock(maintenance)
+    }
+
+    /// All nodes, by their numbers.
+    public var nodes: [FamilyNode] {
+        shared.withLock { $0.state.table.records.map { FamilyNode($0) } }
+    }
+
+    /// The physical units that are in use, superblocks and journal included.
+    public var usedUnits: UInt64 { units.usedUnits }
+
+    /// What commands look into; nil when the node is no head.
+    func liveHead(_ number: UInt32) -> LiveHead? { heads[number] }
+
+    /// Whether a command's bytes are whole sectors inside of the disk.
+    static func isInside(_ offset: Int64, _ count: Int64, capacity: UInt64) -> Bool {
+        guard offset >= 0, count >= 0, offset % 512 == 0, count % 512 == 0 else { return false }
+        return UInt64(offset) <= capacity && UInt64(count) <= capacity - UInt64(offset)
+    }
+}
+
+/// The records that no frame has yet, and those whose frame is not confirmed yet.
+struct RecordCollection: Sendable {
+    /// What will be, or is, a frame.
+    struct Frame: Sendable {
+        let sequence: UInt64
+        var records: [JournalRecord] = []
+        var slots = 0
+    }
+
+    /// The most slots of a frame.
+    let slotLimit: Int
+    /// Whole frames that are to be written, in order.
+    private(set) var full: [Frame] = []
+    /// What is being collected.
+    private(set) var open: Frame
+    /// What is written, and not confirmed by a durable frame.
+    private(set) var unconfirmed: [Frame] = []
+    /// The units of the journal, and the most of a frame.
+    let ringUnits: UInt32
+    let frameUnits: UInt32
+    /// The units of the journal that hold frames; as of the last look.
+    var usedUnits: UInt32 = 0
+    /// From so many units on a checkpoint is due.
+    var checkpointMark: UInt32
+    /// From so many changed regions on one is due, if that is more than the limit.
+    var changeMark = 0
+    /// The same of closed layers.
+    var layerMark = 0
+
+    init(ringUnits: UInt32, next: UInt64) {
+        self.ringUnits = ringUnits
+        frameUnits = EpochFormat.frameUnits(journalUnits: ringUnits)
+        slotLimit = JournalFrame.slots(units: frameUnits)
+        checkpointMark = Self.checkpointMark(ringUnits)
+        open = Frame(sequence: next)
+    }
+
+    /// The number of the frame that a record of so many slots goes into.
+    mutating func frame(forSlots slots: Int) -> UInt64 {
+        if open.slots + slots > slotLimit { close() }
+        return open.sequence
+    }
+
+    /// A record that was applied for that frame.
+    mutating func append(_ record: JournalRecord) {
+        open.records.append(record)
+        open.slots += record.slots
+    }
+
+    /// What was collected is a frame, as far as there is anything; or in any case.
+    mutating func close(mayBeEmpty: Bool = false) {
+        guard mayBeEmpty || !open.records.isEmpty else { return }
+        full.append(open)
+        open = Frame(sequence: open.sequence + 1)
+    }
+
+    /// A commit is durable.
+    mutating func setCommitted(usedUnits: UInt32) {
+        self.usedUnits = usedUnits
+        checkpointMark = Self.checkpointMark(ringUnits)
+        changeMark = 0
+        layerMark = 0
+    }
+
+    /// The next frame to write.
+    var first: Frame? { full.first }
+
+    /// The first whole frame is written.
+    mutating func setWritten() {
+        unconfirmed.append(full.removeFirst())
+    }
+
+    /// Whether an entry waits for a frame that confirms it.
+    var hasUnconfirmed: Bool { unconfirmed.contains { !$0.records.isEmpty } }
+
+    /// Takes the frames up to that one, which are confirmed.
+    mutating func confirm(_ sequence: UInt64) -> [Frame] {
+        let count = unconfirmed.prefix { $0.sequence <= sequence }.count
+        defer { unconfirmed.removeFirst(count) }
+        return Array(unconfirmed.prefix(count))
+    }
+
+    /// The units that the collected records will take.
+    var pendingUnits: UInt32 {
+        full.reduce(JournalFrame.units(slots: open.slots)) { $0 + JournalFrame.units(slots: $1.slots) }
+    }
+}

@@ -1,0 +1,304 @@
+internal import Platform
+
+/// Something of a disk image with snapshots that is not as the format says.
+enum EpochFinding: Equatable, Hashable, Sendable {
+    /// A part cannot be used.
+    case damaged(EpochDamage)
+    /// The host's storage failed with this error number.
+    case unreadable(Int32)
+    /// The format is newer, or the image has features that are not known.
+    case unknownFormat
+    /// A unit has two owners, or is both a page and data.
+    case ownedTwice(unit: UInt64)
+    /// Something of a node refers to a unit that the free map does not cover.
+    case notCovered(unit: UInt64)
+    /// A page or data of a node was born in an epoch in which the node cannot have made it.
+    case wrongBirth(node: UInt32, unit: UInt64)
+    /// A node has data behind its end.
+    case behindEnd(node: UInt32, unit: UInt64)
+    /// Units that are referred to and free.
+    case notInUse(Range<UInt64>)
+    /// Units that are in use and that nothing refers to.
+    case leaked(Range<UInt64>)
+}
+
+/// What a check has found.
+struct EpochReport: Equatable, Sendable {
+    /// At most `EpochChecker.findingLimit`.
+    var findings: [EpochFinding] = []
+    /// How many there are.
+    var findingCount = 0
+    /// The units that nodes and their pages have in use.
+    var usedUnits: UInt64 = 0
+
+    mutating func add(_ finding: EpochFinding) {
+        findingCount += 1
+        if findings.count < EpochChecker.findingLimit { findings.append(finding) }
+    }
+
+    mutating func add(fault: EpochFault) {
+        switch fault {
+        case .damaged(let damage): add(.damaged(damage))
+        case .device(let code): add(.unreadable(code))
+        case .limit: add(.unknownFormat)
+        }
+    }
+}
+
+/// Checks the last commit of a disk image, without its journal: all pages against their checksums, and the free map
+/// against what they refer to, exactly.
+///
+/// A node owns what it does not have from its parent, in the same place. So every unit in use has one owner, and what
+/// several nodes share is read once. The memory it takes is a bit for each unit of the file. Nothing is changed.
+struct EpochChecker: ~Copyable {
+    /// The most findings that are kept.
+    static let findingLimit = 1000
+    /// The most nodes that are being deleted, each a child of the one before, when some of their pages are done.
+    static let deletionLimit = 64
+
+    /// A node that another one is compared with, at one place.
+    private struct Ancestor {
+        var record: NodeRecord
+        /// What it has there.
+        var pointer: UnitPointer
+        /// The level to which the pointer leads; lower than that of the place where the ancestor's map has fewer levels
+        /// and is the first part of what is there.
+        var level: Int
+
+        /// Whether it still has the first-level page.
+        func has(_ page: UInt64) -> Bool { !record.isBeingDeleted || page >= record.pagesDone }
+    }
+
+    private let reader: PageReader
+    private let superblock: EpochSuperblock
+    private let nodes: NodeTable
+    /// The units that have an owner.
+    private var seen: FreeMap
+    private var report = EpochReport()
+    private var words = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
+    private var otherWords = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
+
+    /// Checks the file of an image.
+    static func check(_ store: any ByteStore) -> EpochReport {
+        var report = EpochReport()
+        switch EpochSuperblock.newest(of: EpochSuperblock.readCopies(store)) {
+        case .valid(let superblock): return check(store, superblock)
+        case .newer, .unknownFeatures: report.add(.unknownFormat)
+        case .unreadable(let code): report.add(.unreadable(code))
+        case .invalid: report.add(.damaged(.superblock))
+        }
+        return report
+    }
+
+    /// Checks one commit of an image.
+    static func check(_ store: any ByteStore, _ superblock: EpochSuperblock) -> EpochReport {
+        let reader = PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit)
+        do throws(EpochFault) {
+            var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
+            let tree = try FreeMapTree.read(superblock, reader, into: &map)
+            let nodes = try NodeTable.read(superblock, reader)
+            var checker = EpochChecker(reader, superblock, nodes)
+            checker.markTables(tree)
+            for record in nodes.records { checker.check(record) }
+            checker.compare(map)
+            return checker.report
+        } catch {
+            var report = EpochReport()
+            report.add(fault: error)
+            return report
+        }
+    }
+
+    private init(_ reader: PageReader, _ superblock: EpochSuperblock, _ nodes: NodeTable) {
+        self.reader = reader
+        self.superblock = superblock
+        self.nodes = nodes
+        seen = FreeMap(limit: superblock.coveredUnits)
+        _ = seen.adopt(0..<superblock.firstPoolUnit)
+    }
+
+    // MARK: Owners
+
+    /// Gives a unit its owner; false when it has one, or cannot.
+    private mutating func mark(_ unit: UInt64) -> Bool {
+        if seen.adopt(unit..<unit + 1) { return true }
+        report.add(unit < superblock.coveredUnits ? .ownedTwice(unit: unit) : .notCovered(unit: unit))
+        return false
+    }
+
+    private mutating func markTables(_ tree: FreeMapTree) {
+        for level in tree.pointers {
+            for pointer in level where pointer.kind == .page { _ = mark(pointer.unit) }
+        }
+        markTable(superblock.nodeTable, level: superblock.nodeTableLevels)
+    }
+
+    private mutating func markTable(_ pointer: UnitPointer, level: Int) {
+        guard pointer.kind == .page, mark(pointer.unit), level > 0 else { return }
+        do throws(EpochFault) {
+            let page = try reader.page(pointer, level: level, isMap: false)
+            for next in page.pointers { markTable(next, level: level - 1) }
+        } catch { report.add(fault: error) }
+    }
+
+    // MARK: Maps
+
+    private mutating func check(_ record: NodeRecord) {
+        var ancestors: [Ancestor] = []
+        var number = record.parent
+        // Of an ancestor the node has the pages that are not done, as far as no nearer one has them.
+        var done = UInt64.max
+        var steps = 0
+        while done > 0, let ancestor = nodes[number] {
+            steps += 1
+            number = ancestor.parent
+            guard steps <= Self.deletionLimit else { return report.add(.damaged(.node(record.number))) }
+            guard ancestor.pagesDone < done else { continue }
+            done = ancestor.pagesDone
+            var state = Ancestor(record: ancestor, pointer: ancestor.map, level: ancestor.levels)
+            while state.level > record.levels {
+                state.pointer = child(of: state, level: state.level, 0).pointer
+                state.level -= 1
+            }
+            ancestors.append(state)
+        }
+        visit(record, record.map, level: record.levels, number: 0, ancestors)
+    }
+
+    /// What an ancestor has at the place of child `index` of a place at `level`.
+    private mutating func child(of ancestor: Ancestor, level: Int, _ index: Int) -> Ancestor {
+        var child = ancestor
+        if ancestor.level < level {
+            if index > 0 { child.pointer = .nothing }
+            return child
+        }
+        child.level = level - 1
+        guard ancestor.pointer.kind == .page else {
+            child.pointer = .nothing
+            return child
+        }
+        do throws(EpochFault) {
+            child.pointer = try reader.page(ancestor.pointer, level: level, isMap: true).pointers[index]
+        } catch {
+            // The check of the ancestor says it.
+            child.pointer = .nothing
+        }
+        return child
+    }
+
+    private mutating func visit(
+        _ node: NodeRecord, _ pointer: UnitPointer, level: Int, number: UInt64, _ ancestors: [Ancestor]
+    ) {
+        guard pointer.kind != .nothing else { return }
+        let firstLeaf = number << UInt64(EpochFormat.fanOutShift * level)
+        guard firstLeaf < node.regions else {
+            report.add(.behindEnd(node: node.number, unit: pointer.unit))
+            return
+        }
+        let page = firstLeaf >> UInt64(EpochFormat.fanOutShift)
+        var ancestor = ancestors.first
+        if level < 2 {
+            // Of a node that is being deleted, what is done is not there any more.
+            guard !node.isBeingDeleted || page >= node.pagesDone else { return }
+            ancestor = ancestors.first { $0.has(page) }
+        }
+        let isShared = ancestor.map { $0.level == level && $0.pointer == pointer } ?? false
+        if isShared, level < 2 || ancestor?.has(page) == true { return }
+        guard isShared || own(pointer, node, ancestor, level) else { return }
+        if level == 0 { return checkEntries(node, pointer, leaf: firstLeaf, ancestor) }
+        do throws(EpochFault) {
+            let page = try reader.page(pointer, level: level, isMap: true)
+            for (index, next) in page.pointers.enumerated() where next.kind != .nothing {
+                var others: [Ancestor] = []
+                for ancestor in ancestors { others.append(child(of: ancestor, level: level, index)) }
+                visit(
+                    node, next, level: level - 1, number: number << UInt64(EpochFormat.fanOutShift) + UInt64(index),
+                    others)
+            }
+        } catch { report.add(fault: error) }
+    }
+
+    /// Makes a node the owner of a page; false when it cannot be.
+    private mutating func own(
+        _ pointer: UnitPointer, _ node: NodeRecord, _ ancestor: Ancestor?, _ level: Int
+    ) -> Bool {
+        guard pointer.kind == .page else { return true }
+        checkBirth(pointer.birth, pointer.unit, node, ancestor)
+        return mark(pointer.unit)
+    }
+
+    private mutating func checkBirth(_ birth: UInt32, _ unit: UInt64, _ node: NodeRecord, _ ancestor: Ancestor?) {
+        let last = node.kind == .snapshot ? node.epoch : superblock.epoch
+        if birth > (ancestor?.record.epoch ?? 0), birth <= last { return }
+        report.add(.wrongBirth(node: node.number, unit: unit))
+    }
+
+    private mutating func checkEntries(
+        _ node: NodeRecord, _ pointer: UnitPointer, leaf: UInt64, _ ancestor: Ancestor?
+    ) {
+        let other = ancestor?.level == 0 ? ancestor?.pointer ?? .nothing : .nothing
+        do throws(EpochFault) {
+            try reader.region(pointer, into: &words)
+            do throws(EpochFault) {
+                try reader.region(other, into: &otherWords)
+            } catch {
+                // The check of the ancestor says it.
+                try reader.region(.nothing, into: &otherWords)
+            }
+        } catch {
+            report.add(fault: error)
+            return
+        }
+        let end = EpochFormat.logicalUnits(capacity: node.capacity)
+        for index in 0..<EpochFormat.regionUnits where words[index] != 0 {
+            let entry = MapEntry(rawValue: words[index])
+            if leaf * UInt64(EpochFormat.regionUnits) + UInt64(index) >= end {
+                report.add(.behindEnd(node: node.number, unit: entry.unit))
+            }
+            guard words[index] != otherWords[index] else { continue }
+            checkBirth(entry.birth, entry.unit, node, ancestor)
+            _ = mark(entry.unit)
+        }
+    }
+
+    // MARK: The free map
+
+    private mutating func compare(_ map: borrowing FreeMap) {
+        report.usedUnits = seen.usedCount
+        var leaked = Runs()
+        var missing = Runs()
+        var inUse = [UInt64](repeating: 0, count: FreeMap.pageWords)
+        var owned = inUse
+        for page in 0..<max(map.pageCount, seen.pageCount) {
+            _ = map.forEachCutWord(page) { word, bits in inUse[word] = bits }
+            _ = seen.forEachCutWord(page) { word, bits in owned[word] = bits }
+            for word in 0..<FreeMap.pageWords where inUse[word] != owned[word] {
+                let first = UInt64(page * FreeMap.pageWords + word) * 64
+                leaked.add(inUse[word] & ~owned[word], first) { report.add(.leaked($0)) }
+                missing.add(owned[word] & ~inUse[word], first) { report.add(.notInUse($0)) }
+            }
+        }
+        if let run = leaked.run { report.add(.leaked(run)) }
+        if let run = missing.run { report.add(.notInUse(run)) }
+    }
+
+    /// Joins bits to runs.
+    private struct Runs {
+        var run: Range<UInt64>?
+
+        mutating func add(_ bits: UInt64, _ first: UInt64, _ body: (Range<UInt64>) -> Void) {
+            var bits = bits
+            while bits != 0 {
+                let offset = UInt64(bits.leadingZeroBitCount)
+                let unit = first + offset
+                bits &= ~((1 << 63) >> offset)
+                if let run, run.upperBound == unit {
+                    self.run = run.lowerBound..<unit + 1
+                    continue
+                }
+                if let run { body(run) }
+                run = unit..<unit + 1
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+/// Maps, as a commit has them. Whoever reads is inside the grace, or keeps commits from going on: then no page is used
+/// for anything else meanwhile.
+extension PageReader {
+    private func pointers(_ pointer: UnitPointer, level: Int) throws(EpochFault) -> [UnitPointer] {
+        guard pointer.kind == .page else { return [] }
+        return try page(pointer, level: level, isMap: true).pointers
+    }
+
+    /// The page of level `level` of a map with that number in its level; nothing when there is none.
+    private func pointer(level: Int, _ number: UInt64, of root: MapRoot) throws(EpochFault) -> UnitPointer {
+        var present = root.levels
+        guard present >= level, number >> UInt64(EpochFormat.fanOutShift * (present - level)) == 0 else {
+            return .nothing
+        }
+        var pointer = root.pointer
+        while present > level, pointer.kind == .page {
+            present -= 1
+            let place = number >> UInt64(EpochFormat.fanOutShift * (present - level))
+            pointer = try pointers(pointer, level: present + 1)[Int(place) & (EpochFormat.fanOut - 1)]
+        }
+        return pointer
+    }
+
+    /// A page of level 1 of a map.
+    func firstLevelPage(_ index: UInt64, of root: MapRoot) throws(EpochFault) -> MergePages.Page {
+        let pointer = try pointer(level: 1, index, of: root)
+        return MergePages.Page(pointer: pointer, pointers: try pointers(pointer, level: 1))
+    }
+
+    /// The entries of a region.
+    func region(_ region: UInt64, of root: MapRoot) throws(EpochFault) -> RegionContent {
+        let pointer = try pointer(level: 0, region, of: root)
+        switch pointer.kind {
+        case .nothing: return .uniform(.nothing)
+        case .run: return .uniform(.data(pointer.unit, birth: pointer.birth))
+        case .page:
+            var words = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
+            try self.region(pointer, into: &words)
+            return .entries(words.map { MapEntry(rawValue: $0) })
+        }
+    }
+
+    /// The pages above level 1 of a map that another one has not in the same place.
+    func upperPages(of root: MapRoot, not other: MapRoot) throws(EpochFault) -> [UnitPointer] {
+        var found: [UnitPointer] = []
+        try collect(root.pointer, root.levels, 0, other, &found)
+        return found
+    }
+
+    private func collect(
+        _ pointer: UnitPointer, _ level: Int, _ index: UInt64, _ other: MapRoot, _ found: inout [UnitPointer]
+    ) throws(EpochFault) {
+        guard level > 1, pointer.kind == .page else { return }
+        guard try self.pointer(level: level, index, of: other) != pointer else { return }
+        found.append(pointer)
+        for (place, child) in try pointers(pointer, level: level).enumerated() {
+            try collect(child, level - 1, index << UInt64(EpochFormat.fanOutShift) + UInt64(place), other, &found)
+        }
+    }
+}

@@ -1,0 +1,287 @@
+internal import Platform
+
+/// Gives out the physical units of a family and takes them back. Any thread may use it.
+///
+/// A unit is *allocated*, then *entered*, in the order of the journal, when the record that refers to it is appended:
+/// then a commit writes it as used. What is freed may be needed by a replay, so it waits: a unit of data for the frame
+/// with the record that freed it to be durable, a page for the next commit. While a commit goes on nothing that was
+/// freed after its cut is given out: a page of the commit in such a unit would be lost by a replay of that record.
+final class UnitAllocator: Sendable {
+    /// How many words near a hint are looked at, and from the moving position on.
+    private static let hintSteps = 64
+    private static let searchSteps = 1024
+    /// A run that is shorter than asked for is taken rather than the end of the file when it has so many units.
+    private static let goodRun: UInt64 = 16
+    /// The runs that are remembered to be punched; what is more stays in the file until it is used again.
+    static let punchLimit = 65536
+
+    private struct Waiting {
+        var frame: UInt64
+        var run: Range<UInt64>
+    }
+
+    private struct State: ~Copyable {
+        var map: FreeMap
+        /// Where the next search begins.
+        var position: UInt64 = 0
+        /// In the order of their frames; those before `firstWaiting` are gone.
+        var waiting: [Waiting] = []
+        var firstWaiting = 0
+        var durableFrame: UInt64 = 0
+        /// Pages that were freed since the last cut, and those before it.
+        var waitingForNextCommit: [Range<UInt64>] = []
+        var waitingForCommit: [Range<UInt64>] = []
+        /// The last frame before the cut of the commit that goes on.
+        var cut: UInt64?
+        var newPages: [UInt64] = []
+        var droppedPages: [UInt64] = []
+        var punchable: [Range<UInt64>] = []
+        /// Whether records come from the journal.
+        var isReplaying = false
+    }
+
+    private let state: Lock<State>
+
+    /// The units that a map does not have in use are to be given out.
+    init(_ map: consuming sending FreeMap) {
+        state = Lock(State(map: map))
+    }
+
+    /// The units in use, of the state.
+    var usedUnits: UInt64 { state.withLock { $0.map.usedCount } }
+    /// The units before the end that are in use or waited for.
+    var takenUnits: UInt64 { state.withLock { $0.map.usedCount + $0.map.busyCount } }
+    /// One more than the last unit that was ever given out.
+    var end: UInt64 { state.withLock { $0.map.end } }
+
+    func isUsed(_ unit: UInt64) -> Bool { state.withLock { $0.map.isUsed(unit) } }
+
+    // MARK: Data
+
+    /// A run of at most `count` units (at least one, when `count` is positive), if possible behind `hint`; nil when
+    /// there is no more room in the format. The caller enters it or gives it back.
+    func allocate(_ count: UInt64, near hint: UInt64) -> Range<UInt64>? {
+        state.withLock { state in
+            guard count > 0, let run = Self.find(&state, count, hint), state.map.reserve(run) else { return nil }
+            state.position = run.upperBound
+            return run
+        }
+    }
+
+    /// The record that refers to the run is appended. False when it was not allocated.
+    func enter(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.enter(run) } }
+
+    /// The run, which was allocated, will not be entered.
+    func giveBack(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.release(run) } }
+
+    /// A replayed record refers to the run. False when it is in use or behind the limit: then the journal is wrong.
+    func adopt(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.adoptAny(run) } }
+
+    /// Records are replayed from now on. What they free may be referred to again, but is not given out: an opening that
+    /// does not come to its commit is followed by one that compares their data again.
+    func beginReplay() { state.withLock { $0.isReplaying = true } }
+
+    /// The commit that has the replayed state is durable, and nothing is allocated yet.
+    func endReplay() {
+        state.withLock { state in
+            state.isReplaying = false
+            state.map.releaseAll()
+        }
+    }
+
+    /// A record of frame number `frame`, which is not lower than in calls before, leaves the run behind. False when it
+    /// was not in use.
+    func free(_ run: Range<UInt64>, frame: UInt64) -> Bool {
+        state.withLock { state in
+            guard state.map.leave(run) else { return false }
+            if state.isReplaying { return true }
+            if let last = state.waiting.last, state.firstWaiting < state.waiting.count, last.frame == frame,
+                last.run.upperBound == run.lowerBound
+            {
+                state.waiting[state.waiting.count - 1].run = last.run.lowerBound..<run.upperBound
+            } else {
+                state.waiting.append(Waiting(frame: frame, run: run))
+            }
+            Self.releaseWaiting(&state)
+            return true
+        }
+    }
+
+    /// A record leaves a page of a map behind, which a replay may read. False when it was not in use.
+    func freePage(_ unit: UInt64) -> Bool {
+        state.withLock { state in
+            guard unit < EpochFormat.physicalUnitLimit, state.map.leave(unit..<unit + 1) else { return false }
+            state.waitingForNextCommit.append(unit..<unit + 1)
+            return true
+        }
+    }
+
+    /// All frames up to that one are durable.
+    func release(frameDurable frame: UInt64) {
+        state.withLock { state in
+            state.durableFrame = max(state.durableFrame, frame)
+            Self.releaseWaiting(&state)
+        }
+    }
+
+    private static func releaseWaiting(_ state: inout State) {
+        let frame = min(state.durableFrame, state.cut ?? .max)
+        while state.firstWaiting < state.waiting.count, state.waiting[state.firstWaiting].frame <= frame {
+            makeFree(&state, state.waiting[state.firstWaiting].run)
+            state.firstWaiting += 1
+        }
+        if state.firstWaiting == state.waiting.count {
+            state.waiting.removeAll(keepingCapacity: true)
+            state.firstWaiting = 0
+        } else if state.firstWaiting > 4096, state.firstWaiting > state.waiting.count / 2 {
+            state.waiting.removeFirst(state.firstWaiting)
+            state.firstWaiting = 0
+        }
+    }
+
+    private static func makeFree(_ state: inout State, _ run: Range<UInt64>) {
+        guard state.map.release(run) else { return }
+        addPunchable(&state, run)
+    }
+
+    private static func addPunchable(_ state: inout State, _ run: Range<UInt64>) {
+        if let last = state.punchable.last, last.upperBound == run.lowerBound {
+            state.punchable[state.punchable.count - 1] = last.lowerBound..<run.upperBound
+        } else if state.punchable.count < punchLimit {
+            state.punchable.append(run)
+        }
+    }
+
+    // MARK: Holes
+
+    /// At most `limit` runs that are free and may have storage. They are nobody's until `giveBack`, after their storage
+    /// has been freed.
+    func takePunchable(limit: Int) -> [Range<UInt64>] {
+        state.withLock { state in
+            var runs: [Range<UInt64>] = []
+            while runs.count < limit, let run = state.punchable.popLast() {
+                // Parts may have been given out since.
+                var unit = run.lowerBound
+                while unit < run.upperBound {
+                    let found = state.map.findRun(
+                        from: unit, to: run.upperBound, count: run.upperBound - unit, steps: .max)
+                    guard !found.run.isEmpty, state.map.reserve(found.run) else { break }
+                    runs.append(found.run)
+                    unit = run.lowerBound
+                }
+            }
+            return runs
+        }
+    }
+
+    // MARK: Commits
+
+    /// A commit whose last frame is `frame` begins: what is in use now, it writes. False when one goes on.
+    func beginCommit(cut frame: UInt64) -> Bool {
+        state.withLock { state in
+            guard state.cut == nil else { return false }
+            state.cut = frame
+            state.map.beginCapture()
+            state.waitingForCommit += state.waitingForNextCommit
+            state.waitingForNextCommit = []
+            return true
+        }
+    }
+
+    /// A unit for a page of the commit that goes on, near `hint` if possible; nil when there is none.
+    func allocatePage(near hint: UInt64) -> UInt64? {
+        state.withLock { state in
+            guard state.cut != nil, let run = Self.find(&state, 1, hint), state.map.takePage(run.lowerBound) else {
+                return nil
+            }
+            state.newPages.append(run.lowerBound)
+            return run.lowerBound
+        }
+    }
+
+    /// The commit that goes on does not have a page that the one before has. False when that is not in use.
+    func dropPage(_ unit: UInt64) -> Bool {
+        state.withLock { state in
+            guard state.cut != nil, state.map.dropPage(unit) else { return false }
+            state.droppedPages.append(unit)
+            return true
+        }
+    }
+
+    /// The commit that goes on is durable, and pages that only the one before has are free; or it has failed and was
+    /// never in the file, and its pages are.
+    func endCommit(isDurable: Bool) {
+        state.withLock { state in
+            guard state.cut != nil else { return }
+            if isDurable {
+                for run in state.waitingForCommit { Self.makeFree(&state, run) }
+                state.waitingForCommit = []
+                for unit in state.droppedPages { Self.makeFree(&state, unit..<unit + 1) }
+            } else {
+                // In the other order, because a page of the commit may have been dropped again.
+                for unit in state.droppedPages.reversed() { state.map.undropPage(unit) }
+                for unit in state.newPages.reversed() {
+                    state.map.untakePage(unit)
+                    Self.addPunchable(&state, unit..<unit + 1)
+                }
+                state.waitingForNextCommit = state.waitingForCommit + state.waitingForNextCommit
+                state.waitingForCommit = []
+            }
+            state.newPages = []
+            state.droppedPages = []
+            state.map.endCapture(isDurable: isDurable)
+            state.cut = nil
+            Self.releaseWaiting(&state)
+        }
+    }
+
+    /// The leaves of the free map that the commit that goes on has to write.
+    func dirtyLeaves() -> [Int] {
+        state.withLock { state in (0..<state.map.pageCount).filter { state.map.isCutDirty($0) } }
+    }
+
+    /// Whether a leaf is one of them.
+    func isDirty(leaf: Int) -> Bool { state.withLock { $0.map.isCutDirty(leaf) } }
+
+    /// One more than the last unit that the commit that goes on has in use.
+    var committedEnd: UInt64 { state.withLock { $0.map.cutEnd } }
+
+    /// Writes a leaf of the free map as the commit that goes on has it to `words`, which has room for it; false when it
+    /// is all zero.
+    func copy(leaf: Int, to words: inout [UInt64]) -> Bool {
+        state.withLock { state in
+            state.map.forEachCutWord(leaf) { word, bits in words[word] = bits }
+        }
+    }
+
+    // MARK: Looking for room
+
+    private static func find(_ state: inout State, _ count: UInt64, _ hint: UInt64) -> Range<UInt64>? {
+        let end = state.map.end
+        let room = state.map.limit - end
+        if state.map.freeCount > 0 {
+            if hint < end {
+                let near = state.map.findRun(from: hint, to: end, count: count, steps: hintSteps)
+                if let run = accept(state.map.end, near.run, count, room) { return run }
+            }
+            if state.position >= end { state.position = 0 }
+            let next = state.map.findRun(from: state.position, to: end, count: count, steps: searchSteps)
+            state.position = next.end
+            if let run = accept(end, next.run, count, room) { return run }
+        }
+        if room > 0 { return end..<end + min(count, room) }
+        // There is no end to go to: any room will do.
+        let any = state.map.findRun(from: 0, to: end, count: min(count, goodRun), steps: .max)
+        return any.run.isEmpty ? nil : any.run
+    }
+
+    /// What is taken of a run that was found: all that is long enough, or goes on beyond the end.
+    private static func accept(
+        _ end: UInt64, _ run: Range<UInt64>, _ count: UInt64, _ room: UInt64
+    ) -> Range<UInt64>? {
+        guard !run.isEmpty else { return nil }
+        let length = run.upperBound - run.lowerBound
+        if run.upperBound == end, length < count { return run.lowerBound..<end + min(count - length, room) }
+        return length >= min(count, goodRun) ? run : nil
+    }
+}
