@@ -1,0 +1,359 @@
+import Bytes
+import Platform
+import TestSupport
+
+@testable import Media
+
+/// An open family over a recording store, its model, and the log of what was done: which calls of the store belong to
+/// which operation.
+final class FamilyRun {
+    struct Step {
+        var label: String
+        /// The calls of the store, as numbers in its record.
+        var calls: Range<Int>
+        var change: FamilyChange
+        /// Whether it has succeeded. What failed may be there after a crash, in part or not at all.
+        var isAcknowledged = true
+    }
+
+    let layout: DiskLayout
+    private(set) var store: RecordingStore
+    private(set) var family: DiskFamily
+    private(set) var model: FamilyModel
+    private(set) var log: [Step] = []
+    /// The model when the log begins, and where that is.
+    let firstModel: FamilyModel
+    let firstCall: Int
+    var random: SeededRandom
+    /// The first head.
+    let head: UInt32
+    private var lastTag: UInt64 = 0
+    private var lastName = 0
+    private let keepsLog: Bool
+    /// What has failed and may be done all the same. What it made is not known.
+    private(set) var doubtful: FamilyChange?
+    private var pinFailure: ProofFailure?
+
+    /// A new family.
+    init(_ layout: DiskLayout, seed: UInt64 = 1, keepsHistory: Bool = true, keepsLog: Bool? = nil) throws {
+        self.layout = layout
+        store = RecordingStore(keepsHistory: keepsHistory)
+        family = try DiskFamily.create(
+            on: store, capacity: Int64(layout.capacity * DiskLayout.blockLength), blockSize: 512, name: "disk",
+            time: Self.time, uuid: (1...16).map { UInt8($0) })
+        guard let node = family.nodes.first else { throw ProofFailure("a new family has no node") }
+        head = node.number
+        model = FamilyModel(layout: layout, head: head, name: "disk")
+        firstModel = model
+        firstCall = store.entryCount
+        random = SeededRandom(seed: seed)
+        self.keepsLog = keepsLog ?? keepsHistory
+    }
+
+    /// Goes on with what a crash has left.
+    init(_ family: DiskFamily, _ store: RecordingStore, _ model: FamilyModel, seed: UInt64) {
+        layout = model.layout
+        self.store = store
+        self.family = family
+        self.model = model
+        firstModel = model
+        firstCall = store.entryCount
+        head = model.heads.first ?? 0
+        random = SeededRandom(seed: seed)
+        // Numbers that nothing before has.
+        lastTag = 1 << 32
+        lastName = 1 << 20
+        keepsLog = true
+    }
+
+    static let time = CalendarTime(seconds: 1_800_000_000) ?? CalendarTime.current()
+
+    func nextName() -> String {
+        lastName += 1
+        return "node \(lastName)"
+    }
+
+    private func note(
+        _ label: @autoclosure () -> String, _ first: Int, _ change: FamilyChange, isAcknowledged: Bool = true
+    ) {
+        if isAcknowledged {
+            model.finish(change)
+            if change.isStructural { doubtful = nil }
+        }
+        guard keepsLog else { return }
+        log.append(
+            Step(
+                label: label(), calls: first..<max(first, store.entryCount), change: change,
+                isAcknowledged: isAcknowledged))
+    }
+
+    // MARK: Data
+
+    /// The tags of `count` blocks that were never written before.
+    func newTags(_ count: Int) -> [UInt64] {
+        let tags = (1...UInt64(count)).map { BlockTag.tag(lastTag + $0) }
+        lastTag += UInt64(count)
+        return tags
+    }
+
+    /// Writes new data to `count` blocks from a place on.
+    func write(_ head: UInt32, _ first: Int, _ count: Int) throws {
+        try write(head, first, newTags(count))
+    }
+
+    /// Writes; a failure is an error.
+    func write(_ head: UInt32, _ first: Int, _ tags: [UInt64]) throws {
+        let result = tryWrite(head, first, tags)
+        guard result == .done(tags.count * DiskLayout.blockLength) else {
+            throw ProofFailure("write to \(head) at place \(first), \(tags.count) blocks: \(result)")
+        }
+    }
+
+    /// Writes; after a failure the blocks are as they were or as they should be.
+    @discardableResult
+    func tryWrite(_ head: UInt32, _ first: Int, _ tags: [UInt64]) -> FileResult {
+        let bytes = BlockTag.bytes(tags)
+        let offset = Int64(layout.block(first) * DiskLayout.blockLength)
+        return perform("write", head, first, tags) { family.write(head, bytes.rawSpan, at: offset) }
+    }
+
+    func discard(_ head: UInt32, _ first: Int, _ count: Int) throws {
+        let result = tryDiscard(head, first, count)
+        if case .failed = result { throw ProofFailure("discard of \(head) at place \(first): \(result)") }
+    }
+
+    @discardableResult
+    func tryDiscard(_ head: UInt32, _ first: Int, _ count: Int) -> FileResult {
+        let offset = Int64(layout.block(first) * DiskLayout.blockLength)
+        let zeros = [UInt64](repeating: 0, count: count)
+        return perform("discard", head, first, zeros) {
+            family.discard(head, at: offset, length: Int64(count * DiskLayout.blockLength))
+        }
+    }
+
+    private func perform(
+        _ label: String, _ head: UInt32, _ first: Int, _ tags: [UInt64], _ body: () -> FileResult
+    ) -> FileResult {
+        let call = store.entryCount
+        let change = FamilyChange.write(head: head, first: first, tags: tags)
+        model.start(change)
+        let result = body()
+        let isDone = if case .done = result { true } else { false }
+        let writes = tags.first.map { FamilyModel.name($0) } ?? ""
+        note(
+            "\(label) \(head) place \(first) (unit \(layout.block(first) / 8)) + \(tags.count): \(writes)", call,
+            change,
+            isAcknowledged: isDone)
+        return result
+    }
+
+    /// Reads blocks and compares them.
+    func read(_ node: UInt32, _ first: Int, _ count: Int) throws {
+        var tags = [UInt64](repeating: 0, count: count)
+        let result = FamilyInspection.read(family, node, layout.block(first), count, into: &tags, at: 0)
+        guard result == .done(count * DiskLayout.blockLength) else {
+            throw ProofFailure("read of \(node) at place \(first), \(count) blocks: \(result)")
+        }
+        guard let current = model.nodes[node]?.current else { throw ProofFailure("there is no node \(node)") }
+        for (number, tag) in tags.enumerated() where tag != current[first + number] {
+            throw ProofFailure(
+                "read of \(node), place \(first + number) (block \(layout.block(first + number))): "
+                    + "\(FamilyModel.name(tag)), not \(FamilyModel.name(current[first + number]))")
+        }
+    }
+
+    /// After a write that failed: each block is the old or the new one, and stays that.
+    func pin(_ head: UInt32, _ first: Int, _ tags: [UInt64]) throws {
+        var found = [UInt64](repeating: 0, count: tags.count)
+        let result = FamilyInspection.read(family, head, layout.block(first), tags.count, into: &found, at: 0)
+        guard result == .done(tags.count * DiskLayout.blockLength) else {
+            throw ProofFailure("read after a failed write to \(head) at place \(first): \(result)")
+        }
+        let current = model.nodes[head]?.current ?? []
+        for number in tags.indices where found[number] != tags[number] && found[number] != current[first + number] {
+            throw ProofFailure(
+                "after a failed write to \(head), place \(first + number): \(FamilyModel.name(found[number])), neither "
+                    + "\(FamilyModel.name(tags[number])) nor \(FamilyModel.name(current[first + number]))")
+        }
+        let change = FamilyChange.write(head: head, first: first, tags: found)
+        model.start(change)
+        note("found instead", store.entryCount, change)
+    }
+
+    func flush() throws {
+        let code = tryFlush()
+        guard code == 0 else { throw ProofFailure("flush: \(code)") }
+    }
+
+    @discardableResult
+    func tryFlush() -> Int32 {
+        let call = store.entryCount
+        let code = family.flush()
+        note("flush", call, .flush, isAcknowledged: code == 0)
+        return code
+    }
+
+    func checkpoint() throws {
+        let code = tryCheckpoint()
+        guard code == 0 else { throw ProofFailure("checkpoint: \(code)") }
+    }
+
+    @discardableResult
+    func tryCheckpoint() -> Int32 {
+        let call = store.entryCount
+        let code = family.checkpoint()
+        note("checkpoint", call, .flush, isAcknowledged: code == 0)
+        return code
+    }
+
+    // MARK: Nodes
+
+    @discardableResult
+    func snapshot(_ heads: [UInt32]) throws -> [UInt32] {
+        let call = store.entryCount
+        let names = heads.map { _ in nextName() }
+        doubtful = .snapshot(heads: heads, made: [], names: names)
+        let made = try family.snapshot(heads, names: names, time: Self.time)
+        guard made.count == heads.count else { throw ProofFailure("\(made.count) snapshots of \(heads.count) heads") }
+        note("snapshot \(heads) -> \(made)", call, .snapshot(heads: heads, made: made, names: names))
+        return made
+    }
+
+    @discardableResult
+    func snapshot(_ head: UInt32) throws -> UInt32 { try snapshot([head])[0] }
+
+    @discardableResult
+    func clone(_ snapshot: UInt32) throws -> UInt32 {
+        let call = store.entryCount
+        let name = nextName()
+        doubtful = .clone(of: snapshot, made: 0, name: name)
+        let made = try family.clone(snapshot, name: name, time: Self.time)
+        note("clone \(snapshot) -> \(made)", call, .clone(of: snapshot, made: made, name: name))
+        return made
+    }
+
+    @discardableResult
+    func rollBack(_ head: UInt32, to snapshot: UInt32) throws -> UInt32 {
+        let call = store.entryCount
+        let name = nextName()
+        doubtful = .rollBack(head: head, to: snapshot, made: 0, name: name)
+        let made = try family.rollBack(head, to: snapshot, keeping: name, time: Self.time)
+        note(
+            "roll \(head) back to \(snapshot) -> \(made)", call,
+            .rollBack(head: head, to: snapshot, made: made, name: name))
+        return made
+    }
+
+    func delete(_ node: UInt32) throws {
+        let call = store.entryCount
+        doubtful = .delete(node)
+        try family.delete(node)
+        note("delete \(node)", call, .delete(node))
+    }
+
+    func resize(_ head: UInt32, _ capacity: Int) throws {
+        let call = store.entryCount
+        doubtful = .resize(head: head, capacity: capacity)
+        try family.resize(head, to: Int64(capacity * DiskLayout.blockLength))
+        note("resize \(head) to \(capacity) blocks", call, .resize(head: head, capacity: capacity))
+    }
+
+    /// One step of background work; false when there is nothing to do.
+    @discardableResult
+    func mergeStep() throws -> Bool {
+        let call = store.entryCount
+        let hasWorked = try family.mergeStep()
+        note("merge step: \(hasWorked)", call, .nothing)
+        return hasWorked
+    }
+
+    /// All background work.
+    func drain() throws {
+        for _ in 0..<10_000 where try !mergeStep() { return }
+        throw ProofFailure("merging does not end")
+    }
+
+    // MARK: Failures
+
+    /// Writes; after a failure, what is there counts.
+    func writeOrPin(_ head: UInt32, _ first: Int, _ count: Int) {
+        let tags = newTags(count)
+        if case .failed = tryWrite(head, first, tags) { pinOrNote(head, first, tags) }
+    }
+
+    /// Discards likewise.
+    func discardOrPin(_ head: UInt32, _ first: Int, _ count: Int) {
+        if case .failed = tryDiscard(head, first, count) {
+            pinOrNote(head, first, [UInt64](repeating: 0, count: count))
+        }
+    }
+
+    private func pinOrNote(_ head: UInt32, _ first: Int, _ tags: [UInt64]) {
+        do {
+            try store.withoutFailures { try pin(head, first, tags) }
+        } catch {
+            pinFailure = pinFailure ?? error as? ProofFailure
+        }
+    }
+
+    /// Throws what was found to be wrong after failures.
+    func rethrowPinFailure() throws {
+        if let pinFailure { throw pinFailure }
+    }
+
+    /// Compares a family with the model, with what has failed done or not.
+    func verifyDoubtful(_ family: DiskFamily? = nil, isLive: Bool) throws {
+        try rethrowPinFailure()
+        let family = family ?? self.family
+        let found = FamilyInspection(family, layout)
+        if let difference = model.difference(from: found, isLive: isLive) {
+            guard let change = doubtful?.resolved(model, found) else { throw ProofFailure(difference) }
+            var after = model
+            after.finish(change, isAcknowledged: false)
+            if let other = after.difference(from: found, isLive: isLive) {
+                throw ProofFailure("\(difference); or: \(other)")
+            }
+        }
+        guard !isLive else { return }
+        let findings = family.check()
+        guard findings.isEmpty else { throw ProofFailure("check finds \(findings.prefix(5))") }
+    }
+
+    // MARK: Restarts and comparing
+
+    /// Closes and opens.
+    func reopen() throws {
+        let call = store.entryCount
+        let code = family.close()
+        note("close", call, .flush, isAcknowledged: code == 0)
+        guard code == 0 else { throw ProofFailure("close: \(code)") }
+        let opening = store.entryCount
+        family = try DiskFamily.open(store)
+        note("open", opening, .nothing)
+    }
+
+    /// Puts the family away without closing it, and opens what `choice` leaves of its file.
+    func crash(_ choice: CrashChoice) throws {
+        note("crash: \(choice)", store.entryCount, .nothing)
+        store = RecordingStore(store.afterCrash(choice), keepsHistory: false)
+        family = try DiskFamily.open(store)
+        let found = FamilyInspection(family, layout)
+        if let difference = model.difference(from: found, isLive: false) {
+            throw ProofFailure("after a crash (\(choice)): \(difference)")
+        }
+        model = model.settled(with: found)
+        try check("after a crash (\(choice))")
+    }
+
+    /// Compares everything with the model.
+    func verify() throws {
+        if let difference = model.difference(from: FamilyInspection(family, layout), isLive: true) {
+            throw ProofFailure(difference)
+        }
+    }
+
+    func check(_ place: String) throws {
+        let findings = family.check()
+        guard findings.isEmpty else { throw ProofFailure("\(place): check finds \(findings.prefix(5))") }
+    }
+}
