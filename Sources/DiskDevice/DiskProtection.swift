@@ -26,9 +26,10 @@ extension DiskDeviceServer {
     /// What a command ends with whose data have the protection information of another type than the disk has now: the
     /// disk was formatted meanwhile. Nil when that is not so.
     func formerProtectionSense(_ task: SCSITask) -> SenseData? {
-        guard carriesProtection(task), protection(task) != protection else { return nil }
-        return SenseData(.unitAttention, .inquiryDataHasChanged)
+        carriesProtection(task) && protection(task) != protection ? Self.formerProtection : nil
     }
+
+    private static let formerProtection = SenseData(.unitAttention, .inquiryDataHasChanged)
 
     /// MAXIMUM TRANSFER LENGTH in blocks, with protection information of a type, or none.
     func maximumTransferBlocks(_ protection: ProtectionType?) -> UInt64 {
@@ -173,13 +174,11 @@ extension DiskDeviceServer {
                 expected: expectedTags(task, from: piece.first)))
     }
 
-    /// What a command ends with whose step has found a block that does not fit its protection information; nil when
-    /// that was not so.
+    /// What a command ends with whose step has found a block that does not fit its protection information, or none
+    /// where there was some when the step was prepared; nil when neither was so.
     func protectionSense(_ task: SCSITask) -> SenseData? {
         guard image.outcome(of: task.fileRequest) == .failed(.protection) else { return nil }
-        guard let failure = image.protectionFailure(of: task.fileRequest) else {
-            return SenseData(.mediumError, .unrecoveredReadError)
-        }
+        guard let failure = image.protectionFailure(of: task.fileRequest) else { return Self.formerProtection }
         return SenseData(
             .abortedCommand, failure.field.checkFailed, information: Int64(bitPattern: failure.block))
     }

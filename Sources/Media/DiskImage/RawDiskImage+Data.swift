@@ -146,12 +146,10 @@ extension RawDiskImage {
             guard !marks.contain(UInt64(request.fileOffset) >> blockShift, UInt64(request.count) >> blockShift) else {
                 return .failed(MediaFailure.markedNumber)
             }
-            return protectionFile == nil ? read(request) : readProtected(request)
+            return readProtected(request)
         case .call: return request.perform(on: store)
         case .write, .special(Self.protectedWriteOperation):
-            let result = change(request) {
-                protectionFile == nil ? request.perform(on: store) : writeProtected(request)
-            }
+            let result = change(request) { writeProtected(request) }
             if canStall, case .done = result { noteWrite(at: clock.now.nanoseconds) }
             return unmarking(request, result)
         case .punchHole:
@@ -189,7 +187,7 @@ extension RawDiskImage {
         }
     }
 
-    private func read(_ request: FileRequest) -> FileResult {
+    func read(_ request: FileRequest) -> FileResult {
         let result = request.perform(on: store)
         if case .done(let count) = result, count < request.count { noteTruncation() }
         return result

@@ -66,7 +66,7 @@ extension RawDiskImage {
     }
 
     func readProtected(_ request: FileRequest) -> FileResult {
-        guard let protectionFile else { return withoutProtection(request, .read) }
+        guard let protectionFile else { return plainly(request, .read) { read(request) } }
         let (result, failure) = protectionFile.read(
             request, firstBlock(request), blocks(request), from: store, transfer(request))
         request.answer = failure
@@ -75,21 +75,32 @@ extension RawDiskImage {
     }
 
     func writeProtected(_ request: FileRequest) -> FileResult {
-        guard let protectionFile else { return withoutProtection(request, .write) }
+        guard let protectionFile else { return plainly(request, .write) { request.perform(on: store) } }
         return protectionFile.write(
             request, firstBlock(request), blocks(request), to: store, transfer(request),
             synchronizeOwn: synchronizeProtection)
     }
 
-    /// Performs a request that was prepared when the blocks had protection information, if it does not carry any.
-    private func withoutProtection(_ request: FileRequest, _ operation: FileRequest.Operation) -> FileResult {
-        guard !transfer(request).isInterleaved else { return .failed(Errno.notSupported) }
-        request.operation = operation
-        return request.perform(on: store)
+    /// Performs a request by `body`, as `operation`, for blocks without protection information. It may have been
+    /// prepared when they had some: then it fails where its lease has room for that behind each block.
+    private func plainly(
+        _ request: FileRequest, _ operation: FileRequest.Operation, _ body: () -> FileResult
+    ) -> FileResult {
+        if case .special = request.operation {
+            guard !transfer(request).isInterleaved else { return formerProtection(request) }
+            request.operation = operation
+        }
+        return body()
+    }
+
+    /// What a request ends with that needs protection information which the blocks have no longer.
+    private func formerProtection(_ request: FileRequest) -> FileResult {
+        request.answer = nil
+        return .failed(MediaFailure.protectionNumber)
     }
 
     func checkProtection(_ request: FileRequest) -> FileResult {
-        guard let protectionFile else { return .failed(Errno.notSupported) }
+        guard let protectionFile else { return formerProtection(request) }
         let failure = protectionFile.firstWrong(
             request, firstBlock(request), blocks(request), transfer(request))
         request.answer = failure
