@@ -21,7 +21,10 @@ extension DiskDeviceServer {
     }
 
     func synchronizedBeforeRead(_ task: SCSITask) -> CommandProgress {
-        synchronizationFailure(task) ?? read(task, BlockExtent(task.commandDescriptorBlock))
+        if let failure = synchronizationFailure(task) { return failure }
+        // After that: a synchronisation that has failed tells of earlier writes.
+        if let sense = formerProtectionSense(task) { return task.fail(sense) }
+        return read(task, BlockExtent(task.commandDescriptorBlock))
     }
 
     /// Reads at once what memory holds, and by the lane what it does not.
@@ -29,7 +32,8 @@ extension DiskDeviceServer {
         let count = transferLength(task, extent.count)
         guard var lease = task.lease(count) else { return .complete }
         let epoch = atomicWriteCount.load(ordering: .acquiring)
-        if count <= Self.inlineReadLimit, epoch % 2 == 0,
+        // What the disk has now may be no protection information, and what the command wants is that of before.
+        if count <= Self.inlineReadLimit, epoch % 2 == 0, protection(task) == nil,
             image.readCached(into: &lease, first: extent.first, blocks: extent.count) == .done,
             sawNoAtomicWrite(since: epoch)
         {

@@ -145,11 +145,15 @@ extension DiskDeviceServer {
     func stepCompleted(_ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
         guard let step = DiskStep(rawValue: task.step) else { preconditionFailure("a step that no handler set") }
         let result = image.outcome(of: task.fileRequest)
-        // No other steps of commands with protection information go on while a format operation begins.
-        if [.read, .findBadBlock, .verify, .checkDataOut].contains(step), let sense = formerProtectionSense(task) {
+        // No other steps of commands with protection information go on while a format operation begins, but
+        // `synchronizeBeforeRead`, which looks itself.
+        switch step {
+        case .read, .findBadBlock, .verify, .checkDataOut:
+            guard let sense = formerProtectionSense(task) else { break }
             task.fileRequest.payload.lease = nil
             task.dataOut.lease = nil
             return task.fail(sense)
+        default: break
         }
         switch step {
         case .none, .atGate: preconditionFailure("no operation was under way")

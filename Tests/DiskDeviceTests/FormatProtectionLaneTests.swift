@@ -45,9 +45,29 @@ struct FormatProtectionLaneTests {
     func interleaved() throws {
         let read = try results([CDB.ten(OperationCode.read10, lba: 5, count: 1, flags: 0x20)])
         #expect(read.map(\.sense) == [formerProtection] && read[0].dataIn.isEmpty)
+        // What is in memory comes no faster than the change.
+        let durable = try results([CDB.ten(OperationCode.read10, lba: 5, count: 1, flags: 0x28)])
+        #expect(durable.map(\.sense) == [formerProtection] && durable[0].dataIn.isEmpty)
         let verify = try results(
             [CDB.ten(OperationCode.verify10, lba: 5, count: 1, flags: 0x62)],
             dataOut: [UInt8](repeating: 7, count: 520))
         #expect(verify.map(\.sense) == [formerProtection])
+    }
+
+    @Test("a READ with FUA that has waited for a whole format operation ends so too")
+    func afterwards() throws {
+        for type in [nil, ProtectionType.type3] {
+            let fixture = try DiskFixture(blocks: 64, engine: engine, protection: .type1, changesProtection: true)
+            let (port, other) = (fixture.initiator(), fixture.initiator("iqn.2026-11.test:b"))
+            engine.hang(fixture.image.lane)
+            let read = port.submit(CDB.ten(OperationCode.read10, lba: 5, count: 1, flags: 0x28)).outcome
+            fixture.settle()
+            #expect(engine.hangingCount == 1)
+            #expect(fixture.image.changeProtection(to: type) == nil)
+            fixture.unit.adoptProtection(except: nil)
+            engine.resume(fixture.image.lane)
+            #expect(read.wait().sense == formerProtection)
+            #expect(other.port.clearUnitAttentions().contains(.inquiryDataHasChanged))
+        }
     }
 }
