@@ -283,9 +283,20 @@ extension DiskDeviceServer {
         case .busy: return task.end(.busy)
         case .accepted(let operation):
             guard let operation else { return task.good() }
-            image.prepareKeeping(task.fileRequest, operation: nil, insteadOf: operation.encoded)
+            prepareExit(task.fileRequest, operation)
             return submitContinuation(task, .exitFailureMode)
         }
+    }
+
+    /// Makes a request remove the note of the failure. A format operation that has failed before may have left a type of
+    /// protection information that nobody keeps: first that is kept.
+    private func prepareExit(_ request: FileRequest, _ operation: MediumOperation) {
+        request.operation = .call { [weak self] in
+            guard let self else { return Errno.cancelled }
+            let failure = settleProtection(nil) ?? image.keep(operation: nil, insteadOf: operation.encoded)
+            return failure?.errorNumber ?? 0
+        }
+        request.medium = image
     }
 
     func failureModeExited(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {

@@ -36,8 +36,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The error number that stands for it.
-    var errorNumber: Int32 {
+    /// The error number that stands for it in the result of a request.
+    public var errorNumber: Int32 {
         switch self {
         case .hostFull: Errno.noSpace
         case .truncated: Self.truncatedNumber

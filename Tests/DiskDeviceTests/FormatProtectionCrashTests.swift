@@ -297,4 +297,29 @@ struct FormatProtectionCrashTests {
             try check(host, type, type, "\(former as Any) to \(type as Any)")
         }
     }
+
+    @Test("EXIT FAILURE MODE has the type kept that a format operation has left, or the failure stays")
+    func exit() throws {
+        let host = FormatHost(.type1)
+        let fixture = try host.fixture()
+        let port = fixture.initiator()
+        host.state.withLock { $0.failingCall = 2 }
+        #expect(port.format(nil).sense == SenseData(.mediumError, .formatCommandFailed))
+        #expect(fixture.image.protection == nil && host.state.withLock { $0.kept } == .type1)
+        // The note and its synchronisation, then the erasure.
+        host.data.fail(at: 3, errorNumber: Errno.inputOutput, fromThenOn: false)
+        #expect(port.sense(OperationCDB.blockErase(ause: true)) == sanitizeFailed)
+        host.data.stopFailing()
+        #expect(fixture.image.hasUnsettledProtection)
+        host.state.withLock { $0.failingCall = $0.calls + 1 }
+        #expect(port.sense(OperationCDB.exitFailureMode)?.key == .mediumError)
+        #expect(port.sense(testUnitReady) == sanitizeFailed)
+        #expect(host.data.notes[.operation] != nil && host.data.notes[.protectionChange] != nil)
+        #expect(port.execute(OperationCDB.exitFailureMode).status == .good)
+        #expect(host.state.withLock { $0.kept } == nil && !fixture.image.hasUnsettledProtection)
+        #expect(host.data.notes[.operation] == nil && host.data.notes[.protectionChange] == nil)
+        fill(port)
+        #expect(fixture.unit.close() == nil)
+        try check(host, nil, nil, "exit")
+    }
 }

@@ -139,7 +139,7 @@ struct ProtectionIdentityTests {
         #expect(image.loss == nil && image.protection == .type2)
     }
 
-    @Test("while a format operation has not ended, the type is what the file says; afterwards it must be the kept one")
+    @Test("while a change is not settled, the type is what the file says; afterwards it must be the kept one")
     func brokenOff() throws {
         let types: [ProtectionType?] = [nil, .type1, .type2]
         for (from, to) in types.flatMap({ from in types.map { (from, $0) } }) where from != to {
@@ -172,11 +172,12 @@ struct ProtectionIdentityTests {
         try folder.write([1] + torn.dropFirst(), to: "a.pi")
         #expect(refusal("a", .type1)?.contains("is damaged, or another file") == true)
         for file in try folder.names { try folder.remove(file) }
-        // Without the operation nothing is corrupt, so nothing else is taken.
+        // Until the change is settled, also without the operation; afterwards nothing else is taken.
         try create("a", .type1)
-        try setNote("a", .protectionChange, ProtectionChange(from: .type1, to: nil).encoded)
         try folder.remove("a.pi")
         #expect(refusal("a")?.contains("is missing; put it back") == true)
+        try setNote("a", .protectionChange, ProtectionChange(from: .type1, to: nil).encoded)
+        #expect(refusal("a") == nil)
         try setNote("a", .operation, [1])
         #expect(refusal("a") == nil)
         // Nor what is not the image's.

@@ -149,6 +149,8 @@ public final class LocalDevices: DeviceAssembly {
             if image.protection != disk.spec.protectionType {
                 try protection.store(image.protection, initiatorPort: nil)
             }
+            // Without an operation that does so at its end. Where it fails the next start does the same.
+            if image.keptOperation == .none { _ = image.settleProtection() }
         } catch {
             throw ManagementError(
                 .system,

@@ -134,7 +134,7 @@ public protocol DiskImage: Medium {
     /// Gives the image protection information of that type, nil for none, of which no block has any, while an operation
     /// is kept that has gone through all blocks and nobody writes. Durable when the answer is nil; when it is why that
     /// was not possible, `protection` says what the image has. An opening from now until `settleProtection` takes what
-    /// is there, as long as the operation is kept.
+    /// is there.
     func changeProtection(to type: ProtectionType?) -> MediaFailure?
     /// Whether a type has changed without `settleProtection`, also under an earlier opening.
     var hasUnsettledProtection: Bool { get }

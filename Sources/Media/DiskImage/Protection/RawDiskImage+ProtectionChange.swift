@@ -141,27 +141,23 @@ extension RawDiskImage {
     struct ProtectionNotes {
         /// What ties the image to its file of protection information.
         let identity: [UInt8]?
-        /// The change that an operation on all blocks has begun, and not ended.
-        let change: ProtectionChange?
-        /// The same, also when the operation has gone: it is still to be settled.
+        /// The change that is still to be settled, whether the operation that has begun it is kept or not.
         let unsettled: ProtectionChange?
 
         init(_ store: any ByteStore) {
             identity = RawDiskImage.identity(of: store)
             unsettled = ((try? store.note(.protectionChange)) ?? nil).flatMap { ProtectionChange($0) }
-            let hasOperation = ((try? store.note(.operation)) ?? nil) != nil
-            change = hasOperation ? unsettled : nil
         }
     }
 
     /// Opens the protection information of an image whose disk should have `wanted`: `open` gives that of one of some
-    /// types, and makes one whose head is damaged one of another type, if there is that. While a change has not ended,
-    /// the medium is corrupt, and what the file says is what the image has.
+    /// types, and makes one whose head is damaged one of another type, if there is that. While a change is not settled,
+    /// nobody keeps what it has come to, and what the file says is what the image has.
     static func openProtection(
         _ wanted: ProtectionType?, _ notes: ProtectionNotes,
         _ open: ([ProtectionType], ProtectionType?) throws(DiskImageError) -> ProtectionFile
     ) throws(DiskImageError) -> ProtectionFile? {
-        guard let change = notes.change else {
+        guard let change = notes.unsettled else {
             guard let wanted else { return nil }
             return try open([wanted], nil)
         }
