@@ -232,4 +232,21 @@ struct EncryptedImageTests {
             #expect(found == content)
         }
     }
+
+    @Test("An encrypted image takes neither a change of the type of protection information nor the file beside it")
+    func protectionChange() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.img")
+        do { #expect(try make(path).close() == nil) }
+        try RawDiskImage.createProtection(ofImage: path, .type1, blockSize: 512, capacity: 1 << 20)
+        do {
+            let file = try File.open(path: path, .readWrite)
+            let change = ProtectionChange(from: nil, to: .type1)
+            #expect(file.setNote(.operation, [1]) == 0)
+            #expect(file.setNote(.protectionChange, change.encoded) == 0)
+        }
+        let image = try open(path)
+        #expect(image.isEncrypted && image.protection == nil && !image.hasUnsettledProtection)
+        #expect(image.keptOperation == .bytes([1]))
+    }
 }

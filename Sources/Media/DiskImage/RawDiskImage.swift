@@ -207,7 +207,8 @@ public final class RawDiskImage: DiskImage {
         } catch {
             throw DiskImageError(error, path: path)
         }
-        let notes = ProtectionNotes(file)
+        // An encrypted one has none, whatever its attributes and the files beside it say.
+        let notes = encryption == nil ? ProtectionNotes(file) : ProtectionNotes()
         let protectionFile = try openProtection(protection, notes) { types, mended throws(DiskImageError) in
             try ProtectionFile.open(
                 imagePath: path, types, mending: mended, blockSize: blockSize, capacity: length,

@@ -144,6 +144,12 @@ extension RawDiskImage {
         /// The change that is still to be settled, whether the operation that has begun it is kept or not.
         let unsettled: ProtectionChange?
 
+        /// Those of an image without any.
+        init() {
+            identity = nil
+            unsettled = nil
+        }
+
         init(_ store: any ByteStore) {
             identity = RawDiskImage.identity(of: store)
             unsettled = ((try? store.note(.protectionChange)) ?? nil).flatMap { ProtectionChange($0) }
