@@ -115,6 +115,23 @@ final class FormattedDiskTests {
         }
     }
 
+    @Test("a row that was read before the end of a format operation displaces no file that the operation has removed")
+    func staleRow() async throws {
+        try await serveDevices(at: path) { [self] controller, devices in
+            var spec = Disk.Spec(size: 1 << 20)
+            spec.protection = 1
+            let wanted = spec
+            try await controller.createDisk("a", wanted)
+            let plane = controller.plane
+            let row = try plane.diskRecord("a")
+            let disks = DiskReconciliation(plane: plane, ownFiles: { OwnFiles() })
+            #expect(disks.observe(row) == .served)
+            #expect(try format(try logIn(devices), 0) == nil)
+            #expect(try names() == ["a.img"])
+            #expect(disks.observe(row) == .served)
+        }
+    }
+
     @Test("a catalog that does not keep the type fails the command; the start takes the type that is there")
     func failingCatalog() async throws {
         let raw = Lock<DatabaseQueue?>(nil)

@@ -108,13 +108,14 @@ struct DiskReconciliation: Reconciliation {
     }
 
     private func protectionDisplacement(_ row: DiskRecord, _ file: String) -> String? {
-        do {
-            let status = try FileStatus.of(file, followsLinks: false)
-            // A format operation may just be ending, after which there is none, or another one.
-            guard let served = plane.assembly.protectionFile(ofDisk: row) else { return nil }
-            return status.identity == served ? nil : "was replaced by another file"
-        } catch {
-            return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
+        let found: Result<FileStatus, SystemError> = Result { () throws(SystemError) in
+            try FileStatus.of(file, followsLinks: false)
+        }
+        // Asked afterwards: a format operation may just have ended, after which there is none, or another one.
+        guard let served = plane.assembly.protectionFile(ofDisk: row) else { return nil }
+        switch found {
+        case .success(let status): return status.identity == served ? nil : "was replaced by another file"
+        case .failure(let error): return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
         }
     }
 
