@@ -191,6 +191,7 @@ struct ProtectionIdentityTests {
     @Test("a change makes, keeps or removes the file beside the image, and what cannot be made leaves nothing")
     func change() throws {
         try create("a", nil)
+        var former: [UInt8] = []
         do {
             let image = try RawDiskImage.open(
                 path: folder.file("a"), blockSize: 512, changesProtection: true, engine: engine)
@@ -205,17 +206,24 @@ struct ProtectionIdentityTests {
             #expect(ProtectionHeader(try folder.read("a.pi"))?.identity == identity && identity != nil)
             try image.resize(to: 128 * 512)
             #expect(image.changeProtection(to: .type3) == nil)
-            let header = ProtectionHeader(try folder.read("a.pi"))
+            former = try folder.read("a.pi")
+            let header = ProtectionHeader(former)
             #expect(header == ProtectionHeader(.type3, blockSize: 512, blocks: 128, identity: identity))
             #expect(image.changeProtection(to: nil) == nil && image.protection == nil)
             #expect(try folder.names == ["a"] && image.protectionIdentity == nil)
             #expect(image.changeProtection(to: .type2) == nil)
-            #expect(try note("a") == identity && image.protectionIdentity != nil)
+            let renewed = try note("a")
+            #expect(renewed != nil && renewed != identity && image.protectionIdentity != nil)
+            #expect(ProtectionHeader(try folder.read("a.pi"))?.identity == renewed)
             #expect(image.settleProtection() == nil)
             #expect(image.close() == nil)
         }
         #expect(refusal("a", .type2) == nil)
         let fixed = try RawDiskImage.open(path: folder.file("a"), blockSize: 512, protection: .type2, engine: engine)
         #expect(!fixed.canChangeProtection && fixed.changeProtection(to: nil) == .device(Errno.notSupported))
+        #expect(fixed.close() == nil)
+        // What was kept of the file before is not the image's any more.
+        try folder.write(former, to: "a.pi")
+        #expect(RawDiskImage.hasOwnProtection(image: folder.file("a")) == false)
     }
 }

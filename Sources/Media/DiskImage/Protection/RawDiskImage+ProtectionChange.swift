@@ -79,8 +79,14 @@ extension RawDiskImage {
     }
 
     private func make(_ type: ProtectionType, _ place: ProtectionPlace) -> MediaFailure? {
-        // What had been the image's identity goes on being that.
-        let identity = Self.identity(of: store) ?? ProtectionHeader.newIdentity()
+        // What was the image's before is not this one. Until the new identity is noted the file that is there counts,
+        // and no block has any.
+        if let former = try? noteOrNothing(.protection), !former.isEmpty,
+            let failure = MediaFailure.of(keep(nil, insteadOf: former, as: .protection))
+        {
+            return failure
+        }
+        let identity = ProtectionHeader.newIdentity()
         let header = ProtectionHeader(
             type, blockSize: blockSize, blocks: UInt64(capacity) >> blockShift, identity: identity)
         let made: any ByteStore
