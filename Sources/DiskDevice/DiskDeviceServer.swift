@@ -34,7 +34,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// Its commands, in a variant for each type of protection information.
     let table: CommandTable<DiskDeviceServer>
     /// What keeps the type of protection information, if anything does.
-    let protectionKeeper = Lock<(any DiskProtectionKeeper)?>(nil)
+    let protectionKeeper: (any DiskProtectionKeeper)?
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
     /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
@@ -67,11 +67,12 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
 
     /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
     /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later. Copies find the disks of
-    /// `copyManager`.
+    /// `copyManager`. When an operation on all blocks changes the type of protection information, also one that goes on
+    /// from now, `protectionKeeper` keeps it.
     public init(
         image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
         isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
-        copyManager: CopyManager = CopyManager()
+        copyManager: CopyManager = CopyManager(), protectionKeeper: (any DiskProtectionKeeper)? = nil
     ) {
         self.identity = identity
         self.image = image
@@ -88,6 +89,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         conditionWord = Atomic(isEjected && attributes.isRemovable ? Conditions.ejected.rawValue : 0)
         writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
         self.copyManager = copyManager
+        self.protectionKeeper = protectionKeeper
         representedBlocks = RepresentedBlocks(writeGate)
         whenLosing {}
         resumeOperation()

@@ -25,20 +25,14 @@ struct FormatRequest: Sendable {
 /// file beside the image, then the keeper, then the notes of the image. What fails or crashes in between leaves a
 /// medium that is corrupt until it is formatted again, with the type of before or the new one, as the file says.
 extension DiskDeviceServer {
-    /// Has `keeper` keep the type when initiators change it. Before the unit is offered.
-    public func keepProtection(with keeper: any DiskProtectionKeeper) {
-        protectionKeeper.withLock { $0 = keeper }
-    }
-
     /// Gives the image what was asked for, and has that kept; on a thread that may wait. Nil, or why the operation has
     /// failed.
     func settleProtection(_ request: FormatRequest?) -> MediaFailure? {
         if let request, let failure = image.changeProtection(to: request.protection) { return failure }
         guard image.hasUnsettledProtection else { return nil }
-        let keeper = protectionKeeper.withLock { $0 }
-        guard keeper?.keep(protection: image.protection, initiatorPort: request?.initiatorPort) != false else {
-            return .device(Errno.cancelled)
-        }
+        // Nil only where nobody else knows of a type.
+        let isKept = protectionKeeper?.keep(protection: image.protection, initiatorPort: request?.initiatorPort)
+        guard isKept != false else { return .device(Errno.cancelled) }
         return image.settleProtection()
     }
 

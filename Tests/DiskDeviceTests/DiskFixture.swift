@@ -61,7 +61,7 @@ final class DiskFixture: @unchecked Sendable {
     /// A fixture with the image that `make` makes at a path.
     init(
         isReadOnly: Bool = false, attributes: DiskAttributes = DiskAttributes(), isEjected: Bool = false,
-        cache: DiskCachePolicy = .writeBack,
+        cache: DiskCachePolicy = .writeBack, protectionKeeper: (any DiskProtectionKeeper)? = nil,
         image make: (String, FileEngine) throws -> any DiskImage
     ) throws {
         file = TemporaryPath(prefix: "carousel-disk")
@@ -74,7 +74,8 @@ final class DiskFixture: @unchecked Sendable {
             identity: DeviceIdentity(
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1),
-            attributes: attributes, isReadOnly: isReadOnly, isEjected: isEjected, cache: cache)
+            attributes: attributes, isReadOnly: isReadOnly, isEjected: isEjected, cache: cache,
+            protectionKeeper: protectionKeeper)
         target = Target(name: "iqn.2026-11.dev.carousel:disk", alias: "", homeReactor: nil)
         logicalUnit = LogicalUnit(unit)
         target.map(logicalUnit, at: 0)

@@ -119,9 +119,7 @@ private final class FormatHost: DiskProtectionKeeper {
     }
 
     func fixture() throws -> DiskFixture {
-        let fixture = try DiskFixture { _, _ in try self.open(SimulatedEngine()) }
-        fixture.unit.keepProtection(with: self)
-        return fixture
+        try DiskFixture(protectionKeeper: self) { _, _ in try self.open(SimulatedEngine()) }
     }
 }
 
@@ -321,5 +319,29 @@ struct FormatProtectionCrashTests {
         fill(port)
         #expect(fixture.unit.close() == nil)
         try check(host, nil, nil, "exit")
+    }
+
+    @Test("a sanitize operation that goes on after a restart has the type kept, or fails")
+    func resumed() throws {
+        for fails in [false, true] {
+            let host = FormatHost(nil)
+            do {
+                let fixture = try host.fixture()
+                host.state.withLock { $0.failingCall = 2 }
+                #expect(
+                    fixture.initiator().format(.type1).sense == SenseData(.mediumError, .formatCommandFailed))
+            }
+            // As a crash leaves it in the middle of BLOCK ERASE.
+            #expect(host.data.setNote(.operation, MediumOperation(.blockErase).encoded) == 0)
+            let calls = host.state.withLock { $0.calls }
+            if fails { host.state.withLock { $0.failingCall = calls + 1 } }
+            let fixture = try host.fixture()
+            let port = fixture.initiator()
+            port.waitForOperation()
+            #expect(host.state.withLock { $0.calls } == calls + 1)
+            #expect(port.sense(testUnitReady) == (fails ? sanitizeFailed : nil))
+            #expect(fixture.image.hasUnsettledProtection == fails && fixture.unit.protection == .type1)
+            #expect((host.data.notes[.protectionChange] != nil) == fails)
+        }
     }
 }

@@ -163,9 +163,8 @@ public final class LocalDevices: DeviceAssembly {
         if let cacheProblem { logger.warning("\(cacheProblem)") }
         let server = DiskDeviceServer(
             image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
-            isEjected: disk.isEjected, cache: cache, copyManager: copyManager)
+            isEjected: disk.isEjected, cache: cache, copyManager: copyManager, protectionKeeper: protection)
         server.setThreshold(percent: disk.spec.threshold)
-        server.keepProtection(with: protection)
         if disk.spec.isRemovable {
             server.keepMedium(
                 with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
