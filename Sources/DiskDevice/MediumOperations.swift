@@ -288,8 +288,8 @@ extension DiskDeviceServer {
         }
     }
 
-    /// Makes a request remove the note of the failure. A format operation that has failed before may have left a type of
-    /// protection information that nobody keeps: first that is kept.
+    /// Makes a request remove the note of the failure. A format operation that has failed before may have left a type
+    /// of protection information that nobody keeps: first that is kept.
     private func prepareExit(_ request: FileRequest, _ operation: MediumOperation) {
         request.operation = .call { [weak self] in
             guard let self else { return Errno.cancelled }

@@ -90,8 +90,8 @@ public protocol DiskImage: Medium {
         _ request: FileRequest, at leaseOffset: Int, first: UInt64, blocks: UInt64, _ transfer: ProtectionTransfer)
     /// Makes `request` write zeros as `prepareZeros` does, without any protection information.
     func prepareUnprotectedZeros(_ request: FileRequest, first: UInt64, blocks: UInt64)
-    /// Which block a request with the outcome `.protection` is about; nil when the blocks have no protection information
-    /// any more that the request, prepared when they had, has in its lease.
+    /// Which block a request with the outcome `.protection` is about; nil when the request has protection information
+    /// in its lease and was prepared when the blocks had some, which they have no longer.
     func protectionFailure(of request: FileRequest) -> ProtectionFailure?
     /// Whether the type of protection information can be changed at all.
     var canChangeProtection: Bool { get }
