@@ -151,6 +151,8 @@ public protocol DeviceAssembly: Sendable {
     func cacheProblem(ofDisk disk: DiskRecord) -> String?
     /// Which file has the protection information of a running disk; nil where there is none, or it does not run.
     func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity?
+    /// Which file has the key of a running disk; nil of a plain one, or where it does not run.
+    func keyFile(ofDisk disk: DiskRecord) -> FileStatus.Identity?
     /// Makes durable what was written to the running disk and takes its medium away, when `keep` has kept that; with
     /// `isForced` also when initiators prevent it. When it throws, the medium is where it was.
     func ejectDisk(

@@ -193,6 +193,8 @@ public final class FakeDevices: DeviceAssembly {
 
     public func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? { nil }
 
+    public func keyFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? { nil }
+
     public func ejectDisk(
         _ disk: DiskRecord, isForced: Bool, keep: () throws(ManagementError) -> Void
     ) throws(ManagementError) {

@@ -145,6 +145,27 @@ final class EncryptedDiskTests {
         }
     }
 
+    @Test("a copy in the place of the file with the key is told of, and is in no backup")
+    func replacedKey() async throws {
+        try await serveDevices(at: path) { [self] controller, _ in
+            try await controller.createDisk("a", spec)
+            let key = path + "/disks/a.img.key"
+            try FileManager.default.moveItem(atPath: key, toPath: key + ".away")
+            try FileManager.default.copyItem(atPath: key + ".away", toPath: key)
+            _ = await controller.reconcile()
+            let problem = try await controller.disk("a").status.problem
+            #expect(problem?.contains("a.img.key was replaced by another file") == true, "\(problem ?? "")")
+            let refusal = await #expect(throws: ManagementError.self) {
+                try await controller.backUp(BackupRequest(folder: self.path + "-copy", hasMedia: true))
+            }
+            #expect(refusal?.message.contains("is not the file with its key") == true, "\(refusal?.message ?? "")")
+            try FileManager.default.removeItem(atPath: key)
+            try FileManager.default.moveItem(atPath: key + ".away", toPath: key)
+            _ = await controller.reconcile()
+            #expect(try await controller.disk("a").status.problem == nil)
+        }
+    }
+
     @Test("a plain disk never takes what has the name of a key file, and an encrypted one is not made where it is")
     func foreign() async throws {
         try await serveDevices(at: path) { [self] controller, devices in

@@ -145,6 +145,39 @@ struct EncryptedImageTests {
         }
     }
 
+    @Test("No new key is made in a file that has lost its place, and the old one stays")
+    func displaced() throws {
+        for kind in 0..<4 {
+            let folder = try TemporaryFolder()
+            let path = folder.file("a.img")
+            let content = content(4, 9)
+            do {
+                let image = try make(path)
+                #expect(image.fill(first: 0, with: content) == nil && image.synchronize() == nil)
+                let before = try folder.read("a.img.key")
+                #expect(try FileStatus.of(path + ".key").identity == image.keyIdentity)
+                try File.rename(path + ".key", to: path + ".own")
+                switch kind {
+                case 0: break
+                case 1: try folder.write(before, to: "a.img.key")
+                case 2: #expect(unsafe symlink(path + ".own", path + ".key") == 0)
+                default: #expect(unsafe link(path + ".own", path + ".key") == 0)
+                }
+                #expect(image.replaceMediaKey() != nil)
+                #expect(try folder.read("a.img.own") == before)
+                #expect(read(image, 0, 4) == content)
+                if kind > 0 { try File.remove(path + ".key") }
+                try File.rename(path + ".own", to: path + ".key")
+                guard kind == 0 else { continue }
+                // In its place again.
+                #expect(image.replaceMediaKey() == nil)
+                #expect(try folder.read("a.img.key") != before)
+                #expect(image.close() == nil)
+            }
+            _ = try open(path)
+        }
+    }
+
     @Test("A key file is removed with its image only; a file of that name beside another one stays")
     func removal() throws {
         let folder = try TemporaryFolder()

@@ -222,10 +222,15 @@ extension ControlPlane {
                 if let problem = RawDiskImage.keyProblem(ofImage: path, blockSize: disk.blockSize), !problem.isUsable {
                     throw Self.isNotWhole(thing, "\(problem.error)")
                 }
+                let key = RawDiskImage.keyPath(ofImage: path)
+                if let own = assembly.keyFile(ofDisk: disk),
+                    (try? FileStatus.of(key, followsLinks: false).identity) != own
+                {
+                    throw Self.isNotWhole(thing, "\(key) is not the file with its key, but another one")
+                }
                 sources.append(
                     Source(
-                        path: RawDiskImage.keyPath(ofImage: path), name: RawDiskImage.keyPath(ofImage: disk.image),
-                        thing: thing))
+                        path: key, name: RawDiskImage.keyPath(ofImage: disk.image), thing: thing))
             }
             if disk.spec.protection != 0 {
                 let path = RawDiskImage.protectionPath(ofImage: folder.imagePath(disk.image))

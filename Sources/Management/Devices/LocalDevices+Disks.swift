@@ -41,6 +41,10 @@ extension LocalDevices {
         disks.withLock { $0[disk.identity.id] }?.server.image.protectionIdentity
     }
 
+    public func keyFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? {
+        disks.withLock { $0[disk.identity.id] }?.server.image.keyIdentity
+    }
+
     /// Has an image that was opened be used as `policy` says, and gives the policy that this has come to, and why it is
     /// another one.
     static func apply(

@@ -122,16 +122,21 @@ struct DiskReconciliation: Reconciliation {
     /// The same for the file with the key beside the image at `path`.
     private func observeKey(_ row: DiskRecord, _ path: String) -> Observation {
         let file = RawDiskImage.keyPath(ofImage: path)
-        do {
-            _ = try FileStatus.of(file)
-            return .served
-        } catch {
-            guard error.code == Errno.noSuchFile else { return .served }
-        }
+        guard let reason = keyDisplacement(row, file) else { return .served }
         return .detached(
-            "disk '\(row.name)': the file with its key \(file) was removed or renamed; initiators go on using the "
-                + "disk, which nobody can read any more after the end of the daemon: put the file back, or have an "
-                + "initiator copy what is on the disk")
+            "disk '\(row.name)': the file with its key \(file) \(reason); initiators go on using the disk, which "
+                + "nobody can read any more after the end of the daemon: put the file back, or have an initiator copy "
+                + "what is on the disk")
+    }
+
+    private func keyDisplacement(_ row: DiskRecord, _ file: String) -> String? {
+        do {
+            let status = try FileStatus.of(file, followsLinks: false)
+            guard let served = plane.assembly.keyFile(ofDisk: row) else { return nil }
+            return status.identity == served ? nil : "was replaced by another file"
+        } catch {
+            return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
+        }
     }
 
     /// Why `path` is not the file that is served any more; nil when it is, or when that cannot be found out now.

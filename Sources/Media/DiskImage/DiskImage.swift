@@ -124,6 +124,8 @@ public protocol DiskImage: Medium {
     /// Forgets the key of the blocks, durably, for a new one; from then on all blocks read as zeros until
     /// `endMediaKeyReplacement`. When it fails, the old key may be there all the same, or the new one be in force.
     func replaceMediaKey() -> MediaFailure?
+    /// Which file it is that has the key of the blocks; nil of a plain image.
+    var keyIdentity: FileStatus.Identity? { get }
     /// What the old key has encrypted is freed, or reads as noise from now on.
     func endMediaKeyReplacement()
     /// Takes all marks away.

@@ -1,20 +1,29 @@
 internal import Encryption
-internal import Platform
+public import Platform
 
 /// What an encrypted image has besides: the filter over its file, and the file with its key.
 struct ImageEncryption: Sendable {
     let store: EncryptedStore
     let keyFile: KeyFile
+    /// Which file it is that has the key; nil when that is no file.
+    var keyIdentity: FileStatus.Identity? = nil
+    /// 0 while the path of the key file leads to that file; else an error number.
+    var checkPlace: @Sendable () -> Int32 = { 0 }
 }
 
 /// Erasing by forgetting the key.
 extension RawDiskImage {
     public var isEncrypted: Bool { encryption != nil }
 
+    public var keyIdentity: FileStatus.Identity? { encryption?.keyIdentity }
+
     /// A new key durably in the place of the old one, of which nothing stays; then in memory, between two transfers.
     public func replaceMediaKey() -> MediaFailure? {
         guard let encryption else { return .device(Errno.notSupported) }
         if let loss { return loss }
+        // A file that the next opening does not find would take the new key with it.
+        let displacement = encryption.checkPlace()
+        guard displacement == 0 else { return MediaFailure(errorNumber: displacement) }
         switch encryption.keyFile.replaceMediaKey() {
         case .replaced(let key):
             encryption.store.replaceKey(by: key)

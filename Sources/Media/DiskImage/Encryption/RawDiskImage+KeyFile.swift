@@ -74,8 +74,10 @@ extension RawDiskImage {
         }
         let keyPath = keyPath(ofImage: path)
         let keyFile: File
+        let keyIdentity: FileStatus.Identity
         do throws(SystemError) {
             keyFile = try openedKey(keyPath, .readWrite)
+            keyIdentity = try keyFile.status().identity
         } catch {
             throw refusal(error, keyPath)
         }
@@ -83,12 +85,25 @@ extension RawDiskImage {
         do throws(EncryptionError) {
             let (opened, key) = try KeyFile.open(keyFile, identity: mark, sectorSize: blockSize, userKey: userKey)
             let cipher = try SectorCipher(key, sectorSize: blockSize)
-            return ImageEncryption(store: EncryptedStore(file, cipher), keyFile: opened)
+            return ImageEncryption(
+                store: EncryptedStore(file, cipher), keyFile: opened, keyIdentity: keyIdentity,
+                checkPlace: { displacement(of: keyIdentity, at: keyPath) })
         } catch {
             if case .system(let code) = error {
                 throw .system(SystemError(code: code, operation: "read", path: keyPath))
             }
             throw .encryption(path: keyPath, error)
+        }
+    }
+
+    /// 0 when the key file at `path` is that one, and has no other name; else an error number.
+    private static func displacement(of identity: FileStatus.Identity, at path: String) -> Int32 {
+        do throws(SystemError) {
+            let found = try FileStatus.of(path, followsLinks: false)
+            try checkIsPlain(found, path)
+            return found.identity == identity ? 0 : Errno.fileExists
+        } catch {
+            return error.code
         }
     }
 

@@ -127,6 +127,8 @@ extension EpochDiskImage {
 
     public var isEncrypted: Bool { false }
 
+    public var keyIdentity: FileStatus.Identity? { nil }
+
     public func replaceMediaKey() -> MediaFailure? { .device(Errno.notSupported) }
 
     public func endMediaKeyReplacement() {}
