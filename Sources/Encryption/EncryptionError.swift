@@ -6,6 +6,8 @@ public enum EncryptionError: Error, Equatable, Sendable, CustomStringConvertible
     case wrongKey
     /// It is not the key file of the image.
     case foreign
+    /// It has a key of the image that another one has replaced.
+    case older
     /// Neither copy is one of a key.
     case damaged
     /// It was made for blocks of another length, by a later version, or with limits that are not granted.
@@ -21,6 +23,7 @@ public enum EncryptionError: Error, Equatable, Sendable, CustomStringConvertible
             "needs a key of \(UserKey.lengths.lowerBound) to \(UserKey.lengths.upperBound) bytes, not of \(count)"
         case .wrongKey: "was made with another key than the given one"
         case .foreign: "is that of another image"
+        case .older: "has a key that a CRYPTOGRAPHIC ERASE has replaced; put back the one that the image had last"
         case .damaged: "is damaged, or another file"
         case .unsupported: "is of another version, or for another block size"
         case .library: "cannot be used, because libcrypto has failed"

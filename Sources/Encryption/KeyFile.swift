@@ -12,6 +12,8 @@ public final class KeyFile: Sendable {
     /// The bytes of the file.
     public static let length = 2 * copyLength
 
+    static let firstGeneration: UInt64 = 1
+
     /// What has become of a change of the media key.
     public enum Replacement: Sendable {
         /// Nothing of the old one is in the file any more, durably.
@@ -28,13 +30,19 @@ public final class KeyFile: Sendable {
     public let identity: [UInt8]
     private let store: any ByteStore
     private let wrappingKey: SecretBytes
-    /// The slot that counts.
-    private let slot: Lock<KeySlot>
+    private let state: Lock<State>
 
-    private init(_ store: any ByteStore, _ slot: KeySlot, _ wrappingKey: SecretBytes) {
+    private struct State {
+        /// The slot that counts.
+        var slot: KeySlot
+        /// Whether the second copy is known to be that one; else the first one may be all that there is.
+        var isSettled: Bool
+    }
+
+    private init(_ store: any ByteStore, _ slot: KeySlot, _ wrappingKey: SecretBytes, isSettled: Bool) {
         self.store = store
         identity = slot.identity
-        self.slot = Lock(slot)
+        state = Lock(State(slot: slot, isSettled: isSettled))
         self.wrappingKey = wrappingKey
     }
 
@@ -49,9 +57,9 @@ public final class KeyFile: Sendable {
         let wrappingKey = try derivation.key(from: userKey, salt: salt)
         let key = try MediaKey.random()
         let slot = try KeySlot(
-            key, under: wrappingKey, sectorSize: sectorSize, derivation: derivation, generation: 1, identity: identity,
-            salt: salt)
-        let file = KeyFile(store, slot, wrappingKey)
+            key, under: wrappingKey, sectorSize: sectorSize, derivation: derivation, generation: firstGeneration,
+            identity: identity, salt: salt)
+        let file = KeyFile(store, slot, wrappingKey, isSettled: true)
         var code = file.write(slot, copy: 0)
         if code == 0 { code = file.write(slot, copy: 1) }
         if code == 0 { code = store.synchronize() }
@@ -74,28 +82,46 @@ public final class KeyFile: Sendable {
         return copies.count { $0.generation == generation }
     }
 
-    /// The key of the image with that identity. A copy that is damaged, or of an older key, is made anew where that can
-    /// be done.
+    /// The key of the image with that mark. A copy that is damaged, or of an older key, is made anew where that can be
+    /// done.
     public static func open(
-        _ store: any ByteStore, identity: [UInt8], sectorSize: Int, userKey: UserKey
+        _ store: any ByteStore, mark: KeyMark, sectorSize: Int, userKey: UserKey
     ) throws(EncryptionError) -> (file: KeyFile, key: MediaKey) {
         let copies = try slots(of: store)
         guard let slot = copies.compactMap({ $0 }).max(by: { $0.generation < $1.generation }) else { throw .damaged }
-        guard slot.identity == identity else { throw .foreign }
+        guard slot.identity == mark.identity else { throw .foreign }
+        guard slot.generation >= mark.generation else { throw .older }
         guard slot.sectorSize == sectorSize else { throw .unsupported }
         let wrappingKey = try slot.derivation.key(from: userKey, salt: slot.salt)
         let key = try slot.mediaKey(under: wrappingKey)
-        let file = KeyFile(store, slot, wrappingKey)
+        let file = KeyFile(store, slot, wrappingKey, isSettled: true)
         for (copy, present) in copies.enumerated() where present?.encoded != slot.encoded {
             // The other one is good: nothing is lost where this fails.
-            if file.write(slot, copy: copy) == 0 { _ = store.synchronizeData() }
+            if file.writeDurably(slot, copy: copy) != 0 { file.state.withLock { $0.isSettled = false } }
         }
         return (file, key)
     }
 
+    /// What the note of the image is to say, after `settle`.
+    public var mark: KeyMark { state.withLock { KeyMark(identity: identity, generation: $0.slot.generation) } }
+
+    /// Makes the key that counts durable in both copies; 0 or an error number. It waits for the device.
+    public func settle() -> Int32 { state.withLock { settle(&$0) } }
+
+    private func settle(_ state: inout State) -> Int32 {
+        // A change writes the first copy first, so it is the second one that has to be good by then.
+        let code = state.isSettled ? store.synchronizeData() : writeDurably(state.slot, copy: 1)
+        if code == 0 { state.isSettled = true }
+        return code
+    }
+
     /// Puts a new random media key in the place of the present one. It waits for the device.
     public func replaceMediaKey() -> Replacement {
-        slot.withLock { present in
+        state.withLock { state in
+            // No crash must find the one copy of the present key half written.
+            let settlement = state.isSettled ? 0 : settle(&state)
+            guard settlement == 0 else { return .kept(settlement) }
+            let present = state.slot
             let key: MediaKey
             let next: KeySlot
             do throws(EncryptionError) {
@@ -112,8 +138,9 @@ public final class KeyFile: Sendable {
                 let restored = writeDurably(present, copy: 0)
                 return restored == 0 ? .kept(first) : .unknown(first)
             }
-            present = next
+            state.slot = next
             let second = writeDurably(next, copy: 1)
+            state.isSettled = second == 0
             return second == 0 ? .replaced(key) : .incomplete(key, second)
         }
     }

@@ -43,6 +43,9 @@ public struct KeySlot: Equatable, Sendable {
         tag = sealed.tag
     }
 
+    /// The note of an image whose key file has this slot as the one that counts.
+    public var mark: KeyMark { KeyMark(identity: identity, generation: generation) }
+
     /// The media key; refuses another key than the one it was made with, and what somebody has changed.
     func mediaKey(under wrappingKey: SecretBytes) throws(EncryptionError) -> MediaKey {
         let context = Self.context(sectorSize, derivation, generation, identity, salt)

@@ -6,7 +6,7 @@ public enum StoreNoteKey: String, Sendable, CaseIterable {
     case operation = "user.carousel.operation"
     /// The blocks that an initiator has made unreadable.
     case markedBlocks = "user.carousel.marked-blocks"
-    /// The identity of an encrypted image, which its key file has too.
+    /// The identity of an encrypted image, which its key file has too, and the lowest generation of that file.
     case encryption = "user.carousel.encryption"
     /// Which file of protection information is the image's: the identity that the file has too.
     case protection = "user.carousel.protection"

@@ -1,12 +1,13 @@
 import Bytes
 import DeviceTestSupport
-import Media
 import Platform
 import SCSI
 import TestSupport
 import Testing
 
 @testable import DiskDevice
+@testable import Encryption
+@testable import Media
 
 @Suite("Encrypted disks and SANITIZE, CRYPTOGRAPHIC ERASE")
 struct CryptographicEraseTests {
@@ -198,5 +199,64 @@ struct CryptographicEraseTests {
             #expect(port.read(0, 64) == zeros)
             #expect(try stores.mediaKey() != before)
         }
+    }
+
+    @Test("An end at any step of a change of keys leaves a disk that opens, and after it no older key file is taken")
+    func ends() throws {
+        for (isEarly, losesPower) in [(false, false), (false, true), (true, false), (true, true)] {
+            let stores = try EncryptedStores(isEarly: isEarly)
+            let (old, older) = (try stores.mediaKey(), stores.key.content)
+            let image = try stores.opened(engine: SimulatedEngine())
+            #expect(stores.image.notes[.encryption]?.count == KeyFile.identityLength + 8)
+            let found = Lock<[EncryptedStores]>([])
+            for store in [stores.image, stores.key] {
+                store.whenChanging { found.withLock { $0.append(stores.afterEnd(losesPower: losesPower)) } }
+            }
+            #expect(image.replaceMediaKey() == nil)
+            for store in [stores.image, stores.key] { store.whenChanging(nil) }
+            // The two copies, each made durable, and the note.
+            let ends = found.withLock { $0 } + [stores.afterEnd(losesPower: losesPower)]
+            #expect(ends.count > 6)
+            let new = try stores.mediaKey()
+            #expect(new != old)
+            var hasNew = false
+            for after in ends {
+                let key = try after.mediaKey()
+                #expect(key == new || (key == old && !hasNew))
+                hasNew = key == new
+                for _ in 0..<2 {
+                    _ = try after.opened(engine: SimulatedEngine())
+                    #expect(try after.mediaKey() == key)
+                }
+                let restored = after.with(key: older)
+                if hasNew {
+                    #expect(throws: EncryptionError.older) { try restored.mediaKey() }
+                } else {
+                    #expect(try restored.mediaKey() == old)
+                }
+            }
+            #expect(hasNew)
+            #expect(throws: EncryptionError.older) { try stores.with(key: older).mediaKey() }
+        }
+    }
+
+    @Test("A note that cannot be kept is found out before the key changes, and one that fails after it is kept later")
+    func failingNote() throws {
+        let early = try EncryptedStores(isEarly: true)
+        early.image.keepsNotes = false
+        let (old, older) = (try early.mediaKey(), early.key.content)
+        let image = try early.opened(engine: SimulatedEngine())
+        #expect(image.replaceMediaKey() != nil)
+        #expect(try early.mediaKey() == old)
+        early.image.keepsNotes = true
+        // The note before the change takes two calls, and this is that after it.
+        early.image.fail(at: 3, errorNumber: Errno.noSpace, fromThenOn: false)
+        #expect(image.replaceMediaKey() == .hostFull)
+        early.image.stopFailing()
+        let new = try early.mediaKey()
+        #expect(new != old)
+        _ = try early.opened(engine: SimulatedEngine())
+        #expect(try early.mediaKey() == new)
+        #expect(throws: EncryptionError.older) { try early.with(key: older).mediaKey() }
     }
 }

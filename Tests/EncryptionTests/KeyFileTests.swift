@@ -21,10 +21,12 @@ struct KeyFileTests {
     }
 
     private func opened(
-        _ store: SimulatedStore, key: [UInt8]? = nil, identity: [UInt8]? = nil, sectorSize: Int = 512
+        _ store: SimulatedStore, key: [UInt8]? = nil, identity: [UInt8]? = nil, generation: UInt64 = 0,
+        sectorSize: Int = 512
     ) throws -> [UInt8] {
         try KeyFile.open(
-            store, identity: identity ?? self.identity, sectorSize: sectorSize, userKey: try userKey(key ?? user)
+            store, mark: KeyMark(identity: identity ?? self.identity, generation: generation), sectorSize: sectorSize,
+            userKey: try userKey(key ?? user)
         ).key.bytes.copyToArray()
     }
 
@@ -162,6 +164,48 @@ struct KeyFileTests {
             return
         }
         #expect(try opened(store) == next.bytes.copyToArray())
+    }
+
+    @Test("A file of an older generation than the mark says is refused; marks of identities alone take any")
+    func generations() throws {
+        let store = SimulatedStore()
+        let (file, old) = try made(store)
+        let older = store.content
+        guard case .replaced(let key) = file.replaceMediaKey() else {
+            Issue.record("not replaced")
+            return
+        }
+        #expect(file.mark == KeyMark(identity: identity, generation: 2))
+        for generation in [0, 1, 2] as [UInt64] {
+            #expect(try opened(store, generation: generation) == key.bytes.copyToArray())
+        }
+        #expect(throws: EncryptionError.older) { try opened(store, generation: 3) }
+        for generation in [0, 1] as [UInt64] {
+            #expect(try opened(SimulatedStore(older), generation: generation) == old.bytes.copyToArray())
+        }
+        #expect(throws: EncryptionError.older) { try opened(SimulatedStore(older), generation: 2) }
+        #expect(KeyMark(file.mark.encoded) == file.mark && file.mark.encoded.count == 24)
+        #expect(KeyMark(identity) == KeyMark(identity: identity, generation: 0))
+        for count in [0, 15, 17, 23, 25] { #expect(KeyMark([UInt8](repeating: 0, count: count)) == nil) }
+    }
+
+    @Test("After a change that has ended half-way the next one begins with the copy that is behind")
+    func halfWay() throws {
+        let store = SimulatedStore(forgetsAfterFailedSynchronization: true)
+        let file = try made(store).file
+        store.fail(at: 4, errorNumber: Errno.inputOutput, fromThenOn: false)
+        guard case .incomplete(let key, _) = file.replaceMediaKey() else {
+            Issue.record("not incomplete")
+            return
+        }
+        // The second copy, its synchronisation; then the first one of the next key.
+        store.fail(at: 3, errorNumber: Errno.inputOutput, fromThenOn: true)
+        guard case .unknown = file.replaceMediaKey() else {
+            Issue.record("not unknown")
+            return
+        }
+        let second = [UInt8](repeating: 0, count: KeyFile.copyLength) + store.durable[KeyFile.copyLength...]
+        #expect(try opened(SimulatedStore(second), generation: 2) == key.bytes.copyToArray())
     }
 
     @Test("Whichever step of a change fails, what it says of the keys is so at the next opening")

@@ -119,7 +119,7 @@ struct EncryptedImageTests {
         try folder.write(try folder.read("a.img.key"), to: "b.img.key")
         let copy = folder.file("b.img")
         let digits = mark.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        let refusal = #expect(throws: DiskImageError.unmarked(path: copy, identity: mark)) { try open(copy) }
+        let refusal = #expect(throws: DiskImageError.unmarked(path: copy, mark: mark)) { try open(copy) }
         #expect(refusal?.description.contains("-v 0x\(digits) \(copy)'") == true)
         #expect(try File.open(path: copy, .readWrite).setNote(.encryption, mark) == 0)
         #expect(read(try open(copy), 0, 4) == content)
@@ -176,6 +176,37 @@ struct EncryptedImageTests {
             }
             _ = try open(path)
         }
+    }
+
+    @Test("A key file of before a change of the key is refused, unless the image's mark says nothing of it")
+    func olderKey() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.img")
+        let older: [UInt8]
+        do {
+            let image = try make(path)
+            older = try folder.read("a.img.key")
+            #expect(image.replaceMediaKey() == nil && image.close() == nil)
+        }
+        let newer = try folder.read("a.img.key")
+        let mark = try #require(try File.open(path: path).note(.encryption))
+        #expect(mark.count == KeyFile.identityLength + 8 && mark.last == 2)
+        func exchange(_ key: [UInt8]) throws {
+            try File.remove(path + ".key")
+            try folder.write(key, to: "a.img.key")
+        }
+        try exchange(older)
+        let refusal = DiskImageError.encryption(path: path + ".key", .older)
+        #expect(throws: refusal) { try open(path) }
+        #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: 512)?.error == refusal)
+        #expect(try folder.read("a.img.key") == older)
+        try exchange(newer)
+        _ = try open(path)
+        // As it was made before marks had a generation.
+        let early = Array(mark.prefix(KeyFile.identityLength))
+        #expect(try File.open(path: path, .readWrite).setNote(.encryption, early) == 0)
+        _ = try open(path)
+        #expect(try File.open(path: path).note(.encryption) == mark)
     }
 
     @Test("A key file is removed with its image only; a file of that name beside another one stays")

@@ -32,7 +32,7 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     /// It is encrypted, and no key was given.
     case encrypted(path: String)
     /// It is to be opened with a key, and has no mark of an encrypted image; what its key file says would be the mark.
-    case unmarked(path: String, identity: [UInt8]?)
+    case unmarked(path: String, mark: [UInt8]?)
     /// The file system keeps no mark of an encrypted image.
     case unmarkable(path: String)
     /// The file with its key is none of the image, or the user's key is another one.
@@ -64,9 +64,9 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
         case .protection(let path, let reason): "the protection information \(path) \(reason)"
         case .family(let path, let error): "image \(path): \(error)"
         case .encrypted(let path): "image \(path) is encrypted, and is not opened as a plain one"
-        case .unmarked(let path, let identity):
+        case .unmarked(let path, let mark):
             "image \(path) has no mark of an encrypted one"
-                + (identity.map {
+                + (mark.map {
                     "; if it is the one of its key file, as a copy without extended attributes is, "
                         + "'setfattr -n \(StoreNoteKey.encryption.rawValue) -v 0x\(Self.digits($0)) \(path)' says so"
                 } ?? ", and its key file is damaged, or another file")

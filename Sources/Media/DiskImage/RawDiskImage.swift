@@ -222,6 +222,8 @@ public final class RawDiskImage: DiskImage {
                 ? ProtectionPlace(imagePath: path) : nil,
             encryption: encryption)
         image.keepIdentity()
+        // Where that cannot be, older key files go on to be taken.
+        _ = image.keepKeyMark()
         image.startRecovery()
         return image
     }

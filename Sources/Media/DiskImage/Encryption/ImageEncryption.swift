@@ -24,10 +24,14 @@ extension RawDiskImage {
         // A file that the next opening does not find would take the new key with it.
         let displacement = encryption.checkPlace()
         guard displacement == 0 else { return MediaFailure(errorNumber: displacement) }
+        // From now on the key file may be of this generation or the next one, which is what the note says.
+        let refusal = keepKeyMark()
+        guard refusal == 0 else { return MediaFailure(errorNumber: refusal) }
         switch encryption.keyFile.replaceMediaKey() {
         case .replaced(let key):
             encryption.store.replaceKey(by: key)
-            return nil
+            // And now of the next one only.
+            return MediaFailure.of(keepKeyMark())
         case .incomplete(let key, let code):
             // It counts at the next opening, so it counts now.
             encryption.store.replaceKey(by: key)
@@ -37,6 +41,18 @@ extension RawDiskImage {
             encryption.store.refuseTransfers()
             return MediaFailure(errorNumber: code)
         }
+    }
+
+    /// Has the image's note say that no key file of an older generation than the present one is its own, durably, when
+    /// the present one is durable in both copies; 0 or an error number. It waits for the devices.
+    func keepKeyMark() -> Int32 {
+        guard let keyFile = encryption?.keyFile else { return 0 }
+        let previous: [UInt8]?
+        do throws(SystemError) { previous = try store.note(.encryption) } catch { return error.code }
+        let mark = keyFile.mark.encoded
+        guard previous != mark else { return 0 }
+        let code = keyFile.settle()
+        return code == 0 ? keep(mark, insteadOf: previous, as: .encryption) : code
     }
 
     public func endMediaKeyReplacement() { encryption?.store.showContent() }

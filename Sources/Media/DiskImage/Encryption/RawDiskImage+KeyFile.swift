@@ -23,7 +23,7 @@ extension RawDiskImage {
         do throws(SystemError) {
             let image = try File.open(path: path, .readWrite)
             guard let identity = KeyFile.newIdentity() else { throw library(keyPath) }
-            let code = image.setNote(.encryption, identity)
+            let code = image.setNote(.encryption, KeyMark(ofNew: identity).encoded)
             guard code == 0 else { throw SystemError(code: code, operation: "mark", path: path) }
             let synchronization = image.synchronize()
             guard synchronization == 0 else {
@@ -81,9 +81,10 @@ extension RawDiskImage {
         } catch {
             throw refusal(error, keyPath)
         }
-        guard let mark else { throw .unmarked(path: path, identity: identity(in: keyFile)) }
+        guard let mark else { throw .unmarked(path: path, mark: Self.mark(in: keyFile)) }
         do throws(EncryptionError) {
-            let (opened, key) = try KeyFile.open(keyFile, identity: mark, sectorSize: blockSize, userKey: userKey)
+            guard let mark = KeyMark(mark) else { throw .foreign }
+            let (opened, key) = try KeyFile.open(keyFile, mark: mark, sectorSize: blockSize, userKey: userKey)
             let cipher = try SectorCipher(key, sectorSize: blockSize)
             return ImageEncryption(
                 store: EncryptedStore(file, cipher), keyFile: opened, keyIdentity: keyIdentity,
@@ -130,6 +131,11 @@ extension RawDiskImage {
         }
     }
 
+    /// The note of an image that has the key file in `store`.
+    private static func mark(in store: any ByteStore) -> [UInt8]? {
+        (try? KeyFile.found(in: store)).map { $0.mark.encoded }
+    }
+
     private static func identity(in store: any ByteStore) -> [UInt8]? { try? KeyFile.found(in: store)?.identity }
 
     /// What is wrong with the key file of the image at `path`, whose blocks are of `blockSize` bytes, and whether it
@@ -149,8 +155,11 @@ extension RawDiskImage {
                 return (.encryption(path: keyPath, error), false)
             }
             guard let slot else { return (.encryption(path: keyPath, .damaged), false) }
-            guard let mark else { return (.unmarked(path: path, identity: slot.identity), false) }
-            guard slot.identity == mark else { return (.encryption(path: keyPath, .foreign), false) }
+            guard let mark else { return (.unmarked(path: path, mark: slot.mark.encoded), false) }
+            guard let mark = KeyMark(mark), slot.identity == mark.identity else {
+                return (.encryption(path: keyPath, .foreign), false)
+            }
+            guard slot.generation >= mark.generation else { return (.encryption(path: keyPath, .older), false) }
             guard slot.sectorSize == blockSize else { return (.encryption(path: keyPath, .unsupported), false) }
             let permissions = try file.status().permissions & 0o077
             guard permissions == 0 else {
@@ -171,8 +180,8 @@ extension RawDiskImage {
     /// no key file. Durable with the next synchronisation of the image.
     public static func mark(image path: String, forKey keyPath: String) throws(SystemError) -> Bool {
         let file = try openedKey(keyPath, .readOnly)
-        guard try file.size() == Int64(KeyFile.length), let identity = identity(in: file) else { return false }
-        let code = try File.open(path: path, .readWrite).setNote(.encryption, identity)
+        guard try file.size() == Int64(KeyFile.length), let mark = mark(in: file) else { return false }
+        let code = try File.open(path: path, .readWrite).setNote(.encryption, mark)
         guard code == 0 else { throw SystemError(code: code, operation: "mark", path: path) }
         return true
     }
@@ -184,7 +193,7 @@ extension RawDiskImage {
         do throws(SystemError) {
             guard let mark = try File.open(path: path).note(.encryption) else { return }
             let file = try openedKey(keyPath, .readOnly)
-            guard identity(in: file) == mark else { return }
+            guard let own = KeyMark(mark), identity(in: file) == own.identity else { return }
             try File.remove(keyPath)
             try File.synchronizeDirectory(path: FilePath.directory(of: keyPath))
         } catch {
