@@ -205,6 +205,22 @@ final class EncryptedDiskTests {
                 }
                 #expect(refusal?.message.contains("is encrypted") == true)
             }
+            // A copy without its attributes says nothing, but its key file does.
+            let key = try Data(contentsOf: URL(fileURLWithPath: path + "/disks/a.img.key"))
+            for place in ["/disks/b.img", "-elsewhere.img"] {
+                let image = path + place
+                #expect(try File.open(path: image, .readWrite).setNote(.encryption, nil) == 0)
+                try write(key, image + ".key")
+                let refusal = await #expect(throws: ManagementError.self) {
+                    try await controller.adoptDisk(DiskAdoption(image: image, name: "b"))
+                }
+                #expect(refusal?.message.contains(".img.key is the key of an encrypted image") == true)
+                #expect(try await controller.disks().count == 1)
+                // What only has the name is no key.
+                try write(Data(repeating: 5, count: 8192), image + ".key")
+                try await controller.adoptDisk(DiskAdoption(image: image, name: "b"))
+                try await controller.deleteDisk("b")
+            }
         }
     }
 

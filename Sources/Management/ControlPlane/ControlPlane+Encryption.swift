@@ -42,17 +42,29 @@ extension ControlPlane {
         }
     }
 
-    /// Refuses an image that is encrypted, for nobody has said where its key comes from.
+    /// Refuses an image that is encrypted, for nobody has said where its key comes from; also one with a key file
+    /// beside it, for a copy without its attributes does not say that it is.
     func checkIsPlain(image path: String) throws(ManagementError) {
+        let key = RawDiskImage.keyPath(ofImage: path)
+        let (isEncrypted, hasKey): (Bool, Bool)
         do {
-            guard try RawDiskImage.isEncrypted(path) else { return }
+            isEncrypted = try RawDiskImage.isEncrypted(path)
+            hasKey = try RawDiskImage.hasKeyFile(besideImage: path)
         } catch {
             throw ManagementError(.system, "whether image \(path) is encrypted cannot be found out: \(error.reason)")
         }
-        throw ManagementError(
-            .conflict,
-            "image \(path) is encrypted; make a disk of its size with its key, stop the daemon, and put the image and "
-                + "\(RawDiskImage.keyPath(ofImage: path)) in the place of that disk's")
+        guard !isEncrypted else {
+            throw ManagementError(
+                .conflict,
+                "image \(path) is encrypted; make a disk of its size with its key, stop the daemon, and put the image "
+                    + "and \(key) in the place of that disk's")
+        }
+        guard !hasKey else {
+            throw ManagementError(
+                .conflict,
+                "\(key) is the key of an encrypted image, so image \(path) is not taken for a plain one; move the key "
+                    + "away if the image is no copy of that one without its attributes")
+        }
     }
 }
 

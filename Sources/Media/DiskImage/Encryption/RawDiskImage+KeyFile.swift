@@ -14,6 +14,25 @@ extension RawDiskImage {
         return try File.open(path: path).note(.encryption) != nil
     }
 
+    /// Whether there is a key file beside the image at `path`, through links too, whatever the image says.
+    public static func hasKeyFile(besideImage path: String) throws(SystemError) -> Bool {
+        let keyPath = keyPath(ofImage: path)
+        do throws(SystemError) {
+            // Before the opening: to open a device may do something to it.
+            guard try FileStatus.of(keyPath).kind == .regular else { return false }
+            let file = try File.open(path: keyPath, .nonBlocking)
+            do throws(EncryptionError) {
+                return try KeyFile.found(in: file) != nil
+            } catch {
+                guard case .system(let code) = error else { return false }
+                throw SystemError(code: code, operation: "read", path: keyPath)
+            }
+        } catch {
+            guard error.code == Errno.noSuchFile else { throw error }
+            return false
+        }
+    }
+
     /// Marks the empty image at `path` as encrypted and makes its key file, both durably. Nothing may be at the path of
     /// that. The mark comes first: a key file that is there is one whose image says so.
     public static func createKey(
