@@ -86,8 +86,8 @@ ssize_t cplatform_program_output(
             *status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
             return count;
         }
-        // Somebody else waits for all children.
-        if (found < 0 && errno != EINTR) return count;
+        // Somebody else waits for all children, or nobody does: how it has ended is not known.
+        if (found < 0 && errno != EINTR) return -errno;
         if (milliseconds_now() >= deadline) {
             count = -ETIMEDOUT;
             break;

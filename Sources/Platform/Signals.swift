@@ -11,13 +11,14 @@ public enum Signals {
     public static let hangUp: Int32 = SIGHUP
 
     /// Calls `handler` with each of `signals` that arrives, on a dedicated thread, until the process ends; ignores
-    /// SIGPIPE.
+    /// SIGPIPE. Whatever the process was started with, it can wait for its children (SIGCHLD).
     ///
     /// Call it once a process.
     public static func watch(
         _ signals: [Int32] = [interrupt, terminate], _ handler: @escaping @Sendable (Int32) -> Void
     ) throws(SystemError) {
         _ = cplatform_signal_ignore(SIGPIPE)
+        _ = signal(SIGCHLD, SIG_DFL)
         for signal in signals { _ = try check(cplatform_signal_catch(signal), "catch signal", String(signal)) }
         _ = try PlatformThread.start(name: "signals") {
             while true {

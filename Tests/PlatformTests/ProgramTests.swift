@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 import Testing
 
 @testable import Platform
@@ -37,6 +38,17 @@ struct ProgramTests {
                 try run(["/bin/sh", "-c", script], within: .milliseconds(200)).get()
             }
             #expect(late?.code == Errno.timedOut)
+        }
+    }
+
+    @Test("Where children are ignored nobody knows the status; a process that watches signals ignores none")
+    func ignoredChildren() async {
+        await #expect(processExitsWith: .success) {
+            _ = signal(SIGCHLD, SIG_IGN)
+            let unknown = ProgramTests().run(["/bin/sh", "-c", "echo key; exit 3"])
+            guard case .failure(let error) = unknown, error.code == ECHILD else { exit(1) }
+            try Signals.watch([Signals.hangUp]) { _ in }
+            guard try ProgramTests().run(["/bin/sh", "-c", "exit 3"]).get().status == 3 else { exit(2) }
         }
     }
 
