@@ -32,14 +32,18 @@ public final class EncryptedStore: ByteStore {
     }
 
     /// Exchanges the key, when no transfer is under way; from then on everything reads as zeros until `showContent`.
-    public func replaceKey(by key: MediaKey) {
-        cipher.replaceKey(by: key) { hidesContent.store(true, ordering: .relaxed) }
+    /// With `isSettled`, that it is the only key that the next opening can find, transfers are refused no longer.
+    public func replaceKey(by key: MediaKey, isSettled: Bool = false) {
+        cipher.replaceKey(by: key) {
+            hidesContent.store(true, ordering: .relaxed)
+            if isSettled { isRefused.store(false, ordering: .relaxed) }
+        }
     }
 
     /// Ends what `replaceKey` has begun: what the old key has encrypted is freed, or reads as noise.
     public func showContent() { hidesContent.store(false, ordering: .relaxed) }
 
-    /// Has all transfers fail with EIO from now on: what was written might never be read again.
+    /// Has all transfers fail with EIO from now on, until a settled key: what was written might never be read again.
     public func refuseTransfers() { isRefused.store(true, ordering: .relaxed) }
 
     /// `bytes`, whole sectors, as they are stored at `offset`; nil when the library fails.

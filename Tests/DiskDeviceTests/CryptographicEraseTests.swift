@@ -144,6 +144,24 @@ struct CryptographicEraseTests {
         }
     }
 
+    @Test("After a failure that leaves open which key counts, one that succeeds has the disk read and write again")
+    func again() throws {
+        let stores = try EncryptedStores()
+        let fixture = try full(stores)
+        let port = fixture.initiator()
+        stores.key.fail(at: 1, errorNumber: Errno.inputOutput, fromThenOn: true)
+        #expect(port.sense(OperationCDB.cryptographicErase(ause: true)) == sanitizeFailed)
+        stores.key.stopFailing()
+        #expect(port.execute(OperationCDB.exitFailureMode).status == .good)
+        #expect(port.write(0, content).status != .good)
+        #expect(port.execute(OperationCDB.cryptographicErase()).status == .good)
+        #expect(port.read(0, 64) == zeros)
+        #expect(port.write(0, content).status == .good)
+        #expect(port.read(0, 64) == content)
+        #expect(port.execute(CDB.ten(OperationCode.synchronizeCache10, lba: 0, count: 0)).status == .good)
+        #expect(try DiskFixture(stores).initiator().read(0, 64) == content)
+    }
+
     @Test("A crash at any call of either file: all is as it was, or goes on and ends with zeros")
     func crashes() throws {
         var random = SeededRandom(seed: 17)

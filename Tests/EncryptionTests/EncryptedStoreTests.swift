@@ -140,5 +140,12 @@ struct EncryptedStoreTests {
         store.refuseTransfers()
         #expect(read(store, 512, at: 0) == nil)
         #expect(store.write(pattern(512).rawSpan, offset: 0) == .failed(Errno.inputOutput))
+        // Only a key that is sure to be found again ends that.
+        store.replaceKey(by: try .random())
+        #expect(store.write(pattern(512).rawSpan, offset: 0) == .failed(Errno.inputOutput))
+        store.replaceKey(by: try .random(), isSettled: true)
+        store.showContent()
+        #expect(store.write(pattern(512).rawSpan, offset: 0) == .done(512))
+        #expect(read(store, 512, at: 0) == pattern(512))
     }
 }

@@ -29,7 +29,7 @@ extension RawDiskImage {
         guard refusal == 0 else { return MediaFailure(errorNumber: refusal) }
         switch encryption.keyFile.replaceMediaKey() {
         case .replaced(let key):
-            encryption.store.replaceKey(by: key)
+            encryption.store.replaceKey(by: key, isSettled: true)
             // And now of the next one only.
             return MediaFailure.of(keepKeyMark())
         case .incomplete(let key, let code):
