@@ -226,6 +226,51 @@ struct EncryptedImageTests {
         try RawDiskImage.removeKey(ofImage: folder.file("none"))
     }
 
+    @Test("The key file is the same where files without names are not made", arguments: [false, true])
+    func naming(withoutName: Bool) throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.img")
+        try folder.write([UInt8](repeating: 0, count: 1 << 20), to: "a.img")
+        try RawDiskImage.createKey(ofImage: path, blockSize: 512, userKey: try key(1), withoutName: withoutName)
+        #expect(try folder.names == ["a.img", "a.img.key"])
+        let status = try FileStatus.of(path + ".key")
+        #expect(status.permissions == 0o600 && status.linkCount == 1 && status.length == Int64(KeyFile.length))
+        #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: 512) == nil)
+        #expect(try open(path).replaceMediaKey() == nil)
+        // Another one is not made in its place.
+        let made = try folder.read("a.img.key")
+        #expect(throws: DiskImageError.self) {
+            try RawDiskImage.createKey(ofImage: path, blockSize: 512, userKey: try key(1), withoutName: withoutName)
+        }
+        #expect(try folder.read("a.img.key") == made)
+        #expect(try folder.names == ["a.img", "a.img.key"])
+    }
+
+    @Test("The key file gets its name when it is whole")
+    func filling() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("a.img")
+        guard (try? File.open(path: FilePath.directory(of: path), [.readWrite, .unnamed])) != nil else { return }
+        try folder.write([UInt8](repeating: 0, count: 1 << 20), to: "a.img")
+        // The content fails, for no memory is granted to it; so would the name.
+        try folder.write([7], to: "a.img.key")
+        for (withoutName, code) in [(true, Errno.noMemory), (false, Errno.fileExists)] {
+            let refusal = #expect(throws: DiskImageError.self) {
+                try RawDiskImage.createKey(
+                    ofImage: path, blockSize: 512, userKey: try key(1),
+                    derivation: .scrypt(exponent: 63, blockSize: 8, parallelism: 1), withoutName: withoutName)
+            }
+            guard case .system(let error) = refusal else {
+                Issue.record("\(refusal.map { "\($0)" } ?? "none")")
+                continue
+            }
+            #expect(error.code == code)
+        }
+        #expect(try folder.read("a.img.key") == [7])
+        try File.remove(path + ".key")
+        #expect(try folder.names == ["a.img"])
+    }
+
     @Test("Where the name of the key file is taken nothing is made, and what has it stays")
     func taken() throws {
         let folder = try TemporaryFolder()

@@ -34,9 +34,11 @@ extension RawDiskImage {
     }
 
     /// Marks the empty image at `path` as encrypted and makes its key file, both durably. Nothing may be at the path of
-    /// that. The mark comes first: a key file that is there is one whose image says so.
+    /// that. The mark comes first: a key file that is there is one whose image says so. It is there as a whole or not at
+    /// all, except where the file system makes no files without names, or `withoutName` is false.
     public static func createKey(
-        ofImage path: String, blockSize: Int, userKey: UserKey, derivation: KeyDerivation? = nil
+        ofImage path: String, blockSize: Int, userKey: UserKey, derivation: KeyDerivation? = nil,
+        withoutName: Bool = true
     ) throws(DiskImageError) {
         let keyPath = keyPath(ofImage: path)
         do throws(SystemError) {
@@ -48,13 +50,24 @@ extension RawDiskImage {
             guard synchronization == 0 else {
                 throw SystemError(code: synchronization, operation: "synchronize", path: path)
             }
-            let file = try File.open(path: keyPath, [.readWrite, .create, .exclusive, .noFollow])
+            let folder = FilePath.directory(of: keyPath)
+            // Without a name until it is whole: a crash leaves nothing that somebody would have to tell from others.
+            let unnamed = withoutName ? unnamedFile(in: folder) : nil
+            var isNamed = unnamed == nil
+            let file: File
+            if let unnamed {
+                file = unnamed
+            } else {
+                file = try File.open(path: keyPath, [.readWrite, .create, .exclusive, .noFollow])
+            }
             do throws(SystemError) {
-                try write(file, identity, blockSize, userKey, derivation)
-                try File.synchronizeDirectory(path: FilePath.directory(of: keyPath))
+                try write(file, keyPath, identity, blockSize, userKey, derivation)
+                if !isNamed { try file.link(as: keyPath) }
+                isNamed = true
+                try File.synchronizeDirectory(path: folder)
             } catch {
-                // What was not made leaves nothing.
-                FilePath.remove(keyPath)
+                // What was not made leaves nothing, and what has the name already stays.
+                if isNamed { FilePath.remove(keyPath) }
                 throw error
             }
         } catch {
@@ -63,15 +76,23 @@ extension RawDiskImage {
         }
     }
 
+    /// Nil where that cannot be.
+    private static func unnamedFile(in folder: String) -> File? {
+        // To name it takes /proc.
+        guard FilePath.isName("/proc/self/fd") else { return nil }
+        return try? File.open(path: folder, [.readWrite, .unnamed])
+    }
+
     private static func write(
-        _ file: File, _ identity: [UInt8], _ blockSize: Int, _ userKey: UserKey, _ derivation: KeyDerivation?
+        _ file: File, _ path: String, _ identity: [UInt8], _ blockSize: Int, _ userKey: UserKey,
+        _ derivation: KeyDerivation?
     ) throws(SystemError) {
         do throws(EncryptionError) {
             _ = try KeyFile.create(
                 in: file, identity: identity, sectorSize: blockSize, userKey: userKey, derivation: derivation)
         } catch {
-            guard case .system(let code) = error else { throw library(file.path) }
-            throw SystemError(code: code, operation: "write to", path: file.path)
+            guard case .system(let code) = error else { throw library(path) }
+            throw SystemError(code: code, operation: "write to", path: path)
         }
     }
 
