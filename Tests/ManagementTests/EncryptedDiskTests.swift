@@ -305,6 +305,26 @@ final class EncryptedDiskTests {
             #expect(isKept)
         }
     }
+
+    @Test("at the start no other disk waits for the key of one")
+    func order() async throws {
+        let program = path + "-program"
+        func make(_ script: String) throws { try write(Data("#!/bin/sh\n\(script)\n".utf8), program, mode: 0o700) }
+        try make("printf '%s' 'correct horse battery'")
+        var wanted = Disk.Spec(size: 1 << 20)
+        wanted.encryptionKeyCommand = program
+        let spec = wanted
+        try await serveDevices(at: path) { controller, _ in
+            try await controller.createDisk("a", spec)
+            try await controller.createDisk("b", Disk.Spec(size: 1 << 20))
+        }
+        // A key only when the daemon has the other disk's image open.
+        try make("ls -l /proc/$PPID/fd | grep -qF '\(path)/disks/b.img' && printf '%s' 'correct horse battery'")
+        try await serveDevices(at: path) { controller, _ in
+            let status = try await controller.disk("a").status
+            #expect(status.state == .serving && status.problem == nil, "\(status.problem ?? "")")
+        }
+    }
 }
 
 extension DiskImage {

@@ -24,8 +24,10 @@ extension ControlPlane {
         try finalizeAll(disks, answering)
         try finalizeAll(libraries, answering)
         noteUnclaimedFiles(try unclaimedFiles(answering))
-        try convergeAll(disks, answering, isStrict)
-        try convergeAll(libraries, answering, isStrict)
+        try convergeAll(disks, answering, isStrict) { !$0.spec.isEncrypted }
+        try convergeAll(libraries, answering, isStrict) { _ in true }
+        // Their keys may come from somewhere that does not answer: nothing else waits for that.
+        try convergeAll(disks, answering, isStrict) { $0.spec.isEncrypted }
     }
 
     private func finalizeAll<Kind: Reconciliation>(_ kind: Kind, _ answering: Set<String>) throws(ManagementError) {
@@ -46,9 +48,9 @@ extension ControlPlane {
     }
 
     private func convergeAll<Kind: Reconciliation>(
-        _ kind: Kind, _ answering: Set<String>, _ isStrict: Bool
+        _ kind: Kind, _ answering: Set<String>, _ isStrict: Bool, _ isMeant: (Kind.Row) -> Bool
     ) throws(ManagementError) {
-        for row in try kind.rows() where kind.observe(row) == .unserved {
+        for row in try kind.rows() where isMeant(row) && kind.observe(row) == .unserved {
             let name = kind.name(of: row)
             do throws(ManagementError) {
                 guard answering.contains(name) else { throw kind.silence(row, looks) }
