@@ -107,7 +107,8 @@ public enum Disk: ResourceKind {
                 .text(.line("command", maximumLength: keyCommandLength)), role: .admin,
                 help: """
                     As encryption-key-file, with what this command writes to its standard output. It is run as the \
-                    daemon's user, without a shell: an absolute path and words that spaces divide.
+                    daemon's user, without a shell: an absolute path and words that spaces divide. No secret belongs \
+                    into them: they are stored and shown.
                     """),
             Field(
                 "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",

@@ -34,8 +34,8 @@ extension RawDiskImage {
     }
 
     /// Marks the empty image at `path` as encrypted and makes its key file, both durably. Nothing may be at the path of
-    /// that. The mark comes first: a key file that is there is one whose image says so. It is there as a whole or not at
-    /// all, except where the file system makes no files without names, or `withoutName` is false.
+    /// that. The mark comes first: a key file that is there is one whose image says so. And it is there as a whole,
+    /// except after a crash where the file system makes no files without names, or `withoutName` is false.
     public static func createKey(
         ofImage path: String, blockSize: Int, userKey: UserKey, derivation: KeyDerivation? = nil,
         withoutName: Bool = true
