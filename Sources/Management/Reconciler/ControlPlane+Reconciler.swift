@@ -48,9 +48,9 @@ extension ControlPlane {
     }
 
     private func convergeAll<Kind: Reconciliation>(
-        _ kind: Kind, _ answering: Set<String>, _ isStrict: Bool, _ isMeant: (Kind.Row) -> Bool
+        _ kind: Kind, _ answering: Set<String>, _ isStrict: Bool, _ includes: (Kind.Row) -> Bool
     ) throws(ManagementError) {
-        for row in try kind.rows() where isMeant(row) && kind.observe(row) == .unserved {
+        for row in try kind.rows() where includes(row) && kind.observe(row) == .unserved {
             let name = kind.name(of: row)
             do throws(ManagementError) {
                 guard answering.contains(name) else { throw kind.silence(row, looks) }
