@@ -1,7 +1,7 @@
 // swift-tools-version: 6.2
 // The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, only `Media` and
-// `Catalog` see SQLite, only `Authentication` and `Encryption` see cryptography. `Sources/carousel/carousel.docc/Architecture.md`
-// explains the walls.
+// `Catalog` see SQLite, only `Authentication` and `Encryption` see cryptography.
+// `Sources/carousel/carousel.docc/Architecture.md` explains the walls.
 
 import PackageDescription
 
