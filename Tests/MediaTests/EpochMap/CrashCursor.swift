@@ -68,14 +68,14 @@ struct CrashCursor {
         default:
             for (number, place) in pending.enumerated() {
                 let fromEnd = pending.count - 1 - number
-                let isThere =
+                let isKept =
                     switch choice {
                     case .allBut(let lost): fromEnd != lost
                     case .only(let kept): fromEnd == kept
                     case .subset(let bits): fromEnd > 61 || bits >> UInt64(fromEnd) & 1 != 0
                     default: true
                     }
-                if isThere, case .change(let change) = entries[place] { change.apply(to: &image) }
+                if isKept, case .change(let change) = entries[place] { change.apply(to: &image) }
             }
         }
         return image

@@ -12,7 +12,7 @@ extension DiskFamily {
         return EpochFormat.offset(ofUnit: EpochFormat.journalStart + UInt64(units))
     }
 
-    /// Makes notes durable that were put down with the store; 0 or an error number. A failure is for ever, as that of
+    /// Makes notes durable that the store has recorded; 0 or an error number. A failure is for ever, as that of
     /// data.
     func synchronizeNotes() -> Int32 {
         journal.withLock { _ in
