@@ -100,7 +100,7 @@ extension DiskDeviceServer {
         bytes.appendBE32(granularity)
         // UGAVALID, alignment 0.
         bytes.appendBE32(granularity > 0 ? 0x8000_0000 : 0)
-        bytes.appendBE64(maximumWriteSameLength)
+        bytes.appendBE64(Self.maximumWriteSameLength)
         // Atomic writes of any alignment and granularity, without boundaries.
         bytes.appendBE32(UInt32(maximumAtomicBlocks))
         return bytes + [UInt8](repeating: 0, count: 60 - bytes.count)

@@ -109,11 +109,9 @@ extension DiskDeviceServer {
 
     // MARK: WRITE SAME (SBC-4 clauses 5.50 to 5.52)
 
-    /// The most bytes of blocks that one WRITE SAME fills. COMPARE AND WRITE waits for it as long as that takes.
-    static let maximumWriteSameBytes = 128 << 20
-
-    /// MAXIMUM WRITE SAME LENGTH, in blocks.
-    var maximumWriteSameLength: UInt64 { UInt64(Self.maximumWriteSameBytes) >> blockShift }
+    /// MAXIMUM WRITE SAME LENGTH, in blocks: of 512 bytes, as much as one READ or WRITE transfers, which initiators
+    /// take for granted. COMPARE AND WRITE waits for a WRITE SAME as long as that takes.
+    static let maximumWriteSameLength: UInt64 = 32768
 
     /// The blocks that a WRITE SAME fills, once it has begun.
     func writeSameExtent(_ task: SCSITask) -> BlockExtent {
@@ -131,7 +129,7 @@ extension DiskDeviceServer {
             }
             extent = BlockExtent(first: extent.first, count: blockCount - extent.first)
         }
-        if let refusal = refusal(extent, limit: maximumWriteSameLength, task) { return refusal }
+        if let refusal = refusal(extent, limit: Self.maximumWriteSameLength, task) { return refusal }
         task.totalCount = Int(extent.count)
         let hasNoData = block.operationCode != OperationCode.writeSame10 && block.flags & 0x01 != 0
         let length = hasNoData ? 0 : transferLength(task, 1)

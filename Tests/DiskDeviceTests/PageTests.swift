@@ -46,7 +46,7 @@ struct PageTests {
         #expect(Int(data.rawSpan.loadBE16(at: 6)) == granularity)
         #expect(Int(data.rawSpan.loadBE32(at: 28)) == granularity)
         #expect(data.rawSpan.loadBE32(at: 32) == (blockSize == 512 ? 0x8000_0000 : 0))
-        #expect(data.rawSpan.loadBE64(at: 36) == UInt64((128 << 20) / blockSize))
+        #expect(data.rawSpan.loadBE64(at: 36) == 32768)
         // Atomic writes up to 1 MiB, without alignment or granularity, and without boundaries.
         #expect(Int(data.rawSpan.loadBE32(at: 44)) == (1 << 20) / blockSize)
         #expect(data.dropFirst(48).allSatisfy { $0 == 0 })
