@@ -46,6 +46,12 @@ internal import CCrypto
         unsafe CRYPTO_memcmp(memory, memory + count / 2, count / 2) == 0
     }
 
+    /// Whether both have the same bytes; it takes as long wherever they differ.
+    func isEqual(to other: SecretBytes) -> Bool {
+        guard count == other.count else { return false }
+        return unsafe CRYPTO_memcmp(memory, other.memory, count) == 0
+    }
+
     /// For what is no secret, and for tests.
     func copyToArray() -> [UInt8] { (0..<count).map { unsafe memory[$0] } }
 

@@ -13,6 +13,9 @@ public final class UserKey: Sendable {
         self.bytes = bytes
     }
 
+    /// Whether both are the same bytes.
+    public func isSame(as other: UserKey) -> Bool { bytes.isEqual(to: other.bytes) }
+
     /// Whether it is of the length of a random key.
     public var isRandom: Bool { bytes.count == Self.randomLength }
 }

@@ -180,6 +180,10 @@ final class EncryptedDiskTests {
                 try await controller.createDisk("a", self.spec)
             }
             #expect(refusal?.code == .conflict && refusal?.message.contains("a.img.key exists already") == true)
+            let plain = await #expect(throws: ManagementError.self) {
+                try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            }
+            #expect(plain?.code == .conflict && plain?.message.contains("a.img.key exists already") == true)
             #expect(try names() == ["a.img.key"])
             #expect(try image(devices, "other").holds([UInt8](repeating: 5, count: 512)))
             try await controller.createDisk("b", spec)
@@ -216,10 +220,26 @@ final class EncryptedDiskTests {
                 }
                 #expect(refusal?.message.contains(".img.key is the key of an encrypted image") == true)
                 #expect(try await controller.disks().count == 1)
-                // What only has the name is no key.
+                // Nothing would use what only has the name.
                 try write(Data(repeating: 5, count: 8192), image + ".key")
+                let foreign = await #expect(throws: ManagementError.self) {
+                    try await controller.adoptDisk(DiskAdoption(image: image, name: "b"))
+                }
+                #expect(foreign?.code == .conflict)
+                #expect(foreign?.message.contains(".img.key is there, which is no key") == true)
+                try FileManager.default.removeItem(atPath: image + ".key")
                 try await controller.adoptDisk(DiskAdoption(image: image, name: "b"))
                 try await controller.deleteDisk("b")
+            }
+            // The key of an image is no disk, whatever it is called.
+            for place in ["-elsewhere.img.key", "-elsewhere.img"] {
+                try write(key, path + place)
+                let refusal = await #expect(throws: ManagementError.self) {
+                    try await controller.createDisk("b", Disk.Spec(size: nil, image: self.path + place))
+                }
+                #expect(refusal?.code == .conflict)
+                #expect(refusal?.message.contains("\(place) is the key of an encrypted image") == true)
+                try FileManager.default.removeItem(atPath: path + place)
             }
         }
     }
@@ -269,6 +289,8 @@ final class EncryptedDiskTests {
                 try await controller.createDisk("a", self.spec)
             }
             #expect(refusal?.message.contains("its key cannot be had") == true)
+            // Nothing is damaged.
+            #expect(refusal?.code == .conflict)
             #expect(try names() == [])
             #expect(try await controller.disks().isEmpty)
         }
@@ -290,19 +312,73 @@ final class EncryptedDiskTests {
         }
         let wrong = [
             ("exit 3", "has ended with status 3"), ("printf 'another passphrase'", "was made with another key"),
-            ("exec head -c 100000 /dev/zero", "gives 65537 bytes"),
+            ("exec head -c 100000 /dev/zero", "gives 65537 bytes"), ("kill -9 $$", "was ended by SIGKILL"),
+            (
+                "printf 'a secret of bytes'; printf 'first\\nno \\033[1m answer\\n\\n' >&2; exit 4",
+                "has ended with status 4, and says: no \\u{1B}[1m answer"
+            ),
         ]
         for (script, reason) in wrong {
             try make(script)
             try await serveDevices(at: path) { controller, _ in
                 let problem = try await problem(controller)
-                #expect(problem.contains(reason), "\(problem)")
+                #expect(problem.contains(reason) && !problem.contains("secret"), "\(problem)")
             }
         }
         try make("printf '%s' 'correct horse battery'")
         try await serveDevices(at: path) { [self] _, devices in
             let isKept = try keepsContent(devices)
             #expect(isKept)
+        }
+    }
+
+    @Test("what a command says is the last line with anything in it, of a bounded length")
+    func said() {
+        #expect(UserKeySource.lastLine(of: "") == nil && UserKeySource.lastLine(of: "\n \r\n\t\n") == nil)
+        #expect(UserKeySource.lastLine(of: "one\n  two\r\n\n") == "two")
+        let long = UserKeySource.lastLine(of: String(repeating: "x", count: 1000))
+        #expect(long == String(repeating: "x", count: UserKeySource.saidLimit) + "…")
+    }
+
+    @Test("a command that gives another key each time makes no disk")
+    func changingCommand() async throws {
+        let program = path + "-program"
+        try write(Data("#!/bin/sh\nexec head -c 32 /dev/urandom\n".utf8), program, mode: 0o700)
+        var wanted = Disk.Spec(size: 1 << 20)
+        wanted.encryptionKeyCommand = program
+        let spec = wanted
+        try await serveDevices(at: path) { [self] controller, _ in
+            let refusal = await #expect(throws: ManagementError.self) { try await controller.createDisk("a", spec) }
+            #expect(refusal?.code == .conflict && refusal?.message.contains("something else each time") == true)
+            let made = try names()
+            #expect(made.isEmpty)
+        }
+    }
+
+    @Test("at the start the keys of several disks are asked for side by side")
+    func sideBySide() async throws {
+        let program = path + "-program"
+        func make(_ script: String) throws { try write(Data("#!/bin/sh\n\(script)\n".utf8), program, mode: 0o700) }
+        try make("printf '%s' 'correct horse battery'")
+        let names = (0..<UserKeySource.sideBySide).map { "d\($0)" }
+        try await serveDevices(at: path) { controller, _ in
+            for name in names {
+                var spec = Disk.Spec(size: 1 << 20)
+                spec.encryptionKeyCommand = "\(program) \(name)"
+                try await controller.createDisk(name, spec)
+            }
+        }
+        // A key only when all others have been asked for.
+        let marks = path + "/asked"
+        let isComplete = "[ $(ls \(marks) | wc -l) -eq \(names.count) ]"
+        try make(
+            "mkdir -p \(marks); touch \(marks)/$1; for i in $(seq 80); do \(isComplete) && break; sleep 0.1; done; "
+                + "\(isComplete) && printf '%s' 'correct horse battery'")
+        try await serveDevices(at: path) { controller, _ in
+            for name in names {
+                let status = try await controller.disk(name).status
+                #expect(status.state == .serving && status.problem == nil, "\(status.problem ?? "")")
+            }
         }
     }
 

@@ -224,10 +224,13 @@ int cplatform_unlock(int descriptor);
 
 /// Runs the program at words[0] with these arguments (a NULL ends them), without a shell, and reads what it writes to
 /// its standard output, at most `size` bytes and for at most so many milliseconds. Gives how many, and its exit status
-/// (128 and the signal that has ended it); or a negative error number, -ETIMEDOUT when it has not ended. What is too
-/// long or too late is killed.
+/// (less than 0: the signal that has ended it); or a negative error number, -ETIMEDOUT when it has not ended. What is
+/// too long or too late is killed. `errors` gets the last bytes of its standard error, up to `*error_size`, which
+/// becomes how many they are.
 ssize_t cplatform_program_output(
-    char *_Nullable const *_Nonnull words, void *_Nonnull bytes, size_t size, int64_t milliseconds,
-    int *_Nonnull status);
+    char *_Nullable const *_Nonnull words, void *_Nonnull bytes, size_t size, void *_Nonnull errors,
+    size_t *_Nonnull error_size, int64_t milliseconds, int *_Nonnull status);
+/// What a signal is called, without "SIG"; NULL for one without a name. The memory is static.
+const char *_Nullable cplatform_signal_name(int number);
 
 #endif

@@ -28,10 +28,10 @@ extension ControlPlane {
                         + "move it away and use it with --image, or remove it")
             }
             try checkHasNoProtection(newImage: folder.imagePath(image))
-            if spec.isEncrypted { try checkHasNoKey(newImage: folder.imagePath(image)) }
+            try checkHasNoKey(newImage: folder.imagePath(image), isEncrypted: spec.isEncrypted)
         }
         // Before anything is made.
-        let key = try userKey(of: spec, disk: name)
+        let key = try userKey(ofNew: spec, disk: name)
         var stored = spec
         stored.size = size
         if spec.image != nil { stored.image = image }
@@ -362,6 +362,7 @@ extension ControlPlane {
             }
         }
         try checkIsNoProtection(image)
+        try checkIsNoKey(image)
     }
 
     /// Whether two paths that may lead nowhere are one in the end. Links of folders are followed only where the last

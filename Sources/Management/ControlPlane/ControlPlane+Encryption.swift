@@ -11,29 +11,63 @@ import class Media.RawDiskImage
 extension ControlPlane {
     /// The user's key of the disk `name` with that spec; nil of a plain one.
     ///
-    /// - Throws: `ManagementError.Code.damaged` when it cannot be had, in one sentence. What does not answer keeps
+    /// - Throws: `ManagementError.Code.conflict` when it cannot be had, in one sentence. What does not answer keeps
     ///   nobody for longer than `FileLooks.limit`.
     func userKey(of spec: Disk.Spec, disk name: String) throws(ManagementError) -> UserKey? {
-        guard let source = UserKeySource(spec) else { return nil }
-        guard let outcome = looks.look(at: "the key of disk \(name)", { source.result() }) else {
-            throw ManagementError(.damaged, "disk '\(name)': \(source) does not answer; see to that")
-        }
-        switch outcome {
-        case .success(let key): return key
-        case .failure(let error):
-            throw ManagementError(.damaged, "disk '\(name)': its key cannot be had: \(error.message)")
-        }
+        try userKeys(of: [(name, spec)])[name]?.get()
     }
 
-    /// Refuses a new encrypted image where a key file, or what has its name, has been left, or will be the image of a
-    /// disk.
-    func checkHasNoKey(newImage path: String) throws(ManagementError) {
+    /// The keys of several disks, asked for side by side, or why there is none; without those of plain disks.
+    func userKeys(of disks: [(name: String, spec: Disk.Spec)]) -> [String: Result<UserKey, ManagementError>] {
+        var sources: [(name: String, item: UserKeySource)] = []
+        for (name, spec) in disks {
+            if let source = UserKeySource(spec) { sources.append((name, source)) }
+        }
+        let asked = sources.map { (name: Self.lookName(ofKey: $0.name), item: $0.item) }
+        let outcomes = looks.look(at: asked) { $0.result() }
+        var keys: [String: Result<UserKey, ManagementError>] = [:]
+        for (name, source) in sources {
+            keys[name] =
+                switch outcomes[Self.lookName(ofKey: name)] {
+                case .success(let key): .success(key)
+                case .failure(let error):
+                    .failure(Self.keyRefusal(name, "its key cannot be had: \(error.message)"))
+                case nil: .failure(Self.keyRefusal(name, "\(source) does not answer; see to that"))
+                }
+        }
+        return keys
+    }
+
+    /// The user's key of a new disk; nil of a plain one. A command is run a second time: one that gives something else
+    /// then would give nothing with which the disk can be opened again.
+    func userKey(ofNew spec: Disk.Spec, disk name: String) throws(ManagementError) -> UserKey? {
+        guard let key = try userKey(of: spec, disk: name) else { return nil }
+        guard spec.encryptionKeyCommand != nil else { return key }
+        guard let again = try userKey(of: spec, disk: name), again.isSame(as: key) else {
+            throw Self.keyRefusal(
+                name,
+                "its key command gives something else each time, with which the disk could not be opened again; give "
+                    + "one that writes the same key whenever it is run")
+        }
+        return key
+    }
+
+    private static func lookName(ofKey disk: String) -> String { "the key of disk \(disk)" }
+
+    private static func keyRefusal(_ name: String, _ reason: String) -> ManagementError {
+        ManagementError(.conflict, "disk '\(name)': \(reason)")
+    }
+
+    /// Refuses a new image where a key file, or what has its name, has been left, and an encrypted one where that will
+    /// be the image of a disk.
+    func checkHasNoKey(newImage path: String, isEncrypted: Bool) throws(ManagementError) {
         let file = RawDiskImage.keyPath(ofImage: path)
         if try StateFolder.hasEntry(file) {
             throw ManagementError(
                 .conflict,
                 "\(file) exists already; give the disk another name, or move the file away if it is no disk's")
         }
+        guard isEncrypted else { return }
         let place = folder.resolved(file)
         for user in try query({ () throws(CatalogError) in try catalog.disks() })
         where folder.resolved(folder.imagePath(user.image)) == place {
@@ -42,8 +76,18 @@ extension ControlPlane {
         }
     }
 
+    /// Refuses an image that is the key file of another one, of no disk that is known: as a disk it would be written
+    /// over.
+    func checkIsNoKey(_ image: String) throws(ManagementError) {
+        guard (try? RawDiskImage.isKeyFile(image)) == true else { return }
+        throw ManagementError(
+            .conflict,
+            "\(image) is the key of an encrypted image, which nobody can read without it; give another file")
+    }
+
     /// Refuses an image that is encrypted, for nobody has said where its key comes from; also one with a key file
-    /// beside it, for a copy without its attributes does not say that it is.
+    /// beside it, for a copy without its attributes does not say that it is, and with anything else that has the name
+    /// of one: nothing would use that.
     func checkIsPlain(image path: String) throws(ManagementError) {
         let key = RawDiskImage.keyPath(ofImage: path)
         let (isEncrypted, hasKey): (Bool, Bool)
@@ -65,6 +109,12 @@ extension ControlPlane {
                 "\(key) is the key of an encrypted image, so image \(path) is not taken for a plain one; move the key "
                     + "away if the image is no copy of that one without its attributes")
         }
+        guard try !StateFolder.hasEntry(key) else {
+            throw ManagementError(
+                .conflict,
+                "\(key) is there, which is no key of an image, and nothing would use it; move it away, or give image "
+                    + "\(path) another name")
+        }
     }
 }
 
@@ -72,6 +122,9 @@ extension ControlPlane {
 struct UserKeySource: Sendable, CustomStringConvertible {
     /// How long a command may take.
     static let commandLimit = Duration.seconds(10)
+    /// The keys of how many disks are asked for side by side at the start, which waits no longer than for the slowest
+    /// of them.
+    static let sideBySide = 4
 
     private let file: String?
     private let command: [String]
@@ -104,29 +157,29 @@ struct UserKeySource: Sendable, CustomStringConvertible {
             file = try File.open(path: path, .nonBlocking)
             status = try file.status()
         } catch let error as SystemError {
-            throw ManagementError(.damaged, "key file \(path) cannot be read: \(error.reason)")
+            throw ManagementError(.conflict, "key file \(path) cannot be read: \(error.reason)")
         } catch {
             throw isNoFile(path)
         }
         guard status.kind == .regular else { throw isNoFile(path) }
         guard status.permissions & 0o007 == 0 else {
-            throw ManagementError(.damaged, "key file \(path) can be used by everybody; run 'chmod o= \(path)'")
+            throw ManagementError(.conflict, "key file \(path) can be used by everybody; run 'chmod o= \(path)'")
         }
         let bytes = SecretBytes(count: min(Int(clamping: status.length), UserKey.lengths.upperBound + 1))
         guard bytes.fill({ file.read(into: &$0, fileOffset: 0) }) == .done(bytes.count) else {
-            throw ManagementError(.damaged, "key file \(path) cannot be read, or is being written")
+            throw ManagementError(.conflict, "key file \(path) cannot be read, or is being written")
         }
         return try key(bytes, "key file \(path)")
     }
 
     private static func isNoFile(_ path: String) -> ManagementError {
-        ManagementError(.damaged, "key file \(path) is no regular file")
+        ManagementError(.conflict, "key file \(path) is no regular file")
     }
 
     private static func key(fromCommand words: [String]) throws(ManagementError) -> UserKey {
         let source = "key command \(words.first ?? "")"
         let bytes = SecretBytes(count: UserKey.lengths.upperBound + 1)
-        let outcome: Result<(count: Int, status: Int32), SystemError> = bytes.fill { bytes in
+        let outcome: Result<Program.Outcome, SystemError> = bytes.fill { bytes in
             do throws(SystemError) {
                 return .success(try Program.output(of: words, into: &bytes, within: commandLimit))
             } catch {
@@ -134,16 +187,34 @@ struct UserKeySource: Sendable, CustomStringConvertible {
             }
         }
         switch outcome {
-        case .success((let count, 0)): return try key(bytes.prefix(count), source)
-        case .success((_, let status)): throw ManagementError(.damaged, "\(source) has ended with status \(status)")
+        case .success(let outcome):
+            guard outcome.ending != .exited(0) else { return try key(bytes.prefix(outcome.count), source) }
+            let said = lastLine(of: outcome.errors).map { ", and says: \($0)" } ?? ""
+            throw ManagementError(.conflict, "\(source) \(sentence(of: outcome.ending))\(said)")
         case .failure(let error):
-            let isLate = error.code == Errno.timedOut
-            throw ManagementError(
-                .damaged,
-                isLate
-                    ? "\(source) has not ended within \(commandLimit.components.seconds) s"
-                    : "\(source) cannot be run: \(error.reason)")
+            throw ManagementError(.conflict, "\(source) cannot be run: \(error.reason)")
         }
+    }
+
+    private static func sentence(of ending: Program.Ending) -> String {
+        switch ending {
+        case .exited(let status): "has ended with status \(status)"
+        case .signal(let number): "was ended by \(Program.name(ofSignal: number))"
+        case .late: "has not ended within \(commandLimit.components.seconds) s"
+        }
+    }
+
+    /// The most characters of what a command says that go into a sentence.
+    static let saidLimit = 200
+
+    /// The last line with anything in it, cut to `saidLimit` characters, with nothing that commands a terminal; nil
+    /// when there is none.
+    static func lastLine(of errors: String) -> String? {
+        let lines = errors.split { $0.isNewline }.map { line in
+            line.drop { $0.isWhitespace }
+        }
+        guard let line = lines.last(where: { !$0.isEmpty }) else { return nil }
+        return PrintableText.escaped(String(line.prefix(saidLimit))) + (line.count > saidLimit ? "…" : "")
     }
 
     private static func key(_ bytes: SecretBytes, _ source: String) throws(ManagementError) -> UserKey {
@@ -151,7 +222,7 @@ struct UserKeySource: Sendable, CustomStringConvertible {
             return try UserKey(bytes)
         } catch {
             throw ManagementError(
-                .damaged,
+                .conflict,
                 "\(source) gives \(bytes.count) bytes, but a key has \(UserKey.lengths.lowerBound) to "
                     + "\(UserKey.lengths.upperBound)")
         }

@@ -240,9 +240,13 @@ final class ControlPlane: Sendable {
         }
     }
 
-    /// Serves a disk that the catalog holds.
-    func start(_ disk: DiskRecord, _ ownFiles: () -> OwnFiles) throws(ManagementError) {
-        try offer(try adoptingLength(of: disk, ownFiles))
+    /// Serves a disk that the catalog holds, with the user's key if that was asked for already.
+    func start(
+        _ disk: DiskRecord, key: Result<UserKey, ManagementError>? = nil, _ ownFiles: () -> OwnFiles
+    ) throws(ManagementError) {
+        let disk = try adoptingLength(of: disk, ownFiles)
+        guard let key else { return try offer(disk) }
+        try offer(disk, try key.get())
     }
 
     /// Hands a disk, which is as its image is, to the devices, and lets those in who may use it.

@@ -24,10 +24,18 @@ extension ControlPlane {
         try finalizeAll(disks, answering)
         try finalizeAll(libraries, answering)
         noteUnclaimedFiles(try unclaimedFiles(answering))
-        try convergeAll(disks, answering, isStrict) { !$0.spec.isEncrypted }
-        try convergeAll(libraries, answering, isStrict) { _ in true }
+        let rows = try disks.rows()
+        try convergeAll(disks, rows.filter { !$0.spec.isEncrypted }, answering, isStrict)
+        try convergeAll(libraries, try libraries.rows(), answering, isStrict)
         // Their keys may come from somewhere that does not answer: nothing else waits for that.
-        try convergeAll(disks, answering, isStrict) { $0.spec.isEncrypted }
+        let encrypted = rows.filter { $0.spec.isEncrypted && disks.observe($0) == .unserved }
+        for first in stride(from: 0, to: encrypted.count, by: UserKeySource.sideBySide) {
+            let some = Array(encrypted[first..<min(first + UserKeySource.sideBySide, encrypted.count)])
+            var disks = disks
+            disks.keys = userKeys(
+                of: some.filter { answering.contains($0.name) }.map { (name: $0.name, spec: $0.spec) })
+            try convergeAll(disks, some, answering, isStrict)
+        }
     }
 
     private func finalizeAll<Kind: Reconciliation>(_ kind: Kind, _ answering: Set<String>) throws(ManagementError) {
@@ -48,9 +56,9 @@ extension ControlPlane {
     }
 
     private func convergeAll<Kind: Reconciliation>(
-        _ kind: Kind, _ answering: Set<String>, _ isStrict: Bool, _ includes: (Kind.Row) -> Bool
+        _ kind: Kind, _ rows: [Kind.Row], _ answering: Set<String>, _ isStrict: Bool
     ) throws(ManagementError) {
-        for row in try kind.rows() where includes(row) && kind.observe(row) == .unserved {
+        for row in rows where kind.observe(row) == .unserved {
             let name = kind.name(of: row)
             do throws(ManagementError) {
                 guard answering.contains(name) else { throw kind.silence(row, looks) }

@@ -1,4 +1,5 @@
 import Catalog
+import Encryption
 import Platform
 import Resources
 
@@ -70,6 +71,8 @@ struct DiskReconciliation: Reconciliation {
     let plane: ControlPlane
     /// The daemon's own files, which are no images; looked at only when a disk with an image is to be served.
     let ownFiles: @Sendable () -> OwnFiles
+    /// The users' keys that were asked for already, by disk.
+    var keys: [String: Result<UserKey, ManagementError>] = [:]
 
     func rows() throws(ManagementError) -> [DiskRecord] {
         try plane.query { () throws(CatalogError) in try plane.catalog.disks() }
@@ -88,8 +91,7 @@ struct DiskReconciliation: Reconciliation {
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
         let path = plane.folder.imagePath(row.image)
         guard let reason = Self.displacement(of: served, at: path, length: row.size) else {
-            if row.spec.isEncrypted { return observeKey(row, path) }
-            return row.spec.protection == 0 ? .served : observeProtection(row, path)
+            return companion(of: row, path).map { observe($0, of: row) } ?? .served
         }
         return .detached(
             "disk '\(row.name)': its image \(path) \(reason); initiators go on using the file that was there, which is "
@@ -97,45 +99,50 @@ struct DiskReconciliation: Reconciliation {
                 + "what is on the disk")
     }
 
-    /// The same for the protection information beside the image at `path`.
-    private func observeProtection(_ row: DiskRecord, _ path: String) -> Observation {
-        let file = RawDiskImage.protectionPath(ofImage: path)
-        guard let reason = protectionDisplacement(row, file) else { return .served }
-        return .detached(
-            "disk '\(row.name)': its protection information \(file) \(reason); initiators go on using the file that "
-                + "was there, and the disk is not served again without it: put it back, or have an initiator copy what "
-                + "is on the disk")
+    /// A file beside an image without which the disk is not served again.
+    private struct Companion {
+        let path: String
+        /// What it is.
+        let words: String
+        /// What it means that it is not there.
+        let consequence: String
+        /// Which file the disk is served with; nil where there is none.
+        let served: (DiskRecord) -> FileStatus.Identity?
     }
 
-    private func protectionDisplacement(_ row: DiskRecord, _ file: String) -> String? {
+    private func companion(of row: DiskRecord, _ path: String) -> Companion? {
+        if row.spec.isEncrypted {
+            return Companion(
+                path: RawDiskImage.keyPath(ofImage: path), words: "the file with its key",
+                consequence: "initiators go on using the disk, which nobody can read any more after the end of the "
+                    + "daemon: put the file back",
+                served: plane.assembly.keyFile)
+        }
+        guard row.spec.protection != 0 else { return nil }
+        return Companion(
+            path: RawDiskImage.protectionPath(ofImage: path), words: "its protection information",
+            consequence: "initiators go on using the file that was there, and the disk is not served again without "
+                + "it: put it back",
+            served: plane.assembly.protectionFile)
+    }
+
+    /// The same for what is beside the image.
+    private func observe(_ companion: Companion, of row: DiskRecord) -> Observation {
+        guard let reason = displacement(of: companion, row) else { return .served }
+        return .detached(
+            "disk '\(row.name)': \(companion.words) \(companion.path) \(reason); \(companion.consequence), or have an "
+                + "initiator copy what is on the disk")
+    }
+
+    private func displacement(of companion: Companion, _ row: DiskRecord) -> String? {
         let found: Result<FileStatus, SystemError> = Result { () throws(SystemError) in
-            try FileStatus.of(file, followsLinks: false)
+            try FileStatus.of(companion.path, followsLinks: false)
         }
         // Asked afterwards: a format operation may just have ended, after which there is none, or another one.
-        guard let served = plane.assembly.protectionFile(ofDisk: row) else { return nil }
+        guard let served = companion.served(row) else { return nil }
         switch found {
         case .success(let status): return status.identity == served ? nil : "was replaced by another file"
         case .failure(let error): return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
-        }
-    }
-
-    /// The same for the file with the key beside the image at `path`.
-    private func observeKey(_ row: DiskRecord, _ path: String) -> Observation {
-        let file = RawDiskImage.keyPath(ofImage: path)
-        guard let reason = keyDisplacement(row, file) else { return .served }
-        return .detached(
-            "disk '\(row.name)': the file with its key \(file) \(reason); initiators go on using the disk, which "
-                + "nobody can read any more after the end of the daemon: put the file back, or have an initiator copy "
-                + "what is on the disk")
-    }
-
-    private func keyDisplacement(_ row: DiskRecord, _ file: String) -> String? {
-        do {
-            let status = try FileStatus.of(file, followsLinks: false)
-            guard let served = plane.assembly.keyFile(ofDisk: row) else { return nil }
-            return status.identity == served ? nil : "was replaced by another file"
-        } catch {
-            return error.code == Errno.noSuchFile ? "was removed or renamed" : nil
         }
     }
 
@@ -153,7 +160,7 @@ struct DiskReconciliation: Reconciliation {
         }
     }
 
-    func converge(_ row: DiskRecord) throws(ManagementError) { try plane.start(row, ownFiles) }
+    func converge(_ row: DiskRecord) throws(ManagementError) { try plane.start(row, key: keys[row.name], ownFiles) }
 
     func finalize(_ row: DiskRecord) throws(ManagementError) { try plane.removeRemains(of: row) }
 }

@@ -16,16 +16,20 @@ extension RawDiskImage {
 
     /// Whether there is a key file beside the image at `path`, through links too, whatever the image says.
     public static func hasKeyFile(besideImage path: String) throws(SystemError) -> Bool {
-        let keyPath = keyPath(ofImage: path)
+        try isKeyFile(keyPath(ofImage: path))
+    }
+
+    /// Whether what is at `path`, through links too, is a key file, whatever it is called.
+    public static func isKeyFile(_ path: String) throws(SystemError) -> Bool {
         do throws(SystemError) {
             // Before the opening: to open a device may do something to it.
-            guard try FileStatus.of(keyPath).kind == .regular else { return false }
-            let file = try File.open(path: keyPath, .nonBlocking)
+            guard try FileStatus.of(path).kind == .regular else { return false }
+            let file = try File.open(path: path, .nonBlocking)
             do throws(EncryptionError) {
                 return try KeyFile.found(in: file) != nil
             } catch {
                 guard case .system(let code) = error else { return false }
-                throw SystemError(code: code, operation: "read", path: keyPath)
+                throw SystemError(code: code, operation: "read", path: path)
             }
         } catch {
             guard error.code == Errno.noSuchFile else { throw error }
