@@ -35,6 +35,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     let table: CommandTable<DiskDeviceServer>
     /// What keeps the type of protection information, if anything does.
     let protectionKeeper: (any DiskProtectionKeeper)?
+    /// Called when something has become of an operation on all blocks.
+    let operationWatcher: (@Sendable (DiskOperationNotice) -> Void)?
     /// Keeps COMPARE AND WRITE and ORWRITE atomic against all other commands that change the medium.
     let writeGate = WriteGate()
     /// Odd while an atomic write is under way: reads that were there before, or during it, are repeated (`DiskReads`).
@@ -68,11 +70,13 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
     /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later. Copies find the disks of
     /// `copyManager`. When an operation on all blocks changes the type of protection information, also one that goes on
-    /// from now, `protectionKeeper` keeps it.
+    /// from now, `protectionKeeper` keeps it. `operationWatcher` is told of such operations, on a thread that must not be
+    /// kept.
     public init(
         image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
         isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
-        copyManager: CopyManager = CopyManager(), protectionKeeper: (any DiskProtectionKeeper)? = nil
+        copyManager: CopyManager = CopyManager(), protectionKeeper: (any DiskProtectionKeeper)? = nil,
+        operationWatcher: (@Sendable (DiskOperationNotice) -> Void)? = nil
     ) {
         self.identity = identity
         self.image = image
@@ -90,6 +94,7 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
         self.copyManager = copyManager
         self.protectionKeeper = protectionKeeper
+        self.operationWatcher = operationWatcher
         representedBlocks = RepresentedBlocks(writeGate)
         whenLosing {}
         resumeOperation()

@@ -38,11 +38,12 @@ extension DiskDeviceServer {
 
     /// Has commands go by the protection information that the image has, and tells every nexus but `requester`: of
     /// INQUIRY data (PROTECT, SPT; SPC-5 clause 6.7.1), of READ CAPACITY(16) data (P_TYPE, PROT_EN; SBC-4 clause 5.21),
-    /// and of the Control mode page where ATO changes (SPC-5 clause 7.5.10).
-    func adoptProtection(except requester: ITLNexus?) {
+    /// and of the Control mode page where ATO changes (SPC-5 clause 7.5.10). Whether it has changed.
+    @discardableResult
+    func adoptProtection(except requester: ITLNexus?) -> Bool {
         let former = protection
         let present = image.protection
-        guard former != present else { return }
+        guard former != present else { return false }
         presentProtection.store(present?.rawValue ?? 0, ordering: .releasing)
         attachedNexuses.establishUnitAttention(.inquiryDataHasChanged, except: requester)
         attachedNexuses.establishUnitAttention(.capacityDataHasChanged, except: requester)
@@ -50,5 +51,6 @@ extension DiskDeviceServer {
             ControlModePage.pageOfParallelUnit(isProtected: present != nil), keepsValues: true
         ) { modePageChanged($0) }
         if isChanged { attachedNexuses.establishUnitAttention(.modeParametersChanged, except: requester) }
+        return true
     }
 }

@@ -2,7 +2,7 @@ internal import Bytes
 internal import SCSI
 internal import TargetCore
 
-/// SANITIZE (SBC-4 clause 5.31): a table row for each service action.
+/// SANITIZE (SBC-4 clause 5.30): a table row for each service action.
 extension DiskDeviceServer {
     /// SERVICE ACTION (SBC-4 table 95).
     enum SanitizeAction {
@@ -30,7 +30,7 @@ extension DiskDeviceServer {
         sanitize(task, MediumOperation(.cryptographicErase))
     }
 
-    /// OVERWRITE: its parameter list has a header of four bytes and a pattern of at most a block (clause 5.31.4).
+    /// OVERWRITE: its parameter list has a header of four bytes and a pattern of at most a block.
     func beginOverwrite(_ task: SCSITask) -> CommandProgress {
         if let refusal = operationInProgressRefusal(task) { return refusal }
         let length = Int(task.commandDescriptorBlock.bytes.loadBE16(at: Self.sanitizeLengthOffset))

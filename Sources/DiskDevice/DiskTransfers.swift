@@ -288,7 +288,8 @@ extension DiskDeviceServer {
         case .readInGate: writeGate.leave()
         case .writeAtomically: endAtomicWrite()
         case .keepOperation: operationAbandoned(task)
-        case .exitFailureMode: endFailureMode(image.outcome(of: task.fileRequest))
+        case .exitFailureMode:
+            endFailureMode(image.outcome(of: task.fileRequest), by: task.nexus?.iTNexus.initiatorPort.name)
         default: break
         }
     }

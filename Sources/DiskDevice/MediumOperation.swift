@@ -6,13 +6,13 @@ internal import SCSI
 struct MediumOperation: Equatable, Sendable {
     /// Which command asked for it.
     enum Kind: UInt8, Sendable {
-        /// SANITIZE, OVERWRITE (SBC-4 clause 5.31.4).
+        /// SANITIZE, OVERWRITE (SBC-4 clause 5.30).
         case overwrite = 1
-        /// SANITIZE, BLOCK ERASE (SBC-4 clause 5.31.2).
+        /// SANITIZE, BLOCK ERASE (SBC-4 clause 5.30).
         case blockErase = 2
         /// FORMAT UNIT (SBC-4 clause 5.4).
         case format = 3
-        /// SANITIZE, CRYPTOGRAPHIC ERASE (SBC-4 clause 5.31.3).
+        /// SANITIZE, CRYPTOGRAPHIC ERASE (SBC-4 clause 5.30).
         case cryptographicErase = 4
     }
 

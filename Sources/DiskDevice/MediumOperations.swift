@@ -24,6 +24,8 @@ struct MediumOperationState: Sendable {
     var phase = Phase.none
     /// What the format operation that is kept or runs was asked for; nil of others.
     var format: FormatRequest?
+    /// The initiator port that has asked for the operation that is kept or runs; nil after a restart.
+    var initiatorPort: String?
     /// The commands that wait: at most one for each operation, as another one is refused.
     var waiters: [Waiter] = []
 
@@ -142,6 +144,7 @@ extension DiskDeviceServer {
             if let sense = Self.refusal(operation, state.phase) { return .sense(sense) }
             state.phase = .keeping(operation, after: previous)
             state.format = format
+            state.initiatorPort = task.nexus?.iTNexus.initiatorPort.name
             return .accepted(after: previous)
         }
         switch answer {
@@ -209,11 +212,13 @@ extension DiskDeviceServer {
     }
 
     private func startOperation() {
-        let runner: MediumOperationRunner? = changeOperation { state in
+        let begun = changeOperation { state -> (MediumOperation, MediumOperationRunner, String?)? in
             guard case .keeping(let operation, _) = state.phase else { return nil }
-            return run(operation, &state)
+            return (operation, run(operation, &state), state.initiatorPort)
         }
-        runner?.start()
+        guard let (operation, runner, initiatorPort) = begun else { return }
+        tell(operation, .begun, by: initiatorPort)
+        runner.start()
     }
 
     private func run(_ operation: MediumOperation, _ state: inout MediumOperationState) -> MediumOperationRunner {
@@ -233,9 +238,13 @@ extension DiskDeviceServer {
     /// The operation has ended, on a thread of the lane: the command that waits for it ends on its reactor.
     private func operationEnded(_ operation: MediumOperation, _ failure: MediaFailure?) {
         // Before commands are processed again.
-        adoptProtection(except: operations.withLock { $0.format?.nexus })
+        let changesProtection = adoptProtection(except: operations.withLock { $0.format?.nexus })
+        let initiatorPort = operations.withLock { $0.initiatorPort }
+        tell(
+            operation, failure.map { .failed($0) } ?? .ended(changesProtection: changesProtection), by: initiatorPort)
         let waiters = changeOperation { state in
             state.format = nil
+            state.initiatorPort = nil
             state.phase = failure == nil ? .none : .failed(operation)
             defer { state.waiters = [] }
             return state.waiters
@@ -262,7 +271,7 @@ extension DiskDeviceServer {
         }
     }
 
-    // MARK: EXIT FAILURE MODE (SBC-4 clause 5.31.5)
+    // MARK: EXIT FAILURE MODE of SANITIZE (SBC-4 clause 5.30)
 
     /// Opens the disk again after a sanitize operation with AUSE has failed. Where none has there is nothing to exit.
     func exitFailureMode(_ task: SCSITask) -> CommandProgress {
@@ -300,17 +309,19 @@ extension DiskDeviceServer {
     }
 
     func failureModeExited(_ task: SCSITask, _ result: MediaResult) -> CommandProgress {
-        endFailureMode(result)
+        endFailureMode(result, by: task.nexus?.iTNexus.initiatorPort.name)
         if case .failed(let failure) = result { return failWrite(task, failure, block: nil) }
         return task.good()
     }
 
     /// The note of the failure is gone, or could not be removed.
-    func endFailureMode(_ result: MediaResult) {
-        changeOperation { state in
-            guard case .exiting(let operation) = state.phase else { return }
+    func endFailureMode(_ result: MediaResult, by initiatorPort: String?) {
+        let exited = changeOperation { state -> MediumOperation? in
+            guard case .exiting(let operation) = state.phase else { return nil }
             state.phase = result == .done ? .none : .failed(operation)
+            return result == .done ? operation : nil
         }
+        if let exited { tell(exited, .exited, by: initiatorPort) }
     }
 
     // MARK: Opening and closing

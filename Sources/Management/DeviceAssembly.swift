@@ -149,6 +149,10 @@ public protocol DeviceAssembly: Sendable {
     func observeThresholds() -> [ThresholdFinding]
     /// Why the running disk is not cached as its spec says, in one sentence; nil when it is.
     func cacheProblem(ofDisk disk: DiskRecord) -> String?
+    /// The operation on all blocks of the running disk that goes on, or has failed; nil when there is none.
+    func operation(ofDisk disk: DiskRecord) -> OperationSummary?
+    /// Those that have failed, by the names of the disks.
+    func failedOperationsOfDisks() -> [String: OperationSummary]
     /// Which file has the protection information of a running disk; nil where there is none, or it does not run.
     func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity?
     /// Which file has the key of a running disk; nil of a plain one, or where it does not run.

@@ -18,6 +18,8 @@ final class DiskFixture: @unchecked Sendable {
     let otherReactor: Reactor
     let image: any DiskImage
     let unit: DiskDeviceServer
+    /// What the unit has told of operations on all blocks.
+    let notices = OperationNotices()
     let logicalUnit: LogicalUnit
     let target: Target
     private let file: TemporaryPath
@@ -75,7 +77,8 @@ final class DiskFixture: @unchecked Sendable {
                 vendor: "CAROUSEL", product: "VIRTUAL DISK", revision: "0001", serialNumber: "D0000001",
                 naa: 0x3000_0000_0000_00D1),
             attributes: attributes, isReadOnly: isReadOnly, isEjected: isEjected, cache: cache,
-            protectionKeeper: protectionKeeper)
+            protectionKeeper: protectionKeeper,
+            operationWatcher: { [notices] notice in notices.add(notice) })
         target = Target(name: "iqn.2026-11.dev.carousel:disk", alias: "", homeReactor: nil)
         logicalUnit = LogicalUnit(unit)
         target.map(logicalUnit, at: 0)
@@ -180,3 +183,18 @@ func invalidParameter(_ byte: Int, bit: UInt8? = nil) -> SenseData {
 }
 
 let outOfRange = SenseData(.illegalRequest, .logicalBlockAddressOutOfRange)
+
+/// What a unit has told of operations on all blocks.
+final class OperationNotices: Sendable {
+    private let notices = Lock<[DiskOperationNotice]>([])
+
+    func add(_ notice: DiskOperationNotice) { notices.withLock { $0.append(notice) } }
+
+    /// Those since the last time.
+    func take() -> [DiskOperationNotice] {
+        notices.withLock { notices in
+            defer { notices = [] }
+            return notices
+        }
+    }
+}

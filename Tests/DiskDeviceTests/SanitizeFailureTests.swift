@@ -65,6 +65,33 @@ struct SanitizeFailureTests {
         #expect(restarted.initiator().execute(testUnitReady).status == .good)
     }
 
+    @Test("Who watches is told of beginning, end, failure and the end of that, with who asked, and finds the state")
+    func notices() throws {
+        let store = store()
+        let (fixture, port) = try failed(store, ause: true)
+        let failed = DiskOperation(method: .blockErase, state: .failed)
+        let name = "iqn.2026-11.test:a"
+        func take(_ fixture: DiskFixture) -> [DiskOperationNotice.Change] {
+            let notices = fixture.notices.take()
+            #expect(notices.allSatisfy { $0.initiatorPort?.hasPrefix(name) == true })
+            return notices.map(\.change)
+        }
+        #expect(take(fixture) == [.begun, .failed(.device(Errno.inputOutput))])
+        #expect(fixture.unit.operation == failed)
+        // A restart changes nothing, and nothing is told of it.
+        let restarted = try DiskFixture(store: store, engine: SimulatedEngine())
+        #expect(restarted.unit.operation == failed && take(restarted).isEmpty)
+        #expect(port.execute(OperationCDB.exitFailureMode).status == .good)
+        #expect(take(fixture) == [.exited] && fixture.unit.operation == nil)
+        #expect(port.execute(OperationCDB.blockErase()).status == .good)
+        #expect(port.execute(format).status == .good)
+        let notices = fixture.notices.take()
+        #expect(notices.map(\.method) == [.blockErase, .blockErase, .format, .format])
+        let ended = DiskOperationNotice.Change.ended(changesProtection: false)
+        #expect(notices.map(\.change) == [.begun, ended, .begun, ended])
+        #expect(fixture.unit.operation == nil)
+    }
+
     @Test("A loss of data that ends the operation does not keep its failure from being recorded")
     func loss() throws {
         let store = store()

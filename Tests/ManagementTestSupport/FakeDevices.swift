@@ -191,6 +191,10 @@ public final class FakeDevices: DeviceAssembly {
 
     public func cacheProblem(ofDisk disk: DiskRecord) -> String? { nil }
 
+    public func operation(ofDisk disk: DiskRecord) -> OperationSummary? { nil }
+
+    public func failedOperationsOfDisks() -> [String: OperationSummary] { [:] }
+
     public func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? { nil }
 
     public func keyFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? { nil }

@@ -396,8 +396,10 @@ extension ControlPlane {
         status.serialNumber = disk.identity.serialNumber
         status.naa = disk.identity.naaText
         status.created = disk.created
+        status.operation = assembly.operation(ofDisk: disk)
         status.problem =
             problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
+            ?? status.operation.flatMap { $0.state == .failed ? Self.sentence(failed: $0, ofDisk: disk.name) : nil }
             ?? assembly.cacheProblem(ofDisk: disk)
         status.loss = loss
         if disk.spec.isEncrypted { status.encryption = Self.cipherName }

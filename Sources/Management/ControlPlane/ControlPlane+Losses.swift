@@ -38,6 +38,15 @@ extension ControlPlane {
             + "checked or restored its content and say so with 'carousel disk acknowledge-loss \(name)'"
     }
 
+    /// What an operator is told of a disk with an operation on all blocks that has failed.
+    static func sentence(failed operation: OperationSummary, ofDisk name: String) -> String {
+        operation.method == .format
+            ? "disk '\(name)': FORMAT UNIT has failed or was broken off, so its blocks cannot be used; have an initiator "
+                + "format it again ('sg_format --format')"
+            : "disk '\(name)': SANITIZE (\(operation.method.rawValue)) has failed, so some of its blocks may still have "
+                + "their data, and it does nothing else; have an initiator sanitize it again ('sg_sanitize')"
+    }
+
     /// What an operator is told of a cartridge that has lost written data, without the cartridge's name.
     static func sentence(_ loss: LossSummary, ofCartridge barcode: String, library name: String) -> String {
         "data that were written to it last were lost\(details(loss)); it ends before them and refuses writes until you "

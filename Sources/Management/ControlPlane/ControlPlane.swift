@@ -281,9 +281,10 @@ final class ControlPlane: Sendable {
         let counts = try query { () throws(CatalogError) in try catalog.deviceCounts() }
         forgetMendedInterruption()
         // Not by the rows of the disks: there may be many thousands, with which nothing is wrong.
-        var problems = assembly.lossesOfDisks().reduce(into: [:]) { problems, loss in
-            problems[loss.key] = Self.sentence(loss.value, ofDisk: loss.key)
+        var problems = assembly.failedOperationsOfDisks().reduce(into: [:]) { problems, failed in
+            problems[failed.key] = Self.sentence(failed: failed.value, ofDisk: failed.key)
         }
+        for (name, loss) in assembly.lossesOfDisks() { problems[name] = Self.sentence(loss, ofDisk: name) }
         problems.merge(detachments) { $1 }
         problems.merge(self.problems) { $1 }
         for library in libraries {

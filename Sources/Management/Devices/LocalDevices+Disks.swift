@@ -37,6 +37,21 @@ extension LocalDevices {
         disks.withLock { $0[disk.identity.id] }?.cacheProblem
     }
 
+    public func operation(ofDisk disk: DiskRecord) -> OperationSummary? {
+        disks.withLock { $0[disk.identity.id] }?.server.operation.map { OperationSummary($0) }
+    }
+
+    public func failedOperationsOfDisks() -> [String: OperationSummary] {
+        // An atomic word of each says that there is none, as a rule.
+        let running = disks.withLock { Array($0.values) }
+        var failed: [String: OperationSummary] = [:]
+        for disk in running {
+            guard let operation = disk.server.operation, operation.state == .failed else { continue }
+            failed[disk.name] = OperationSummary(operation)
+        }
+        return failed
+    }
+
     public func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? {
         disks.withLock { $0[disk.identity.id] }?.server.image.protectionIdentity
     }

@@ -161,9 +161,11 @@ public final class LocalDevices: DeviceAssembly {
             serialNumber: disk.identity.serialNumber, naa: disk.identity.naaIdentifier)
         let (cache, cacheProblem) = Self.apply(disk.spec.cache, to: image, ofDisk: disk.name)
         if let cacheProblem { logger.warning("\(cacheProblem)") }
+        let operations = CatalogOperations(catalog, disk: disk.identity.id, name: disk.name, logger: logger)
         let server = DiskDeviceServer(
             image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
-            isEjected: disk.isEjected, cache: cache, copyManager: copyManager, protectionKeeper: protection)
+            isEjected: disk.isEjected, cache: cache, copyManager: copyManager, protectionKeeper: protection,
+            operationWatcher: operations.note)
         server.setThreshold(percent: disk.spec.threshold)
         if disk.spec.isRemovable {
             server.keepMedium(

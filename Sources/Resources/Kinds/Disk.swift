@@ -140,6 +140,8 @@ public enum Disk: ResourceKind {
         public var loss: LossSummary?
         /// How its blocks are encrypted where they are stored; nil when they are not.
         public var encryption: String?
+        /// What SANITIZE or FORMAT UNIT does to all of its blocks, or has failed to do; nil when there is nothing.
+        public var operation: OperationSummary?
         /// Where its medium is; nil when it is not removable.
         public var medium: MediumState?
 
@@ -169,6 +171,9 @@ public enum Disk: ResourceKind {
                 help: "How its blocks are encrypted where they are stored."),
             Field(
                 "loss", \.loss, LossSummary.type, help: "Written data that were lost, which nobody has acknowledged."),
+            Field(
+                "operation", \.operation, OperationSummary.type,
+                help: "What SANITIZE or FORMAT UNIT does to all of its blocks, or has failed to do."),
             Field("medium", \.medium, MediumState.type, help: "Where the medium of a removable disk is."),
         ]
     }

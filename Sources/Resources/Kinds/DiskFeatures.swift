@@ -34,6 +34,44 @@ public enum MediumState: String, FieldWord, Codable {
     case loaded, ejected
 }
 
+/// How SANITIZE, or FORMAT UNIT, goes through all blocks of a disk.
+public enum OperationMethod: String, FieldWord, Codable {
+    /// SANITIZE, OVERWRITE.
+    case overwrite
+    /// SANITIZE, BLOCK ERASE.
+    case blockErase = "block-erase"
+    /// SANITIZE, CRYPTOGRAPHIC ERASE.
+    case cryptographicErase = "cryptographic-erase"
+    /// FORMAT UNIT.
+    case format
+}
+
+/// What has become of an operation on all blocks of a disk.
+public enum OperationState: String, FieldWord, Codable {
+    case running, failed
+}
+
+/// An operation on all blocks of a disk that goes on, or has failed: until then, or until an initiator has ended that,
+/// the disk does little else.
+public struct OperationSummary: Record, Codable {
+    public var method = OperationMethod.format
+    public var state = OperationState.running
+    /// How much of it is done, while it goes on.
+    public var percent = 0
+
+    public init() {}
+
+    public init(method: OperationMethod) { self.method = method }
+
+    public static let fields: [Field<OperationSummary>] = [
+        Field(
+            "method", \.method, OperationMethod.type, .required,
+            help: "How SANITIZE goes through all blocks, or 'format' for FORMAT UNIT."),
+        Field("state", \.state, OperationState.type, .required, help: "Whether it goes on, or has failed."),
+        Field("percent", \.percent, .percent(0...100), .required, help: "How much of it is done, while it goes on."),
+    ]
+}
+
 extension Disk.Spec {
     /// How many logical blocks a physical block has.
     public var blocksPerPhysicalBlock: Int { max(1, (physicalBlockSize ?? blockSize) / blockSize) }
