@@ -169,7 +169,9 @@ let package = Package(
         tests("Initiator", ["Authentication"]),
         tests(
             "Conformance",
-            ["ISCSI", "ISCSIPort", "Authentication", "TargetCore", "DiskDevice", "Media", "Initiator"]),
+            [
+                "ISCSI", "ISCSIPort", "Authentication", "TargetCore", "DiskDevice", "Encryption", "Media", "Initiator",
+            ]),
         tests("Resources"),
         tests("Catalog", ["Resources", grdb]),
         tests(

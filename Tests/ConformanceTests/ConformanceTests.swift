@@ -1,5 +1,7 @@
 import Authentication
 import Conformance
+import Encryption
+import Foundation
 import ISCSI
 import Platform
 import SCSI
@@ -61,7 +63,7 @@ struct CarouselConformanceTests {
         let fixture = try ServerFixture()
         var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
         let erasures = ConformanceSuite.tests(groups: ["SBC.Sanitize", "SBC.Format"])
-        #expect(erasures.count == 7)
+        #expect(erasures.count == 8)
         for allowsDataLoss in [false, true] {
             target.allowsDataLoss = allowsDataLoss
             let report = try ConformanceSuite.run(erasures, against: target)
@@ -71,6 +73,34 @@ struct CarouselConformanceTests {
         target.allowsErasure = true
         let tests = erasures + ConformanceSuite.tests(groups: ["Copy.Segment"])
         #expect(try ConformanceSuite.run(tests, against: target).total.skipped == tests.count)
+    }
+
+    @Test("Of an encrypted disk CRYPTOGRAPHIC ERASE is tested, of others not")
+    func encrypted() throws {
+        let key = try UserKey(SecretBytes([UInt8](repeating: 7, count: UserKey.randomLength)))
+        for isEncrypted in [false, true] {
+            let fixture = try ServerFixture(userKey: isEncrypted ? key : nil)
+            var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
+            target.allowsDataLoss = true
+            target.allowsErasure = true
+            let report = try ConformanceSuite.run(
+                ConformanceSuite.tests(groups: ["SBC.Sanitize", "SBC.Format"]), against: target)
+            expectClean(report, passed: isEncrypted ? 8 : 7)
+            if !isEncrypted { expectSkipped(report, "SBC.Sanitize.Cryptographic") }
+        }
+    }
+
+    @Test("A disk that is too small is not written, and the reason says so")
+    func small() throws {
+        let fixture = try ServerFixture(capacity: 1 << 20)
+        var target = ConformanceTarget(portal: fixture.address, targetName: ServerFixture.targetName)
+        target.allowsDataLoss = true
+        target.allowsErasure = true
+        let tests = ConformanceSuite.tests(groups: ["SBC.Sanitize", "SBC.Format"])
+        let report = try ConformanceSuite.run(tests, against: target)
+        let reason = "the disk has 2048 blocks, and the tests need 4096 of them (2 MiB)"
+        #expect(report.skipReasons.map(\.reason) == [reason] && report.skipReasons.first?.count == tests.count)
+        #expect(report.survey.contains("nothing is read or written: \(reason)"))
     }
 
     @Test("With CHAP both ways, no test of CHAP and login fails")
@@ -100,6 +130,14 @@ struct SuiteTests {
                 "\(test.name)")
             #expect(test.rule.hasSuffix("."), "\(test.name)")
         }
+    }
+
+    @Test("The README says how many there are")
+    func number() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let text = try String(contentsOf: root.appending(path: "README.md"), encoding: .utf8)
+        #expect(text.contains("ours or not: \(ConformanceSuite.tests.count) tests of its iSCSI"))
     }
 
     @Test("Groups, subjects and names choose tests")

@@ -1,5 +1,7 @@
 import Authentication
 import DiskDevice
+import Encryption
+import Glibc
 import ISCSI
 import ISCSIPort
 import Media
@@ -31,10 +33,15 @@ final class ServerFixture {
     /// A file that goes away with its owner.
     private final class TemporaryFile {
         let path = TemporaryPath(prefix: "carousel-conformance")
+
+        deinit { _ = unsafe unlink(path.path + ".key") }
     }
 
-    /// With disks of that protection information.
-    init(authentication: AuthenticationPolicy = .none, protection: ProtectionType? = nil) throws {
+    /// With disks of that length and protection information, encrypted under `userKey` if there is one.
+    init(
+        authentication: AuthenticationPolicy = .none, protection: ProtectionType? = nil, capacity: Int64 = 8 << 20,
+        userKey: UserKey? = nil
+    ) throws {
         engine = try FileEngine(threads: 2)
         var reactors: [Reactor] = []
         for index in 0..<2 {
@@ -48,7 +55,8 @@ final class ServerFixture {
         let copies = CopyManager()
         for (number, file) in files.enumerated() {
             let image = try RawDiskImage.create(
-                path: file.path.path, capacity: 8 << 20, blockSize: 512, protection: protection, engine: engine)
+                path: file.path.path, capacity: capacity, blockSize: 512, protection: protection, userKey: userKey,
+                engine: engine)
             let server = DiskDeviceServer(
                 image: image,
                 identity: DeviceIdentity(

@@ -244,6 +244,30 @@ final class EncryptedDiskTests {
         }
     }
 
+    @Test("an encrypted image that no disk has is served in the place of a new disk's")
+    func exchangedForNew() async throws {
+        let files = ["", ".key"].map { (path + "/disks/a.img" + $0, path + "/disks/b.img" + $0, path + "-copy" + $0) }
+        defer { try? FileManager.default.removeItem(atPath: path + "-copy.key") }
+        try await serveDevices(at: path) { [self] controller, devices in
+            try await controller.createDisk("a", spec)
+            #expect(try image(devices).fill(first: 0, with: content) == nil)
+        }
+        for (old, _, away) in files { try FileManager.default.moveItem(atPath: old, toPath: away) }
+        try await serveDevices(at: path) { [self] controller, _ in
+            try await controller.deleteDisk("a")
+            try await controller.createDisk("b", spec)
+        }
+        for (_, new, away) in files {
+            try FileManager.default.removeItem(atPath: new)
+            try FileManager.default.moveItem(atPath: away, toPath: new)
+        }
+        try await serveDevices(at: path) { [self] controller, devices in
+            let state = try await controller.disk("b").status.state
+            #expect(state == .serving)
+            #expect(try keepsContent(devices, "b"))
+        }
+    }
+
     @Test("a backup has the file with the key, and what is restored is served with the same user's key")
     func backup() async throws {
         try await serveDevices(at: path) { [self] controller, devices in

@@ -64,6 +64,7 @@ enum SBCErasureTests {
 
     private static let overwrite: UInt16 = 0x01
     private static let blockErase: UInt16 = 0x02
+    private static let cryptographicErase: UInt16 = 0x03
     /// IMMED.
     private static let immediate: UInt8 = 0x80
 
@@ -78,6 +79,21 @@ enum SBCErasureTests {
         var list: [UInt8] = [first, 0]
         list.appendBE16(UInt16(pattern.count))
         return list + pattern
+    }
+
+    /// Erases a disk by a service action without a list, and looks whether anything is left.
+    private static func expectErased(_ disk: Disk, _ action: UInt16, _ name: String, seed: Int) throws {
+        try disk.wire.need(name, OperationCode.sanitize, action)
+        try mark(disk, seed: seed)
+        try expectGood(try disk.wire.run(sanitize(action, flags: immediate)), name)
+        try waitUntilReady(disk, .sanitizeInProgress)
+        for (index, place) in places(disk).enumerated() {
+            let result = try disk.wire.run(.read(place, 1, blockLength: disk.blockLength))
+            // What WABEREQ or WACEREQ says of such blocks may be an error.
+            try require(
+                !result.isGood || result.dataIn != disk.pattern(1, seed: seed + index),
+                "other data than before in block \(place)", got: "the same")
+        }
     }
 
     private static let sanitize = [
@@ -98,17 +114,10 @@ enum SBCErasureTests {
             }
         },
         test("Sanitize.Erase", "5.30", "BLOCK ERASE leaves nothing of what blocks had.") { disk in
-            try disk.wire.need("SANITIZE, BLOCK ERASE", OperationCode.sanitize, blockErase)
-            try mark(disk, seed: 5)
-            try expectGood(try disk.wire.run(sanitize(blockErase, flags: immediate)), "SANITIZE, BLOCK ERASE")
-            try waitUntilReady(disk, .sanitizeInProgress)
-            for (index, place) in places(disk).enumerated() {
-                let result = try disk.wire.run(.read(place, 1, blockLength: disk.blockLength))
-                // What WABEREQ says of such blocks may be an error.
-                try require(
-                    !result.isGood || result.dataIn != disk.pattern(1, seed: 5 + index),
-                    "other data than before in block \(place)", got: "the same")
-            }
+            try expectErased(disk, blockErase, "SANITIZE, BLOCK ERASE", seed: 5)
+        },
+        test("Sanitize.Cryptographic", "5.30", "CRYPTOGRAPHIC ERASE leaves nothing of what blocks had.") { disk in
+            try expectErased(disk, cryptographicErase, "SANITIZE, CRYPTOGRAPHIC ERASE", seed: 12)
         },
         test(
             "Sanitize.Lists", "5.30", "Lists of OVERWRITE without a pattern or a count change nothing."
@@ -131,10 +140,8 @@ enum SBCErasureTests {
             try expectMarks(disk, seed: 6)
         },
         test("Sanitize.Unknown", "5.30", "A service action that is reserved meets INVALID FIELD IN CDB.") { disk in
-            guard
-                try disk.wire.support(OperationCode.sanitize, overwrite) != .none
-                    || disk.wire.support(OperationCode.sanitize, blockErase) != .none
-            else { throw TestEnd.skipped("the unit does not have SANITIZE") }
+            let actions = [overwrite, blockErase, cryptographicErase]
+            guard try actions.contains(where: { try disk.wire.support(OperationCode.sanitize, $0) != .none }) else { throw TestEnd.skipped("the unit does not have SANITIZE") }
             try mark(disk, seed: 7)
             for action: UInt16 in [0x00, 0x0F, 0x1E] {
                 try expectInvalidField(

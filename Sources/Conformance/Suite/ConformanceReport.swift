@@ -45,6 +45,15 @@ public struct ConformanceReport: Sendable {
     /// The counts of all tests.
     public var total: Count { counts { _ in "all" }.first ?? Count(name: "all") }
 
+    /// Why tests were skipped, and how many for that reason; the reasons of the most tests first.
+    public var skipReasons: [(reason: String, count: Int)] {
+        var counts: [String: Int] = [:]
+        for entry in entries {
+            if case .skipped(let reason) = entry.verdict { counts[reason, default: 0] += 1 }
+        }
+        return counts.map { (reason: $0.key, count: $0.value) }.sorted { ($1.count, $0.reason) < ($0.count, $1.reason) }
+    }
+
     /// Whether no test failed or remained open.
     public var isClean: Bool { total.failed == 0 && total.inconclusive == 0 }
 

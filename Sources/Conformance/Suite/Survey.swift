@@ -96,16 +96,25 @@ struct Survey: Sendable {
         }.filter { $0 != own }
     }
 
-    /// Whether reads and writes can be tested.
-    private var isDisk: Bool {
-        deviceType == 0 && blockCount >= Self.minimumBlockCount && (512...Self.maximumBlockLength).contains(blockLength)
+    /// Why reads and writes cannot be tested; nil when they can.
+    private var reasonAgainstDisk: String? {
+        guard deviceType == 0 else { return "the logical unit is no disk, but of device type \(deviceType)" }
+        guard blockCount > 0 else { return "READ CAPACITY(10) does not say how many blocks the disk has" }
+        guard (512...Self.maximumBlockLength).contains(blockLength) else {
+            return "the disk has blocks of \(blockLength) bytes, and the tests are for 512 to \(Self.maximumBlockLength)"
+        }
+        guard blockCount >= Self.minimumBlockCount else {
+            return "the disk has \(blockCount) blocks, and the tests need \(Self.minimumBlockCount) of them "
+                + "(\(Self.minimumBlockCount * blockLength >> 20) MiB)"
+        }
+        return nil
     }
 
     /// Why a test with that requirement makes no sense; nil when it does.
     func reasonAgainst(_ requirement: Requirement, _ target: ConformanceTarget) -> String? {
         switch requirement {
         case .disk:
-            isDisk ? nil : "the logical unit is no disk of \(Self.minimumBlockCount) blocks"
+            reasonAgainstDisk
         case .dataLoss:
             target.allowsDataLoss ? nil : "--data-loss is not given"
         case .erasure:
@@ -140,11 +149,8 @@ struct Survey: Sendable {
             "HeaderDigest \(hasHeaderDigest ? "CRC32C" : "None"), DataDigest \(hasDataDigest ? "CRC32C" : "None")",
             "command window \(commandWindow), MaxRecvDataSegmentLength \(maxRecvDataSegmentLength)",
         ]
-        if isDisk {
-            lines.append("disk of \(blockCount) blocks of \(blockLength) bytes")
-        } else {
-            lines.append("device type \(deviceType), which is not read or written")
-        }
+        if deviceType == 0 { lines.append("disk of \(blockCount) blocks of \(blockLength) bytes") }
+        if let reasonAgainstDisk { lines.append("nothing is read or written: \(reasonAgainstDisk)") }
         return lines
     }
 }

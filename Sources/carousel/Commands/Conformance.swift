@@ -135,7 +135,20 @@ struct ConformanceRun: ParsableCommand {
             counts.map {
                 [$0.name, "\($0.passed)", "\($0.failed)", "\($0.skipped)", "\($0.inconclusive)", "\($0.total)"]
             }, empty: "no tests")
-        return (report.survey.map { "target: \($0)" } + ["", table]).joined(separator: "\n")
+        let lines = report.survey.map { "target: \($0)" } + ["", table] + skipReasons(report)
+        return lines.joined(separator: "\n")
+    }
+
+    /// How many reasons for skipping tests the text has; --json has one for each.
+    private static let reasonLimit = 8
+
+    /// Why tests were skipped: the reasons of the most tests first.
+    private static func skipReasons(_ report: ConformanceReport) -> [String] {
+        let counts = report.skipReasons
+        guard !counts.isEmpty else { return [] }
+        let lines = counts.prefix(reasonLimit).map { "skipped: \($0.count), as \($0.reason)" }
+        let rest = counts.dropFirst(reasonLimit).reduce(0) { $0 + $1.count }
+        return [""] + lines + (rest == 0 ? [] : ["skipped: \(rest), for other reasons, which --json has"])
     }
 }
 
