@@ -141,7 +141,9 @@ enum SBCErasureTests {
         },
         test("Sanitize.Unknown", "5.30", "A service action that is reserved meets INVALID FIELD IN CDB.") { disk in
             let actions = [overwrite, blockErase, cryptographicErase]
-            guard try actions.contains(where: { try disk.wire.support(OperationCode.sanitize, $0) != .none }) else { throw TestEnd.skipped("the unit does not have SANITIZE") }
+            guard try actions.contains(where: { try disk.wire.support(OperationCode.sanitize, $0) != .none }) else {
+                throw TestEnd.skipped("the unit does not have SANITIZE")
+            }
             try mark(disk, seed: 7)
             for action: UInt16 in [0x00, 0x0F, 0x1E] {
                 try expectInvalidField(

@@ -101,7 +101,7 @@ struct Survey: Sendable {
         guard deviceType == 0 else { return "the logical unit is no disk, but of device type \(deviceType)" }
         guard blockCount > 0 else { return "READ CAPACITY(10) does not say how many blocks the disk has" }
         guard (512...Self.maximumBlockLength).contains(blockLength) else {
-            return "the disk has blocks of \(blockLength) bytes, and the tests are for 512 to \(Self.maximumBlockLength)"
+            return "the disk has blocks of \(blockLength) bytes, and the tests know 512 to \(Self.maximumBlockLength)"
         }
         guard blockCount >= Self.minimumBlockCount else {
             return "the disk has \(blockCount) blocks, and the tests need \(Self.minimumBlockCount) of them "
