@@ -86,6 +86,7 @@ final class DiskOperationTests {
             try await serveDevices(at: path) { [self] controller, devices in
                 let disk = try await controller.disk("a")
                 #expect(disk.status.operation?.method == .overwrite && disk.status.operation?.state == .failed)
+                #expect(disk.status.operation?.percent == nil)
                 #expect(disk.status.problem?.contains("SANITIZE (overwrite) has failed") == true)
                 #expect(disk.status.state == .serving)
                 let problems = try await controller.status().problems

@@ -56,8 +56,8 @@ public enum OperationState: String, FieldWord, Codable {
 public struct OperationSummary: Record, Codable {
     public var method = OperationMethod.format
     public var state = OperationState.running
-    /// How much of it is done, while it goes on.
-    public var percent = 0
+    /// How much of it is done; nil when it has failed.
+    public var percent: Int?
 
     public init() {}
 
@@ -68,7 +68,7 @@ public struct OperationSummary: Record, Codable {
             "method", \.method, OperationMethod.type, .required,
             help: "How SANITIZE goes through all blocks, or 'format' for FORMAT UNIT."),
         Field("state", \.state, OperationState.type, .required, help: "Whether it goes on, or has failed."),
-        Field("percent", \.percent, .percent(0...100), .required, help: "How much of it is done, while it goes on."),
+        Field("percent", \.percent, .percent(0...100), help: "How much of it is done, while it goes on."),
     ]
 }
 
