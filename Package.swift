@@ -129,7 +129,7 @@ let package = Package(
         .target(name: "CBench"),
         .executableTarget(
             name: "carousel-bench",
-            dependencies: ["CBench", "Bytes", "Platform", "SCSI", "ISCSI", "Initiator", argumentParser],
+            dependencies: ["CBench", "Bytes", "Platform", "SCSI", "Media", "ISCSI", "Initiator", argumentParser],
             swiftSettings: settings),
 
         // MARK: Tests
@@ -196,7 +196,8 @@ let package = Package(
         tests("carousel", ["Conformance", "Console", "ISCSI", "Initiator", "Management", "Resources", argumentParser]),
         .testTarget(
             name: "carousel-benchTests",
-            dependencies: ["carousel-bench", "Bytes", "Initiator", "Platform", "TestSupport"], swiftSettings: settings),
+            dependencies: ["carousel-bench", "Bytes", "Initiator", "Platform", "TestSupport", argumentParser],
+            swiftSettings: settings),
         // Rules of the repository itself: imports, file lengths, doc pages, left-overs.
         .testTarget(name: "RepositoryTests", swiftSettings: settings),
     ],

@@ -8,3 +8,9 @@ int64_t cbench_process_nanoseconds(int process) {
     if (clock_getcpuclockid(process, &clock) != 0 || clock_gettime(clock, &time) < 0) return -1;
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
+
+int64_t cbench_thread_nanoseconds(void) {
+    struct timespec time;
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) < 0) return -1;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}

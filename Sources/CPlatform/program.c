@@ -181,3 +181,38 @@ ssize_t cplatform_program_output(
 }
 
 const char *cplatform_signal_name(int number) { return sigabbrev_np(number); }
+
+int cplatform_program_start(char *const *words, int *process) {
+    int ends[2];
+    int code = make_pipe(ends);
+    if (code != 0) return code;
+    pid_t started = 0;
+    code = start(words, ends[1], ends[1], &started);
+    close(ends[1]);
+    if (code != 0) {
+        close(ends[0]);
+        return -code;
+    }
+    *process = started;
+    return ends[0];
+}
+
+ssize_t cplatform_program_read(int input, void *bytes, size_t size, int milliseconds) {
+    struct pollfd ready = {.fd = input, .events = POLLIN};
+    int found = poll(&ready, 1, milliseconds);
+    if (found == 0 || (found < 0 && errno == EINTR)) return -EAGAIN;
+    if (found < 0) return -errno;
+    ssize_t count = read(input, bytes, size);
+    return count < 0 ? (errno == EINTR ? -EAGAIN : -errno) : count;
+}
+
+int cplatform_program_end(int process, int kills, int *status) {
+    int ended = 0;
+    // With what it has started.
+    if (kills) kill(-process, SIGKILL);
+    int found = waitpid(process, &ended, kills ? 0 : WNOHANG);
+    if (found == 0 || (found < 0 && errno == EINTR)) return -EAGAIN;
+    if (found < 0) return -errno;
+    *status = WIFEXITED(ended) ? WEXITSTATUS(ended) : -WTERMSIG(ended);
+    return 0;
+}

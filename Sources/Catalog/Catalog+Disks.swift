@@ -12,6 +12,8 @@ public struct DiskRecord: Hashable, Sendable {
     public let image: String
     /// Whether the image belongs to the user and is kept when the disk is deleted.
     public let imageIsExternal: Bool
+    /// The name of the node of the image that the disk shows; nil where an image is one disk.
+    public let node: String?
     /// Whether its medium, a removable one, is ejected.
     public let isEjected: Bool
 
@@ -44,16 +46,16 @@ public struct DiskRecord: Hashable, Sendable {
 
 extension Catalog {
     static let disks = """
-        SELECT resource.*, logicalUnit.id AS unit, serialNumber, naaIdentifier, image, imageIsExternal,
+        SELECT resource.*, logicalUnit.id AS unit, serialNumber, naaIdentifier, image, node, imageIsExternal,
             EXISTS (SELECT 1 FROM ejectedDisk WHERE ejectedDisk.id = diskImage.id) AS isEjected
         FROM resource JOIN diskImage ON diskImage.resource = resource.id
             JOIN logicalUnit ON logicalUnit.id = diskImage.id
         """
 
     /// Adds a disk in phase `creating`, unless it is told another one, with a new identity and its target `targetName`,
-    /// where it is logical unit 0. Its spec has the size.
+    /// where it is logical unit 0. Its spec has the size. `node` is the name of the node of the image that it shows.
     public func addDisk(
-        name: String, targetName: String, _ spec: Disk.Spec, image: String, imageIsExternal: Bool,
+        name: String, targetName: String, _ spec: Disk.Spec, image: String, node: String? = nil, imageIsExternal: Bool,
         created: Date, phase: RecordPhase = .creating, event: NewEvent? = nil
     ) throws(CatalogError) -> DiskRecord {
         if let fault = DiskRecord.fault(in: spec) { throw .conflict("disk '\(name)': \(fault)") }
@@ -62,12 +64,12 @@ extension Catalog {
             let resource = try Self.insert(
                 Disk.self, named: name, spec, created: created, phase: phase, in: database)
             try database.execute(
-                sql: "INSERT INTO diskImage (id, resource, image, imageIsExternal) VALUES (?, ?, ?, ?)",
-                arguments: [identity.id, resource.id, image, imageIsExternal])
+                sql: "INSERT INTO diskImage (id, resource, image, node, imageIsExternal) VALUES (?, ?, ?, ?, ?)",
+                arguments: [identity.id, resource.id, image, node ?? "", imageIsExternal])
             try Self.addTarget(targetName, logicalUnits: [identity.id], in: database)
             return DiskRecord(
-                identity: identity, resource: resource, image: image, imageIsExternal: imageIsExternal, isEjected: false
-            )
+                identity: identity, resource: resource, image: image, imageIsExternal: imageIsExternal, node: node,
+                isEjected: false)
         }
     }
 
@@ -101,6 +103,16 @@ extension Catalog {
         }
     }
 
+    /// The disks whose image is `image`, by name.
+    public func disks(image: String) throws(CatalogError) -> [DiskRecord] {
+        try read { database in
+            try Row.fetchAll(
+                database, sql: "\(Self.disks) WHERE resource.kind = 'disk' AND image = ? ORDER BY name",
+                arguments: [image]
+            ).map(DiskRecord.init(row:))
+        }
+    }
+
     /// Removes the disk `name`, its identity and its target.
     public func removeDisk(named name: String) throws(CatalogError) {
         try remove { database in
@@ -117,10 +129,11 @@ extension Catalog {
 extension DiskRecord {
     init(row: Row) {
         let naaIdentifier: Int64 = row["naaIdentifier"]
+        let node: String = row["node"]
         self.init(
             identity: LogicalUnitIdentity(
                 id: row["unit"], serialNumber: row["serialNumber"], naaIdentifier: UInt64(bitPattern: naaIdentifier)),
             resource: StoredResource(row: row), image: row["image"], imageIsExternal: row["imageIsExternal"],
-            isEjected: row["isEjected"])
+            node: node.isEmpty ? nil : node, isEjected: row["isEjected"])
     }
 }

@@ -13,16 +13,22 @@ extension Schema {
                 """)
         for table in countedTables {
             try database.execute(
-                sql: """
-                    INSERT INTO deviceCount (tableName, number) SELECT '\(table)', count(*) FROM \(table);
-                    CREATE TRIGGER \(table)CountedIn AFTER INSERT ON \(table) BEGIN
-                        UPDATE deviceCount SET number = number + 1 WHERE tableName = '\(table)';
-                    END;
-                    CREATE TRIGGER \(table)CountedOut AFTER DELETE ON \(table) BEGIN
-                        UPDATE deviceCount SET number = number - 1 WHERE tableName = '\(table)';
-                    END;
-                    """)
+                sql: "INSERT INTO deviceCount (tableName, number) SELECT '\(table)', count(*) FROM \(table);")
+            try countRows(of: table, database)
         }
+    }
+
+    /// Has the number of rows of `table` follow what comes and goes.
+    static func countRows(of table: String, _ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TRIGGER \(table)CountedIn AFTER INSERT ON \(table) BEGIN
+                    UPDATE deviceCount SET number = number + 1 WHERE tableName = '\(table)';
+                END;
+                CREATE TRIGGER \(table)CountedOut AFTER DELETE ON \(table) BEGIN
+                    UPDATE deviceCount SET number = number - 1 WHERE tableName = '\(table)';
+                END;
+                """)
     }
 
     private static let countedTables = ["diskImage", "library", "cartridge"]

@@ -3,11 +3,11 @@ import GRDB
 /// The schema and its history (the steps after the first are in `Schema+Access.swift`, `Catalog+NameService.swift`,
 /// `Schema+Phases.swift`, `Schema+AccessLevels.swift`, `Schema+Events.swift`, `Schema+Resources.swift`,
 /// `Catalog+Reservations.swift`, `Schema+Counts.swift`, `Catalog+AccessStates.swift`, `Catalog+Parameters.swift`,
-/// `Catalog+Ejections.swift` and `Schema+Numbers.swift`). A released migration is never edited; a change is a new
-/// migration and a higher `version`, written to `PRAGMA user_version` in the same transaction.
+/// `Catalog+Ejections.swift`, `Schema+Numbers.swift` and `Schema+Nodes.swift`). A released migration is never edited; a
+/// change is a new migration and a higher `version`, written to `PRAGMA user_version` in the same transaction.
 enum Schema {
     /// The version that this code reads and writes.
-    static let version = 13
+    static let version = 14
 
     /// `PRAGMA application_id`: "Caro", which tells a catalog from other databases.
     static let applicationID = 0x4361_726F
@@ -16,7 +16,7 @@ enum Schema {
     static let migrations: [@Sendable (Database) throws -> Void] = [
         createTables, addAccess, addNameServer, addPhases, addAccessLevels, addEvents, addResources,
         addReservations, addCounts, addAccessStates, addParameters, addEjections,
-        addNumbers,
+        addNumbers, addNodes,
     ]
 
     private static func createTables(_ database: Database) throws {

@@ -61,6 +61,11 @@ struct BlockExtent: Equatable {
         first <= blockCount && count <= blockCount - first
     }
 
+    /// All from its first block on; nothing when that is behind the end.
+    func toEnd(_ blockCount: UInt64) -> BlockExtent {
+        BlockExtent(first: first, count: blockCount - min(first, blockCount))
+    }
+
     /// Whether a block is in both.
     func overlaps(_ other: BlockExtent) -> Bool {
         first <= other.first ? other.count > 0 && other.first - first < count : other.overlaps(self)

@@ -35,7 +35,7 @@ extension DiskDeviceServer {
         guard let data = task.dataOut.lease.take() else { return task.good() }
         let extent = writtenExtent(task, data)
         let request = task.fileRequest
-        image.beginWriting(request)
+        if let sense = beginWriting(task) { return task.fail(sense) }
         request.payload.lease = consume data
         image.prepareAtomicWrite(request, first: extent.first, blocks: extent.count)
         atomicWriteCount.add(1, ordering: .acquiringAndReleasing)

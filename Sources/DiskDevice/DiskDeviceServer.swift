@@ -46,13 +46,13 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// What the copy manager of this disk shares with those of others.
     let copyManager: CopyManager
 
-    /// NUMBER OF LOGICAL BLOCKS. It only grows.
+    /// NUMBER OF LOGICAL BLOCKS. It only grows, unless the content is replaced.
     private let blockTotal: Atomic<UInt64>
     /// `Conditions`.
     private let conditionWord: Atomic<UInt32>
     /// The operation on all blocks, if there is one.
     let operations = Lock(MediumOperationState())
-    /// Counts the ejections that have begun: `mediumGeneration`.
+    /// Counts the ejections that have begun, and the contents that have come: `mediumGeneration`.
     let ejectionCount = Atomic<UInt32>(0)
     /// Whether the medium is being ejected or loaded.
     let isMoving = Atomic<Bool>(false)
@@ -70,8 +70,8 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
     /// A disk over `image`, of a removable one also with its medium ejected. Whether data go past the page cache is
     /// the image's matter here (`DiskImage.setDirect`), and `setCachePolicy`'s later. Copies find the disks of
     /// `copyManager`. When an operation on all blocks changes the type of protection information, also one that goes on
-    /// from now, `protectionKeeper` keeps it. `operationWatcher` is told of such operations, on a thread that must not be
-    /// kept.
+    /// from now, `protectionKeeper` keeps it. `operationWatcher` is told of such operations, on a thread that must not
+    /// be kept.
     public init(
         image: any DiskImage, identity: DeviceIdentity, attributes: DiskAttributes = DiskAttributes(),
         isReadOnly: Bool = false, isEjected: Bool = false, cache: DiskCachePolicy = .writeBack,
@@ -91,12 +91,14 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         modePages = DiskModePage.all(cache, isProtected: image.protection != nil)
         writeCache = Atomic(cache != .writeThrough)
         conditionWord = Atomic(isEjected && attributes.isRemovable ? Conditions.ejected.rawValue : 0)
-        writeProtection = Atomic(isReadOnly ? WriteProtection.readOnly.rawValue : 0)
+        let reasons: WriteProtection = isReadOnly ? .readOnly : []
+        writeProtection = Atomic(reasons.union(image.isReadOnly ? .image : []).rawValue)
         self.copyManager = copyManager
         self.protectionKeeper = protectionKeeper
         self.operationWatcher = operationWatcher
         representedBlocks = RepresentedBlocks(writeGate)
         whenLosing {}
+        image.observeReplacement { [weak self] in self?.contentReplaced() }
         resumeOperation()
     }
 
@@ -191,17 +193,32 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         attachedNexuses.establishUnitAttention(.capacityDataHasChanged)
     }
 
+    /// Tells every nexus that the disk has another content, of another capacity perhaps: commands that have begun with
+    /// the former one do not go on with this one. The image says so by itself (`DiskImage.observeReplacement`).
+    public func contentReplaced() {
+        let count = image.blockCount
+        let hasOtherCapacity = blockTotal.exchange(count, ordering: .acquiringAndReleasing) != count
+        // Commands that have looked at it before find another number later, and reads that are under way are repeated.
+        ejectionCount.wrappingAdd(1, ordering: .acquiringAndReleasing)
+        atomicWriteCount.wrappingAdd(2, ordering: .acquiringAndReleasing)
+        representedBlocks.cancelAll()
+        _ = writeProtection.set(WriteProtection.image, image.isReadOnly)
+        if hasOtherCapacity { replaceThresholdPage() }
+        attachedNexuses.establishUnitAttention(.mediumMayHaveChanged)
+        if hasOtherCapacity { attachedNexuses.establishUnitAttention(.capacityDataHasChanged) }
+    }
+
     // MARK: Commands
 
     public func begin(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        if attributes.isRemovable { task.noteMediumGeneration(mediumGeneration) }
+        task.noteMediumGeneration(mediumGeneration)
         return table.begin(command, self, task, nexus)
     }
 
     public func execute(_ command: Int, _ task: SCSITask, _ nexus: ITLNexus) -> CommandProgress {
-        // The medium may have gone since the Data-Out was asked for.
-        if attributes.isRemovable, !commands.conditions(command).contains(.allowedWhenNotReady),
-            let sense = notReadySense ?? otherMediumSense(task)
+        // The medium may have gone since the Data-Out was asked for, or have another content.
+        if !commands.conditions(command).contains(.allowedWhenNotReady),
+            let sense = attributes.isRemovable ? notReadySense ?? otherMediumSense(task) : otherMediumSense(task)
         {
             task.dataOut.lease = nil
             return task.fail(sense)
@@ -244,13 +261,13 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         conditions.isEmpty ? nil : conditionSense()
     }
 
-    /// One more with each ejection that begins.
+    /// One more with each ejection that begins, and each content that takes the place of another.
     public var mediumGeneration: UInt32 { ejectionCount.load(ordering: .acquiring) }
 
     public var writeProtectionSense: SenseData? {
         let reasons = WriteProtection(rawValue: writeProtection.load(ordering: .relaxed))
         guard !reasons.isEmpty else { return nil }
-        return SenseData(.dataProtect, reasons.contains(.readOnly) ? .writeProtected : .softwareWriteProtected)
+        return SenseData(.dataProtect, reasons == .software ? .softwareWriteProtected : .writeProtected)
     }
 
     // MARK: Mode pages
@@ -363,11 +380,21 @@ public final class DiskDeviceServer: DeviceServer, Sendable {
         {
             return sense
         }
-        return attributes.isRemovable && hasMedium ? otherMediumSense(task) : nil
+        return hasMedium ? otherMediumSense(task) : nil
     }
 
-    /// What a command ends with that has begun with a medium which was ejected since; its data are not for this one.
-    private func otherMediumSense(_ task: SCSITask) -> SenseData? {
+    /// Notes that a command is about to change blocks; what it ends with when the medium, or its content, is not the
+    /// one any more that it has begun with.
+    func beginWriting(_ task: SCSITask) -> SenseData? {
+        image.beginWriting(task.fileRequest)
+        // In this order: a content that comes from now on is one of which the image knows that the command is not for
+        // it.
+        return otherMediumSense(task)
+    }
+
+    /// What a command ends with that has begun with a medium which was ejected since, or with a content that was
+    /// replaced; its data are not for this one.
+    func otherMediumSense(_ task: SCSITask) -> SenseData? {
         task.mediumGeneration == mediumGeneration ? nil : SenseData(.unitAttention, .mediumMayHaveChanged)
     }
 

@@ -23,6 +23,10 @@ extension DiskDeviceServer {
             return task.failInvalidField(byte: isLong ? 12 : 7)
         }
         image.prepareMarking(task.fileRequest, first: first)
+        if let sense = otherMediumSense(task) {
+            task.fileRequest.medium = nil
+            return task.fail(sense)
+        }
         return submit(task, .mark)
     }
 
@@ -119,7 +123,7 @@ extension DiskDeviceServer {
             return task.fail(sense)
         }
         guard image.hasMarks else { return task.good() }
-        image.beginWriting(task.fileRequest)
+        if let sense = beginWriting(task) { return task.fail(sense) }
         return reassignNext(task, blocks)
     }
 

@@ -27,7 +27,10 @@ extension DiskDeviceServer {
         for index in 0..<count where !Self.unmapExtent(list.rawSpan, index).isInside(blockCount) {
             return task.fail(.illegalRequest, .logicalBlockAddressOutOfRange)
         }
-        image.beginWriting(task.fileRequest)
+        if let sense = beginWriting(task) {
+            task.dataOut.lease = nil
+            return task.fail(sense)
+        }
         return deallocateNext(task)
     }
 
@@ -145,7 +148,10 @@ extension DiskDeviceServer {
 
     func writeSame(_ task: SCSITask) -> CommandProgress {
         let extent = writeSameExtent(task)
-        image.beginWriting(task.fileRequest)
+        if let sense = beginWriting(task) {
+            task.dataOut.lease = nil
+            return task.fail(sense)
+        }
         if carriesProtection(task) { return writeSameProtected(task) }
         guard let data = task.dataOut.lease.take() else { return writeSameZeros(task, isProtected: false) }
         if data.bytes.isAllZero { return writeSameZeros(task) }

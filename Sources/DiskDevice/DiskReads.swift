@@ -103,7 +103,7 @@ extension DiskDeviceServer {
     /// Ends a command whose read has failed: reads one block after another, from `progressCount` on, to find the
     /// first bad one. The file request still has its lease.
     func findBadBlock(_ task: SCSITask) -> CommandProgress {
-        if let sense = protectionSense(task) {
+        if let sense = protectionSense(task) ?? otherMediumSense(task) {
             task.fileRequest.payload.lease = nil
             return task.fail(sense)
         }
@@ -118,7 +118,7 @@ extension DiskDeviceServer {
             return findBadBlock(task)
         }
         task.fileRequest.payload.lease = nil
-        if let sense = protectionSense(task) { return task.fail(sense) }
+        if let sense = protectionSense(task) ?? otherMediumSense(task) { return task.fail(sense) }
         // When each block alone can be read now, the first is as good as any.
         let bad = result == .done ? 0 : UInt64(task.progressCount)
         return task.fail(
@@ -142,7 +142,7 @@ extension DiskDeviceServer {
     /// What to bring: a length of zero means all that follows (SBC-4 table 63).
     private func prefetchExtent(_ task: SCSITask) -> BlockExtent {
         let extent = BlockExtent(task.commandDescriptorBlock)
-        return extent.count > 0 ? extent : BlockExtent(first: extent.first, count: blockCount - extent.first)
+        return extent.count > 0 ? extent : extent.toEnd(blockCount)
     }
 
     private func prefetchNext(_ task: SCSITask) -> CommandProgress {

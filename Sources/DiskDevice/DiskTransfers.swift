@@ -194,9 +194,12 @@ extension DiskDeviceServer {
     /// medium error: it can end, and initiators that know thin provisioning wait for that (SBC-4 clause 4.7.3.6).
     static func writeFailure(_ failure: MediaFailure, block: UInt64?) -> SenseData {
         let information = block.map { Int64(bitPattern: $0) }
-        return failure == .hostFull
-            ? SenseData(.dataProtect, .spaceAllocationFailed, information: information)
-            : SenseData(.mediumError, .writeError, information: information)
+        return switch failure {
+        case .hostFull: SenseData(.dataProtect, .spaceAllocationFailed, information: information)
+        case .writeProtected: SenseData(.dataProtect, .writeProtected)
+        case .replaced: SenseData(.unitAttention, .mediumMayHaveChanged)
+        default: SenseData(.mediumError, .writeError, information: information)
+        }
     }
 
     /// Ends a command that could not write all of what begins at `block`, where that is known.

@@ -114,7 +114,7 @@ extension DiskDeviceServer {
     func writeAndVerify(_ task: SCSITask) -> CommandProgress {
         guard let data = task.dataOut.lease.take() else { return task.good() }
         let extent = writtenExtent(task, data)
-        image.beginWriting(task.fileRequest)
+        if let sense = beginWriting(task) { return task.fail(sense) }
         task.fileRequest.payload.lease = consume data
         return writeBeforeVerifyNext(task, extent) ?? task.good()
     }

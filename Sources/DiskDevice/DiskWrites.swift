@@ -33,7 +33,7 @@ extension DiskDeviceServer {
         _ task: SCSITask, _ lease: consuming BufferLease, leaseOffset: Int, _ extent: BlockExtent
     ) -> CommandProgress {
         let request = task.fileRequest
-        image.beginWriting(request)
+        if let sense = beginWriting(task) { return task.fail(sense) }
         let isShort = byteCount(extent.count) <= Self.inlineWriteLimit && protection(task) == nil
         if isShort {
             switch image.writeCached(

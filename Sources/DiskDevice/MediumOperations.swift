@@ -131,7 +131,7 @@ extension DiskDeviceServer {
         if let sense = operations.withLock({ Self.refusal(operation, $0.phase) }) { return task.fail(sense) }
         guard hasMedium else { return task.fail(.notReady, .mediumNotPresent) }
         if isStopped { return task.fail(.notReady, .initializingCommandRequired) }
-        image.beginWriting(task.fileRequest)
+        if let sense = beginWriting(task) { return task.fail(sense) }
         if let failure = image.loss(since: task.fileRequest) { return failWrite(task, failure, block: nil) }
         let answer = changeOperation { state -> Answer in
             var previous: MediumOperation?

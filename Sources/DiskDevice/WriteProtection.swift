@@ -8,6 +8,8 @@ struct WriteProtection: OptionSet {
     static let readOnly = WriteProtection(rawValue: 1)
     /// SWP of the Control mode page (SBC-4 clause 4.12).
     static let software = WriteProtection(rawValue: 2)
+    /// The image is never written.
+    static let image = WriteProtection(rawValue: 4)
 }
 
 extension Atomic<UInt8> {

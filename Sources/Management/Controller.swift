@@ -102,7 +102,10 @@ public final class Controller: Sendable {
             try plane.start(portals: portals, demo: demo, isStrict: isStrict)
         }
         let task = Task { [weak self] in
-            while (try? await Task.sleep(for: .seconds(Limit.roundSeconds))) != nil { await self?.reconcile() }
+            while (try? await Task.sleep(for: .seconds(Limit.roundSeconds))) != nil {
+                await self?.reconcile()
+                await self?.takeDueSnapshots()
+            }
         }
         rounds.withLock { $0 = task }
     }
@@ -185,8 +188,8 @@ public final class Controller: Sendable {
         guard case (let job, .media(let name))? = found else { return }
         throw ManagementError(
             .inUse,
-            "the media of '\(name)' are being copied by job \(job), a backup, or wait for that; wait for its end with "
-                + "'carousel job wait \(job)', or cancel it")
+            "the media of '\(name)' are being copied by job \(job), \((try? jobs.job(job).summary.work) ?? "a copy"), "
+                + "or wait for that; wait for its end with 'carousel job wait \(job)', or cancel it")
     }
 
     /// Does `body`, which changes nothing, on a thread for queries; `.long` when it looks at files of cartridges.

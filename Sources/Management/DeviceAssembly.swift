@@ -4,6 +4,24 @@ public import ISNSClient
 public import Platform
 public import Resources
 
+/// A disk or a snapshot in an image of several.
+public struct ImageNode: Hashable, Sendable {
+    /// That of the disk, or `DISK@NAME`.
+    public let name: String
+    public let isSnapshot: Bool
+    /// In bytes.
+    public let size: Int64
+    /// The bytes of a logical block.
+    public let blockSize: Int
+
+    public init(name: String, isSnapshot: Bool, size: Int64, blockSize: Int) {
+        self.name = name
+        self.isSnapshot = isSnapshot
+        self.size = size
+        self.blockSize = blockSize
+    }
+}
+
 /// Why a cartridge cannot be used.
 public struct CartridgeProblem: Hashable, Sendable {
     /// Whether its files are missing or damaged, or the host does not let them be used.
@@ -134,10 +152,52 @@ public protocol DeviceAssembly: Sendable {
     /// Has the file or folder at `path` answer, if it is there: waits for ever when it does not.
     func touch(_ path: String)
     /// Opens the image, an encrypted one with `userKey`, and offers the disk's target, to nobody until `admit` or
-    /// `configure` says to whom.
+    /// `configure` says to whom. It gives the size of the disk, which may have grown in an image of several disks.
     func startDisk(
         _ disk: DiskRecord, imagePath: String, userKey: UserKey?, targetName: String
+    ) throws(ManagementError) -> Int64
+    /// Takes what is the disk's alone out of an image that has more than this disk; what others need stays. Nothing is
+    /// done of a disk that shows a snapshot, or that the image does not have.
+    func removeNode(of disk: DiskRecord, imagePath: String) throws(ManagementError)
+    /// The disks and snapshots in the image at `path`.
+    func nodes(inImage path: String) throws(ManagementError) -> [ImageNode]
+    /// What is wrong in the image of several disks at `path`, which may be in use: a sentence each. It takes long.
+    func check(image path: String) throws(ManagementError) -> [String]
+    /// The snapshots in the image at `path`, the oldest first.
+    func snapshots(inImage path: String) throws(ManagementError) -> [ImageSnapshot]
+    /// Makes snapshots of running disks, all at one instant, or none.
+    func takeSnapshots(_ wanted: [NewSnapshot], time: CalendarTime) throws(ManagementError)
+    /// Takes a snapshot out of the image at `path`; what only it has is freed later.
+    func deleteSnapshot(_ name: String, inImage path: String, time: CalendarTime) throws(ManagementError)
+    /// Keeps a snapshot from being deleted until then.
+    func lockSnapshot(_ name: String, until: CalendarTime, inImage path: String) throws(ManagementError)
+    /// Puts what is the disk's alone into the image of several, beginning as `snapshot` is.
+    func addNode(
+        of disk: DiskRecord, from snapshot: String, imagePath: String, time: CalendarTime
     ) throws(ManagementError)
+    /// Makes the running disk what `snapshot` is, and what it is now a snapshot of the name `name`; initiators learn of
+    /// it. Gives the size that it has then.
+    func rollBack(
+        _ disk: DiskRecord, to snapshot: String, keeping name: String, time: CalendarTime
+    ) throws(ManagementError) -> Int64
+    /// The bytes that two of the disks and snapshots in the image at `path` do not have in common, from the byte
+    /// `after` on, in ascending order: at most `limit` ranges; fewer mean that there are no more.
+    func differences(
+        inImage path: String, from first: String, to second: String, after offset: Int64, limit: Int
+    ) throws(ManagementError) -> [Range<Int64>]
+    /// Calls `body` with what is on the running disk, or with what `node` of its image, a disk or a snapshot, holds. It
+    /// takes long; the caller sees to it that nothing of that is deleted or changed meanwhile.
+    func read(
+        _ disk: DiskRecord, node: String?, imagePath: String,
+        _ body: (any DiskContent) throws(ManagementError) -> Void
+    ) throws(ManagementError)
+    /// Has `body` write the content of a new disk, which is not offered yet; durable on return.
+    func fill(
+        _ disk: DiskRecord, imagePath: String, userKey: UserKey?,
+        _ body: (ContentWriter) throws(ManagementError) -> Void
+    ) throws(ManagementError)
+    /// Makes durable what was written to the disk, if it runs.
+    func synchronize(_ disk: DiskRecord) throws(ManagementError)
     /// Makes the running disk and its image `size` bytes long, which is more than before; initiators learn of the
     /// change.
     func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError)

@@ -5,6 +5,7 @@ import Platform
 import Resources
 
 import enum Media.DiskImageError
+import class Media.FamilyFile
 import class Media.RawDiskImage
 import enum SCSI.ProtectionType
 
@@ -156,6 +157,38 @@ extension StateFolder {
             throw ManagementError(
                 .system, "cannot make \(path), \(ByteSize.format(size)) long: \(Self.reason(error))")
         }
+    }
+
+    /// Makes the file of a disk with snapshots, durable on return, with `name` as the only head; nothing may be at
+    /// `path`, and nothing is when this throws.
+    func createFamily(at path: String, size: Int64, blockSize: Int, name: String) throws(ManagementError) {
+        try Effect.begin()
+        if !exists(Self.parent(of: path)) { try createFolder(Self.parent(of: path)) }
+        do {
+            try gate?(path)
+            let file = try FamilyFile.create(
+                path: path, capacity: size, blockSize: blockSize, name: name, time: CalendarTime.current(),
+                uuid: Self.newUUID())
+            do {
+                try effect("synchronize", on: path) { file.close()?.errorNumber ?? 0 }
+            } catch {
+                try? removeIfThere(path)
+                throw error
+            }
+        } catch let error as DiskImageError {
+            throw ManagementError(.system, "cannot make \(path) for a disk of \(ByteSize.format(size)): \(error)")
+        } catch {
+            throw ManagementError(
+                .system, "cannot make \(path) for a disk of \(ByteSize.format(size)): \(Self.reason(error))")
+        }
+    }
+
+    private static func newUUID() -> [UInt8] {
+        let uuid = UUID().uuid
+        return [
+            uuid.0, uuid.1, uuid.2, uuid.3, uuid.4, uuid.5, uuid.6, uuid.7, uuid.8, uuid.9, uuid.10, uuid.11, uuid.12,
+            uuid.13, uuid.14, uuid.15,
+        ]
     }
 
     /// Makes the folder `path`, for the owner only; its name is durable on return.

@@ -12,6 +12,10 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     case marked
     /// The protection information of a block does not fit it.
     case protection
+    /// The medium is a snapshot, which is not written.
+    case writeProtected
+    /// The medium has other content than when the command began: nothing was done.
+    case replaced
     /// The host's device failed with this error number: a hardware or medium error.
     case device(Int32)
 
@@ -23,6 +27,10 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
     static let protectionNumber: Int32 = 4098
     /// What stands for `corrupt` there.
     static let corruptNumber: Int32 = 4099
+    /// What stands for `writeProtected` there.
+    static let writeProtectedNumber: Int32 = 4100
+    /// What stands for `replaced` there.
+    static let replacedNumber: Int32 = 4101
 
     /// The failure that an error number, or `truncatedNumber`, stands for.
     init(errorNumber: Int32) {
@@ -32,6 +40,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case Self.markedNumber: self = .marked
         case Self.protectionNumber: self = .protection
         case Self.corruptNumber: self = .corrupt
+        case Self.writeProtectedNumber: self = .writeProtected
+        case Self.replacedNumber: self = .replaced
         default: self = .device(errorNumber)
         }
     }
@@ -44,6 +54,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case .corrupt: Self.corruptNumber
         case .marked: Self.markedNumber
         case .protection: Self.protectionNumber
+        case .writeProtected: Self.writeProtectedNumber
+        case .replaced: Self.replacedNumber
         case .device(let code): code
         }
     }
@@ -61,6 +73,8 @@ public enum MediaFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case .corrupt: "the data do not match their checksum"
         case .marked: "a block is marked as unreadable"
         case .protection: "a block does not fit its protection information"
+        case .writeProtected: "the medium is a snapshot"
+        case .replaced: "the medium has other content now"
         case .device(let code): SystemError(code: code, operation: "the host's storage has failed").description
         }
     }

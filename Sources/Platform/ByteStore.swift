@@ -45,6 +45,8 @@ public protocol ByteStore: AnyObject, Sendable {
     func punchHole(at offset: Int64, length: Int64) -> Int32
     /// Makes a range read as zeros and keeps its storage.
     func zeroRange(at offset: Int64, length: Int64) -> Int32
+    /// Gives a range that has no content storage, where the file system can; it may be written without more then.
+    func reserve(at offset: Int64, length: Int64) -> Int32
     /// The present length in bytes.
     func size() throws(SystemError) -> Int64
     /// The first offset from `offset` on that has storage; nil when none has.
@@ -80,6 +82,7 @@ extension ByteStore {
     /// As `write`: memory does not wait.
     public func writeCached(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes, offset: offset) }
     public func synchronize() -> Int32 { synchronizeData() }
+    public func reserve(at offset: Int64, length: Int64) -> Int32 { zeroRange(at: offset, length: length) }
     public var allocatedBytes: Int64? { nil }
     public var hasFixedLength: Bool { false }
     public var canStall: Bool { false }

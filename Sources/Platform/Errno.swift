@@ -5,6 +5,8 @@ public enum Errno {
     public static let invalidArgument: Int32 = EINVAL
     /// ENOSPC: the file system is full.
     public static let noSpace: Int32 = ENOSPC
+    /// A file would become longer than the file system or a limit of the process allows.
+    public static let fileTooBig: Int32 = EFBIG
     /// EDQUOT: the quota is used up.
     public static let quotaExceeded: Int32 = EDQUOT
     /// EAGAIN: it would block, or someone else has the lock.

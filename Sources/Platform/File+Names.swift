@@ -31,6 +31,10 @@ extension File {
         if status != 0 { throw SystemError(code: errno, operation: "name", path: path) }
     }
 
+    /// A path by which this process, and others of its user, open the same file again while it is open here, whether or
+    /// not it has a name.
+    public var processPath: String { "/proc/\(getpid())/fd/\(fileDescriptor)" }
+
     /// Why this process may not write to what `path` leads to; nil when it may. A file system that can only be read
     /// says so to root as well.
     public static func writeRefusal(_ path: String) -> SystemError? {

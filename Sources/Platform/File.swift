@@ -331,6 +331,12 @@ public final class File: Sendable {
         return -cplatform_zero_range(fileDescriptor, offset, length)
     }
 
+    /// As `zeroRange`, or as `allocate` where the file system has only that, as tmpfs.
+    public func reserve(at offset: Int64, length: Int64) -> Int32 {
+        let code = zeroRange(at: offset, length: length)
+        return code == Errno.notSupported ? allocate(at: offset, length: length) : code
+    }
+
     /// Reserves storage for a range.
     public func allocate(at offset: Int64, length: Int64) -> Int32 {
         -cplatform_allocate(fileDescriptor, offset, length)

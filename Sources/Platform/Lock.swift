@@ -31,4 +31,20 @@ public struct Lock<Value: ~Copyable>: ~Copyable, Sendable {
             try mutex.withLock(body)
         #endif
     }
+
+    /// The same where nobody has the value now; else nil, at once, and `body` is not called.
+    @inlinable
+    public borrowing func withLockIfAvailable<Result: ~Copyable, Failure: Error>(
+        _ body: (inout sending Value) throws(Failure) -> sending Result
+    ) throws(Failure) -> sending Result? {
+        #if SANITIZE_THREAD
+            try mutex.withLockIfAvailable { (value) throws(Failure) in
+                _ = order.load(ordering: .acquiring)
+                defer { order.store(1, ordering: .releasing) }
+                return try body(&value)
+            }
+        #else
+            try mutex.withLockIfAvailable(body)
+        #endif
+    }
 }

@@ -64,6 +64,49 @@ public enum Program {
         return unsafe "SIG" + String(cString: name)
     }
 
+    /// How often the observer of `follow` is asked at least, in milliseconds.
+    private static let lookInterval: Int32 = 250
+    /// The most bytes of output that an observer gets at a time.
+    private static let outputLength = 4096
+
+    /// Runs the program at the path `words[0]` as `output` does, for as long as it takes, and gives how it has ended.
+    /// `observer` gets what it writes to its standard output and error, nothing at times, and says whether it is to go
+    /// on; else the program is killed with the processes of its group.
+    public static func follow(_ words: [String], _ observer: ([UInt8]) -> Bool) throws(SystemError) -> Ending {
+        guard let path = words.first else { throw SystemError(code: Errno.noSuchFile, operation: "run") }
+        var process: Int32 = 0
+        // Safe: the copies of the strings live until the call has returned.
+        let input = unsafe withArguments(words) { arguments in
+            Int(unsafe cplatform_program_start(arguments, &process))
+        }
+        guard input >= 0 else { throw SystemError(code: Int32(-input), operation: "run", path: path) }
+        defer { _ = cplatform_close(Int32(input)) }
+        var bytes = [UInt8](repeating: 0, count: outputLength)
+        var status: Int32 = 0
+        var isWriting = true
+        var patience = Patience()
+        while true {
+            var count = isWriting ? 0 : -Int(Errno.wouldBlock)
+            if isWriting {
+                // Safe: the call writes at most as many bytes as there are.
+                count = unsafe bytes.withUnsafeMutableBytes { buffer in
+                    unsafe cplatform_program_read(Int32(input), buffer.baseAddress!, buffer.count, lookInterval)
+                }
+                isWriting = count != 0
+            }
+            let goesOn = (count >= 0 || count == -Int(Errno.wouldBlock)) && observer(Array(bytes[..<max(0, count)]))
+            if count > 0, goesOn { continue }
+            // Others that it has started may keep its output open.
+            let ended = unsafe cplatform_program_end(process, goesOn ? 0 : 1, &status)
+            if ended == -Errno.wouldBlock {
+                if !isWriting { patience.pause() }
+                continue
+            }
+            guard ended == 0 else { throw SystemError(code: -ended, operation: "run", path: path) }
+            return status < 0 ? .signal(-status) : .exited(status)
+        }
+    }
+
     /// Calls `body` with `words` as C has them, ended by a null pointer.
     private static func withArguments(
         _ words: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Int

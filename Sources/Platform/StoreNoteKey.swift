@@ -1,17 +1,25 @@
 internal import CPlatform
 
 /// What is kept with a file beside its bytes: the name of an extended attribute.
-public enum StoreNoteKey: String, Sendable, CaseIterable {
+public struct StoreNoteKey: Hashable, Sendable {
+    /// The name.
+    public let rawValue: String
+
+    private init(_ rawValue: String) { self.rawValue = rawValue }
+
     /// An operation on the whole medium that is under way or has failed.
-    case operation = "user.carousel.operation"
+    public static let operation = Self("user.carousel.operation")
     /// The blocks that an initiator has made unreadable.
-    case markedBlocks = "user.carousel.marked-blocks"
+    public static let markedBlocks = Self("user.carousel.marked-blocks")
     /// The identity of an encrypted image, which its key file has too, and the lowest generation of that file.
-    case encryption = "user.carousel.encryption"
+    public static let encryption = Self("user.carousel.encryption")
     /// Which file of protection information is the image's: the identity that the file has too.
-    case protection = "user.carousel.protection"
+    public static let protection = Self("user.carousel.protection")
     /// From which type of protection information to which one the medium is being formatted.
-    case protectionChange = "user.carousel.protection-change"
+    public static let protectionChange = Self("user.carousel.protection-change")
+
+    /// The same of one of several media in the file, which have numbers.
+    public func of(_ number: UInt32) -> Self { Self("\(rawValue).\(number)") }
 
     /// The most bytes of a note: what an extended attribute of Linux holds at most (XATTR_SIZE_MAX). File systems
     /// may have room for fewer; ext4 has that of one block for all attributes of a file.

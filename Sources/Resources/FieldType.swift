@@ -260,7 +260,9 @@ public indirect enum FieldType: Sendable {
             value = .integer(seconds)
         case .size: value = .integer(try ByteSize.parse(text))
         case .choice(let choices): value = choices.first { Self.number.shown($0) == text } ?? .text(text)
-        case .text, .secret, .date: value = .text(text)
+        case .text, .secret: value = .text(text)
+        // A day begins at midnight, UTC.
+        case .date: value = .text(text.utf8.count == Self.dayLength ? text + "T00:00:00Z" : text)
         case .list(let type, _):
             var elements: [JSONValue] = []
             for part in text.split(separator: ",", omittingEmptySubsequences: false) {
@@ -272,6 +274,9 @@ public indirect enum FieldType: Sendable {
         }
         return try checked(value, field: field)
     }
+
+    /// The characters of a day, `2027-01-31`.
+    private static let dayLength = 10
 
     /// What stands for a value in usage lines.
     public var valueName: String {

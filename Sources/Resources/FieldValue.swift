@@ -47,7 +47,12 @@ extension String: FieldValue {
 
 extension Date: FieldValue {
     /// The time in ISO 8601, as in `2026-11-28T09:30:00Z`.
-    public static func from(_ json: JSONValue) -> Date? { json.text.flatMap { try? Date($0, strategy: .iso8601) } }
+    public static func from(_ json: JSONValue) -> Date? {
+        guard let text = json.text, let date = try? Date(text, strategy: .iso8601) else { return nil }
+        // A day that the month does not have, or an hour 25, would be another day.
+        let isUTC = text.hasSuffix("Z")
+        return !isUTC || date.formatted(.iso8601) == text || text.contains(".") ? date : nil
+    }
     public var json: JSONValue { .text(formatted(.iso8601)) }
 }
 

@@ -5,6 +5,8 @@ internal import ArgumentParser
 struct CarouselBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "carousel-bench",
-        abstract: "Measures iSCSI targets, and checks that they keep what they acknowledge.",
-        subcommands: [LoadSubcommand.self, CompareSubcommand.self, DurabilitySubcommand.self])
+        abstract: "Measures iSCSI targets and disk images, and checks that they keep what they acknowledge.",
+        subcommands: [
+            LoadSubcommand.self, CompareSubcommand.self, DurabilitySubcommand.self, ImagesSubcommand.self,
+        ])
 }

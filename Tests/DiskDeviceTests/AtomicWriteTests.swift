@@ -38,6 +38,20 @@ struct AtomicWriteTests {
         #expect(!FileManager.default.fileExists(atPath: fixture.path + ".atomic"))
     }
 
+    @Test("The same of a disk with snapshots, which has nothing beside the image", arguments: [512, 4096])
+    func withSnapshots(blockSize: Int) throws {
+        let fixture = try DiskFixture(blocks: 4096, blockSize: blockSize, format: .carousel)
+        let port = fixture.initiator()
+        let page = port.execute([OperationCode.inquiry, 1, 0xB0, 0, 64, 0]).dataIn
+        #expect(page.rawSpan.loadBE32(at: 44) == UInt32((1 << 20) / blockSize))
+        for (count, flags) in [(1, 0x00), (8, 0x08), (255, 0x10), ((1 << 20) / blockSize, 0x18)] as [(Int, UInt8)] {
+            let data = (0..<count * blockSize).map { UInt8(truncatingIfNeeded: $0 / 512 &+ count) }
+            #expect(port.execute(atomic(3, count, flags: flags), dataOut: data).status == .good)
+            #expect(port.read(3, count) == data)
+        }
+        #expect(!FileManager.default.fileExists(atPath: fixture.path + ".atomic"))
+    }
+
     @Test("The log pages count it, and what it has written, among the writes")
     func logPages() throws {
         let port = try DiskFixture(blocks: 64).initiator()

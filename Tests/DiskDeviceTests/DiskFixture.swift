@@ -91,7 +91,7 @@ final class DiskFixture: @unchecked Sendable {
         let file = try FamilyFile.create(
             path: path, capacity: Int64(capacity), blockSize: blockSize, name: "disk", time: CalendarTime.current(),
             uuid: Array(1...16))
-        guard let image = EpochDiskImage(file: file, head: 1, engine: engine) else {
+        guard let image = EpochDiskImage(file: file, node: 1, engine: engine) else {
             preconditionFailure("a new family has its first head")
         }
         return image

@@ -8,7 +8,7 @@ public import Resources
 
 /// Devices that only take notes: the controller's side of the door can be tested without reactors.
 public final class FakeDevices: DeviceAssembly {
-    private struct Notes {
+    struct Notes {
         var disks: [String: Int64] = [:]
         var images: [String: String] = [:]
         var libraries: Set<String> = []
@@ -38,11 +38,15 @@ public final class FakeDevices: DeviceAssembly {
         var thresholds: [ThresholdFinding] = []
         var hangingSurvey: Barrier?
         var hangingFile: (path: String, barrier: Barrier)?
+        var snapshots: [String: [ImageSnapshot]] = [:]
+        var ranges: [Range<Int64>] = []
+        var contents: [String: [UInt8]] = [:]
+        var hangingContent: Barrier?
     }
 
-    private let notes = Lock(Notes())
+    let notes = Lock(Notes())
     public let catalog: Catalog
-    private let gate: ChangeGate?
+    let gate: ChangeGate?
 
     init(_ catalog: Catalog, gate: ChangeGate? = nil) {
         self.catalog = catalog
@@ -113,7 +117,7 @@ public final class FakeDevices: DeviceAssembly {
         notes.withLock { notes in notes.sessions.removeAll { $0.status.target == DeviceName.targetName(name) } }
     }
 
-    private func note(_ change: (inout Notes) -> Void) throws(ManagementError) {
+    func note(_ change: (inout Notes) -> Void) throws(ManagementError) {
         let failure = notes.withLock { notes in
             if notes.failure == nil { change(&notes) }
             return notes.failure
@@ -153,12 +157,26 @@ public final class FakeDevices: DeviceAssembly {
 
     public func startDisk(
         _ disk: DiskRecord, imagePath: String, userKey: UserKey?, targetName: String
-    ) throws(ManagementError) {
+    ) throws(ManagementError) -> Int64 {
         try note {
             $0.disks[disk.name] = disk.size
             $0.images[disk.name] = imagePath
         }
+        return disk.size
     }
+
+    public func removeNode(of disk: DiskRecord, imagePath: String) throws(ManagementError) { try gate?(imagePath) }
+
+    /// The snapshots that `takeSnapshots` and `rollBack` have made.
+    public func nodes(inImage path: String) throws(ManagementError) -> [ImageNode] {
+        notes.withLock { $0.snapshots[path] ?? [] }.map {
+            ImageNode(name: $0.name, isSnapshot: true, size: $0.size, blockSize: 512)
+        }
+    }
+
+    public func check(image path: String) throws(ManagementError) -> [String] { [] }
+
+    public func synchronize(_ disk: DiskRecord) throws(ManagementError) {}
 
     public func growDisk(_ disk: DiskRecord, to size: Int64) throws(ManagementError) {
         if let path = notes.withLock({ $0.images[disk.name] }) {

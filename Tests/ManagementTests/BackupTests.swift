@@ -393,7 +393,7 @@ struct BackupTests {
             let refusal = await fixture.refusal {
                 _ = try await controller.startCheck(CheckRequest(names: names, repairs: true))
             }
-            #expect(refusal?.message.contains("are being copied by job \(job.id), a backup") == true, "\(names)")
+            #expect(refusal?.message.contains("are being copied by job \(job.id), back up to ") == true, "\(names)")
         }
         barrier.open()
         try await controller.finish(job.id)
@@ -431,7 +431,7 @@ struct BackupTests {
         ] as [@Sendable () async throws -> Void] {
             let refusal = await fixture.refusal { try await change() }
             #expect(refusal?.code == .inUse, "\(refusal?.message ?? "")")
-            #expect(refusal?.message.contains("are being copied by job \(job.id), a backup") == true)
+            #expect(refusal?.message.contains("are being copied by job \(job.id), back up to ") == true)
         }
         barrier.open()
         try await controller.finish(job.id)

@@ -30,6 +30,10 @@ struct DryRunTests {
         try await controller.start()
         try await fixture.makeLibrary()
         try await controller.createDisk("a", Disk.Spec(size: 8192))
+        var spec = Disk.Spec(size: 8192)
+        spec.format = .carousel
+        try await controller.createDisk("s", spec)
+        try await controller.takeSnapshots(["s@one"])
         try await controller.createTarget("own")
         try await controller.createInitiatorGroup("g", InitiatorGroup.Spec(names: ["iqn.*"]))
         let secret = Secret(Array("swordfish-swordfish".utf8))
@@ -38,7 +42,7 @@ struct DryRunTests {
         try await controller.createNameServer(NameServer.Spec(server: "127.0.0.1:1"))
         _ = try await fixture.endpoint("tokens").create("t", ["role": "viewer"])
         let creations: [String: (String, [String: JSONValue])] = [
-            "disks": ("b", ["size": 4096]),
+            "disks": ("b", ["size": 4096]), "snapshots": ("s@two", [:]),
             "libraries": (
                 "big",
                 [
@@ -61,6 +65,7 @@ struct DryRunTests {
         let deletions = [
             "disks": "a", "libraries": "vtl", "cartridges": "vtl/A00001L8", "targets": "own", "initiator-groups": "g",
             "credentials": "target:a/u", "portals": "127.0.0.1:3262", "name-servers": "isns", "tokens": "t",
+            "snapshots": "s@one",
         ]
         let before = try await everything()
         for endpoint in Registry.endpoints(controller) {

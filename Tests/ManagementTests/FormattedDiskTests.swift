@@ -141,7 +141,10 @@ final class FormattedDiskTests {
         let trigger = "CREATE TRIGGER refusal BEFORE UPDATE OF spec ON resource BEGIN SELECT RAISE(ABORT, 'no'); END"
         try await serveDevices(at: path) { [self] controller, devices in
             try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
-            let database = try DatabaseQueue(path: path + "/catalog.sqlite")
+            // The daemon writes its events meanwhile.
+            var configuration = GRDB.Configuration()
+            configuration.busyMode = .timeout(10)
+            let database = try DatabaseQueue(path: path + "/catalog.sqlite", configuration: configuration)
             raw.withLock { $0 = database }
             try execute(trigger)
             let session = try logIn(devices)

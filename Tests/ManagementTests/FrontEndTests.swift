@@ -233,7 +233,7 @@ struct FrontEndTests {
                 units = [disk.identity.id]
                 devices.stopDisk(disk, targetName: target)
                 devices.configure(plan)
-                try devices.startDisk(disk, imagePath: path + "/disks/a.img", userKey: nil, targetName: target)
+                _ = try devices.startDisk(disk, imagePath: path + "/disks/a.img", userKey: nil, targetName: target)
             } else {
                 let library = try plane.libraryRecord(name)
                 units = library.unitKeys

@@ -54,8 +54,8 @@ private struct RealRun {
     }
 
     /// What there is; without portals, whose ports the system chooses, and without indexes, which a check makes anew.
-    func snapshot() async throws -> Snapshot {
-        var snapshot = try await Snapshot(controller, folder)
+    func snapshot() async throws -> WalkState {
+        var snapshot = try await WalkState(controller, folder)
         snapshot.lines = snapshot.lines.filter {
             !$0.hasPrefix("portal ") && !$0.contains("/index.sqlite")
         }

@@ -123,6 +123,15 @@ struct WalkOperation: Sendable, CustomTestStringConvertible {
         WalkOperation("disk create --image", gives: true, hasSteps: true) { controller, folder in
             try await controller.createDisk("new", Disk.Spec(size: nil, image: folder.elsewhere + "/new.img"))
         },
+        WalkOperation("disk copy", gives: true, hasSteps: true) { controller, _ in
+            let job = try await controller.startCopy(Disk.Copy.Arguments(source: "d", name: "new"))
+            try await controller.finish(job.id)
+        },
+        WalkOperation("disk import", gives: true, hasSteps: true) { controller, folder in
+            let job = try await controller.startImport(
+                Disk.Import.Arguments(file: folder.elsewhere + "/new.img", name: "new"))
+            try await controller.finish(job.id)
+        },
         WalkOperation("disk set --size", hasSteps: true) { controller, _ in
             _ = try await controller.changeDisk("d", to: Disk.Spec(size: 8192))
         },

@@ -8,7 +8,7 @@ import Testing
 @testable import Management
 
 /// What there is, as the controller tells it and as the files are, one line each.
-struct Snapshot {
+struct WalkState {
     var lines: Set<String> = []
     var permissions: Set<Permission> = []
     var events = 0
@@ -94,7 +94,7 @@ struct Snapshot {
     }
 
     /// What this one has, or lacks, in comparison.
-    func difference(from other: Snapshot) -> String {
+    func difference(from other: WalkState) -> String {
         "\(lines.subtracting(other.lines).sorted()) instead of \(other.lines.subtracting(lines).sorted())"
     }
 }
@@ -119,7 +119,7 @@ struct Run {
         try await operation.prepare(controller, folder)
     }
 
-    func snapshot() async throws -> Snapshot { try await Snapshot(controller, folder) }
+    func snapshot() async throws -> WalkState { try await WalkState(controller, folder) }
 
     /// Does it, or `other`; the refusal, if there is one.
     func perform(_ other: WalkOperation.Body? = nil) async -> ManagementError? {
@@ -176,7 +176,8 @@ struct WalkTests {
     }
 
     private func check(
-        _ operation: WalkOperation, failing number: Int, _ mode: EffectGate.Mode, _ before: Snapshot, _ after: Snapshot
+        _ operation: WalkOperation, failing number: Int, _ mode: EffectGate.Mode, _ before: WalkState,
+        _ after: WalkState
     ) async throws {
         var run = try await Run(operation)
         run.gate.arm(failing: number, mode)

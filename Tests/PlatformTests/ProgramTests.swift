@@ -55,6 +55,26 @@ struct ProgramTests {
         }
     }
 
+    @Test("One that is followed tells on its way, and ends when its observer says so")
+    func follow() throws {
+        var said: [UInt8] = []
+        let script = "echo out; echo error >&2; sleep 3 & exit 4"
+        let ending = try Program.follow(["/bin/sh", "-c", script]) { bytes in
+            said += bytes
+            return true
+        }
+        #expect(ending == .exited(4) && String(decoding: said, as: UTF8.self) == "out\nerror\n")
+        var looks = 0
+        for script in ["sleep 100", "exec >/dev/null 2>&1; sleep 100", "while :; do echo on; done"] {
+            let ending = try Program.follow(["/bin/sh", "-c", script]) { _ in
+                looks += 1
+                return looks % 3 != 0
+            }
+            #expect(ending == .signal(SIGKILL))
+        }
+        #expect(throws: SystemError.self) { try Program.follow(["/none"]) { _ in true } }
+    }
+
     @Test("Where children are ignored nobody knows the status; a process that watches signals ignores none")
     func ignoredChildren() async {
         await #expect(processExitsWith: .success) {

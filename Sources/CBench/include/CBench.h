@@ -7,6 +7,9 @@
 /// The processor time of a process so far, user and system, in nanoseconds; negative when there is no such process.
 int64_t cbench_process_nanoseconds(int process);
 
+/// The processor time of the calling thread so far, user and system, in nanoseconds.
+int64_t cbench_thread_nanoseconds(void);
+
 /// A bare responder: one thread that logs every initiator in and answers READ and WRITE from one file.
 struct cbench_loop;
 

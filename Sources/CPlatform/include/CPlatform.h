@@ -233,4 +233,14 @@ ssize_t cplatform_program_output(
 /// What a signal is called, without "SIG"; NULL for one without a name. The memory is static.
 const char *_Nullable cplatform_signal_name(int number);
 
+/// Starts the program at words[0] as cplatform_program_output does. Gives the descriptor of the pipe with its standard
+/// output and error, and the number of its process; or a negative error number.
+int cplatform_program_start(char *_Nullable const *_Nonnull words, int *_Nonnull process);
+/// Reads what there is of such an output. Gives how many bytes, 0 at its end, -EAGAIN when there was nothing for so
+/// many milliseconds, or another negative error number.
+ssize_t cplatform_program_read(int input, void *_Nonnull bytes, size_t size, int milliseconds);
+/// Looks whether such a process has ended, or kills it with its group and waits for that. Gives 0 and its exit status
+/// (less than 0: the signal that has ended it), -EAGAIN when it goes on, or another negative error number.
+int cplatform_program_end(int process, int kills, int *_Nonnull status);
+
 #endif

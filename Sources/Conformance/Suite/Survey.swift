@@ -105,7 +105,7 @@ struct Survey: Sendable {
         }
         guard blockCount >= Self.minimumBlockCount else {
             return "the disk has \(blockCount) blocks, and the tests need \(Self.minimumBlockCount) of them "
-                + "(\(Self.minimumBlockCount * blockLength >> 20) MiB)"
+                + "(\((Self.minimumBlockCount * blockLength) >> 20) MiB)"
         }
         return nil
     }

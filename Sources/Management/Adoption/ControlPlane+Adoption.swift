@@ -4,6 +4,7 @@ import Logging
 import Platform
 import Resources
 
+import class Media.FamilyFile
 import class Media.RawDiskImage
 
 // What is there and no row claims is taken up. Its rows are complete from the first moment on, in one transaction: a
@@ -47,6 +48,11 @@ extension ControlPlane {
             // It stays where it is, and the user's.
             try DeviceName.check(name, of: "disk")
             return try createDisk(name, Disk.Spec(size: nil, blockSize: blockSize, image: path))
+        }
+        if (try? FamilyFile.isFamily(path)) == true {
+            // The name of the file is given where the user gives none.
+            let isGiven = name != diskName(DiskAdoption(image: request.image))
+            return try adoptNodes(ofImage: path, isGiven ? name : nil)
         }
         try DeviceName.check(name, of: "disk")
         try checkNameIsFree(name)
@@ -279,7 +285,7 @@ extension ControlPlane {
 
     /// Removes the rows of what could not be started. The files stay; so do the rows if they cannot be removed, and the
     /// next round tries again to serve them.
-    private func giveUp(_ kind: String, _ name: String, _ remove: () throws(CatalogError) -> Void) {
+    func giveUp(_ kind: String, _ name: String, _ remove: () throws(CatalogError) -> Void) {
         defer { noteForgotten(name) }
         do throws(ManagementError) {
             try query(remove)

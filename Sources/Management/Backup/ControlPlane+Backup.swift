@@ -216,6 +216,10 @@ extension ControlPlane {
             let thing = "disk '\(disk.name)'"
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
             try checkIsWhole(disk)
+            // Twice: the second one confirms the frame of the first, and after it nothing is written any more.
+            if disk.node != nil { for _ in 0..<2 { try assembly.synchronize(disk) } }
+            // Clones and their origin are in one file.
+            if sources.contains(where: { $0.name == disk.image }) { continue }
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
             if disk.spec.isEncrypted {
                 let path = folder.imagePath(disk.image)
@@ -293,7 +297,7 @@ extension ControlPlane {
         } catch {
             throw Self.isNotWhole(thing, "its image \(path) cannot be read: \(error.reason)")
         }
-        guard status.kind == .regular, status.length >= disk.size else {
+        guard status.kind == .regular, disk.node != nil || status.length >= disk.size else {
             throw Self.isNotWhole(thing, "its image \(path) has \(status.length) of \(disk.size) bytes")
         }
     }

@@ -99,9 +99,27 @@ extension ControlPlane {
         }
         let path = folder.imagePath(disk.image)
         let loss = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
+        let assembly = assembly
         return CheckSubject(
             length: { (try? FileStatus.of(path).length) ?? 0 },
-            check: { ImageCheck.findings(of: disk, path: path, loss: loss, $0) })
+            check: { observer in
+                ImageCheck.findings(of: disk, path: path, loss: loss, observer)
+                    + (disk.node == nil ? [] : Self.findings(ofNodesOf: disk, path, assembly))
+            })
+    }
+
+    /// What is wrong with the maps and snapshots in the image of `disk`.
+    private static func findings(
+        ofNodesOf disk: DiskRecord, _ path: String, _ assembly: any DeviceAssembly
+    ) -> [Finding] {
+        do throws(ManagementError) {
+            let found = try assembly.check(image: path)
+            let hasNode = try assembly.nodes(inImage: path).contains { $0.name == disk.node }
+            let missing = hasNode ? [] : ["it does not have '\(disk.node ?? disk.name)', and is that of another disk"]
+            return (missing + found).map { Finding(.disk, disk.name, .error, "its image \(path): \($0)") }
+        } catch {
+            return [Finding(.disk, disk.name, .error, error.message)]
+        }
     }
 
     private func subject(_ cartridge: CartridgeRecord, _ library: LibraryRecord, _ repairs: Bool) -> CheckSubject {

@@ -1,15 +1,21 @@
 import Catalog
+import Encryption
 import Foundation
 import Logging
 import Platform
 import Resources
 
+import class Media.FamilyFile
 import class Media.RawDiskImage
 
 extension ControlPlane {
-    /// Makes a disk, its image unless it is given one, and its target.
+    /// Makes a disk, its image unless it is given one, and its target. `fill` writes its first content, durably, from
+    /// what `source` tells of; it is offered after that.
     @discardableResult
-    func createDisk(_ name: String, _ spec: Disk.Spec) throws(ManagementError) -> Resource<Disk> {
+    func createDisk(
+        _ name: String, _ spec: Disk.Spec, from source: String? = nil,
+        filling fill: (DiskRecord, UserKey?) throws(ManagementError) -> Void = { _, _ in }
+    ) throws(ManagementError) -> Resource<Disk> {
         try checkNameIsFree(name)
         let size: Int64
         let image: String
@@ -20,7 +26,7 @@ extension ControlPlane {
             try checkIsPlain(image: image)
         } else {
             size = Self.roundedUp(spec.size ?? 1, blockSize: spec.blockSize)
-            image = "\(StateFolder.imageFolder)/\(name).img"
+            image = try newImage(ofDisk: name)
             guard !folder.exists(folder.imagePath(image)) else {
                 throw ManagementError(
                     .conflict,
@@ -34,17 +40,21 @@ extension ControlPlane {
         let key = try userKey(ofNew: spec, disk: name)
         var stored = spec
         stored.size = size
+        stored.format = spec.format ?? spec.formatWithoutChoice
         if spec.image != nil { stored.image = image }
         let wanted = stored
         let record = try query { () throws(CatalogError) in
             try catalog.addDisk(
                 name: name, targetName: DeviceName.targetName(name), wanted, image: image,
-                imageIsExternal: spec.image != nil, created: Date())
+                node: wanted.imageFormat == .carousel ? name : nil, imageIsExternal: spec.image != nil, created: Date())
         }
         var isComplete = false
         var hasProtection = false
         do throws(ManagementError) {
-            if !record.imageIsExternal {
+            if record.node != nil {
+                try folder.createFamily(
+                    at: folder.imagePath(image), size: size, blockSize: spec.blockSize, name: name)
+            } else if !record.imageIsExternal {
                 try folder.createImage(at: folder.imagePath(image), size: size)
                 if let type = spec.protectionType {
                     try folder.createProtection(
@@ -56,12 +66,13 @@ extension ControlPlane {
                         ofImage: folder.imagePath(image), blockSize: spec.blockSize, userKey: key)
                 }
             }
-            let event = event(
-                "create", "disk", name,
-                new: [
-                    "size": .integer(size), "blockSize": .integer(Int64(spec.blockSize)),
-                    "image": .text(folder.imagePath(image)),
-                ])
+            try fill(record, key)
+            var new: [String: JSONValue] = [
+                "size": .integer(size), "blockSize": .integer(Int64(spec.blockSize)),
+                "image": .text(folder.imagePath(image)),
+            ]
+            if let source { new["source"] = .text(source) }
+            let event = event("create", "disk", name, new: .object(new))
             try query { () throws(CatalogError) in
                 try catalog.setPhase(.complete, ofDevice: record.identity.id, event: event)
             }
@@ -76,8 +87,20 @@ extension ControlPlane {
         return try disk(name)
     }
 
+    /// Where the image of a new disk is: a file with its name, and a number where a clone of a former disk of that name
+    /// still uses the file.
+    private func newImage(ofDisk name: String) throws(ManagementError) -> String {
+        var number = 1
+        while true {
+            let image = "\(StateFolder.imageFolder)/\(name)\(number == 1 ? "" : "~\(number)").img"
+            let users = try query { () throws(CatalogError) in try catalog.disks(image: image) }
+            guard users.contains(where: { $0.name != name }) else { return image }
+            number += 1
+        }
+    }
+
     /// Removes a disk that could not be made or started; its protection information when it was made.
-    private func takeBack(_ disk: DiskRecord, isComplete: Bool, hasProtection: Bool) {
+    func takeBack(_ disk: DiskRecord, isComplete: Bool, hasProtection: Bool) {
         do {
             if isComplete {
                 try query { () throws(CatalogError) in try catalog.setPhase(.deleting, ofDevice: disk.identity.id) }
@@ -108,6 +131,7 @@ extension ControlPlane {
         var changed = disk.spec.changed(to: spec)
         let size = Self.roundedUp(spec.size ?? disk.size, blockSize: disk.blockSize)
         changed.size = size
+        try checkIsFixed(disk, changed)
         guard size >= disk.size else {
             throw ManagementError(
                 .invalid,
@@ -164,6 +188,7 @@ extension ControlPlane {
         let units = [disk.identity.id]
         try checkUnused(name, units: units, kind: "disk", verb: "delete")
         if !disk.imageIsExternal { try checkIsOwn(folder.imagePath(disk.image), of: name, "disk") }
+        try checkHasNoSnapshots(disk)
         let hasSettings = try hasFrontEndSettings(name, units: units)
         // From here on it is deleted, whatever happens.
         let event = event(
@@ -220,7 +245,7 @@ extension ControlPlane {
             throw ManagementError(
                 .damaged, "disk '\(disk.name)': its image \(path) is neither a regular file nor a block device")
         }
-        let length = status.length
+        let length = disk.node == nil ? status.length : disk.size
         guard length >= disk.size else {
             throw ManagementError(
                 .damaged,
@@ -251,11 +276,16 @@ extension ControlPlane {
                 metadata: ["disk": "\(disk.name)", "libraries": "\(files.unknown.joined(separator: ", "))"])
         }
         guard length > disk.size else { return disk }
-        var spec = disk.spec
-        spec.size = length
-        try store(spec, of: disk)
-        logger.notice("disk is as large as its image", metadata: ["disk": "\(disk.name)", "size": "\(length)"])
+        try adopt(length, of: disk)
         return try diskRecord(disk.name)
+    }
+
+    /// Stores that a disk is as large as its image, which has grown, as a resize does before its row.
+    func adopt(_ size: Int64, of disk: DiskRecord) throws(ManagementError) {
+        var spec = disk.spec
+        spec.size = size
+        try store(spec, of: disk)
+        logger.notice("disk is as large as its image", metadata: ["disk": "\(disk.name)", "size": "\(size)"])
     }
 
     /// The size of a disk on the existing file `image`.
@@ -286,6 +316,12 @@ extension ControlPlane {
                 "image \(image) has another name too (a hard link), under which something else may use it; give a "
                     + "file with one name, such as a copy made with 'cp --reflink=auto'")
         }
+        if (try? FamilyFile.isFamily(image)) == true {
+            throw ManagementError(
+                .invalid,
+                "image \(image) is one or several disks with snapshots; move it into "
+                    + "\(folder.path)/\(StateFolder.imageFolder) and take it up with 'carousel adopt disk'")
+        }
         let length = status.length
         if let size, length != size {
             throw ManagementError(
@@ -310,7 +346,7 @@ extension ControlPlane {
     private static let cipherName = "aes-256-xts"
 
     /// Refuses the file `image` when it is the daemon's own or the medium of a disk, under this or another name.
-    private func checkIsFree(_ image: String, _ identity: FileStatus.Identity) throws(ManagementError) {
+    func checkIsFree(_ image: String, _ identity: FileStatus.Identity) throws(ManagementError) {
         let files = OwnFiles(of: folder, looks)
         if let own = files.path(of: identity) {
             throw ManagementError(
@@ -373,7 +409,7 @@ extension ControlPlane {
     }
 
     /// `size` in whole blocks.
-    private static func roundedUp(_ size: Int64, blockSize: Int) -> Int64 {
+    static func roundedUp(_ size: Int64, blockSize: Int) -> Int64 {
         let block = Int64(blockSize)
         return (size + block - 1) / block * block
     }
@@ -400,9 +436,10 @@ extension ControlPlane {
         status.problem =
             problem ?? detachment ?? loss.map { Self.sentence($0, ofDisk: disk.name) }
             ?? status.operation.flatMap { $0.state == .failed ? Self.sentence(failed: $0, ofDisk: disk.name) : nil }
-            ?? assembly.cacheProblem(ofDisk: disk)
+            ?? assembly.cacheProblem(ofDisk: disk) ?? scheduleProblem(of: disk)
         status.loss = loss
         if disk.spec.isEncrypted { status.encryption = Self.cipherName }
+        if let node = disk.node, node != disk.name { status.snapshot = node }
         if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }
         var spec = disk.spec
         if disk.imageIsExternal { spec.image = status.image }

@@ -41,10 +41,10 @@ extension ControlPlane {
     /// What an operator is told of a disk with an operation on all blocks that has failed.
     static func sentence(failed operation: OperationSummary, ofDisk name: String) -> String {
         operation.method == .format
-            ? "disk '\(name)': FORMAT UNIT has failed or was broken off, so its blocks cannot be used; have an initiator "
-                + "format it again ('sg_format --format')"
-            : "disk '\(name)': SANITIZE (\(operation.method.rawValue)) has failed, so some of its blocks may still have "
-                + "their data, and it does nothing else; have an initiator sanitize it again ('sg_sanitize')"
+            ? "disk '\(name)': FORMAT UNIT has failed or was broken off, so its blocks cannot be used; have an "
+                + "initiator format it again ('sg_format --format')"
+            : "disk '\(name)': SANITIZE (\(operation.method.rawValue)) has failed, so some of its blocks may still "
+                + "have their data, and it does nothing else; have an initiator sanitize it again ('sg_sanitize')"
     }
 
     /// What an operator is told of a cartridge that has lost written data, without the cartridge's name.

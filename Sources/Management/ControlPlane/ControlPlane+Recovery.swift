@@ -81,8 +81,15 @@ extension ControlPlane {
     /// where the disk has some, and not when it is known that none was made (`hasProtection`), nor when it is another
     /// image's; and where it is the image's own, as a format operation that was broken off may have left it.
     func removeRemains(of disk: DiskRecord, hasProtection: Bool = true) throws(ManagementError) {
-        if !disk.imageIsExternal {
-            let path = folder.imagePath(disk.image)
+        let path = folder.imagePath(disk.image)
+        if disk.node != nil, try isShared(disk) {
+            do throws(ManagementError) {
+                try removing { () throws(ManagementError) in try assembly.removeNode(of: disk, imagePath: path) }
+            } catch {
+                // Of what nobody can read any more nothing can be removed; the file stays for the other disks.
+                guard error.code == .damaged else { throw error }
+            }
+        } else if !disk.imageIsExternal {
             // A folder there is refused in its own words.
             if (try? FileStatus.of(path).kind) != .directory { try checkIsOwn(path, of: disk.name, "disk") }
             let isOwn = RawDiskImage.hasOwnProtection(image: path)

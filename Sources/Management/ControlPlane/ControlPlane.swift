@@ -50,7 +50,11 @@ final class ControlPlane: Sendable {
     let labelling = Lock(())
     /// The disks that have reached their thresholds, as seen last.
     let reached = Lock<[ThresholdFinding]>([])
+    /// The snapshots that are made by themselves.
+    let schedules = Lock(SnapshotSchedules())
     private let memory = Lock(Memory())
+    /// What is being copied in images with snapshots, by name, and the numbers of the jobs that do it.
+    let copied = Lock<[String: Set<Int>]>([:])
     /// From which files what runs is served.
     let served = Lock(ServedFiles())
 
@@ -257,8 +261,10 @@ final class ControlPlane: Sendable {
     /// The same with the user's key, of an encrypted one.
     func offer(_ disk: DiskRecord, _ key: UserKey?) throws(ManagementError) {
         let path = folder.imagePath(disk.image)
-        try assembly.startDisk(
+        let size = try assembly.startDisk(
             disk, imagePath: path, userKey: key, targetName: DeviceName.targetName(disk.name))
+        if disk.spec.imageFormat == .carousel, size > disk.size { try adopt(size, of: disk) }
+        if disk.node != nil { removeForgottenCopies(inImage: path) }
         noteServed(disk.name, from: path)
         noteClaimed(protectionOf: disk, ofImage: path)
         admit(disk.name, units: [disk.identity.id])

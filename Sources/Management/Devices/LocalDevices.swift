@@ -42,6 +42,8 @@ public final class LocalDevices: DeviceAssembly {
     struct RunningDisk {
         let name: String
         let server: DiskDeviceServer
+        /// The file that it shares with other disks; nil where an image is one disk.
+        var familyPath: String?
         /// Why it is not cached as it was asked for; nil when it is.
         var cacheProblem: String?
         let figures = UnitFigures()
@@ -72,8 +74,10 @@ public final class LocalDevices: DeviceAssembly {
     /// The threads on which cartridges are made and removed: thousands of them, which is no reason for those who ask
     /// for something else to wait for a processor.
     let cartridgeThreads: WorkerThreads
-    private let fileEngine: FileEngine
-    private let pageKeeper: PageKeeper
+    let fileEngine: FileEngine
+    let pageKeeper: PageKeeper
+    /// The files that several disks may share.
+    let families = FamilyFiles()
 
     /// Starts the reactors; nothing is served yet. `keptMemory` bounds the hot data of disks that is kept in memory, in
     /// bytes; nil means an eighth of the machine's memory. `bufferPages` is what the memory for data on its way is made
@@ -127,22 +131,12 @@ public final class LocalDevices: DeviceAssembly {
         _ = byte.modifyBytes { file.read(into: &$0, fileOffset: 0) }
     }
 
-    /// Opens the image and offers the disk's target, closed.
+    /// Opens the image and offers the disk's target, closed; the size that the image has.
     public func startDisk(
         _ disk: DiskRecord, imagePath: String, userKey: UserKey?, targetName: String
-    ) throws(ManagementError) {
-        let image: RawDiskImage
-        do {
-            image = try RawDiskImage.open(
-                path: imagePath, blockSize: disk.blockSize, expectedCapacity: disk.size,
-                protection: disk.spec.protectionType, changesProtection: !disk.imageIsExternal, userKey: userKey,
-                engine: fileEngine, pageKeeper: pageKeeper)
-        } catch {
-            if case .inUse = error {
-                throw ManagementError(.inUse, "disk '\(disk.name)': \(error) by another process; end that first")
-            }
-            throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
-        }
+    ) throws(ManagementError) -> Int64 {
+        let opened = try openImage(of: disk, at: imagePath, userKey: userKey)
+        let image = opened.image
         let protection = CatalogProtection(catalog, disk: disk.identity.id, name: disk.name, logger: logger)
         do {
             // A format operation was broken off between the files and the row.
@@ -152,6 +146,7 @@ public final class LocalDevices: DeviceAssembly {
             // Without an operation that does so at its end. Where it fails the next start does the same.
             if image.keptOperation == .none { _ = image.settleProtection() }
         } catch {
+            close(opened)
             throw ManagementError(
                 .system,
                 "disk '\(disk.name)': the catalog does not keep which protection information it has now: \(error)")
@@ -178,10 +173,12 @@ public final class LocalDevices: DeviceAssembly {
         target.map(unit, at: 0)
         copyManager.add(unit)
         disks.withLock {
-            $0[disk.identity.id] = RunningDisk(name: disk.name, server: server, cacheProblem: cacheProblem)
+            $0[disk.identity.id] = RunningDisk(
+                name: disk.name, server: server, familyPath: opened.familyPath, cacheProblem: cacheProblem)
         }
         watchLosses(ofDisk: disk.identity.id, server)
         begin(target, [disk.identity.id: unit])
+        return image.capacity
     }
 
     /// Makes the running disk larger; its unit tells initiators.
@@ -201,9 +198,17 @@ public final class LocalDevices: DeviceAssembly {
         if let unit = units.withLock({ $0[disk.identity.id] }) { copyManager.remove(unit) }
         end(targetName, [disk.identity.id])
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
-        if let failure = running?.server.close() {
+        guard let running else { return }
+        if let failure = close(running) {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
         }
+    }
+
+    /// Closes what a disk has; nil, or why not all that was written is durable.
+    private func close(_ disk: RunningDisk) -> MediaFailure? {
+        let failure = disk.server.close()
+        let last = disk.familyPath.flatMap { families.release($0) }
+        return failure ?? last
     }
 
     public func revision(ofUnit key: Int64) -> String? { units.withLock { $0[key] }?.revision }
@@ -239,7 +244,7 @@ public final class LocalDevices: DeviceAssembly {
         var isWritten = true
         for (_, library) in libraries.withLock({ $0 }) where !close(library) { isWritten = false }
         for (_, disk) in disks.withLock({ $0 }) {
-            if let failure = disk.server.close() {
+            if let failure = close(disk) {
                 logger.error(
                     "disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
                 isWritten = false

@@ -39,11 +39,20 @@ public struct DiskDriver: Driver {
             _ = try Disk.Load.arguments(arguments)
             try await controller.loadDisk(name)
             return ["done": .text("the medium of disk \(name) is loaded")]
+        case Disk.Copy.name: return Self.begun(try await controller.startCopy(try Disk.Copy.arguments(arguments)))
+        case Disk.Export.name:
+            return Self.begun(try await controller.startExport(try Disk.Export.arguments(arguments)))
+        case Disk.Import.name:
+            return Self.begun(try await controller.startImport(try Disk.Import.arguments(arguments)))
         default:
             _ = try NoFields(arguments, of: action)
             try await controller.acknowledgeLoss(ofDisk: name)
             return ["done": .text("disk \(name) can be written again")]
         }
+    }
+
+    private static func begun(_ job: JobSummary) -> JSONValue {
+        ["done": .text("job \(job.id) has begun: \(job.work)"), "job": job.resource.json]
     }
 
     public func generation(of name: String) throws(ManagementError) -> Int64? {

@@ -267,8 +267,8 @@ extension Endpoint {
 /// What the daemon knows of: one line a kind.
 public enum Registry {
     public static let drivers: [any Driver.Type] = [
-        DiskDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self, MoveDriver.self,
-        ISCSITargetDriver.self, InitiatorGroupDriver.self, CredentialDriver.self, PortalDriver.self,
+        DiskDriver.self, SnapshotDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self,
+        MoveDriver.self, ISCSITargetDriver.self, InitiatorGroupDriver.self, CredentialDriver.self, PortalDriver.self,
         NameServerDriver.self, TokenDriver.self, SessionDriver.self, ReservationDriver.self, AccessStateDriver.self,
         JobDriver.self, EventDriver.self,
     ]

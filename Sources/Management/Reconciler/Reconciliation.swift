@@ -90,7 +90,8 @@ struct DiskReconciliation: Reconciliation {
         guard row.phase == .complete else { return .unfinished }
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
         let path = plane.folder.imagePath(row.image)
-        guard let reason = Self.displacement(of: served, at: path, length: row.size) else {
+        guard let reason = Self.displacement(of: served, at: path, length: row.node == nil ? row.size : 0)
+        else {
             return companion(of: row, path).map { observe($0, of: row) } ?? .served
         }
         return .detached(

@@ -177,7 +177,7 @@ struct CartridgeOpening {
         case nil: return
         case .device(let code): throw .system(SystemError(code: code, operation: "write", path: path))
         case .hostFull: throw .system(SystemError(code: Errno.noSpace, operation: "write", path: path))
-        case .truncated, .corrupt, .marked, .protection:
+        case .truncated, .corrupt, .marked, .protection, .writeProtected, .replaced:
             throw .damaged(path: path, reason: "its epochs have run out of numbers")
         }
     }

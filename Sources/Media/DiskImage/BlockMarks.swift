@@ -22,11 +22,24 @@ final class BlockMarks: Sendable {
 
     /// The marks of a note.
     init(_ note: [UInt8]) {
-        var found: [UInt64] = []
-        for offset in stride(from: 0, to: note.count & ~7, by: 8) { found.append(note.rawSpan.loadBE64(at: offset)) }
-        found = Array(Set(found).sorted().prefix(Self.limit))
+        let found = Self.blocks(ofNote: note)
         count = Atomic(found.count)
         blocks = Lock(found)
+    }
+
+    private static func blocks(ofNote note: [UInt8]) -> [UInt64] {
+        var found: [UInt64] = []
+        for offset in stride(from: 0, to: note.count & ~7, by: 8) { found.append(note.rawSpan.loadBE64(at: offset)) }
+        return Array(Set(found).sorted().prefix(limit))
+    }
+
+    /// Has the marks of another note from now on, which is kept already.
+    func replace(with note: [UInt8]) {
+        changing.withLock { _ in
+            let found = Self.blocks(ofNote: note)
+            blocks.withLock { $0 = found }
+            count.store(found.count, ordering: .releasing)
+        }
     }
 
     /// Whether there is none.

@@ -17,6 +17,8 @@ public protocol DiskImage: Medium {
     var blockSize: Int { get }
     /// The bytes of the disk.
     var capacity: Int64 { get }
+    /// Whether it is never written: everything that would change it fails with `.writeProtected`.
+    var isReadOnly: Bool { get }
     /// The bytes of storage that the image takes on the host; nil when the host does not say.
     var allocatedBytes: Int64? { get }
     /// Where requests go when they are prepared.
@@ -158,6 +160,11 @@ public protocol DiskImage: Medium {
     /// The same for the last time: what is beside the image for its use goes.
     func close() -> MediaFailure?
 
+    /// Calls `body` when another content has taken the place of the present one, of another capacity perhaps, before
+    /// any request for it is performed; `body` must not wait. What was prepared before to change the disk fails then
+    /// with `.replaced`.
+    func observeReplacement(_ body: @escaping @Sendable () -> Void)
+
     // MARK: Losses of written data
 
     /// Why everything that writes is refused: the host has failed to make written data durable, or has less than the
@@ -183,6 +190,11 @@ public protocol DiskImage: Medium {
 }
 
 extension DiskImage {
+    public var isReadOnly: Bool { false }
+
+    /// Most images keep their content.
+    public func observeReplacement(_ body: @escaping @Sendable () -> Void) {}
+
     /// NUMBER OF LOGICAL BLOCKS.
     public var blockCount: UInt64 { UInt64(capacity) / UInt64(blockSize) }
 }

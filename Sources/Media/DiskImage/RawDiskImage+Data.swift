@@ -207,10 +207,7 @@ extension RawDiskImage {
             synchronizeStore()
         } lose: { code in
             isLost = true
-            synchronizations.serially {
-                losses.count(code, at: CalendarTime.current())
-                noteLoss()
-            }
+            durability.withLock { _ in countLoss(code) }
         }
         if isLost { losses.tellNoted() }
         let outcome = code != 0 ? code : losses.refusal(since: request.epoch)

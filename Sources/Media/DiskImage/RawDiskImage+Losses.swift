@@ -6,9 +6,7 @@ extension RawDiskImage {
     /// recorded it tries that again.
     public func synchronize() -> MediaFailure? {
         let code = synchronizeStore()
-        synchronizations.serially {
-            if !losses.isNoted { noteLoss() }
-        }
+        recordLossAgain()
         return MediaFailure.of(code)
     }
 
@@ -20,27 +18,10 @@ extension RawDiskImage {
     /// other synchronisation.
     func makeDurable(_ body: () -> Int32) -> Int32 { protectionFile?.synchronize(body) ?? body() }
 
-    /// Makes something durable by `body`, which gives 0 or an error number.
-    func synchronizing(_ body: () -> Int32) -> Int32 {
-        let (code, isNew) = synchronizations.serially {
-            let before = losses.refusal(since: losses.epoch)
-            guard before == 0 else { return (before, false) }
-            var code = body()
-            if code == 0, isTruncated { code = MediaFailure.truncatedNumber }
-            guard code != 0 else { return (0, false) }
-            losses.count(code, at: CalendarTime.current())
-            noteLoss()
-            return (code, true)
-        }
-        if isNew { losses.tellNoted() }
-        return code
-    }
+    /// What a synchronisation has given; a host that has less than the disk's blocks has lost some too.
+    func loss(by code: Int32) -> Int32 { code == 0 && isTruncated ? MediaFailure.truncatedNumber : code }
 
-    /// Records the loss, if there is one, for the next opening. A file system that cannot put it down has no other
-    /// place either.
-    func noteLoss() {
-        if let note = losses.note { losses.setNoted(store.noteLoss(note)) }
-    }
+    func makeAllDurable() -> Int32 { loss(by: makeDurable { store.synchronize() }) }
 
     /// Where the file ends, when that is before the disk does; nil when all is well, or the host does not say.
     var truncatedEnd: Int64? {
@@ -66,8 +47,7 @@ extension RawDiskImage {
     func noteTruncation() -> Int32 {
         let known = losses.refusal(since: losses.epoch)
         guard known == 0 else { return known }
-        losses.count(MediaFailure.truncatedNumber, at: CalendarTime.current())
-        noteLoss()
+        countLoss(MediaFailure.truncatedNumber)
         losses.tellNoted()
         return MediaFailure.truncatedNumber
     }
@@ -104,30 +84,21 @@ extension RawDiskImage {
 
     /// `discard` gives up what the journal has of a lost write; 0 or an error number.
     private func acknowledgeLoss(_ discard: () -> Int32) -> MediaFailure? {
-        synchronizations.serially {
-            guard losses.failure != nil else { return nil }
-            if isTruncated { return .truncated }
-            // What is written from now on is newer than an atomic write that was lost.
-            if let failure = MediaFailure.of(discard()) { return failure }
-            // What the host could not write out until now is a part of this loss, not a new one after it.
-            _ = store.synchronizeData()
-            _ = protectionFile?.store.synchronizeData()
-            if let failure = MediaFailure.of(protectionFile?.restore(UInt64(capacity) >> blockShift) ?? 0) {
-                return failure
-            }
-            let code = store.noteLoss(nil)
-            guard code == 0 else {
-                // It may be removed all the same, but not durably.
-                noteLoss()
-                return MediaFailure.of(code)
-            }
-            losses.setNoted(0)
-            store.dropCache()
-            // What was looked at until now may have been in memory alone.
-            recovery.stop()
-            protectionFile?.forget()
-            losses.acknowledge()
-            return nil
-        }
+        acknowledgeLoss(
+            prepare: {
+                if isTruncated { return .truncated }
+                // What is written from now on is newer than an atomic write that was lost.
+                if let failure = MediaFailure.of(discard()) { return failure }
+                // What the host could not write out until now is a part of this loss, not a new one after it.
+                _ = store.synchronizeData()
+                _ = protectionFile?.store.synchronizeData()
+                return MediaFailure.of(protectionFile?.restore(UInt64(capacity) >> blockShift) ?? 0)
+            },
+            finish: {
+                store.dropCache()
+                // What was looked at until now may have been in memory alone.
+                recovery.stop()
+                protectionFile?.forget()
+            })
     }
 }

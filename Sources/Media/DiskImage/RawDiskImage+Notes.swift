@@ -40,35 +40,7 @@ extension RawDiskImage {
     }
 
     public func keep(failedOperation operation: [UInt8]) -> MediaFailure? {
-        let code = keep(operation, insteadOf: operation, as: .operation)
-        guard code != 0 else { return nil }
-        // Beside the synchronisations that find losses: this one has nothing to find.
-        let forced = synchronizations.serially { loss == nil ? code : put(operation, as: .operation) }
-        return MediaFailure.of(forced)
-    }
-
-    /// Puts a note down or removes it, durably with all that was written before; 0, or an error number, with which
-    /// `previous` is what stays, as far as that can be done. After a loss nothing is touched. Data that the host cannot
-    /// write out meanwhile are a loss as at any other synchronisation.
-    func keep(_ note: [UInt8]?, insteadOf previous: [UInt8]?, as key: StoreNoteKey) -> Int32 {
-        var refusal: Int32 = 0
-        let code = synchronizing {
-            refusal = store.setNote(key, note)
-            // That the store does not take a note is no loss.
-            guard refusal == 0 else { return 0 }
-            let synchronized = makeDurable { store.synchronize() }
-            let code = synchronized == 0 && isTruncated ? MediaFailure.truncatedNumber : synchronized
-            // The loss is known before another synchronisation can begin, so this one takes no failure from anybody.
-            if code != 0 { _ = put(previous, as: key) }
-            return code
-        }
-        return code != 0 ? code : refusal
-    }
-
-    /// Puts a note down or removes it; 0 or an error number. It says nothing of what was written.
-    private func put(_ note: [UInt8]?, as key: StoreNoteKey) -> Int32 {
-        let code = store.setNote(key, note)
-        return code == 0 ? store.synchronize() : code
+        MediaFailure.of(keep(afterLoss: operation, as: .operation))
     }
 
     func prepareCall(_ request: FileRequest, _ body: @escaping @Sendable () -> Int32) {

@@ -4,7 +4,7 @@ public import SCSI
 internal import Synchronization
 
 /// A disk whose blocks lie one after another in a sparse file or on a block device, with no map.
-public final class RawDiskImage: DiskImage {
+public final class RawDiskImage: DiskImage, DurableStore {
     /// The block sizes that an image can have, in bytes.
     public static let blockSizes = [512, 4096]
     /// The most requests of an image that are performed at a time.
@@ -44,6 +44,7 @@ public final class RawDiskImage: DiskImage {
     /// Looks through what a crash has left of it.
     let recovery = ProtectionRecovery()
     let synchronizations = SynchronizationGroup()
+    let durability = Lock(())
     /// How many requests are freeing storage: they keep the file's lock, so writes go to the lane meanwhile. One more
     /// while data go past the page cache, which has to be waited for.
     let deallocations = Atomic<Int>(0)
@@ -78,7 +79,9 @@ public final class RawDiskImage: DiskImage {
         blockShift = UInt64(blockSize.trailingZeroBitCount)
         length = AtomicLength(capacity)
         lane = Lane(engine: engine, concurrency: Self.concurrency)
-        (marks, keptOperation) = Self.notes(of: store)
+        let notes = Self.notes(of: store, marks: .markedBlocks, operation: .operation)
+        marks = BlockMarks(notes.marks)
+        keptOperation = notes.operation
         let noted = store.notedLoss
         // What the cache holds may be what the device has not; nothing of it is mapped yet.
         if noted != nil {
@@ -86,18 +89,6 @@ public final class RawDiskImage: DiskImage {
             protection?.store.dropCache()
         }
         losses = LossRecord(noted: noted)
-    }
-
-    /// What is kept with the bytes. Marks that cannot be read make the operation unreadable too: nobody knows which
-    /// blocks may be read.
-    private static func notes(of store: any ByteStore) -> (BlockMarks, KeptOperation) {
-        do throws(SystemError) {
-            let operation = try store.note(.operation)
-            let marks = BlockMarks(try store.note(.markedBlocks) ?? [])
-            return (marks, operation.map { .bytes($0) } ?? .none)
-        } catch {
-            return (BlockMarks([]), .unreadable)
-        }
     }
 
     /// The protection information of its blocks, if there is any. Not on a reactor: see `isProtected`.

@@ -14,7 +14,6 @@ final class SynchronizationGroup: Sendable {
     }
 
     private let state = Lock(State())
-    private let running = Lock(())
 
     /// Runs `body` for `request` and all that have been put aside, or puts `request` aside (nil) because another runs.
     /// `result` makes a request's outcome from the error number of `body`.
@@ -39,10 +38,5 @@ final class SynchronizationGroup: Sendable {
         }
         if let next { lane.requeue(next) }
         return result(request, code)
-    }
-
-    /// Runs `body` while no other `body` runs; it waits for that, so never on a reactor.
-    func serially<Value: Sendable>(_ body: () -> Value) -> Value {
-        running.withLock { _ in body() }
     }
 }

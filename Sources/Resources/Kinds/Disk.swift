@@ -4,8 +4,16 @@ public import struct Foundation.Date
 public enum Disk: ResourceKind {
     /// The largest: what ext4 and XFS both hold sparsely is less, and then the file system says so.
     public static let maximumSize: Int64 = 1 << 50
+    /// How the blocks of a disk lie in its image where nothing is said.
+    public static let standardFormat = DiskFormat.raw
     /// Revolutions a minute that a medium can be said to make (SBC-4 clause 6.6.2).
     public static let rotationRates = 1025...65534
+    /// The seconds that may be between two automatic snapshots: a minute to a year.
+    public static let snapshotIntervals: ClosedRange<Int64> = 60...31_622_400
+    /// How many automatic snapshots may stay.
+    public static let snapshotCounts: ClosedRange<Int64> = 1...10_000
+    /// How many automatic snapshots stay where nothing is said.
+    public static let standardSnapshots = 24
     /// The most bytes of a command for a key.
     public static let keyCommandLength = 4096
 
@@ -16,6 +24,8 @@ public enum Disk: ResourceKind {
         public var blockSize = 512
         /// What it is for, in the user's words.
         public var description: String?
+        /// How its blocks lie in its image; nil of a disk that is older than the choice, which is raw.
+        public var format: DiskFormat?
         /// The absolute path of a file or block device of the user's that is the medium; nil for one in the state
         /// folder.
         public var image: String?
@@ -41,6 +51,10 @@ public enum Disk: ResourceKind {
         public var encryptionKeyFile: String?
         /// The command whose output is the user's key, of a disk that is encrypted with one from there.
         public var encryptionKeyCommand: String?
+        /// The seconds between two automatic snapshots; nil when there are none.
+        public var snapshotEvery: Int?
+        /// How many automatic snapshots stay; `standardSnapshots` when nil.
+        public var snapshotKeep: Int?
         /// The percentage of its size that may have storage before initiators are told; nil when they never are.
         public var threshold: Int?
 
@@ -59,6 +73,12 @@ public enum Disk: ResourceKind {
             Field(
                 "blockSize", \.blockSize, .choice([512, 4096]), .withDefault(512), column: "BLOCK",
                 help: "The logical block size."),
+            Field(
+                "format", \.format, DiskFormat.type, column: "FORMAT",
+                help: """
+                    carousel: copy-on-write in one file, with snapshots and clones; raw: one block after another, as \
+                    on the disk. Images of yours, protection information and encryption are for raw ones.
+                    """),
             Field(
                 "image", \.image, .text(.path), role: .admin,
                 help: """
@@ -111,6 +131,15 @@ public enum Disk: ResourceKind {
                     into them: they are stored and shown.
                     """),
             Field(
+                "snapshotEvery", \.snapshotEvery, .seconds(snapshotIntervals), change: .always, absence: "none",
+                help: "How often a snapshot auto-TIME is made by itself, as in 1h; for disks of format carousel."),
+            Field(
+                "snapshotKeep", \.snapshotKeep, .count(snapshotCounts), change: .always,
+                help: """
+                    How many automatic snapshots stay; older ones are deleted, but those that are locked or mapped. \
+                    24 if left out.
+                    """),
+            Field(
                 "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",
                 help: "How much of its size may have storage before initiators are warned, as in 80%."),
             Field(
@@ -144,6 +173,8 @@ public enum Disk: ResourceKind {
         public var operation: OperationSummary?
         /// Where its medium is; nil when it is not removable.
         public var medium: MediumState?
+        /// The snapshot that it shows, as `DISK@NAME`; nil of a disk of its own.
+        public var snapshot: String?
 
         public init() {}
 
@@ -175,6 +206,8 @@ public enum Disk: ResourceKind {
                 "operation", \.operation, OperationSummary.type,
                 help: "What SANITIZE or FORMAT UNIT does to all of its blocks, or has failed to do."),
             Field("medium", \.medium, MediumState.type, help: "Where the medium of a removable disk is."),
+            Field(
+                "snapshot", \.snapshot, .text(.any("name")), help: "The snapshot that it shows, which nobody writes."),
         ]
     }
 
@@ -189,7 +222,9 @@ public enum Disk: ResourceKind {
         ],
         deletionIsDestructive: true)
 
-    public static var actions: [any ResourceAction.Type] { [AcknowledgeLoss.self, Eject.self, Load.self] }
+    public static var actions: [any ResourceAction.Type] {
+        [AcknowledgeLoss.self, Eject.self, Load.self, Copy.self, Export.self, Import.self]
+    }
 
     public enum AcknowledgeLoss: ResourceAction {
         public typealias Kind = Disk
@@ -248,5 +283,7 @@ public enum Disk: ResourceKind {
         }
         try spec.checkGeometry()
         try spec.checkEncryption()
+        try spec.checkFormat()
+        try spec.checkSchedule(isNew: old == nil)
     }
 }

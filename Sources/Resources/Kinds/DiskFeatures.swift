@@ -8,6 +8,14 @@ public enum CachePolicy: String, FieldWord, Codable {
     case direct
 }
 
+/// How the blocks of a disk lie in its image.
+public enum DiskFormat: String, FieldWord, Codable {
+    /// With snapshots and clones in one file, copy-on-write (`DiskImageFormat` in the docs of `Media`).
+    case carousel
+    /// One after another, as on the disk.
+    case raw
+}
+
 /// The nominal form factors (SBC-4 clause 6.6.2), in inches.
 public enum FormFactor: String, FieldWord, Codable {
     case fiveAndAQuarter = "5.25"
@@ -81,6 +89,38 @@ extension Disk.Spec {
 
     /// The words of the command for its key.
     public var keyCommandWords: [String] { (encryptionKeyCommand ?? "").split(separator: " ").map(String.init) }
+
+    /// How its blocks lie in the image.
+    public var imageFormat: DiskFormat { format ?? .raw }
+
+    /// The format that it gets where none is asked for: images of the user, protection information and encryption are
+    /// for raw ones.
+    public var formatWithoutChoice: DiskFormat {
+        image != nil || protection != 0 || isEncrypted ? .raw : Disk.standardFormat
+    }
+
+    /// Refuses what does not go with the format.
+    func checkFormat() throws(ManagementError) {
+        guard format == .carousel else { return }
+        let refused = [
+            ("image", "an existing file becomes a raw disk", image != nil),
+            ("protection", "protection information is kept by raw disks", protection != 0),
+            ("encryptionKeyFile", "raw disks are encrypted", encryptionKeyFile != nil),
+            ("encryptionKeyCommand", "raw disks are encrypted", encryptionKeyCommand != nil),
+        ]
+        guard let (field, reason, _) = refused.first(where: \.2) else { return }
+        throw ManagementError(.invalid, "\(reason) only; leave it out, or choose --format raw", field: field)
+    }
+
+    /// Refuses automatic snapshots of a disk that has none.
+    func checkSchedule(isNew: Bool) throws(ManagementError) {
+        guard snapshotEvery != nil || snapshotKeep != nil else { return }
+        guard format ?? (isNew ? formatWithoutChoice : .raw) == .carousel else {
+            throw ManagementError(
+                .invalid, "a raw disk has no snapshots; leave that out, or make it with --format carousel",
+                field: snapshotEvery == nil ? "snapshotKeep" : "snapshotEvery")
+        }
+    }
 
     /// Refuses what does not go with encryption.
     func checkEncryption() throws(ManagementError) {

@@ -9,7 +9,8 @@ struct KindCommand<Kind: ResourceKind>: AsyncParsableCommand {
         let own = KindCommands.own(kind)
         return CommandConfiguration(
             commandName: kind.command, abstract: kind.help, discussion: kind.discussion,
-            subcommands: kind.verbs.map { own.verbs[$0] ?? verb($0) } + Kind.actions.map { action($0) } + own.others,
+            subcommands: kind.verbs.map { own.verbs[$0] ?? verb($0) }
+                + Kind.actions.compactMap { own.actions[$0.description.name] ?? action($0) } + own.others,
             defaultSubcommand: own.usual.flatMap { own.verbs[$0] }, aliases: own.aliases)
     }
 
@@ -40,6 +41,8 @@ enum KindCommands {
         var aliases: [String] = []
         /// Commands for verbs in place of those for all kinds.
         var verbs: [Verb: any ParsableCommand.Type] = [:]
+        /// Commands for actions in place of those for all kinds; nil for those that are asked for in another way.
+        var actions: [String: (any ParsableCommand.Type)?] = [:]
         /// The verb that is meant where none is given.
         var usual: Verb?
         var others: [any ParsableCommand.Type] = []
@@ -48,6 +51,18 @@ enum KindCommands {
     static func own(_ kind: KindDescription) -> Own {
         switch kind.plural {
         case Event.description.plural: Own(aliases: [kind.plural], verbs: [.list: EventList.self], usual: .list)
+        case Disk.description.plural:
+            Own(
+                actions: [
+                    Disk.Copy.name: DiskCopy.self, Disk.Export.name: DiskExport.self, Disk.Import.name: DiskImport.self,
+                ], others: [DiskClone.self])
+        case Snapshot.description.plural:
+            Own(
+                verbs: [.list: SnapshotList.self, .create: SnapshotCreate.self, .delete: SnapshotDelete.self],
+                actions: [
+                    Snapshot.Take.name: nil, Snapshot.Clone.name: nil, Snapshot.Map.name: SnapshotMap.self,
+                    Snapshot.Rollback.name: SnapshotRollback.self, Snapshot.Compare.name: SnapshotDiff.self,
+                ])
         case DaemonJob.description.plural: Own(others: [JobWait.self])
         case AccessState.description.plural: Own(verbs: [.list: AccessStateList.self])
         default: Own()

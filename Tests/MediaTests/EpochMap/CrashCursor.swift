@@ -50,6 +50,7 @@ struct CrashCursor {
                 let done = pending.prefix { $0 < upTo }
                 for place in done { apply(place) }
                 pending.removeFirst(done.count)
+            case .lost(let upTo): pending.removeAll { $0 < upTo }
             }
             position += 1
         }

@@ -117,7 +117,7 @@ struct CrashSweep {
     ) throws -> (DiskFamily, FamilyModel) {
         let family: DiskFamily
         do {
-            family = try DiskFamily.open(store)
+            family = try FamilyRun.open(store)
         } catch {
             throw ProofFailure("it does not open: \(error)")
         }
@@ -151,6 +151,13 @@ struct CrashSweep {
         }
         try run.drain()
         try run.verify()
+        // Crashes in succession, some of them right after the opening.
+        for _ in 0..<3 {
+            try run.crash(.random(run.random.next()))
+            guard Bool.random(using: &run.random), let head = run.model.heads.first else { continue }
+            try run.write(head, Int.random(in: 0..<64, using: &run.random), 24)
+            if Bool.random(using: &run.random) { try run.flush() }
+        }
         if Bool.random(using: &run.random) {
             try run.crash(.random(run.random.next()))
         } else {

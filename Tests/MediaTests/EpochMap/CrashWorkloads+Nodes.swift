@@ -135,6 +135,20 @@ extension CrashWorkloads {
             for _ in 0..<4 { try random(run) }
             try run.flush()
         },
+        CrashWorkload(name: "snapshots that are locked") { run in
+            for round in 0..<6 {
+                for _ in 0..<4 { try random(run) }
+                let snapshot = try run.snapshot(run.head)
+                try random(run)
+                try run.lock(snapshot, for: 100)
+                if round % 2 == 1 { try run.checkpoint() }
+                if let oldest = run.model.snapshots.first {
+                    try run.lock(oldest, for: 50)
+                    if round % 3 == 2 { try run.delete(oldest) }
+                }
+                try run.mergeStep()
+            }
+        },
         CrashWorkload(name: "a disk that grows", layout: DiskLayout(units: 100, growsTo: 1400)) { run in
             for capacity in [101, 300, 512, 513, 1024, 1400] {
                 for _ in 0..<4 { try random(run) }

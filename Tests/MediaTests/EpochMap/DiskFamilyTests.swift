@@ -28,10 +28,18 @@ extension DiskFamily {
         return result == .done(count) ? bytes : []
     }
 
+    /// Deletes a node that is not locked at the fixture's time.
+    func delete(_ node: UInt32) throws(FamilyError) { try delete(node, time: FamilyFixture.time()) }
+
     /// Writes `count` bytes `value`.
     func fill(_ head: UInt32, _ value: UInt8, at offset: Int64, count: Int) -> FileResult {
         write(head, [UInt8](repeating: value, count: count).rawSpan, at: offset)
     }
+}
+
+extension FamilyFile {
+    /// Deletes a node that is not locked at the fixture's time.
+    func delete(_ node: UInt32) throws(FamilyError) { try delete(node, time: FamilyFixture.time()) }
 }
 
 @Suite("A disk with snapshots")

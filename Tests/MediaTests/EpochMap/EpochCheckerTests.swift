@@ -24,14 +24,14 @@ struct EpochCheckerTests {
         let other = try family.addHead(capacity: 3 << 20)
         try family.write(other, 1, 0..<256)
         try family.commit()
-        #expect(EpochChecker.check(family.store).findings == [])
+        #expect(MapFamily.check(family.store).findings == [])
         return (family, head, snapshot)
     }
 
     /// Commits what somebody has done to the state.
     private func findings(_ family: MapFamily) throws -> [EpochFinding] {
         try family.commit()
-        let report = EpochChecker.check(family.store)
+        let report = MapFamily.check(family.store)
         #expect(min(report.findingCount, 1000) == report.findings.count)
         return report.findings
     }
@@ -82,15 +82,15 @@ struct EpochCheckerTests {
         #expect(pages > 12)
     }
 
-    @Test("One copy of the superblock may be lost; of two, the commit before counts")
+    @Test("Any three copies of the superblock may be lost")
     func superblocks() throws {
         let (family, _, _) = try family()
         var content = family.store.content
-        let copies = Array(family.superblock.copies)
-        content[copies[0] * 4 * 4096 + 33] ^= 1
-        #expect(MapFamily.newest(SimulatedStore(content)) == family.superblock)
-        content[copies[1] * 4 * 4096 + 33] ^= 1
-        #expect(MapFamily.newest(SimulatedStore(content))?.commit == family.superblock.commit - 1)
+        for kept in 0..<4 {
+            var damaged = content
+            for copy in 0..<4 where copy != kept { damaged[copy * 4 * 4096 + 33] ^= 1 }
+            #expect(MapFamily.newest(SimulatedStore(damaged)) == family.superblock)
+        }
         for copy in 0..<4 { content[copy * 4 * 4096] = 0 }
         #expect(EpochChecker.check(SimulatedStore(content)).findings == [.damaged(.superblock)])
         #expect(EpochChecker.check(SimulatedStore([])).findings == [.damaged(.superblock)])
@@ -115,7 +115,8 @@ struct EpochCheckerTests {
         let (family, head, _) = try family()
         let end = family.allocator.end
         #expect(family.allocator.adopt(end + 10..<end + 200))
-        #expect(try findings(family) == [.leaked(end + 10..<end + 200)])
+        let found = try findings(family)
+        #expect(found == [.leaked(end + 10..<end + 200)])
         #expect(family.allocator.free(end + 10..<end + 200, frame: family.frame))
         let unit = MapEntry(rawValue: family.model[head]?[300]?[0] ?? 0).unit
         #expect(family.allocator.free(unit..<unit + 1, frame: family.frame))
@@ -224,14 +225,14 @@ struct EpochCheckerTests {
         try family.commit()
         for _ in 0..<300 { try family.snapshot(head) }
         try family.commit()
-        #expect(EpochChecker.check(family.store).findings == [])
+        #expect(MapFamily.check(family.store).findings == [])
         for (index, var record) in family.nodes.records.enumerated() where record.kind == .snapshot {
             record.isBeingDeleted = true
             record.pagesDone = UInt64(index)
             try family.nodes.put(record)
         }
         try family.commit()
-        let found = EpochChecker.check(family.store).findings
+        let found = MapFamily.check(family.store).findings
         #expect(found.contains(.damaged(.node(head))))
     }
 
@@ -250,5 +251,83 @@ struct EpochCheckerTests {
         superblock = family.superblock
         superblock.nodeTable = superblock.freeMap
         #expect(throws: EpochFault.self) { try NodeTable.read(superblock, family.reader) }
+    }
+
+    @Test("A row of partly merged nodes is right however long it is")
+    func partlyMerged() throws {
+        let family = try FamilyFixture.create(on: RecordingStore(keepsHistory: false), capacity: 1 << 30)
+        var snapshots: [UInt32] = []
+        for round in 0..<70 {
+            for place: Int64 in [0, 600 << 20] {
+                #expect(family.fill(1, UInt8(1 + round), at: place, count: 4096) == .done(4096))
+            }
+            snapshots += try family.snapshot([1], names: ["\(round)"], time: FamilyFixture.time())
+        }
+        #expect(family.checkpoint() == 0)
+        for snapshot in snapshots.dropLast() {
+            try family.delete(snapshot, time: FamilyFixture.time())
+            _ = try family.mergeStep()
+        }
+        #expect(family.check() == [])
+        while try family.mergeStep() {}
+        #expect(family.check() == [])
+    }
+
+    @Test("Of partly merged nodes, each with more pages done than those above, there are not too many")
+    func longRow() throws {
+        let pages = 68
+        let family = try FamilyFixture.create(on: RecordingStore(keepsHistory: false), capacity: Int64(pages) << 29)
+        var snapshots: [UInt32] = []
+        for round in 0..<pages {
+            for page in 0..<min(pages, round + 3) {
+                #expect(family.fill(1, UInt8(1 + round), at: Int64(page) << 29, count: 4096) == .done(4096))
+            }
+            snapshots += try family.snapshot([1], names: ["\(round)"], time: FamilyFixture.time())
+        }
+        #expect(family.checkpoint() == 0)
+        for (index, snapshot) in snapshots.dropLast().enumerated() {
+            try family.delete(snapshot, time: FamilyFixture.time())
+            for _ in 0..<min(index + 1, 66) { _ = try family.mergeStep() }
+        }
+        #expect(family.check() == [])
+        while try family.mergeStep() {}
+        #expect(family.nodes.map(\.number) == [1, snapshots[pages - 1]])
+        #expect(family.check() == [])
+    }
+
+    @Test("Bad copies of the superblock, a damaged journal and a file that was cut are found")
+    func outsideOfPages() throws {
+        let store = RecordingStore()
+        let family = try FamilyFixture.create(on: store)
+        for round: UInt8 in 1...3 {
+            #expect(family.fill(1, round, at: 1 << 20, count: 4096) == .done(4096))
+            #expect(family.checkpoint() == 0)
+        }
+        #expect(family.check() == [])
+        let zeros = [UInt8](repeating: 0, count: 4096)
+        let copy = 2
+        let commit = family.maintenance.withLock { $0.superblock }
+        let place = EpochFormat.offset(ofUnit: EpochSuperblock.unit(ofCopy: copy))
+        #expect(store.write(zeros.rawSpan, offset: place) == .done(4096))
+        #expect(EpochChecker.checkOpen(store, commit).findings == [.superblockCopy(copy)])
+        #expect(EpochChecker.check(store).findings == [])
+        #expect(EpochChecker.check(store).invalidCopies == [copy])
+        #expect(family.checkpoint() == 0)
+        for round: UInt8 in 1...4 {
+            #expect(family.fill(1, round, at: Int64(round) << 20, count: 4096) == .done(4096))
+            #expect(family.flush() == 0)
+        }
+        #expect(EpochChecker.check(store).findings == [])
+        var image = store.content
+        let frame = family.journal.withLock { Int($0.ring.offset(of: $0.ring.first)) }
+        image.flip(bit: 3, ofByte: Int(EpochFormat.offset(ofUnit: EpochFormat.journalStart)) + frame * 4096 + 70)
+        let damaged = EpochChecker.check(RecordingStore(image)).findings
+        #expect(damaged.count == 1)
+        guard case .damaged(.journal) = damaged.first else { return #expect(Bool(false), "\(damaged)") }
+        #expect(family.checkpoint() == 0)
+        let end = family.units.end
+        image = store.content
+        image.truncate(to: Int(EpochFormat.offset(ofUnit: end - 1)))
+        #expect(EpochChecker.check(RecordingStore(image)).findings.contains(.damaged(.truncated(unit: end - 1))))
     }
 }

@@ -22,7 +22,8 @@ struct EpochCodecTests {
             uuid: [UInt8](0..<16), commit: 0x21, coveredUnits: 0x9_0000, journalUnits: 64, firstFrame: 5,
             firstSequence: 0x1_0000_0007, firstChain: 0xA1B2_C3D4, epoch: 0x0102, nextNode: 0x0304, isClosed: true,
             freeMapLevels: 1, nodeTableLevels: 2, freeMap: .page(0x5678, birth: 0x0101, checksum: 0xDEAD_BEEF),
-            nodeTable: .page(0x5679, birth: 0x0102, checksum: 1))
+            nodeTable: .page(0x5679, birth: 0x0102, checksum: 1), opening: 9, firstOpening: 8,
+            reserve: [80..<90, 1 << 20..<1 << 20 + 3])
     }
 
     @Test("A superblock has the layout of the format's page, and every changed byte makes it invalid")
@@ -39,14 +40,13 @@ struct EpochCodecTests {
         #expect(Array(bytes[80..<96]) == [1, 0, 0, 0, 0, 0, 0x56, 0x78, 0, 0, 1, 1, 0xDE, 0xAD, 0xBE, 0xEF])
         #expect(Array(bytes[96..<112]) == [1, 0, 0, 0, 0, 0, 0x56, 0x79, 0, 0, 1, 2, 0, 0, 0, 1])
         #expect(bytes.rawSpan.loadBE32(at: 4092) == checksum(Array(bytes[..<4092])))
-        #expect(block.copies == 2..<4)
-        #expect(EpochSuperblock.decode(bytes.rawSpan, copy: 2) == .valid(block))
-        #expect(EpochSuperblock.decode(bytes.rawSpan, copy: 3) == .valid(block))
-        #expect(EpochSuperblock.decode(bytes.rawSpan, copy: 0) == .invalid, "not where the commit puts it")
+        #expect(Array(bytes[112..<128]) == [0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 8])
+        #expect(block.pairs == [2..<4, 0..<2])
+        #expect(EpochSuperblock.decode(bytes.rawSpan) == .valid(block))
         for index in stride(from: 0, to: 4096, by: 13) {
             var changed = bytes
             changed[index] ^= 1
-            #expect(EpochSuperblock.decode(changed.rawSpan, copy: 2) == .invalid, "byte \(index)")
+            #expect(EpochSuperblock.decode(changed.rawSpan) == .invalid, "byte \(index)")
         }
     }
 
@@ -70,16 +70,17 @@ struct EpochCodecTests {
             (68, [1, 0, 0, 0]),
             (68, [0, 0, 0, 0]), (72, [0, 0, 0, 0]), (77, [0]), (77, [2]), (77, [255]), (78, [0]), (78, [3]), (80, [0]),
             (80, [2]), (80, [3]), (81, [1]), (82, [0, 0, 0, 9, 0, 0]), (82, [0, 0, 0, 0, 0, 79]), (88, [0, 0, 1, 3]),
-            (96, [0]), (98, ones), (104, ones), (8, [0, 0, 0, 0]),
+            (96, [0]), (98, ones), (104, ones), (8, [0, 0, 0, 0]), (112, ones), (112, [0, 0, 0, 0, 0, 0, 0, 7]),
+            (120, ones), (120, [0, 0, 0, 0, 0, 0, 0, 10]),
         ]
         for (offset, field) in fields {
             let changed = changed(bytes, at: offset, field)
-            #expect(EpochSuperblock.decode(changed.rawSpan, copy: 2) == .invalid, "\(field) at \(offset)")
+            #expect(EpochSuperblock.decode(changed.rawSpan) == .invalid, "\(field) at \(offset)")
         }
         let newer = changed(bytes, at: 8, [0, 0, 0, 2])
-        #expect(EpochSuperblock.decode(newer.rawSpan, copy: 2) == .newer(version: 2))
+        #expect(EpochSuperblock.decode(newer.rawSpan) == .newer(version: 2))
         let feature = changed(bytes, at: 12, [0, 0, 0, 4])
-        #expect(EpochSuperblock.decode(feature.rawSpan, copy: 2) == .unknownFeatures(4))
+        #expect(EpochSuperblock.decode(feature.rawSpan) == .unknownFeatures(4))
     }
 
     @Test("The valid copy with the highest commit counts, and what is not known wins over all")

@@ -109,7 +109,10 @@ struct FaultScenario: Sendable {
                 run.writeOrPin(run.head, 40 * round + 3, 9)
                 run.tryFlush()
             }
-            if let snapshot = run.model.snapshots.last { try run.clone(snapshot) }
+            if let snapshot = run.model.snapshots.last {
+                try run.lock(snapshot, for: 100)
+                try run.clone(snapshot)
+            }
             if let snapshot = run.model.snapshots.first {
                 try run.rollBack(run.head, to: snapshot)
             }

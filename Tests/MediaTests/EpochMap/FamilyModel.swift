@@ -66,6 +66,8 @@ enum FamilyChange: Sendable {
     case rollBack(head: UInt32, to: UInt32, made: UInt32, name: String)
     case delete(UInt32)
     case resize(head: UInt32, capacity: Int)
+    /// Until then, in seconds since 1970.
+    case lock(UInt32, Int64)
 
     var isStructural: Bool {
         switch self {
@@ -102,6 +104,8 @@ struct FamilyModel {
         var name: String
         /// In blocks.
         var capacity: Int
+        /// Until when it is locked, in seconds since 1970; 0: it is not.
+        var lock: Int64 = 0
         /// What reads give.
         var current: [UInt64]
         /// What was there at the last flush.
@@ -182,6 +186,7 @@ struct FamilyModel {
             nodes[node] = nil
         case .resize(let head, let capacity):
             nodes[head]?.capacity = capacity
+        case .lock(let node, let seconds): nodes[node]?.lock = seconds
         }
     }
 
@@ -197,6 +202,7 @@ struct FamilyModel {
         node.parent = snapshot
         node.name = name
         node.isHead = true
+        node.lock = 0
         nodes[made] = node
     }
 
@@ -228,6 +234,8 @@ struct FamilyModel {
             if node.capacity != Int64(expected.capacity * DiskLayout.blockLength) {
                 return "node \(node.number) has \(node.capacity) bytes, not \(expected.capacity) blocks"
             }
+            let lock = node.lockedUntil?.seconds ?? 0
+            if lock != expected.lock { return "node \(node.number) is locked until \(lock), not \(expected.lock)" }
             let parent = found.parent(of: node.number) { nodes[$0] != nil }
             if parent != living(expected.parent) {
                 return "node \(node.number) is below \(parent), not \(living(expected.parent))"

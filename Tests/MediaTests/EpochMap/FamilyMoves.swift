@@ -27,17 +27,21 @@ struct FamilyMoves {
         case 0..<360: try write(run, head, &random)
         case 360..<450: try discard(run, head, &random)
         case 450..<600: try read(run, &random)
-        case 600..<700: try run.flush()
+        case 615..<700: try run.flush()
         case 700..<760: try grow(run, head, &random)
         case 760..<830: try shrink(run, &random)
         case 830..<930: try run.mergeStep()
         case 930..<945: try run.checkpoint()
+        case 600..<615: run.changeLimit(&random)
         case 945..<955:
             let units = run.model.places(head) / DiskLayout.unitBlocks
             let capacity = Int.random(in: units...run.layout.count / DiskLayout.unitBlocks, using: &random)
             guard run.layout.windows.count == 1, capacity > units else { return }
             try run.resize(head, capacity * DiskLayout.unitBlocks)
-        case 955..<970: try run.drain()
+        case 955..<965: try run.drain()
+        case 965..<970:
+            guard let snapshot = model.snapshots.randomElement(using: &random) else { return }
+            try run.lock(snapshot, for: Int64.random(in: 1...1000, using: &random))
         default:
             guard allowsRestarts else { return }
             try restart(run, &random)
@@ -63,15 +67,15 @@ struct FamilyMoves {
     private func write(_ run: FamilyRun, _ head: UInt32, _ random: inout SeededRandom) throws {
         guard let (first, count) = range(run, head, &random) else { return }
         if Int.random(in: 0..<12, using: &random) == 0 {
-            try run.write(head, first, [UInt64](repeating: 0, count: count))
+            try run.writeWithin(head, first, [UInt64](repeating: 0, count: count))
         } else {
-            try run.write(head, first, count)
+            try run.writeWithin(head, first, run.newTags(count))
         }
     }
 
     private func discard(_ run: FamilyRun, _ head: UInt32, _ random: inout SeededRandom) throws {
         guard let (first, count) = range(run, head, &random) else { return }
-        try run.discard(head, first, count)
+        try run.discardWithin(head, first, count)
     }
 
     private func read(_ run: FamilyRun, _ random: inout SeededRandom) throws {

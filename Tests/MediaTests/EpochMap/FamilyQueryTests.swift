@@ -100,6 +100,37 @@ struct FamilyQueryTests {
         #expect(opened.content(1, at: 0, count: 4096) == [UInt8](repeating: 1, count: 4096))
     }
 
+    @Test("A locked snapshot is not deleted before its time, and no lock becomes shorter")
+    func locks() throws {
+        let store = SimulatedStore()
+        let family = try FamilyFixture.create(on: store)
+        let (before, end, later) = (FamilyFixture.time(99), FamilyFixture.time(100), FamilyFixture.time(101))
+        let first = try family.snapshot([1], names: ["a"], time: before)[0]
+        let second = try family.snapshot([1], names: ["b"], time: before)[0]
+        try family.lock(first, until: end)
+        try family.lock(first, until: end)
+        #expect(throws: FamilyError.locked(first, until: end)) { try family.lock(first, until: before) }
+        #expect(throws: FamilyError.notSnapshot(1)) { try family.lock(1, until: end) }
+        #expect(throws: FamilyError.noNode(9)) { try family.lock(9, until: end) }
+        try family.lock(second, until: FamilyFixture.time(0))
+        for opened in [family, try DiskFamily.open(SimulatedStore(store.durable))] {
+            #expect(opened.nodes.map(\.lockedUntil) == [nil, end, nil])
+            #expect(throws: FamilyError.locked(first, until: end)) { try opened.delete(first, time: before) }
+        }
+        // What its head is rolled back to, and what is made of it, is not locked.
+        let clone = try family.clone(first, name: "c", time: before)
+        try family.delete(second, time: before)
+        #expect(family.checkpoint() == 0)
+        try family.lock(first, until: later)
+        let opened = try DiskFamily.open(SimulatedStore(store.durable))
+        #expect(throws: FamilyError.locked(first, until: later)) { try opened.delete(first, time: end) }
+        try opened.delete(clone, time: before)
+        try opened.delete(first, time: later)
+        while try opened.mergeStep() {}
+        #expect(opened.nodes.map(\.number) == [1])
+        #expect(opened.check() == [])
+    }
+
     @Test("Refusals are values")
     func refusals() throws {
         let family = try FamilyFixture.create(on: SimulatedStore())

@@ -27,8 +27,12 @@ final class FamilyRun {
     var random: SeededRandom
     /// The first head.
     let head: UInt32
+    /// The time at which nodes are deleted.
+    private var now = FamilyRun.time
     private var lastTag: UInt64 = 0
     private var lastName = 0
+    /// Writes that a full host has made fail.
+    private(set) var refusedWrites = 0
     private let keepsLog: Bool
     /// What has failed and may be done all the same. What it made is not known.
     private(set) var doubtful: FamilyChange?
@@ -166,6 +170,8 @@ final class FamilyRun {
     func pin(_ head: UInt32, _ first: Int, _ tags: [UInt64]) throws {
         var found = [UInt64](repeating: 0, count: tags.count)
         let result = FamilyInspection.read(family, head, layout.block(first), tags.count, into: &found, at: 0)
+        // After a loss what no frame confirms is not read.
+        if case .failed = result, family.failureCode != 0 { return }
         guard result == .done(tags.count * DiskLayout.blockLength) else {
             throw ProofFailure("read after a failed write to \(head) at place \(first): \(result)")
         }
@@ -206,6 +212,18 @@ final class FamilyRun {
         return code
     }
 
+    /// A flush and a commit, before whose `number`-th write of a page `body` is done; false when it has fewer.
+    func checkpoint(_ number: Int, _ body: @escaping () -> Void) throws -> Bool {
+        try flush()
+        let superblock = family.maintenance.withLock { $0.superblock }
+        store.interleave(number, superblock, body)
+        let call = store.entryCount
+        let code = family.checkpoint()
+        // What the steps in between have done is not durable by it.
+        note("checkpoint with something before page \(number)", call, .nothing, isAcknowledged: code == 0)
+        return !store.endInterleaving()
+    }
+
     // MARK: Nodes
 
     @discardableResult
@@ -244,11 +262,30 @@ final class FamilyRun {
         return made
     }
 
+    /// Deletes a node; when it is locked, after its time has come.
     func delete(_ node: UInt32) throws {
         let call = store.entryCount
+        if let lock = model.nodes[node]?.lock, lock > now.seconds {
+            do {
+                try family.delete(node, time: now)
+                throw ProofFailure("node \(node) is deleted, which is locked until \(lock)")
+            } catch FamilyError.locked(node, let until) where until.seconds == lock {
+                now = until
+            }
+        }
         doubtful = .delete(node)
-        try family.delete(node)
+        try family.delete(node, time: now)
         note("delete \(node)", call, .delete(node))
+    }
+
+    /// Locks a snapshot for so many seconds, longer than it is.
+    func lock(_ node: UInt32, for seconds: Int64) throws {
+        let call = store.entryCount
+        let end = max(now.seconds, model.nodes[node]?.lock ?? 0) + seconds
+        guard let until = CalendarTime(seconds: end) else { throw ProofFailure("a lock until \(end)") }
+        doubtful = .lock(node, end)
+        try family.lock(node, until: until)
+        note("lock \(node) until \(end)", call, .lock(node, end))
     }
 
     func resize(_ head: UInt32, _ capacity: Int) throws {
@@ -288,6 +325,33 @@ final class FamilyRun {
         }
     }
 
+    /// Makes the host full, nearly full, or takes that back.
+    func changeLimit(_ random: inout SeededRandom) {
+        store.limit(to: store.isLimited ? nil : Int.random(in: 0...12, using: &random))
+    }
+
+    /// Writes; on a full host it may fail, and then what is there counts.
+    func writeWithin(_ head: UInt32, _ first: Int, _ tags: [UInt64]) throws {
+        guard store.isLimited else { return try write(head, first, tags) }
+        let result = tryWrite(head, first, tags)
+        guard case .failed(let code) = result else { return }
+        guard code == Errno.noSpace else { throw ProofFailure("write on a full host: \(code)") }
+        refusedWrites += 1
+        try store.withoutFailures { try pin(head, first, tags) }
+    }
+
+    /// Discards; on a full host only parts of units may fail.
+    func discardWithin(_ head: UInt32, _ first: Int, _ count: Int) throws {
+        let unit = DiskLayout.unitBlocks
+        guard store.isLimited, layout.block(first) % unit != 0 || count % unit != 0 else {
+            return try discard(head, first, count)
+        }
+        let result = tryDiscard(head, first, count)
+        guard case .failed(let code) = result else { return }
+        guard code == Errno.noSpace else { throw ProofFailure("discard on a full host: \(code)") }
+        try store.withoutFailures { try pin(head, first, [UInt64](repeating: 0, count: count)) }
+    }
+
     private func pinOrNote(_ head: UInt32, _ first: Int, _ tags: [UInt64]) {
         do {
             try store.withoutFailures { try pin(head, first, tags) }
@@ -305,7 +369,7 @@ final class FamilyRun {
     func verifyDoubtful(_ family: DiskFamily? = nil, isLive: Bool) throws {
         try rethrowPinFailure()
         let family = family ?? self.family
-        let found = FamilyInspection(family, layout)
+        let found = inspect(family)
         if let difference = model.difference(from: found, isLive: isLive) {
             guard let change = doubtful?.resolved(model, found) else { throw ProofFailure(difference) }
             var after = model
@@ -336,7 +400,7 @@ final class FamilyRun {
     func crash(_ choice: CrashChoice) throws {
         note("crash: \(choice)", store.entryCount, .nothing)
         store = RecordingStore(store.afterCrash(choice), keepsHistory: false)
-        family = try DiskFamily.open(store)
+        family = try Self.open(store)
         let found = FamilyInspection(family, layout)
         if let difference = model.difference(from: found, isLive: false) {
             throw ProofFailure("after a crash (\(choice)): \(difference)")
@@ -345,9 +409,24 @@ final class FamilyRun {
         try check("after a crash (\(choice))")
     }
 
+    /// What a family has; of blocks that are not read after a loss, what the model has.
+    private func inspect(_ family: DiskFamily) -> FamilyInspection {
+        guard family.failureCode != 0 else { return FamilyInspection(family, layout) }
+        let unread = FamilyInspection.mixed - 1
+        let expected = model.nodes.mapValues(\.current)
+        return FamilyInspection(family, layout, unread: unread).replacing(unread, expected)
+    }
+
+    /// Opens what a crash has left; that needs no storage that is not there.
+    static func open(_ store: RecordingStore) throws -> DiskFamily {
+        store.limit(to: 0)
+        defer { store.limit(to: nil) }
+        return try DiskFamily.open(store)
+    }
+
     /// Compares everything with the model.
     func verify() throws {
-        if let difference = model.difference(from: FamilyInspection(family, layout), isLive: true) {
+        if let difference = model.difference(from: inspect(family), isLive: true) {
             throw ProofFailure(difference)
         }
     }

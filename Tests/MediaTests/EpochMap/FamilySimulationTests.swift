@@ -24,6 +24,7 @@ struct FamilySimulationTests {
         let alone = run.family.usedUnits
         var moves = FamilyMoves(heads: 4, nodes: 12)
         for _ in 0..<400 { try moves.step(run, allowsRestarts: false) }
+        run.store.limit(to: nil)
         for snapshot in run.model.snapshots { try run.delete(snapshot) }
         for head in run.model.heads.dropFirst() { try run.delete(head) }
         let head = run.model.heads[0]

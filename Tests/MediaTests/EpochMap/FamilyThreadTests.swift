@@ -94,10 +94,35 @@ struct FamilyThreadTests {
                 counts[unit] += 1
                 bytes += Self.unit(thread, unit, counts[unit])
             }
-            let result = family.write(1, bytes.rawSpan, at: Int64(first) * 4096)
+            let result = put(family, bytes, at: Int64(first) * 4096)
             if result != .done(bytes.count) { wrong.withLock { $0.append("write: \(result)") } }
             for unit in first..<first + length { acknowledged.set(unit, counts[unit]) }
         }
+    }
+
+    /// Writes as a reactor does, and where that is not possible as a thread that may wait.
+    private static func put(_ family: DiskFamily, _ bytes: [UInt8], at offset: Int64) -> FileResult {
+        let grace = family.memory.grace
+        let pass = grace.enter()
+        let result = family.writeCached(1, bytes.rawSpan, at: offset)
+        grace.leave(pass)
+        switch result {
+        case .done: return .done(bytes.count)
+        case .doneAndDue:
+            family.upkeep()
+            return .done(bytes.count)
+        case .wouldBlock: return family.write(1, bytes.rawSpan, at: offset)
+        }
+    }
+
+    /// Reads a unit as a reactor does, and where that is not possible as a thread that may wait.
+    private static func get(_ family: DiskFamily, _ unit: Int, _ pool: BufferPool) -> [UInt8] {
+        guard var lease = pool.lease(capacity: 4096) else { return [] }
+        let grace = family.memory.grace
+        let pass = grace.enter()
+        let result = family.readCached(1, into: &lease, at: Int64(unit) * 4096, 4096)
+        grace.leave(pass)
+        return result == .done(4096) ? lease.copyToArray() : family.content(1, at: Int64(unit) * 4096, count: 4096)
     }
 
     private static func read(
@@ -105,9 +130,10 @@ struct FamilyThreadTests {
         _ wrong: borrowing Lock<[String]>
     ) {
         var random = SeededRandom(seed: seed * 100 + 50 + UInt64(thread))
+        let pool = BufferPool(limit: 1 << 20)
         while !isDone.load(ordering: .relaxed) {
             let unit = Int.random(in: 0..<units, using: &random)
-            let bytes = family.content(1, at: Int64(unit) * 4096, count: 4096)
+            let bytes = get(family, unit, pool)
             let sector = bytes.isEmpty ? [] : Array(bytes[0..<512])
             // A unit that is being overwritten may be a mixture, sector by sector; none of them is another's.
             for start in stride(from: 0, to: bytes.count, by: 512) {

@@ -20,6 +20,7 @@ struct JournalFrameTests {
             .capacity(head: 4, bytes: 1 << 48),
             .name(node: 4, name: "Größe"), .name(node: 4, name: nil),
             .turn(head: 4, number: 5, below: 3, time: time, uuid: uuid, name: ""),
+            .lock(node: 3, until: time),
         ]
     }
 
@@ -41,7 +42,7 @@ struct JournalFrameTests {
 
     @Test("Every record is read as it was written, and none that is cut")
     func roundTrip() throws {
-        let kinds: [UInt8] = Array(1...9) + [9, 10]
+        let kinds: [UInt8] = Array(1...9) + [9, 10, 11]
         for (record, kind) in zip(try records(), kinds) {
             var bytes = [UInt8](repeating: 0, count: record.slots * 32)
             bytes.modifyBytes { record.encode(into: &$0, at: 0) }
@@ -56,12 +57,13 @@ struct JournalFrameTests {
     func impossible() throws {
         let records = try records()
         let changes: [(Int, Int, [UInt8])] = [
-            (0, 0, [0]), (0, 0, [11]), (0, 1, [1]), (0, 2, [0, 1]), (0, 4, [0, 0, 0, 0]), (0, 8, [0, 0, 0, 0x10]),
+            (0, 0, [0]), (0, 0, [12]), (0, 1, [1]), (0, 2, [0, 1]), (0, 4, [0, 0, 0, 0]), (0, 8, [0, 0, 0, 0x10]),
             (0, 8, [0xFF]), (0, 16, [0, 0, 0, 0x20]), (0, 16, [0, 0, 0, 0x1F, 0xFF, 0xFF, 0xFF, 0xFE]),
             (0, 24, [0, 0, 0, 0]), (1, 8, [0, 0, 0, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF]), (2, 2, [0, 15]), (2, 2, [0, 33]),
             (2, 1, [255]), (2, 8, [0, 0, 0, 0, 0, 0, 0, 0]), (2, 8, [0, 0, 0, 1]), (2, 16, [0xFF]), (2, 53, [0xFF]),
             (3, 1, [5]), (3, 2, [0, 177]), (5, 8, [0, 0, 0, 0, 0, 8, 0, 1]), (7, 8, [0, 1, 0, 0, 0, 0, 0, 1]),
-            (7, 8, [0, 0, 0, 0, 0, 0, 0, 0]), (10, 24, [0, 0, 0, 0]),
+            (7, 8, [0, 0, 0, 0, 0, 0, 0, 0]), (10, 24, [0, 0, 0, 0]), (11, 2, [0, 1]),
+            (11, 8, [0, 0, 0, 0, 0, 0, 0, 0]), (11, 8, [0, 0, 1]),
         ]
         for (index, offset, field) in changes {
             var bytes = [UInt8](repeating: 0, count: 256)
@@ -76,7 +78,7 @@ struct JournalFrameTests {
         var generator = SeededRandom(seed: 7)
         for _ in 0..<4000 {
             var bytes = generator.bytes(256)
-            bytes[0] = UInt8.random(in: 0...11, using: &generator)
+            bytes[0] = UInt8.random(in: 0...12, using: &generator)
             bytes[1] = UInt8.random(in: 0...7, using: &generator)
             bytes[2] = 0
             if let record = JournalRecord(bytes.rawSpan, at: 0, end: 256) { #expect(record.slots * 32 <= 256) }

@@ -23,6 +23,7 @@ struct NodeTableTests {
         record.isBeingDeleted = true
         record.isNameless = true
         record.pagesDone = 3
+        record.lockedUntil = CalendarTime(seconds: 0x0607_0809_0A)
         record.map = .page(0x77, birth: 2, checksum: 9)
         var bytes = [UInt8](repeating: 0, count: 512)
         bytes.modifyBytes { record.encode(into: &$0, at: 256) }
@@ -32,12 +33,14 @@ struct NodeTableTests {
         #expect(Array(bytes[304..<316]) == [0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 2, 0])
         #expect(Array(bytes[316..<332]) == uuid)
         #expect(Array(bytes[336..<349]) == Array("node 16909060".utf8))
+        #expect(Array(bytes[496..<504]) == [0, 0, 0, 6, 7, 8, 9, 0xA])
         #expect(NodeRecord(bytes.rawSpan, at: 256) == record)
         #expect(NodeRecord(bytes.rawSpan, at: 257) == nil)
         let impossible: [(Int, [UInt8])] = [
             (0, [0, 0, 0, 0]), (8, [1, 0, 0, 0]), (12, [0]), (12, [3]), (13, [4]), (13, [0]), (14, [1]), (14, [3]),
             (15, [161]), (16, [0, 0, 0, 0, 0, 0, 0, 0]), (16, [0, 1, 0, 0, 0, 0, 0, 1]), (20, [0x40, 0, 0, 1]),
             (24, [0x80]), (24, [0xFF, 0xFF]), (32, [2]), (48, [0, 0, 0, 0, 0, 0, 0, 11]), (58, [1]), (80, [0xFF]),
+            (240, [1]), (240, [0xFF]),
         ]
         for (offset, field) in impossible {
             var changed = bytes

@@ -2,11 +2,26 @@ import Bytes
 import Platform
 import TestSupport
 
+@testable import Media
+
 /// What a store was called for, in order.
 enum StoreEntry: Sendable {
     case change(StoreChange)
     /// What the entries before number `upTo` changed is durable.
     case synchronized(upTo: Int)
+    /// What the entries before number `upTo` changed and was not durable then is on no device, and never will be.
+    case lost(upTo: Int)
+}
+
+/// What is done in the middle of something else.
+private final class Interleaving: @unchecked Sendable {
+    let firstOffset: Int
+    let body: () -> Void
+    var number: Int
+
+    init(_ number: Int, _ firstOffset: Int, _ body: @escaping () -> Void) {
+        (self.number, self.firstOffset, self.body) = (number, firstOffset, body)
+    }
 }
 
 /// A byte store in memory that writes down everything that changes it, so that the file after a crash at any instant
@@ -33,15 +48,27 @@ final class RecordingStore: ByteStore {
         var hasFailed = false
         var isPaused = false
         var synchronizationError: Int32 = 0
+        /// Whether a synchronisation that fails has lost what it was for, as that of a host has.
+        var losesWhatFails = false
+        /// Units that the device cannot read.
+        var unreadable: Set<UInt64> = []
         /// The most pages with storage.
         var pageLimit: Int?
+        var interleaving: Interleaving?
+        /// How many synchronisations go on, and the most that ever went on at a time.
+        var synchronizing = 0
+        var mostSynchronizing = 0
     }
 
     private let state: Lock<State>
     /// Whether what a synchronisation made durable stays in the record.
     private let keepsHistory: Bool
 
-    init(_ image: SparseImage = SparseImage(), keepsHistory: Bool = true) {
+    /// How long a synchronisation takes, in milliseconds.
+    private let pause: UInt32
+
+    init(_ image: SparseImage = SparseImage(), keepsHistory: Bool = true, pause: UInt32 = 0) {
+        self.pause = pause
         state = Lock(State(base: image, content: image))
         self.keepsHistory = keepsHistory
     }
@@ -81,10 +108,43 @@ final class RecordingStore: ByteStore {
         state.withLock { $0.synchronizationError = errorNumber }
     }
 
+    /// Makes the next synchronisation fail and lose what it was for; later ones succeed.
+    func loseNextSynchronization() {
+        state.withLock { state in
+            state.losesWhatFails = true
+            state.synchronizationError = Errno.inputOutput
+        }
+    }
+
+    /// Calls `body` once, on the thread that writes: before the `number`-th write from now on, counted from 1, of those
+    /// that lie behind the journal. The writer has no lock of the journal or the family then.
+    func interleave(_ number: Int, _ superblock: EpochSuperblock, _ body: @escaping () -> Void) {
+        let first = Int(EpochFormat.offset(ofUnit: superblock.firstPoolUnit))
+        let interleaving = Interleaving(number, first, body)
+        state.withLock { $0.interleaving = interleaving }
+    }
+
+    /// Nothing is interleaved any more; whether something waited.
+    func endInterleaving() -> Bool {
+        state.withLock { state in
+            defer { state.interleaving = nil }
+            return state.interleaving != nil
+        }
+    }
+
+    /// The device cannot read a unit any more.
+    func makeUnreadable(_ unit: UInt64) { state.withLock { _ = $0.unreadable.insert(unit) } }
+
+    /// The most synchronisations that went on at a time.
+    var mostSynchronizations: Int { state.withLock { $0.mostSynchronizing } }
+
     /// Makes the file system have room for `pages` more pages than now; nil for as many as there are.
     func limit(to pages: Int?) {
         state.withLock { state in state.pageLimit = pages.map { state.content.allocatedPages + $0 } }
     }
+
+    /// Whether there is a limit.
+    var isLimited: Bool { state.withLock { $0.pageLimit != nil } }
 
     /// The file after a crash now.
     func afterCrash(_ choice: CrashChoice) -> SparseImage {
@@ -135,7 +195,13 @@ final class RecordingStore: ByteStore {
     @_lifetime(bytes: copy bytes)
     func read(into bytes: inout MutableRawSpan, offset: Int64, mode: ReadMode) -> FileResult {
         let (content, code) = state.withLock { state in
-            let code = Self.failure(&state, isRead: true)
+            var code = Self.failure(&state, isRead: true)
+            let end = offset + Int64(bytes.byteCount)
+            if state.unreadable.contains(where: {
+                EpochFormat.offset(ofUnit: $0) < end && EpochFormat.offset(ofUnit: $0 + 1) > offset
+            }) {
+                code = Errno.inputOutput
+            }
             return (state.content, code)
         }
         if let code { return .failed(code) }
@@ -154,7 +220,15 @@ final class RecordingStore: ByteStore {
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult { write(bytes.copyToArray(), Int(offset)) }
 
     private func write(_ bytes: [UInt8], _ offset: Int) -> FileResult {
-        state.withLock { state in
+        let interleaving = state.withLock { state -> Interleaving? in
+            guard let next = state.interleaving, offset >= next.firstOffset else { return nil }
+            next.number -= 1
+            guard next.number == 0 else { return nil }
+            state.interleaving = nil
+            return next
+        }
+        interleaving?.body()
+        return state.withLock { state in
             var code = Self.failure(&state)
             if code == nil, let limit = state.pageLimit,
                 state.content.allocatedPages + state.content.newPages(at: offset, count: bytes.count) > limit
@@ -175,24 +249,42 @@ final class RecordingStore: ByteStore {
     }
 
     func synchronizeData() -> Int32 {
-        // Before the waiting, of which there is none here: what is written in the meantime need not be durable.
-        let upTo = state.withLock { $0.entries.count }
+        // Before the waiting: what is written in the meantime need not be durable.
+        let upTo = state.withLock { state in
+            state.synchronizing += 1
+            state.mostSynchronizing = max(state.mostSynchronizing, state.synchronizing)
+            return state.entries.count
+        }
+        defer { state.withLock { $0.synchronizing -= 1 } }
+        if pause > 0 { sleepMilliseconds(pause) }
         return state.withLock { state in
             if let code = Self.failure(&state) { return code }
             guard state.synchronizationError == 0 else {
                 state.hasFailed = true
-                return state.synchronizationError
+                let code = state.synchronizationError
+                guard state.losesWhatFails else { return code }
+                state.losesWhatFails = false
+                state.synchronizationError = 0
+                settle(&state, .lost(upTo: upTo))
+                return code
             }
-            if keepsHistory {
-                state.entries.append(.synchronized(upTo: upTo))
-            } else {
-                let done = min(upTo, state.entries.count)
-                for entry in state.entries[..<done] {
-                    if case .change(let change) = entry { change.apply(to: &state.base) }
-                }
-                state.entries.removeFirst(done)
-            }
+            settle(&state, .synchronized(upTo: upTo))
             return 0
+        }
+    }
+
+    /// What the entries before a number changed is durable, or lost.
+    private func settle(_ state: inout State, _ entry: StoreEntry) {
+        guard !keepsHistory else { return state.entries.append(entry) }
+        switch entry {
+        case .change: break
+        case .synchronized(let upTo):
+            let done = min(upTo, state.entries.count)
+            for entry in state.entries[..<done] {
+                if case .change(let change) = entry { change.apply(to: &state.base) }
+            }
+            state.entries.removeFirst(done)
+        case .lost(let upTo): state.entries.removeFirst(min(upTo, state.entries.count))
         }
     }
 

@@ -18,6 +18,8 @@ struct Capture {
     let nextNode: UInt32
     /// The last frame before the cut.
     let frame: UInt64
+    /// How many units the reserve should have.
+    let reserveUnits: UInt64
 }
 
 extension FamilyState {
@@ -56,7 +58,7 @@ extension FamilyState {
         }
         let capture = Capture(
             layers: layers, nodes: changed, table: table, dirtyLeaves: table.dirtyLeaves, epoch: epoch,
-            nextNode: nextNode, frame: frame)
+            nextNode: nextNode, frame: frame, reserveUnits: reserveUnits)
         beginCommit()
         return capture
     }

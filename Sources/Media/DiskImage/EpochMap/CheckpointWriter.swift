@@ -25,6 +25,8 @@ struct CheckpointWriter: ~Copyable {
         var nextNode: UInt32
         /// Whether there are no frames from the cut on, and will be none before the next commit.
         var isClosed: Bool
+        /// How many units the reserve should have.
+        var reserveUnits: UInt64 = 0
     }
 
     private let reader: PageReader
@@ -67,8 +69,13 @@ struct CheckpointWriter: ~Copyable {
 
     /// Writes the rest. Gives the superblock of the commit, which is durable then; `tree` is its free map. The caller
     /// ends the allocator's commit when nobody reads pages any more that the commit does not have.
+    ///
+    /// The pages are durable before the superblock is written, and no other synchronisation of the file comes between
+    /// the first of these and the last: `synchronizing` calls its body when it is the turn of this one, and gives its
+    /// error number, or another one without calling it.
     consuming func finish(
-        _ nodes: NodeTable, _ tree: inout FreeMapTree, _ content: Content
+        _ nodes: NodeTable, _ tree: inout FreeMapTree, _ content: Content,
+        synchronizing: (() -> Int32) -> Int32 = { $0() }
     ) throws(Failure) -> EpochSuperblock {
         var newTree = tree
         let superblock: EpochSuperblock
@@ -78,14 +85,19 @@ struct CheckpointWriter: ~Copyable {
             allocator.endCommit(isDurable: false)
             throw .notWritten(error)
         }
-        do throws(EpochFault) {
-            // A synchronisation that fails leaves nobody knowing what is in the file.
-            try Self.synchronize(reader.store)
-            try Self.write(superblock, reader.store)
-        } catch {
-            // The allocator's commit goes on, so that no unit of either commit is ever given out.
-            throw .uncertain(error)
+        let store = reader.store
+        let code = synchronizing {
+            do throws(EpochFault) {
+                try EpochSuperblock.synchronize(store)
+                try superblock.write(to: store)
+                return 0
+            } catch {
+                return error.code
+            }
         }
+        // A synchronisation that fails leaves nobody knowing what is in the file. The allocator's commit goes on, so
+        // that no unit of either commit is ever given out.
+        guard code == 0 else { throw .uncertain(.device(code)) }
         tree = newTree
         return superblock
     }
@@ -99,6 +111,7 @@ struct CheckpointWriter: ~Copyable {
         next.epoch = content.epoch
         next.nextNode = content.nextNode
         next.isClosed = content.isClosed
+        next.firstOpening = former.opening
         next.firstFrame = UInt32(content.cut.position % UInt64(former.journalUnits))
         next.firstSequence = content.cut.sequence
         next.firstChain = content.cut.chain
@@ -107,9 +120,9 @@ struct CheckpointWriter: ~Copyable {
             covering: former.coveredUnits, allocator, birth: birth, seed: reader.seed, hint: hint, &sink)
         next.freeMap = tree.root
         next.freeMapLevels = tree.levels
+        next.reserve = allocator.reserve(target: content.reserveUnits)
         // What cannot be read again is not written: a number has reached its limit.
-        let copy = EpochSuperblock.decode(next.encoded().rawSpan, copy: next.copies.lowerBound)
-        guard copy == .valid(next) else { throw .limit(.commits) }
+        guard EpochSuperblock.decode(next.encoded().rawSpan) == .valid(next) else { throw .limit(.commits) }
         try sink.flush()
         return next
     }
@@ -132,27 +145,43 @@ struct CheckpointWriter: ~Copyable {
         return (root, levels)
     }
 
-    /// Writes both copies of a superblock and makes them durable.
-    private static func write(_ superblock: EpochSuperblock, _ store: any ByteStore) throws(EpochFault) {
-        let bytes = superblock.encoded()
-        for copy in superblock.copies {
-            let offset = EpochFormat.offset(ofUnit: EpochSuperblock.unit(ofCopy: copy))
-            switch store.write(bytes.rawSpan, offset: offset) {
-            case .done(let count): guard count == bytes.count else { throw .device(Errno.inputOutput) }
-            case .wouldBlock: throw .device(Errno.wouldBlock)
-            case .failed(let code): throw .device(code)
-            }
-        }
-        try synchronize(store)
-    }
-
-    private static func synchronize(_ store: any ByteStore) throws(EpochFault) {
-        let code = store.synchronizeData()
-        guard code == 0 else { throw .device(code) }
-    }
 }
 
 extension EpochSuperblock {
+    /// Writes all copies, one pair after the other, each of which is durable before the next one. Until the return the
+    /// commit before is whole: whichever of both an opening finds, nothing is lost.
+    func write(to store: any ByteStore) throws(EpochFault) {
+        let bytes = encoded()
+        for pair in pairs {
+            for copy in pair {
+                switch store.write(bytes.rawSpan, offset: EpochFormat.offset(ofUnit: Self.unit(ofCopy: copy))) {
+                case .done(let count): guard count == bytes.count else { throw .device(Errno.inputOutput) }
+                case .wouldBlock: throw .device(Errno.wouldBlock)
+                case .failed(let code): throw .device(code)
+                }
+            }
+            try Self.synchronize(store)
+        }
+    }
+
+    static func synchronize(_ store: any ByteStore) throws(EpochFault) {
+        let code = store.synchronizeData()
+        guard code == 0 else { throw .device(code) }
+    }
+
+    /// What an opening writes before anything else: the same commit under the next number, to which frames follow.
+    /// Frames before it begin with `survey`.
+    func opened(_ survey: JournalSurvey) throws(EpochFault) -> EpochSuperblock {
+        guard commit < Self.commitLimit, opening < Self.commitLimit else { throw .limit(.commits) }
+        var next = self
+        next.commit += 1
+        next.opening += 1
+        next.isClosed = false
+        // No frame of before follows on the commit.
+        if survey.units == 0 { next.firstOpening = next.opening }
+        return next
+    }
+
     /// What the first commit of a family follows: commit 0, which is never in a file.
     static func beforeFirst(uuid: [UInt8], journalUnits: UInt32) -> EpochSuperblock {
         let units = EpochFormat.journalStart + UInt64(journalUnits)

@@ -8,44 +8,88 @@ struct Maintenance: Sendable {
     var superblock: EpochSuperblock
     /// Where its free map is.
     var freeMap: FreeMapTree
+    /// Whether a node is gone whose units no commit has given back yet.
+    var hasRemoved = false
 }
 
 extension DiskFamily {
     /// The most runs whose storage a commit frees.
     static let punchedRuns = 4096
+    /// The most tables of the map of a head, each for 1 GiB, that are looked through for leaves at a time: others wait.
+    static let tablesOfLook = 1024
 }
 
 /// Commits: the state as of the end of a frame, written while commands go on.
 extension DiskFamily {
     /// Writes the state into pages, so that the journal before it is not needed any more; 0 or an error number. After a
     /// failure the commit before stays, with its journal.
-    public func checkpoint() -> Int32 {
+    public func checkpoint() -> Int32 { checkpoint(unless: { _ in false }) }
+
+    /// The same, unless the state is such when it is its turn.
+    func checkpoint(unless isDone: (borrowing Shared) -> Bool) -> Int32 {
         maintenance.withLock { maintenance in
+            if shared.withLock({ isDone($0) }) { return 0 }
             let code = commit(&maintenance)
             if code == 0 { punch() }
             return code
         }
     }
 
-    /// Makes everything durable, with nothing to replay; the family is not used after it. 0 or an error number.
+    /// Makes everything durable, with nothing to replay; 0 or an error number. From then on everything that writes,
+    /// flushes or commits fails; when it fails itself, the family goes on as before.
     public func close() -> Int32 {
-        maintenance.withLock { commit(&$0, isClosed: true) }
+        maintenance.withLock { maintenance in
+            if isClosing.load(ordering: .sequentiallyConsistent) { return 0 }
+            let code = commit(&maintenance, isClosed: true)
+            if code == 0 { stopFrames() }
+            return code
+        }
     }
 
+    /// On a full host the pages are written to units of the reserve.
     func commit(_ maintenance: inout Maintenance, isClosed: Bool = false) -> Int32 {
+        if !isClosing.load(ordering: .sequentiallyConsistent) { refillReserve() }
+        let code = tryCommit(&maintenance, isClosed)
+        guard FamilyError(code: code) == .hostFull, failureCode == 0 else { return code }
+        units.useReserve(true)
+        defer { units.useReserve(false) }
+        return tryCommit(&maintenance, isClosed)
+    }
+
+    /// Gives the reserve units that were freed and have storage, or new ones if the host has room.
+    func refillReserve() {
+        // After a loss nothing is written any more.
+        guard failureCode == 0 else { return }
+        let target = shared.withLock { $0.state.reserveUnits }
+        var missing = units.refillReserve(to: target)
+        while missing > 0, let run = units.allocate(missing, near: .max) {
+            let length = Int64(run.count) << Int64(EpochFormat.unitShift)
+            let code = store.reserve(at: EpochFormat.offset(ofUnit: run.lowerBound), length: length)
+            guard code == 0 else {
+                units.giveBack(written: run)
+                return
+            }
+            units.addReserve(allocated: run)
+            missing -= UInt64(run.count)
+        }
+    }
+
+    private func tryCommit(_ maintenance: inout Maintenance, _ isClosed: Bool) -> Int32 {
         do throws(EpochFault) {
             try checkFailure()
-            let (capture, cut) = try cut()
+            let (capture, cut) = try cut(isClosing: isClosed)
             let content = CheckpointWriter.Content(
-                cut: cut, epoch: capture.epoch, nextNode: capture.nextNode, isClosed: isClosed)
+                cut: cut, epoch: capture.epoch, nextNode: capture.nextNode, isClosed: isClosed,
+                reserveUnits: capture.reserveUnits)
             do throws(CheckpointWriter.Failure) {
                 let roots = try write(capture, content, &maintenance)
-                publish(capture, cut, roots)
+                publish(capture, cut, roots, commit: maintenance.superblock.commit)
                 return 0
             } catch {
                 throw giveUp(capture, error)
             }
         } catch {
+            if isClosed { isClosing.store(false, ordering: .sequentiallyConsistent) }
             return error.code
         }
     }
@@ -64,7 +108,7 @@ extension DiskFamily {
             writer.abandon()
             throw .notWritten(error)
         }
-        maintenance.superblock = try writer.finish(table, &maintenance.freeMap, content)
+        maintenance.superblock = try writer.finish(table, &maintenance.freeMap, content) { inTurn($0) }
         return roots
     }
 
@@ -73,21 +117,20 @@ extension DiskFamily {
         shared.withLock { $0.state.setTableDirty(capture.dirtyLeaves) }
         switch reason {
         case .notWritten(let fault): return fault
-        case .uncertain(let fault):
-            failure.store(fault.code, ordering: .sequentiallyConsistent)
-            return fault
+        case .uncertain(let fault): return fault
         }
     }
 
     /// Ends the frame that is collected, sets the state aside, and writes the frame; where a replay of the commit
     /// begins.
-    private func cut() throws(EpochFault) -> (Capture, JournalRing.Cut) {
+    private func cut(isClosing: Bool) throws(EpochFault) -> (Capture, JournalRing.Cut) {
         let (code, capture, cut) = journal.withLock { writer -> (Int32, Capture, JournalRing.Cut) in
             let capture = shared.withLock { shared in
                 shared.records.close()
                 let capture = shared.state.capture(frame: shared.records.open.sequence - 1)
                 let isFirst = units.beginCommit(cut: capture.frame)
                 precondition(isFirst, "one commit goes on at a time")
+                if isClosing { self.isClosing.store(true, ordering: .sequentiallyConsistent) }
                 return capture
             }
             var code: Int32 = 0
@@ -102,8 +145,11 @@ extension DiskFamily {
     }
 
     /// The commit is durable: what it has needs neither journal nor memory.
-    private func publish(_ capture: Capture, _ cut: JournalRing.Cut, _ roots: [UInt64: MapRoot]) {
+    private func publish(
+        _ capture: Capture, _ cut: JournalRing.Cut, _ roots: [UInt64: MapRoot], commit: UInt64
+    ) {
         journal.withLock { writer in
+            writer.commit = commit
             writer.ring.release(to: cut)
             writer.durable = max(writer.durable, capture.frame)
             writer.confirmed = max(writer.confirmed, capture.frame)
@@ -120,13 +166,21 @@ extension DiskFamily {
         for action in memory.grace.collect() { action() }
     }
 
-    /// Frees the storage of units that nothing refers to any more. What the host does not do stays until it is used.
-    private func punch() {
-        var isPossible = true
-        for run in units.takePunchable(limit: Self.punchedRuns) {
-            if isPossible {
-                let length = Int64(run.count) << Int64(EpochFormat.unitShift)
-                let code = store.punchHole(at: EpochFormat.offset(ofUnit: run.lowerBound), length: length)
+    /// Frees the storage of units that nothing refers to any more: of those that were freed last, and then of others
+    /// that may have some. What the host does not do stays until it is used.
+    func punch() {
+        punching.add(1, ordering: .relaxed)
+        defer { punching.subtract(1, ordering: .relaxed) }
+        _ = units.refillReserve(to: shared.withLock { $0.state.reserveUnits })
+        // After a loss it is not known which pages the next opening needs.
+        var isPossible = failureCode == 0
+        var runs = units.takePunchable(limit: Self.punchedRuns)
+        runs += units.sweepPunchable(limit: Self.punchedRuns - runs.count)
+        for run in runs {
+            let first = EpochFormat.offset(ofUnit: run.lowerBound)
+            let end = EpochFormat.offset(ofUnit: run.upperBound)
+            if isPossible, let data = store.nextAllocated(from: first), data < end {
+                let code = store.punchHole(at: first, length: end - first)
                 isPossible = code != Errno.notSupported
             }
             _ = units.giveBack(run)
@@ -141,7 +195,9 @@ extension DiskFamily {
             guard memory.leafCount > MapMemory.leafLimit else { return }
             for node in shared.state.nodes.values {
                 guard excess > 0, let live = node.live else { continue }
-                excess -= live.map.giveUp(excess, from: 0).count
+                let (next, count) = live.map.giveUp(excess, from: node.nextToGiveUp, most: Self.tablesOfLook)
+                node.nextToGiveUp = next
+                excess -= count
             }
         }
     }

@@ -12,7 +12,7 @@ extension DiskFamily {
     /// Of units that are discarded in part, the part is overwritten with zeros. It may wait.
     public func discard(_ head: UInt32, at offset: Int64, length: Int64) -> FileResult {
         guard let live = liveHead(head) else { return .failed(Errno.noSuchFile) }
-        let capacity = live.capacity.load(ordering: .acquiring)
+        var capacity = live.capacity.load(ordering: .acquiring)
         guard Self.isInside(offset, length, capacity: capacity) else { return .failed(Errno.invalidArgument) }
         let unitLength = Int64(EpochFormat.unitLength)
         let end = offset + length
@@ -24,15 +24,25 @@ extension DiskFamily {
                 let wholeEnd = end == Int64(capacity) ? end : end / unitLength * unitLength
                 let units = UInt64(begin / unitLength)..<UInt64((wholeEnd + unitLength - 1) / unitLength)
                 do throws(EpochFault) {
-                    try discard(live, units)
+                    let isDone = try discard(live, units, capacity: capacity)
+                    guard isDone else {
+                        capacity = live.capacity.load(ordering: .acquiring)
+                        continue
+                    }
                 } catch {
                     return .failed(error.code)
                 }
                 begin = wholeEnd
             } else {
                 let part = Self.zeros.rawSpan.extracting(0..<Int(unitEnd - begin))
-                if !isNothing(live, UInt64(begin / unitLength)) {
-                    if case .failed(let code) = write(head, part, at: begin) { return .failed(code) }
+                do throws(EpochFault) {
+                    if try !isNothing(live, UInt64(begin / unitLength)),
+                        case .failed(let code) = write(head, part, at: begin)
+                    {
+                        return .failed(code)
+                    }
+                } catch {
+                    return .failed(error.code)
                 }
                 begin = unitEnd
             }
@@ -40,34 +50,45 @@ extension DiskFamily {
         return .done(0)
     }
 
-    private func isNothing(_ head: LiveHead, _ unit: UInt64) -> Bool {
+    private func isNothing(_ head: LiveHead, _ unit: UInt64) throws(EpochFault) -> Bool {
         let pass = memory.grace.enter()
         defer { memory.grace.leave(pass) }
-        return head.map.entry(unit) == .nothing
+        return try loadedEntry(head, unit) == .nothing
     }
 
-    private func discard(_ head: LiveHead, _ units: Range<UInt64>) throws(EpochFault) {
+    /// Discards units of a disk of that capacity; false, and perhaps not all is done, when it has grown and has more of
+    /// the last unit now.
+    private func discard(
+        _ head: LiveHead, _ units: Range<UInt64>, capacity: UInt64
+    ) throws(EpochFault) -> Bool {
         var first = units.lowerBound
         while first < units.upperBound {
             let end = min(units.upperBound, (first / Self.discardUnits + 1) * Self.discardUnits)
-            try discardPiece(head, first..<end)
+            guard try discardPiece(head, first..<end, capacity: capacity) else { return false }
             first = end
         }
         maintainIfNeeded()
+        return true
     }
 
-    private func discardPiece(_ head: LiveHead, _ units: Range<UInt64>) throws(EpochFault) {
+    private func discardPiece(
+        _ head: LiveHead, _ units: Range<UInt64>, capacity: UInt64
+    ) throws(EpochFault) -> Bool {
         try checkFailure()
         let range = UnitGuards.Range(head: head.number, units: units)
         guards.exclude(range)
         defer { guards.endExcluding(range) }
+        // Nobody writes to what the disk has more of the last unit before the guards are given back.
+        let isPartial = units.upperBound << UInt64(EpochFormat.unitShift) > capacity
+        guard !isPartial || head.capacity.load(ordering: .acquiring) == capacity else { return false }
         let runs = try mappedRuns(head, units)
-        guard !runs.isEmpty else { return }
+        guard !runs.isEmpty else { return true }
         try makeRoom(records: runs.count, isReserved: true)
         let records = runs.map { run in
             JournalRecord.nothing(head: head.number, first: run.lowerBound, count: UInt32(clamping: run.count))
         }
         try append(records, to: head, isReserved: true)
+        return true
     }
 
     /// The parts of `units`, region by region, that hold anything.

@@ -7,6 +7,9 @@ struct JournalWriter: ~Copyable, Sendable {
     var ring: JournalRing
     var builder: JournalFrame.Builder
     let seed: UInt32
+    /// What frames say of when they were written.
+    let opening: UInt64
+    var commit: UInt64
     /// The last frame that was written.
     var written: UInt64
     /// The last frame that is durable.
@@ -16,14 +19,17 @@ struct JournalWriter: ~Copyable, Sendable {
     /// The flushes that are done.
     var served: UInt64 = 0
 
-    /// What goes on behind the frame `written`, which is durable, and all before it are confirmed.
-    init(ring: JournalRing, seed: UInt32) {
+    /// What goes on behind the frames of a ring, which are durable; the last of them says that those up to `confirmed`
+    /// are.
+    init(ring: JournalRing, _ superblock: EpochSuperblock, confirmed: UInt64) {
         self.ring = ring
         builder = JournalFrame.Builder(unitLimit: ring.frameUnits)
-        self.seed = seed
+        seed = superblock.seed
+        opening = superblock.opening
+        commit = superblock.commit
         written = ring.end.sequence - 1
         durable = written
-        confirmed = written
+        self.confirmed = min(confirmed, written)
     }
 }
 
@@ -36,9 +42,9 @@ extension DiskFamily {
     public func flush() -> Int32 {
         let ticket = asked.add(1, ordering: .sequentiallyConsistent).newValue
         return journal.withLock { writer in
-            let before = failure.load(ordering: .sequentiallyConsistent)
-            guard before == 0 else { return before }
+            guard failureCode == 0 else { return failureCode }
             if writer.served >= ticket { return 0 }
+            guard !isClosing.load(ordering: .sequentiallyConsistent) else { return Errno.cancelled }
             let target = asked.load(ordering: .sequentiallyConsistent)
             var code = writeFrames(&writer, mayConfirm: true)
             if code == 0 { code = synchronize(&writer) }
@@ -56,6 +62,15 @@ extension DiskFamily {
                 guard code == 0 else { return code }
             }
             return 0
+        }
+    }
+
+    /// Writes what was collected as a frame, if the journal has room for it; nobody waits for it to be durable.
+    func writeCollected() {
+        journal.withLock { writer in
+            guard failureCode == 0, !isClosing.load(ordering: .sequentiallyConsistent) else { return }
+            // What fails stays, and fails again in the next flush, which tells.
+            _ = writeFrames(&writer, mayConfirm: false)
         }
     }
 
@@ -96,8 +111,10 @@ extension DiskFamily {
     private func put(_ writer: inout JournalWriter, isLast: Bool) -> Int32 {
         guard let place = writer.ring.place(for: writer.builder.units, isLast: isLast) else { return Errno.noSpace }
         let (confirmed, seed) = (writer.durable, writer.seed)
+        let (opening, commit) = (writer.opening, writer.commit)
         let (code, frame) = writer.builder.finish(
-            sequence: place.sequence, confirmed: confirmed, chain: place.chain, seed: seed
+            sequence: place.sequence, confirmed: confirmed, chain: place.chain, seed: seed, opening: opening,
+            commit: commit
         ) { frame, bytes -> (Int32, JournalFrame) in
             switch store.write(bytes, offset: EpochFormat.offset(ofUnit: place.unit)) {
             case .done: (0, frame)
@@ -114,28 +131,25 @@ extension DiskFamily {
 
     /// Makes what was written durable, and what follows from that true; 0 or an error number.
     func synchronize(_ writer: inout JournalWriter) -> Int32 {
-        let code = makeDurable()
+        let code = inTurn { store.synchronizeData() }
         guard code == 0 else { return code }
         writer.durable = writer.written
         settle(confirmed: writer.confirmed)
         return 0
     }
 
-    /// Synchronises the file; a failure is for ever.
-    func makeDurable() -> Int32 {
-        let before = failure.load(ordering: .sequentiallyConsistent)
-        guard before == 0 else { return before }
-        let code = store.synchronizeData()
-        if code != 0 { failure.store(code, ordering: .sequentiallyConsistent) }
-        return code
-    }
-
     /// Frames up to `sequence` are confirmed: their data may be overwritten in place, and what they freed may be used.
     func settle(confirmed sequence: UInt64) {
-        shared.withLock { shared in
-            for frame in shared.records.confirm(sequence) {
+        // One after the other, so that nobody waits for all of them.
+        var goesOn = true
+        while goesOn {
+            goesOn = shared.withLock { shared in
+                guard let frame = shared.records.confirmNext(sequence) else { return false }
                 for record in frame.records { shared.state.confirm(record) }
+                return true
             }
+        }
+        shared.withLock { _ in
             memory.grace.whenUnseen { [units] in units.release(frameDurable: sequence) }
             for action in memory.grace.collect() { action() }
         }

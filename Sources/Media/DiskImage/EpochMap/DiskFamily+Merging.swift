@@ -21,9 +21,10 @@ extension DiskFamily {
         do throws(EpochFault) {
             try checkFailure()
             return try maintenance.withLock { maintenance throws(EpochFault) in
+                try checkFailure()
                 try makeRoomForMerging(&maintenance)
                 switch shared.withLock({ $0.state.mergeStep() }) {
-                case .nothing: return false
+                case .nothing: return try reclaim(&maintenance)
                 case .commit:
                     let code = commit(&maintenance)
                     guard code == 0 else { throw .device(code) }
@@ -33,13 +34,38 @@ extension DiskFamily {
                         if shared.state.mayBeginDeletion(number) { _ = shared.add(.deletion(node: number)) }
                     }
                 case .merge(let number, let child, let done, let pages, let found):
-                    try merge(number, child, done, pages, found)
+                    do throws(EpochFault) {
+                        try merge(number, child, done, pages, found)
+                    } catch {
+                        // Others go on; this one when the image is opened again.
+                        shared.withLock { $0.state.setStuck(number, error) }
+                    }
+                    if done == pages { maintenance.hasRemoved = true }
                 }
                 return true
             }
         } catch {
             throw FamilyError(error)
         }
+    }
+
+    /// Has the next step that finds nothing to merge make a commit, and give the host back what was freed.
+    func reclaimSoon() { maintenance.withLock { $0.hasRemoved = true } }
+
+    /// No node is left to be merged: gives the host back what they have had, by a commit and in pieces; false when
+    /// nothing is left of it. Throws why a node could not be merged.
+    private func reclaim(_ maintenance: inout Maintenance) throws(EpochFault) -> Bool {
+        if maintenance.hasRemoved {
+            let code = commit(&maintenance)
+            guard code == 0 else { throw .device(code) }
+            maintenance.hasRemoved = false
+        }
+        guard !units.hasPunchable else {
+            punch()
+            return true
+        }
+        if let fault = shared.withLock({ $0.state.firstStuck }) { throw fault }
+        return false
     }
 
     private func makeRoomForMerging(_ maintenance: inout Maintenance) throws(EpochFault) {
@@ -96,25 +122,27 @@ extension DiskFamily {
 
 extension FamilyState {
     fileprivate func mergeStep() -> DiskFamily.Step {
-        // In the order of their numbers, so that the same operations make the same image.
-        guard let number = unwanted.filter({ mayMerge($0) }).min(), let node = nodes[number] else {
-            return unwanted.filter { mayBeginDeletion($0) }.min().map { .begin($0) } ?? .nothing
-        }
+        guard
+            let (node, isMerged) = nextUnwanted(
+                merging: { mayMerge($0) }, beginning: { mayBeginDeletion($0.number) })
+        else { return .nothing }
+        guard isMerged else { return .begin(node.number) }
         guard let pages = mergePages(node) else { return .commit }
         return .merge(
-            number, node.children.first, done: node.record.pagesDone, pages: node.record.firstLevelPages, pages)
+            node.number, node.children.first, done: node.record.pagesDone, pages: node.record.firstLevelPages, pages)
     }
 
     /// Whether a node is being deleted, and can be merged: a child that is being deleted goes first, because what has
     /// been merged out of it says nothing any more.
-    private func mayMerge(_ number: UInt32) -> Bool {
-        guard let node = nodes[number], node.record.isBeingDeleted else { return false }
+    private func mayMerge(_ node: TreeNode) -> Bool {
+        guard node.record.isBeingDeleted, !isStuck(node.number) else { return false }
         return node.children.allSatisfy { nodes[$0]?.record.isBeingDeleted != true }
     }
 
-    /// Whether a node without a name has at most one child.
+    /// Whether a node without a name has at most one child, and not too many nodes above it are partly merged.
     fileprivate func mayBeginDeletion(_ number: UInt32) -> Bool {
         guard let node = nodes[number] else { return false }
         return node.record.isNameless && !node.record.isBeingDeleted && node.children.count <= 1
+            && !hasLongRow(above: number)
     }
 }

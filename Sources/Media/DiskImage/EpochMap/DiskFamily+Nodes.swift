@@ -57,30 +57,37 @@ extension DiskFamily {
     }
 
     /// Has a node deleted: `mergeStep` frees what only it has. A snapshot with several children loses its name, and
-    /// goes when one child is left. The last node stays.
-    public func delete(_ node: UInt32) throws(FamilyError) {
+    /// goes when one child is left. The last node stays, and a snapshot that is locked at `time`, which is now.
+    public func delete(_ node: UInt32, time: CalendarTime) throws(FamilyError) {
         _ = try changeOne { shared throws(FamilyError) in
             let found = try shared.checkNode(node)
+            if let lock = found.lockedUntil, time < lock { throw .locked(node, until: lock) }
             guard shared.state.nodes.count - shared.state.unwanted.count > 1 else { throw .lastNode(node) }
-            return found.children > 1 ? (.name(node: node, name: nil), 0) : (.deletion(node: node), 0)
+            let isSnapshot = shared.state.head(node) == nil
+            let mustWait = found.children > 1 || (isSnapshot && shared.state.hasLongRow(above: node))
+            return mustWait ? (.name(node: node, name: nil), 0) : (.deletion(node: node), 0)
+        }
+    }
+
+    /// Has `delete` refuse a snapshot before a time, which is not before that of an earlier call: a lock never becomes
+    /// shorter, and an equal one changes nothing.
+    public func lock(_ node: UInt32, until time: CalendarTime) throws(FamilyError) {
+        _ = try change(records: JournalRecord.maximumSlots) { shared throws(FamilyError) in
+            try shared.isLocked(node, until: time) ? [] : [(.lock(node: node, until: time), 0)]
         }
     }
 
     /// Makes a head larger; what is added reads as zeros.
     public func resize(_ head: UInt32, to capacity: Int64) throws(FamilyError) {
-        guard let live = liveHead(head) else { throw .notHead(head) }
-        let blockSize = try shared.withLock { shared throws(FamilyError) in try shared.checkHead(head) }
-        guard capacity > 0, UInt64(capacity) <= EpochFormat.maximumCapacity, capacity % Int64(blockSize) == 0 else {
-            throw .invalidCapacity(capacity)
+        _ = try changeOne { shared throws(FamilyError) in
+            let blockSize = try shared.checkHead(head)
+            guard capacity > 0, UInt64(capacity) <= EpochFormat.maximumCapacity, capacity % Int64(blockSize) == 0 else {
+                throw .invalidCapacity(capacity)
+            }
+            let present = shared.state.head(head)?.record.capacity ?? 0
+            guard UInt64(capacity) >= present else { throw .smaller(head, capacity: Int64(clamping: present)) }
+            return (.capacity(head: head, bytes: UInt64(capacity)), 0)
         }
-        let present = live.capacity.load(ordering: .acquiring)
-        guard UInt64(capacity) >= present else { throw .smaller(head, capacity: Int64(clamping: present)) }
-        do throws(EpochFault) {
-            try append([.capacity(head: head, bytes: UInt64(capacity))], to: live)
-        } catch {
-            throw FamilyError(error)
-        }
-        try finish()
     }
 
     /// Gives a node another name.
@@ -130,7 +137,8 @@ extension DiskFamily {
         return numbers ?? []
     }
 
-    /// Applies what `body` says; nil, and nothing is done, when others have filled the journal meanwhile.
+    /// Applies what `body` says; nil, and nothing is done, when others have filled the journal meanwhile, or a region
+    /// had to be brought into memory first.
     private func tryChange(
         records count: Int, _ body: (inout Shared) throws(FamilyError) -> [Record]
     ) throws(FamilyError) -> [UInt32]? {
@@ -140,15 +148,32 @@ extension DiskFamily {
         } catch {
             throw FamilyError(error)
         }
-        return try shared.withLock { shared throws(FamilyError) -> [UInt32]? in
+        var missing: (head: LiveHead, region: UInt64)?
+        let numbers = try shared.withLock { shared throws(FamilyError) -> [UInt32]? in
+            guard !isClosing.load(ordering: .sequentiallyConsistent) else { throw .failed(Errno.cancelled) }
             guard shared.records.hasRoom(slots: count, isReserved: true) else { return nil }
             let list = try body(&shared)
+            // Whatever a crash leaves, all of them are there or none.
+            let slots = list.reduce(0) { $0 + $1.0.slots }
+            guard shared.records.hasFrame(forSlots: slots) else {
+                throw .limit("a snapshot of \(list.count) disks at one instant has no room in the journal of the image")
+            }
+            for (record, _) in list {
+                missing = shared.state.missingRegion(for: record)
+                if missing != nil { return nil }
+            }
             for (record, _) in list {
                 let isDone = shared.add(record)
                 precondition(isDone, "a command's records fit the state")
             }
             return list.map { $0.1 }
         }
+        if let missing {
+            let pass = memory.grace.enter()
+            defer { memory.grace.leave(pass) }
+            do throws(EpochFault) { try load(missing.head, missing.region) } catch { throw FamilyError(error) }
+        }
+        return numbers
     }
 
     private func finish() throws(FamilyError) {
@@ -162,6 +187,7 @@ extension DiskFamily.Shared {
     /// What `checkNode` found.
     struct Found {
         let children: Int
+        let lockedUntil: CalendarTime?
     }
 
     @discardableResult
@@ -169,7 +195,7 @@ extension DiskFamily.Shared {
         guard let node = state.node(number), !node.record.isBeingDeleted, !node.record.isNameless else {
             throw .noNode(number)
         }
-        return Found(children: node.children.count)
+        return Found(children: node.children.count, lockedUntil: node.record.lockedUntil)
     }
 
     /// The block size of a head.
@@ -183,6 +209,14 @@ extension DiskFamily.Shared {
     func checkSnapshot(_ number: UInt32) throws(FamilyError) {
         try checkNode(number)
         guard state.head(number) == nil else { throw .notSnapshot(number) }
+    }
+
+    /// Whether a snapshot has that lock; throws when it has a longer one. The beginning of 1970 is none.
+    func isLocked(_ number: UInt32, until time: CalendarTime) throws(FamilyError) -> Bool {
+        try checkSnapshot(number)
+        guard let present = try checkNode(number).lockedUntil else { return time.seconds == 0 }
+        guard present <= time else { throw .locked(number, until: present) }
+        return present == time
     }
 
     func checkRoom(forNodes count: Int) throws(FamilyError) {

@@ -19,13 +19,15 @@ extension DiskFamily {
         let erased = EpochSuperblock.eraseCopies(store)
         guard erased == 0 else { throw FamilyError(code: erased) }
         let length = Int64(units) << Int64(EpochFormat.unitShift)
-        let code = store.zeroRange(at: EpochFormat.offset(ofUnit: EpochFormat.journalStart), length: length)
+        let code = store.reserve(at: EpochFormat.offset(ofUnit: EpochFormat.journalStart), length: length)
         guard code == 0 || code == Errno.notSupported else { throw FamilyError(code: code) }
         var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
         let isEmpty = map.adopt(0..<superblock.firstPoolUnit)
         precondition(isEmpty, "a new map is empty")
+        let grace = Grace()
         let state = FamilyState(
-            memory: MapMemory(grace: Grace()), heads: LiveHeads(), units: UnitAllocator(map), epoch: 1, nextNode: 2)
+            memory: MapMemory(grace: grace), heads: LiveHeads(grace: grace), units: UnitAllocator(map), epoch: 1,
+            nextNode: 2)
         do throws(EpochFault) {
             try state.addFirst(
                 NodeRecord(
@@ -42,8 +44,13 @@ extension DiskFamily {
 
     /// Opens what a store has: as all that was durable left it, and perhaps what came after.
     public static func open(_ store: any ByteStore) throws(FamilyError) -> DiskFamily {
+        try open(store, grace: Grace())
+    }
+
+    /// The same with those who look into maps counted in `grace`.
+    static func open(_ store: any ByteStore, grace: Grace) throws(FamilyError) -> DiskFamily {
         switch EpochSuperblock.newest(of: EpochSuperblock.readCopies(store)) {
-        case .valid(let superblock): return try open(store, superblock)
+        case .valid(let superblock): return try open(store, superblock, grace)
         case .newer(let version): throw .unknown("the image has version \(version) of its format")
         case .unknownFeatures(let bits): throw .unknown("the image has unknown features \(bits)")
         case .unreadable(let code): throw FamilyError(code: code)
@@ -51,28 +58,43 @@ extension DiskFamily {
         }
     }
 
+    /// Nothing that is written here needs new storage: an image on a full host is opened.
     private static func open(
-        _ store: any ByteStore, _ superblock: EpochSuperblock
+        _ store: any ByteStore, _ superblock: EpochSuperblock, _ grace: Grace
     ) throws(FamilyError) -> DiskFamily {
         do throws(EpochFault) {
             let reader = PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit)
             var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
             let freeMap = try FreeMapTree.read(superblock, reader, into: &map)
             let state = FamilyState(
-                memory: MapMemory(grace: Grace()), heads: LiveHeads(), units: UnitAllocator(map),
+                memory: MapMemory(grace: grace), heads: LiveHeads(grace: grace), units: UnitAllocator(map),
                 epoch: superblock.epoch, nextNode: superblock.nextNode)
             state.load(try NodeTable.read(superblock, reader))
             state.units.beginReplay()
             let survey = try JournalScan.survey(store, superblock)
-            try state.replay(store, superblock, survey, reader)
+            let replayed = try state.replay(store, superblock, survey, reader)
             try checkLength(store, state.units)
-            let family = family(store, superblock, state, JournalRing(superblock, survey), freeMap)
-            let made = family.checkpoint()
-            guard made == 0 else { throw .device(made) }
-            state.units.endReplay()
-            return family
+            if let unit = replayed.lostFrame { try erase(unit, store) }
+            // What was compared, and is taken for durable from now on.
+            try EpochSuperblock.synchronize(store)
+            let opened = try superblock.opened(replayed.survey)
+            try opened.write(to: store)
+            let ring = JournalRing(opened, replayed.survey)
+            state.units.endReplay(lastFrame: ring.end.sequence - 1)
+            state.units.addReserve(opened.reserve)
+            return family(store, opened, state, ring, freeMap, replayed)
         } catch {
             throw FamilyError(error)
+        }
+    }
+
+    /// Makes a frame one that no replay finds.
+    private static func erase(_ unit: UInt64, _ store: any ByteStore) throws(EpochFault) {
+        let zeros = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+        switch store.write(zeros.rawSpan, offset: EpochFormat.offset(ofUnit: unit)) {
+        case .done: return
+        case .wouldBlock: throw .device(Errno.wouldBlock)
+        case .failed(let code): throw .device(code)
         }
     }
 
@@ -87,15 +109,18 @@ extension DiskFamily {
     /// A family with that state.
     private static func family(
         _ store: any ByteStore, _ superblock: EpochSuperblock, _ state: FamilyState, _ ring: JournalRing,
-        _ freeMap: FreeMapTree
+        _ freeMap: FreeMapTree, _ replayed: Replayed? = nil
     ) -> DiskFamily {
         state.endReplay()
-        let records = RecordCollection(ringUnits: superblock.journalUnits, next: ring.end.sequence)
+        let records = RecordCollection(
+            ringUnits: superblock.journalUnits, next: ring.end.sequence, usedUnits: UInt32(clamping: ring.usedUnits),
+            unconfirmed: replayed?.unconfirmed ?? [])
         return DiskFamily(
             store: store, uuid: superblock.uuid, memory: state.memory,
             pages: PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit),
             shared: Shared(state: state, records: records),
-            heads: state.heads, journal: JournalWriter(ring: ring, seed: superblock.seed),
+            heads: state.heads,
+            journal: JournalWriter(ring: ring, superblock, confirmed: replayed?.survey.confirmed ?? 0),
             maintenance: Maintenance(superblock: superblock, freeMap: freeMap))
     }
 }

@@ -24,59 +24,41 @@ extension DiskFamily {
     public func differences(
         from a: UInt32, to b: UInt32, first: UInt64, limit: Int
     ) throws(FamilyError) -> [Range<UInt64>] {
-        let pass = memory.grace.enter()
-        defer { memory.grace.leave(pass) }
-        let views = try (view(a), view(b))
+        guard limit > 0 else { return [] }
         var ranges: [Range<UInt64>] = []
-        let end = max(views.0.units, views.1.units)
         var unit = first
         do throws(EpochFault) {
-            while unit < end, ranges.count <= limit {
-                let page = unit >> EpochFormat.firstLevelShift
-                let pageEnd = min(end, (page + 1) << EpochFormat.firstLevelShift)
-                let pointers = try (firstLevelPage(page, views.0), firstLevelPage(page, views.1))
-                if let own = pointers.0, let other = pointers.1, own.pointer == other.pointer {
-                    unit = pageEnd
-                    continue
-                }
-                while unit < pageEnd, ranges.count <= limit {
-                    let regionEnd = min(pageEnd, (unit / Self.regionLength + 1) * Self.regionLength)
-                    try differences(views, pointers, unit..<regionEnd, &ranges)
-                    unit = regionEnd
-                }
-            }
+            while ranges.count <= limit, let next = try addDifferences(a, b, from: unit, limit, &ranges) { unit = next }
+        } catch .device(Errno.noSuchFile) {
+            throw .noNode(nodes.contains { $0.number == a && !$0.isBeingDeleted } ? b : a)
         } catch {
             throw FamilyError(error)
         }
         return Array(ranges.prefix(limit))
     }
 
-    /// Which units of a node hold data, from `first` on: at most `limit` runs that follow one another.
+    /// Which units of a node hold data, from `first` on: at most `limit` runs that follow one another. The last one may
+    /// go on behind its end: an answer comes after `regionsOfAnswer` regions.
     public func runs(_ node: UInt32, first: UInt64, limit: Int) throws(FamilyError) -> [UnitRun] {
-        let pass = memory.grace.enter()
-        defer { memory.grace.leave(pass) }
-        let view = try view(node)
+        guard limit > 0 else { return [] }
         var runs: [UnitRun] = []
         var unit = first
+        var looks = 0
         do throws(EpochFault) {
-            while unit < view.units, runs.count <= limit {
-                let regionEnd = min(view.units, (unit / Self.regionLength + 1) * Self.regionLength)
-                let content = try content(of: unit / Self.regionLength, in: node)
-                if case .uniform(let entry) = content {
-                    Self.add(entry.isData, to: &runs, end: regionEnd)
-                } else {
-                    for place in unit..<regionEnd {
-                        Self.add(content[Int(place % Self.regionLength)].isData, to: &runs, end: place + 1)
-                    }
-                }
-                unit = regionEnd
+            while runs.count <= limit, looks < Self.regionsOfAnswer, let next = try addRuns(node, from: unit, &runs) {
+                unit = next
+                looks += 1
             }
+        } catch .device(Errno.noSuchFile) {
+            throw .noNode(node)
         } catch {
             throw FamilyError(error)
         }
         return Array(runs.prefix(limit))
     }
 
+    /// The most regions that are read for an answer about runs, 128 GiB; what is nothing as a whole is not read.
+    static let regionsOfAnswer = 65536
     private static let regionLength = UInt64(EpochFormat.regionUnits)
 
     private static func add(_ isMapped: Bool, to runs: inout [UnitRun], end: UInt64) {
@@ -84,39 +66,87 @@ extension DiskFamily {
         runs.append(UnitRun(isMapped: isMapped, end: end))
     }
 
+    /// Adds the runs of the region of a unit, from that on, or of all regions from it on that one pointer says are
+    /// nothing; the unit behind them, nil at the end of the disk. It is not longer inside the grace than for that: who
+    /// makes a commit waits for whoever is.
+    private func addRuns(
+        _ number: UInt32, from unit: UInt64, _ runs: inout [UnitRun]
+    ) throws(EpochFault) -> UInt64? {
+        let pass = memory.grace.enter()
+        defer { memory.grace.leave(pass) }
+        let region = unit / Self.regionLength
+        let view = try view(number, region..<region + 1)
+        guard unit < view.units else { return nil }
+        if !view.isChanged, let end = try pages.nothingEnd(region, of: view.root) {
+            let next = try end > region + 1 ? self.view(number, region..<end).firstChanged : nil
+            let end = min(view.units, (next ?? end) * Self.regionLength)
+            Self.add(false, to: &runs, end: end)
+            return end
+        }
+        let regionEnd = min(view.units, (region + 1) * Self.regionLength)
+        let content = try content(of: region, in: number)
+        if case .uniform(let entry) = content {
+            Self.add(entry.isData, to: &runs, end: regionEnd)
+        } else {
+            for place in unit..<regionEnd {
+                Self.add(content[Int(place % Self.regionLength)].isData, to: &runs, end: place + 1)
+            }
+        }
+        return regionEnd
+    }
+
     // MARK: Comparing
 
-    /// What a comparison knows of a node.
+    /// What a query knows of a node.
     private struct View {
         let number: UInt32
         let units: UInt64
         /// The map that a commit has below all layers.
         let root: MapRoot
-        /// Pages of level 1 of which no commit has everything.
-        let changedPages: Set<UInt64>
+        /// The first region in question of which no commit has everything.
+        let firstChanged: UInt64?
+
+        var isChanged: Bool { firstChanged != nil }
     }
 
-    private func view(_ number: UInt32) throws(FamilyError) -> View {
+    /// What counts of a node as long as the caller is inside the grace, with a question about some regions.
+    private func view(_ number: UInt32, _ regions: Range<UInt64>) throws(EpochFault) -> View {
         let view = shared.withLock { shared -> View? in
             guard let node = shared.state.node(number), !node.record.isBeingDeleted else { return nil }
-            var changed: Set<UInt64> = []
-            var layer = node.layer
-            while true {
-                for region in layer.regions.keys { changed.insert(region >> UInt64(EpochFormat.fanOutShift)) }
-                guard let below = layer.below else { break }
-                layer = below
-            }
             return View(
-                number: number, units: EpochFormat.logicalUnits(capacity: node.record.capacity), root: layer.root,
-                changedPages: changed)
+                number: number, units: EpochFormat.logicalUnits(capacity: node.record.capacity),
+                root: node.layer.bottom, firstChanged: node.layer.firstRegion(in: regions))
         }
-        guard let view else { throw .noNode(number) }
+        guard let view else { throw .device(Errno.noSuchFile) }
         return view
+    }
+
+    /// Adds what differs in the page of level 1 of a unit, from that on; the unit behind it, nil at the end of both.
+    private func addDifferences(
+        _ a: UInt32, _ b: UInt32, from first: UInt64, _ limit: Int, _ ranges: inout [Range<UInt64>]
+    ) throws(EpochFault) -> UInt64? {
+        let pass = memory.grace.enter()
+        defer { memory.grace.leave(pass) }
+        let page = first >> EpochFormat.firstLevelShift
+        let regions = page << UInt64(EpochFormat.fanOutShift)..<(page + 1) << UInt64(EpochFormat.fanOutShift)
+        let views = try (view(a, regions), view(b, regions))
+        let end = max(views.0.units, views.1.units)
+        guard first < end else { return nil }
+        let pageEnd = min(end, (page + 1) << EpochFormat.firstLevelShift)
+        let pointers = try (firstLevelPage(page, views.0), firstLevelPage(page, views.1))
+        if let own = pointers.0, let other = pointers.1, own.pointer == other.pointer { return pageEnd }
+        var unit = first
+        while unit < pageEnd, ranges.count <= limit {
+            let regionEnd = min(pageEnd, (unit / Self.regionLength + 1) * Self.regionLength)
+            try differences(views, pointers, unit..<regionEnd, &ranges)
+            unit = regionEnd
+        }
+        return unit
     }
 
     /// The page of level 1, if it says everything.
     private func firstLevelPage(_ page: UInt64, _ view: View) throws(EpochFault) -> MergePages.Page? {
-        view.changedPages.contains(page) ? nil : try pages.firstLevelPage(page, of: view.root)
+        view.isChanged ? nil : try pages.firstLevelPage(page, of: view.root)
     }
 
     private func differences(

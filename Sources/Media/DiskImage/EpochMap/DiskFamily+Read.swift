@@ -13,6 +13,7 @@ extension DiskFamily {
         defer { memory.grace.leave(pass) }
         let count = bytes.byteCount
         do throws(EpochFault) {
+            guard !isRetired.load(ordering: .sequentiallyConsistent) else { throw .device(failureCode) }
             let source = try source(of: node, offset, count)
             var done = 0
             while done < count {
@@ -79,11 +80,22 @@ extension DiskFamily {
         switch source {
         case .live(let head):
             while true {
-                if let entry = head.map.entry(unit) { return entry }
+                if let entry = head.map.entry(unit) {
+                    try checkReadable(entry)
+                    return entry
+                }
                 try load(head, unit / UInt64(EpochFormat.regionUnits))
             }
         case .layer(let number, let reader): return try reader.entry(unit, of: number, in: self)
         }
+    }
+
+    /// After a loss nobody knows whether data are on the device that no durable frame confirms: what is read in their
+    /// place may be what somebody else had there before.
+    func checkReadable(_ entry: MapEntry) throws(EpochFault) {
+        guard entry.isData, !entry.isConfirmed else { return }
+        let code = failureCode
+        if code != 0 { throw .device(code) }
     }
 
     private func readRun(_ run: Run, into bytes: inout MutableRawSpan, at start: Int) throws(EpochFault) {
@@ -106,18 +118,16 @@ extension DiskFamily {
     func load(_ head: LiveHead, _ region: UInt64) throws(EpochFault) {
         if memory.leafCount > MapMemory.leafLimit { giveUpLeaves() }
         while true {
-            let found = shared.withLock { shared -> MapRoot? in
-                guard head.map.region(region) == .notLoaded else { return nil }
-                guard let node = shared.state.nodes[head.number] else {
-                    // The head is gone; what it was matters to nobody.
-                    head.map.load(region, .uniform(.nothing))
-                    return nil
-                }
+            let (found, isGone) = shared.withLock { shared -> (MapRoot?, Bool) in
+                guard head.map.region(region) == .notLoaded else { return (nil, false) }
+                guard let node = shared.state.nodes[head.number] else { return (nil, true) }
                 let (leaf, root) = node.layer.resolve(region)
-                guard let leaf else { return root }
+                guard let leaf else { return (root, false) }
                 head.map.load(region, .leaf(Leaf.make(memory) { leaf[$0].confirmed }))
-                return nil
+                return (nil, false)
             }
+            // Whoever still reads it is told: nobody knows any more what was there.
+            if isGone { throw .device(Errno.noSuchFile) }
             guard let found else { return }
             let content = try pages.region(region, of: found)
             let isDone = shared.withLock { shared in
@@ -187,15 +197,10 @@ extension DiskFamily {
     func content(of region: UInt64, in number: UInt32) throws(EpochFault) -> RegionContent {
         let found = shared.withLock { shared -> (RegionContent?, MapRoot)? in
             guard let node = shared.state.nodes[number] else { return nil }
-            if let live = node.live {
-                switch live.map.region(region) {
-                case .notLoaded: break
-                case .uniform(let first): return (.uniform(first), .nothing)
-                case .leaf(let leaf): return (leaf.content, .nothing)
-                }
-            }
-            let (leaf, root) = node.layer.resolve(region)
-            return (leaf?.content, root)
+            // Of two nodes that are compared one may be longer.
+            guard region < node.record.regions else { return (.uniform(.nothing), .nothing) }
+            let source = shared.state.source(node, region)
+            return (source.content, source.root)
         }
         guard let (content, root) = found else { throw .device(Errno.noSuchFile) }
         if let content { return content }

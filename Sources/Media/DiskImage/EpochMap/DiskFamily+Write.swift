@@ -7,7 +7,7 @@ extension DiskFamily {
     /// Writes bytes of a head, whole sectors of 512 inside of it; durable after a `flush`. It may wait.
     ///
     /// Writes of up to `pieceLength` that do not go over a multiple of it are done as a whole or, when the host is
-    /// full, not at all (ENOSPC).
+    /// full, not at all (ENOSPC); but for units that are overwritten in place when others fill the journal meanwhile.
     public func write(_ head: UInt32, _ bytes: RawSpan, at offset: Int64) -> FileResult {
         guard let live = liveHead(head) else { return .failed(Errno.noSuchFile) }
         let count = Int64(bytes.byteCount)
@@ -86,8 +86,9 @@ extension DiskFamily {
     }
 
     func checkFailure() throws(EpochFault) {
-        let code = failure.load(ordering: .sequentiallyConsistent)
+        let code = failureCode
         if code != 0 { throw .device(code) }
+        if isClosing.load(ordering: .sequentiallyConsistent) { throw .device(Errno.cancelled) }
     }
 
     // MARK: New versions
@@ -121,7 +122,7 @@ extension DiskFamily {
             }
             try commit(head, piece, &versions)
         } catch {
-            for run in versions.runs { _ = units.giveBack(run) }
+            for run in versions.runs { units.giveBack(written: run) }
             throw error
         }
     }
@@ -162,7 +163,7 @@ extension DiskFamily {
         return plans
     }
 
-    private func loadedEntry(_ head: LiveHead, _ unit: UInt64) throws(EpochFault) -> MapEntry {
+    func loadedEntry(_ head: LiveHead, _ unit: UInt64) throws(EpochFault) -> MapEntry {
         while true {
             if let entry = head.map.entry(unit) { return entry }
             try load(head, unit / UInt64(EpochFormat.regionUnits))
@@ -179,17 +180,35 @@ extension DiskFamily {
             if let before, before.isData { before.unit + 1 } else if old.isData { old.unit } else { nil }
         var index = indexes.lowerBound
         var place = hint ?? .max
+        var isFull = false
         while index < indexes.upperBound {
-            guard let run = units.allocate(UInt64(indexes.upperBound - index), near: place) else {
-                throw .limit(.physicalUnits)
+            let missing = UInt64(indexes.upperBound - index)
+            guard let run = units.allocate(missing, near: place, anywhere: isFull) else {
+                throw isFull ? .device(Errno.noSpace) : .limit(.physicalUnits)
             }
             versions.runs.append(run)
             place = run.upperBound
             let part = index..<index + run.count
-            let checksum = try putVersions(part, piece, bytes, former, at: run.lowerBound)
+            let checksum: UInt32
+            do throws(EpochFault) {
+                checksum = try putVersions(part, piece, bytes, former, at: run.lowerBound)
+            } catch {
+                guard !isFull, Self.isFull(error) else { throw error }
+                // The file does not become longer, but what was freed in it may have storage.
+                isFull = true
+                versions.runs.removeLast()
+                _ = units.giveBack(run)
+                continue
+            }
             versions.add(piece.units.lowerBound + UInt64(index), run, checksum)
             index = part.upperBound
         }
+    }
+
+    /// Whether there is no room for a longer file.
+    private static func isFull(_ fault: EpochFault) -> Bool {
+        guard case .device(let code) = fault else { return false }
+        return code == Errno.noSpace || code == Errno.quotaExceeded || code == Errno.fileTooBig
     }
 
     /// Writes units of a piece in succession, partial ones with what the old version has; their checksum.

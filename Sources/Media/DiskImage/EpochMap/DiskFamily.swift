@@ -4,9 +4,9 @@ internal import Synchronization
 
 /// A disk with all its snapshots and clones, in one file.
 ///
-/// Any thread may call any method at any time; those that write or read may wait. Three locks, taken in this order:
-/// `maintenance` (a commit, a step of a merge), `journal` (a frame, a synchronisation), and the family's lock, under
-/// which nothing waits. Looking a unit up takes none of them.
+/// Any thread may call any method at any time; those that write or read may wait. Four locks, taken in this order:
+/// `maintenance` (a commit, a step of a merge), `journal` (a frame, a flush), `synchronization` (whatever synchronises
+/// the file), and the family's lock, under which nothing waits. Looking a unit up takes none of them.
 public final class DiskFamily: Sendable {
     /// The most bytes of a write that are done at a time.
     static let pieceLength: Int64 = 1 << 20
@@ -31,11 +31,22 @@ public final class DiskFamily: Sendable {
     let heads: LiveHeads
     let journal: Lock<JournalWriter>
     let maintenance: Lock<Maintenance>
+    /// One after another: whatever synchronises the file, and stores `failure`.
+    let synchronization = Lock(())
+    /// Of a family that is served.
+    private let frameRequest = Lock<(@Sendable () -> Void)?>(nil)
     /// The error number of the synchronisation that failed; everything that writes fails with it from then on.
     let failure = Atomic<Int32>(0)
+    /// Whether a closing commit has begun, and has not failed: no record follows on its cut, and everything that writes
+    /// fails. It changes under the family's lock, and records are made under that.
+    let isClosing = Atomic<Bool>(false)
+    /// Whether another opening may have written where this one has its data.
+    let isRetired = Atomic<Bool>(false)
     /// How many flushes were asked for.
     let asked = Atomic<UInt64>(0)
     let isMaintaining = Atomic<Bool>(false)
+    /// How many are freeing storage: the file system keeps the file for that long, and reactors would wait for it.
+    let punching = Atomic<Int>(0)
 
     init(
         store: any ByteStore, uuid: [UInt8], memory: MapMemory, pages: PageReader, shared: consuming sending Shared,
@@ -51,6 +62,18 @@ public final class DiskFamily: Sendable {
         self.heads = heads
         self.journal = Lock(journal)
         self.maintenance = Lock(maintenance)
+    }
+
+    /// From now on what is collected is written as a frame soon, whether a flush comes or not: `request` has
+    /// `writeCollected` called, without waiting.
+    func startFrames(_ request: @escaping @Sendable () -> Void) { frameRequest.withLock { $0 = request } }
+
+    /// Ends that.
+    func stopFrames() { frameRequest.withLock { $0 = nil } }
+
+    /// A frame has its first record.
+    func noteFirstRecord() {
+        if let request = frameRequest.withLock({ $0 }) { FrameTimer.shared?.begin(request) }
     }
 
     /// All nodes, by their numbers.
@@ -78,6 +101,8 @@ struct RecordCollection: Sendable {
         let sequence: UInt64
         var records: [JournalRecord] = []
         var slots = 0
+        /// Whether it was told that it has a record.
+        var isNoted = false
     }
 
     /// The most slots of a frame.
@@ -87,25 +112,40 @@ struct RecordCollection: Sendable {
     /// What is being collected.
     private(set) var open: Frame
     /// What is written, and not confirmed by a durable frame.
-    private(set) var unconfirmed: [Frame] = []
+    private(set) var unconfirmed: [Frame]
     /// The units of the journal, and the most of a frame.
     let ringUnits: UInt32
     let frameUnits: UInt32
     /// The units of the journal that hold frames; as of the last look.
-    var usedUnits: UInt32 = 0
+    var usedUnits: UInt32
     /// From so many units on a checkpoint is due.
     var checkpointMark: UInt32
     /// From so many changed regions on one is due, if that is more than the limit.
     var changeMark = 0
-    /// The same of closed layers.
+    /// The same of closed layers, and of records.
     var layerMark = 0
+    var countMark = 0
+    /// The records that are in memory.
+    private(set) var count = 0
+    /// Records in memory above which a checkpoint begins, which confirms them: 48 MiB. Twice as many are the most.
+    static let countLimit = 1 << 20
 
-    init(ringUnits: UInt32, next: UInt64) {
+    /// What goes on with the frame `next`, behind those that the journal has.
+    init(ringUnits: UInt32, next: UInt64, usedUnits: UInt32 = 0, unconfirmed: [Frame] = []) {
         self.ringUnits = ringUnits
+        self.usedUnits = usedUnits
+        self.unconfirmed = unconfirmed
         frameUnits = EpochFormat.frameUnits(journalUnits: ringUnits)
         slotLimit = JournalFrame.slots(units: frameUnits)
         checkpointMark = Self.checkpointMark(ringUnits)
         open = Frame(sequence: next)
+    }
+
+    /// Sees to it that the next so many slots are in one frame; false when none has room for them.
+    mutating func hasFrame(forSlots slots: Int) -> Bool {
+        guard slots <= slotLimit else { return false }
+        _ = frame(forSlots: slots)
+        return true
     }
 
     /// The number of the frame that a record of so many slots goes into.
@@ -117,7 +157,15 @@ struct RecordCollection: Sendable {
     /// A record that was applied for that frame.
     mutating func append(_ record: JournalRecord) {
         open.records.append(record)
+        count += 1
         open.slots += record.slots
+    }
+
+    /// Whether the open frame has its first record since the last call.
+    mutating func takeFirst() -> Bool {
+        guard !open.isNoted, !open.records.isEmpty else { return false }
+        open.isNoted = true
+        return true
     }
 
     /// What was collected is a frame, as far as there is anything; or in any case.
@@ -133,6 +181,7 @@ struct RecordCollection: Sendable {
         checkpointMark = Self.checkpointMark(ringUnits)
         changeMark = 0
         layerMark = 0
+        countMark = 0
     }
 
     /// The next frame to write.
@@ -146,11 +195,12 @@ struct RecordCollection: Sendable {
     /// Whether an entry waits for a frame that confirms it.
     var hasUnconfirmed: Bool { unconfirmed.contains { !$0.records.isEmpty } }
 
-    /// Takes the frames up to that one, which are confirmed.
-    mutating func confirm(_ sequence: UInt64) -> [Frame] {
-        let count = unconfirmed.prefix { $0.sequence <= sequence }.count
-        defer { unconfirmed.removeFirst(count) }
-        return Array(unconfirmed.prefix(count))
+    /// Takes the next frame up to that one, which is confirmed; nil when there is none.
+    mutating func confirmNext(_ sequence: UInt64) -> Frame? {
+        guard let first = unconfirmed.first, first.sequence <= sequence else { return nil }
+        unconfirmed.removeFirst()
+        count -= first.records.count
+        return first
     }
 
     /// The units that the collected records will take.

@@ -8,6 +8,11 @@ enum EpochFinding: Equatable, Hashable, Sendable {
     case unreadable(Int32)
     /// The format is newer, or the image has features that are not known.
     case unknownFormat
+    /// A copy of the superblock, counted from 0, is not valid, or cannot be read. Commits write it anew; a crash may
+    /// have left one of an image that nobody has open.
+    case superblockCopy(Int)
+    /// The superblock in the file is not that of the last commit.
+    case otherCommit
     /// A unit has two owners, or is both a page and data.
     case ownedTwice(unit: UInt64)
     /// Something of a node refers to a unit that the free map does not cover.
@@ -30,6 +35,8 @@ struct EpochReport: Equatable, Sendable {
     var findingCount = 0
     /// The units that nodes and their pages have in use.
     var usedUnits: UInt64 = 0
+    /// The copies of the superblock, counted from 0, that are not valid. A crash in a commit leaves such ones.
+    var invalidCopies: [Int] = []
 
     mutating func add(_ finding: EpochFinding) {
         findingCount += 1
@@ -45,16 +52,18 @@ struct EpochReport: Equatable, Sendable {
     }
 }
 
-/// Checks the last commit of a disk image, without its journal: all pages against their checksums, and the free map
-/// against what they refer to, exactly.
+/// Checks the last commit of a disk image: all pages against their checksums, the free map against what they refer to,
+/// exactly, the copies of the superblock, and the length of the file. Of the journal of an image that nobody has open
+/// it checks that no frame is missing.
 ///
 /// A node owns what it does not have from its parent, in the same place. So every unit in use has one owner, and what
 /// several nodes share is read once. The memory it takes is a bit for each unit of the file. Nothing is changed.
 struct EpochChecker: ~Copyable {
     /// The most findings that are kept.
     static let findingLimit = 1000
-    /// The most nodes that are being deleted, each a child of the one before, when some of their pages are done.
-    static let deletionLimit = 64
+    /// The most nodes that another one is compared with at one place: of its parent, and as far as that one is being
+    /// deleted, its parent and so on, those that have fewer pages done than all before.
+    static let ancestorLimit = 64
 
     /// A node that another one is compared with, at one place.
     private struct Ancestor {
@@ -78,16 +87,42 @@ struct EpochChecker: ~Copyable {
     private var words = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
     private var otherWords = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
 
-    /// Checks the file of an image.
+    /// Checks the file of an image that nobody has open.
     static func check(_ store: any ByteStore) -> EpochReport {
         var report = EpochReport()
-        switch EpochSuperblock.newest(of: EpochSuperblock.readCopies(store)) {
-        case .valid(let superblock): return check(store, superblock)
+        let copies = EpochSuperblock.readCopies(store)
+        switch EpochSuperblock.newest(of: copies) {
+        case .valid(let superblock):
+            report = check(store, superblock)
+            check(copies, &report)
+            for place in copies.indices { if case .unreadable = copies[place] { report.add(.superblockCopy(place)) } }
+            do throws(EpochFault) {
+                _ = try JournalScan.survey(store, superblock)
+            } catch {
+                report.add(fault: error)
+            }
         case .newer, .unknownFeatures: report.add(.unknownFormat)
         case .unreadable(let code): report.add(.unreadable(code))
         case .invalid: report.add(.damaged(.superblock))
         }
         return report
+    }
+
+    /// The last commit of an image that is open, of which no other commit is made meanwhile.
+    static func checkOpen(_ store: any ByteStore, _ superblock: EpochSuperblock) -> EpochReport {
+        var report = check(store, superblock)
+        let copies = EpochSuperblock.readCopies(store)
+        check(copies, &report)
+        for place in report.invalidCopies { report.add(.superblockCopy(place)) }
+        if EpochSuperblock.newest(of: copies) != .valid(superblock) { report.add(.otherCommit) }
+        return report
+    }
+
+    private static func check(_ copies: [EpochSuperblock.Copy], _ report: inout EpochReport) {
+        for place in copies.indices {
+            if case .valid = copies[place] { continue }
+            report.invalidCopies.append(place)
+        }
     }
 
     /// Checks one commit of an image.
@@ -100,6 +135,8 @@ struct EpochChecker: ~Copyable {
             var checker = EpochChecker(reader, superblock, nodes)
             checker.markTables(tree)
             for record in nodes.records { checker.check(record) }
+            checker.checkDeletions()
+            checker.checkLength(store, map.cutEnd)
             checker.compare(map)
             return checker.report
         } catch {
@@ -148,12 +185,10 @@ struct EpochChecker: ~Copyable {
         var number = record.parent
         // Of an ancestor the node has the pages that are not done, as far as no nearer one has them.
         var done = UInt64.max
-        var steps = 0
         while done > 0, let ancestor = nodes[number] {
-            steps += 1
             number = ancestor.parent
-            guard steps <= Self.deletionLimit else { return report.add(.damaged(.node(record.number))) }
             guard ancestor.pagesDone < done else { continue }
+            guard ancestors.count < Self.ancestorLimit else { return report.add(.damaged(.node(record.number))) }
             done = ancestor.pagesDone
             var state = Ancestor(record: ancestor, pointer: ancestor.map, level: ancestor.levels)
             while state.level > record.levels {
@@ -258,6 +293,25 @@ struct EpochChecker: ~Copyable {
             guard words[index] != otherWords[index] else { continue }
             checkBirth(entry.birth, entry.unit, node, ancestor)
             _ = mark(entry.unit)
+        }
+    }
+
+    /// What is merged has one child at most.
+    private mutating func checkDeletions() {
+        var children: [UInt32: Int] = [:]
+        for record in nodes.records { children[record.parent, default: 0] += 1 }
+        for record in nodes.records where record.isBeingDeleted && children[record.number, default: 0] > 1 {
+            report.add(.damaged(.node(record.number)))
+        }
+    }
+
+    /// A file that ends before what is in use was cut off.
+    private mutating func checkLength(_ store: any ByteStore, _ end: UInt64) {
+        do throws(SystemError) {
+            let length = UInt64(try store.size()) >> UInt64(EpochFormat.unitShift)
+            if length < end { report.add(.damaged(.truncated(unit: end - 1))) }
+        } catch {
+            report.add(.unreadable(error.code))
         }
     }
 

@@ -7,56 +7,43 @@ extension EpochDiskImage {
     // MARK: Marks
 
     public func prepareMarking(_ request: FileRequest, first: UInt64) {
-        prepareCall(request) { [self] in marks.add(first) { keep($0, insteadOf: $1, as: .markedBlocks) } }
+        let generation = generation
+        prepareCall(request) { [self] in
+            changeNotes(generation: generation) { node in
+                marks.add(first) { file.keep($0, insteadOf: $1, as: .markedBlocks.of(node)) }
+            }
+        }
     }
 
     public var hasMarks: Bool { !marks.isEmpty }
 
     public func isMarked(_ block: UInt64) -> Bool { marks.contain(block, 1) }
 
-    public func removeMarks() -> MediaFailure? { MediaFailure.of(unmark(0, .max)) }
+    public func removeMarks() -> MediaFailure? {
+        MediaFailure.of(marks.isEmpty ? 0 : changeNotes { unmark(0, .max, of: $0) })
+    }
 
     /// Takes the marks of blocks away that were written; 0 or an error number.
-    func unmark(_ first: UInt64, _ blocks: UInt64) -> Int32 {
+    func unmark(_ first: UInt64, _ blocks: UInt64, of node: UInt32) -> Int32 {
         guard marks.contain(first, blocks) else { return 0 }
-        return marks.remove(first, blocks) { keep($0, insteadOf: $1, as: .markedBlocks) }
+        return marks.remove(first, blocks) { file.keep($0, insteadOf: $1, as: .markedBlocks.of(node)) }
     }
 
     // MARK: Operations
 
     public func prepareKeeping(_ request: FileRequest, operation: [UInt8]?, insteadOf previous: [UInt8]?) {
-        prepareCall(request) { [self] in keep(operation, insteadOf: previous, as: .operation) }
+        let generation = generation
+        prepareCall(request) { [self] in
+            changeNotes(generation: generation) { file.keep(operation, insteadOf: previous, as: .operation.of($0)) }
+        }
     }
 
     public func keep(operation: [UInt8]?, insteadOf previous: [UInt8]?) -> MediaFailure? {
-        MediaFailure.of(keep(operation, insteadOf: previous, as: .operation))
+        MediaFailure.of(changeNotes { file.keep(operation, insteadOf: previous, as: .operation.of($0)) })
     }
 
     public func keep(failedOperation operation: [UInt8]) -> MediaFailure? {
-        let code = keep(operation, insteadOf: operation, as: .operation)
-        return code == 0 ? nil : MediaFailure.of(loss == nil ? code : put(operation, as: .operation))
-    }
-
-    /// Puts a note down or removes it, durably with all that was written before; 0, or an error number, with which
-    /// `previous` is what stays, as far as that can be done. After a loss nothing is touched.
-    private func keep(_ note: [UInt8]?, insteadOf previous: [UInt8]?, as key: StoreNoteKey) -> Int32 {
-        var refusal: Int32 = 0
-        let code = file.durably { family in
-            refusal = file.store.setNote(key, note)
-            // That the store does not take a note is no loss.
-            guard refusal == 0 else { return 0 }
-            let flushed = family.flush()
-            let code = flushed == 0 ? family.synchronizeNotes() : flushed
-            if code != 0 { _ = put(previous, as: key) }
-            return code
-        }
-        return code != 0 ? code : refusal
-    }
-
-    /// Puts a note down or removes it; 0 or an error number. It says nothing of what was written.
-    private func put(_ note: [UInt8]?, as key: StoreNoteKey) -> Int32 {
-        let code = file.store.setNote(key, note)
-        return code == 0 ? file.store.synchronize() : code
+        MediaFailure.of(changeNotes { file.keep(afterLoss: operation, as: .operation.of($0)) })
     }
 
     public func erase(first: UInt64, blocks: UInt64) -> MediaFailure? {
@@ -68,14 +55,15 @@ extension EpochDiskImage {
     }
 
     public func fill(first: UInt64, with content: [UInt8]) -> MediaFailure? {
-        if let loss { return loss }
         let offset = Int64(first) * Int64(blockSize)
-        precondition(offset + Int64(content.count) <= capacity, "a transfer lies inside the disk")
-        switch file.withFamily({ $0.write(head, content.rawSpan, at: offset) }) {
+        let result = change(offset, content.count, generation: generation) {
+            loss.map { .failed($0.errorNumber) }
+        } _: { family, node in
+            family.write(node, content.rawSpan, at: offset)
+        }
+        switch result {
         case .done(let count): return count == content.count ? nil : .truncated
-        case .failed(let code):
-            file.noteFailure()
-            return MediaFailure(errorNumber: code)
+        case .failed(let code): return MediaFailure(errorNumber: code)
         case .wouldBlock: return .device(Errno.wouldBlock)
         }
     }
@@ -140,13 +128,15 @@ extension EpochDiskImage {
     public var lossReport: LossReport? { file.losses.report }
 
     public func loss(since request: FileRequest) -> MediaFailure? {
-        MediaFailure.of(file.losses.refusal(since: request.epoch))
+        MediaFailure.of(lossCode(since: request))
     }
 
-    public func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void) { file.losses.observe(body) }
+    public func observeLosses(_ body: @escaping @Sendable (MediaFailure) -> Void) {
+        file.lossObservers.observe(by: self, body)
+    }
 
     public func observeLossNotes(_ body: @escaping @Sendable (LossReport, MediaFailure?) -> Void) {
-        file.losses.observeNoted(body)
+        file.lossObservers.observeNoted(by: self, body)
     }
 
     public func acknowledgeLoss() -> MediaFailure? { file.acknowledgeLoss() }

@@ -32,6 +32,8 @@ enum EpochDamage: Equatable, Hashable, Sendable {
     case pointer(unit: UInt64, index: Int)
     /// An entry in the leaf of a unit is none, leads out of the file or is from an epoch that has not been.
     case entry(unit: UInt64, index: Int)
+    /// The newest valid superblock is that of a commit which a newer one has followed.
+    case olderSuperblock(commit: UInt64)
     /// The record of a node contradicts itself or others.
     case node(UInt32)
     /// The number of nodes that are there is not possible.
@@ -50,6 +52,8 @@ extension EpochDamage: CustomStringConvertible {
         switch self {
         case .superblock: "the image has no valid superblock"
         case .page(let unit, let level): "the page in unit \(unit) (level \(level)) does not match its checksum"
+        case .olderSuperblock(let commit):
+            "commit \(commit) is not the last one, and the superblock of the last one cannot be read"
         case .truncated(let unit): "the file ends before unit \(unit)"
         case .pointer(let unit, let index): "pointer \(index) of the page in unit \(unit) is not possible"
         case .entry(let unit, let index): "entry \(index) of the map's page in unit \(unit) is not possible"

@@ -64,6 +64,27 @@ enum EpochFormat {
     /// while a commit makes room.
     static func frameUnits(journalUnits: UInt32) -> UInt32 { min(frameUnitLimit, journalUnits / 16) }
 
+    /// The runs of units with storage of their own for commits on a full host that a superblock names.
+    static let reserveRunLimit = 128
+    /// The most units of them: 1 GiB.
+    static let reserveLimit: UInt64 = 262_144
+
+    /// The units with storage of their own that a family keeps for commits on a full host, of disks of that capacity in
+    /// bytes: 256 KiB, the pages above the regions, and a page for each sixteenth region.
+    static func reserveUnits(capacity: UInt64) -> UInt64 {
+        min(reserveLimit, 64 + regions(capacity: capacity) / 16 + upperPages(capacity: capacity))
+    }
+
+    /// The pages above level 0 of a map of which all regions are pages.
+    static func upperPages(capacity: UInt64) -> UInt64 {
+        var (pages, level) = (UInt64(0), regions(capacity: capacity))
+        repeat {
+            level = (level + UInt64(fanOut) - 1) / UInt64(fanOut)
+            pages += level
+        } while level > 1
+        return pages
+    }
+
     /// The units of a disk of that capacity in bytes; the last one may be a part.
     static func logicalUnits(capacity: UInt64) -> UInt64 {
         capacity >> UInt64(unitShift) + (capacity & UInt64(unitLength - 1) == 0 ? 0 : 1)

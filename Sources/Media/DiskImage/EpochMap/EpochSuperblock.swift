@@ -1,7 +1,8 @@
 internal import Bytes
 internal import Platform
 
-/// The root of a disk image with snapshots: what a commit made true. Two copies for each of the last two commits.
+/// The root of a disk image with snapshots: what a commit made true. Four copies, which are written one pair after the
+/// other.
 struct EpochSuperblock: Equatable, Sendable {
     /// What reading a copy found.
     enum Copy: Equatable, Sendable {
@@ -18,6 +19,7 @@ struct EpochSuperblock: Equatable, Sendable {
     /// No commit has a higher number, so that adding to one never overflows.
     static let commitLimit: UInt64 = 1 << 62
     private static let checksumOffset = EpochFormat.unitLength - 4
+    private static let reserveOffset = 128
 
     /// The family's.
     var uuid: [UInt8]
@@ -43,6 +45,12 @@ struct EpochSuperblock: Equatable, Sendable {
     var nodeTableLevels: Int
     var freeMap: UnitPointer
     var nodeTable: UnitPointer
+    /// The number of the present opening, one more for each; frames that are written in it have it.
+    var opening: UInt64 = 0
+    /// The lowest one that the first frame to replay may have.
+    var firstOpening: UInt64 = 0
+    /// Free units that have storage, in ascending order: what a commit on a full host is written to.
+    var reserve: [Range<UInt64>] = []
 
     /// What checksums of pages and frames begin with.
     var seed: UInt32 { EpochFormat.seed(uuid: uuid) }
@@ -73,15 +81,22 @@ struct EpochSuperblock: Equatable, Sendable {
             target.store(byte: UInt8(clamping: nodeTableLevels), at: 78)
             target.store(freeMap, at: 80)
             target.store(nodeTable, at: 96)
+            target.storeBE64(opening, at: 112)
+            target.storeBE64(firstOpening, at: 120)
+            target.storeBE32(UInt32(clamping: reserve.count), at: Self.reserveOffset)
+            for (index, run) in reserve.enumerated() {
+                let offset = Self.reserveOffset + 8 + 16 * index
+                target.storeBE64(run.lowerBound, at: offset)
+                target.storeBE64(UInt64(run.count), at: offset + 8)
+            }
             target.storeBE32(
                 CRC32C.checksum(target.bytes.extracting(0..<Self.checksumOffset)), at: Self.checksumOffset)
         }
         return bytes
     }
 
-    /// Reads copy number `copy`, a unit, of the superblock. Every field is checked, not only the checksum; a copy that
-    /// is not where its commit puts it is invalid.
-    static func decode(_ source: RawSpan, copy: Int) -> Copy {
+    /// Reads a copy, a unit, of the superblock. Every field is checked, not only the checksum.
+    static func decode(_ source: RawSpan) -> Copy {
         guard source.byteCount == EpochFormat.unitLength, source.loadBE64(at: 0) == EpochFormat.superblockMagic,
             source.loadBE32(at: checksumOffset) == CRC32C.checksum(source.extracting(0..<checksumOffset))
         else { return .invalid }
@@ -90,17 +105,36 @@ struct EpochSuperblock: Equatable, Sendable {
         let unknown = source.loadBE32(at: 12) & ~EpochFormat.knownFeatures
         guard version > 0 else { return .invalid }
         guard unknown == 0 else { return .unknownFeatures(unknown) }
-        guard let freeMap = source.loadPointer(at: 80), let nodeTable = source.loadPointer(at: 96) else {
-            return .invalid
-        }
+        guard let freeMap = source.loadPointer(at: 80), let nodeTable = source.loadPointer(at: 96),
+            let reserve = decodeReserve(source)
+        else { return .invalid }
         let block = EpochSuperblock(
             uuid: source.extracting(16..<32).copyToArray(), commit: source.loadBE64(at: 32),
             coveredUnits: source.loadBE64(at: 40), journalUnits: source.loadBE32(at: 48),
             firstFrame: source.loadBE32(at: 52), firstSequence: source.loadBE64(at: 56),
             firstChain: source.loadBE32(at: 64), epoch: source.loadBE32(at: 68), nextNode: source.loadBE32(at: 72),
             isClosed: source.byte(at: 76) & 1 != 0, freeMapLevels: Int(source.byte(at: 77)),
-            nodeTableLevels: Int(source.byte(at: 78)), freeMap: freeMap, nodeTable: nodeTable)
-        return block.isPossible && block.copies.contains(copy) ? .valid(block) : .invalid
+            nodeTableLevels: Int(source.byte(at: 78)), freeMap: freeMap, nodeTable: nodeTable,
+            opening: source.loadBE64(at: 112), firstOpening: source.loadBE64(at: 120), reserve: reserve)
+        return block.isPossible ? .valid(block) : .invalid
+    }
+
+    /// The runs of the reserve, one behind the other; nil when they are not possible.
+    private static func decodeReserve(_ source: RawSpan) -> [Range<UInt64>]? {
+        let count = Int(source.loadBE32(at: reserveOffset))
+        guard count <= EpochFormat.reserveRunLimit else { return nil }
+        var runs: [Range<UInt64>] = []
+        var (end, total) = (EpochFormat.journalStart, UInt64(0))
+        for index in 0..<count {
+            let offset = reserveOffset + 8 + 16 * index
+            let (first, length) = (source.loadBE64(at: offset), source.loadBE64(at: offset + 8))
+            guard first >= end, first < EpochFormat.physicalUnitLimit, length > 0,
+                length <= EpochFormat.reserveLimit - total, length <= EpochFormat.physicalUnitLimit - first
+            else { return nil }
+            runs.append(first..<first + length)
+            (end, total) = (first + length, total + length)
+        }
+        return runs
     }
 
     /// Whether all fields are in their ranges and agree with each other.
@@ -108,11 +142,13 @@ struct EpochSuperblock: Equatable, Sendable {
         commit > 0 && commit <= Self.commitLimit
             && EpochFormat.journalLimits.contains(journalUnits) && firstFrame < journalUnits
             && firstSequence > 0 && firstSequence <= JournalFrame.sequenceLimit
+            && opening <= Self.commitLimit && firstOpening <= opening
             && epoch > 0 && epoch <= EpochFormat.epochLimit && nextNode > 0
             && coveredUnits >= firstPoolUnit && coveredUnits <= EpochFormat.physicalUnitLimit
             && freeMapLevels == EpochFormat.levels(leaves: EpochFormat.freeMapLeaves(units: coveredUnits))
             && (1...2).contains(nodeTableLevels)
             && isPossible(freeMap) && isPossible(nodeTable)
+            && reserve.allSatisfy { $0.lowerBound >= firstPoolUnit }
     }
 
     private func isPossible(_ root: UnitPointer) -> Bool {
@@ -121,16 +157,17 @@ struct EpochSuperblock: Equatable, Sendable {
 
     // MARK: Copies
 
-    /// The two copies that this commit is written to.
-    var copies: Range<Int> {
+    /// The copies, in the two pairs in which they are written. Which is the first one changes from commit to commit:
+    /// so it never is the pair that alone has the commit before.
+    var pairs: [Range<Int>] {
         let first = Int(commit & 1) * 2
-        return first..<first + 2
+        return [first..<first + 2, 2 - first..<4 - first]
     }
 
     /// The unit of copy number `copy`.
     static func unit(ofCopy copy: Int) -> UInt64 { UInt64(copy) * EpochFormat.superblockStride }
 
-    /// What counts of the four copies: the valid one with the highest number, and the first of two with the same. What
+    /// What counts of the four copies: the valid one with the highest number, the first of those with the same. What
     /// this source code does not know wins over all, because it may be newer; a copy that cannot be read counts only
     /// when no other is valid.
     static func newest(of copies: [Copy]) -> Copy {
@@ -153,7 +190,7 @@ struct EpochSuperblock: Equatable, Sendable {
         return (0..<EpochFormat.superblockCopies).map { copy in
             let offset = EpochFormat.offset(ofUnit: unit(ofCopy: copy))
             switch page.modifyBytes({ store.read(into: &$0, offset: offset, mode: .blocking) }) {
-            case .done(let count): return count == page.count ? decode(page.rawSpan, copy: copy) : .invalid
+            case .done(let count): return count == page.count ? decode(page.rawSpan) : .invalid
             case .wouldBlock: return .unreadable(Errno.wouldBlock)
             case .failed(let code): return .unreadable(code)
             }

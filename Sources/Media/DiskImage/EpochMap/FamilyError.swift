@@ -1,4 +1,4 @@
-internal import Platform
+public import Platform
 
 /// Why an operation on a disk with snapshots is refused or has failed: one sentence each.
 public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -10,6 +10,16 @@ public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
     case notSnapshot(UInt32)
     /// The node is the only one: the image itself is to be removed.
     case lastNode(UInt32)
+    /// The snapshot is locked until then: it is not deleted before, and its lock does not become shorter.
+    case locked(UInt32, until: CalendarTime)
+    /// A disk uses the node.
+    case inUse(UInt32)
+    /// An operation on all blocks of the disk is kept: it goes on, or has failed.
+    case operation(UInt32)
+    /// The image is closed.
+    case closed
+    /// Data of the image are lost, and nobody has acknowledged that.
+    case dataLost(MediaFailure)
     /// The same head is named twice.
     case repeated(UInt32)
     /// The capacity is not a positive multiple of the block size, or above the limit.
@@ -40,6 +50,11 @@ public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
         case .notHead(let number): "node \(number) is not a disk that is written"
         case .notSnapshot(let number): "node \(number) is not a snapshot"
         case .lastNode(let number): "node \(number) is the only one of the image"
+        case .locked(let number, let time): "node \(number) is locked until \(time.seconds) seconds after 1970 began"
+        case .inUse(let number): "node \(number) is in use"
+        case .operation(let number): "an operation on all blocks of node \(number) goes on, or has failed"
+        case .closed: "the image is closed"
+        case .dataLost(let failure): "data of the image are lost (\(failure)); acknowledge that first"
         case .repeated(let number): "node \(number) is named twice"
         case .invalidCapacity(let capacity): "a disk of \(capacity) bytes is not possible"
         case .invalidBlockSize(let blockSize): "a disk has blocks of 512 or 4096 bytes, not \(blockSize)"
@@ -71,6 +86,7 @@ extension EpochFault {
     var code: Int32 {
         switch self {
         case .device(let code): code
+        case .damaged(.truncated): MediaFailure.truncatedNumber
         case .damaged: Errno.inputOutput
         case .limit: Errno.noSpace
         }

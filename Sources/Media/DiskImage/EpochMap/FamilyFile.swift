@@ -1,30 +1,73 @@
 public import Platform
 internal import Synchronization
 
-/// The file of a family that is served: what its heads have in common, a loss of written data first of all.
+/// The file of a family that is served: what its disks have in common, a loss of written data first of all.
 ///
-/// Any thread may call any method at any time; all of them may wait.
-public final class FamilyFile: Sendable {
-    private struct State {
-        var family: DiskFamily
-        /// How many use it now.
-        var users = 0
-        /// Whether it is being replaced: who comes now waits.
-        var isReplacing = false
+/// Any thread may call any method at any time; all of them may wait. Locks are taken in this order: `structure`, the
+/// gates of images, `writes`, `door`, `durability`, `uses`.
+public final class FamilyFile: DurableStore {
+    /// What the lock of the control plane guards.
+    struct Structure {
+        /// How many images use a node.
+        var users: [UInt32: Int] = [:]
+        var isClosed = false
+        /// Whether it stays open without an image.
+        var isKept = false
+        /// Of which nobody knows whether they are durable.
+        var rollbacks: [Rollback] = []
+        /// Frees what only deleted nodes have; there is one from the first image on.
+        var merger: FamilyMerger?
+    }
+
+    /// A rollback that has met a failure.
+    struct Rollback {
+        weak var image: EpochDiskImage?
+        let former: UInt32
+        let next: UInt32
     }
 
     public let path: String
     let store: any ByteStore
     let losses: LossRecord
-    private let state: Lock<State>
-    /// One after another: whatever may find a loss, records it or acknowledges it.
-    private let durability = Lock(())
+    /// Whether the file system may take no writes for some time.
+    let canStall: Bool
+    /// By which reactors come to the family.
+    let door: FamilyDoor
+    let lossObservers: LossObservers
+    private let family: Lock<DiskFamily>
+    /// How many bytes were discarded since the host was given something back for that.
+    private let discarded = Atomic<Int64>(0)
+    /// Whether it is about to get something back.
+    private let isReclaimDue = Atomic<Bool>(false)
+    /// How often that is still to be tried: what a frame has freed is nobody's when a later one confirms it.
+    private let reclaimRounds = Atomic<Int>(0)
+    private static let reclaimRoundCount = 3
+    /// The merger of `structure`, for those who change blocks.
+    private let reclaimer = Lock<FamilyMerger?>(nil)
+    /// Writes what is collected; there is one from the first image on.
+    private let frames = Lock<FamilyUpkeep?>(nil)
+    /// Whoever has the family; closed while another opening takes its place.
+    private let uses = PassGate()
+    /// Whoever changes blocks of a disk; closed while the instant of a snapshot of several files passes.
+    let writes = PassGate()
+    /// One change of the tree, or of who uses it, at a time.
+    let structure = Lock(Structure())
+    /// The most bytes that the file has had.
+    let longest: Atomic<Int64>
+    let durability = Lock(())
+    /// The images whose data go past the page cache.
+    private let direct = Lock<Set<ObjectIdentifier>>([])
 
     init(store: any ByteStore, family: DiskFamily, path: String) {
         self.store = store
         self.path = path
-        state = Lock(State(family: family))
+        door = FamilyDoor(to: family)
+        canStall = store.canStall
+        self.family = Lock(family)
         losses = LossRecord(noted: store.notedLoss)
+        lossObservers = LossObservers(of: losses)
+        longest = Atomic((try? store.size()) ?? 0)
+        removeForgottenNotes()
     }
 
     // MARK: Opening
@@ -35,7 +78,8 @@ public final class FamilyFile: Sendable {
     ) throws(DiskImageError) -> FamilyFile {
         let file: File
         do throws(SystemError) {
-            file = try File.open(path: path, [.readWrite, .create, .exclusive])
+            file = try File.open(
+                path: path, [.readWrite, .create, .exclusive], writePieceLength: RawDiskImage.writePieceLength)
             guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock", path: path) }
         } catch {
             throw DiskImageError(error, path: path)
@@ -60,134 +104,207 @@ public final class FamilyFile: Sendable {
     public static func open(path: String) throws(DiskImageError) -> FamilyFile {
         let file: File
         do throws(SystemError) {
-            file = try File.open(path: path, .readWrite)
+            file = try File.open(path: path, .readWrite, writePieceLength: RawDiskImage.writePieceLength)
             guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock", path: path) }
         } catch {
             if error.code == Errno.wouldBlock { throw .inUse(path: path) }
             throw DiskImageError(error, path: path)
         }
-        // What the cache holds may be what the device has not.
-        if file.notedLoss != nil { file.dropCache() }
         do throws(FamilyError) {
-            return FamilyFile(store: file, family: try DiskFamily.open(file), path: path)
+            return try open(file, path: path)
         } catch {
             throw .family(path: path, error)
         }
     }
 
+    static func open(_ store: any ByteStore, path: String) throws(FamilyError) -> FamilyFile {
+        // What the cache holds may be what the device has not.
+        if store.notedLoss != nil { store.dropCache() }
+        return FamilyFile(store: store, family: try DiskFamily.open(store), path: path)
+    }
+
+    /// Has what commands write be in the page cache soon after they have ended.
+    private func startFrames(_ family: DiskFamily) {
+        guard let frames = frames.withLock({ $0 }) else { return }
+        family.startFrames { [weak frames] in frames?.start() }
+    }
+
+    private func writeCollected() {
+        let failure = withFamily { family in
+            family.writeCollected()
+            return family.failureCode
+        }
+        if failure != 0 { noteFailure() }
+    }
+
     // MARK: The family
 
-    /// Calls `body` with the family, which stays until it returns.
+    /// Calls `body` with the family, which stays until it returns. Not inside of another `body`.
     func withFamily<Value>(_ body: (DiskFamily) -> Value) -> Value {
-        let family = enter()
-        defer { state.withLock { $0.users -= 1 } }
-        return body(family)
+        uses.pass { body(family.withLock { $0 }) }
     }
 
-    private func enter() -> DiskFamily {
-        var patience = Patience()
-        while true {
-            let family: DiskFamily? = state.withLock { state in
-                guard !state.isReplacing else { return nil }
-                state.users += 1
-                return state.family
-            }
-            if let family { return family }
-            patience.pause()
+    /// Puts a new opening in the place of the family, when nobody uses that. Why that was not possible, or nil.
+    func replaceFamily() -> MediaFailure? {
+        uses.close()
+        door.close()
+        defer {
+            door.open()
+            uses.open()
         }
-    }
-
-    /// All nodes of the family.
-    public var nodes: [FamilyNode] { withFamily { $0.nodes } }
-
-    /// How long the file is at least, in bytes.
-    var neededLength: Int64 { withFamily { $0.neededLength } }
-
-    /// The bytes of storage that the family takes.
-    var allocatedBytes: Int64? { store.allocatedBytes }
-
-    // MARK: Durability and losses
-
-    /// Makes everything durable that was acknowledged; 0 or an error number. A failed synchronisation is a loss.
-    func flush() -> Int32 { durably { $0.flush() } }
-
-    /// Calls `body`, which makes something durable and gives 0 or an error number; notes the loss that it finds. One
-    /// after another, so that no two can divide a failure and a success between them.
-    func durably(_ body: (DiskFamily) -> Int32) -> Int32 {
-        let (code, isNew) = durability.withLock { _ -> (Int32, Bool) in
-            let before = losses.refusal(since: losses.epoch)
-            guard before == 0 else { return (before, false) }
-            let (code, failure) = withFamily { (body($0), $0.failureCode) }
-            guard failure != 0 else { return (code, false) }
-            countLoss(failure)
-            return (failure, true)
-        }
-        if isNew { losses.tellNoted() }
-        return code
-    }
-
-    /// Notes a loss that a command has met on its way: the family's background work synchronises too.
-    func noteFailure() {
-        let isNew = durability.withLock { _ -> Bool in
-            let failure = withFamily { $0.failureCode }
-            guard failure != 0, losses.failure == nil else { return false }
-            countLoss(failure)
-            return true
-        }
-        if isNew { losses.tellNoted() }
-    }
-
-    private func countLoss(_ code: Int32) {
-        losses.count(code, at: CalendarTime.current())
-        recordLoss()
-    }
-
-    private func recordLoss() {
-        if let note = losses.note { losses.setNoted(store.noteLoss(note)) }
-    }
-
-    /// Tries again to record a loss that could not be recorded.
-    func recordLossAgain() {
-        durability.withLock { _ in if !losses.isNoted { recordLoss() } }
-    }
-
-    /// Forgets what memory holds, opens what the device has, and permits writes again. Nil, or why the loss stays.
-    func acknowledgeLoss() -> MediaFailure? {
-        durability.withLock { _ in
-            guard losses.failure != nil else { return nil }
-            // What the host could not write out until now is a part of this loss, not a new one after it.
-            _ = store.synchronizeData()
-            if let failure = replace() { return failure }
-            let code = store.noteLoss(nil)
-            guard code == 0 else {
-                // It may be removed all the same, but not durably.
-                recordLoss()
-                return MediaFailure.of(code)
-            }
-            losses.setNoted(0)
-            losses.acknowledge()
-            return nil
-        }
-    }
-
-    /// Puts a new opening in the place of the family, when nobody uses that.
-    private func replace() -> MediaFailure? {
-        state.withLock { $0.isReplacing = true }
-        defer { state.withLock { $0.isReplacing = false } }
-        var patience = Patience()
-        while state.withLock({ $0.users > 0 }) { patience.pause() }
         store.dropCache()
+        family.withLock { $0 }.retire()
         do throws(FamilyError) {
-            let family = try DiskFamily.open(store)
-            state.withLock { $0.family = family }
+            let opened = try DiskFamily.open(store, grace: door.grace)
+            startFrames(opened)
+            door.lead(to: opened)
+            family.withLock { $0 = opened }
             return nil
         } catch {
             return error.failure
         }
     }
 
-    /// Ends the use of the file: everything is durable, and nothing is in the journal.
-    func close() -> MediaFailure? { MediaFailure.of(durably { $0.close() }) }
+    /// All nodes of the family.
+    public var nodes: [FamilyNode] { withFamily { $0.nodes } }
+
+    /// Makes everything durable that was acknowledged; nil, or why that was not possible.
+    public func synchronize() -> MediaFailure? { MediaFailure.of(flush()) }
+
+    /// Which file it is, whatever has its path now; nil where the store is no file.
+    public var identity: FileStatus.Identity? { try? (store as? File)?.status().identity }
+
+    /// The bytes of storage that the family takes.
+    public var allocatedBytes: Int64? { store.allocatedBytes }
+
+    /// Has data go past the page cache while an image wants that; 0 or an error number.
+    func setDirect(_ isOn: Bool, for image: EpochDiskImage) -> Int32 {
+        direct.withLock { images in
+            var next = images
+            if isOn { next.insert(ObjectIdentifier(image)) } else { next.remove(ObjectIdentifier(image)) }
+            let isChange = next.isEmpty != images.isEmpty
+            // Reactors do not wait for a device: until it ends, the lane has everything.
+            if isChange, isOn { door.close() }
+            let code = isChange ? store.setDirect(isOn) : 0
+            if isChange, isOn == (code != 0) { door.open() }
+            guard code == 0 else { return code }
+            images = next
+            return 0
+        }
+    }
+
+    // MARK: Users
+
+    /// Whether it is closed: nobody uses it any more, nor can.
+    public var isClosed: Bool { structure.withLock { $0.isClosed } }
+
+    /// Begins the use of a node by an image whose requests `engine` performs; nil when it cannot be used: there is no
+    /// such node, another image uses the head, or the file is closed. Several images may use a snapshot.
+    func beginUse(of node: UInt32, engine: any MediumEngine) -> FamilyNode? {
+        structure.withLock { structure -> FamilyNode? in
+            let found = withFamily { family in family.nodes.first { $0.number == node } }
+            guard !structure.isClosed, let found, found.isPresent,
+                found.kind == .snapshot || structure.users[node] == nil
+            else { return nil }
+            structure.users[node, default: 0] += 1
+            if structure.merger == nil {
+                let merger = FamilyMerger(engine: engine) { [weak self] in self?.mergeStep() ?? false }
+                structure.merger = merger
+                reclaimer.withLock { $0 = merger }
+            }
+            if frames.withLock({ $0 }) == nil {
+                frames.withLock { frames in
+                    frames = FamilyUpkeep(engine: engine) { [weak self] in self?.writeCollected() }
+                }
+                withFamily { startFrames($0) }
+            }
+            structure.merger?.start()
+            return found
+        }
+    }
+
+    /// Ends the use of a node: everything is durable. The last one closes the file, after which there is nothing in the
+    /// journal.
+    func endUse(of node: UInt32) -> MediaFailure? {
+        structure.withLock { structure in
+            let users = structure.users[node, default: 1] - 1
+            structure.users[node] = users > 0 ? users : nil
+            return close(&structure)
+        }
+    }
+
+    /// Has the file stay open without an image, until `close`.
+    public func keepOpen() { structure.withLock { $0.isKept = true } }
+
+    /// Makes everything durable; when no image uses the file, closes it. For who has opened it without an image.
+    public func close() -> MediaFailure? {
+        structure.withLock { structure in
+            structure.isKept = false
+            return close(&structure)
+        }
+    }
+
+    private func close(_ structure: inout Structure) -> MediaFailure? {
+        defer { recordLossAgain() }
+        guard structure.users.isEmpty, !structure.isKept else { return MediaFailure.of(flush()) }
+        guard !structure.isClosed else { return nil }
+        structure.merger?.stop()
+        frames.withLock { $0 }?.stop()
+        structure.isClosed = true
+        return MediaFailure.of(durably { $0.close() })
+    }
+
+    /// From so many discarded bytes on the host is given back their storage, which takes a commit.
+    static let reclaimedLength: Int64 = 1 << 20
+    /// How long more may come before that, in delays of `FrameTimer`: about a second.
+    private static let reclaimDelays = 10
+
+    /// Notes that bytes of a disk were discarded. What they had becomes holes soon, whatever else happens.
+    func noteDiscarded(_ count: Int) {
+        let total = discarded.add(Int64(count), ordering: .relaxed).newValue
+        guard total >= Self.reclaimedLength, !isReclaimDue.exchange(true, ordering: .acquiringAndReleasing) else {
+            return
+        }
+        reclaim(after: Self.reclaimDelays)
+    }
+
+    private func reclaim(after delays: Int) {
+        FrameTimer.shared?.begin { [weak self] in
+            guard let self else { return }
+            if delays > 1 { return reclaim(after: delays - 1) }
+            isReclaimDue.store(false, ordering: .releasing)
+            reclaimer.withLock { $0 }?.start()
+        }
+    }
+
+    /// One step of freeing what only deleted nodes have; false when there is no more to do now.
+    private func mergeStep() -> Bool {
+        guard losses.failure == nil else { return false }
+        if discarded.load(ordering: .relaxed) >= Self.reclaimedLength {
+            discarded.store(0, ordering: .relaxed)
+            reclaimRounds.store(Self.reclaimRoundCount, ordering: .relaxed)
+        }
+        let rounds = reclaimRounds.load(ordering: .relaxed)
+        if rounds > 0 {
+            reclaimRounds.store(rounds - 1, ordering: .relaxed)
+            guard flush() == 0 else { return false }
+            withFamily { $0.reclaimSoon() }
+        }
+        let (hasMore, failure) = withFamily { family -> (Bool, Int32) in
+            do {
+                return (try family.mergeStep(), family.failureCode)
+            } catch {
+                return (false, family.failureCode)
+            }
+        }
+        if failure != 0 { noteFailure() }
+        return (hasMore || rounds > 1) && failure == 0
+    }
+}
+
+extension FamilyNode {
+    /// Whether it is not deleted: others may need what it has, but nobody knows it.
+    var isPresent: Bool { !isBeingDeleted && !name.isEmpty }
 }
 
 extension FamilyError {
@@ -197,6 +314,7 @@ extension FamilyError {
         case .hostFull, .limit: .hostFull
         case .damaged, .unknown: .corrupt
         case .failed(let code): MediaFailure(errorNumber: code)
+        case .dataLost(let failure): failure
         default: .device(Errno.invalidArgument)
         }
     }

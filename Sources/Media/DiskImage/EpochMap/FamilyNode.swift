@@ -27,6 +27,8 @@ public struct FamilyNode: Equatable, Sendable {
     public let uuid: [UInt8]
     /// Whether what only it has is being freed.
     public let isBeingDeleted: Bool
+    /// Until when `DiskFamily.delete` refuses the snapshot; nil when it was never locked.
+    public let lockedUntil: CalendarTime?
 
     init(_ record: NodeRecord) {
         number = record.number
@@ -39,6 +41,7 @@ public struct FamilyNode: Equatable, Sendable {
         time = record.time
         uuid = record.uuid
         isBeingDeleted = record.isBeingDeleted
+        lockedUntil = record.lockedUntil
     }
 }
 
@@ -71,16 +74,6 @@ final class LiveHead: Sendable {
     }
 }
 
-/// The heads that are written; any thread looks one up.
-final class LiveHeads: Sendable {
-    private let heads = Lock<[UInt32: LiveHead]>([:])
-
-    subscript(number: UInt32) -> LiveHead? {
-        get { heads.withLock { $0[number] } }
-        set { heads.withLock { $0[number] = newValue } }
-    }
-}
-
 /// A node in memory, under the family's lock.
 final class TreeNode {
     var record: NodeRecord
@@ -90,6 +83,8 @@ final class TreeNode {
     var layer: MapLayer
     /// Of a head that is written.
     var live: LiveHead?
+    /// The table of its map at which leaves are given up next.
+    var nextToGiveUp = 0
 
     init(_ record: NodeRecord, layer: MapLayer) {
         self.record = record

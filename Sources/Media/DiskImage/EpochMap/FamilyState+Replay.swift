@@ -1,31 +1,71 @@
 internal import Bytes
 internal import Platform
 
+/// What a replay has done.
+struct Replayed {
+    /// The frames that count; `confirmed` is what the last one says.
+    private(set) var survey: JournalSurvey
+    /// Those of them that no frame confirms.
+    private(set) var unconfirmed: [RecordCollection.Frame] = []
+    /// The unit of the first frame that does not count, and is not to be found again.
+    var lostFrame: UInt64?
+
+    init(survey: JournalSurvey) { self.survey = survey }
+
+    mutating func add(
+        _ frame: JournalFrame, _ records: [JournalRecord], _ survey: JournalSurvey, isConfirmed: Bool
+    ) {
+        self.survey = survey
+        guard !isConfirmed else { return }
+        unconfirmed.append(RecordCollection.Frame(sequence: frame.sequence, records: records))
+    }
+}
+
 /// Doing again what the journal says.
 extension FamilyState {
-    /// Does again all that counts of the journal.
+    /// Does again all that counts of the journal: all frames up to the first one that may not have been durable, and of
+    /// which data are not what it says.
     func replay(
         _ store: any ByteStore, _ superblock: EpochSuperblock, _ survey: JournalSurvey, _ reader: PageReader
-    ) throws(EpochFault) {
+    ) throws(EpochFault) -> Replayed {
         var scan = JournalScan(store, superblock)
+        var replayed = Replayed(survey: scan.survey)
         while let frame = try scan.next() {
-            var records: [(JournalRecord, Int)] = []
-            let bad = scan.withBytes(of: frame) { bytes in
-                frame.forEachRecord(in: bytes) { record, slot in
-                    records.append((record, slot))
-                    return true
+            let records = try Self.records(of: frame, scan)
+            let isConfirmed = frame.sequence <= survey.confirmed
+            if !isConfirmed {
+                for (record, _) in records {
+                    let isWritten = try Self.isWritten(record, store)
+                    guard isWritten else {
+                        replayed.lostFrame = EpochFormat.journalStart + UInt64(scan.offset(of: frame))
+                        return replayed
+                    }
                 }
             }
-            if let bad { throw .damaged(.record(sequence: frame.sequence, slot: bad)) }
             for (record, slot) in records {
-                if frame.sequence > survey.confirmed {
-                    let counts = try Self.isWritten(record, store)
-                    if !counts { continue }
-                }
                 let isDone = try replay(record, reader)
                 if !isDone { throw .damaged(.record(sequence: frame.sequence, slot: slot)) }
             }
+            replayed.add(frame, records.map(\.0), scan.survey, isConfirmed: isConfirmed)
+            if isConfirmed {
+                for (record, _) in records { confirm(record) }
+            }
         }
+        return replayed
+    }
+
+    private static func records(
+        of frame: JournalFrame, _ scan: borrowing JournalScan
+    ) throws(EpochFault) -> [(JournalRecord, Int)] {
+        var records: [(JournalRecord, Int)] = []
+        let bad = scan.withBytes(of: frame) { bytes in
+            frame.forEachRecord(in: bytes) { record, slot in
+                records.append((record, slot))
+                return true
+            }
+        }
+        if let bad { throw .damaged(.record(sequence: frame.sequence, slot: bad)) }
+        return records
     }
 
     /// Whether the data of a record are what it says; of records without data, yes.
@@ -40,7 +80,11 @@ extension FamilyState {
                 if length < page.count { return false }
                 value = CRC32C.checksum(page.rawSpan, previous: value)
             case .wouldBlock: throw .device(Errno.wouldBlock)
-            case .failed(let code): throw .device(code)
+            case .failed(let code):
+                // After a power failure a device may not be able to read what it was writing. That is a block that
+                // cannot be read, and no reason to lose all others.
+                guard code == Errno.inputOutput else { throw .device(code) }
+                return true
             }
         }
         return value == checksum

@@ -25,6 +25,12 @@ final class FamilyState: @unchecked Sendable {
     private var lastLayer: UInt64 = 0
     /// Nodes that are being deleted, or go when one child is left.
     private(set) var unwanted: Set<UInt32> = []
+    /// Those of them that may have a step to do: whoever else becomes one that has is added.
+    private var work = MergeWork()
+    /// Of nodes that cannot be merged, because pages cannot be read, why.
+    private var stuck: [UInt32: EpochFault] = [:]
+    /// The most bytes that a head has had.
+    private(set) var largestCapacity: UInt64 = 0
     /// Layers that were closed since the last commit began.
     private(set) var closedLayers = 0
 
@@ -61,7 +67,10 @@ final class FamilyState: @unchecked Sendable {
         }
         for record in table.records {
             nodes[record.parent]?.children.append(record.number)
-            if record.isBeingDeleted || record.isNameless { unwanted.insert(record.number) }
+        }
+        for record in table.records where record.isBeingDeleted || record.isNameless {
+            unwanted.insert(record.number)
+            if let node = nodes[record.number] { work.add(node) }
         }
     }
 
@@ -79,6 +88,7 @@ final class FamilyState: @unchecked Sendable {
     /// A layer of its own on that of `node`, and a live map: from now on it is written.
     private func open(_ node: TreeNode, isNew: Bool) {
         let map = RegionMap(regions: node.record.regions, isNew: isNew, memory: memory)
+        largestCapacity = max(largestCapacity, node.record.capacity)
         let live = LiveHead(
             number: node.number, map: map, capacity: node.record.capacity, protectedEpoch: node.record.epoch)
         node.live = live
@@ -130,6 +140,43 @@ final class FamilyState: @unchecked Sendable {
     /// What a failed commit has not written is to be written.
     func setTableDirty(_ leaves: Set<Int>) { table.setDirty(leaves) }
 
+    /// The next node that can be merged, or else one whose deletion can begin.
+    func nextUnwanted(
+        merging mayMerge: (TreeNode) -> Bool, beginning mayBegin: (TreeNode) -> Bool
+    ) -> (node: TreeNode, isMerged: Bool)? {
+        let nodes = nodes
+        if let number = work.nextToMerge({ nodes[$0].map(mayMerge) ?? false }), let node = nodes[number] {
+            return (node, true)
+        }
+        let number = work.nextToBegin { nodes[$0].map(mayBegin) ?? false }
+        return number.flatMap { nodes[$0] }.map { ($0, false) }
+    }
+
+    /// A node that is being deleted cannot be merged as long as the image is open.
+    func setStuck(_ number: UInt32, _ fault: EpochFault) { stuck[number] = fault }
+
+    /// Whether so many partly merged nodes in a row are above one that its own deletion has to wait: a check compares
+    /// each page with all of them.
+    func hasLongRow(above number: UInt32) -> Bool {
+        var done = UInt64.max
+        var count = 0
+        var parent = nodes[nodes[number]?.record.parent ?? 0]
+        while let node = parent, node.record.isBeingDeleted, done > 0 {
+            if node.record.pagesDone < done {
+                done = node.record.pagesDone
+                count += 1
+            }
+            parent = nodes[node.record.parent]
+        }
+        // Its children are compared with it and with one that is not being deleted.
+        return count > EpochChecker.ancestorLimit - 3
+    }
+
+    func isStuck(_ number: UInt32) -> Bool { stuck[number] != nil }
+
+    /// Why the first of them cannot be merged.
+    var firstStuck: EpochFault? { stuck.min { $0.key < $1.key }?.value }
+
     // MARK: Who may see what
 
     /// The last epoch of which somebody above `node` may see data of the page of level 1 with that index.
@@ -166,6 +213,7 @@ final class FamilyState: @unchecked Sendable {
         case .merging, .removal: preconditionFailure("merging needs pages: MergeStep")
         case .capacity(let head, let bytes): try applyCapacity(head, bytes)
         case .name(let number, let name): try applyName(number, name)
+        case .lock(let number, let time): try applyLock(number, time)
         }
     }
 
@@ -345,6 +393,8 @@ final class FamilyState: @unchecked Sendable {
             guard let child = nodes[number] else { continue }
             child.record.parent = node.record.parent
             parent?.children.append(number)
+            // Its deletion may have waited for that.
+            work.add(child)
             if child.record.kind == .head {
                 child.record.epoch = parent?.record.epoch ?? 0
                 // Unless it is closed.
@@ -357,6 +407,8 @@ final class FamilyState: @unchecked Sendable {
         nodes[node.number] = nil
         unwanted.remove(node.number)
         table.remove(node.number)
+        // It may have been the one that it waited for.
+        if let parent { work.add(parent) }
     }
 
     private func applyCapacity(_ number: UInt32, _ bytes: UInt64) throws(RefusedRecord) {
@@ -370,6 +422,7 @@ final class FamilyState: @unchecked Sendable {
             _ = live.map.change(region, in: head.layer)
         }
         head.record.capacity = bytes
+        largestCapacity = max(largestCapacity, bytes)
         head.record.levels = NodeRecord.levels(capacity: bytes)
         head.layer.resize(bytes)
         live.map.grow(toRegions: head.record.regions)
@@ -381,6 +434,14 @@ final class FamilyState: @unchecked Sendable {
         guard let node = nodes[number] else { throw RefusedRecord() }
         node.record.name = name ?? ""
         node.record.isNameless = name == nil
+        put(node)
+    }
+
+    private func applyLock(_ number: UInt32, _ time: CalendarTime) throws(RefusedRecord) {
+        guard let node = nodes[number], node.record.kind == .snapshot, !node.record.isBeingDeleted,
+            node.record.lockedUntil.map({ $0 < time }) ?? true
+        else { throw RefusedRecord() }
+        node.record.lockedUntil = time
         put(node)
     }
 
@@ -401,7 +462,10 @@ final class FamilyState: @unchecked Sendable {
     }
 
     private func put(_ node: TreeNode) {
-        if node.record.isBeingDeleted || node.record.isNameless { unwanted.insert(node.number) }
+        if node.record.isBeingDeleted || node.record.isNameless {
+            unwanted.insert(node.number)
+            work.add(node)
+        }
         do { try table.put(node.record) } catch { preconditionFailure("the number of nodes was checked: \(error)") }
     }
 }

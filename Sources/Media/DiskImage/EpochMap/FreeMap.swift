@@ -62,6 +62,9 @@
     var freeCount: UInt64 { end - usedCount - busyCount }
     var pageCount: Int { pages.count }
 
+    /// Whether all units of a page are used or busy.
+    func isFull(page: Int) -> Bool { pages[page].usedCount + pages[page].busyCount == Self.pageBits }
+
     // MARK: Memory
 
     private mutating func allocate(_ word: UInt64) -> UnsafeMutablePointer<UInt64> {
@@ -93,7 +96,7 @@
         return pages[page].usedCount == 0 ? 0 : .max
     }
 
-    @inline(__always) private func takenWord(_ page: Int, _ word: Int) -> UInt64 {
+    @inline(__always) func takenWord(_ page: Int, _ word: Int) -> UInt64 {
         let used = usedWord(page, word)
         if let bits = unsafe pages[page].busy { return unsafe used | bits[word] }
         return used
@@ -228,13 +231,21 @@
         return true
     }
 
-    /// Makes all busy units free.
-    mutating func releaseAll() {
-        for page in pages.indices {
-            busyCount -= UInt64(pages[page].busyCount)
-            pages[page].busyCount = 0
-            unsafe deallocate(pages[page].busy)
-            unsafe pages[page].busy = nil
+    /// Calls `body` with runs of busy units in ascending order, none of which goes over a page.
+    func forEachBusyRun(_ body: (Range<UInt64>) -> Void) {
+        for page in pages.indices where pages[page].busyCount > 0 {
+            let first = UInt64(page) << UInt64(EpochFormat.freeMapShift)
+            var start: UInt64?
+            for bit in 0..<UInt64(EpochFormat.freeMapUnits) {
+                let word = Int(bit >> 6)
+                let isBusy = (takenWord(page, word) & ~usedWord(page, word)) & (1 << 63) >> (bit & 63) != 0
+                if isBusy, start == nil { start = first + bit }
+                if !isBusy, let run = start {
+                    body(run..<first + bit)
+                    start = nil
+                }
+            }
+            if let start { body(start..<first + UInt64(EpochFormat.freeMapUnits)) }
         }
     }
 
@@ -360,45 +371,5 @@
         let first = UInt64(page) << UInt64(EpochFormat.freeMapShift) + UInt64(word) * 64
         grow(to: first + UInt64(64 - bits.trailingZeroBitCount))
         flip(.used, page, word, bits, to: true)
-    }
-
-    // MARK: Looking for room
-
-    /// The first run of `count` free units from `start` on and before `stop`; or the longest one before `steps` words
-    /// were looked at; empty when there is none. With where the look ended.
-    func findRun(
-        from start: UInt64, to stop: UInt64, count: UInt64, steps: Int
-    ) -> (run: Range<UInt64>, end: UInt64) {
-        let stop = min(stop, end)
-        var unit = start
-        var best = start..<start
-        var first = start
-        var steps = steps
-        // The present run is `first..<unit`.
-        while unit < stop, steps > 0 {
-            steps -= 1
-            let index = Int(unit >> 6)
-            let page = index / Self.pageWords
-            if pages[page].usedCount + pages[page].busyCount == Self.pageBits {
-                if unit - first > UInt64(best.count) { best = first..<unit }
-                unit = min(UInt64(page + 1) << UInt64(EpochFormat.freeMapShift), stop)
-                first = unit
-                continue
-            }
-            let free = ~takenWord(page, index % Self.pageWords)
-            let offset = unit & 63
-            let rest = free << offset
-            if rest >> 63 == 0 {
-                if unit - first > UInt64(best.count) { best = first..<unit }
-                unit = min(unit + min(UInt64(rest.leadingZeroBitCount), 64 - offset), stop)
-                first = unit
-                continue
-            }
-            let ones = min(UInt64((~rest).leadingZeroBitCount), 64 - offset)
-            unit = min(unit + ones, stop)
-            if unit - first >= count { return (first..<first + count, first + count) }
-        }
-        if unit - first > UInt64(best.count) { best = first..<unit }
-        return (best, unit)
     }
 }

@@ -18,6 +18,10 @@ struct JournalFrame: Equatable, Sendable {
     var chain: UInt32
     /// Its own.
     var checksum: UInt32
+    /// The opening of the image in which it was written.
+    var opening: UInt64
+    /// The last commit that was durable then.
+    var commit: UInt64
 
     /// The units of a frame with that many slots.
     static func units(slots: Int) -> UInt32 {
@@ -41,6 +45,8 @@ struct JournalFrame: Equatable, Sendable {
         slots = Int(source.loadBE32(at: 28))
         chain = source.loadBE32(at: 32)
         checksum = source.loadBE32(at: Self.checksumOffset)
+        opening = source.loadBE64(at: 40)
+        commit = source.loadBE64(at: 48)
         guard sequence > 0, sequence <= Self.sequenceLimit, confirmed < sequence, units > 0,
             units <= EpochFormat.frameUnitLimit, units == Self.units(slots: slots)
         else { return nil }
@@ -118,8 +124,8 @@ struct JournalFrame: Equatable, Sendable {
 
         /// Writes the header. `body` gets the frame and its bytes, of `units` units.
         mutating func finish<Result>(
-            sequence: UInt64, confirmed: UInt64, chain: UInt32, seed: UInt32,
-            _ body: (JournalFrame, RawSpan) -> Result
+            sequence: UInt64, confirmed: UInt64, chain: UInt32, seed: UInt32, opening: UInt64 = 0,
+            commit: UInt64 = 0, _ body: (JournalFrame, RawSpan) -> Result
         ) -> Result {
             let (units, slots) = (units, slots)
             let length = Int(units) << EpochFormat.unitShift
@@ -130,12 +136,15 @@ struct JournalFrame: Equatable, Sendable {
                 target.storeBE32(units, at: 24)
                 target.storeBE32(UInt32(clamping: slots), at: 28)
                 target.storeBE32(chain, at: 32)
+                target.storeBE64(opening, at: 40)
+                target.storeBE64(commit, at: 48)
                 let checksum = JournalFrame.checksum(target.bytes.extracting(0..<length), seed: seed)
                 target.storeBE32(checksum, at: JournalFrame.checksumOffset)
                 return checksum
             }
             let frame = JournalFrame(
-                sequence: sequence, confirmed: confirmed, units: units, slots: slots, chain: chain, checksum: checksum)
+                sequence: sequence, confirmed: confirmed, units: units, slots: slots, chain: chain, checksum: checksum,
+                opening: opening, commit: commit)
             return body(frame, bytes.rawSpan.extracting(0..<length))
         }
 
@@ -147,7 +156,12 @@ struct JournalFrame: Equatable, Sendable {
         }
     }
 
-    private init(sequence: UInt64, confirmed: UInt64, units: UInt32, slots: Int, chain: UInt32, checksum: UInt32) {
+    private init(
+        sequence: UInt64, confirmed: UInt64, units: UInt32, slots: Int, chain: UInt32, checksum: UInt32,
+        opening: UInt64, commit: UInt64
+    ) {
+        self.opening = opening
+        self.commit = commit
         self.sequence = sequence
         self.confirmed = confirmed
         self.units = units

@@ -26,9 +26,12 @@ enum JournalRecord: Equatable, Sendable {
     /// name. The epoch ends.
     case turn(head: UInt32, number: UInt32, below: UInt32, time: CalendarTime, uuid: [UInt8], name: String)
 
+    /// A snapshot is not to be deleted before that time, which is not 0.
+    case lock(node: UInt32, until: CalendarTime)
+
     private enum Kind: UInt8 {
         case data = 1
-        case nothing, snapshot, head, deletion, merging, removal, capacity, name, turn
+        case nothing, snapshot, head, deletion, merging, removal, capacity, name, turn, lock
     }
 
     /// The most slots of bytes behind a record: a UUID and a name.
@@ -83,6 +86,7 @@ enum JournalRecord: Equatable, Sendable {
         case .name(let node, _): Fields(kind: .name, node: node)
         case .turn(let head, let number, let below, let time, _, _):
             Fields(kind: .turn, node: head, a: UInt64(number), b: UInt64(clamping: time.seconds), c: below)
+        case .lock(let node, let time): Fields(kind: .lock, node: node, a: UInt64(clamping: time.seconds))
         }
     }
 
@@ -159,6 +163,10 @@ enum JournalRecord: Equatable, Sendable {
                 let name = String(validating: bytes.copyToArray(), as: UTF8.self)
             else { return nil }
             return .name(node: fields.node, name: name.isEmpty ? nil : name)
+        case .lock:
+            guard bytes.byteCount == 0, fields.a > 0, let time = CalendarTime(seconds: Int64(clamping: fields.a))
+            else { return nil }
+            return .lock(node: fields.node, until: time)
         }
     }
 

@@ -36,13 +36,11 @@ struct JournalRing: Equatable, Sendable {
         end = first
     }
 
-    /// The ring of a superblock with the frames that a replay has found, which are needed until the next commit. The
-    /// numbers of the frames that follow are not those of any that an interrupted process may have left in the ring.
+    /// The ring of a superblock with the frames that a replay has found, which are needed until the next commit.
     init(_ superblock: EpochSuperblock, _ survey: JournalSurvey) {
         self.init(superblock)
         end = Cut(
-            position: first.position + survey.units, sequence: survey.nextSequence + UInt64(units),
-            chain: survey.chain)
+            position: first.position + survey.units, sequence: survey.nextSequence, chain: survey.chain)
     }
 
     /// The units from the first needed frame to the end.

@@ -10,6 +10,8 @@ struct JournalSurvey: Equatable, Sendable {
     var chain: UInt32
     /// Frames up to this number were durable once: their records count whatever the data are.
     var confirmed: UInt64 = 0
+    /// The opening in which the last of the frames was written.
+    var opening: UInt64
 }
 
 /// Reads the frames of a journal one after another.
@@ -24,13 +26,15 @@ struct JournalScan: ~Copyable {
     private(set) var survey: JournalSurvey
     private var buffer: [UInt8]
 
-    /// The frames of the journal from the first to replay on; none when it was closed.
+    /// The frames of the journal from the first to replay on. That it was closed is no reason not to look: a frame that
+    /// follows on the commit was written behind it, and is the state.
     init(_ store: any ByteStore, _ superblock: EpochSuperblock) {
         self.store = store
         self.superblock = superblock
         seed = superblock.seed
         frameUnits = EpochFormat.frameUnits(journalUnits: superblock.journalUnits)
-        survey = JournalSurvey(nextSequence: superblock.firstSequence, chain: superblock.firstChain)
+        survey = JournalSurvey(
+            nextSequence: superblock.firstSequence, chain: superblock.firstChain, opening: superblock.firstOpening)
         buffer = [UInt8](repeating: 0, count: Int(frameUnits) << EpochFormat.unitShift)
     }
 
@@ -41,7 +45,6 @@ struct JournalScan: ~Copyable {
 
     /// The next frame; nil when there is none. `withBytes` gives its bytes until the next call.
     mutating func next() throws(EpochFault) -> JournalFrame? {
-        guard !superblock.isClosed else { return nil }
         let offset = offset
         if let frame = try frame(at: offset) { return accept(frame, skipped: 0) }
         // One that had no room before the end of the ring is at its start.
@@ -58,8 +61,14 @@ struct JournalScan: ~Copyable {
         survey.units += units
         survey.nextSequence = frame.sequence + 1
         survey.chain = frame.checksum
+        survey.opening = frame.opening
         survey.confirmed = max(survey.confirmed, frame.confirmed)
         return frame
+    }
+
+    /// The unit of the ring at which a frame is that `next` has just given.
+    func offset(of frame: JournalFrame) -> UInt32 {
+        UInt32((UInt64(superblock.firstFrame) + survey.units - UInt64(frame.units)) % UInt64(superblock.journalUnits))
     }
 
     /// Calls `body` with the bytes of a frame that `next` has just given.
@@ -70,7 +79,7 @@ struct JournalScan: ~Copyable {
     /// The frame that follows at a unit of the ring, in the buffer; nil when there is none that is whole.
     private mutating func frame(at offset: UInt32) throws(EpochFault) -> JournalFrame? {
         guard let frame = try header(at: offset), frame.sequence == survey.nextSequence,
-            frame.chain == survey.chain
+            frame.chain == survey.chain, frame.opening >= survey.opening, frame.opening <= superblock.opening
         else { return nil }
         return try isWhole(frame, at: offset) ? frame : nil
     }
@@ -103,24 +112,28 @@ struct JournalScan: ~Copyable {
         }
     }
 
-    /// Reads all frames, and then looks whether the one that is missing was there once. Throws that damage.
+    /// Reads all frames, and then looks whether the one that is missing was there once, or a newer commit was. Throws
+    /// that damage.
     static func survey(_ store: any ByteStore, _ superblock: EpochSuperblock) throws(EpochFault) -> JournalSurvey {
         var scan = JournalScan(store, superblock)
         while try scan.next() != nil {}
+        // Where nothing was to follow, nothing is missing.
         guard !superblock.isClosed else { return scan.survey }
         let missing = scan.survey.nextSequence
         var budget = scan.lookUnits
         var offset: UInt32 = 0
         while offset < superblock.journalUnits {
-            if let frame = try scan.header(at: offset), frame.sequence > missing, frame.confirmed >= missing,
-                budget >= UInt64(frame.units)
-            {
-                budget -= UInt64(frame.units)
-                if try scan.isWhole(frame, at: offset) {
-                    throw .damaged(.journal(unit: scan.offset, sequence: missing))
-                }
-            }
-            offset += 1
+            defer { offset += 1 }
+            guard let frame = try scan.header(at: offset) else { continue }
+            let isNewer = frame.commit > superblock.commit || frame.opening > superblock.opening
+            // What a frame confirms that does not follow was durable all the same.
+            let proves = frame.sequence > missing && frame.confirmed > scan.survey.confirmed
+            guard isNewer || proves, budget >= UInt64(frame.units) else { continue }
+            budget -= UInt64(frame.units)
+            guard try scan.isWhole(frame, at: offset) else { continue }
+            if isNewer { throw .damaged(.olderSuperblock(commit: superblock.commit)) }
+            if frame.confirmed >= missing { throw .damaged(.journal(unit: scan.offset, sequence: missing)) }
+            scan.survey.confirmed = frame.confirmed
         }
         return scan.survey
     }

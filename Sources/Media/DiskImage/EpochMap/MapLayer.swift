@@ -20,8 +20,8 @@ final class MapLayer: @unchecked Sendable {
     private(set) var capacity: UInt64
     /// Whether the disk has grown since the layer below was closed.
     private(set) var isResized = false
-    /// The live map that the leaves came from.
-    private let map: RegionMap?
+    /// The live map that the leaves came from, until a commit has them: a snapshot does not keep that of its head.
+    private var map: RegionMap?
     private let memory: MapMemory
 
     /// A layer without regions of its own on another one.
@@ -73,6 +73,21 @@ final class MapLayer: @unchecked Sendable {
         return layer.root
     }
 
+    /// The first of some regions that it or a layer below has; nil when the commit has all of them.
+    func firstRegion(in range: Range<UInt64>) -> UInt64? {
+        var first: UInt64?
+        var layer = self
+        while true {
+            let own = layer.regions
+            let found =
+                range.upperBound - range.lowerBound <= UInt64(own.count)
+                ? range.first { own[$0] != nil } : own.keys.lazy.filter { range.contains($0) }.min()
+            if let found { first = min(found, first ?? found) }
+            guard let below = layer.below else { return first }
+            layer = below
+        }
+    }
+
     /// How many units of a region lie within the disk.
     func unitsInRegion(_ region: UInt64) -> Int {
         let units = EpochFormat.logicalUnits(capacity: capacity)
@@ -117,6 +132,7 @@ final class MapLayer: @unchecked Sendable {
         }
         memory.countChanged(-regions.count)
         regions = [:]
+        map = nil
         below = nil
         isResized = false
         self.root = root

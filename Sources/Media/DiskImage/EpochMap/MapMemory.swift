@@ -6,14 +6,30 @@ internal import Synchronization
     static let leafLimit = 65536
     /// Leaves that no commit has yet above which a checkpoint begins.
     static let dirtyLimit = leafLimit / 2
+    /// What changes a map waits for a checkpoint when so many times the leaves of `dirtyLimit` are changed; what makes
+    /// room waits later.
+    static let waitingFactor = 2
+    static let reservedFactor = 3
 
     /// Who looks into maps, and reads what they say.
     let grace: Grace
     private let leaves = Atomic<Int>(0)
     private let changed = Atomic<Int>(0)
+    private let limit = Atomic<Int>(dirtyLimit)
 
     init(grace: Grace) {
         self.grace = grace
+    }
+
+    /// `MapMemory.dirtyLimit`, unless a test says otherwise.
+    var dirtyLimit: Int {
+        get { limit.load(ordering: .relaxed) }
+        set { limit.store(newValue, ordering: .relaxed) }
+    }
+
+    /// Whether so many leaves are changed that nobody changes more of them before a commit.
+    func isFull(isReserved: Bool) -> Bool {
+        changedCount >= dirtyLimit * (isReserved ? Self.reservedFactor : Self.waitingFactor)
     }
 
     /// The leaves in memory, without those that wait until nobody looks into them.

@@ -5,6 +5,7 @@ internal import Platform
 struct NodeRecord: Equatable, Sendable {
     static let byteCount = 256
     private static let nameOffset = 80
+    private static let lockOffset = 240
     private static let deletionBit: UInt8 = 1
     private static let namelessBit: UInt8 = 2
 
@@ -38,6 +39,8 @@ struct NodeRecord: Equatable, Sendable {
     var uuid: [UInt8]
     /// At most `EpochFormat.nameLimit` bytes of UTF-8; empty when it is gone.
     var name: String
+    /// Until when a snapshot is not to be deleted; nil when nothing was said. Never 0 seconds.
+    var lockedUntil: CalendarTime?
 
     /// A node that has no data.
     init(
@@ -89,6 +92,7 @@ struct NodeRecord: Equatable, Sendable {
         target.storeBE32(UInt32(clamping: blockSize), at: offset + 56)
         target.store(uuid.rawSpan, at: offset + 60)
         target.store(text.rawSpan, at: offset + Self.nameOffset)
+        target.storeBE64(UInt64(clamping: lockedUntil?.seconds ?? 0), at: offset + Self.lockOffset)
     }
 
     /// The record at `offset`, of which every field is in its range; nil when there is none, or it is not possible.
@@ -119,8 +123,11 @@ struct NodeRecord: Equatable, Sendable {
         isNameless = flags & Self.namelessBit != 0
         self.map = map
         pagesDone = source.loadBE64(at: offset + 48)
+        let lock = source.loadBE64(at: offset + Self.lockOffset)
+        lockedUntil = lock == 0 ? nil : CalendarTime(seconds: Int64(clamping: lock))
         guard number > 0, epoch <= EpochFormat.epochLimit, levels == Int(source.byte(at: offset + 14)),
-            map.kind != .run, pagesDone <= firstLevelPages, isBeingDeleted || pagesDone == 0
+            map.kind != .run, pagesDone <= firstLevelPages, isBeingDeleted || pagesDone == 0,
+            lock == 0 || (kind == .snapshot && lockedUntil != nil)
         else { return nil }
     }
 }

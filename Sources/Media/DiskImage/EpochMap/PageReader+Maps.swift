@@ -27,9 +27,14 @@ extension PageReader {
         return MergePages.Page(pointer: pointer, pointers: try pointers(pointer, level: 1))
     }
 
+    /// What stands for a region in its page of level 1.
+    func regionPointer(_ region: UInt64, of root: MapRoot) throws(EpochFault) -> UnitPointer {
+        try pointer(level: 0, region, of: root)
+    }
+
     /// The entries of a region.
     func region(_ region: UInt64, of root: MapRoot) throws(EpochFault) -> RegionContent {
-        let pointer = try pointer(level: 0, region, of: root)
+        let pointer = try regionPointer(region, of: root)
         switch pointer.kind {
         case .nothing: return .uniform(.nothing)
         case .run: return .uniform(.data(pointer.unit, birth: pointer.birth))
@@ -38,6 +43,25 @@ extension PageReader {
             try self.region(pointer, into: &words)
             return .entries(words.map { MapEntry(rawValue: $0) })
         }
+    }
+
+    /// The region behind those from `region` on of which one pointer of a map says that they are nothing; nil when the
+    /// region is anything else.
+    func nothingEnd(_ region: UInt64, of root: MapRoot) throws(EpochFault) -> UInt64? {
+        var level = root.levels
+        // A disk that has grown since has nothing there.
+        guard region >> UInt64(EpochFormat.fanOutShift * level) == 0 else {
+            return EpochFormat.regions(capacity: EpochFormat.maximumCapacity)
+        }
+        var pointer = root.pointer
+        while pointer.kind != .nothing {
+            guard level > 0, pointer.kind == .page else { return nil }
+            let place = region >> UInt64(EpochFormat.fanOutShift * (level - 1))
+            pointer = try pointers(pointer, level: level)[Int(place) & (EpochFormat.fanOut - 1)]
+            level -= 1
+        }
+        let span = UInt64(EpochFormat.fanOutShift * level)
+        return (region >> span + 1) << span
     }
 
     /// The pages above level 1 of a map that another one has not in the same place.

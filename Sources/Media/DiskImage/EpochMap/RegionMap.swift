@@ -120,12 +120,12 @@ internal import Synchronization
         leaf.release(memory)
     }
 
-    /// Gives up regions that a commit has, from the table of `hint` on, until `count` leaves are given up or all were
-    /// looked at; where to begin the next time, and how many it were.
-    func giveUp(_ count: Int, from hint: Int) -> (next: Int, count: Int) {
+    /// Gives up regions that a commit has, from the table of `hint` on, until `count` leaves are given up or all of at
+    /// most `most` tables were looked at; where to begin the next time, and how many it were.
+    func giveUp(_ count: Int, from hint: Int, most: Int = .max) -> (next: Int, count: Int) {
         let (words, tableCount) = unsafe tables
         var given = 0
-        for step in 0..<tableCount {
+        for step in 0..<min(tableCount, most) {
             let number = (hint + step) % tableCount
             if given >= count { return (number, given) }
             guard let table = unsafe Self.table(words, number) else { continue }
@@ -138,7 +138,7 @@ internal import Synchronization
                 given += 1
             }
         }
-        return (hint, given)
+        return ((hint + min(tableCount, most)) % tableCount, given)
     }
 
     // MARK: Words

@@ -12,7 +12,9 @@ final class UnitAllocator: Sendable {
     private static let searchSteps = 1024
     /// A run that is shorter than asked for is taken rather than the end of the file when it has so many units.
     private static let goodRun: UInt64 = 16
-    /// The runs that are remembered to be punched; what is more stays in the file until it is used again.
+    /// The words that a step of the sweep looks at.
+    private static let sweepSteps = 65536
+    /// The runs that are remembered to be punched; what is more the sweep finds again.
     static let punchLimit = 65536
 
     private struct Waiting {
@@ -35,7 +37,18 @@ final class UnitAllocator: Sendable {
         var cut: UInt64?
         var newPages: [UInt64] = []
         var droppedPages: [UInt64] = []
+        /// Free units that have storage; and such whose writing has failed, which may have.
         var punchable: [Range<UInt64>] = []
+        /// From here on free units may have storage that is not remembered; nil when none has. After an opening, all.
+        var sweep: UInt64? = 0
+        var doubtful: [Range<UInt64>] = []
+        /// Free units that have storage, which nobody but a commit on a full host gets.
+        var reserve: [UInt64] = []
+        /// Whether the commit that goes on takes its pages from them, and those that it has taken.
+        var usesReserve = false
+        var reservePages: [UInt64] = []
+        /// Pages that the commit leaves behind and that become a part of the reserve.
+        var refill: Set<UInt64> = []
         /// Whether records come from the journal.
         var isReplaying = false
     }
@@ -60,12 +73,25 @@ final class UnitAllocator: Sendable {
 
     /// A run of at most `count` units (at least one, when `count` is positive), if possible behind `hint`; nil when
     /// there is no more room in the format. The caller enters it or gives it back.
-    func allocate(_ count: UInt64, near hint: UInt64) -> Range<UInt64>? {
-        state.withLock { state in
-            guard count > 0, let run = Self.find(&state, count, hint), state.map.reserve(run) else { return nil }
-            state.position = run.upperBound
-            return run
-        }
+    ///
+    /// `anywhere`: the file cannot become longer, or the host has no storage for it. What was freed and still has
+    /// storage comes first then, and a short run counts as well.
+    func allocate(_ count: UInt64, near hint: UInt64, anywhere: Bool = false) -> Range<UInt64>? {
+        state.withLock { Self.allocate(&$0, count, hint, anywhere) }
+    }
+
+    /// The same without waiting; nil when somebody has the lock.
+    func allocateIfAvailable(_ count: UInt64, near hint: UInt64) -> Range<UInt64>?? {
+        state.withLockIfAvailable { Self.allocate(&$0, count, hint, false) }
+    }
+
+    private static func allocate(
+        _ state: inout State, _ count: UInt64, _ hint: UInt64, _ anywhere: Bool
+    ) -> Range<UInt64>? {
+        let found = anywhere ? findAnywhere(&state, count) : find(&state, count, hint)
+        guard count > 0, let run = found, state.map.reserve(run) else { return nil }
+        state.position = run.upperBound
+        return run
     }
 
     /// The record that refers to the run is appended. False when it was not allocated.
@@ -74,18 +100,36 @@ final class UnitAllocator: Sendable {
     /// The run, which was allocated, will not be entered.
     func giveBack(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.release(run) } }
 
+    /// The run, which was allocated and perhaps written, will not be entered.
+    func giveBack(written run: Range<UInt64>) {
+        state.withLock { if $0.map.release(run) { Self.addDoubtful(&$0, run) } }
+    }
+
     /// A replayed record refers to the run. False when it is in use or behind the limit: then the journal is wrong.
     func adopt(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.adoptAny(run) } }
 
-    /// Records are replayed from now on. What they free may be referred to again, but is not given out: an opening that
-    /// does not come to its commit is followed by one that compares their data again.
+    /// Records are replayed from now on. What they free may be referred to by later ones.
     func beginReplay() { state.withLock { $0.isReplaying = true } }
 
-    /// The commit that has the replayed state is durable, and nothing is allocated yet.
-    func endReplay() {
+    /// All records up to those of the frame `lastFrame` are replayed, and nothing is allocated yet. What they have
+    /// freed waits for a frame behind it.
+    func endReplay(lastFrame: UInt64) {
         state.withLock { state in
             state.isReplaying = false
-            state.map.releaseAll()
+            // Pages wait for a commit.
+            var pages = state.waitingForNextCommit.map(\.lowerBound).sorted()[...]
+            var waiting: [Waiting] = []
+            state.map.forEachBusyRun { run in
+                var first = run.lowerBound
+                while let page = pages.first, page < run.upperBound {
+                    if first < page { waiting.append(Waiting(frame: lastFrame, run: first..<page)) }
+                    first = max(first, page + 1)
+                    pages.removeFirst()
+                }
+                if first < run.upperBound { waiting.append(Waiting(frame: lastFrame, run: first..<run.upperBound)) }
+            }
+            state.waiting = waiting
+            state.sweep = 0
         }
     }
 
@@ -140,6 +184,10 @@ final class UnitAllocator: Sendable {
     }
 
     private static func makeFree(_ state: inout State, _ run: Range<UInt64>) {
+        if run.count == 1, state.refill.contains(run.lowerBound) {
+            state.reserve.append(run.lowerBound)
+            return
+        }
         guard state.map.release(run) else { return }
         addPunchable(&state, run)
     }
@@ -149,29 +197,66 @@ final class UnitAllocator: Sendable {
             state.punchable[state.punchable.count - 1] = last.lowerBound..<run.upperBound
         } else if state.punchable.count < punchLimit {
             state.punchable.append(run)
+        } else {
+            state.sweep = min(state.sweep ?? run.lowerBound, run.lowerBound)
+        }
+    }
+
+    private static func addDoubtful(_ state: inout State, _ run: Range<UInt64>) {
+        if state.doubtful.count < punchLimit {
+            state.doubtful.append(run)
+        } else {
+            state.sweep = min(state.sweep ?? run.lowerBound, run.lowerBound)
         }
     }
 
     // MARK: Holes
 
-    /// At most `limit` runs that are free and may have storage. They are nobody's until `giveBack`, after their storage
-    /// has been freed.
-    func takePunchable(limit: Int) -> [Range<UInt64>] {
+    /// About `limit` runs at most that are free and have storage; unless `isSure`, also such that may have. They are
+    /// nobody's until `giveBack`, after their storage has been freed.
+    func takePunchable(limit: Int, isSure: Bool = false) -> [Range<UInt64>] {
         state.withLock { state in
             var runs: [Range<UInt64>] = []
-            while runs.count < limit, let run = state.punchable.popLast() {
+            while runs.count < limit, let run = Self.nextPunchable(&state, isSure: isSure) {
                 // Parts may have been given out since.
-                var unit = run.lowerBound
-                while unit < run.upperBound {
-                    let found = state.map.findRun(
-                        from: unit, to: run.upperBound, count: run.upperBound - unit, steps: .max)
-                    guard !found.run.isEmpty, state.map.reserve(found.run) else { break }
-                    runs.append(found.run)
-                    unit = run.lowerBound
-                }
+                let found = state.map.firstFreeRun(from: run.lowerBound, to: run.upperBound, steps: .max)
+                guard !found.run.isEmpty, state.map.reserve(found.run) else { continue }
+                runs.append(found.run)
+                if found.end < run.upperBound { state.punchable.append(found.end..<run.upperBound) }
+            }
+            if !isSure {
+                // A unit may be in two runs, one of which becomes a hole now.
+                for run in state.punchable { Self.addDoubtful(&state, run) }
+                state.punchable = []
             }
             return runs
         }
+    }
+
+    /// Whether `takePunchable` or `sweepPunchable` may give any.
+    var hasPunchable: Bool {
+        state.withLock { !$0.punchable.isEmpty || !$0.doubtful.isEmpty || $0.sweep != nil }
+    }
+
+    /// At most `limit` runs that are free and may have storage that is not remembered, in the order of the file: the
+    /// next ones of a sweep through it. They are nobody's until `giveBack`.
+    func sweepPunchable(limit: Int) -> [Range<UInt64>] {
+        state.withLock { state in
+            var runs: [Range<UInt64>] = []
+            var steps = Self.sweepSteps
+            while let first = state.sweep, runs.count < limit, steps > 0 {
+                let found = state.map.firstFreeRun(from: first, to: state.map.end, steps: steps)
+                state.sweep = found.end < state.map.end ? found.end : nil
+                steps -= 1 + Int(clamping: (found.end - first) / 64)
+                if !found.run.isEmpty, state.map.reserve(found.run) { runs.append(found.run) }
+            }
+            return runs
+        }
+    }
+
+    private static func nextPunchable(_ state: inout State, isSure: Bool) -> Range<UInt64>? {
+        if let run = state.punchable.popLast() { return run }
+        return isSure ? nil : state.doubtful.popLast()
     }
 
     // MARK: Commits
@@ -191,7 +276,9 @@ final class UnitAllocator: Sendable {
     /// A unit for a page of the commit that goes on, near `hint` if possible; nil when there is none.
     func allocatePage(near hint: UInt64) -> UInt64? {
         state.withLock { state in
-            guard state.cut != nil, let run = Self.find(&state, 1, hint), state.map.takePage(run.lowerBound) else {
+            guard state.cut != nil else { return nil }
+            if state.usesReserve, let unit = Self.takeReserved(&state) { return unit }
+            guard let run = Self.find(&state, 1, hint), state.map.takePage(run.lowerBound) else {
                 return nil
             }
             state.newPages.append(run.lowerBound)
@@ -217,13 +304,21 @@ final class UnitAllocator: Sendable {
                 for run in state.waitingForCommit { Self.makeFree(&state, run) }
                 state.waitingForCommit = []
                 for unit in state.droppedPages { Self.makeFree(&state, unit..<unit + 1) }
+                state.refill = []
+                state.reservePages = []
             } else {
                 // In the other order, because a page of the commit may have been dropped again.
                 for unit in state.droppedPages.reversed() { state.map.undropPage(unit) }
                 for unit in state.newPages.reversed() {
                     state.map.untakePage(unit)
-                    Self.addPunchable(&state, unit..<unit + 1)
+                    Self.addDoubtful(&state, unit..<unit + 1)
                 }
+                for unit in state.reservePages.reversed() {
+                    state.map.untakePage(unit)
+                    if state.map.reserve(unit..<unit + 1) { state.reserve.append(unit) }
+                }
+                state.refill = []
+                state.reservePages = []
                 state.waitingForNextCommit = state.waitingForCommit + state.waitingForNextCommit
                 state.waitingForCommit = []
             }
@@ -254,6 +349,78 @@ final class UnitAllocator: Sendable {
         }
     }
 
+    // MARK: The reserve
+
+    /// How many units the reserve has.
+    var reserveCount: Int { state.withLock { $0.reserve.count } }
+
+    /// Adds units to the reserve that are free; what is not is left out.
+    func addReserve(_ runs: [Range<UInt64>]) {
+        state.withLock { state in
+            for run in runs where state.map.reserve(run) { state.reserve += run }
+        }
+    }
+
+    /// Adds a run that was allocated.
+    func addReserve(allocated run: Range<UInt64>) { state.withLock { $0.reserve += run } }
+
+    /// Adds freed units that still have storage, until there are `target`; gives how many are missing.
+    func refillReserve(to target: UInt64) -> UInt64 {
+        while true {
+            let missing = target - min(target, UInt64(reserveCount))
+            let runs = missing > 0 ? takePunchable(limit: 1, isSure: true) : []
+            guard !runs.isEmpty else { return missing }
+            state.withLock { state in
+                for run in runs {
+                    let missing = target - min(target, UInt64(state.reserve.count))
+                    let taken = run.lowerBound..<run.lowerBound + min(missing, UInt64(run.count))
+                    state.reserve += taken
+                    let rest = taken.upperBound..<run.upperBound
+                    if !rest.isEmpty { Self.makeFree(&state, rest) }
+                }
+            }
+        }
+    }
+
+    /// Whether pages of the commit that goes on are taken from the reserve.
+    func useReserve(_ isUsed: Bool) { state.withLock { $0.usesReserve = isUsed } }
+
+    private static func takeReserved(_ state: inout State) -> UInt64? {
+        while let unit = state.reserve.popLast() {
+            guard state.map.release(unit..<unit + 1), state.map.takePage(unit) else { continue }
+            state.reservePages.append(unit)
+            return unit
+        }
+        return nil
+    }
+
+    /// The reserve as it is when the commit that goes on is durable, all of whose pages are chosen: what is left of it,
+    /// and pages that are left behind, up to `target` units.
+    func reserve(target: UInt64) -> [Range<UInt64>] {
+        state.withLock { state in
+            var units = state.reserve
+            let left = state.droppedPages + state.waitingForCommit.filter { $0.count == 1 }.map(\.lowerBound)
+            for unit in left where UInt64(units.count) < target && !state.refill.contains(unit) {
+                units.append(unit)
+                state.refill.insert(unit)
+            }
+            var runs: [Range<UInt64>] = []
+            for unit in units.sorted() {
+                if let last = runs.last, last.upperBound == unit {
+                    runs[runs.count - 1] = last.lowerBound..<unit + 1
+                } else {
+                    runs.append(unit..<unit + 1)
+                }
+            }
+            // The longest ones, when they are too many for a superblock.
+            if runs.count > EpochFormat.reserveRunLimit {
+                let longest = runs.sorted { ($0.count, $1.lowerBound) > ($1.count, $0.lowerBound) }
+                runs = longest.prefix(EpochFormat.reserveRunLimit).sorted { $0.lowerBound < $1.lowerBound }
+            }
+            return runs
+        }
+    }
+
     // MARK: Looking for room
 
     private static func find(_ state: inout State, _ count: UInt64, _ hint: UInt64) -> Range<UInt64>? {
@@ -269,9 +436,23 @@ final class UnitAllocator: Sendable {
             state.position = next.end
             if let run = accept(end, next.run, count, room) { return run }
         }
+        if count == 1, state.map.freeCount > 0 {
+            // Full pages are passed over, so that this is soon done.
+            let single = state.map.findRun(from: 0, to: end, count: 1, steps: .max)
+            if !single.run.isEmpty { return single.run }
+        }
         if room > 0 { return end..<end + min(count, room) }
         // There is no end to go to: any room will do.
         let any = state.map.findRun(from: 0, to: end, count: min(count, goodRun), steps: .max)
+        return any.run.isEmpty ? nil : any.run
+    }
+
+    private static func findAnywhere(_ state: inout State, _ count: UInt64) -> Range<UInt64>? {
+        for run in state.punchable.reversed() {
+            let found = state.map.findRun(from: run.lowerBound, to: run.upperBound, count: count, steps: .max)
+            if !found.run.isEmpty { return found.run }
+        }
+        let any = state.map.findRun(from: 0, to: state.map.end, count: min(count, goodRun), steps: .max)
         return any.run.isEmpty ? nil : any.run
     }
 

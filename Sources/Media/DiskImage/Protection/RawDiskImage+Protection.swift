@@ -181,7 +181,7 @@ extension RawDiskImage {
 
     private func clear(_ regions: Set<Int>, of file: ProtectionFile, since epoch: UInt64) {
         guard synchronizeStore() == 0 else { return }
-        synchronizations.serially {
+        durability.withLock { _ in
             // What was lost meanwhile is suspect although it was looked at.
             if losses.refusal(since: epoch) == 0, protectionFile === file { file.regions.clear(regions) }
         }

@@ -1,0 +1,58 @@
+import Catalog
+import Foundation
+import Logging
+import Platform
+import Resources
+
+extension ControlPlane {
+    /// Makes disks of what an image of disks with snapshots in the state folder has: all of its disks, under the names
+    /// that they have there. It gives the first one, by name.
+    func adoptNodes(ofImage path: String, _ name: String?) throws(ManagementError) -> Resource<Disk> {
+        let image = StateFolder.imageFolder + "/" + (path as NSString).lastPathComponent
+        let users = try query { () throws(CatalogError) in try catalog.disks(image: image) }
+        let known = Set(users.compactMap(\.node))
+        let heads = try assembly.nodes(inImage: path).filter { !$0.isSnapshot && !known.contains($0.name) }
+            .sorted { $0.name < $1.name }
+        guard let first = heads.first else {
+            if let user = users.first {
+                throw ManagementError(.conflict, "image \(path) is already the medium of disk '\(user.name)'")
+            }
+            throw ManagementError(.damaged, "there is no disk in image \(path), only snapshots")
+        }
+        if let name, name != first.name || heads.count > 1 {
+            throw ManagementError(
+                .invalid,
+                "image \(path) has \(heads.map { "disk '\($0.name)'" }.joined(separator: ", ")); its disks keep their "
+                    + "names, so leave out the name")
+        }
+        for head in heads {
+            try DeviceName.check(head.name, of: "disk")
+            try checkNameIsFree(head.name)
+        }
+        var made: [DiskRecord] = []
+        do throws(ManagementError) {
+            for head in heads {
+                var spec = Disk.Spec(size: head.size, blockSize: head.blockSize)
+                spec.format = .carousel
+                let wanted = spec
+                let event = event("adopt", "disk", head.name, new: ["image": .text(path)])
+                let disk = try query { () throws(CatalogError) in
+                    try catalog.addDisk(
+                        name: head.name, targetName: DeviceName.targetName(head.name), wanted, image: image,
+                        node: head.name, imageIsExternal: false, created: Date(), phase: .complete, event: event)
+                }
+                made.append(disk)
+                try offer(disk)
+            }
+        } catch {
+            for disk in made {
+                assembly.stopDisk(disk, targetName: DeviceName.targetName(disk.name))
+                giveUp("disk", disk.name) { () throws(CatalogError) in try catalog.removeDisk(named: disk.name) }
+            }
+            throw error
+        }
+        changeUnclaimed { $0.removeAll { folder.resolved($0) == folder.resolved(path) } }
+        logger.notice("disks adopted", metadata: ["disks": "\(heads.count)", "image": "\(path)"])
+        return try disk(first.name)
+    }
+}

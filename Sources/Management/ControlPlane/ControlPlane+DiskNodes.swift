@@ -1,0 +1,58 @@
+import Catalog
+import Logging
+import Platform
+import Resources
+
+// Disks that are one of several in an image: with snapshots, or clones.
+extension ControlPlane {
+    /// What stands between the name of a disk and that of its snapshot.
+    static let snapshotSeparator = SnapshotName.separator
+    /// How many snapshots a refusal names.
+    static let namedSnapshots = 3
+
+    /// Whether something in the image of `disk` is not its own: of other disks, complete or not, also of such that the
+    /// catalog does not know. Not in an image that is missing, or in which nobody can read anything any more.
+    func isShared(_ disk: DiskRecord) throws(ManagementError) -> Bool {
+        let path = folder.imagePath(disk.image)
+        guard folder.exists(path) else { return false }
+        let users = try query { () throws(CatalogError) in try catalog.disks(image: disk.image) }
+        // One that is damaged may be mended, and its other disks be served again.
+        if users.contains(where: { $0.identity.id != disk.identity.id && $0.phase != .deleting }) { return true }
+        let nodes: [ImageNode]
+        do throws(ManagementError) {
+            nodes = try assembly.nodes(inImage: path)
+        } catch {
+            guard error.code == .damaged else { throw error }
+            return false
+        }
+        let prefix = disk.name + String(Self.snapshotSeparator)
+        return nodes.contains { $0.name != disk.name && !$0.name.hasPrefix(prefix) }
+            || (disk.node != disk.name && !nodes.isEmpty)
+    }
+
+    /// Refuses to delete a disk that has snapshots: they are what protects against a mistake. One whose image is
+    /// damaged as a whole has none that anybody could use; where it cannot be looked at now, it may have some.
+    func checkHasNoSnapshots(_ disk: DiskRecord) throws(ManagementError) {
+        guard disk.node == disk.name, disk.phase == .complete, folder.exists(folder.imagePath(disk.image)) else {
+            return
+        }
+        let prefix = disk.name + String(Self.snapshotSeparator)
+        let nodes: [String]
+        do throws(ManagementError) {
+            nodes = try assembly.nodes(inImage: folder.imagePath(disk.image)).map(\.name)
+                .filter { $0.hasPrefix(prefix) }
+        } catch {
+            guard error.code == .damaged else { throw error }
+            return
+        }
+        try checkIsNotCopied(nodes)
+        let names = nodes.filter { !Self.isForCopy($0) }.sorted()
+        guard let first = names.first else { return }
+        let more = names.count > Self.namedSnapshots ? ", …" : ""
+        throw ManagementError(
+            .conflict,
+            "disk '\(disk.name)' has \(names.count == 1 ? "a snapshot" : "\(names.count) snapshots"): "
+                + "\(names.prefix(Self.namedSnapshots).joined(separator: ", "))\(more); delete them first, with "
+                + "'carousel snapshot delete \(first)'")
+    }
+}

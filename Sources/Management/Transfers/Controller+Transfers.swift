@@ -1,0 +1,95 @@
+import Logging
+import Platform
+public import Resources
+
+// Content of disks that is copied, written to files of the host or read from there.
+extension Controller {
+    /// Begins to make a disk with the content of another one or of a snapshot, and gives the job that does it. When it
+    /// fails or is cancelled, nothing of it is left.
+    public func startCopy(_ arguments: Disk.Copy.Arguments) async throws(ManagementError) -> JobSummary {
+        let isRaw = try await query(in: .long) { plane throws(ManagementError) in
+            try plane.checkCopy(arguments)
+            return try plane.checkSource(arguments.source)
+        }
+        return try startReading(
+            arguments.source, isRaw: isRaw, "copy", "\(arguments.source) to \(arguments.name)",
+            ChangeKey.device(arguments.name)
+        ) { plane, source, job throws(ManagementError) in try plane.copyDisk(source, arguments, job: job) }
+    }
+
+    /// The same for a file of the host.
+    public func startExport(_ arguments: Disk.Export.Arguments) async throws(ManagementError) -> JobSummary {
+        let isRaw = try await query(in: .long) { plane throws(ManagementError) in
+            try plane.checkExport(arguments)
+            return try plane.checkSource(arguments.source)
+        }
+        return try startReading(
+            arguments.source, isRaw: isRaw, "export", "\(arguments.source) to \(arguments.file)", []
+        ) { plane, source, job throws(ManagementError) in try plane.exportDisk(source, arguments, job: job) }
+    }
+
+    /// Begins to make a disk with what is in a file of the host, and gives the job that does it. When it fails or is
+    /// cancelled, nothing of it is left.
+    public func startImport(_ arguments: Disk.Import.Arguments) async throws(ManagementError) -> JobSummary {
+        try await query(in: .long) { plane throws(ManagementError) in try plane.checkImport(arguments) }
+        let subject = Job.Subject(verb: "import", kind: "disk", name: arguments.name, unit: JobSummary.bytes)
+        return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
+            try await change(ChangeKey.device(arguments.name), in: .long) { plane throws(ManagementError) in
+                job.begin()
+                try plane.importDisk(arguments, job: job)
+            }
+        }.summary
+    }
+
+    /// Starts a job that does `body` with what is on `source`. A raw disk is nobody else's meanwhile; others can be
+    /// used and changed.
+    private func startReading(
+        _ source: String, isRaw: Bool, _ verb: String, _ name: String, _ keys: Set<ChangeKey>,
+        _ body: @escaping @Sendable (ControlPlane, CopySource, Job) throws(ManagementError) -> Void
+    ) throws(ManagementError) -> JobSummary {
+        let subject = Job.Subject(verb: verb, kind: "disk", name: name, unit: JobSummary.bytes)
+        return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
+            guard isRaw else { return try await readNode(source, keys, job, body) }
+            let media = ChangeKey.media(of: source)
+            // Before it waits: who asks later would wait behind it.
+            copies.withLock { $0[job.id] = [media] }
+            defer { copies.withLock { $0[job.id] = nil } }
+            try await change(
+                keys.union([media]), in: .long, waitsForCopies: true
+            ) { plane throws(ManagementError) in
+                job.begin()
+                try body(plane, try plane.beginCopy(of: source, by: job.id), job)
+            }
+        }.summary
+    }
+
+    private func readNode(
+        _ source: String, _ keys: Set<ChangeKey>, _ job: Job,
+        _ body: @escaping @Sendable (ControlPlane, CopySource, Job) throws(ManagementError) -> Void
+    ) async throws(ManagementError) {
+        let held = ChangeKey.device(SnapshotName(source)?.disk ?? source)
+        let begun = try await change(held) { plane throws(ManagementError) in
+            try job.check()
+            return try plane.beginCopy(of: source, by: job.id)
+        }
+        var failure: ManagementError?
+        do throws(ManagementError) {
+            try await change(keys, in: .long) { plane throws(ManagementError) in
+                job.begin()
+                try body(plane, begun, job)
+            }
+        } catch {
+            failure = error
+        }
+        // In a task of its own: this one may be cancelled already. When the daemon stops, the next start does it.
+        await Task {
+            do throws(ManagementError) {
+                try await change(held) { plane throws(ManagementError) in plane.endCopy(begun) }
+            } catch {
+                plane.logger.notice(
+                    "what was made for a copy stays until the next start", metadata: ["job": "\(job.id)"])
+            }
+        }.value
+        if let failure { throw failure }
+    }
+}

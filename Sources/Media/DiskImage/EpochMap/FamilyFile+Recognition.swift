@@ -1,0 +1,21 @@
+internal import Bytes
+public import Platform
+
+extension FamilyFile {
+    /// Whether the file at `path` holds a disk with snapshots, damaged or not, of any version.
+    public static func isFamily(_ path: String) throws(SystemError) -> Bool {
+        try isFamily(try File.open(path: path))
+    }
+
+    /// The same of an open file.
+    public static func isFamily(_ file: File) throws(SystemError) -> Bool {
+        for copy in 0..<EpochFormat.superblockCopies {
+            var bytes = [UInt8](repeating: 0, count: 8)
+            let offset = EpochFormat.offset(ofUnit: EpochSuperblock.unit(ofCopy: copy))
+            let result = bytes.modifyBytes { file.read(into: &$0, offset: offset, mode: .blocking) }
+            if case .failed(let code) = result { throw SystemError(code: code, operation: "read", path: file.path) }
+            if case .done(8) = result, bytes.rawSpan.loadBE64(at: 0) == EpochFormat.superblockMagic { return true }
+        }
+        return false
+    }
+}
