@@ -223,4 +223,52 @@ struct SharedImageTests {
             #expect(try #require(image.allocatedBytes) <= before + (4 << 20))
         }
     }
+
+    @Test("an image of a newer version is not removed: what is in it is there for who can read it")
+    func newerVersion() async throws {
+        defer { removeAll() }
+        try await serveDevices(at: path) { controller, _ in try await makeDisk("a", controller) }
+        let image = path + "/disks/a.img"
+        var content = [UInt8](try Data(contentsOf: URL(fileURLWithPath: image)))
+        for copy in 0..<EpochFormat.superblockCopies {
+            let start = Int(EpochFormat.offset(ofUnit: EpochSuperblock.unit(ofCopy: copy)))
+            var page = Array(content[start..<start + 4096])
+            page.modifyBytes { bytes in
+                bytes.storeBE32(EpochFormat.version + 1, at: 8)
+                bytes.storeBE32(CRC32C.checksum(bytes.bytes.extracting(0..<4092)), at: 4092)
+            }
+            content.replaceSubrange(start..<start + 4096, with: page)
+        }
+        try Data(content).write(to: URL(fileURLWithPath: image))
+        try await serveDevices(at: path) { controller, _ in
+            let refusal = await #expect(throws: ManagementError.self) { try await controller.deleteDisk("a") }
+            #expect(refusal?.code == .conflict && refusal?.message.contains("version") == true)
+        }
+        #expect(FileManager.default.fileExists(atPath: image))
+    }
+
+    @Test("a file that is still in use is not the one that was put in its place, and its place goes with the last user")
+    func replacedFile() throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        defer { removeAll() }
+        let image = path + "/a.img"
+        func make() throws {
+            let uuid = [UInt8](repeating: 1, count: 16)
+            let time = CalendarTime.current()
+            let file = try FamilyFile.create(
+                path: image, capacity: 1 << 20, blockSize: 512, name: "a", time: time, uuid: uuid)
+            #expect(file.close() == nil)
+        }
+        try make()
+        let files = FamilyFiles()
+        let first = try files.acquire(image)
+        #expect(try files.acquire(image) === first)
+        try FileManager.default.removeItem(atPath: image)
+        try make()
+        #expect(throws: DiskImageError.replaced(path: image)) { try files.acquire(image) }
+        files.release(image)
+        files.release(image)
+        #expect(try files.acquire(image) !== first)
+        files.release(image)
+    }
 }

@@ -15,6 +15,8 @@ extension ControlPlane {
     func isShared(_ disk: DiskRecord) throws(ManagementError) -> Bool {
         let path = folder.imagePath(disk.image)
         guard folder.exists(path) else { return false }
+        // A snapshot that the disk shows is another one's.
+        guard disk.node == disk.name else { return true }
         let users = try query { () throws(CatalogError) in try catalog.disks(image: disk.image) }
         // One that is damaged may be mended, and its other disks be served again.
         if users.contains(where: { $0.identity.id != disk.identity.id && $0.phase != .deleting }) { return true }
@@ -27,7 +29,6 @@ extension ControlPlane {
         }
         let prefix = disk.name + String(Self.snapshotSeparator)
         return nodes.contains { $0.name != disk.name && !$0.name.hasPrefix(prefix) }
-            || (disk.node != disk.name && !nodes.isEmpty)
     }
 
     /// Refuses to delete a disk that has snapshots: they are what protects against a mistake. One whose image is

@@ -110,7 +110,9 @@ extension LocalDevices {
                 .system, "\(subject): the host has no room left; make room on the file system of the image")
         case FamilyError.failed, DiskImageError.system: ManagementError(.system, "\(subject): \(error)")
         case DiskImageError.inUse: ManagementError(.inUse, "\(subject): \(error) by another process; end that first")
-        case FamilyError.damaged, FamilyError.unknown, is DiskImageError:
+        // It is not damaged: what is in it is there for who can read it.
+        case FamilyError.unknown, DiskImageError.replaced: ManagementError(.conflict, "\(subject): \(error)")
+        case FamilyError.damaged, is DiskImageError:
             ManagementError(.damaged, "\(subject): \(error)")
         default: ManagementError(.conflict, "\(subject): \(error)")
         }

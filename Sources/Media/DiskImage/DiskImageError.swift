@@ -5,6 +5,8 @@ public import Platform
 public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Another opening of the image holds its lock.
     case inUse(path: String)
+    /// Its place has another file than the one that is open.
+    case replaced(path: String)
     /// There is a file of that name.
     case exists(path: String)
     /// There is no file of that name.
@@ -46,6 +48,7 @@ public enum DiskImageError: Error, Equatable, Sendable, CustomStringConvertible 
     public var description: String {
         switch self {
         case .inUse(let path): "image \(path) is in use"
+        case .replaced(let path): "another file is in the place of image \(path), which is still in use; put that back"
         case .exists(let path): "image \(path) exists already"
         case .missing(let path): "image \(path) does not exist"
         case .lengthMismatch(let path, let length, _) where length <= 0: "image \(path) is empty"

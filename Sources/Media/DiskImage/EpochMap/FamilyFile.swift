@@ -39,9 +39,6 @@ public final class FamilyFile: DurableStore {
     private let discarded = Atomic<Int64>(0)
     /// Whether it is about to get something back.
     private let isReclaimDue = Atomic<Bool>(false)
-    /// How often that is still to be tried: what a frame has freed is nobody's when a later one confirms it.
-    private let reclaimRounds = Atomic<Int>(0)
-    private static let reclaimRoundCount = 3
     /// The merger of `structure`, for those who change blocks.
     private let reclaimer = Lock<FamilyMerger?>(nil)
     /// Writes what is collected; there is one from the first image on.
@@ -280,14 +277,9 @@ public final class FamilyFile: DurableStore {
     /// One step of freeing what only deleted nodes have; false when there is no more to do now.
     private func mergeStep() -> Bool {
         guard losses.failure == nil else { return false }
+        // A commit confirms the frames that have freed it.
         if discarded.load(ordering: .relaxed) >= Self.reclaimedLength {
             discarded.store(0, ordering: .relaxed)
-            reclaimRounds.store(Self.reclaimRoundCount, ordering: .relaxed)
-        }
-        let rounds = reclaimRounds.load(ordering: .relaxed)
-        if rounds > 0 {
-            reclaimRounds.store(rounds - 1, ordering: .relaxed)
-            guard flush() == 0 else { return false }
             withFamily { $0.reclaimSoon() }
         }
         let (hasMore, failure) = withFamily { family -> (Bool, Int32) in
@@ -298,7 +290,7 @@ public final class FamilyFile: DurableStore {
             }
         }
         if failure != 0 { noteFailure() }
-        return (hasMore || rounds > 1) && failure == 0
+        return hasMore && failure == 0
     }
 }
 
