@@ -49,9 +49,12 @@ extension Date: FieldValue {
     /// The time in ISO 8601, as in `2026-11-28T09:30:00Z`.
     public static func from(_ json: JSONValue) -> Date? {
         guard let text = json.text, let date = try? Date(text, strategy: .iso8601) else { return nil }
-        // A day that the month does not have, or an hour 25, would be another day.
-        let isUTC = text.hasSuffix("Z")
-        return !isUTC || date.formatted(.iso8601) == text || text.contains(".") ? date : nil
+        // A day that the month does not have, or an hour 25, would be another day, whatever the zone.
+        let begin = String(text.prefix(10)) + "T00:00:00Z"
+        guard (try? Date(begin, strategy: .iso8601))?.formatted(.iso8601) == begin,
+            Int(text.dropFirst(11).prefix(2)).map({ $0 < 24 }) == true
+        else { return nil }
+        return date
     }
     public var json: JSONValue { .text(formatted(.iso8601)) }
 }

@@ -197,7 +197,9 @@ struct SharedImageTests {
             #expect(refusal?.code == .invalid)
             #expect(Date.from(.text("2027-02-30T00:00:00Z")) == nil)
             #expect(Date.from(.text("2027-01-01T25:00:00Z")) == nil)
+            #expect(Date.from(.text("2027-02-30T00:00:00+01:00")) == nil)
             #expect(Date.from(.text("2027-02-28T00:00:00Z")) != nil)
+            #expect(Date.from(.text("2027-02-28T23:00:00+01:00")) != nil)
         }
     }
 
@@ -270,5 +272,41 @@ struct SharedImageTests {
         files.release(image)
         #expect(try files.acquire(image) !== first)
         files.release(image)
+    }
+
+    @Test("an image that cannot be read is not removed with what it may have; without the image the disk goes")
+    func damagedImage() async throws {
+        defer { removeAll() }
+        try await serveDevices(at: path) { controller, _ in
+            try await makeDisk("a", controller)
+            try await controller.takeSnapshots(["a@one"])
+        }
+        let image = path + "/disks/a.img"
+        let handle = try FileHandle(forUpdating: URL(fileURLWithPath: image))
+        for copy in 0..<EpochFormat.superblockCopies {
+            try handle.seek(toOffset: UInt64(EpochFormat.offset(ofUnit: EpochSuperblock.unit(ofCopy: copy))) + 100)
+            try handle.write(contentsOf: Data([1, 2, 3]))
+        }
+        try handle.close()
+        try await serveDevices(at: path) { controller, _ in
+            let refusal = await #expect(throws: ManagementError.self) { try await controller.deleteDisk("a") }
+            #expect(refusal?.message.contains("may have snapshots, which cannot be looked at") == true)
+            #expect(FileManager.default.fileExists(atPath: image))
+            try FileManager.default.removeItem(atPath: image)
+            try await controller.deleteDisk("a")
+            #expect(try await controller.disks().isEmpty)
+        }
+    }
+
+    @Test("a pipe is no image, and keeps nobody waiting")
+    func pipe() throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        defer { removeAll() }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/mkfifo")
+        process.arguments = [path + "/pipe"]
+        try process.run()
+        process.waitUntilExit()
+        #expect(try !FamilyFile.isFamily(path + "/pipe"))
     }
 }

@@ -9,6 +9,11 @@ extension ControlPlane {
     /// that they have there. It gives the first one, by name.
     func adoptNodes(ofImage path: String, _ name: String?) throws(ManagementError) -> Resource<Disk> {
         let image = StateFolder.imageFolder + "/" + (path as NSString).lastPathComponent
+        guard folder.resolved(folder.imagePath(image)) == folder.resolved(path) else {
+            throw ManagementError(
+                .invalid,
+                "image \(path) is in a folder of its own; move it into \(folder.path)/\(StateFolder.imageFolder)")
+        }
         let users = try query { () throws(CatalogError) in try catalog.disks(image: image) }
         let known = Set(users.compactMap(\.node))
         let heads = try assembly.nodes(inImage: path).filter { !$0.isSnapshot && !known.contains($0.name) }

@@ -31,8 +31,8 @@ extension ControlPlane {
         return nodes.contains { $0.name != disk.name && !$0.name.hasPrefix(prefix) }
     }
 
-    /// Refuses to delete a disk that has snapshots: they are what protects against a mistake. One whose image is
-    /// damaged as a whole has none that anybody could use; where it cannot be looked at now, it may have some.
+    /// Refuses to delete a disk that has snapshots: they are what protects against a mistake. One whose image cannot be
+    /// read may have some.
     func checkHasNoSnapshots(_ disk: DiskRecord) throws(ManagementError) {
         guard disk.node == disk.name, disk.phase == .complete, folder.exists(folder.imagePath(disk.image)) else {
             return
@@ -44,7 +44,10 @@ extension ControlPlane {
                 .filter { $0.hasPrefix(prefix) }
         } catch {
             guard error.code == .damaged else { throw error }
-            return
+            throw ManagementError(
+                .damaged,
+                "disk '\(disk.name)' may have snapshots, which cannot be looked at: \(error.message); put a good image "
+                    + "in the place of this one, or move it away, and delete the disk then")
         }
         try checkIsNotCopied(nodes)
         let names = nodes.filter { !Self.isForCopy($0) }.sorted()

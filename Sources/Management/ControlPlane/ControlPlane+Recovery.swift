@@ -88,6 +88,9 @@ extension ControlPlane {
             } catch {
                 // Of what nobody can read any more nothing can be removed; the file stays for the other disks.
                 guard error.code == .damaged else { throw error }
+                logger.error(
+                    "what a deleted disk had stays in an image that cannot be read",
+                    metadata: ["disk": "\(disk.name)", "image": "\(path)", "reason": "\(error.message)"])
             }
         } else if !disk.imageIsExternal {
             // A folder there is refused in its own words.

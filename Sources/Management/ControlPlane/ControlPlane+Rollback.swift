@@ -28,8 +28,11 @@ extension ControlPlane {
             // It may be done all the same, and not be durable: the row has no more bytes than the image has now.
             let path = folder.imagePath(disk.image)
             if size < disk.size {
-                let present = (try? assembly.nodes(inImage: path))?.first { $0.name == disk.name }?.size
-                try? storeSize(min(disk.size, present ?? disk.size), of: disk)
+                // Where that cannot be found out, the start takes up what there is more.
+                if let nodes = try? assembly.nodes(inImage: path) {
+                    let present = nodes.first { $0.name == disk.name }?.size ?? disk.size
+                    try? storeSize(min(disk.size, present), of: disk)
+                }
             }
             throw error
         }

@@ -263,7 +263,15 @@ final class ControlPlane: Sendable {
         let path = folder.imagePath(disk.image)
         let size = try assembly.startDisk(
             disk, imagePath: path, userKey: key, targetName: DeviceName.targetName(disk.name))
-        if disk.spec.imageFormat == .carousel, size > disk.size { try adopt(size, of: disk) }
+        if disk.spec.imageFormat == .carousel, size > disk.size {
+            do throws(ManagementError) {
+                try adopt(size, of: disk)
+            } catch {
+                // Else it would run, and be taken for one that does not.
+                assembly.stopDisk(disk, targetName: DeviceName.targetName(disk.name))
+                throw error
+            }
+        }
         if disk.node != nil { removeForgottenCopies(inImage: path) }
         noteServed(disk.name, from: path)
         noteClaimed(protectionOf: disk, ofImage: path)

@@ -13,7 +13,7 @@ struct CopySource: Sendable {
     /// The snapshot of its image that is read; nil of a raw disk.
     let node: String?
     /// In bytes.
-    let size: Int64
+    var size: Int64
     /// Whether the snapshot was made for this, and goes with it.
     let isTemporary: Bool
     /// The job that copies.
@@ -73,8 +73,18 @@ extension ControlPlane {
                 throw error
             }
         }
-        let size = (try? assembly.nodes(inImage: path))?.first { $0.name == name }?.size ?? disk.size
-        return CopySource(name: source, disk: disk, node: name, size: size, isTemporary: isTemporary, job: job)
+        var made = CopySource(
+            name: source, disk: disk, node: name, size: disk.size, isTemporary: isTemporary, job: job)
+        do throws(ManagementError) {
+            guard let found = try assembly.nodes(inImage: path).first(where: { $0.name == name }) else {
+                throw ManagementError(.notFound, "image \(path) does not have '\(name)'")
+            }
+            made.size = found.size
+        } catch {
+            endCopy(made)
+            throw error
+        }
+        return made
     }
 
     /// Ends that. What was made for it goes; when that is not possible now, the next start sees to it.

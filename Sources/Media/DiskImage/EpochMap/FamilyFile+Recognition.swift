@@ -4,7 +4,9 @@ public import Platform
 extension FamilyFile {
     /// Whether the file at `path` holds a disk with snapshots, damaged or not, of any version.
     public static func isFamily(_ path: String) throws(SystemError) -> Bool {
-        try isFamily(try File.open(path: path))
+        guard [.regular, .blockDevice].contains(try FileStatus.of(path).kind) else { return false }
+        // A pipe that has come into its place meanwhile would wait.
+        return try isFamily(try File.open(path: path, .nonBlocking))
     }
 
     /// The same of an open file.

@@ -259,19 +259,16 @@ public final class FamilyFile: DurableStore {
     /// Notes that bytes of a disk were discarded. What they had becomes holes soon, whatever else happens.
     func noteDiscarded(_ count: Int) {
         let total = discarded.add(Int64(count), ordering: .relaxed).newValue
-        guard total >= Self.reclaimedLength, !isReclaimDue.exchange(true, ordering: .acquiringAndReleasing) else {
-            return
-        }
-        reclaim(after: Self.reclaimDelays)
+        guard total >= Self.reclaimedLength, !isReclaimDue.exchange(true, ordering: .acquiringAndReleasing),
+            let merger = reclaimer.withLock({ $0 })
+        else { return }
+        Self.start(merger, after: Self.reclaimDelays)
     }
 
-    private func reclaim(after delays: Int) {
-        FrameTimer.shared?.begin { [weak self] in
-            guard let self else { return }
-            if delays > 1 { return reclaim(after: delays - 1) }
-            isReclaimDue.store(false, ordering: .releasing)
-            reclaimer.withLock { $0 }?.start()
-        }
+    /// The timer keeps the merger, not the file: the end of a file may wait. Where there is no timer, at once.
+    private static func start(_ merger: FamilyMerger, after delays: Int) {
+        guard delays > 0, let timer = FrameTimer.shared else { return merger.start() }
+        timer.begin { start(merger, after: delays - 1) }
     }
 
     /// One step of freeing what only deleted nodes have; false when there is no more to do now.
@@ -280,6 +277,7 @@ public final class FamilyFile: DurableStore {
         // A commit confirms the frames that have freed it.
         if discarded.load(ordering: .relaxed) >= Self.reclaimedLength {
             discarded.store(0, ordering: .relaxed)
+            isReclaimDue.store(false, ordering: .releasing)
             withFamily { $0.reclaimSoon() }
         }
         let (hasMore, failure) = withFamily { family -> (Bool, Int32) in
