@@ -1,6 +1,6 @@
 // swift-tools-version: 6.2
 // The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, only `Media` and
-// `Catalog` see SQLite, only `Authentication` and `Encryption` see cryptography.
+// `Catalog` see SQLite, only `Media` sees zstd, only `Authentication` and `Encryption` see cryptography.
 // `Sources/carousel/carousel.docc/Architecture.md` explains the walls.
 
 import PackageDescription
@@ -72,6 +72,7 @@ let package = Package(
         .target(name: "CPlatform"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
         // MARK: Foundations of the data plane
         module("Bytes", ["CPlatform", "CISAL"]),
@@ -81,7 +82,7 @@ let package = Package(
 
         // MARK: Media and devices
         module("Encryption", ["Bytes", "Platform", "CCrypto"]),
-        module("Media", ["Bytes", "Platform", "SCSI", "Encryption", grdb]),
+        module("Media", ["Bytes", "Platform", "SCSI", "Encryption", "CZstd", grdb]),
         // `BuiltIn` is a symbolic link to Media/profiles: the files travel inside the program.
         .target(name: "Profiles", resources: [.embedInCode("BuiltIn")], swiftSettings: settings),
         module("DiskDevice", ["Bytes", "Platform", "SCSI", "TargetCore", "Media", "Profiles"]),

@@ -139,11 +139,13 @@ struct API: Sendable {
                 page.last = last
             case "follow" where endpoint.kind.isFollowed:
                 isFollowed = try value.isEmpty || FieldType.flag.parsed(value, field: "follow") == true
+            case "space" where endpoint.kind.hasSpace:
+                page.waitsForSpace = try value.isEmpty || FieldType.flag.parsed(value, field: "space") == true
             case let key where endpoint.kind.filters.contains(String(key)): page.filters[String(key)] = value
             default:
                 let known =
                     ["after", "last", "limit", "of"] + endpoint.kind.filters
-                    + (endpoint.kind.isFollowed ? ["follow"] : [])
+                    + (endpoint.kind.isFollowed ? ["follow"] : []) + (endpoint.kind.hasSpace ? ["space"] : [])
                 throw ManagementError(
                     .invalid, "a list has no parameter '\(key)'; it has \(known.joined(separator: ", "))",
                     field: String(key))

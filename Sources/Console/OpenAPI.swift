@@ -214,9 +214,16 @@ enum OpenAPI {
                     "description": "Where to go on, before 'after'.", "schema": ["type": "string"],
                 ],
             ] : []
+        let space: [JSONValue] =
+            kind.hasSpace
+            ? [
+                query(
+                    "space", "Whether to wait until it is known how much space they take, for some seconds at most.",
+                    ["type": "boolean"])
+            ] : []
         return kind.filters.map { name in
             query(name, "Only those with this \(name).", ["type": "string"])
-        } + follow
+        } + follow + space
     }
 
     // MARK: Parts

@@ -48,7 +48,7 @@ extension DiskDeviceServer {
             OperationCode.sanitize, serviceAction: SanitizeAction.cryptographicErase, "SANITIZE, CRYPTOGRAPHIC ERASE",
             usage: [sanitizeFlags, 0, 0, 0, 0, 0, 0, 0, 0], conditions: [.writesMedium, .allowedWhenNotReady],
             ordering: .immediate, timeout: operationTimeout,
-            begin: { device, task, _ in device.beginBlockErase(task) },
+            begin: { device, task, _ in device.beginCryptographicErase(task) },
             execute: { device, task, _ in device.sanitizeByCryptographicErase(task) })
     }
 

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Media
 internal import SCSI
 internal import TargetCore
 
@@ -22,6 +23,14 @@ extension DiskDeviceServer {
 
     func sanitizeByBlockErase(_ task: SCSITask) -> CommandProgress {
         sanitize(task, MediumOperation(.blockErase))
+    }
+
+    /// CRYPTOGRAPHIC ERASE is refused while others have blocks of the same key, snapshots for example, as it is by
+    /// disks that have none: INVALID FIELD IN CDB, with the service action as the field.
+    func beginCryptographicErase(_ task: SCSITask) -> CommandProgress {
+        if let refusal = operationInProgressRefusal(task) { return refusal }
+        guard image.canReplaceMediaKey else { return task.failInvalidField(byte: 1, bit: 4) }
+        return .awaitDataOut(length: 0)
     }
 
     /// CRYPTOGRAPHIC ERASE: replaces the key of the blocks, then frees all storage, after which blocks read as zeros

@@ -1,5 +1,5 @@
 internal import Bytes
-internal import Media
+public import Media
 internal import Platform
 internal import SCSI
 internal import Synchronization
@@ -9,7 +9,8 @@ internal import TargetCore
 /// before initiators are told.
 ///
 /// Counts are in threshold sets of 1 MiB. How much has storage is what the control plane has seen last; commands that
-/// write neither count nor ask.
+/// write neither count nor ask. Of a disk with snapshots it is what the disk itself has; where its image has a limit,
+/// the threshold is reached too when that share of the limit is in use, by whatever is in the image.
 struct DiskThreshold: Sendable {
     /// Logical Block Provisioning (SBC-4 clause 6.4.4).
     static let logPage: UInt8 = 0x0C
@@ -20,6 +21,8 @@ struct DiskThreshold: Sendable {
     var percent: Int?
     /// The bytes that have storage, as seen last.
     var usedBytes: Int64 = 0
+    /// The bytes that may get storage beyond that, whatever the size is; nil when nothing limits them.
+    var roomBytes: Int64?
     /// Whether initiators were told that it is reached, and have not been told since that it is not.
     var isReached = false
 
@@ -44,8 +47,9 @@ struct DiskThreshold: Sendable {
     /// The log parameters: available and used LBA mapping resources, dedicated to this logical unit.
     func logParameters(sets total: UInt32, _ blockShift: UInt64) -> [UInt8] {
         let used = min(Self.sets(usedBytes), total)
+        let room = roomBytes.map { UInt32(clamping: max(0, $0) >> Int64(Self.setShift)) } ?? .max
         var bytes: [UInt8] = []
-        for (code, count) in [(Self.availableResources, total - used), (Self.usedResources, used)] {
+        for (code, count) in [(Self.availableResources, min(total - used, room)), (Self.usedResources, used)] {
             // FORMAT AND LINKING 11b: a binary list parameter.
             bytes += [0, code, 0x03, 8]
             bytes.appendBE32(count)
@@ -68,11 +72,13 @@ extension DiskDeviceServer {
 
     /// Changes the percentage. All nexuses are told that mode parameters have changed. It may wait for the file system.
     public func setThreshold(percent: Int?) {
-        let used = percent == nil ? 0 : image.allocatedBytes ?? 0
+        let used = percent == nil ? 0 : image.findMappedBytes() ?? 0
+        let room = percent == nil ? nil : image.limitedSpace.map { $0.limit - $0.used }
         let isChanged = thresholdState.withLock { state in
             guard state.percent != percent else { return false }
             state.percent = percent
             state.usedBytes = used
+            state.roomBytes = room
             state.isReached = false
             return true
         }
@@ -87,19 +93,39 @@ extension DiskDeviceServer {
         modePages.replace(DiskThreshold.page(usedSets: count))
     }
 
+    /// What was found of a threshold that is reached.
+    public struct ReachedThreshold: Equatable, Sendable {
+        /// The bytes of the disk that have storage.
+        public let usedBytes: Int64
+        /// What is in use in its image, when that has reached the share of its limit.
+        public let image: LimitedSpace?
+        /// Whether it has begun since the last look.
+        public let isNew: Bool
+    }
+
     /// Looks at how much has storage; it may wait for the file system. When the threshold is reached, all nexuses are
-    /// told, once until less is used again. Gives the bytes when that is so for the first time, or was so before.
-    public func observeThreshold() -> (usedBytes: Int64, isNew: Bool)? {
-        guard thresholdPercent != nil, let used = image.allocatedBytes else { return nil }
-        let capacity = image.capacity
-        let (isReached, isNew) = thresholdState.withLock { state -> (Bool, Bool) in
-            state.usedBytes = used
-            guard let percent = state.percent else { return (false, false) }
-            let isReached = Double(used) * 100 >= Double(capacity) * Double(percent)
-            defer { state.isReached = isReached }
-            return (isReached, isReached && !state.isReached)
+    /// told, once until less is used again.
+    public func observeThreshold() -> ReachedThreshold? {
+        guard thresholdPercent != nil else { return nil }
+        // What is not known now is what it was.
+        guard let used = image.findMappedBytes() ?? (threshold.usedBytes > 0 ? threshold.usedBytes : nil) else {
+            return nil
         }
-        if isNew { attachedNexuses.establishUnitAttention(.thinProvisioningSoftThresholdReached) }
-        return isReached ? (used, isNew) : nil
+        let (capacity, limited) = (image.capacity, image.limitedSpace)
+        let found = thresholdState.withLock { state -> ReachedThreshold? in
+            state.usedBytes = used
+            state.roomBytes = limited.map { $0.limit - $0.used }
+            guard let percent = state.percent else { return nil }
+            func isReached(_ used: Int64, of total: Int64) -> Bool {
+                Double(used) * 100 >= Double(total) * Double(percent)
+            }
+            let image = limited.flatMap { isReached($0.used, of: $0.limit) ? $0 : nil }
+            let wasReached = state.isReached
+            state.isReached = image != nil || isReached(used, of: capacity)
+            guard state.isReached else { return nil }
+            return ReachedThreshold(usedBytes: used, image: image, isNew: !wasReached)
+        }
+        if found?.isNew == true { attachedNexuses.establishUnitAttention(.thinProvisioningSoftThresholdReached) }
+        return found
     }
 }

@@ -156,6 +156,12 @@ public final class EncryptedStore: ByteStore {
         clear(offset, length) { store.zeroRange(at: offset, length: length) }
     }
 
+    /// A range without content has none in either form: it reads as zeros before and after.
+    public func reserve(at offset: Int64, length: Int64) -> Int32 {
+        guard (offset | length) & mask == 0, offset >= 0 else { return Errno.invalidArgument }
+        return store.reserve(at: offset, length: length)
+    }
+
     private func clear(_ offset: Int64, _ length: Int64, _ body: () -> Int32) -> Int32 {
         guard (offset | length) & mask == 0, offset >= 0 else { return Errno.invalidArgument }
         let code = body()
@@ -172,6 +178,9 @@ public final class EncryptedStore: ByteStore {
     }
 
     // MARK: What passes
+
+    /// The bytes of a sector.
+    public var sectorSize: Int { cipher.sectorSize }
 
     public func synchronizeData() -> Int32 { store.synchronizeData() }
     public func synchronize() -> Int32 { store.synchronize() }

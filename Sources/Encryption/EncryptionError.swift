@@ -10,7 +10,8 @@ public enum EncryptionError: Error, Equatable, Sendable, CustomStringConvertible
     case older
     /// Neither copy is one of a key.
     case damaged
-    /// It was made for blocks of another length, by a later version, or with limits that are not granted.
+    /// It was made for blocks of another length, for an image of another format, by a later version, or with limits
+    /// that are not granted.
     case unsupported
     /// libcrypto has failed, for want of memory for example.
     case library
@@ -25,7 +26,7 @@ public enum EncryptionError: Error, Equatable, Sendable, CustomStringConvertible
         case .foreign: "is that of another image"
         case .older: "has a key that a CRYPTOGRAPHIC ERASE has replaced; put back the one that the image had last"
         case .damaged: "is damaged, or another file"
-        case .unsupported: "is of another version, or for another block size"
+        case .unsupported: "is of another version, or for another block size or format"
         case .library: "cannot be used, because libcrypto has failed"
         case .system(let code): "cannot be used (error \(code))"
         }

@@ -46,9 +46,10 @@ public final class KeyFile: Sendable {
         self.wrappingKey = wrappingKey
     }
 
-    /// Writes a new media key, for an image with that identity and sectors of that size, into an empty store, durably.
+    /// Writes a new media key, for an image with that identity, content and sectors of that size, into an empty store,
+    /// durably.
     public static func create(
-        in store: any ByteStore, identity: [UInt8], sectorSize: Int, userKey: UserKey,
+        in store: any ByteStore, identity: [UInt8], sectorSize: Int, content: KeyedContent = .blocks, userKey: UserKey,
         derivation: KeyDerivation? = nil
     ) throws(EncryptionError) -> (file: KeyFile, key: MediaKey) {
         precondition(identity.count == identityLength, "an identity has its length")
@@ -57,8 +58,8 @@ public final class KeyFile: Sendable {
         let wrappingKey = try derivation.key(from: userKey, salt: salt)
         let key = try MediaKey.random()
         let slot = try KeySlot(
-            key, under: wrappingKey, sectorSize: sectorSize, derivation: derivation, generation: firstGeneration,
-            identity: identity, salt: salt)
+            key, under: wrappingKey, sectorSize: sectorSize, content: content, derivation: derivation,
+            generation: firstGeneration, identity: identity, salt: salt)
         let file = KeyFile(store, slot, wrappingKey, isSettled: true)
         var code = file.write(slot, copy: 0)
         if code == 0 { code = file.write(slot, copy: 1) }
@@ -82,16 +83,16 @@ public final class KeyFile: Sendable {
         return copies.count { $0.generation == generation }
     }
 
-    /// The key of the image with that mark. A copy that is damaged, or of an older key, is made anew where that can be
-    /// done.
+    /// The key of the image with that mark, which has that content, and sectors of that size; nil for that which the
+    /// file says. A copy that is damaged, or of an older key, is made anew where that can be done.
     public static func open(
-        _ store: any ByteStore, mark: KeyMark, sectorSize: Int, userKey: UserKey
+        _ store: any ByteStore, mark: KeyMark, sectorSize: Int?, content: KeyedContent = .blocks, userKey: UserKey
     ) throws(EncryptionError) -> (file: KeyFile, key: MediaKey) {
         let copies = try slots(of: store)
         guard let slot = copies.compactMap({ $0 }).max(by: { $0.generation < $1.generation }) else { throw .damaged }
         guard slot.identity == mark.identity else { throw .foreign }
         guard slot.generation >= mark.generation else { throw .older }
-        guard slot.sectorSize == sectorSize else { throw .unsupported }
+        guard slot.content == content, slot.sectorSize == sectorSize ?? slot.sectorSize else { throw .unsupported }
         let wrappingKey = try slot.derivation.key(from: userKey, salt: slot.salt)
         let key = try slot.mediaKey(under: wrappingKey)
         let file = KeyFile(store, slot, wrappingKey, isSettled: true)
@@ -101,6 +102,9 @@ public final class KeyFile: Sendable {
         }
         return (file, key)
     }
+
+    /// The bytes of the sectors.
+    public var sectorSize: Int { state.withLock { $0.slot.sectorSize } }
 
     /// What the note of the image is to say, after `settle`.
     public var mark: KeyMark { state.withLock { KeyMark(identity: identity, generation: $0.slot.generation) } }
@@ -127,8 +131,9 @@ public final class KeyFile: Sendable {
             do throws(EncryptionError) {
                 key = try MediaKey.random()
                 next = try KeySlot(
-                    key, under: wrappingKey, sectorSize: present.sectorSize, derivation: present.derivation,
-                    generation: present.generation &+ 1, identity: identity, salt: present.salt)
+                    key, under: wrappingKey, sectorSize: present.sectorSize, content: present.content,
+                    derivation: present.derivation, generation: present.generation &+ 1, identity: identity,
+                    salt: present.salt)
             } catch {
                 return .kept(Errno.inputOutput)
             }

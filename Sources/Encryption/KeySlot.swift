@@ -1,11 +1,21 @@
 internal import Bytes
 
+/// What a media key encrypts, so that the one is never taken for the other.
+public enum KeyedContent: UInt32, Sendable {
+    /// The blocks of one disk, one after another.
+    case blocks = 0
+    /// The file of disks with snapshots, with all that finds their blocks.
+    case family = 1
+}
+
 /// A media key, encrypted with AES-256-GCM; all else that is here is authenticated with it.
 public struct KeySlot: Equatable, Sendable {
     /// The bytes of it.
     static let length = 192
     private static let magic: UInt64 = 0x4361_726F_4B65_7953
+    /// That of keys for disks whose blocks lie one after another; and that which says what the key is for.
     private static let version: UInt32 = 1
+    private static let contentVersion: UInt32 = 2
     /// AES-256-XTS.
     private static let cipher: UInt32 = 1
     /// The bytes that are authenticated.
@@ -13,6 +23,8 @@ public struct KeySlot: Equatable, Sendable {
 
     /// The bytes of the sectors.
     public let sectorSize: Int
+    /// What it encrypts.
+    public let content: KeyedContent
     /// How the key that encrypts it comes from the user's.
     public let derivation: KeyDerivation
     /// The higher one counts.
@@ -26,14 +38,15 @@ public struct KeySlot: Equatable, Sendable {
 
     /// The slot of `key`.
     init(
-        _ key: MediaKey, under wrappingKey: SecretBytes, sectorSize: Int, derivation: KeyDerivation, generation: UInt64,
-        identity: [UInt8], salt: [UInt8]
+        _ key: MediaKey, under wrappingKey: SecretBytes, sectorSize: Int, content: KeyedContent,
+        derivation: KeyDerivation, generation: UInt64, identity: [UInt8], salt: [UInt8]
     ) throws(EncryptionError) {
-        let context = Self.context(sectorSize, derivation, generation, identity, salt)
+        let context = Self.context(sectorSize, content, derivation, generation, identity, salt)
         guard let nonce = LibCrypto.random(LibCrypto.nonceLength),
             let sealed = LibCrypto.seal(key.bytes, under: wrappingKey, nonce: nonce, context: context)
         else { throw .library }
         self.sectorSize = sectorSize
+        self.content = content
         self.derivation = derivation
         self.generation = generation
         self.identity = identity
@@ -48,21 +61,22 @@ public struct KeySlot: Equatable, Sendable {
 
     /// The media key; refuses another key than the one it was made with, and what somebody has changed.
     func mediaKey(under wrappingKey: SecretBytes) throws(EncryptionError) -> MediaKey {
-        let context = Self.context(sectorSize, derivation, generation, identity, salt)
+        let context = Self.context(sectorSize, content, derivation, generation, identity, salt)
         guard
             let bytes = LibCrypto.open(ciphertext, tag: tag, under: wrappingKey, nonce: nonce, context: context)
         else { throw .wrongKey }
         return try MediaKey(bytes)
     }
 
-    /// Magic number, version, cipher, size of sectors, derivation and its three parameters, zero, generation, identity,
-    /// salt.
+    /// Magic number, version, cipher, size of sectors, derivation and its three parameters, content, generation,
+    /// identity, salt.
     private static func context(
-        _ sectorSize: Int, _ derivation: KeyDerivation, _ generation: UInt64, _ identity: [UInt8], _ salt: [UInt8]
+        _ sectorSize: Int, _ content: KeyedContent, _ derivation: KeyDerivation, _ generation: UInt64,
+        _ identity: [UInt8], _ salt: [UInt8]
     ) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.appendBE64(magic)
-        bytes.appendBE32(version)
+        bytes.appendBE32(content == .blocks ? version : contentVersion)
         bytes.appendBE32(cipher)
         bytes.appendBE32(UInt32(sectorSize))
         let fields: [Int] =
@@ -70,14 +84,14 @@ public struct KeySlot: Equatable, Sendable {
             case .scrypt(let exponent, let blockSize, let parallelism): [1, exponent, blockSize, parallelism]
             case .hkdf: [2, 0, 0, 0]
             }
-        for field in fields + [0] { bytes.appendBE32(UInt32(field)) }
+        for field in fields + [Int(content.rawValue)] { bytes.appendBE32(UInt32(field)) }
         bytes.appendBE64(generation)
         return bytes + identity + salt
     }
 
     /// What is authenticated, nonce, ciphertext, tag, CRC32C of all before.
     var encoded: [UInt8] {
-        var bytes = Self.context(sectorSize, derivation, generation, identity, salt) + nonce + ciphertext + tag
+        var bytes = Self.context(sectorSize, content, derivation, generation, identity, salt) + nonce + ciphertext + tag
         bytes.appendBE32(CRC32C.checksum(bytes.rawSpan))
         return bytes
     }
@@ -86,10 +100,15 @@ public struct KeySlot: Equatable, Sendable {
     init?(_ bytes: [UInt8]) {
         guard bytes.count == Self.length else { return nil }
         let span = bytes.rawSpan
-        guard span.loadBE64(at: 0) == Self.magic, span.loadBE32(at: 8) == Self.version,
-            span.loadBE32(at: 12) == Self.cipher,
+        guard span.loadBE64(at: 0) == Self.magic, span.loadBE32(at: 12) == Self.cipher,
             span.loadBE32(at: Self.length - 4) == CRC32C.checksum(span.extracting(0..<Self.length - 4))
         else { return nil }
+        switch (span.loadBE32(at: 8), KeyedContent(rawValue: span.loadBE32(at: 36))) {
+        // Of this version nobody has looked at the field.
+        case (Self.version, _): content = .blocks
+        case (Self.contentVersion, let found?) where found != .blocks: content = found
+        default: return nil
+        }
         let parameters = [24, 28, 32].map { Int(span.loadBE32(at: $0)) }
         switch span.loadBE32(at: 20) {
         case 1:

@@ -22,6 +22,7 @@ public final class Controller: Sendable {
         /// For state changes.
         public let logger: Logger
         let profiles: ProfileStore
+        let imageKeys: ImageKeys
     }
 
     /// The bounds of what runs at the same time.

@@ -1,6 +1,7 @@
 public import Catalog
 public import Encryption
 public import ISNSClient
+public import Media
 public import Platform
 public import Resources
 
@@ -13,12 +14,15 @@ public struct ImageNode: Hashable, Sendable {
     public let size: Int64
     /// The bytes of a logical block.
     public let blockSize: Int
+    /// Whether its image has checksums of data.
+    public let hasChecksums: Bool
 
-    public init(name: String, isSnapshot: Bool, size: Int64, blockSize: Int) {
+    public init(name: String, isSnapshot: Bool, size: Int64, blockSize: Int, hasChecksums: Bool = false) {
         self.name = name
         self.isSnapshot = isSnapshot
         self.size = size
         self.blockSize = blockSize
+        self.hasChecksums = hasChecksums
     }
 }
 
@@ -118,17 +122,33 @@ public struct AssemblyStatistics: Sendable {
 public struct ThresholdFinding: Hashable, Sendable {
     /// The name of the disk.
     public let name: String
-    /// The bytes that have storage.
+    /// The bytes of the disk that have storage, or those in use in its image where that is about to reach its limit.
     public let usedBytes: Int64
     public let percent: Int
+    /// How many may be in use in the image; nil when the size of the disk is what counts.
+    public let limit: Int64?
     /// Whether that has begun since the last time.
     public let isNew: Bool
 
-    public init(name: String, usedBytes: Int64, percent: Int, isNew: Bool) {
+    public init(name: String, usedBytes: Int64, percent: Int, limit: Int64? = nil, isNew: Bool) {
         self.name = name
         self.usedBytes = usedBytes
         self.percent = percent
+        self.limit = limit
         self.isNew = isNew
+    }
+}
+
+/// What the disk images in the state folder take, in bytes.
+public struct DiskPoolSpace: Hashable, Sendable {
+    /// What is in use in those of the format carousel.
+    public let used: Int64
+    /// The storage that raw ones take, as seen last.
+    public let raw: Int64
+
+    public init(used: Int64, raw: Int64) {
+        self.used = used
+        self.raw = raw
     }
 }
 
@@ -159,10 +179,25 @@ public protocol DeviceAssembly: Sendable {
     /// Takes what is the disk's alone out of an image that has more than this disk; what others need stays. Nothing is
     /// done of a disk that shows a snapshot, or that the image does not have.
     func removeNode(of disk: DiskRecord, imagePath: String) throws(ManagementError)
-    /// The disks and snapshots in the image at `path`.
-    func nodes(inImage path: String) throws(ManagementError) -> [ImageNode]
+    /// The disks and snapshots in the image at `path`, which is opened for that with `userKey` unless it is already, or
+    /// with that of the disks in it (nil).
+    func nodes(inImage path: String, userKey: UserKey?) throws(ManagementError) -> [ImageNode]
     /// What is wrong in the image of several disks at `path`, which may be in use: a sentence each. It takes long.
-    func check(image path: String) throws(ManagementError) -> [String]
+    /// `observer` is called at each read of data, and is false when the check is to end.
+    func check(image path: String, observer: (Int64) -> Bool) throws(ManagementError) -> [String]
+    /// Mends what can be mended in the image of several disks at `path`, which may be in use: its disks wait meanwhile.
+    /// Nothing is made up: what cannot be known is lost. It takes long.
+    func repair(image path: String) throws(ManagementError) -> ImageRepair
+    /// Whether the image at `path` has a disk or a snapshot of that name.
+    func has(node name: String, inImage path: String) throws(ManagementError) -> Bool
+    /// How much space the running disk takes, counted until `deadline` at the latest; nil when it does not run.
+    func space(of disk: DiskRecord, until deadline: MonotonicTime) -> ContentSpace?
+    /// The storage that the image of the running disk takes on the host, in bytes. Both wait for the storage device.
+    func allocatedBytes(ofDisk disk: DiskRecord) -> Int64?
+    /// The same for snapshots in the image at `path`, by name: of those that are there.
+    func space(
+        ofSnapshots names: [String], inImage path: String, until deadline: MonotonicTime
+    ) -> [String: ContentSpace]
     /// The snapshots in the image at `path`, the oldest first.
     func snapshots(inImage path: String) throws(ManagementError) -> [ImageSnapshot]
     /// Makes snapshots of running disks, all at one instant, or none.
@@ -185,6 +220,17 @@ public protocol DeviceAssembly: Sendable {
     func differences(
         inImage path: String, from first: String, to second: String, after offset: Int64, limit: Int
     ) throws(ManagementError) -> [Range<Int64>]
+    /// Has `body` write to the head `work` of the image at `path`, which nobody else has: it begins as the snapshot
+    /// `base` is, is made unless it is there, and gets `size` bytes if it has fewer. It takes long; durable on return.
+    func receive(
+        inImage path: String, base: String, work: String, size: Int64,
+        _ body: (any DeltaTarget) throws(ManagementError) -> Void
+    ) throws(ManagementError)
+    /// Makes what the head `work` of the image at `path` has the snapshot `name`, which has the content of one
+    /// somewhere else.
+    func keepReceived(
+        _ work: String, inImage path: String, as name: String, _ identity: SnapshotIdentity
+    ) throws(ManagementError)
     /// Calls `body` with what is on the running disk, or with what `node` of its image, a disk or a snapshot, holds. It
     /// takes long; the caller sees to it that nothing of that is deleted or changed meanwhile.
     func read(
@@ -204,17 +250,26 @@ public protocol DeviceAssembly: Sendable {
     /// Makes the running disk what `spec` says of all that can change but its size; initiators learn of it. When it
     /// throws, nothing has changed.
     func adjustDisk(_ disk: DiskRecord, to spec: Disk.Spec) throws(ManagementError)
+    /// Has writes be refused that need new storage when the disk images in the state folder take so many bytes; nil:
+    /// never. It waits for the storage device.
+    func setDiskSpaceLimit(_ bytes: Int64?)
+    /// What the disk images in the state folder take, as far as it is known.
+    var diskSpace: DiskPoolSpace { get }
     /// The running disks that use more than their thresholds say; initiators are told of those that have begun to since
     /// the last time. It waits for the storage device.
     func observeThresholds() -> [ThresholdFinding]
     /// Why the running disk is not cached as its spec says, in one sentence; nil when it is.
     func cacheProblem(ofDisk disk: DiskRecord) -> String?
+    /// How the image of the running disk is compressed, as in `zstd:3`; nil when it is not.
+    func compression(ofDisk disk: DiskRecord) -> String?
     /// The operation on all blocks of the running disk that goes on, or has failed; nil when there is none.
     func operation(ofDisk disk: DiskRecord) -> OperationSummary?
     /// Those that have failed, by the names of the disks.
     func failedOperationsOfDisks() -> [String: OperationSummary]
     /// Which file has the protection information of a running disk; nil where there is none, or it does not run.
     func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity?
+    /// Of a running disk in memory, what changes when it is written; nil of others.
+    func memoryStatus(ofDisk disk: DiskRecord) -> FileStatus?
     /// Which file has the key of a running disk; nil of a plain one, or where it does not run.
     func keyFile(ofDisk disk: DiskRecord) -> FileStatus.Identity?
     /// Makes durable what was written to the running disk and takes its medium away, when `keep` has kept that; with
@@ -349,4 +404,9 @@ public protocol DeviceAssembly: Sendable {
     /// Stops listening, asks initiators to log out, then flushes and closes everything, in bounded time. The last call.
     /// False when something that was written could not be written out.
     func shutDown() async -> Bool
+}
+
+extension DeviceAssembly {
+    /// The disks and snapshots in the image at `path`, of which the catalog has disks.
+    func nodes(inImage path: String) throws(ManagementError) -> [ImageNode] { try nodes(inImage: path, userKey: nil) }
 }

@@ -6,6 +6,7 @@ import Resources
 
 import enum Media.DiskImageError
 import class Media.FamilyFile
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 import enum SCSI.ProtectionType
 
@@ -159,19 +160,24 @@ extension StateFolder {
         }
     }
 
-    /// Makes the file of a disk with snapshots, durable on return, with `name` as the only head; nothing may be at
-    /// `path`, and nothing is when this throws.
-    func createFamily(at path: String, size: Int64, blockSize: Int, name: String) throws(ManagementError) {
+    /// Makes the file of a disk with snapshots, durable on return, with `name` as the only head: with `userKey` its key
+    /// file, with `checksums` of data or without, and compressed at a level of zstd or not. Nothing may be at `path`,
+    /// and nothing is when this throws.
+    func createFamily(
+        at path: String, size: Int64, blockSize: Int, name: String, userKey: UserKey?, checksums: Bool = false,
+        compression: Int? = nil
+    ) throws(ManagementError) {
         try Effect.begin()
         if !exists(Self.parent(of: path)) { try createFolder(Self.parent(of: path)) }
         do {
             try gate?(path)
             let file = try FamilyFile.create(
                 path: path, capacity: size, blockSize: blockSize, name: name, time: CalendarTime.current(),
-                uuid: Self.newUUID())
+                uuid: Self.newUUID(), checksums: checksums, compression: compression, userKey: userKey)
             do {
                 try effect("synchronize", on: path) { file.close()?.errorNumber ?? 0 }
             } catch {
+                if userKey != nil { try? ImageKeyFile.remove(ofImage: path) }
                 try? removeIfThere(path)
                 throw error
             }
@@ -242,10 +248,10 @@ extension StateFolder {
     /// Marks the image at `path` as encrypted and makes the file with its key; durable on return. Nothing may be there.
     func createKey(ofImage path: String, blockSize: Int, userKey: UserKey) throws(ManagementError) {
         try Effect.begin()
-        let file = RawDiskImage.keyPath(ofImage: path)
+        let file = ImageKeyFile.path(ofImage: path)
         do {
             try gate?(file)
-            try RawDiskImage.createKey(ofImage: path, blockSize: blockSize, userKey: userKey)
+            try ImageKeyFile.create(ofImage: path, blockSize: blockSize, userKey: userKey)
         } catch let error as DiskImageError {
             throw ManagementError(.system, "cannot make \(file): \(error)")
         } catch {
@@ -256,10 +262,10 @@ extension StateFolder {
     /// Removes the file with the key of the image at `path`, if it is that image's; durable on return.
     func removeKey(ofImage path: String) throws(ManagementError) {
         guard exists(path) else { return }
-        let file = RawDiskImage.keyPath(ofImage: path)
+        let file = ImageKeyFile.path(ofImage: path)
         do {
             try gate?(file)
-            try RawDiskImage.removeKey(ofImage: path)
+            try ImageKeyFile.remove(ofImage: path)
         } catch {
             throw ManagementError(.system, "cannot remove \(file): \(Self.reason(error))")
         }

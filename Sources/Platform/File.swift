@@ -412,6 +412,9 @@ public final class File: Sendable {
         return true
     }
 
+    /// Gives the lock of this opening back before it is closed.
+    public func unlock() { _ = cplatform_unlock(fileDescriptor) }
+
     private func checked(_ value: Int64, _ operation: StaticString) throws(SystemError) -> Int64 {
         if value < 0 { throw SystemError(code: Int32(-value), operation: operation, path: path) }
         return value

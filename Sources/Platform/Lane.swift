@@ -23,6 +23,8 @@ public final class Lane: @unchecked Sendable {
     public let waitingLimit: Int
     /// The most requests that are performed at a time; their order is then not defined.
     public let concurrency: Int
+    /// Lanes that together have no more than so many performed at a time; nil when it is alone.
+    private let group: LaneGroup?
 
     private struct State {
         var waiting = FileRequestList()
@@ -44,8 +46,10 @@ public final class Lane: @unchecked Sendable {
 
     /// A lane whose requests `engine` performs.
     public init(
-        engine: any MediumEngine, waitingLimit: Int = defaultWaitingLimit, concurrency: Int = defaultConcurrency
+        engine: any MediumEngine, waitingLimit: Int = defaultWaitingLimit, concurrency: Int = defaultConcurrency,
+        group: LaneGroup? = nil
     ) {
+        self.group = group
         precondition(waitingLimit > 0 && concurrency > 0, "a lane has room and goes on")
         self.engine = engine
         self.waitingLimit = waitingLimit
@@ -96,12 +100,15 @@ public final class Lane: @unchecked Sendable {
 
     /// Takes the oldest request to perform it, once for each call of `schedule`.
     public func takeNext() -> FileRequest? {
+        // Whoever leaves the group has the engine call again; until then it counts as scheduled.
+        guard group?.enter(self) != false else { return nil }
         let (request, mustSchedule) = state.withLock { state in
             state.isScheduled = false
             let request = state.waiting.takeFirst()
             if request != nil { state.running += 1 }
             return (request, state.mustSchedule(concurrency))
         }
+        if request == nil { group?.leave() }
         // Before the work: it may take long, and the next request need not wait for it.
         if mustSchedule { engine.schedule(self) }
         return request
@@ -110,6 +117,7 @@ public final class Lane: @unchecked Sendable {
     /// Performs a request that `takeNext` gave, and hands it back to its owner's reactor. It may wait.
     public func perform(_ request: FileRequest) {
         if let result = request.perform() { complete(request, with: result) }
+        group?.leave()
         let mustSchedule = state.withLock { state in
             state.running -= 1
             return state.mustSchedule(concurrency)

@@ -13,6 +13,8 @@ public struct StoreNoteKey: Hashable, Sendable {
     public static let markedBlocks = Self("user.carousel.marked-blocks")
     /// The identity of an encrypted image, which its key file has too, and the lowest generation of that file.
     public static let encryption = Self("user.carousel.encryption")
+    /// What is to be made in the file whose key is exchanged, while that goes on.
+    public static let erasure = Self("user.carousel.erasure")
     /// Which file of protection information is the image's: the identity that the file has too.
     public static let protection = Self("user.carousel.protection")
     /// From which type of protection information to which one the medium is being formatted.

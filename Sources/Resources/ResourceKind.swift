@@ -164,6 +164,9 @@ public struct KindDescription: Sendable {
     public let filters: [String]
     /// Whether who has asked for a list can be told of what comes, as it comes.
     public let isFollowed: Bool
+    /// Whether the status tells how much space a thing takes, which takes time to find out: who asks for a list says
+    /// whether to wait for that.
+    public let hasSpace: Bool
     /// The role that whoever makes or changes one needs: `admin` where its things decide who sees what.
     public let roleOfChanges: Role
     /// Whether its things have generations: what is stored has some, unless it never changes; what is only shown, none.
@@ -174,7 +177,7 @@ public struct KindDescription: Sendable {
         discussion: String = "", naming: Naming, nameLabel: String? = nil, verbs: [Verb],
         verbHelp: [Verb: String] = [:], parts: [String] = [], deletionIsDestructive: Bool = false,
         wideningVerbs: Set<Verb> = [], jobVerbs: Set<Verb> = [], filters: [String] = [], isFollowed: Bool = false,
-        roleOfChanges: Role = .operator, hasGenerations: Bool? = nil
+        hasSpace: Bool = false, roleOfChanges: Role = .operator, hasGenerations: Bool? = nil
     ) {
         self.singular = singular
         self.plural = plural
@@ -194,6 +197,7 @@ public struct KindDescription: Sendable {
         self.jobVerbs = jobVerbs
         self.filters = filters
         self.isFollowed = isFollowed
+        self.hasSpace = hasSpace
         self.roleOfChanges = roleOfChanges
         self.hasGenerations = hasGenerations ?? verbs.contains(.create)
     }

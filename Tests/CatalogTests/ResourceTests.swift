@@ -68,15 +68,20 @@ struct ResourceTests {
         }
         #expect(try catalog.resource(Note.self, named: "n")?.spec == note("one"))
         #expect(try catalog.resource(Note.self, named: "m") == nil)
+        func raw(_ size: Int64) -> Disk.Spec {
+            var spec = Disk.Spec(size: size)
+            spec.format = .raw
+            return spec
+        }
         func add(_ name: String, _ size: Int64) throws {
             _ = try catalog.addDisk(
-                name: name, targetName: "t:\(name)", Disk.Spec(size: size), image: name, imageIsExternal: false,
+                name: name, targetName: "t:\(name)", raw(size), image: name, imageIsExternal: false,
                 created: time)
         }
         try add("a", Disk.maximumSize)
         #expect(throws: CatalogError.self) { try add("b", Disk.maximumSize + 512) }
         #expect(throws: CatalogError.self) {
-            try catalog.change(Disk.self, named: "a", to: Disk.Spec(size: Disk.maximumSize + 512))
+            try catalog.change(Disk.self, named: "a", to: raw(Disk.maximumSize + 512))
         }
         #expect(throws: CatalogError.self) { try catalog.change(Disk.self, named: "a", to: Disk.Spec()) }
         #expect(try catalog.disk(named: "a")?.damage == nil && catalog.disk(named: "b") == nil)

@@ -94,6 +94,33 @@ struct CryptographicEraseTests {
         #expect(try DiskFixture(stores).initiator().read(0, 64) == content)
     }
 
+    @Test("A disk whose snapshot has its key refuses that as one without a key; when it is alone it is erased")
+    func shared() throws {
+        let fixture = try DiskFixture { path, engine in
+            let file = try FamilyFile.create(
+                path: path, capacity: 1 << 20, blockSize: 512, name: "disk", time: CalendarTime.current(),
+                uuid: Array(1...16),
+                userKey: UserKey(SecretBytes([UInt8](repeating: 1, count: UserKey.randomLength))))
+            return try #require(EpochDiskImage(file: file, node: 1, engine: engine))
+        }
+        let image = try #require(fixture.image as? EpochDiskImage)
+        let port = fixture.initiator()
+        #expect(isSupported(port, 3))
+        #expect(port.write(0, content).status == .good)
+        let snapshot = try image.file.snapshot([1], names: ["one"], time: CalendarTime.current())[0]
+        #expect(port.sense(OperationCDB.cryptographicErase()) == invalidField(1, bit: 4))
+        #expect(port.read(0, 64) == content)
+        try image.file.delete(snapshot, time: CalendarTime.current())
+        while image.file.nodes.count > 1 { sleepMilliseconds(1) }
+        while !image.canReplaceMediaKey { sleepMilliseconds(1) }
+        #expect(port.execute(OperationCDB.cryptographicErase()).status == .good)
+        port.waitForOperation()
+        #expect(port.read(0, 64) == zeros)
+        #expect(image.keptOperation == .none)
+        #expect(port.write(0, content).status == .good)
+        #expect(port.read(0, 64) == content)
+    }
+
     @Test("While it goes on commands are refused, and what was under way gets old data or zeros, never noise")
     func inProgress() throws {
         let stores = try EncryptedStores()

@@ -29,6 +29,8 @@ final class DiskFixture: @unchecked Sendable {
         case raw
         /// With snapshots.
         case carousel
+        /// With snapshots and checksums of data.
+        case checksums
     }
 
     /// A fixture with a fresh image, whose requests go to `engine` or to threads.
@@ -40,8 +42,8 @@ final class DiskFixture: @unchecked Sendable {
         try self.init(
             isReadOnly: isReadOnly, attributes: attributes, isEjected: isEjected, cache: cache
         ) { path, threads in
-            if format == .carousel {
-                return try Self.image(path, blocks * blockSize, blockSize, engine ?? threads)
+            if format != .raw {
+                return try Self.image(path, blocks * blockSize, blockSize, engine ?? threads, format == .checksums)
             }
             // With a clock that stands, the file system has always just taken a write.
             return try RawDiskImage.create(
@@ -86,11 +88,11 @@ final class DiskFixture: @unchecked Sendable {
 
     /// The first disk of a family.
     private static func image(
-        _ path: String, _ capacity: Int, _ blockSize: Int, _ engine: any MediumEngine
+        _ path: String, _ capacity: Int, _ blockSize: Int, _ engine: any MediumEngine, _ checksums: Bool
     ) throws -> any DiskImage {
         let file = try FamilyFile.create(
             path: path, capacity: Int64(capacity), blockSize: blockSize, name: "disk", time: CalendarTime.current(),
-            uuid: Array(1...16))
+            uuid: Array(1...16), checksums: checksums)
         guard let image = EpochDiskImage(file: file, node: 1, engine: engine) else {
             preconditionFailure("a new family has its first head")
         }

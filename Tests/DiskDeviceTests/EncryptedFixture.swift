@@ -67,7 +67,7 @@ struct EncryptedStores {
         let opened = RawDiskImage(
             store: image, engine: engine, path: "test", blockSize: 512, capacity: image.size(),
             encryption: ImageEncryption(store: store, keyFile: file))
-        _ = opened.keepKeyMark()
+        _ = opened.keepKeyMark(of: opened.encryption)
         return opened
     }
 }

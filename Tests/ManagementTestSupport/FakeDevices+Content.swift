@@ -3,6 +3,7 @@ public import Catalog
 public import Encryption
 import Foundation
 public import Management
+public import Media
 import Platform
 public import Resources
 
@@ -44,6 +45,15 @@ extension FakeDevices {
         }
         try gate?(imagePath)
     }
+
+    public func receive(
+        inImage path: String, base: String, work: String, size: Int64,
+        _ body: (any DeltaTarget) throws(ManagementError) -> Void
+    ) throws(ManagementError) { throw ManagementError(.conflict, "there are no images") }
+
+    public func keepReceived(
+        _ work: String, inImage path: String, as name: String, _ identity: SnapshotIdentity
+    ) throws(ManagementError) { throw ManagementError(.conflict, "there are no images") }
 
     /// What is on the disk or snapshot.
     public func content(of name: String) -> [UInt8] { notes.withLock { $0.contents[name] ?? [] } }

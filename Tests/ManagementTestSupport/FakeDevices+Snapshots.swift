@@ -10,6 +10,18 @@ extension FakeDevices {
         notes.withLock { $0.snapshots[path] ?? [] }
     }
 
+    public func space(of disk: DiskRecord, until deadline: MonotonicTime) -> ContentSpace? {
+        nil
+    }
+
+    public func allocatedBytes(ofDisk disk: DiskRecord) -> Int64? { nil }
+
+    public func space(
+        ofSnapshots names: [String], inImage path: String, until deadline: MonotonicTime
+    ) -> [String: ContentSpace] {
+        names.reduce(into: [:]) { $0[$1] = ContentSpace(used: 4096, unique: 0) }
+    }
+
     public func takeSnapshots(_ wanted: [NewSnapshot], time: CalendarTime) throws(ManagementError) {
         for snapshot in wanted { try gate?(snapshot.imagePath) }
         try note { notes in

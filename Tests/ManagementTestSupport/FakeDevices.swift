@@ -11,6 +11,7 @@ public final class FakeDevices: DeviceAssembly {
     struct Notes {
         var disks: [String: Int64] = [:]
         var images: [String: String] = [:]
+        var diskSpaceLimit: Int64?
         var libraries: Set<String> = []
         var sessions: [Resource<Session>] = []
         var failure: ManagementError?
@@ -168,13 +169,17 @@ public final class FakeDevices: DeviceAssembly {
     public func removeNode(of disk: DiskRecord, imagePath: String) throws(ManagementError) { try gate?(imagePath) }
 
     /// The snapshots that `takeSnapshots` and `rollBack` have made.
-    public func nodes(inImage path: String) throws(ManagementError) -> [ImageNode] {
+    public func nodes(inImage path: String, userKey: UserKey?) throws(ManagementError) -> [ImageNode] {
         notes.withLock { $0.snapshots[path] ?? [] }.map {
             ImageNode(name: $0.name, isSnapshot: true, size: $0.size, blockSize: 512)
         }
     }
 
-    public func check(image path: String) throws(ManagementError) -> [String] { [] }
+    public func check(image path: String, observer: (Int64) -> Bool) throws(ManagementError) -> [String] { [] }
+    public func repair(image path: String) throws(ManagementError) -> ImageRepair { ImageRepair() }
+    public func has(node name: String, inImage path: String) throws(ManagementError) -> Bool {
+        try nodes(inImage: path, userKey: nil).contains { $0.name == name }
+    }
 
     public func synchronize(_ disk: DiskRecord) throws(ManagementError) {}
 
@@ -202,12 +207,22 @@ public final class FakeDevices: DeviceAssembly {
     }
 
     /// What `reach` has said.
+    public func setDiskSpaceLimit(_ bytes: Int64?) { notes.withLock { $0.diskSpaceLimit = bytes } }
+
+    public var diskSpace: DiskPoolSpace { DiskPoolSpace(used: 4096, raw: 0) }
+
+    /// The limit of all disk images together.
+    public var diskSpaceLimit: Int64? { notes.withLock { $0.diskSpaceLimit } }
+
     public func observeThresholds() -> [ThresholdFinding] { notes.withLock { $0.thresholds } }
 
     /// Says which disks use more than their thresholds say.
     public func reach(_ thresholds: [ThresholdFinding]) { notes.withLock { $0.thresholds = thresholds } }
 
+    public func memoryStatus(ofDisk disk: DiskRecord) -> FileStatus? { nil }
+
     public func cacheProblem(ofDisk disk: DiskRecord) -> String? { nil }
+    public func compression(ofDisk disk: DiskRecord) -> String? { nil }
 
     public func operation(ofDisk disk: DiskRecord) -> OperationSummary? { nil }
 

@@ -20,7 +20,7 @@ struct BackupTests {
     func prepare() async throws {
         let controller = fixture.controller
         try await controller.start()
-        try await controller.createDisk("a", Disk.Spec(size: 8 << 20))
+        try await controller.createDisk("a", .raw(size: 8 << 20))
         try await fixture.makeLibrary()
         for barcode in ["A00001L8", "A00002L8"] {
             try Data("cartridge \(barcode)".utf8).write(

@@ -28,7 +28,7 @@ final class CheckTests {
     @Test("everything is checked: catalog, disks, cartridges; those in drives are left out")
     func everything() async throws {
         #expect(await fixture.refusal { try await controller.checkStatus() }?.code == .notFound)
-        try await controller.createDisk("d", Disk.Spec(size: 8192))
+        try await controller.createDisk("d", .raw(size: 8192))
         try await fixture.makeLibrary()
         _ = try await controller.move(library: "vtl", Library.Move.Arguments(from: "slot:2", to: "drive:1"))
         let status = try await check()
@@ -55,7 +55,7 @@ final class CheckTests {
     @Test("images that are missing, cut, grown or marked are found")
     func images() async throws {
         for name in ["a", "b", "c", "d", "e"] {
-            try await controller.createDisk(name, Disk.Spec(size: 8192))
+            try await controller.createDisk(name, .raw(size: 8192))
         }
         let folder = fixture.path + "/disks/"
         try FileManager.default.removeItem(atPath: folder + "a.img")

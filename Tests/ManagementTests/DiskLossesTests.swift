@@ -34,14 +34,14 @@ struct DiskLossesTests {
         let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serveDevices(at: path) { controller, devices in
-            try await controller.createDisk("whole", Disk.Spec(size: 1 << 20))
-            let disk = try await controller.createDisk("cut", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("whole", Disk.Spec.raw(size: 1 << 20))
+            let disk = try await controller.createDisk("cut", Disk.Spec.raw(size: 1 << 20))
             let file = try File.open(path: disk.status.image, .readWrite)
             for _ in 0..<2 {
                 #expect(try await controller.status().problems.isEmpty)
                 try #require(file.truncate(to: 1 << 19) == 0)
                 // Who looks closely finds that it is shorter.
-                _ = try? await controller.changeDisk("cut", to: Disk.Spec(size: 2 << 20))
+                _ = try? await controller.changeDisk("cut", to: Disk.Spec.raw(size: 2 << 20))
                 #expect(devices.lossesOfDisks().keys.sorted() == ["cut"])
                 let problem = try #require(try await controller.disk("cut").status.problem)
                 #expect(try await controller.status().problems == [problem])
@@ -50,7 +50,7 @@ struct DiskLossesTests {
                 try await controller.acknowledgeLoss(ofDisk: "cut")
             }
             try #require(file.truncate(to: 1 << 19) == 0)
-            _ = try? await controller.changeDisk("cut", to: Disk.Spec(size: 2 << 20))
+            _ = try? await controller.changeDisk("cut", to: Disk.Spec.raw(size: 2 << 20))
             #expect(devices.lossesOfDisks().count == 1)
             try await controller.deleteDisk("cut")
             #expect(devices.lossesOfDisks().isEmpty)

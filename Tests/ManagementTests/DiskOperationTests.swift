@@ -53,7 +53,7 @@ final class DiskOperationTests {
     @Test("SANITIZE and FORMAT UNIT leave events, with who has asked, and what FORMAT UNIT has changed")
     func life() async throws {
         try await serveDevices(at: path) { [self] controller, devices in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
             let session = try logIn(devices)
             #expect(try session.execute(sanitize(0x02), on: unit).status == .good)
             let plain = CommandDescriptorBlock([OperationCode.formatUnit, 0, 0, 0, 0, 0])
@@ -76,7 +76,7 @@ final class DiskOperationTests {
     @Test("a failure of SANITIZE is a problem of the disk, over restarts, until an initiator has ended it")
     func failure() async throws {
         try await serveDevices(at: path) { controller, _ in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         }
         var operation = MediumOperation(.overwrite)
         (operation.pattern, operation.hasFailed, operation.allowsUnrestrictedExit) = ([1], true, true)
@@ -109,7 +109,7 @@ final class DiskOperationTests {
             if line.contains("an operation on all blocks") { lines.withLock { $0 += 1 } }
         }
         try await serveDevices(at: path, logger: logger) { [self] controller, _ in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
             let catalog = controller.plane.catalog
             let operations = CatalogOperations(catalog, disk: 1, name: "a", logger: logger)
             operations.note(

@@ -19,7 +19,7 @@ struct DiskTests {
 
     @Test("a disk has an image of its size, a target, and runs; deleting leaves nothing")
     func lifecycle() async throws {
-        let disk = try await controller.createDisk("a", Disk.Spec(size: 1_000_000, blockSize: 4096))
+        let disk = try await controller.createDisk("a", Disk.Spec.raw(size: 1_000_000, blockSize: 4096))
         #expect(disk.spec.size == 1_003_520)
         #expect(disk.status.target == "iqn.2026-11.dev.carousel:a")
         #expect(devices.disks == ["a": 1_003_520])
@@ -27,7 +27,7 @@ struct DiskTests {
         #expect(attributes[.size] as? Int == 1_003_520)
         #expect(attributes[.posixPermissions] as? Int == 0o600)
         #expect(try await controller.target("a").status.units.map(\.kind) == ["disk"])
-        let larger = try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20))
+        let larger = try await controller.changeDisk("a", to: Disk.Spec.raw(size: 2 << 20))
         #expect(larger.spec.size == 2 << 20)
         #expect(larger.status.serialNumber == disk.status.serialNumber)
         try await controller.deleteDisk("a")
@@ -55,11 +55,11 @@ struct DiskTests {
 
     @Test("a name is used once, for disks and libraries together")
     func takenNames() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         try await fixture.makeLibrary()
         for name in ["a", "vtl"] {
             let refusal = await fixture.refusal {
-                try await controller.createDisk(name, Disk.Spec(size: 1 << 20))
+                try await controller.createDisk(name, Disk.Spec.raw(size: 1 << 20))
             }
             #expect(refusal?.code == .conflict)
         }
@@ -71,7 +71,7 @@ struct DiskTests {
         let refusals = [
             await fixture.refusal { try await controller.disk("x") },
             await fixture.refusal { try await controller.deleteDisk("x") },
-            await fixture.refusal { try await controller.changeDisk("x", to: Disk.Spec(size: 1)) },
+            await fixture.refusal { try await controller.changeDisk("x", to: Disk.Spec.raw(size: 1)) },
             await fixture.refusal { try await controller.target("x") },
         ]
         #expect(refusals.allSatisfy { $0?.code == .notFound && $0?.message.contains("'x'") == true })
@@ -81,14 +81,14 @@ struct DiskTests {
     func rollback() async throws {
         let before = fixture.files()
         devices.fail(with: ManagementError(.system, "no"))
-        let refusal = await fixture.refusal { try await controller.createDisk("a", Disk.Spec(size: 1 << 20)) }
+        let refusal = await fixture.refusal { try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20)) }
         #expect(refusal?.message == "no")
         #expect(fixture.files() == before)
         #expect(try await controller.disks().isEmpty)
         devices.fail(with: nil)
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         devices.fail(with: ManagementError(.system, "no"))
-        let growth = await fixture.refusal { try await controller.changeDisk("a", to: Disk.Spec(size: 1 << 21)) }
+        let growth = await fixture.refusal { try await controller.changeDisk("a", to: Disk.Spec.raw(size: 1 << 21)) }
         #expect(growth?.message == "no")
         #expect(try await controller.disk("a").spec.size == 1 << 20)
     }
@@ -177,7 +177,7 @@ struct DiskTests {
 
     @Test("images of other disks are no images, under any name; those of no disk are")
     func imagesInTheFolder() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         let image = fixture.path + "/disks/a.img"
         let link = fixture.path + "/disks/link.img"
         try FileManager.default.linkItem(atPath: image, toPath: link)
@@ -195,7 +195,7 @@ struct DiskTests {
     @Test("files of another daemon's state folder are no images")
     func otherStateFolder() async throws {
         let other = try ControllerFixture()
-        try await other.controller.createDisk("x", Disk.Spec(size: 4096))
+        try await other.controller.createDisk("x", Disk.Spec.raw(size: 4096))
         let refusal = await fixture.refusal {
             try await controller.createDisk(
                 "a", Disk.Spec(size: nil, image: other.path + "/disks/x.img"))
@@ -219,18 +219,18 @@ struct DiskTests {
 
     @Test("a disk does not become smaller")
     func shrinking() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
-        let shrinkage = await fixture.refusal { try await controller.changeDisk("a", to: Disk.Spec(size: 4096)) }
+        try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
+        let shrinkage = await fixture.refusal { try await controller.changeDisk("a", to: Disk.Spec.raw(size: 4096)) }
         #expect(shrinkage?.code == .invalid)
         #expect(try await controller.disk("a").spec.size == 1 << 20)
     }
 
     @Test("a disk in use is not deleted, but grows")
     func inUse() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         devices.logIn(to: "a")
         #expect(await fixture.refusal { try await controller.deleteDisk("a") }?.code == .inUse)
-        #expect(try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20)).spec.size == 2 << 20)
+        #expect(try await controller.changeDisk("a", to: Disk.Spec.raw(size: 2 << 20)).spec.size == 2 << 20)
         #expect(try await controller.disk("a").status.sessions == 1)
     }
 }

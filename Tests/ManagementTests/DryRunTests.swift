@@ -41,6 +41,7 @@ struct DryRunTests {
         try await controller.addPortal("127.0.0.1:3262", Portal.Spec())
         try await controller.createNameServer(NameServer.Spec(server: "127.0.0.1:1"))
         _ = try await fixture.endpoint("tokens").create("t", ["role": "viewer"])
+        _ = try await fixture.endpoint("disk-pools").create("disks", ["spaceLimit": 1_048_576])
         let creations: [String: (String, [String: JSONValue])] = [
             "disks": ("b", ["size": 4096]), "snapshots": ("s@two", [:]),
             "libraries": (
@@ -60,12 +61,12 @@ struct DryRunTests {
             "targets": ("own", ["redirection": "192.0.2.1:1"]),
             "initiator-groups": ("g", ["names": ["iqn.*", "iqn.2026-11.test:c"]]),
             "credentials": ("target:a/u", ["secret": secret.json]),
-            "name-servers": ("isns", ["server": "127.0.0.1:2"]),
+            "name-servers": ("isns", ["server": "127.0.0.1:2"]), "disk-pools": ("disks", ["spaceLimit": 2_097_152]),
         ]
         let deletions = [
             "disks": "a", "libraries": "vtl", "cartridges": "vtl/A00001L8", "targets": "own", "initiator-groups": "g",
             "credentials": "target:a/u", "portals": "127.0.0.1:3262", "name-servers": "isns", "tokens": "t",
-            "snapshots": "s@one",
+            "snapshots": "s@one", "disk-pools": "disks",
         ]
         let before = try await everything()
         for endpoint in Registry.endpoints(controller) {

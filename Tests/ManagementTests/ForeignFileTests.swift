@@ -84,11 +84,11 @@ struct ForeignFileTests {
 
     @Test("nothing is acknowledged while catalog or log are not in their place", arguments: ["", "-wal", "-shm"])
     func displacedCatalog(suffix: String) async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         let (path, away) = (fixture.path + "/catalog.sqlite" + suffix, fixture.path + "/away")
         try FileManager.default.moveItem(atPath: path, toPath: away)
         for _ in 0..<2 {
-            let refusal = await fixture.refusal { try await controller.createDisk("b", Disk.Spec(size: 4096)) }
+            let refusal = await fixture.refusal { try await controller.createDisk("b", Disk.Spec.raw(size: 4096)) }
             #expect(refusal?.code == .damaged)
             #expect(refusal?.message.contains("was removed or replaced") == true)
             #expect(try await controller.status().problems.contains { $0.contains("was removed or replaced") })
@@ -98,20 +98,20 @@ struct ForeignFileTests {
         #expect(try await controller.disks().map(\.name) == ["a"])
         try FileManager.default.removeItem(atPath: path)
         try FileManager.default.moveItem(atPath: away, toPath: path)
-        try await controller.createDisk("b", Disk.Spec(size: 4096))
+        try await controller.createDisk("b", Disk.Spec.raw(size: 4096))
         #expect(try await controller.status().problems.isEmpty)
     }
 
     @Test("an older copy of the catalog counts as it is after a clean end")
     func olderCopy() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         await controller.shutDown()
         controller.folder.release()
         let (path, copy) = (fixture.path + "/catalog.sqlite", fixture.path + "/copy")
         try FileManager.default.copyItem(atPath: path, toPath: copy)
         let (second, _) = try ControllerFixture.make(fixture.path)
         try await second.start()
-        try await second.createDisk("b", Disk.Spec(size: 4096))
+        try await second.createDisk("b", Disk.Spec.raw(size: 4096))
         await second.shutDown()
         second.folder.release()
         for suffix in ["-wal", "-shm"] { #expect(!exists(path + suffix)) }
@@ -124,7 +124,7 @@ struct ForeignFileTests {
 
     @Test("deleting a disk removes its image, and never a folder in the place of that")
     func folderAsImage() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         let image = fixture.path + "/disks/a.img"
         try FileManager.default.removeItem(atPath: image)
         try FileManager.default.createDirectory(atPath: image, withIntermediateDirectories: false)
@@ -142,7 +142,7 @@ struct ForeignFileTests {
 
     @Test("deleting a disk leaves the file that somebody has put in the place of its image")
     func fileInPlaceOfImage() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         let image = fixture.path + "/disks/a.img"
         try FileManager.default.moveItem(atPath: image, toPath: fixture.path + "/elsewhere")
         try victimText.write(to: URL(fileURLWithPath: image))
@@ -160,7 +160,7 @@ struct ForeignFileTests {
         try await controller.deleteDisk("a")
         #expect(try await controller.disks().isEmpty && exists(fixture.path + "/elsewhere"))
         // The next of that name has a file of its own.
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         try await controller.deleteDisk("a")
         #expect(!exists(image))
     }
@@ -184,7 +184,7 @@ struct ForeignFileTests {
 
     @Test("deleting a disk whose image is a link removes the link")
     func linkAsImage() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         let (image, moved) = (fixture.path + "/disks/a.img", fixture.path + "/moved")
         try FileManager.default.moveItem(atPath: image, toPath: moved)
         try FileManager.default.createSymbolicLink(atPath: image, withDestinationPath: moved)
@@ -210,12 +210,12 @@ struct ForeignFileTests {
 
     @Test("what is gone with the folder that it was in is deleted", arguments: ["disks", "libraries"])
     func missingParent(folder: String) async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 4096))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         try await fixture.makeLibrary()
         try FileManager.default.removeItem(atPath: fixture.path + "/" + folder)
         if folder == "disks" {
             try await controller.deleteDisk("a")
-            try await controller.createDisk("b", Disk.Spec(size: 4096))
+            try await controller.createDisk("b", Disk.Spec.raw(size: 4096))
         } else {
             try await controller.deleteLibrary("vtl")
             try await fixture.makeLibrary("second")
@@ -263,7 +263,7 @@ struct ForeignFileTests {
         let path = fixture.path + "-served"
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serveDevices(at: path) { controller, _ in
-            try await controller.createDisk("a", Disk.Spec(size: 4096))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 4096))
         }
         try FileManager.default.removeItem(atPath: path + "/disks/a.img")
         try await serveDevices(at: path) { controller, _ in

@@ -63,7 +63,7 @@ final class FormattedDiskTests {
         let lines = Lock<[String]>([])
         let logger = Logger.collecting(.notice) { line in lines.withLock { $0.append(line) } }
         try await serveDevices(at: path, logger: logger) { [self] controller, devices in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
             let session = try logIn(devices)
             for (type, files) in [
                 (1, ["a.img", "a.img.pi"]), (2, ["a.img", "a.img.pi"]), (0, ["a.img"]), (2, ["a.img", "a.img.pi"]),
@@ -101,7 +101,7 @@ final class FormattedDiskTests {
     @Test("a change of another field that was read before the end of a format operation does not bring the type back")
     func staleSpec() async throws {
         try await serveDevices(at: path) { controller, _ in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
             let record = try controller.plane.diskRecord("a")
             var spec = record.spec
             spec.isReadOnly = true
@@ -118,7 +118,7 @@ final class FormattedDiskTests {
     @Test("a row that was read before the end of a format operation displaces no file that the operation has removed")
     func staleRow() async throws {
         try await serveDevices(at: path) { [self] controller, devices in
-            var spec = Disk.Spec(size: 1 << 20)
+            var spec = Disk.Spec.raw(size: 1 << 20)
             spec.protection = 1
             let wanted = spec
             try await controller.createDisk("a", wanted)
@@ -140,7 +140,7 @@ final class FormattedDiskTests {
         }
         let trigger = "CREATE TRIGGER refusal BEFORE UPDATE OF spec ON resource BEGIN SELECT RAISE(ABORT, 'no'); END"
         try await serveDevices(at: path) { [self] controller, devices in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
             // The daemon writes its events meanwhile.
             var configuration = GRDB.Configuration()
             configuration.busyMode = .timeout(10)

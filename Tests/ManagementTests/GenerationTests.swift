@@ -25,6 +25,7 @@ struct GenerationTests {
         try await controller.createCredential("group:g/v", Credential.Spec(secret: Secret(Array("9876543210abc".utf8))))
         _ = try await controller.addPortal("127.0.0.1:3333", Portal.Spec())
         try await controller.createNameServer(NameServer.Spec(server: "127.0.0.1:9"))
+        _ = try await fixture.endpoint("disk-pools").create("disks", ["spaceLimit": 1_048_576])
     }
 
     /// What can be asked of a stored thing: a change, an action or the deletion, as the API would.
@@ -58,6 +59,8 @@ struct GenerationTests {
         Request(kind: "portals", name: "127.0.0.1:3333"),
         Request(kind: "name-servers", name: "isns", spec: ["server": "127.0.0.1:10"]),
         Request(kind: "name-servers", name: "isns"),
+        Request(kind: "disk-pools", name: "disks", spec: ["spaceLimit": 2_097_152]),
+        Request(kind: "disk-pools", name: "disks"),
     ]
 
     private func perform(_ request: Request, expecting generations: Set<Int64>?) async throws {

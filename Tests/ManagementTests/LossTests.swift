@@ -31,7 +31,7 @@ struct LossTests {
     func disk() async throws {
         let fixture = try ControllerFixture()
         let controller = fixture.controller
-        for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
+        for name in ["a", "b"] { try await controller.createDisk(name, Disk.Spec.raw(size: 1 << 20)) }
         fixture.devices.lose("b", since: time, reason: "the host's file system is full")
         let disks = try await controller.disks()
         #expect(disks.map(\.status.state) == [.serving, .dataLost])
@@ -40,12 +40,12 @@ struct LossTests {
         expectWords(disks[1].status.problem, "carousel disk acknowledge-loss b")
         #expect(try await controller.disk("b") == disks[1])
         #expect(try await controller.status().problems == disks.compactMap(\.status.problem))
-        let resize = await fixture.refusal { try await controller.changeDisk("b", to: Disk.Spec(size: 2 << 20)) }
+        let resize = await fixture.refusal { try await controller.changeDisk("b", to: Disk.Spec.raw(size: 2 << 20)) }
         #expect(resize?.code == .conflict)
         #expect(resize?.message == disks[1].status.problem)
         #expect(try await controller.disk("b").spec.size == 1 << 20)
         try await controller.acknowledgeLoss(ofDisk: "b")
-        #expect(try await controller.changeDisk("b", to: Disk.Spec(size: 2 << 20)).status.state == .serving)
+        #expect(try await controller.changeDisk("b", to: Disk.Spec.raw(size: 2 << 20)).status.state == .serving)
         #expect(try await controller.disks().map(\.status.state) == [.serving, .serving])
         #expect(try await controller.status().problems.isEmpty)
         let refusal = await fixture.refusal { try await controller.acknowledgeLoss(ofDisk: "b") }
@@ -86,7 +86,7 @@ struct LossTests {
     func tried() async throws {
         let fixture = try ControllerFixture()
         let controller = fixture.controller
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         try await fixture.makeLibrary(cartridges: 1)
         for isLost in [false, true] {
             if isLost { for name in ["a", "A00001L8"] { fixture.devices.lose(name, since: time, reason: "lost") } }
@@ -159,7 +159,7 @@ struct LossTests {
     func diskOverRestart() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         var image = ""
-        try await serving { image = try await $0.createDisk("a", Disk.Spec(size: 1 << 20)).status.image }
+        try await serving { image = try await $0.createDisk("a", Disk.Spec.raw(size: 1 << 20)).status.image }
         let note = LossNote(errorNumber: Errno.noSpace, time: CalendarTime(seconds: 1_700_000_000))
         try #require(try File.open(path: image, .readWrite).noteLoss(note) == 0)
         try await serving(isWrittenOut: false) { _ in }
@@ -181,11 +181,11 @@ struct LossTests {
     func truncatedDisk() async throws {
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serving { controller in
-            let disk = try await controller.createDisk("a", Disk.Spec(size: 8 << 20))
+            let disk = try await controller.createDisk("a", Disk.Spec.raw(size: 8 << 20))
             let file = try File.open(path: disk.status.image, .readWrite)
             try #require(file.truncate(to: 1 << 20) == 0)
             do {
-                _ = try await controller.changeDisk("a", to: Disk.Spec(size: 16 << 20))
+                _ = try await controller.changeDisk("a", to: Disk.Spec.raw(size: 16 << 20))
                 Issue.record("resized")
             } catch {
                 #expect("\(error)".contains("is 1048576 bytes long, but its disk has 8388608"), "\(error)")

@@ -19,7 +19,7 @@ final class ProtectedDiskTests {
     }
 
     private var spec: Disk.Spec {
-        var spec = Disk.Spec(size: 1 << 20)
+        var spec = Disk.Spec.raw(size: 1 << 20)
         spec.protection = 3
         return spec
     }

@@ -120,11 +120,11 @@ final class ProtectionFilesTests {
     @Test("what is left of another disk is in the way of a new one, and does not go with one that has none")
     func leftovers() async throws {
         try await controller.start()
-        try await controller.createDisk("a", Disk.Spec(size: 8192))
+        try await controller.createDisk("a", Disk.Spec.raw(size: 8192))
         try Self.protect(image("a"))
         try await controller.deleteDisk("a")
         #expect(!files.fileExists(atPath: image("a")) && files.fileExists(atPath: image("a") + ".pi"))
-        let refusal = await fixture.refusal { try await controller.createDisk("a", Disk.Spec(size: 8192)) }
+        let refusal = await fixture.refusal { try await controller.createDisk("a", Disk.Spec.raw(size: 8192)) }
         #expect(refusal?.code == .conflict && refusal?.message.contains("a.img.pi exists already") == true)
         #expect(files.fileExists(atPath: image("a") + ".pi") && !files.fileExists(atPath: image("a")))
         await controller.shutDown()
@@ -142,7 +142,7 @@ final class ProtectionFilesTests {
             }
         }
         try await fixture.controller.start()
-        var spec = Disk.Spec(size: 8192)
+        var spec = Disk.Spec.raw(size: 8192)
         spec.protection = 1
         let wanted = spec
         #expect(await fixture.refusal { try await fixture.controller.createDisk("late", wanted) }?.code == .system)
@@ -157,7 +157,7 @@ final class ProtectionFilesTests {
     @Test("a check finds protection information that is missing, cut, damaged, or of other blocks")
     func check() async throws {
         try await controller.start()
-        var spec = Disk.Spec(size: 8192)
+        var spec = Disk.Spec.raw(size: 8192)
         spec.protection = 1
         let wanted = spec
         let names = ["cut", "damaged", "few", "many", "missing", "whole"]

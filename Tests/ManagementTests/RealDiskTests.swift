@@ -23,7 +23,7 @@ struct RealDiskTests {
         let path = Self.path + "\(UUID().uuidString.prefix(8))"
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serveDevices(at: path) { controller, devices in
-            var spec = Disk.Spec(size: 1 << 20)
+            var spec = Disk.Spec.raw(size: 1 << 20)
             (spec.isRemovable, spec.physicalBlockSize, spec.alignment) = (true, 4096, 3)
             (spec.rotationRate, spec.formFactor) = (7200, .threeAndAHalf)
             try await controller.createDisk("a", spec)
@@ -67,7 +67,7 @@ struct RealDiskTests {
         }
         defer { try? FileManager.default.removeItem(atPath: path) }
         try await serveDevices(at: path) { controller, _ in
-            try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
             var spec = try await controller.disk("a").spec
             spec.cache = .direct
             let wanted = spec

@@ -107,7 +107,8 @@ struct RealTransferTests {
                 name: "b", targetName: DeviceName.targetName("b"), wanted, image: "disks/b.img", node: "b",
                 imageIsExternal: false, created: Date())
             try controller.folder.createFamily(
-                at: controller.folder.imagePath(record.image), size: Self.size, blockSize: 512, name: "b")
+                at: controller.folder.imagePath(record.image), size: Self.size, blockSize: 512, name: "b",
+                userKey: nil)
         }
         try await serveDevices(at: place.state) { controller, devices in
             #expect(try await controller.disks().map(\.name) == ["a"])

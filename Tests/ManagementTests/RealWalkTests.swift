@@ -37,7 +37,7 @@ private struct RealRun {
         let folder = WalkFolder(NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))")
         try FileManager.default.createDirectory(atPath: folder.elsewhere, withIntermediateDirectories: true)
         let controller = try await controller(folder.path)
-        try await controller.createDisk("d", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("d", .raw(size: 1 << 20))
         try await controller.createLibrary("vtl", library(cartridges: 2, firstBarcode: "A00001L8"))
         try await controller.createCartridge("V00001L8", library: "vtl")
         try await controller.exportCartridge("V00001L8", library: "vtl")
@@ -88,10 +88,10 @@ private struct RealRun {
 struct RealWalkTests {
     private static let operations: [WalkOperation] = [
         WalkOperation("disk create", gives: true) { controller, _ in
-            try await controller.createDisk("new", Disk.Spec(size: 1 << 20))
+            try await controller.createDisk("new", .raw(size: 1 << 20))
         },
         WalkOperation("disk set --size") { controller, _ in
-            _ = try await controller.changeDisk("d", to: Disk.Spec(size: 2 << 20))
+            _ = try await controller.changeDisk("d", to: .raw(size: 2 << 20))
         },
         WalkOperation("disk delete") { controller, _ in try await controller.deleteDisk("d") },
         WalkOperation("library create", gives: true) { controller, _ in

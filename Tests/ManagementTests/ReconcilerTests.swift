@@ -20,7 +20,7 @@ struct ReconcilerTests {
 
     @Test("an image that is renamed, replaced or cut under a running disk is told of, until it is back")
     func detachedDisk() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("a", .raw(size: 1 << 20))
         await controller.reconcile()
         #expect(try await disk().status.state == .serving)
         try files.moveItem(atPath: image, toPath: image + ".away")
@@ -31,7 +31,7 @@ struct ReconcilerTests {
         // It goes on running, and does not change its size where nobody would find it.
         #expect(fixture.devices.disks["a"] != nil)
         await #expect(throws: ManagementError.self) {
-            try await controller.changeDisk("a", to: Disk.Spec(size: 2 << 20))
+            try await controller.changeDisk("a", to: .raw(size: 2 << 20))
         }
         #expect(files.createFile(atPath: image, contents: Data(count: 1 << 20)))
         await controller.reconcile()
@@ -179,7 +179,7 @@ struct ReconcilerTests {
 
     @Test("an image that is cut costs no walk through the state folder, and others one for all of a round")
     func ownFiles() async throws {
-        try await controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("a", .raw(size: 1 << 20))
         let disk = try controller.plane.diskRecord("a")
         var walks = 0
         func ownFiles() -> OwnFiles {

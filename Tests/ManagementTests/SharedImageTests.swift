@@ -263,14 +263,14 @@ struct SharedImageTests {
         }
         try make()
         let files = FamilyFiles()
-        let first = try files.acquire(image)
-        #expect(try files.acquire(image) === first)
+        let first = try files.acquire(image) { nil }
+        #expect(try files.acquire(image) { nil } === first)
         try FileManager.default.removeItem(atPath: image)
         try make()
-        #expect(throws: DiskImageError.replaced(path: image)) { try files.acquire(image) }
+        #expect(throws: DiskImageError.replaced(path: image)) { try files.acquire(image) { nil } }
         files.release(image)
         files.release(image)
-        #expect(try files.acquire(image) !== first)
+        #expect(try files.acquire(image) { nil } !== first)
         files.release(image)
     }
 

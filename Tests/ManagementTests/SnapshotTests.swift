@@ -54,7 +54,7 @@ struct SnapshotTests {
     @Test("what cannot be made is refused with one sentence, and nothing is made")
     func refusals() async throws {
         try await makeDisk("a")
-        try await controller.createDisk("raw", Disk.Spec(size: 1 << 20))
+        try await controller.createDisk("raw", .raw(size: 1 << 20))
         try await controller.takeSnapshots(["a@one"])
         let refused: [([String], ManagementError.Code, String)] = [
             (["a"], .invalid, "write DISK@NAME"), (["a@"], .invalid, "no name for a snapshot"),

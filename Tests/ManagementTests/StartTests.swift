@@ -22,7 +22,7 @@ struct StartTests {
 
     @Test("everything is started again as it was")
     func restarting() async throws {
-        let disk = try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        let disk = try await fixture.controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         try await fixture.makeLibrary()
         let (controller, devices) = try await restart()
         try await controller.start()
@@ -114,7 +114,7 @@ struct StartTests {
         arguments: [nil, Data()], ["disks", "libraries"])
     func lostCatalog(content: Data?, folder: String) async throws {
         if folder == "disks" {
-            try await fixture.controller.createDisk("a", Disk.Spec(size: 512))
+            try await fixture.controller.createDisk("a", Disk.Spec.raw(size: 512))
         } else {
             try await fixture.makeLibrary()
         }
@@ -140,7 +140,7 @@ struct StartTests {
         arguments: ["disks", "libraries", "reserve", "lock", "chap.json", "catalog.sqlite-wal", "catalog.sqlite-shm"])
     func partlyMissing(part: String) async throws {
         try await fixture.controller.start()
-        try await fixture.controller.createDisk("a", Disk.Spec(size: 4096))
+        try await fixture.controller.createDisk("a", Disk.Spec.raw(size: 4096))
         try await fixture.makeLibrary()
         try await fixture.controller.createCredential(
             "target:a/u", Credential.Spec(secret: Secret(Array("swordfish-swordfish".utf8))))
@@ -216,8 +216,8 @@ struct StartTests {
 
     @Test("a missing or truncated image stops a strict start, or only its disk")
     func damagedImages() async throws {
-        try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
-        try await fixture.controller.createDisk("b", Disk.Spec(size: 1 << 20))
+        try await fixture.controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
+        try await fixture.controller.createDisk("b", Disk.Spec.raw(size: 1 << 20))
         let image = fixture.path + "/disks/a.img"
         try Data(count: 100).write(to: URL(fileURLWithPath: image))
         var (controller, devices) = try await restart()
@@ -243,7 +243,7 @@ struct StartTests {
 
     @Test("a disk whose spec is damaged in the catalog stops a strict start, or only itself")
     func damagedSpec() async throws {
-        for name in ["a", "b"] { try await fixture.controller.createDisk(name, Disk.Spec(size: 1 << 20)) }
+        for name in ["a", "b"] { try await fixture.controller.createDisk(name, Disk.Spec.raw(size: 1 << 20)) }
         await fixture.controller.shutDown()
         fixture.controller.folder.release()
         let raw = try DatabaseQueue(path: fixture.path + "/catalog.sqlite")
@@ -270,7 +270,7 @@ struct StartTests {
 
     @Test("a disk whose image has become a file of the daemon is not served")
     func ownFileAsImage() async throws {
-        try await fixture.controller.createDisk("a", Disk.Spec(size: 512))
+        try await fixture.controller.createDisk("a", Disk.Spec.raw(size: 512))
         let image = fixture.path + "/disks/a.img"
         try FileManager.default.removeItem(atPath: image)
         try FileManager.default.linkItem(atPath: fixture.path + "/catalog.sqlite", toPath: image)
@@ -282,7 +282,7 @@ struct StartTests {
 
     @Test("a disk is as large as an image that has grown")
     func grownImage() async throws {
-        try await fixture.controller.createDisk("a", Disk.Spec(size: 1 << 20))
+        try await fixture.controller.createDisk("a", Disk.Spec.raw(size: 1 << 20))
         let image = try FileHandle(forUpdating: URL(fileURLWithPath: fixture.path + "/disks/a.img"))
         try image.truncate(atOffset: 2 << 20)
         let (controller, _) = try await restart()

@@ -37,7 +37,7 @@ final class WalkFolder: Sendable {
         for image in ["e.img", "new.img"] { try makeFile(folder.elsewhere + "/" + image, size: 4096) }
         let (controller, _) = try ControllerFixture.make(folder.path)
         try await controller.start()
-        try await controller.createDisk("d", Disk.Spec(size: 4096))
+        try await controller.createDisk("d", .raw(size: 4096))
         try await controller.createDisk("e", Disk.Spec(size: nil, image: folder.elsewhere + "/e.img"))
         var removable = Disk.Spec(size: 4096)
         removable.isRemovable = true

@@ -58,7 +58,7 @@ struct EncryptedImageTests {
             let image = try open(path, blockSize: blockSize)
             #expect(read(image, 3, 8) == content)
             #expect(read(image, 0, 3) == [UInt8](repeating: 0, count: 3 * blockSize))
-            #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: blockSize) == nil)
+            #expect(ImageKeyFile.problem(ofImage: path, blockSize: blockSize) == nil)
             #expect(throws: DiskImageError.inUse(path: path)) { try open(path, blockSize: blockSize) }
         }
     }
@@ -78,7 +78,7 @@ struct EncryptedImageTests {
             try open(path, blockSize: 4096)
         }
         #expect(throws: DiskImageError.self) { try open(plain, 1) }
-        #expect(try RawDiskImage.isEncrypted(path) && !RawDiskImage.isEncrypted(plain))
+        #expect(try ImageKeyFile.isEncrypted(path) && !ImageKeyFile.isEncrypted(plain))
         // The key files of two disks with the same user's key, exchanged.
         try File.rename(path + ".key", to: path + ".away")
         #expect(
@@ -89,7 +89,7 @@ struct EncryptedImageTests {
         try File.rename(path + ".away", to: other + ".key")
         for image in [path, other] {
             #expect(throws: DiskImageError.encryption(path: image + ".key", .foreign)) { try open(image) }
-            let problem = RawDiskImage.keyProblem(ofImage: image, blockSize: 512)?.error
+            let problem = ImageKeyFile.problem(ofImage: image, blockSize: 512)?.error
             #expect(problem == .encryption(path: image + ".key", .foreign))
         }
         // And the key of an encrypted disk beside a plain image.
@@ -139,8 +139,8 @@ struct EncryptedImageTests {
             default: #expect(unsafe mkfifo(path + ".key", 0o600) == 0)
             }
             #expect(throws: DiskImageError.self) { try open(path) }
-            #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: 512) != nil)
-            try RawDiskImage.removeKey(ofImage: path)
+            #expect(ImageKeyFile.problem(ofImage: path, blockSize: 512) != nil)
+            try ImageKeyFile.remove(ofImage: path)
             #expect(try folder.names == ["a.img", "a.img.key", "a.img.own"])
         }
     }
@@ -198,7 +198,7 @@ struct EncryptedImageTests {
         try exchange(older)
         let refusal = DiskImageError.encryption(path: path + ".key", .older)
         #expect(throws: refusal) { try open(path) }
-        #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: 512)?.error == refusal)
+        #expect(ImageKeyFile.problem(ofImage: path, blockSize: 512)?.error == refusal)
         #expect(try folder.read("a.img.key") == older)
         try exchange(newer)
         _ = try open(path)
@@ -218,12 +218,12 @@ struct EncryptedImageTests {
             _ = try RawDiskImage.create(path: plain, capacity: 1 << 20, blockSize: 512, engine: engine)
         }
         try folder.write(try folder.read("a.img.key"), to: "c.img.key")
-        try RawDiskImage.removeKey(ofImage: plain)
+        try ImageKeyFile.remove(ofImage: plain)
         #expect(try folder.names == ["a.img", "a.img.key", "c.img", "c.img.key"])
-        try RawDiskImage.removeKey(ofImage: path)
+        try ImageKeyFile.remove(ofImage: path)
         #expect(try folder.names == ["a.img", "c.img", "c.img.key"])
-        try RawDiskImage.removeKey(ofImage: path)
-        try RawDiskImage.removeKey(ofImage: folder.file("none"))
+        try ImageKeyFile.remove(ofImage: path)
+        try ImageKeyFile.remove(ofImage: folder.file("none"))
     }
 
     @Test("The key file is the same where files without names are not made", arguments: [false, true])
@@ -231,16 +231,16 @@ struct EncryptedImageTests {
         let folder = try TemporaryFolder()
         let path = folder.file("a.img")
         try folder.write([UInt8](repeating: 0, count: 1 << 20), to: "a.img")
-        try RawDiskImage.createKey(ofImage: path, blockSize: 512, userKey: try key(1), withoutName: withoutName)
+        try ImageKeyFile.create(ofImage: path, blockSize: 512, userKey: try key(1), withoutName: withoutName)
         #expect(try folder.names == ["a.img", "a.img.key"])
         let status = try FileStatus.of(path + ".key")
         #expect(status.permissions == 0o600 && status.linkCount == 1 && status.length == Int64(KeyFile.length))
-        #expect(RawDiskImage.keyProblem(ofImage: path, blockSize: 512) == nil)
+        #expect(ImageKeyFile.problem(ofImage: path, blockSize: 512) == nil)
         #expect(try open(path).replaceMediaKey() == nil)
         // Another one is not made in its place.
         let made = try folder.read("a.img.key")
         #expect(throws: DiskImageError.self) {
-            try RawDiskImage.createKey(ofImage: path, blockSize: 512, userKey: try key(1), withoutName: withoutName)
+            try ImageKeyFile.create(ofImage: path, blockSize: 512, userKey: try key(1), withoutName: withoutName)
         }
         #expect(try folder.read("a.img.key") == made)
         #expect(try folder.names == ["a.img", "a.img.key"])
@@ -256,7 +256,7 @@ struct EncryptedImageTests {
         try folder.write([7], to: "a.img.key")
         for (withoutName, code) in [(true, Errno.noMemory), (false, Errno.fileExists)] {
             let refusal = #expect(throws: DiskImageError.self) {
-                try RawDiskImage.createKey(
+                try ImageKeyFile.create(
                     ofImage: path, blockSize: 512, userKey: try key(1),
                     derivation: .scrypt(exponent: 63, blockSize: 8, parallelism: 1), withoutName: withoutName)
             }

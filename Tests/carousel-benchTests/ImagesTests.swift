@@ -12,7 +12,7 @@ import Testing
         defer { try? FileManager.default.removeItem(at: folder) }
         let results = try await ImagesSubcommand.parse(["--quick"]).measure(in: folder.path)
         let jobs = Set(results.rows.map(\.job))
-        #expect(jobs.isSuperset(of: ImageJobs.names))
+        for name in ImageJobs.names { #expect(jobs.contains { $0.hasPrefix(name) }, "\(name)") }
         for row in results.rows where row.note.isEmpty {
             #expect(row.figures.allSatisfy { $0 >= 0 }, "\(row.job), \(row.disk)")
             #expect(row.goal == .none || results.isReached(row) != nil, "\(row.job), \(row.disk)")

@@ -8,6 +8,9 @@ public struct DiskAdoption: Record {
     public var name: String?
     /// The logical block length in bytes, 512 or 4096; 512 when nil.
     public var blockSize: Int?
+    /// The absolute path of the file with the user's key, or the command that writes it, of an encrypted image.
+    public var encryptionKeyFile: String?
+    public var encryptionKeyCommand: String?
 
     public init() {}
 
@@ -25,7 +28,25 @@ public struct DiskAdoption: Record {
         Field(
             "blockSize", \.blockSize, .choice([512, 4096]),
             help: "The logical block length in bytes; 512 if left out."),
+        Field(
+            "encryptionKeyFile", \.encryptionKeyFile, .text(.path), role: .admin,
+            help: "Of an encrypted image with its key file beside it, the file with the user's key."),
+        Field(
+            "encryptionKeyCommand", \.encryptionKeyCommand,
+            .text(.line("command", maximumLength: Disk.keyCommandLength)), role: .admin,
+            help: "As encryption-key-file, with what this command writes to its standard output."),
     ]
+}
+
+extension DiskAdoption {
+    /// A spec that says where the user's key comes from, and nothing else.
+    func encryption() throws(ManagementError) -> Disk.Spec {
+        var spec = Disk.Spec()
+        spec.encryptionKeyFile = encryptionKeyFile
+        spec.encryptionKeyCommand = encryptionKeyCommand
+        try spec.checkEncryption()
+        return spec
+    }
 }
 
 /// A cartridge that the catalog does not know.

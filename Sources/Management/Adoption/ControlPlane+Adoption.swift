@@ -5,6 +5,7 @@ import Platform
 import Resources
 
 import class Media.FamilyFile
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 
 // What is there and no row claims is taken up. Its rows are complete from the first moment on, in one transaction: a
@@ -45,6 +46,13 @@ extension ControlPlane {
             (path as NSString).deletingLastPathComponent == folder.resolved(imageFolder)
                 || path.hasPrefix(imageFolder + "/")
         else {
+            guard try !request.encryption().isEncrypted else {
+                throw ManagementError(
+                    .invalid,
+                    "image \(path) is encrypted, and stays where it is; move it and "
+                        + "\(ImageKeyFile.path(ofImage: path)) "
+                        + "into \(imageFolder) first", field: "image")
+            }
             // It stays where it is, and the user's.
             try DeviceName.check(name, of: "disk")
             return try createDisk(name, Disk.Spec(size: nil, blockSize: blockSize, image: path))
@@ -52,14 +60,18 @@ extension ControlPlane {
         if (try? FamilyFile.isFamily(path)) == true {
             // The name of the file is given where the user gives none.
             let isGiven = name != diskName(DiskAdoption(image: request.image))
-            return try adoptNodes(ofImage: path, isGiven ? name : nil)
+            return try adoptNodes(ofImage: path, isGiven ? name : nil, request)
         }
         try DeviceName.check(name, of: "disk")
         try checkNameIsFree(name)
         let size = try checkExternalImage(path, size: nil, blockSize: blockSize)
-        try checkIsPlain(image: path)
-        var spec = Disk.Spec(size: size, blockSize: blockSize)
-        spec.protection = try foundProtection(ofImage: path, size: size, blockSize: blockSize)
+        var spec = try request.encryption()
+        try checkKeyIsThere(ofImage: path, spec)
+        let key = try userKey(of: spec, disk: name)
+        (spec.size, spec.blockSize) = (size, blockSize)
+        if !spec.isEncrypted {
+            spec.protection = try foundProtection(ofImage: path, size: size, blockSize: blockSize)
+        }
         let wanted = spec
         let event = event("adopt", "disk", name, new: ["image": .text(path)])
         let disk = try query { () throws(CatalogError) in
@@ -69,15 +81,34 @@ extension ControlPlane {
                 event: event)
         }
         do throws(ManagementError) {
-            try offer(disk)
+            try offer(disk, key)
         } catch {
             giveUp("disk", name) { () throws(CatalogError) in try catalog.removeDisk(named: name) }
             throw error
         }
-        let files = [path, RawDiskImage.protectionPath(ofImage: path)].map { folder.resolved($0) }
-        changeUnclaimed { $0.removeAll { files.contains(folder.resolved($0)) } }
+        let companions = [RawDiskImage.protectionPath(ofImage: path), ImageKeyFile.path(ofImage: path)]
+        let files = [path] + (spec.isEncrypted ? companions : companions.dropLast())
+        let claimed = files.map { folder.resolved($0) }
+        changeUnclaimed { $0.removeAll { claimed.contains(folder.resolved($0)) } }
         logger.notice("disk adopted", metadata: ["disk": "\(name)", "image": "\(path)"])
         return try self.disk(name)
+    }
+
+    /// Refuses an encrypted image without where its key comes from, and a plain one with that.
+    func checkKeyIsThere(ofImage path: String, _ encryption: Disk.Spec) throws(ManagementError) {
+        guard encryption.isEncrypted else { return try checkIsPlain(image: path) }
+        let (isMarked, hasKey): (Bool, Bool)
+        do {
+            isMarked = try ImageKeyFile.isEncrypted(path)
+            hasKey = try ImageKeyFile.exists(besideImage: path)
+        } catch {
+            throw ManagementError(.system, "whether image \(path) is encrypted cannot be found out: \(error.reason)")
+        }
+        guard isMarked || hasKey else {
+            throw ManagementError(
+                .invalid, "image \(path) is not encrypted, and needs no key; leave that out",
+                field: encryption.encryptionKeyFile == nil ? "encryptionKeyCommand" : "encryptionKeyFile")
+        }
     }
 
     /// Takes a cartridge that the catalog does not know into the vault of a library.

@@ -4,20 +4,29 @@ import Logging
 import Platform
 import Resources
 
+import enum Media.ImageKeyFile
+
 extension ControlPlane {
     /// Makes disks of what an image of disks with snapshots in the state folder has: all of its disks, under the names
-    /// that they have there. It gives the first one, by name.
-    func adoptNodes(ofImage path: String, _ name: String?) throws(ManagementError) -> Resource<Disk> {
+    /// that they have there, of an encrypted one with the key that `request` says. It gives the first one, by name.
+    func adoptNodes(
+        ofImage path: String, _ name: String?, _ request: DiskAdoption
+    ) throws(ManagementError) -> Resource<Disk> {
         let image = StateFolder.imageFolder + "/" + (path as NSString).lastPathComponent
         guard folder.resolved(folder.imagePath(image)) == folder.resolved(path) else {
             throw ManagementError(
                 .invalid,
                 "image \(path) is in a folder of its own; move it into \(folder.path)/\(StateFolder.imageFolder)")
         }
+        let encryption = try request.encryption()
+        try checkKeyIsThere(ofImage: path, encryption)
+        let key = try userKey(of: encryption, disk: name ?? diskName(request))
         let users = try query { () throws(CatalogError) in try catalog.disks(image: image) }
         let known = Set(users.compactMap(\.node))
-        let heads = try assembly.nodes(inImage: path).filter { !$0.isSnapshot && !known.contains($0.name) }
-            .sorted { $0.name < $1.name }
+        let heads = try assembly.nodes(inImage: path, userKey: key).filter {
+            !$0.isSnapshot && !known.contains($0.name) && !Self.isHidden($0.name)
+        }
+        .sorted { $0.name < $1.name }
         guard let first = heads.first else {
             if let user = users.first {
                 throw ManagementError(.conflict, "image \(path) is already the medium of disk '\(user.name)'")
@@ -39,6 +48,9 @@ extension ControlPlane {
             for head in heads {
                 var spec = Disk.Spec(size: head.size, blockSize: head.blockSize)
                 spec.format = .carousel
+                spec.encryptionKeyFile = encryption.encryptionKeyFile
+                spec.encryptionKeyCommand = encryption.encryptionKeyCommand
+                spec.hasChecksums = head.hasChecksums
                 let wanted = spec
                 let event = event("adopt", "disk", head.name, new: ["image": .text(path)])
                 let disk = try query { () throws(CatalogError) in
@@ -47,7 +59,7 @@ extension ControlPlane {
                         node: head.name, imageIsExternal: false, created: Date(), phase: .complete, event: event)
                 }
                 made.append(disk)
-                try offer(disk)
+                try offer(disk, key)
             }
         } catch {
             for disk in made {
@@ -56,7 +68,8 @@ extension ControlPlane {
             }
             throw error
         }
-        changeUnclaimed { $0.removeAll { folder.resolved($0) == folder.resolved(path) } }
+        let files = [path, ImageKeyFile.path(ofImage: path)].map { folder.resolved($0) }
+        changeUnclaimed { $0.removeAll { files.contains(folder.resolved($0)) } }
         logger.notice("disks adopted", metadata: ["disks": "\(heads.count)", "image": "\(path)"])
         return try disk(first.name)
     }

@@ -3,7 +3,7 @@ public import Foundation
 import Platform
 public import Resources
 
-import class Media.RawDiskImage
+import enum Media.ImageKeyFile
 
 /// The way back from a backup, without a daemon.
 public enum BackupRestore {
@@ -133,10 +133,10 @@ public enum BackupRestore {
     private static func markEncrypted(
         _ path: String, _ name: String, in folder: String, _ manifest: BackupManifest
     ) throws(ManagementError) {
-        let key = RawDiskImage.keyPath(ofImage: name)
+        let key = ImageKeyFile.path(ofImage: name)
         guard manifest.files[key] != nil else { return }
         do throws(SystemError) {
-            guard try RawDiskImage.mark(image: path, forKey: folder + "/" + key) else { return }
+            guard try ImageKeyFile.mark(image: path, forKey: folder + "/" + key) else { return }
             let code = try File.open(path: path).synchronize()
             guard code == 0 else { throw SystemError(code: code, operation: "synchronize", path: path) }
         } catch {

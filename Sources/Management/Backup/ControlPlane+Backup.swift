@@ -1,9 +1,11 @@
 import Catalog
+import Encryption
 import Foundation
 import Logging
 import Platform
 import Resources
 
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 
 // Copies of all that the daemon keeps, while it serves.
@@ -212,7 +214,7 @@ extension ControlPlane {
     private func mediaSources() throws(ManagementError) -> [Source] {
         var sources: [Source] = []
         for disk in try query({ () throws(CatalogError) in try catalog.disks() })
-        where disk.phase == .complete && !disk.imageIsExternal {
+        where disk.phase == .complete && !disk.imageIsExternal && !disk.spec.isInMemory {
             let thing = "disk '\(disk.name)'"
             try checkUnused(disk.name, units: [disk.identity.id], kind: "disk", verb: "copy")
             try checkIsWhole(disk)
@@ -223,10 +225,13 @@ extension ControlPlane {
             sources.append(Source(path: folder.imagePath(disk.image), name: disk.image, thing: thing))
             if disk.spec.isEncrypted {
                 let path = folder.imagePath(disk.image)
-                if let problem = RawDiskImage.keyProblem(ofImage: path, blockSize: disk.blockSize), !problem.isUsable {
+                if let problem = ImageKeyFile.problem(
+                    ofImage: path, content: disk.node == nil ? .blocks : .family, blockSize: disk.blockSize),
+                    !problem.isUsable
+                {
                     throw Self.isNotWhole(thing, "\(problem.error)")
                 }
-                let key = RawDiskImage.keyPath(ofImage: path)
+                let key = ImageKeyFile.path(ofImage: path)
                 if let own = assembly.keyFile(ofDisk: disk),
                     (try? FileStatus.of(key, followsLinks: false).identity) != own
                 {
@@ -234,7 +239,7 @@ extension ControlPlane {
                 }
                 sources.append(
                     Source(
-                        path: key, name: RawDiskImage.keyPath(ofImage: disk.image), thing: thing))
+                        path: key, name: ImageKeyFile.path(ofImage: disk.image), thing: thing))
             }
             if disk.spec.protection != 0 {
                 let path = RawDiskImage.protectionPath(ofImage: folder.imagePath(disk.image))

@@ -40,11 +40,17 @@ extension ControlPlane {
     }
 
     /// What those names mean: the catalog and everything when there are none.
-    private func checkSubjects(_ names: [String], repairs: Bool) throws(ManagementError) -> [CheckSubject] {
+    func checkSubjects(_ names: [String], repairs: Bool) throws(ManagementError) -> [CheckSubject] {
         var subjects: [CheckSubject] = []
+        // An image of several disks is read once.
+        var images: Set<String> = []
+        func add(_ disk: DiskRecord) {
+            let isReader = disk.node == nil || images.insert(folder.imagePath(disk.image)).inserted
+            subjects.append(subject(disk, repairs: repairs, isReader: isReader))
+        }
         if names.isEmpty {
             subjects.append(catalogSubject())
-            for disk in try query({ () throws(CatalogError) in try catalog.disks() }) { subjects.append(subject(disk)) }
+            for disk in try query({ () throws(CatalogError) in try catalog.disks() }) { add(disk) }
             for library in try query({ () throws(CatalogError) in try catalog.libraries() }) {
                 subjects += try cartridgeRecords(library).map { subject($0, library, repairs) }
             }
@@ -61,7 +67,7 @@ extension ControlPlane {
                 let library = try libraryRecord(parts[0])
                 add(try cartridgeRecord(parts[1], library: library), library)
             } else if let disk = try query({ () throws(CatalogError) in try catalog.disk(named: name) }) {
-                if known.insert(disk.name).inserted { subjects.append(subject(disk)) }
+                if known.insert(disk.name).inserted { add(disk) }
             } else if let library = try query({ () throws(CatalogError) in try catalog.library(named: name) }) {
                 for cartridge in try cartridgeRecords(library) { add(cartridge, library) }
             } else {
@@ -93,33 +99,56 @@ extension ControlPlane {
             })
     }
 
-    private func subject(_ disk: DiskRecord) -> CheckSubject {
+    /// An image of several disks is read by the first of them: `isReader`.
+    private func subject(_ disk: DiskRecord, repairs: Bool, isReader: Bool) -> CheckSubject {
         guard disk.phase == .complete else {
             return note(.disk, disk.name, "it is not there any more, but not all of it is removed")
+        }
+        if disk.spec.isInMemory {
+            return note(
+                .disk, disk.name, "its content is in memory only, nothing of it is stored, and it was not checked")
         }
         let path = folder.imagePath(disk.image)
         let loss = assembly.loss(ofDisk: disk).map { Self.sentence($0, ofDisk: disk.name) }
         let assembly = assembly
         return CheckSubject(
-            length: { (try? FileStatus.of(path).length) ?? 0 },
+            length: { isReader ? (try? FileStatus.of(path).length) ?? 0 : 0 },
             check: { observer in
-                ImageCheck.findings(of: disk, path: path, loss: loss, observer)
-                    + (disk.node == nil ? [] : Self.findings(ofNodesOf: disk, path, assembly))
+                let findings = isReader ? ImageCheck.findings(of: disk, path: path, loss: loss, observer) : []
+                guard let node = disk.node else { return findings }
+                return findings
+                    + Self.findings(
+                        of: disk, node, path, assembly, repairs, isReader, observer)
             })
     }
 
-    /// What is wrong with the maps and snapshots in the image of `disk`.
+    /// What is wrong with the maps and snapshots in the image of `disk`; another disk reads them unless `isReader`.
     private static func findings(
-        ofNodesOf disk: DiskRecord, _ path: String, _ assembly: any DeviceAssembly
+        of disk: DiskRecord, _ node: String, _ path: String, _ assembly: any DeviceAssembly, _ repairs: Bool,
+        _ isReader: Bool, _ observer: (Int64) -> Bool
     ) -> [Finding] {
-        do throws(ManagementError) {
-            let found = try assembly.check(image: path)
-            let hasNode = try assembly.nodes(inImage: path).contains { $0.name == disk.node }
-            let missing = hasNode ? [] : ["it does not have '\(disk.node ?? disk.name)', and is that of another disk"]
-            return (missing + found).map { Finding(.disk, disk.name, .error, "its image \(path): \($0)") }
-        } catch {
-            return [Finding(.disk, disk.name, .error, error.message)]
+        func finding(_ severity: Finding.Severity, _ sentence: String, isRepaired: Bool = false) -> Finding {
+            Finding(
+                .disk, disk.name, severity, "its image \(path): \(sentence)", isRepairable: isRepaired,
+                isRepaired: isRepaired)
         }
+        var findings: [Finding] = []
+        do throws(ManagementError) {
+            if isReader, repairs {
+                let repair = try assembly.repair(image: path)
+                findings += repair.mended.map { finding(.error, $0, isRepaired: true) }
+                findings += repair.unmended.map { finding(.error, $0) } + repair.losses.map { finding(.error, $0) }
+            } else if isReader {
+                // The bytes of the file are counted already.
+                findings += try assembly.check(image: path) { _ in observer(0) }.map { finding(.error, $0) }
+            }
+            if try !assembly.has(node: node, inImage: path) {
+                findings.append(finding(.error, "it does not have '\(node)', and is that of another disk"))
+            }
+        } catch {
+            findings.append(Finding(.disk, disk.name, .error, error.message))
+        }
+        return findings
     }
 
     private func subject(_ cartridge: CartridgeRecord, _ library: LibraryRecord, _ repairs: Bool) -> CheckSubject {

@@ -1,8 +1,10 @@
 import Bytes
 import Catalog
+import Encryption
 import Platform
 import Resources
 
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 
 /// Looks at the image of a disk: its length, whether the host marks a loss on it, and whether all that has storage can
@@ -52,7 +54,10 @@ enum ImageCheck {
         if let (severity, sentence) = protectionProblem(of: disk, path: path) {
             findings.append(finding(severity, sentence))
         }
-        if disk.spec.isEncrypted, let problem = RawDiskImage.keyProblem(ofImage: path, blockSize: disk.blockSize) {
+        if disk.spec.isEncrypted,
+            let problem = ImageKeyFile.problem(
+                ofImage: path, content: disk.node == nil ? .blocks : .family, blockSize: disk.blockSize)
+        {
             findings.append(finding(problem.isUsable ? .note : .error, "\(problem.error)"))
         }
         if let loss {

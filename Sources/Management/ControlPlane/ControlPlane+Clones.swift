@@ -49,6 +49,8 @@ extension ControlPlane {
         spec.isReadOnly = false
         spec.description = nil
         spec.threshold = nil
+        // That of the image counts already.
+        spec.spaceLimit = nil
         spec.snapshotEvery = nil
         spec.snapshotKeep = nil
         return spec

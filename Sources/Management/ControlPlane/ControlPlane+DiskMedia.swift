@@ -49,5 +49,6 @@ extension Disk.Spec {
     /// Whether `other` says something else of what a running disk can be told, but for its size.
     func isAdjusted(in other: Disk.Spec) -> Bool {
         isReadOnly != other.isReadOnly || cache != other.cache || threshold != other.threshold
+            || spaceLimit != other.spaceLimit
     }
 }

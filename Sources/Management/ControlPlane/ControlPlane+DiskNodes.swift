@@ -24,11 +24,20 @@ extension ControlPlane {
         do throws(ManagementError) {
             nodes = try assembly.nodes(inImage: path)
         } catch {
-            guard error.code == .damaged else { throw error }
+            guard error.code == .damaged || isHalfMade(disk) else { throw error }
             return false
         }
         let prefix = disk.name + String(Self.snapshotSeparator)
         return nodes.contains { $0.name != disk.name && !$0.name.hasPrefix(prefix) }
+    }
+
+    /// Whether the image of `disk`, which no other disk is in, was being made for it with a key: it may be without a
+    /// key file, and so without anything that somebody might miss.
+    private func isHalfMade(_ disk: DiskRecord) -> Bool {
+        guard disk.phase == .creating, disk.spec.isEncrypted else { return false }
+        // That of a clone has the name of another disk.
+        let prefix = "\(StateFolder.imageFolder)/\(disk.name)"
+        return disk.image == prefix + ".img" || disk.image.hasPrefix(prefix + "~")
     }
 
     /// Refuses to delete a disk that has snapshots: they are what protects against a mistake. One whose image cannot be
@@ -43,14 +52,15 @@ extension ControlPlane {
             nodes = try assembly.nodes(inImage: folder.imagePath(disk.image)).map(\.name)
                 .filter { $0.hasPrefix(prefix) }
         } catch {
-            guard error.code == .damaged else { throw error }
+            // Without its key nobody can look either.
+            guard error.code == .damaged || disk.spec.isEncrypted && error.code == .conflict else { throw error }
             throw ManagementError(
-                .damaged,
+                error.code,
                 "disk '\(disk.name)' may have snapshots, which cannot be looked at: \(error.message); put a good image "
                     + "in the place of this one, or move it away, and delete the disk then")
         }
         try checkIsNotCopied(nodes)
-        let names = nodes.filter { !Self.isForCopy($0) }.sorted()
+        let names = nodes.filter { !Self.isHidden($0) }.sorted()
         guard let first = names.first else { return }
         let more = names.count > Self.namedSnapshots ? ", …" : ""
         throw ManagementError(

@@ -6,6 +6,7 @@ import Platform
 import Resources
 
 import class Media.FamilyFile
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 
 extension ControlPlane {
@@ -24,6 +25,10 @@ extension ControlPlane {
             size = try checkExternalImage(image, size: spec.size, blockSize: spec.blockSize)
             try checkHasNoProtection(externalImage: image)
             try checkIsPlain(image: image)
+        } else if spec.isInMemory {
+            size = Self.roundedUp(spec.size ?? 1, blockSize: spec.blockSize)
+            image = Self.memoryImage(ofDisk: name)
+            try Self.checkFitsMemory(name, size: size)
         } else {
             size = Self.roundedUp(spec.size ?? 1, blockSize: spec.blockSize)
             image = try newImage(ofDisk: name)
@@ -53,8 +58,9 @@ extension ControlPlane {
         do throws(ManagementError) {
             if record.node != nil {
                 try folder.createFamily(
-                    at: folder.imagePath(image), size: size, blockSize: spec.blockSize, name: name)
-            } else if !record.imageIsExternal {
+                    at: folder.imagePath(image), size: size, blockSize: spec.blockSize, name: name, userKey: key,
+                    checksums: spec.hasChecksums, compression: spec.compressionLevel)
+            } else if !record.imageIsExternal, !record.spec.isInMemory {
                 try folder.createImage(at: folder.imagePath(image), size: size)
                 if let type = spec.protectionType {
                     try folder.createProtection(
@@ -69,7 +75,7 @@ extension ControlPlane {
             try fill(record, key)
             var new: [String: JSONValue] = [
                 "size": .integer(size), "blockSize": .integer(Int64(spec.blockSize)),
-                "image": .text(folder.imagePath(image)),
+                "image": .text(record.spec.isInMemory ? Self.memoryPlace : folder.imagePath(image)),
             ]
             if let source { new["source"] = .text(source) }
             let event = event("create", "disk", name, new: .object(new))
@@ -142,6 +148,7 @@ extension ControlPlane {
                 throw ManagementError(.conflict, Self.sentence(loss, ofDisk: name))
             }
             try Effect.begin()
+            if disk.spec.isInMemory { try Self.checkFitsMemory(name, size: size) }
             // The image first: after a crash in between it is longer than the catalog says, which the start adopts.
             try assembly.growDisk(disk, to: size)
         }
@@ -233,6 +240,8 @@ extension ControlPlane {
                 .damaged,
                 "disk '\(disk.name)' is damaged in the catalog: \(damage); put the catalog back from a copy")
         }
+        // It is made with each start.
+        if disk.spec.isInMemory { return disk }
         let path = folder.imagePath(disk.image)
         let status: FileStatus
         do {
@@ -387,7 +396,7 @@ extension ControlPlane {
             }
             let protection = RawDiskImage.protectionPath(ofImage: path)
             if user.spec.isEncrypted,
-                (try? FileStatus.of(RawDiskImage.keyPath(ofImage: path)))?.identity == identity
+                (try? FileStatus.of(ImageKeyFile.path(ofImage: path)))?.identity == identity
             {
                 throw ManagementError(
                     .conflict, "image \(image) has the key of disk '\(user.name)'; give another file")
@@ -414,7 +423,7 @@ extension ControlPlane {
         return (size + block - 1) / block * block
     }
 
-    private func resource(_ disk: DiskRecord, _ sessions: [String: Int]? = nil) -> Resource<Disk> {
+    func resource(_ disk: DiskRecord, _ sessions: [String: Int]? = nil) -> Resource<Disk> {
         let problem = problems[disk.name]
         let detachment = detachment(of: disk.name)
         let loss = problem == nil ? assembly.loss(ofDisk: disk) : nil
@@ -428,7 +437,7 @@ extension ControlPlane {
             case .deleting: .deleting
             case .complete: loss != nil ? .dataLost : detachment != nil ? .detached : .serving
             }
-        status.image = folder.imagePath(disk.image)
+        status.image = disk.spec.isInMemory ? Self.memoryPlace : folder.imagePath(disk.image)
         status.serialNumber = disk.identity.serialNumber
         status.naa = disk.identity.naaText
         status.created = disk.created
@@ -439,6 +448,7 @@ extension ControlPlane {
             ?? assembly.cacheProblem(ofDisk: disk) ?? scheduleProblem(of: disk)
         status.loss = loss
         if disk.spec.isEncrypted { status.encryption = Self.cipherName }
+        status.compression = assembly.compression(ofDisk: disk)
         if let node = disk.node, node != disk.name { status.snapshot = node }
         if disk.spec.isRemovable { status.medium = disk.isEjected ? .ejected : .loaded }
         var spec = disk.spec

@@ -4,7 +4,7 @@ import Foundation
 import Platform
 import Resources
 
-import class Media.RawDiskImage
+import enum Media.ImageKeyFile
 
 // The key of an encrypted disk is in a file beside its image, encrypted under a key of the user's, of which the catalog
 // knows where it comes from, never what it is.
@@ -19,23 +19,7 @@ extension ControlPlane {
 
     /// The keys of several disks, asked for side by side, or why there is none; without those of plain disks.
     func userKeys(of disks: [(name: String, spec: Disk.Spec)]) -> [String: Result<UserKey, ManagementError>] {
-        var sources: [(name: String, item: UserKeySource)] = []
-        for (name, spec) in disks {
-            if let source = UserKeySource(spec) { sources.append((name, source)) }
-        }
-        let asked = sources.map { (name: Self.lookName(ofKey: $0.name), item: $0.item) }
-        let outcomes = looks.look(at: asked) { $0.result() }
-        var keys: [String: Result<UserKey, ManagementError>] = [:]
-        for (name, source) in sources {
-            keys[name] =
-                switch outcomes[Self.lookName(ofKey: name)] {
-                case .success(let key): .success(key)
-                case .failure(let error):
-                    .failure(Self.keyRefusal(name, "its key cannot be had: \(error.message)"))
-                case nil: .failure(Self.keyRefusal(name, "\(source) does not answer; see to that"))
-                }
-        }
-        return keys
+        looks.userKeys(of: disks)
     }
 
     /// The user's key of a new disk; nil of a plain one. A command is run a second time: one that gives something else
@@ -44,7 +28,7 @@ extension ControlPlane {
         guard let key = try userKey(of: spec, disk: name) else { return nil }
         guard spec.encryptionKeyCommand != nil else { return key }
         guard let again = try userKey(of: spec, disk: name), again.isSame(as: key) else {
-            throw Self.keyRefusal(
+            throw UserKeySource.refusal(
                 name,
                 "its key command gives something else each time, with which the disk could not be opened again; give "
                     + "one that writes the same key whenever it is run")
@@ -52,16 +36,10 @@ extension ControlPlane {
         return key
     }
 
-    private static func lookName(ofKey disk: String) -> String { "the key of disk \(disk)" }
-
-    private static func keyRefusal(_ name: String, _ reason: String) -> ManagementError {
-        ManagementError(.conflict, "disk '\(name)': \(reason)")
-    }
-
     /// Refuses a new image where a key file, or what has its name, has been left, and an encrypted one where that will
     /// be the image of a disk.
     func checkHasNoKey(newImage path: String, isEncrypted: Bool) throws(ManagementError) {
-        let file = RawDiskImage.keyPath(ofImage: path)
+        let file = ImageKeyFile.path(ofImage: path)
         if try StateFolder.hasEntry(file) {
             throw ManagementError(
                 .conflict,
@@ -79,7 +57,7 @@ extension ControlPlane {
     /// Refuses an image that is the key file of another one, of no disk that is known: as a disk it would be written
     /// over.
     func checkIsNoKey(_ image: String) throws(ManagementError) {
-        guard (try? RawDiskImage.isKeyFile(image)) == true else { return }
+        guard (try? ImageKeyFile.isKeyFile(image)) == true else { return }
         throw ManagementError(
             .conflict,
             "\(image) is the key of an encrypted image, which nobody can read without it; give another file")
@@ -89,19 +67,20 @@ extension ControlPlane {
     /// beside it, for a copy without its attributes does not say that it is, and with anything else that has the name
     /// of one: nothing would use that.
     func checkIsPlain(image path: String) throws(ManagementError) {
-        let key = RawDiskImage.keyPath(ofImage: path)
+        let key = ImageKeyFile.path(ofImage: path)
         let (isEncrypted, hasKey): (Bool, Bool)
         do {
-            isEncrypted = try RawDiskImage.isEncrypted(path)
-            hasKey = try RawDiskImage.hasKeyFile(besideImage: path)
+            isEncrypted = try ImageKeyFile.isEncrypted(path)
+            hasKey = try ImageKeyFile.exists(besideImage: path)
         } catch {
             throw ManagementError(.system, "whether image \(path) is encrypted cannot be found out: \(error.reason)")
         }
         guard !isEncrypted else {
             throw ManagementError(
                 .conflict,
-                "image \(path) is encrypted; make a disk of its size with its key, stop the daemon, and put the image "
-                    + "and \(key) in the place of that disk's")
+                "image \(path) is encrypted; move it and \(key) into \(folder.path)/\(StateFolder.imageFolder) if they "
+                    + "are elsewhere, and take it up with 'carousel adopt disk' and --encryption-key-file or "
+                    + "--encryption-key-command")
         }
         guard !hasKey else {
             throw ManagementError(
@@ -120,6 +99,11 @@ extension ControlPlane {
 
 /// Where the user's key of a disk comes from.
 struct UserKeySource: Sendable, CustomStringConvertible {
+    /// What is told of a disk of which there is no key.
+    static func refusal(_ disk: String, _ reason: String) -> ManagementError {
+        ManagementError(.conflict, "disk '\(disk)': \(reason)")
+    }
+
     /// How long a command may take.
     static let commandLimit = Duration.seconds(10)
     /// The keys of how many disks are asked for side by side at the start, which waits no longer than for the slowest

@@ -5,6 +5,7 @@ import Platform
 import Resources
 
 import struct Media.CartridgeStore
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 
 // What a crash or a full file system has interrupted is ended: what was being made is removed, and so is what was being
@@ -153,7 +154,7 @@ extension ControlPlane {
             })
         let keys = Set(
             disks.filter(\.spec.isEncrypted).map {
-                folder.resolved(RawDiskImage.keyPath(ofImage: folder.imagePath($0.image)))
+                folder.resolved(ImageKeyFile.path(ofImage: folder.imagePath($0.image)))
             })
         let silent = Set(disks.filter { !answering.contains($0.name) }.map { folder.imagePath($0.image) })
         let imageFolder = folder.path + "/" + StateFolder.imageFolder

@@ -31,7 +31,7 @@ extension ControlPlane {
     ) throws(ManagementError) -> [Resource<Snapshot>] {
         let mapped = try mappings(ofImage: image)
         return try assembly.snapshots(inImage: folder.imagePath(image)).compactMap { snapshot in
-            guard let name = SnapshotName(snapshot.name), disks.contains(name.disk), !Self.isForCopy(snapshot.name)
+            guard let name = SnapshotName(snapshot.name), disks.contains(name.disk), !Self.isHidden(snapshot.name)
             else { return nil }
             return Self.resource(snapshot, name, mapped[snapshot.name])
         }.sorted { $0.name < $1.name }
@@ -70,6 +70,7 @@ extension ControlPlane {
         status.disk = name.disk
         status.created = snapshot.created
         status.size = snapshot.size
+        status.uuid = snapshot.uuid.hexadecimal
         status.lockedUntil = snapshot.lockedUntil
         status.mappedAs = mapped
         status.clones = snapshot.clones
@@ -199,7 +200,8 @@ extension ControlPlane {
         guard disk.spec.imageFormat == .carousel else {
             throw ManagementError(
                 .conflict,
-                "disk '\(name)' is raw, and has no snapshots; 'carousel disk copy \(name) NEW --format carousel' makes "
+                "disk '\(name)' is \(disk.spec.isInMemory ? "in memory" : "raw"), and has no snapshots; "
+                    + "'carousel disk copy \(name) NEW --format carousel' makes "
                     + "one of it that can have some")
         }
         guard disk.node == disk.name else {

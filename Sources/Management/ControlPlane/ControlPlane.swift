@@ -40,6 +40,8 @@ final class ControlPlane: Sendable {
     let refusedRequests: RefusalLog
     /// What looks at files that may not answer.
     let looks: FileLooks
+    /// What counts the space of disks and snapshots, in images that may not answer.
+    let spaceLooks: FileLooks
     /// Those who follow the events.
     let feed: EventFeed
     let started = Date()
@@ -142,6 +144,7 @@ final class ControlPlane: Sendable {
         tokens = TokenStore(folder)
         do {
             looks = try FileLooks()
+            spaceLooks = try FileLooks()
         } catch {
             throw ManagementError(.system, "the threads of the control plane cannot be started: \(error)")
         }
@@ -182,7 +185,9 @@ final class ControlPlane: Sendable {
             }
         }
         assembly = try makeAssembly(
-            Controller.Resources(catalog: catalog, logger: logger, profiles: profiles))
+            Controller.Resources(
+                catalog: catalog, logger: logger, profiles: profiles,
+                imageKeys: ImageKeys(catalog: catalog, folder: folder, looks: looks)))
     }
 
     // MARK: Start and stop
@@ -208,6 +213,7 @@ final class ControlPlane: Sendable {
             logger.error("reservations without APTPL are still in force", metadata: ["reason": "\(error)"])
         }
         try reconcileAll(isStrict: isStrict)
+        try applyDiskSpaceLimit()
         try rememberAuthentication(of: secrets)
         try configureFrontEnd()
         try startNameService()
@@ -273,7 +279,7 @@ final class ControlPlane: Sendable {
             }
         }
         if disk.node != nil { removeForgottenCopies(inImage: path) }
-        noteServed(disk.name, from: path)
+        noteServed(disk.name, from: disk.spec.isInMemory ? folder.path : path)
         noteClaimed(protectionOf: disk, ofImage: path)
         admit(disk.name, units: [disk.identity.id])
     }

@@ -1,5 +1,7 @@
+import Encryption
 import Media
 import Platform
+import Resources
 import Synchronization
 
 /// The image files with snapshots that are open: one opening for all the disks in a file, since it is locked.
@@ -16,20 +18,25 @@ final class FamilyFiles: Sendable {
         let opening = Lock(Opening())
     }
 
+    /// What all of them take together.
+    let pool = SpacePool()
     private let places = Lock<[String: Place]>([:])
 
-    /// The file at `path`, opened unless it is already. Each call has its `release`.
-    func acquire(_ path: String) throws(DiskImageError) -> FamilyFile {
+    /// The file at `path`, opened unless it is already, and then with the user's key that `key` gives. Each call has
+    /// its `release`.
+    ///
+    /// - Throws: `DiskImageError`, or what `key` throws.
+    func acquire(_ path: String, key: () throws(ManagementError) -> UserKey?) throws -> FamilyFile {
         while true {
             let place = places.withLock { places in
                 let place = places[path] ?? Place()
                 places[path] = place
                 return place
             }
-            let file = try place.opening.withLock { opening throws(DiskImageError) -> FamilyFile? in
+            let file = try place.opening.withLock { opening throws -> FamilyFile? in
                 guard !opening.isOver else { return nil }
                 defer { if opening.users == 0 { end(&opening, path) } }
-                let file = try Self.file(opening.file, path)
+                let file = try self.file(opening.file, path, key)
                 opening.file = file
                 opening.users += 1
                 return file
@@ -39,15 +46,18 @@ final class FamilyFiles: Sendable {
     }
 
     /// The file that is open, or else the one at `path`, which stays open then.
-    private static func file(_ present: FamilyFile?, _ path: String) throws(DiskImageError) -> FamilyFile {
+    private func file(
+        _ present: FamilyFile?, _ path: String, _ key: () throws(ManagementError) -> UserKey?
+    ) throws -> FamilyFile {
         guard let present else {
-            let file = try FamilyFile.open(path: path)
+            let file = try FamilyFile.open(path: path, userKey: try key())
             file.keepOpen()
+            file.join(pool)
             return file
         }
         // Another file may be in the place of one that is still read, after its disk was deleted.
         if let status = try? FileStatus.of(path), let own = present.identity, own != status.identity {
-            throw .replaced(path: path)
+            throw DiskImageError.replaced(path: path)
         }
         return present
     }

@@ -14,8 +14,14 @@ public struct ImageSnapshot: Hashable, Sendable {
     public let lockedUntil: Date?
     /// The disks that were made of it, by name.
     public let clones: [String]
+    /// Which content it has: 16 bytes.
+    public let uuid: [UInt8]
 
-    public init(name: String, size: Int64, created: Date, lockedUntil: Date? = nil, clones: [String] = []) {
+    public init(
+        name: String, size: Int64, created: Date, lockedUntil: Date? = nil, clones: [String] = [],
+        uuid: [UInt8] = [UInt8](repeating: 0, count: 16)
+    ) {
+        self.uuid = uuid
         self.name = name
         self.size = size
         self.created = created
@@ -47,7 +53,7 @@ extension ImageSnapshot {
                 ImageSnapshot(
                     name: node.name, size: node.capacity, created: Date(node.time),
                     lockedUntil: node.lockedUntil.map { Date($0) },
-                    clones: clones(of: node, children))
+                    clones: clones(of: node, children), uuid: node.uuid)
             }
     }
 

@@ -1,3 +1,4 @@
+import Bytes
 public import Catalog
 import DiskDevice
 public import Encryption
@@ -17,12 +18,9 @@ extension LocalDevices {
             else { throw Self.unserved("disk", disk.name) }
             return try body(RawContent(image: image, name: disk.name))
         }
-        let file: FamilyFile
-        do { file = try families.acquire(imagePath) } catch {
-            throw ManagementError(.damaged, "disk '\(disk.name)': \(error)")
-        }
+        let file = try acquire(imagePath)
         defer { families.release(imagePath) }
-        guard let found = file.nodes.first(where: { $0.name == node && !$0.isBeingDeleted }) else {
+        guard let found = file.nodes(named: node).first else {
             throw ManagementError(.notFound, "image \(imagePath) does not have '\(node)'")
         }
         try body(NodeContent(file: file, node: found.number, capacity: found.capacity, name: node))
@@ -96,8 +94,29 @@ private struct NodeContent: DiskContent {
     }
 
     func read(into bytes: inout MutableRawSpan, at offset: Int64) -> ManagementError? {
-        unread("'\(name)'", file.readContent(of: node, into: &bytes, at: offset))
+        let failure = file.readContent(of: node, into: &bytes, at: offset)
+        guard failure == .corrupt else { return unread("'\(name)'", failure) }
+        return unread("byte \(firstBad(in: offset..<offset + Int64(bytes.byteCount))) of '\(name)'", failure)
     }
+
+    /// Where the first piece of some bytes begins that does not match its checksum.
+    private func firstBad(in range: Range<Int64>) -> Int64 {
+        var piece = [UInt8](repeating: 0, count: Self.pieceLength)
+        var place = range.lowerBound
+        while place < range.upperBound {
+            let end = min(range.upperBound, (place / Int64(Self.pieceLength) + 1) * Int64(Self.pieceLength))
+            let failure = piece.modifyBytes { bytes in
+                var part = bytes._mutatingExtracting(0..<Int(end - place))
+                return file.readContent(of: node, into: &part, at: place)
+            }
+            if failure != nil { return place }
+            place = end
+        }
+        return range.lowerBound
+    }
+
+    /// What has a checksum, in bytes.
+    private static let pieceLength = 4096
 }
 
 private func unread(_ name: String, _ failure: MediaFailure?) -> ManagementError? {

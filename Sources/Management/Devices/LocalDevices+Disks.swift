@@ -19,22 +19,30 @@ extension LocalDevices {
             disks.withLock { $0[disk.identity.id]?.cacheProblem = nil }
         }
         server.setReadOnly(spec.isReadOnly)
+        changeSpaceLimit(ofDisk: disk.identity.id, to: spec.spaceLimit)
         server.setThreshold(percent: spec.threshold)
     }
 
     public func observeThresholds() -> [ThresholdFinding] {
+        countRawImages()
         let watched = disks.withLock { $0.values.filter { $0.server.thresholdPercent != nil } }
         return watched.compactMap { disk in
             guard let percent = disk.server.thresholdPercent, let found = disk.server.observeThreshold() else {
                 return nil
             }
             return ThresholdFinding(
-                name: disk.name, usedBytes: found.usedBytes, percent: percent, isNew: found.isNew)
+                name: disk.name, usedBytes: found.image?.used ?? found.usedBytes, percent: percent,
+                limit: found.image?.limit, isNew: found.isNew)
         }
     }
 
     public func cacheProblem(ofDisk disk: DiskRecord) -> String? {
         disks.withLock { $0[disk.identity.id] }?.cacheProblem
+    }
+
+    public func compression(ofDisk disk: DiskRecord) -> String? {
+        let image = disks.withLock { $0[disk.identity.id] }?.server.image as? EpochDiskImage
+        return image?.compressionLevel.map { "zstd:\($0)" }
     }
 
     public func operation(ofDisk disk: DiskRecord) -> OperationSummary? {
@@ -54,6 +62,10 @@ extension LocalDevices {
 
     public func protectionFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? {
         disks.withLock { $0[disk.identity.id] }?.server.image.protectionIdentity
+    }
+
+    public func memoryStatus(ofDisk disk: DiskRecord) -> FileStatus? {
+        (disks.withLock { $0[disk.identity.id] }?.server.image as? RawDiskImage)?.memoryStatus
     }
 
     public func keyFile(ofDisk disk: DiskRecord) -> FileStatus.Identity? {

@@ -1,6 +1,6 @@
 public import Catalog
 import DiskDevice
-import Encryption
+public import Encryption
 import Media
 import Platform
 public import Resources
@@ -16,8 +16,14 @@ struct OpenedImage {
 extension LocalDevices {
     /// Opens the image of `disk` at `path`, an encrypted one with `userKey`.
     func openImage(of disk: DiskRecord, at path: String, userKey: UserKey?) throws(ManagementError) -> OpenedImage {
-        if disk.spec.imageFormat == .carousel { return try openNode(of: disk, at: path) }
+        if disk.spec.imageFormat == .carousel { return try openNode(of: disk, at: path, userKey) }
         do {
+            if disk.spec.isInMemory {
+                let image = try RawDiskImage.createInMemory(
+                    name: "memory of disk '\(disk.name)'", capacity: disk.size, blockSize: disk.blockSize,
+                    engine: fileEngine)
+                return OpenedImage(image: image, familyPath: nil)
+            }
             let image = try RawDiskImage.open(
                 path: path, blockSize: disk.blockSize, expectedCapacity: disk.size,
                 protection: disk.spec.protectionType, changesProtection: !disk.imageIsExternal, userKey: userKey,
@@ -33,12 +39,20 @@ extension LocalDevices {
         return ManagementError(.inUse, "disk '\(name)': \(error) by another process; end that first")
     }
 
-    private func openNode(of disk: DiskRecord, at path: String) throws(ManagementError) -> OpenedImage {
+    private func openNode(
+        of disk: DiskRecord, at path: String, _ userKey: UserKey?
+    ) throws(ManagementError) -> OpenedImage {
         let file: FamilyFile
-        do { file = try families.acquire(path) } catch { throw Self.refusal(error, ofDisk: disk.name) }
+        do {
+            file = try families.acquire(path) { userKey }
+        } catch let error as DiskImageError {
+            throw Self.refusal(error, ofDisk: disk.name)
+        } catch {
+            throw ManagementError(.internal, "disk '\(disk.name)': \(error)")
+        }
         do throws(ManagementError) {
             let name = disk.node ?? disk.name
-            guard let node = file.nodes.first(where: { $0.name == name && !$0.isBeingDeleted }),
+            guard let node = file.nodes(named: name).first,
                 let image = EpochDiskImage(file: file, node: node.number, engine: fileEngine)
             else { throw ManagementError(.damaged, "disk '\(disk.name)': image \(path) does not have '\(name)'") }
             guard node.blockSize == disk.blockSize, node.capacity >= disk.size else {
@@ -64,6 +78,11 @@ extension LocalDevices {
 
     public func removeNode(of disk: DiskRecord, imagePath: String) throws(ManagementError) {
         try withImage(imagePath) { file in
+            // What a stream has brought so far goes with the disk that it was for.
+            let prefix = "\(disk.name)@."
+            for node in file.nodes where node.name.hasPrefix(prefix) && !node.isBeingDeleted {
+                try file.delete(node.number, time: CalendarTime.current())
+            }
             if let node = Self.head(disk.node, of: file) { try file.delete(node.number, time: CalendarTime.current()) }
             // A deletion that has met a failure before may be done, and not be durable.
             if let failure = file.synchronize() {
@@ -73,15 +92,21 @@ extension LocalDevices {
     }
 
     private static func head(_ name: String?, of file: FamilyFile) -> FamilyNode? {
-        file.nodes.first { $0.kind == .head && $0.name == name && !$0.isBeingDeleted }
+        name.flatMap { file.nodes(named: $0).first { $0.kind == .head } }
     }
 
-    public func nodes(inImage path: String) throws(ManagementError) -> [ImageNode] {
-        try withImage(path) { $0.nodes.compactMap(ImageNode.init) }
+    public func nodes(inImage path: String, userKey: UserKey?) throws(ManagementError) -> [ImageNode] {
+        try withImage(path, userKey) { file in
+            file.nodes.compactMap { ImageNode($0, hasChecksums: file.hasChecksums) }
+        }
     }
 
-    public func check(image path: String) throws(ManagementError) -> [String] {
-        try withImage(path) { $0.check() }
+    public func has(node name: String, inImage path: String) throws(ManagementError) -> Bool {
+        try withImage(path) { !$0.nodes(named: name).isEmpty }
+    }
+
+    public func check(image path: String, observer: (Int64) -> Bool) throws(ManagementError) -> [String] {
+        try withImage(path) { $0.check(observer) }
     }
 
     public func synchronize(_ disk: DiskRecord) throws(ManagementError) {
@@ -95,8 +120,10 @@ extension LocalDevices {
 
 extension ImageNode {
     /// Nil of a node that has no name any more.
-    init?(_ node: FamilyNode) {
+    init?(_ node: FamilyNode, hasChecksums: Bool) {
         guard !node.isBeingDeleted, !node.name.isEmpty else { return nil }
-        self.init(name: node.name, isSnapshot: node.kind == .snapshot, size: node.capacity, blockSize: node.blockSize)
+        self.init(
+            name: node.name, isSnapshot: node.kind == .snapshot, size: node.capacity, blockSize: node.blockSize,
+            hasChecksums: hasChecksums)
     }
 }

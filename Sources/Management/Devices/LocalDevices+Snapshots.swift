@@ -1,5 +1,6 @@
 public import Catalog
 import DiskDevice
+import Encryption
 import Media
 public import Platform
 public import Resources
@@ -76,15 +77,23 @@ extension LocalDevices {
 
     // MARK: Files
 
-    private func acquire(_ path: String) throws(ManagementError) -> FamilyFile {
-        do { return try families.acquire(path) } catch { throw Self.refusal(error, "image \(path)") }
+    /// The file at `path`; where it has to be opened, with the given user's key or that of the disks in it.
+    func acquire(_ path: String, _ userKey: UserKey? = nil) throws(ManagementError) -> FamilyFile {
+        do {
+            return try families.acquire(path) { () throws(ManagementError) in
+                if let userKey { return userKey }
+                return try imageKeys.key(ofImage: path)
+            }
+        } catch {
+            throw Self.refusal(error, "image \(path)")
+        }
     }
 
     /// Calls `body` with the file at `path`, which is opened for that unless it is already.
     func withImage<Value>(
-        _ path: String, _ body: (FamilyFile) throws -> Value
+        _ path: String, _ userKey: UserKey? = nil, _ body: (FamilyFile) throws -> Value
     ) throws(ManagementError) -> Value {
-        let file = try acquire(path)
+        let file = try acquire(path, userKey)
         defer { families.release(path) }
         do {
             return try body(file)
@@ -93,25 +102,28 @@ extension LocalDevices {
         }
     }
 
-    private static func node(_ name: String, of file: FamilyFile) throws(ManagementError) -> FamilyNode {
-        guard let node = file.nodes.first(where: { $0.name == name && !$0.isBeingDeleted }) else {
+    static func node(_ name: String, of file: FamilyFile) throws(ManagementError) -> FamilyNode {
+        guard let node = file.nodes(named: name).first else {
             throw ManagementError(.notFound, "image \(file.path) does not have '\(name)'")
         }
         return node
     }
 
     /// What is told of an error of an image.
-    private static func refusal(_ error: any Error, _ subject: String) -> ManagementError {
+    static func refusal(_ error: any Error, _ subject: String) -> ManagementError {
         switch error {
         case let error as ManagementError: error
         case DiskImageError.family(_, let error): refusal(error, subject)
         case FamilyError.hostFull:
             ManagementError(
                 .system, "\(subject): the host has no room left; make room on the file system of the image")
-        case FamilyError.failed, DiskImageError.system: ManagementError(.system, "\(subject): \(error)")
+        case FamilyError.failed, FamilyError.uncertain, DiskImageError.system:
+            ManagementError(.system, "\(subject): \(error)")
         case DiskImageError.inUse: ManagementError(.inUse, "\(subject): \(error) by another process; end that first")
         // It is not damaged: what is in it is there for who can read it.
-        case FamilyError.unknown, DiskImageError.replaced: ManagementError(.conflict, "\(subject): \(error)")
+        case FamilyError.unknown, DiskImageError.replaced, DiskImageError.encrypted, DiskImageError.encryption,
+            DiskImageError.keyFile, DiskImageError.unmarked:
+            ManagementError(.conflict, "\(subject): \(error)")
         case FamilyError.damaged, is DiskImageError:
             ManagementError(.damaged, "\(subject): \(error)")
         default: ManagementError(.conflict, "\(subject): \(error)")

@@ -44,6 +44,10 @@ public final class LocalDevices: DeviceAssembly {
         let server: DiskDeviceServer
         /// The file that it shares with other disks; nil where an image is one disk.
         var familyPath: String?
+        /// Whether its image is in the state folder.
+        var isOwn = true
+        /// The bytes that may be in use in its image, as its spec says.
+        var spaceLimit: Int64?
         /// Why it is not cached as it was asked for; nil when it is.
         var cacheProblem: String?
         let figures = UnitFigures()
@@ -78,6 +82,12 @@ public final class LocalDevices: DeviceAssembly {
     let pageKeeper: PageKeeper
     /// The files that several disks may share.
     let families = FamilyFiles()
+    /// The users' keys of such files.
+    let imageKeys: ImageKeys
+    /// How much all disk images may take, in bytes; nil without a limit.
+    let diskSpaceLimit = Lock<Int64?>(nil)
+    /// What the raw ones of these take, as seen last.
+    let rawBytes = Lock<Int64>(0)
 
     /// Starts the reactors; nothing is served yet. `keptMemory` bounds the hot data of disks that is kept in memory, in
     /// bytes; nil means an eighth of the machine's memory. `bufferPages` is what the memory for data on its way is made
@@ -96,6 +106,7 @@ public final class LocalDevices: DeviceAssembly {
         failures = FailureLog(logger)
         microcodeLog = MicrocodeLog(resources.catalog, logger)
         profiles = resources.profiles
+        imageKeys = resources.imageKeys
         do {
             cartridgeThreads = try WorkerThreads(
                 name: "cartridges", limit: Limit.cartridgeWorkers, priority: .background)
@@ -161,7 +172,6 @@ public final class LocalDevices: DeviceAssembly {
             image: image, identity: identity, attributes: DiskAttributes(disk.spec), isReadOnly: disk.spec.isReadOnly,
             isEjected: disk.isEjected, cache: cache, copyManager: copyManager, protectionKeeper: protection,
             operationWatcher: operations.note)
-        server.setThreshold(percent: disk.spec.threshold)
         if disk.spec.isRemovable {
             server.keepMedium(
                 with: CatalogMedium(catalog, disk: disk.identity.id, name: disk.name, logger: logger))
@@ -174,8 +184,12 @@ public final class LocalDevices: DeviceAssembly {
         copyManager.add(unit)
         disks.withLock {
             $0[disk.identity.id] = RunningDisk(
-                name: disk.name, server: server, familyPath: opened.familyPath, cacheProblem: cacheProblem)
+                name: disk.name, server: server, familyPath: opened.familyPath, isOwn: !disk.imageIsExternal,
+                cacheProblem: cacheProblem)
         }
+        changeSpaceLimit(ofDisk: disk.identity.id, to: disk.spec.spaceLimit)
+        // It may be that of the image.
+        server.setThreshold(percent: disk.spec.threshold)
         watchLosses(ofDisk: disk.identity.id, server)
         begin(target, [disk.identity.id: unit])
         return image.capacity
@@ -199,6 +213,7 @@ public final class LocalDevices: DeviceAssembly {
         end(targetName, [disk.identity.id])
         let running = disks.withLock { $0.removeValue(forKey: disk.identity.id) }
         guard let running else { return }
+        if let path = running.familyPath { applySpaceLimit(ofImage: path) }
         if let failure = close(running) {
             logger.error("disk was not written out", metadata: ["disk": "\(disk.name)", "reason": "\(failure)"])
         }

@@ -7,11 +7,11 @@ public struct DiskDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Disk>] {
-        page.slice(try await controller.disks(page))
+        try await controller.spaciousDisks(page)
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Disk> {
-        try await controller.disk(name)
+        try await controller.spaciousDisk(name)
     }
 
     public func create(_ name: String, _ spec: Disk.Spec) async throws(ManagementError) -> Resource<Disk> {

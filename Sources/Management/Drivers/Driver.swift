@@ -15,6 +15,8 @@ public struct Page: Sendable, Hashable {
     public var last: Int?
     /// Only those where these fields of the status have these values; fields that the kind's `filters` name.
     public var filters: [String: String]
+    /// Whether to wait for what takes time to find out, how much space things take, for kinds with `hasSpace`.
+    public var waitsForSpace = false
 
     public init(
         whole: String? = nil, after: String? = nil, limit: Int = maximumLength, last: Int? = nil,
@@ -267,7 +269,8 @@ extension Endpoint {
 /// What the daemon knows of: one line a kind.
 public enum Registry {
     public static let drivers: [any Driver.Type] = [
-        DiskDriver.self, SnapshotDriver.self, LibraryDriver.self, CartridgeDriver.self, DriveDriver.self,
+        DiskDriver.self, SnapshotDriver.self, DiskPoolDriver.self, LibraryDriver.self, CartridgeDriver.self,
+        DriveDriver.self,
         MoveDriver.self, ISCSITargetDriver.self, InitiatorGroupDriver.self, CredentialDriver.self, PortalDriver.self,
         NameServerDriver.self, TokenDriver.self, SessionDriver.self, ReservationDriver.self, AccessStateDriver.self,
         JobDriver.self, EventDriver.self,

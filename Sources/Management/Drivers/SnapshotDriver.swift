@@ -6,11 +6,11 @@ public struct SnapshotDriver: Driver {
     public init(_ controller: Controller) { self.controller = controller }
 
     public func list(_ page: Page) async throws(ManagementError) -> [Resource<Snapshot>] {
-        page.slice(try await controller.snapshots(ofDisk: page.whole))
+        try await controller.spaciousSnapshots(page)
     }
 
     public func show(_ name: String) async throws(ManagementError) -> Resource<Snapshot> {
-        try await controller.snapshot(name)
+        try await controller.spaciousSnapshot(name)
     }
 
     public func create(_ name: String, _ spec: NoFields) async throws(ManagementError) -> Resource<Snapshot> {

@@ -33,11 +33,13 @@ final class FileLooks: Sendable {
     }
 
     /// What `body` makes of `items`, by name; without those that do not answer in time, or have not answered one who
-    /// has asked before. Waits as long as some answer, and then no longer than `limit` for each 8 that do not.
+    /// has asked before. Waits as long as some answer, and then no longer than `limit`, or what is given in its place,
+    /// for each 8 that do not.
     func look<Item: Sendable, Value: Sendable>(
-        at items: [(name: String, item: Item)], _ body: @escaping @Sendable (Item) -> Value
+        at items: [(name: String, item: Item)], within given: Duration? = nil,
+        _ body: @escaping @Sendable (Item) -> Value
     ) -> [String: Value] {
-        let (limit, now) = (limit, MonotonicTime.current())
+        let (limit, now) = (given ?? limit, MonotonicTime.current())
         let hanging = looks.withLock { looks in Set(looks.filter { now - $0.value.since >= limit }.keys) }
         let round = Round<Item, Value>(items.filter { !hanging.contains($0.name) })
         var free = Limit.threads - hanging.count

@@ -3,6 +3,7 @@ import Encryption
 import Platform
 import Resources
 
+import enum Media.ImageKeyFile
 import class Media.RawDiskImage
 
 /// What is there of a thing, compared with what its row asks for.
@@ -89,6 +90,8 @@ struct DiskReconciliation: Reconciliation {
     func observe(_ row: DiskRecord) -> Observation {
         guard row.phase == .complete else { return .unfinished }
         guard let served = plane.servedFile(of: row.name) else { return .unserved }
+        // Nobody can take its file away.
+        if row.spec.isInMemory { return .served }
         let path = plane.folder.imagePath(row.image)
         guard let reason = Self.displacement(of: served, at: path, length: row.node == nil ? row.size : 0)
         else {
@@ -114,7 +117,7 @@ struct DiskReconciliation: Reconciliation {
     private func companion(of row: DiskRecord, _ path: String) -> Companion? {
         if row.spec.isEncrypted {
             return Companion(
-                path: RawDiskImage.keyPath(ofImage: path), words: "the file with its key",
+                path: ImageKeyFile.path(ofImage: path), words: "the file with its key",
                 consequence: "initiators go on using the disk, which nobody can read any more after the end of the "
                     + "daemon: put the file back",
                 served: plane.assembly.keyFile)

@@ -29,6 +29,9 @@ extension ControlPlane {
     /// Whether the snapshot `name` is one that was made for a copy.
     static func isForCopy(_ name: String) -> Bool { SnapshotName(name)?.name.hasPrefix(copyPrefix) == true }
 
+    /// Whether the snapshot `name` is one that no user has made, and none sees: it was made for a copy, or a stream.
+    static func isHidden(_ name: String) -> Bool { SnapshotName(name)?.name.hasPrefix(".") == true }
+
     /// Whether `source`, which can be copied now, is a raw disk.
     func checkSource(_ source: String) throws(ManagementError) -> Bool {
         if let parsed = SnapshotName(source) {
@@ -132,12 +135,15 @@ extension ControlPlane {
         _ source: CopySource, _ body: (any DiskContent) throws(ManagementError) -> Void
     ) throws(ManagementError) {
         let path = folder.imagePath(source.disk.image)
-        let before = source.node == nil ? try? FileStatus.of(path) : nil
+        func status() -> FileStatus? {
+            source.disk.spec.isInMemory ? assembly.memoryStatus(ofDisk: source.disk) : try? FileStatus.of(path)
+        }
+        let before = source.node == nil ? status() : nil
         try assembly.read(source.disk, node: source.node, imagePath: path, body)
         guard source.node == nil else { return }
         let (name, units) = (source.disk.name, [source.disk.identity.id])
         try checkUnused(name, units: units, kind: "disk", verb: "copy")
-        guard let before, (try? FileStatus.of(path)) == before else {
+        guard let before, status() == before else {
             throw ManagementError(
                 .inUse, "disk '\(name)' was written while it was copied; keep initiators away from it and try again")
         }
@@ -148,12 +154,8 @@ extension ControlPlane {
     /// Refuses what makes no disk of a copy.
     func checkCopy(_ arguments: Disk.Copy.Arguments) throws(ManagementError) {
         try checkNameIsFree(arguments.name)
-        let disk = try diskRecord(SnapshotName(arguments.source)?.disk ?? arguments.source)
-        guard disk.spec.isEncrypted, arguments.format == .carousel else { return }
-        throw ManagementError(
-            .conflict,
-            "disk '\(disk.name)' is encrypted, and disks of the format carousel are not, so the copy could be read by "
-                + "whoever has its image; leave out --format", field: "format")
+        _ = try diskRecord(SnapshotName(arguments.source)?.disk ?? arguments.source)
+        try Self.checkIsStored(arguments.format, arguments.source)
     }
 
     /// Makes a disk with the content of `source`.
@@ -162,10 +164,12 @@ extension ControlPlane {
     ) throws(ManagementError) {
         try checkCopy(arguments)
         var spec = source.disk.spec
-        spec.format = arguments.format ?? spec.imageFormat
+        spec.format = arguments.format ?? (spec.isInMemory ? Disk.standardFormat : spec.imageFormat)
+        if spec.format == .carousel { spec.compression = assembly.compression(ofDisk: source.disk) }
+        spec.hasChecksums = spec.hasChecksums && spec.format == .carousel
         spec.size = source.size
         (spec.image, spec.description, spec.threshold) = (nil, nil, nil)
-        (spec.snapshotEvery, spec.snapshotKeep) = (nil, nil)
+        (spec.snapshotEvery, spec.snapshotKeep, spec.spaceLimit) = (nil, nil, nil)
         (spec.isReadOnly, spec.protection) = (false, 0)
         try createDisk(arguments.name, spec, from: source.name) { disk, key throws(ManagementError) in
             try read(source) { content throws(ManagementError) in try fill(disk, key, with: content, job) }

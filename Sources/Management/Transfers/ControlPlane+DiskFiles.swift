@@ -19,11 +19,11 @@ extension ControlPlane {
             throw ManagementError(
                 .conflict, "\(path) exists already; give another name, or move it away", field: "file")
         }
-        if arguments.format != .raw { _ = try ImageTool() }
+        if arguments.format == .qcow2 { _ = try ImageTool() }
     }
 
     /// Refuses a place in the state folder, or where folders in it lead.
-    private func checkIsOutside(_ path: String) throws(ManagementError) {
+    func checkIsOutside(_ path: String) throws(ManagementError) {
         let own = [folder.path] + [StateFolder.imageFolder, "libraries", "profiles"].map { folder.path + "/" + $0 }
         let places = [path, folder.resolved(path)].map { ($0 as NSString).deletingLastPathComponent }
         guard !own.contains(where: { own in places.contains { StateFolder.isWithin(own, $0) } }) else {
@@ -78,7 +78,9 @@ extension ControlPlane {
 
     /// Refuses what makes no disk.
     func checkImport(_ arguments: Disk.Import.Arguments) throws(ManagementError) {
+        if arguments.isDelta { return try checkReceiving(arguments) }
         try checkNameIsFree(arguments.name)
+        try Self.checkIsStored(arguments.format, arguments.file)
         let (file, _) = try openForeign(arguments.file)
         if try foreignFormat(of: file, arguments) != nil { _ = try ImageTool() }
     }
@@ -92,7 +94,7 @@ extension ControlPlane {
     }
 
     /// Opens a file that nobody uses as a disk, and that is no longer than a disk.
-    private func openForeign(_ path: String) throws(ManagementError) -> (file: File, status: FileStatus) {
+    func openForeign(_ path: String) throws(ManagementError) -> (file: File, status: FileStatus) {
         try checkIsOutside(path)
         do {
             let found = try FileStatus.of(path)

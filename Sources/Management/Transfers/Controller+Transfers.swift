@@ -19,6 +19,7 @@ extension Controller {
 
     /// The same for a file of the host.
     public func startExport(_ arguments: Disk.Export.Arguments) async throws(ManagementError) -> JobSummary {
+        if arguments.isDelta { return try await startDeltaExport(arguments) }
         let isRaw = try await query(in: .long) { plane throws(ManagementError) in
             try plane.checkExport(arguments)
             return try plane.checkSource(arguments.source)
@@ -32,6 +33,7 @@ extension Controller {
     /// cancelled, nothing of it is left.
     public func startImport(_ arguments: Disk.Import.Arguments) async throws(ManagementError) -> JobSummary {
         try await query(in: .long) { plane throws(ManagementError) in try plane.checkImport(arguments) }
+        if arguments.isDelta { return try startReceiving(arguments) }
         let subject = Job.Subject(verb: "import", kind: "disk", name: arguments.name, unit: JobSummary.bytes)
         return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
             try await change(ChangeKey.device(arguments.name), in: .long) { plane throws(ManagementError) in
@@ -49,7 +51,11 @@ extension Controller {
     ) throws(ManagementError) -> JobSummary {
         let subject = Job.Subject(verb: verb, kind: "disk", name: name, unit: JobSummary.bytes)
         return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
-            guard isRaw else { return try await readNode(source, keys, job, body) }
+            guard isRaw else {
+                return try await readNodes([source], keys, job) { plane, sources, job throws(ManagementError) in
+                    try body(plane, sources[0], job)
+                }
+            }
             let media = ChangeKey.media(of: source)
             // Before it waits: who asks later would wait behind it.
             copies.withLock { $0[job.id] = [media] }
@@ -63,14 +69,67 @@ extension Controller {
         }.summary
     }
 
-    private func readNode(
-        _ source: String, _ keys: Set<ChangeKey>, _ job: Job,
-        _ body: @escaping @Sendable (ControlPlane, CopySource, Job) throws(ManagementError) -> Void
+    /// Begins to write a delta stream: that is a job as well.
+    private func startDeltaExport(_ arguments: Disk.Export.Arguments) async throws(ManagementError) -> JobSummary {
+        let (target, origin) = try await query(in: .long) { plane throws(ManagementError) in
+            try plane.checkExport(arguments)
+            return try plane.checkDelta(arguments)
+        }
+        let name = "\(target)\(origin.map { " since \($0)" } ?? "") to \(arguments.file)"
+        let subject = Job.Subject(verb: "export", kind: "disk", name: name, unit: JobSummary.bytes)
+        return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
+            let sources = [target.description] + (origin.map { [$0.description] } ?? [])
+            try await readNodes(sources, [], job) { plane, sources, job throws(ManagementError) in
+                try plane.exportDelta(sources[0], since: sources.count > 1 ? sources[1] : nil, arguments, job: job)
+            }
+        }.summary
+    }
+
+    /// Begins to apply a delta stream to a disk.
+    private func startReceiving(_ arguments: Disk.Import.Arguments) throws(ManagementError) -> JobSummary {
+        let subject = Job.Subject(
+            verb: "import", kind: "disk", name: "\(arguments.file) to \(arguments.name)", unit: JobSummary.bytes)
+        let keys = ChangeKey.device(arguments.name)
+        return try jobs.start(subject, total: 0) { [self] job async throws(ManagementError) in
+            let begun = try await change(keys) { plane throws(ManagementError) in
+                try job.check()
+                return try plane.beginReceiving(arguments, job: job)
+            }
+            var failure: ManagementError?
+            do throws(ManagementError) {
+                try await change([], in: .long) { plane throws(ManagementError) in
+                    job.begin()
+                    try plane.receive(begun, job: job)
+                }
+                try await change(keys) { plane throws(ManagementError) in
+                    plane.endReceiving(begun)
+                    try plane.finishReceiving(begun, job: job)
+                }
+            } catch {
+                failure = error
+            }
+            plane.endReceiving(begun)
+            if let failure { throw failure }
+        }.summary
+    }
+
+    private func readNodes(
+        _ sources: [String], _ keys: Set<ChangeKey>, _ job: Job,
+        _ body: @escaping @Sendable (ControlPlane, [CopySource], Job) throws(ManagementError) -> Void
     ) async throws(ManagementError) {
-        let held = ChangeKey.device(SnapshotName(source)?.disk ?? source)
+        let held = sources.reduce(into: Set<ChangeKey>()) {
+            $0.formUnion(ChangeKey.device(SnapshotName($1)?.disk ?? $1))
+        }
         let begun = try await change(held) { plane throws(ManagementError) in
             try job.check()
-            return try plane.beginCopy(of: source, by: job.id)
+            var begun: [CopySource] = []
+            do throws(ManagementError) {
+                for source in sources { begun.append(try plane.beginCopy(of: source, by: job.id)) }
+            } catch {
+                for source in begun { plane.endCopy(source) }
+                throw error
+            }
+            return begun
         }
         var failure: ManagementError?
         do throws(ManagementError) {
@@ -84,7 +143,9 @@ extension Controller {
         // In a task of its own: this one may be cancelled already. When the daemon stops, the next start does it.
         await Task {
             do throws(ManagementError) {
-                try await change(held) { plane throws(ManagementError) in plane.endCopy(begun) }
+                try await change(held) { plane throws(ManagementError) in
+                    for source in begun { plane.endCopy(source) }
+                }
             } catch {
                 plane.logger.notice(
                     "what was made for a copy stays until the next start", metadata: ["job": "\(job.id)"])

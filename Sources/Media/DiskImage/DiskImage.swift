@@ -21,6 +21,11 @@ public protocol DiskImage: Medium {
     var isReadOnly: Bool { get }
     /// The bytes of storage that the image takes on the host; nil when the host does not say.
     var allocatedBytes: Int64? { get }
+    /// The bytes of the disk that have storage: what its threshold is about. Nil when that is not known now. It may
+    /// wait for the file system, and reads what an image says of itself for `DiskImageLimit.spaceTime` at most.
+    func findMappedBytes() -> Int64?
+    /// The bytes in use in the image of several disks, and how many may be; nil where nothing limits them.
+    var limitedSpace: LimitedSpace? { get }
     /// Where requests go when they are prepared.
     var lane: Lane { get }
 
@@ -123,6 +128,8 @@ public protocol DiskImage: Medium {
     func isMarked(_ block: UInt64) -> Bool
     /// Whether the blocks are encrypted where they are stored.
     var isEncrypted: Bool { get }
+    /// Whether the key of the blocks is that of no others, so that it can be forgotten now. It does not wait.
+    var canReplaceMediaKey: Bool { get }
     /// Forgets the key of the blocks, durably, for a new one; from then on all blocks read as zeros until
     /// `endMediaKeyReplacement`. When it fails, the old key may be there all the same, or the new one be in force.
     func replaceMediaKey() -> MediaFailure?
@@ -189,8 +196,33 @@ public protocol DiskImage: Medium {
     var truncatedFile: (path: String, length: Int64) { get }
 }
 
+/// How much of what is limited is in use, in bytes.
+public struct LimitedSpace: Equatable, Sendable {
+    public let used: Int64
+    public let limit: Int64
+
+    public init(used: Int64, limit: Int64) {
+        self.used = used
+        self.limit = limit
+    }
+}
+
+/// Limits of what an image is asked for.
+public enum DiskImageLimit {
+    /// How long it may count what a disk has.
+    public static let spaceTime = Duration.milliseconds(200)
+}
+
 extension DiskImage {
     public var isReadOnly: Bool { false }
+
+    /// Most images have a key of their own.
+    public var canReplaceMediaKey: Bool { isEncrypted }
+
+    /// An image that is one disk has nothing else.
+    public func findMappedBytes() -> Int64? { allocatedBytes }
+
+    public var limitedSpace: LimitedSpace? { nil }
 
     /// Most images keep their content.
     public func observeReplacement(_ body: @escaping @Sendable () -> Void) {}

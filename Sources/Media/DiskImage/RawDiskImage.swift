@@ -139,7 +139,7 @@ public final class RawDiskImage: DiskImage, DurableStore {
         }
         if let userKey {
             do throws(DiskImageError) {
-                try createKey(ofImage: path, blockSize: blockSize, userKey: userKey)
+                try ImageKeyFile.create(ofImage: path, blockSize: blockSize, userKey: userKey)
             } catch {
                 FilePath.remove(path)
                 throw error
@@ -149,7 +149,7 @@ public final class RawDiskImage: DiskImage, DurableStore {
             store: file, engine: engine, path: path, blockSize: blockSize, capacity: capacity, clock: clock,
             journal: AtomicWriteJournal(imagePath: path), protection: protectionFile,
             protectionPlace: changesProtection && userKey == nil ? ProtectionPlace(imagePath: path) : nil,
-            encryption: try encryption(of: file, path: path, blockSize: blockSize, userKey: userKey))
+            encryption: try ImageKeyFile.encryption(of: file, path: path, blockSize: blockSize, userKey: userKey))
         image.keepIdentity()
         // The file system has just taken the length.
         image.lastWrite.store(clock.now.nanoseconds, ordering: .relaxed)
@@ -192,7 +192,7 @@ public final class RawDiskImage: DiskImage, DurableStore {
             throw .capacityMismatch(path: path, length: length, expected: expectedCapacity)
         }
         // Before anything is written to it.
-        let encryption = try encryption(of: file, path: path, blockSize: blockSize, userKey: userKey)
+        let encryption = try ImageKeyFile.encryption(of: file, path: path, blockSize: blockSize, userKey: userKey)
         do throws(SystemError) {
             try AtomicWriteJournal.recover(imagePath: path, image: file, length: length)
         } catch {
@@ -214,7 +214,7 @@ public final class RawDiskImage: DiskImage, DurableStore {
             encryption: encryption)
         image.keepIdentity()
         // Where that cannot be, older key files go on to be taken.
-        _ = image.keepKeyMark()
+        _ = image.keepKeyMark(of: encryption)
         image.startRecovery()
         return image
     }
@@ -228,7 +228,7 @@ public final class RawDiskImage: DiskImage, DurableStore {
         }
     }
 
-    private static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {
+    static func checkLength(_ path: String, _ length: Int64, _ blockSize: Int) throws(DiskImageError) {
         guard blockSizes.contains(blockSize) else { throw .invalidBlockSize(blockSize) }
         guard length > 0, length % Int64(blockSize) == 0 else {
             throw .lengthMismatch(path: path, length: length, blockSize: blockSize)

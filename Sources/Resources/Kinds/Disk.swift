@@ -4,8 +4,10 @@ public import struct Foundation.Date
 public enum Disk: ResourceKind {
     /// The largest: what ext4 and XFS both hold sparsely is less, and then the file system says so.
     public static let maximumSize: Int64 = 1 << 50
+    /// The largest of the format carousel.
+    public static let maximumCarouselSize: Int64 = 1 << 48
     /// How the blocks of a disk lie in its image where nothing is said.
-    public static let standardFormat = DiskFormat.raw
+    public static let standardFormat = DiskFormat.carousel
     /// Revolutions a minute that a medium can be said to make (SBC-4 clause 6.6.2).
     public static let rotationRates = 1025...65534
     /// The seconds that may be between two automatic snapshots: a minute to a year.
@@ -14,6 +16,8 @@ public enum Disk: ResourceKind {
     public static let snapshotCounts: ClosedRange<Int64> = 1...10_000
     /// How many automatic snapshots stay where nothing is said.
     public static let standardSnapshots = 24
+    /// The limits that the space of an image may have.
+    public static let spaceLimits: ClosedRange<Int64> = 1 << 20...maximumSize
     /// The most bytes of a command for a key.
     public static let keyCommandLength = 4096
 
@@ -26,6 +30,11 @@ public enum Disk: ResourceKind {
         public var description: String?
         /// How its blocks lie in its image; nil of a disk that is older than the choice, which is raw.
         public var format: DiskFormat?
+        /// How the image of a new disk is compressed, `zstd` or `zstd:LEVEL`; nil when it is not. Of a disk that there
+        /// is, the image says it: `Status.compression`.
+        public var compression: String?
+        /// Whether its image has checksums of data.
+        public var hasChecksums = false
         /// The absolute path of a file or block device of the user's that is the medium; nil for one in the state
         /// folder.
         public var image: String?
@@ -57,6 +66,8 @@ public enum Disk: ResourceKind {
         public var snapshotKeep: Int?
         /// The percentage of its size that may have storage before initiators are told; nil when they never are.
         public var threshold: Int?
+        /// The bytes that may be in use in its image, by all disks and snapshots in it; nil without a limit.
+        public var spaceLimit: Int64?
 
         public init() {}
 
@@ -77,7 +88,21 @@ public enum Disk: ResourceKind {
                 "format", \.format, DiskFormat.type, column: "FORMAT",
                 help: """
                     carousel: copy-on-write in one file, with snapshots and clones; raw: one block after another, as \
-                    on the disk. Images of yours, protection information and encryption are for raw ones.
+                    on the disk, for images of yours and protection information too; ram: in the host's memory only, \
+                    zeros after each start of the daemon.
+                    """),
+            Field(
+                "compression", \.compression, .text(.line("zstd[:LEVEL]", maximumLength: 8)),
+                help: """
+                    Compress what is written in 64 KiB and more, where it saves storage: zstd, or zstd:1 (fast) to \
+                    zstd:19 (small, very slow); 3 if left out. For disks of format carousel, kept with \
+                    the image, and with its clones and snapshots.
+                    """),
+            Field(
+                "hasChecksums", \.hasChecksums, .flag, .withDefault(false), option: "checksums",
+                help: """
+                    Keep a checksum of each 4 KiB of data, and prove all that is read: a flipped bit on the host is a \
+                    medium error, never wrong data. Nothing is overwritten in place then. For disks of format carousel.
                     """),
             Field(
                 "image", \.image, .text(.path), role: .admin,
@@ -143,6 +168,12 @@ public enum Disk: ResourceKind {
                 "threshold", \.threshold, .percent(1...100), change: .always, absence: "none",
                 help: "How much of its size may have storage before initiators are warned, as in 80%."),
             Field(
+                "spaceLimit", \.spaceLimit, .size(spaceLimits), change: .always, absence: "none",
+                help: """
+                    How much its image may use, with its snapshots and clones; writes that need more are refused as on \
+                    a full host. The smallest limit of the disks in an image counts. For disks of format carousel.
+                    """),
+            Field(
                 "description", \.description, .text(.line("text", maximumLength: 1024)), change: .always,
                 absence: "none", help: "What it is for, in your words."),
         ]
@@ -169,16 +200,33 @@ public enum Disk: ResourceKind {
         public var loss: LossSummary?
         /// How its blocks are encrypted where they are stored; nil when they are not.
         public var encryption: String?
+        /// How its image is compressed; nil when it is not, or not served.
+        public var compression: String?
         /// What SANITIZE or FORMAT UNIT does to all of its blocks, or has failed to do; nil when there is nothing.
         public var operation: OperationSummary?
         /// Where its medium is; nil when it is not removable.
         public var medium: MediumState?
         /// The snapshot that it shows, as `DISK@NAME`; nil of a disk of its own.
         public var snapshot: String?
+        /// The bytes of it that have storage; nil when that is not known (yet), or it is not served.
+        public var used: Int64?
+        /// The bytes that its deletion alone would give back; nil in the same cases.
+        public var unique: Int64?
+        /// The bytes that its image takes on the host, with all that is in it; nil in the same cases.
+        public var allocated: Int64?
 
         public init() {}
 
         public static let fields: [Field<Status>] = [
+            Field(
+                "used", \.used, .size(0...Int64.max), column: "USED",
+                help: "How much of it has storage; nothing where that is not known, or not yet."),
+            Field(
+                "unique", \.unique, .size(0...Int64.max), column: "UNIQUE",
+                help: "How much only it has: what its deletion would give back, its snapshots staying."),
+            Field(
+                "allocated", \.allocated, .size(0...Int64.max),
+                help: "How much its image takes on the host, with all disks and snapshots that are in it."),
             Field(
                 "sessions", \.sessions, .number, .required, column: "SESSIONS", help: "How many sessions are logged in."
             ),
@@ -201,6 +249,9 @@ public enum Disk: ResourceKind {
                 "encryption", \.encryption, .text(.any("cipher")), column: "ENCRYPTION", absence: "none",
                 help: "How its blocks are encrypted where they are stored."),
             Field(
+                "compression", \.compression, .text(.any("zstd:LEVEL")), absence: "none",
+                help: "How its image is compressed, while it is served."),
+            Field(
                 "loss", \.loss, LossSummary.type, help: "Written data that were lost, which nobody has acknowledged."),
             Field(
                 "operation", \.operation, OperationSummary.type,
@@ -220,7 +271,7 @@ public enum Disk: ResourceKind {
             .set: "Initiators may go on using it, and learn of what has changed.",
             .delete: "An image given with --image stays. Refused while an initiator is logged in.",
         ],
-        deletionIsDestructive: true)
+        deletionIsDestructive: true, hasSpace: true)
 
     public static var actions: [any ResourceAction.Type] {
         [AcknowledgeLoss.self, Eject.self, Load.self, Copy.self, Export.self, Import.self]
@@ -284,6 +335,9 @@ public enum Disk: ResourceKind {
         try spec.checkGeometry()
         try spec.checkEncryption()
         try spec.checkFormat()
+        try spec.checkCompression()
+        try spec.checkSize(isNew: old == nil)
         try spec.checkSchedule(isNew: old == nil)
+        try spec.checkSpaceLimit(isNew: old == nil)
     }
 }

@@ -14,6 +14,8 @@ public enum DiskFormat: String, FieldWord, Codable {
     case carousel
     /// One after another, as on the disk.
     case raw
+    /// As raw, in the host's memory only: after a start of the daemon the disk reads zeros.
+    case ram
 }
 
 /// The nominal form factors (SBC-4 clause 6.6.2), in inches.
@@ -93,23 +95,86 @@ extension Disk.Spec {
     /// How its blocks lie in the image.
     public var imageFormat: DiskFormat { format ?? .raw }
 
-    /// The format that it gets where none is asked for: images of the user, protection information and encryption are
-    /// for raw ones.
-    public var formatWithoutChoice: DiskFormat {
-        image != nil || protection != 0 || isEncrypted ? .raw : Disk.standardFormat
+    /// Whether its content is in the host's memory only.
+    public var isInMemory: Bool { format == .ram }
+
+    /// The levels of zstd, and the one without a choice (`DiskImageFormat` in the docs of `Media` has the reason).
+    private static let compressionLevels = 1...19
+    private static let standardCompressionLevel = 3
+
+    /// The level of zstd at which a new disk is compressed; nil when it is not, or the words say nothing.
+    public var compressionLevel: Int? {
+        guard let words = compression?.split(separator: ":", omittingEmptySubsequences: false), words.first == "zstd"
+        else { return nil }
+        guard words.count > 1 else { return Self.standardCompressionLevel }
+        guard words.count == 2, let level = Int(words[1]), "\(level)" == words[1],
+            Self.compressionLevels.contains(level)
+        else { return nil }
+        return level
     }
+
+    /// The format that it gets where none is asked for: images of the user and protection information are for raw ones.
+    public var formatWithoutChoice: DiskFormat { image != nil || protection != 0 ? .raw : Disk.standardFormat }
 
     /// Refuses what does not go with the format.
     func checkFormat() throws(ManagementError) {
-        guard format == .carousel else { return }
+        guard format == .carousel || isInMemory else {
+            guard hasChecksums, (format ?? formatWithoutChoice) == .raw else { return try checkChecksums() }
+            throw ManagementError(
+                .invalid,
+                "disks of the format carousel have checksums of data; leave them out, or choose --format "
+                    + "carousel", field: "hasChecksums")
+        }
+        try checkChecksums()
         let refused = [
-            ("image", "an existing file becomes a raw disk", image != nil),
-            ("protection", "protection information is kept by raw disks", protection != 0),
-            ("encryptionKeyFile", "raw disks are encrypted", encryptionKeyFile != nil),
-            ("encryptionKeyCommand", "raw disks are encrypted", encryptionKeyCommand != nil),
+            ("image", "an existing file becomes a raw disk only", image != nil),
+            ("protection", "protection information is kept by raw disks only", protection != 0),
+            (
+                "encryptionKeyFile", "a disk in memory is stored nowhere, so nothing of it is encrypted",
+                isInMemory && encryptionKeyFile != nil
+            ),
+            (
+                "encryptionKeyCommand", "a disk in memory is stored nowhere, so nothing of it is encrypted",
+                isInMemory && encryptionKeyCommand != nil
+            ),
         ]
         guard let (field, reason, _) = refused.first(where: \.2) else { return }
-        throw ManagementError(.invalid, "\(reason) only; leave it out, or choose --format raw", field: field)
+        throw ManagementError(.invalid, "\(reason); leave it out, or choose --format raw", field: field)
+    }
+
+    /// Refuses what is too large for the format.
+    func checkSize(isNew: Bool) throws(ManagementError) {
+        guard let size, size > Disk.maximumCarouselSize, format ?? (isNew ? formatWithoutChoice : .raw) == .carousel
+        else { return }
+        throw ManagementError(
+            .invalid,
+            "a disk of the format carousel has at most \(ByteSize.format(Disk.maximumCarouselSize)); "
+                + "make it smaller, or "
+                + "choose --format raw", field: "size")
+    }
+
+    /// Refuses checksums of data that are not kept.
+    private func checkChecksums() throws(ManagementError) {
+        guard hasChecksums, isEncrypted || isInMemory else { return }
+        throw ManagementError(
+            .invalid,
+            "\(isInMemory ? "a disk in memory" : "an encrypted disk") has no checksums of data; leave out one of them",
+            field: "hasChecksums")
+    }
+
+    /// Refuses a compression that there is not, or not for such a disk.
+    func checkCompression() throws(ManagementError) {
+        guard let compression else { return }
+        guard compressionLevel != nil else {
+            throw ManagementError(
+                .invalid, "compression '\(compression)' is not offered; give zstd, or zstd:1 to zstd:19",
+                field: "compression")
+        }
+        guard format ?? formatWithoutChoice == .carousel else {
+            throw ManagementError(
+                .invalid, "disks of the format carousel are compressed, raw ones are not; leave out one of them",
+                field: "compression")
+        }
     }
 
     /// Refuses automatic snapshots of a disk that has none.
@@ -117,13 +182,24 @@ extension Disk.Spec {
         guard snapshotEvery != nil || snapshotKeep != nil else { return }
         guard format ?? (isNew ? formatWithoutChoice : .raw) == .carousel else {
             throw ManagementError(
-                .invalid, "a raw disk has no snapshots; leave that out, or make it with --format carousel",
+                .invalid,
+                "a \(isInMemory ? "disk in memory" : "raw disk") has no snapshots; leave that out, or make it with "
+                    + "--format carousel",
                 field: snapshotEvery == nil ? "snapshotKeep" : "snapshotEvery")
         }
     }
 
+    /// Refuses a limit of the space of a disk that nothing can limit.
+    func checkSpaceLimit(isNew: Bool) throws(ManagementError) {
+        guard spaceLimit != nil, format ?? (isNew ? formatWithoutChoice : .raw) != .carousel else { return }
+        throw ManagementError(
+            .invalid,
+            "a raw disk gets its storage from the host without asking, up to its size; leave the limit out, or make it "
+                + "with --format carousel", field: "spaceLimit")
+    }
+
     /// Refuses what does not go with encryption.
-    func checkEncryption() throws(ManagementError) {
+    public func checkEncryption() throws(ManagementError) {
         guard isEncrypted else { return }
         let field = encryptionKeyFile == nil ? "encryptionKeyCommand" : "encryptionKeyFile"
         if encryptionKeyFile != nil, encryptionKeyCommand != nil {

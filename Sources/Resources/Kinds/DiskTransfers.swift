@@ -4,6 +4,9 @@ public enum ExportFormat: String, FieldWord, Codable {
     case raw
     /// That of QEMU.
     case qcow2
+    /// A stream that a disk of another daemon is made of, or brought up to a snapshot (`DeltaStream` in the docs of
+    /// `Media`).
+    case delta
 }
 
 /// The formats of files that disks are made of.
@@ -59,12 +62,17 @@ extension Disk {
             /// The absolute path of the file to make.
             public var file = ""
             public var format = ExportFormat.raw
+            /// The snapshot that the receiver has already; nil for the whole content.
+            public var since: String?
 
             public init() {}
 
-            public init(source: String, file: String, format: ExportFormat = .raw) {
-                (self.source, self.file, self.format) = (source, file, format)
+            public init(source: String, file: String, format: ExportFormat = .raw, since: String? = nil) {
+                (self.source, self.file, self.format, self.since) = (source, file, format, since)
             }
+
+            /// Whether the file is a delta stream.
+            public var isDelta: Bool { format == .delta || since != nil }
 
             public static let fields: [Field<Arguments>] = [
                 Field("source", \.source, .text(.diskOrSnapshot), .required, help: "A disk, or a snapshot of one."),
@@ -73,7 +81,16 @@ extension Disk {
                     help: "The absolute path of the file to make; nothing may be there."),
                 Field(
                     "format", \.format, ExportFormat.type, .withDefault(ExportFormat.raw.json),
-                    help: "raw: one block after another, sparse; qcow2: that of QEMU, by the host's qemu-img."),
+                    help: """
+                        raw: one block after another, sparse; qcow2: that of QEMU, by the host's qemu-img; delta: a \
+                        stream for 'import --delta', of a snapshot.
+                        """),
+                Field(
+                    "since", \.since, .text(.any("[disk@]name")),
+                    help: """
+                        Only what has changed since this snapshot, which the receiver has: a delta stream. DISK@NAME, \
+                        or NAME of one of the same disk.
+                        """),
             ]
         }
 
@@ -82,7 +99,8 @@ extension Disk {
             discussion: """
                 The daemon makes the file, for its user only, and gives it its name when all of it is durable. It has \
                 the blocks as initiators read them, those of an encrypted disk too. What is said of copies goes for \
-                this: only what has storage is read, and a raw disk must not be in use.
+                this: only what has storage is read, and a raw disk must not be in use. A delta stream is written to \
+                FILE.part first, which stays when the job ends early: the same command goes on with it.
                 """, positional: ["source", "file"], of: .kind, role: .admin)
     }
 
@@ -99,6 +117,8 @@ extension Disk {
             public var blockSize = 512
             /// The format of the file; nil for what its first bytes say.
             public var sourceFormat: ImportFormat?
+            /// Whether the file is a delta stream, which is applied to the disk.
+            public var isDelta = false
 
             public init() {}
 
@@ -110,22 +130,34 @@ extension Disk {
                 Field(
                     "file", \.file, .text(.path), .required, role: .admin,
                     help: "The absolute path of an image; it is only read."),
-                Field("name", \.name, .text(.name(of: "disk")), .required, help: "The name of the new disk."),
+                Field(
+                    "name", \.name, .text(.name(of: "disk")), .required,
+                    help: "The name of the new disk; with --delta of the one that the stream is for."),
                 Field("format", \.format, DiskFormat.type, help: "The format of the new disk."),
                 Field(
                     "blockSize", \.blockSize, .choice([512, 4096]), .withDefault(512), help: "The logical block size."),
                 Field(
                     "sourceFormat", \.sourceFormat, ImportFormat.type,
                     help: "The format of the file; what its first bytes say if left out."),
+                Field(
+                    "isDelta", \.isDelta, .flag, .withDefault(false),
+                    help: "Whether it is a delta stream, from 'export --since', that is applied to the disk."),
             ]
         }
 
         public static let description = ActionDescription(
-            "import", Arguments.self, help: "Make a disk with the content of an image of another program.",
+            "import", Arguments.self, help: "Make a disk with the content of an image, or apply a delta stream to one.",
             discussion: """
                 A raw image is read by the daemon; qcow2, VMDK (monolithicSparse, streamOptimized) and VHDX are \
                 recognised by their first bytes and read by the host's qemu-img. Images that need other files are \
                 refused. The last block is filled with zeros where the image has no whole number of them.
+
+                With --delta the file is a stream that 'disk export --since A' has written, and the disk has to be \
+                what its own snapshot with the content of A is, or, for a stream of a whole snapshot, a disk without \
+                content; one that is not there is made. It stays what it is until all of the stream has come; then it \
+                becomes what the stream brings at once, with a snapshot of that name, and initiators are told that it \
+                is another one. What has come of a stream that is cut off, or of a job that is cancelled, is kept \
+                in the image: the same command with the whole file goes on there, and another stream takes its place.
                 """, positional: ["file", "name"], of: .kind, role: .admin)
     }
 }

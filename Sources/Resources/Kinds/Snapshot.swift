@@ -18,6 +18,12 @@ public enum Snapshot: ResourceKind {
         public var created = Date(timeIntervalSince1970: 0)
         /// The capacity of the disk at that time, in bytes.
         public var size: Int64 = 0
+        /// The bytes of it that have storage; nil when that is not known (yet).
+        public var used: Int64?
+        /// The bytes that its deletion alone would give back; nil in the same case.
+        public var reclaimable: Int64?
+        /// Which content it has: what was made of it by a delta stream has the same, 32 hexadecimal digits.
+        public var uuid = ""
         /// Until when nobody deletes it.
         public var lockedUntil: Date?
         /// The disk that shows it.
@@ -33,6 +39,17 @@ public enum Snapshot: ResourceKind {
             Field(
                 "size", \.size, .size(0...Int64.max), .required, column: "SIZE",
                 help: "The capacity of the disk at that time."),
+            Field(
+                "used", \.used, .size(0...Int64.max), column: "USED",
+                help: "How much of it has storage, with what others have too; nothing where that is not known yet."),
+            Field(
+                "reclaimable", \.reclaimable, .size(0...Int64.max), column: "RECLAIMABLE",
+                help: "How much only it has: what its deletion, and no other, would give back."),
+            Field(
+                "uuid", \.uuid, .text(.any("text")), .required,
+                help:
+                    "Which content it has, 32 hexadecimal digits: snapshots made of it by delta streams have the same."
+            ),
             Field(
                 "lockedUntil", \.lockedUntil, .date, column: "LOCKED UNTIL", help: "Until when nobody deletes it."),
             Field(
@@ -62,7 +79,7 @@ public enum Snapshot: ResourceKind {
             It is gone at once; what nobody else needs is freed in the background. Clones of it stay what they are. \
             Refused while it is locked, and while a disk shows it.
             """,
-        ], deletionIsDestructive: true, hasGenerations: false)
+        ], deletionIsDestructive: true, hasSpace: true, hasGenerations: false)
 
     public static var actions: [any ResourceAction.Type] {
         [Take.self, Rollback.self, Compare.self, LockUntil.self, Map.self, Clone.self]

@@ -26,25 +26,30 @@ struct ImageDisks {
         return disk
     }
 
-    /// A disk with snapshots, filled, and none made yet.
-    func family(_ name: String, capacity: Int64 = capacity) async throws -> EpochDiskImage {
+    /// A disk with snapshots, filled, and none made yet; with checksums of data or without. With a level of compression
+    /// what fills it is compressible.
+    func family(
+        _ name: String, capacity: Int64 = capacity, checksums: Bool = false, compression: Int? = nil,
+        isCompressible: Bool = false
+    ) async throws -> EpochDiskImage {
         let file = try FamilyFile.create(
             path: "\(folder)/\(name).carousel", capacity: capacity, blockSize: Self.blockSize, name: name,
-            time: CalendarTime.current(), uuid: (0..<16).map { _ in .random(in: 1...255) })
+            time: CalendarTime.current(), uuid: (0..<16).map { _ in .random(in: 1...255) }, checksums: checksums,
+            compression: compression)
         guard let node = file.nodes.first,
             let disk = EpochDiskImage(file: file, node: node.number, engine: reactors.engine)
         else { throw Complaint("\(name) has no head") }
-        try await fill(disk)
+        try await fill(disk, isCompressible: isCompressible)
         return disk
     }
 
     /// Writes the span once, in order.
-    func fill(_ disk: any DiskImage) async throws {
+    func fill(_ disk: any DiskImage, isCompressible: Bool = false) async throws {
         try await run(
             disk,
             ImagePlan(
                 operation: .write, blockLength: Self.fillLength, pattern: .sequential, span: span,
-                limit: .commands(span / Self.fillLength), flushesAtEnd: true))
+                limit: .commands(span / Self.fillLength), flushesAtEnd: true, isCompressible: isCompressible))
     }
 
     /// Makes snapshots, with about a quarter of the span written between them in all, in places far apart.

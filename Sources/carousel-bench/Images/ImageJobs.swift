@@ -23,10 +23,11 @@ struct ImageJobs {
         static let bytes = 1.15
     }
 
-    static let names = [
-        "read-4KiB", "read-4KiB-x4", "read-128KiB", "overwrite-4KiB", "overwrite-4KiB-x4", "first-write-4KiB",
-        "first-write-4KiB-x4", "write-flush-4KiB", "snapshot-stall", "bytes", "qemu",
-    ]
+    static let names =
+        [
+            "read-4KiB", "read-4KiB-x4", "read-128KiB", "overwrite-4KiB", "overwrite-4KiB-x4", "first-write-4KiB",
+            "first-write-4KiB-x4", "write-flush-4KiB", "snapshot-stall", "bytes", "compressed", "qemu", "restart",
+        ] + checksumNames
     /// Threads of the jobs that have several.
     static let threads = 4
 
@@ -36,12 +37,14 @@ struct ImageJobs {
     let seconds: Double
     let rounds: Int
     let firstWrites: Int
+    /// The bytes of the disk that is opened again.
+    let restartCapacity: Int64
     let show: (String) -> Void
     var results = ImageComparison()
 
     init(
         disks: ImageDisks, qemu: QemuImages?, depths: [Int], seconds: Double, rounds: Int, firstWrites: Int,
-        show: @escaping (String) -> Void
+        restartCapacity: Int64, show: @escaping (String) -> Void
     ) {
         self.disks = disks
         self.qemu = qemu
@@ -49,6 +52,7 @@ struct ImageJobs {
         self.seconds = seconds
         self.rounds = rounds
         self.firstWrites = firstWrites
+        self.restartCapacity = restartCapacity
         self.show = show
     }
 
@@ -63,20 +67,23 @@ struct ImageJobs {
         if isWanted("write-flush-4KiB") { try await flushedWrites() }
         if isWanted("snapshot-stall") { try await stalls() }
         if isWanted("bytes") { try await bytes() }
+        try await checksums(isWanted)
+        if isWanted("compressed") { try await compressed() }
         if isWanted("qemu") { try qemuRatios() }
+        if isWanted("restart") { try restart(capacity: restartCapacity) }
     }
 
-    private func finish(_ job: String) {
+    func finish(_ job: String) {
         for line in results.lines(of: job) { show(line) }
     }
 
-    private func plan(_ operation: ImagePlan.Operation, threads: Int = 1) -> ImagePlan {
+    func plan(_ operation: ImagePlan.Operation, threads: Int = 1) -> ImagePlan {
         ImagePlan(
             operation: operation, blockLength: 4096, pattern: .random, span: disks.span, limit: .seconds(seconds),
             threads: threads)
     }
 
-    private mutating func measure(
+    mutating func measure(
         _ plan: ImagePlan, _ disk: any DiskImage, _ job: String, _ name: String, over base: String? = nil,
         goal: ImageComparison.Goal = .none
     ) async throws {
@@ -297,7 +304,7 @@ struct ImageJobs {
 
     // MARK: Disks
 
-    private func snapshot(_ disk: EpochDiskImage, _ name: String) throws {
+    func snapshot(_ disk: EpochDiskImage, _ name: String) throws {
         _ = try disk.file.snapshot([disk.node], names: [name], time: CalendarTime.current())
     }
 
@@ -306,11 +313,11 @@ struct ImageJobs {
     }
 
     /// Has all that was written confirmed, so that it is overwritten in place: by the flush after the next.
-    private func settle(_ disk: any DiskImage) throws {
+    func settle(_ disk: any DiskImage) throws {
         for _ in 0..<2 { try synchronize(disk) }
     }
 
-    private func close(_ disks: [any DiskImage]) throws {
+    func close(_ disks: [any DiskImage]) throws {
         for disk in disks {
             if let failure = disk.close() { throw Complaint("\(failure)") }
             // The next job needs the room, in memory as well.

@@ -33,6 +33,8 @@ struct ImagePlan: Sendable {
     var flushesEach = false
     /// Whether there is one at the end.
     var flushesAtEnd = false
+    /// Whether what is written is less than half random, and so compressed to less than half.
+    var isCompressible = false
     /// Whether each command's time is noted; that costs a look at the clock.
     var isTimed = false
     var threads = 1

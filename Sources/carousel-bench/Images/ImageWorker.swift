@@ -39,7 +39,10 @@ final class ImageWorker: FileRequestOwner, @unchecked Sendable {
         guard var lease = reactor.pool.lease(capacity: plan.blockLength) else { return fail("no memory") }
         lease.setCount(plan.blockLength)
         var bytes = lease.mutableBytes
-        for offset in stride(from: 0, to: plan.blockLength, by: 8) { bytes.storeBE64(random.next() | 1, at: offset) }
+        for offset in stride(from: 0, to: plan.blockLength, by: 8) {
+            let isRandom = !plan.isCompressible || offset % 64 < 24
+            bytes.storeBE64(isRandom ? random.next() | 1 : 0x2020_2020_2020_2020, at: offset)
+        }
         request.payload.lease = consume lease
         processorBegin = cbench_thread_nanoseconds()
         begin = MonotonicTime.current().nanoseconds

@@ -25,15 +25,19 @@ struct Adopt: AsyncParsableCommand {
         var name: String?
         @Option(help: ArgumentHelp("The length of its blocks: 512 or 4096.", valueName: "bytes"))
         var blockSize = NumberWord(512)
+        @Option(help: "Of an encrypted image, the file with the user's key.", completion: .file())
+        var encryptionKeyFile: String?
+        @Option(help: "Of an encrypted image, the command that writes the user's key.")
+        var encryptionKeyCommand: String?
         @OptionGroup var state: StateOptions
         @OptionGroup var output: OutputOptions
 
         func run() async throws {
-            let answer: JSONValue = try await state.daemon.post(
-                "adopt/disk",
-                DiskAdoption(
-                    image: Adopt.path(image), name: name, blockSize: try blockSize.number(for: "--block-size")
-                ).json)
+            var adoption = DiskAdoption(
+                image: Adopt.path(image), name: name, blockSize: try blockSize.number(for: "--block-size"))
+            adoption.encryptionKeyFile = encryptionKeyFile.map { StateFolder.absolute($0) }
+            adoption.encryptionKeyCommand = encryptionKeyCommand
+            let answer: JSONValue = try await state.daemon.post("adopt/disk", adoption.json)
             try output.show(answer) { Resource<Disk>($0).map(Disk.summary) ?? "the image is adopted" }
         }
     }

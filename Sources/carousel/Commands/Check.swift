@@ -21,7 +21,11 @@ struct CheckCommand: AsyncParsableCommand {
 
     @Argument(help: "Disks, libraries, and cartridges as LIBRARY/BARCODE; everything if left out.")
     var names: [String] = []
-    @Flag(help: "Make an index anew where the data of the cartridge are whole; nothing else is changed.")
+    @Flag(
+        help: """
+            Make an index anew where the data of the cartridge are whole; mend images with snapshots: what cannot be \
+            known any more is lost, and reading it fails. Disks in the image wait meanwhile. Nothing else is changed.
+            """)
     var repair = false
     @Flag(help: "Begin no check; show what the last one has found, so far if it is under way.")
     var last = false

@@ -42,12 +42,13 @@ struct SnapshotList: AsyncParsableCommand {
 
     @Argument(help: "Only those of this disk.")
     var disk: String?
+    @OptionGroup var space: SpaceOption
     @OptionGroup var state: StateOptions
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
         let kind = Snapshot.description
-        let items = try await state.daemon.list(kind, of: disk)
+        let items = try await state.daemon.list(kind, of: disk, filters: space.filters)
         try output.show(JSONValue.object(["items": .array(items)])) { _ in ResourceText.table(items, of: kind) }
     }
 }

@@ -53,6 +53,7 @@ enum KindCommands {
         case Event.description.plural: Own(aliases: [kind.plural], verbs: [.list: EventList.self], usual: .list)
         case Disk.description.plural:
             Own(
+                verbs: [.list: DiskList.self],
                 actions: [
                     Disk.Copy.name: DiskCopy.self, Disk.Export.name: DiskExport.self, Disk.Import.name: DiskImport.self,
                 ], others: [DiskClone.self])

@@ -10,6 +10,8 @@ struct CrashWorkload: Sendable, CustomStringConvertible {
     var layout = DiskLayout(units: 256)
     /// Whether each crash point's opening is crashed too.
     var isDeep = false
+    /// The level at which extents are compressed.
+    var compression: Int?
     let body: @Sendable (FamilyRun) throws -> Void
 
     var description: String { name }
@@ -33,7 +35,7 @@ struct CrashSweep {
 
     /// About `count` crash points; the first fault is thrown.
     mutating func run(_ count: Int) throws {
-        let run = try FamilyRun(workload.layout, seed: seed)
+        let run = try FamilyRun(workload.layout, seed: seed, compression: workload.compression)
         do {
             try workload.body(run)
             try run.verify()

@@ -14,9 +14,26 @@ struct FamilyCrashTests {
         try sweep.run(Self.points)
     }
 
-    @Test("Any subset of the writes of short histories", arguments: 1...(Effort.isFull ? 12 : 3) as ClosedRange<UInt64>)
-    func everySubset(seed: UInt64) throws {
-        let workload = CrashWorkload(name: "a short history", layout: DiskLayout(units: 32)) { run in
+    @Test("The same with compressed extents", arguments: CrashWorkloads.compressed)
+    func crashCompressed(workload: CrashWorkload) throws {
+        var sweep = CrashSweep(workload, seed: 2)
+        try sweep.run(Effort.isFull ? 1500 : 25)
+    }
+
+    @Test("Whatever a crash leaves of a disk with checksums, what was flushed is proved", arguments: CrashWorkloads.all)
+    func crashWithChecksums(workload: CrashWorkload) throws {
+        var workload = workload
+        workload.layout = workload.layout.withChecksums()
+        var sweep = CrashSweep(workload, seed: 2)
+        try sweep.run(Effort.isFull ? 300 : 30)
+    }
+
+    @Test(
+        "Any subset of the writes of short histories", arguments: 1...(Effort.isFull ? 12 : 3) as ClosedRange<UInt64>,
+        [false, true])
+    func everySubset(seed: UInt64, checksums: Bool) throws {
+        let layout = DiskLayout(units: 32).withChecksums(checksums)
+        let workload = CrashWorkload(name: "a short history", layout: layout) { run in
             try run.write(run.head, 0, 20)
             try run.flush()
             try run.write(run.head, 4, 4)

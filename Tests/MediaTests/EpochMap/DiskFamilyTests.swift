@@ -14,9 +14,12 @@ enum FamilyFixture {
         CalendarTime(seconds: seconds) ?? .current()
     }
 
-    static func create(on store: any ByteStore, capacity: Int64 = 8 << 20, blockSize: Int = 512) throws -> DiskFamily {
+    static func create(
+        on store: any ByteStore, capacity: Int64 = 8 << 20, blockSize: Int = 512, compression: Int? = nil
+    ) throws -> DiskFamily {
         try DiskFamily.create(
-            on: store, capacity: capacity, blockSize: blockSize, name: "disk", time: time(), uuid: uuid)
+            on: store, capacity: capacity, blockSize: blockSize, name: "disk", time: time(), uuid: uuid,
+            compression: compression)
     }
 }
 

@@ -137,7 +137,7 @@ struct EpochCodecTests {
         #expect(MapEntry.data(5, birth: 6).rawValue == 0x4000_0000_0500_0006)
         #expect(!MapEntry.nothing.isData && MapEntry(stored: 0) == .nothing)
         #expect(MapEntry(stored: entry.rawValue) == entry)
-        for word in [1, entry.unconfirmed.rawValue, 1 << 63, 3 << 62, 5 << 24] as [UInt64] {
+        for word in [1, entry.unconfirmed.rawValue, 1 << 63 | 1 << 61, 3 << 62 | 1, 5 << 24] as [UInt64] {
             #expect(MapEntry(stored: word) == nil, "\(word)")
         }
     }

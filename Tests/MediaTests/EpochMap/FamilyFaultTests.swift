@@ -27,13 +27,34 @@ struct StoreFault: Sendable, CustomStringConvertible {
 struct FamilyFaultTests {
     @Test("The n-th call fails: nothing is wrong, and what was flushed is there", arguments: StoreFault.all)
     func walk(fault: StoreFault) throws {
-        for scenario in FaultScenario.all {
+        for scenario in FaultScenario.all { try Self.walk(scenario, fault) }
+    }
+
+    @Test(
+        "The n-th call fails of a family with checksums",
+        arguments: [
+            StoreFault(errorNumber: Errno.inputOutput, fromThenOn: false, counting: .all),
+            StoreFault(errorNumber: Errno.noSpace, fromThenOn: true, counting: .changes),
+        ])
+    func walkWithChecksums(fault: StoreFault) throws {
+        for scenario in FaultScenario.all { try Self.walk(scenario, fault, checksums: true) }
+    }
+
+    @Test("The same with compressed extents", arguments: StoreFault.all)
+    func compressedWalk(fault: StoreFault) throws {
+        try Self.walk(.extents, fault, compression: 3)
+    }
+
+    private static func walk(
+        _ scenario: FaultScenario, _ fault: StoreFault, checksums: Bool = false, compression: Int? = nil
+    ) throws {
+        do {
             var number = 1
             while true {
                 if Effort.includes(number, salt: Int(fault.errorNumber)) {
                     let place = "\(scenario.name), call \(number), \(fault)"
                     do {
-                        guard try scenario.run(fault, at: number) else { break }
+                        guard try scenario.run(fault, at: number, checksums, compression: compression) else { break }
                     } catch {
                         throw ProofFailure("\(place): \(error)")
                     }
@@ -51,8 +72,12 @@ struct FaultScenario: Sendable {
     let body: @Sendable (FamilyRun) throws -> Void
 
     /// Does it with the `number`-th call failing; false when there are not that many.
-    func run(_ fault: StoreFault, at number: Int) throws -> Bool {
-        let run = try FamilyRun(DiskLayout(units: 96, growsTo: 120), seed: 1, keepsHistory: false)
+    func run(
+        _ fault: StoreFault, at number: Int, _ checksums: Bool = false, compression: Int? = nil
+    ) throws -> Bool {
+        let run = try FamilyRun(
+            DiskLayout(units: 96, growsTo: 120).withChecksums(checksums), seed: 1, keepsHistory: false,
+            compression: compression)
         try run.write(run.head, 0, 200)
         try run.snapshot(run.head)
         try run.write(run.head, 100, 50)
@@ -77,7 +102,7 @@ struct FaultScenario: Sendable {
             let store = RecordingStore(run.store.afterCrash(choice), keepsHistory: false)
             let family: DiskFamily
             do {
-                family = try DiskFamily.open(store)
+                family = try DiskFamily.open(FamilyCipher.over(store))
             } catch {
                 throw ProofFailure("after a crash (\(choice)) it does not open: \(error)")
             }
@@ -88,6 +113,24 @@ struct FaultScenario: Sendable {
             }
         }
         return hasFailed
+    }
+
+    /// Extents that are written, in part as well, discarded and shared.
+    static let extents = FaultScenario(name: "compressed extents") { run in
+        for round in 0..<2 {
+            run.writeOrPin(run.head, 128 * round, 256)
+            run.tryFlush()
+            run.writeOrPin(run.head, 128 * round + 70, 90)
+            run.discardOrPin(run.head, 128 * round + 5, 60)
+            run.discardOrPin(run.head, 128 * round + 128, 128)
+            if round % 2 == 1 { try run.snapshot(run.head) }
+            run.writeOrPin(run.head, 128 * round + 16, 8)
+            run.tryCheckpoint()
+        }
+        if let snapshot = run.model.snapshots.first { try run.delete(snapshot) }
+        for _ in 0..<3 { try run.mergeStep() }
+        run.tryFlush()
+        try run.rethrowPinFailure()
     }
 
     static let all = [

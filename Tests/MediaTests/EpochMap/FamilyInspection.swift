@@ -1,23 +1,36 @@
 import Bytes
 import Glibc
 import Platform
+import TestSupport
 
 @testable import Media
 
-/// The number that fills a block.
+/// The number that fills a block, or of a block of noise the one that all of its words follow from.
 enum BlockTag {
     /// What the upper 24 bits of each are.
     static let mark: UInt64 = 0xE90C4A
 
+    /// What tags of noise have.
+    static let noise: UInt64 = 1 << 39
+
     static func tag(_ number: UInt64) -> UInt64 { mark << 40 | number }
+
+    private static func isNoise(_ tag: UInt64) -> Bool { tag >> 39 == mark << 1 | 1 }
+
+    /// The words of a block.
+    private static func words(_ tag: UInt64) -> [UInt64] {
+        let count = DiskLayout.blockLength / 8
+        guard isNoise(tag) else { return [UInt64](repeating: tag, count: count) }
+        var random = SeededRandom(seed: tag)
+        return [tag] + (1..<count).map { _ in random.next() }
+    }
 
     /// Blocks that are filled with `tags`.
     static func bytes(_ tags: [UInt64]) -> [UInt8] {
         let wordsOfBlock = DiskLayout.blockLength / 8
         var words = [UInt64](repeating: 0, count: tags.count * wordsOfBlock)
         for (number, tag) in tags.enumerated() where tag != 0 {
-            words.replaceSubrange(
-                number * wordsOfBlock..<(number + 1) * wordsOfBlock, with: repeatElement(tag, count: wordsOfBlock))
+            words.replaceSubrange(number * wordsOfBlock..<(number + 1) * wordsOfBlock, with: Self.words(tag))
         }
         return unsafe words.withUnsafeBytes { unsafe [UInt8]($0) }
     }
@@ -29,9 +42,13 @@ enum BlockTag {
             unsafe tags.withUnsafeMutableBufferPointer { target in
                 for number in 0..<count {
                     let block = unsafe start + number * DiskLayout.blockLength
-                    let isUniform = unsafe memcmp(block, block + 8, DiskLayout.blockLength - 8) == 0
-                    unsafe target[place + number] =
-                        isUniform ? block.loadUnaligned(as: UInt64.self) : FamilyInspection.mixed
+                    let first = unsafe block.loadUnaligned(as: UInt64.self)
+                    let isWhole =
+                        unsafe isNoise(first)
+                        ? words(first).enumerated().allSatisfy { index, word in
+                            unsafe block.loadUnaligned(fromByteOffset: 8 * index, as: UInt64.self) == word
+                        } : memcmp(block, block + 8, DiskLayout.blockLength - 8) == 0
+                    unsafe target[place + number] = isWhole ? first : FamilyInspection.mixed
                 }
             }
         }

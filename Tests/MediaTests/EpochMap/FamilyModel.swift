@@ -20,6 +20,15 @@ struct DiskLayout: Sendable {
     let windows: [Range<Int>]
     /// Blocks of the disk when it is made.
     let capacity: Int
+    /// Whether the family has checksums of data.
+    private(set) var hasChecksums = false
+
+    /// The same of a family that has checksums of data, or has not.
+    func withChecksums(_ hasChecksums: Bool = true) -> DiskLayout {
+        var copy = self
+        copy.hasChecksums = hasChecksums
+        return copy
+    }
 
     /// The whole disk, of so many units, and what it may grow to.
     init(units: Int, growsTo most: Int? = nil) {

@@ -20,10 +20,16 @@ struct FamilyModelTests {
 
     @Test(
         "Any sequence of operations, with commits and openings in between, gives what the model has", arguments: seeds)
-    func sequences(seed: UInt64) throws {
+    func sequences(seed: UInt64) throws { try Self.run(seed: seed, compression: nil) }
+
+    @Test("The same with compressed extents", arguments: Effort.seeds(50, few: 3))
+    func compressedSequences(seed: UInt64) throws { try Self.run(seed: seed, compression: 3) }
+
+    private static func run(seed: UInt64, compression: Int?) throws {
         var random = SeededRandom(seed: seed)
         let store = SimulatedStore()
-        var family = try FamilyFixture.create(on: store, capacity: Int64(Self.units) * 4096)
+        var family = try FamilyFixture.create(
+            on: store, capacity: Int64(Self.units) * 4096, compression: compression)
         var model = Model()
         model.nodes[1] = [UInt8](repeating: 0, count: Self.units)
         model.heads = [1]

@@ -130,25 +130,26 @@ struct FamilyMoves {
 struct FamilySimulation {
     let layout: DiskLayout
     let seed: UInt64
+    let compression: Int?
     let moves: [FamilyMove]
 
-    init(_ layout: DiskLayout, seed: UInt64, count: Int) {
+    init(_ layout: DiskLayout, seed: UInt64, count: Int, compression: Int? = nil) {
         self.layout = layout
+        self.compression = compression
         self.seed = seed
         var random = SeededRandom(seed: seed)
         moves = (0..<count).map { _ in FamilyMove(seed: random.next()) }
     }
 
     /// What fails, if anything, and how many moves it takes.
-    func failure() -> (description: String, count: Int)? { Self.failure(of: moves, layout, seed) }
+    func failure() -> (description: String, count: Int)? { failure(of: moves) }
 
-    private static func failure(
-        of moves: [FamilyMove], _ layout: DiskLayout, _ seed: UInt64, keepsLog: Bool = false
-    ) -> (description: String, count: Int)? {
+    private func failure(of moves: [FamilyMove], keepsLog: Bool = false) -> (description: String, count: Int)? {
         var done = 0
         var run: FamilyRun?
         do {
-            let family = try FamilyRun(layout, seed: seed, keepsHistory: false, keepsLog: keepsLog)
+            let family = try FamilyRun(
+                layout, seed: seed, keepsHistory: false, keepsLog: keepsLog, compression: compression)
             run = family
             let chooser = FamilyMoves(heads: 4, nodes: 12)
             for move in moves {
@@ -179,7 +180,7 @@ struct FamilySimulation {
             while start < moves.count, trials < limit {
                 let shorter = Array(moves[..<start] + moves[min(start + piece, moves.count)...])
                 trials += 1
-                if let next = Self.failure(of: shorter, layout, seed) {
+                if let next = failure(of: shorter) {
                     moves = Array(shorter.prefix(next.count))
                     isShorter = true
                 } else {
@@ -189,7 +190,7 @@ struct FamilySimulation {
             if piece == 1, !isShorter { break }
             piece = max(1, piece / 2)
         }
-        let last = Self.failure(of: moves, layout, seed, keepsLog: true)
+        let last = failure(of: moves, keepsLog: true)
         return "seed \(seed), \(first.count) moves: \(first.description)\n"
             + "with \(moves.count) moves: \(last?.description ?? "not again")"
     }

@@ -34,17 +34,24 @@ final class FamilyRun {
     /// Writes that a full host has made fail.
     private(set) var refusedWrites = 0
     private let keepsLog: Bool
+    /// Whether some writes are of blocks that cannot be compressed, and some of both.
+    private let mixesNoise: Bool
     /// What has failed and may be done all the same. What it made is not known.
     private(set) var doubtful: FamilyChange?
     private var pinFailure: ProofFailure?
 
-    /// A new family.
-    init(_ layout: DiskLayout, seed: UInt64 = 1, keepsHistory: Bool = true, keepsLog: Bool? = nil) throws {
+    /// A new family, with extents compressed at a level or not.
+    init(
+        _ layout: DiskLayout, seed: UInt64 = 1, keepsHistory: Bool = true, keepsLog: Bool? = nil,
+        compression: Int? = nil
+    ) throws {
         self.layout = layout
+        mixesNoise = compression != nil
         store = RecordingStore(keepsHistory: keepsHistory)
         family = try DiskFamily.create(
-            on: store, capacity: Int64(layout.capacity * DiskLayout.blockLength), blockSize: 512, name: "disk",
-            time: Self.time, uuid: (1...16).map { UInt8($0) })
+            on: FamilyCipher.over(store), capacity: Int64(layout.capacity * DiskLayout.blockLength), blockSize: 512,
+            name: "disk", time: Self.time, uuid: (1...16).map { UInt8($0) }, checksums: layout.hasChecksums,
+            compression: compression)
         guard let node = family.nodes.first else { throw ProofFailure("a new family has no node") }
         head = node.number
         model = FamilyModel(layout: layout, head: head, name: "disk")
@@ -56,6 +63,7 @@ final class FamilyRun {
 
     /// Goes on with what a crash has left.
     init(_ family: DiskFamily, _ store: RecordingStore, _ model: FamilyModel, seed: UInt64) {
+        mixesNoise = family.compressionLevel != nil
         layout = model.layout
         self.store = store
         self.family = family
@@ -96,8 +104,10 @@ final class FamilyRun {
     /// The tags of `count` blocks that were never written before.
     func newTags(_ count: Int) -> [UInt64] {
         let tags = (1...UInt64(count)).map { BlockTag.tag(lastTag + $0) }
+        let kind = lastTag / 5 % 3
         lastTag += UInt64(count)
-        return tags
+        guard mixesNoise, kind > 0 else { return tags }
+        return tags.enumerated().map { kind == 1 || $0 % 4 == 0 ? $1 | BlockTag.noise : $1 }
     }
 
     /// Writes new data to `count` blocks from a place on.
@@ -342,7 +352,8 @@ final class FamilyRun {
 
     /// Discards; on a full host only parts of units may fail.
     func discardWithin(_ head: UInt32, _ first: Int, _ count: Int) throws {
-        let unit = DiskLayout.unitBlocks
+        // What is a part of a unit, or of a compressed extent, needs room.
+        let unit = DiskLayout.unitBlocks * (mixesNoise ? EpochFormat.extentUnits : 1)
         guard store.isLimited, layout.block(first) % unit != 0 || count % unit != 0 else {
             return try discard(head, first, count)
         }
@@ -392,7 +403,7 @@ final class FamilyRun {
         note("close", call, .flush, isAcknowledged: code == 0)
         guard code == 0 else { throw ProofFailure("close: \(code)") }
         let opening = store.entryCount
-        family = try DiskFamily.open(store)
+        family = try DiskFamily.open(FamilyCipher.over(store))
         note("open", opening, .nothing)
     }
 
@@ -421,7 +432,7 @@ final class FamilyRun {
     static func open(_ store: RecordingStore) throws -> DiskFamily {
         store.limit(to: 0)
         defer { store.limit(to: nil) }
-        return try DiskFamily.open(store)
+        return try DiskFamily.open(FamilyCipher.over(store))
     }
 
     /// Compares everything with the model.

@@ -14,6 +14,24 @@ struct FamilySimulationTests {
         #expect(simulation.shortestFailure() == nil)
     }
 
+    @Test("The same of a family with checksums", arguments: Effort.seeds(12, few: 4))
+    func operationsWithChecksums(seed: UInt64) {
+        let layout = seed % 4 == 3 ? CrashWorkloads.sparse : DiskLayout(units: seed % 2 == 0 ? 96 : 500, growsTo: 640)
+        let count = Effort.isFull ? 20_000 : 400
+        let simulation = FamilySimulation(layout.withChecksums(), seed: seed &+ 100, count: count)
+        #expect(simulation.shortestFailure() == nil)
+    }
+
+    @Test(
+        "The same with compressed extents",
+        arguments: Effort.seeds(40, few: 6))
+    func compressedOperations(seed: UInt64) {
+        let layout = DiskLayout(units: seed % 2 == 0 ? 96 : 500, growsTo: 640)
+        let simulation = FamilySimulation(
+            layout, seed: seed, count: Effort.isFull ? 20_000 : 400, compression: seed % 3 == 0 ? 1 : 3)
+        #expect(simulation.shortestFailure() == nil)
+    }
+
     @Test("When all but one head is deleted, its blocks are what takes space")
     func space() throws {
         let run = try FamilyRun(DiskLayout(units: 600), keepsHistory: false)

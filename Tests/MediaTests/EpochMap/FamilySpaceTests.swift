@@ -79,6 +79,8 @@ struct FamilySpaceTests {
             for (number, node) in model.nodes where !node.isNameless {
                 let space = try family.space(of: number)
                 #expect(space == model.space(number), "seed \(seed), step \(step), node \(number)")
+                let kept = try family.space(of: number, until: .distantFuture, mayBeOld: false)
+                #expect(kept == model.space(number), "seed \(seed), step \(step), node \(number), kept")
             }
         }
         while try family.mergeStep() {}
@@ -139,7 +141,7 @@ struct FamilySpaceTests {
         // A leaf of each region, the others of the head, and the pages above them.
         #expect(store.callCount <= 600 + 100 + 8, "\(store.callCount) pages")
         #expect(try opened.space(of: 1) == DiskFamily.NodeSpace(mapped: 1200, unique: 100))
-        for limit in [0, 1, 7, 300] {
+        for limit in [0, 1, 7, 200] {
             var calls = 0
             let space = try opened.space(of: node) {
                 calls += 1
@@ -157,5 +159,44 @@ struct FamilySpaceTests {
         try family.resize(1, to: 1 << 42)
         #expect(family.fill(1, 1, at: (1 << 42) - 8192, count: 8192) == .done(8192))
         #expect(try family.space(of: 1) == DiskFamily.NodeSpace(mapped: 2, unique: 2))
+    }
+
+    @Test("What was counted of snapshots is not counted again, and what was begun goes on")
+    func kept() throws {
+        let store = RecordingStore(keepsHistory: false)
+        let family = try FamilyFixture.create(on: store, capacity: 2 << 30)
+        for region in 0..<600 {
+            #expect(family.fill(1, 1, at: Int64(region) << 21, count: 8192) == .done(8192))
+        }
+        for name in ["a", "b", "c"] {
+            #expect(family.fill(1, 2, at: 0, count: 4096) == .done(4096))
+            _ = try family.snapshot([1], names: [name], time: FamilyFixture.time())
+        }
+        #expect(family.close() == 0)
+        let opened = try DiskFamily.open(store)
+        #expect(try opened.space(of: 2, until: MonotonicTime(nanoseconds: 0)) == nil)
+        var walk = DiskFamily.SpaceWalk()
+        var calls = 0
+        while try !opened.count(
+            2, &walk,
+            {
+                calls += 1; return calls % 8 == 0
+            })
+        {}
+        #expect(walk.space == DiskFamily.NodeSpace(mapped: 1200, unique: 1))
+        store.fail(at: nil, 0, counting: .all)
+        #expect(try opened.space(of: 2, until: .distantFuture) == walk.space)
+        let first = store.callCount
+        #expect(try opened.space(of: 3, until: .distantFuture) == DiskFamily.NodeSpace(mapped: 1200, unique: 1))
+        // The page of level 1 in which they differ, and those above: the others are the same, and remembered.
+        #expect(store.callCount - first < 300, "\(store.callCount - first) pages")
+        let second = store.callCount
+        #expect(try opened.space(of: 3, until: MonotonicTime(nanoseconds: 0))?.mapped == 1200)
+        #expect(store.callCount == second, "a snapshot between two has it for ever")
+        #expect(try opened.space(of: 4, until: .distantFuture)?.unique == 0)
+        #expect(opened.fill(1, 3, at: 0, count: 4096) == .done(4096))
+        #expect(try opened.space(of: 4, until: .distantFuture, mayBeOld: false)?.unique == 1)
+        #expect(try opened.space(of: 1, until: .distantFuture, mayBeOld: false)?.unique == 1)
+        #expect(throws: FamilyError.noNode(9)) { try opened.space(of: 9, until: .distantFuture) }
     }
 }

@@ -5,6 +5,18 @@ import Testing
 
 @testable import Media
 
+/// The images that there are.
+enum GoldenKind: String, CaseIterable {
+    case closed, open, compressed
+    case checksumsClosed = "checksums-closed"
+    case checksumsOpen = "checksums-open"
+
+    var name: String { "epoch-map-1-\(rawValue).txt" }
+    var isClosed: Bool { self == .closed || self == .checksumsClosed }
+    var hasChecksums: Bool { self == .checksumsClosed || self == .checksumsOpen }
+    var compression: Int? { self == .compressed ? 3 : nil }
+}
+
 /// Images that former versions of the program have written, which every version reads: `Media/golden`. A new version of
 /// the format gets new ones beside them, which `CAROUSEL_WRITE_GOLDEN=1` makes of the present program.
 @Suite("Golden images of disks with snapshots")
@@ -14,9 +26,9 @@ struct GoldenImageTests {
 
     @Test(
         "Every golden image is read as it was written",
-        arguments: ["epoch-map-1-closed.txt", "epoch-map-1-open.txt"])
-    func read(name: String) throws {
-        let golden = try GoldenImage(name: name)
+        arguments: GoldenKind.allCases)
+    func read(kind: GoldenKind) throws {
+        let golden = try GoldenImage(name: kind.name)
         let store = RecordingStore(golden.image, keepsHistory: false)
         let family = try DiskFamily.open(store)
         let found = GoldenImage.nodes(of: family, Self.layout)
@@ -25,21 +37,24 @@ struct GoldenImageTests {
             let difference = node.blocks.indices.first { node.blocks[$0] != expected.blocks[$0] }
             #expect(difference == nil, "first block that differs of node \(node.number)")
         }
-        #expect(family.check().isEmpty)
+        #expect(FamilyFile(store: store, family: family, path: kind.name).check().isEmpty)
+        #expect(family.compressionLevel == kind.compression)
         #expect(golden.nodes.count > 4)
         #expect(golden.nodes.contains { $0.blocks.contains { $0 != 0 } })
     }
 
     /// Writes `count` blocks that are all the same, so that the text is short.
     private func fill(_ run: FamilyRun, _ head: UInt32, _ first: Int, _ count: Int) throws {
-        try run.write(head, first, [UInt64](repeating: run.newTags(1)[0], count: count))
+        try run.write(head, first, [UInt64](repeating: run.newTags(1)[0] & ~BlockTag.noise, count: count))
     }
 
     @Test("Golden images are written", .enabled(if: writes))
     func write() throws {
         try FileManager.default.createDirectory(at: GoldenImage.folder, withIntermediateDirectories: true)
-        for isClosed in [true, false] {
-            let run = try FamilyRun(Self.layout, keepsHistory: false)
+        for kind in GoldenKind.allCases {
+            let isClosed = kind.isClosed
+            let run = try FamilyRun(
+                Self.layout.withChecksums(kind.hasChecksums), keepsHistory: false, compression: kind.compression)
             try fill(run, run.head, 0, 200)
             let first = try run.snapshot(run.head)
             for unit in 0..<8 { try fill(run, run.head, 24 * unit, 5 + unit) }
@@ -64,8 +79,7 @@ struct GoldenImageTests {
             if isClosed { try run.reopen() }
             if isClosed, run.family.close() != 0 { throw ProofFailure("it does not close") }
             let text = GoldenImage.text(run.store.content, nodes)
-            let name = isClosed ? "epoch-map-1-closed.txt" : "epoch-map-1-open.txt"
-            try text.write(to: GoldenImage.folder.appending(path: name), atomically: true, encoding: .utf8)
+            try text.write(to: GoldenImage.folder.appending(path: kind.name), atomically: true, encoding: .utf8)
         }
     }
 }

@@ -136,7 +136,7 @@ struct RollbackTests {
             #expect(try disk.write(0, 64, 2) == .done)
             #expect(try disk.synchronize() == .done)
             store.failSynchronizations(Errno.inputOutput)
-            #expect(throws: FamilyError.dataLost(.device(Errno.inputOutput))) {
+            #expect(throws: FamilyError.uncertain(.device(Errno.inputOutput))) {
                 try disk.image.rollBack(to: snapshot, keeping: "kept", time: time)
             }
             store.stopFailing()

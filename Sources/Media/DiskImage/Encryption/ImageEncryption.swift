@@ -11,41 +11,41 @@ struct ImageEncryption: Sendable {
     var checkPlace: @Sendable () -> Int32 = { 0 }
 }
 
-/// Erasing by forgetting the key.
-extension RawDiskImage {
-    public var isEncrypted: Bool { encryption != nil }
-
-    public var keyIdentity: FileStatus.Identity? { encryption?.keyIdentity }
-
+extension ImageEncryption {
     /// A new key durably in the place of the old one, of which nothing stays; then in memory, between two transfers.
-    public func replaceMediaKey() -> MediaFailure? {
-        guard let encryption else { return .device(Errno.notSupported) }
-        if let loss { return loss }
+    /// Whether there is a new one, and 0 or an error number: then the old one may be there too, and where nobody knows
+    /// which one counts transfers fail from now on.
+    func replaceMediaKey() -> (isNew: Bool, code: Int32) {
+        switch keyFile.replaceMediaKey() {
+        case .replaced(let key):
+            store.replaceKey(by: key, isSettled: true)
+            return (true, 0)
+        case .incomplete(let key, let code):
+            // It counts at the next opening, so it counts now.
+            store.replaceKey(by: key)
+            return (true, code)
+        case .kept(let code): return (false, code)
+        case .unknown(let code):
+            store.refuseTransfers()
+            return (false, code)
+        }
+    }
+}
+
+extension DurableStore {
+    /// What comes before a new key of `encryption`; nil, or why there can be none.
+    func prepareMediaKeyReplacement(of encryption: ImageEncryption) -> MediaFailure? {
+        if let loss = losses.failure { return loss }
         // A file that the next opening does not find would take the new key with it.
         let displacement = encryption.checkPlace()
         guard displacement == 0 else { return MediaFailure(errorNumber: displacement) }
         // From now on the key file may be of this generation or the next one, which is what the note says.
-        let refusal = keepKeyMark()
-        guard refusal == 0 else { return MediaFailure(errorNumber: refusal) }
-        switch encryption.keyFile.replaceMediaKey() {
-        case .replaced(let key):
-            encryption.store.replaceKey(by: key, isSettled: true)
-            // And now of the next one only.
-            return MediaFailure.of(keepKeyMark())
-        case .incomplete(let key, let code):
-            // It counts at the next opening, so it counts now.
-            encryption.store.replaceKey(by: key)
-            return MediaFailure(errorNumber: code)
-        case .kept(let code): return MediaFailure(errorNumber: code)
-        case .unknown(let code):
-            encryption.store.refuseTransfers()
-            return MediaFailure(errorNumber: code)
-        }
+        return MediaFailure.of(keepKeyMark(of: encryption))
     }
 
     /// Has the image's note say that no key file of an older generation than the present one is its own, durably, when
     /// the present one is durable in both copies; 0 or an error number. It waits for the devices.
-    func keepKeyMark() -> Int32 {
+    func keepKeyMark(of encryption: ImageEncryption?) -> Int32 {
         guard let keyFile = encryption?.keyFile else { return 0 }
         let previous: [UInt8]?
         do throws(SystemError) { previous = try store.note(.encryption) } catch { return error.code }
@@ -53,6 +53,22 @@ extension RawDiskImage {
         guard previous != mark else { return 0 }
         let code = keyFile.settle()
         return code == 0 ? keep(mark, insteadOf: previous, as: .encryption) : code
+    }
+}
+
+/// Erasing by forgetting the key.
+extension RawDiskImage {
+    public var isEncrypted: Bool { encryption != nil }
+
+    public var keyIdentity: FileStatus.Identity? { encryption?.keyIdentity }
+
+    public func replaceMediaKey() -> MediaFailure? {
+        guard let encryption else { return .device(Errno.notSupported) }
+        if let refusal = prepareMediaKeyReplacement(of: encryption) { return refusal }
+        let (_, code) = encryption.replaceMediaKey()
+        guard code == 0 else { return MediaFailure(errorNumber: code) }
+        // And now of the next one only.
+        return MediaFailure.of(keepKeyMark(of: encryption))
     }
 
     public func endMediaKeyReplacement() { encryption?.store.showContent() }

@@ -51,11 +51,13 @@ struct CheckpointWriter: ~Copyable {
     /// the caller calls `abandon`.
     mutating func writeMap(
         _ root: UnitPointer, levels: Int, newLevels: Int, birth: UInt32, protection: Protection,
+        units: UInt64 = .max,
         _ body: (inout PageTreeWriter, inout PageSink) throws(EpochFault) -> Void
     ) throws(EpochFault) -> UnitPointer {
         let tree = PageTree(reader: reader, root: root, levels: levels, isMap: true)
         var writer = PageTreeWriter(
-            tree, levels: newLevels, birth: birth, protection: protection, allocator: allocator, hint: hint)
+            tree, levels: newLevels, birth: birth, protection: protection, allocator: allocator, hint: hint,
+            units: units)
         try body(&writer, &sink)
         let root = try writer.finish(&sink)
         hint = writer.lastUnit
@@ -129,11 +131,14 @@ struct CheckpointWriter: ~Copyable {
 
     private mutating func writeNodes(_ nodes: NodeTable) throws(EpochFault) -> (UnitPointer, Int) {
         let levels = max(nodes.levels, former.nodeTableLevels)
+        let isDamaged = dropDamagedTable()
         var writer = PageTreeWriter(
-            PageTree(reader: reader, root: former.nodeTable, levels: former.nodeTableLevels, isMap: false),
+            PageTree(
+                reader: reader, root: isDamaged ? .nothing : former.nodeTable, levels: former.nodeTableLevels,
+                isMap: false),
             levels: levels, birth: birth, protection: nil, allocator: allocator, hint: hint)
         var page = [UInt8](repeating: 0, count: EpochFormat.unitLength)
-        for leaf in nodes.dirtyLeaves.sorted() {
+        for leaf in isDamaged ? Array(0..<nodes.leafCount) : nodes.dirtyLeaves.sorted() {
             if page.modifyBytes({ nodes.encode(leaf: leaf, into: &$0) }) {
                 try writer.put(UInt64(leaf), page: page.rawSpan, &sink)
             } else {
@@ -145,6 +150,26 @@ struct CheckpointWriter: ~Copyable {
         return (root, levels)
     }
 
+    /// Whether a page above the leaves of the node table is damaged. All that the table has is in memory, so it is
+    /// written anew then; the pages that are still known are dropped.
+    private func dropDamagedTable() -> Bool {
+        var known: [UnitPointer] = []
+        var isDamaged = false
+        func visit(_ pointer: UnitPointer, _ level: Int) {
+            guard pointer.kind == .page else { return }
+            known.append(pointer)
+            guard level > 0 else { return }
+            do throws(EpochFault) {
+                for next in try reader.page(pointer, level: level, isMap: false).pointers { visit(next, level - 1) }
+            } catch {
+                if error.isDamagedPage { isDamaged = true }
+            }
+        }
+        visit(former.nodeTable, former.nodeTableLevels)
+        guard isDamaged else { return false }
+        for pointer in known { _ = allocator.dropPage(pointer.unit) }
+        return true
+    }
 }
 
 extension EpochSuperblock {

@@ -13,11 +13,12 @@ extension CheckpointWriter {
             let levels = NodeRecord.levels(capacity: layer.capacity)
             let pointer = try writeMap(
                 root.pointer, levels: root.levels, newLevels: levels, birth: layer.birth,
-                protection: captured.protection
+                protection: captured.protection, units: EpochFormat.logicalUnits(capacity: layer.capacity)
             ) { writer, sink throws(EpochFault) in
                 for (region, leaf) in layer.regions.sorted(by: { $0.key < $1.key }) {
                     switch leaf.summary(count: layer.unitsInRegion(region)) {
                     case .some(.nothing): try writer.put(region, .nothing, &sink)
+                    case .some(.lost): try writer.put(region, .lost, &sink)
                     case .some(let first): try writer.put(region, .run(first.unit, birth: first.birth), &sink)
                     case nil:
                         page.modifyBytes { leaf.store(to: &$0) }

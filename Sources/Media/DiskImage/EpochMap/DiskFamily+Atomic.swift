@@ -34,16 +34,26 @@ extension DiskFamily {
         guards.exclude(range)
         defer { guards.endExcluding(range) }
         try checkFailure()
-        try makeRoom(records: piece.units.count, isReserved: false)
-        let content = try wholeUnits(head, piece, bytes)
+        try makeRoom(records: piece.units.count + 2 * EpochFormat.extentUnits, isReserved: false)
+        var (piece, content) = (piece, [UInt8]())
+        if let whole = try wholeExtents(head, piece, bytes) {
+            (piece, content) = whole
+        } else {
+            content = try wholeUnits(head, piece, bytes)
+        }
         var versions = NewVersions()
         do throws(EpochFault) {
+            try compressAtomically(head, piece, content, &versions)
+            let logical = piece.units
             var done = 0
             var hint = UInt64.max
-            while done < piece.units.count {
-                guard let run = units.allocate(UInt64(piece.units.count - done), near: hint) else {
-                    throw .limit(.physicalUnits)
+            while done < logical.count {
+                let missing = versions.missing(logical.lowerBound + UInt64(done)..<logical.upperBound)
+                guard missing > 0 else {
+                    done += 1
+                    continue
                 }
+                guard let run = units.allocate(missing, near: hint) else { throw .limit(.physicalUnits) }
                 versions.runs.append(run)
                 let start = done * EpochFormat.unitLength
                 let part = content.rawSpan.extracting(start..<start + run.count * EpochFormat.unitLength)
@@ -52,7 +62,8 @@ extension DiskFamily {
                 case .wouldBlock: throw .device(Errno.wouldBlock)
                 case .failed(let code): throw .device(code)
                 }
-                versions.add(piece.units.lowerBound + UInt64(done), run, CRC32C.checksum(part))
+                try checksums?.put(part, at: run.lowerBound)
+                versions.add(logical.lowerBound + UInt64(done), run, CRC32C.checksum(part))
                 done += run.count
                 hint = run.upperBound
             }

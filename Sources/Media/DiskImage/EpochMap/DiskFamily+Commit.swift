@@ -62,11 +62,11 @@ extension DiskFamily {
         guard failureCode == 0 else { return }
         let target = shared.withLock { $0.state.reserveUnits }
         var missing = units.refillReserve(to: target)
-        while missing > 0, let run = units.allocate(missing, near: .max) {
+        while missing > 0, let run = units.allocateReserve(missing) {
             let length = Int64(run.count) << Int64(EpochFormat.unitShift)
             let code = store.reserve(at: EpochFormat.offset(ofUnit: run.lowerBound), length: length)
             guard code == 0 else {
-                units.giveBack(written: run)
+                units.giveBack(reserve: run)
                 return
             }
             units.addReserve(allocated: run)
@@ -183,7 +183,7 @@ extension DiskFamily {
                 let code = store.punchHole(at: first, length: end - first)
                 isPossible = code != Errno.notSupported
             }
-            _ = units.giveBack(run)
+            units.giveBack(punched: run)
         }
     }
 

@@ -6,7 +6,7 @@ internal import Synchronization
 extension DiskFamily {
     /// Units that are discarded at a time: eight regions, 16 MiB.
     static let discardUnits: UInt64 = 4096
-    private static let zeros = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+    private static let zeros = [UInt8](repeating: 0, count: EpochFormat.extentLength)
 
     /// Makes bytes of a head, whole sectors of 512 inside of it, zeros that need no storage; durable after a `flush`.
     /// Of units that are discarded in part, the part is overwritten with zeros. It may wait.
@@ -62,33 +62,66 @@ extension DiskFamily {
         _ head: LiveHead, _ units: Range<UInt64>, capacity: UInt64
     ) throws(EpochFault) -> Bool {
         var first = units.lowerBound
+        var isFull = false
         while first < units.upperBound {
-            let end = min(units.upperBound, (first / Self.discardUnits + 1) * Self.discardUnits)
-            guard try discardPiece(head, first..<end, capacity: capacity) else { return false }
+            let end = endOfPiece(first, units.upperBound)
+            switch try discardPiece(head, first..<end, capacity: capacity) {
+            case .done: break
+            case .grown: return false
+            case .cutsExtent:
+                let unitLength = EpochFormat.unitLength
+                let part = Self.zeros.rawSpan.extracting(0..<Int(end - first) * unitLength)
+                if case .failed(let code) = write(head.number, part, at: Int64(first) * Int64(unitLength)) {
+                    // What is discarded as a whole needs no room.
+                    guard code == Errno.noSpace else { throw .device(code) }
+                    isFull = true
+                }
+            }
             first = end
         }
         maintainIfNeeded()
+        if isFull { throw .device(Errno.noSpace) }
         return true
+    }
+
+    /// Where a piece ends that begins with a unit. Where extents may be compressed, parts of them are pieces of their
+    /// own.
+    private func endOfPiece(_ first: UInt64, _ limit: UInt64) -> UInt64 {
+        let end = min(limit, (first / Self.discardUnits + 1) * Self.discardUnits)
+        guard compression != nil else { return end }
+        let length = UInt64(EpochFormat.extentUnits)
+        let whole = EpochFormat.extentStart(end)
+        return first % length == 0 && whole > first ? whole : min(end, EpochFormat.extentStart(first) + length)
+    }
+
+    /// How discarding a piece has ended.
+    private enum Discarded {
+        case done
+        /// Nothing is done: the disk has grown.
+        case grown
+        /// Nothing is done: it is a part of a compressed extent, which is written as a whole.
+        case cutsExtent
     }
 
     private func discardPiece(
         _ head: LiveHead, _ units: Range<UInt64>, capacity: UInt64
-    ) throws(EpochFault) -> Bool {
+    ) throws(EpochFault) -> Discarded {
         try checkFailure()
         let range = UnitGuards.Range(head: head.number, units: units)
         guards.exclude(range)
         defer { guards.endExcluding(range) }
         // Nobody writes to what the disk has more of the last unit before the guards are given back.
         let isPartial = units.upperBound << UInt64(EpochFormat.unitShift) > capacity
-        guard !isPartial || head.capacity.load(ordering: .acquiring) == capacity else { return false }
+        guard !isPartial || head.capacity.load(ordering: .acquiring) == capacity else { return .grown }
+        if try cutsExtent(head, units) { return .cutsExtent }
         let runs = try mappedRuns(head, units)
-        guard !runs.isEmpty else { return true }
+        guard !runs.isEmpty else { return .done }
         try makeRoom(records: runs.count, isReserved: true)
         let records = runs.map { run in
             JournalRecord.nothing(head: head.number, first: run.lowerBound, count: UInt32(clamping: run.count))
         }
         try append(records, to: head, isReserved: true)
-        return true
+        return .done
     }
 
     /// The parts of `units`, region by region, that hold anything.

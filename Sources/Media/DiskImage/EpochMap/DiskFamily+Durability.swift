@@ -25,6 +25,13 @@ extension DiskFamily {
         journal.withLock { _ in }
     }
 
+    /// Everything that writes fails with this error number from now on, unless it does with another one already.
+    func fail(_ code: Int32) {
+        synchronization.withLock { _ in
+            if failureCode == 0 { failure.store(code, ordering: .sequentiallyConsistent) }
+        }
+    }
+
     /// Calls `body`, which synchronises the file and gives 0 or an error number, when no other synchronisation goes on;
     /// not at all after one that has failed, whose error number it gives. A failure is for ever.
     ///

@@ -159,6 +159,7 @@ extension DiskFamily {
 extension FamilyState {
     /// The entries that a record made, as far as they still are there, need no frame any more.
     func confirm(_ record: JournalRecord) {
+        if case .extent = record { return confirmExtent(record) }
         guard case .data(let number, let first, let unit, let count, _) = record, let live = head(number)?.live else {
             return
         }

@@ -7,9 +7,13 @@ extension DiskFamily {
     ///
     /// What was acknowledged before the call is in them, what begins after it is not; of writes that go on meanwhile,
     /// any sectors.
+    ///
+    /// `uuid` is that of the snapshot somewhere else whose content the only one has; each has its own otherwise.
     public func snapshot(
-        _ heads: [UInt32], names: [String], time: CalendarTime
+        _ heads: [UInt32], names: [String], time: CalendarTime, uuid: [UInt8]? = nil
     ) throws(FamilyError) -> [UInt32] {
+        precondition(uuid == nil || heads.count == 1, "a content is that of one snapshot")
+        if let uuid, uuid.count != EpochFormat.uuidLength { throw .invalidUUID }
         precondition(heads.count == names.count, "each snapshot has a name")
         for name in names { try Self.check(name) }
         for (index, head) in heads.enumerated() where heads[..<index].contains(head) { throw .repeated(head) }
@@ -20,7 +24,8 @@ extension DiskFamily {
             return heads.enumerated().map { index, head in
                 let number = shared.state.nextNode + UInt32(index)
                 return (
-                    .snapshot(head: head, number: number, time: time, uuid: nodeUUID(number), name: names[index]),
+                    .snapshot(
+                        head: head, number: number, time: time, uuid: uuid ?? nodeUUID(number), name: names[index]),
                     number
                 )
             }
@@ -178,7 +183,13 @@ extension DiskFamily {
 
     private func finish() throws(FamilyError) {
         let code = flush()
-        if code != 0 { throw FamilyError(code: code) }
+        guard code == 0 else {
+            // The closing commit has it.
+            if code == Errno.cancelled { throw .failed(code) }
+            // It is done in memory, and a frame may have it or not: no state is known any more to be the durable one.
+            fail(code)
+            throw .uncertain(MediaFailure(errorNumber: code))
+        }
         maintainIfNeeded()
     }
 }

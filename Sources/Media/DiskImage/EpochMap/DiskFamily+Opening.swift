@@ -4,9 +4,21 @@ internal import Synchronization
 
 /// Making and opening a family.
 extension DiskFamily {
-    /// Makes a family of one head without data in an empty store.
+    /// Makes a family of one head without data in an empty store, with `checksums` of data or without. `compression`:
+    /// the level of zstd at which extents are compressed, 1 to 19; nil when they are not.
     public static func create(
-        on store: any ByteStore, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8]
+        on store: any ByteStore, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8],
+        checksums: Bool = false, compression: Int? = nil
+    ) throws(FamilyError) -> DiskFamily {
+        try create(
+            on: store, capacity: capacity, blockSize: blockSize, name: name, time: time, uuid: uuid,
+            checksums: checksums, compression: compression, number: 1, nextNode: 2, grace: Grace())
+    }
+
+    /// The same with the number of the head and of the next node, and those who look into maps counted in `grace`.
+    static func create(
+        on store: any ByteStore, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8],
+        checksums: Bool, compression: Int?, number: UInt32, nextNode: UInt32, grace: Grace
     ) throws(FamilyError) -> DiskFamily {
         guard blockSize == 512 || blockSize == 4096 else { throw .invalidBlockSize(blockSize) }
         guard capacity > 0, UInt64(capacity) <= EpochFormat.maximumCapacity, capacity % Int64(blockSize) == 0 else {
@@ -14,25 +26,28 @@ extension DiskFamily {
         }
         guard (1...EpochFormat.nameLimit).contains(name.utf8.count) else { throw .invalidName }
         guard uuid.count == EpochFormat.uuidLength else { throw .invalidUUID }
+        if let compression, !ZstdContext.levels.contains(compression) { throw .invalidCompression(compression) }
         let units = EpochFormat.journalUnits(capacity: UInt64(capacity))
-        let superblock = EpochSuperblock.beforeFirst(uuid: uuid, journalUnits: units)
+        var superblock = EpochSuperblock.beforeFirst(uuid: uuid, journalUnits: units)
+        superblock.hasChecksums = checksums
+        superblock.compressionLevel = compression ?? 0
         let erased = EpochSuperblock.eraseCopies(store)
         guard erased == 0 else { throw FamilyError(code: erased) }
         let length = Int64(units) << Int64(EpochFormat.unitShift)
         let code = store.reserve(at: EpochFormat.offset(ofUnit: EpochFormat.journalStart), length: length)
         guard code == 0 || code == Errno.notSupported else { throw FamilyError(code: code) }
-        var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
+        var map = FreeMap(limit: EpochFormat.physicalUnitLimit, areas: superblock.checksumAreas)
         let isEmpty = map.adopt(0..<superblock.firstPoolUnit)
         precondition(isEmpty, "a new map is empty")
-        let grace = Grace()
         let state = FamilyState(
             memory: MapMemory(grace: grace), heads: LiveHeads(grace: grace), units: UnitAllocator(map), epoch: 1,
-            nextNode: 2)
+            nextNode: nextNode, isCopied: checksums)
+        state.hasExtents = compression != nil
         do throws(EpochFault) {
             try state.addFirst(
                 NodeRecord(
-                    number: 1, parent: 0, epoch: 0, kind: .head, capacity: UInt64(capacity), blockSize: blockSize,
-                    time: time, uuid: Self.uuid(of: 1, in: uuid), name: name))
+                    number: number, parent: 0, epoch: 0, kind: .head, capacity: UInt64(capacity), blockSize: blockSize,
+                    time: time, uuid: Self.uuid(of: number, in: uuid), name: name))
         } catch {
             throw FamilyError(error)
         }
@@ -63,12 +78,13 @@ extension DiskFamily {
         _ store: any ByteStore, _ superblock: EpochSuperblock, _ grace: Grace
     ) throws(FamilyError) -> DiskFamily {
         do throws(EpochFault) {
-            let reader = PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit)
-            var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
-            let freeMap = try FreeMapTree.read(superblock, reader, into: &map)
+            let reader = PageReader(store, superblock)
+            var map = FreeMap(limit: EpochFormat.physicalUnitLimit, areas: superblock.checksumAreas)
+            let freeMap = try readFreeMap(superblock, reader, &map)
             let state = FamilyState(
                 memory: MapMemory(grace: grace), heads: LiveHeads(grace: grace), units: UnitAllocator(map),
-                epoch: superblock.epoch, nextNode: superblock.nextNode)
+                epoch: superblock.epoch, nextNode: superblock.nextNode, isCopied: superblock.hasChecksums)
+            state.hasExtents = superblock.compressionLevel > 0
             state.load(try NodeTable.read(superblock, reader))
             state.units.beginReplay()
             let survey = try JournalScan.survey(store, superblock)
@@ -83,8 +99,24 @@ extension DiskFamily {
             state.units.endReplay(lastFrame: ring.end.sequence - 1)
             state.units.addReserve(opened.reserve)
             return family(store, opened, state, ring, freeMap, replayed)
+        } catch .damaged(.journal(let unit, let sequence)) {
+            let damage = EpochDamage.journal(unit: unit, sequence: sequence)
+            throw .damaged("\(damage); 'carousel check DISK --repair' says what it had")
+        } catch .damaged(.freeMap) {
+            throw .damaged("the free map is damaged; 'carousel check DISK --repair' makes it anew from the maps")
         } catch {
             throw FamilyError(error)
+        }
+    }
+
+    private static func readFreeMap(
+        _ superblock: EpochSuperblock, _ reader: PageReader, _ map: inout FreeMap
+    ) throws(EpochFault) -> FreeMapTree {
+        do throws(EpochFault) {
+            return try FreeMapTree.read(superblock, reader, into: &map)
+        } catch {
+            // All of it can be made of the maps.
+            throw error.isDamagedPage ? .damaged(.freeMap) : error
         }
     }
 
@@ -117,9 +149,9 @@ extension DiskFamily {
             unconfirmed: replayed?.unconfirmed ?? [])
         return DiskFamily(
             store: store, uuid: superblock.uuid, memory: state.memory,
-            pages: PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit),
+            pages: PageReader(store, superblock),
             shared: Shared(state: state, records: records),
-            heads: state.heads,
+            heads: state.heads, compression: ExtentCodec(superblock),
             journal: JournalWriter(ring: ring, superblock, confirmed: replayed?.survey.confirmed ?? 0),
             maintenance: Maintenance(superblock: superblock, freeMap: freeMap))
     }

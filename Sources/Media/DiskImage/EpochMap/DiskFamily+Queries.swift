@@ -5,7 +5,7 @@ internal import Synchronization
 extension DiskFamily {
     /// Units in succession that all hold data, or all hold nothing.
     public struct UnitRun: Equatable, Sendable {
-        /// Whether they hold data.
+        /// Whether they hold data, or did: what is lost counts.
         public let isMapped: Bool
         /// The unit behind the last one.
         public let end: UInt64
@@ -86,10 +86,10 @@ extension DiskFamily {
         let regionEnd = min(view.units, (region + 1) * Self.regionLength)
         let content = try content(of: region, in: number)
         if case .uniform(let entry) = content {
-            Self.add(entry.isData, to: &runs, end: regionEnd)
+            Self.add(entry != .nothing, to: &runs, end: regionEnd)
         } else {
             for place in unit..<regionEnd {
-                Self.add(content[Int(place % Self.regionLength)].isData, to: &runs, end: place + 1)
+                Self.add(content[Int(place % Self.regionLength)] != .nothing, to: &runs, end: place + 1)
             }
         }
         return regionEnd
@@ -161,8 +161,8 @@ extension DiskFamily {
         )
         for unit in units {
             let index = Int(unit % Self.regionLength)
-            let own = unit < views.0.units ? contents.0[index].confirmed : .nothing
-            let other = unit < views.1.units ? contents.1[index].confirmed : .nothing
+            let own = unit < views.0.units ? contents.0.version(index) : .nothing
+            let other = unit < views.1.units ? contents.1.version(index) : .nothing
             guard own != other else { continue }
             if let last = ranges.last, last.upperBound == unit {
                 ranges[ranges.count - 1] = last.lowerBound..<unit + 1

@@ -66,7 +66,9 @@ extension DiskFamily {
                 var nothing = MutableRawSpan()
                 let result = store.read(
                     header: &nothing, into: &lease, at: done, count: run.count, offset: place, mode: .cached)
-                guard result == .done(run.count) else { return .wouldBlock }
+                guard result == .done(run.count),
+                    checksums?.isProved(lease.bytes.extracting(done..<done + run.count), at: place) ?? true
+                else { return .wouldBlock }
             } else {
                 if lease.count < done + run.count { lease.setCount(done + run.count) }
                 var bytes = lease.mutableBytes
@@ -84,7 +86,7 @@ extension DiskFamily {
         let length = EpochFormat.unitLength
         let inside = Int(truncatingIfNeeded: begin & UInt64(length - 1))
         var unit = begin >> UInt64(EpochFormat.unitShift)
-        guard let first = cursor.entry(unit, of: head.map), isReadable(first) else { return nil }
+        guard let first = cursor.entry(unit, of: head.map), isReadable(first), !first.isCompressed else { return nil }
         var run = Run(
             place: first.isData ? EpochFormat.offset(ofUnit: first.unit) + Int64(inside) : nil,
             count: min(limit, length - inside))
@@ -92,7 +94,9 @@ extension DiskFamily {
         while run.count < limit {
             unit += 1
             expected = expected.following(1)
-            guard let entry = cursor.entry(unit, of: head.map), isReadable(entry) else { return nil }
+            guard let entry = cursor.entry(unit, of: head.map), isReadable(entry), !entry.isCompressed else {
+                return nil
+            }
             guard entry.isData == first.isData, !entry.isData || entry.unit == expected.unit else { break }
             run.count = min(limit, run.count + length)
         }
@@ -102,7 +106,7 @@ extension DiskFamily {
     /// Whether an entry says what may be read: after a loss the lane finds out.
     @inline(__always)
     private func isReadable(_ entry: MapEntry) -> Bool {
-        entry.isConfirmed || failure.load(ordering: .relaxed) == 0
+        !entry.isLost && (entry.isConfirmed || failure.load(ordering: .relaxed) == 0)
     }
 
     // MARK: Writing
@@ -119,6 +123,7 @@ extension DiskFamily {
             bytes.byteCount > 0
         else { return .wouldBlock }
         let piece = Piece(offset: UInt64(offset), count: bytes.byteCount)
+        guard mayOverwriteFirst(piece) else { return .wouldBlock }
         let range = UnitGuards.Range(head: head.number, units: piece.units)
         guard guards.tryShare(range) else { return .wouldBlock }
         let result = overwriteCached(head, piece, bytes)
@@ -166,7 +171,7 @@ extension DiskFamily {
         let logical = piece.units
         var cursor = MapCursor()
         for unit in logical {
-            guard let entry = cursor.entry(unit, of: head.map), !head.mayOverwrite(entry),
+            guard let entry = cursor.entry(unit, of: head.map), !head.mayOverwrite(entry), !entry.isCompressed,
                 !piece.isZero(unit, in: bytes)
             else { return .wouldBlock }
         }
@@ -177,7 +182,8 @@ extension DiskFamily {
             return .wouldBlock
         }
         guard run.count == logical.count,
-            case .done = store.writeCached(bytes, offset: EpochFormat.offset(ofUnit: run.lowerBound))
+            case .done = store.writeCached(bytes, offset: EpochFormat.offset(ofUnit: run.lowerBound)),
+            checksums?.putCached(bytes, at: run.lowerBound) ?? true
         else {
             _ = units.giveBack(run)
             return .wouldBlock

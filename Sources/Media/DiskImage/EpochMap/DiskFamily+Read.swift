@@ -19,8 +19,12 @@ extension DiskFamily {
             while done < count {
                 let begin = UInt64(offset) + UInt64(done)
                 let run = try run(source, from: begin, limit: count - done)
-                try readRun(run, into: &bytes, at: done)
-                done += run.count
+                if run.isCompressed {
+                    done += try readExtent(source, from: begin, into: &bytes, at: done, count: run.count)
+                } else {
+                    try readRun(run, into: &bytes, at: done)
+                    done += run.count
+                }
             }
             return .done(count)
         } catch {
@@ -39,6 +43,8 @@ extension DiskFamily {
         /// Where in the file.
         var place: Int64?
         var count: Int
+        /// Whether it is a part of a compressed extent.
+        var isCompressed = false
     }
 
     private func source(of number: UInt32, _ offset: Int64, _ count: Int) throws(EpochFault) -> Source {
@@ -63,13 +69,19 @@ extension DiskFamily {
         let length = UInt64(EpochFormat.unitLength)
         let inside = Int(begin % length)
         let first = try entry(source, begin / length)
+        if first.isCompressed {
+            let extent = EpochFormat.extentLength
+            return Run(count: min(limit, extent - Int(begin % UInt64(extent))), isCompressed: true)
+        }
         var run = Run(
             place: first.isData ? EpochFormat.offset(ofUnit: first.unit) + Int64(inside) : nil,
             count: min(limit, Int(length) - inside))
         var index: UInt64 = 1
         while run.count < limit {
             let entry = try entry(source, begin / length + index)
-            guard entry.isData == first.isData, !entry.isData || entry.unit == first.unit + index else { break }
+            guard entry.isData == first.isData, !entry.isCompressed,
+                !entry.isData || entry.unit == first.unit + index
+            else { break }
             run.count = min(limit, run.count + Int(length))
             index += 1
         }
@@ -86,14 +98,18 @@ extension DiskFamily {
                 }
                 try load(head, unit / UInt64(EpochFormat.regionUnits))
             }
-        case .layer(let number, let reader): return try reader.entry(unit, of: number, in: self)
+        case .layer(let number, let reader):
+            let entry = try reader.entry(unit, of: number, in: self)
+            try checkReadable(entry)
+            return entry
         }
     }
 
-    /// After a loss nobody knows whether data are on the device that no durable frame confirms: what is read in their
-    /// place may be what somebody else had there before.
+    /// What is lost is never read. After a loss of written data nobody knows whether data are on the device that no
+    /// durable frame confirms: what is read in their place may be what somebody else had there before.
     func checkReadable(_ entry: MapEntry) throws(EpochFault) {
-        guard entry.isData, !entry.isConfirmed else { return }
+        if entry.isLost { throw .damaged(.lost) }
+        guard !entry.isConfirmed else { return }
         let code = failureCode
         if code != 0 { throw .device(code) }
     }
@@ -103,6 +119,7 @@ extension DiskFamily {
             bytes.fill(at: start, count: run.count)
             return
         }
+        if let checksums { return try readProved(checksums, from: place, into: &bytes, at: start, run.count) }
         var target = bytes._mutatingExtracting(start..<start + run.count)
         switch store.read(into: &target, offset: place, mode: .blocking) {
         case .done(let count) where count == run.count: return

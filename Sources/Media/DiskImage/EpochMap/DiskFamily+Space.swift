@@ -3,7 +3,7 @@ internal import Synchronization
 
 /// How much a node has, and how much of it nobody else has.
 extension DiskFamily {
-    /// The space of a node, in units of data.
+    /// The space of a node, in physical units of data: of compressed extents what they take.
     public struct NodeSpace: Equatable, Sendable {
         /// Units that hold data.
         public internal(set) var mapped: UInt64 = 0
@@ -17,32 +17,82 @@ extension DiskFamily {
     /// has in its place; a few are in memory at a time. Commands and commits go on meanwhile: of what they change it
     /// counts the state before or the one after.
     public func space(of node: UInt32, isCancelled: () -> Bool = { false }) throws(FamilyError) -> NodeSpace? {
-        var space = NodeSpace()
+        var walk = SpaceWalk()
+        return try count(node, &walk, isCancelled) ? walk.space : nil
+    }
+
+    /// How far the counting of a node is.
+    struct SpaceWalk: Sendable {
+        /// The next region.
         var region: UInt64 = 0
+        /// Of those before.
+        var space = NodeSpace()
+        /// How many were looked at one by one.
+        var steps: UInt64 = 0
+        /// The page of level 1 that is being counted, and the mapped units before it; nil when that is not remembered.
+        fileprivate var page: (pointer: UnitPointer, mapped: UInt64)?
+
+        init() {}
+    }
+
+    /// Goes on with a walk; false when `isCancelled` said so before its end.
+    func count(
+        _ node: UInt32, _ walk: inout SpaceWalk, _ isCancelled: () -> Bool
+    ) throws(FamilyError) -> Bool {
         do throws(EpochFault) {
             while true {
-                guard !isCancelled() else { return nil }
+                guard !isCancelled() else { return false }
                 // Not longer inside than for one region: commits wait for whoever is.
                 let pass = memory.grace.enter()
                 defer { memory.grace.leave(pass) }
-                let view = shared.withLock { $0.state.spaceView(node, region) }
+                let (region, number) = (walk.region, node)
+                let view = shared.withLock { $0.state.spaceView(number, region) }
                 guard let view else { throw .device(Errno.noSuchFile) }
-                guard view.units > 0 else { return space }
-                if region % UInt64(EpochFormat.fanOut) == 0, !view.isPageChanged {
-                    let page = try pages.firstLevelPage(region >> UInt64(EpochFormat.fanOutShift), of: view.own.root)
-                    if page.pointer.kind == .nothing {
-                        region += UInt64(EpochFormat.fanOut)
-                        continue
-                    }
+                if view.units == 0 || region % UInt64(EpochFormat.fanOut) == 0, let page = walk.page {
+                    spaces.remember(walk.space.mapped - page.mapped, of: page.pointer)
+                    walk.page = nil
                 }
-                try count(view, region, &space)
-                region += 1
+                guard view.units > 0 else { return true }
+                if region % UInt64(EpochFormat.fanOut) == 0, !view.isPageChanged, try countPage(view, &walk) {
+                    continue
+                }
+                try count(view, region, &walk.space)
+                walk.region += 1
+                walk.steps += 1
             }
         } catch .device(Errno.noSuchFile) {
             throw .noNode(node)
         } catch {
             throw FamilyError(error)
         }
+    }
+
+    /// Counts a page of level 1 as a whole, when nothing of it is the node's alone: the pages of snapshots of a disk
+    /// are the same for the most part, and how much such a page has is remembered. False when it is to be counted by
+    /// region.
+    private func countPage(_ view: FamilyState.SpaceView, _ walk: inout SpaceWalk) throws(EpochFault) -> Bool {
+        let (first, last) = (walk.region, walk.region + UInt64(EpochFormat.fanOut))
+        let index = first >> UInt64(EpochFormat.fanOutShift)
+        let page = try pages.firstLevelPage(index, of: view.own.root)
+        guard page.pointer.kind == .page else {
+            guard page.pointer.kind == .nothing else { return false }
+            walk.region = last
+            return true
+        }
+        // What is in a page was born in its epoch or before.
+        var isShared = view.hasSeveral || page.pointer.birth <= view.boundary
+        if !isShared, !view.isChildPageChanged, let child = view.child {
+            isShared = try pages.firstLevelPage(index, of: child.root).pointer == page.pointer
+        }
+        guard isShared else { return false }
+        guard let units = spaces.units(of: page.pointer) else {
+            // Of a head it may become another one before all of it is counted.
+            if view.isSnapshot { walk.page = (page.pointer, walk.space.mapped) }
+            return false
+        }
+        walk.space.mapped += units
+        walk.region = last
+        return true
     }
 
     private func count(
@@ -62,9 +112,11 @@ extension DiskFamily {
         }
         for index in 0..<view.units {
             let entry = own[index].confirmed
-            guard entry.isData else { continue }
+            guard entry.ownsUnit else { continue }
             space.mapped += 1
-            guard !view.hasSeveral, entry.birth > view.boundary, child?[index].confirmed != entry else { continue }
+            guard !view.hasSeveral, entry.birth > view.boundary, child?[index].confirmed != entry,
+                child?[index].isLost != true
+            else { continue }
             space.unique += 1
         }
     }
@@ -93,10 +145,13 @@ extension FamilyState {
         let hasSeveral: Bool
         /// What was born later, nobody above sees.
         let boundary: UInt32
+        let isSnapshot: Bool
         /// The units of the region that are in the disk; 0 behind its end.
         let units: Int
         /// Whether anything of the page of level 1 that begins with the region is in memory; said of its first region.
         let isPageChanged: Bool
+        /// The same of the only node below.
+        let isChildPageChanged: Bool
     }
 
     fileprivate func spaceView(_ number: UInt32, _ region: UInt64) -> SpaceView? {
@@ -105,18 +160,32 @@ extension FamilyState {
         guard units > 0 else {
             let nothing = RegionSource(content: nil, root: .nothing)
             return SpaceView(
-                own: nothing, child: nil, hasSeveral: false, boundary: 0, units: 0, isPageChanged: false)
-        }
-        var isPageChanged = false
-        if region % UInt64(EpochFormat.fanOut) == 0 {
-            let end = min(region + UInt64(EpochFormat.fanOut), node.record.regions)
-            isPageChanged = (region..<end).contains { isInMemory(node, $0) }
+                own: nothing, child: nil, hasSeveral: false, boundary: 0, isSnapshot: false, units: 0,
+                isPageChanged: false, isChildPageChanged: false)
         }
         let below = remainingChildren(node)
         return SpaceView(
             own: source(node, region), child: below.count == 1 ? source(below[0], region) : nil,
-            hasSeveral: below.count > 1, boundary: remainingParentEpoch(node), units: units,
-            isPageChanged: isPageChanged)
+            hasSeveral: below.count > 1, boundary: remainingParentEpoch(node), isSnapshot: node.live == nil,
+            units: units,
+            isPageChanged: isPageChanged(node, region),
+            isChildPageChanged: below.count == 1 && isPageChanged(below[0], region))
+    }
+
+    /// Whether anything of the page of level 1 of which a region is the first is in memory; false of other regions.
+    private func isPageChanged(_ node: TreeNode, _ region: UInt64) -> Bool {
+        guard region % UInt64(EpochFormat.fanOut) == 0 else { return false }
+        let end = min(region + UInt64(EpochFormat.fanOut), node.record.regions)
+        return region < end && (region..<end).contains { isInMemory(node, $0) }
+    }
+
+    /// What the space of a node depends on besides the content of maps; nil when there is none.
+    func spaceBasis(_ number: UInt32) -> SpaceCache.Basis? {
+        guard let node = nodes[number], !node.record.isBeingDeleted else { return nil }
+        let below = remainingChildren(node)
+        return SpaceCache.Basis(
+            boundary: remainingParentEpoch(node), child: below.first?.number ?? 0, hasSeveral: below.count > 1,
+            isFixed: node.live == nil && !(below.count == 1 && below[0].live != nil))
     }
 
     /// Whether memory says of a region anything else than that it is nothing.

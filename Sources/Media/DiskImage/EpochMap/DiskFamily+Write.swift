@@ -31,9 +31,28 @@ extension DiskFamily {
     private func writePiece(_ head: LiveHead, _ bytes: RawSpan, at offset: UInt64) throws(EpochFault) {
         let piece = Piece(offset: offset, count: bytes.byteCount)
         let range = UnitGuards.Range(head: head.number, units: piece.units)
-        if try overwrite(head, piece, bytes, range) { return }
-        try replace(head, piece, bytes, range)
+        if mayOverwriteFirst(piece), try overwrite(head, piece, bytes, range) { return }
+        do throws(EpochFault) {
+            try replace(head, piece, bytes, range)
+        } catch {
+            guard error.code == Errno.noSpace, try confirmAtLimit(piece) else { throw error }
+            if try overwrite(head, piece, bytes, range) { return }
+            try replace(head, piece, bytes, range)
+        }
         maintainIfNeeded()
+    }
+
+    /// What was written for the first time a moment ago is overwritten in place once that is confirmed. False when the
+    /// piece is not beyond a limit, or there is nothing to confirm.
+    private func confirmAtLimit(_ piece: Piece) throws(EpochFault) -> Bool {
+        guard units.isLimited(UInt64(piece.units.count)),
+            shared.withLock({ $0.records.hasUnconfirmed || !$0.records.open.records.isEmpty })
+        else { return false }
+        for _ in 0..<2 {
+            let code = flush()
+            if code != 0 { throw .device(code) }
+        }
+        return true
     }
 
     // MARK: In place
@@ -77,7 +96,7 @@ extension DiskFamily {
         }
     }
 
-    private func put(_ bytes: RawSpan, at place: Int64) throws(EpochFault) {
+    func put(_ bytes: RawSpan, at place: Int64) throws(EpochFault) {
         switch store.write(bytes, offset: place) {
         case .done: return
         case .wouldBlock: throw .device(Errno.wouldBlock)
@@ -94,7 +113,7 @@ extension DiskFamily {
     // MARK: New versions
 
     /// What is to become of a unit.
-    private enum Plan: Equatable {
+    enum Plan: Equatable {
         /// It is overwritten in its place.
         case inPlace(UInt64)
         /// It gets new storage.
@@ -111,6 +130,7 @@ extension DiskFamily {
     ) throws(EpochFault) {
         guards.exclude(range)
         defer { guards.endExcluding(range) }
+        if let compression { return try replaceExtents(compression, head, piece, bytes) }
         var versions = NewVersions()
         do throws(EpochFault) {
             try checkFailure()
@@ -120,7 +140,7 @@ extension DiskFamily {
                 // Between the plan and this a snapshot may have been made.
                 if try overwrite(head, piece, bytes, plans) { break }
             }
-            try commit(head, piece, &versions)
+            try commit(head, &versions)
         } catch {
             for run in versions.runs { units.giveBack(written: run) }
             throw error
@@ -128,7 +148,7 @@ extension DiskFamily {
     }
 
     /// Makes new versions of units that need one and have none yet.
-    private func prepare(
+    func prepare(
         _ head: LiveHead, _ piece: Piece, _ bytes: RawSpan, _ versions: inout NewVersions
     ) throws(EpochFault) -> [Plan] {
         let pass = memory.grace.enter()
@@ -156,8 +176,7 @@ extension DiskFamily {
             var end = index + 1
             while end < plans.count, plans[end] == .new { end += 1 }
             let before = piece.units.lowerBound + UInt64(index)
-            let hint = before > 0 ? head.map.entry(before - 1) : nil
-            try makeVersions(index..<end, piece, bytes, former, hint, &versions)
+            try makeVersions(index..<end, piece, bytes, former, place(behind: before, head), &versions)
             index = end
         }
         return plans
@@ -172,14 +191,12 @@ extension DiskFamily {
 
     /// Allocates units for the units `indexes` of a piece, near what lies before them, and writes their data.
     private func makeVersions(
-        _ indexes: Range<Int>, _ piece: Piece, _ bytes: RawSpan, _ former: [MapEntry], _ before: MapEntry?,
+        _ indexes: Range<Int>, _ piece: Piece, _ bytes: RawSpan, _ former: [MapEntry], _ hint: UInt64,
         _ versions: inout NewVersions
     ) throws(EpochFault) {
         let old = former[indexes.lowerBound]
-        let hint: UInt64? =
-            if let before, before.isData { before.unit + 1 } else if old.isData { old.unit } else { nil }
         var index = indexes.lowerBound
-        var place = hint ?? .max
+        var place = hint == .max && old.isData ? old.unit : hint
         var isFull = false
         while index < indexes.upperBound {
             let missing = UInt64(indexes.upperBound - index)
@@ -206,7 +223,7 @@ extension DiskFamily {
     }
 
     /// Whether there is no room for a longer file.
-    private static func isFull(_ fault: EpochFault) -> Bool {
+    static func isFull(_ fault: EpochFault) -> Bool {
         guard case .device(let code) = fault else { return false }
         return code == Errno.noSpace || code == Errno.quotaExceeded || code == Errno.fileTooBig
     }
@@ -224,6 +241,7 @@ extension DiskFamily {
                 while end < indexes.upperBound, piece.isWhole(end) { end += 1 }
                 let part = bytes.extracting(piece.part(index..<end))
                 try put(part, at: place)
+                try checksums?.put(part, at: unit + UInt64(index - indexes.lowerBound))
                 checksum = CRC32C.checksum(part, previous: checksum)
                 index = end
                 continue
@@ -233,6 +251,7 @@ extension DiskFamily {
                 target.store(bytes.extracting(piece.part(index..<index + 1)), at: piece.offset(inUnit: index))
             }
             try put(content.rawSpan, at: place)
+            try checksums?.put(content.rawSpan, at: unit + UInt64(index - indexes.lowerBound))
             checksum = CRC32C.checksum(content.rawSpan, previous: checksum)
             index += 1
         }
@@ -241,10 +260,14 @@ extension DiskFamily {
 
     private func oldContent(_ entry: MapEntry) throws(EpochFault) -> [UInt8] {
         var content = [UInt8](repeating: 0, count: EpochFormat.unitLength)
+        if entry.isLost { throw .damaged(.lost) }
+        precondition(!entry.isCompressed, "a compressed extent is written as a whole")
         guard entry.isData else { return content }
         let place = EpochFormat.offset(ofUnit: entry.unit)
         switch content.modifyBytes({ store.read(into: &$0, offset: place, mode: .blocking) }) {
-        case .done(let count) where count == EpochFormat.unitLength: return content
+        case .done(let count) where count == EpochFormat.unitLength:
+            try checksums?.verify(content.rawSpan, at: entry.unit)
+            return content
         case .done: throw .damaged(.truncated(unit: entry.unit))
         case .wouldBlock: throw .device(Errno.wouldBlock)
         case .failed(let code): throw .device(code)
@@ -252,7 +275,7 @@ extension DiskFamily {
     }
 
     /// Overwrites the units whose plan is that; false, and nothing is done, when a snapshot has come in between.
-    private func overwrite(
+    func overwrite(
         _ head: LiveHead, _ piece: Piece, _ bytes: RawSpan, _ plans: [Plan]
     ) throws(EpochFault) -> Bool {
         guard plans.contains(where: { if case .inPlace = $0 { true } else { false } }) else { return true }
@@ -279,9 +302,7 @@ extension DiskFamily {
     }
 
     /// Makes the new versions those that count.
-    private func commit(
-        _ head: LiveHead, _ piece: Piece, _ versions: inout NewVersions
-    ) throws(EpochFault) {
+    func commit(_ head: LiveHead, _ versions: inout NewVersions) throws(EpochFault) {
         let records = versions.records(of: head.number)
         guard !records.isEmpty else { return }
         try append(records, to: head)
@@ -329,6 +350,11 @@ struct NewVersions {
         let unit: UInt64
         let count: UInt32
         let checksum: UInt32
+        /// Whether these are the units of a compressed extent.
+        var isExtent = false
+
+        /// How many logical units are in them.
+        var logicalCount: UInt64 { isExtent ? UInt64(EpochFormat.extentUnits) : UInt64(count) }
     }
 
     /// What was allocated.
@@ -342,15 +368,30 @@ struct NewVersions {
             Version(first: first, unit: run.lowerBound, count: UInt32(clamping: run.count), checksum: checksum))
     }
 
+    /// The extent that begins with the unit `first` is compressed.
+    mutating func addExtent(_ first: UInt64, _ run: Range<UInt64>, _ checksum: UInt32) {
+        versions.append(
+            Version(
+                first: first, unit: run.lowerBound, count: UInt32(clamping: run.count), checksum: checksum,
+                isExtent: true))
+    }
+
     /// Whether a unit needs nothing more.
     func has(_ unit: UInt64) -> Bool {
         removals.contains(unit)
-            || versions.contains { unit >= $0.first && unit - $0.first < UInt64($0.count) }
+            || versions.contains { unit >= $0.first && unit - $0.first < $0.logicalCount }
+    }
+
+    /// How many units of a range, from its first one on, still need something.
+    func missing(_ units: Range<UInt64>) -> UInt64 {
+        (units.first { has($0) } ?? units.upperBound) - units.lowerBound
     }
 
     func records(of head: UInt32) -> [JournalRecord] {
         var records: [JournalRecord] = versions.map {
-            .data(head: head, first: $0.first, unit: $0.unit, count: $0.count, checksum: $0.checksum)
+            $0.isExtent
+                ? .extent(head: head, first: $0.first, unit: $0.unit, count: $0.count, checksum: $0.checksum)
+                : .data(head: head, first: $0.first, unit: $0.unit, count: $0.count, checksum: $0.checksum)
         }
         var gone = UnitRuns()
         for unit in removals { gone.append(unit) }

@@ -26,9 +26,15 @@ public final class DiskFamily: Sendable {
     let units: UnitAllocator
     /// Reads pages of maps.
     let pages: PageReader
+    /// Those of data; nil in an image without.
+    let checksums: DataChecksums?
     /// The family's lock.
     let shared: Lock<Shared>
     let heads: LiveHeads
+    /// What extents are stored with; nil when they are not compressed.
+    let compression: ExtentCodec?
+    /// What is known of the space of nodes.
+    let spaces = SpaceCache()
     let journal: Lock<JournalWriter>
     let maintenance: Lock<Maintenance>
     /// One after another: whatever synchronises the file, and stores `failure`.
@@ -50,7 +56,7 @@ public final class DiskFamily: Sendable {
 
     init(
         store: any ByteStore, uuid: [UInt8], memory: MapMemory, pages: PageReader, shared: consuming sending Shared,
-        heads: LiveHeads, journal: consuming sending JournalWriter,
+        heads: LiveHeads, compression: ExtentCodec?, journal: consuming sending JournalWriter,
         maintenance: consuming sending Maintenance
     ) {
         self.store = store
@@ -60,6 +66,8 @@ public final class DiskFamily: Sendable {
         self.pages = pages
         self.shared = Lock(shared)
         self.heads = heads
+        checksums = DataChecksums(store, maintenance.superblock)
+        self.compression = compression
         self.journal = Lock(journal)
         self.maintenance = Lock(maintenance)
     }
@@ -80,6 +88,19 @@ public final class DiskFamily: Sendable {
     public var nodes: [FamilyNode] {
         shared.withLock { $0.state.table.records.map { FamilyNode($0) } }
     }
+
+    /// The node of that number; nil when there is none.
+    public func node(_ number: UInt32) -> FamilyNode? {
+        shared.withLock { shared in shared.state.node(number).map { FamilyNode($0.record) } }
+    }
+
+    /// The nodes of that name, deleted ones as well; a head and a snapshot may have the same.
+    public func nodes(named name: String) -> [FamilyNode] {
+        shared.withLock { shared in shared.state.nodes(named: name).map { FamilyNode($0.record) } }
+    }
+
+    /// How many nodes there are, those included that are being deleted.
+    var nodeCount: Int { shared.withLock { $0.state.nodes.count } }
 
     /// The physical units that are in use, superblocks and journal included.
     public var usedUnits: UInt64 { units.usedUnits }
@@ -127,6 +148,8 @@ struct RecordCollection: Sendable {
     var countMark = 0
     /// The records that are in memory.
     private(set) var count = 0
+    /// The records that there have been since the opening.
+    private(set) var appended: UInt64 = 0
     /// Records in memory above which a checkpoint begins, which confirms them: 48 MiB. Twice as many are the most.
     static let countLimit = 1 << 20
 
@@ -158,6 +181,7 @@ struct RecordCollection: Sendable {
     mutating func append(_ record: JournalRecord) {
         open.records.append(record)
         count += 1
+        appended += 1
         open.slots += record.slots
     }
 

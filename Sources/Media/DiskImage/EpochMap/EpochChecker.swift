@@ -1,57 +1,5 @@
 internal import Platform
 
-/// Something of a disk image with snapshots that is not as the format says.
-enum EpochFinding: Equatable, Hashable, Sendable {
-    /// A part cannot be used.
-    case damaged(EpochDamage)
-    /// The host's storage failed with this error number.
-    case unreadable(Int32)
-    /// The format is newer, or the image has features that are not known.
-    case unknownFormat
-    /// A copy of the superblock, counted from 0, is not valid, or cannot be read. Commits write it anew; a crash may
-    /// have left one of an image that nobody has open.
-    case superblockCopy(Int)
-    /// The superblock in the file is not that of the last commit.
-    case otherCommit
-    /// A unit has two owners, or is both a page and data.
-    case ownedTwice(unit: UInt64)
-    /// Something of a node refers to a unit that the free map does not cover.
-    case notCovered(unit: UInt64)
-    /// A page or data of a node was born in an epoch in which the node cannot have made it.
-    case wrongBirth(node: UInt32, unit: UInt64)
-    /// A node has data behind its end.
-    case behindEnd(node: UInt32, unit: UInt64)
-    /// Units that are referred to and free.
-    case notInUse(Range<UInt64>)
-    /// Units that are in use and that nothing refers to.
-    case leaked(Range<UInt64>)
-}
-
-/// What a check has found.
-struct EpochReport: Equatable, Sendable {
-    /// At most `EpochChecker.findingLimit`.
-    var findings: [EpochFinding] = []
-    /// How many there are.
-    var findingCount = 0
-    /// The units that nodes and their pages have in use.
-    var usedUnits: UInt64 = 0
-    /// The copies of the superblock, counted from 0, that are not valid. A crash in a commit leaves such ones.
-    var invalidCopies: [Int] = []
-
-    mutating func add(_ finding: EpochFinding) {
-        findingCount += 1
-        if findings.count < EpochChecker.findingLimit { findings.append(finding) }
-    }
-
-    mutating func add(fault: EpochFault) {
-        switch fault {
-        case .damaged(let damage): add(.damaged(damage))
-        case .device(let code): add(.unreadable(code))
-        case .limit: add(.unknownFormat)
-        }
-    }
-}
-
 /// Checks the last commit of a disk image: all pages against their checksums, the free map against what they refer to,
 /// exactly, the copies of the superblock, and the length of the file. Of the journal of an image that nobody has open
 /// it checks that no frame is missing.
@@ -83,6 +31,9 @@ struct EpochChecker: ~Copyable {
     private let nodes: NodeTable
     /// The units that have an owner.
     private var seen: FreeMap
+    /// The units that a node has from one above it that has lost them: whose they are is not known.
+    private var orphans: FreeMap
+    private var damagedPages: Set<PageName> = []
     private var report = EpochReport()
     private var words = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
     private var otherWords = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
@@ -127,22 +78,54 @@ struct EpochChecker: ~Copyable {
 
     /// Checks one commit of an image.
     static func check(_ store: any ByteStore, _ superblock: EpochSuperblock) -> EpochReport {
-        let reader = PageReader(store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit)
+        let reader = PageReader(store, superblock)
+        var map = FreeMap(limit: EpochFormat.physicalUnitLimit, areas: superblock.checksumAreas)
+        var tree: FreeMapTree?
+        var unread: EpochFault?
+        do throws(EpochFault) { tree = try FreeMapTree.read(superblock, reader, into: &map) } catch { unread = error }
         do throws(EpochFault) {
-            var map = FreeMap(limit: EpochFormat.physicalUnitLimit)
-            let tree = try FreeMapTree.read(superblock, reader, into: &map)
             let nodes = try NodeTable.read(superblock, reader)
             var checker = EpochChecker(reader, superblock, nodes)
-            checker.markTables(tree)
-            for record in nodes.records { checker.check(record) }
-            checker.checkDeletions()
-            checker.checkLength(store, map.cutEnd)
-            checker.compare(map)
+            if let unread {
+                checker.report.add(fault: unread)
+                checker.report.isFreeMapWrong = true
+            }
+            if let tree { checker.markTree(tree) }
+            checker.checkNodes()
+            checker.checkLength(store, tree == nil ? checker.seen.cutEnd : map.cutEnd)
+            if tree != nil { checker.compare(map) }
             return checker.report
         } catch {
             var report = EpochReport()
             report.add(fault: error)
+            if let unread { report.add(fault: unread) }
             return report
+        }
+    }
+
+    /// The units that nodes, their pages and the node table of a superblock have, and those before them; nil when
+    /// anything else was found than what is lost.
+    static func owned(
+        _ store: any ByteStore, _ superblock: EpochSuperblock, _ nodes: NodeTable, into map: inout FreeMap
+    ) -> EpochReport {
+        let reader = PageReader(store, superblock)
+        var checker = EpochChecker(reader, superblock, nodes)
+        checker.checkNodes()
+        checker.forEachOwned { map.load(page: $0, word: $1, $2) }
+        return checker.report
+    }
+
+    private mutating func checkNodes() {
+        markTable(superblock.nodeTable, level: superblock.nodeTableLevels)
+        for record in nodes.records { check(record) }
+        adoptOrphans()
+        checkDeletions()
+        report.damagedPages = damagedPages
+    }
+
+    private func forEachOwned(_ body: (_ page: Int, _ word: Int, _ bits: UInt64) -> Void) {
+        for page in 0..<seen.pageCount {
+            _ = seen.forEachCutWord(page) { word, bits in body(page, word, bits) }
         }
     }
 
@@ -150,7 +133,8 @@ struct EpochChecker: ~Copyable {
         self.reader = reader
         self.superblock = superblock
         self.nodes = nodes
-        seen = FreeMap(limit: superblock.coveredUnits)
+        seen = FreeMap(limit: superblock.coveredUnits, areas: superblock.checksumAreas)
+        orphans = FreeMap(limit: superblock.coveredUnits, areas: superblock.checksumAreas)
         _ = seen.adopt(0..<superblock.firstPoolUnit)
     }
 
@@ -163,11 +147,33 @@ struct EpochChecker: ~Copyable {
         return false
     }
 
-    private mutating func markTables(_ tree: FreeMapTree) {
+    /// A unit that a node has from one that has lost it: others may have it from there too, or from above. False when
+    /// it is not covered, or was looked at.
+    private mutating func markOrphan(_ unit: UInt64) -> Bool {
+        if orphans.adopt(unit..<unit + 1) { return true }
+        if unit >= superblock.coveredUnits { report.add(.notCovered(unit: unit)) }
+        return false
+    }
+
+    /// All nodes are checked: what nobody else owns is in use all the same.
+    private mutating func adoptOrphans() {
+        guard orphans.usedCount > 0 else { return }
+        for page in 0..<orphans.pageCount {
+            var words = [UInt64](repeating: 0, count: FreeMap.pageWords)
+            guard orphans.forEachCutWord(page, { word, bits in words[word] = bits }) else { continue }
+            for (word, bits) in words.enumerated() where bits != 0 {
+                for bit in 0..<UInt64(64) where bits & (1 << (63 - bit)) != 0 {
+                    let unit = UInt64(page * FreeMap.pageWords + word) * 64 + bit
+                    _ = seen.adopt(unit..<unit + 1)
+                }
+            }
+        }
+    }
+
+    private mutating func markTree(_ tree: FreeMapTree) {
         for level in tree.pointers {
             for pointer in level where pointer.kind == .page { _ = mark(pointer.unit) }
         }
-        markTable(superblock.nodeTable, level: superblock.nodeTableLevels)
     }
 
     private mutating func markTable(_ pointer: UnitPointer, level: Int) {
@@ -209,14 +215,14 @@ struct EpochChecker: ~Copyable {
         }
         child.level = level - 1
         guard ancestor.pointer.kind == .page else {
-            child.pointer = .nothing
+            if ancestor.pointer.kind != .lost { child.pointer = .nothing }
             return child
         }
         do throws(EpochFault) {
             child.pointer = try reader.page(ancestor.pointer, level: level, isMap: true).pointers[index]
         } catch {
             // The check of the ancestor says it.
-            child.pointer = .nothing
+            child.pointer = .lost
         }
         return child
     }
@@ -230,6 +236,7 @@ struct EpochChecker: ~Copyable {
             report.add(.behindEnd(node: node.number, unit: pointer.unit))
             return
         }
+        if pointer.kind == .lost, level > 1 { return checkLost(node, level: level, number, ancestors.first) }
         let page = firstLeaf >> UInt64(EpochFormat.fanOutShift)
         var ancestor = ancestors.first
         if level < 2 {
@@ -239,6 +246,7 @@ struct EpochChecker: ~Copyable {
         }
         let isShared = ancestor.map { $0.level == level && $0.pointer == pointer } ?? false
         if isShared, level < 2 || ancestor?.has(page) == true { return }
+        if pointer.kind == .lost { return checkLost(node, level: level, number, ancestor) }
         guard isShared || own(pointer, node, ancestor, level) else { return }
         if level == 0 { return checkEntries(node, pointer, leaf: firstLeaf, ancestor) }
         do throws(EpochFault) {
@@ -250,7 +258,29 @@ struct EpochChecker: ~Copyable {
                     node, next, level: level - 1, number: number << UInt64(EpochFormat.fanOutShift) + UInt64(index),
                     others)
             }
-        } catch { report.add(fault: error) }
+        } catch { add(error, pointer, of: node, level: level, number: number) }
+    }
+
+    /// What one pointer says is lost lies in the disk as a whole.
+    private mutating func checkLost(_ node: NodeRecord, level: Int, _ number: UInt64, _ ancestor: Ancestor?) {
+        if let ancestor, ancestor.level == level, ancestor.pointer.kind == .lost { return }
+        let place = LostPlace(
+            level: level, number: number, units: EpochFormat.logicalUnits(capacity: node.capacity))
+        if place.isPartial { report.add(.behindEnd(node: node.number, unit: 0)) }
+        report.add(LostUnits(node: node.number, units: place.lostUnits))
+    }
+
+    /// Notes what reading a page of a node has found.
+    private mutating func add(
+        _ fault: EpochFault, _ page: UnitPointer, of node: NodeRecord, level: Int, number: UInt64
+    ) {
+        let place = LostPlace(
+            level: level, number: number, units: EpochFormat.logicalUnits(capacity: node.capacity))
+        if report.unreadable.count < Self.findingLimit {
+            report.unreadable.append(LostUnits(node: node.number, units: place.lostUnits))
+        }
+        if fault.isDamagedPage || fault == .device(Errno.inputOutput) { damagedPages.insert(PageName(page)) }
+        report.add(fault: fault)
     }
 
     /// Makes a node the owner of a page; false when it cannot be.
@@ -258,6 +288,9 @@ struct EpochChecker: ~Copyable {
         _ pointer: UnitPointer, _ node: NodeRecord, _ ancestor: Ancestor?, _ level: Int
     ) -> Bool {
         guard pointer.kind == .page else { return true }
+        if let ancestor, ancestor.pointer.kind == .lost, pointer.birth <= ancestor.record.epoch {
+            return markOrphan(pointer.unit)
+        }
         checkBirth(pointer.birth, pointer.unit, node, ancestor)
         return mark(pointer.unit)
     }
@@ -278,10 +311,10 @@ struct EpochChecker: ~Copyable {
                 try reader.region(other, into: &otherWords)
             } catch {
                 // The check of the ancestor says it.
-                try reader.region(.nothing, into: &otherWords)
+                try reader.region(.lost, into: &otherWords)
             }
         } catch {
-            report.add(fault: error)
+            add(error, pointer, of: node, level: 0, number: leaf)
             return
         }
         let end = EpochFormat.logicalUnits(capacity: node.capacity)
@@ -291,8 +324,17 @@ struct EpochChecker: ~Copyable {
                 report.add(.behindEnd(node: node.number, unit: entry.unit))
             }
             guard words[index] != otherWords[index] else { continue }
+            if entry.isLost {
+                let unit = leaf * UInt64(EpochFormat.regionUnits) + UInt64(index)
+                report.add(LostUnits(node: node.number, units: unit..<unit + 1))
+                continue
+            }
+            if let ancestor, MapEntry(rawValue: otherWords[index]).isLost, entry.birth <= ancestor.record.epoch {
+                if entry.ownsUnit { _ = markOrphan(entry.unit) }
+                continue
+            }
             checkBirth(entry.birth, entry.unit, node, ancestor)
-            _ = mark(entry.unit)
+            if entry.ownsUnit { _ = mark(entry.unit) }
         }
     }
 
@@ -334,6 +376,7 @@ struct EpochChecker: ~Copyable {
         }
         if let run = leaked.run { report.add(.leaked(run)) }
         if let run = missing.run { report.add(.notInUse(run)) }
+        if leaked.run != nil || missing.run != nil { report.isFreeMapWrong = true }
     }
 
     /// Joins bits to runs.

@@ -1,6 +1,7 @@
 internal import Bytes
 public import Platform
 public import SCSI
+internal import Synchronization
 
 /// What is kept with a disk with snapshots besides its blocks, and operations on all of them.
 extension EpochDiskImage {
@@ -111,14 +112,20 @@ extension EpochDiskImage {
 
     public var protectionIdentity: FileStatus.Identity? { nil }
 
-    // MARK: Encryption, of which it has none
+    // MARK: Encryption, which is that of the file
 
-    public var isEncrypted: Bool { false }
+    public var isEncrypted: Bool { file.encryption != nil }
 
-    public var keyIdentity: FileStatus.Identity? { nil }
+    /// The key is that of all nodes.
+    public var canReplaceMediaKey: Bool {
+        isEncrypted && !isReadOnly && file.nodeCount.load(ordering: .acquiring) == 1
+    }
 
-    public func replaceMediaKey() -> MediaFailure? { .device(Errno.notSupported) }
+    public var keyIdentity: FileStatus.Identity? { file.encryption?.keyIdentity }
 
+    public func replaceMediaKey() -> MediaFailure? { file.erase(self) }
+
+    /// Nothing of the former key is left in the maps.
     public func endMediaKeyReplacement() {}
 
     // MARK: Losses

@@ -56,10 +56,10 @@ public final class EpochDiskImage: DiskImage {
         blockSize = node.blockSize
         blockShift = UInt64(node.blockSize.trailingZeroBitCount)
         length = AtomicLength(node.capacity)
-        lane = Lane(engine: engine, concurrency: Self.concurrency)
+        lane = Lane(engine: engine, concurrency: Self.concurrency, group: file.requests)
         self.clock = clock
         door = file.door
-        upkeep = FamilyUpkeep(engine: engine) { [weak file] in file?.upkeep() }
+        upkeep = FamilyUpkeep(engine: engine, group: file.requests) { [weak file] in file?.upkeep() }
         let notes = file.notes(of: number)
         marks = BlockMarks(notes.marks)
         operation = Lock(notes.operation)
@@ -76,6 +76,8 @@ public final class EpochDiskImage: DiskImage {
     public var node: UInt32 { nodeWord.load(ordering: .acquiring) }
     public var keptOperation: KeptOperation { operation.withLock { $0 } }
     public var path: String { file.path }
+    /// The level of zstd at which it is compressed; nil when it is not.
+    public var compressionLevel: Int? { file.compressionLevel }
     public var capacity: Int64 { length.value }
     public var allocatedBytes: Int64? { file.allocatedBytes }
 
@@ -359,6 +361,11 @@ public final class EpochDiskImage: DiskImage {
 
     /// Goes on with the node that `body` gives, while nobody uses the present one. When it throws, nothing changes.
     func switching(_ body: () throws(FamilyError) -> UInt32) throws(FamilyError) {
+        try pausing { () throws(FamilyError) in adopt(try body()) }
+    }
+
+    /// Calls `body` while nobody uses the node; refused after `close`.
+    func pausing(_ body: () throws(FamilyError) -> Void) throws(FamilyError) {
         requests.close()
         file.door.close()
         defer {
@@ -366,14 +373,14 @@ public final class EpochDiskImage: DiskImage {
             requests.open()
         }
         guard !isClosed.load(ordering: .acquiring) else { throw .closed }
-        adopt(try body())
+        try body()
     }
 
     private func adopt(_ number: UInt32) {
         let notes = file.notes(of: number)
         marks.replace(with: notes.marks)
         operation.withLock { $0 = notes.operation }
-        if let found = file.nodes.first(where: { $0.number == number }) { length.value = found.capacity }
+        if let found = file.node(number) { length.value = found.capacity }
         nodeWord.store(number, ordering: .releasing)
         // First: who begins to write after the next line knows, or finds out, that the content was replaced.
         replacementObserver.withLock { $0 }?()

@@ -21,10 +21,16 @@ enum EpochLimit: Equatable, Sendable {
 
 /// What of a disk image is not right, and where.
 enum EpochDamage: Equatable, Hashable, Sendable {
+    /// Nobody knows any more what was there.
+    case lost
+    /// It is of a newer version, or has features that are not known.
+    case unknownFormat
     /// No valid superblock.
     case superblock
     /// The page in that physical unit, of a level, does not match its checksum; level 0 is a leaf.
     case page(unit: UInt64, level: Int)
+    /// The data in that unit do not match their checksum.
+    case data(unit: UInt64)
     /// The file ends before that unit, to which something points.
     case truncated(unit: UInt64)
     /// A pointer with number `index` in the page of a unit is none, or leads out of the file, or is a run where none
@@ -34,6 +40,8 @@ enum EpochDamage: Equatable, Hashable, Sendable {
     case entry(unit: UInt64, index: Int)
     /// The newest valid superblock is that of a commit which a newer one has followed.
     case olderSuperblock(commit: UInt64)
+    /// What is stored of the compressed extent that begins at that physical unit is not what was written.
+    case extent(unit: UInt64)
     /// The record of a node contradicts itself or others.
     case node(UInt32)
     /// The number of nodes that are there is not possible.
@@ -50,13 +58,17 @@ extension EpochDamage: CustomStringConvertible {
     /// One sentence without a full stop.
     var description: String {
         switch self {
+        case .lost: "what was there is lost"
+        case .unknownFormat: "the image is of a newer version, or has features that are not known"
         case .superblock: "the image has no valid superblock"
         case .page(let unit, let level): "the page in unit \(unit) (level \(level)) does not match its checksum"
+        case .data(let unit): "the data in unit \(unit) do not match their checksum"
         case .olderSuperblock(let commit):
             "commit \(commit) is not the last one, and the superblock of the last one cannot be read"
         case .truncated(let unit): "the file ends before unit \(unit)"
         case .pointer(let unit, let index): "pointer \(index) of the page in unit \(unit) is not possible"
         case .entry(let unit, let index): "entry \(index) of the map's page in unit \(unit) is not possible"
+        case .extent(let unit): "the compressed extent at unit \(unit) is not what was written"
         case .node(let number): "the record of node \(number) is not possible"
         case .nodeTable: "the table of nodes is not possible"
         case .freeMap: "the free map is longer than what it covers"

@@ -9,14 +9,22 @@ enum EpochFormat {
     static let frameMagic: UInt64 = 0x4352_534C_4A52_4E4C
     /// The format that this source code writes.
     static let version: UInt32 = 1
-    /// The features without which an image may not be opened that this source code knows: none.
-    static let knownFeatures: UInt32 = 0
+    /// The features without which an image may not be opened that this source code knows.
+    static let knownFeatures = checksumFeature | compressionFeature
+    /// Checksums of data.
+    static let checksumFeature: UInt32 = 1 << 0
+    /// Extents may be compressed.
+    static let compressionFeature: UInt32 = 1 << 1
 
     /// The bytes of a unit: of allocation, of copy-on-write, and of every page.
     static let unitLength = 4096
     static let unitShift = 12
     /// The logical units of a region, the leaf of a map: 2 MiB.
     static let regionUnits = 512
+    /// The logical units of an extent, which is compressed as a whole: 64 KiB.
+    static let extentUnits = 16
+    static let extentShift: UInt64 = 4
+    static let extentLength = extentUnits * unitLength
     /// The bytes of an entry of a map.
     static let entryLength = 8
     /// The pointers of a page of level 1 and above.

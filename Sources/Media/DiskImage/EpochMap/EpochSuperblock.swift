@@ -19,6 +19,7 @@ struct EpochSuperblock: Equatable, Sendable {
     /// No commit has a higher number, so that adding to one never overflows.
     static let commitLimit: UInt64 = 1 << 62
     private static let checksumOffset = EpochFormat.unitLength - 4
+    private static let compressionOffset = 79
     private static let reserveOffset = 128
 
     /// The family's.
@@ -51,12 +52,27 @@ struct EpochSuperblock: Equatable, Sendable {
     var firstOpening: UInt64 = 0
     /// Free units that have storage, in ascending order: what a commit on a full host is written to.
     var reserve: [Range<UInt64>] = []
+    /// Whether the image has checksums of data.
+    var hasChecksums = false
+    /// The level of zstd at which extents are compressed; 0 when they are not.
+    var compressionLevel = 0
+
+    /// The features without which nobody may open the image.
+    var features: UInt32 {
+        (hasChecksums ? EpochFormat.checksumFeature : 0)
+            | (compressionLevel > 0 ? EpochFormat.compressionFeature : 0)
+    }
 
     /// What checksums of pages and frames begin with.
     var seed: UInt32 { EpochFormat.seed(uuid: uuid) }
 
     /// The first unit that is neither superblock nor journal.
     var firstPoolUnit: UInt64 { EpochFormat.journalStart + UInt64(journalUnits) }
+
+    /// Where checksums of data are; nil in an image without.
+    var checksumAreas: ChecksumAreas? {
+        hasChecksums ? ChecksumAreas(start: firstPoolUnit) : nil
+    }
 
     // MARK: Bytes
 
@@ -66,7 +82,7 @@ struct EpochSuperblock: Equatable, Sendable {
         bytes.modifyBytes { target in
             target.storeBE64(EpochFormat.superblockMagic, at: 0)
             target.storeBE32(EpochFormat.version, at: 8)
-            target.storeBE32(EpochFormat.knownFeatures, at: 12)
+            target.storeBE32(features, at: 12)
             target.store(uuid.rawSpan, at: 16)
             target.storeBE64(commit, at: 32)
             target.storeBE64(coveredUnits, at: 40)
@@ -79,6 +95,7 @@ struct EpochSuperblock: Equatable, Sendable {
             target.store(byte: isClosed ? 1 : 0, at: 76)
             target.store(byte: UInt8(clamping: freeMapLevels), at: 77)
             target.store(byte: UInt8(clamping: nodeTableLevels), at: 78)
+            target.store(byte: UInt8(clamping: compressionLevel), at: Self.compressionOffset)
             target.store(freeMap, at: 80)
             target.store(nodeTable, at: 96)
             target.storeBE64(opening, at: 112)
@@ -115,8 +132,10 @@ struct EpochSuperblock: Equatable, Sendable {
             firstChain: source.loadBE32(at: 64), epoch: source.loadBE32(at: 68), nextNode: source.loadBE32(at: 72),
             isClosed: source.byte(at: 76) & 1 != 0, freeMapLevels: Int(source.byte(at: 77)),
             nodeTableLevels: Int(source.byte(at: 78)), freeMap: freeMap, nodeTable: nodeTable,
-            opening: source.loadBE64(at: 112), firstOpening: source.loadBE64(at: 120), reserve: reserve)
-        return block.isPossible ? .valid(block) : .invalid
+            opening: source.loadBE64(at: 112), firstOpening: source.loadBE64(at: 120), reserve: reserve,
+            hasChecksums: source.loadBE32(at: 12) & EpochFormat.checksumFeature != 0,
+            compressionLevel: Int(source.byte(at: compressionOffset)))
+        return block.isPossible && source.loadBE32(at: 12) == block.features ? .valid(block) : .invalid
     }
 
     /// The runs of the reserve, one behind the other; nil when they are not possible.
@@ -149,6 +168,7 @@ struct EpochSuperblock: Equatable, Sendable {
             && (1...2).contains(nodeTableLevels)
             && isPossible(freeMap) && isPossible(nodeTable)
             && reserve.allSatisfy { $0.lowerBound >= firstPoolUnit }
+            && compressionLevel <= ZstdContext.levels.upperBound
     }
 
     private func isPossible(_ root: UnitPointer) -> Bool {

@@ -20,12 +20,17 @@ public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
     case closed
     /// Data of the image are lost, and nobody has acknowledged that.
     case dataLost(MediaFailure)
+    /// It is done, and nobody knows whether that is durable: data of the image are lost, and when that is acknowledged,
+    /// or the image is opened again, it is there or not.
+    case uncertain(MediaFailure)
     /// The same head is named twice.
     case repeated(UInt32)
     /// The capacity is not a positive multiple of the block size, or above the limit.
     case invalidCapacity(Int64)
     /// A disk has blocks of 512 or 4096 bytes.
     case invalidBlockSize(Int)
+    /// Extents are compressed at the levels 1 to 19.
+    case invalidCompression(Int)
     /// A name has 1 to 160 bytes of UTF-8.
     case invalidName
     /// A UUID has 16 bytes.
@@ -55,9 +60,13 @@ public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
         case .operation(let number): "an operation on all blocks of node \(number) goes on, or has failed"
         case .closed: "the image is closed"
         case .dataLost(let failure): "data of the image are lost (\(failure)); acknowledge that first"
+        case .uncertain(let failure):
+            "it is done, but not known to be durable (\(failure)); acknowledge the loss of the image, and look whether "
+                + "it is there"
         case .repeated(let number): "node \(number) is named twice"
         case .invalidCapacity(let capacity): "a disk of \(capacity) bytes is not possible"
         case .invalidBlockSize(let blockSize): "a disk has blocks of 512 or 4096 bytes, not \(blockSize)"
+        case .invalidCompression(let level): "zstd has the levels 1 to \(ZstdContext.levels.upperBound), not \(level)"
         case .invalidName: "a name has 1 to \(EpochFormat.nameLimit) bytes"
         case .invalidUUID: "a UUID has \(EpochFormat.uuidLength) bytes"
         case .smaller(let number, let capacity): "node \(number) cannot become smaller than its \(capacity) bytes"
@@ -87,7 +96,7 @@ extension EpochFault {
         switch self {
         case .device(let code): code
         case .damaged(.truncated): MediaFailure.truncatedNumber
-        case .damaged: Errno.inputOutput
+        case .damaged: MediaFailure.corruptNumber
         case .limit: Errno.noSpace
         }
     }

@@ -6,11 +6,28 @@ extension FamilyFile {
 
     /// Reads all that the file's last state refers to, beside everything else, and compares it with its checksums and
     /// with what is free: a sentence for what is wrong, none when all is well. It waits, and so do commits meanwhile.
-    public func check() -> [String] {
-        let findings = withFamily { $0.check() }
-        let sentences = findings.prefix(Self.findingLimit).map { "\($0)" }
-        return findings.count > sentences.count
-            ? sentences + ["and \(findings.count - sentences.count) more"] : sentences
+    /// Of an image with checksums it then reads all data as well, while commits go on; `observer` is told of the bytes
+    /// that were read, and is false when that is to end.
+    public func check(_ observer: (Int64) -> Bool = { _ in true }) -> [String] {
+        checkPages() + checkData(observer)
+    }
+
+    private func checkPages() -> [String] {
+        let (report, stuck) = withFamily { ($0.report(), $0.stuckDeletions) }
+        var sentences = report.findings.map { "\($0)" }
+        sentences += report.unreadable.map { "because of that \(describe($0)) cannot be read" }
+        sentences += stuck.map { "the deletion of node \($0.node) does not go on: \($0.reason)" }
+        if !sentences.isEmpty { sentences.append("'carousel check DISK --repair' mends what can be mended") }
+        sentences += report.losses.map { "\(describe($0)) are lost" }
+        let shown = sentences.prefix(Self.findingLimit)
+        return sentences.count > shown.count ? shown + ["and \(sentences.count - shown.count) more"] : Array(shown)
+    }
+
+    private func describe(_ lost: LostUnits) -> String {
+        let name = node(lost.node)?.name ?? ""
+        let shift = UInt64(EpochFormat.unitShift)
+        return "bytes \(lost.units.lowerBound << shift) to \(lost.units.upperBound << shift - 1) of "
+            + (name.isEmpty ? "node \(lost.node)" : "'\(name)'")
     }
 }
 

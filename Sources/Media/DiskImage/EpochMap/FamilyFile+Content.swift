@@ -8,7 +8,7 @@ extension FamilyFile {
     /// The first bytes of a node from `offset` on that hold data, in whole units but at the end; nil when none do.
     public func nextContent(of node: UInt32, from offset: Int64) throws(FamilyError) -> Range<Int64>? {
         let length = Int64(EpochFormat.unitLength)
-        guard let capacity = nodes.first(where: { $0.number == node })?.capacity else { throw .noNode(node) }
+        guard let capacity = self.node(node)?.capacity else { throw .noNode(node) }
         var unit = UInt64(offset / length)
         while Int64(unit) * length < capacity {
             let first = unit

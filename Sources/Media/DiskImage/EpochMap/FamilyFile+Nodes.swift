@@ -71,7 +71,7 @@ extension FamilyFile {
                 }
             } catch {
                 for index in order {
-                    for node in made[index] { try? requests[index].file.deleteAlone(node, time) }
+                    for node in made[index] { try requests[index].file.takeBack(node, time) }
                 }
                 throw error
             }
@@ -92,10 +92,34 @@ extension FamilyFile {
     }
 
     private func snapshotAlone(
-        _ heads: [UInt32], _ names: [String], _ time: CalendarTime
+        _ heads: [UInt32], _ names: [String], _ time: CalendarTime, uuid: [UInt8]? = nil
     ) throws(FamilyError) -> [UInt32] {
+        for head in heads { try checkIsNotErased(head) }
         try prepareNotes(ofNodes: withFamily { $0.nextNode }, from: heads)
-        return try change { family throws(FamilyError) in try family.snapshot(heads, names: names, time: time) }
+        return try change { family throws(FamilyError) in
+            try family.snapshot(heads, names: names, time: time, uuid: uuid)
+        }
+    }
+
+    /// A snapshot of a head that has the content of one somewhere else, and its number: it has that one's identity.
+    public func snapshot(_ head: UInt32, name: String, as identity: SnapshotIdentity) throws(FamilyError) -> UInt32 {
+        try structure.withLock { structure throws(FamilyError) in
+            try checkOpen(structure)
+            return try snapshotAlone([head], [name], identity.time, uuid: identity.uuid)[0]
+        }
+    }
+
+    /// Deletes a snapshot that others were to be made with. When that is refused it stays, and the file has failed:
+    /// what is told is true of all of them then.
+    private func takeBack(_ node: UInt32, _ time: CalendarTime) throws(FamilyError) {
+        do throws(FamilyError) {
+            try deleteAlone(node, time)
+        } catch {
+            let failure = error.failure
+            withFamily { $0.fail(failure.errorNumber) }
+            noteFailure()
+            throw .uncertain(failure)
+        }
     }
 
     // MARK: Others
@@ -180,7 +204,7 @@ extension FamilyFile {
     }
 
     private func isHead(_ node: UInt32) -> Bool {
-        nodes.contains { $0.number == node && $0.kind == .head && $0.isPresent }
+        self.node(node).map { $0.kind == .head && $0.isPresent } ?? false
     }
 
     /// After an opening that has taken the place of what has failed: has images go on with what there is of a rollback
@@ -206,7 +230,7 @@ extension FamilyFile {
     ) throws(FamilyError) -> [Range<Int64>] {
         if let loss { throw .dataLost(loss) }
         let length = Int64(EpochFormat.unitLength)
-        let found = nodes.filter { $0.isPresent && ($0.number == a || $0.number == b) }
+        let found = [a, b].compactMap { node($0) }.filter(\.isPresent)
         for number in [a, b] where !found.contains(where: { $0.number == number }) { throw .noNode(number) }
         let end = found.map(\.capacity).max() ?? 0
         guard first >= 0, first < end else { return [] }
@@ -218,7 +242,7 @@ extension FamilyFile {
 
     // MARK: Failures
 
-    private func checkOpen(_ structure: borrowing Structure) throws(FamilyError) {
+    func checkOpen(_ structure: borrowing Structure) throws(FamilyError) {
         if structure.isClosed { throw .closed }
         if let loss { throw .dataLost(loss) }
     }
@@ -227,9 +251,11 @@ extension FamilyFile {
     @discardableResult
     private func change<Value>(_ body: (DiskFamily) throws(FamilyError) -> Value) throws(FamilyError) -> Value {
         let result = withFamily { family in Result { () throws(FamilyError) in try body(family) } }
+        noteNodes()
         if case .failure(let error) = result {
             // A file that was cut is a loss too.
             let code = noteFailure()
+            if case .uncertain = error { throw error }
             throw code == 0 ? error : .dataLost(MediaFailure(errorNumber: code))
         }
         return try result.get()

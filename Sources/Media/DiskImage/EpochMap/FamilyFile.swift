@@ -1,3 +1,4 @@
+public import Encryption
 public import Platform
 internal import Synchronization
 
@@ -27,14 +28,26 @@ public final class FamilyFile: DurableStore {
     }
 
     public let path: String
+    /// The level of zstd at which its disks are compressed; nil when they are not.
+    public let compressionLevel: Int?
+    /// What the family is in: the file, or the filter over it.
     let store: any ByteStore
+    /// The filter that is `store`, and the key file, if it is encrypted.
+    let encryption: ImageEncryption?
     let losses: LossRecord
     /// Whether the file system may take no writes for some time.
     let canStall: Bool
+    /// The most requests of all its disks that are performed at a time: others have threads too.
+    public static let requestLimit = 32
+
+    /// The requests of its disks.
+    let requests = LaneGroup(limit: requestLimit)
     /// By which reactors come to the family.
     let door: FamilyDoor
     let lossObservers: LossObservers
-    private let family: Lock<DiskFamily>
+    let family: Lock<DiskFamily>
+    /// How many nodes there are, as of the last change of the tree: for reactors.
+    let nodeCount: Atomic<Int>
     /// How many bytes were discarded since the host was given something back for that.
     private let discarded = Atomic<Int64>(0)
     /// Whether it is about to get something back.
@@ -44,7 +57,7 @@ public final class FamilyFile: DurableStore {
     /// Writes what is collected; there is one from the first image on.
     private let frames = Lock<FamilyUpkeep?>(nil)
     /// Whoever has the family; closed while another opening takes its place.
-    private let uses = PassGate()
+    let uses = PassGate()
     /// Whoever changes blocks of a disk; closed while the instant of a snapshot of several files passes.
     let writes = PassGate()
     /// One change of the tree, or of who uses it, at a time.
@@ -52,26 +65,36 @@ public final class FamilyFile: DurableStore {
     /// The most bytes that the file has had.
     let longest: Atomic<Int64>
     let durability = Lock(())
+    /// How many units may be in use; and where they are counted besides, with those of other files.
+    let limit = UnitLimit()
+    let pool = Lock<SpacePool?>(nil)
     /// The images whose data go past the page cache.
     private let direct = Lock<Set<ObjectIdentifier>>([])
 
-    init(store: any ByteStore, family: DiskFamily, path: String) {
-        self.store = store
+    init(store: any ByteStore, family: DiskFamily, path: String, encryption: ImageEncryption? = nil) {
+        self.store = encryption?.store ?? store
+        self.encryption = encryption
         self.path = path
+        compressionLevel = family.compressionLevel
         door = FamilyDoor(to: family)
         canStall = store.canStall
+        nodeCount = Atomic(family.nodeCount)
         self.family = Lock(family)
         losses = LossRecord(noted: store.notedLoss)
         lossObservers = LossObservers(of: losses)
         longest = Atomic((try? store.size()) ?? 0)
+        family.units.join(limit, nil)
         removeForgottenNotes()
     }
 
     // MARK: Opening
 
-    /// Makes the file of a disk of `capacity` bytes and opens it; its name is durable on return.
+    /// Makes the file of a disk of `capacity` bytes, with `checksums` of data or without, and opens it; its name is
+    /// durable on return. `compression`: the level of zstd at which extents are compressed; nil when they are not. With
+    /// `userKey` it is encrypted, under a key that nobody knows; then it has no checksums.
     public static func create(
-        path: String, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8]
+        path: String, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8],
+        checksums: Bool = false, compression: Int? = nil, userKey: UserKey? = nil
     ) throws(DiskImageError) -> FamilyFile {
         let file: File
         do throws(SystemError) {
@@ -81,24 +104,47 @@ public final class FamilyFile: DurableStore {
         } catch {
             throw DiskImageError(error, path: path)
         }
+        do throws(DiskImageError) {
+            if let userKey {
+                guard RawDiskImage.blockSizes.contains(blockSize) else { throw .invalidBlockSize(blockSize) }
+                try ImageKeyFile.create(ofImage: path, content: .family, blockSize: blockSize, userKey: userKey)
+            }
+            let encryption = try ImageKeyFile.encryption(
+                of: file, path: path, content: .family, blockSize: blockSize, userKey: userKey)
+            return try create(
+                file, path, encryption, capacity: capacity, blockSize: blockSize, name: name, time: time, uuid: uuid,
+                checksums: checksums, compression: compression)
+        } catch {
+            // First: whose it is the image says.
+            if userKey != nil { try? ImageKeyFile.remove(ofImage: path) }
+            FilePath.remove(path)
+            throw error
+        }
+    }
+
+    private static func create(
+        _ file: File, _ path: String, _ encryption: ImageEncryption?, capacity: Int64, blockSize: Int, name: String,
+        time: CalendarTime, uuid: [UInt8], checksums: Bool, compression: Int?
+    ) throws(DiskImageError) -> FamilyFile {
         do throws(FamilyError) {
             let family = try DiskFamily.create(
-                on: file, capacity: capacity, blockSize: blockSize, name: name, time: time, uuid: uuid)
+                on: encryption?.store ?? file, capacity: capacity, blockSize: blockSize, name: name, time: time,
+                uuid: uuid, checksums: checksums, compression: compression)
             do throws(SystemError) {
                 try File.synchronizeDirectory(path: FilePath.directory(of: path))
             } catch {
                 throw .failed(error.code)
             }
-            return FamilyFile(store: file, family: family, path: path)
+            return FamilyFile(store: file, family: family, path: path, encryption: encryption)
         } catch {
-            FilePath.remove(path)
             throw .family(path: path, error)
         }
     }
 
     /// Opens the file with an exclusive lock, which lasts as long as the object. An image whose host has lost written
-    /// data under an earlier opening refuses writes until the loss is acknowledged.
-    public static func open(path: String) throws(DiskImageError) -> FamilyFile {
+    /// data under an earlier opening refuses writes until the loss is acknowledged. An encrypted one needs
+    /// `userKey`, and a plain one refuses it; an erasure that a crash has broken off is completed.
+    public static func open(path: String, userKey: UserKey? = nil) throws(DiskImageError) -> FamilyFile {
         let file: File
         do throws(SystemError) {
             file = try File.open(path: path, .readWrite, writePieceLength: RawDiskImage.writePieceLength)
@@ -107,21 +153,29 @@ public final class FamilyFile: DurableStore {
             if error.code == Errno.wouldBlock { throw .inUse(path: path) }
             throw DiskImageError(error, path: path)
         }
+        // Before anything is written to it.
+        let encryption = try ImageKeyFile.encryption(
+            of: file, path: path, content: .family, blockSize: nil, userKey: userKey)
         do throws(FamilyError) {
-            return try open(file, path: path)
+            return try open(file, path: path, encryption)
         } catch {
             throw .family(path: path, error)
         }
     }
 
-    static func open(_ store: any ByteStore, path: String) throws(FamilyError) -> FamilyFile {
+    static func open(
+        _ store: any ByteStore, path: String, _ encryption: ImageEncryption? = nil
+    ) throws(FamilyError) -> FamilyFile {
         // What the cache holds may be what the device has not.
         if store.notedLoss != nil { store.dropCache() }
-        return FamilyFile(store: store, family: try DiskFamily.open(store), path: path)
+        guard let encryption else {
+            return FamilyFile(store: store, family: try DiskFamily.open(store), path: path)
+        }
+        return try openEncrypted(encryption, path: path)
     }
 
     /// Has what commands write be in the page cache soon after they have ended.
-    private func startFrames(_ family: DiskFamily) {
+    func startFrames(_ family: DiskFamily) {
         guard let frames = frames.withLock({ $0 }) else { return }
         family.startFrames { [weak frames] in frames?.start() }
     }
@@ -150,26 +204,69 @@ public final class FamilyFile: DurableStore {
             uses.open()
         }
         store.dropCache()
-        family.withLock { $0 }.retire()
+        let former = family.withLock { $0 }
+        former.retire()
+        former.units.leavePool()
         do throws(FamilyError) {
             let opened = try DiskFamily.open(store, grace: door.grace)
             startFrames(opened)
+            opened.units.join(limit, pool.withLock { $0 })
             door.lead(to: opened)
             family.withLock { $0 = opened }
+            nodeCount.store(opened.nodeCount, ordering: .releasing)
             return nil
         } catch {
             return error.failure
         }
     }
 
+    /// Ends the opening with a commit that leaves nothing to replay, calls `body` while nobody has the file, and opens
+    /// it again. When that cannot be done any more, the family is one that has failed.
+    func reopenFamily<Value>(_ body: () throws(FamilyError) -> Value) -> Result<Value, FamilyError> {
+        uses.close()
+        door.close()
+        defer {
+            door.open()
+            uses.open()
+        }
+        let former = family.withLock { $0 }
+        let code = former.close()
+        guard code == 0 else { return .failure(FamilyError(code: code)) }
+        former.retire()
+        let result = Result { () throws(FamilyError) in try body() }
+        do throws(FamilyError) {
+            let opened = try DiskFamily.open(store, grace: door.grace)
+            startFrames(opened)
+            door.lead(to: opened)
+            family.withLock { $0 = opened }
+            return result
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    /// Notes that the tree has changed, or may have.
+    func noteNodes() { nodeCount.store(withFamily { $0.nodeCount }, ordering: .releasing) }
+
     /// All nodes of the family.
     public var nodes: [FamilyNode] { withFamily { $0.nodes } }
+
+    /// The node of that number; nil when there is none.
+    public func node(_ number: UInt32) -> FamilyNode? { withFamily { $0.node(number) } }
+
+    /// The nodes of that name that are not deleted; a head and a snapshot may have the same.
+    public func nodes(named name: String) -> [FamilyNode] {
+        withFamily { $0.nodes(named: name) }.filter(\.isPresent)
+    }
+
+    /// Whether the image has checksums of data: what is read is what was written, or fails.
+    public var hasChecksums: Bool { withFamily { $0.checksums != nil } }
 
     /// Makes everything durable that was acknowledged; nil, or why that was not possible.
     public func synchronize() -> MediaFailure? { MediaFailure.of(flush()) }
 
     /// Which file it is, whatever has its path now; nil where the store is no file.
-    public var identity: FileStatus.Identity? { try? (store as? File)?.status().identity }
+    public var identity: FileStatus.Identity? { try? ((encryption?.store.store ?? store) as? File)?.status().identity }
 
     /// The bytes of storage that the family takes.
     public var allocatedBytes: Int64? { store.allocatedBytes }
@@ -199,7 +296,7 @@ public final class FamilyFile: DurableStore {
     /// such node, another image uses the head, or the file is closed. Several images may use a snapshot.
     func beginUse(of node: UInt32, engine: any MediumEngine) -> FamilyNode? {
         structure.withLock { structure -> FamilyNode? in
-            let found = withFamily { family in family.nodes.first { $0.number == node } }
+            let found = withFamily { $0.node(node) }
             guard !structure.isClosed, let found, found.isPresent,
                 found.kind == .snapshot || structure.users[node] == nil
             else { return nil }
@@ -248,7 +345,19 @@ public final class FamilyFile: DurableStore {
         structure.merger?.stop()
         frames.withLock { $0 }?.stop()
         structure.isClosed = true
-        return MediaFailure.of(durably { $0.close() })
+        defer { withFamily { $0.units.leavePool() } }
+        let failure = MediaFailure.of(durably { $0.close() })
+        unlock()
+        return failure
+    }
+
+    /// Lets another opening have the file, when nobody is inside any more. Who comes later is refused: it is closed.
+    private func unlock() {
+        uses.close()
+        door.close()
+        ((encryption?.store.store ?? store) as? File)?.unlock()
+        door.open()
+        uses.open()
     }
 
     /// From so many discarded bytes on the host is given back their storage, which takes a commit.
@@ -287,6 +396,7 @@ public final class FamilyFile: DurableStore {
                 return (false, family.failureCode)
             }
         }
+        noteNodes()
         if failure != 0 { noteFailure() }
         return hasMore && failure == 0
     }
@@ -304,7 +414,7 @@ extension FamilyError {
         case .hostFull, .limit: .hostFull
         case .damaged, .unknown: .corrupt
         case .failed(let code): MediaFailure(errorNumber: code)
-        case .dataLost(let failure): failure
+        case .dataLost(let failure), .uncertain(let failure): failure
         default: .device(Errno.invalidArgument)
         }
     }

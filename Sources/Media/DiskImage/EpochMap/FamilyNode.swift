@@ -23,7 +23,8 @@ public struct FamilyNode: Equatable, Sendable {
     public let blockSize: Int
     /// When it was made.
     public let time: CalendarTime
-    /// 16 bytes, unlike those of any other node.
+    /// 16 bytes, unlike those of any other node but of snapshots with the same content: one that was made of a delta
+    /// stream has that of its origin.
     public let uuid: [UInt8]
     /// Whether what only it has is being freed.
     public let isBeingDeleted: Bool
@@ -53,11 +54,14 @@ final class LiveHead: Sendable {
     let capacity: Atomic<UInt64>
     /// Data born in this epoch or before are not overwritten in place; `closed` when nothing is written any more.
     let protectedEpoch: Atomic<UInt32>
+    /// Whether nothing is overwritten in place, whatever it is.
+    let isCopied: Bool
 
     /// Above all epochs.
     static let closed = UInt32.max
 
-    init(number: UInt32, map: RegionMap, capacity: UInt64, protectedEpoch: UInt32) {
+    init(number: UInt32, map: RegionMap, capacity: UInt64, protectedEpoch: UInt32, isCopied: Bool = false) {
+        self.isCopied = isCopied
         self.number = number
         self.map = map
         self.capacity = Atomic(capacity)
@@ -69,7 +73,7 @@ final class LiveHead: Sendable {
 
     /// Whether `entry` may be overwritten in place.
     func mayOverwrite(_ entry: MapEntry) -> Bool {
-        entry.isData && entry.isConfirmed
+        !isCopied && entry.isData && entry.isConfirmed
             && entry.birth > protectedEpoch.load(ordering: .sequentiallyConsistent)
     }
 }

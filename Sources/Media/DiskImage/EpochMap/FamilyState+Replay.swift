@@ -30,21 +30,26 @@ extension FamilyState {
     ) throws(EpochFault) -> Replayed {
         var scan = JournalScan(store, superblock)
         var replayed = Replayed(survey: scan.survey)
+        let checksums = DataChecksums(store, superblock)
         while let frame = try scan.next() {
             let records = try Self.records(of: frame, scan)
             let isConfirmed = frame.sequence <= survey.confirmed
             if !isConfirmed {
-                for (record, _) in records {
-                    let isWritten = try Self.isWritten(record, store)
-                    guard isWritten else {
-                        replayed.lostFrame = EpochFormat.journalStart + UInt64(scan.offset(of: frame))
-                        return replayed
-                    }
+                var isWritten = true
+                for (record, _) in records where isWritten { isWritten = try Self.isWritten(record, store) }
+                if isWritten, let checksums { isWritten = try checksums.settle(records) }
+                guard isWritten else {
+                    replayed.lostFrame = EpochFormat.journalStart + UInt64(scan.offset(of: frame))
+                    return replayed
                 }
             }
             for (record, slot) in records {
                 let isDone = try replay(record, reader)
                 if !isDone { throw .damaged(.record(sequence: frame.sequence, slot: slot)) }
+            }
+            // The records of a command are in one frame, and leave whole extents.
+            for (record, slot) in records where !hasWholeExtents(around: record) {
+                throw .damaged(.record(sequence: frame.sequence, slot: slot))
             }
             replayed.add(frame, records.map(\.0), scan.survey, isConfirmed: isConfirmed)
             if isConfirmed {
@@ -70,11 +75,11 @@ extension FamilyState {
 
     /// Whether the data of a record are what it says; of records without data, yes.
     private static func isWritten(_ record: JournalRecord, _ store: any ByteStore) throws(EpochFault) -> Bool {
-        guard case .data(_, _, let unit, let count, let checksum) = record else { return true }
+        guard let (units, checksum) = record.written else { return true }
         var value: UInt32 = 0
         var page = [UInt8](repeating: 0, count: EpochFormat.unitLength)
-        for index in 0..<UInt64(count) {
-            let offset = EpochFormat.offset(ofUnit: unit + index)
+        for unit in units {
+            let offset = EpochFormat.offset(ofUnit: unit)
             switch page.modifyBytes({ store.read(into: &$0, offset: offset, mode: .blocking) }) {
             case .done(let length):
                 if length < page.count { return false }
@@ -117,7 +122,14 @@ extension FamilyState {
             head.map.load(region, .leaf(Leaf.make(memory) { leaf[$0] }))
             return
         }
-        let content = try reader.region(region, of: root)
+        var content = RegionContent.uniform(.lost)
+        do throws(EpochFault) {
+            content = try reader.region(region, of: root)
+        } catch {
+            // The record counts, and what else was there is lost: nobody knows which units it had.
+            guard error.isDamagedPage else { throw error }
+            noteLoss()
+        }
         head.map.load(region, content.region(memory, units: node.record.unitsInRegion(region)))
     }
 
@@ -127,9 +139,10 @@ extension FamilyState {
         var pages = replayPages(node)
         var needs = merge(node, to: end, pages, frame: 0)
         while !needs.isEmpty {
-            try pages.read(needs, reader)
+            try pages.read(needs, reader, takesLosses: true)
             needs = merge(node, to: end, pages, frame: 0)
         }
+        if pages.hasLosses { noteLoss() }
         return true
     }
 
@@ -137,7 +150,13 @@ extension FamilyState {
         guard let node = mergedNode(number) else { return false }
         guard node.record.pagesDone == node.record.firstLevelPages else { return false }
         let pages = replayPages(node)
-        let upper = try reader.upperPages(of: pages.root, not: pages.childRoot)
+        var upper: [UnitPointer] = []
+        do throws(EpochFault) {
+            upper = try reader.upperPages(of: pages.root, not: pages.childRoot)
+        } catch {
+            guard error.isDamagedPage else { throw error }
+            noteLoss()
+        }
         finishMerge(node, upper: upper)
         return true
     }

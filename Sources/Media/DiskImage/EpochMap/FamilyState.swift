@@ -13,9 +13,15 @@ final class FamilyState: @unchecked Sendable {
     /// Those of the nodes that are written.
     let heads: LiveHeads
     let units: UnitAllocator
+    /// Whether heads overwrite nothing in place.
+    private let isCopied: Bool
     /// Whether records come from the journal.
     private(set) var isReplaying: Bool
+    /// Whether extents may be compressed.
+    var hasExtents = false
     private(set) var nodes: [UInt32: TreeNode] = [:]
+    /// The numbers of the nodes of each name that is not gone.
+    private var numbers: [String: [UInt32]] = [:]
     /// What a commit writes of the nodes.
     private(set) var table = NodeTable()
     /// What is allocated now is born in it.
@@ -31,10 +37,17 @@ final class FamilyState: @unchecked Sendable {
     private var stuck: [UInt32: EpochFault] = [:]
     /// The most bytes that a head has had.
     private(set) var largestCapacity: UInt64 = 0
+    /// Whether a replay has met something that is lost: units that it had may be in use and nobody's, and be used again
+    /// by later records.
+    private(set) var hasLosses = false
     /// Layers that were closed since the last commit began.
     private(set) var closedLayers = 0
 
-    init(memory: MapMemory, heads: LiveHeads, units: UnitAllocator, epoch: UInt32, nextNode: UInt32) {
+    init(
+        memory: MapMemory, heads: LiveHeads, units: UnitAllocator, epoch: UInt32, nextNode: UInt32,
+        isCopied: Bool = false
+    ) {
+        self.isCopied = isCopied
         isReplaying = true
         self.memory = memory
         self.heads = heads
@@ -47,6 +60,18 @@ final class FamilyState: @unchecked Sendable {
 
     /// The node; nil when there is none.
     func node(_ number: UInt32) -> TreeNode? { nodes[number] }
+
+    /// The nodes of a name, in the order in which they got it.
+    func nodes(named name: String) -> [TreeNode] { (numbers[name] ?? []).compactMap { nodes[$0] } }
+
+    private func setName(_ name: String, of number: UInt32, insteadOf former: String) {
+        guard name != former else { return }
+        if !former.isEmpty {
+            numbers[former]?.removeAll { $0 == number }
+            if numbers[former]?.isEmpty == true { numbers[former] = nil }
+        }
+        if !name.isEmpty { numbers[name, default: []].append(number) }
+    }
 
     /// A head that is written; nil when the node is none.
     func head(_ number: UInt32) -> TreeNode? {
@@ -63,6 +88,7 @@ final class FamilyState: @unchecked Sendable {
                 owner: record.number, capacity: record.capacity, memory: memory)
             let node = TreeNode(record, layer: layer)
             nodes[record.number] = node
+            setName(record.name, of: record.number, insteadOf: "")
             if record.kind == .head, !record.isBeingDeleted { open(node, isNew: false) }
         }
         for record in table.records {
@@ -77,6 +103,7 @@ final class FamilyState: @unchecked Sendable {
     /// Adds the first head, of which all is nothing.
     func addFirst(_ record: NodeRecord) throws(EpochFault) {
         try table.put(record)
+        setName(record.name, of: record.number, insteadOf: "")
         let layer = MapLayer(
             number: newLayerNumber(), root: MapRoot(pointer: record.map, levels: record.levels),
             owner: record.number, capacity: record.capacity, memory: memory)
@@ -90,7 +117,8 @@ final class FamilyState: @unchecked Sendable {
         let map = RegionMap(regions: node.record.regions, isNew: isNew, memory: memory)
         largestCapacity = max(largestCapacity, node.record.capacity)
         let live = LiveHead(
-            number: node.number, map: map, capacity: node.record.capacity, protectedEpoch: node.record.epoch)
+            number: node.number, map: map, capacity: node.record.capacity, protectedEpoch: node.record.epoch,
+            isCopied: isCopied)
         node.live = live
         heads[node.number] = live
         node.layer = newLayer(on: node.layer, of: node)
@@ -174,6 +202,11 @@ final class FamilyState: @unchecked Sendable {
 
     func isStuck(_ number: UInt32) -> Bool { stuck[number] != nil }
 
+    /// All of them, by their numbers.
+    var stuckNodes: [(node: UInt32, reason: EpochFault)] {
+        stuck.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
     /// Why the first of them cannot be merged.
     var firstStuck: EpochFault? { stuck.min { $0.key < $1.key }?.value }
 
@@ -203,6 +236,8 @@ final class FamilyState: @unchecked Sendable {
         case .data(let head, let first, let unit, let count, _):
             try applyData(head, first, unit, UInt64(count), frame)
         case .nothing(let head, let first, let count): try applyNothing(head, first, UInt64(count), frame)
+        case .extent(let head, let first, let unit, let count, _):
+            try applyExtent(head, first, unit, UInt64(count), frame)
         case .snapshot(let head, let number, let time, let uuid, let name):
             try applySnapshot(head, number, time, uuid, name)
         case .head(let snapshot, let number, let time, let uuid, let name):
@@ -221,11 +256,11 @@ final class FamilyState: @unchecked Sendable {
         _ number: UInt32, _ first: UInt64, _ unit: UInt64, _ count: UInt64, _ frame: UInt64
     ) throws(RefusedRecord) {
         guard let head = head(number), let live = head.live, isInside(head, first, count),
-            isReplaying ? units.adopt(unit..<unit + count) : units.enter(unit..<unit + count)
+            isReplaying ? adopt(unit..<unit + count) : units.enter(unit..<unit + count)
         else { throw RefusedRecord() }
         var dropped = UnitRuns()
         change(head, live, first, count) { index, entry, boundary in
-            if entry.isData, entry.birth > boundary { dropped.append(entry.unit) }
+            if entry.ownsUnit, entry.birth > boundary { dropped.append(entry.unit) }
             return MapEntry.data(unit + index, birth: epoch).unconfirmed
         }
         free(dropped, frame: frame)
@@ -240,13 +275,13 @@ final class FamilyState: @unchecked Sendable {
         var dropped = UnitRuns()
         change(head, live, first, count) { _, entry, boundary in
             // What a head no longer has and nobody above it sees.
-            if entry.isData, entry.birth > boundary { dropped.append(entry.unit) }
+            if entry.ownsUnit, entry.birth > boundary { dropped.append(entry.unit) }
             return .nothing
         }
         free(dropped, frame: frame)
     }
 
-    private func isInside(_ head: TreeNode, _ first: UInt64, _ count: UInt64) -> Bool {
+    func isInside(_ head: TreeNode, _ first: UInt64, _ count: UInt64) -> Bool {
         let end = EpochFormat.logicalUnits(capacity: head.record.capacity)
         return count > 0 && first < end && count <= end - first
     }
@@ -256,11 +291,20 @@ final class FamilyState: @unchecked Sendable {
         for run in units.runs { _ = self.units.free(run, frame: frame) }
     }
 
+    /// Something is lost, and what it had in use is not freed.
+    func noteLoss() { hasLosses = true }
+
+    /// Makes units used that a record of the journal has. What a damaged page had in use, it may have freed before.
+    private func adopt(_ run: Range<UInt64>) -> Bool {
+        if units.adopt(run) { return true }
+        return hasLosses && run.allSatisfy { units.isUsed($0) || units.adopt($0..<$0 + 1) }
+    }
+
     /// The journal was replayed; records come from commands now.
     func endReplay() { isReplaying = false }
 
     /// Changes entries, region by region; what is nothing and stays so costs nothing.
-    private func change(
+    func change(
         _ head: TreeNode, _ live: LiveHead, _ first: UInt64, _ count: UInt64,
         _ body: (_ index: UInt64, MapEntry, _ boundary: UInt32) -> MapEntry
     ) {
@@ -284,12 +328,12 @@ final class FamilyState: @unchecked Sendable {
     func missingRegion(for record: JournalRecord) -> (head: LiveHead, region: UInt64)? {
         let (number, first, count): (UInt32, UInt64, UInt64)
         switch record {
-        case .data(let head, let begin, _, let length, _): (number, first, count) = (head, begin, UInt64(length))
-        case .nothing(let head, let begin, let length): (number, first, count) = (head, begin, UInt64(length))
         case .capacity(let head, _):
             guard let node = self.head(head), node.record.capacity > 0 else { return nil }
             (number, first, count) = (head, EpochFormat.logicalUnits(capacity: node.record.capacity) - 1, 1)
-        default: return nil
+        default:
+            guard let changed = record.changed else { return nil }
+            (number, first, count) = changed
         }
         guard let head = head(number), let live = head.live, isInside(head, first, count) else { return nil }
         let length = UInt64(EpochFormat.regionUnits)
@@ -406,6 +450,7 @@ final class FamilyState: @unchecked Sendable {
         }
         nodes[node.number] = nil
         unwanted.remove(node.number)
+        setName("", of: node.number, insteadOf: node.record.name)
         table.remove(node.number)
         // It may have been the one that it waited for.
         if let parent { work.add(parent) }
@@ -466,6 +511,7 @@ final class FamilyState: @unchecked Sendable {
             unwanted.insert(node.number)
             work.add(node)
         }
+        setName(node.record.name, of: node.number, insteadOf: table[node.number]?.name ?? "")
         do { try table.put(node.record) } catch { preconditionFailure("the number of nodes was checked: \(error)") }
     }
 }

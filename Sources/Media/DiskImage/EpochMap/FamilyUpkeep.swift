@@ -14,8 +14,8 @@ final class FamilyUpkeep: Medium {
     /// Whether it is stopped; held while it is done.
     private let isStopped = Lock(false)
 
-    init(engine: any MediumEngine, _ body: @escaping @Sendable () -> Void) {
-        lane = Lane(engine: engine, concurrency: 1)
+    init(engine: any MediumEngine, group: LaneGroup? = nil, _ body: @escaping @Sendable () -> Void) {
+        lane = Lane(engine: engine, concurrency: 1, group: group)
         self.body = body
     }
 

@@ -44,9 +44,16 @@
     private(set) var busyCount: UInt64 = 0
     private(set) var isCapturing = false
 
-    /// A map in which nothing is used, of at most `limit` units.
-    init(limit: UInt64) {
+    /// Units that are busy for ever, from where the map ends on.
+    let areas: ChecksumAreas?
+    /// Where the first of them begins that is not in the map.
+    private var nextArea: UInt64
+
+    /// A map in which nothing is used, of at most `limit` units, those of `areas` not among them.
+    init(limit: UInt64, areas: ChecksumAreas? = nil) {
         self.limit = min(limit, EpochFormat.physicalUnitLimit)
+        self.areas = areas
+        nextArea = areas?.start ?? .max
     }
 
     deinit {
@@ -61,6 +68,8 @@
     /// How many units before the end are neither used nor busy.
     var freeCount: UInt64 { end - usedCount - busyCount }
     var pageCount: Int { pages.count }
+    /// How many units from the end on may be allocated at once.
+    var room: UInt64 { min(limit, nextArea) - end }
 
     /// Whether all units of a page are used or busy.
     func isFull(page: Int) -> Bool { pages[page].usedCount + pages[page].busyCount == Self.pageBits }
@@ -84,9 +93,38 @@
 
     /// Has pages up to that many units.
     private mutating func grow(to units: UInt64) {
+        extend(to: units)
+        // It never ends where an area begins, so what is behind the end may be allocated.
+        while nextArea <= end, nextArea < limit {
+            let area = nextArea..<min(nextArea + ChecksumAreas.units, limit)
+            nextArea += ChecksumAreas.groupUnits
+            extend(to: area.upperBound)
+            flip(.busy, area, to: true, isState: false)
+        }
+    }
+
+    private mutating func extend(to units: UInt64) {
         let count = Int(EpochFormat.freeMapLeaves(units: units))
         while pages.count < count { pages.append(Page()) }
         end = max(end, units)
+    }
+
+    private func isInArea(_ run: Range<UInt64>) -> Bool { areas?.overlaps(run) ?? false }
+
+    /// Whether no unit of an area is used.
+    var hasFreeAreas: Bool {
+        guard let areas else { return true }
+        var first = areas.start
+        while first < end {
+            var isFree = true
+            _ = forEachWord(first..<min(first + ChecksumAreas.units, end)) { page, word, mask in
+                isFree = usedWord(page, word) & mask == 0
+                return isFree
+            }
+            guard isFree else { return false }
+            first += ChecksumAreas.groupUnits
+        }
+        return true
     }
 
     // MARK: Bits
@@ -135,6 +173,7 @@
 
     /// Whether no unit of a run is used or busy.
     func isFree(_ run: Range<UInt64>) -> Bool {
+        guard !isInArea(run) else { return false }
         guard run.lowerBound < end else { return true }
         return forEachWord(run.lowerBound..<min(run.upperBound, end)) { page, word, mask in
             takenWord(page, word) & mask == 0
@@ -225,20 +264,23 @@
     /// Makes units used that are free or busy; false, and nothing is changed, when one is used or behind the limit.
     mutating func adoptAny(_ run: Range<UInt64>) -> Bool {
         if adopt(run) { return true }
-        guard run.upperBound <= limit else { return false }
+        guard run.upperBound <= limit, !isInArea(run) else { return false }
         for unit in run where isUsed(unit) { return false }
         for unit in run where !enter(unit..<unit + 1) { _ = adopt(unit..<unit + 1) }
         return true
     }
 
-    /// Calls `body` with runs of busy units in ascending order, none of which goes over a page.
+    /// Calls `body` with runs of busy units, without those of areas, in ascending order, none of which goes over a
+    /// page.
     func forEachBusyRun(_ body: (Range<UInt64>) -> Void) {
         for page in pages.indices where pages[page].busyCount > 0 {
             let first = UInt64(page) << UInt64(EpochFormat.freeMapShift)
             var start: UInt64?
             for bit in 0..<UInt64(EpochFormat.freeMapUnits) {
                 let word = Int(bit >> 6)
-                let isBusy = (takenWord(page, word) & ~usedWord(page, word)) & (1 << 63) >> (bit & 63) != 0
+                let isBusy =
+                    (takenWord(page, word) & ~usedWord(page, word)) & (1 << 63) >> (bit & 63) != 0
+                    && !isInArea(first + bit..<first + bit + 1)
                 if isBusy, start == nil { start = first + bit }
                 if !isBusy, let run = start {
                     body(run..<first + bit)

@@ -51,7 +51,8 @@ struct FreeMapTree: Equatable, Sendable {
                 map.load(page: leaf, word: word, target.bytes.loadBE64(at: word * 8))
             }
         }
-        guard map.end <= superblock.coveredUnits, map.end <= map.limit, map.isAllUsed(0..<superblock.firstPoolUnit)
+        guard map.cutEnd <= min(superblock.coveredUnits, map.limit), map.isAllUsed(0..<superblock.firstPoolUnit),
+            map.hasFreeAreas
         else { throw .damaged(.freeMap) }
         return tree
     }

@@ -28,10 +28,13 @@ enum JournalRecord: Equatable, Sendable {
 
     /// A snapshot is not to be deleted before that time, which is not 0.
     case lock(node: UInt32, until: CalendarTime)
+    /// The extent of a head that begins with the unit `first` is compressed, in `count` physical units from `unit` on,
+    /// whose bytes have that checksum.
+    case extent(head: UInt32, first: UInt64, unit: UInt64, count: UInt32, checksum: UInt32)
 
     private enum Kind: UInt8 {
         case data = 1
-        case nothing, snapshot, head, deletion, merging, removal, capacity, name, turn, lock
+        case nothing, snapshot, head, deletion, merging, removal, capacity, name, turn, lock, extent
     }
 
     /// The most slots of bytes behind a record: a UUID and a name.
@@ -42,6 +45,25 @@ enum JournalRecord: Equatable, Sendable {
         switch self {
         case .snapshot, .head, .turn: true
         default: false
+        }
+    }
+
+    /// The physical units that it gives a head, and the checksum of their bytes; nil of records without any.
+    var written: (units: Range<UInt64>, checksum: UInt32)? {
+        switch self {
+        case .data(_, _, let unit, let count, let checksum), .extent(_, _, let unit, let count, let checksum):
+            (unit..<unit + UInt64(count), checksum)
+        default: nil
+        }
+    }
+
+    /// The logical units of a head that it changes; nil of records of nodes.
+    var changed: (head: UInt32, first: UInt64, count: UInt64)? {
+        switch self {
+        case .data(let head, let first, _, let count, _): (head, first, UInt64(count))
+        case .extent(let head, let first, _, _, _): (head, first, UInt64(EpochFormat.extentUnits))
+        case .nothing(let head, let first, let count): (head, first, UInt64(count))
+        default: nil
         }
     }
 
@@ -74,6 +96,8 @@ enum JournalRecord: Equatable, Sendable {
         switch self {
         case .data(let head, let first, let unit, let count, let checksum):
             Fields(kind: .data, node: head, a: first, b: unit, c: count, checksum: checksum)
+        case .extent(let head, let first, let unit, let count, let checksum):
+            Fields(kind: .extent, node: head, a: first, b: unit, c: count, checksum: checksum)
         case .nothing(let head, let first, let count): Fields(kind: .nothing, node: head, a: first, c: count)
         case .snapshot(let head, let number, let time, _, _):
             Fields(kind: .snapshot, node: head, a: UInt64(number), b: UInt64(clamping: time.seconds))
@@ -144,12 +168,17 @@ enum JournalRecord: Equatable, Sendable {
             guard fields.kind == .data else {
                 return .nothing(head: fields.node, first: fields.a, count: fields.c)
             }
-            guard fields.b < EpochFormat.physicalUnitLimit,
-                UInt64(fields.c) <= EpochFormat.physicalUnitLimit - fields.b
-            else { return nil }
+            guard hasPhysicalUnits(fields) else { return nil }
             return .data(
                 head: fields.node, first: fields.a, unit: fields.b, count: fields.c, checksum: fields.checksum)
         case .snapshot, .head, .turn: return recordOfNode(fields, bytes)
+        case .extent:
+            let length = UInt64(EpochFormat.extentUnits)
+            guard bytes.byteCount == 0, fields.c > 0, UInt64(fields.c) < length, fields.a % length == 0,
+                hasLogicalUnits(fields), hasPhysicalUnits(fields)
+            else { return nil }
+            return .extent(
+                head: fields.node, first: fields.a, unit: fields.b, count: fields.c, checksum: fields.checksum)
         case .deletion: return bytes.byteCount == 0 ? .deletion(node: fields.node) : nil
         case .removal: return bytes.byteCount == 0 ? .removal(node: fields.node) : nil
         case .merging:
@@ -173,6 +202,10 @@ enum JournalRecord: Equatable, Sendable {
     private static func hasLogicalUnits(_ fields: Fields) -> Bool {
         let limit = EpochFormat.maximumCapacity >> UInt64(EpochFormat.unitShift)
         return fields.a < limit && UInt64(fields.c) <= limit - fields.a
+    }
+
+    private static func hasPhysicalUnits(_ fields: Fields) -> Bool {
+        fields.b < EpochFormat.physicalUnitLimit && UInt64(fields.c) <= EpochFormat.physicalUnitLimit - fields.b
     }
 
     private static func recordOfNode(_ fields: Fields, _ bytes: RawSpan) -> JournalRecord? {

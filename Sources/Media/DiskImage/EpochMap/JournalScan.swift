@@ -127,7 +127,9 @@ struct JournalScan: ~Copyable {
             guard let frame = try scan.header(at: offset) else { continue }
             let isNewer = frame.commit > superblock.commit || frame.opening > superblock.opening
             // What a frame confirms that does not follow was durable all the same.
-            let proves = frame.sequence > missing && frame.confirmed > scan.survey.confirmed
+            let proves =
+                frame.sequence > missing && frame.confirmed > scan.survey.confirmed
+                && frame.opening >= scan.survey.opening
             guard isNewer || proves, budget >= UInt64(frame.units) else { continue }
             budget -= UInt64(frame.units)
             guard try scan.isWhole(frame, at: offset) else { continue }
@@ -136,6 +138,34 @@ struct JournalScan: ~Copyable {
             scan.survey.confirmed = frame.confirmed
         }
         return scan.survey
+    }
+
+    /// The whole frames with a higher number than `sequence` that may follow on those that are there, by their numbers.
+    static func laterFrames(
+        _ store: any ByteStore, _ superblock: EpochSuperblock, from sequence: UInt64
+    ) throws(EpochFault) -> [JournalDamage.Frame] {
+        var scan = JournalScan(store, superblock)
+        while try scan.next() != nil {}
+        var frames: [UInt64: JournalDamage.Frame] = [:]
+        var budget = scan.lookUnits
+        var offset: UInt32 = 0
+        while offset < superblock.journalUnits {
+            defer { offset += 1 }
+            guard let frame = try scan.header(at: offset), frame.sequence > sequence,
+                frame.opening >= scan.survey.opening, budget >= UInt64(frame.units)
+            else { continue }
+            budget -= UInt64(frame.units)
+            guard try scan.isWhole(frame, at: offset) else { continue }
+            var records: [JournalRecord] = []
+            _ = scan.withBytes(of: frame) { bytes in
+                frame.forEachRecord(in: bytes) { record, _ in
+                    records.append(record)
+                    return true
+                }
+            }
+            frames[frame.sequence] = JournalDamage.Frame(sequence: frame.sequence, records: records)
+        }
+        return frames.values.sorted { $0.sequence < $1.sequence }
     }
 
     private var lookUnits: UInt64 { UInt64(superblock.journalUnits) * Self.lookBudget }

@@ -125,15 +125,15 @@ internal import Synchronization
         owner.grace.whenUnseen { [self] in unsafe memory.deallocate() }
     }
 
-    /// What a pointer says instead of the leaf, if it can: all entries are nothing, or a run. Entries from `count` on
-    /// are behind the end of the disk, and only a whole region is a run.
+    /// What a pointer says instead of the leaf, if it can: all entries are nothing, lost, or a run. Entries from
+    /// `count` on are behind the end of the disk, and only a whole region is lost or a run.
     func summary(count: Int = length) -> MapEntry? {
         let first = self[0].confirmed
         if first == .nothing {
             for index in 1..<count where self[index] != .nothing { return nil }
             return .nothing
         }
-        guard count == Self.length else { return nil }
+        guard count == Self.length, first.isData else { return nil }
         for index in 1..<count where self[index].confirmed != first.following(index) { return nil }
         return first
     }

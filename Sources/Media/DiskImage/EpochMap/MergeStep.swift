@@ -20,6 +20,8 @@ struct MergePages: Sendable {
     private var pages: [UInt64: (own: Page, child: Page)] = [:]
     private var regions: [UInt64: RegionContent] = [:]
     private var childRegions: [UInt64: RegionContent] = [:]
+    /// Whether anything was damaged and counts as lost.
+    private(set) var hasLosses = false
 
     init(root: MapRoot, childRoot: MapRoot) {
         self.root = root
@@ -32,19 +34,39 @@ struct MergePages: Sendable {
         isChild ? childRegions[region] : regions[region]
     }
 
-    /// Reads what is needed.
-    mutating func read(_ needs: Set<Need>, _ reader: PageReader) throws(EpochFault) {
+    /// Reads what is needed. With `takesLosses` what is damaged counts as lost: nothing of it is freed.
+    mutating func read(
+        _ needs: Set<Need>, _ reader: PageReader, takesLosses: Bool = false
+    ) throws(EpochFault) {
         for need in needs {
             switch need {
             case .page(let index):
                 pages[index] = (
-                    own: try reader.firstLevelPage(index, of: root),
-                    child: try reader.firstLevelPage(index, of: childRoot)
+                    own: try page(index, of: root, reader, takesLosses),
+                    child: try page(index, of: childRoot, reader, takesLosses)
                 )
             case .region(let region, let isChild):
-                let content = try reader.region(region, of: isChild ? childRoot : root)
+                var content = RegionContent.uniform(.lost)
+                do throws(EpochFault) {
+                    content = try reader.region(region, of: isChild ? childRoot : root)
+                } catch {
+                    guard takesLosses, error.isDamagedPage else { throw error }
+                    hasLosses = true
+                }
                 if isChild { childRegions[region] = content } else { regions[region] = content }
             }
+        }
+    }
+
+    private mutating func page(
+        _ index: UInt64, of root: MapRoot, _ reader: PageReader, _ takesLosses: Bool
+    ) throws(EpochFault) -> Page {
+        do throws(EpochFault) {
+            return try reader.firstLevelPage(index, of: root)
+        } catch {
+            guard takesLosses, error.isDamagedPage else { throw error }
+            hasLosses = true
+            return Page(pointer: .lost, pointers: [UnitPointer](repeating: .lost, count: EpochFormat.fanOut))
         }
     }
 }
@@ -86,7 +108,15 @@ extension FamilyState {
                 let (own, other) = (page.own[place], page.child[place])
                 let leaf = child?.layer.resolve(region).leaf
                 if own == other, leaf == nil { continue }
-                if own.kind == .page, own != other, own.birth > boundary { freedPages.append(own.unit) }
+                // What the child has lost, others below may have from it: it is not freed, but by a repair.
+                if own.kind == .lost { continue }
+                if other.kind == .lost, leaf == nil {
+                    noteLoss()
+                    continue
+                }
+                if own.kind == .page, own != other, other.kind != .lost, own.birth > boundary {
+                    freedPages.append(own.unit)
+                }
                 let content = pages.region(region, isChild: false)
                 let childContent = leaf?.content ?? pages.region(region, isChild: true)
                 if content == nil { needs.insert(.region(region, isChild: false)) }
@@ -95,12 +125,18 @@ extension FamilyState {
                 let count = node.record.unitsInRegion(region)
                 for unit in 0..<count {
                     let entry = content[unit]
-                    guard entry.isData, entry.birth > boundary, childContent[unit] != entry else { continue }
+                    guard entry.ownsUnit, entry.birth > boundary, childContent[unit] != entry else { continue }
+                    guard !childContent[unit].isLost else {
+                        noteLoss()
+                        continue
+                    }
                     units.append(entry.unit)
                 }
             }
             let (own, other) = (page.own.pointer, page.child.pointer)
-            if own.kind == .page, own != other, own.birth > boundary { freedPages.append(own.unit) }
+            if own.kind == .page, own != other, other.kind != .lost, own.birth > boundary {
+                freedPages.append(own.unit)
+            }
         }
         guard needs.isEmpty else { return needs }
         free(units, frame: frame)

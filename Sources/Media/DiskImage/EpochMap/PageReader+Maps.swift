@@ -2,6 +2,7 @@
 /// for anything else meanwhile.
 extension PageReader {
     private func pointers(_ pointer: UnitPointer, level: Int) throws(EpochFault) -> [UnitPointer] {
+        if pointer.kind == .lost { return [UnitPointer](repeating: .lost, count: EpochFormat.fanOut) }
         guard pointer.kind == .page else { return [] }
         return try page(pointer, level: level, isMap: true).pointers
     }
@@ -37,6 +38,7 @@ extension PageReader {
         let pointer = try regionPointer(region, of: root)
         switch pointer.kind {
         case .nothing: return .uniform(.nothing)
+        case .lost: return .uniform(.lost)
         case .run: return .uniform(.data(pointer.unit, birth: pointer.birth))
         case .page:
             var words = [UInt64](repeating: 0, count: EpochFormat.regionUnits)
@@ -75,7 +77,9 @@ extension PageReader {
         _ pointer: UnitPointer, _ level: Int, _ index: UInt64, _ other: MapRoot, _ found: inout [UnitPointer]
     ) throws(EpochFault) {
         guard level > 1, pointer.kind == .page else { return }
-        guard try self.pointer(level: level, index, of: other) != pointer else { return }
+        let counterpart = try self.pointer(level: level, index, of: other)
+        // Of what is lost nobody knows whether it was the same, and who below has it from there.
+        guard counterpart != pointer, counterpart.kind != .lost else { return }
         found.append(pointer)
         for (place, child) in try pointers(pointer, level: level).enumerated() {
             try collect(child, level - 1, index << UInt64(EpochFormat.fanOutShift) + UInt64(place), other, &found)

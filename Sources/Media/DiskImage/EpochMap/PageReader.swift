@@ -21,6 +21,8 @@ final class PageReader: Sendable {
         var checksum: UInt32
         /// Then it is a page of level 1 of a map, or its image is damaged.
         var hasRuns: Bool
+        /// Then it is a page of a map, or its image is damaged.
+        var hasLosses: Bool
         var page: PointerPage
     }
 
@@ -29,15 +31,28 @@ final class PageReader: Sendable {
     let seed: UInt32
     /// The first unit to which a pointer may lead.
     let firstUnit: UInt64
+    /// Whether extents may be compressed.
+    let hasExtents: Bool
     private let cache: Lock<[Cached?]>
 
+    /// A reader of the pages of the family that a superblock is of.
+    convenience init(_ store: any ByteStore, _ superblock: EpochSuperblock) {
+        self.init(
+            store, seed: superblock.seed, firstUnit: superblock.firstPoolUnit,
+            hasExtents: superblock.compressionLevel > 0)
+    }
+
     /// A reader of a family's pages, which are at `firstUnit` or behind.
-    init(_ store: any ByteStore, seed: UInt32, firstUnit: UInt64) {
+    init(_ store: any ByteStore, seed: UInt32, firstUnit: UInt64, hasExtents: Bool = false) {
         self.store = store
         self.seed = seed
         self.firstUnit = firstUnit
+        self.hasExtents = hasExtents
         cache = Lock([Cached?](repeating: nil, count: Self.cacheLimit))
     }
+
+    /// Gives up the pages that are kept.
+    func forget() { cache.withLock { $0 = [Cached?](repeating: nil, count: Self.cacheLimit) } }
 
     /// Fills `bytes`, a unit, with the page of a pointer; level 0 is a leaf.
     @_lifetime(bytes: copy bytes)
@@ -58,7 +73,7 @@ final class PageReader: Sendable {
         let slot = Int(pointer.unit % UInt64(Self.cacheLimit))
         let cached = cache.withLock { $0[slot] }
         if let cached, cached.unit == pointer.unit, cached.checksum == pointer.checksum,
-            !cached.hasRuns || (isMap && level == 1)
+            !cached.hasRuns || (isMap && level == 1), !cached.hasLosses || isMap
         {
             return cached.page
         }
@@ -71,13 +86,15 @@ final class PageReader: Sendable {
         pointers.reserveCapacity(EpochFormat.fanOut)
         for index in 0..<EpochFormat.fanOut {
             guard let next = source.loadPointer(at: index * UnitPointer.byteCount),
-                next.kind == .nothing || next.unit >= firstUnit, next.kind != .run || (isMap && level == 1)
+                next.unitCount == 0 || next.unit >= firstUnit, next.kind != .run || (isMap && level == 1),
+                next.kind != .lost || isMap
             else { throw .damaged(.pointer(unit: pointer.unit, index: index)) }
             pointers.append(next)
         }
         let page = PointerPage(pointers)
         let entry = Cached(
-            unit: pointer.unit, checksum: pointer.checksum, hasRuns: pointers.contains { $0.kind == .run }, page: page)
+            unit: pointer.unit, checksum: pointer.checksum, hasRuns: pointers.contains { $0.kind == .run },
+            hasLosses: pointers.contains { $0.kind == .lost }, page: page)
         cache.withLock { $0[slot] = entry }
         return page
     }
@@ -87,6 +104,7 @@ final class PageReader: Sendable {
     func region(_ pointer: UnitPointer, into words: inout [UInt64]) throws(EpochFault) {
         switch pointer.kind {
         case .nothing: for index in words.indices { words[index] = 0 }
+        case .lost: for index in words.indices { words[index] = MapEntry.lost.rawValue }
         case .run:
             for index in words.indices {
                 words[index] = MapEntry.data(pointer.unit + UInt64(index), birth: pointer.birth).rawValue
@@ -99,11 +117,12 @@ final class PageReader: Sendable {
             let source = bytes.rawSpan
             for index in 0..<min(words.count, EpochFormat.regionUnits) {
                 let word = source.loadBE64(at: index * EpochFormat.entryLength)
-                guard let entry = MapEntry(stored: word), !entry.isData || entry.unit >= firstUnit else {
+                guard let entry = MapEntry(stored: word), !entry.ownsUnit || entry.unit >= firstUnit else {
                     throw .damaged(.entry(unit: pointer.unit, index: index))
                 }
                 words[index] = word
             }
+            if let index = firstBrokenExtent(words) { throw .damaged(.entry(unit: pointer.unit, index: index)) }
         }
     }
 }

@@ -65,11 +65,15 @@ struct PageTreeWriter: ~Copyable {
     /// Where the next page is sought.
     private var hint: UInt64
     private let seed: UInt32
+    /// The logical units of the disk, of a map.
+    private let units: UInt64
 
     /// A new version of `tree` with at least its levels.
     init(
-        _ tree: PageTree, levels: Int, birth: UInt32, protection: Protection?, allocator: UnitAllocator, hint: UInt64
+        _ tree: PageTree, levels: Int, birth: UInt32, protection: Protection?, allocator: UnitAllocator, hint: UInt64,
+        units: UInt64 = .max
     ) {
+        self.units = units
         reader = tree.reader
         seed = tree.reader.seed
         isMap = tree.isMap
@@ -140,14 +144,30 @@ struct PageTreeWriter: ~Copyable {
                 try close(upTo: level, &sink)
                 let index = Int(number) & (EpochFormat.fanOut - 1)
                 let old = level == levels ? root : open[level + 1]?.pointers[index] ?? .nothing
-                let pointers =
-                    old.kind == .page
-                    ? try reader.page(old, level: level, isMap: isMap).pointers
-                    : [UnitPointer](repeating: .nothing, count: EpochFormat.fanOut)
+                let pointers = try oldPointers(old, level: level, number: number, &sink)
                 open[level] = OpenPage(number: number, pointers: pointers, old: old, isChanged: false)
             }
             level -= 1
         }
+    }
+
+    /// What the page that is replaced has. One of a map that is damaged has been lost, and all below it: the commit
+    /// goes on with what is known.
+    private mutating func oldPointers(
+        _ old: UnitPointer, level: Int, number: UInt64, _ sink: inout PageSink
+    ) throws(EpochFault) -> [UnitPointer] {
+        switch old.kind {
+        case .nothing, .run: return [UnitPointer](repeating: .nothing, count: EpochFormat.fanOut)
+        case .lost: break
+        case .page:
+            do throws(EpochFault) {
+                return try reader.page(old, level: level, isMap: isMap).pointers
+            } catch {
+                guard isMap, error.isDamagedPage else { throw error }
+            }
+        }
+        let lost = LostPlace(level: level, number: number, units: units)
+        return try lost.pointers { bytes throws(EpochFault) in try write(bytes.rawSpan, &sink) }
     }
 
     /// Writes the open pages of levels up to `top` that have changed, from below.

@@ -8,7 +8,7 @@ internal import Synchronization
     /// What a word of a table says.
     enum Region: Equatable, Sendable {
         case notLoaded
-        /// All 512 entries: nothing, or a run from this entry on.
+        /// All 512 entries: nothing, lost, or a run from this entry on.
         case uniform(MapEntry)
         case leaf(Leaf)
     }
@@ -17,6 +17,8 @@ internal import Synchronization
 
     private static let tableLength: UInt64 = 512
     private static let notLoadedWord: UInt64 = 3 << 62
+    /// All 512 entries are lost.
+    private static let lostWord = notLoadedWord | 1
     private static let leafBits: UInt64 = 2 << 62
 
     private let memory: MapMemory
@@ -150,7 +152,7 @@ internal import Synchronization
     private static func region(_ word: UInt64) -> Region {
         switch word >> 62 {
         case 2: .leaf(Leaf(address: word & ~leafBits))
-        case 3: .notLoaded
+        case 3: word == lostWord ? .uniform(.lost) : .notLoaded
         default: .uniform(MapEntry(rawValue: word))
         }
     }
@@ -158,7 +160,7 @@ internal import Synchronization
     private static func word(_ region: Region) -> UInt64 {
         switch region {
         case .notLoaded: notLoadedWord
-        case .uniform(let entry): entry.rawValue
+        case .uniform(let entry): entry.isLost ? lostWord : entry.rawValue
         case .leaf(let leaf): leafBits | leaf.address
         }
     }

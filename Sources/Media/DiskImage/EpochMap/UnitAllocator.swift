@@ -51,6 +51,13 @@ final class UnitAllocator: Sendable {
         var refill: Set<UInt64> = []
         /// Whether records come from the journal.
         var isReplaying = false
+        /// Units that were allocated for data, and are not entered yet.
+        var pending: UInt64 = 0
+        /// How many may be in use, and all images of a pool together.
+        var limit: UnitLimit?
+        var pool: SpacePool?
+        /// What the pool has counted.
+        var counted: UInt64 = 0
     }
 
     private let state: Lock<State>
@@ -59,6 +66,8 @@ final class UnitAllocator: Sendable {
     init(_ map: consuming sending FreeMap) {
         state = Lock(State(map: map))
     }
+
+    deinit { leavePool() }
 
     /// The units in use, of the state.
     var usedUnits: UInt64 { state.withLock { $0.map.usedCount } }
@@ -76,13 +85,29 @@ final class UnitAllocator: Sendable {
     ///
     /// `anywhere`: the file cannot become longer, or the host has no storage for it. What was freed and still has
     /// storage comes first then, and a short run counts as well.
+    ///
+    /// Data beyond the limit get nothing: all of `count` has room, or none.
     func allocate(_ count: UInt64, near hint: UInt64, anywhere: Bool = false) -> Range<UInt64>? {
-        state.withLock { Self.allocate(&$0, count, hint, anywhere) }
+        state.withLock { Self.allocateData(&$0, count, hint, anywhere) }
     }
 
     /// The same without waiting; nil when somebody has the lock.
     func allocateIfAvailable(_ count: UInt64, near hint: UInt64) -> Range<UInt64>?? {
-        state.withLockIfAvailable { Self.allocate(&$0, count, hint, false) }
+        state.withLockIfAvailable { Self.allocateData(&$0, count, hint, false) }
+    }
+
+    /// The same for the reserve, whatever the limit is; it is not given back, but written or added.
+    func allocateReserve(_ count: UInt64) -> Range<UInt64>? {
+        state.withLock { Self.allocate(&$0, count, .max, false) }
+    }
+
+    private static func allocateData(
+        _ state: inout State, _ count: UInt64, _ hint: UInt64, _ anywhere: Bool
+    ) -> Range<UInt64>? {
+        guard !isLimited(state, count), let run = allocate(&state, count, hint, anywhere) else { return nil }
+        state.pending += UInt64(run.count)
+        tell(&state)
+        return run
     }
 
     private static func allocate(
@@ -95,15 +120,81 @@ final class UnitAllocator: Sendable {
     }
 
     /// The record that refers to the run is appended. False when it was not allocated.
-    func enter(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.enter(run) } }
+    func enter(_ run: Range<UInt64>) -> Bool {
+        state.withLock { state in
+            guard state.map.enter(run) else { return false }
+            state.pending -= min(state.pending, UInt64(run.count))
+            return true
+        }
+    }
 
     /// The run, which was allocated, will not be entered.
-    func giveBack(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.release(run) } }
+    func giveBack(_ run: Range<UInt64>) -> Bool {
+        state.withLock { state in
+            guard state.map.release(run) else { return false }
+            Self.endPending(&state, run)
+            return true
+        }
+    }
 
     /// The run, which was allocated and perhaps written, will not be entered.
     func giveBack(written run: Range<UInt64>) {
+        state.withLock { state in
+            guard state.map.release(run) else { return }
+            Self.endPending(&state, run)
+            Self.addDoubtful(&state, run)
+        }
+    }
+
+    private static func endPending(_ state: inout State, _ run: Range<UInt64>) {
+        state.pending -= min(state.pending, UInt64(run.count))
+        tell(&state)
+    }
+
+    /// The run, which was taken for its storage, is free again; it was perhaps written.
+    func giveBack(reserve run: Range<UInt64>) {
         state.withLock { if $0.map.release(run) { Self.addDoubtful(&$0, run) } }
     }
+
+    /// The run, which `takePunchable` or `sweepPunchable` has given, is a hole, or not.
+    func giveBack(punched run: Range<UInt64>) { state.withLock { _ = $0.map.release(run) } }
+
+    // MARK: Limits
+
+    /// From now on `limit` counts, and the units in use are counted in `pool`, whose limit counts too.
+    func join(_ limit: UnitLimit, _ pool: SpacePool?) {
+        leavePool()
+        state.withLock { state in
+            (state.limit, state.pool) = (limit, pool)
+            Self.tell(&state)
+        }
+    }
+
+    /// Ends that for the pool.
+    func leavePool() {
+        state.withLock { state in
+            state.pool?.replace(state.counted, with: 0)
+            (state.pool, state.counted) = (nil, 0)
+        }
+    }
+
+    /// Whether so many units more are beyond a limit.
+    func isLimited(_ count: UInt64) -> Bool { state.withLock { Self.isLimited($0, count) } }
+
+    private static func isLimited(_ state: borrowing State, _ count: UInt64) -> Bool {
+        if let limit = state.limit, limit.isFull(state.map.usedCount + state.pending, for: count) { return true }
+        return state.pool?.isFull(for: count) ?? false
+    }
+
+    /// Tells the pool how many units are in use now.
+    private static func tell(_ state: inout State) {
+        guard let pool = state.pool else { return }
+        let now = state.map.usedCount + state.pending
+        pool.replace(state.counted, with: now)
+        state.counted = now
+    }
+
+    // MARK: What is freed
 
     /// A replayed record refers to the run. False when it is in use or behind the limit: then the journal is wrong.
     func adopt(_ run: Range<UInt64>) -> Bool { state.withLock { $0.map.adoptAny(run) } }
@@ -138,6 +229,7 @@ final class UnitAllocator: Sendable {
     func free(_ run: Range<UInt64>, frame: UInt64) -> Bool {
         state.withLock { state in
             guard state.map.leave(run) else { return false }
+            Self.tell(&state)
             if state.isReplaying { return true }
             if let last = state.waiting.last, state.firstWaiting < state.waiting.count, last.frame == frame,
                 last.run.upperBound == run.lowerBound
@@ -156,6 +248,7 @@ final class UnitAllocator: Sendable {
         state.withLock { state in
             guard unit < EpochFormat.physicalUnitLimit, state.map.leave(unit..<unit + 1) else { return false }
             state.waitingForNextCommit.append(unit..<unit + 1)
+            Self.tell(&state)
             return true
         }
     }
@@ -326,6 +419,7 @@ final class UnitAllocator: Sendable {
             state.droppedPages = []
             state.map.endCapture(isDurable: isDurable)
             state.cut = nil
+            Self.tell(&state)
             Self.releaseWaiting(&state)
         }
     }
@@ -425,7 +519,7 @@ final class UnitAllocator: Sendable {
 
     private static func find(_ state: inout State, _ count: UInt64, _ hint: UInt64) -> Range<UInt64>? {
         let end = state.map.end
-        let room = state.map.limit - end
+        let room = state.map.room
         if state.map.freeCount > 0 {
             if hint < end {
                 let near = state.map.findRun(from: hint, to: end, count: count, steps: hintSteps)

@@ -8,8 +8,9 @@ internal import Synchronization
 @safe final class UnitGuards: @unchecked Sendable {
     /// The guards; a power of two.
     static let count = 1024
-    /// Units in succession under one guard, as a power of two.
-    static let unitShift: UInt64 = 4
+    /// Units in succession under one guard, as a power of two: those of an extent, which is compressed as a whole, so
+    /// that all who write parts of it meet.
+    static let unitShift = EpochFormat.extentShift
     /// Somebody has it for himself.
     private static let exclusive: UInt32 = 1 << 31
     /// Somebody waits to have it for himself; who would share it waits.

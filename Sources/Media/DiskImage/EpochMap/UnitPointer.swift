@@ -10,6 +10,8 @@ struct UnitPointer: Equatable, Sendable {
         case page = 1
         /// A region whose entries are data in consecutive physical units, with one epoch of birth; in maps only.
         case run = 2
+        /// All regions below are lost, and lie in the disk as a whole; in maps only.
+        case lost = 3
     }
 
     var kind: Kind
@@ -22,6 +24,8 @@ struct UnitPointer: Equatable, Sendable {
 
     static let nothing = UnitPointer(kind: .nothing, unit: 0, birth: 0, checksum: 0)
 
+    static let lost = UnitPointer(kind: .lost, unit: 0, birth: 0, checksum: 0)
+
     static func page(_ unit: UInt64, birth: UInt32, checksum: UInt32) -> UnitPointer {
         UnitPointer(kind: .page, unit: unit, birth: birth, checksum: checksum)
     }
@@ -33,7 +37,7 @@ struct UnitPointer: Equatable, Sendable {
     /// How many physical units it stands for.
     var unitCount: UInt64 {
         switch kind {
-        case .nothing: 0
+        case .nothing, .lost: 0
         case .page: 1
         case .run: UInt64(EpochFormat.regionUnits)
         }
@@ -54,6 +58,7 @@ extension RawSpan {
         else { return nil }
         let pointer = UnitPointer(kind: kind, unit: place & (1 << 48 - 1), birth: birth, checksum: checksum)
         if kind == .nothing { return pointer == .nothing ? pointer : nil }
+        if kind == .lost { return pointer == .lost ? pointer : nil }
         guard birth <= EpochFormat.epochLimit, pointer.fits(EpochFormat.physicalUnitLimit),
             kind == .page || checksum == 0
         else { return nil }

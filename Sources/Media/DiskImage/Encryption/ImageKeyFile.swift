@@ -2,11 +2,11 @@ internal import Bytes
 public import Encryption
 public import Platform
 
-/// The key file, beside the image. It belongs to the image whose attribute (`StoreNoteKey.encryption`) has its
-/// identity, and to no other: without that image it is neither used nor removed.
-extension RawDiskImage {
+/// The key file, beside an image of either format. It belongs to the image whose attribute
+/// (`StoreNoteKey.encryption`) has its identity, and to no other: without that image it is neither used nor removed.
+public enum ImageKeyFile {
     /// Where the key of the image at `path` is.
-    public static func keyPath(ofImage path: String) -> String { path + ".key" }
+    public static func path(ofImage path: String) -> String { path + ".key" }
 
     /// Whether the image at `path` has the mark of an encrypted one.
     public static func isEncrypted(_ path: String) throws(SystemError) -> Bool {
@@ -15,8 +15,31 @@ extension RawDiskImage {
     }
 
     /// Whether there is a key file beside the image at `path`, through links too, whatever the image says.
-    public static func hasKeyFile(besideImage path: String) throws(SystemError) -> Bool {
-        try isKeyFile(keyPath(ofImage: path))
+    public static func exists(besideImage path: String) throws(SystemError) -> Bool {
+        try isKeyFile(Self.path(ofImage: path))
+    }
+
+    /// What the key file of the image at `path`, whose mark is that, says that it encrypts; nil when it is not there,
+    /// or not that image's.
+    static func content(ofImage path: String, mark: [UInt8]) -> KeyedContent? {
+        guard let own = KeyMark(mark), let file = try? openedKey(Self.path(ofImage: path), .readOnly),
+            let slot = try? KeyFile.found(in: file), slot.identity == own.identity
+        else { return nil }
+        return slot.content
+    }
+
+    /// The same of the image at `path` with the mark that it has.
+    public static func content(ofImage path: String) throws(SystemError) -> KeyedContent? {
+        guard try FileStatus.of(path).kind == .regular, let mark = try File.open(path: path).note(.encryption) else {
+            return nil
+        }
+        return content(ofImage: path, mark: mark)
+    }
+
+    /// The bytes of a sector that the key file of the image at `path` has; nil when it is none.
+    public static func sectorSize(ofImage path: String) -> Int? {
+        guard let file = try? openedKey(Self.path(ofImage: path), .readOnly) else { return nil }
+        return try? KeyFile.found(in: file)?.sectorSize
     }
 
     /// Whether what is at `path`, through links too, is a key file, whatever it is called.
@@ -37,14 +60,15 @@ extension RawDiskImage {
         }
     }
 
-    /// Marks the empty image at `path` as encrypted and makes its key file, both durably. Nothing may be at the path of
-    /// that. The mark comes first: a key file that is there is one whose image says so. And it is there as a whole,
-    /// except after a crash where the file system makes no files without names, or `withoutName` is false.
-    public static func createKey(
-        ofImage path: String, blockSize: Int, userKey: UserKey, derivation: KeyDerivation? = nil,
-        withoutName: Bool = true
+    /// Marks the empty image at `path`, which will have that content and blocks of that many bytes, as encrypted and
+    /// makes its key file, both durably. Nothing may be at the path of that. The mark comes first: a key file that is
+    /// there is one whose image says so. And it is there as a whole, except after a crash where the file system makes
+    /// no files without names, or `withoutName` is false.
+    public static func create(
+        ofImage path: String, content: KeyedContent = .blocks, blockSize: Int, userKey: UserKey,
+        derivation: KeyDerivation? = nil, withoutName: Bool = true
     ) throws(DiskImageError) {
-        let keyPath = keyPath(ofImage: path)
+        let keyPath = Self.path(ofImage: path)
         do throws(SystemError) {
             let image = try File.open(path: path, .readWrite)
             guard let identity = KeyFile.newIdentity() else { throw library(keyPath) }
@@ -65,7 +89,7 @@ extension RawDiskImage {
                 file = try File.open(path: keyPath, [.readWrite, .create, .exclusive, .noFollow])
             }
             do throws(SystemError) {
-                try write(file, keyPath, identity, blockSize, userKey, derivation)
+                try write(file, keyPath, identity, content, blockSize, userKey, derivation)
                 if !isNamed { try file.link(as: keyPath) }
                 isNamed = true
                 try File.synchronizeDirectory(path: folder)
@@ -88,12 +112,13 @@ extension RawDiskImage {
     }
 
     private static func write(
-        _ file: File, _ path: String, _ identity: [UInt8], _ blockSize: Int, _ userKey: UserKey,
-        _ derivation: KeyDerivation?
+        _ file: File, _ path: String, _ identity: [UInt8], _ content: KeyedContent, _ blockSize: Int,
+        _ userKey: UserKey, _ derivation: KeyDerivation?
     ) throws(SystemError) {
         do throws(EncryptionError) {
             _ = try KeyFile.create(
-                in: file, identity: identity, sectorSize: blockSize, userKey: userKey, derivation: derivation)
+                in: file, identity: identity, sectorSize: blockSize, content: content, userKey: userKey,
+                derivation: derivation)
         } catch {
             guard case .system(let code) = error else { throw library(path) }
             throw SystemError(code: code, operation: "write to", path: path)
@@ -105,10 +130,11 @@ extension RawDiskImage {
         SystemError(code: Errno.noMemory, operation: "make", path: path)
     }
 
-    /// The encryption of an image that has been opened as `file`; nil of a plain one. An image is opened as what it is
-    /// marked to be, or not at all.
+    /// The encryption of an image with that content that has been opened as `file`, whose blocks are of `blockSize`
+    /// bytes, or of as many as its key file says; nil of a plain one. An image is opened as what it is marked to be, or
+    /// not at all.
     static func encryption(
-        of file: File, path: String, blockSize: Int, userKey: UserKey?
+        of file: File, path: String, content: KeyedContent = .blocks, blockSize: Int?, userKey: UserKey?
     ) throws(DiskImageError) -> ImageEncryption? {
         let mark: [UInt8]?
         do throws(SystemError) { mark = try file.note(.encryption) } catch { throw .system(error) }
@@ -116,7 +142,7 @@ extension RawDiskImage {
             guard mark == nil else { throw .encrypted(path: path) }
             return nil
         }
-        let keyPath = keyPath(ofImage: path)
+        let keyPath = Self.path(ofImage: path)
         let keyFile: File
         let keyIdentity: FileStatus.Identity
         do throws(SystemError) {
@@ -128,8 +154,9 @@ extension RawDiskImage {
         guard let mark else { throw .unmarked(path: path, mark: Self.mark(in: keyFile)) }
         do throws(EncryptionError) {
             guard let mark = KeyMark(mark) else { throw .foreign }
-            let (opened, key) = try KeyFile.open(keyFile, mark: mark, sectorSize: blockSize, userKey: userKey)
-            let cipher = try SectorCipher(key, sectorSize: blockSize)
+            let (opened, key) = try KeyFile.open(
+                keyFile, mark: mark, sectorSize: blockSize, content: content, userKey: userKey)
+            let cipher = try SectorCipher(key, sectorSize: opened.sectorSize)
             return ImageEncryption(
                 store: EncryptedStore(file, cipher), keyFile: opened, keyIdentity: keyIdentity,
                 checkPlace: { displacement(of: keyIdentity, at: keyPath) })
@@ -182,12 +209,12 @@ extension RawDiskImage {
 
     private static func identity(in store: any ByteStore) -> [UInt8]? { try? KeyFile.found(in: store)?.identity }
 
-    /// What is wrong with the key file of the image at `path`, whose blocks are of `blockSize` bytes, and whether it
-    /// can be used all the same; nil for nothing. It needs no key, and so finds no wrong one.
-    public static func keyProblem(
-        ofImage path: String, blockSize: Int
+    /// What is wrong with the key file of the image at `path`, which has that content and blocks of `blockSize` bytes,
+    /// and whether it can be used all the same; nil for nothing. It needs no key, and so finds no wrong one.
+    public static func problem(
+        ofImage path: String, content: KeyedContent = .blocks, blockSize: Int
     ) -> (error: DiskImageError, isUsable: Bool)? {
-        let keyPath = keyPath(ofImage: path)
+        let keyPath = Self.path(ofImage: path)
         do throws(SystemError) {
             let mark = try File.open(path: path).note(.encryption)
             let file = try openedKey(keyPath, .readOnly)
@@ -204,7 +231,9 @@ extension RawDiskImage {
                 return (.encryption(path: keyPath, .foreign), false)
             }
             guard slot.generation >= mark.generation else { return (.encryption(path: keyPath, .older), false) }
-            guard slot.sectorSize == blockSize else { return (.encryption(path: keyPath, .unsupported), false) }
+            guard slot.content == content, slot.sectorSize == blockSize else {
+                return (.encryption(path: keyPath, .unsupported), false)
+            }
             let permissions = try file.status().permissions & 0o077
             guard permissions == 0 else {
                 return (.keyFile(path: keyPath, reason: "can be used by others; run 'chmod 600 \(keyPath)'"), true)
@@ -232,8 +261,8 @@ extension RawDiskImage {
 
     /// Removes the key file of the image at `path`, durably, when it is that image's own. Whatever else has that name
     /// stays, and so does one whose image has gone: nobody knows whose it is.
-    public static func removeKey(ofImage path: String) throws(SystemError) {
-        let keyPath = keyPath(ofImage: path)
+    public static func remove(ofImage path: String) throws(SystemError) {
+        let keyPath = Self.path(ofImage: path)
         do throws(SystemError) {
             guard let mark = try File.open(path: path).note(.encryption) else { return }
             let file = try openedKey(keyPath, .readOnly)

@@ -1,0 +1,2 @@
+// libzstd: compression of the extents of disk images, one frame each.
+#include <zstd.h>

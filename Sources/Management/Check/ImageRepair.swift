@@ -1,0 +1,55 @@
+import Media
+public import Resources
+
+/// What a repair of an image of several disks has found and done: a sentence each, without a full stop.
+public struct ImageRepair: Sendable {
+    /// What was wrong, and is not any more.
+    public var mended: [String] = []
+    /// What is wrong still.
+    public var unmended: [String] = []
+    /// What is lost: reading it fails until it is written or discarded.
+    public var losses: [String] = []
+
+    public init() {}
+
+    init(_ report: FamilyRepairReport) {
+        mended = report.mended
+        unmended = report.unmended
+        losses = report.losses.map { loss in
+            let name = loss.name.isEmpty ? "what only later snapshots need" : "'\(loss.name)'"
+            return "bytes \(loss.bytes.lowerBound) to \(loss.bytes.upperBound - 1) of \(name) are lost, and of what "
+                + "shares them: reading them fails until they are written or discarded"
+        }
+    }
+}
+
+extension LocalDevices {
+    public func repair(image path: String) throws(ManagementError) -> ImageRepair {
+        let file: FamilyFile
+        do {
+            file = try families.acquire(path) { () throws(ManagementError) in try imageKeys.key(ofImage: path) }
+        } catch DiskImageError.family {
+            return try repairUnopened(path)
+        } catch {
+            throw Self.refusal(error, "image \(path)")
+        }
+        defer { families.release(path) }
+        do throws(FamilyError) {
+            return ImageRepair(try file.repair())
+        } catch {
+            throw ManagementError(.damaged, "image \(path): \(error)")
+        }
+    }
+
+    /// What cannot be opened, nobody has open.
+    private func repairUnopened(_ path: String) throws(ManagementError) -> ImageRepair {
+        let key = try imageKeys.key(ofImage: path)
+        do throws(DiskImageError) {
+            var repair = ImageRepair(try FamilyFile.repair(path: path, userKey: key))
+            if repair.unmended.isEmpty { repair.mended.append("the next start of the daemon serves its disks") }
+            return repair
+        } catch {
+            throw ManagementError(.damaged, "image \(path): \(error)")
+        }
+    }
+}

@@ -1,0 +1,40 @@
+public import Encryption
+internal import Platform
+
+/// Repairs, of a file that is open or of one that nobody has open.
+extension FamilyFile {
+    /// Mends the file at `path`, which nobody has open, with an exclusive lock; an encrypted one with its `userKey`. It
+    /// reads all maps.
+    public static func repair(path: String, userKey: UserKey? = nil) throws(DiskImageError) -> FamilyRepairReport {
+        let file: File
+        do throws(SystemError) {
+            file = try File.open(path: path, .readWrite, writePieceLength: RawDiskImage.writePieceLength)
+            guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock", path: path) }
+        } catch {
+            if error.code == Errno.wouldBlock { throw .inUse(path: path) }
+            throw DiskImageError(error, path: path)
+        }
+        let encryption = try ImageKeyFile.encryption(
+            of: file, path: path, content: .family, blockSize: nil, userKey: userKey)
+        do throws(FamilyError) {
+            guard let encryption else { return try FamilyRepair.repair(file) }
+            try checkIsNotErased(encryption)
+            return try FamilyRepair.repair(encryption.store)
+        } catch {
+            throw .family(path: path, error)
+        }
+    }
+
+    /// Mends the file while its disks are in use: their commands wait until it is done. Refused after a loss of written
+    /// data that nobody has acknowledged.
+    public func repair() throws(FamilyError) -> FamilyRepairReport {
+        let result = structure.withLock { structure -> Result<FamilyRepairReport, FamilyError> in
+            guard !structure.isClosed else { return .failure(.closed) }
+            if let loss { return .failure(.dataLost(loss)) }
+            return reopenFamily { () throws(FamilyError) in try FamilyRepair.repair(store) }
+        }
+        if withFamily({ $0.failureCode }) != 0 { noteFailure() }
+        structure.withLock { $0.merger }?.start()
+        return try result.get()
+    }
+}
