@@ -25,7 +25,7 @@ struct FamilyCrashTests {
         var workload = workload
         workload.layout = workload.layout.withChecksums()
         var sweep = CrashSweep(workload, seed: 2)
-        try sweep.run(Effort.isFull ? 300 : 30)
+        try sweep.run(Effort.isFull ? 300 : 15)
     }
 
     @Test(
