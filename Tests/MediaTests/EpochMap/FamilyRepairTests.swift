@@ -83,9 +83,11 @@ struct FamilyRepairTests {
         #expect(refused > 0)
     }
 
-    @Test("Any damaged page: after a repair all is right or is not read, and the check finds nothing")
-    func pages() throws {
-        let sample = try DamageSample(isClosed: false)
+    @Test(
+        "Any damaged page: after a repair all is right or is not read, and the check finds nothing",
+        arguments: [false, true])
+    func pages(checksums: Bool) throws {
+        let sample = try DamageSample(isClosed: false, checksums: checksums)
         for page in sample.metadataPages {
             var damaged = sample.image
             damaged.flip(bit: 5, ofByte: page * 4096 + 40)

@@ -32,6 +32,14 @@ struct FamilySimulationTests {
         #expect(simulation.shortestFailure() == nil)
     }
 
+    @Test("The same with compressed extents and checksums", arguments: Effort.seeds(12, few: 4))
+    func compressedOperationsWithChecksums(seed: UInt64) {
+        let layout = DiskLayout(units: seed % 2 == 0 ? 96 : 500, growsTo: 640).withChecksums()
+        let simulation = FamilySimulation(
+            layout, seed: seed &+ 200, count: Effort.isFull ? 20_000 : 400, compression: 3)
+        #expect(simulation.shortestFailure() == nil)
+    }
+
     @Test("When all but one head is deleted, its blocks are what takes space")
     func space() throws {
         let run = try FamilyRun(DiskLayout(units: 600), keepsHistory: false)
