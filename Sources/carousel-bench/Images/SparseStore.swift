@@ -28,16 +28,17 @@ final class SparseStore: ByteStore {
     }
 
     func write(_ bytes: RawSpan, offset: Int64) -> FileResult {
+        let end = offset + Int64(bytes.byteCount)
         guard isData(bytes, offset) else {
             let first = UInt64(offset) / Self.unit
             let units = first..<first + (UInt64(bytes.byteCount) + Self.unit - 1) / Self.unit
             if offset >= poolStart { pages.withLock { $0.formUnion(units) } }
+            length.max(end, ordering: .relaxed)
             return file.write(bytes, offset: offset)
         }
-        let end = offset + Int64(bytes.byteCount)
         // A hole, within the file.
         if length.load(ordering: .relaxed) < end {
-            length.store(end, ordering: .relaxed)
+            length.max(end, ordering: .relaxed)
             let code = file.truncate(to: end)
             if code != 0 { return .failed(code) }
         }
