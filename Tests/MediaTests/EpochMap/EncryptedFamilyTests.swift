@@ -1,6 +1,7 @@
 import Bytes
 import DeviceTestSupport
 import Encryption
+import Foundation
 import Platform
 import TestSupport
 import Testing
@@ -39,6 +40,17 @@ struct EncryptedFamilyTests {
         let failure = bytes.modifyBytes { disk.file.readContent(of: disk.image.node, into: &$0, at: offset) }
         #expect(failure == nil)
         return bytes
+    }
+
+    @Test("With checksums of data it is refused, and nothing is made")
+    func checksums() throws {
+        let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+        #expect(throws: DiskImageError.family(path: path, .encryptedChecksums)) {
+            try FamilyFile.create(
+                path: path, capacity: 1 << 20, blockSize: 512, name: "a", time: FamilyFixture.time(),
+                uuid: FamilyFixture.uuid, checksums: true, userKey: try FamilyCipher.key())
+        }
+        #expect(!FileManager.default.fileExists(atPath: path))
     }
 
     @Test("A disk comes back with its key, and its file says nothing of what it has", arguments: [512, 4096])

@@ -1,5 +1,6 @@
 import Bytes
 import DeviceTestSupport
+import Foundation
 import Platform
 import Synchronization
 import TestSupport
@@ -11,6 +12,21 @@ import Testing
 struct FamilyFileTests {
     private let store = SimulatedStore(forgetsAfterFailedSynchronization: true)
     private let time = FamilyFixture.time()
+
+    @Test("What was closed writes nothing any more, and the file can be opened though somebody still refers to it")
+    func closed() throws {
+        let path = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+        defer { try? FileManager.default.removeItem(atPath: path) }
+        let former = try FamilyFile.create(
+            path: path, capacity: 1 << 20, blockSize: 512, name: "a", time: FamilyFixture.time(),
+            uuid: FamilyFixture.uuid)
+        #expect(throws: DiskImageError.inUse(path: path)) { try FamilyFile.open(path: path) }
+        #expect(former.close() == nil)
+        let next = try FamilyFile.open(path: path)
+        #expect(former.withFamily { $0.fill(1, 7, at: 0, count: 4096) } == .failed(Errno.inputOutput))
+        #expect(next.withFamily { $0.content(1, at: 0, count: 4096) }.allSatisfy { $0 == 0 })
+        #expect(next.close() == nil)
+    }
 
     @Test("What only deleted nodes have is freed in the background, over an opening too, and not after the end")
     func merging() throws {

@@ -169,13 +169,21 @@ struct FamilyRepairTests {
         bytes[1] ^= 1
         #expect(store.write(bytes.rawSpan, offset: EpochFormat.offset(ofUnit: leaf.unit)) == .done(4096))
         #expect(file.check().contains { $0.contains("cannot be read") })
+        let pool = SpacePool()
+        file.join(pool)
+        file.setSpaceLimit(0)
         let report = try file.repair()
         #expect(report.unmended == [] && !report.losses.isEmpty)
+        #expect(pool.usedBytes == file.usedBytes, "the new opening is counted, and nothing else")
+        let refused = try disk.write(12288, 8, 4)
+        #expect(refused == .failed(.hostFull), "and has the limit")
+        file.setSpaceLimit(nil)
         #expect(try disk.read(0) == nil)
         #expect(try disk.read(8192) == 2)
         #expect(try disk.write(0, 8, 3) == .done)
         #expect(try disk.read(0) == 3)
         #expect(file.loss == nil)
         #expect(disk.image.close() == nil)
+        #expect(pool.usedBytes == 0)
     }
 }

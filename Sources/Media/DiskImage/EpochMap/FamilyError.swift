@@ -31,6 +31,8 @@ public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
     case invalidBlockSize(Int)
     /// Extents are compressed at the levels 1 to 19.
     case invalidCompression(Int)
+    /// An encrypted image has no checksums of data: their words are shorter than a sector.
+    case encryptedChecksums
     /// A name has 1 to 160 bytes of UTF-8.
     case invalidName
     /// A UUID has 16 bytes.
@@ -67,6 +69,7 @@ public enum FamilyError: Error, Equatable, Sendable, CustomStringConvertible {
         case .invalidCapacity(let capacity): "a disk of \(capacity) bytes is not possible"
         case .invalidBlockSize(let blockSize): "a disk has blocks of 512 or 4096 bytes, not \(blockSize)"
         case .invalidCompression(let level): "zstd has the levels 1 to \(ZstdContext.levels.upperBound), not \(level)"
+        case .encryptedChecksums: "an encrypted image has no checksums of data"
         case .invalidName: "a name has 1 to \(EpochFormat.nameLimit) bytes"
         case .invalidUUID: "a UUID has \(EpochFormat.uuidLength) bytes"
         case .smaller(let number, let capacity): "node \(number) cannot become smaller than its \(capacity) bytes"

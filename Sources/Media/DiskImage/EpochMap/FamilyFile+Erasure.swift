@@ -143,11 +143,4 @@ extension FamilyFile {
             return (isNew, code, code == 0 ? error.failure : MediaFailure(errorNumber: code))
         }
     }
-
-    /// Has another opening, of the same nodes, take the place of the former, while nobody uses that.
-    private func adopt(_ next: DiskFamily) {
-        startFrames(next)
-        door.lead(to: next)
-        family.withLock { $0 = next }
-    }
 }

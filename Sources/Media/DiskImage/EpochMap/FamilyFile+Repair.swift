@@ -6,16 +6,7 @@ extension FamilyFile {
     /// Mends the file at `path`, which nobody has open, with an exclusive lock; an encrypted one with its `userKey`. It
     /// reads all maps.
     public static func repair(path: String, userKey: UserKey? = nil) throws(DiskImageError) -> FamilyRepairReport {
-        let file: File
-        do throws(SystemError) {
-            file = try File.open(path: path, .readWrite, writePieceLength: RawDiskImage.writePieceLength)
-            guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock", path: path) }
-        } catch {
-            if error.code == Errno.wouldBlock { throw .inUse(path: path) }
-            throw DiskImageError(error, path: path)
-        }
-        let encryption = try ImageKeyFile.encryption(
-            of: file, path: path, content: .family, blockSize: nil, userKey: userKey)
+        let (file, encryption) = try lockedFile(path, userKey)
         do throws(FamilyError) {
             guard let encryption else { return try FamilyRepair.repair(file) }
             try checkIsNotErased(encryption)

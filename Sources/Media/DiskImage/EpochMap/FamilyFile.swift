@@ -96,6 +96,7 @@ public final class FamilyFile: DurableStore {
         path: String, capacity: Int64, blockSize: Int, name: String, time: CalendarTime, uuid: [UInt8],
         checksums: Bool = false, compression: Int? = nil, userKey: UserKey? = nil
     ) throws(DiskImageError) -> FamilyFile {
+        guard userKey == nil || !checksums else { throw .family(path: path, .encryptedChecksums) }
         let file: File
         do throws(SystemError) {
             file = try File.open(
@@ -145,6 +146,18 @@ public final class FamilyFile: DurableStore {
     /// data under an earlier opening refuses writes until the loss is acknowledged. An encrypted one needs
     /// `userKey`, and a plain one refuses it; an erasure that a crash has broken off is completed.
     public static func open(path: String, userKey: UserKey? = nil) throws(DiskImageError) -> FamilyFile {
+        let (file, encryption) = try lockedFile(path, userKey)
+        do throws(FamilyError) {
+            return try open(file, path: path, encryption)
+        } catch {
+            throw .family(path: path, error)
+        }
+    }
+
+    /// The file at `path` with an exclusive lock, and the filter over it, if it is encrypted. Nothing is written.
+    static func lockedFile(
+        _ path: String, _ userKey: UserKey?
+    ) throws(DiskImageError) -> (file: File, encryption: ImageEncryption?) {
         let file: File
         do throws(SystemError) {
             file = try File.open(path: path, .readWrite, writePieceLength: RawDiskImage.writePieceLength)
@@ -153,14 +166,10 @@ public final class FamilyFile: DurableStore {
             if error.code == Errno.wouldBlock { throw .inUse(path: path) }
             throw DiskImageError(error, path: path)
         }
-        // Before anything is written to it.
-        let encryption = try ImageKeyFile.encryption(
-            of: file, path: path, content: .family, blockSize: nil, userKey: userKey)
-        do throws(FamilyError) {
-            return try open(file, path: path, encryption)
-        } catch {
-            throw .family(path: path, error)
-        }
+        return (
+            file,
+            try ImageKeyFile.encryption(of: file, path: path, content: .family, blockSize: nil, userKey: userKey)
+        )
     }
 
     static func open(
@@ -204,16 +213,9 @@ public final class FamilyFile: DurableStore {
             uses.open()
         }
         store.dropCache()
-        let former = family.withLock { $0 }
-        former.retire()
-        former.units.leavePool()
+        family.withLock { $0 }.retire()
         do throws(FamilyError) {
-            let opened = try DiskFamily.open(store, grace: door.grace)
-            startFrames(opened)
-            opened.units.join(limit, pool.withLock { $0 })
-            door.lead(to: opened)
-            family.withLock { $0 = opened }
-            nodeCount.store(opened.nodeCount, ordering: .releasing)
+            adopt(try DiskFamily.open(store, grace: door.grace))
             return nil
         } catch {
             return error.failure
@@ -235,14 +237,22 @@ public final class FamilyFile: DurableStore {
         former.retire()
         let result = Result { () throws(FamilyError) in try body() }
         do throws(FamilyError) {
-            let opened = try DiskFamily.open(store, grace: door.grace)
-            startFrames(opened)
-            door.lead(to: opened)
-            family.withLock { $0 = opened }
+            adopt(try DiskFamily.open(store, grace: door.grace))
             return result
         } catch {
             return .failure(error)
         }
+    }
+
+    /// Has another opening take the place of the present one, while nobody is inside: with all that the file's owner has
+    /// asked of that.
+    func adopt(_ opened: DiskFamily) {
+        family.withLock { $0 }.units.leavePool()
+        startFrames(opened)
+        opened.units.join(limit, pool.withLock { $0 })
+        door.lead(to: opened)
+        family.withLock { $0 = opened }
+        nodeCount.store(opened.nodeCount, ordering: .releasing)
     }
 
     /// Notes that the tree has changed, or may have.
@@ -339,22 +349,28 @@ public final class FamilyFile: DurableStore {
     }
 
     private func close(_ structure: inout Structure) -> MediaFailure? {
-        defer { recordLossAgain() }
-        guard structure.users.isEmpty, !structure.isKept else { return MediaFailure.of(flush()) }
+        guard structure.users.isEmpty, !structure.isKept else {
+            defer { recordLossAgain() }
+            return MediaFailure.of(flush())
+        }
         guard !structure.isClosed else { return nil }
         structure.merger?.stop()
         frames.withLock { $0 }?.stop()
         structure.isClosed = true
-        defer { withFamily { $0.units.leavePool() } }
         let failure = MediaFailure.of(durably { $0.close() })
-        unlock()
+        recordLossAgain()
+        giveUp()
         return failure
     }
 
-    /// Lets another opening have the file, when nobody is inside any more. Who comes later is refused: it is closed.
-    private func unlock() {
+    /// Lets another opening have the file, when nobody is inside any more. What comes later fails: also when the last
+    /// commit has, which leaves a family that could go on.
+    private func giveUp() {
         uses.close()
         door.close()
+        let former = family.withLock { $0 }
+        former.retire()
+        former.units.leavePool()
         ((encryption?.store.store ?? store) as? File)?.unlock()
         door.open()
         uses.open()
