@@ -130,7 +130,9 @@ let package = Package(
         .target(name: "CBench"),
         .executableTarget(
             name: "carousel-bench",
-            dependencies: ["CBench", "Bytes", "Platform", "SCSI", "Media", "ISCSI", "Initiator", argumentParser],
+            dependencies: [
+                "CBench", "Bytes", "Platform", "SCSI", "Encryption", "Media", "ISCSI", "Initiator", argumentParser,
+            ],
             swiftSettings: settings),
 
         // MARK: Tests

@@ -41,7 +41,8 @@ extension OpenAPI {
         Other(
             method: "get", path: "/v1/check", identifier: "showCheck", summary: "What the last check has found."),
         Other(
-            method: "post", path: "/v1/check", identifier: "check", summary: "Looks at the catalog and at media.",
+            method: "post", path: "/v1/check", identifier: "check",
+            summary: "Looks at the catalog and at media; mends indexes, and images of named disks, if told to.",
             body: CheckRequest.descriptions.schema, isJob: true),
         Other(
             method: "post", path: "/v1/adopt/disk", identifier: "adoptDisk",

@@ -1,3 +1,4 @@
+import Catalog
 import Logging
 public import Resources
 
@@ -47,10 +48,12 @@ extension Controller {
     public func startCheck(_ request: CheckRequest) async throws(ManagementError) -> JobSummary {
         var keys: Set<ChangeKey> = [.check]
         if request.repairs {
-            // What is being copied is not repaired behind the copy's back.
+            // What is being copied is not repaired behind the copy's back. Images that nobody names are not repaired.
             let names =
                 request.names.isEmpty
-                ? try await query { plane throws(ManagementError) in try plane.namesOfOwnMedia() } : request.names
+                ? try await query { plane throws(ManagementError) in
+                    try plane.query { () throws(CatalogError) in try plane.catalog.libraries() }.map(\.name)
+                } : request.names
             keys.formUnion(names.map { ChangeKey.media(of: $0) })
         }
         return try await change(keys) { [jobs] plane throws(ManagementError) in

@@ -39,7 +39,7 @@ public struct FieldDescription: Sendable {
 
     /// Its name on the command line, without the dashes: `block-size`; `draining` of `isDraining`.
     public var optionName: String { option ?? words.joined(separator: "-") }
-    /// Its name for people: `block size`.
+    /// Its name for people: `block size`; `checksums` of `hasChecksums`.
     public var label: String { words.joined(separator: " ") }
 
     /// The name of the field by which requests allow that somebody sees more than before.
@@ -65,7 +65,7 @@ public struct FieldDescription: Sendable {
                 words[words.count - 1].append(character)
             }
         }
-        return words.count > 1 && words[0] == "is" ? Array(words.dropFirst()) : words
+        return words.count > 1 && ["is", "has"].contains(words[0]) ? Array(words.dropFirst()) : words
     }
 }
 

@@ -118,6 +118,19 @@ struct CallerTests {
         }
     }
 
+    @Test("a check is for operators, and a repair for admins")
+    func repairs() async throws {
+        try await withServer { client, fixture in
+            let made = try await client.create(Token.description, "op", ["role": "operator"])
+            let token = try #require(made["status"]?["token"]?.text)
+            let refused = try await Self.ask(fixture, .POST, "/v1/check", ["repairs": true], token: token)
+            #expect(refused.status == 403 && refused.body?["detail"]?.text?.contains("'repairs'") == true)
+            #expect(fixture.controller.jobSummaries().isEmpty)
+            let answer = try await Self.ask(fixture, .POST, "/v1/check", ["repairs": false], token: token)
+            #expect(answer.status < 300, "\(answer.text)")
+        }
+    }
+
     @Test("who follows by a token is told nothing any more when the token is gone, and cannot take all places")
     func followers() async throws {
         try await withServer { client, fixture in

@@ -191,7 +191,7 @@ final class AdoptionTests {
         #expect(try await controller.status().unclaimed.count == 3)
         let disk = try await controller.adoptDisk(DiskAdoption(image: "left.img", name: "found", blockSize: 4096))
         #expect(disk.spec.size == 8192 && disk.spec.blockSize == 4096 && disk.spec.image == nil)
-        #expect(disk.status.image == fixture.path + "/disks/left.img")
+        #expect(disk.status.image == fixture.path + "/disks/left.img" && disk.spec.format == .raw)
         let cartridge = try await controller.adoptCartridge(
             library: "vtl", CartridgeAdoption(cartridge: fixture.path + "/libraries/vtl/X00001L8.tape"))
         #expect(cartridge.status.place == "vault" && cartridge.spec.size == 1 << 20)

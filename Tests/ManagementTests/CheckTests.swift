@@ -177,6 +177,8 @@ extension LocalDevicesTests {
             let repaired = try await check(controller, repairs: true)
             #expect(repaired.map(\.isRepaired) == [true, false, false])
             #expect(repaired.filter(\.isOpen).count == 2)
+            let events = try await controller.events(kind: "cartridge").filter { $0.verb == "repair" }
+            #expect(events.map(\.name) == ["vtl/V00001L8"])
             #expect(try await check(controller).count == 2)
         }
     }

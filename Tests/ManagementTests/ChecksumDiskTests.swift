@@ -59,6 +59,31 @@ struct ChecksumDiskTests {
         }
     }
 
+    @Test("an image that has them where its disk has none, or the reverse, is not served", arguments: [true, false])
+    func otherImage(hasChecksums: Bool) async throws {
+        let folder = NSTemporaryDirectory() + "carousel-\(UUID().uuidString.prefix(8))"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        for (place, has) in [("own", hasChecksums), ("other", !hasChecksums)] {
+            try await serveDevices(at: "\(folder)/\(place)") { controller, _ in
+                var spec = Disk.Spec(size: Self.size)
+                spec.format = .carousel
+                spec.hasChecksums = has
+                try await controller.createDisk("a", spec)
+            }
+        }
+        try FileManager.default.removeItem(atPath: folder + "/own/disks/a.img")
+        try FileManager.default.moveItem(
+            atPath: folder + "/other/disks/a.img", toPath: folder + "/own/disks/a.img")
+        try await serveDevices(at: folder + "/own") { controller, _ in
+            let status = try await controller.disk("a").status
+            let words = hasChecksums ? "has no checksums of data" : "has checksums of data"
+            #expect(status.state == .notServed)
+            #expect(status.problem?.contains(words) == true, "\(status.problem ?? "")")
+            #expect(status.problem?.contains("another file is in its place") == true)
+        }
+    }
+
     @Test("a raw disk has none, and is refused with them")
     func raw() async throws {
         let fixture = try ControllerFixture()

@@ -46,6 +46,11 @@ struct CompressedDiskTests {
             let job = try await controller.startCopy(Disk.Copy.Arguments(source: "a", name: "c", format: nil))
             try await controller.finish(job.id)
             #expect(try await controller.disk("c").status.compression == "zstd:1")
+            let raw = try await controller.startCopy(Disk.Copy.Arguments(source: "a", name: "d", format: .raw))
+            try await controller.finish(raw.id)
+            let copy = try await controller.disk("d").spec
+            #expect(copy.format == .raw && copy.compression == nil)
+            try Disk.validate(copy, changing: copy)
         }
         try await serveDevices(at: folder) { controller, _ in
             for name in ["a", "c"] {

@@ -1,3 +1,4 @@
+import Catalog
 import Foundation
 import ISCSI
 import ManagementTestSupport
@@ -210,6 +211,22 @@ struct ConfigurationTests {
         #expect(
             try APICoding.encode(try await other.controller.exportConfiguration()) == (try APICoding.encode(exported)))
         #expect(other.devices.disks == first.devices.disks && other.devices.libraries == first.devices.libraries)
+    }
+
+    @Test("a disk that is older than the choice of formats is raw elsewhere too")
+    func oldFormat() async throws {
+        let controller = fixture.controller
+        try await controller.start()
+        try await controller.createDisk("a", .raw(size: 4096))
+        var spec = try controller.plane.diskRecord("a").spec
+        spec.format = nil
+        try controller.plane.catalog.changeDisk(named: "a", to: spec)
+        #expect(try await controller.disk("a").spec.format == nil)
+        let exported = try await controller.exportConfiguration()
+        #expect(exported["disks"]?.elements?.first?["spec"]?["format"] == "raw")
+        #expect(try await controller.apply(exported).lines.isEmpty)
+        let other = try await make(exported)
+        #expect(try await other.controller.disk("a").spec.format == .raw)
     }
 
     @Test("one configuration becomes another, whatever was there", arguments: Effort.seeds(12, few: 5))

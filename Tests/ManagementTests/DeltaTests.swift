@@ -193,6 +193,23 @@ final class DeltaTests {
         }
     }
 
+    @Test("a disk that was made for a stream that is cut off stays, and the same command goes on")
+    func cutAtFirst() async throws {
+        let contents = try await makeStreams()
+        let file = URL(fileURLWithPath: path + "/one")
+        let whole = try Data(contentsOf: file)
+        try await serveDevices(at: path + "/target") { [self] controller, _ in
+            try whole.prefix(whole.count / 2).write(to: file)
+            let cut = await refusal("one", to: "b", controller)
+            #expect(cut.contains("disk 'b' was made for it and holds nothing yet"), "\(cut)")
+            #expect(cut.contains("goes on there; 'carousel disk delete b' takes the disk away"), "\(cut)")
+            #expect(try await controller.disks().map(\.name) == ["b"])
+            try whole.write(to: file)
+            try await apply("one", to: "b", controller)
+            #expect(try content(of: "b", controller) == contents["a@one"])
+        }
+    }
+
     @Test("what was killed before the disk became its snapshot is ended by the next import")
     func killedLate() async throws {
         let contents = try await makeStreams()
@@ -231,7 +248,7 @@ final class DeltaTests {
         let whole = try Data(contentsOf: URL(fileURLWithPath: path + "/two"))
         try await serveDevices(at: path + "/source") { [self] controller, _ in
             for cut in [10, 4096, 4200, whole.count / 3, whole.count - 1, whole.count] {
-                try whole.prefix(cut).write(to: URL(fileURLWithPath: path + "/again.part"))
+                try begin("again", whole.prefix(cut))
                 try await export("a@two", since: "one", "again", controller)
                 let made = try Data(contentsOf: URL(fileURLWithPath: path + "/again"))
                 // A stream that is begun anew has another UUID.
@@ -240,12 +257,55 @@ final class DeltaTests {
                 try FileManager.default.removeItem(atPath: path + "/again")
             }
             let other = try Data(contentsOf: URL(fileURLWithPath: path + "/three"))
-            try other.write(to: URL(fileURLWithPath: path + "/again.part"))
+            try begin("again", other)
             let error = await #expect(throws: ManagementError.self) {
                 try await export("a@two", since: "one", "again", controller)
             }
             #expect(error?.message.contains("not the beginning of this stream") == true)
             #expect(try Data(contentsOf: URL(fileURLWithPath: path + "/again.part")) == other)
+        }
+    }
+
+    /// Leaves what an export would that was broken off.
+    private func begin(_ name: String, _ data: Data) throws {
+        try data.write(to: URL(fileURLWithPath: "\(path)/\(name).part"))
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: "\(path)/\(name).part")
+    }
+
+    @Test("an export goes on with no file that is not its own: a link, one of two names, one that others may use")
+    func foreignPart() async throws {
+        _ = try await makeStreams()
+        let files = FileManager.default
+        let part = path + "/again.part"
+        let foreign: [() throws -> Void] = [
+            { [path] in try files.createSymbolicLink(atPath: part, withDestinationPath: path + "/aim") },
+            { [path] in
+                try Data().write(to: URL(fileURLWithPath: path + "/aim"))
+                try files.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path + "/aim")
+                try files.linkItem(atPath: path + "/aim", toPath: part)
+            },
+            {
+                try Data().write(to: URL(fileURLWithPath: part))
+                try files.setAttributes([.posixPermissions: 0o640], ofItemAtPath: part)
+            },
+            { try files.createDirectory(atPath: part, withIntermediateDirectories: false) },
+            {
+                // Safe: a string of Swift ends with a zero and lives until the call returns.
+                #expect(unsafe mkfifo(part, 0o600) == 0)
+            },
+        ]
+        try await serveDevices(at: path + "/source") { [self] controller, _ in
+            for (number, put) in foreign.enumerated() {
+                try put()
+                let error = await #expect(throws: ManagementError.self) {
+                    try await export("a@two", since: "one", "again", controller)
+                }
+                let message = error?.message ?? ""
+                #expect(message.contains("not what a former export has left"), "\(number): \(message)")
+                #expect(!files.fileExists(atPath: path + "/again"))
+                #expect((try? FileStatus.of(path + "/aim").length) ?? 0 == 0)
+                try files.removeItem(atPath: part)
+            }
         }
     }
 
@@ -265,6 +325,19 @@ final class DeltaTests {
                     try await export(source, since: since, "x", controller)
                 }
                 #expect(error?.message.contains(words) == true, "\(error?.message ?? "")")
+            }
+            for (field, change) in [
+                ("format", { $0.format = .ram }), ("format", { $0.format = .raw }),
+                ("blockSize", { $0.blockSize = 512 }),
+            ] as [(String, (inout Disk.Import.Arguments) -> Void)] {
+                var arguments = Disk.Import.Arguments(file: path + "/one", name: "new")
+                arguments.isDelta = true
+                change(&arguments)
+                let wanted = arguments
+                let error = await #expect(throws: ManagementError.self) {
+                    _ = try await controller.startImport(wanted)
+                }
+                #expect(error?.code == .invalid && error?.field == field, "\(error?.message ?? "")")
             }
             try Data("no stream".utf8).write(to: URL(fileURLWithPath: path + "/x"))
             #expect(await refusal("x", to: "other", controller).contains("no delta stream"))

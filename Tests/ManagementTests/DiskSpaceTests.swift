@@ -195,6 +195,21 @@ final class DiskSpaceTests {
         }
     }
 
+    @Test("a disk in memory has no limit, and what it takes is not that of an image")
+    func memory() async throws {
+        try await serveDevices(at: path) { [self] controller, devices in
+            try await makeDisk("m", format: .ram, controller)
+            #expect(try write("m", 1, at: 0, 4, controller) == nil)
+            devices.countRawImages()
+            #expect(devices.diskSpace.raw == 0)
+            let error = await #expect(throws: ManagementError.self) {
+                _ = try await Endpoint(DiskDriver(controller), controller).change(
+                    "m", ["spaceLimit": .integer(1 << 20)])
+            }
+            #expect(error?.message.contains("a disk in memory gets its memory from the host") == true)
+        }
+    }
+
     @Test("a limit of all images together counts, raw ones included, and is there after a start")
     func pool() async throws {
         let mega: Int64 = 1 << 20

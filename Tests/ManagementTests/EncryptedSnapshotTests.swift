@@ -222,6 +222,36 @@ final class EncryptedSnapshotTests {
         }
     }
 
+    @Test("what is taken up from an image has its key from where the other disks in it have theirs")
+    func otherSource() async throws {
+        try await serveDevices(at: path) { [self] controller, devices in
+            try await controller.createDisk("a", spec)
+            try fill(devices, content)
+            try await controller.takeSnapshots(["a@one"])
+            try await controller.cloneSnapshot("a@one", as: "b")
+            let clone = try controller.plane.diskRecord("b")
+            devices.stopDisk(clone, targetName: DeviceName.targetName("b"))
+            // As a catalog of before the clone has it.
+            try controller.plane.catalog.removeDisk(named: "b")
+            try write(try Data(contentsOf: URL(fileURLWithPath: keyFile)), path + "-elsewhere.img.key")
+            var wrong = DiskAdoption(image: "a")
+            wrong.encryptionKeyFile = path + "-elsewhere.img.key"
+            let wrongSource = wrong
+            let refusal = await #expect(throws: ManagementError.self) {
+                _ = try await controller.adoptDisk(wrongSource)
+            }
+            #expect(refusal?.code == .conflict && refusal?.field == "encryptionKeyFile")
+            #expect(refusal?.message.contains("give --encryption-key-file \(keyFile)") == true)
+            #expect(try await controller.disks().map(\.name) == ["a"])
+            var right = DiskAdoption(image: "a")
+            right.encryptionKeyFile = keyFile
+            let disk = try await controller.adoptDisk(right)
+            #expect(disk.name == "b" && disk.status.state == .serving)
+            let holds = try image(devices, "b").holds(content)
+            #expect(holds)
+        }
+    }
+
     @Test("copies, exports, checks and backups go on as with other disks; a copy has a key of its own")
     func transfers() async throws {
         try await serveDevices(at: path) { [self] controller, devices in

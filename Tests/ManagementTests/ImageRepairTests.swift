@@ -94,9 +94,16 @@ struct ImageRepairTests {
             let found = try await check(controller)
             #expect(!found.findings.isEmpty && Set(found.findings.map(\.name)) == ["a"])
             #expect(found.findings.contains { $0.sentence.contains("cannot be read") })
+            let everything = try await check(controller, [], repairs: true)
+            #expect(everything.findings.contains { $0.isOpen && $0.sentence.contains("cannot be read") })
+            #expect(!everything.findings.contains { $0.isRepaired }, "nobody has named it")
+            #expect(try await !controller.events(limit: 1000).contains { $0.verb == "repair" })
             let repaired = try await check(controller, repairs: true)
             #expect(repaired.findings.contains { $0.isRepaired })
             #expect(repaired.findings.contains { $0.isOpen && $0.sentence.contains("lost") })
+            let events = try await controller.events(limit: 1000).filter { $0.verb == "repair" }
+            #expect(events.map(\.name) == ["a"] && events.map(\.kind) == ["disk"])
+            #expect(events.first?.new?["mended"]?.elements?.isEmpty == false)
             for name in ["a", "b"] {
                 #expect(try byte(name, at: 0, devices) == nil)
                 #expect(try byte(name, at: 8192 * 512, devices) == 2)
@@ -104,6 +111,20 @@ struct ImageRepairTests {
             let failure = try disk("a", devices).fill(first: 0, with: [UInt8](repeating: 3, count: 4096))
             #expect(failure == nil)
             #expect(try byte("a", at: 0, devices) == 3)
+        }
+    }
+
+    @Test("a disk that is not complete is not the one that reads the image for the others")
+    func incomplete() async throws {
+        defer { removeAll() }
+        try await serveDevices(at: path) { controller, devices in
+            try await make(controller, devices)
+            try damage(try leaf(of: 1))
+            let disk = try controller.plane.diskRecord("a")
+            try controller.plane.catalog.setPhase(.deleting, ofDevice: disk.identity.id)
+            let found = try await check(controller)
+            #expect(found.findings.contains { $0.name == "a" && $0.severity == .note })
+            #expect(found.findings.contains { $0.name == "b" && $0.sentence.contains("cannot be read") })
         }
     }
 

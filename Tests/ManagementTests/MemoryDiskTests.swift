@@ -67,6 +67,8 @@ final class MemoryDiskTests {
             #expect(try await controller.status().unclaimed.isEmpty)
             try await controller.deleteDisk("a")
             #expect(try await controller.disks().isEmpty)
+            let event = try await controller.events(kind: "disk").last
+            #expect(event?.verb == "delete" && event?.old?["image"] == "memory: lost when the daemon ends")
         }
     }
 

@@ -10,6 +10,9 @@ int64_t cbench_process_nanoseconds(int process);
 /// The processor time of the calling thread so far, user and system, in nanoseconds.
 int64_t cbench_thread_nanoseconds(void);
 
+/// How much memory the process has allocated and not freed, in bytes.
+int64_t cbench_heap_bytes(void);
+
 /// A bare responder: one thread that logs every initiator in and answers READ and WRITE from one file.
 struct cbench_loop;
 

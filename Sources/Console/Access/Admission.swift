@@ -87,7 +87,7 @@ struct Admission: Sendable {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
             .map { String($0).removingPercentEncoding ?? "" }
         guard parts.count > 1 else { return atLeast }
-        // A check changes nothing but an index, and that only where the data has all that is in it.
+        // A check changes nothing; the field that has it repair is for admins.
         if parts == ["v1", "check"] { return min(atLeast, .operator) }
         guard let kind = kinds[parts[1]] else { return atLeast }
         switch parts.count {

@@ -68,7 +68,7 @@ extension ControlPlane {
         var spec = try request.encryption()
         try checkKeyIsThere(ofImage: path, spec)
         let key = try userKey(of: spec, disk: name)
-        (spec.size, spec.blockSize) = (size, blockSize)
+        (spec.size, spec.blockSize, spec.format) = (size, blockSize, .raw)
         if !spec.isEncrypted {
             spec.protection = try foundProtection(ofImage: path, size: size, blockSize: blockSize)
         }

@@ -20,8 +20,9 @@ extension ControlPlane {
         }
         let encryption = try request.encryption()
         try checkKeyIsThere(ofImage: path, encryption)
-        let key = try userKey(of: encryption, disk: name ?? diskName(request))
         let users = try query { () throws(CatalogError) in try catalog.disks(image: image) }
+        try Self.checkIsKey(of: users, encryption, ofImage: path)
+        let key = try userKey(of: encryption, disk: name ?? diskName(request))
         let known = Set(users.compactMap(\.node))
         let heads = try assembly.nodes(inImage: path, userKey: key).filter {
             !$0.isSnapshot && !known.contains($0.name) && !Self.isHidden($0.name)
@@ -72,5 +73,27 @@ extension ControlPlane {
         changeUnclaimed { $0.removeAll { files.contains(folder.resolved($0)) } }
         logger.notice("disks adopted", metadata: ["disks": "\(heads.count)", "image": "\(path)"])
         return try disk(first.name)
+    }
+
+    /// Refuses a key from elsewhere than that of `users`, which are in the image: where it has to be opened, nobody
+    /// knows for which of its disks.
+    private static func checkIsKey(
+        of users: [DiskRecord], _ encryption: Disk.Spec, ofImage path: String
+    ) throws(ManagementError) {
+        let other = users.first { user in
+            let spec = user.spec
+            return user.damage == nil
+                && (spec.encryptionKeyFile, spec.encryptionKeyCommand)
+                    != (encryption.encryptionKeyFile, encryption.encryptionKeyCommand)
+        }
+        guard let other else { return }
+        let source =
+            other.spec.encryptionKeyFile.map { "--encryption-key-file \($0)" }
+            ?? other.spec.encryptionKeyCommand.map { "--encryption-key-command '\($0)'" } ?? "no key"
+        throw ManagementError(
+            .conflict,
+            "disk '\(other.name)' is in image \(path) too, and all disks in an image have their key from one place; "
+                + "give \(source)",
+            field: encryption.encryptionKeyFile == nil ? "encryptionKeyCommand" : "encryptionKeyFile")
     }
 }

@@ -9,7 +9,7 @@ public struct CheckRequest: Record {
 
     /// Disks, libraries, and cartridges as `LIBRARY/BARCODE`; the catalog and everything when empty.
     public var names: [String] = []
-    /// Whether to mend what can be mended without losing anything.
+    /// Whether to make indexes anew where the data are whole, and to mend the images of the disks that are named.
     public var repairs = false
 
     public init() {}
@@ -24,8 +24,8 @@ public struct CheckRequest: Record {
             "names", \.names, .list(.text(.any("name")), maximumCount: maximumNames),
             help: "Disks, libraries, and cartridges as LIBRARY/BARCODE; the catalog and everything if left out."),
         Field(
-            "repairs", \.repairs, .flag, .withDefault(false),
-            help: "Whether to mend what can be mended without losing anything."),
+            "repairs", \.repairs, .flag, .withDefault(false), role: .admin,
+            help: "Whether to make indexes anew where the data are whole, and to mend the images of named disks."),
     ]
 }
 

@@ -39,14 +39,17 @@ extension ControlPlane {
         return check.status
     }
 
-    /// What those names mean: the catalog and everything when there are none.
+    /// What those names mean: the catalog and everything when there are none. Images are mended only for who names a
+    /// disk that is in them; what is mended leaves an event on behalf of who asks now.
     func checkSubjects(_ names: [String], repairs: Bool) throws(ManagementError) -> [CheckSubject] {
         var subjects: [CheckSubject] = []
-        // An image of several disks is read once.
+        // An image of several disks is read once, on behalf of one that is checked.
         var images: Set<String> = []
         func add(_ disk: DiskRecord) {
-            let isReader = disk.node == nil || images.insert(folder.imagePath(disk.image)).inserted
-            subjects.append(subject(disk, repairs: repairs, isReader: isReader))
+            let isReader =
+                disk.phase == .complete
+                && (disk.node == nil || images.insert(folder.imagePath(disk.image)).inserted)
+            subjects.append(subject(disk, repairs: repairs && !names.isEmpty, isReader: isReader))
         }
         if names.isEmpty {
             subjects.append(catalogSubject())
@@ -75,7 +78,36 @@ extension ControlPlane {
                     .notFound, "there is no disk and no library '\(name)'; a cartridge is written LIBRARY/BARCODE")
             }
         }
-        return subjects
+        return repairs ? subjects.map { recordingRepairs($0) } : subjects
+    }
+
+    /// The subject; what is mended of it leaves an event on behalf of who asks now.
+    private func recordingRepairs(_ subject: CheckSubject) -> CheckSubject {
+        let (actor, catalog, logger) = (Requester.current, catalog, logger)
+        return CheckSubject(
+            length: subject.length,
+            check: { observer in
+                let findings = subject.check(observer)
+                Self.recordRepairs(findings, by: actor, catalog, logger)
+                return findings
+            })
+    }
+
+    private static func recordRepairs(
+        _ findings: [Finding], by actor: EventActor, _ catalog: Catalog, _ logger: Logger
+    ) {
+        let mended = findings.filter(\.isRepaired)
+        guard let first = mended.first else { return }
+        let new: JSONValue = ["mended": mended.map(\.sentence).json]
+        let event = NewEvent(
+            time: Date(), actor: actor, kind: first.kind.rawValue, name: first.name, verb: "repair",
+            new: new.serialized)
+        do {
+            try catalog.record(event)
+        } catch {
+            logger.error("an event was not recorded", metadata: ["event": "\(event)", "reason": "\(error)"])
+        }
+        logger.notice("repaired", metadata: ["kind": "\(first.kind.rawValue)", "name": "\(first.name)"])
     }
 
     private func catalogSubject() -> CheckSubject {
@@ -99,7 +131,7 @@ extension ControlPlane {
             })
     }
 
-    /// An image of several disks is read by the first of them: `isReader`.
+    /// An image of several disks is read, and mended, by the first of them that is complete: `isReader`.
     private func subject(_ disk: DiskRecord, repairs: Bool, isReader: Bool) -> CheckSubject {
         guard disk.phase == .complete else {
             return note(.disk, disk.name, "it is not there any more, but not all of it is removed")

@@ -28,7 +28,7 @@ extension LocalDevices {
         let file: FamilyFile
         do {
             file = try families.acquire(path) { () throws(ManagementError) in try imageKeys.key(ofImage: path) }
-        } catch DiskImageError.family {
+        } catch DiskImageError.family(_, .damaged) {
             return try repairUnopened(path)
         } catch {
             throw Self.refusal(error, "image \(path)")
@@ -37,7 +37,7 @@ extension LocalDevices {
         do throws(FamilyError) {
             return ImageRepair(try file.repair())
         } catch {
-            throw ManagementError(.damaged, "image \(path): \(error)")
+            throw Self.refusal(error, "image \(path)")
         }
     }
 
@@ -46,10 +46,12 @@ extension LocalDevices {
         let key = try imageKeys.key(ofImage: path)
         do throws(DiskImageError) {
             var repair = ImageRepair(try FamilyFile.repair(path: path, userKey: key))
-            if repair.unmended.isEmpty { repair.mended.append("the next start of the daemon serves its disks") }
+            if repair.unmended.isEmpty, !repair.mended.isEmpty {
+                repair.mended.append("the next start of the daemon serves its disks")
+            }
             return repair
         } catch {
-            throw ManagementError(.damaged, "image \(path): \(error)")
+            throw Self.refusal(error, "image \(path)")
         }
     }
 }

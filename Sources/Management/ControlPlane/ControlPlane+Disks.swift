@@ -200,7 +200,10 @@ extension ControlPlane {
         // From here on it is deleted, whatever happens.
         let event = event(
             "delete", "disk", name,
-            old: ["size": .integer(disk.size), "image": .text(folder.imagePath(disk.image))])
+            old: [
+                "size": .integer(disk.size),
+                "image": .text(disk.spec.isInMemory ? Self.memoryPlace : folder.imagePath(disk.image)),
+            ])
         try query { () throws(CatalogError) in
             try catalog.setPhase(.deleting, ofDevice: disk.identity.id, event: event)
         }

@@ -61,6 +61,13 @@ extension LocalDevices {
                     "disk '\(disk.name)': '\(name)' of image \(path) has \(node.capacity) bytes in blocks of "
                         + "\(node.blockSize), and the catalog knows \(disk.size) in blocks of \(disk.blockSize)")
             }
+            let (found, known) = (file.hasChecksums, disk.spec.hasChecksums)
+            guard found == known else {
+                throw ManagementError(
+                    .damaged,
+                    "disk '\(disk.name)': image \(path) has \(found ? "" : "no ")checksums of data, and the catalog "
+                        + "knows one with\(known ? "" : "out") them: another file is in its place; put that back")
+            }
             return OpenedImage(image: image, familyPath: path)
         } catch {
             families.release(path)

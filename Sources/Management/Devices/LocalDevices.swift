@@ -44,7 +44,7 @@ public final class LocalDevices: DeviceAssembly {
         let server: DiskDeviceServer
         /// The file that it shares with other disks; nil where an image is one disk.
         var familyPath: String?
-        /// Whether its image is in the state folder.
+        /// Whether its image is in the state folder: not one of the user's, nor in memory.
         var isOwn = true
         /// The bytes that may be in use in its image, as its spec says.
         var spaceLimit: Int64?
@@ -184,8 +184,8 @@ public final class LocalDevices: DeviceAssembly {
         copyManager.add(unit)
         disks.withLock {
             $0[disk.identity.id] = RunningDisk(
-                name: disk.name, server: server, familyPath: opened.familyPath, isOwn: !disk.imageIsExternal,
-                cacheProblem: cacheProblem)
+                name: disk.name, server: server, familyPath: opened.familyPath,
+                isOwn: !disk.imageIsExternal && !disk.spec.isInMemory, cacheProblem: cacheProblem)
         }
         changeSpaceLimit(ofDisk: disk.identity.id, to: disk.spec.spaceLimit)
         // It may be that of the image.

@@ -105,7 +105,7 @@ extension ControlPlane {
         }
         try Self.synchronize(file, part)
         try job.commit()
-        try giveName(part, arguments.file)
+        try Self.giveName(file, part, arguments.file)
         var new: [String: JSONValue] = [
             "source": .text(target.name), "file": .text(arguments.file), "format": ExportFormat.delta.json,
         ]
@@ -164,24 +164,27 @@ extension ControlPlane {
 
     // MARK: The file
 
-    /// The file of a stream that is being written, made unless it is there. Nobody else writes it.
+    /// The file of a stream that is being written, made unless it is there. Nobody else writes it, nor may read it.
     private func openPart(_ path: String) throws(ManagementError) -> File {
         do throws(SystemError) {
-            let status = try? FileStatus.of(path, followsLinks: false)
-            if let status, status.kind != .regular || status.linkCount != 1 {
-                throw SystemError(code: Errno.fileExists, operation: "open")
+            do throws(SystemError) {
+                let file = try File.open(
+                    path: path, [.readWrite, .create, .exclusive, .noFollow], permissions: 0o600)
+                guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock") }
+                return file
+            } catch {
+                guard error.code == Errno.fileExists else { throw error }
             }
-            let file = try File.open(path: path, [.readWrite, .create, .noFollow], permissions: 0o600)
-            guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock") }
-            return file
+            return try Self.openBegun(path)
         } catch {
             switch error.code {
             case Errno.wouldBlock:
                 throw ManagementError(.inUse, "\(path) is being written by somebody else; wait for that")
             case Errno.fileExists, Errno.isLink:
                 throw ManagementError(
-                    .conflict, "\(path) is no regular file with one name; give another name, or move it away",
-                    field: "file")
+                    .conflict,
+                    "\(path) is there, and is not what a former export has left: no regular file with one name that "
+                        + "only the daemon's user may use; give another name, or move it away", field: "file")
             default:
                 throw ManagementError(
                     .system,
@@ -189,6 +192,20 @@ extension ControlPlane {
                         + "able to write there")
             }
         }
+    }
+
+    /// The file that a former export has left: what others have put there is refused with EEXIST.
+    private static func openBegun(_ path: String) throws(SystemError) -> File {
+        let found = try FileStatus.of(path, followsLinks: false)
+        // A pipe would keep the opening waiting.
+        guard found.kind == .regular else { throw SystemError(code: Errno.fileExists, operation: "open") }
+        let file = try File.open(path: path, [.readWrite, .noFollow])
+        guard try file.lock() else { throw SystemError(code: Errno.wouldBlock, operation: "lock") }
+        let status = try file.status()
+        guard status.identity == found.identity, status.kind == .regular, status.linkCount == 1,
+            status.owner == geteuid(), status.permissions & 0o077 == 0
+        else { throw SystemError(code: Errno.fileExists, operation: "open") }
+        return file
     }
 
     private static func writer(
@@ -237,13 +254,27 @@ extension ControlPlane {
             .system, "\(path) cannot be written: \(error); what is there stays, and the same command goes on with it")
     }
 
-    private func giveName(_ part: String, _ path: String) throws(ManagementError) {
+    /// Gives the whole stream its name, where nothing is.
+    private static func giveName(_ file: File, _ part: String, _ path: String) throws(ManagementError) {
         do throws(SystemError) {
-            guard !folder.exists(path) else { throw SystemError(code: Errno.fileExists, operation: "name") }
-            try File.rename(part, to: path)
+            try file.link(as: path)
+            try File.remove(part)
+        } catch {
+            guard error.code != Errno.fileExists else {
+                throw ManagementError(
+                    .conflict,
+                    "\(path) is there now; the stream is \(part), and the same command with another name makes it anew",
+                    field: "file")
+            }
+            throw unwritten(path, DeltaError.failed(error.code))
+        }
+        do throws(SystemError) {
             try File.synchronizeDirectory(path: (path as NSString).deletingLastPathComponent)
         } catch {
-            throw Self.unwritten(path, DeltaError.failed(error.code))
+            throw ManagementError(
+                .system,
+                "\(path) is whole, but its name is not known to be durable: \(error.reason); look at it after a power "
+                    + "failure")
         }
     }
 }

@@ -17,6 +17,8 @@ struct Receiving: Sendable {
     /// The head that takes what comes, as it is called until more is kept; nil when all has come before.
     var work: (name: String, position: DeltaPosition?)?
     let job: Int
+    /// Whether the disk was made for it.
+    var isMade = false
 }
 
 // Delta streams that come from files. What they bring goes to a head of the image that no disk has, a clone of what the
@@ -45,9 +47,14 @@ extension ControlPlane {
             throw ManagementError(
                 .invalid, "a delta stream has no other format; leave out --source-format", field: "sourceFormat")
         }
-        guard arguments.format != .raw else {
+        guard arguments.format ?? .carousel == .carousel else {
             throw ManagementError(
                 .invalid, "only disks of the format carousel take delta streams; leave out --format", field: "format")
+        }
+        guard arguments.blockSize == nil else {
+            throw ManagementError(
+                .invalid, "a delta stream says the block size of its disk itself; leave out --block-size",
+                field: "blockSize")
         }
         let header = try header(ofStream: arguments.file)
         guard try query({ () throws(CatalogError) in try catalog.disk(named: arguments.name) }) != nil else {
@@ -179,15 +186,31 @@ extension ControlPlane {
 
     // MARK: Work
 
-    /// Makes what a stream needs; nothing of that is deleted until `endReceiving`.
+    /// Makes what a stream needs; nothing of that is deleted until `endReceiving`. A disk that it makes stays: what has
+    /// come of a stream that ends early is in there.
     func beginReceiving(_ arguments: Disk.Import.Arguments, job: Job) throws(ManagementError) -> Receiving {
         let header = try header(ofStream: arguments.file)
-        if try query({ () throws(CatalogError) in try catalog.disk(named: arguments.name) }) == nil {
+        let isMade = try query({ () throws(CatalogError) in try catalog.disk(named: arguments.name) }) == nil
+        if isMade {
             guard header.origin == nil else { throw Self.hasNoOrigin(arguments.name, header) }
             var spec = Disk.Spec(size: header.target.capacity, blockSize: header.blockSize)
             spec.format = .carousel
             try createDisk(arguments.name, spec, from: arguments.file)
         }
+        do throws(ManagementError) {
+            var begun = try beginReceiving(arguments, header, job)
+            begun.isMade = isMade
+            return begun
+        } catch {
+            // Nothing has come that it would have to stay for.
+            if isMade { try? deleteDisk(arguments.name) }
+            throw error
+        }
+    }
+
+    private func beginReceiving(
+        _ arguments: Disk.Import.Arguments, _ header: DeltaHeader, _ job: Job
+    ) throws(ManagementError) -> Receiving {
         let found = try receiving(arguments, header, job: job.id)
         let path = folder.imagePath(found.disk.image)
         let key = Self.workPrefix(found.disk.name)
@@ -272,12 +295,14 @@ extension ControlPlane {
         let own = error as? ManagementError
         // Whoever cancels knows it.
         if own == Job.wasCancelled { return Job.wasCancelled }
+        let name = receiving.disk.name
+        let state = receiving.isMade ? "was made for it and holds nothing yet" : "is what it was"
+        let end = receiving.isMade ? "; 'carousel disk delete \(name)' takes the disk away" : ""
         return ManagementError(
             own?.code ?? .damaged,
-            "\(receiving.file): \(own?.message ?? "\(error)"); disk '\(receiving.disk.name)' is what it was, "
-                + "\(position?.record ?? 0) records of the stream are kept, and the same command with the "
-                + "whole stream goes "
-                + "on there")
+            "\(receiving.file): \(own?.message ?? "\(error)"); disk '\(name)' \(state), "
+                + "\(position?.record ?? 0) records of the stream are kept, and the same command with the whole stream "
+                + "goes on there\(end)")
     }
 
     /// All has come: makes it a snapshot, and the disk what that is.

@@ -165,7 +165,7 @@ extension ControlPlane {
         try checkCopy(arguments)
         var spec = source.disk.spec
         spec.format = arguments.format ?? (spec.isInMemory ? Disk.standardFormat : spec.imageFormat)
-        if spec.format == .carousel { spec.compression = assembly.compression(ofDisk: source.disk) }
+        spec.compression = spec.format == .carousel ? assembly.compression(ofDisk: source.disk) : nil
         spec.hasChecksums = spec.hasChecksums && spec.format == .carousel
         spec.size = source.size
         (spec.image, spec.description, spec.threshold) = (nil, nil, nil)

@@ -208,16 +208,16 @@ extension ControlPlane {
     }
 
     private static func content(_ file: File, _ size: Int64, _ arguments: Disk.Import.Arguments) -> FileContent {
-        FileContent(
-            file: file, capacity: roundedUp(size, blockSize: arguments.blockSize), blockSize: arguments.blockSize,
-            name: arguments.file)
+        let blockSize = arguments.blockSize ?? Disk.Spec().blockSize
+        return FileContent(
+            file: file, capacity: roundedUp(size, blockSize: blockSize), blockSize: blockSize, name: arguments.file)
     }
 
     private func makeDisk(
         _ arguments: Disk.Import.Arguments, _ content: FileContent, _ job: Job,
         report: ((_ done: Int, _ total: Int) -> Void)? = nil, check: () throws(ManagementError) -> Void = {}
     ) throws(ManagementError) {
-        var spec = Disk.Spec(size: content.capacity, blockSize: arguments.blockSize)
+        var spec = Disk.Spec(size: content.capacity, blockSize: content.blockSize)
         spec.format = arguments.format
         try createDisk(arguments.name, spec, from: arguments.file) { disk, key throws(ManagementError) in
             try fill(disk, key, with: content, job, report: report)

@@ -30,7 +30,8 @@ extension Controller {
     }
 
     /// Begins to make a disk with what is in a file of the host, and gives the job that does it. When it fails or is
-    /// cancelled, nothing of it is left.
+    /// cancelled, nothing of it is left; of a delta stream, what has come stays with its disk, and the next one that is
+    /// begun so goes on there.
     public func startImport(_ arguments: Disk.Import.Arguments) async throws(ManagementError) -> JobSummary {
         try await query(in: .long) { plane throws(ManagementError) in try plane.checkImport(arguments) }
         if arguments.isDelta { return try startReceiving(arguments) }

@@ -194,8 +194,8 @@ extension Disk.Spec {
         guard spaceLimit != nil, format ?? (isNew ? formatWithoutChoice : .raw) != .carousel else { return }
         throw ManagementError(
             .invalid,
-            "a raw disk gets its storage from the host without asking, up to its size; leave the limit out, or make it "
-                + "with --format carousel", field: "spaceLimit")
+            "a \(isInMemory ? "disk in memory gets its memory" : "raw disk gets its storage") from the host without "
+                + "asking, up to its size; leave the limit out, or make it with --format carousel", field: "spaceLimit")
     }
 
     /// Refuses what does not go with encryption.

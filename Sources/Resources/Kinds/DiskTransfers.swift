@@ -114,7 +114,8 @@ extension Disk {
             public var name = ""
             /// How its blocks lie in its image; nil for what a disk has where nothing is said.
             public var format: DiskFormat?
-            public var blockSize = 512
+            /// The logical block length in bytes; nil for 512.
+            public var blockSize: Int?
             /// The format of the file; nil for what its first bytes say.
             public var sourceFormat: ImportFormat?
             /// Whether the file is a delta stream, which is applied to the disk.
@@ -122,7 +123,7 @@ extension Disk {
 
             public init() {}
 
-            public init(file: String, name: String, format: DiskFormat? = nil, blockSize: Int = 512) {
+            public init(file: String, name: String, format: DiskFormat? = nil, blockSize: Int? = nil) {
                 (self.file, self.name, self.format, self.blockSize) = (file, name, format, blockSize)
             }
 
@@ -135,7 +136,8 @@ extension Disk {
                     help: "The name of the new disk; with --delta of the one that the stream is for."),
                 Field("format", \.format, DiskFormat.type, help: "The format of the new disk."),
                 Field(
-                    "blockSize", \.blockSize, .choice([512, 4096]), .withDefault(512), help: "The logical block size."),
+                    "blockSize", \.blockSize, .choice([512, 4096]),
+                    help: "The logical block size; 512 if left out. Not with --delta, whose stream says it."),
                 Field(
                     "sourceFormat", \.sourceFormat, ImportFormat.type,
                     help: "The format of the file; what its first bytes say if left out."),
@@ -156,8 +158,9 @@ extension Disk {
                 what its own snapshot with the content of A is, or, for a stream of a whole snapshot, a disk without \
                 content; one that is not there is made. It stays what it is until all of the stream has come; then it \
                 becomes what the stream brings at once, with a snapshot of that name, and initiators are told that it \
-                is another one. What has come of a stream that is cut off, or of a job that is cancelled, is kept \
-                in the image: the same command with the whole file goes on there, and another stream takes its place.
+                is another one. What has come of a stream that is cut off, or of a job that is cancelled, is kept in \
+                the image, and a disk that was made for it stays: the same command with the whole file goes on there, \
+                and another stream takes its place.
                 """, positional: ["file", "name"], of: .kind, role: .admin)
     }
 }

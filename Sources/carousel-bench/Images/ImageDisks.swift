@@ -1,4 +1,5 @@
 internal import Bytes
+internal import Encryption
 internal import Foundation
 internal import Media
 internal import Platform
@@ -26,16 +27,17 @@ struct ImageDisks {
         return disk
     }
 
-    /// A disk with snapshots, filled, and none made yet; with checksums of data or without. With a level of compression
-    /// what fills it is compressible.
+    /// A disk with snapshots, filled, and none made yet; with checksums of data or without, encrypted or not. With a
+    /// level of compression what fills it is compressible.
     func family(
         _ name: String, capacity: Int64 = capacity, checksums: Bool = false, compression: Int? = nil,
-        isCompressible: Bool = false
+        isEncrypted: Bool = false, isCompressible: Bool = false
     ) async throws -> EpochDiskImage {
+        let key = isEncrypted ? try UserKey(SecretBytes(count: UserKey.randomLength)) : nil
         let file = try FamilyFile.create(
             path: "\(folder)/\(name).carousel", capacity: capacity, blockSize: Self.blockSize, name: name,
             time: CalendarTime.current(), uuid: (0..<16).map { _ in .random(in: 1...255) }, checksums: checksums,
-            compression: compression)
+            compression: compression, userKey: key)
         guard let node = file.nodes.first,
             let disk = EpochDiskImage(file: file, node: node.number, engine: reactors.engine)
         else { throw Complaint("\(name) has no head") }
@@ -60,7 +62,8 @@ struct ImageDisks {
             try await run(
                 disk,
                 ImagePlan(
-                    operation: .write, blockLength: 4096, pattern: .random, span: span, limit: .commands(between)))
+                    operation: .write, blockLength: 4096, pattern: .random, span: span, limit: .commands(between),
+                    seed: UInt64(index + 1)))
         }
         if let failure = disk.synchronize() { throw Complaint("\(failure)") }
         // What is unconfirmed after the first is not after the second.

@@ -4,7 +4,7 @@ internal import Media
 extension ImageJobs {
     static let checksumNames = [
         "crc-read-4KiB", "crc-read-4KiB-x4", "crc-read-128KiB", "crc-write-4KiB",
-        "crc-first-write", "crc-write-flush",
+        "crc-write-flush", "crc-first-write",
     ]
 
     private static let (without, with) = ("carousel", "with checksums")

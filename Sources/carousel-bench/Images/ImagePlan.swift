@@ -38,6 +38,8 @@ struct ImagePlan: Sendable {
     /// Whether each command's time is noted; that costs a look at the clock.
     var isTimed = false
     var threads = 1
+    /// Other numbers give `random` other places.
+    var seed: UInt64 = 0
 
     var blocks: Int { span / blockLength }
 

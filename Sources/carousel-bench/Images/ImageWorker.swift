@@ -29,7 +29,7 @@ final class ImageWorker: FileRequestOwner, @unchecked Sendable {
         self.plan = plan
         self.number = number
         self.reactor = reactor
-        random = SplitMix64(seed: UInt64(number) &* 0x9E37_79B9 &+ 1)
+        random = SplitMix64(seed: plan.seed << 32 &+ UInt64(number) &* 0x9E37_79B9 &+ 1)
         request.owner = self
     }
 

@@ -1,4 +1,5 @@
 internal import Bytes
+internal import CBench
 internal import Foundation
 internal import Media
 internal import Platform
@@ -24,7 +25,7 @@ struct RestartJob {
 
     struct Result {
         var fillSeconds = 0.0
-        /// Of private memory, for the map alone.
+        /// Of allocated memory, for the map and all else that there is of the disk.
         var mapMiB = 0.0
         var snapshotMilliseconds = 0.0
         var synchronizationMilliseconds = 0.0
@@ -43,13 +44,13 @@ struct RestartJob {
         let disk = try DiskFamily.create(
             on: store, capacity: capacity, blockSize: 512, name: "restart", time: CalendarTime.current(),
             uuid: (0..<16).map { _ in .random(in: 1...255) })
-        let before = Self.residentMiB()
+        let before = cbench_heap_bytes()
         let start = MonotonicTime.current()
         try fill(disk)
         try Self.check(disk.flush())
         try Self.check(disk.checkpoint())
         result.fillSeconds = Self.seconds(since: start)
-        result.mapMiB = max(0, Self.residentMiB() - before)
+        result.mapMiB = Double(max(0, cbench_heap_bytes() - before)) / 1048576
 
         let synchronizing = MonotonicTime.current()
         try Self.check(store.synchronizeData())
@@ -128,13 +129,6 @@ struct RestartJob {
     private static func seconds(since start: MonotonicTime) -> Double {
         Double((MonotonicTime.current().nanoseconds - start.nanoseconds)) / 1e9
     }
-
-    /// What memory this process has; 0 where the system does not say.
-    private static func residentMiB() -> Double {
-        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
-        let fields = text.split(separator: " ")
-        return fields.count > 1 ? (Double(fields[1]) ?? 0) * 4096 / 1048576 : 0
-    }
 }
 
 extension ImageJobs {
@@ -154,7 +148,9 @@ extension ImageJobs {
             result.snapshotMilliseconds, "ms", of: job, on: "\(name), snapshot", goal: .atMost(RestartJob.snapshotLimit)
         )
         results.add(result.synchronizationMilliseconds, "ms", of: job, on: "\(name), fdatasync alone")
-        results.add(result.mapMiB, "MiB", of: job, on: "\(name), memory")
+        results.add(
+            result.mapMiB, "MiB", of: job, on: "\(name), memory",
+            goal: gibibytes >= 1024 ? .atMost(RestartJob.memoryLimit * Double(gibibytes >> 10)) : .none)
         finish(job)
     }
 }

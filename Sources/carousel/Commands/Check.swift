@@ -23,8 +23,9 @@ struct CheckCommand: AsyncParsableCommand {
     var names: [String] = []
     @Flag(
         help: """
-            Make an index anew where the data of the cartridge are whole; mend images with snapshots: what cannot be \
-            known any more is lost, and reading it fails. Disks in the image wait meanwhile. Nothing else is changed.
+            For admins: make an index anew where the data of the cartridge are whole; mend images with snapshots of \
+            the disks that are named: what cannot be known any more is lost, and reading it fails. Disks in the image \
+            wait meanwhile. Nothing else is changed.
             """)
     var repair = false
     @Flag(help: "Begin no check; show what the last one has found, so far if it is under way.")

@@ -161,6 +161,55 @@ struct ChecksumTests {
         #expect(disk.image.close() == nil)
     }
 
+    @Test("A record of the journal that gives a disk a unit of superblock, journal or checksums is damage, and no trap")
+    func forgedRecord() throws {
+        for number in 0..<5 {
+            for isConfirmed in [false, true] {
+                let store = SimulatedStore()
+                let family = try create(store)
+                #expect(family.fill(1, 7, at: 0, count: 64 << 10) == .done(64 << 10))
+                #expect(family.flush() == 0)
+                let found = EpochSuperblock.newest(of: EpochSuperblock.readCopies(store))
+                guard case .valid(let superblock) = found else { throw ProofFailure("\(found)") }
+                let areas = try #require(superblock.checksumAreas)
+                let (unit, count): (UInt64, UInt32) = [
+                    (0, 1), (superblock.firstPoolUnit - 1, 1), (areas.start, 1), (areas.start + 255, 2),
+                    (areas.next(from: areas.start + 1) - 1, 2),
+                ][number]
+                var scan = JournalScan(store, superblock)
+                while try scan.next() != nil {}
+                let survey = scan.survey
+                var builder = JournalFrame.Builder(unitLimit: 1)
+                let isAdded = builder.append(.data(head: 1, first: 0, unit: unit, count: count, checksum: 0))
+                #expect(isAdded)
+                let offset = (UInt64(superblock.firstFrame) + survey.units) % UInt64(superblock.journalUnits)
+                let place = EpochFormat.offset(ofUnit: EpochFormat.journalStart + offset)
+                builder.finish(
+                    sequence: survey.nextSequence, confirmed: survey.confirmed, chain: survey.chain,
+                    seed: superblock.seed, opening: survey.opening
+                ) { _, bytes in
+                    _ = store.write(bytes, offset: place)
+                }
+                if isConfirmed {
+                    // Another frame says that it was durable.
+                    var builder = JournalFrame.Builder(unitLimit: 1)
+                    let isAdded = builder.append(.nothing(head: 1, first: 0, count: 1))
+                    #expect(isAdded)
+                    let chain = try scan.next()?.checksum
+                    builder.finish(
+                        sequence: survey.nextSequence + 1, confirmed: survey.nextSequence,
+                        chain: try #require(chain), seed: superblock.seed, opening: survey.opening
+                    ) { _, bytes in
+                        _ = store.write(bytes, offset: place + 4096)
+                    }
+                }
+                #expect(throws: FamilyError.self, "unit \(unit), confirmed \(isConfirmed)") {
+                    try DiskFamily.open(store)
+                }
+            }
+        }
+    }
+
     @Test("On a reactor whole units are written and proved, and what is not right is left to the lane")
     func reactor() throws {
         let store = SimulatedStore()
@@ -260,7 +309,7 @@ struct ChecksumTests {
             let area = Int(EpochFormat.journalStart) + 64
             let pages = sample.pages(areData: true) + [area]
             #expect(pages.count > 50)
-            for (number, page) in pages.enumerated() where Effort.isFull || number % 3 == 0 || page == area {
+            for (number, page) in pages.enumerated() where Effort.isFull || number % 6 == 0 || page == area {
                 for _ in 0..<(Effort.isFull ? 16 : page == area ? 12 : 1) {
                     var damaged = sample.image
                     let byte = Int.random(in: 0..<(page == area ? 2048 : SparseImage.pageLength), using: &random)

@@ -182,6 +182,10 @@ struct FamilyRepairTests {
         #expect(try disk.read(8192) == 2)
         #expect(try disk.write(0, 8, 3) == .done)
         #expect(try disk.read(0) == 3)
+        // Nothing is to be mended any more, so nobody waits for another opening.
+        let opening = try FamilyRepair.newest(store).opening
+        #expect(try file.repair().isClean)
+        #expect(try FamilyRepair.newest(store).opening == opening)
         #expect(file.loss == nil)
         #expect(disk.image.close() == nil)
         #expect(pool.usedBytes == 0)

@@ -9,7 +9,12 @@ extension DiskDriver: ConfiguredDriver {
         let complete = Set(
             try plane.query { () throws(CatalogError) in try plane.catalog.disks() }
                 .filter { $0.phase == .complete }.map(\.name))
-        return try plane.disks().filter { complete.contains($0.name) }.map { ($0.name, $0.spec) }
+        return try plane.disks().filter { complete.contains($0.name) }.map { disk in
+            var spec = disk.spec
+            // A disk that is older than the choice is raw, and one that is made of its spec elsewhere has to be.
+            spec.format = spec.imageFormat
+            return (name: disk.name, spec: spec)
+        }
     }
 
     /// The size in whole blocks, and the image without symbolic links.

@@ -25,6 +25,8 @@ struct DataCheck: ~Copyable {
     private var seen = FreeMap(limit: EpochFormat.physicalUnitLimit)
     private var buffer = [UInt8](repeating: 0, count: chunkUnits << EpochFormat.unitShift)
     private var last: Bad?
+    /// The page of level 1 that is being walked, and which of its node's it is.
+    private var page: (unit: UInt64, index: UInt64)?
 
     init(limit: Int) {
         self.limit = limit
@@ -32,6 +34,22 @@ struct DataCheck: ~Copyable {
 
     /// Whether a unit is looked at for the first time.
     mutating func isNew(_ unit: UInt64) -> Bool { seen.adopt(unit..<unit + 1) }
+
+    /// Whether all that is below a page of level 1 was looked at.
+    func isDone(_ page: UInt64) -> Bool { seen.isUsed(page) }
+
+    /// A walk along a node begins, or the page that it is in does not say what the node has: that page is not done.
+    mutating func leavePage() { page = nil }
+
+    /// All that is below a page is looked at from now on.
+    mutating func enter(page unit: UInt64, index: UInt64) { page = (unit, index) }
+
+    /// The walk has come to the page with that index: what it was in before is done.
+    mutating func come(toPage index: UInt64) {
+        guard let page, page.index != index else { return }
+        _ = isNew(page.unit)
+        self.page = nil
+    }
 
     /// Proves the units `places` of the file, which a node has from `unit` on.
     mutating func prove(
@@ -88,13 +106,24 @@ extension DiskFamily {
         guard let checksums else { return nil }
         let pass = memory.grace.enter()
         defer { memory.grace.leave(pass) }
-        guard let view = dataView(number, region) else { return nil }
-        if !view.isChanged {
+        let page = region >> UInt64(EpochFormat.fanOutShift)
+        guard let view = dataView(number, region) else {
+            // Behind the last region, or the node is gone.
+            if isPresent(number) { check.come(toPage: .max) } else { check.leavePage() }
+            return nil
+        }
+        check.come(toPage: page)
+        if view.isChanged {
+            check.leavePage()
+        } else {
             if let end = try pages.nothingEnd(region, of: view.bottom) { return nextRegion(of: number, region..<end) }
-            // A page that is shared was looked at as a whole.
+            // A page that is shared is looked at once.
             if region % UInt64(EpochFormat.fanOut) == 0, view.isCommitted {
-                let page = try pages.firstLevelPage(region >> UInt64(EpochFormat.fanOutShift), of: view.bottom).pointer
-                if page.kind == .page, !check.isNew(page.unit) { return region + UInt64(EpochFormat.fanOut) }
+                let pointer = try pages.firstLevelPage(page, of: view.bottom).pointer
+                if pointer.kind == .page {
+                    if check.isDone(pointer.unit) { return region + UInt64(EpochFormat.fanOut) }
+                    check.enter(page: pointer.unit, index: page)
+                }
             }
         }
         if view.source.content == nil {
@@ -147,6 +176,10 @@ extension DiskFamily {
                 isChanged: node.layer.firstRegion(in: region..<region + 1) != nil,
                 isCommitted: node.live == nil && node.layer.isCommitted)
         }
+    }
+
+    private func isPresent(_ number: UInt32) -> Bool {
+        shared.withLock { $0.state.node(number).map { !$0.record.isBeingDeleted } ?? false }
     }
 
     /// The first of some regions that a layer of a node has, or the one behind them.

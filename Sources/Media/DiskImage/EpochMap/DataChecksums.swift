@@ -176,7 +176,8 @@ struct DataChecksums: Sendable {
             var bytes = InlineArray<4, UInt8>(repeating: 0)
             bytes.modifyBytes { $0.storeBE32(word, at: 0) }
             switch store.write(bytes.rawSpan, offset: areas.place(ofWord: unit)) {
-            case .done: break
+            // Whoever reads a unit whose word cannot be written is told so.
+            case .done, .failed(Errno.inputOutput): break
             case .failed(Errno.noSpace), .failed(Errno.quotaExceeded): return false
             case .failed(let code): throw .device(code)
             case .wouldBlock: throw .device(Errno.wouldBlock)

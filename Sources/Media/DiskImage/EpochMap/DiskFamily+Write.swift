@@ -45,7 +45,8 @@ extension DiskFamily {
     /// What was written for the first time a moment ago is overwritten in place once that is confirmed. False when the
     /// piece is not beyond a limit, or there is nothing to confirm.
     private func confirmAtLimit(_ piece: Piece) throws(EpochFault) -> Bool {
-        guard units.isLimited(UInt64(piece.units.count)),
+        // With checksums nothing is overwritten in place.
+        guard checksums == nil, units.isLimited(UInt64(piece.units.count)),
             shared.withLock({ $0.records.hasUnconfirmed || !$0.records.open.records.isEmpty })
         else { return false }
         for _ in 0..<2 {

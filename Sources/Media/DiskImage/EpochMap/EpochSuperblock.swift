@@ -74,6 +74,13 @@ struct EpochSuperblock: Equatable, Sendable {
         hasChecksums ? ChecksumAreas(start: firstPoolUnit) : nil
     }
 
+    /// Whether the units that a record gives a head are such as are given out: none of superblock, journal or
+    /// checksums.
+    func hasInPool(_ record: JournalRecord) -> Bool {
+        guard let (units, _) = record.written else { return true }
+        return units.lowerBound >= firstPoolUnit && checksumAreas?.overlaps(units) != true
+    }
+
     // MARK: Bytes
 
     /// One copy: a unit.

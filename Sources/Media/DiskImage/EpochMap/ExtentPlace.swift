@@ -76,7 +76,7 @@ extension FamilyState {
         let length = UInt64(EpochFormat.extentUnits)
         guard hasExtents, let head = head(number), let live = head.live, isInside(head, first, length),
             (first + length) << UInt64(EpochFormat.unitShift) <= head.record.capacity,
-            isReplaying ? units.adopt(unit..<unit + count) : units.enter(unit..<unit + count)
+            isReplaying ? adopt(unit..<unit + count) : units.enter(unit..<unit + count)
         else { throw RefusedRecord() }
         var dropped = UnitRuns()
         change(head, live, first, length) { index, entry, boundary in

@@ -46,19 +46,21 @@ extension FamilyFile {
     /// Why everything that writes is refused; nil when all is well.
     public var loss: MediaFailure? { losses.failure }
 
-    /// Forgets what memory holds, opens what the device has, and permits writes again. Nil, or why the loss stays.
+    /// Forgets what memory holds, opens what the device has, and permits writes again. Nil, or why the loss stays: of a
+    /// closed file it does.
     public func acknowledgeLoss() -> MediaFailure? {
-        let failure = acknowledgeLoss {
-            if isTruncated { return .truncated }
-            // What the host could not write out until now is a part of this loss, not a new one after it.
-            _ = store.synchronizeData()
-            return replaceFamily()
-        }
-        guard failure == nil else { return failure }
         structure.withLock { structure in
+            guard !structure.isClosed else { return FamilyError.closed.failure }
+            let failure = acknowledgeLoss {
+                if isTruncated { return .truncated }
+                // What the host could not write out until now is a part of this loss, not a new one after it.
+                _ = store.synchronizeData()
+                return replaceFamily()
+            }
+            guard failure == nil else { return failure }
             settleRollbacks(&structure)
             structure.merger?.start()
+            return nil
         }
-        return nil
     }
 }

@@ -17,6 +17,7 @@ extension FamilyFile {
         if let note { erased = try completed(note, encryption) } else { erased = nil }
         let family: DiskFamily
         if let erased { family = erased } else { family = try DiskFamily.open(store) }
+        guard family.checksums == nil else { throw .encryptedChecksums }
         if note != nil {
             let code = removeNote(encryption)
             guard code == 0 else { throw FamilyError(code: code) }

@@ -7,6 +7,8 @@ extension FamilyFile {
     /// reads all maps.
     public static func repair(path: String, userKey: UserKey? = nil) throws(DiskImageError) -> FamilyRepairReport {
         let (file, encryption) = try lockedFile(path, userKey)
+        // What the cache holds may be what the device has not.
+        if file.notedLoss != nil { file.dropCache() }
         do throws(FamilyError) {
             guard let encryption else { return try FamilyRepair.repair(file) }
             try checkIsNotErased(encryption)
@@ -16,9 +18,13 @@ extension FamilyFile {
         }
     }
 
-    /// Mends the file while its disks are in use: their commands wait until it is done. Refused after a loss of written
-    /// data that nobody has acknowledged.
+    /// Mends the file while its disks are in use: when something is to be mended, their commands wait until that is
+    /// done. Refused after a loss of written data that nobody has acknowledged.
     public func repair() throws(FamilyError) -> FamilyRepairReport {
+        guard !isClosed else { throw .closed }
+        if let loss { throw .dataLost(loss) }
+        let found = withFamily { $0.report() }
+        if found.findingCount == 0 { return FamilyRepairReport(losses: found.losses.map { loss($0) }) }
         let result = structure.withLock { structure -> Result<FamilyRepairReport, FamilyError> in
             guard !structure.isClosed else { return .failure(.closed) }
             if let loss { return .failure(.dataLost(loss)) }
@@ -27,5 +33,11 @@ extension FamilyFile {
         if withFamily({ $0.failureCode }) != 0 { noteFailure() }
         structure.withLock { $0.merger }?.start()
         return try result.get()
+    }
+
+    private func loss(_ lost: LostUnits) -> FamilyRepairReport.Loss {
+        let node = node(lost.node)
+        return FamilyRepairReport.Loss(
+            lost, name: node?.name ?? "", capacity: node.map { UInt64(clamping: $0.capacity) } ?? .max)
     }
 }

@@ -244,8 +244,8 @@ public final class FamilyFile: DurableStore {
         }
     }
 
-    /// Has another opening take the place of the present one, while nobody is inside: with all that the file's owner has
-    /// asked of that.
+    /// Has another opening take the place of the present one, while nobody is inside: with all that the file's owner
+    /// has asked of that.
     func adopt(_ opened: DiskFamily) {
         family.withLock { $0 }.units.leavePool()
         startFrames(opened)

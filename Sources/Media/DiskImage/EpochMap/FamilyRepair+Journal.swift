@@ -19,7 +19,7 @@ extension FamilyRepair {
         while let frame = try scan.next(), frame.sequence <= confirmed {
             _ = scan.withBytes(of: frame) { bytes in
                 frame.forEachRecord(in: bytes) { record, _ in
-                    if case .data(_, _, let unit, let count, _) = record { end = max(end, unit + UInt64(count)) }
+                    if let (units, _) = record.written { end = max(end, units.upperBound) }
                     return true
                 }
             }

@@ -9,6 +9,15 @@ public struct FamilyRepairReport: Equatable, Sendable {
         public let node: UInt32
         public let name: String
         public let bytes: Range<Int64>
+
+        /// Units of a node with that name and so many bytes.
+        init(_ lost: LostUnits, name: String, capacity: UInt64) {
+            let shift = UInt64(EpochFormat.unitShift)
+            node = lost.node
+            self.name = name
+            let end = max(min(lost.units.upperBound << shift, capacity), lost.units.lowerBound << shift)
+            bytes = Int64(clamping: lost.units.lowerBound << shift)..<Int64(clamping: end)
+        }
     }
 
     /// What was wrong, and is mended.
@@ -109,12 +118,8 @@ enum FamilyRepair {
         guard let nodes = try? NodeTable.read(superblock, reader) else { return }
         for lost in EpochChecker.check(store, superblock).losses {
             let record = nodes[lost.node]
-            let shift = UInt64(EpochFormat.unitShift)
-            let end = min(lost.units.upperBound << shift, record?.capacity ?? .max)
             report.losses.append(
-                FamilyRepairReport.Loss(
-                    node: lost.node, name: record?.name ?? "",
-                    bytes: Int64(lost.units.lowerBound << shift)..<Int64(clamping: end)))
+                FamilyRepairReport.Loss(lost, name: record?.name ?? "", capacity: record?.capacity ?? .max))
         }
     }
 }

@@ -33,6 +33,10 @@ extension FamilyState {
         let checksums = DataChecksums(store, superblock)
         while let frame = try scan.next() {
             let records = try Self.records(of: frame, scan)
+            // Before anything is read there: units of the pool only have a checksum.
+            for (record, slot) in records where !superblock.hasInPool(record) {
+                throw .damaged(.record(sequence: frame.sequence, slot: slot))
+            }
             let isConfirmed = frame.sequence <= survey.confirmed
             if !isConfirmed {
                 var isWritten = true

@@ -295,7 +295,7 @@ final class FamilyState: @unchecked Sendable {
     func noteLoss() { hasLosses = true }
 
     /// Makes units used that a record of the journal has. What a damaged page had in use, it may have freed before.
-    private func adopt(_ run: Range<UInt64>) -> Bool {
+    func adopt(_ run: Range<UInt64>) -> Bool {
         if units.adopt(run) { return true }
         return hasLosses && run.allSatisfy { units.isUsed($0) || units.adopt($0..<$0 + 1) }
     }
