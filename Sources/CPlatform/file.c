@@ -41,6 +41,10 @@ int cplatform_open(const char *path, int options, unsigned permissions) {
     return result(RETRY(open(path, flags, permissions)));
 }
 
+int cplatform_rename_new(const char *path, const char *name) {
+    return result(RETRY(renameat2(AT_FDCWD, path, AT_FDCWD, name, RENAME_NOREPLACE)));
+}
+
 int cplatform_open_directly(int descriptor) {
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);

@@ -1,3 +1,4 @@
+internal import CPlatform
 internal import Glibc
 
 extension File {
@@ -7,6 +8,22 @@ extension File {
         // Safe: both are strings of Swift, which end with a zero and live until the call returns.
         let status = unsafe Glibc.rename(path, newPath)
         if status != 0 { throw SystemError(code: errno, operation: "rename", path: path) }
+    }
+
+    /// Gives the file at `path` the name `newPath`, where nothing is (EEXIST). A file system that cannot do that in one
+    /// step gets two, between which somebody else's file of that name would be replaced. Durable when the directory was
+    /// synchronised.
+    public static func rename(_ path: String, toNew newPath: String) throws(SystemError) {
+        // Safe: both are strings of Swift, which end with a zero and live until the call returns.
+        let code = -(unsafe cplatform_rename_new(path, newPath))
+        guard code != 0 else { return }
+        guard code == EINVAL || code == ENOSYS else {
+            throw SystemError(code: code, operation: "rename", path: path)
+        }
+        if (try? FileStatus.of(newPath, followsLinks: false)) != nil {
+            throw SystemError(code: Errno.fileExists, operation: "rename", path: path)
+        }
+        try rename(path, to: newPath)
     }
 
     /// Removes the name `path` of a file, or a symbolic link; never a directory. Durable when the directory that it was

@@ -13,8 +13,8 @@ import Testing
 struct ChecksumDiskTests {
     private static let size: Int64 = 16 << 20
 
-    private func check(_ name: String, _ controller: Controller) async throws -> [Finding] {
-        _ = try await controller.startCheck(CheckRequest(names: [name]))
+    private func check(_ name: String, _ controller: Controller, repairs: Bool = false) async throws -> [Finding] {
+        _ = try await controller.startCheck(CheckRequest(names: [name], repairs: repairs))
         await controller.plane.check?.finished()
         return try await controller.checkStatus().findings
     }
@@ -51,6 +51,7 @@ struct ChecksumDiskTests {
             let found = try await check("a", controller)
             #expect(found.count == 1)
             #expect(found.first?.sentence.contains("blocks 16 to 23 of disk 'a' ") == true)
+            #expect(try await check("a", controller, repairs: true) == found, "a repair mends none, and says so")
             let copy = try await controller.startCopy(Disk.Copy.Arguments(source: "a", name: "b"))
             _ = try? await controller.finish(copy.id)
             let failed = try controller.job(copy.id)

@@ -33,6 +33,23 @@ struct FileNamesTests {
         }
     }
 
+    @Test("A file gets a new name only where nothing is, not even a link to nothing")
+    func newName() throws {
+        try withPath { path in
+            let (link, other) = (path + ".link", path + ".other")
+            defer { for name in [link, other] { try? File.remove(name) } }
+            _ = try File.open(path: path, [.readWrite, .create, .exclusive])
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "/nowhere")
+            let error = #expect(throws: SystemError.self) { try File.rename(path, toNew: link) }
+            #expect(error?.code == Errno.fileExists)
+            #expect(try FileStatus.of(link, followsLinks: false).kind == .link)
+            let identity = try FileStatus.of(path).identity
+            try File.rename(path, toNew: other)
+            #expect(try FileStatus.of(other).identity == identity)
+            #expect(throws: SystemError.self) { try File.rename(path, toNew: other) }
+        }
+    }
+
     @Test("A file is removed as a file, and a directory when nothing is in it")
     func removal() throws {
         try withPath { path in

@@ -152,6 +152,8 @@ enum {
 
 /// Opens a file with CPLATFORM_OPEN_* bits, close-on-exec.
 int cplatform_open(const char *_Nonnull path, int options, unsigned permissions);
+/// Gives the file at `path` the name `name`, where nothing is; the negated errno, EINVAL where the file system cannot.
+int cplatform_rename_new(const char *_Nonnull path, const char *_Nonnull name);
 /// Opens the file of `descriptor` once more, to be read and written past the page cache (O_DIRECT).
 int cplatform_open_directly(int descriptor);
 /// What a path leads to. A block device has its device number as its identity, and its length where links are followed.

@@ -82,7 +82,7 @@ extension ControlPlane {
     ) throws(ManagementError) {
         let other = users.first { user in
             let spec = user.spec
-            return user.damage == nil
+            return user.phase == .complete && user.damage == nil
                 && (spec.encryptionKeyFile, spec.encryptionKeyCommand)
                     != (encryption.encryptionKeyFile, encryption.encryptionKeyCommand)
         }

@@ -169,8 +169,9 @@ extension ControlPlane {
             if isReader, repairs {
                 let repair = try assembly.repair(image: path)
                 findings += repair.mended.map { finding(.error, $0, isRepaired: true) }
-                findings += repair.unmended.map { finding(.error, $0) } + repair.losses.map { finding(.error, $0) }
-            } else if isReader {
+                findings += repair.unmended.map { finding(.error, $0) }
+            }
+            if isReader {
                 // The bytes of the file are counted already.
                 findings += try assembly.check(image: path) { _ in observer(0) }.map { finding(.error, $0) }
             }

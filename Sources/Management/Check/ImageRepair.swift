@@ -7,19 +7,12 @@ public struct ImageRepair: Sendable {
     public var mended: [String] = []
     /// What is wrong still.
     public var unmended: [String] = []
-    /// What is lost: reading it fails until it is written or discarded.
-    public var losses: [String] = []
 
     public init() {}
 
     init(_ report: FamilyRepairReport) {
         mended = report.mended
         unmended = report.unmended
-        losses = report.losses.map { loss in
-            let name = loss.name.isEmpty ? "what only later snapshots need" : "'\(loss.name)'"
-            return "bytes \(loss.bytes.lowerBound) to \(loss.bytes.upperBound - 1) of \(name) are lost, and of what "
-                + "shares them: reading them fails until they are written or discarded"
-        }
     }
 }
 
@@ -47,7 +40,7 @@ extension LocalDevices {
         do throws(DiskImageError) {
             var repair = ImageRepair(try FamilyFile.repair(path: path, userKey: key))
             if repair.unmended.isEmpty, !repair.mended.isEmpty {
-                repair.mended.append("the next start of the daemon serves its disks")
+                repair.mended.append("the next start of the daemon opens it again")
             }
             return repair
         } catch {

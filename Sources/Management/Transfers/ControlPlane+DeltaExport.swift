@@ -105,7 +105,7 @@ extension ControlPlane {
         }
         try Self.synchronize(file, part)
         try job.commit()
-        try Self.giveName(file, part, arguments.file)
+        try Self.giveName(part, arguments.file)
         var new: [String: JSONValue] = [
             "source": .text(target.name), "file": .text(arguments.file), "format": ExportFormat.delta.json,
         ]
@@ -255,10 +255,9 @@ extension ControlPlane {
     }
 
     /// Gives the whole stream its name, where nothing is.
-    private static func giveName(_ file: File, _ part: String, _ path: String) throws(ManagementError) {
+    private static func giveName(_ part: String, _ path: String) throws(ManagementError) {
         do throws(SystemError) {
-            try file.link(as: path)
-            try File.remove(part)
+            try File.rename(part, toNew: path)
         } catch {
             guard error.code != Errno.fileExists else {
                 throw ManagementError(

@@ -203,8 +203,19 @@ extension ControlPlane {
             return begun
         } catch {
             // Nothing has come that it would have to stay for.
-            if isMade { try? deleteDisk(arguments.name) }
+            if isMade { try takeBack(arguments.name, after: error) }
             throw error
+        }
+    }
+
+    /// Deletes the disk that was made for a stream of which nothing has come, because of `error`.
+    private func takeBack(_ name: String, after error: ManagementError) throws(ManagementError) {
+        do throws(ManagementError) {
+            try deleteDisk(name)
+        } catch let refusal {
+            throw ManagementError(
+                error.code, "\(error.message); disk '\(name)', which was made for it, stays: \(refusal.message)",
+                field: error.field)
         }
     }
 

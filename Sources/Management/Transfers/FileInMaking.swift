@@ -41,10 +41,7 @@ final class FileInMaking {
     func give(name path: String) throws(ManagementError) {
         do throws(SystemError) {
             if let hiddenPath {
-                guard (try? FileStatus.of(path, followsLinks: false)) == nil else {
-                    throw SystemError(code: Errno.fileExists, operation: "name")
-                }
-                try File.rename(hiddenPath, to: path)
+                try File.rename(hiddenPath, toNew: path)
                 self.hiddenPath = nil
             } else {
                 try file.link(as: path)

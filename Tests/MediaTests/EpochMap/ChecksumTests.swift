@@ -141,6 +141,32 @@ struct ChecksumTests {
         #expect(file.check().count == FamilyFile.findingLimit + 1)
     }
 
+    @Test("A check looks once at what has been there since before it, and always at what may have come since")
+    func units() {
+        var check = DataCheck(limit: 1, epoch: 5)
+        var found: [Bool] = []
+        for birth: UInt32 in [4, 4, 5, 5, 4] { found.append(check.isNew(1, birth: birth)) }
+        #expect(found == [true, false, true, true, false])
+        var done: [Bool] = []
+        func look(_ unit: UInt64, birth: UInt32, _ check: borrowing DataCheck) {
+            done.append(check.isDone(.page(unit, birth: birth, checksum: 0)))
+        }
+        look(2, birth: 4, check)
+        check.enter(page: 2, index: 0)
+        check.come(toPage: 0)
+        look(2, birth: 4, check)
+        // The walk has left it behind it.
+        check.come(toPage: 1)
+        look(2, birth: 4, check)
+        look(2, birth: 5, check)
+        // The walk did not come to its end.
+        check.enter(page: 3, index: 1)
+        check.leavePage()
+        check.come(toPage: 2)
+        look(3, birth: 4, check)
+        #expect(done == [false, false, true, false, false])
+    }
+
     @Test("A disk tells of it as of data that do not match, and of what is right beside it nothing")
     func image() throws {
         let store = SimulatedStore()

@@ -66,6 +66,7 @@ struct CrashSweep {
                 }
             }
         }
+        print("\(workload), seed \(seed): \(points) crash points")
     }
 
     private static func describe(_ pending: [Int], _ entries: [StoreEntry]) -> String {

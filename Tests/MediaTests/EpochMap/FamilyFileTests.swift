@@ -23,7 +23,13 @@ struct FamilyFileTests {
         #expect(throws: DiskImageError.inUse(path: path)) { try FamilyFile.open(path: path) }
         #expect(former.close() == nil)
         let next = try FamilyFile.open(path: path)
-        #expect(former.withFamily { $0.fill(1, 7, at: 0, count: 4096) } == .failed(Errno.inputOutput))
+        #expect(former.withFamily { $0.fill(1, 7, at: 0, count: 4096) } == .failed(Errno.cancelled))
+        // What comes too late fails, and is no loss of what was written.
+        #expect(former.synchronize() == .device(Errno.cancelled))
+        #expect(throws: FamilyError.self) { try former.repair() }
+        #expect(throws: FamilyError.self) { try former.snapshot([1], names: ["s"], time: FamilyFixture.time()) }
+        #expect(former.acknowledgeLoss() != nil)
+        #expect(former.loss == nil && former.store.notedLoss == nil)
         #expect(next.withFamily { $0.content(1, at: 0, count: 4096) }.allSatisfy { $0 == 0 })
         #expect(next.close() == nil)
     }

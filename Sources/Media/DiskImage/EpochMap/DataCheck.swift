@@ -16,6 +16,11 @@ struct DataCheck: ~Copyable {
 
     /// The most that is kept.
     let limit: Int
+    /// The epoch in which it begins. What is born in it or later may be in a unit that had something else when that was
+    /// looked at, so it is looked at wherever it is met.
+    let epoch: UInt32
+    /// Whether the family has failed meanwhile, and nothing more is read.
+    var isBrokenOff = false
     private(set) var found: [Bad] = []
     /// How many there are.
     private(set) var count = 0
@@ -28,17 +33,21 @@ struct DataCheck: ~Copyable {
     /// The page of level 1 that is being walked, and which of its node's it is.
     private var page: (unit: UInt64, index: UInt64)?
 
-    init(limit: Int) {
+    init(limit: Int, epoch: UInt32) {
         self.limit = limit
+        self.epoch = epoch
     }
 
-    /// Whether a unit is looked at for the first time.
-    mutating func isNew(_ unit: UInt64) -> Bool { seen.adopt(unit..<unit + 1) }
+    /// Whether what a unit has, which is born in epoch `birth`, is to be looked at.
+    mutating func isNew(_ unit: UInt64, birth: UInt32) -> Bool {
+        seen.adopt(unit..<unit + 1) || birth >= epoch
+    }
 
     /// Whether all that is below a page of level 1 was looked at.
-    func isDone(_ page: UInt64) -> Bool { seen.isUsed(page) }
+    func isDone(_ page: UnitPointer) -> Bool { page.birth < epoch && seen.isUsed(page.unit) }
 
-    /// A walk along a node begins, or the page that it is in does not say what the node has: that page is not done.
+    /// A walk along a node begins or ends early, or the page that it is in does not say what the node has: that page is
+    /// not done.
     mutating func leavePage() { page = nil }
 
     /// All that is below a page is looked at from now on.
@@ -47,7 +56,7 @@ struct DataCheck: ~Copyable {
     /// The walk has come to the page with that index: what it was in before is done.
     mutating func come(toPage index: UInt64) {
         guard let page, page.index != index else { return }
-        _ = isNew(page.unit)
+        _ = seen.adopt(page.unit..<page.unit + 1)
         self.page = nil
     }
 
@@ -116,19 +125,19 @@ extension DiskFamily {
         if view.isChanged {
             check.leavePage()
         } else {
-            if let end = try pages.nothingEnd(region, of: view.bottom) { return nextRegion(of: number, region..<end) }
             // A page that is shared is looked at once.
             if region % UInt64(EpochFormat.fanOut) == 0, view.isCommitted {
                 let pointer = try pages.firstLevelPage(page, of: view.bottom).pointer
                 if pointer.kind == .page {
-                    if check.isDone(pointer.unit) { return region + UInt64(EpochFormat.fanOut) }
+                    if check.isDone(pointer) { return region + UInt64(EpochFormat.fanOut) }
                     check.enter(page: pointer.unit, index: page)
                 }
             }
+            if let end = try pages.nothingEnd(region, of: view.bottom) { return nextRegion(of: number, region..<end) }
         }
         if view.source.content == nil {
             let pointer = try pages.regionPointer(region, of: view.source.root)
-            if pointer.kind == .page, !check.isNew(pointer.unit) { return region + 1 }
+            if pointer.kind == .page, !check.isNew(pointer.unit, birth: pointer.birth) { return region + 1 }
         }
         let content: RegionContent
         if let known = view.source.content {
@@ -140,13 +149,13 @@ extension DiskFamily {
         var index = 0
         while index < view.units {
             let entry = content[index]
-            guard entry.ownsUnit, check.isNew(entry.unit) else {
+            guard entry.ownsUnit, check.isNew(entry.unit, birth: entry.birth) else {
                 index += 1
                 continue
             }
             var end = index + 1
             while end < view.units, content[end].ownsUnit, content[end].unit == entry.unit + UInt64(end - index),
-                check.isNew(content[end].unit)
+                check.isNew(content[end].unit, birth: content[end].birth)
             { end += 1 }
             check.prove(
                 entry.unit..<entry.unit + UInt64(end - index), of: number, at: first + UInt64(index), checksums, store)
@@ -178,6 +187,9 @@ extension DiskFamily {
         }
     }
 
+    /// The epoch in which it is.
+    fileprivate var epoch: UInt32 { shared.withLock { $0.state.epoch } }
+
     private func isPresent(_ number: UInt32) -> Bool {
         shared.withLock { $0.state.node(number).map { !$0.record.isBeingDeleted } ?? false }
     }
@@ -194,15 +206,19 @@ extension FamilyFile {
     /// is false when the check is to end.
     func checkData(_ observer: (Int64) -> Bool) -> [String] {
         guard hasChecksums else { return [] }
-        var check = DataCheck(limit: Self.findingLimit)
+        var check = DataCheck(limit: Self.findingLimit, epoch: withFamily { $0.epoch })
         var told: Int64 = 0
         let nodes = self.nodes.filter(\.isPresent)
         for node in nodes {
+            check.leavePage()
             var region: UInt64? = 0
             while let next = region {
                 // What a page does not say, the check of pages does.
                 region = withFamily { family in
-                    guard family.failureCode == 0 else { return nil }
+                    guard family.failureCode == 0 else {
+                        check.isBrokenOff = true
+                        return nil
+                    }
                     do throws(EpochFault) {
                         return try family.proveData(of: node.number, region: next, &check)
                     } catch {
@@ -218,6 +234,7 @@ extension FamilyFile {
         if check.count > sentences.count {
             sentences.append("and \(check.count - sentences.count) more runs of blocks")
         }
+        if check.isBrokenOff { sentences.append("not all data were read, because the image has failed meanwhile") }
         return sentences
     }
 

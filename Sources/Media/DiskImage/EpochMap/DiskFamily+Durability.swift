@@ -15,11 +15,10 @@ extension DiskFamily {
         inTurn { store.synchronize() }
     }
 
-    /// Another opening of the store takes its place: nothing is read or written any more. It may use units that the
-    /// device does not have in use, and which this one would read.
-    func retire() {
-        _ = failure.compareExchange(
-            expected: 0, desired: Errno.inputOutput, ordering: .sequentiallyConsistent)
+    /// Another opening of the store takes its place: nothing is read or written any more, and everything fails with
+    /// `code`. It may use units that the device does not have in use, and which this one would read.
+    func retire(_ code: Int32 = Errno.inputOutput) {
+        _ = failure.compareExchange(expected: 0, desired: code, ordering: .sequentiallyConsistent)
         isRetired.store(true, ordering: .sequentiallyConsistent)
         // A frame that is being written without a command.
         journal.withLock { _ in }

@@ -83,9 +83,9 @@ struct FamilyErasure: Equatable, Sendable {
     func make(in store: any ByteStore, grace: Grace) throws(FamilyError) -> DiskFamily {
         let length: Int64
         do throws(SystemError) { length = try store.size() } catch { throw FamilyError(code: error.code) }
-        // The filter of an encrypted file takes whole sectors.
-        let mask = Int64(EpochFormat.unitLength - 1)
-        let code = length > 0 ? store.punchHole(at: 0, length: (length + mask) & ~mask) : 0
+        // A part of a unit at the end is nobody's, and a device has nothing behind it.
+        let whole = length & ~Int64(EpochFormat.unitLength - 1)
+        let code = whole > 0 ? store.punchHole(at: 0, length: whole) : 0
         guard code == 0 else { throw FamilyError(code: code) }
         return try DiskFamily.create(
             on: store, capacity: Int64(capacity), blockSize: blockSize, name: name, time: time, uuid: uuid,

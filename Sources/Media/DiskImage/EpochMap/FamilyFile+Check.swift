@@ -18,7 +18,9 @@ extension FamilyFile {
         sentences += report.unreadable.map { "because of that \(describe($0)) cannot be read" }
         sentences += stuck.map { "the deletion of node \($0.node) does not go on: \($0.reason)" }
         if !sentences.isEmpty { sentences.append("'carousel check DISK --repair' mends what can be mended") }
-        sentences += report.losses.map { "\(describe($0)) are lost" }
+        sentences += report.losses.map {
+            "\(describe($0)) are lost, and of what shares them: reading them fails until they are written or discarded"
+        }
         let shown = sentences.prefix(Self.findingLimit)
         return sentences.count > shown.count ? shown + ["and \(sentences.count - shown.count) more"] : Array(shown)
     }

@@ -21,8 +21,10 @@ extension FamilyFile {
     /// Calls `body`, which makes something durable and gives 0 or an error number; notes the loss that it finds.
     func durably(_ body: (DiskFamily) -> Int32) -> Int32 { synchronizing { withFamily(body) } }
 
-    /// What has failed for ever; a file that has become shorter has lost data too.
+    /// What has failed for ever; a file that has become shorter has lost data too. What fails because the file is
+    /// closed has lost nothing: that is durable.
     func loss(by code: Int32) -> Int32 {
+        guard !isGivenUp.load(ordering: .sequentiallyConsistent) else { return 0 }
         let failure = withFamily { $0.failureCode }
         return failure == 0 && (code == MediaFailure.truncatedNumber || isTruncated)
             ? MediaFailure.truncatedNumber : failure

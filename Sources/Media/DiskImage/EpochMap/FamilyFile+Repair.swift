@@ -23,8 +23,9 @@ extension FamilyFile {
     public func repair() throws(FamilyError) -> FamilyRepairReport {
         guard !isClosed else { throw .closed }
         if let loss { throw .dataLost(loss) }
-        let found = withFamily { $0.report() }
-        if found.findingCount == 0 { return FamilyRepairReport(losses: found.losses.map { loss($0) }) }
+        let (found, stuck) = withFamily { ($0.report(), $0.stuckDeletions) }
+        // Another opening tries deletions again that did not go on.
+        if found.findingCount == 0, stuck.isEmpty { return FamilyRepairReport(losses: found.losses.map { loss($0) }) }
         let result = structure.withLock { structure -> Result<FamilyRepairReport, FamilyError> in
             guard !structure.isClosed else { return .failure(.closed) }
             if let loss { return .failure(.dataLost(loss)) }

@@ -5,7 +5,7 @@ internal import Synchronization
 /// The file of a family that is served: what its disks have in common, a loss of written data first of all.
 ///
 /// Any thread may call any method at any time; all of them may wait. Locks are taken in this order: `structure`, the
-/// gates of images, `writes`, `door`, `durability`, `uses`.
+/// gates of images, `writes`, `durability`, `uses`, `door`.
 public final class FamilyFile: DurableStore {
     /// What the lock of the control plane guards.
     struct Structure {
@@ -68,6 +68,8 @@ public final class FamilyFile: DurableStore {
     /// How many units may be in use; and where they are counted besides, with those of other files.
     let limit = UnitLimit()
     let pool = Lock<SpacePool?>(nil)
+    /// Whether another opening may have the file.
+    let isGivenUp = Atomic<Bool>(false)
     /// The images whose data go past the page cache.
     private let direct = Lock<Set<ObjectIdentifier>>([])
 
@@ -368,8 +370,10 @@ public final class FamilyFile: DurableStore {
     private func giveUp() {
         uses.close()
         door.close()
+        // First: that it has ended is no loss of what was written.
+        isGivenUp.store(true, ordering: .sequentiallyConsistent)
         let former = family.withLock { $0 }
-        former.retire()
+        former.retire(Errno.cancelled)
         former.units.leavePool()
         ((encryption?.store.store ?? store) as? File)?.unlock()
         door.open()
