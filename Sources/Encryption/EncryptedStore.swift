@@ -5,17 +5,21 @@ internal import Synchronization
 /// A filter between a disk image and its file: what is written is encrypted on its way, and what was read is decrypted
 /// in place. All else passes.
 ///
-/// A sector whose stored bytes are all zero reads as zeros: it was never written, or was unmapped, or made zero by the
-/// file system. So storage is freed as ever, and whoever sees the file sees which sectors are in use. A sector of zeros
-/// that is written is encrypted like any other.
+/// Transfers are of whole granules, of which a sector of the cipher has one or more; others fail with EINVAL. Where a
+/// part of a sector is written nothing is read, and its other stored bytes stay as they are.
 ///
-/// Transfers are of whole sectors; others fail with EINVAL. A transfer holds a context of the cipher from before the
-/// file is read until the bytes are decrypted, so that the key is exchanged between transfers.
+/// A granule whose stored bytes are all zero reads as zeros: it was never written, or was unmapped, or made zero by the
+/// file system. So storage is freed as ever, and whoever sees the file sees which granules are in use. A granule of
+/// zeros that is written is encrypted like any other.
+///
+/// A transfer holds a context of the cipher from before the file is read until the bytes are decrypted, so that the key
+/// is exchanged between transfers.
 public final class EncryptedStore: ByteStore {
     /// The file below, which has ciphertext.
     public let store: any ByteStore
+    /// The bytes of a granule.
+    public let granule: Int
     private let cipher: SectorCipher
-    private let shift: UInt64
     private let mask: Int64
     /// Whether everything reads as zeros, while what the old key has encrypted is freed.
     private let hidesContent = Atomic<Bool>(false)
@@ -23,12 +27,15 @@ public final class EncryptedStore: ByteStore {
     private let isRefused = Atomic<Bool>(false)
     private static let zeros = [UInt8](repeating: 0, count: 65536)
 
-    /// A filter over `store`.
-    public init(_ store: any ByteStore, _ cipher: SectorCipher) {
+    /// A filter over `store`, which transfers multiples of `granule` bytes: of 512, or of what a sector has, which nil
+    /// stands for.
+    public init(_ store: any ByteStore, _ cipher: SectorCipher, granule: Int? = nil) {
+        let granule = granule ?? cipher.sectorSize
+        precondition(granule == 512 || granule == cipher.sectorSize, "a sector has whole granules")
         self.store = store
         self.cipher = cipher
-        shift = UInt64(cipher.sectorSize.trailingZeroBitCount)
-        mask = Int64(cipher.sectorSize) - 1
+        self.granule = granule
+        mask = Int64(granule) - 1
     }
 
     /// Exchanges the key, when no transfer is under way; from then on everything reads as zeros until `showContent`.
@@ -46,12 +53,15 @@ public final class EncryptedStore: ByteStore {
     /// Has all transfers fail with EIO from now on, until a settled key: what was written might never be read again.
     public func refuseTransfers() { isRefused.store(true, ordering: .relaxed) }
 
-    /// `bytes`, whole sectors, as they are stored at `offset`; nil when the library fails.
+    /// `bytes`, whole granules, as they are stored at `offset`; nil when the library fails.
     public func encrypted(_ bytes: [UInt8], at offset: Int64) -> [UInt8]? {
-        guard refusal(offset, bytes.count) == nil else { return nil }
-        var stored = [UInt8](repeating: 0, count: bytes.count)
-        let isDone = stored.modifyBytes { cipher.encrypt(bytes.rawSpan, into: &$0, first: UInt64(offset) >> shift) }
-        return isDone ? stored : nil
+        var stored: [UInt8] = []
+        stored.reserveCapacity(bytes.count)
+        let result = write(bytes.rawSpan, offset, .blocking) { piece, _ in
+            stored += piece.copyToArray()
+            return .done(piece.byteCount)
+        }
+        return result == .done(bytes.count) ? stored : nil
     }
 
     /// Why there is no transfer of `count` bytes at `offset`.
@@ -98,7 +108,7 @@ public final class EncryptedStore: ByteStore {
     @_lifetime(bytes: copy bytes)
     private func decrypt(_ bytes: inout MutableRawSpan, _ offset: Int64, _ use: Int) -> Bool {
         guard hidesContent.load(ordering: .relaxed) else {
-            return cipher.decrypt(&bytes, first: UInt64(offset) >> shift, use)
+            return cipher.decrypt(&bytes, at: UInt64(offset), granule: granule, use)
         }
         for index in 0..<bytes.byteCount { bytes.store(byte: 0, at: index) }
         return true
@@ -114,9 +124,10 @@ public final class EncryptedStore: ByteStore {
         guard let use = cipher.take(waits: mode == .blocking) else { return Self.withoutContext(mode) }
         var done = 0
         while done < bytes.byteCount {
-            let end = min(bytes.byteCount, done + SectorCipher.scratchLength)
             let place = offset + Int64(done)
-            let result = cipher.withEncrypted(bytes.extracting(done..<end), first: UInt64(place) >> shift, use) {
+            // It ends with a sector, so that no other piece begins inside of one.
+            let end = min(bytes.byteCount, done + SectorCipher.scratchLength - cipher.lead(of: UInt64(place)))
+            let result = cipher.withEncrypted(bytes.extracting(done..<end), at: UInt64(place), use) {
                 body($0, place)
             }
             switch result {
@@ -179,7 +190,7 @@ public final class EncryptedStore: ByteStore {
 
     // MARK: What passes
 
-    /// The bytes of a sector.
+    /// The bytes of a sector of the cipher.
     public var sectorSize: Int { cipher.sectorSize }
 
     public func synchronizeData() -> Int32 { store.synchronizeData() }

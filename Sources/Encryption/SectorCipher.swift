@@ -7,6 +7,10 @@ internal import Synchronization
 /// little-endian number of 128 bits; so equal sectors at different places have different ciphertexts, and the same
 /// sector written twice at a place has the same.
 ///
+/// In a sector each 16 bytes are encrypted by themselves, with the tweak times a power of α that says how many come
+/// before. So a part of a sector is encrypted and decrypted without the rest, whatever that has: what stands before the
+/// part goes through the cipher with it, and is thrown away.
+///
 /// Any number of threads use it. Each call has, for its length, one of at most `contextLimit` contexts of the library,
 /// which are made when they are first needed and kept: in a steady state nothing is allocated. While all are in use,
 /// who may wait does, and who may not is told so.
@@ -14,7 +18,8 @@ internal import Synchronization
     /// The most calls at a time: more than a machine's reactors and the requests of an image that are performed at a
     /// time, which are its callers.
     public static let contextLimit = 32
-    /// The bytes of memory that come with a context, for what is encrypted on its way from a lease to the file.
+    /// The bytes of memory that come with a context, for what is encrypted on its way from a lease to the file, and for
+    /// parts of sectors.
     public static let scratchLength = 128 << 10
     /// How long who waits for a context sleeps before it looks again, in microseconds: rare, and soon over.
     private static let pause: UInt32 = 100
@@ -164,41 +169,69 @@ internal import Synchronization
     @_lifetime(bytes: copy bytes)
     public func decrypt(_ bytes: inout MutableRawSpan, first: UInt64) -> Bool {
         guard let index = take(waits: true) else { return false }
-        return giving(index, decrypt(&bytes, first: first, index))
+        let isDecrypted = unsafe bytes.withUnsafeMutableBytes { bytes in
+            guard let memory = bytes.baseAddress else { return true }
+            return unsafe decrypt(memory, bytes.count, first, sectorSize, index)
+        }
+        return giving(index, isDecrypted)
     }
 
-    /// Encrypts `source` into the scratch memory of the slot `index`, of which it gives the beginning to `body`; nil
-    /// when the library fails.
+    // MARK: Parts of sectors
+
+    /// How many bytes of a sector are before `offset`.
+    func lead(of offset: UInt64) -> Int { Int(offset & (UInt64(sectorSize) - 1)) }
+
+    /// Encrypts `source`, which is to be stored from `offset` on, into the scratch memory of the slot `index`, and
+    /// gives that to `body`; nil when the library fails. It may begin and end inside of sectors, at multiples of 16
+    /// bytes.
     func withEncrypted<Value>(
-        _ source: RawSpan, first: UInt64, _ index: Int, _ body: (RawSpan) -> Value
+        _ source: RawSpan, at offset: UInt64, _ index: Int, _ body: (RawSpan) -> Value
     ) -> Value? {
-        precondition(source.byteCount <= Self.scratchLength, "what is encrypted has room")
-        let scratch: UnsafeMutableRawPointer
-        if let present = unsafe slots[index].scratch {
-            unsafe scratch = present
-        } else {
-            // Whole pages, so that it can go past the page cache.
-            unsafe scratch = .allocate(byteCount: Self.scratchLength, alignment: 4096)
-            unsafe slots[index].scratch = scratch
-        }
-        let count = source.byteCount
+        let lead = lead(of: offset)
+        let first = offset >> shift
+        precondition(lead + source.byteCount <= Self.scratchLength, "what is encrypted has room")
+        // So whole sectors are at whole pages, and can go past the page cache.
+        let scratch = unsafe scratch(of: index)
+        let target = unsafe scratch + lead
         let isEncrypted = unsafe source.withUnsafeBytes { source in
             guard let from = source.baseAddress else { return true }
-            return unsafe encrypt(from, scratch, count, first, index)
+            guard lead > 0 else { return unsafe encrypt(from, target, source.count, first, index) }
+            let part = min(source.count, sectorSize - lead)
+            // Safe: the precondition, and `part` is no more than there is.
+            unsafe target.copyMemory(from: from, byteCount: part)
+            return unsafe convert(scratch, scratch, lead + part, first, slots[index].encryption)
+                && encrypt(from + part, target + part, source.count - part, first + 1, index)
         }
         guard isEncrypted else { return nil }
-        return unsafe body(RawSpan(_unsafeStart: scratch, byteCount: count))
+        return unsafe body(RawSpan(_unsafeStart: target, byteCount: source.byteCount))
     }
 
-    /// The same with a slot that the caller has.
+    /// Decrypts `bytes`, which are stored from `offset` on, in place by means of the slot `index`; false when the
+    /// library fails. They may begin and end inside of sectors, between granules; a granule of zeros stays one.
     @_lifetime(bytes: copy bytes)
-    func decrypt(_ bytes: inout MutableRawSpan, first: UInt64, _ index: Int) -> Bool {
-        unsafe bytes.withUnsafeMutableBytes { bytes in
+    func decrypt(_ bytes: inout MutableRawSpan, at offset: UInt64, granule: Int, _ index: Int) -> Bool {
+        let lead = lead(of: offset)
+        let first = offset >> shift
+        return unsafe bytes.withUnsafeMutableBytes { bytes in
             guard let memory = bytes.baseAddress else { return true }
-            return unsafe decrypt(memory, bytes.count, first, index)
+            guard lead > 0 else { return unsafe decrypt(memory, bytes.count, first, granule, index) }
+            let part = min(bytes.count, sectorSize - lead)
+            return unsafe decrypt(memory, part, lead: lead, first, granule, index)
+                && decrypt(memory + part, bytes.count - part, first + 1, granule, index)
         }
     }
 
+    /// The scratch memory of a slot, which is made when it is first needed.
+    private func scratch(of index: Int) -> UnsafeMutableRawPointer {
+        if let present = unsafe slots[index].scratch { return unsafe present }
+        let scratch = UnsafeMutableRawPointer.allocate(byteCount: Self.scratchLength, alignment: 4096)
+        // What is before a part of a sector goes through the cipher with it.
+        unsafe scratch.initializeMemory(as: UInt8.self, repeating: 0, count: sectorSize)
+        unsafe slots[index].scratch = scratch
+        return unsafe scratch
+    }
+
+    /// Encrypts from the beginning of the sector `first` on; the last one may be a part.
     private func encrypt(
         _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int, _ first: UInt64, _ index: Int
     ) -> Bool {
@@ -206,46 +239,87 @@ internal import Synchronization
         for offset in stride(from: 0, to: count, by: sectorSize) {
             guard
                 unsafe convert(
-                    source + offset, target + offset, first + UInt64(offset) >> shift, context)
+                    source + offset, target + offset, min(sectorSize, count - offset), first + UInt64(offset) >> shift,
+                    context)
             else { return false }
         }
         return true
     }
 
-    private func decrypt(_ memory: UnsafeMutableRawPointer, _ count: Int, _ first: UInt64, _ index: Int) -> Bool {
-        let context = unsafe slots[index].decryption
+    /// Decrypts from the beginning of the sector `first` on; the last one may be a part.
+    private func decrypt(
+        _ memory: UnsafeMutableRawPointer, _ count: Int, _ first: UInt64, _ granule: Int, _ index: Int
+    ) -> Bool {
         for offset in stride(from: 0, to: count, by: sectorSize) {
-            let sector = unsafe memory + offset
-            // Nothing was ever written there: no ciphertext is all zeros, but one of 2⁴⁰⁹⁶.
-            if unsafe isZero(sector) { continue }
-            guard unsafe convert(sector, sector, first + UInt64(offset) >> shift, context) else { return false }
+            guard
+                unsafe decrypt(
+                    memory + offset, min(sectorSize, count - offset), lead: 0, first + UInt64(offset) >> shift, granule,
+                    index)
+            else { return false }
         }
         return true
     }
 
-    /// One sector: the tweak, then the data, in one call each, neither of which allocates.
+    /// Decrypts the `count` bytes that are `lead` bytes behind the beginning of the sector `number`. All of them in one
+    /// call, and then the granules that were zeros are made that again: they are few, in most sectors none.
+    private func decrypt(
+        _ memory: UnsafeMutableRawPointer, _ count: Int, lead: Int, _ number: UInt64, _ granule: Int, _ index: Int
+    ) -> Bool {
+        // A bit for each granule, of which a sector has 8 at most.
+        var zeros: UInt64 = 0
+        var bit: UInt64 = 1
+        var place = 0
+        while place < count {
+            // Nothing was ever written there: no ciphertext is all zeros, but one of 2⁴⁰⁹⁶.
+            if unsafe isZero(memory + place, min(granule, count - place)) { zeros |= bit }
+            bit <<= 1
+            place += granule
+        }
+        if zeros == bit - 1 { return true }
+        let context = unsafe slots[index].decryption
+        if lead == 0 {
+            guard unsafe convert(memory, memory, count, number, context) else { return false }
+        } else {
+            let scratch = unsafe scratch(of: index)
+            // Safe: both are in the sector, which has room in the scratch memory, and `memory` has `count` bytes.
+            unsafe (scratch + lead).copyMemory(from: memory, byteCount: count)
+            guard unsafe convert(scratch, scratch, lead + count, number, context) else { return false }
+            unsafe memory.copyMemory(from: scratch + lead, byteCount: count)
+        }
+        while zeros != 0 {
+            let place = zeros.trailingZeroBitCount * granule
+            // Safe: the bit was set for a granule inside of `count`.
+            unsafe memset(memory + place, 0, min(granule, count - place))
+            zeros &= zeros - 1
+        }
+        return true
+    }
+
+    /// One sector, or `count` bytes from its beginning: the tweak, then the data, in one call each, neither of which
+    /// allocates.
     private func convert(
-        _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ number: UInt64, _ context: OpaquePointer?
+        _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int, _ number: UInt64,
+        _ context: OpaquePointer?
     ) -> Bool {
         var tweak = (number.littleEndian, UInt64(0))
         let isConverted = unsafe withUnsafeBytes(of: &tweak) { tweak in
-            var count: Int32 = 0
+            var converted: Int32 = 0
             return unsafe EVP_CipherInit_ex(
                 context, nil, nil, nil, tweak.baseAddress?.assumingMemoryBound(to: UInt8.self), -1) == 1
                 && EVP_CipherUpdate(
-                    context, target.assumingMemoryBound(to: UInt8.self), &count,
-                    source.assumingMemoryBound(to: UInt8.self), Int32(sectorSize)) == 1
-                && count == Int32(sectorSize)
+                    context, target.assumingMemoryBound(to: UInt8.self), &converted,
+                    source.assumingMemoryBound(to: UInt8.self), Int32(count)) == 1
+                && converted == Int32(count)
         }
         if !isConverted { ERR_clear_error() }
         return isConverted
     }
 
-    private func isZero(_ sector: UnsafeMutableRawPointer) -> Bool {
+    private func isZero(_ memory: UnsafeMutableRawPointer, _ count: Int) -> Bool {
         // The first word says it of all but holes.
         var offset = 0
-        while offset < sectorSize {
-            if unsafe sector.loadUnaligned(fromByteOffset: offset, as: UInt64.self) != 0 { return false }
+        while offset < count {
+            if unsafe memory.loadUnaligned(fromByteOffset: offset, as: UInt64.self) != 0 { return false }
             offset += 8
         }
         return true

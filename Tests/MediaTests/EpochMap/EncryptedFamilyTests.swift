@@ -68,6 +68,8 @@ struct EncryptedFamilyTests {
         #expect(try FamilyFile.isFamily(path))
         #expect(try ImageKeyFile.content(ofImage: path) == .family)
         #expect(ImageKeyFile.problem(ofImage: path, content: .family, blockSize: blockSize) == nil)
+        // Whatever its blocks have.
+        #expect(ImageKeyFile.sectorSize(ofImage: path) == 4096)
         let file = try open(path)
         let disk = try disk(file)
         #expect(throws: DiskImageError.inUse(path: path)) { try open(path) }
@@ -142,6 +144,27 @@ struct EncryptedFamilyTests {
             let found = lease.copyToArray()
             #expect(found == content)
             #expect(try disk.read(first) == UInt8(first + 9))
+        }
+    }
+
+    @Test("Sectors are of the size that the key file says")
+    func sectors() throws {
+        let content = [UInt8](repeating: 5, count: 512)
+        for size in [512, 4096] {
+            let stores = try EncryptedStores(sectorSize: size)
+            do {
+                let file = try stores.create()
+                #expect(file.encryption?.store.sectorSize == size && file.encryption?.store.granule == 512)
+                let disk = try disk(file)
+                #expect(try disk.write(0, 64, 3) == .done)
+                #expect(disk.image.fill(first: 11, with: content) == nil)
+                #expect(disk.image.close() == nil)
+            }
+            let disk = try disk(try stores.open())
+            for (block, value) in [(10, 3), (11, 5), (12, 3), (64, 0)] as [(UInt64, UInt8)] {
+                #expect(try disk.read(block) == value)
+            }
+            #expect(disk.file.check() == [])
         }
     }
 
@@ -338,7 +361,7 @@ struct EncryptedFamilyTests {
 
     @Test("Whatever a crash leaves of an encrypted one, what was flushed is there", arguments: CrashWorkloads.all)
     func crash(workload: CrashWorkload) throws {
-        try FamilyCipher.$sectorSize.withValue(512) {
+        try FamilyCipher.$isWanted.withValue(true) {
             var sweep = CrashSweep(workload, seed: 3)
             try sweep.run(Effort.isFull ? 300 : 5)
         }
@@ -347,7 +370,7 @@ struct EncryptedFamilyTests {
     @Test(
         "Random operations do to an encrypted family what they do to a dictionary", arguments: Effort.seeds(10, few: 2))
     func operations(seed: UInt64) {
-        FamilyCipher.$sectorSize.withValue(512) {
+        FamilyCipher.$isWanted.withValue(true) {
             let simulation = FamilySimulation(
                 DiskLayout(units: 96, growsTo: 640), seed: seed, count: Effort.isFull ? 20_000 : 300)
             #expect(simulation.shortestFailure() == nil)
@@ -357,7 +380,7 @@ struct EncryptedFamilyTests {
     @Test("The n-th call under an encrypted family fails: nothing is wrong, and what was flushed is there")
     func faults() throws {
         let fault = StoreFault(errorNumber: Errno.noSpace, fromThenOn: false, counting: .changes)
-        try FamilyCipher.$sectorSize.withValue(512) {
+        try FamilyCipher.$isWanted.withValue(true) {
             for scenario in FaultScenario.all {
                 for number in stride(from: 1, to: 200, by: Effort.isFull ? 1 : 5) {
                     guard try scenario.run(fault, at: number) else { break }

@@ -7,24 +7,26 @@ import TestSupport
 
 /// Puts the filter of encrypted images under families that other tests make.
 enum FamilyCipher {
-    /// The bytes of its sectors, while a test wants it.
-    @TaskLocal static var sectorSize: Int?
+    /// Whether a test wants it.
+    @TaskLocal static var isWanted = false
+    /// The bytes of a sector that key files of families have.
+    static let sectorSize = 4096
 
     static func key(_ byte: UInt8 = 1) throws -> UserKey {
         try UserKey(SecretBytes([UInt8](repeating: byte, count: UserKey.randomLength)))
     }
 
     private static let mediaKey: MediaKey? = try? KeyFile.create(
-        in: SimulatedStore(), identity: [UInt8](repeating: 1, count: KeyFile.identityLength), sectorSize: 512,
-        content: .family, userKey: key()
+        in: SimulatedStore(), identity: [UInt8](repeating: 1, count: KeyFile.identityLength),
+        sectorSize: sectorSize, content: .family, userKey: key()
     ).key
 
     static func over(_ store: any ByteStore) -> any ByteStore {
-        guard let sectorSize else { return store }
-        guard let mediaKey, let cipher = try? SectorCipher(mediaKey, sectorSize: sectorSize) else {
-            preconditionFailure("libcrypto has a key and a cipher")
-        }
-        return EncryptedStore(store, cipher)
+        guard isWanted else { return store }
+        guard let mediaKey,
+            let filter = try? KeyedContent.family.filter(over: store, mediaKey, sectorSize: sectorSize)
+        else { preconditionFailure("libcrypto has a key and a cipher") }
+        return filter
     }
 }
 
@@ -40,14 +42,14 @@ struct EncryptedStores {
     }
 
     /// A new key file, and an image without a family.
-    init(blockSize: Int = 512) throws {
+    init(sectorSize: Int = FamilyCipher.sectorSize) throws {
         self.init(SimulatedStore(), SimulatedStore())
         let identity = [UInt8](repeating: 7, count: KeyFile.identityLength)
         guard image.setNote(.encryption, KeyMark(ofNew: identity).encoded) == 0 else {
             throw ProofFailure("the store takes no note")
         }
         _ = try KeyFile.create(
-            in: key, identity: identity, sectorSize: blockSize, content: .family, userKey: FamilyCipher.key())
+            in: key, identity: identity, sectorSize: sectorSize, content: .family, userKey: FamilyCipher.key())
     }
 
     func encryption() throws -> ImageEncryption {
@@ -57,7 +59,7 @@ struct EncryptedStores {
         let (file, key) = try KeyFile.open(
             key, mark: mark, sectorSize: nil, content: .family, userKey: FamilyCipher.key())
         return ImageEncryption(
-            store: EncryptedStore(image, try SectorCipher(key, sectorSize: file.sectorSize)), keyFile: file)
+            store: try KeyedContent.family.filter(over: image, key, sectorSize: file.sectorSize), keyFile: file)
     }
 
     /// The family in it, with one disk.

@@ -36,7 +36,7 @@ public enum ImageKeyFile {
         return content(ofImage: path, mark: mark)
     }
 
-    /// The bytes of a sector that the key file of the image at `path` has; nil when it is none.
+    /// The bytes of a sector of the cipher that the key file of the image at `path` has; nil when it is none.
     public static func sectorSize(ofImage path: String) -> Int? {
         guard let file = try? openedKey(Self.path(ofImage: path), .readOnly) else { return nil }
         return try? KeyFile.found(in: file)?.sectorSize
@@ -117,8 +117,8 @@ public enum ImageKeyFile {
     ) throws(SystemError) {
         do throws(EncryptionError) {
             _ = try KeyFile.create(
-                in: file, identity: identity, sectorSize: blockSize, content: content, userKey: userKey,
-                derivation: derivation)
+                in: file, identity: identity, sectorSize: content.sectorSize(ofBlocks: blockSize), content: content,
+                userKey: userKey, derivation: derivation)
         } catch {
             guard case .system(let code) = error else { throw library(path) }
             throw SystemError(code: code, operation: "write to", path: path)
@@ -130,9 +130,9 @@ public enum ImageKeyFile {
         SystemError(code: Errno.noMemory, operation: "make", path: path)
     }
 
-    /// The encryption of an image with that content that has been opened as `file`, whose blocks are of `blockSize`
-    /// bytes, or of as many as its key file says; nil of a plain one. An image is opened as what it is marked to be, or
-    /// not at all.
+    /// The encryption of an image with that content that has been opened as `file`, nil of a plain one. Of the content
+    /// `.blocks` the key file has to be for blocks of `blockSize` bytes; that of a family says the size of the sectors
+    /// itself. An image is opened as what it is marked to be, or not at all.
     static func encryption(
         of file: File, path: String, content: KeyedContent = .blocks, blockSize: Int?, userKey: UserKey?
     ) throws(DiskImageError) -> ImageEncryption? {
@@ -155,11 +155,11 @@ public enum ImageKeyFile {
         do throws(EncryptionError) {
             guard let mark = KeyMark(mark) else { throw .foreign }
             let (opened, key) = try KeyFile.open(
-                keyFile, mark: mark, sectorSize: blockSize, content: content, userKey: userKey)
-            let cipher = try SectorCipher(key, sectorSize: opened.sectorSize)
+                keyFile, mark: mark, sectorSize: content == .blocks ? blockSize : nil, content: content,
+                userKey: userKey)
             return ImageEncryption(
-                store: EncryptedStore(file, cipher), keyFile: opened, keyIdentity: keyIdentity,
-                checkPlace: { displacement(of: keyIdentity, at: keyPath) })
+                store: try content.filter(over: file, key, sectorSize: opened.sectorSize), keyFile: opened,
+                keyIdentity: keyIdentity, checkPlace: { displacement(of: keyIdentity, at: keyPath) })
         } catch {
             if case .system(let code) = error {
                 throw .system(SystemError(code: code, operation: "read", path: keyPath))
@@ -231,7 +231,7 @@ public enum ImageKeyFile {
                 return (.encryption(path: keyPath, .foreign), false)
             }
             guard slot.generation >= mark.generation else { return (.encryption(path: keyPath, .older), false) }
-            guard slot.content == content, slot.sectorSize == blockSize else {
+            guard slot.content == content, content != .blocks || slot.sectorSize == blockSize else {
                 return (.encryption(path: keyPath, .unsupported), false)
             }
             let permissions = try file.status().permissions & 0o077
@@ -272,5 +272,22 @@ public enum ImageKeyFile {
         } catch {
             guard [Errno.noSuchFile, Errno.isLink, Errno.notSupported].contains(error.code) else { throw error }
         }
+    }
+}
+
+extension KeyedContent {
+    /// The least that is read and written of the file of a family: a block of its disks.
+    private static let leastTransfer = 512
+
+    /// The bytes of a sector of the cipher, where the disks have blocks of `blockSize` bytes: those of a block, and in
+    /// the file of a family those of a unit, since each sector costs something by itself.
+    func sectorSize(ofBlocks blockSize: Int) -> Int { self == .blocks ? blockSize : EpochFormat.unitLength }
+
+    /// The filter over the file that has such content. Of the file of a family parts of sectors are read and written.
+    func filter(
+        over store: any ByteStore, _ key: MediaKey, sectorSize: Int
+    ) throws(EncryptionError) -> EncryptedStore {
+        EncryptedStore(
+            store, try SectorCipher(key, sectorSize: sectorSize), granule: self == .blocks ? nil : Self.leastTransfer)
     }
 }

@@ -113,7 +113,7 @@ public final class FamilyFile: DurableStore {
                 try ImageKeyFile.create(ofImage: path, content: .family, blockSize: blockSize, userKey: userKey)
             }
             let encryption = try ImageKeyFile.encryption(
-                of: file, path: path, content: .family, blockSize: blockSize, userKey: userKey)
+                of: file, path: path, content: .family, blockSize: nil, userKey: userKey)
             return try create(
                 file, path, encryption, capacity: capacity, blockSize: blockSize, name: name, time: time, uuid: uuid,
                 checksums: checksums, compression: compression)
