@@ -54,11 +54,26 @@ public struct SlotTable<Element: AnyObject> {
         return SlotName(index: Int32(elements.count - 1), generation: 1)
     }
 
+    /// Puts what `make` makes for its name in a free slot; nil when the table is full, and nothing is made.
+    public mutating func insert(making make: (SlotName) -> Element) -> SlotName? {
+        guard count < limit else { return nil }
+        let index = free.last ?? Int32(elements.count)
+        let generation = Int(index) < generations.count ? generations[Int(index)] : 1
+        return insert(make(SlotName(index: index, generation: generation)))
+    }
+
     /// The object of that name, or nil when it is gone.
     public subscript(name: SlotName) -> Element? {
         let index = Int(name.index)
         guard index >= 0, index < elements.count, generations[index] == name.generation else { return nil }
         return elements[index]
+    }
+
+    /// The object in slot `index` and the generation of its name, for those who keep a part of the name; nil when the
+    /// slot is free.
+    public func element(at index: Int) -> (element: Element, generation: UInt32)? {
+        guard index >= 0, index < elements.count, let element = elements[index] else { return nil }
+        return (element, generations[index])
     }
 
     /// Takes the object of that name out and returns it; nil when it is gone already.
@@ -71,6 +86,23 @@ public struct SlotTable<Element: AnyObject> {
         free.append(name.index)
         count -= 1
         return element
+    }
+
+    /// Calls `body` with every object of the table and its name.
+    public func forEachNamed(_ body: (SlotName, Element) -> Void) {
+        for (index, element) in elements.enumerated() {
+            if let element { body(SlotName(index: Int32(index), generation: generations[index]), element) }
+        }
+    }
+
+    /// The name of the first object for which `isWanted` holds.
+    public func firstName(where isWanted: (Element) -> Bool) -> SlotName? {
+        for (index, element) in elements.enumerated() {
+            if let element, isWanted(element) {
+                return SlotName(index: Int32(index), generation: generations[index])
+            }
+        }
+        return nil
     }
 
     /// Calls `body` with every object of the table.
