@@ -255,7 +255,10 @@ extension FabricContext: Poller, TurnHandler {
             for domain in domains where domain.takeAsynchronousEvents() { hasWork = true }
         }
         for domain in domains where domain.poll() { hasWork = true }
-        ringAll()
+        if !ringing.isEmpty {
+            ringAll()
+            hasWork = true
+        }
         if !finishing.isEmpty {
             finishAll()
             hasWork = true

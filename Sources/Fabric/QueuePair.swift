@@ -151,7 +151,7 @@ public protocol QueuePairHandler: AnyObject {
         while work.oldestPosition != name.position { retire(work.removeFirst()) }
         let entry = work.removeFirst()
         count(isReceive: name.isReceive)
-        if completion.status != .success { beginClosing(.workRequest(completion.status)) }
+        if completion.status != .success { failed(completion.status) }
         if entry.opcode == .receive || entry.isReported || (completion.status != .success && !entry.isMarker) {
             var report = completion
             report.id = entry.id
@@ -159,6 +159,14 @@ public protocol QueuePairHandler: AnyObject {
             deliver(report)
         }
         if state == .closing { finishIfDrained() }
+    }
+
+    private func failed(_ status: CompletionStatus) {
+        // The peer's disconnection may be noticed before the failure that it is for, which says more.
+        if closeReason == .peer, state == .closing, status != .workRequestFlushedError {
+            closeReason = .workRequest(status)
+        }
+        beginClosing(.workRequest(status))
     }
 
     /// A request of the send queue ends without an entry of its own.

@@ -287,7 +287,9 @@ extension LoopbackCore {
         if let pair = endpoint.pair.flatMap({ pairs[$0] }) { fail(pair) }
         if endpoint.state == .connected || endpoint.state == .accepted {
             endpoint.state = .disconnected
-            if let peer = endpoint.peer, endpoints[peer] != nil { tell(peer, .disconnect) }
+            if let peer = endpoint.peer, endpoints[peer] != nil, !removed.contains(endpoint.device) {
+                tell(peer, .disconnect)
+            }
             tell(name, .disconnected)
         }
         run()
@@ -305,7 +307,8 @@ extension LoopbackCore {
         messages.removeAll { $0.target == name }
         if let pair = endpoint.pair { destroyQueuePair(pair) }
         if endpoint.state == .listening { dropRequests(of: name) }
-        if let peer = endpoint.peer, endpoints[peer] != nil {
+        // A device that is gone tells nobody anything.
+        if let peer = endpoint.peer, endpoints[peer] != nil, !removed.contains(endpoint.device) {
             switch endpoint.state {
             case .requested: tell(peer, .reject(reason: RejectReason.consumerDefined, privateData: []))
             case .connected, .accepted, .connecting: tell(peer, .disconnect)
