@@ -6,7 +6,7 @@ public struct ConnectionParameters: Sendable, Equatable {
     public var initiatorDepth: UInt8
     /// How often an unanswered packet is sent again, 0 to 7. The side that connects decides.
     public var retryCount: UInt8
-    /// How often a message is sent again for which the peer has no receive, 0 to 6; 7 is without end.
+    /// How often the peer sends a message again for which this side has no receive, 0 to 6; 7 is without end.
     public var rnrRetryCount: UInt8
     /// For the protocol above.
     public var privateData: [UInt8]
@@ -25,13 +25,21 @@ public struct ConnectionParameters: Sendable, Equatable {
     /// `rnrRetryCount` that never ends.
     public static let endlessRNRRetries: UInt8 = 7
 
-    /// The parameters to accept with: no more reads on either side than the peer offers and the device has.
-    ///
-    /// What the peer calls its initiator depth are the reads that this side answers.
+    /// The same from the other side: what the peer has outstanding, this side answers. Reports of a connection manager
+    /// are in the view of who gets them (rdma_get_cm_event(3)).
+    var seenByPeer: ConnectionParameters {
+        var seen = self
+        seen.responderResources = initiatorDepth
+        seen.initiatorDepth = responderResources
+        return seen
+    }
+
+    /// The parameters to accept a request with that has these: no more reads on either side than the peer offers and
+    /// the device has.
     public func accepting(on device: FabricDevice, privateData: [UInt8] = []) -> ConnectionParameters {
         ConnectionParameters(
-            responderResources: min(initiatorDepth, UInt8(clamping: device.limits.responderResources)),
-            initiatorDepth: min(responderResources, UInt8(clamping: device.limits.initiatorDepth)),
+            responderResources: min(responderResources, UInt8(clamping: device.limits.responderResources)),
+            initiatorDepth: min(initiatorDepth, UInt8(clamping: device.limits.initiatorDepth)),
             retryCount: retryCount, rnrRetryCount: Self.endlessRNRRetries, privateData: privateData)
     }
 }

@@ -18,6 +18,8 @@ public enum Errno {
     /// EOPNOTSUPP: the file system cannot do it.
     public static let notSupported: Int32 = EOPNOTSUPP
     public static let noSuchFile: Int32 = ENOENT
+    /// ENODEV: there is no such device.
+    public static let noSuchDevice: Int32 = ENODEV
     /// ELOOP: the path is a symbolic link, which is not to be followed, or leads to too many.
     public static let isLink: Int32 = ELOOP
     public static let crossDevice: Int32 = EXDEV

@@ -19,7 +19,9 @@ struct LoopbackConnectionTests {
         try pair.connect(setup.request)
         fabric.settle()
         let request = try fabric.takeRequest()
-        #expect(request.parameters == setup.request)
+        #expect(request.parameters.privateData == [9, 8, 7])
+        // Each side's view: what the peer has outstanding, this side answers.
+        #expect(request.parameters.responderResources == 1 && request.parameters.initiatorDepth == 5)
         #expect(request.addresses.local == TestFabric.address)
         #expect(request.addresses.peer?.host == "127.0.0.2")
         let device = try request.device(in: fabric.target)
@@ -31,6 +33,7 @@ struct LoopbackConnectionTests {
         try other.accept(accepted)
         fabric.settle()
         #expect(active.established?.privateData == [6, 5])
+        #expect(active.established?.responderResources == 5 && active.established?.initiatorDepth == 1)
         #expect(passive.established?.privateData == [9, 8, 7])
         #expect(pair.state == .established && other.state == .established)
         pair.close()

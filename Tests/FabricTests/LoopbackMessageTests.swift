@@ -88,7 +88,7 @@ struct LoopbackMessageTests {
     func retries(limit: UInt8) throws {
         var setup = TestSetup()
         setup.pace = .stepped(seed: 3)
-        setup.request.rnrRetryCount = limit
+        setup.reply.rnrRetryCount = limit
         let connection = try TestFabric(setup).connect()
         let source = try connection.memory(at: connection.initiator)
         #expect(connection.initiator.send(source.entry(0, 8), id: 1) == .posted)

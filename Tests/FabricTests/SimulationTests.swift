@@ -134,6 +134,7 @@ struct SimulationTests {
         setup.transport = transport
         setup.pace = .stepped(seed: seed)
         setup.request.rnrRetryCount = seed == 1 ? 7 : 3
+        setup.reply.rnrRetryCount = seed == 1 ? 7 : 3
         setup.hasTwoDevices = true
         let fabric = try TestFabric(setup)
         var faults = LoopbackFaults()
@@ -178,7 +179,9 @@ struct SimulationTests {
         let target = try request.makeQueuePair(
             in: run.fabric.target.domain(on: request.device(in: run.fabric.target)), setup.capabilities,
             handler: models[1])
-        try target.accept(request.parameters.accepting(on: target.domain.device))
+        var reply = request.parameters.accepting(on: target.domain.device)
+        reply.rnrRetryCount = setup.reply.rnrRetryCount
+        try target.accept(reply)
         let length = Self.slots * Self.slotLength
         let all: AccessRights = [.localWrite, .remoteRead, .remoteWrite, .windowBind]
         let memories = [

@@ -246,7 +246,7 @@ extension LoopbackCore {
         try checkDepths(parameters, endpoint)
         answered(endpoint)
         endpoint.state = .accepted
-        start(pair, remote, parameters, rnrRetryCount: parameters.rnrRetryCount)
+        start(pair, remote, parameters, rnrRetryCount: other.parameters.rnrRetryCount)
         tell(peer, .reply(parameters))
         run()
     }
@@ -381,7 +381,7 @@ extension LoopbackCore {
         usage.endpoints += 1
         listener.waiting += 1
         endpoint.peer = passiveName
-        raise(.requested, passiveName, passive, endpoint.parameters)
+        raise(.requested, passiveName, passive, endpoint.parameters.seenByPeer)
     }
 
     private func reply(_ name: SlotName, _ endpoint: LoopbackEndpoint, _ parameters: ConnectionParameters) {
@@ -393,9 +393,8 @@ extension LoopbackCore {
             return
         }
         endpoint.state = .connected
-        // How often the accepting side tells this one to try again (rdma_accept(3)) is its own wish.
-        start(pair, remote, endpoint.parameters, rnrRetryCount: endpoint.parameters.rnrRetryCount)
-        raise(.established, name, endpoint, parameters)
+        start(pair, remote, endpoint.parameters, rnrRetryCount: parameters.rnrRetryCount)
+        raise(.established, name, endpoint, parameters.seenByPeer)
         tell(peer, .ready)
     }
 
