@@ -1,6 +1,7 @@
 // swift-tools-version: 6.2
 // The module graph: devices cannot see ports, ports cannot see devices, `SCSI` cannot see the kernel, only `Media` and
-// `Catalog` see SQLite, only `Media` sees zstd, only `Authentication` and `Encryption` see cryptography.
+// `Catalog` see SQLite, only `Media` sees zstd, only `Authentication` and `Encryption` see cryptography, only `Fabric`
+// sees RDMA.
 // `Sources/carousel/carousel.docc/Architecture.md` explains the walls.
 
 import PackageDescription
@@ -70,6 +71,8 @@ let package = Package(
     targets: [
         // MARK: The system
         .target(name: "CPlatform"),
+        // Headers of libibverbs and librdmacm; nothing is linked.
+        .target(name: "CFabric"),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
@@ -77,6 +80,7 @@ let package = Package(
         // MARK: Foundations of the data plane
         module("Bytes", ["CPlatform", "CISAL"]),
         module("Platform", ["Bytes", "CPlatform"]),
+        module("Fabric", ["Bytes", "Platform", "CPlatform", "CFabric"]),
         module("SCSI", ["Bytes"]),
         module("TargetCore", ["Bytes", "Platform", "SCSI"]),
 
@@ -156,6 +160,7 @@ let package = Package(
             path: "Tests/Fuzz/Targets", swiftSettings: settings),
         tests("Bytes"),
         tests("Platform", ["CPlatform"]),
+        tests("Fabric", ["Bytes"]),
         tests("SCSI"),
         tests("TargetCore", ["DeviceTestSupport"]),
         tests("Encryption", ["Bytes", "DeviceTestSupport"]),

@@ -258,8 +258,12 @@ static enum ibv_wr_opcode opcode_of(int opcode) {
 }
 
 static unsigned int flags_of(int options) {
-    return (options & CFABRIC_SIGNALED ? IBV_SEND_SIGNALED : 0u) | (options & CFABRIC_SOLICITED ? IBV_SEND_SOLICITED : 0u)
-        | (options & CFABRIC_INLINE ? IBV_SEND_INLINE : 0u) | (options & CFABRIC_FENCED ? IBV_SEND_FENCE : 0u);
+    unsigned int flags = 0;
+    if (options & CFABRIC_SIGNALED) flags |= IBV_SEND_SIGNALED;
+    if (options & CFABRIC_SOLICITED) flags |= IBV_SEND_SOLICITED;
+    if (options & CFABRIC_INLINE) flags |= IBV_SEND_INLINE;
+    if (options & CFABRIC_FENCED) flags |= IBV_SEND_FENCE;
+    return flags;
 }
 
 void cfabric_set_send(

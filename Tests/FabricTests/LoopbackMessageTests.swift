@@ -14,7 +14,7 @@ struct LoopbackMessageTests {
         recorder.completions = []
     }
 
-    @Test("Messages arrive in order, each in a receive of its own, gathered and scattered", arguments: [UInt64(0), 5, 6])
+    @Test("Messages arrive in order, each in a receive of its own", arguments: [UInt64(0), 5, 6])
     func order(seed: UInt64) throws {
         var setup = TestSetup()
         if seed > 0 { setup.pace = .stepped(seed: seed) }

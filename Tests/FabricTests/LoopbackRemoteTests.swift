@@ -136,10 +136,12 @@ struct LoopbackRemoteTests {
             remote.fill([7])
             let two = [local.entry(0, 1), local.entry(1, 1)]
             let region = remote.region
-            #expect(connection.target.read(two.span, from: region.address, key: region.remoteKey, id: 1)
-                == .tooManyEntries)
-            #expect(connection.target.read(local.entry(0, 4), from: region.address, key: region.remoteKey, id: 2)
-                == .posted)
+            #expect(
+                connection.target.read(two.span, from: region.address, key: region.remoteKey, id: 1)
+                    == .tooManyEntries)
+            #expect(
+                connection.target.read(local.entry(0, 4), from: region.address, key: region.remoteKey, id: 2)
+                    == .posted)
             connection.settle()
             if access == .localWrite {
                 expect(connection.atTarget, [.localProtectionError])
@@ -375,8 +377,9 @@ struct LoopbackRemoteTests {
                         wasEarly = true
                     }
                 }
-                #expect(connection.target.read(local.entry(0, 8), from: region.address, key: region.remoteKey, id: 1)
-                    == .posted)
+                #expect(
+                    connection.target.read(local.entry(0, 8), from: region.address, key: region.remoteKey, id: 1)
+                        == .posted)
                 let options: WorkOptions = isFenced ? [.signaled, .fenced] : .signaled
                 #expect(connection.target.send(local.entry(100, 8), id: 2, options: options) == .posted)
                 connection.settle()

@@ -82,7 +82,9 @@ extension LoopbackCore {
         let device = devices[pair.device]
         let count = Int(request.entryCount)
         let isRead = request.opcode == .rdmaRead
-        if isRead, pair.initiatorDepth == 0 || count > device.limits.readEntries { return .localQueuePairOperationError }
+        if isRead, pair.initiatorDepth == 0 || count > device.limits.readEntries {
+            return .localQueuePairOperationError
+        }
         if request.opcode == .sendWithInvalidate, !device.hasInvalidation { return .localQueuePairOperationError }
         if unsafe pair.send(number).pointee.length > device.limits.messageLength { return .localLengthError }
         if request.options.contains(.inline) { return .success }

@@ -101,9 +101,17 @@ final class LoopbackCore: @unchecked Sendable {
     }
 
     private func advance(_ pair: LoopbackQueuePair) -> Bool {
-        if canFlush(pair) { flush(pair) } else if canComplete(pair) { completeNext(pair) } else if canExecute(pair) {
+        if canFlush(pair) {
+            flush(pair)
+        } else if canComplete(pair) {
+            completeNext(pair)
+        } else if canExecute(pair) {
             executeNext(pair)
-        } else if canBegin(pair) { beginNext(pair) } else { return false }
+        } else if canBegin(pair) {
+            beginNext(pair)
+        } else {
+            return false
+        }
         return true
     }
 

@@ -4,6 +4,7 @@ internal import Platform
 /// A descriptor that becomes readable when the loopback provider has something to say.
 final class LoopbackDescriptor {
     let fileDescriptor: Int32
+    private var isReadable = false
 
     init() throws(FabricError) {
         fileDescriptor = cplatform_eventfd()
@@ -17,7 +18,16 @@ final class LoopbackDescriptor {
     }
 
     /// Makes it readable.
-    func signal() { _ = cplatform_eventfd_signal(fileDescriptor) }
+    func signal() {
+        if isReadable { return }
+        isReadable = true
+        _ = cplatform_eventfd_signal(fileDescriptor)
+    }
+
     /// Makes it unreadable.
-    func clear() { _ = cplatform_eventfd_clear(fileDescriptor) }
+    func clear() {
+        guard isReadable else { return }
+        isReadable = false
+        _ = cplatform_eventfd_clear(fileDescriptor)
+    }
 }

@@ -65,7 +65,8 @@ extension LoopbackCore {
             throw .failed(operation: "register memory", reason: "there is none", code: 22)
         }
         guard !access.contains(.remoteWrite) || access.contains(.localWrite) else {
-            throw .failed(operation: "register memory", reason: "remote write access needs local write access", code: 22)
+            throw .failed(
+                operation: "register memory", reason: "remote write access needs local write access", code: 22)
         }
         if happens(faults.registration) {
             throw .failed(operation: "register memory", reason: "Cannot allocate memory", code: 12)

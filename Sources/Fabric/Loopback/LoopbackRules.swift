@@ -4,7 +4,7 @@ public struct LoopbackDevice: Sendable {
     /// The addresses that are its own, without ports.
     public var hosts: [String]
 
-    /// `iWARP mode` is a device whose transport is `FabricTransport.iWARP`.
+    /// A device; one whose transport is `FabricTransport.iWARP` has the rules of that.
     public init(
         name: String = "loop0", transport: FabricTransport = .roce, limits: DeviceLimits = DeviceLimits(),
         hasInvalidation: Bool = true, hosts: [String] = ["127.0.0.1", "::1"]
@@ -12,7 +12,8 @@ public struct LoopbackDevice: Sendable {
         var limits = limits
         if transport == .iWARP { limits.readEntries = 1 }
         description = FabricDevice(
-            name: name, transport: transport, limits: limits, hasInvalidation: hasInvalidation, guid: 0x0200_00FF_FE00_0001)
+            name: name, transport: transport, limits: limits, hasInvalidation: hasInvalidation,
+            guid: 0x0200_00FF_FE00_0001)
         self.hosts = hosts
     }
 }
