@@ -7,8 +7,10 @@ extension QueuePair {
         beginClosing(.local)
     }
 
-    /// Brings the queue pair into the error state; only the first reason counts.
+    /// Brings the queue pair into the error state. The first reason counts, but for the peer's disconnection, which may
+    /// be noticed before what it is for.
     func beginClosing(_ reason: CloseReason) {
+        if state == .closing, closeReason == .peer, reason != .local { closeReason = reason }
         guard state != .closing && state != .closed else { return }
         let wasConnecting = state == .connecting || state == .established
         state = .closing

@@ -106,7 +106,11 @@ extension QueuePair {
         request.region = region.handle
         let nothing: InlineArray<0, ScatterEntry> = []
         let result = post(request, nothing.span)
-        if result == .posted { window.remoteKey = request.key }
+        if result == .posted {
+            window.remoteKey = request.key
+            // A device takes a window's present key when the request is handed over.
+            ring()
+        }
         return result
     }
 

@@ -162,10 +162,8 @@ public protocol QueuePairHandler: AnyObject {
     }
 
     private func failed(_ status: CompletionStatus) {
-        // The peer's disconnection may be noticed before the failure that it is for, which says more.
-        if closeReason == .peer, state == .closing, status != .workRequestFlushedError {
-            closeReason = .workRequest(status)
-        }
+        // A flush without a failure before it: the peer has disconnected, or a report of the device follows.
+        if status == .workRequestFlushedError { return beginClosing(.peer) }
         beginClosing(.workRequest(status))
     }
 

@@ -19,7 +19,8 @@ struct LoopbackConnectionTests {
         try pair.connect(setup.request)
         fabric.settle()
         let request = try fabric.takeRequest()
-        #expect(request.parameters.privateData == [9, 8, 7])
+        // Behind the private data there are zeros.
+        #expect(request.parameters.privateData == [9, 8, 7] + [UInt8](repeating: 0, count: 53))
         // Each side's view: what the peer has outstanding, this side answers.
         #expect(request.parameters.responderResources == 1 && request.parameters.initiatorDepth == 5)
         #expect(request.addresses.local == TestFabric.address)
@@ -32,9 +33,9 @@ struct LoopbackConnectionTests {
             in: fabric.target.domain(on: device), setup.capabilities, handler: passive)
         try other.accept(accepted)
         fabric.settle()
-        #expect(active.established?.privateData == [6, 5])
+        #expect(active.established?.privateData == [6, 5] + [UInt8](repeating: 0, count: 194))
         #expect(active.established?.responderResources == 5 && active.established?.initiatorDepth == 1)
-        #expect(passive.established?.privateData == [9, 8, 7])
+        #expect(passive.established?.privateData == request.parameters.privateData)
         #expect(pair.state == .established && other.state == .established)
         pair.close()
         fabric.settle()
@@ -55,7 +56,8 @@ struct LoopbackConnectionTests {
             fabric.listenerHandler.requests = []
             fabric.settle()
             let expected = ConnectFailure.rejected(
-                reason: RejectReason.consumerDefined, privateData: reason ?? [])
+                reason: RejectReason.consumerDefined,
+                privateData: (reason ?? []) + [UInt8](repeating: 0, count: 148 - (reason?.count ?? 0)))
             #expect(recorder.closed == .notConnected(expected))
             #expect(recorder.established == nil)
         }
@@ -70,7 +72,8 @@ struct LoopbackConnectionTests {
         let pair = try fabric.makeActive(recorder)
         try pair.connect(fabric.setup.request)
         fabric.settle()
-        let refused = ConnectFailure.rejected(reason: RejectReason.invalidServiceID, privateData: [])
+        let refused = ConnectFailure.rejected(
+            reason: RejectReason.invalidServiceID, privateData: [UInt8](repeating: 0, count: 148))
         #expect(recorder.closed == .notConnected(refused))
         let route = TestRoute()
         _ = try fabric.initiator.resolve(SocketAddress("192.0.2.1:3260")!, handler: route)

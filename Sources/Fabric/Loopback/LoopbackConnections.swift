@@ -348,7 +348,9 @@ extension LoopbackCore {
         case .reject(let reason, let privateData):
             guard endpoint.state == .connecting else { return }
             endpoint.state = .disconnected
-            raise(.failed(.rejected(reason: reason, privateData: privateData)), name, endpoint)
+            let told = padded(
+                ConnectionParameters(privateData: privateData), to: PrivateDataLimit.reject, endpoint.device)
+            raise(.failed(.rejected(reason: reason, privateData: told.privateData)), name, endpoint)
         case .unreachable:
             guard endpoint.state == .connecting else { return }
             endpoint.state = .disconnected
@@ -361,6 +363,14 @@ extension LoopbackCore {
         case .disconnected: raise(.disconnected, name, endpoint)
         case .removed: raise(.deviceRemoved, name, endpoint)
         }
+    }
+
+    /// Messages of InfiniBand's connection manager have a fixed size: the receiver sees zeros behind the private data.
+    private func padded(_ parameters: ConnectionParameters, to length: Int, _ device: Int) -> ConnectionParameters {
+        guard devices[device].transport != .iWARP else { return parameters }
+        var result = parameters
+        result.privateData += [UInt8](repeating: 0, count: max(0, length - parameters.privateData.count))
+        return result
     }
 
     /// The request of an endpoint arrives where it was sent to.
@@ -381,7 +391,9 @@ extension LoopbackCore {
         usage.endpoints += 1
         listener.waiting += 1
         endpoint.peer = passiveName
-        raise(.requested, passiveName, passive, endpoint.parameters.seenByPeer)
+        raise(
+            .requested, passiveName, passive,
+            padded(endpoint.parameters.seenByPeer, to: PrivateDataLimit.request, device))
     }
 
     private func reply(_ name: SlotName, _ endpoint: LoopbackEndpoint, _ parameters: ConnectionParameters) {
@@ -394,7 +406,9 @@ extension LoopbackCore {
         }
         endpoint.state = .connected
         start(pair, remote, endpoint.parameters, rnrRetryCount: parameters.rnrRetryCount)
-        raise(.established, name, endpoint, parameters.seenByPeer)
+        raise(
+            .established, name, endpoint,
+            padded(parameters.seenByPeer, to: PrivateDataLimit.reply, endpoint.device))
         tell(peer, .ready)
     }
 
