@@ -164,10 +164,13 @@ int cfabric_resolve(
 
 int cfabric_move(struct cfabric_id *id, struct cfabric_channel *channel, uint64_t context) {
     struct rdma_cm_id *moved = id_of(id);
-    // Its owner has it alone: the new thread sees no event of it before this returns.
+    if (moved->channel != channel_of(channel)) {
+        int status = result(cfabric_library.migrate_id(moved, channel_of(channel)));
+        if (status < 0) return status;
+    }
+    // Now, when no other thread takes events of it: the word means nothing on the old one.
     moved->context = pointer(context);
-    if (moved->channel == channel_of(channel)) return 0;
-    return result(cfabric_library.migrate_id(moved, channel_of(channel)));
+    return 0;
 }
 
 static struct rdma_conn_param parameters_of(const struct cfabric_parameters *parameters) {

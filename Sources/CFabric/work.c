@@ -199,7 +199,8 @@ int cfabric_poll(struct cfabric_cq *queue, struct cfabric_completion *completion
         int is_success = found[i].status == IBV_WC_SUCCESS;
         completion->is_receive = is_success && (found[i].opcode & IBV_WC_RECV) != 0;
         completion->byte_count = completion->is_receive ? found[i].byte_len : 0;
-        completion->has_invalidated_key = completion->is_receive && (found[i].wc_flags & queue->invalidation_flags) != 0;
+        int is_invalidation = (found[i].wc_flags & queue->invalidation_flags) != 0;
+        completion->has_invalidated_key = completion->is_receive && is_invalidation;
         completion->invalidated_key = completion->has_invalidated_key ? found[i].invalidated_rkey : 0;
     }
     return count > 0 ? count : 0;

@@ -224,6 +224,22 @@ struct LoopbackConnectionTests {
         connection.finish()
     }
 
+    @Test("A sender that waits for a receive learns that the device of its peer is gone", arguments: [UInt64(0), 4])
+    func removalUnderWaiting(seed: UInt64) throws {
+        var setup = TestSetup()
+        setup.hasTwoDevices = true
+        if seed > 0 { setup.pace = .stepped(seed: seed) }
+        let connection = try TestFabric(setup).connect()
+        let memory = try connection.memory(at: connection.initiator)
+        #expect(connection.initiator.send(memory.entry(0, 8), id: 9) == .posted)
+        connection.settle()
+        #expect(connection.atInitiator.completions.isEmpty)
+        connection.fabric.fabric.removeDevice("loop0")
+        connection.settle()
+        #expect(connection.atInitiator.statuses == [.transportRetryCounterExceeded])
+        connection.finish()
+    }
+
     @Test("The port of a device goes down: the observer is told")
     func port() throws {
         final class Observer: FabricContextObserver {

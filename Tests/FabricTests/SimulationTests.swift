@@ -164,6 +164,7 @@ struct SimulationTests {
         #expect(run.connections > 3)
         #expect(run.failures.keys.contains(.workRequestFlushedError))
         #expect(run.failures.count > 3, "\(run.failures)")
+        print("\(transport), seed \(seed): \(run.posted) requests, \(run.connections) connections, \(run.failures)")
         fabric.finish()
     }
 
@@ -182,7 +183,8 @@ struct SimulationTests {
         var reply = request.parameters.accepting(on: target.domain.device)
         reply.rnrRetryCount = setup.reply.rnrRetryCount
         try target.accept(reply)
-        let length = Self.slots * Self.slotLength
+        // Behind the slots is what the peer writes to.
+        let length = (Self.slots + 1) * Self.slotLength
         let all: AccessRights = [.localWrite, .remoteRead, .remoteWrite, .windowBind]
         let memories = [
             try TestMemory(initiator.domain, length, all),
@@ -195,7 +197,9 @@ struct SimulationTests {
                 memory.bytes(slot * Self.slotLength, 8).reduce(0) { $0 << 8 | UInt64($1) }
             }
         }
-        run.pairs.append(Pair(initiator, target, models, memories))
+        let pair = Pair(initiator, target, models, memories)
+        pair.window = try initiator.domain.makeWindow()
+        run.pairs.append(pair)
         run.connections += 1
     }
 
@@ -229,7 +233,7 @@ struct SimulationTests {
         let remote = pair.memories[1 - side].region
         // Now and then one that is not permitted.
         let isWrong = Int.random(in: 0..<400, using: &run.random) == 0
-        let address = remote.address &+ (isWrong ? 1 << 20 : 0)
+        let address = remote.address &+ UInt64(Self.slots * Self.slotLength) &+ (isWrong ? 1 << 20 : 0)
         var result: PostResult
         switch Int.random(in: 0..<10, using: &run.random) {
         case 0..<5: result = queuePair.receive(entry, id: id)
@@ -238,6 +242,22 @@ struct SimulationTests {
             let bytes = (0..<8).map { UInt8(truncatingIfNeeded: id >> (56 - 8 * UInt64($0))) }
             pair.memories[side].fill(bytes, at: slot * Self.slotLength)
             result = queuePair.send(entry, id: id, options: options)
+        case 7 where side == 0 && Int.random(in: 0..<8, using: &run.random) == 0:
+            // Bound or invalidated at random: what is in the wrong order ends the connection.
+            opcode = Bool.random(using: &run.random) ? .bindWindow : .localInvalidate
+            result = .notConnected
+            if opcode == .localInvalidate {
+                result = queuePair.invalidate(pair.window!.remoteKey, id: id, options: options)
+            } else {
+                result = queuePair.bind(
+                    &pair.window!, to: pair.memories[0].region, offset: 0, length: 512, access: .remoteRead, id: id,
+                    options: options)
+            }
+        case 8 where side == 1 && Int.random(in: 0..<16, using: &run.random) == 0:
+            opcode = .sendWithInvalidate
+            let bytes = (0..<8).map { UInt8(truncatingIfNeeded: id >> (56 - 8 * UInt64($0))) }
+            pair.memories[side].fill(bytes, at: slot * Self.slotLength)
+            result = queuePair.send(entry, id: id, options: options, invalidating: pair.window!.remoteKey)
         case 7 where side == 1:
             opcode = .rdmaRead
             result = queuePair.read(entry, from: address, key: remote.remoteKey, id: id, options: options)
@@ -257,7 +277,7 @@ struct SimulationTests {
         run.posted += 1
         let request = Model.Request(
             id: id, opcode: opcode, isSignaled: opcode == .receive || options.contains(.signaled), slot: slot)
-        if opcode == .send { model.sent.append(id) }
+        if opcode == .send || opcode == .sendWithInvalidate { model.sent.append(id) }
         if opcode == .receive { model.receives.append(request) } else { model.sends.append(request) }
     }
 
@@ -269,6 +289,7 @@ struct SimulationTests {
             pair.target.close()
         }
         for pair in run.pairs where pair.isOver {
+            if let window = pair.window { pair.initiator.domain.free(window) }
             for memory in pair.memories { memory.end() }
             for model in pair.models {
                 run.ended += model.ended

@@ -28,9 +28,9 @@ extension LoopbackCore {
             guard pair.append(requests[index], entries, from: first) else { return finish(pair, index) }
             first += Int(requests[index].entryCount)
         }
-        // A sender that waits tries again at once, where time does not count.
-        if !isStepped, let peer = pair.peer.flatMap({ pairs[$0] }), peer.waitsUntil != nil {
-            setWaiting(peer, nil)
+        // A sender that waits tries again: at once, where time does not count.
+        if let peer = pair.peer.flatMap({ pairs[$0] }), let time = peer.waitsUntil {
+            setWaiting(peer, isStepped ? min(time, now + Self.rnrTimer) : nil)
             kick(peer)
         }
         return finish(pair, requests.count)
@@ -195,8 +195,8 @@ extension LoopbackCore {
             pair.rnrRetries += 1
             setWaiting(pair, now + Self.rnrTimer)
         } else {
-            // Without end, and at once when there is a receive.
-            setWaiting(pair, isStepped ? now + Self.rnrTimer : .max)
+            // Without end: until there is a receive.
+            setWaiting(pair, .max)
         }
         return nil
     }

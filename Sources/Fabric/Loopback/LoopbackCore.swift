@@ -269,8 +269,7 @@ final class LoopbackCore: @unchecked Sendable {
         setWaiting(pair, nil)
         unbindWindows(of: name)
         endpoints[pair.endpoint]?.pair = nil
-        // The peer's messages have nowhere to go.
-        if let peer = pair.peer.flatMap({ pairs[$0] }) { kick(peer) }
+        wakePeer(of: pair)
         run()
     }
 
@@ -284,7 +283,14 @@ final class LoopbackCore: @unchecked Sendable {
         pair.state = .error
         setWaiting(pair, nil)
         kick(pair)
-        if let peer = pair.peer.flatMap({ pairs[$0] }) { kick(peer) }
+        wakePeer(of: pair)
+    }
+
+    /// The peer's messages have nowhere to go any more, also those that wait for a receive.
+    private func wakePeer(of pair: LoopbackQueuePair) {
+        guard let peer = pair.peer.flatMap({ pairs[$0] }) else { return }
+        setWaiting(peer, nil)
+        kick(peer)
     }
 }
 
