@@ -77,7 +77,7 @@ public protocol FabricContextObserver: AnyObject {
         unsafe buffer.deallocate()
     }
 
-    /// Ends everything: queue pairs are destroyed, and their handlers told, before this returns.
+    /// Ends everything: queue pairs are destroyed, and their handlers told, before this returns. A handler may call it.
     public func close() {
         guard !isClosed else { return }
         isClosed = true
@@ -200,7 +200,8 @@ public protocol FabricContextObserver: AnyObject {
     /// Takes what there is from the completion queue of the handle and hands it to the queue pairs; how many it were.
     func takeCompletions(_ queue: FabricHandle) -> Int {
         var sum = 0
-        while sum < Self.completionsPerPoll {
+        // A handler may close the context, and with it the queue.
+        while sum < Self.completionsPerPoll && !isClosed {
             // Safe: all elements are initialised, and one call at a time uses them.
             var target = unsafe MutableSpan(_unsafeStart: buffer, count: Self.completionsPerCall)
             let count = provider.poll(queue, into: &target)
@@ -226,7 +227,7 @@ public protocol FabricContextObserver: AnyObject {
     @discardableResult
     private func takeEvents() -> Bool {
         for number in 0..<Self.eventsPerTurn {
-            guard let event = provider.nextEvent(of: channel.handle) else { return number > 0 }
+            guard !isClosed, let event = provider.nextEvent(of: channel.handle) else { return number > 0 }
             handle(event)
         }
         return true
@@ -235,7 +236,13 @@ public protocol FabricContextObserver: AnyObject {
     private func handle(_ event: ConnectionEvent) {
         let owner = EventOwner(word: event.context)
         switch owner.kind {
-        case .waiter: waiters[owner.slot]?.waiter.handle(event)
+        case .waiter:
+            if let place = waiters[owner.slot] {
+                place.waiter.handle(event)
+            } else if event.kind == .requested {
+                // Nobody listens any more.
+                provider.destroyEndpoint(event.endpoint)
+            }
         case .queuePair: queuePairs[owner.slot]?.handle(event)
         case .nobody: break
         }

@@ -240,6 +240,30 @@ struct LoopbackConnectionTests {
         connection.finish()
     }
 
+    @Test("A handler closes the context it is called by: all requests end, nothing is left")
+    func closedByHandler() throws {
+        let connection = try TestFabric().connect()
+        let other = try connection.fabric.connect()
+        let memory = try TestMemory(connection.target.domain, 4096, .localWrite)
+        let context = connection.fabric.target
+        var isClosed = false
+        connection.atTarget.whenCompleted = { _, _ in
+            if isClosed { return }
+            isClosed = true
+            memory.end()
+            context.close()
+        }
+        for id in 0..<4 { #expect(connection.target.receive(memory.entry(0, 64), id: UInt64(id)) == .posted) }
+        connection.settle()
+        let nothing: [ScatterEntry] = []
+        for id in 0..<4 { #expect(connection.initiator.send(nothing.span, id: UInt64(id)) == .posted) }
+        connection.settle()
+        #expect(isClosed)
+        #expect(connection.atTarget.completions.count == 4 && connection.atTarget.closed == .local)
+        #expect(other.atTarget.closed == .local && other.atInitiator.closed == .peer)
+        connection.fabric.finish()
+    }
+
     @Test("The port of a device goes down: the observer is told")
     func port() throws {
         final class Observer: FabricContextObserver {
