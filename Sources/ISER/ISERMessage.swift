@@ -1,4 +1,4 @@
-public import Bytes
+internal import Bytes
 internal import ISCSI
 
 /// Where the parts of an iSCSI control-type PDU are in the message that brought it: the iSER header, the basic header

@@ -46,12 +46,13 @@ public enum SRPError: Error, Hashable, Sendable {
     /// RESPONSE DATA LIST LENGTH, in bytes, has no room for a response code.
     case responseDataLength(UInt32)
 
-    /// What the receiver does.
+    /// What the receiver does. Where the error does not tell whether that is a target port or an initiator port, which
+    /// is so for `empty` and `unknownType`, it is what a target port does; an initiator port logs out.
     public var remedy: SRPRemedy {
         switch self {
         case .empty, .unknownType: .targetLogout(.invalidType)
         case .unexpectedType(_, let expected) where expected == .loginRequest: .loginReject(.unspecified)
-        case .unexpectedType(let type, _): type.isTargetType ? .initiatorLogout : .targetLogout(.invalidType)
+        case .unexpectedType(_, let expected): expected.isTargetType ? .initiatorLogout : .targetLogout(.invalidType)
         case .tooShort(let type, _, _):
             if type == .loginRequest {
                 .loginReject(.unspecified)

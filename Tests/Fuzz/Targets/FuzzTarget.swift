@@ -24,6 +24,12 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case session
     /// Commands and their data for a disk, a tape drive and a library.
     case cdb
+    /// Information units of SRP, with tables of descriptors that are fetched.
+    case srp
+    /// Logins of SRP in both forms, and their answers.
+    case srpLogin = "srp-login"
+    /// Headers of iSER with the PDUs behind them, and private data of connections.
+    case iser
 
     /// Runs the target once. A promise that was not kept is thrown; anything else that is wrong ends the process.
     public func run(_ input: [UInt8]) throws(FuzzFinding) {
@@ -36,6 +42,9 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
         case .stream: try StreamTarget.run(input)
         case .session: try SessionTarget.run(input)
         case .cdb: try CommandTarget.run(input)
+        case .srp: try SRPTarget.run(input)
+        case .srpLogin: try SRPLoginTarget.run(input)
+        case .iser: try ISERTarget.run(input)
         }
     }
 }

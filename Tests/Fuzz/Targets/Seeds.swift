@@ -15,6 +15,9 @@ extension FuzzTarget {
         case .stream: Self.streams
         case .session: Self.programs
         case .cdb: Self.commands
+        case .srp: Self.srpUnits
+        case .srpLogin: Self.srpLogins
+        case .iser: Self.iserMessages
         }
     }
 
