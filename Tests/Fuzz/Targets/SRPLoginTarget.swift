@@ -63,6 +63,7 @@ enum SRPLoginTarget {
 
     private static func names(_ port: SRPPortIdentifier) throws(FuzzFinding) {
         try require(SRPPortIdentifier(port.description) == port, "a port identifier is kept as text")
-        try require(SRPPortIdentifier(transportID: port.transportID) == port, "a port identifier is kept as TransportID")
+        try require(
+            SRPPortIdentifier(transportID: port.transportID) == port, "a port identifier is kept as TransportID")
     }
 }
