@@ -18,6 +18,14 @@ let settings: [SwiftSetting] = [
     .enableExperimentalFeature("Lifetimes"),
 ]
 
+/// Of modules that tests walk through hundreds of thousands of states: optimised in debug builds too, in which that
+/// would take hours. Preconditions stay.
+let optimized = settings + [.unsafeFlags(["-O"], .when(configuration: .debug))]
+/// Those modules, and the ones below them.
+let walked: Set<String> = ["Bytes", "Platform", "SCSI", "Encryption", "Media", "Fabric", "SRP"]
+/// Those whose tests have models that are walked beside them.
+let modelled: Set<String> = ["Media", "Fabric"]
+
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
@@ -36,7 +44,7 @@ let textTable = Target.Dependency.product(name: "TextTable", package: "TextTable
 
 /// A library target with the common settings.
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+    .target(name: name, dependencies: dependencies, swiftSettings: walked.contains(name) ? optimized : settings)
 }
 
 /// The test target of a module.
@@ -45,7 +53,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency] = [], exclude: [S
     let always: [Target.Dependency] = name == "Platform" ? ["TestSupport"] : ["Platform", "TestSupport"]
     return .testTarget(
         name: "\(name)Tests", dependencies: [.target(name: name)] + always + dependencies, exclude: exclude,
-        swiftSettings: settings)
+        swiftSettings: modelled.contains(name) ? optimized : settings)
 }
 
 let package = Package(
@@ -142,7 +150,9 @@ let package = Package(
             swiftSettings: settings),
 
         // MARK: Tests
-        .target(name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["Bytes"], path: "Tests/TestSupport",
+            swiftSettings: optimized),
         .target(
             name: "DeviceTestSupport",
             dependencies: ["Bytes", "Platform", "SCSI", "TargetCore", "TestSupport", grdbSQLite],

@@ -335,7 +335,7 @@ struct ChecksumTests {
             let area = Int(EpochFormat.journalStart) + 64
             let pages = sample.pages(areData: true) + [area]
             #expect(pages.count > 50)
-            for (number, page) in pages.enumerated() where Effort.isFull || number % 6 == 0 || page == area {
+            for (number, page) in pages.enumerated() where Effort.isFull || number % 3 == 0 || page == area {
                 for _ in 0..<(Effort.isFull ? 16 : page == area ? 12 : 1) {
                     var damaged = sample.image
                     let byte = Int.random(in: 0..<(page == area ? 2048 : SparseImage.pageLength), using: &random)

@@ -17,7 +17,7 @@ struct FamilyCrashTests {
     @Test("The same with compressed extents", arguments: CrashWorkloads.compressed)
     func crashCompressed(workload: CrashWorkload) throws {
         var sweep = CrashSweep(workload, seed: 2)
-        try sweep.run(Effort.isFull ? 1500 : 12)
+        try sweep.run(Effort.isFull ? 1500 : 25)
     }
 
     @Test("Whatever a crash leaves of a disk with checksums, what was flushed is proved", arguments: CrashWorkloads.all)
@@ -25,7 +25,7 @@ struct FamilyCrashTests {
         var workload = workload
         workload.layout = workload.layout.withChecksums()
         var sweep = CrashSweep(workload, seed: 2)
-        try sweep.run(Effort.isFull ? 300 : 8)
+        try sweep.run(Effort.isFull ? 300 : 15)
     }
 
     @Test(

@@ -7,10 +7,10 @@ import Testing
 struct FamilySimulationTests {
     @Test(
         "Random operations, closed, killed and crashed, do to a family what they do to a dictionary",
-        arguments: Effort.seeds(40, few: 10))
+        arguments: Effort.seeds(1000, few: 10))
     func operations(seed: UInt64) {
         let layout = seed % 4 == 3 ? CrashWorkloads.sparse : DiskLayout(units: seed % 2 == 0 ? 96 : 500, growsTo: 640)
-        let simulation = FamilySimulation(layout, seed: seed, count: Effort.isFull ? 100_000 : 600)
+        let simulation = FamilySimulation(layout, seed: seed, count: 100_000)
         #expect(simulation.shortestFailure() == nil)
     }
 

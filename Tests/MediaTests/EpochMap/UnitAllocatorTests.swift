@@ -183,6 +183,21 @@ struct UnitAllocatorTests {
         #expect(allocator.usedUnits == 15)
     }
 
+    @Test("What a replay has freed may be holes, and is no reserve for a full host")
+    func replayed() {
+        for isReplayed in [false, true] {
+            let allocator = UnitAllocator(FreeMap(limit: 1000))
+            if isReplayed { allocator.beginReplay() }
+            #expect(allocator.adopt(100..<110))
+            #expect(allocator.free(100..<110, frame: 1))
+            if isReplayed { allocator.endReplay(lastFrame: 1) }
+            #expect(allocator.refillReserve(to: 4) == 4, "a replay may need it")
+            allocator.release(frameDurable: 1)
+            #expect(allocator.refillReserve(to: 4) == (isReplayed ? 4 : 0))
+            #expect(allocator.hasPunchable)
+        }
+    }
+
     @Test("Runs that became free are punched, without what was given out again")
     func punching() {
         let allocator = UnitAllocator(FreeMap(limit: 1000))

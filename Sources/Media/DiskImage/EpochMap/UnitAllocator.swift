@@ -20,6 +20,8 @@ final class UnitAllocator: Sendable {
     private struct Waiting {
         var frame: UInt64
         var run: Range<UInt64>
+        /// Whether it has storage for certain.
+        var isSure = true
     }
 
     private struct State: ~Copyable {
@@ -203,7 +205,7 @@ final class UnitAllocator: Sendable {
     func beginReplay() { state.withLock { $0.isReplaying = true } }
 
     /// All records up to those of the frame `lastFrame` are replayed, and nothing is allocated yet. What they have
-    /// freed waits for a frame behind it.
+    /// freed waits for a frame behind it. It may have become holes before the crash: nothing needed it any more.
     func endReplay(lastFrame: UInt64) {
         state.withLock { state in
             state.isReplaying = false
@@ -213,11 +215,13 @@ final class UnitAllocator: Sendable {
             state.map.forEachBusyRun { run in
                 var first = run.lowerBound
                 while let page = pages.first, page < run.upperBound {
-                    if first < page { waiting.append(Waiting(frame: lastFrame, run: first..<page)) }
+                    if first < page { waiting.append(Waiting(frame: lastFrame, run: first..<page, isSure: false)) }
                     first = max(first, page + 1)
                     pages.removeFirst()
                 }
-                if first < run.upperBound { waiting.append(Waiting(frame: lastFrame, run: first..<run.upperBound)) }
+                if first < run.upperBound {
+                    waiting.append(Waiting(frame: lastFrame, run: first..<run.upperBound, isSure: false))
+                }
             }
             state.waiting = waiting
             state.sweep = 0
@@ -232,7 +236,7 @@ final class UnitAllocator: Sendable {
             Self.tell(&state)
             if state.isReplaying { return true }
             if let last = state.waiting.last, state.firstWaiting < state.waiting.count, last.frame == frame,
-                last.run.upperBound == run.lowerBound
+                last.isSure, last.run.upperBound == run.lowerBound
             {
                 state.waiting[state.waiting.count - 1].run = last.run.lowerBound..<run.upperBound
             } else {
@@ -264,7 +268,8 @@ final class UnitAllocator: Sendable {
     private static func releaseWaiting(_ state: inout State) {
         let frame = min(state.durableFrame, state.cut ?? .max)
         while state.firstWaiting < state.waiting.count, state.waiting[state.firstWaiting].frame <= frame {
-            makeFree(&state, state.waiting[state.firstWaiting].run)
+            let waiting = state.waiting[state.firstWaiting]
+            makeFree(&state, waiting.run, isSure: waiting.isSure)
             state.firstWaiting += 1
         }
         if state.firstWaiting == state.waiting.count {
@@ -276,13 +281,13 @@ final class UnitAllocator: Sendable {
         }
     }
 
-    private static func makeFree(_ state: inout State, _ run: Range<UInt64>) {
+    private static func makeFree(_ state: inout State, _ run: Range<UInt64>, isSure: Bool = true) {
         if run.count == 1, state.refill.contains(run.lowerBound) {
             state.reserve.append(run.lowerBound)
             return
         }
         guard state.map.release(run) else { return }
-        addPunchable(&state, run)
+        if isSure { addPunchable(&state, run) } else { addDoubtful(&state, run) }
     }
 
     private static func addPunchable(_ state: inout State, _ run: Range<UInt64>) {
