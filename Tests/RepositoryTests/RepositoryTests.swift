@@ -41,7 +41,7 @@ struct RepositoryTests {
     /// The modules of the data plane: synchronous, without Foundation.
     static let dataPlane: Set<String> = [
         "Bytes", "Platform", "SCSI", "TargetCore", "Encryption", "DiskDevice", "TapeDevice", "ChangerDevice", "ISCSI",
-        "ISCSIPort", "ISER", "Initiator", "SRP", "Fabric",
+        "ISCSIPort", "ISER", "Initiator", "SRP", "SRPPort", "Fabric",
     ]
     /// Where memory may be touched directly.
     static let unsafeModules: Set<String> = ["Bytes", "Platform", "Fabric", "Media", "carousel-bench"]

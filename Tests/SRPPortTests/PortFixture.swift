@@ -1,0 +1,159 @@
+import Bytes
+import DeviceTestSupport
+import Dispatch
+import Fabric
+import Platform
+import SCSI
+import SRP
+import TargetCore
+import Testing
+
+@testable import SRPPort
+
+/// A test could not go on.
+struct TestFailure: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// Carries what is used on one thread at a time to that thread.
+private struct Carrier<Value>: @unchecked Sendable {
+    var value: Value
+}
+
+/// Runs `body` on the reactor that all of these tests share, and waits for it. All of a test runs in one turn, so that
+/// what a seed decides can be repeated.
+func onReactor(_ body: @escaping () throws -> Void) throws {
+    let done = DispatchSemaphore(value: 0)
+    let failure = Lock<(any Error)?>(nil)
+    let carrier = Carrier(value: body)
+    TestReactors.first.postCompletion {
+        do {
+            try carrier.value()
+        } catch {
+            failure.withLock { $0 = error }
+        }
+        done.signal()
+    }
+    done.wait()
+    if let error = failure.withLock({ $0 }) { throw error }
+}
+
+/// What a test makes its server and its fabric with.
+struct PortSetup {
+    var pace = LoopbackPace.immediate
+    var transport = FabricTransport.roce
+    var deviceLimits = DeviceLimits()
+    var limits = SRPPortLimits()
+    /// The capacity of the disk, in blocks of 512 bytes.
+    var blockCount = 4096
+}
+
+/// A server with a target of one disk, and initiators, all polled by hand on one reactor.
+final class PortFixture {
+    static let address = SocketAddress("127.0.0.1:5555")!
+    static let targetPort = SRPPortIdentifier(identifierExtension: 0x1122_3344_5566_7788, guid: 0x0200_00FF_FE00_0001)
+
+    let setup: PortSetup
+    let fabric: LoopbackFabric
+    let reactor = TestReactors.first
+    let server: SRPServer
+    let table = SRPTargetTable()
+    let device: MemoryDevice
+    let unit: LogicalUnit
+    let target: Target
+    let initiators: FabricContext
+    private let serverPort: ReactorPort
+    private let leasedBefore: Int
+    private(set) var refusals: [SRPRefusedLogin] = []
+    /// What the server keeps its initiators from; by initiator port.
+    private let refused = Refusals()
+
+    init(_ setup: PortSetup = PortSetup(), targets: (any SRPTargets)? = nil) throws {
+        self.setup = setup
+        leasedBefore = reactor.pool.leasedBytes
+        let loop = LoopbackDevice(
+            name: "loop0", transport: setup.transport, limits: setup.deviceLimits, hosts: ["127.0.0.1", "127.0.0.2"])
+        fabric = LoopbackFabric(devices: [loop], pace: setup.pace)
+        device = MemoryDevice(blockCount: setup.blockCount)
+        unit = LogicalUnit(device)
+        target = Target(name: "iqn.2026-11.dev.carousel:memory", alias: "memory", homeReactor: nil)
+        target.map(unit, at: 0)
+        table.add(
+            SRPTargetPort(
+                identifier: Self.targetPort, target: target, relativeIdentifier: 7, groupIdentifier: 1))
+        let refused = refused
+        server = SRPServer(
+            reactors: [reactor], provider: fabric, targets: targets ?? table, limits: setup.limits,
+            isPolledByHand: true, loginRefused: { refusal in refused.list.withLock { $0.append(refusal) } })
+        serverPort = server.registry.withLock { $0.ports[0] }
+        initiators = try FabricContext(provider: fabric, reactor: nil)
+        let failure = Lock<FabricError?>(nil)
+        server.addPortal(Self.address, tag: 1) { result in
+            if case .failure(let error) = result { failure.withLock { $0 = error } }
+        }
+        if let error = failure.withLock({ $0 }) { throw error }
+    }
+
+    private final class Refusals: Sendable {
+        let list = Lock<[SRPRefusedLogin]>([])
+    }
+
+    /// Logins that the server has told of.
+    var refusedLogins: [SRPRefusedLogin] { refused.list.withLock { $0 } }
+    /// The fabric of the server.
+    var context: FabricContext? { serverPort.context }
+
+    /// Does all there is to do.
+    func settle() {
+        for _ in 0..<1_000_000 {
+            let hasStepped = fabric.step()
+            let hasPolled = initiators.poll()
+            let hasPolledServer = serverPort.context?.poll() ?? false
+            if !hasStepped, !hasPolled, !hasPolledServer { return }
+        }
+        Issue.record("it does not settle")
+    }
+
+    /// One step of what is to be done, which `choice` decides.
+    func step(_ choice: Int) {
+        switch choice % 3 {
+        case 0: _ = fabric.step()
+        case 1: _ = initiators.poll()
+        default: _ = serverPort.context?.poll()
+        }
+    }
+
+    /// An initiator with that number that has not logged in.
+    func initiator(_ number: UInt64 = 1) throws -> TestInitiator {
+        try TestInitiator(self, number: number)
+    }
+
+    /// An initiator that has logged in and knows of its unit attention.
+    func loggedIn(_ number: UInt64 = 1, _ change: (inout SRPLoginRequest) -> Void = { _ in }) throws -> TestInitiator {
+        let initiator = try initiator(number)
+        try initiator.logIn(change)
+        guard initiator.response != nil else { throw TestFailure(description: "login: \(initiator.outcome)") }
+        _ = initiator.run(.testUnitReady)
+        return initiator
+    }
+
+    /// Ends everything, and expects that nothing is left: no region, no queue pair, no lease, no slot.
+    func finish() {
+        var hasStopped = false
+        let stopped = Lock(false)
+        server.stop { stopped.withLock { $0 = true } }
+        settle()
+        hasStopped = stopped.withLock { $0 }
+        #expect(hasStopped, "the server has not stopped")
+        device.letGo()
+        initiators.close()
+        let usage = fabric.usage
+        #expect(usage.isEmpty, "\(usage)")
+        #expect(reactor.pool.leasedBytes == leasedBefore, "leases are left")
+        #expect(server.channelCount == 0)
+        #expect(server.registry.withLock { $0.connectingCount } == 0)
+        #expect(server.registry.withLock { $0.nexusCount } == 0, "a nexus is left")
+        #expect(server.counters.bufferBytes == 0)
+        #expect(target.nexuses.isEmpty)
+    }
+}
