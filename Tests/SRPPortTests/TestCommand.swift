@@ -88,7 +88,7 @@ struct TestCommand: Sendable {
         }
         let share = length / count
         return (0..<count).map { index in
-            let own = index == count - 1 ? length - share * (count - 1) : share
+            let own = index == 0 ? length - share * (count - 1) : share
             return ((count - 1 - index) * (share + share % 7 + 3), own)
         }
     }

@@ -198,6 +198,9 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
         return true
     }
 
+    /// Counts a request that is sent by `send`.
+    func spend() { credits -= 1 }
+
     func takeTag() -> UInt64 {
         defer { nextTag += 1 }
         return nextTag
