@@ -36,6 +36,8 @@ final class Channel: @unchecked Sendable {
     private(set) var buffers: ChannelBuffers?
     private(set) var slots: [CommandSlot] = []
     private var timer: TimerName?
+    /// All but commands with the devices is given back.
+    private var isFinished = false
     /// The channel itself from its accept until the devices have let go of all commands: tasks do not keep it.
     private var keptAlive: Channel?
 
@@ -170,6 +172,7 @@ final class Channel: @unchecked Sendable {
         pair = nil
         port.channelEnded(self, bufferLength: length)
         session?.advanceFences()
+        isFinished = true
         endIfDrained()
     }
 
@@ -211,11 +214,11 @@ final class Channel: @unchecked Sendable {
         untoldCredits += 1
         if state == .serving { postReceive(slot) }
         for fence in fences { fence.leave() }
-        if state == .closed { endIfDrained() }
+        endIfDrained()
     }
 
     private func endIfDrained() {
-        guard state == .closed, busySlots == 0, let last = session else { return }
+        guard isFinished, busySlots == 0, let last = session else { return }
         session = nil
         keptAlive = nil
         last.channelDrained(self)

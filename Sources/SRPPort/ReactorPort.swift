@@ -76,6 +76,9 @@ final class ReactorPort: @unchecked Sendable {
         channel.begin(pair, session, admitted, result)
     }
 
+    /// The sessions that have not ended.
+    var sessions: [Session] { nexuses.values.compactMap(\.session) }
+
     // MARK: Ends
 
     /// A session has ended, and the units let go of its commands when they let go.
@@ -100,9 +103,7 @@ final class ReactorPort: @unchecked Sendable {
 
     /// Ends the sessions that `isIncluded` selects.
     func endSessions(_ reason: SRPTargetLogoutReason, where isIncluded: (Session) -> Bool) {
-        for record in nexuses.values {
-            if let session = record.session, isIncluded(session) { session.end(reason) }
-        }
+        for session in sessions where isIncluded(session) { session.end(reason) }
     }
 
     /// Ends everything; `completion` is called when all channels have closed and the fabric is gone.

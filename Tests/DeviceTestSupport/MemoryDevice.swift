@@ -23,7 +23,8 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
         [0x72, 0x0B, 0x44, 0, 0, 0, 0, 244] + (0..<244).map { UInt8($0) }
 
     private static let table = CommandTable(
-        ownCommands + CommonCommands.reservations() + CommonCommands.reportSupported())
+        ownCommands + CommonCommands.reservations() + CommonCommands.persistentReservations()
+            + CommonCommands.reportSupported())
 
     private static var ownCommands: [CommandDescriptor<MemoryDevice>] {
         [

@@ -178,8 +178,8 @@ struct LoginTests {
         }
     }
 
-    /// PERSISTENT RESERVE OUT with that service action and a key.
-    private func reserve(_ initiator: TestInitiator, _ action: UInt8, old: UInt64, new: UInt64) -> SCSIStatus? {
+    /// PERSISTENT RESERVE OUT with that service action and keys: WRITE EXCLUSIVE.
+    private func reserve(_ action: UInt8, old: UInt64, new: UInt64) -> TestCommand {
         var list: [UInt8] = []
         list.appendBE64(old)
         list.appendBE64(new)
@@ -187,29 +187,35 @@ struct LoginTests {
         var command = TestCommand([0x5F, action, 1, 0, 0, 0, 0, 0, 24] + [UInt8](repeating: 0, count: 7))
         command.dataOut = list
         command.outForm = .direct
-        let a = initiator.run(command)
-        print(a?.senseData as Any)
-        return a?.status
+        return command
     }
 
     @Test("A persistent reservation is kept over logout and login")
     func reservation() throws {
-        try onReactor {
-            let fixture = try PortFixture()
-            let first = try fixture.loggedIn()
-            let other = try fixture.loggedIn(2)
-            #expect(reserve(first, 0, old: 0, new: 7) == .good)
-            #expect(reserve(first, 1, old: 7, new: 0) == .good)
-            let data = [UInt8](repeating: 1, count: 512)
-            #expect(other.run(.write(0, data))?.status == .reservationConflict)
-            first.send(SRPInitiatorLogout().bytes)
-            fixture.settle()
-            #expect(other.run(.write(0, data))?.status == .reservationConflict)
-            let again = try fixture.loggedIn()
-            #expect(again.run(.write(0, data))?.status == .good)
-            #expect(reserve(again, 2, old: 7, new: 0) == .good)
-            #expect(other.run(.write(0, data))?.status == .good)
-            fixture.finish()
+        try withBench { bench in
+            let (fixture, first, other) = try bench.run {
+                let fixture = try PortFixture()
+                return (fixture, try fixture.loggedIn(), try fixture.loggedIn(2))
+            }
+            func status(_ initiator: TestInitiator, _ command: TestCommand) throws -> SCSIStatus? {
+                let tag = try bench.run { initiator.submit(command) }
+                try bench.settle(fixture)
+                return try bench.run { initiator.answers[tag]?.status }
+            }
+            let write = TestCommand.write(0, [UInt8](repeating: 1, count: 512))
+            #expect(try status(first, reserve(0, old: 0, new: 7)) == .good)
+            #expect(try status(first, reserve(1, old: 7, new: 0)) == .good)
+            #expect(try status(other, write) == .reservationConflict)
+            let again = try bench.run {
+                first.send(SRPInitiatorLogout().bytes)
+                fixture.settle()
+                return try fixture.loggedIn()
+            }
+            #expect(try status(other, write) == .reservationConflict)
+            #expect(try status(again, write) == .good)
+            #expect(try status(again, reserve(2, old: 7, new: 0)) == .good)
+            #expect(try status(other, write) == .good)
+            try bench.run { fixture.finish() }
         }
     }
 

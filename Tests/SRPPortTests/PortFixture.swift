@@ -1,6 +1,5 @@
 import Bytes
 import DeviceTestSupport
-import Dispatch
 import Fabric
 import Platform
 import SCSI
@@ -13,29 +12,6 @@ import Testing
 /// A test could not go on.
 struct TestFailure: Error, CustomStringConvertible {
     let description: String
-}
-
-/// Carries what is used on one thread at a time to that thread.
-private struct Carrier<Value>: @unchecked Sendable {
-    var value: Value
-}
-
-/// Runs `body` on the reactor that all of these tests share, and waits for it. All of a test runs in one turn, so that
-/// what a seed decides can be repeated.
-func onReactor(_ body: @escaping () throws -> Void) throws {
-    let done = DispatchSemaphore(value: 0)
-    let failure = Lock<(any Error)?>(nil)
-    let carrier = Carrier(value: body)
-    TestReactors.first.postCompletion {
-        do {
-            try carrier.value()
-        } catch {
-            failure.withLock { $0 = error }
-        }
-        done.signal()
-    }
-    done.wait()
-    if let error = failure.withLock({ $0 }) { throw error }
 }
 
 /// What a test makes its server and its fabric with.
@@ -55,7 +31,7 @@ final class PortFixture {
 
     let setup: PortSetup
     let fabric: LoopbackFabric
-    let reactor = TestReactors.first
+    let reactor: Reactor
     let server: SRPServer
     let table = SRPTargetTable()
     let device: MemoryDevice
@@ -70,6 +46,8 @@ final class PortFixture {
 
     init(_ setup: PortSetup = PortSetup(), targets: (any SRPTargets)? = nil) throws {
         self.setup = setup
+        guard let reactor = Bench.current else { throw TestFailure(description: "not on the reactor of a bench") }
+        self.reactor = reactor
         leasedBefore = reactor.pool.leasedBytes
         let loop = LoopbackDevice(
             name: "loop0", transport: setup.transport, limits: setup.deviceLimits, hosts: ["127.0.0.1", "127.0.0.2"])
@@ -100,6 +78,8 @@ final class PortFixture {
 
     /// Logins that the server has told of.
     var refusedLogins: [SRPRefusedLogin] { refused.list.withLock { $0 } }
+    /// The channels of the server.
+    var channels: [Channel] { serverPort.sessions.flatMap(\.channels) }
     /// The fabric of the server.
     var context: FabricContext? { serverPort.context }
 

@@ -201,6 +201,9 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
     /// Counts a request that is sent by `send`.
     func spend() { credits -= 1 }
 
+    /// Forgets all answers, so that tags can be used again.
+    func forget() { answers = [:] }
+
     func takeTag() -> UInt64 {
         defer { nextTag += 1 }
         return nextTag

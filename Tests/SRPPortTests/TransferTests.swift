@@ -173,7 +173,8 @@ struct TransferTests {
             let initiator = try fixture.loggedIn()
             let foreign = initiator.run(TestCommand([0xC2] + [UInt8](repeating: 0, count: 15)))
             #expect(foreign?.sense == MemoryDevice.longestSense)
-            var long = TestCommand.testUnitReady.encoded(tag: initiator.takeTag(), try #require(initiator.memory), area: 0)
+            var long = TestCommand.testUnitReady.encoded(
+                tag: initiator.takeTag(), try #require(initiator.memory), area: 0)
             long[31] = 200
             initiator.spend()
             initiator.send(long + [UInt8](repeating: 0, count: 200))
