@@ -133,6 +133,12 @@ extension Channel {
     func requestCredits() {
         guard untoldCredits > 0, !isCreditRequestOutstanding, state == .serving, let pair else { return }
         guard busySlots == 0 || credits * 2 <= sizes.requestLimit, pair.freeSends > 1 else { return }
+        sendCreditRequest()
+    }
+
+    /// Sends SRP_CRED_REQ with the credits that there are, perhaps none.
+    func sendCreditRequest() {
+        guard let pair else { return }
         var request = SRPCreditRequest()
         request.requestLimitDelta = Int32(untoldCredits)
         request.isSolicited = solicitsCreditRequests

@@ -9,6 +9,7 @@ internal import TargetCore
 extension Channel {
     /// Takes an information unit of `byteCount` bytes.
     func received(_ slot: CommandSlot, byteCount: Int) {
+        hasHeard = true
         buffers?.withReceived(slot.index, count: byteCount) { take($0, slot) }
     }
 

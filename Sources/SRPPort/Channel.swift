@@ -51,6 +51,11 @@ final class Channel: @unchecked Sendable {
     /// Requests that have not ended.
     var busySlots = 0
 
+    /// Something has come since the last look.
+    var hasHeard = false
+    /// The initiator was asked for an answer and has sent nothing since.
+    private var isAsked = false
+
     // Transfers.
     var readers = SlotList()
     var answers = SlotList()
@@ -136,9 +141,30 @@ final class Channel: @unchecked Sendable {
 
     func wait(for duration: Duration) {
         cancelTimer()
-        timer = port.reactor.schedule(after: duration, self, token: 0)
+        timer = port.reactor.schedule(after: duration, self, token: Self.waitToken)
         // Without a timer nobody would end the wait.
         if timer == nil { pair?.close() }
+    }
+
+    private func watch() {
+        timer = port.reactor.schedule(after: port.server.limits.keepAliveInterval, self, token: Self.watchToken)
+    }
+
+    private static let waitToken: UInt64 = 0
+    private static let watchToken: UInt64 = 1
+
+    /// Asks a silent initiator for an answer, and logs out one that has not given it.
+    func lookAfter() {
+        guard state == .serving else { return }
+        if !hasHeard {
+            guard !isAsked else { return logOut(.inactive) }
+            isAsked = true
+            if !isCreditRequestOutstanding { sendCreditRequest() }
+        } else {
+            hasHeard = false
+            isAsked = false
+        }
+        watch()
     }
 
     func cancelTimer() {
@@ -191,6 +217,7 @@ final class Channel: @unchecked Sendable {
         cancelTimer()
         state = .serving
         endConnecting()
+        watch()
     }
 
     /// The login is over before the connection was there.
@@ -235,10 +262,10 @@ final class Channel: @unchecked Sendable {
 }
 
 extension Channel: TimerHandler {
-    /// The peer has not established the connection, or has not taken SRP_T_LOGOUT.
+    /// The peer has not established the connection, has not taken SRP_T_LOGOUT, or is to be looked after.
     func timerFired(_ token: UInt64) {
         timer = nil
-        pair?.close()
+        if token == Self.watchToken { lookAfter() } else { pair?.close() }
     }
 }
 

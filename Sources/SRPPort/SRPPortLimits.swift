@@ -25,6 +25,9 @@ public struct SRPPortLimits: Sendable {
     public var outstandingReads = 16
     /// How long a peer may take to receive SRP_T_LOGOUT before the connection ends without.
     public var logoutDuration = Duration.seconds(2)
+    /// How long an initiator may be silent before SRP_CRED_REQ asks it for an answer, and again before the channel is
+    /// logged out as inactive: a reliable connection does not notice by itself that its peer is gone.
+    public var keepAliveInterval = Duration.seconds(30)
     /// Whether an I_T nexus may have several channels.
     public var allowsMultipleChannels = true
     /// Whether commands may carry immediate data.
