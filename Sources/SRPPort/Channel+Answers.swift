@@ -131,14 +131,15 @@ extension Channel {
 
     /// Tells the initiator of credits that no response is about to bring (SRP r16a clause 6.10).
     func requestCredits() {
-        guard untoldCredits > 0, !isCreditRequestOutstanding, state == .serving, let pair else { return }
-        guard busySlots == 0 || credits * 2 <= sizes.requestLimit, pair.freeSends > 1 else { return }
+        guard untoldCredits > 0, !isCreditRequestOutstanding, state == .serving else { return }
+        guard busySlots == 0 || credits * 2 <= sizes.requestLimit else { return }
         sendCreditRequest()
     }
 
     /// Sends SRP_CRED_REQ with the credits that there are, perhaps none.
     func sendCreditRequest() {
-        guard let pair else { return }
+        // The last one is that of SRP_T_LOGOUT.
+        guard let pair, pair.freeSends > 1 else { return }
         var request = SRPCreditRequest()
         request.requestLimitDelta = Int32(untoldCredits)
         request.isSolicited = solicitsCreditRequests

@@ -24,8 +24,8 @@ final class ReactorPort: @unchecked Sendable {
 
     /// The fabric of this reactor, on its thread.
     func open() throws(FabricError) -> FabricContext {
-        if let context { return context }
         guard !isStopped else { throw .wrongState("the SRP server has stopped") }
+        if let context { return context }
         let made = try FabricContext(provider: server.provider, reactor: server.isPolledByHand ? nil : reactor)
         context = made
         return made

@@ -49,12 +49,13 @@ public final class SRPServer: Sendable {
 
     // MARK: Portals
 
-    /// Listens on `address`, which may be a wildcard, on the reactor of that position; `completion` is called there
+    /// Listens on `address`, which may be a wildcard, on the reactor of that position (counted round and round); `completion` is called there
     /// with the address that has the port that was chosen for 0. `tag` is the portal's name for `SRPTargets`.
     public func addPortal(
         _ address: SocketAddress, tag: UInt16, reactor position: Int = 0,
         completion: @escaping @Sendable (Result<SocketAddress?, FabricError>) -> Void
     ) {
+        precondition(position >= 0, "a reactor's position is counted from 0")
         guard let port = registry.withLock({ $0.ports.isEmpty ? nil : $0.ports[position % $0.ports.count] }) else {
             return completion(.failure(.wrongState("the SRP server has stopped")))
         }

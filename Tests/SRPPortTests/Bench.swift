@@ -16,6 +16,11 @@ final class Bench: Sendable {
 
     let reactor: Reactor
 
+    /// A reactor that works by itself.
+    static func makeReactor(_ index: Int) throws -> Reactor {
+        try Reactor.start(name: "srp-\(index)", index: index, poolLimit: 1 << 28, fileEngine: engine)
+    }
+
     init() throws {
         reactor = try Reactor.start(name: "bench", poolLimit: 1 << 28, fileEngine: Self.engine)
         let reactor = reactor

@@ -5,6 +5,7 @@ import Platform
 import SCSI
 import SRP
 import TargetCore
+import TestSupport
 import Testing
 
 @testable import SRPPort
@@ -22,6 +23,8 @@ struct PortSetup {
     var limits = SRPPortLimits()
     /// The capacity of the disk, in blocks of 512 bytes.
     var blockCount = 4096
+    /// The reactors of the server, which poll by themselves; none when the test polls.
+    var reactorCount = 0
 }
 
 /// A server with a target of one disk, and initiators, all polled by hand on one reactor.
@@ -40,7 +43,8 @@ final class PortFixture {
     let initiators: FabricContext
     private let serverPort: ReactorPort
     private let leasedBefore: Int
-    private(set) var refusals: [SRPRefusedLogin] = []
+    /// The reactors of the server when these poll by themselves.
+    let serverReactors: [Reactor]
     /// What the server keeps its initiators from; by initiator port.
     private let refused = Refusals()
 
@@ -49,6 +53,7 @@ final class PortFixture {
         guard let reactor = Bench.current else { throw TestFailure(description: "not on the reactor of a bench") }
         self.reactor = reactor
         leasedBefore = reactor.pool.leasedBytes
+        serverReactors = try (0..<setup.reactorCount).map { try Bench.makeReactor($0) }
         let loop = LoopbackDevice(
             name: "loop0", transport: setup.transport, limits: setup.deviceLimits, hosts: ["127.0.0.1", "127.0.0.2"])
         fabric = LoopbackFabric(devices: [loop], pace: setup.pace)
@@ -61,15 +66,18 @@ final class PortFixture {
                 identifier: Self.targetPort, target: target, relativeIdentifier: 7, groupIdentifier: 1))
         let refused = refused
         server = SRPServer(
-            reactors: [reactor], provider: fabric, targets: targets ?? table, limits: setup.limits,
-            isPolledByHand: true, loginRefused: { refusal in refused.list.withLock { $0.append(refusal) } })
+            reactors: serverReactors.isEmpty ? [reactor] : serverReactors, provider: fabric,
+            targets: targets ?? table, limits: setup.limits, isPolledByHand: serverReactors.isEmpty,
+            loginRefused: { refusal in refused.list.withLock { $0.append(refusal) } })
         serverPort = server.registry.withLock { $0.ports[0] }
         initiators = try FabricContext(provider: fabric, reactor: nil)
-        let failure = Lock<FabricError?>(nil)
-        server.addPortal(Self.address, tag: 1) { result in
-            if case .failure(let error) = result { failure.withLock { $0 = error } }
+        let result = Lock<Result<SocketAddress?, FabricError>?>(nil)
+        // Not on the reactor that new nexuses are for.
+        server.addPortal(Self.address, tag: 1, reactor: max(0, setup.reactorCount - 1)) { outcome in
+            result.withLock { $0 = outcome }
         }
-        if let error = failure.withLock({ $0 }) { throw error }
+        while result.withLock({ $0 == nil }) { sleepMilliseconds(1) }
+        _ = try result.withLock { try $0?.get() }
     }
 
     private final class Refusals: Sendable {
@@ -83,8 +91,9 @@ final class PortFixture {
     /// The fabric of the server.
     var context: FabricContext? { serverPort.context }
 
-    /// Does all there is to do.
+    /// Does all there is to do; with reactors that poll by themselves, until nothing comes for a while.
     func settle() {
+        if !serverReactors.isEmpty { return settleThreads() }
         for _ in 0..<1_000_000 {
             let hasStepped = fabric.step()
             let hasPolled = initiators.poll()
@@ -92,6 +101,20 @@ final class PortFixture {
             if !hasStepped, !hasPolled, !hasPolledServer { return }
         }
         Issue.record("it does not settle")
+    }
+
+    private func settleThreads() {
+        var quiet = 0
+        while quiet < 20 {
+            quiet = initiators.poll() ? 0 : quiet + 1
+            if quiet > 0 { sleepMilliseconds(1) }
+        }
+    }
+
+    /// Ends the commands that wait.
+    func letGo() {
+        device.letGo()
+        for reactor in serverReactors { reactor.postCompletion { [device] in device.letGo() } }
     }
 
     /// One step of what is to be done, which `choice` decides.
@@ -119,17 +142,23 @@ final class PortFixture {
 
     /// Ends everything, and expects that nothing is left: no region, no queue pair, no lease, no slot.
     func finish() {
-        var hasStopped = false
         let stopped = Lock(false)
         server.stop { stopped.withLock { $0 = true } }
+        for _ in 0..<200 where !stopped.withLock({ $0 }) { settle() }
+        #expect(stopped.withLock { $0 }, "the server has not stopped")
+        letGo()
         settle()
-        hasStopped = stopped.withLock { $0 }
-        #expect(hasStopped, "the server has not stopped")
-        device.letGo()
         initiators.close()
         let usage = fabric.usage
         #expect(usage.isEmpty, "\(usage)")
         #expect(reactor.pool.leasedBytes == leasedBefore, "leases are left")
+        for reactor in serverReactors {
+            let leased = Lock(-1)
+            reactor.postCompletion { leased.withLock { $0 = reactor.pool.leasedBytes } }
+            while leased.withLock({ $0 }) < 0 { sleepMilliseconds(1) }
+            #expect(leased.withLock { $0 } == 0, "leases are left")
+        }
+        for reactor in serverReactors { reactor.stop() }
         #expect(server.channelCount == 0)
         #expect(server.registry.withLock { $0.connectingCount } == 0)
         #expect(server.registry.withLock { $0.nexusCount } == 0, "a nexus is left")
