@@ -71,7 +71,7 @@ extension Channel {
         }
         let sense = slot.responseCode == nil ? senseData(of: slot) : nil
         let isDescriptorFormat = slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false
-        if slot.responseCode == nil, slot.failure == nil { port.server.counters.count(sent: slot.cursor.total) }
+        if slot.responseCode == nil, slot.failure == nil { port.counters.count(sent: slot.cursor.total) }
         place.data.lease = slot.task.dataIn.lease.take()
         postedAnswers += 1
         // Its own credit, and those of requests without an answer.
@@ -116,7 +116,7 @@ extension Channel {
         response.dataInResidual = SRPResidual(
             expected: Int(slot.dataIn.dataLength), actual: moved ? slot.dataInLength : 0)
         response.isSolicited = slot.header.solicitation.isSolicited(succeeded: response.status == .good)
-        port.server.counters.countCommand()
+        port.counters.countCommand()
     }
 
     /// A response, and all that was posted before it, has ended.

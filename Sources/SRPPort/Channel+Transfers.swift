@@ -14,7 +14,7 @@ extension Channel: TaskPort {
             guard var lease = port.reactor.pool.lease(capacity: length) else { return fail(slot, .outOfBuffers) }
             buffers.withReceived(slot.index, offset: slot.immediateData, count: length) { lease.append($0) }
             task.dataOut.lease = consume lease
-            port.server.counters.count(received: length)
+            port.counters.count(received: length)
             return task.dataOutArrived()
         }
         slot.phase = .reading
@@ -187,7 +187,7 @@ extension Channel: TaskPort {
         lease.setCount(slot.dataOutLength)
         slot.task.dataOut.lease = consume lease
         slot.phase = .device
-        port.server.counters.count(received: slot.dataOutLength)
+        port.counters.count(received: slot.dataOutLength)
         slot.task.dataOutArrived()
     }
 }

@@ -23,6 +23,11 @@ final class Channel: @unchecked Sendable {
     }
 
     let key: NexusKey
+    private let targetPort: SRPTargetPort
+    private let access: SRPAccessRequest
+    /// Its number in the registry; 0 before it is there.
+    private(set) var number: UInt64 = 0
+    private let logicalUnits: LogicalUnitMap?
     let port: ReactorPort
     let sizes: ChannelSizes
     let rules: SRPCommandRules
@@ -71,6 +76,9 @@ final class Channel: @unchecked Sendable {
 
     init(_ admitted: AdmittedLogin, port: ReactorPort, buffers: ChannelBuffers) {
         key = admitted.key
+        targetPort = admitted.targetPort
+        access = admitted.access
+        logicalUnits = admitted.logicalUnits
         self.port = port
         self.buffers = buffers
         sizes = buffers.sizes
@@ -97,6 +105,7 @@ final class Channel: @unchecked Sendable {
         self.pair = pair
         self.session = session
         credits = sizes.requestLimit
+        show(pair, session)
         for slot in slots { postReceive(slot) }
         var response = SRPLoginResponse()
         response.tag = admitted.login.tag
@@ -109,12 +118,35 @@ final class Channel: @unchecked Sendable {
         do throws(FabricError) {
             try pair.accept(
                 admitted.request.parameters.accepting(on: pair.domain.device, privateData: response.encoded))
-            port.server.counters.countAcceptedLogin()
+            port.counters.countAcceptedLogin()
         } catch {
             // `closed` follows.
             pair.close()
         }
         wait(for: port.server.limits.loginDuration)
+    }
+
+    /// Whether the initiator would be let in as it was.
+    func mayStay(_ targets: any SRPTargets) -> Bool {
+        guard let present = targets.targetPort(targetPort.identifier, portal: access.portal),
+            present.target === targetPort.target, present.scsiPort == targetPort.scsiPort,
+            case .granted(let map) = targets.access(access, to: present)
+        else { return false }
+        return map === logicalUnits
+    }
+
+    private func show(_ pair: QueuePair, _ session: Session) {
+        let (start, length) = (port.reactor.now, buffers?.length ?? 0)
+        number = port.server.registry.withLock { registry in
+            registry.show(self) { number in
+                SRPChannelSummary(
+                    number: number, initiatorPort: key.initiatorPort, targetPort: targetPort, portal: access.portal,
+                    peerAddress: access.peerAddress, localAddress: access.localAddress,
+                    deviceName: pair.domain.device.name, requestLimit: sizes.requestLimit,
+                    maximumLength: sizes.maximumLength, bufferBytes: length, start: start,
+                    reactor: port.reactor.index, commandCounters: session.commandCounters)
+            }
+        }
     }
 
     /// Has a receive posted for the information unit of a slot.

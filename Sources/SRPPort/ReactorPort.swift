@@ -8,6 +8,7 @@ internal import TargetCore
 final class ReactorPort: @unchecked Sendable {
     let reactor: Reactor
     let server: SRPServer
+    let counters: PortCounters
     /// The fabric, from the first portal or login on.
     private(set) var context: FabricContext?
     private var nexuses: [NexusKey: NexusRecord] = [:]
@@ -17,8 +18,9 @@ final class ReactorPort: @unchecked Sendable {
     private var stopTimer: TimerName?
     private(set) var channels = 0
 
-    init(reactor: Reactor, server: SRPServer) {
+    init(reactor: Reactor, counters: PortCounters, server: SRPServer) {
         self.reactor = reactor
+        self.counters = counters
         self.server = server
     }
 
@@ -47,7 +49,7 @@ final class ReactorPort: @unchecked Sendable {
             }
             try accept(admitted, domain, buffers)
         } catch {
-            server.refuse(admitted.request, admitted.login, .insufficientResources)
+            server.refuse(admitted.request, admitted.login, .insufficientResources, counters)
             server.registry.withLock { registry in
                 registry.endConnecting()
                 registry.removeChannel(admitted.key)
@@ -70,7 +72,7 @@ final class ReactorPort: @unchecked Sendable {
         nexuses[admitted.key] = record
         let session = record.session ?? Session(admitted, port: self, record: record)
         record.session = session
-        server.counters.countBuffers(buffers.length)
+        counters.countBuffers(buffers.length)
         channels += 1
         session.join(channel)
         channel.begin(pair, session, admitted, result)
@@ -78,6 +80,15 @@ final class ReactorPort: @unchecked Sendable {
 
     /// The sessions that have not ended.
     var sessions: [Session] { nexuses.values.compactMap(\.session) }
+
+    /// Ends the channels whose initiators may not use their target ports, or not so, any more.
+    func reviewAccess() {
+        for session in sessions {
+            for channel in session.channels where channel.isServing && !channel.mayStay(server.targets) {
+                channel.logOut(.unspecified)
+            }
+        }
+    }
 
     // MARK: Ends
 
@@ -96,8 +107,8 @@ final class ReactorPort: @unchecked Sendable {
     /// A channel is gone.
     func channelEnded(_ channel: Channel, bufferLength: Int) {
         channels -= 1
-        server.counters.countBuffers(-bufferLength)
-        server.registry.withLock { $0.removeChannel(channel.key) }
+        counters.countBuffers(-bufferLength)
+        server.registry.withLock { $0.removeChannel(channel) }
         finishStopping()
     }
 

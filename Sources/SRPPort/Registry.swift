@@ -24,6 +24,9 @@ struct Registry {
     /// One for each reactor; none when the server has stopped.
     var ports: [ReactorPort] = []
     var listeners: [SRPPortal] = []
+    /// The channels by their numbers, and what is shown of them.
+    private(set) var channels: [UInt64: (channel: Channel, summary: SRPChannelSummary)] = [:]
+    private var lastNumber: UInt64 = 0
     private(set) var channelCount = 0
     private(set) var connectingCount = 0
     private var nexuses: [NexusKey: Entry] = [:]
@@ -72,7 +75,20 @@ struct Registry {
     /// A channel is established, or has ended before.
     mutating func endConnecting() { connectingCount -= 1 }
 
+    /// Enters a channel, with what `summary` says of it for its number, which is returned.
+    mutating func show(_ channel: Channel, _ summary: (UInt64) -> SRPChannelSummary) -> UInt64 {
+        lastNumber += 1
+        channels[lastNumber] = (channel, summary(lastNumber))
+        return lastNumber
+    }
+
     /// A channel is gone.
+    mutating func removeChannel(_ channel: Channel) {
+        channels[channel.number] = nil
+        removeChannel(channel.key)
+    }
+
+    /// A channel that has been counted is gone, or has not come about.
     mutating func removeChannel(_ key: NexusKey) {
         guard let entry = nexuses[key] else { return }
         channelCount -= 1

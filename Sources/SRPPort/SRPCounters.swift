@@ -1,9 +1,23 @@
-public import Platform
-public import SRP
 internal import Synchronization
 
-/// What an `SRPServer` has counted; any thread.
-public final class SRPCounters: Sendable {
+/// What an `SRPServer` has counted until now.
+public struct SRPCounters: Sendable, Equatable {
+    /// Logins that were accepted, whatever became of the connection.
+    public internal(set) var acceptedLogins = 0
+    /// Logins that were rejected.
+    public internal(set) var refusedLogins = 0
+    /// Commands that were answered.
+    public internal(set) var commands = 0
+    /// Bytes written into the memory of initiators.
+    public internal(set) var sentBytes = 0
+    /// Bytes read from there, and immediate data.
+    public internal(set) var receivedBytes = 0
+    /// Bytes of registered memory that channels hold for information units now.
+    public internal(set) var bufferBytes = 0
+}
+
+/// What one reactor counts; readable on any thread.
+final class PortCounters: Sendable {
     private let accepted = Atomic<Int>(0)
     private let refused = Atomic<Int>(0)
     private let commandSum = Atomic<Int>(0)
@@ -11,47 +25,25 @@ public final class SRPCounters: Sendable {
     private let receivedSum = Atomic<Int>(0)
     private let channelBytes = Atomic<Int>(0)
 
-    init() {}
+    // One thread counts: a load and a store do.
+    private func add(_ change: Int, to counter: borrowing Atomic<Int>) {
+        counter.store(counter.load(ordering: .relaxed) &+ change, ordering: .relaxed)
+    }
 
-    /// Logins that were accepted, whatever became of the connection.
-    public var acceptedLogins: Int { accepted.load(ordering: .relaxed) }
-    /// Logins that were rejected.
-    public var refusedLogins: Int { refused.load(ordering: .relaxed) }
-    /// Commands that were answered.
-    public var commands: Int { commandSum.load(ordering: .relaxed) }
-    /// Bytes written into the memory of initiators.
-    public var sentBytes: Int { sentSum.load(ordering: .relaxed) }
-    /// Bytes read from there, and immediate data.
-    public var receivedBytes: Int { receivedSum.load(ordering: .relaxed) }
-    /// Bytes of registered memory that channels hold for information units now.
-    public var bufferBytes: Int { channelBytes.load(ordering: .relaxed) }
+    func countAcceptedLogin() { add(1, to: accepted) }
+    func countRefusedLogin() { add(1, to: refused) }
+    func countCommand() { add(1, to: commandSum) }
+    func count(sent: Int) { add(sent, to: sentSum) }
+    func count(received: Int) { add(received, to: receivedSum) }
+    func countBuffers(_ change: Int) { add(change, to: channelBytes) }
 
-    func countAcceptedLogin() { accepted.add(1, ordering: .relaxed) }
-    func countRefusedLogin() { refused.add(1, ordering: .relaxed) }
-    func countCommand() { commandSum.add(1, ordering: .relaxed) }
-    func count(sent: Int) { sentSum.add(sent, ordering: .relaxed) }
-    func count(received: Int) { receivedSum.add(received, ordering: .relaxed) }
-    func countBuffers(_ change: Int) { channelBytes.add(change, ordering: .relaxed) }
-}
-
-/// A login that was rejected: by whom, to what and why.
-public struct SRPRefusedLogin: Hashable, Sendable {
-    /// Why.
-    public let reason: SRPLoginRejectReason
-    /// Who the initiator says it is; nil when its login could not be read.
-    public let initiatorPort: SRPPortIdentifier?
-    /// What it asked for.
-    public let targetPort: SRPPortIdentifier?
-    /// The initiator's address.
-    public let peerAddress: SocketAddress?
-
-    public init(
-        reason: SRPLoginRejectReason, initiatorPort: SRPPortIdentifier?, targetPort: SRPPortIdentifier?,
-        peerAddress: SocketAddress?
-    ) {
-        self.reason = reason
-        self.initiatorPort = initiatorPort
-        self.targetPort = targetPort
-        self.peerAddress = peerAddress
+    /// Adds what was counted.
+    func add(to counters: inout SRPCounters) {
+        counters.acceptedLogins += accepted.load(ordering: .relaxed)
+        counters.refusedLogins += refused.load(ordering: .relaxed)
+        counters.commands += commandSum.load(ordering: .relaxed)
+        counters.sentBytes += sentSum.load(ordering: .relaxed)
+        counters.receivedBytes += receivedSum.load(ordering: .relaxed)
+        counters.bufferBytes += channelBytes.load(ordering: .relaxed)
     }
 }

@@ -66,7 +66,8 @@ extension SRPPortal: ListenerHandler {
         case .refused(let reason): refuse(request, login, reason)
         case .admitted(let destination):
             let admitted = AdmittedLogin(
-                request: request, login: login, key: key, targetPort: targetPort, logicalUnits: logicalUnits,
+                request: request, login: login, access: access, key: key, targetPort: targetPort,
+                logicalUnits: logicalUnits,
                 immediateDataOffset: offer.immediateDataOffset(of: login))
             server.run(on: destination.reactor) { destination.accept(admitted) }
         }
@@ -78,13 +79,16 @@ extension SRPPortal: ListenerHandler {
     }
 
     private func refuse(_ request: ConnectionRequest, _ login: SRPLoginRequest?, _ reason: SRPLoginRejectReason) {
-        server.refuse(request, login, reason)
+        server.refuse(request, login, reason, port.counters)
     }
 }
 
 extension SRPServer {
     /// Rejects a login with SRP_LOGIN_REJ.
-    func refuse(_ request: ConnectionRequest, _ login: SRPLoginRequest?, _ reason: SRPLoginRejectReason) {
+    func refuse(
+        _ request: ConnectionRequest, _ login: SRPLoginRequest?, _ reason: SRPLoginRejectReason,
+        _ counters: PortCounters
+    ) {
         let privateData = request.parameters.privateData
         // The tag comes first, in whatever is behind it.
         let tag = login?.tag ?? (privateData.count >= 8 ? privateData.rawSpan.loadBE64(at: 0) : 0)
@@ -110,6 +114,7 @@ extension SRPInformationUnit {
 struct AdmittedLogin: Sendable {
     let request: ConnectionRequest
     let login: SRPLoginRequest
+    let access: SRPAccessRequest
     let key: NexusKey
     let targetPort: SRPTargetPort
     let logicalUnits: LogicalUnitMap?

@@ -10,8 +10,7 @@ internal import TargetCore
 public final class SRPServer: Sendable {
     /// What one peer, or all of them, may make the server hold.
     public let limits: SRPPortLimits
-    /// What it has counted.
-    public let counters = SRPCounters()
+    private let portCounters: [PortCounters]
     let provider: any FabricProvider
     let targets: any SRPTargets
     let loginRefused: @Sendable (SRPRefusedLogin) -> Void
@@ -43,8 +42,17 @@ public final class SRPServer: Sendable {
         self.limits = limits
         self.isPolledByHand = isPolledByHand
         self.loginRefused = loginRefused
-        let ports = reactors.map { ReactorPort(reactor: $0, server: self) }
+        let counters = reactors.map { _ in PortCounters() }
+        portCounters = counters
+        let ports = zip(reactors, counters).map { ReactorPort(reactor: $0, counters: $1, server: self) }
         registry.withLock { $0.ports = ports }
+    }
+
+    /// What it has counted, on all reactors.
+    public var counters: SRPCounters {
+        var counters = SRPCounters()
+        for port in portCounters { port.add(to: &counters) }
+        return counters
     }
 
     // MARK: Portals
@@ -79,6 +87,23 @@ public final class SRPServer: Sendable {
             return portals
         }
         for portal in portals { run(on: portal.port.reactor) { portal.close() } }
+    }
+
+    /// The channels that are accepted and not closed, by their numbers.
+    public func channels() -> [SRPChannelSummary] {
+        registry.withLock { $0.channels.values.map(\.summary).sorted { $0.number < $1.number } }
+    }
+
+    /// Ends the channel of that number with SRP_T_LOGOUT; false when there is none.
+    public func closeChannel(_ number: UInt64) -> Bool {
+        guard let channel = registry.withLock({ $0.channels[number]?.channel }) else { return false }
+        run(on: channel.port.reactor) { channel.logOut(.unspecified) }
+        return true
+    }
+
+    /// Asks `SRPTargets` again about each channel, and ends those that it would not let in as they are now.
+    public func reviewAccess() {
+        for port in registry.withLock({ $0.ports }) { run(on: port.reactor) { port.reviewAccess() } }
     }
 
     /// The number of channels that are accepted and not closed.

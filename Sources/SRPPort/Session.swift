@@ -11,6 +11,8 @@ final class Session: @unchecked Sendable {
     /// Channels, with those that are closed and have commands with the devices.
     private(set) var channels: [Channel] = []
     private(set) var nexus: ITNexus?
+    /// Counts the commands as the devices see them.
+    let commandCounters = CommandCounters()
     private(set) var isEnded = false
     /// Functions whose answers wait for what was on its way when they were complete.
     var fences: [FunctionFence] = []
@@ -23,6 +25,7 @@ final class Session: @unchecked Sendable {
         nexus = ITNexus(
             initiatorPort: InitiatorPort(key.initiatorPort), targetPort: targetPort.scsiPort,
             target: targetPort.target, logicalUnits: admitted.logicalUnits, reactor: port.reactor, port: self,
+            counters: commandCounters,
             owner: NexusOwner(key.initiatorPort, from: admitted.request.addresses.peer),
             knownTargetPorts: { targets.knownTargetPorts(of: targetPort) })
     }

@@ -156,6 +156,64 @@ struct LoginTests {
         }
     }
 
+    /// A table of targets that refuses one initiator port.
+    private final class Selective: SRPTargets {
+        let table: SRPTargetTable
+        let refused = Lock<SRPPortIdentifier?>(nil)
+
+        init(_ table: SRPTargetTable) { self.table = table }
+
+        func targetPort(_ identifier: SRPPortIdentifier, portal: UInt16) -> SRPTargetPort? {
+            table.targetPort(identifier, portal: portal)
+        }
+
+        func access(_ request: SRPAccessRequest, to port: SRPTargetPort) -> SRPAccess {
+            request.initiatorPort == refused.withLock { $0 } ? .refused(.noNexus) : .granted()
+        }
+
+        func knownTargetPorts(of port: SRPTargetPort) -> [TargetPort] { table.knownTargetPorts(of: port) }
+    }
+
+    @Test("Access is asked at login, and again when it has changed; what is shown of channels")
+    func access() throws {
+        try onReactor {
+            let table = SRPTargetTable()
+            let selective = Selective(table)
+            let fixture = try PortFixture(targets: selective)
+            table.add(
+                SRPTargetPort(
+                    identifier: PortFixture.targetPort, target: fixture.target, relativeIdentifier: 7,
+                    groupIdentifier: 1))
+            let first = try fixture.loggedIn(1)
+            let second = try fixture.loggedIn(2)
+            let shown = fixture.server.channels()
+            #expect(shown.map(\.initiatorPort) == [first.identifier, second.identifier])
+            #expect(shown[0].deviceName == "loop0" && shown[0].requestLimit == 64 && shown[0].portal == 1)
+            #expect(shown.reduce(0) { $0 + $1.bufferBytes } == fixture.server.counters.bufferBytes)
+            #expect(shown[0].peerAddress?.host == "127.0.0.2")
+            fixture.server.reviewAccess()
+            fixture.settle()
+            #expect(first.closed == nil && second.closed == nil)
+            selective.refused.withLock { $0 = first.identifier }
+            fixture.server.reviewAccess()
+            fixture.settle()
+            #expect(first.logout == .unspecified && first.closed == .peer && second.closed == nil)
+            let again = try fixture.initiator(1)
+            try again.logIn()
+            #expect(again.outcome == Self.reject(.noNexus))
+            #expect(shown.map(\.number) == [1, 2] && !fixture.server.closeChannel(1))
+            let third = try fixture.loggedIn(3)
+            #expect(fixture.server.closeChannel(3))
+            fixture.settle()
+            #expect(third.logout == .unspecified && third.closed == .peer)
+            table.remove(PortFixture.targetPort)
+            fixture.server.reviewAccess()
+            fixture.settle()
+            #expect(second.closed == .peer && fixture.server.channels().isEmpty)
+            fixture.finish()
+        }
+    }
+
     @Test("An initiator that logs out, and one that leaves without a word")
     func logout() throws {
         try onReactor {
