@@ -57,8 +57,9 @@ public final class SRPServer: Sendable {
 
     // MARK: Portals
 
-    /// Listens on `address`, which may be a wildcard, on the reactor of that position (counted round and round); `completion` is called there
-    /// with the address that has the port that was chosen for 0. `tag` is the portal's name for `SRPTargets`.
+    /// Listens on `address`, which may be a wildcard, on the reactor of that position, counted round and round.
+    /// `completion` is called there with the address that has the port that was chosen for 0. `tag` is the portal's
+    /// name for `SRPTargets`.
     public func addPortal(
         _ address: SocketAddress, tag: UInt16, reactor position: Int = 0,
         completion: @escaping @Sendable (Result<SocketAddress?, FabricError>) -> Void
