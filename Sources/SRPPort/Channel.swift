@@ -83,9 +83,7 @@ final class Channel: @unchecked Sendable {
         self.buffers = buffers
         sizes = buffers.sizes
         let login = admitted.login
-        rules = SRPCommandRules(
-            bufferFormats: login.bufferFormats.isEmpty ? .direct : .all,
-            immediateDataOffset: admitted.immediateDataOffset)
+        rules = SRPCommandRules(immediateDataOffset: admitted.immediateDataOffset)
         solicitsLogout = login.solicitsLogout
         solicitsCreditRequests = login.solicitsCreditRequests
         places = (0..<sizes.targetUnits).map { AnswerPlace(index: $0) }

@@ -76,6 +76,7 @@ extension SRPPortal: ListenerHandler {
     func listenerEnded(_ listener: FabricListener) {
         self.listener = nil
         server.registry.withLock { registry in registry.listeners.removeAll { $0 === self } }
+        server.portalEnded(tag)
     }
 
     private func refuse(_ request: ConnectionRequest, _ login: SRPLoginRequest?, _ reason: SRPLoginRejectReason) {

@@ -14,25 +14,29 @@ public final class SRPServer: Sendable {
     let provider: any FabricProvider
     let targets: any SRPTargets
     let loginRefused: @Sendable (SRPRefusedLogin) -> Void
+    let portalEnded: @Sendable (UInt16) -> Void
     let registry = Lock(Registry())
     /// Fabrics are polled by whoever calls `poll`, not by their reactors.
     let isPolledByHand: Bool
 
     /// A server of `targets` on `reactors` (at least one), with no portal yet. `loginRefused` is told of logins that
-    /// are rejected, on reactors, and answers at once.
+    /// are rejected, and `portalEnded` of the tags of portals whose device has gone, both on reactors; they answer at
+    /// once.
     public convenience init(
         reactors: [Reactor], provider: any FabricProvider, targets: any SRPTargets,
         limits: SRPPortLimits = SRPPortLimits(),
-        loginRefused: @escaping @Sendable (SRPRefusedLogin) -> Void = { _ in }
+        loginRefused: @escaping @Sendable (SRPRefusedLogin) -> Void = { _ in },
+        portalEnded: @escaping @Sendable (UInt16) -> Void = { _ in }
     ) {
         self.init(
             reactors: reactors, provider: provider, targets: targets, limits: limits, isPolledByHand: false,
-            loginRefused: loginRefused)
+            loginRefused: loginRefused, portalEnded: portalEnded)
     }
 
     init(
         reactors: [Reactor], provider: any FabricProvider, targets: any SRPTargets, limits: SRPPortLimits,
-        isPolledByHand: Bool, loginRefused: @escaping @Sendable (SRPRefusedLogin) -> Void
+        isPolledByHand: Bool, loginRefused: @escaping @Sendable (SRPRefusedLogin) -> Void,
+        portalEnded: @escaping @Sendable (UInt16) -> Void
     ) {
         precondition(!reactors.isEmpty, "a server needs a reactor")
         precondition((1...Channel.maximumRequestLimit).contains(limits.requestLimit), "too many requests of a channel")
@@ -42,6 +46,7 @@ public final class SRPServer: Sendable {
         self.limits = limits
         self.isPolledByHand = isPolledByHand
         self.loginRefused = loginRefused
+        self.portalEnded = portalEnded
         let counters = reactors.map { _ in PortCounters() }
         portCounters = counters
         let ports = zip(reactors, counters).map { ReactorPort(reactor: $0, counters: $1, server: self) }

@@ -212,9 +212,34 @@ struct ErrorTests {
                 fixture.settle()
                 #expect(initiator.closed != nil)
                 #expect(fixture.server.channelCount == 0)
+                #expect(fixture.endedPortals == [1])
                 fixture.device.letGo()
                 fixture.finish()
             }
+        }
+    }
+
+    @Test("An initiator that has no receives takes nothing from others, and is closed in time")
+    func notReady() throws {
+        try onReactor {
+            var setup = PortSetup()
+            setup.reactorCount = 1
+            setup.limits.logoutDuration = .milliseconds(30)
+            let fixture = try PortFixture(setup)
+            let witness = try fixture.loggedIn(2)
+            let mute = try TestInitiator(fixture, number: 1)
+            mute.postsReceives = false
+            try mute.logIn()
+            for area in 0..<60 { mute.submit(.read(area, 8, .partial(4, 1))) }
+            fixture.settle()
+            #expect(mute.answers.isEmpty && mute.closed == nil)
+            for _ in 0..<10 { #expect(witness.run(.read(0, 64))?.status == .good) }
+            let number = fixture.server.channels().first { $0.initiatorPort == mute.identifier }?.number ?? 0
+            #expect(fixture.server.closeChannel(number))
+            for _ in 0..<20 where mute.closed == nil { fixture.settle() }
+            #expect(mute.closed != nil && mute.logout == nil)
+            #expect(witness.run(.read(0, 64))?.status == .good)
+            fixture.finish()
         }
     }
 }

@@ -86,6 +86,11 @@ struct LoginTests {
                 #expect(reject.reason == .unspecified)
                 #expect(reject.tag == (privateData.isEmpty ? 0 : UInt64.max))
             }
+            let readless = try fixture.initiator()
+            readless.parameters.responderResources = 0
+            try readless.logIn { $0.targetPort = PortFixture.targetPort }
+            #expect(readless.outcome == Self.reject(.insufficientResources))
+            #expect(fixture.server.channelCount == 0)
             #expect(try outcome { $0.maximumLength = 64 } == .accepted)
             fixture.finish()
         }

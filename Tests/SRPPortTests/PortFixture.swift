@@ -23,6 +23,8 @@ struct PortSetup {
     var limits = SRPPortLimits()
     /// The capacity of the disk, in blocks of 512 bytes.
     var blockCount = 4096
+    /// The disk is a serial unit of the server's first reactor.
+    var isSerial = false
     /// The reactors of the server, which poll by themselves; none when the test polls.
     var reactorCount = 0
 }
@@ -57,7 +59,8 @@ final class PortFixture {
         let loop = LoopbackDevice(
             name: "loop0", transport: setup.transport, limits: setup.deviceLimits, hosts: ["127.0.0.1", "127.0.0.2"])
         fabric = LoopbackFabric(devices: [loop], pace: setup.pace)
-        device = MemoryDevice(blockCount: setup.blockCount)
+        device = MemoryDevice(
+            blockCount: setup.blockCount, homeReactor: setup.isSerial ? serverReactors[0] : nil)
         unit = LogicalUnit(device)
         target = Target(name: "iqn.2026-11.dev.carousel:memory", alias: "memory", homeReactor: nil)
         target.map(unit, at: 0)
@@ -68,7 +71,8 @@ final class PortFixture {
         server = SRPServer(
             reactors: serverReactors.isEmpty ? [reactor] : serverReactors, provider: fabric,
             targets: targets ?? table, limits: setup.limits, isPolledByHand: serverReactors.isEmpty,
-            loginRefused: { refusal in refused.list.withLock { $0.append(refusal) } })
+            loginRefused: { refusal in refused.list.withLock { $0.append(refusal) } },
+            portalEnded: { tag in refused.endedPortals.withLock { $0.append(tag) } })
         serverPort = server.registry.withLock { $0.ports[0] }
         initiators = try FabricContext(provider: fabric, reactor: nil)
         let result = Lock<Result<SocketAddress?, FabricError>?>(nil)
@@ -82,8 +86,11 @@ final class PortFixture {
 
     private final class Refusals: Sendable {
         let list = Lock<[SRPRefusedLogin]>([])
+        let endedPortals = Lock<[UInt16]>([])
     }
 
+    /// Portals whose end the server has told of.
+    var endedPortals: [UInt16] { refused.endedPortals.withLock { $0 } }
     /// Logins that the server has told of.
     var refusedLogins: [SRPRefusedLogin] { refused.list.withLock { $0 } }
     /// The channels of the server.

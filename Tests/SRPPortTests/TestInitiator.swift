@@ -46,6 +46,8 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
     private(set) var solicited = 0
     /// The order in which answers came.
     private(set) var order: [UInt64] = []
+    /// Has receives for what the target sends.
+    var postsReceives = true
     /// Does not answer SRP_CRED_REQ.
     var ignoresCreditRequests = false
     private var nextTag: UInt64 = 1
@@ -139,7 +141,7 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
     // MARK: Messages
 
     private func postReceive(_ index: Int) {
-        guard let pair, let memory else { return }
+        guard postsReceives, let pair, let memory else { return }
         _ = pair.receive(memory.entry(index * Self.answerLength, Self.answerLength), id: UInt64(index))
     }
 

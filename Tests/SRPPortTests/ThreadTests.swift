@@ -63,6 +63,43 @@ struct ThreadTests {
         }
     }
 
+    @Test("A serial unit of another reactor: data by the relay, functions, and an end with commands there")
+    func relayed() throws {
+        try onReactor {
+            let fixture = try PortFixture(setup { $0.isSerial = true })
+            let initiators = try (UInt64(1)...2).map { try fixture.loggedIn($0) }
+            #expect(Set(fixture.target.nexuses.map { $0.reactor.index }).count == 2)
+            var random = SeededRandom(seed: 3)
+            for (number, initiator) in initiators.enumerated() {
+                for form in [BufferForm.direct, .partial(4, 1), .immediate] {
+                    let data = random.bytes(16 * 512)
+                    #expect(initiator.run(.write(number * 32, data, form))?.status == .good)
+                    let read = TestCommand.read(number * 32, 16, .complete(3))
+                    #expect(initiator.run(read)?.status == .good)
+                    let isSame = initiator.data(read, count: data.count) == data
+                    #expect(isSame)
+                }
+            }
+            for initiator in initiators {
+                let waits = [initiator.submit(.wait), initiator.submit(.wait)]
+                fixture.settle()
+                let tags = waits.map { initiator.manage(.abortTask, task: $0) }
+                fixture.settle()
+                fixture.letGo()
+                fixture.settle()
+                fixture.letGo()
+                fixture.settle()
+                #expect(tags.allSatisfy { initiator.answers[$0]?.response.responseCode == .complete })
+                #expect(waits.allSatisfy { initiator.answers[$0] == nil })
+                #expect(initiator.credits == initiator.limit)
+                initiator.submit(.wait)
+                initiator.submit(.write(0, [UInt8](repeating: 0, count: 4096), .partial(4, 1)))
+            }
+            fixture.settle()
+            fixture.finish()
+        }
+    }
+
     @Test("A silent initiator is asked, and logged out when it does not answer")
     func silence() throws {
         try onReactor {
