@@ -73,6 +73,8 @@ extension Channel {
         let isDescriptorFormat = slot.task.nexus?.logicalUnit.usesDescriptorSense ?? false
         if slot.responseCode == nil, slot.failure == nil { port.counters.count(sent: slot.cursor.total) }
         place.data.lease = slot.task.dataIn.lease.take()
+        place.reserved = slot.reserved
+        slot.reserved = 0
         postedAnswers += 1
         // Its own credit, and those of requests without an answer.
         release(slot)
@@ -122,6 +124,8 @@ extension Channel {
     /// A response, and all that was posted before it, has ended.
     func answerEnded(_ place: AnswerPlace) {
         place.data.lease = nil
+        reserved -= place.reserved
+        place.reserved = 0
         freePlaces.append(place.index)
         endedAnswers += 1
         if let session, !session.fences.isEmpty { session.advanceFences() }

@@ -78,9 +78,37 @@ extension Channel {
             command.cdb, logicalUnitNumber: command.logicalUnitNumber, attribute: command.taskAttribute,
             expectedDataInLength: Int(command.dataIn.dataLength),
             expectedDataOutLength: Int(command.dataOut.dataLength))
+        guard held.isEmpty, hasRoom(for: slot) else {
+            slot.phase = .held
+            return held.append(slot, of: slots)
+        }
+        submit(slot)
+    }
+
+    private func submit(_ slot: CommandSlot) {
         guard let session, let nexus = session.nexus else { return release(slot) }
+        slot.phase = .device
+        slot.reserved = slot.longestDataIn
+        reserved += slot.reserved
         if session.record.hasOccupiedUnits, mustWait(slot, nexus, session.record) { return refuse(slot, .occupied) }
         nexus.submit(slot.task)
+    }
+
+    /// Whether the Data-In of a command may be on its way beside that of the others.
+    private func hasRoom(for slot: CommandSlot) -> Bool {
+        guard reserved > 0 else { return true }
+        let (limits, pool) = (port.server.limits, port.reactor.pool)
+        let share = max(limits.assuredDataIn, (pool.limit - pool.leasedBytes) / 2)
+        return reserved + slot.longestDataIn <= min(limits.dataInBacklog, share)
+    }
+
+    /// Gives commands that were held to their logical units.
+    func submitHeld() {
+        while state == .serving, !held.isEmpty, hasRoom(for: slots[held.first]) {
+            let slot = slots[held.first]
+            held.removeFirst(of: slots)
+            submit(slot)
+        }
     }
 
     /// Sets memory for a table aside that is not all in the information unit: now, because a command that has been
@@ -127,7 +155,7 @@ extension Channel {
     }
 
     /// SRP_I_LOGOUT: disconnects.
-    private func leave() {
+    func leave() {
         guard isServing else { return }
         stopServing()
         pair?.close()

@@ -9,6 +9,7 @@ extension Channel {
         slot.phase = .function
         guard let function = request.function else { return answerFunction(slot, .functionNotSupported) }
         guard let session, let nexus = session.nexus else { return release(slot) }
+        if withdrawHeld(function, request, session, nexus) { return functionEnded(slot, .complete) }
         let reference = function == .abortTask ? session.task(withTag: request.managedTag, on: self) : nil
         slot.useCount &+= 1
         let (index, use) = (slot.index, slot.useCount)
@@ -18,6 +19,28 @@ extension Channel {
             let slot = slots[index]
             if slot.phase == .function, slot.useCount == use { functionEnded(slot, response) }
         }
+    }
+
+    /// Ends the commands of a function that wait in their channels; whether that is all that it is for.
+    private func withdrawHeld(
+        _ function: TaskManagementFunction, _ request: SRPTaskManagement, _ session: Session, _ nexus: ITNexus
+    ) -> Bool {
+        let number = request.logicalUnitNumber
+        guard function != .clearACA, session.channels.contains(where: { !$0.held.isEmpty }),
+            nexus.unitNexus(number) != nil
+        else { return false }
+        let isAbortTask = function == .abortTask
+        for channel in [self] + session.channels.filter({ $0 !== self }) {
+            for slot in channel.slots where slot.phase == .held && slot.header.logicalUnitNumber.number == number.number
+            {
+                guard !isAbortTask || slot.header.tag == request.managedTag else { continue }
+                channel.held.remove(slot, of: channel.slots)
+                channel.release(slot)
+                if isAbortTask { return true }
+            }
+            if channel !== self { channel.pump() }
+        }
+        return false
     }
 
     /// The devices have done it. The answer follows what is still on its way to or from the initiator, which may use
@@ -75,7 +98,7 @@ final class FunctionFence {
 
     private func isOnItsWay(_ slot: CommandSlot, _ other: Channel) -> Bool {
         switch slot.phase {
-        case .free, .device, .function: false
+        case .free, .held, .device, .function: false
         case .draining: true
         case .reading: slot.goal == .inTable
         case .answering: true

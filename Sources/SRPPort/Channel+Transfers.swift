@@ -73,6 +73,7 @@ extension Channel: TaskPort {
             mustPumpAgain = false
             postReads()
             postAnswers()
+            submitHeld()
         } while mustPumpAgain
         isPumping = false
         requestCredits()

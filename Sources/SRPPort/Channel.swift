@@ -10,7 +10,7 @@ internal import TargetCore
 /// Everything happens on the reactor of its session. The other files that begin with `Channel` hold its parts by topic.
 final class Channel: @unchecked Sendable {
     /// The highest REQUEST LIMIT that can be chosen.
-    static let maximumRequestLimit = 4096
+    static let maximumRequestLimit = 1024
 
     /// How far it is.
     enum State {
@@ -60,6 +60,15 @@ final class Channel: @unchecked Sendable {
     var hasHeard = false
     /// The initiator was asked for an answer and has sent nothing since.
     private var isAsked = false
+
+    /// Commands that wait for others' Data-In to go, in their order.
+    var held = SlotList()
+    /// Bytes of Data-In that commands with the devices, and answers on their way, may have.
+    var reserved = 0
+    /// How many responses had ended at the last look.
+    private var lookedAnswers = 0
+    /// Looks since then with responses on their way.
+    private var stuckLooks = 0
 
     // Transfers.
     var readers = SlotList()
@@ -186,6 +195,10 @@ final class Channel: @unchecked Sendable {
     /// Asks a silent initiator for an answer, and logs out one that has not given it.
     func lookAfter() {
         guard state == .serving else { return }
+        stuckLooks = endedAnswers == lookedAnswers && postedAnswers > endedAnswers ? stuckLooks + 1 : 0
+        lookedAnswers = endedAnswers
+        // It has no receives: SRP_T_LOGOUT would not come through either.
+        if stuckLooks > 2 { return leave() }
         if !hasHeard {
             guard !isAsked else { return logOut(.inactive) }
             isAsked = true
@@ -212,6 +225,7 @@ final class Channel: @unchecked Sendable {
         if wasConnecting { endConnecting() }
         readers.removeAll()
         answers.removeAll()
+        held.removeAll()
         outstandingReads = 0
         for place in places { place.data.lease = nil }
         for slot in slots where slot.phase != .free {
@@ -266,6 +280,8 @@ final class Channel: @unchecked Sendable {
             slot.occupiedUnit = nil
             session?.record.letGo(of: unit)
         }
+        reserved -= slot.reserved
+        slot.reserved = 0
         slot.end()
         busySlots -= 1
         untoldCredits += 1
@@ -352,6 +368,8 @@ struct WorkID {
 final class AnswerPlace {
     let index: Int
     let data = LeasePlace()
+    /// The bytes that they count for in the channel's backlog.
+    var reserved = 0
 
     init(index: Int) {
         self.index = index

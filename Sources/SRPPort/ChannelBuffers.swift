@@ -31,6 +31,8 @@ struct ChannelSizes {
     var receives: Int { requestLimit + SRPPortLimits.spareReceives }
     /// How many information units may be on their way to the initiator: responses, SRP_CRED_REQ and SRP_T_LOGOUT.
     var targetUnits: Int { requestLimit + SRPPortLimits.reservedSends }
+    /// The bytes of memory for all information units.
+    var bufferLength: Int { receives * stride + targetUnits * SRPPortLimits.targetUnitStride }
     /// The bytes between two received information units in memory.
     var stride: Int { (maximumLength + 63) & ~63 }
 }

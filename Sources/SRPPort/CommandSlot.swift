@@ -39,6 +39,8 @@ final class CommandSlot {
     enum Phase {
         /// The receive is posted, or the channel is over.
         case free
+        /// The command waits until Data-In of commands before it has gone.
+        case held
         /// The logical unit has the command.
         case device
         /// RDMA Reads bring its table or its Data-Out, or wait for their turn.
@@ -91,6 +93,8 @@ final class CommandSlot {
     var useCount: UInt32 = 0
     /// The Data-In before it is cut to the initiator's buffer.
     var dataInLength = 0
+    /// The bytes that it counts for in the channel's backlog of Data-In.
+    var reserved = 0
     /// It has ended with its session, whose nexus record counts it.
     var occupiedUnit: LogicalUnit?
     /// Functions whose answers wait for the end of this request.
@@ -102,6 +106,9 @@ final class CommandSlot {
         self.index = index
         self.task = task
     }
+
+    /// How much Data-In the command may have at most, in bytes.
+    var longestDataIn: Int { min(Int(dataIn.dataLength), BufferPool.maximumLeaseLength) }
 
     /// Ends the use.
     func end() {

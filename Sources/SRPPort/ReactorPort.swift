@@ -17,6 +17,8 @@ final class ReactorPort: @unchecked Sendable {
     private var whenStopped: (() -> Void)?
     private var stopTimer: TimerName?
     private(set) var channels = 0
+    /// What they hold for information units.
+    private var bufferBytes = 0
 
     init(reactor: Reactor, counters: PortCounters, server: SRPServer) {
         self.reactor = reactor
@@ -44,7 +46,9 @@ final class ReactorPort: @unchecked Sendable {
             }
             let domain = try open().domain(on: device)
             let arena = try domain.register(reactor.pool, access: device.readSinkAccess)
-            guard let buffers = ChannelBuffers(sizes, pool: reactor.pool, arena: arena) else {
+            guard bufferBytes + sizes.bufferLength <= reactor.pool.limit / SRPPortLimits.poolShare,
+                let buffers = ChannelBuffers(sizes, pool: reactor.pool, arena: arena)
+            else {
                 throw .limitReached("buffers of a reactor")
             }
             try accept(admitted, domain, buffers)
@@ -73,6 +77,7 @@ final class ReactorPort: @unchecked Sendable {
         let session = record.session ?? Session(admitted, port: self, record: record)
         record.session = session
         counters.countBuffers(buffers.length)
+        bufferBytes += buffers.length
         channels += 1
         session.join(channel)
         channel.begin(pair, session, admitted, result)
@@ -108,6 +113,7 @@ final class ReactorPort: @unchecked Sendable {
     func channelEnded(_ channel: Channel, bufferLength: Int) {
         channels -= 1
         counters.countBuffers(-bufferLength)
+        bufferBytes -= bufferLength
         server.registry.withLock { $0.removeChannel(channel) }
         finishStopping()
     }

@@ -23,10 +23,17 @@ public struct SRPPortLimits: Sendable {
     public var sendQueue = 256
     /// The most RDMA Reads of a channel that are outstanding, if both sides can do as many.
     public var outstandingReads = 16
+    /// Bytes of Data-In that commands of a channel may have on its way at a time; later commands wait. It is less when
+    /// the reactor's pool has less than twice as much left, so that others find buffers however many initiators take
+    /// nothing.
+    public var dataInBacklog = 64 << 20
+    /// Bytes of it that a channel may have in any case.
+    public var assuredDataIn = 64 << 10
     /// How long a peer may take to receive SRP_T_LOGOUT before the connection ends without.
     public var logoutDuration = Duration.seconds(2)
     /// How long an initiator may be silent before SRP_CRED_REQ asks it for an answer, and again before the channel is
-    /// logged out as inactive: a reliable connection does not notice by itself that its peer is gone.
+    /// logged out as inactive: a reliable connection does not notice by itself that its peer is gone. A channel that
+    /// has taken no response for twice as long is closed.
     public var keepAliveInterval = Duration.seconds(30)
     /// Whether an I_T nexus may have several channels.
     public var allowsMultipleChannels = true
@@ -35,6 +42,9 @@ public struct SRPPortLimits: Sendable {
 
     public init() {}
 
+    /// Channels may hold one part in so many of a reactor's pool for information units; further logins are rejected
+    /// with insufficient resources.
+    static let poolShare = 2
     /// Receives beyond those of the request limit: for SRP_CRED_RSP, SRP_I_LOGOUT and one that breaks the limit.
     static let spareReceives = 3
     /// Requests of the send queue that are kept for SRP_CRED_REQ and SRP_T_LOGOUT.

@@ -219,6 +219,57 @@ struct ErrorTests {
         }
     }
 
+    @Test("Initiators that take nothing hold no more than their share, and functions reach what waits")
+    func backlog() throws {
+        try withBench { bench in
+            let (fixture, mutes, witness) = try bench.run {
+                var setup = PortSetup()
+                setup.blockCount = 16384
+                setup.limits.dataInBacklog = 1 << 20
+                let fixture = try PortFixture(setup)
+                let mutes = try (UInt64(3)...6).map { number in
+                    let mute = try TestInitiator(fixture, number: number)
+                    mute.postsReceives = false
+                    try mute.logIn()
+                    return mute
+                }
+                return (fixture, mutes, try fixture.loggedIn(2))
+            }
+            let leased = try bench.run { fixture.reactor.pool.leasedBytes }
+            try bench.run {
+                for mute in mutes {
+                    for area in 0..<60 { mute.submit(.read(area * 200, 150)) }
+                    _ = mute.manage(.abortTaskSet)
+                }
+            }
+            try bench.settle(fixture)
+            try bench.run {
+                #expect(fixture.reactor.pool.leasedBytes - leased <= mutes.count << 20)
+                #expect(fixture.channels.filter { $0.reserved > 0 }.count == mutes.count)
+                // What the functions have found waiting is gone.
+                #expect(fixture.channels.allSatisfy { $0.held.isEmpty })
+                #expect(witness.run(.read(0, 150))?.status == .good)
+                // Of one that takes its answers all are there, in their order.
+                let tags = (0..<60).map { number in
+                    var command = TestCommand.read(number, 150)
+                    command.area = number
+                    return witness.submit(command)
+                }
+                let held = witness.manage(.abortTask, task: tags[59])
+                fixture.settle()
+                #expect(witness.answers[held]?.response.responseCode == .complete)
+                let answered = tags.filter { witness.answers[$0] != nil }
+                #expect(answered.count >= 59 && Array(tags.prefix(59)) == Array(answered.prefix(59)))
+                #expect(witness.credits == witness.limit)
+                for _ in 0..<4 { for channel in fixture.channels { channel.lookAfter() } }
+                fixture.settle()
+                #expect(mutes.allSatisfy { $0.closed != nil })
+                #expect(fixture.channels.allSatisfy { $0.reserved == 0 })
+                fixture.finish()
+            }
+        }
+    }
+
     @Test("An initiator that has no receives takes nothing from others, and is closed in time")
     func notReady() throws {
         try onReactor {
