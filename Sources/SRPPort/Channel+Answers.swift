@@ -12,6 +12,8 @@ extension Channel {
         slot.phase = .answering
         guard slot.failure == nil, let lease = slot.task.dataIn.lease.take() else { return beginAnswer(slot) }
         slot.dataInLength = lease.count
+        slot.reserved = lease.capacity
+        reserved += lease.capacity
         let count = min(lease.count, Int(slot.dataIn.dataLength))
         slot.task.dataIn.lease = consume lease
         guard count > 0, case .indirect(let indirect) = slot.dataIn, !indirect.isListComplete else {

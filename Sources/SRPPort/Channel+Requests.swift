@@ -88,8 +88,6 @@ extension Channel {
     private func submit(_ slot: CommandSlot) {
         guard let session, let nexus = session.nexus else { return release(slot) }
         slot.phase = .device
-        slot.reserved = slot.longestDataIn
-        reserved += slot.reserved
         if session.record.hasOccupiedUnits, mustWait(slot, nexus, session.record) { return refuse(slot, .occupied) }
         nexus.submit(slot.task)
     }

@@ -63,7 +63,7 @@ final class Channel: @unchecked Sendable {
 
     /// Commands that wait for others' Data-In to go, in their order.
     var held = SlotList()
-    /// Bytes of Data-In that commands with the devices, and answers on their way, may have.
+    /// Bytes of buffers with Data-In that is on its way.
     var reserved = 0
     /// How many responses had ended at the last look.
     private var lookedAnswers = 0

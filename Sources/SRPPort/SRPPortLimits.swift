@@ -23,8 +23,8 @@ public struct SRPPortLimits: Sendable {
     public var sendQueue = 256
     /// The most RDMA Reads of a channel that are outstanding, if both sides can do as many.
     public var outstandingReads = 16
-    /// Bytes of Data-In that commands of a channel may have on its way at a time; later commands wait. It is less when
-    /// the reactor's pool has less than twice as much left, so that others find buffers however many initiators take
+    /// Bytes of Data-In that a channel may have on its way at a time; further commands wait then. It is less when the
+    /// reactor's pool has less than twice as much left, so that others find buffers however many initiators take
     /// nothing.
     public var dataInBacklog = 64 << 20
     /// Bytes of it that a channel may have in any case.
