@@ -8,7 +8,7 @@ public struct SRPTargetPort: Sendable {
     public let identifier: SRPPortIdentifier
     /// The target device that the port belongs to.
     public let target: Target
-    /// The port as SCSI has it.
+    /// The port as SCSI has it; its name is a SCSI name string (SPC-5 clause 7.7.6.11).
     public let scsiPort: TargetPort
 
     /// A port of `target`; `relativeIdentifier` is different for each port of it, of whatever transport.
@@ -17,8 +17,10 @@ public struct SRPTargetPort: Sendable {
     ) {
         self.identifier = identifier
         self.target = target
+        // Its 16 bytes are an EUI-64-based identifier: an extension and an EUI-64.
         scsiPort = TargetPort(
-            name: identifier.description, relativeIdentifier: relativeIdentifier, groupIdentifier: groupIdentifier,
+            name: "eui." + identifier.description.dropFirst(2).uppercased(), relativeIdentifier: relativeIdentifier,
+            groupIdentifier: groupIdentifier,
             protocolIdentifier: .srp)
     }
 }

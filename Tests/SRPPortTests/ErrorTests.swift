@@ -122,7 +122,7 @@ struct ErrorTests {
 
     @Test(
         "Information units that are wrong somewhere trap nowhere and leak nothing",
-        arguments: Effort.seeds(40, few: 6))
+        arguments: Effort.seeds(40, few: 3))
     func mutated(seed: UInt64) throws {
         try onReactor {
             let fixture = try PortFixture()
@@ -162,7 +162,7 @@ struct ErrorTests {
     @Test("An initiator that dies at any moment of a transfer leaves nothing", arguments: [true, false], forms)
     func death(isWrite: Bool, form: BufferForm) throws {
         try onReactor {
-            for steps in 0..<60 {
+            for steps in stride(from: 0, to: 60, by: Effort.isFull ? 1 : 3) {
                 var setup = PortSetup()
                 setup.pace = .stepped(seed: UInt64(steps))
                 let fixture = try PortFixture(setup)

@@ -37,6 +37,17 @@ struct LoginTests {
             #expect(nexus.initiatorPort.transportID == initiator.identifier.transportID)
             #expect(nexus.targetPort.relativeIdentifier == 7)
             #expect(nexus.targetPort.protocolIdentifier == .srp)
+            #expect(nexus.targetPort.name == "eui.1122334455667788020000FFFE000001")
+            let standard = TestCommand.inquiry(96)
+            #expect(initiator.run(standard)?.status == .good)
+            let descriptors = initiator.data(standard, count: 74).suffix(16)
+            #expect(stride(from: 58, to: 74, by: 2).contains { descriptors[$0] == 0x09 && descriptors[$0 + 1] == 0x40 })
+            var identification = TestCommand.inquiry(200)
+            identification.cdb[1] = 1
+            identification.cdb[2] = 0x83
+            #expect(initiator.run(identification)?.status == .good)
+            let text = String(decoding: initiator.data(identification, count: 200), as: UTF8.self)
+            #expect(text.contains(nexus.targetPort.name))
             fixture.finish()
         }
     }
