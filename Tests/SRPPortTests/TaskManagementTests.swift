@@ -163,4 +163,43 @@ struct TaskManagementTests {
             if isWrite { #expect(aborted > 0) }
         }
     }
+
+    @Test(
+        "ABORT TASK by another channel waits for what is on its way on the first", arguments: [true, false],
+        [BufferForm.direct, .partial(8, 2)])
+    func underwayElsewhere(isWrite: Bool, form: BufferForm) throws {
+        try onReactor {
+            for steps in stride(from: 0, to: 80, by: Effort.isFull ? 1 : 3) {
+                var setup = PortSetup()
+                setup.pace = .stepped(seed: UInt64(steps))
+                let fixture = try PortFixture(setup)
+                let first = try fixture.loggedIn()
+                let second = try fixture.initiator()
+                try second.logIn { $0.multiChannelAction = .keepOthers }
+                let data = [UInt8](repeating: 9, count: 16 << 10)
+                let tag = first.submit(isWrite ? .write(0, data, form) : .read(0, 32, form), tag: 900)
+                for _ in 0..<steps { Self.work(fixture) }
+                let isThere = fixture.channels.contains { $0.busySlots > 0 }
+                let function = second.manage(.abortTask, task: tag)
+                for _ in 0..<10_000 where second.answers[function] == nil { Self.work(fixture) }
+                if isThere {
+                    #expect(
+                        fixture.channels.allSatisfy {
+                            $0.outstandingReads == 0 && $0.busySlots == 0
+                                && ($0.endedAnswers == $0.postedAnswers || $0.number == 2)
+                        })
+                }
+                fixture.settle()
+                #expect(first.credits == first.limit && second.credits == second.limit)
+                #expect(first.closed == nil && second.closed == nil)
+                fixture.finish()
+            }
+        }
+    }
+
+    private static func work(_ fixture: PortFixture) {
+        _ = fixture.fabric.step()
+        _ = fixture.initiators.poll()
+        _ = fixture.context?.poll()
+    }
 }
