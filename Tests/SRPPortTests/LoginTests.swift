@@ -349,9 +349,12 @@ struct LoginTests {
             for round in 0..<200 {
                 let initiator = try fixture.loggedIn()
                 #expect(initiator.run(.read(0, 8))?.status == .good)
+                weak let channel = fixture.channels.first { $0.key.initiatorPort == initiator.identifier }
+                weak let session = channel?.session
+                #expect(channel != nil && session != nil)
                 if round % 2 == 0 { initiator.send(SRPInitiatorLogout().bytes) } else { initiator.pair?.close() }
                 fixture.settle()
-                #expect(initiator.closed != nil)
+                #expect(initiator.closed != nil && channel == nil && session == nil)
                 #expect(counters.registeredRegions == regions && fixture.reactor.pool.leasedBytes == leased)
             }
             #expect(fixture.server.channelCount == 1)

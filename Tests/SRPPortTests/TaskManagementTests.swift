@@ -179,10 +179,10 @@ struct TaskManagementTests {
                 let data = [UInt8](repeating: 9, count: 16 << 10)
                 let tag = first.submit(isWrite ? .write(0, data, form) : .read(0, 32, form), tag: 900)
                 for _ in 0..<steps { Self.work(fixture) }
-                let isThere = fixture.channels.contains { $0.busySlots > 0 }
+                let hasArrived = fixture.channels.contains { $0.busySlots > 0 }
                 let function = second.manage(.abortTask, task: tag)
                 for _ in 0..<10_000 where second.answers[function] == nil { Self.work(fixture) }
-                if isThere {
+                if hasArrived {
                     #expect(
                         fixture.channels.allSatisfy {
                             $0.outstandingReads == 0 && $0.busySlots == 0
