@@ -18,6 +18,9 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
 
     /// The operation code of the command that ends with `longestSense`.
     public static let foreignSense: UInt8 = 0xC2
+    /// The operation code of the command that ends with 512 bytes of data and CHECK CONDITION, as a READ of a tape does
+    /// that meets a filemark.
+    public static let dataWithSense: UInt8 = 0xC3
     /// Sense data as long as that of another device may be, in descriptor format.
     public static let longestSense: [UInt8] =
         [0x72, 0x0B, 0x44, 0, 0, 0, 0, 244] + (0..<244).map { UInt8($0) }
@@ -45,6 +48,14 @@ public final class MemoryDevice: DeviceServer, @unchecked Sendable {
             },
             CommandDescriptor(foreignSense, "FOREIGN SENSE", usage: [0, 0, 0, 0, 0]) { _, task, _ in
                 task.failVerbatim(longestSense)
+            },
+            CommandDescriptor(
+                dataWithSense, "DATA WITH SENSE", usage: [0, 0, 0, 0, 0], direction: .dataIn
+            ) { _, task, _ in
+                guard task.leaseDataIn(blockLength) else { return .complete }
+                let bytes = [UInt8](repeating: 0x5A, count: blockLength)
+                task.dataIn.lease?.append(bytes.rawSpan)
+                return task.fail(.noSense, .filemarkDetected)
             },
             CommandDescriptor(letGo, "LET GO", usage: [0, 0, 0, 0, 0], ordering: .immediate) { device, task, _ in
                 device.letGo()

@@ -200,6 +200,25 @@ struct TransferTests {
         }
     }
 
+    @Test("Data and sense data of one command")
+    func dataWithSense() throws {
+        try onReactor {
+            let fixture = try PortFixture()
+            let initiator = try fixture.loggedIn()
+            for form in [BufferForm.direct, .complete(5), .partial(5, 2)] {
+                var command = TestCommand([MemoryDevice.dataWithSense] + [UInt8](repeating: 0, count: 15))
+                command.inLength = 2048
+                command.inForm = form
+                let answer = initiator.run(command)
+                #expect(answer?.status == .checkCondition)
+                #expect(answer?.senseData == SenseData(.noSense, .filemarkDetected))
+                #expect(answer?.response.dataInResidual == .under(1536))
+                #expect(initiator.data(command, count: 512) == [UInt8](repeating: 0x5A, count: 512))
+            }
+            fixture.finish()
+        }
+    }
+
     @Test("What descriptors say that does not fit is answered, and the channel goes on")
     func invalidFields() throws {
         try onReactor {
