@@ -287,7 +287,7 @@ struct ErrorTests {
             for _ in 0..<10 { #expect(witness.run(.read(0, 64))?.status == .good) }
             let number = fixture.server.channels().first { $0.initiatorPort == mute.identifier }?.number ?? 0
             #expect(fixture.server.closeChannel(number))
-            for _ in 0..<20 where mute.closed == nil { fixture.settle() }
+            fixture.settle { mute.closed != nil }
             #expect(mute.closed != nil && mute.logout == nil)
             #expect(witness.run(.read(0, 64))?.status == .good)
             fixture.finish()

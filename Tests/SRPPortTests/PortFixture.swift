@@ -98,9 +98,10 @@ final class PortFixture {
     /// The fabric of the server.
     var context: FabricContext? { serverPort.context }
 
-    /// Does all there is to do; with reactors that poll by themselves, until nothing comes for a while.
-    func settle() {
-        if !serverReactors.isEmpty { return settleThreads() }
+    /// Does all there is to do; with reactors that poll by themselves, until the condition holds and nothing comes for
+    /// a while.
+    func settle(until condition: () -> Bool = { true }) {
+        if !serverReactors.isEmpty { return settleThreads(condition) }
         for _ in 0..<1_000_000 {
             let hasStepped = fabric.step()
             let hasPolled = initiators.poll()
@@ -110,11 +111,16 @@ final class PortFixture {
         Issue.record("it does not settle")
     }
 
-    private func settleThreads() {
+    private func settleThreads(_ condition: () -> Bool) {
+        let deadline = MonotonicTime.current() + .seconds(20)
         var quiet = 0
-        while quiet < 20 {
+        while quiet < 20 || !condition() {
             quiet = initiators.poll() ? 0 : quiet + 1
             if quiet > 0 { sleepMilliseconds(1) }
+            if MonotonicTime.current() > deadline {
+                Issue.record("it does not settle")
+                return
+            }
         }
     }
 
@@ -151,10 +157,10 @@ final class PortFixture {
     func finish() {
         let stopped = Lock(false)
         server.stop { stopped.withLock { $0 = true } }
-        for _ in 0..<200 where !stopped.withLock({ $0 }) { settle() }
+        for _ in 0..<8 where !stopped.withLock({ $0 }) { settle { stopped.withLock { $0 } } }
         #expect(stopped.withLock { $0 }, "the server has not stopped")
         letGo()
-        settle()
+        settle { target.nexuses.isEmpty && server.registry.withLock { $0.nexusCount } == 0 }
         initiators.close()
         let usage = fabric.usage
         #expect(usage.isEmpty, "\(usage)")

@@ -84,7 +84,7 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
     /// Asks for a channel; `outcome` says what became of it.
     func logIn(_ change: (inout SRPLoginRequest) -> Void = { _ in }) throws {
         try begin(change)
-        fixture.settle()
+        fixture.settle { outcome != .none }
     }
 
     /// Posts the request and does not wait.
@@ -92,7 +92,7 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
         change(&login)
         _ = try fixture.initiators.resolve(
             PortFixture.address, from: SocketAddress("127.0.0.2:0"), handler: self)
-        fixture.settle()
+        fixture.settle { resolved != nil || outcome != .none }
         guard let route = resolved else { throw TestFailure(description: "no way: \(outcome)") }
         let domain = try fixture.initiators.domain(on: route.device())
         let made = try TestMemory(
@@ -226,7 +226,7 @@ final class TestInitiator: QueuePairHandler, RouteHandler {
     /// Sends a command and waits for its answer.
     func run(_ command: TestCommand) -> Answer? {
         let tag = submit(command)
-        fixture.settle()
+        fixture.settle { answers[tag] != nil || closed != nil }
         return answers[tag]
     }
 
