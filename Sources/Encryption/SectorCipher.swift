@@ -146,37 +146,7 @@ internal import Synchronization
         taken.store(0, ordering: .releasing)
     }
 
-    // MARK: Sectors
-
-    /// Encrypts all of `source`, whole sectors from number `first` on, into `target`, which is as long; false when the
-    /// library fails. It may wait for a context.
-    @_lifetime(target: copy target)
-    public func encrypt(_ source: RawSpan, into target: inout MutableRawSpan, first: UInt64) -> Bool {
-        precondition(source.byteCount == target.byteCount, "what is encrypted is as long as before")
-        guard let index = take(waits: true) else { return false }
-        return giving(
-            index,
-            unsafe source.withUnsafeBytes { source in
-                unsafe target.withUnsafeMutableBytes { target in
-                    guard let from = source.baseAddress, let to = target.baseAddress else { return true }
-                    return unsafe encrypt(from, to, source.count, first, index)
-                }
-            })
-    }
-
-    /// Decrypts `bytes`, whole sectors from number `first` on, in place; false when the library fails. A sector of
-    /// zeros stays one. It may wait for a context.
-    @_lifetime(bytes: copy bytes)
-    public func decrypt(_ bytes: inout MutableRawSpan, first: UInt64) -> Bool {
-        guard let index = take(waits: true) else { return false }
-        let isDecrypted = unsafe bytes.withUnsafeMutableBytes { bytes in
-            guard let memory = bytes.baseAddress else { return true }
-            return unsafe decrypt(memory, bytes.count, first, sectorSize, index)
-        }
-        return giving(index, isDecrypted)
-    }
-
-    // MARK: Parts of sectors
+    // MARK: Sectors and parts of them
 
     /// How many bytes of a sector are before `offset`.
     func lead(of offset: UInt64) -> Int { Int(offset & (UInt64(sectorSize) - 1)) }

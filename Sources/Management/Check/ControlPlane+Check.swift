@@ -83,30 +83,25 @@ extension ControlPlane {
 
     /// The subject; what is mended of it leaves an event on behalf of who asks now.
     private func recordingRepairs(_ subject: CheckSubject) -> CheckSubject {
-        let (actor, catalog, logger) = (Requester.current, catalog, logger)
+        let actor = Requester.current
         return CheckSubject(
             length: subject.length,
-            check: { observer in
+            // The control plane has the check, and so what it runs.
+            check: { [weak self] observer in
                 let findings = subject.check(observer)
-                Self.recordRepairs(findings, by: actor, catalog, logger)
+                self?.recordRepairs(findings, by: actor)
                 return findings
             })
     }
 
-    private static func recordRepairs(
-        _ findings: [Finding], by actor: EventActor, _ catalog: Catalog, _ logger: Logger
-    ) {
+    private func recordRepairs(_ findings: [Finding], by actor: EventActor) {
         let mended = findings.filter(\.isRepaired)
         guard let first = mended.first else { return }
         let new: JSONValue = ["mended": mended.map(\.sentence).json]
-        let event = NewEvent(
-            time: Date(), actor: actor, kind: first.kind.rawValue, name: first.name, verb: "repair",
-            new: new.serialized)
-        do {
-            try catalog.record(event)
-        } catch {
-            logger.error("an event was not recorded", metadata: ["event": "\(event)", "reason": "\(error)"])
-        }
+        record(
+            NewEvent(
+                time: Date(), actor: actor, kind: first.kind.rawValue, name: first.name, verb: "repair",
+                new: new.serialized))
         logger.notice("repaired", metadata: ["kind": "\(first.kind.rawValue)", "name": "\(first.name)"])
     }
 

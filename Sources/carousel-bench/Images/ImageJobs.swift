@@ -29,7 +29,7 @@ struct ImageJobs {
         [
             "read-4KiB", "read-4KiB-x4", "read-128KiB", "overwrite-4KiB", "overwrite-4KiB-x4", "first-write-4KiB",
             "first-write-4KiB-x4", "write-flush-4KiB", "snapshot-stall", "bytes", "compressed", "qemu", "restart",
-        ] + checksumNames + encryptionNames
+        ] + filterNames
     /// Threads of the jobs that have several.
     static let threads = 4
 
@@ -69,8 +69,7 @@ struct ImageJobs {
         if isWanted("write-flush-4KiB") { try await flushedWrites() }
         if isWanted("snapshot-stall") { try await stalls() }
         if isWanted("bytes") { try await bytes() }
-        try await checksums(isWanted)
-        try await encryption(isWanted)
+        try await filters(isWanted)
         if isWanted("compressed") { try await compressed() }
         if isWanted("qemu") { try qemuRatios() }
         if isWanted("restart") { try restart(capacity: restartCapacity) }

@@ -149,7 +149,7 @@ struct LostUnitTests {
         for (page, (level, nodes)) in try Damaged.pages(sample) {
             let store = Damaged.flip(sample, page.unit)
             let report = try FamilyRepair.repair(store)
-            #expect(report.unmended == [] && !report.mended.isEmpty && !report.losses.isEmpty, "\(report)")
+            #expect(report.unmended == [] && !report.mended.isEmpty, "\(report)")
             let checked = EpochChecker.check(store)
             #expect(checked.findings == [], "level \(level)")
             #expect(!checked.losses.isEmpty)

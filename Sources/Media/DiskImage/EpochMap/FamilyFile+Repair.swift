@@ -25,7 +25,7 @@ extension FamilyFile {
         if let loss { throw .dataLost(loss) }
         let (found, stuck) = withFamily { ($0.report(), $0.stuckDeletions) }
         // Another opening tries deletions again that did not go on.
-        if found.findingCount == 0, stuck.isEmpty { return FamilyRepairReport(losses: found.losses.map { loss($0) }) }
+        if found.findingCount == 0, stuck.isEmpty { return FamilyRepairReport() }
         let result = structure.withLock { structure -> Result<FamilyRepairReport, FamilyError> in
             guard !structure.isClosed else { return .failure(.closed) }
             if let loss { return .failure(.dataLost(loss)) }
@@ -34,11 +34,5 @@ extension FamilyFile {
         if withFamily({ $0.failureCode }) != 0 { noteFailure() }
         structure.withLock { $0.merger }?.start()
         return try result.get()
-    }
-
-    private func loss(_ lost: LostUnits) -> FamilyRepairReport.Loss {
-        let node = node(lost.node)
-        return FamilyRepairReport.Loss(
-            lost, name: node?.name ?? "", capacity: node.map { UInt64(clamping: $0.capacity) } ?? .max)
     }
 }

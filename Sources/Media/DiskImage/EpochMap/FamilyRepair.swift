@@ -1,31 +1,13 @@
 internal import Bytes
 internal import Platform
 
-/// What a repair of a disk image with snapshots has found and done: sentences without a full stop.
+/// What a repair of a disk image with snapshots has found and done: sentences without a full stop. What is lost, since
+/// it or an earlier one, a check tells.
 public struct FamilyRepairReport: Equatable, Sendable {
-    /// Bytes of a disk or a snapshot of which nobody knows what they were.
-    public struct Loss: Equatable, Sendable {
-        /// The number of the node, and its name; empty when that is gone.
-        public let node: UInt32
-        public let name: String
-        public let bytes: Range<Int64>
-
-        /// Units of a node with that name and so many bytes.
-        init(_ lost: LostUnits, name: String, capacity: UInt64) {
-            let shift = UInt64(EpochFormat.unitShift)
-            node = lost.node
-            self.name = name
-            let end = max(min(lost.units.upperBound << shift, capacity), lost.units.lowerBound << shift)
-            bytes = Int64(clamping: lost.units.lowerBound << shift)..<Int64(clamping: end)
-        }
-    }
-
     /// What was wrong, and is mended.
     public internal(set) var mended: [String] = []
     /// What is wrong still, and why.
     public internal(set) var unmended: [String] = []
-    /// What is lost, since this repair or an earlier one; of what nodes share, it is that of the first one.
-    public internal(set) var losses: [Loss] = []
 
     /// Whether nothing was wrong, but for what is lost.
     public var isClean: Bool { mended.isEmpty && unmended.isEmpty }
@@ -46,7 +28,6 @@ enum FamilyRepair {
             let superblock = try newest(store)
             let isWhole = try repairCommit(store, superblock, &report)
             if isWhole { try checkJournal(store, &report) }
-            try addLosses(store, &report)
         } catch {
             throw FamilyError(error)
         }
@@ -106,20 +87,5 @@ enum FamilyRepair {
     private static func sentences(_ findings: [EpochFinding]) -> [String] {
         let list = findings.prefix(sentenceLimit).map { "\($0)" }
         return findings.count > list.count ? list + ["and \(findings.count - list.count) more"] : list
-    }
-
-    // MARK: What is lost
-
-    private static func addLosses(
-        _ store: any ByteStore, _ report: inout FamilyRepairReport
-    ) throws(EpochFault) {
-        let superblock = try newest(store)
-        let reader = PageReader(store, superblock)
-        guard let nodes = try? NodeTable.read(superblock, reader) else { return }
-        for lost in EpochChecker.check(store, superblock).losses {
-            let record = nodes[lost.node]
-            report.losses.append(
-                FamilyRepairReport.Loss(lost, name: record?.name ?? "", capacity: record?.capacity ?? .max))
-        }
     }
 }
